@@ -1,0 +1,3 @@
+"""Run a Starlake project in Dagster without generated code."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,139 @@
+"""Everything that this package raises.
+
+::
+
+    StarlakeError
+    ├── InvalidProject           the project's files: all problems at once, each with file and line
+    ├── ProjectNotFound          there is no Starlake project at the given folder
+    ├── UnknownName              a name given by a person (job, task, table, setting) that does not exist
+    ├── InvalidSetting           a setting of the component, the environment or the command line
+    ├── MissingDependency        an optional package that is needed and not installed
+    ├── CommandError             a Starlake command that could not be started or followed
+    │   ├── CommandCancelled     ... because the run was cancelled
+    │   └── CommandTimeout       ... because it ran longer than allowed
+    └── EngineError              the embedded DuckDB engine (see ``engine/errors.py`` for its branches)
+
+Messages say what is wrong, where (``file:line``), what was expected and how to mend it.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A place in a file of the project.
+
+    Attributes:
+        file: path relative to the project's root, with ``/``.
+        line: line number from 1; 0 when the whole file is meant.
+    """
+
+    file: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        """Write the place as editors understand it: ``metadata/load/sales/orders.sl.yml:12``."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """Something that is wrong with a project.
+
+    Attributes:
+        location: where; None when no file is to blame (an environment variable, say).
+        severity: ``error`` stops the definitions from loading, ``warning`` does not.
+        message: one sentence: what is wrong, the value, what was expected, a did-you-mean.
+    """
+
+    location: Location | None
+    severity: Severity
+    message: str
+
+    def __str__(self) -> str:
+        """Write ``file:line: message``; warnings are marked as such."""
+        where = f"{self.location}: " if self.location else ""
+        return f"{where}{'warning: ' if self.severity == 'warning' else ''}{self.message}"
+
+
+class StarlakeError(Exception):
+    """The root of all exceptions of this package."""
+
+
+class InvalidProject(StarlakeError):
+    """The files of a project are wrong; carries every problem found, not the first one.
+
+    Attributes:
+        root: the project's folder.
+        problems: all problems, errors and warnings.
+    """
+
+    def __init__(self, root: str, problems: Sequence[Problem]) -> None:
+        self.root = root
+        self.problems = tuple(problems)
+        errors = [p for p in self.problems if p.severity == "error"]
+        count = f"{len(errors)} problem{'s' if len(errors) != 1 else ''}"
+        super().__init__("\n".join([f"{count} in the Starlake project {root}:", *(f"  {p}" for p in errors)]))
+
+    def __reduce__(self) -> tuple[type["InvalidProject"], tuple[str, tuple[Problem, ...]]]:
+        """Let the exception travel between processes."""
+        return InvalidProject, (self.root, self.problems)
+
+
+class ProjectNotFound(StarlakeError):
+    """There is no Starlake project at the given folder."""
+
+
+class UnknownName(StarlakeError):
+    """A name that does not exist, with the names that do."""
+
+    def __init__(self, *, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(unknown(kind, name, known))
+
+
+class InvalidSetting(StarlakeError):
+    """A setting of the component, the environment or the command line that cannot be used."""
+
+
+class MissingDependency(StarlakeError):
+    """An optional package is needed and not installed; the message has the pip command."""
+
+    def __init__(self, *, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}: pip install 'starlake-dagster-components[{extra}]'")
+
+
+class CommandError(StarlakeError):
+    """A Starlake command that could not be started or followed."""
+
+
+class CommandCancelled(CommandError):
+    """A Starlake command that was ended because its run was cancelled."""
+
+
+class CommandTimeout(CommandError):
+    """A Starlake command that was ended because it ran longer than allowed."""
+
+
+class EngineError(StarlakeError):
+    """The root of what the embedded DuckDB engine raises."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, or an empty string."""
+    candidates = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
+    return f" (did you mean '{candidates[close[0]]}'?)" if close else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence for an unknown value: the value, the closest known one, or what is known when that is short."""
+    names = sorted(set(known))
+    hint = did_you_mean(name, names)
+    if not hint and names and len(names) <= 12:
+        hint = f" (known: {', '.join(names)})"
+    return f"unknown {kind} '{name}'{hint}"

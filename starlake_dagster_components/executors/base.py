@@ -1,0 +1,96 @@
+"""The contract of executors: one method that runs one command."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dagster as dg
+
+from ..commands import Command
+
+Level = Literal["debug", "info", "warning", "error"]
+Log = Callable[[Level, str], None]
+"""Takes a level and one line of text, without its line end. May be called from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Row counts of a load. None = unknown (Starlake prints -1 where it does not know)."""
+
+    input: int | None = None
+    accepted: int | None = None
+    rejected: int | None = None
+    files: tuple[str, ...] = ()
+    """Paths of the files that were loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended.
+
+    Attributes:
+        exit_code: 0 = done. Anything else is a failure, described by ``reason`` and ``tail``.
+        not_ready: a ``preload`` that found nothing to load: neither done nor failed.
+        counters: rows of a ``load``, where they are known.
+        tail: the last lines of the output, oldest first.
+        reason: one sentence on a failure, when the executor knows more than the exit code.
+        retry: False when another attempt cannot succeed (a bad argument, a missing permission).
+        metadata: what Dagster should show with the step (log links, execution ids, ...): texts, numbers, ``dg.MetadataValue``.
+    """
+
+    exit_code: int
+    not_ready: bool = False
+    counters: Counters | None = None
+    tail: tuple[str, ...] = ()
+    reason: str | None = None
+    retry: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Who runs a command and how to talk to it.
+
+    Attributes:
+        log: receives the output line by line while the command runs.
+        cancelled: set when the run is cancelled: the executor ends the command, waits for its end and raises CommandCancelled.
+        run_id: Dagster's run.
+        step_key: Dagster's step.
+        attempt: number of earlier attempts of this step, from 0.
+        report: receives metadata as soon as it is known (an execution id, a log link).
+    """
+
+    log: Log
+    cancelled: threading.Event
+    run_id: str = ""
+    step_key: str = ""
+    attempt: int = 0
+    report: Callable[[Mapping[str, Any]], None] = lambda metadata: None
+
+
+class StarlakeExecutor(dg.Model, ABC):
+    """Runs Starlake commands somewhere. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``."""
+
+    @abstractmethod
+    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+        """Run one command to its end.
+
+        Args:
+            command: what to run.
+            invocation: log, cancellation, ids.
+
+        Returns:
+            How it ended; a failing command is a result, not an exception.
+
+        Raises:
+            CommandCancelled: ``invocation.cancelled`` was set; nothing of the command runs any more.
+            CommandTimeout: it ran longer than the executor allows; nothing of it runs any more.
+            CommandError: it could not be started or followed.
+        """
+
+    @property
+    def max_concurrent(self) -> int:
+        """How many commands may run at a time in one run, unless the user says otherwise."""
+        return 4

@@ -1,0 +1,458 @@
+"""What a Starlake project says, as frozen data: the result of reading and the input of everything else.
+
+Nothing here knows Dagster. Values are those that Starlake would act on: variables replaced, metadata inherited from the
+domain, defaults merged. ``origin`` of each object says where every value came from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from ..errors import InvalidProject, Location, Problem
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that cannot be changed, so that it can be a default and travel between processes."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("this mapping is read-only")
+
+    __setitem__ = __delitem__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Hash by keys: equal mappings have equal hashes, and values may be unhashable."""
+        return hash(frozenset(self))
+
+    def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
+        """Pickle as a plain dict given to the constructor."""
+        return FrozenDict, (dict(self),)
+
+
+EMPTY: Mapping[str, Any] = FrozenDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an object and its values stand.
+
+    Attributes:
+        file: the object's file, relative to the project's root.
+        line: first line of the object in it, from 1.
+        keys: dotted key (``metadata.schedule``, ``attributes[2].type``) -> its place; an inherited value points to the file
+            that gave it (the domain's ``_config.sl.yml``, ``application.sl.yml``).
+    """
+
+    file: str
+    line: int = 1
+    keys: Mapping[str, Location] = field(default=EMPTY, repr=False)
+
+    def at(self, key: str = "") -> Location:
+        """Return the place of a key, of its nearest enclosing key that is known, or of the object."""
+        while key:
+            if key in self.keys:
+                return self.keys[key]
+            cut = max(key.rfind("."), key.rfind("["))
+            key = key[:cut] if cut > 0 else ""
+        return Location(self.file, self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An entry of ``application.connections``; ``options`` may hold secrets and are not shown."""
+
+    name: str
+    type: str
+    """Lower case: ``jdbc``, ``bigquery``, ``snowflake``, ``spark``, ``fs``, ..."""
+    spark_format: str | None = None
+    options: Mapping[str, str] = field(default=EMPTY, repr=False)
+    origin: Origin = Origin("")
+
+    @property
+    def engine(self) -> str:
+        """Name of the database: ``duckdb``, ``bigquery``, ``snowflake``, ``redshift``, ``postgres``, ``spark``, ...
+
+        Taken from the JDBC URL (``jdbc:<engine>:``) or else from the type; ``unknown`` when neither says.
+        """
+        url = self.options.get("url", "")
+        if url.startswith("jdbc:"):
+            name = url[5:].split(":", 1)[0].lower()
+        else:
+            name = self.type
+        return {"postgresql": "postgres", "bq": "bigquery", "fs": "spark", "databricks": "databricks", "": "unknown"}.get(name, name)
+
+    @property
+    def duckdb_path(self) -> str | None:
+        """Path (or ``:memory:``) behind ``jdbc:duckdb:``, without the URL's options; None when this is no DuckDB."""
+        url = self.options.get("url", "")
+        return url[len("jdbc:duckdb:") :].split("?", 1)[0].split(";", 1)[0] if url.startswith("jdbc:duckdb:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStrategy:
+    """``writeStrategy``: how rows get into their table. ``type`` is upper case."""
+
+    type: str | None = None
+    types: Mapping[str, str] = EMPTY
+    key: tuple[str, ...] = ()
+    timestamp: str | None = None
+    query_filter: str | None = None
+    on: str | None = None
+    """``TARGET`` or ``SOURCE_AND_TARGET``."""
+    start_ts: str | None = None
+    end_ts: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """``sink``: where and how a table is stored."""
+
+    connection_ref: str | None = None
+    format: str | None = None
+    partition: tuple[str, ...] = ()
+    clustering: tuple[str, ...] = ()
+    materialized_view: str | None = None
+    """``TABLE``, ``VIEW``, ``MATERIALIZED_VIEW`` or ``HYBRID``; upper case."""
+    options: Mapping[str, Any] = EMPTY
+    """Every other key, as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """``freshness``: how old a table may become. Durations in Scala's notation, parsed."""
+
+    warn: timedelta | None = None
+    error: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """An item of ``expectations``: a macro call whose query counts violations."""
+
+    expect: str
+    fail_on_error: bool = True
+    origin: Origin = Origin("")
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A column (or nested field) of a table. Starlake: TableAttribute."""
+
+    name: str
+    type: str = "string"
+    array: bool = False
+    required: bool = False
+    privacy: str | None = None
+    comment: str | None = None
+    rename: str | None = None
+    attributes: tuple["Attribute", ...] = ()
+    position: tuple[int, int] | None = None
+    """First and last character of a POSITION field, from 0, both included."""
+    default: str | None = None
+    tags: tuple[str, ...] = ()
+    trim: str | None = None
+    """``LEFT``, ``RIGHT``, ``BOTH`` or ``NONE``."""
+    script: str | None = None
+    foreign_key: str | None = None
+    ignore: bool = False
+    access_policy: str | None = None
+    metric_type: str | None = None
+
+    @property
+    def final_name(self) -> str:
+        """Name of the column in the table."""
+        return self.rename or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """``metadata`` of a load table, already merged with that of its domain. None = not given anywhere (Starlake's default holds)."""
+
+    format: str | None = None
+    """Upper case: DSV, JSON, JSON_FLAT, JSON_ARRAY, POSITION, PARQUET, XML, ..."""
+    encoding: str | None = None
+    multiline: bool | None = None
+    array: bool | None = None
+    with_header: bool | None = None
+    separator: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    null_value: str | None = None
+    empty_is_null: bool | None = None
+    directory: str | None = None
+    ack: str | None = None
+    loader: str | None = None
+    options: Mapping[str, str] = EMPTY
+    sink: Sink | None = None
+    write_strategy: WriteStrategy | None = None
+    dag_ref: str | None = None
+    schedule: str | None = None
+    freshness: Freshness | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A load table: ``metadata/load/<domain>/<table>.sl.yml``.
+
+    The command line knows ``domain`` and ``name`` (logical names); the database and people see ``final_domain`` and ``final_name``.
+    """
+
+    domain: str
+    name: str
+    final_domain: str
+    final_name: str
+    pattern: str
+    """Java regular expression that a file's whole name must match."""
+    metadata: Metadata = Metadata()
+    attributes: tuple[Attribute, ...] = ()
+    primary_key: tuple[str, ...] = ()
+    comment: str | None = None
+    tags: tuple[str, ...] = ()
+    presql: tuple[str, ...] = ()
+    postsql: tuple[str, ...] = ()
+    filter: str | None = None
+    expectations: tuple[Expectation, ...] = ()
+    acl: tuple[Mapping[str, Any], ...] = ()
+    rls: tuple[Mapping[str, Any], ...] = ()
+    streams: tuple[str, ...] = ()
+    database: str | None = None
+    extra: Mapping[str, Any] = EMPTY
+    """Keys that nothing here acts on, as written; the engine refuses those it does not support."""
+    origin: Origin = Origin("")
+
+    @property
+    def full_name(self) -> str:
+        """``domain.table`` with the logical names."""
+        return f"{self.domain}.{self.name}"
+
+    @property
+    def final_full_name(self) -> str:
+        """``domain.table`` with the names in the database."""
+        return f"{self.final_domain}.{self.final_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A load domain: a folder of ``metadata/load`` that holds at least one table.
+
+    ``folder`` is what ``--domains`` must name together with ``name`` (they agree in valid projects).
+    """
+
+    name: str
+    final_name: str
+    folder: str
+    tables: tuple[Table, ...]
+    metadata: Metadata = Metadata()
+    comment: str | None = None
+    tags: tuple[str, ...] = ()
+    database: str | None = None
+    origin: Origin = Origin("")
+
+
+ReferenceKind = Literal["parsed", "scanned"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableReference:
+    """A table that a SQL text reads.
+
+    Attributes:
+        parts: the name's parts, unquoted, as written: ``("sales", "orders")``.
+        location: file and line of the reference.
+        kind: ``parsed`` by the SQL parser, or ``scanned`` by the tokeniser because the statement could not be parsed.
+    """
+
+    parts: tuple[str, ...]
+    location: Location
+    kind: ReferenceKind = "parsed"
+
+    @property
+    def text(self) -> str:
+        """The name with dots."""
+        return ".".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A transform task: ``metadata/transform/<domain>/<task>.sl.yml`` and/or ``.sql``, ``.sql.j2``, ``.py``, or an inline task.
+
+    ``full_name`` (``domain.name``) is what ``transform --name`` takes; the rows go to ``domain.table``.
+    """
+
+    domain: str
+    name: str
+    table: str
+    folder: str
+    """Folder under ``metadata/transform``."""
+    sql_text: str | None = None
+    """The SQL as written, markers and Jinja included; None for Python tasks."""
+    sql_file: str | None = None
+    """File of the SQL relative to the project's root; the YAML file for inline SQL."""
+    sql_line: int = 1
+    """Line in ``sql_file`` on which ``sql_text`` begins."""
+    python_file: str | None = None
+    presql: tuple[str, ...] = ()
+    """From the YAML; those of the SQL file's markers are in ``sql_text``."""
+    postsql: tuple[str, ...] = ()
+    references: tuple[TableReference, ...] = ()
+    """Tables read by the main SQL, each once, in order of appearance. Empty for Python tasks and ``parseSQL: false``."""
+    parse_sql: bool = True
+    write_strategy: WriteStrategy | None = None
+    sink: Sink | None = None
+    connection_ref: str | None = None
+    schedule: str | None = None
+    dag_ref: str | None = None
+    freshness: Freshness | None = None
+    attributes: tuple[Attribute, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+    primary_key: tuple[str, ...] = ()
+    comment: str | None = None
+    tags: tuple[str, ...] = ()
+    acl: tuple[Mapping[str, Any], ...] = ()
+    rls: tuple[Mapping[str, Any], ...] = ()
+    streams: Mapping[str, str] = EMPTY
+    database: str | None = None
+    dataset_triggering_strategy: str | None = None
+    timeout: timedelta | None = None
+    extra: Mapping[str, Any] = EMPTY
+    origin: Origin = Origin("")
+
+    @property
+    def full_name(self) -> str:
+        """``domain.name``: the name on the command line. Starlake: AutoTaskInfo.fullName."""
+        return f"{self.domain}.{self.name}"
+
+    @property
+    def sink_name(self) -> str:
+        """``domain.table``: the table that the task writes."""
+        return f"{self.domain}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class DagConfig:
+    """``metadata/dags/<name>.sl.yml``. Texts are as written: they are rendered per group with the DAG's variables."""
+
+    name: str
+    template: str
+    filename: str
+    comment: str = ""
+    options: Mapping[str, str] = EMPTY
+    template_text: str | None = None
+    """Text of a custom template under ``metadata/dags/templates``; None for a built-in one."""
+    origin: Origin = Origin("")
+
+
+@dataclass(frozen=True, slots=True)
+class TypeDefinition:
+    """An entry of ``metadata/types`` or one of Starlake's built-in types."""
+
+    name: str
+    primitive: str
+    """Lower case: string, long, int, short, byte, double, decimal, boolean, date, timestamp, variant, struct."""
+    pattern: str | None = None
+    zone: str | None = None
+    comment: str | None = None
+    ddl_mapping: Mapping[str, str] = EMPTY
+    origin: Origin | None = None
+    """None for a built-in type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """Absolute folders of the project's data. Starlake: DatasetArea."""
+
+    datasets: str
+    incoming: str
+    stage: str
+    unresolved: str
+    archive: str
+    ingesting: str
+    replay: str
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """``application.sl.yml``: the settings that this package acts on; ``raw`` has them all, rendered."""
+
+    connection_ref: str | None = None
+    load_connection_ref: str | None = None
+    transform_connection_ref: str | None = None
+    audit_connection_ref: str | None = None
+    audit_active: bool = True
+    audit_domain: str = "audit"
+    expectations_active: bool = True
+    expectations_fail_on_error: bool = False
+    connections: Mapping[str, Connection] = EMPTY
+    dag_ref_load: str | None = None
+    dag_ref_transform: str | None = None
+    schedule_presets: Mapping[str, str] = EMPTY
+    """Starlake's own presets with the project's on top: name -> cron."""
+    ack: str | None = None
+    loader: str | None = None
+    default_format: str | None = None
+    timezone: str | None = None
+    job_id_env_name: str | None = None
+    raw: Mapping[str, Any] = field(default=EMPTY, repr=False)
+    origin: Origin = Origin("metadata/application.sl.yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A Starlake project, read."""
+
+    root: Path
+    """Absolute."""
+    profile: str | None
+    """Name of the active environment (``SL_ENV``); None for none."""
+    application: Application
+    areas: Areas
+    variables: Mapping[str, str] = field(default=EMPTY, repr=False)
+    """The variables that texts of the project see (Starlake: activeEnvVars), the process environment included. Hold secrets."""
+    domains: tuple[Domain, ...] = ()
+    external_domains: tuple[Domain, ...] = ()
+    """``metadata/external``: described, not loaded."""
+    tasks: tuple[Task, ...] = ()
+    dag_configs: Mapping[str, DagConfig] = EMPTY
+    types: Mapping[str, TypeDefinition] = EMPTY
+    macros: str = field(default="", repr=False)
+    """All ``expectations/**/*.j2`` and ``macros/**/*.j2``, concatenated."""
+    files: tuple[str, ...] = ()
+    """Every file that was read, relative to the root (or absolute when outside it)."""
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All load tables, by domain and name."""
+        return tuple(t for d in self.domains for t in d.tables)
+
+    @property
+    def metadata_folder(self) -> Path:
+        """The ``metadata`` folder (``SL_METADATA`` may have moved it)."""
+        return Path(self.areas.metadata)
+
+    def path(self, file: str) -> Path:
+        """Return the absolute path of a file named relative to the root."""
+        return self.root / file
+
+    def connection_of(self, node: "Table | Task") -> Connection | None:
+        """Return the connection that a table or task is written to; None when it names none or an unknown one.
+
+        Starlake: the sink's connectionRef, else (tasks) the task's, else loadConnectionRef / transformConnectionRef, else connectionRef.
+        """
+        app = self.application
+        if isinstance(node, Table):
+            sink = node.metadata.sink
+            name = (sink.connection_ref if sink else None) or app.load_connection_ref
+        else:
+            name = (node.sink.connection_ref if node.sink else None) or node.connection_ref or app.transform_connection_ref
+        return app.connections.get(name or app.connection_ref or "")
+
+    def raise_for_errors(self) -> None:
+        """Raise :class:`InvalidProject` with all problems when there is an error among them."""
+        if any(p.severity == "error" for p in self.problems):
+            raise InvalidProject(str(self.root), self.problems)
