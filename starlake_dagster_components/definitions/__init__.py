@@ -1,0 +1,1 @@
+"""DEFINE: a planned project becomes Dagster assets, checks, jobs, schedules and sensors."""

@@ -27,6 +27,18 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectationResult:
+    """What became of one expectation of a table or task (a row of ``audit.expectations``)."""
+
+    expect: str
+    """The call as the project writes it: ``is_unique('id')``."""
+    success: bool
+    violations: int | None = None
+    sql: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CommandResult:
     """How a command ended.
 
@@ -34,6 +46,8 @@ class CommandResult:
         exit_code: 0 = done. Anything else is a failure, described by ``reason`` and ``tail``.
         not_ready: a ``preload`` that found nothing to load: neither done nor failed.
         counters: rows of a ``load``, where they are known.
+        row_count: rows of the table (or of the task's table) after the command, where they are known.
+        expectations: what became of the expectations that were evaluated, where that is known.
         tail: the last lines of the output, oldest first.
         reason: one sentence on a failure, when the executor knows more than the exit code.
         retry: False when another attempt cannot succeed (a bad argument, a missing permission).
@@ -43,6 +57,8 @@ class CommandResult:
     exit_code: int
     not_ready: bool = False
     counters: Counters | None = None
+    row_count: int | None = None
+    expectations: tuple[ExpectationResult, ...] = ()
     tail: tuple[str, ...] = ()
     reason: str | None = None
     retry: bool = True

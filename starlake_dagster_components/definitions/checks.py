@@ -1,0 +1,82 @@
+"""Expectations of tables and tasks as asset checks."""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+
+import dagster as dg
+
+from ..executors.base import ExpectationResult
+from ..project.model import Expectation
+from .nodes import StarlakeNode
+
+_OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
+
+
+def check_name(expect: str) -> str:
+    """Return the check name for the call of an expectation: readable, and different for different calls.
+
+    ``is_col_value_not_unique('id')`` -> ``is_col_value_not_unique_id``; a suffix is added where characters were lost that matter.
+    """
+    readable = _OUTSIDE.sub("_", expect).strip("_")
+    plain = _OUTSIDE.sub("_", expect.replace("'", "").replace('"', "").replace("(", "_").replace(")", "")).strip("_")
+    name = plain or "expectation"
+    if len(name) > 80 or plain.lower() != readable.lower():
+        return f"{name[:80]}_{zlib.crc32(expect.encode()):08x}"
+    return name
+
+
+def unique_expectations(expectations: Iterable[Expectation]) -> list[Expectation]:
+    """Return the expectations, each call once: Starlake joins a default's list twice (Starlake: AutoTaskInfo.merge)."""
+    return list({e.expect: e for e in reversed(list(expectations))}.values())[::-1]
+
+
+def check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
+    """Yield a check spec for each expectation of a table or task.
+
+    Args:
+        node: the table or task; others have none.
+        key: its asset key.
+    """
+    described = node.table or node.task
+    if described is None or not node.project.application.expectations_active:
+        return
+    for expectation in unique_expectations(described.expectations):
+        yield dg.AssetCheckSpec(
+            name=check_name(expectation.expect),
+            asset=key,
+            description=expectation.expect,
+            metadata={"starlake/expectation": expectation.expect, "starlake/fail_on_error": expectation.fail_on_error},
+        )
+
+
+def check_results(node: StarlakeNode, key: dg.AssetKey, results: Iterable[ExpectationResult]) -> Iterator[dg.AssetCheckResult]:
+    """Yield what became of the expectations of a table or task.
+
+    Args:
+        node: the table or task.
+        key: its asset key.
+        results: what the executor reported; expectations that it does not know are left out.
+    """
+    described = node.table or node.task
+    if described is None:
+        return
+    declared = {e.expect: e for e in described.expectations}
+    seen: dict[str, ExpectationResult] = {}
+    for result in results:
+        seen[result.expect] = result
+    for expect, result in seen.items():
+        expectation = declared.get(expect)
+        if expectation is None:
+            continue
+        yield dg.AssetCheckResult(
+            check_name=check_name(expect),
+            asset_key=key,
+            passed=result.success,
+            severity=dg.AssetCheckSeverity.ERROR if expectation.fail_on_error else dg.AssetCheckSeverity.WARN,
+            description=result.error,
+            metadata={
+                **({"violations": result.violations} if result.violations is not None else {}),
+                **({"sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```")} if result.sql else {}),
+            },
+        )

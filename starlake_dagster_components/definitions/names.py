@@ -1,0 +1,105 @@
+"""Names in Dagster: asset keys, op names, group names, tags. Pure functions."""
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+import dagster as dg
+
+from ..errors import InvalidSetting, unknown
+
+AssetKeyStyle = Literal["flat", "flat_lower", "path"]
+
+_OUTSIDE_KEY = re.compile(r"[^a-zA-Z0-9_-]")
+_OUTSIDE_NAME = re.compile(r"[^a-zA-Z0-9_]")
+_TAG_KEY = re.compile(r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")
+_TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
+_RESERVED = frozenset(
+    (
+        "input",
+        "output",
+        "context",
+        "conf",
+        "config",
+        "meta",
+        "arg_dict",
+        "dict",
+        "input_arg_dict",
+        "output_arg_dict",
+        "int",
+        "str",
+        "float",
+        "bool",
+    )
+)
+
+
+def sanitize_id(text: str) -> str:
+    """Return the text as starlake-dagster writes it in asset keys: ``$`` becomes ``S``, what is not ``[a-zA-Z0-9_-]`` becomes ``_``.
+
+    Seed: How assets are materialized (``sanitize_id``).
+    """
+    return _OUTSIDE_KEY.sub("_", text.replace("$", "S"))
+
+
+def asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
+    """Return the asset key of a domain, table or task.
+
+    Args:
+        name: ``domain`` or ``domain.table``.
+        style: ``flat`` is the seed's (``sales_orders``), ``flat_lower`` what starlake-dagster >= 0.3 writes, ``path`` one
+            component per part (``sales/orders``).
+    """
+    if style == "path":
+        return dg.AssetKey([sanitize_id(part) or "_" for part in name.split(".")])
+    flat = sanitize_id(name) or "_"
+    return dg.AssetKey(flat.lower() if style == "flat_lower" else flat)
+
+
+def check_style(style: str) -> AssetKeyStyle:
+    """Return the style, typed.
+
+    Raises:
+        InvalidSetting: it is none of the three.
+    """
+    for known in get_args(AssetKeyStyle):
+        if style == known:
+            return known  # type: ignore[no-any-return]
+    raise InvalidSetting(unknown("asset_keys", style, get_args(AssetKeyStyle)))
+
+
+def op_name(key: dg.AssetKey) -> str:
+    """Return the name of the op behind an asset key: letters, digits and underscores, different for different keys."""
+    readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
+    if readable != "__".join(key.path) or (len(key.path) > 1 and any("__" in part for part in key.path)) or readable in _RESERVED:
+        return f"{readable}_{zlib.crc32(chr(0).join(key.path).encode()):08x}"
+    return readable
+
+
+def group_name(name: str) -> str:
+    """Return the name of an asset group for a domain: letters, digits and underscores."""
+    return _OUTSIDE_NAME.sub("_", name) or "default"
+
+
+def tags_of(labels: Iterable[str]) -> Mapping[str, str]:
+    """Return Dagster tags for Starlake's ``tags``: labels, or ``key=value`` where both sides are valid; others are cleaned.
+
+    A label that stays invalid after cleaning (empty) is left out.
+    """
+    tags: dict[str, str] = {}
+    for label in labels:
+        key, _, value = label.strip().partition("=")
+        key, value = key.strip(), value.strip()
+        if not _TAG_KEY.match(key):
+            key = re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:63]
+        if not _TAG_VALUE.match(value):
+            value = re.sub(r"[^A-Za-z0-9_.-]", "_", value)[:63]
+        if key:
+            tags[key] = value
+    return tags
+
+
+def tag_value(text: str) -> str:
+    """Return a text as the value of a tag, which allows fewer characters and 63 of them."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

@@ -1,0 +1,55 @@
+"""Every setting of the definitions in one place: the component, the function and the environment fill the same object."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import dagster as dg
+
+from ..executors.base import StarlakeExecutor
+from ..executors.shell import ShellExecutor
+from .names import AssetKeyStyle
+from .nodes import StarlakeNode
+from .translator import StarlakeTranslator
+
+Translation = Callable[[dg.AssetSpec, StarlakeNode], dg.AssetSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a project becomes definitions.
+
+    Attributes:
+        executor: where commands run.
+        env: Starlake's profile (``SL_ENV``); None = what the project and the process environment say. When given it is also
+            what commands run with, whatever the DAG config's ``sl_env_var`` says.
+        variables: Starlake variables on top of all others, for reading and as ``--options`` of commands.
+        asset_keys: style of asset keys.
+        orchestrators: whose templates make jobs.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
+        timezone: IANA name for schedules whose pipeline gives none.
+        default_status: whether schedules and sensors start RUNNING or STOPPED.
+        watch: assets that a sensor watches: all ``transitive`` dependencies (seed) or the ``direct`` ones (starlake-dagster 0.5).
+        translator: makes asset specs.
+        step_executor: how jobs run their steps; None = the one of this package.
+        max_concurrent: commands at a time in one run; None = what the executor proposes.
+        op_tags: tags for every step (``dagster/priority``, concurrency keys, k8s configuration).
+        pool: concurrency pool of every step.
+        expectation_checks: whether expectations become asset checks (where the executor can report their results).
+    """
+
+    executor: StarlakeExecutor = field(default_factory=ShellExecutor)
+    env: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    asset_keys: AssetKeyStyle = "flat"
+    orchestrators: Sequence[str] = ("dagster",)
+    dependencies: str = "auto"
+    timezone: str | None = None
+    default_status: Literal["RUNNING", "STOPPED"] = "RUNNING"
+    watch: Literal["transitive", "direct"] = "transitive"
+    translator: StarlakeTranslator = field(default_factory=StarlakeTranslator)
+    step_executor: dg.ExecutorDefinition | None = None
+    max_concurrent: int | None = None
+    op_tags: Mapping[str, str] = field(default_factory=dict)
+    pool: str | None = None
+    expectation_checks: bool = True

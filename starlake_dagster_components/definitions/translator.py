@@ -1,0 +1,156 @@
+"""From a node of a Starlake project to an asset spec: the one place to override."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from ..project.model import Freshness, Table, Task, WriteStrategy
+from .columns import table_schema
+from .names import group_name, tags_of
+from .nodes import StarlakeNode
+
+_MINUTE = timedelta(minutes=1)
+
+
+class StarlakeTranslator:
+    """Says how a domain, table, task or external table looks as an asset.
+
+    Override :meth:`get_asset_spec` to change anything. What you get is the finished spec, without dependencies: those
+    are added afterwards, with the keys that the translator gave to the other nodes.
+
+    Example:
+        .. code-block:: python
+
+            class Finance(StarlakeTranslator):
+                def get_asset_spec(self, node):
+                    spec = super().get_asset_spec(node)
+                    return spec.replace_attributes(owners=["team:finance"]) if node.domain == "billing" else spec
+    """
+
+    def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+        """Return the asset spec of a node.
+
+        Args:
+            node: a domain's pre-load, a load table, a task or an external table.
+
+        Returns:
+            A spec with key, description, group, kinds, tags, metadata (columns, table name, storage kind, links to the source files,
+            ``starlake/...``) and freshness policy.
+        """
+        return dg.AssetSpec(
+            key=node.key,
+            description=_description(node),
+            group_name=group_name(node.domain) if node.domain else None,
+            kinds=_kinds(node),
+            tags=tags_of(_labels(node)),
+            metadata=_metadata(node),
+            skippable=node.type == "domain",
+            freshness_policy=_freshness(node),
+        )
+
+
+def _described(node: StarlakeNode) -> Table | Task | None:
+    return node.table or node.task
+
+
+def _description(node: StarlakeNode) -> str | None:
+    if node.type == "domain":
+        strategy = node.pipeline.pre_load[node.load_domain.name].strategy if node.pipeline and node.load_domain else "none"
+        text = f"Pre-load of the domain {node.name}: strategy `{strategy}`."
+        return f"{text}\n\n{node.description}" if node.description else text
+    return node.description
+
+
+def _kinds(node: StarlakeNode) -> set[str]:
+    if node.type == "external":
+        return set()
+    connection = node.connection
+    kinds = {"starlake"}
+    if connection and connection.engine != "unknown":
+        kinds.add(connection.engine)
+    if node.task and node.task.python_file:
+        kinds.add("python")
+    return kinds
+
+
+def _labels(node: StarlakeNode) -> tuple[str, ...]:
+    described = node.table or node.task or node.load_domain
+    return described.tags if described else ()
+
+
+def _metadata(node: StarlakeNode) -> Mapping[str, Any]:
+    return dict(_metadata_items(node))
+
+
+def _metadata_items(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
+    references = list(_code_references(node))
+    if references:
+        yield "dagster/code_references", dg.CodeReferencesMetadataValue(code_references=references)
+    described = _described(node)
+    if described is None:
+        if node.type == "domain" and node.load_domain:
+            yield "starlake/domain", node.load_domain.name
+            if node.load_domain.metadata.directory:
+                yield "starlake/directory", node.load_domain.metadata.directory
+        return
+    schema = table_schema(described, node.project.types)
+    if schema:
+        yield "dagster/column_schema", schema
+    final = described.final_full_name if isinstance(described, Table) else described.sink_name
+    yield "dagster/table_name", f"{described.database}.{final}" if described.database else final
+    connection = node.connection
+    if connection:
+        yield "starlake/connection", connection.name
+        if connection.engine != "unknown":
+            yield "dagster/storage_kind", connection.engine
+    if isinstance(described, Table):
+        yield from _table_items(described)
+    else:
+        yield "starlake/task", described.full_name
+        yield from _strategy_items(described.write_strategy)
+    if described.primary_key:
+        yield "starlake/primary_key", ", ".join(described.primary_key)
+    if node.pipeline:
+        yield "starlake/dag", node.pipeline.dag_config.name
+
+
+def _table_items(table: Table) -> Iterator[tuple[str, Any]]:
+    yield "starlake/table", table.full_name
+    yield "starlake/pattern", table.pattern
+    if table.metadata.format:
+        yield "starlake/format", table.metadata.format
+    yield from _strategy_items(table.metadata.write_strategy)
+
+
+def _strategy_items(strategy: WriteStrategy | None) -> Iterator[tuple[str, Any]]:
+    yield "starlake/write_strategy", (strategy.type if strategy else None) or "APPEND"
+    if strategy and strategy.key:
+        yield "starlake/key", ", ".join(strategy.key)
+    if strategy and strategy.timestamp:
+        yield "starlake/timestamp", strategy.timestamp
+
+
+def _code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeReference]:
+    """Yield links to the files that describe the node: its YAML with the line, and a task's SQL or Python."""
+    origin = node.origin
+    root = node.project.root
+    task = node.task
+    program = (task.sql_file or task.python_file) if task else None
+    if program and task:
+        yield dg.LocalFileCodeReference(file_path=str(root / program), line_number=task.sql_line, label=program)
+    if origin and origin.file and origin.file != program:
+        yield dg.LocalFileCodeReference(file_path=str(root / origin.file), line_number=origin.line, label=origin.file)
+
+
+def _freshness(node: StarlakeNode) -> dg.FreshnessPolicy | None:
+    """Return Starlake's freshness as a time window; Dagster wants at least a minute and a warning before the failure."""
+    freshness: Freshness | None = node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
+    if freshness is None:
+        return None
+    fail = freshness.error or freshness.warn
+    if fail is None or fail < _MINUTE:
+        return None
+    warn = freshness.warn if freshness.error else None
+    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn if warn and _MINUTE <= warn < fail else None)
