@@ -2,13 +2,15 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import dagster as dg
 
 from ..commands import Command
+from ..errors import Problem
+from ..pipelines.model import Pipeline
 
 Level = Literal["debug", "info", "warning", "error"]
 Log = Callable[[Level, str], None]
@@ -105,6 +107,13 @@ class StarlakeExecutor(dg.Model, ABC):
             CommandTimeout: it ran longer than the executor allows; nothing of it runs any more.
             CommandError: it could not be started or followed.
         """
+
+    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+        """Return what keeps this executor from running a pipeline (an option that it needs and the DAG config lacks).
+
+        Called when definitions are built; no network, no process.
+        """
+        return ()
 
     @property
     def max_concurrent(self) -> int:

@@ -1,0 +1,139 @@
+"""The one function behind all ways in: a project's folder and settings become Dagster definitions."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from ..errors import InvalidProject, Problem
+from ..pipelines import plan_project
+from ..pipelines.model import Pipeline, Plan
+from ..project import read_project
+from ..step_executor import starlake_step_executor
+from .assets import build_assets
+from .execution import Steps
+from .graph import AssetGraph, build_graph
+from .jobs import build_job, job_tags
+from .schedules import build_schedule
+from .sensors import build_sensor
+from .settings import Settings
+
+logger = logging.getLogger("starlake_dagster_components")
+
+
+class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
+    """:class:`InvalidProject` as Dagster knows it: the code location shows its message, which lists every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was built from a project, and from what.
+
+    Attributes:
+        plan: the planned project.
+        graph: nodes and asset specs.
+        definitions: what Dagster gets.
+        problems: everything worth saying, errors first.
+    """
+
+    plan: Plan
+    graph: AssetGraph
+    definitions: dg.Definitions
+    problems: tuple[Problem, ...]
+
+
+def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
+    """Read and plan a project and work out its assets, without building Dagster objects.
+
+    Args:
+        root: the project's folder.
+        settings: how it becomes definitions.
+
+    Returns:
+        The plan, the asset graph, and all problems, errors first; errors are not raised.
+
+    Raises:
+        ProjectNotFound: there is no project.
+    """
+    project = read_project(root, profile=settings.env, options=settings.variables or None)
+    plan = plan_project(
+        project, orchestrators=tuple(settings.orchestrators), dependencies=settings.dependencies, timezone=settings.timezone
+    )
+    graph = build_graph(plan, settings)
+    found = [*plan.problems, *graph.problems]
+    for pipeline in plan.pipelines:
+        found.extend(settings.executor.problems(pipeline))
+    unique = dict.fromkeys(found)
+    return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
+
+
+def build(root: str | Path, settings: Settings) -> Built:
+    """Build the definitions of a project.
+
+    Args:
+        root: the project's folder.
+        settings: how it becomes definitions.
+
+    Raises:
+        InvalidProjectDefinition: the project has errors; the message lists all of them.
+        ProjectNotFound: there is no project.
+    """
+    plan, graph, problems = prepare(root, settings)
+    if any(p.severity == "error" for p in problems):
+        raise InvalidProjectDefinition(str(plan.project.root), problems)
+    for problem in problems:
+        logger.warning("%s", problem)
+    steps = Steps(graph, settings)
+    executor = settings.step_executor or starlake_step_executor(max_concurrent=settings.max_concurrent or settings.executor.max_concurrent)
+    jobs = {p.name: build_job(graph, p, executor) for p in plan.pipelines}
+    definitions = dg.Definitions(
+        assets=build_assets(graph, steps, settings),
+        jobs=list(jobs.values()),
+        schedules=[_schedule(p, settings) for p in plan.pipelines if p.schedule],
+        sensors=[s for p in plan.pipelines if (s := _sensor(graph, p, settings))],
+    )
+    return Built(plan, graph, definitions, problems)
+
+
+def _status_of_schedule(settings: Settings) -> dg.DefaultScheduleStatus:
+    return dg.DefaultScheduleStatus[settings.default_status]
+
+
+def _schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
+    schedule = pipeline.schedule
+    assert schedule is not None  # noqa: S101
+    return build_schedule(
+        name=f"{pipeline.name}_schedule",
+        job_name=pipeline.name,
+        cron=schedule.cron,
+        timezone=schedule.timezone or settings.timezone,
+        default_status=_status_of_schedule(settings),
+        description=f"{schedule.name}: {schedule.cron}",
+        tags=job_tags(pipeline),
+    )
+
+
+def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dict[str, dg.AssetKey]:
+    """Return what the sensor of a pipeline watches: dataset name -> asset key; empty when it has no sensor.
+
+    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (seed: Multi Asset Sensor).
+    """
+    if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
+        return {}
+    return dict(graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline))
+
+
+def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
+    watched = watched_by(graph, pipeline, settings)
+    if not watched:
+        return None
+    return build_sensor(
+        name=f"{pipeline.name}_sensor",
+        job_name=pipeline.name,
+        watched=watched,
+        trigger=pipeline.trigger,
+        default_status=dg.DefaultSensorStatus[settings.default_status],
+        description=f"Starts {pipeline.name} when what it reads has been materialised.",
+        tags=job_tags(pipeline),
+    )
