@@ -1,3 +1,79 @@
-"""Run a Starlake project in Dagster without generated code."""
+"""Run a Starlake project in Dagster without generated code.
+
+Ways in: :class:`StarlakeProjectComponent` in a ``defs.yaml``, :func:`load_definitions_from_starlake_project`, the module
+``starlake_dagster_components.code_location`` and the command line ``sl-dagster``.
+
+The public names are imported at first use, so that reading a project or running the embedded engine does not import Dagster.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .component import StarlakeProjectComponent as StarlakeProjectComponent
+    from .definitions.nodes import StarlakeNode as StarlakeNode
+    from .definitions.settings import Settings as Settings
+    from .definitions.translator import StarlakeTranslator as StarlakeTranslator
+    from .errors import InvalidProject as InvalidProject
+    from .errors import StarlakeError as StarlakeError
+    from .executors.base import CommandResult as CommandResult
+    from .executors.base import Invocation as Invocation
+    from .executors.base import StarlakeExecutor as StarlakeExecutor
+    from .executors.cloud_run import CloudRunExecutor as CloudRunExecutor
+    from .executors.dagster_shell import DagsterShellExecutor as DagsterShellExecutor
+    from .executors.duckdb import DuckDBExecutor as DuckDBExecutor
+    from .executors.shell import ShellExecutor as ShellExecutor
+    from .load import load_definitions_from_starlake_project as load_definitions_from_starlake_project
+    from .step_executor import starlake_step_executor as starlake_step_executor
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CloudRunExecutor",
+    "CommandResult",
+    "DagsterShellExecutor",
+    "DuckDBExecutor",
+    "InvalidProject",
+    "Invocation",
+    "Settings",
+    "ShellExecutor",
+    "StarlakeError",
+    "StarlakeExecutor",
+    "StarlakeNode",
+    "StarlakeProjectComponent",
+    "StarlakeTranslator",
+    "load_definitions_from_starlake_project",
+    "starlake_step_executor",
+]
+
+_HOMES = {
+    "CloudRunExecutor": "executors.cloud_run",
+    "CommandResult": "executors.base",
+    "DagsterShellExecutor": "executors.dagster_shell",
+    "DuckDBExecutor": "executors.duckdb",
+    "InvalidProject": "errors",
+    "Invocation": "executors.base",
+    "Settings": "definitions.settings",
+    "ShellExecutor": "executors.shell",
+    "StarlakeError": "errors",
+    "StarlakeExecutor": "executors.base",
+    "StarlakeNode": "definitions.nodes",
+    "StarlakeProjectComponent": "component",
+    "StarlakeTranslator": "definitions.translator",
+    "load_definitions_from_starlake_project": "load",
+    "starlake_step_executor": "step_executor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that are not imported yet (``dg list components`` looks here)."""
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
 """The one function behind all ways in: a project's folder and settings become Dagster definitions."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tup
     graph = build_graph(plan, settings)
     found = [*plan.problems, *graph.problems]
     for pipeline in plan.pipelines:
-        found.extend(settings.executor.problems(pipeline))
+        found.extend(_executor_problems(pipeline, settings))
     unique = dict.fromkeys(found)
     return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
@@ -85,15 +86,38 @@ def build(root: str | Path, settings: Settings) -> Built:
     for problem in problems:
         logger.warning("%s", problem)
     steps = Steps(graph, settings)
-    executor = settings.step_executor or starlake_step_executor(max_concurrent=settings.max_concurrent or settings.executor.max_concurrent)
-    jobs = {p.name: build_job(graph, p, executor) for p in plan.pipelines}
     definitions = dg.Definitions(
         assets=build_assets(graph, steps, settings),
-        jobs=list(jobs.values()),
+        jobs=[build_job(graph, p, job_executor(p, settings)) for p in plan.pipelines],
         schedules=[_schedule(p, settings) for p in plan.pipelines if p.schedule],
         sensors=[s for p in plan.pipelines if (s := _sensor(graph, p, settings))],
     )
     return Built(plan, graph, definitions, problems)
+
+
+def job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDefinition:
+    """Return how the steps of a job run: the setting, else in threads of the run's process, as many as its executor proposes.
+
+    With None: for the implicit job behind the Materialize buttons.
+    """
+    if settings.step_executor:
+        return settings.step_executor
+    executor = settings.executor_of(pipeline)
+    return starlake_step_executor(max_concurrent=settings.max_concurrent or (executor.max_concurrent if executor else None))
+
+
+def _executor_problems(pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
+    executor = settings.executor_of(pipeline)
+    if executor is not None:
+        return executor.problems(pipeline)
+    return [
+        Problem(
+            pipeline.dag_config.origin.at("template"),
+            "error",
+            f"the template asks for the executor '{pipeline.executor}', which does not exist here (known: shell, cloud_run); "
+            "set 'executor' in the component to run it elsewhere",
+        )
+    ]
 
 
 def _status_of_schedule(settings: Settings) -> dg.DefaultScheduleStatus:

@@ -7,7 +7,9 @@ from typing import Literal
 import dagster as dg
 
 from ..executors.base import StarlakeExecutor
+from ..executors.cloud_run import CloudRunExecutor
 from ..executors.shell import ShellExecutor
+from ..pipelines.model import Pipeline
 from .names import AssetKeyStyle
 from .nodes import StarlakeNode
 from .translator import StarlakeTranslator
@@ -20,7 +22,7 @@ class Settings:
     """How a project becomes definitions.
 
     Attributes:
-        executor: where commands run.
+        executor: where all commands run; None = what the template of each DAG config says (``shell``, ``cloud_run``).
         env: Starlake's profile (``SL_ENV``); None = what the project and the process environment say. When given it is also
             what commands run with, whatever the DAG config's ``sl_env_var`` says.
         variables: Starlake variables on top of all others, for reading and as ``--options`` of commands.
@@ -38,7 +40,7 @@ class Settings:
         expectation_checks: whether expectations become asset checks (where the executor can report their results).
     """
 
-    executor: StarlakeExecutor = field(default_factory=ShellExecutor)
+    executor: StarlakeExecutor | None = None
     env: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     asset_keys: AssetKeyStyle = "flat"
@@ -53,3 +55,15 @@ class Settings:
     op_tags: Mapping[str, str] = field(default_factory=dict)
     pool: str | None = None
     expectation_checks: bool = True
+
+    def executor_of(self, pipeline: Pipeline | None) -> StarlakeExecutor | None:
+        """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).
+
+        None when the template asks for one that does not exist here (``dataproc``, ``fargate``) and no setting replaces it.
+        """
+        if self.executor is not None:
+            return self.executor
+        return _OF_TEMPLATES.get(pipeline.executor if pipeline else "shell")
+
+
+_OF_TEMPLATES: Mapping[str, StarlakeExecutor] = {"shell": ShellExecutor(), "cloud_run": CloudRunExecutor()}
