@@ -1,0 +1,151 @@
+"""``sl-dagster``: look at a project, check it and run it from a terminal or in CI."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from . import __version__
+from .errors import StarlakeError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SETTING_OPTIONS: tuple[tuple[str, str], ...] = (
+    ("executor", "Where commands run: a type (shell, cloud_run, dagster_shell, duckdb) or a JSON object."),
+    ("env", "Starlake's environment (SL_ENV)."),
+    ("variables", "Starlake variables: name=value,name=value."),
+    ("asset-keys", "flat, flat_lower or path."),
+    ("orchestrators", "Whose templates make jobs, separated by commas."),
+    ("dependencies", "auto, sql, or a path or glob of dependency JSON."),
+    ("timezone", "Time zone of schedules."),
+)
+
+
+def _settings_options(function: F) -> F:
+    for name, text in reversed(SETTING_OPTIONS):
+        function = click.option(f"--{name}", default=None, metavar="TEXT", help=text)(function)
+    return click.argument("project", type=click.Path(path_type=Path, exists=True, file_okay=False))(function)
+
+
+def _settings(given: dict[str, str | None]) -> Any:
+    from dataclasses import replace
+
+    from .definitions.settings_text import settings_from_environment, settings_from_texts
+
+    from_environment = settings_from_environment(os.environ)
+    from_options = {name: value for name, value in given.items() if value is not None}
+    chosen = settings_from_texts(from_options)
+    return replace(from_environment, **{name: getattr(chosen, name) for name in from_options})
+
+
+class _Group(click.Group):
+    """Shows this package's errors as one message, without a stack."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a StarlakeError ends it with exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except StarlakeError as error:
+            click.secho(str(error), fg="red", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sl-dagster")
+def main() -> None:
+    """Starlake projects in Dagster: check, list, explain, dependencies, run, dev."""
+
+
+@main.command()
+@_settings_options
+def check(project: Path, **given: str | None) -> None:
+    """Read PROJECT and say what is wrong with it; exit code 1 when there are errors."""
+    from .definitions.build import prepare
+
+    plan, graph, problems = prepare(project, _settings(given))
+    for problem in problems:
+        click.secho(str(problem), fg="red" if problem.severity == "error" else "yellow")
+    errors = sum(p.severity == "error" for p in problems)
+    click.echo(
+        f"{len(plan.project.tables)} tables, {len(plan.project.tasks)} tasks, {len(plan.pipelines)} jobs, {len(graph.by_key)} assets: "
+        f"{errors} errors, {len(problems) - errors} warnings"
+    )
+    sys.exit(1 if errors else 0)
+
+
+@main.command("list")
+@_settings_options
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", help="A readable table, or data.")
+def list_(project: Path, output: str, **given: str | None) -> None:
+    """List the jobs and assets that PROJECT becomes."""
+    from .definitions.build import prepare
+    from .definitions.summary import summarize
+
+    settings = _settings(given)
+    _, graph, problems = prepare(project, settings)
+    summary = summarize(graph, settings, problems)
+    if output == "json":
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        _print_tables(summary)
+    sys.exit(1 if any(p.severity == "error" for p in problems) else 0)
+
+
+def _print_tables(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    jobs = Table("job", "kind", "executor", "assets", "starts", title="Jobs", title_justify="left")
+    for job in summary["jobs"]:
+        schedule, sensor = job["schedule"], job["sensor"]
+        starts = (
+            f"{schedule['cron']} ({schedule['timezone']})"
+            if schedule
+            else f"when {sensor['strategy']} of {len(sensor['assets'])} assets are materialised"
+            if sensor
+            else "by hand"
+        )
+        jobs.add_row(job["name"], job["kind"], job["executor"], str(len(job["assets"])), starts)
+    assets = Table("asset", "kind", "after", "source", title="Assets", title_justify="left")
+    for asset in summary["assets"]:
+        assets.add_row(asset["key"], asset["kind"], ", ".join(asset["deps"]), asset["source"] or "")
+    console.print(jobs)
+    console.print(assets)
+    for problem in summary["problems"]:
+        where = f"{problem['file']}:{problem['line'] or 1}: " if problem["file"] else ""
+        console.print(f"{where}{problem['severity']}: {problem['message']}", markup=False, highlight=False)
+
+
+@main.command()
+@_settings_options
+@click.option("--job", default=None, help="Name of the job to run. Default: all load jobs, then all transform jobs.")
+@click.option("--select", "selection", default=None, help="Assets to materialise instead, in Dagster's selection syntax: '+kpi_revenue'.")
+@click.option("--scheduled-date", default=None, help="Logical date of the run, ISO 8601.")
+def run(project: Path, job: str | None, selection: str | None, scheduled_date: str | None, **given: str | None) -> None:
+    """Run jobs of PROJECT here and now, and print what became of every asset.
+
+    Runs are recorded in the Dagster instance of DAGSTER_HOME, or in a temporary one.
+    """
+    from .headless import print_results, run_headless
+
+    results = run_headless(project, _settings(given), job=job, selection=selection, scheduled_date=scheduled_date)
+    print_results(results)
+    sys.exit(0 if all(r.success for r in results) else 1)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@_settings_options
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def dev(project: Path, arguments: tuple[str, ...], **given: str | None) -> None:
+    """Open Dagster's web interface on PROJECT (`dagster dev`); further ARGUMENTS go to dagster."""
+    environment = {**os.environ, "SL_ROOT": str(project.resolve())}
+    for name, value in given.items():
+        if value is not None:
+            environment[f"SL_DAGSTER_{name.upper()}"] = value
+    program = [sys.executable, "-m", "dagster", "dev", "-m", "starlake_dagster_components.code_location", *arguments]
+    os.execve(sys.executable, program, environment)
