@@ -108,7 +108,15 @@ class MissingDependency(StarlakeError):
 
 
 class CommandError(StarlakeError):
-    """A Starlake command that could not be started or followed."""
+    """A Starlake command that could not be started or followed.
+
+    Attributes:
+        retry: False when another attempt cannot succeed (a missing permission, a wrong name).
+    """
+
+    def __init__(self, message: str = "", *, retry: bool = True) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 class CommandCancelled(CommandError):

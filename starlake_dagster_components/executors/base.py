@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import dagster as dg
@@ -78,6 +79,10 @@ class Invocation:
         step_key: Dagster's step.
         attempt: number of earlier attempts of this step, from 0.
         report: receives metadata as soon as it is known (an execution id, a log link).
+        since: when the run began, or the oldest of ``earlier_runs``: nothing that belongs to this step is older. None = unknown.
+        earlier_runs: runs that this run continues (re-execution from failure), nearest first, in which this step did not succeed.
+        earlier_attempts_ended: it is known that all earlier attempts (those in ``earlier_runs`` too) ended by themselves and were
+            not lost with their worker. A remote execution that they finished successfully is then never taken for the result of this one.
     """
 
     log: Log
@@ -86,6 +91,9 @@ class Invocation:
     step_key: str = ""
     attempt: int = 0
     report: Callable[[Mapping[str, Any]], None] = lambda metadata: None
+    since: datetime | None = None
+    earlier_runs: tuple[str, ...] = ()
+    earlier_attempts_ended: bool = False
 
 
 class StarlakeExecutor(dg.Model, ABC):
@@ -114,6 +122,13 @@ class StarlakeExecutor(dg.Model, ABC):
         Called when definitions are built; no network, no process.
         """
         return ()
+
+    def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
+        """Return how often and after which delay steps of a pipeline are tried again, where the executor's own options say so.
+
+        Holds when the DAG config sets no ``retries``.
+        """
+        return None
 
     @property
     def max_concurrent(self) -> int:
