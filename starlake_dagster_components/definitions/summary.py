@@ -1,0 +1,78 @@
+"""What will be built, as data: the output of ``sl-dagster list --format json``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import Problem
+from ..pipelines.model import Pipeline
+from .build import watched_by
+from .graph import AssetGraph
+from .jobs import job_keys
+from .settings import Settings
+
+MINIMUM_INTERVAL_SECONDS = 60
+
+
+def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Return jobs, assets and problems of a project.
+
+    Returns:
+        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values; keys as Dagster's user strings, lists sorted. The shape is
+        described in docs/command_line.md and stays.
+    """
+    return {
+        "jobs": [_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
+        "assets": sorted((_asset(graph, node_id) for node_id in graph.specs), key=lambda a: (a["key"], a["kind"])),
+        "problems": [_problem(p) for p in problems],
+    }
+
+
+def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
+    executor = settings.executor_of(pipeline)
+    schedule = pipeline.schedule
+    watched = watched_by(graph, pipeline, settings)
+    return {
+        "name": pipeline.name,
+        "kind": pipeline.kind,
+        "dag_config": pipeline.dag_config.name,
+        "executor": str(getattr(executor, "type", pipeline.executor)),
+        "assets": sorted(key.to_user_string() for key in job_keys(graph, pipeline)),
+        "schedule": {
+            "name": f"{pipeline.name}_schedule",
+            "cron": schedule.cron,
+            "timezone": schedule.timezone or settings.timezone or "UTC",
+        }
+        if schedule
+        else None,
+        "sensor": {
+            "name": f"{pipeline.name}_sensor",
+            "assets": sorted({key.to_user_string() for key in watched.values()}),
+            "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
+            "strategy": pipeline.trigger.strategy,
+        }
+        if watched
+        else None,
+    }
+
+
+def _asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, Any]:
+    spec = graph.specs[node_id]
+    node = graph.nodes[node_id]
+    return {
+        "key": spec.key.to_user_string(),
+        "kind": node.type,
+        "name": node.name,
+        "deps": sorted(d.asset_key.to_user_string() for d in spec.deps),
+        "source": str(node.location) if node.location else None,
+        "executable": node.type != "external",
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    where = problem.location
+    return {
+        "severity": problem.severity,
+        "file": where.file if where else None,
+        "line": (where.line or None) if where else None,
+        "message": problem.message,
+    }
