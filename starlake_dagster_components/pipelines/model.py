@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 from ..errors import Location, Problem
@@ -21,13 +21,15 @@ class Schedule:
         name: preset name, or ``cronN`` for an inline cron of a load pipeline.
         cron: five-field cron text.
         timezone: IANA name; None = the setting of the definitions (UTC).
-        location: where the schedule was given.
+        location: where the schedule was given: at a table or task, its domain's configuration.
+        preset: where the project gives the preset its cron; None for an inline cron and for Starlake's own presets.
     """
 
     name: str
     cron: str
     timezone: str | None = None
     location: Location | None = None
+    preset: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class PreLoad:
 
     strategy: PreLoadStrategy = "none"
     global_ack_file_path: str | None = None
-    """Rendered per domain already. ``{SL_DATASETS}/pending/{domain}/{YYYY-MM-DD}.ack`` by default (starlake-orchestration); the date is that of the run."""
+    """Rendered already; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack`` (starlake-orchestration):
+    the text ``{YYYY-MM-DD}`` is to be replaced by the date of the run."""
     ack_wait_timeout: timedelta = timedelta(hours=1)
 
 
@@ -45,12 +48,15 @@ class TransformTrigger:
     """How a transform pipeline without a schedule is started by what it reads. Option names are starlake-orchestration's."""
 
     strategy: str = "all"
-    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``)."""
+    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``); :func:`..triggers.parse_trigger` reads it."""
     optional_dataset_enabled: bool = False
     data_cycle_enabled: bool = False
     data_cycle: str | None = None
+    """The five-field cron of the option (``hourly``, ``daily``, ``weekly`` = Sunday, ``monthly``, ``yearly`` replaced); None when not enabled."""
     beyond_data_cycle_enabled: bool = True
     min_timedelta_between_runs: timedelta = timedelta()
+    filtered_datasets: frozenset[str] = frozenset()
+    """Names that are not waited for: the literal ``filtered_datasets`` of a custom template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,17 @@ class Pipeline:
     retry_delay: timedelta = timedelta(seconds=300)
     starlake_path: str = "starlake"
     """``SL_STARLAKE_PATH``."""
+    start_date: date | None = None
+    """No tick of a schedule before this day (option ``start_date``)."""
+    end_date: date | None = None
+    """No tick of a schedule after this day (option ``end_date``)."""
+    task_options: Mapping[str, Mapping[str, str]] = EMPTY
+    """Full task name -> more ``--options`` of its command: the literal ``jobs`` of a custom template."""
+    spark: Mapping[str, str] = EMPTY
+    """Spark configuration: ``spark.executor.memory``, ``.cores``, ``.instances`` from the options ``spark_executor_*`` and the literal
+    ``spark_properties`` of a custom template; only what was set."""
+    dag_refs: Mapping[str, Location] = field(default=EMPTY, repr=False)
+    """Full (logical) name of each table or task -> the place that names its DAG config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +155,18 @@ class Plan:
     """Those of the project and those found while planning."""
     settings: Mapping[str, Any] = EMPTY
 
+    _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Build the index behind :meth:`pipeline_of`."""
+        index: dict[tuple[NodeKind, str], Pipeline] = {}
+        for pipeline in sorted(self.pipelines, key=lambda p: p.name):
+            for table in pipeline.tables:
+                index.setdefault(("table", table.full_name), pipeline)
+            for task in pipeline.tasks:
+                index.setdefault(("task", task.full_name), pipeline)
+        object.__setattr__(self, "_pipelines", index)
+
     def pipeline_of(self, node: Table | Task) -> Pipeline | None:
         """Return the pipeline that runs a table or task (the first by name when several do)."""
-        for pipeline in self.pipelines:
-            if node in (pipeline.tables if isinstance(node, Table) else pipeline.tasks):
-                return pipeline
-        return None
+        return self._pipelines.get(("table" if isinstance(node, Table) else "task", node.full_name))
