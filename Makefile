@@ -1,0 +1,58 @@
+# `make help` lists everything. Two commands matter: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+JOBS   ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test lint types tests format conformance bench profile lock wheel clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(READY) ## Make the virtual environment from requirements/dev.txt
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or later is needed, this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Run every job of the example on real data, twice (two batches), with the embedded DuckDB engine
+	$(BIN)/python -m defs.demo
+
+dev: $(READY) ## Open Dagster on the example (http://127.0.0.1:3000); SL_ROOT=... for another project
+	$(BIN)/python -m defs.dev
+
+test: lint types tests ## Lint, types and tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+tests: $(READY) ## The tests alone; JOBS=1 for one process
+	$(BIN)/pytest -n $(JOBS)
+
+format: $(READY) ## Format and mend what the linter can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
+	$(BIN)/python -m bench.conformance
+
+bench: $(READY) ## Measure loading, steps, sensors and the engine side by side; writes bench/results.md
+	$(BIN)/python -m bench
+
+lock: ## Make requirements/dev.txt anew from requirements/dev.in (needs uv)
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
+
+wheel: $(READY) ## Build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) dist .demo .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
