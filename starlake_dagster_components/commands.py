@@ -1,8 +1,16 @@
 """A Starlake command as data: what is run for a table, a domain or a task, wherever it is run."""
 
-from collections.abc import Mapping
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Literal
+
+from .errors import InvalidSetting
+from .masking import Mask
+from .pipelines.model import Pipeline, PreLoad
+from .project.model import Connection, Domain, Project, Table, Task
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -15,11 +23,28 @@ class LoadFiles:
         stage: absolute folder of the domain in the stage area.
         ingesting: absolute folder of the domain in the ingesting area, where a failed load leaves its file.
         patterns: Java regular expressions of the tables' file names.
+        archive: absolute folder of the domain in the archive area, where loaded files go; empty = unknown.
     """
 
     stage: str
     ingesting: str
     patterns: tuple[str, ...]
+    archive: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Where Starlake notes how a command went.
+
+    Attributes:
+        database: absolute path of the DuckDB file with the audit tables.
+        schema: their schema (``audit``).
+        job_id: the ``JOBID`` of the command's rows.
+    """
+
+    database: str
+    schema: str
+    job_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +59,9 @@ class Command:
         program: ``SL_STARLAKE_PATH``: the executable, for executors that start one.
         files: for ``load``: the files at stake.
         databases: absolute paths of the DuckDB files that the command writes; commands on one file wait for each other.
+        options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
+        audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
+        loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
     """
 
     verb: Verb
@@ -44,13 +72,264 @@ class Command:
     files: LoadFiles | None = None
     databases: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
-    """Options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here."""
+    audit: Audit | None = None
+    loaded: Project | None = field(default=None, repr=False, compare=False)
 
     @property
     def argv(self) -> tuple[str, ...]:
         """The verb and its arguments, without the program."""
         return (self.verb, *self.arguments)
 
+    @property
+    def shown(self) -> str:
+        """The command line as one would type it, without secrets."""
+        return Mask(self.environment, os.environ)(shlex.join((self.program, *self.argv)))
+
     def with_environment(self, extra: Mapping[str, str]) -> "Command":
         """Return the same command with more environment variables; the given ones win."""
         return replace(self, environment={**self.environment, **extra})
+
+    def with_arguments(self, *extra: str) -> "Command":
+        """Return the same command with more arguments at its end."""
+        return replace(self, arguments=(*self.arguments, *extra))
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """For whom and when a command runs.
+
+    Attributes:
+        project: the project.
+        pipeline: the pipeline on whose behalf; None for a table or task that belongs to none.
+        profile: ``SL_ENV`` of the command when a setting gives it; it then wins over ``sl_env_var``.
+        variables: Starlake variables on top of all others: ``--options``.
+        scheduled_date: the logical time of the run: ``--scheduledDate``; None = Starlake takes the present.
+        interval_start: beginning of the data interval: ``sl_data_interval_start`` of transforms.
+        interval_end: end of the data interval: ``sl_data_interval_end`` of transforms.
+        job_id: ``SL_JOB_ID``, by which audit rows are found: ``<run id>.<step>``.
+    """
+
+    project: Project
+    pipeline: Pipeline | None = None
+    profile: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    scheduled_date: datetime | None = None
+    interval_start: datetime | None = None
+    interval_end: datetime | None = None
+    job_id: str = ""
+
+
+def stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
+    """Return the command that moves files of tables from the incoming folder to the stage area. Starlake: StageCmd.
+
+    Raises:
+        InvalidSetting: a name or value that Starlake's command line cannot carry.
+    """
+    arguments = ("--domains", _name(domain.name), "--tables", _names(tables))
+    return _command(run, "stage", (*arguments, *_options(run)))
+
+
+def preload_command(run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> Command:
+    """Return the command that finds out whether there is something to load. Starlake: PreLoadCmd.
+
+    Raises:
+        InvalidSetting: a name or value that Starlake's command line cannot carry.
+    """
+    arguments = ["--domain", _name(domain.name), "--tables", _names(tables), "--strategy", pre_load.strategy]
+    if pre_load.strategy == "ack":
+        path = pre_load.global_ack_file_path or f"{run.project.areas.datasets}/pending/{domain.final_name}/{_DATE}.ack"
+        day = (run.scheduled_date or datetime.now()).strftime("%Y-%m-%d")
+        arguments += ["--globalAckFilePath", path.replace(_DATE, day)]
+    return _command(run, "preload", (*arguments, *_options(run)))
+
+
+def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
+    """Return the command that loads the staged files of tables of one domain. Starlake: LoadCmd.
+
+    Raises:
+        InvalidSetting: a name or value that Starlake's command line cannot carry.
+    """
+    arguments = ("--domains", _name(domain.name), "--tables", _names(tables), *_scheduled_date(run), *_options(run))
+    command = _command(run, "load", arguments, connections=[run.project.connection_of(t) for t in tables])
+    # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
+    return replace(command.with_environment({"SL_API": "1"}), files=_load_files(run.project, domain, tables))
+
+
+def transform_command(run: RunContext, task: Task) -> Command:
+    """Return the command that runs one task. Starlake: TransformCmd.
+
+    Raises:
+        InvalidSetting: a value that Starlake's command line cannot carry.
+    """
+    own: dict[str, str] = dict(run.pipeline.task_options.get(task.full_name, {})) if run.pipeline else {}
+    for name, moment in (("sl_data_interval_start", run.interval_start), ("sl_data_interval_end", run.interval_end)):
+        if moment is not None:
+            own[name] = _timestamp(moment)
+    arguments = ("--name", _name(task.full_name), *_scheduled_date(run), *_options(run, own))
+    project = run.project
+    reads = project.application.connections.get(task.connection_ref or "")
+    return _command(run, "transform", arguments, connections=[project.connection_of(task), reads])
+
+
+_DATE = "{YYYY-MM-DD}"
+
+
+def _command(run: RunContext, verb: Verb, arguments: tuple[str, ...], connections: Iterable[Connection | None] = ()) -> Command:
+    project, pipeline = run.project, run.pipeline
+    environment = _environment(run)
+    writes = verb in ("load", "transform")
+    audit = _audit(project, environment) if writes else None
+    files = {path for c in connections if (path := _duckdb_file(project, c))} | ({audit.database} if audit else set())
+    return Command(
+        verb,
+        arguments,
+        str(project.root),
+        environment=environment,
+        program=pipeline.starlake_path if pipeline else project.variables.get("SL_STARLAKE_PATH") or "starlake",
+        databases=tuple(sorted(files)),
+        options=pipeline.options if pipeline else {},
+        audit=audit,
+        loaded=project if _is_what_the_command_reads(run, environment) else None,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- environment
+
+
+def _environment(run: RunContext) -> dict[str, str]:
+    project = run.project
+    given = dict(run.pipeline.environment) if run.pipeline else {}
+    environment = {"SL_ROOT": str(project.root), "SL_LOG_LEVEL": project.variables.get("SL_LOG_LEVEL") or "info", **given}
+    profile = run.profile or given.get("SL_ENV") or project.profile
+    if profile:
+        environment["SL_ENV"] = profile
+    if run.job_id:
+        environment.setdefault(_job_id_name(project), run.job_id)
+    if run.pipeline and run.pipeline.spark:
+        before = environment.get("SPARK_CONF_OPTIONS") or os.environ.get("SPARK_CONF_OPTIONS", "")
+        environment["SPARK_CONF_OPTIONS"] = " ".join(filter(None, (before, *_spark_options(run.pipeline.spark))))
+    return environment
+
+
+def _job_id_name(project: Project) -> str:
+    return project.application.job_id_env_name or "SL_JOB_ID"
+
+
+def _spark_options(spark: Mapping[str, str]) -> Iterator[str]:
+    for name, value in sorted(spark.items()):
+        if any(c.isspace() for c in f"{name}{value}"):
+            raise InvalidSetting(
+                f"the Spark setting {name}='{value}' has a blank: it does not survive in SPARK_CONF_OPTIONS, which carries it"
+            )
+        yield f"--conf {name}={value}"
+
+
+def _is_what_the_command_reads(run: RunContext, environment: Mapping[str, str]) -> bool:
+    """Say whether the command, which sees this environment, would read the same project."""
+    project = run.project
+    if (environment.get("SL_ENV") or None) != project.profile or environment["SL_ROOT"] != str(project.root):
+        return False
+    given = {**(run.pipeline.environment if run.pipeline else {}), **run.variables}
+    return all(project.variables.get(name) == value for name, value in given.items() if name not in _NOT_A_VARIABLE)
+
+
+_NOT_A_VARIABLE = frozenset(("SL_ENV", "SL_LOG_LEVEL"))
+
+
+# --------------------------------------------------------------------------------------------------------------- arguments
+
+
+def _scheduled_date(run: RunContext) -> tuple[str, ...]:
+    return ("--scheduledDate", _timestamp(run.scheduled_date)) if run.scheduled_date else ()
+
+
+def _timestamp(moment: datetime) -> str:
+    """Write a time without blank and zone, in UTC: the launcher script splits at blanks, and Starlake reads no offset here."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return moment.isoformat(timespec="seconds")
+
+
+def _names(tables: Sequence[Table]) -> str:
+    if not tables:
+        raise InvalidSetting(
+            "a command needs at least one table: without --tables some of Starlake's commands take all, others succeed idly"
+        )
+    return ",".join(_name(t.name) for t in tables)
+
+
+def _name(name: str) -> str:
+    if not name or "," in name:
+        raise InvalidSetting(f"the name '{name}' cannot be given to Starlake's command line, which separates names by commas")
+    return name
+
+
+def _options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return ``--options``: the DAG config's ``sl_env_var``, the settings' variables, and those of the command itself.
+
+    Starlake: cliEnv, which wins over env files. SL_ROOT and SL_ENV are left out: they belong to the environment.
+    """
+    options: dict[str, str] = {}
+    for name, value in (run.pipeline.environment if run.pipeline else {}).items():
+        if name in _ENVIRONMENT_ONLY:
+            continue
+        if _survives(name, value):
+            options[name] = value
+        elif not _reaches_as_environment(run.project, name):
+            raise InvalidSetting(f"sl_env_var: {_why_not(name, value)}, and as an environment variable it would lose against the env file")
+    for name, value in {**(own or {}), **run.variables}.items():
+        if not _survives(name, value):
+            raise InvalidSetting(_why_not(name, value))
+        options[name] = value
+    return ("--options", ",".join(f"{name}={value}" for name, value in options.items())) if options else ()
+
+
+_ENVIRONMENT_ONLY = frozenset(("SL_ROOT", "SL_ENV"))
+
+
+def _survives(name: str, value: str) -> bool:
+    """Say whether ``name=value`` passes the launcher script (splits at blanks) and Starlake's own splitting (commas, first ``=``)."""
+    return bool(name) and "=" not in name and not any(c.isspace() or c == "," for c in name + value)
+
+
+def _why_not(name: str, value: str) -> str:
+    return f"the variable {name} cannot be passed as --options: '{Mask({name: value})(value)}' must have neither a comma nor a blank"
+
+
+def _reaches_as_environment(project: Project, name: str) -> bool:
+    """Say whether an environment variable is what texts of the project see: no env file gives it another value."""
+    return name not in project.variables or project.variables[name] == os.environ.get(name)
+
+
+# ------------------------------------------------------------------------------------------------------- files and databases
+
+
+def local_path(text: str) -> str | None:
+    """Return the local absolute path that a folder setting means; None for other storage (``gs://...``) and relative paths."""
+    if text.startswith("file:"):
+        text = "/" + text[len("file:") :].lstrip("/")
+    return os.path.normpath(text) if os.path.isabs(text) else None
+
+
+def _load_files(project: Project, domain: Domain, tables: Sequence[Table]) -> LoadFiles | None:
+    areas = project.areas
+    stage, ingesting, archive = (local_path(f"{area}/{domain.name}") for area in (areas.stage, areas.ingesting, areas.archive))
+    if stage is None or ingesting is None:
+        return None
+    return LoadFiles(stage, ingesting, tuple(dict.fromkeys(t.pattern for t in tables if t.pattern)), archive or "")
+
+
+def _duckdb_file(project: Project, connection: Connection | None) -> str | None:
+    path = connection.duckdb_path if connection else None
+    if not path or path.startswith((":", "md:", "motherduck:")) or "://" in path:
+        return None
+    return os.path.normpath(os.path.join(project.root, path))
+
+
+def _audit(project: Project, environment: Mapping[str, str]) -> Audit | None:
+    application = project.application
+    job_id = environment.get(_job_id_name(project))
+    database = _duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
+    if not application.audit_active or not database or not job_id:
+        return None
+    return Audit(database, application.audit_domain, job_id)
