@@ -21,10 +21,10 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Run every job of the example on real data, twice (two batches), with the embedded DuckDB engine
-	$(BIN)/python -m defs.demo
+	$(BIN)/python -m examples.demo
 
 dev: $(READY) ## Open Dagster on the example (http://127.0.0.1:3000); SL_ROOT=... for another project
-	$(BIN)/python -m defs.dev
+	$(BIN)/python -m examples.dev
 
 test: lint types tests ## Lint, types and tests
 

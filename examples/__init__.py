@@ -1,0 +1,1 @@
+"""A real Starlake project of our own, and the two programs that show it."""

@@ -1,0 +1,59 @@
+"""`make demo`: every load and transform job of the example, through Dagster, for both batches of files.
+
+Works on a copy in .demo/. Ends with exit code 1 when an asset failed, a table is empty, or nothing came out of a job.
+"""
+
+import os
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from examples.workspace import Workspace
+from starlake_dagster_components import DuckDBExecutor, Settings
+from starlake_dagster_components.headless import RunResult, run_headless
+
+
+def main() -> int:
+    """Run the demo; return the exit code."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    workspace = Workspace()
+    workspace.create()
+    os.environ["DAGSTER_HOME"] = str(workspace.dagster_home)
+    settings = Settings(executor=DuckDBExecutor())
+    began = time.monotonic()
+    complaints: list[str] = []
+    for number, batch in enumerate(workspace.batches, 1):
+        files = workspace.deliver(batch)
+        console.print(f"\nBatch {number}: {files} files delivered. Running all load jobs, then all transform jobs.")
+        results = run_headless(workspace.project, settings)
+        console.print(_table(results))
+        complaints += [f"batch {number}: {c}" for c in _complaints(results)]
+    console.print(f"\n{time.monotonic() - began:.0f} s. Look at it in Dagster: make dev")
+    for complaint in complaints:
+        console.print(complaint, style="red")
+    return 1 if complaints else 0
+
+
+def _table(results: list[RunResult]) -> Table:
+    table = Table("asset", "job", "result", "loaded", "rows", "seconds")
+    for result in results:
+        for asset in result.assets:
+            loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
+            table.add_row(asset.key, result.job, asset.error or asset.status, loaded, rows, f"{asset.seconds:.2f}")
+    return table
+
+
+def _complaints(results: list[RunResult]) -> list[str]:
+    found = [f"{r.job} failed: {r.error or ''}" for r in results if not r.success]
+    found += [f"{r.job} ran nothing" for r in results if not r.assets]
+    found += [f"{a.key} was skipped" for r in results for a in r.assets if a.status == "skipped"]
+    found += [f"{a.key} is empty" for r in results for a in r.assets if a.rows == 0]
+    if not any(a.rows for r in results for a in r.assets):
+        found.append("no table has rows")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

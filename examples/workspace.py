@@ -1,0 +1,46 @@
+"""The folder in which the demo works: a copy of the example, its data and a Dagster instance of its own."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLE = REPOSITORY / "examples" / "EXAMPLE"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """``.demo/`` in the repository, or another folder.
+
+    Attributes:
+        folder: where everything goes.
+    """
+
+    folder: Path = REPOSITORY / ".demo"
+
+    @property
+    def project(self) -> Path:
+        """The copy of the example project."""
+        return self.folder / "project"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The folder of the Dagster instance."""
+        return self.folder / "dagster_home"
+
+    @property
+    def batches(self) -> list[Path]:
+        """The batches of files that the example's sources deliver, in order."""
+        return sorted(p for p in (EXAMPLE / "batches").iterdir() if p.is_dir())
+
+    def create(self) -> None:
+        """Copy the example, without data; what an earlier demo left is removed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(EXAMPLE / "metadata", self.project / "metadata")
+        self.dagster_home.mkdir(parents=True)
+        (self.dagster_home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+
+    def deliver(self, batch: Path) -> int:
+        """Put the files of a batch where the sources would put them; return how many there are."""
+        shutil.copytree(batch, self.project / "datasets", dirs_exist_ok=True)
+        return sum(1 for p in batch.rglob("*") if p.is_file())
