@@ -1,0 +1,63 @@
+import re
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starlake_dagster_components.definitions.names import asset_key, check_style, group_name, op_name, sanitize_id, tag_value, tags_of
+from starlake_dagster_components.errors import InvalidSetting
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sales.orders", "sales_orders"),
+        ("Customers.HighValueCustomers", "Customers_HighValueCustomers"),
+        ("hr.emp$2024", "hr_empS2024"),
+        ("a-b.c_d", "a-b_c_d"),
+        ("été.naïve", "_t__na_ve"),
+    ],
+)
+def test_sanitize_id_keeps_what_starlake_dagster_keeps(text: str, expected: str) -> None:
+    assert sanitize_id(text) == expected
+
+
+def test_asset_keys_in_every_style() -> None:
+    assert asset_key("Sales.Orders") == dg.AssetKey("Sales_Orders")
+    assert asset_key("Sales.Orders", "flat_lower") == dg.AssetKey("sales_orders")
+    assert asset_key("Sales.Orders", "path") == dg.AssetKey(["Sales", "Orders"])
+
+
+def test_an_unknown_style_names_the_known_ones() -> None:
+    with pytest.raises(InvalidSetting, match="did you mean 'flat_lower'"):
+        check_style("flat-lower")
+
+
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=3))
+def test_op_names_are_valid_whatever_the_key(path: list[str]) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_]+", op_name(dg.AssetKey(path)))
+
+
+@given(st.lists(st.lists(st.text("ab_-.é", min_size=1, max_size=4), min_size=1, max_size=3), min_size=2, max_size=2, unique_by=tuple))
+def test_different_keys_have_different_op_names(paths: list[list[str]]) -> None:
+    one, other = (op_name(dg.AssetKey(p)) for p in paths)
+    assert one != other
+
+
+def test_reserved_words_are_no_op_names() -> None:
+    assert op_name(dg.AssetKey("input")) != "input"
+
+
+@given(st.lists(st.text(max_size=80)))
+def test_tags_are_always_accepted_by_dagster(labels: list[str]) -> None:
+    dg.AssetSpec("a", tags=tags_of(labels))
+
+
+def test_tags_are_labels_or_pairs() -> None:
+    assert tags_of(["pii", "team=sales", "two words"]) == {"pii": "", "team": "sales", "two_words": ""}
+
+
+@given(st.text(max_size=100))
+def test_group_names_and_tag_values_are_accepted_by_dagster(text: str) -> None:
+    dg.AssetSpec("a", group_name=group_name(text), tags={"k": tag_value(text)})
