@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,123 @@ def shared() -> Path:
     if not (SHARED / "corpus").is_dir():
         pytest.skip("needs the folder 'shared' (corpus and oracle) beside the checkout")
     return SHARED
+
+
+class ProjectFolder:
+    """A Starlake project on disk that a test writes file by file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, file: str, text: str) -> "ProjectFolder":
+        """Write a file under the project's folder; the text's indentation is taken off."""
+        path = self.root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        return self
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return every file with its bytes."""
+        return {str(p.relative_to(self.root)): p.read_bytes() for p in sorted(self.root.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ProjectFolder:
+    """An empty project folder with one DuckDB connection."""
+    made = ProjectFolder(tmp_path / "project")
+    return made.write(
+        "metadata/application.sl.yml",
+        """
+        version: 1
+        application:
+          connectionRef: duckdb
+          loader: native
+          connections:
+            duckdb:
+              type: jdbc
+              options:
+                url: "jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db"
+                driver: org.duckdb.DuckDBDriver
+          dagRef:
+            load: loads
+            transform: transforms
+        """,
+    )
+
+
+@pytest.fixture
+def shop(folder: ProjectFolder) -> ProjectFolder:
+    """A small project: domain ``shop`` with ``orders`` and ``items`` (CSV), task ``kpi.daily`` on them and ``kpi.top`` on that."""
+    folder.write(
+        "metadata/dags/loads.sl.yml",
+        """
+        version: 1
+        dag:
+          comment: "loads {{domain}}"
+          template: load/dagster__scheduled_table__shell.py.j2
+          filename: "{{domain}}_tables.py"
+          options:
+            pre_load_strategy: imported
+            tags: nightly
+        """,
+    )
+    folder.write(
+        "metadata/dags/transforms.sl.yml",
+        """
+        version: 1
+        dag:
+          comment: "makes {{domain}}"
+          template: transform/dagster__scheduled_task__shell.py.j2
+          filename: "{{domain}}_tasks.py"
+        """,
+    )
+    folder.write(
+        "metadata/load/shop/_config.sl.yml",
+        """
+        version: 1
+        load:
+          name: shop
+          comment: What the shop sells
+          metadata:
+            directory: "{{SL_ROOT}}/datasets/incoming/shop"
+            schedule: daily
+            format: DSV
+            withHeader: true
+            separator: ";"
+        """,
+    )
+    for table, columns in {"orders": ["id", "amount"], "items": ["id", "label"]}.items():
+        folder.write(
+            f"metadata/load/shop/{table}.sl.yml",
+            f"""
+            version: 1
+            table:
+              name: {table}
+              pattern: "{table}.*.csv"
+              comment: The {table}
+              tags: [pii]
+              metadata:
+                writeStrategy:
+                  type: APPEND
+              attributes:
+                - name: {columns[0]}
+                  type: long
+                  required: true
+                  comment: The key
+                - name: {columns[1]}
+                  type: string
+            """,
+        )
+    folder.write(
+        "metadata/transform/kpi/daily.sl.yml",
+        """
+        version: 1
+        task:
+          comment: Orders with their items
+          writeStrategy:
+            type: OVERWRITE
+        """,
+    )
+    folder.write("metadata/transform/kpi/daily.sql", "select o.id, o.amount, i.label\nfrom shop.orders o\njoin shop.items i on i.id = o.id\n")
+    folder.write("metadata/transform/kpi/top.sql", "select * from kpi.daily, elsewhere.rates\n")
+    return folder
