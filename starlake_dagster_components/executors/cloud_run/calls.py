@@ -1,0 +1,146 @@
+"""Calls to the API: which failures pass, how long to wait for them, and what to check when they do not."""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ...errors import CommandError, StarlakeError
+from ..base import Log
+from .connection import missing_credentials
+
+T = TypeVar("T")
+
+QUOTA = frozenset(("RESOURCE_EXHAUSTED",))
+"""The call was refused, and surely not carried out."""
+PASSING = QUOTA | frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "ABORTED", "CANCELLED"))
+"""Worth another try. Except for the quota, the call may have been carried out."""
+
+FIRST_DELAY = 1.0
+LAST_DELAY = 60.0
+
+_BAD_CREDENTIALS = re.compile(
+    r"RefreshError|Reauthentication|invalid_grant|iam\.serviceAccounts\.getAccessToken|DefaultCredentialsError", re.I
+)
+
+
+class Interrupted(Exception):
+    """The run was cancelled while a call waited for its next try."""
+
+
+class Backoff:
+    """Delays that double from try to try, with jitter, up to a minute."""
+
+    def __init__(self, first: float = FIRST_DELAY, last: float = LAST_DELAY) -> None:
+        self._next = first
+        self._last = last
+
+    def delay(self) -> float:
+        """Return the next delay in seconds."""
+        delay = min(self._next, self._last)
+        self._next = delay * 2
+        return delay * random.uniform(0.5, 1.0)
+
+
+def status(error: BaseException) -> str:
+    """Return the name of an error's gRPC status (``NOT_FOUND``); empty when it has none."""
+    code = getattr(error, "grpc_status_code", None)
+    return str(code.name) if code is not None else ""
+
+
+def passes(error: BaseException) -> bool:
+    """Say whether a failed call is worth another try."""
+    from google.api_core import exceptions
+
+    if _BAD_CREDENTIALS.search(str(error)):
+        return False
+    return status(error) in PASSING or isinstance(error, exceptions.RetryError)
+
+
+def explain(error: BaseException, *, doing: str, resource: str) -> StarlakeError:
+    """Return the exception for a call that failed for good: what happened and what to check.
+
+    Args:
+        error: what the SDK raised.
+        doing: what was tried: ``start the job``.
+        resource: the full name of the job or execution.
+    """
+    if isinstance(error, StarlakeError):
+        return error
+    detail = getattr(error, "message", None) or str(error)
+    name = status(error)
+    parts = resource.split("/")
+    project, region, job = parts[1], parts[3], parts[5]
+    if name == "UNAUTHENTICATED" or _BAD_CREDENTIALS.search(str(error)) or type(error).__module__.startswith("google.auth"):
+        return missing_credentials(detail)
+    if name == "PERMISSION_DENIED":
+        return CommandError(
+            f"not allowed to {doing} {resource}: {detail}. Check that the account has run.jobs.run, run.jobs.runWithOverrides and "
+            "run.executions.get, .list and .cancel on the job (role roles/run.developer), that the Cloud Run Admin API is enabled in "
+            f"project {project}, and that cloud_run_service_account, if set, may be impersonated (roles/iam.serviceAccountTokenCreator)",
+            retry=False,
+        )
+    if name == "NOT_FOUND":
+        return CommandError(
+            f"cannot {doing} {resource}: {detail}. Check cloud_run_job_name ('{job}'), cloud_run_job_region ('{region}') and "
+            f"cloud_run_project_id ('{project}'): `gcloud run jobs list --project {project}` shows the jobs with their regions",
+            retry=False,
+        )
+    return CommandError(f"cannot {doing} {resource}: {name or type(error).__name__}: {detail}", retry=passes(error))
+
+
+def persist(
+    call: Callable[[], T],
+    *,
+    doing: str,
+    resource: str,
+    log: Log,
+    cancelled: threading.Event | None,
+    seconds: float,
+) -> T:
+    """Make a call that may be repeated at will until it gets an answer.
+
+    Args:
+        call: makes it.
+        doing: what is tried, for messages.
+        resource: the full name of what it is tried on.
+        log: hears of failures that are waited out.
+        cancelled: ends the waiting; None = only time does.
+        seconds: how long to go on.
+
+    Raises:
+        Interrupted: ``cancelled`` was set.
+        CommandError: it failed for good, or for too long.
+    """
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    backoff = Backoff()
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except exceptions.GoogleAPIError as error:
+            delay = backoff.delay()
+            if not passes(error):
+                raise explain(error, doing=doing, resource=resource) from error
+            if time.monotonic() + delay > end:
+                raise CommandError(f"cannot {doing} {resource} for {seconds:g} s: {status(error)}: {error}") from error
+            log("debug", f"cannot {doing} {resource} yet ({status(error)}); again in {delay:.1f} s")
+        except GoogleAuthError as error:
+            raise missing_credentials(str(error)) from error
+        pause(delay, cancelled)
+
+
+def pause(seconds: float, cancelled: threading.Event | None) -> None:
+    """Wait.
+
+    Raises:
+        Interrupted: ``cancelled`` is set.
+    """
+    if cancelled is None:
+        time.sleep(seconds)
+    elif cancelled.wait(seconds):
+        raise Interrupted

@@ -1,0 +1,186 @@
+"""The clients of the Cloud Run API: made at first use, one set per process and account."""
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...errors import CommandError, MissingDependency
+
+if TYPE_CHECKING:
+    from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
+    from google.cloud.run_v2 import ExecutionsClient, JobsClient, TasksClient
+
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_NO_CREDENTIALS = (
+    "Google Cloud credentials are missing or not usable ({detail}): run `gcloud auth application-default login`, or set "
+    "GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account, or run Dagster where a service account is attached"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the API is reached.
+
+    Attributes:
+        service_account: the account to act as (impersonation); None = the credentials' own.
+        api_endpoint: ``host:port`` instead of ``run.googleapis.com``; None = the real one.
+        insecure: without TLS and credentials: an emulator.
+    """
+
+    service_account: str | None = None
+    api_endpoint: str | None = None
+    insecure: bool = False
+
+
+class Connection:
+    """Clients for one account. Made lazily; safe to use from any thread."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._lock = threading.RLock()
+        self._credentials: Any = None
+        self._project: str | None = None
+        self._clients: dict[str, Any] = {}
+
+    def project(self) -> str:
+        """Return the project of the credentials.
+
+        Raises:
+            CommandError: they name none.
+        """
+        if not self.access.insecure:
+            self._authenticate()
+        project = self._project or os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCP_PROJECT")
+        if not project:
+            raise CommandError(
+                "no Google Cloud project: set cloud_run_project_id in the DAG config's options, project_id in the executor, "
+                "or GOOGLE_CLOUD_PROJECT in the environment (the credentials name none)",
+                retry=False,
+            )
+        return project
+
+    @property
+    def jobs(self) -> "JobsClient":
+        """Client of ``google.cloud.run.v2.Jobs``."""
+        client: JobsClient = self._client("Jobs")
+        return client
+
+    @property
+    def executions(self) -> "ExecutionsClient":
+        """Client of ``google.cloud.run.v2.Executions``."""
+        client: ExecutionsClient = self._client("Executions")
+        return client
+
+    @property
+    def tasks(self) -> "TasksClient":
+        """Client of ``google.cloud.run.v2.Tasks``."""
+        client: TasksClient = self._client("Tasks")
+        return client
+
+    @property
+    def logs(self) -> "LoggingServiceV2Client":
+        """Client of Cloud Logging.
+
+        Raises:
+            MissingDependency: google-cloud-logging is not installed.
+        """
+        client: LoggingServiceV2Client = self._client("Logging")
+        return client
+
+    def storage(self) -> Any:
+        """Return an HTTP session for Cloud Storage with the same credentials (``requests``)."""
+        import requests
+        from google.auth.transport.requests import AuthorizedSession
+
+        if self.access.insecure or os.environ.get("STORAGE_EMULATOR_HOST"):
+            return requests.Session()
+        self._authenticate()
+        return AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
+
+    def _client(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def _make(self, service: str) -> Any:
+        client, transport = _classes(service)
+        access = self.access
+        if access.insecure:
+            return client(transport=transport(channel=self._plain_channel()))
+        self._authenticate()
+        options = {"api_endpoint": access.api_endpoint} if access.api_endpoint and service != "Logging" else None
+        return client(credentials=self._credentials, client_options=options)
+
+    def _plain_channel(self) -> Any:
+        import grpc
+
+        if not self.access.api_endpoint:
+            raise CommandError("insecure: true needs api_endpoint: there is no Cloud Run without TLS but an emulator", retry=False)
+        if "channel" not in self._clients:
+            unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+            self._clients["channel"] = grpc.insecure_channel(self.access.api_endpoint, options=unlimited)
+        return self._clients["channel"]
+
+    def _authenticate(self) -> None:
+        with self._lock:
+            if self._credentials is not None:
+                return
+            _need_sdk()
+            import google.auth
+            from google.auth import exceptions, impersonated_credentials
+
+            try:
+                credentials, self._project = google.auth.default(scopes=_SCOPES)
+            except exceptions.DefaultCredentialsError as error:
+                raise missing_credentials(str(error)) from error
+            if self.access.service_account:
+                credentials = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
+                    source_credentials=credentials, target_principal=self.access.service_account, target_scopes=list(_SCOPES)
+                )
+            self._credentials = credentials
+
+
+def missing_credentials(detail: str) -> CommandError:
+    """Return the error for credentials that are missing or refused, with the ways to get some."""
+    return CommandError(_NO_CREDENTIALS.format(detail=detail.split("\n", 1)[0].rstrip(". ")[:300]), retry=False)
+
+
+_connections: dict[tuple[int, Access], Connection] = {}
+_connections_lock = threading.Lock()
+
+
+def connect(access: Access) -> Connection:
+    """Return this process's connection for an account; a forked process gets its own."""
+    with _connections_lock:
+        return _connections.setdefault((os.getpid(), access), Connection(access))
+
+
+def _need_sdk() -> None:
+    try:
+        import google.cloud.run_v2  # noqa: F401
+    except ImportError:
+        raise MissingDependency(package="google-cloud-run", extra="cloud-run", purpose="The executor cloud_run") from None
+
+
+def _classes(service: str) -> tuple[Any, Any]:
+    """Return client and gRPC transport of a service."""
+    if service == "Logging":
+        try:
+            from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
+            from google.cloud.logging_v2.services.logging_service_v2.transports import LoggingServiceV2GrpcTransport
+        except ImportError:
+            raise MissingDependency(package="google-cloud-logging", extra="cloud-run-logs", purpose="Reading an execution's logs") from None
+        return LoggingServiceV2Client, LoggingServiceV2GrpcTransport
+    _need_sdk()
+    from google.cloud import run_v2
+    from google.cloud.run_v2.services.executions.transports import ExecutionsGrpcTransport
+    from google.cloud.run_v2.services.jobs.transports import JobsGrpcTransport
+    from google.cloud.run_v2.services.tasks.transports import TasksGrpcTransport
+
+    return {
+        "Jobs": (run_v2.JobsClient, JobsGrpcTransport),
+        "Executions": (run_v2.ExecutionsClient, ExecutionsGrpcTransport),
+        "Tasks": (run_v2.TasksClient, TasksGrpcTransport),
+    }[service]

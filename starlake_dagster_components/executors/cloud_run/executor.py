@@ -1,0 +1,139 @@
+"""The executor ``cloud_run``: its YAML fields, and what they must say before anything runs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ...commands import Command
+from ...errors import Location, Problem
+from ...pipelines.model import Pipeline
+from ..base import CommandResult, Invocation, StarlakeExecutor
+from .options import Given, retries, validate
+
+
+def _texts(value: Any) -> Any:
+    """Make every value a text: the YAML's templates turn ``"8080"`` into a number."""
+    return {str(key): str(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class CloudRunExecutor(StarlakeExecutor):
+    """Runs every command as one execution of a Google Cloud Run job.
+
+    The fields win over the options of the pipeline's DAG config (``cloud_run_job_name`` and so on).
+    """
+
+    type: Literal["cloud_run"] = "cloud_run"
+    job_name: str | None = Field(
+        default=None, description="The Cloud Run job, or projects/P/locations/R/jobs/NAME. Default: the option cloud_run_job_name."
+    )
+    project_id: str | None = Field(
+        default=None, description="Project of the job. Default: the option cloud_run_project_id, else the project of the credentials."
+    )
+    region: str | None = Field(
+        default=None, description="Region of the job. Default: the option cloud_run_job_region or cloud_run_region, else europe-west1."
+    )
+    service_account: str | None = Field(
+        default=None, description="Service account to act as (impersonation). Default: the option cloud_run_service_account, else none."
+    )
+    container_name: str | None = Field(default=None, description="Container of the job that runs Starlake, where it has several.")
+    root: str | None = Field(
+        default=None,
+        description="SL_ROOT in the container (a path or gs://...). The project's own path in arguments and environment is replaced by it. "
+        "Default: what the job's image says.",
+    )
+    env: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
+        default_factory=dict, description="Environment variables of every execution, over those of the DAG config."
+    )
+    arguments_prefix: list[str] = Field(
+        default_factory=list, description="Arguments before Starlake's verb, for an image whose entry point is not Starlake."
+    )
+    task_timeout: float | None = Field(default=None, gt=0, description="Seconds that Cloud Run allows a task. Default: that of the job.")
+    timeout: float | None = Field(
+        default=None, gt=0, description="Seconds after which an execution is cancelled and the step fails, waiting for resources included."
+    )
+    poll_interval: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds between two looks at the executions of a job. Default: the option cloud_run_async_poke_interval, else 10.",
+    )
+    retry_on_failure: bool | None = Field(
+        default=None, description="Try a failed step once more when the DAG config sets no retries. Default: the option retry_on_failure."
+    )
+    retry_delay_in_seconds: float | None = Field(
+        default=None, ge=0, description="Delay of that retry. Default: the option retry_delay_in_seconds, else 10."
+    )
+    allow_task_retries: bool = Field(
+        default=False,
+        description="Accept a load that succeeded only after Cloud Run had retried its task: the first attempt may have lost its file.",
+    )
+    logs: Literal["none", "tail", "follow"] = Field(
+        default="tail",
+        description="Output from Cloud Logging: none, the last lines of a failure, or all lines while it runs. Needs google-cloud-logging.",
+    )
+    log_interval: float = Field(default=10.0, gt=0, description="Seconds between two queries of followed logs (60 a minute are allowed).")
+    log_settle: float = Field(
+        default=4.0, ge=0, description="Seconds without a new line after which a finished execution's log is complete."
+    )
+    tail_lines: int = Field(default=50, ge=0, description="How many of the last lines a failure shows.")
+    not_ready_folder: str | None = Field(
+        default=None,
+        description="Folder for the sentinels of preload (gs://bucket/folder, or a path that the container and Dagster share). "
+        "Default: exit code 1 of a preload means not ready.",
+    )
+    start_timeout: float = Field(
+        default=900.0, gt=0, description="Seconds to go on trying when the API refuses or fails to start an execution."
+    )
+    start_settle: float = Field(
+        default=20.0, ge=0, description="Seconds to look for an execution whose start got no answer, before it is started again."
+    )
+    cancel_timeout: float = Field(default=600.0, gt=0, description="Seconds to wait for the end of an execution that was cancelled.")
+    max_executions: int = Field(default=100, gt=0, description="Commands at a time in one run, unless max_concurrent says otherwise.")
+    api_endpoint: str | None = Field(
+        default=None, description="host:port of the API instead of run.googleapis.com: a regional endpoint or an emulator."
+    )
+    insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
+
+    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+        """Run one command as one execution and wait for its end; see the base class.
+
+        An execution that an earlier, lost attempt of the step had started is taken over instead of starting another.
+
+        Raises:
+            MissingDependency: google-cloud-run is not installed.
+        """
+        from .running import run_command
+
+        return run_command(self, command, invocation)
+
+    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+        """Return what is wrong with the Cloud Run settings of a pipeline: no job name, above all."""
+        origin = pipeline.dag_config.origin
+
+        def where(key: str) -> Location:
+            return origin.at(f"options.{key}")
+
+        return validate(self.given, pipeline.options, where)
+
+    def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
+        """Return the retry that ``retry_on_failure`` asks for."""
+        return retries(self.given, pipeline.options)
+
+    @property
+    def given(self) -> Given:
+        """The fields that stand for DAG options."""
+        return Given(
+            project_id=self.project_id,
+            job_name=self.job_name,
+            region=self.region,
+            service_account=self.service_account,
+            poll_interval=self.poll_interval,
+            retry_on_failure=self.retry_on_failure,
+            retry_delay_in_seconds=self.retry_delay_in_seconds,
+        )
+
+    @property
+    def max_concurrent(self) -> int:
+        """Many: a command that runs elsewhere costs a sleeping thread here."""
+        return self.max_executions

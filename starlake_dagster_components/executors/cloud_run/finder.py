@@ -1,0 +1,95 @@
+"""Finds executions of a job by the command id in their environment.
+
+Every execution carries the id of its command in ``STARLAKE_DAGSTER_COMMAND_ID``, and the API gives it back in
+``Execution.template``. So the record of what was started is the execution itself: it exists from the moment the start was
+carried out, whatever became of the process that asked for it, of its disk and of the answer.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from .connection import Connection
+from .request import split_id
+from .state import ExecutionState, read_message
+
+PAGE_SIZE = 500
+MAX_PAGES = 100
+"""Cloud Run keeps at most 1,000 finished executions of a job; this bounds a listing against a server that never ends it."""
+TIMEOUT = 30.0
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What one listing found: family of command ids -> (attempt, state), and how far back it goes."""
+
+    began: float
+    since: float | None
+    found: dict[str, list[tuple[int, ExecutionState]]] = field(default_factory=dict)
+
+
+class Finder:
+    """Lists the executions of one job; callers that ask at the same time share a listing."""
+
+    def __init__(self, connection: Connection, job: str) -> None:
+        self._connection = connection
+        self._job = job
+        self._lock = threading.Lock()
+        self._listing: _Listing | None = None
+
+    def find(self, families: Sequence[str], since: float | None) -> list[tuple[int, int, ExecutionState]]:
+        """Return the executions of some families of command ids, as they were after this call began.
+
+        Args:
+            families: of the run itself and of the runs that it continues, in that order.
+            since: nothing older matters, seconds since 1970; None = everything the API still knows.
+
+        Returns:
+            (index of the family, attempt, state), oldest first.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPIError: a call failed.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            listing = self._listing
+            if listing is None or listing.began < asked or not _reaches(listing.since, since):
+                listing = self._list(since)
+                self._listing = listing
+        matches = [(i, attempt, state) for i, family in enumerate(families) for attempt, state in listing.found.get(family, ())]
+        return sorted(matches, key=lambda match: match[2].created)
+
+    def _list(self, since: float | None) -> _Listing:
+        listing = _Listing(time.monotonic(), since)
+        for page in pages(self._connection, self._job, PAGE_SIZE):
+            states = [read_message(message) for message in page]
+            for state in states:
+                split = split_id(state.command_id)
+                if split:
+                    listing.found.setdefault(split[0], []).append((split[1], state))
+            if since is not None and len(states) > 1 and _newest_first(states) and states[-1].created < since:
+                break
+        return listing
+
+
+def pages(connection: Connection, job: str, size: int) -> Iterator[Sequence[Any]]:
+    """Yield the executions of a job, page by page, as protobuf messages; the API lists the newest first."""
+    from google.cloud import run_v2
+
+    request = run_v2.ListExecutionsRequest(parent=job, page_size=size)
+    answer = connection.executions.list_executions(request=request, timeout=TIMEOUT)
+    for number, page in enumerate(answer.pages, start=1):
+        yield run_v2.ListExecutionsResponse.pb(page).executions
+        if number >= MAX_PAGES:
+            return
+
+
+def _reaches(have: float | None, want: float | None) -> bool:
+    return have is None or (want is not None and have <= want)
+
+
+def _newest_first(states: Sequence[ExecutionState]) -> bool:
+    return all(a.created >= b.created for a, b in pairwise(states))

@@ -1,0 +1,216 @@
+"""An execution's output, from Cloud Logging: the last lines after a failure, or all of them while it runs."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from ...errors import CommandError, MissingDependency
+from ..base import Level
+from .connection import Connection
+
+PAGE_SIZE = 1000
+TIMEOUT = 30.0
+OVERLAP = 20.0
+"""Seconds that each query looks back behind the newest line seen: lines arrive late and out of order."""
+LATE = 60.0
+"""Seconds after which a line that has not arrived is not looked for any more."""
+QUERIED_AT_ONCE = 100
+"""Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
+
+OnLine = Callable[[Level, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output."""
+
+    execution: str
+    id: str
+    time: float
+    level: Level
+    text: str
+
+
+def fetch(
+    connection: Connection, project: str, executions: Sequence[str], *, since: float | None, newest: int | None = None
+) -> Iterator[Line]:
+    """Yield the lines of some executions (short names), oldest first.
+
+    Args:
+        connection: the account.
+        project: the project of the executions.
+        executions: short names.
+        since: nothing older, seconds since 1970.
+        newest: only so many of the last lines.
+
+    Raises:
+        MissingDependency: google-cloud-logging is not installed.
+        google.api_core.exceptions.GoogleAPIError: the call failed.
+    """
+    client = connection.logs
+    from google.cloud.logging_v2.types import ListLogEntriesRequest
+
+    names = " OR ".join(f'labels."run.googleapis.com/execution_name"="{name}"' for name in executions)
+    clauses = ['resource.type="cloud_run_job"', f"({names})"]
+    if since is not None:
+        clauses.append(f'timestamp>="{datetime.fromtimestamp(since, timezone.utc).isoformat()}"')
+    request = ListLogEntriesRequest(
+        resource_names=[f"projects/{project}"],
+        filter=" AND ".join(clauses),
+        order_by="timestamp desc" if newest else "timestamp asc",
+        page_size=min(newest or PAGE_SIZE, PAGE_SIZE),
+    )
+    answer = client.list_log_entries(request=request, timeout=TIMEOUT)
+    if newest:
+        entries = [entry for _, entry in zip(range(newest), answer, strict=False)]
+        for entry in reversed(entries):
+            yield from _lines(entry)
+        return
+    for entry in answer:
+        yield from _lines(entry)
+
+
+def _lines(entry: Any) -> Iterator[Line]:
+    text = entry.text_payload
+    if not text and entry.json_payload:
+        payload = dict(entry.json_payload)
+        text = str(payload.get("message") or json.dumps(payload, default=str, ensure_ascii=False))
+    name = entry.labels.get("run.googleapis.com/execution_name", "")
+    for number, line in enumerate(text.splitlines() or [""]):
+        yield Line(name, f"{entry.insert_id}.{number}", entry.timestamp.timestamp(), _level(entry.severity), line)
+
+
+def _level(severity: int) -> Level:
+    """Return the level for a LogSeverity: 500 = ERROR, 400 = WARNING, 100 = DEBUG, 0 = none given (standard output)."""
+    return "error" if severity >= 500 else "warning" if severity >= 400 else "debug" if severity == 100 else "info"
+
+
+@dataclass(slots=True)
+class _Followed:
+    execution: str
+    on_line: OnLine
+    newest: float
+    seen: dict[str, float] = field(default_factory=dict)
+
+    def take(self, lines: Sequence[Line]) -> int:
+        """Pass on the lines that are new; return how many."""
+        new = [line for line in lines if line.id not in self.seen]
+        for line in new:
+            self.seen[line.id] = line.time
+            self.newest = max(self.newest, line.time)
+            self.on_line(line.level, line.text)
+        if len(self.seen) > 10_000:
+            self.seen = {key: at for key, at in self.seen.items() if at >= self.newest - 2 * OVERLAP}
+        return len(new)
+
+
+class Follower:
+    """Passes on the lines of all followed executions of a project while they run, with one query for many of them."""
+
+    def __init__(self, connection: Connection, project: str, interval: float) -> None:
+        self._connection = connection
+        self._project = project
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._followed: dict[str, _Followed] = {}
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition(self._lock)
+
+    @contextmanager
+    def following(self, execution: str, on_line: OnLine, *, since: float, settle: float) -> Iterator[None]:
+        """Follow an execution as long as the block lasts; on leaving, wait for the lines that are still on their way.
+
+        Args:
+            execution: short name.
+            on_line: receives the lines, in order.
+            since: its start, seconds since 1970.
+            settle: seconds without a new line after which no more are expected.
+        """
+        self._connection.logs  # noqa: B018 -- a missing package is said before anything is waited for
+        followed = _Followed(execution, on_line, since - OVERLAP)
+        with self._changed:
+            self._followed[execution] = followed
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-logs")
+                self._thread.start()
+        try:
+            yield
+        finally:
+            try:
+                self._drain(followed, settle)
+            finally:
+                with self._changed:
+                    del self._followed[execution]
+                    self._changed.notify()
+
+    def _drain(self, followed: _Followed, settle: float) -> None:
+        quiet = 0
+        for _ in range(20):
+            if self._read([followed]):
+                quiet = 0
+            elif quiet:
+                return
+            else:
+                quiet = 1
+            time.sleep(settle)
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._followed, timeout=self._interval)
+                if not self._followed:
+                    self._thread = None
+                    return
+                followed = list(self._followed.values())
+            for start in range(0, len(followed), QUERIED_AT_ONCE):
+                self._read(followed[start : start + QUERIED_AT_ONCE])
+
+    def _read(self, followed: Sequence[_Followed]) -> int:
+        """Read what is new; return how many lines. A failing query is left to the next one."""
+        from google.api_core import exceptions
+
+        with self._reading:
+            began = time.time()
+            since = min(f.newest for f in followed) - OVERLAP
+            try:
+                lines = list(fetch(self._connection, self._project, [f.execution for f in followed], since=since))
+            except exceptions.GoogleAPIError:
+                return 0
+            count = sum(f.take([line for line in lines if line.execution == f.execution]) for f in followed)
+            for f in followed:
+                # A silent execution must not make every query start at its beginning.
+                f.newest = max(f.newest, began - LATE)
+            return count
+
+
+_followers: dict[tuple[Connection, str], Follower] = {}
+_followers_lock = threading.Lock()
+
+
+def follower(connection: Connection, project: str, interval: float) -> Follower:
+    """Return this process's follower for the logs of a project."""
+    with _followers_lock:
+        return _followers.setdefault((connection, project), Follower(connection, project, interval))
+
+
+def last_lines(connection: Connection, project: str, execution: str, count: int, *, since: float | None) -> tuple[str, ...] | str:
+    """Return the last lines of an execution, oldest first; or why they cannot be had. Waits a few seconds for late ones."""
+    from google.api_core import exceptions
+
+    try:
+        for delay in (0.0, 2.0, 4.0):
+            time.sleep(delay)
+            lines = tuple(line.text for line in fetch(connection, project, [execution], since=since, newest=count))
+            if lines:
+                return lines[-count:]
+    except MissingDependency as error:
+        return str(error)
+    except (exceptions.GoogleAPIError, CommandError) as error:
+        return f"the logs cannot be read ({getattr(error, 'message', None) or error}); roles/logging.viewer allows it"
+    return "Cloud Logging has no lines of it yet"

@@ -1,0 +1,185 @@
+"""Where and how a command runs on Cloud Run: the executor's YAML fields over the options of the pipeline's DAG config."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ...errors import CommandError, Location, Problem, did_you_mean
+
+DEFAULT_REGION = "europe-west1"
+SYNC_INTERVAL = 2.0
+"""Seconds between two looks at an execution with ``cloud_run_async: false``: its end is seen soon, at the price of more calls."""
+
+_JOB = re.compile(r"^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$")
+_FULL_JOB = re.compile(r"^projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs/(?P<job>[^/]+)$")
+_REGION = re.compile(r"^[a-z]+-[a-z]+\d+$")
+_PROJECT = re.compile(r"^(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^\d+$")
+_ACCOUNT = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+_TRUE = frozenset(("true", "yes", "on", "1"))
+_FALSE = frozenset(("false", "no", "off", "0", ""))
+
+JOB_NAME = "cloud_run_job_name"
+PROJECT_ID = "cloud_run_project_id"
+REGION = "cloud_run_region"
+JOB_REGION = "cloud_run_job_region"
+SERVICE_ACCOUNT = "cloud_run_service_account"
+ASYNC = "cloud_run_async"
+POKE_INTERVAL = "cloud_run_async_poke_interval"
+RETRY_ON_FAILURE = "retry_on_failure"
+RETRY_DELAY = "retry_delay_in_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the executor's YAML says; None = nothing, the DAG option holds."""
+
+    project_id: str | None = None
+    job_name: str | None = None
+    region: str | None = None
+    service_account: str | None = None
+    poll_interval: float | None = None
+    retry_on_failure: bool | None = None
+    retry_delay_in_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The job that runs a command and how its executions are watched.
+
+    Attributes:
+        project: project id; None = that of the credentials, known when a client is made.
+        region: where the job is.
+        job: the job's short name.
+        service_account: the account to act as; None = the credentials' own.
+        interval: seconds between two looks at the executions of the job.
+    """
+
+    project: str | None
+    region: str
+    job: str
+    service_account: str | None = None
+    interval: float = 10.0
+
+
+def resolve(given: Given, options: Mapping[str, str], *, default_interval: float) -> Target:
+    """Return the target of a command.
+
+    Args:
+        given: the executor's YAML fields, which win.
+        options: the DAG config's options (Starlake: the ``cloud_run`` templates). An empty text is no value.
+        default_interval: seconds between two looks where nobody says.
+
+    Raises:
+        CommandError: there is no job name, or a value cannot be used; both are found by :func:`validate` when definitions are built.
+    """
+    problems = [p.message for p in validate(given, options, lambda key: None) if p.severity == "error"]
+    if problems:
+        raise CommandError("; ".join(problems), retry=False)
+    name = given.job_name or _text(options, JOB_NAME) or ""
+    full = _FULL_JOB.match(name)
+    interval = given.poll_interval or _number(options, POKE_INTERVAL) or default_interval
+    if given.poll_interval is None and _boolean(options, ASYNC) is False:
+        interval = min(interval, SYNC_INTERVAL)
+    return Target(
+        project=given.project_id or (full["project"] if full else None) or _text(options, PROJECT_ID),
+        region=given.region or (full["region"] if full else None) or _text(options, JOB_REGION) or _text(options, REGION) or DEFAULT_REGION,
+        job=full["job"] if full else name,
+        service_account=given.service_account or _text(options, SERVICE_ACCOUNT),
+        interval=interval,
+    )
+
+
+def retries(given: Given, options: Mapping[str, str]) -> tuple[int, timedelta] | None:
+    """Return the retries that ``retry_on_failure`` asks for: one more attempt of the step after ``retry_delay_in_seconds`` (10).
+
+    An attempt is an execution of its own; within one attempt nothing is ever started twice.
+    """
+    wanted = given.retry_on_failure if given.retry_on_failure is not None else _boolean(options, RETRY_ON_FAILURE)
+    if not wanted:
+        return None
+    delay = given.retry_delay_in_seconds
+    if delay is None:
+        delay = _number(options, RETRY_DELAY)
+    return 1, timedelta(seconds=10.0 if delay is None else delay)
+
+
+def validate(given: Given, options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
+    """Return what is wrong with the Cloud Run settings of a pipeline.
+
+    Args:
+        given: the executor's YAML fields.
+        options: the DAG config's options.
+        where: returns the place of an option in the project's files.
+    """
+    found: list[Problem] = []
+
+    def wrong(key: str, message: str) -> None:
+        found.append(Problem(where(key), "error", message))
+
+    def check(key: str, value: str | None, given_value: object, pattern: re.Pattern[str], expected: str) -> None:
+        if given_value is None and value and not pattern.match(value):
+            wrong(key, f"{key} '{value}' is not {expected}")
+
+    name = given.job_name or _text(options, JOB_NAME)
+    if not name:
+        similar = [key for key in options if did_you_mean(key, [JOB_NAME])]
+        hint = f" (is '{similar[0]}' meant to be it?)" if similar else ""
+        wrong(
+            JOB_NAME,
+            f"the executor cloud_run needs the name of the Cloud Run job: set {JOB_NAME} in the options of this DAG config, "
+            f"or job_name in the component's executor{hint}",
+        )
+    elif not _JOB.match(name) and not _FULL_JOB.match(name):
+        wrong(JOB_NAME, f"{JOB_NAME} '{name}' is not a job's name (lower case letters, digits and -) nor projects/P/locations/R/jobs/NAME")
+    check(PROJECT_ID, _text(options, PROJECT_ID), given.project_id, _PROJECT, "a Google Cloud project id")
+    for key in (REGION, JOB_REGION):
+        check(key, _text(options, key), given.region, _REGION, "a Google Cloud region (like europe-west1)")
+    check(SERVICE_ACCOUNT, _text(options, SERVICE_ACCOUNT), given.service_account, _ACCOUNT, "the e-mail address of a service account")
+    for key in (ASYNC, RETRY_ON_FAILURE):
+        if _text(options, key) and _boolean(options, key) is None:
+            wrong(key, f"{key} '{options[key]}' is neither true nor false")
+    for key in (POKE_INTERVAL, RETRY_DELAY):
+        number = _number(options, key)
+        if _text(options, key) and (number is None or number < 0 or (key == POKE_INTERVAL and number == 0)):
+            wrong(key, f"{key} '{options[key]}' is not a positive number of seconds")
+    regions = {_text(options, key) for key in (REGION, JOB_REGION)} - {None}
+    if given.region is None and len(regions) > 1:
+        found.append(
+            Problem(
+                where(REGION),
+                "warning",
+                f"{REGION} '{options[REGION]}' is overruled by {JOB_REGION} '{options[JOB_REGION]}', the newer name of the same option",
+            )
+        )
+    found.extend(_unknown(options, where))
+    return found
+
+
+def _unknown(options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
+    known = (JOB_NAME, PROJECT_ID, REGION, JOB_REGION, SERVICE_ACCOUNT, ASYNC, POKE_INTERVAL)
+    return [
+        Problem(where(key), "warning", f"unknown option '{key}'{did_you_mean(key, known)}")
+        for key in options
+        if key.startswith("cloud_run_") and key not in known
+    ]
+
+
+def _text(options: Mapping[str, str], key: str) -> str | None:
+    return str(options.get(key, "")).strip() or None
+
+
+def _number(options: Mapping[str, str], key: str) -> float | None:
+    try:
+        number = float(options[key])
+    except (KeyError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _boolean(options: Mapping[str, str], key: str) -> bool | None:
+    text = str(options.get(key, "")).strip().lower()
+    if key not in options:
+        return None
+    return True if text in _TRUE else False if text in _FALSE else None

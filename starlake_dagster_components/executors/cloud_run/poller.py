@@ -1,0 +1,260 @@
+"""One poller per job and process looks at all executions that the process waits for.
+
+Whoever waits sleeps on an event; a listing of the job answers for all its executions at once. So hundreds of steps cost one call per
+interval and no CPU.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import CommandError, StarlakeError
+from ..base import Log
+from .calls import explain, passes, status
+from .connection import Connection
+from .finder import TIMEOUT, pages
+from .state import ExecutionState, read_message, read_state
+
+FEW = 3
+"""Up to so many executions are asked for one by one; more of them by listing the job."""
+APPEARS_WITHIN = 120.0
+"""Seconds after its start in which an execution may be unknown to the API."""
+SILENCE = 3600.0
+"""Seconds without any answer after which an execution counts as lost."""
+LONGEST_INTERVAL = 120.0
+CANCEL_TICK = 0.25
+
+
+class Watch:
+    """One execution that somebody waits for.
+
+    Attributes:
+        wake: set when there is something to look at: the end, an error, the run's cancellation.
+        state: the last one seen.
+        error: why it cannot be followed any more.
+    """
+
+    def __init__(self, name: str, interval: float, log: Log) -> None:
+        self.name = name
+        self.interval = interval
+        self.log = log
+        self.wake = threading.Event()
+        self.state: ExecutionState | None = None
+        self.error: StarlakeError | None = None
+        self.began = time.monotonic()
+        self.answered = self.began
+
+    def is_over(self) -> bool:
+        """Say whether there is nothing to wait for any more."""
+        return self.error is not None or (self.state is not None and self.state.finished)
+
+    def saw(self, state: ExecutionState) -> None:
+        """Take note of a state."""
+        before = self.state
+        self.state = state
+        self.answered = time.monotonic()
+        if state.running and not (before and before.running) and not state.finished:
+            self.log("debug", f"Cloud Run execution {state.short_name} runs")
+        if state.finished:
+            self.wake.set()
+
+    def fail(self, error: StarlakeError) -> None:
+        """Give up."""
+        self.error = error
+        self.wake.set()
+
+
+class _Group:
+    """The executions of one job that this process waits for, and the thread that asks for them."""
+
+    def __init__(self, connection: Connection, job: str) -> None:
+        self._connection = connection
+        self._job = job
+        self._condition = threading.Condition()
+        self._watches: list[Watch] = []
+        self._due = 0.0
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: Watch) -> None:
+        with self._condition:
+            self._watches.append(watch)
+            self._due = min(self._due, self._next(watch.interval)) if len(self._watches) > 1 else self._next(watch.interval)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, daemon=True, name=f"cloud-run-poller-{self._job.rsplit('/', 1)[-1]}")
+                self._thread.start()
+            self._condition.notify()
+
+    def remove(self, watch: Watch) -> None:
+        with self._condition:
+            self._watches.remove(watch)
+            self._condition.notify()
+
+    def hurry(self) -> None:
+        """Look again soon: something is about to end."""
+        with self._condition:
+            self._due = min(self._due, time.monotonic() + 0.5)
+            self._condition.notify()
+
+    def _next(self, interval: float) -> float:
+        return time.monotonic() + interval * random.uniform(0.8, 1.2)
+
+    def _loop(self) -> None:
+        while True:
+            with self._condition:
+                while self._watches and (wait := self._due - time.monotonic()) > 0:
+                    self._condition.wait(wait)
+                watches = [w for w in self._watches if not w.is_over()]
+                if not self._watches:
+                    self._thread = None
+                    return
+                # Where all are over, their threads are about to take them away.
+                self._due = self._next(min((w.interval for w in watches), default=1.0))
+            if watches:
+                self._look(watches)
+
+    def _look(self, watches: list[Watch]) -> None:
+        from google.api_core import exceptions
+
+        try:
+            states = self._states(watches)
+        except exceptions.GoogleAPIError as error:
+            self._failed(watches, error)
+            return
+        except Exception as error:  # noqa: BLE001 -- a poller that dies would leave every step waiting for ever
+            for watch in watches:
+                watch.fail(explain(error, doing="follow", resource=watch.name))
+            return
+        self._failures = 0
+        for watch in watches:
+            state = states.get(watch.name)
+            if isinstance(state, ExecutionState):
+                watch.saw(state)
+            elif state is not None:
+                self._missing(watch, state)
+
+    def _states(self, watches: list[Watch]) -> dict[str, ExecutionState | BaseException]:
+        """Return the state of every execution, or why it has none (NOT_FOUND)."""
+        from google.api_core import exceptions
+        from google.cloud import run_v2
+
+        found: dict[str, ExecutionState | BaseException] = {}
+        missing = {w.name for w in watches}
+        if len(missing) > FEW:
+            for page in pages(self._connection, self._job, max(100, 2 * len(missing))):
+                before = len(missing)
+                for message in page:
+                    if message.name in missing:
+                        missing.discard(message.name)
+                        found[message.name] = read_message(message)
+                # Going on is worth it only while a page finds more than single calls would.
+                if len(missing) <= FEW or before - len(missing) <= 1:
+                    break
+        for name in missing:
+            try:
+                found[name] = read_state(
+                    self._connection.executions.get_execution(request=run_v2.GetExecutionRequest(name=name), timeout=TIMEOUT)
+                )
+            except exceptions.NotFound as error:
+                found[name] = error
+        return found
+
+    def _missing(self, watch: Watch, error: BaseException) -> None:
+        if watch.state is None and time.monotonic() - watch.began < APPEARS_WITHIN:
+            return
+        watch.fail(CommandError(f"the execution {watch.name} does not exist any more (deleted?): {explain_short(error)}"))
+
+    def _failed(self, watches: list[Watch], error: BaseException) -> None:
+        if not passes(error):
+            for watch in watches:
+                watch.fail(explain(error, doing="follow", resource=watch.name))
+            return
+        self._failures += 1
+        interval = min((w.interval for w in watches), default=1.0)
+        delay = min(interval * 2 ** min(self._failures, 10), max(interval, LONGEST_INTERVAL))
+        now = time.monotonic()
+        with self._condition:
+            self._due = self._next(delay)
+        for watch in watches:
+            if now - watch.answered > SILENCE:
+                watch.fail(CommandError(f"no answer about {watch.name} for {SILENCE:g} s: {explain_short(error)}"))
+            elif self._failures in (3, 10):
+                watch.log("warning", f"Cloud Run does not tell the state of {watch.name}: {explain_short(error)}; going on")
+
+
+class Poller:
+    """The groups of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: dict[tuple[Connection, str], _Group] = {}
+
+    @contextmanager
+    def watching(self, connection: Connection, job: str, watch: Watch) -> Iterator[_Group]:
+        """Look at an execution as long as the block lasts."""
+        with self._lock:
+            group = self._groups.setdefault((connection, job), _Group(connection, job))
+        group.add(watch)
+        try:
+            yield group
+        finally:
+            group.remove(watch)
+
+
+class Cancellations:
+    """Wakes sleepers when their run is cancelled: one thread looks at all the events, so that nobody else has to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sleepers: dict[int, tuple[threading.Event, threading.Event]] = {}
+        self._number = 0
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def waking(self, cancelled: threading.Event, wake: threading.Event) -> Iterator[None]:
+        """Set ``wake`` when ``cancelled`` is set while the block lasts."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+            self._sleepers[number] = (cancelled, wake)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-cancellations")
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sleepers.pop(number, None)
+
+    def _loop(self) -> None:
+        idle = 0
+        while True:
+            with self._lock:
+                sleepers = list(self._sleepers.items())
+                idle = 0 if sleepers else idle + 1
+                if idle > 20:
+                    self._thread = None
+                    return
+                for number, (cancelled, wake) in sleepers:
+                    if cancelled.is_set():
+                        del self._sleepers[number]
+                        wake.set()
+            time.sleep(CANCEL_TICK)
+
+
+_processes: dict[int, tuple[Poller, Cancellations]] = {}
+_processes_lock = threading.Lock()
+
+
+def poller() -> tuple[Poller, Cancellations]:
+    """Return this process's poller and its watch over cancellations; a forked process gets its own."""
+    with _processes_lock:
+        return _processes.setdefault(os.getpid(), (Poller(), Cancellations()))
+
+
+def explain_short(error: BaseException) -> str:
+    """Return an error on one line."""
+    return f"{status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"

@@ -1,0 +1,122 @@
+"""One command = one execution: the request that starts it, and the id by which it is found again."""
+
+import hashlib
+import re
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...commands import Command
+from ..base import Invocation
+
+if TYPE_CHECKING:
+    from google.cloud.run_v2 import RunJobRequest
+
+COMMAND_ID = "STARLAKE_DAGSTER_COMMAND_ID"
+"""Environment variable of every execution: which command of which step attempt it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandId:
+    """Which command of which attempt of which step an execution runs.
+
+    Attributes:
+        run_id, step_key: Dagster's run and step.
+        command: verb and a digest of the arguments.
+        number: how many equal commands the attempt ran before (a ``preload`` that is repeated until files arrive).
+        attempt: number of earlier attempts of the step.
+    """
+
+    run_id: str
+    step_key: str
+    command: str
+    number: int
+    attempt: int
+
+    @property
+    def text(self) -> str:
+        """The value of ``STARLAKE_DAGSTER_COMMAND_ID``."""
+        return f"{self.family(self.run_id)}/{self.attempt}"
+
+    def family(self, run_id: str) -> str:
+        """Return what all attempts of this command in a run have in common."""
+        return f"{run_id}/{self.step_key}/{self.command}.{self.number}"
+
+
+class CommandIds:
+    """Hands out command ids; remembers how often an attempt ran the same command."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers: dict[tuple[str, str, int], dict[str, int]] = {}
+
+    def next(self, command: Command, invocation: Invocation) -> CommandId:
+        """Return the id of the next execution. Without a run (outside Dagster) it is a random one: nothing can be taken up again."""
+        digest = hashlib.sha256("\0".join((command.project, *command.argv)).encode()).hexdigest()[:12]
+        name = f"{command.verb}-{digest}"
+        run_id = invocation.run_id or f"no-run-{uuid.uuid4()}"
+        key = (run_id, invocation.step_key, invocation.attempt)
+        with self._lock:
+            numbers = self._numbers.pop(key, {})
+            self._numbers[key] = numbers
+            number = numbers.get(name, 0)
+            numbers[name] = number + 1
+            while len(self._numbers) > 10_000:
+                del self._numbers[next(iter(self._numbers))]
+        return CommandId(run_id, invocation.step_key, name, number, invocation.attempt)
+
+
+def split_id(text: str) -> tuple[str, int] | None:
+    """Return family and attempt of a ``STARLAKE_DAGSTER_COMMAND_ID``; None when it is none of ours."""
+    family, _, attempt = text.rpartition("/")
+    return (family, int(attempt)) if family and attempt.isdecimal() else None
+
+
+def run_job_request(
+    job: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    container: str | None = None,
+    task_timeout: float | None = None,
+) -> "RunJobRequest":
+    """Return the request that starts one execution.
+
+    Args:
+        job: ``projects/P/locations/R/jobs/J``.
+        arguments: what the image's entry point gets, one item per argument; replaces the job's own.
+        environment: merged over the job's own.
+        container: the container to override; None = the only one.
+        task_timeout: seconds; None = the job's own.
+    """
+    from google.cloud import run_v2
+
+    override = run_v2.RunJobRequest.Overrides.ContainerOverride(
+        args=list(arguments),
+        env=[run_v2.EnvVar(name=name, value=value) for name, value in environment.items()],
+    )
+    if container:
+        override.name = container
+    overrides = run_v2.RunJobRequest.Overrides(container_overrides=[override], task_count=1)
+    if task_timeout is not None:
+        from google.protobuf.duration_pb2 import Duration
+
+        duration = Duration()
+        duration.FromNanoseconds(int(task_timeout * 1_000_000_000))
+        overrides.timeout = duration
+    return run_v2.RunJobRequest(name=job, overrides=overrides)
+
+
+def relocated(text: str, project: str, root: str | None) -> str:
+    """Return a text with the project's folder on this machine replaced by the folder in the container, wherever it is a whole path.
+
+    Args:
+        text: an argument or a value of the environment.
+        project: absolute path on this machine.
+        root: ``SL_ROOT`` in the container; None leaves the text as it is.
+    """
+    if root is None or project not in text:
+        return text
+    return re.sub(rf"(?<![\w./-]){re.escape(project.rstrip('/'))}(?=$|[/,;:\s\"'])", lambda _: root.rstrip("/"), text)

@@ -1,0 +1,135 @@
+"""What an Execution says about itself. Success is what the execution reports, never that a wait came to its end."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .request import COMMAND_ID
+
+if TYPE_CHECKING:
+    from google.cloud.run_v2 import Execution
+
+_EXIT_CODE = re.compile(r"exit(?:ed)?(?: with)?(?: (?:non-zero )?(?:exit )?(?:code|status))?:? (\d{1,3})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionState:
+    """An execution at one moment.
+
+    Attributes:
+        name: ``projects/P/locations/R/jobs/J/executions/E``.
+        command_id: the value of ``STARLAKE_DAGSTER_COMMAND_ID`` in its environment; empty when it has none.
+        created: seconds since 1970.
+        finished: nothing of it runs any more.
+        succeeded: all of its tasks succeeded. Only together with ``finished``.
+        cancelled: it was cancelled.
+        running: number of tasks that run.
+        retried: number of tasks that Cloud Run ran more than once.
+        max_retries: how often Cloud Run may run a failing task again.
+        reason, message: of the condition ``Completed``.
+        log_uri: the logs in the console.
+    """
+
+    name: str
+    command_id: str = ""
+    created: float = 0.0
+    finished: bool = False
+    succeeded: bool = False
+    cancelled: bool = False
+    running: int = 0
+    retried: int = 0
+    max_retries: int = 0
+    reason: str = ""
+    message: str = ""
+    log_uri: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the name."""
+        return self.name.rsplit("/", 1)[-1]
+
+    @property
+    def console(self) -> str:
+        """Link to the execution in the console."""
+        return console_link(self.name)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code that the message tells; None when it tells none."""
+        match = _EXIT_CODE.search(self.message)
+        return int(match[1]) if match else None
+
+
+def read_state(execution: "Execution") -> ExecutionState:
+    """Return what an Execution of the API says. The SDK's message or the bare protobuf one."""
+    from google.cloud import run_v2
+
+    return read_message(run_v2.Execution.pb(execution) if isinstance(execution, run_v2.Execution) else execution)
+
+
+def read_message(message: Any) -> ExecutionState:
+    """Return what the protobuf message of an Execution says.
+
+    It is finished when it has a completion time or its condition ``Completed`` is final. It succeeded when that condition does not
+    say otherwise, every task succeeded, and none failed or was cancelled: a cancelled execution completes without an error.
+    """
+    from google.cloud.run_v2 import Condition
+
+    completed = next((c for c in message.conditions if c.type_ == "Completed"), None)
+    state = Condition.State(completed.state) if completed is not None else Condition.State.STATE_UNSPECIFIED
+    final = state in (Condition.State.CONDITION_SUCCEEDED, Condition.State.CONDITION_FAILED)
+    finished = message.HasField("completion_time") or message.HasField("delete_time") or (final and not message.running_count)
+    tasks = message.task_count or 1
+    succeeded = (
+        finished
+        and state != Condition.State.CONDITION_FAILED
+        and message.succeeded_count >= tasks
+        and not message.failed_count
+        and not message.cancelled_count
+    )
+    return ExecutionState(
+        name=message.name,
+        command_id=_command_id(message),
+        created=message.create_time.seconds + message.create_time.nanos / 1e9,
+        finished=finished,
+        succeeded=succeeded,
+        cancelled=bool(message.cancelled_count) or _reason(completed) in ("CANCELLED", "CANCELLING", "DELETED"),
+        running=message.running_count,
+        retried=message.retried_count,
+        max_retries=message.template.max_retries,
+        reason=_reason(completed),
+        message=completed.message.strip() if completed is not None else "",
+        log_uri=message.log_uri,
+    )
+
+
+def console_link(execution: str) -> str:
+    """Return the link to an execution in the console."""
+    parts = execution.split("/")
+    project, region, name = parts[1], parts[3], parts[-1]
+    return f"https://console.cloud.google.com/run/jobs/executions/details/{region}/{name}/tasks?project={project}"
+
+
+def _command_id(message: Any) -> str:
+    return next((e.value for c in message.template.containers for e in c.env if e.name == COMMAND_ID), "")
+
+
+def _reason(condition: Any) -> str:
+    """Return the name of the condition's reason, whichever of the three kinds it is."""
+    if condition is None:
+        return ""
+    from google.cloud.run_v2 import Condition
+
+    which = condition.WhichOneof("reasons")
+    kinds: dict[str, Any] = {
+        "reason": Condition.CommonReason,
+        "execution_reason": Condition.ExecutionReason,
+        "revision_reason": Condition.RevisionReason,
+    }
+    if which is None:
+        return ""
+    value = getattr(condition, which)
+    try:
+        return str(kinds[which](value).name)
+    except ValueError:
+        return str(value)

@@ -1,0 +1,483 @@
+"""A Cloud Run of one's own on loopback: Jobs, Executions, Tasks, long-running operations and Cloud Logging, from the SDK's own messages.
+
+An execution really runs its command as a process. Faults (delays, lost answers, refused calls) are injected per call.
+"""
+
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import grpc
+from google.cloud import run_v2
+from google.cloud.logging_v2.types import ListLogEntriesRequest, ListLogEntriesResponse, LogEntry
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2, empty_pb2
+
+Condition = run_v2.Condition
+ENGINE = (sys.executable, "-m", "starlake_dagster_components.engine")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one call.
+
+    Attributes:
+        code: the status that the caller gets; None = the answer.
+        lost: the call is carried out although the caller gets ``code``.
+        before, after: seconds that the server sleeps before and after carrying it out.
+    """
+
+    code: grpc.StatusCode | None = None
+    lost: bool = False
+    before: float = 0.0
+    after: float = 0.0
+    message: str = "injected"
+
+
+Faults = Callable[[str, Any], Fault | None]
+
+
+def some(
+    share: float,
+    seed: int,
+    *,
+    codes: Sequence[grpc.StatusCode] = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL),
+    methods: Iterable[str] | None = None,
+) -> Faults:
+    """Let a share of the calls fail; half of those that are not about quota are carried out all the same."""
+    chance = random.Random(seed)
+    lock = threading.Lock()
+    wanted = set(methods) if methods else None
+
+    def faults(method: str, request: Any) -> Fault | None:
+        with lock:
+            if (wanted and method not in wanted) or chance.random() >= share:
+                return None
+            code = chance.choice(list(codes))
+            lost = code != grpc.StatusCode.RESOURCE_EXHAUSTED and chance.random() < 0.5
+        return Fault(code=code, lost=lost)
+
+    return faults
+
+
+@dataclass
+class ServedJob:
+    """A job that exists: its container and what the API does not let callers override."""
+
+    name: str
+    command: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    max_retries: int = 0
+    timeout: float = 600.0
+
+
+class Execution:
+    """One execution: a process, attempts included."""
+
+    def __init__(self, server: "CloudRunServer", job: ServedJob, request: Any, created: float) -> None:
+        self.server = server
+        self.job = job
+        self.name = f"{job.name}/executions/{job.name.rsplit('/', 1)[-1]}-{uuid.uuid4().hex[:8]}"
+        self.operation = f"{job.name.split('/jobs/')[0]}/operations/{uuid.uuid4()}"
+        self.created = created
+        self.started: float | None = None
+        self.completed: float | None = None
+        override = request.overrides.container_overrides[0] if request.overrides.container_overrides else None
+        self.args = tuple(override.args) if override and override.args else (() if override and override.clear_args else job.args)
+        self.environment = {**job.environment, **({e.name: e.value for e in override.env} if override else {})}
+        seconds = request.overrides.timeout.total_seconds() if request.overrides.timeout else 0.0
+        self.timeout = seconds or job.timeout
+        self.task_count = request.overrides.task_count or 1
+        self.exit_code: int | None = None
+        self.term_signal: int | None = None
+        self.attempts = 0
+        self.cancelled = threading.Event()
+        self.timed_out = False
+        self.deleted = False
+        self.done = threading.Event()
+        self.lines: list[tuple[float, str]] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        return not self.done.is_set()
+
+    def run(self) -> None:
+        try:
+            if self.cancelled.wait(self.server.start_delay):
+                return
+            for attempt in range(self.job.max_retries + 1):
+                self.attempts = attempt + 1
+                self._attempt()
+                if self.exit_code == 0 or self.cancelled.is_set():
+                    return
+        finally:
+            self.completed = time.time()
+            self.done.set()
+            self.server.ended(self)
+
+    def _attempt(self) -> None:
+        with self.lock:
+            if self.cancelled.is_set():
+                return
+            self.started = self.started or time.time()
+            try:
+                self.process = subprocess.Popen(
+                    [*self.job.command, *self.args],
+                    env={"PATH": os.environ.get("PATH", ""), **self.environment},
+                    cwd=self.job.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self.lines.append((time.time(), str(error)))
+                self.exit_code = 127
+                return
+            finally:
+                self.server.began(self)
+        timer = threading.Timer(self.timeout, self._time_out)
+        timer.daemon = True
+        timer.start()
+        assert self.process.stdout is not None
+        for raw in self.process.stdout:
+            self.lines.append((time.time(), raw.decode(errors="replace").rstrip("\r\n")))
+        code = self.process.wait()
+        timer.cancel()
+        self.exit_code, self.term_signal = (code, None) if code >= 0 else (None, -code)
+
+    def _time_out(self) -> None:
+        self.timed_out = True
+        self.kill(signal.SIGKILL)
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+        self.kill(signal.SIGTERM)
+        killer = threading.Timer(self.server.grace, self.kill, [signal.SIGKILL])
+        killer.daemon = True
+        killer.start()
+
+    def kill(self, which: int) -> None:
+        with self.lock:
+            if self.process and self.process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, which)
+
+    @property
+    def succeeded(self) -> bool:
+        return self.done.is_set() and not self.cancelled.is_set() and self.exit_code == 0
+
+    def message(self) -> Any:
+        done = self.done.is_set()
+        cancelled = self.cancelled.is_set()
+        now = datetime.now(timezone.utc)
+        completed = Condition(type_="Completed", last_transition_time=now)
+        if not done:
+            completed.state = Condition.State.CONDITION_RECONCILING
+            if cancelled:
+                completed.execution_reason = Condition.ExecutionReason.CANCELLING
+        elif self.succeeded:
+            completed.state = Condition.State.CONDITION_SUCCEEDED
+            completed.message = "Execution completed successfully in 1s."
+        else:
+            completed.state = Condition.State.CONDITION_FAILED
+            completed.execution_reason = Condition.ExecutionReason.CANCELLED if cancelled else Condition.ExecutionReason.NON_ZERO_EXIT_CODE
+            what = "The configured timeout was reached." if self.timed_out else "The container exited with an error."
+            completed.message = "Execution was cancelled." if cancelled else f"Task {self.short}-task0 failed with message: {what}"
+        execution = run_v2.Execution(
+            name=self.name,
+            uid=str(uuid.uuid5(uuid.NAMESPACE_URL, self.name)),
+            job=self.job.name.rsplit("/", 1)[-1],
+            create_time=datetime.fromtimestamp(self.created, timezone.utc),
+            update_time=now,
+            parallelism=1,
+            task_count=self.task_count,
+            running_count=int(not done and self.started is not None),
+            succeeded_count=int(self.succeeded),
+            failed_count=int(done and not cancelled and not self.succeeded),
+            cancelled_count=int(done and cancelled),
+            retried_count=int(self.attempts > 1),
+            reconciling=not done,
+            log_uri=f"https://console.cloud.google.com/logs/viewer?execution={self.short}",
+            conditions=[completed, Condition(type_="ResourcesAvailable", state=Condition.State.CONDITION_SUCCEEDED)],
+            template=run_v2.TaskTemplate(
+                containers=[
+                    run_v2.Container(
+                        name="main",
+                        image="starlake",
+                        command=list(self.job.command),
+                        args=list(self.args),
+                        env=[run_v2.EnvVar(name=k, value=v) for k, v in self.environment.items()],
+                    )
+                ],
+                max_retries=self.job.max_retries,
+            ),
+        )
+        if self.started:
+            execution.start_time = datetime.fromtimestamp(self.started, timezone.utc)
+        if done and self.completed:
+            execution.completion_time = datetime.fromtimestamp(self.completed, timezone.utc)
+        return execution
+
+    @property
+    def short(self) -> str:
+        return self.name.rsplit("/", 1)[-1]
+
+    def operation_message(self) -> operations_pb2.Operation:
+        message = run_v2.Execution.pb(self.message())
+        metadata = any_pb2.Any()
+        metadata.Pack(message)
+        operation = operations_pb2.Operation(name=self.operation, metadata=metadata, done=self.done.is_set())
+        if self.done.is_set():
+            operation.response.Pack(message)
+        return operation
+
+    def task(self) -> Any:
+        result = run_v2.TaskAttemptResult()
+        if self.exit_code is not None:
+            result.exit_code = self.exit_code
+        if self.term_signal is not None:
+            result.term_signal = self.term_signal
+        return run_v2.Task(
+            name=f"{self.name}/tasks/{self.short}-task0",
+            execution=self.name,
+            retried=max(self.attempts - 1, 0),
+            last_attempt_result=result,
+        )
+
+
+class CloudRunServer:
+    """Serves jobs on ``127.0.0.1``; use as a context manager.
+
+    Attributes:
+        address: ``host:port`` for ``api_endpoint``.
+        faults: what goes wrong, call by call.
+        calls: how often each method was called.
+        requests: every RunJobRequest that came in.
+        most_running: the largest number of executions that ran at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        faults: Faults | None = None,
+        start_delay: float = 0.0,
+        grace: float = 2.0,
+        page_size: int = 100,
+        shuffled: bool = False,
+        workers: int = 48,
+    ) -> None:
+        self.faults = faults
+        self.start_delay = start_delay
+        self.grace = grace
+        self.page_size = page_size
+        self.shuffled = shuffled
+        self.jobs: dict[str, ServedJob] = {}
+        self.executions: dict[str, Execution] = {}
+        self.calls: Counter[str] = Counter()
+        self.requests: list[Any] = []
+        self.running_now = 0
+        self.most_running = 0
+        self._lock = threading.Lock()
+        self._grpc = grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="cloud-run-server"))
+        self._grpc.add_generic_rpc_handlers(self._handlers())
+        self.address = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+
+    def __enter__(self) -> "CloudRunServer":
+        self._grpc.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._grpc.stop(None).wait(5)
+        for execution in list(self.executions.values()):
+            if execution.running:
+                execution.cancelled.set()
+                execution.kill(signal.SIGKILL)
+                execution.done.wait(5)
+
+    def add_job(
+        self,
+        name: str = "starlake",
+        *,
+        command: Sequence[str] = ENGINE,
+        args: Sequence[str] = (),
+        project: str = "shop",
+        region: str = "europe-west1",
+        environment: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        max_retries: int = 0,
+        timeout: float = 600.0,
+    ) -> ServedJob:
+        """Create a job and return it."""
+        full = f"projects/{project}/locations/{region}/jobs/{name}"
+        self.jobs[full] = ServedJob(full, tuple(command), tuple(args), dict(environment or {}), cwd, max_retries, timeout)
+        return self.jobs[full]
+
+    def of(self, variable: str, value: str) -> list[Execution]:
+        """Return the executions whose environment has a value, oldest first."""
+        return [e for e in self.all() if e.environment.get(variable) == value]
+
+    def all(self) -> list[Execution]:
+        with self._lock:
+            return sorted(self.executions.values(), key=lambda e: e.created)
+
+    @property
+    def running(self) -> list[Execution]:
+        return [e for e in self.all() if e.running]
+
+    def began(self, execution: Execution) -> None:
+        if execution.attempts == 1:
+            with self._lock:
+                self.running_now += 1
+                self.most_running = max(self.most_running, self.running_now)
+
+    def ended(self, execution: Execution) -> None:
+        if execution.attempts:
+            with self._lock:
+                self.running_now -= 1
+
+    # ------------------------------------------------------------------------------------------------ methods of the API
+
+    def run_job(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
+        job = self._job(request.name, context)
+        with self._lock:
+            self.requests.append(request)
+            execution = Execution(self, job, request, time.time())
+            self.executions[execution.name] = execution
+        threading.Thread(target=execution.run, daemon=True, name=execution.short).start()
+        return execution.operation_message()
+
+    def get_job(self, request: Any, context: grpc.ServicerContext) -> Any:
+        job = self._job(request.name, context)
+        template = run_v2.TaskTemplate(max_retries=job.max_retries, containers=[run_v2.Container(name="main", command=list(job.command))])
+        return run_v2.Job(name=job.name, template=run_v2.ExecutionTemplate(template=template, task_count=1))
+
+    def get_execution(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self._execution(request.name, context).message()
+
+    def list_executions(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._job(request.parent, context)
+        found = [e for e in reversed(self.all()) if e.job.name == request.parent and not e.deleted]
+        if self.shuffled:
+            random.Random(7).shuffle(found)
+        offset = int(request.page_token or 0)
+        size = min(request.page_size or self.page_size, self.page_size)
+        more = str(offset + size) if offset + size < len(found) else ""
+        return run_v2.ListExecutionsResponse(executions=[e.message() for e in found[offset : offset + size]], next_page_token=more)
+
+    def cancel_execution(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
+        execution = self._execution(request.name, context)
+        if not execution.running:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{execution.name} has already finished")
+        execution.cancel()
+        return execution.operation_message()
+
+    def list_tasks(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return run_v2.ListTasksResponse(tasks=[self._execution(request.parent, context).task()])
+
+    def get_operation(self, request: Any, context: grpc.ServicerContext) -> operations_pb2.Operation:
+        for execution in self.all():
+            if execution.operation == request.name:
+                return execution.operation_message()
+        context.abort(grpc.StatusCode.NOT_FOUND, f"no operation {request.name}")
+        raise AssertionError
+
+    def list_log_entries(self, request: Any, context: grpc.ServicerContext) -> ListLogEntriesResponse:
+        names = set(re.findall(r'execution_name"\s*=\s*"([^"]+)"', request.filter))
+        since = re.search(r'timestamp\s*>=\s*"([^"]+)"', request.filter)
+        start = datetime.fromisoformat(since.group(1).replace("Z", "+00:00")).timestamp() if since else 0.0
+        found = []
+        for execution in self.all():
+            if execution.short in names:
+                found.extend((at, execution, n, line) for n, (at, line) in enumerate(list(execution.lines)) if at >= start)
+        found.sort(key=lambda item: (item[0], item[1].short, item[2]), reverse="desc" in request.order_by)
+        offset = int(request.page_token or 0)
+        size = request.page_size or 1000
+        entries = [
+            LogEntry(
+                log_name="projects/shop/logs/run.googleapis.com%2Fstdout",
+                text_payload=line,
+                timestamp=datetime.fromtimestamp(at, timezone.utc),
+                insert_id=f"{execution.short}-{n:08d}",
+                labels={"run.googleapis.com/execution_name": execution.short},
+            )
+            for at, execution, n, line in found[offset : offset + size]
+        ]
+        return ListLogEntriesResponse(entries=entries, next_page_token=str(offset + size) if offset + size < len(found) else "")
+
+    def _job(self, name: str, context: grpc.ServicerContext) -> ServedJob:
+        if name not in self.jobs:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Resource '{name.rsplit('/', 1)[-1]}' of kind 'JOB' does not exist.")
+        return self.jobs[name]
+
+    def _execution(self, name: str, context: grpc.ServicerContext) -> Execution:
+        execution = self.executions.get(name)
+        if execution is None or execution.deleted:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Resource '{name.rsplit('/', 1)[-1]}' of kind 'EXECUTION' does not exist.")
+        assert execution is not None
+        return execution
+
+    def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        def method(name: str, run: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+            def handle(message: Any, context: grpc.ServicerContext) -> Any:
+                with self._lock:
+                    self.calls[name] += 1
+                fault = self.faults(name, message) if self.faults else None
+                fault = fault or Fault()
+                time.sleep(fault.before)
+                if fault.code and not fault.lost:
+                    context.abort(fault.code, fault.message)
+                answer = run(message, context)
+                time.sleep(fault.after)
+                if fault.code:
+                    context.abort(fault.code, fault.message)
+                return answer
+
+            read = request.deserialize if hasattr(request, "deserialize") else request.FromString
+            write = response.serialize if hasattr(response, "serialize") else response.SerializeToString
+            return grpc.unary_unary_rpc_method_handler(handle, request_deserializer=read, response_serializer=write)
+
+        operation = operations_pb2.Operation
+        services = {
+            "google.cloud.run.v2.Jobs": {
+                "RunJob": method("RunJob", self.run_job, run_v2.RunJobRequest, operation),
+                "GetJob": method("GetJob", self.get_job, run_v2.GetJobRequest, run_v2.Job),
+            },
+            "google.cloud.run.v2.Executions": {
+                "GetExecution": method("GetExecution", self.get_execution, run_v2.GetExecutionRequest, run_v2.Execution),
+                "ListExecutions": method(
+                    "ListExecutions", self.list_executions, run_v2.ListExecutionsRequest, run_v2.ListExecutionsResponse
+                ),
+                "CancelExecution": method("CancelExecution", self.cancel_execution, run_v2.CancelExecutionRequest, operation),
+            },
+            "google.cloud.run.v2.Tasks": {
+                "ListTasks": method("ListTasks", self.list_tasks, run_v2.ListTasksRequest, run_v2.ListTasksResponse),
+            },
+            "google.longrunning.Operations": {
+                "GetOperation": method("GetOperation", self.get_operation, operations_pb2.GetOperationRequest, operation),
+                "CancelOperation": method(
+                    "CancelOperation", lambda r, c: empty_pb2.Empty(), operations_pb2.CancelOperationRequest, empty_pb2.Empty
+                ),
+            },
+            "google.logging.v2.LoggingServiceV2": {
+                "ListLogEntries": method("ListLogEntries", self.list_log_entries, ListLogEntriesRequest, ListLogEntriesResponse),
+            },
+        }
+        return tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
