@@ -119,6 +119,15 @@ class Dependency:
     location: Location | None = None
     source: Literal["sql", "json"] = "sql"
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a sensor waits for it.
+
+        Upstream's sensors know tasks and load tables only; nobody reports a table from elsewhere. One that dependency JSON names
+        is such a task or table of another part of the project.
+        """
+        return self.kind != "external" or self.source == "json"
+
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:

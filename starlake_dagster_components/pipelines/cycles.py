@@ -1,0 +1,83 @@
+"""Tasks that read each other in a circle."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from ..errors import Problem
+from .model import Dependency
+
+
+def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
+    """Return one error per circle of tasks, which names them in order with the lines that say so.
+
+    Of tasks that are connected in several circles the shortest is shown. Works on chains of any length.
+
+    Args:
+        direct: full task name -> what it reads.
+    """
+    edges = {task: {d.name: d for d in reads if d.kind == "task" and d.name in direct and d.name != task} for task, reads in direct.items()}
+    problems = []
+    for group in _strongly_connected(edges):
+        cycle = min((_shortest_cycle(edges, task, group) for task in sorted(group)), key=len)
+        steps = [edges[task][cycle[(i + 1) % len(cycle)]] for i, task in enumerate(cycle)]
+        said = ", ".join(f"{task} reads {step.name} ({step.location})" for task, step in zip(cycle, steps, strict=True))
+        rest = sorted(set(group) - set(cycle))
+        more = f"; also tied up in it: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
+        problems.append(Problem(steps[0].location, "error", f"tasks read each other in a circle: {said}{more}"))
+    return problems
+
+
+def _strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[set[str]]:
+    """Return the groups of more than one task that all reach each other (Tarjan, without recursion)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    on_path: set[str] = set()
+    groups = []
+    for start in edges:
+        if start in number:
+            continue
+        walk = [(start, iter(edges[start]))]
+        number[start] = low[start] = len(number)
+        path.append(start)
+        on_path.add(start)
+        while walk:
+            task, following = walk[-1]
+            upstream = next(following, None)
+            if upstream is None:
+                walk.pop()
+                if walk:
+                    low[walk[-1][0]] = min(low[walk[-1][0]], low[task])
+                if low[task] == number[task]:
+                    at = path.index(task) if path[-1] != task else len(path) - 1
+                    group = set(path[at:])
+                    del path[at:]
+                    on_path -= group
+                    if len(group) > 1:
+                        groups.append(group)
+            elif upstream not in number:
+                number[upstream] = low[upstream] = len(number)
+                path.append(upstream)
+                on_path.add(upstream)
+                walk.append((upstream, iter(edges[upstream])))
+            elif upstream in on_path:
+                low[task] = min(low[task], number[upstream])
+    return groups
+
+
+def _shortest_cycle(edges: Mapping[str, Mapping[str, Dependency]], start: str, group: set[str]) -> list[str]:
+    """Return the shortest way from a task back to itself, beginning with it."""
+    before: dict[str, str] = {}
+    queue = deque([start])
+    while queue:
+        task = queue.popleft()
+        for upstream in edges[task]:
+            if upstream == start:
+                way = [task]
+                while way[-1] != start:
+                    way.append(before[way[-1]])
+                return way[::-1]
+            if upstream in group and upstream not in before:
+                before[upstream] = task
+                queue.append(upstream)
+    return [start]

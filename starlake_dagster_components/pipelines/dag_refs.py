@@ -1,0 +1,197 @@
+"""Which DAG config a table or task belongs to, and whether that config can make a job here."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..errors import Location, Problem, did_you_mean
+from ..project.model import DagConfig, Project, Table, Task
+from .model import Kind
+from .options import check_names, check_validity
+from .templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, read_template
+
+N = TypeVar("N", Table, Task)
+
+_VARIABLE = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}|\$\{\s*([\w.]+)\s*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Generic[N]):
+    """A table or task with its DAG config.
+
+    Attributes:
+        node: the table or task.
+        config: its DAG config.
+        dag_ref: the place that names the config.
+    """
+
+    node: N
+    config: DagConfig
+    dag_ref: Location
+
+
+class DagConfigs:
+    """The DAG configs of a project as far as tables and tasks refer to them."""
+
+    def __init__(self, project: Project, orchestrators: Sequence[str], problems: list[Problem]) -> None:
+        self._project = project
+        self._orchestrators = frozenset(o.lower() for o in orchestrators)
+        self._problems = problems
+        self._templates: dict[str, Template] = {}
+        self._checked: dict[tuple[str, Kind], bool] = {}
+
+    def template(self, config: DagConfig) -> Template:
+        """Return what the template of a config says, read once."""
+        if config.name not in self._templates:
+            self._templates[config.name] = read_template(config, self._project.metadata_folder)
+        return self._templates[config.name]
+
+    def members(self, nodes: Iterable[N], kind: Kind) -> list[Member[N]]:
+        """Return the tables or tasks that make jobs here, each with its config; the reasons why others do not are noted.
+
+        A table or task without a ``dagRef`` is left out silently. Starlake: DagGenerateJob.
+        """
+        found: dict[tuple[str, Location], list[N]] = {}
+        for node in nodes:
+            ref, where = self._dag_ref(node)
+            if ref:
+                found.setdefault((ref, where), []).append(node)
+        members = []
+        for (ref, where), users in found.items():
+            config = self._project.dag_configs.get(ref)
+            if config is None:
+                self._report_unknown(ref, where, users)
+            elif self._right_kind(config, kind, where, users) and self._makes_jobs(config, kind):
+                members += [Member(node, config, where) for node in users]
+        return members
+
+    def _dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
+        application = self._project.application
+        if isinstance(node, Table):
+            own, key, default, default_key = node.metadata.dag_ref, "metadata.dagRef", application.dag_ref_load, "dagRef.load"
+        else:
+            own, key, default, default_key = node.dag_ref, "dagRef", application.dag_ref_transform, "dagRef.transform"
+        if own and own.strip():
+            return own.strip(), node.origin.at(key)
+        return (default or "").strip() or None, application.origin.at(default_key)
+
+    def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
+        if any(p.severity == "error" and p.location and p.location.file.endswith(f"dags/{ref}.sl.yml") for p in self._project.problems):
+            return
+        who = f"needed by {_names(users)}"
+        variable = _VARIABLE.search(ref)
+        if variable:
+            name = variable[1] or variable[2]
+            setter = self._line_of_variable(variable[0])
+            at = f" ({setter})" if setter else ""
+            message = f"dagRef '{ref}': the variable {name} is not set{at}; {who}"
+            self._problems.append(Problem(where, "error", message))
+            return
+        configs = self._project.dag_configs
+        if ref.endswith(".sl.yml") and ref[: -len(".sl.yml")] in configs:
+            hint = f"; write '{ref[: -len('.sl.yml')]}', without .sl.yml"
+        else:
+            hint = did_you_mean(ref, configs) or (f"; there are {', '.join(sorted(configs))}" if 0 < len(configs) <= 12 else "")
+        self._problems.append(Problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}"))
+
+    def _line_of_variable(self, text: str) -> Location | None:
+        """Return the line of an environment file that holds a variable which was not replaced."""
+        for file in self._project.files:
+            name = file.rpartition("/")[2]
+            if not (name.startswith("env.") and name.endswith(".sl.yml")):
+                continue
+            try:
+                lines = self._project.path(file).read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError):
+                continue
+            for number, line in enumerate(lines, 1):
+                if text in line:
+                    return Location(file, number)
+        return None
+
+    def _right_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
+        template = self.template(config)
+        if template.kind is None or template.kind == kind:
+            return True
+        what = "tables" if kind == "load" else "tasks"
+        self._problems.append(
+            Problem(
+                where,
+                "error",
+                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: {_names(users)}",
+            )
+        )
+        return False
+
+    def _makes_jobs(self, config: DagConfig, kind: Kind) -> bool:
+        """Check a config that tables or tasks refer to, once, and tell whether it makes jobs."""
+        key = (config.name, kind)
+        if key not in self._checked:
+            self._checked[key] = self._check(config, kind)
+        return self._checked[key]
+
+    def _check(self, config: DagConfig, kind: Kind) -> bool:
+        template = self.template(config)
+        where = config.origin.at("template")
+        by = template.orchestrator
+        if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
+            listed = ", ".join(sorted(self._orchestrators)) or "none"
+            message = (
+                f"DAG config '{config.name}' makes no job: its template '{config.template}' is for {by.capitalize()} "
+                f"(setting orchestrators: {listed})"
+            )
+            self._problems.append(Problem(where, "warning", message))
+            return False
+        if not template.orchestrator or template.kind is None or template.executor not in EXECUTORS:
+            self._report_template(config, template)
+            return False
+        problems = check_validity(config, str(self._project.root)) if kind == "load" else []
+        if not config.filename.strip():
+            problems.append(Problem(config.origin.at("filename"), "error", "filename is empty"))
+        problems = list(dict.fromkeys(problems))
+        self._problems += problems
+        self._problems += check_names(config, kind)
+        self._problems += [
+            Problem(
+                self._place_in_template(config, line),
+                "warning",
+                f"'{name}' is computed, and templates are not executed: it has no effect; write it as a literal",
+            )
+            for name, line in template.not_literal.items()
+        ]
+        return not problems
+
+    def _place_in_template(self, config: DagConfig, line: int) -> Location:
+        file = self._project.metadata_folder / "dags" / "templates" / config.template
+        root = self._project.root
+        return Location(file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix(), line)
+
+    def _report_template(self, config: DagConfig, template: Template) -> None:
+        where = config.origin.at("template")
+        if template.custom:
+            missing = [
+                what
+                for what, value in (("orchestrator", template.orchestrator), ("kind", template.kind), ("executor", template.executor))
+                if not value
+            ]
+            message = (
+                f"DAG config '{config.name}' makes no job: its template '{config.template}' does not say its {' and '.join(missing)}; "
+                "expected includes of Starlake's Dagster templates"
+            )
+            self._problems.append(Problem(where, "warning", message))
+            return
+        hint = did_you_mean(config.template, DAGSTER_TEMPLATES)
+        known = "" if hint else f"; Starlake's Dagster templates are {', '.join(DAGSTER_TEMPLATES)}"
+        self._problems.append(Problem(where, "error", f"unknown template '{config.template}'{hint}{known}"))
+
+
+def _names(nodes: Sequence[Table | Task]) -> str:
+    names = sorted(node.full_name for node in nodes)
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:
+    """Return the places that name the DAG config of each member."""
+    return {member.node.full_name: member.dag_ref for member in members}

@@ -1,0 +1,108 @@
+"""The option ``dataset_triggering_strategy``: ``any``, ``all`` or an expression over dataset names."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_TOKEN = re.compile(r"\s*(?:(?P<open>\()|(?P<close>\))|(?P<operator>&&?|\|\|?)|(?P<name>[^\s()&|]+))")
+_OPERATORS = {"and": "and", "&": "and", "&&": "and", "or": "or", "|": "or", "||": "or"}
+
+
+class InvalidTrigger(ValueError):
+    """An expression that cannot be read; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A parsed strategy.
+
+    Attributes:
+        postfix: names, ``and`` and ``or`` in postfix order for an expression; empty for ``any`` and ``all``.
+        every: for ``any`` and ``all``: whether all datasets are needed.
+    """
+
+    postfix: tuple[tuple[str, str], ...] = ()
+    every: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dataset names of the expression, each once, in order of appearance."""
+        return tuple(dict.fromkeys(text for kind, text in self.postfix if kind == "name"))
+
+    def holds(self, updated: Callable[[str], bool], watched: tuple[str, ...]) -> bool:
+        """Tell whether the strategy is satisfied.
+
+        Args:
+            updated: whether the dataset of a name has news.
+            watched: all datasets, for ``any`` and ``all``.
+        """
+        if not self.postfix:
+            return bool(watched) and (all if self.every else any)(updated(name) for name in watched)
+        stack: list[bool] = []
+        for kind, text in self.postfix:
+            if kind == "name":
+                stack.append(updated(text))
+            else:
+                right, left = stack.pop(), stack.pop()
+                stack.append(left and right if text == "and" else left or right)
+        return stack[-1]
+
+
+def parse_trigger(text: str) -> Trigger:
+    """Read a strategy.
+
+    Args:
+        text: ``any``, ``all``, or names with ``and`` / ``or`` (also ``&``, ``|``) and brackets; ``and`` binds tighter.
+
+    Raises:
+        InvalidTrigger: the expression is not well formed.
+    """
+    lower = text.strip().lower()
+    if lower in ("all", "any"):
+        return Trigger(every=lower == "all")
+    return Trigger(postfix=tuple(_to_postfix(text.strip())))
+
+
+def _to_postfix(text: str) -> list[tuple[str, str]]:
+    """Bring an expression into postfix order (shunting-yard)."""
+    output: list[tuple[str, str]] = []
+    waiting: list[str] = []
+    operand_expected = True
+    for kind, token in _tokens(text):
+        if operand_expected != (kind in ("name", "open")):
+            raise InvalidTrigger(f"'{token}' in '{text}': expected {'a dataset name' if operand_expected else 'and, or'}")
+        if kind == "name":
+            output.append(("name", token))
+        elif kind == "open":
+            waiting.append("(")
+        elif kind == "close":
+            _flush(waiting, output, lambda _: True)
+            if not waiting:
+                raise InvalidTrigger(f"'{text}': a bracket is closed that was not opened")
+            waiting.pop()
+        else:
+            _flush(waiting, output, lambda before, now=token: not (now == "and" and before == "or"))  # type: ignore[misc]
+            waiting.append(token)
+        operand_expected = kind in ("open", "operator")
+    if operand_expected:
+        raise InvalidTrigger(f"'{text}': expected any, all or an expression of dataset names, and, or, brackets")
+    _flush(waiting, output, lambda _: True)
+    if waiting:
+        raise InvalidTrigger(f"'{text}': a bracket is not closed")
+    return output
+
+
+def _flush(waiting: list[str], output: list[tuple[str, str]], wanted: Callable[[str], bool]) -> None:
+    """Move operators to the output, back to the last open bracket, as long as they are wanted."""
+    while waiting and waiting[-1] != "(" and wanted(waiting[-1]):
+        output.append(("operator", waiting.pop()))
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    tokens = []
+    for match in _TOKEN.finditer(text):
+        kind, token = match.lastgroup or "", match[match.lastgroup or 0]
+        if kind == "operator" or (kind == "name" and token.lower() in _OPERATORS):
+            kind, token = "operator", _OPERATORS[token.lower()]
+        tokens.append((kind, token))
+    return tokens
