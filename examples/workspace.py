@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXAMPLE = REPOSITORY / "examples" / "EXAMPLE"
+EXAMPLE = REPOSITORY / "examples" / "tallow_lane"
 
 
 @dataclass(frozen=True)

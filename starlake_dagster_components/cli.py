@@ -138,6 +138,51 @@ def run(project: Path, job: str | None, selection: str | None, scheduled_date: s
     sys.exit(0 if all(r.success for r in results) else 1)
 
 
+@main.command()
+@_settings_options
+@click.option("--task", "tasks", multiple=True, help="Full name of a task (domain.task); may be repeated. Default: all tasks.")
+@click.option("--format", "output", type=click.Choice(["tree", "json", "diagram"]), default="tree", help="Indented names, or Starlake's JSON.")
+def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | None) -> None:
+    """Print what the tasks of PROJECT read: as dag-generate writes it (json), or as `starlake lineage --json` (diagram)."""
+    from .definitions.build import prepare
+    from .pipelines import dependency_diagram, dependency_tree, starlake_json
+
+    plan, _, problems = prepare(project, _settings(given))
+    if output == "diagram":
+        click.echo(starlake_json(dependency_diagram(plan)))
+    else:
+        tree = dependency_tree(plan, tasks or None)
+        click.echo(starlake_json(tree) if output == "json" else "\n".join(_indented(tree)))
+    errors = [p for p in problems if p.severity == "error"]
+    for problem in errors:
+        click.secho(str(problem), fg="red", err=True)
+    sys.exit(1 if errors else 0)
+
+
+def _indented(tree: list[dict[str, Any]]) -> list[str]:
+    """Return one line per node of a tree, two blanks per level."""
+    lines = []
+    waiting = [(0, node) for node in reversed(tree)]
+    while waiting:
+        level, node = waiting.pop()
+        lines.append("  " * level + str(node["data"]["name"]))
+        waiting += [(level + 1, child) for child in reversed(node.get("children", []))]
+    return lines
+
+
+@main.command()
+@_settings_options
+@click.argument("name")
+def explain(project: Path, name: str, **given: str | None) -> None:
+    """Say why the job, asset, schedule or sensor NAME of PROJECT exists: the file and line behind each fact."""
+    from .definitions.build import prepare
+    from .definitions.explain import explain as explanation
+
+    settings = _settings(given)
+    _, graph, _ = prepare(project, settings)
+    click.echo("\n".join(explanation(graph, settings, name)))
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @_settings_options
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from .definitions.build import Built, build, job_executor
-from .definitions.execution import SCHEDULED_DATE
+from .definitions.run_tags import SCHEDULED_DATE
 from .definitions.settings import Settings
 from .errors import UnknownName
 from .pipelines.model import Dependencies, Pipeline

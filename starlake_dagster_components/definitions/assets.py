@@ -65,7 +65,7 @@ def _asset(node: StarlakeNode, spec: dg.AssetSpec, steps: Steps, settings: Setti
         },
         config_schema=RUN_CONFIG,
         tags=_op_tags(node, settings),
-        retry_policy=_retry_policy(pipeline),
+        retry_policy=_retry_policy(pipeline, settings),
         pool=settings.pool,
     )
     return dg.AssetsDefinition(
@@ -89,7 +89,12 @@ def _op_tags(node: StarlakeNode, settings: Settings) -> dict[str, str]:
     return {**settings.op_tags, "starlake/command": verb, "starlake/domain": tag_value(node.domain)}
 
 
-def _retry_policy(pipeline: Pipeline | None) -> dg.RetryPolicy | None:
-    if pipeline is None or pipeline.retries <= 0:
+def _retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.RetryPolicy | None:
+    """Return the retries of the DAG config, else those that the executor's options ask for; none when nobody asked."""
+    if pipeline is None:
         return None
-    return dg.RetryPolicy(max_retries=pipeline.retries, delay=pipeline.retry_delay.total_seconds())
+    retries, delay = pipeline.retries, pipeline.retry_delay
+    executor = settings.executor_of(pipeline)
+    if retries <= 0 and executor is not None:
+        retries, delay = executor.retries(pipeline) or (0, delay)
+    return dg.RetryPolicy(max_retries=retries, delay=delay.total_seconds()) if retries > 0 else None

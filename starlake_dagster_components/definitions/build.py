@@ -135,6 +135,8 @@ def _schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
         default_status=_status_of_schedule(settings),
         description=f"{schedule.name}: {schedule.cron}",
         tags=job_tags(pipeline),
+        start_date=pipeline.start_date,
+        end_date=pipeline.end_date,
     )
 
 

@@ -17,12 +17,9 @@ from ..step_executor import cancellation_of
 from .checks import check_results
 from .graph import AssetGraph
 from .nodes import StarlakeNode
+from .run_history import RunHistories
+from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 from .settings import Settings
-
-SCHEDULED_DATE = "starlake/scheduled_date"
-INTERVAL_START = "starlake/data_interval_start"
-INTERVAL_END = "starlake/data_interval_end"
-"""Run tags with the logical times of a run, ISO 8601; written by schedules and sensors."""
 
 MAX_LOGGED = 2000
 """Lines of one command at level info or debug that go to the event log; all further ones go to the step's standard output."""
@@ -37,6 +34,7 @@ class Steps:
         self._graph = graph
         self._settings = settings
         self._pipelines = {p.name: p for p in graph.plan.pipelines}
+        self._histories = RunHistories()
 
     def body(self, node: StarlakeNode, key: dg.AssetKey) -> Callable[[dg.AssetExecutionContext], Events]:
         """Return the body of a node's op."""
@@ -148,19 +146,22 @@ class Steps:
         except CommandCancelled as cancelled:
             raise dg.Failure(f"cancelled: {cancelled}", allow_retries=False) from cancelled
         except StarlakeError as error:
-            raise dg.Failure(str(error), metadata={"command": _shown(command)}) from error
+            raise dg.Failure(str(error), metadata={"command": command.shown}, allow_retries=getattr(error, "retry", True)) from error
         if result.exit_code != 0 and not result.not_ready:
             raise _failure(command, result)
         return result
 
     def _invocation(self, context: dg.AssetExecutionContext) -> Invocation:
         step = context.op_execution_context.get_step_execution_context()
+        history = self._histories.of(context.run, context.instance)
         return Invocation(
             log=_Log(context),
             cancelled=cancellation_of(context),
             run_id=context.run.run_id,
             step_key=step.step.key,
             attempt=context.op_execution_context.retry_number,
+            since=history.since,
+            earlier_runs=history.earlier_runs,
             report=lambda metadata: context.log.info("; ".join(f"{k}: {getattr(v, 'value', v)}" for k, v in metadata.items())),
         )
 
@@ -198,17 +199,13 @@ def _failure(command: Command, result: CommandResult) -> dg.Failure:
     return dg.Failure(
         description=f"starlake {command.verb} failed with exit code {result.exit_code}: {reason}",
         metadata={
-            "command": _shown(command),
+            "command": command.shown,
             "exit_code": result.exit_code,
             "last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
             **result.metadata,
         },
         allow_retries=result.retry,
     )
-
-
-def _shown(command: Command) -> str:
-    return command.shown
 
 
 def _result_metadata(result: CommandResult) -> Iterator[tuple[str, Any]]:
@@ -227,7 +224,7 @@ def _result_metadata(result: CommandResult) -> Iterator[tuple[str, Any]]:
 def _time(text: str | None, what: str) -> datetime | None:
     if not text:
         return None
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise InvalidSetting(f"{what} '{text}' is no ISO 8601 time (expected like 2026-01-31T00:00:00)") from None
+    moment = parse_time(text)
+    if moment is None:
+        raise InvalidSetting(f"{what} '{text}' is no ISO 8601 time (expected like 2026-01-31T00:00:00)")
+    return moment
