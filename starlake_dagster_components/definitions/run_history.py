@@ -12,10 +12,24 @@ MAX_RUNS = 50
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """When a run, or the oldest that it continues, was created, and the runs that it continues, nearest first."""
+    """When a run, or the oldest that it re-executes, was created; the runs that it re-executes, nearest first, and what succeeded in them."""
 
     since: datetime | None
     earlier_runs: tuple[str, ...]
+    succeeded: tuple[frozenset[str], ...] = ()
+    """Keys of the steps that succeeded in each of ``earlier_runs``."""
+
+    def continued(self, step_key: str) -> tuple[str, ...]:
+        """Return the earlier runs that a step continues: back to, and without, the latest one in which it succeeded.
+
+        A step that succeeded there is run again on purpose: nothing of that run may stand for it.
+        """
+        found: list[str] = []
+        for run_id, succeeded in zip(self.earlier_runs, self.succeeded, strict=False):
+            if step_key in succeeded:
+                break
+            found.append(run_id)
+        return tuple(found)
 
 
 class RunHistories:
@@ -38,6 +52,7 @@ class RunHistories:
 def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
     since: datetime | None = None
     earlier: list[str] = []
+    succeeded: list[frozenset[str]] = []
     run_id: str | None = run.run_id
     while run_id and len(earlier) < MAX_RUNS:
         record = instance.get_run_record_by_id(run_id)
@@ -45,8 +60,9 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
             break
         if run_id != run.run_id:
             earlier.append(run_id)
+            succeeded.append(frozenset(s.step_key for s in instance.get_run_step_stats(run_id) if s.status and s.status.value == "SUCCESS"))
         created = record.create_timestamp
         since = created if created.tzinfo else created.replace(tzinfo=timezone.utc)
         parent = record.dagster_run.parent_run_id
         run_id = parent if parent not in (*earlier, run.run_id) else None
-    return RunHistory(since, tuple(earlier))
+    return RunHistory(since, tuple(earlier), tuple(succeeded))
