@@ -40,11 +40,22 @@ class Audit:
         database: absolute path of the DuckDB file with the audit tables.
         schema: their schema (``audit``).
         job_id: the ``JOBID`` of the command's rows.
+        expectations: the calls of the expectations that the command evaluates, as the project writes them.
     """
 
     database: str
     schema: str
     job_id: str
+    expectations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The one table that a command writes, where it is in a DuckDB file: path, schema and name in the database."""
+
+    database: str
+    schema: str
+    table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,7 @@ class Command:
         databases: absolute paths of the DuckDB files that the command writes; commands on one file wait for each other.
         options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
         audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
+        target: for ``load`` of one table and ``transform``: the table, where it is in a DuckDB file.
         loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
     """
 
@@ -73,6 +85,7 @@ class Command:
     databases: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     audit: Audit | None = None
+    target: Target | None = None
     loaded: Project | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -83,7 +96,13 @@ class Command:
     @property
     def shown(self) -> str:
         """The command line as one would type it, without secrets."""
-        return Mask(self.environment, os.environ)(shlex.join((self.program, *self.argv)))
+        return self.mask(os.environ)(shlex.join((self.program, *self.argv)))
+
+    def mask(self, *environments: Mapping[str, str]) -> Mask:
+        """Return what hides the secrets of the command (environment, ``--options``) and of other environments."""
+        given = [a for option, a in zip(self.arguments, self.arguments[1:], strict=False) if option == "--options"]
+        options = {name: value for text in given for name, _, value in (item.partition("=") for item in text.split(","))}
+        return Mask(*environments, self.environment, options)
 
     def with_environment(self, extra: Mapping[str, str]) -> "Command":
         """Return the same command with more environment variables; the given ones win."""
@@ -150,9 +169,19 @@ def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Co
         InvalidSetting: a name or value that Starlake's command line cannot carry.
     """
     arguments = ("--domains", _name(domain.name), "--tables", _names(tables), *_scheduled_date(run), *_options(run))
-    command = _command(run, "load", arguments, connections=[run.project.connection_of(t) for t in tables])
+    project = run.project
+    command = _command(
+        run,
+        "load",
+        arguments,
+        connections=[project.connection_of(t) for t in tables],
+        expectations=[e.expect for t in tables for e in t.expectations],
+    )
     # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
-    return replace(command.with_environment({"SL_API": "1"}), files=_load_files(run.project, domain, tables))
+    command = replace(command.with_environment({"SL_API": "1"}), files=_load_files(project, domain, tables))
+    return (
+        replace(command, target=_target(project, tables[0], tables[0].final_domain, tables[0].final_name)) if len(tables) == 1 else command
+    )
 
 
 def transform_command(run: RunContext, task: Task) -> Command:
@@ -168,29 +197,43 @@ def transform_command(run: RunContext, task: Task) -> Command:
     arguments = ("--name", _name(task.full_name), *_scheduled_date(run), *_options(run, own))
     project = run.project
     reads = project.application.connections.get(task.connection_ref or "")
-    return _command(run, "transform", arguments, connections=[project.connection_of(task), reads])
+    command = _command(
+        run, "transform", arguments, connections=[project.connection_of(task), reads], expectations=[e.expect for e in task.expectations]
+    )
+    return replace(command, target=_target(project, task, task.domain, task.table))
 
 
 _DATE = "{YYYY-MM-DD}"
 
 
-def _command(run: RunContext, verb: Verb, arguments: tuple[str, ...], connections: Iterable[Connection | None] = ()) -> Command:
+def _command(
+    run: RunContext,
+    verb: Verb,
+    arguments: tuple[str, ...],
+    connections: Iterable[Connection | None] = (),
+    expectations: Iterable[str] = (),
+) -> Command:
     project, pipeline = run.project, run.pipeline
     environment = _environment(run)
-    writes = verb in ("load", "transform")
-    audit = _audit(project, environment) if writes else None
+    audit = _audit(run, environment, expectations) if verb in ("load", "transform") else None
     files = {path for c in connections if (path := _duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
         verb,
         arguments,
         str(project.root),
         environment=environment,
-        program=pipeline.starlake_path if pipeline else project.variables.get("SL_STARLAKE_PATH") or "starlake",
+        program=_program(run),
         databases=tuple(sorted(files)),
         options=pipeline.options if pipeline else {},
         audit=audit,
         loaded=project if _is_what_the_command_reads(run, environment) else None,
     )
+
+
+def _program(run: RunContext) -> str:
+    """Return the executable: the DAG config's option, else the variable of the same name (starlake-orchestration: get_context_var)."""
+    given = run.pipeline.starlake_path if run.pipeline else ""
+    return given if given not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
 
 
 # ------------------------------------------------------------------------------------------------------------- environment
@@ -326,10 +369,16 @@ def _duckdb_file(project: Project, connection: Connection | None) -> str | None:
     return os.path.normpath(os.path.join(project.root, path))
 
 
-def _audit(project: Project, environment: Mapping[str, str]) -> Audit | None:
-    application = project.application
-    job_id = environment.get(_job_id_name(project))
+def _audit(run: RunContext, environment: Mapping[str, str], expectations: Iterable[str]) -> Audit | None:
+    """Return where the audit rows of a command are; None where they cannot be read or told from those of other commands."""
+    project, application = run.project, run.project.application
     database = _duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
-    if not application.audit_active or not database or not job_id:
+    if not application.audit_active or not database or not run.job_id or environment.get(_job_id_name(project)) != run.job_id:
         return None
-    return Audit(database, application.audit_domain, job_id)
+    evaluated = tuple(dict.fromkeys(expectations)) if application.expectations_active else ()
+    return Audit(database, application.audit_domain, run.job_id, evaluated)
+
+
+def _target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:
+    database = _duckdb_file(project, project.connection_of(node))
+    return Target(database, schema, name) if database else None

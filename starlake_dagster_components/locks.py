@@ -1,0 +1,219 @@
+"""Locks between processes: commands on one DuckDB file wait for each other, and nobody touches the files of a running load.
+
+A lock is a file in a folder of the temporary folder, locked with ``flock``. Processes that a command starts inherit the lock: when the
+worker dies (SIGKILL, out of memory) and its command lives on, the lock stays taken until that command has ended as well.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import CommandCancelled, CommandError
+
+HELD = "STARLAKE_DAGSTER_LOCKS"
+"""Environment variable by which a process knows what whoever started it has locked on its behalf."""
+
+LockLog = Callable[[Literal["info"], str], None]
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    key: str
+    descriptor: int
+
+
+class _HeldHere(threading.local):
+    """The locks of one thread: taking one of them again is no waiting for oneself."""
+
+    def __init__(self) -> None:
+        self.locks: list[_Held] = []
+
+
+_here = _HeldHere()
+
+
+@contextlib.contextmanager
+def database_lock(
+    path: str | os.PathLike[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
+) -> Iterator[None]:
+    """Hold a DuckDB file against everybody else who takes this lock, in this process or another; wait until it is free.
+
+    Taking it again in the same thread, or in a process that was started while holding it, is allowed and does nothing.
+
+    Args:
+        path: the database file, which need not exist; several names of one file are one lock.
+        cancelled: ends the waiting when set.
+        log: receives one line when there is something to wait for.
+        holder: what others read about the holder while they wait.
+
+    Raises:
+        CommandCancelled: ``cancelled`` was set while waiting.
+        CommandError: the lock file cannot be made.
+    """
+    with held(f"database {os.path.realpath(path)}", cancelled=cancelled, log=log, holder=holder):
+        yield
+
+
+@contextlib.contextmanager
+def database_locks(
+    paths: Iterable[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
+) -> Iterator[None]:
+    """Hold several DuckDB files; always taken in the same order, so that two commands cannot wait for each other."""
+    with contextlib.ExitStack() as stack:
+        for path in sorted({os.path.realpath(p) for p in paths}):
+            stack.enter_context(database_lock(path, cancelled=cancelled, log=log, holder=holder))
+        yield
+
+
+@contextlib.contextmanager
+def held(name: str, *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = "") -> Iterator[None]:
+    """Hold the lock of any name; see :func:`database_lock`."""
+    key = _key(name)
+    if key in _inherited() or any(lock.key == key for lock in _here.locks):
+        yield
+        return
+    descriptor = _wait(name, key, cancelled, log)
+    lock = _Held(key, descriptor)
+    try:
+        _here.locks.append(lock)
+        _note(descriptor, {"name": name, "pid": os.getpid(), "holder": holder})
+        yield
+    finally:
+        _here.locks.remove(lock)
+        _release(descriptor)
+
+
+def is_held_elsewhere(name: str) -> bool:
+    """Say whether somebody else than this thread holds the lock of a name at this moment."""
+    key = _key(name)
+    if key in _inherited() or any(lock.key == key for lock in _here.locks) or not (_folder() / key).exists():
+        return False
+    descriptor = _try(key)
+    if descriptor is None:
+        return True
+    _release(descriptor)
+    return False
+
+
+def names_held_elsewhere(prefix: str) -> list[str]:
+    """Return the names of all locks that begin with a text and that somebody else than this thread holds at this moment."""
+    names = []
+    for path in _folder().glob(f"{_slug(prefix.partition(' ')[0])}-*.lock"):
+        name = str(_read_note(path).get("name", ""))
+        if name.startswith(prefix) and is_held_elsewhere(name):
+            names.append(name)
+    return sorted(names)
+
+
+def inherited_descriptors() -> tuple[int, ...]:
+    """Return what a process that is started now must inherit so that it keeps the locks of this thread (``pass_fds``)."""
+    return tuple(lock.descriptor for lock in _here.locks)
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return the environment by which a process that is started now knows that it has the locks of this thread."""
+    keys = [*sorted(_inherited()), *(lock.key for lock in _here.locks)]
+    return {HELD: os.pathsep.join(keys)} if keys else {}
+
+
+def _inherited() -> frozenset[str]:
+    return frozenset(filter(None, os.environ.get(HELD, "").split(os.pathsep)))
+
+
+def _wait(name: str, key: str, cancelled: threading.Event | None, log: LockLog | None) -> int:
+    pause = _SHORTEST_PAUSE
+    told = False
+    while True:
+        if cancelled is not None and cancelled.is_set():
+            raise CommandCancelled(f"cancelled while waiting for {name}")
+        descriptor = _try(key)
+        if descriptor is not None:
+            return descriptor
+        if not told and log is not None and pause > 4 * _SHORTEST_PAUSE:
+            log("info", f"waiting for {name}{_told_by(_read_note(_folder() / key))}")
+            told = True
+        if cancelled is not None:
+            cancelled.wait(pause)
+        else:
+            time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _told_by(note: Mapping[str, Any]) -> str:
+    holder = f": {note['holder']}" if note.get("holder") else ""
+    return f" (in use by process {note['pid']}{holder})" if note.get("pid") else ""
+
+
+def _try(key: str) -> int | None:
+    """Return the descriptor of the lock's file, locked; None while somebody else holds it."""
+    import fcntl
+
+    path = _folder() / key
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise CommandError(f"cannot open the lock file {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _release(descriptor: int) -> None:
+    import fcntl
+
+    # Unlocking, not only closing: what a command left behind has the same open file, and would keep the lock.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _note(descriptor: int, note: Mapping[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _key(name: str) -> str:
+    kind, _, rest = name.partition(" ")
+    return (
+        f"{_slug(kind)}-{_slug(rest.rpartition('/')[2])[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.lock"
+    )
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text)
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / "starlake-dagster-locks"
+    if not folder.is_dir():
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            # Several users of a machine may share a database.
+            folder.chmod(0o777 | stat.S_ISVTX)
+    return folder
