@@ -1,0 +1,188 @@
+"""Everything of Dagster that is not public and that this package uses, in one place, checked when it is imported.
+
+Only ``step_executor.threads`` and what it imports use this module, and only when a run starts. When a release of Dagster moves or
+changes one of the names, importing this module raises ImportError with the name, and steps run on Dagster's own multiprocess
+executor, with a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` fails then.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from logging import Handler, Logger
+from typing import Any
+
+import dagster
+
+# Data of the events "executor started", "cancelling", ...
+from dagster._core.events import EngineEventData as EngineEventData
+
+# A file name for a step's captured output, as Dagster names them.
+from dagster._core.execution.compute_logs import create_compute_log_file_key as create_compute_log_file_key
+
+# Contexts: Executor.execute is given the second; steps need the first, with their own log manager and resources.
+from dagster._core.execution.context.system import PlanExecutionContext as PlanExecutionContext
+from dagster._core.execution.context.system import PlanOrchestrationContext as PlanOrchestrationContext
+
+# What a run knows of its job: resolved run config, job and repository definition, needed by every step's context.
+from dagster._core.execution.context_creation_job import ContextCreationData as ContextCreationData
+from dagster._core.execution.context_creation_job import create_context_creation_data as create_context_creation_data
+from dagster._core.execution.context_creation_job import create_execution_data as create_execution_data
+
+# The state machine that says which step is next: dependencies, skips, retries, priorities, tag limits, pools.
+from dagster._core.execution.plan.active import ActiveExecution as ActiveExecution
+
+# Runs one step and yields its events; runs its hooks.
+from dagster._core.execution.plan.execute_plan import _trigger_hook
+from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step as dagster_event_sequence_for_step
+
+# Slots of pools in the instance.
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext as InstanceConcurrencyContext
+
+# What a step's failure says; the source INTERRUPT marks steps that were cancelled.
+from dagster._core.execution.plan.objects import ErrorSource as ErrorSource
+from dagster._core.execution.plan.objects import StepFailureData as StepFailureData
+
+# Types of Executor.execute's arguments and of what belongs to a step.
+from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
+from dagster._core.execution.plan.state import KnownExecutionState as KnownExecutionState
+from dagster._core.execution.plan.step import ExecutionStep as ExecutionStep
+
+# Initialises the resources of a step and reports it.
+from dagster._core.execution.resources_init import get_required_resource_keys_to_init as get_required_resource_keys_to_init
+from dagster._core.execution.resources_init import resource_initialization_manager as resource_initialization_manager
+
+# Type of the public property Executor.retries, and of the configuration of dependencies between steps.
+from dagster._core.execution.retries import RetryMode as RetryMode
+from dagster._core.execution.step_dependency_config import StepDependencyConfig as StepDependencyConfig
+
+# Log managers put a step's name on log lines; they also capture Python loggers, which threads must do in their own way.
+from dagster._core.log_manager import DagsterLogHandler as DagsterLogHandler
+from dagster._core.log_manager import DagsterLogManager as DagsterLogManager
+
+# Where captured output of steps goes.
+from dagster._core.storage.compute_log_manager import CapturedLogContext as CapturedLogContext
+from dagster._core.storage.compute_log_manager import ComputeIOType as ComputeIOType
+from dagster._core.storage.compute_log_manager import ComputeLogManager as ComputeLogManager
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager as LocalComputeLogManager
+
+# Exceptions as Dagster's events carry them.
+from dagster._utils.error import serializable_error_info_from_exc_info as serializable_error_info_from_exc_info
+from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
+
+run_hooks = _trigger_hook
+
+
+def log_handlers_of(manager: DagsterLogManager) -> tuple[Sequence[Logger], Sequence[Handler], Sequence[Logger]]:
+    """Return where a log manager writes to (user's loggers, handlers with the event log) and the Python loggers that it captures."""
+    handler = manager._dagster_handler
+    return handler._loggers, handler._handlers, manager._managed_loggers
+
+
+def plan_of_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
+    """Return the plan with one step to execute; Dagster attributes events of resources to that step."""
+    return plan._replace(step_handles_to_execute=[step.handle])
+
+
+_PARAMETERS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
+    (
+        ActiveExecution,
+        (
+            "execution_plan",
+            "retry_mode",
+            "max_concurrent",
+            "tag_concurrency_limits",
+            "instance_concurrency_context",
+            "step_dependency_config",
+        ),
+    ),
+    (CapturedLogContext, ("log_key",)),
+    (DagsterLogHandler, ("metadata", "loggers", "handlers")),
+    (DagsterLogManager, ("dagster_handler", "level", "managed_loggers")),
+    (InstanceConcurrencyContext, ("instance", "dagster_run")),
+    (PlanExecutionContext, ("plan_data", "execution_data", "log_manager", "output_capture", "event_loop")),
+    (StepFailureData, ("error", "user_failure_data", "error_source")),
+    (create_context_creation_data, ("job", "execution_plan", "run_config", "dagster_run", "instance")),
+    (create_execution_data, ("context_creation_data", "scoped_resources_builder")),
+    (dagster_event_sequence_for_step, ("step_context",)),
+    (get_required_resource_keys_to_init, ("execution_plan", "job_def")),
+    (
+        resource_initialization_manager,
+        (
+            "resource_defs",
+            "resource_configs",
+            "log_manager",
+            "execution_plan",
+            "dagster_run",
+            "resource_keys_to_init",
+            "instance",
+            "emit_persistent_events",
+            "event_loop",
+        ),
+    ),
+    (run_hooks, ("step_context", "step_event_list")),
+    (dagster.Executor.log_failure_or_retry_event_after_error, ("step_context", "err_info", "known_state")),
+    (dagster.DagsterEvent.capture_logs, ("job_context", "step_keys", "log_key", "log_context")),
+    (dagster.DagsterEvent.engine_event, ("plan_context", "message", "event_specific_data")),
+    (dagster.DagsterEvent.step_failure_event, ("step_context", "step_failure_data")),
+)
+"""What is called with arguments by name."""
+
+_ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (
+        ActiveExecution,
+        (
+            "check_for_interrupts",
+            "concurrency_event_iterator",
+            "get_known_state",
+            "get_step_by_key",
+            "get_steps_to_execute",
+            "handle_event",
+            "is_complete",
+            "mark_interrupted",
+            "plan_events_iterator",
+            "sleep_interval",
+            "verify_complete",
+        ),
+    ),
+    (ComputeLogManager, ("build_log_key_for_run", "capture_logs", "open_log_stream")),
+    (ContextCreationData, ("job_def", "resolved_run_config")),
+    (DagsterLogHandler, ("emit", "filter", "metadata", "with_tags")),
+    (DagsterLogManager, ("begin_python_log_capture", "end_python_log_capture", "with_tags")),
+    (dagster.DagsterEvent, ("engine_event_data", "is_resource_init_failure", "is_step_up_for_retry", "step_failure_data")),
+    (EngineEventData, ("interrupted",)),
+    (ErrorSource, ("INTERRUPT",)),
+    (ExecutionPlan, ("_replace", "step_handles_to_execute", "step_keys_to_execute")),
+    (ExecutionStep, ("handle", "key")),
+    (LocalComputeLogManager, ("complete_artifact_path", "open_log_stream")),
+    (PlanExecutionContext, ("for_step",)),
+    (PlanOrchestrationContext, ("for_step", "log", "output_capture", "plan_data", "resume_from_failure")),
+    (RetryMode, ("from_config", "for_inner_plan")),
+    (StepDependencyConfig, ("from_config",)),
+)
+"""What is called or read as an attribute."""
+
+
+def changes() -> Iterator[str]:
+    """Return what is not as this package needs it, one sentence each."""
+    for called, parameters in _PARAMETERS:
+        known = inspect.signature(called).parameters
+        for parameter in parameters:
+            if parameter not in known:
+                yield f"{called.__module__}.{called.__qualname__} has no parameter '{parameter}'"
+    for owner, attributes in _ATTRIBUTES:
+        for attribute in attributes:
+            if not hasattr(owner, attribute):
+                yield f"{owner.__module__}.{owner.__qualname__} has no '{attribute}'"
+    metadata: Any = {}
+    try:
+        log_handlers_of(DagsterLogManager(dagster_handler=DagsterLogHandler(metadata=metadata, loggers=[], handlers=[])))
+    except (AttributeError, TypeError) as error:
+        yield f"dagster._core.log_manager: {error}"
+
+
+def _check() -> None:
+    found = list(changes())
+    if found:
+        raise ImportError(f"dagster {dagster.__version__} is not as expected: {'; '.join(found)}")
+
+
+_check()

@@ -1,0 +1,105 @@
+"""How the body of a step learns that its run is cancelled."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+import dagster as dg
+
+from ..errors import CommandCancelled
+from .running import identity_of, running_step
+
+T = TypeVar("T")
+
+GRACE_SECONDS = 60.0
+"""How long something that was cancelled may take to end."""
+
+_POLL_SECONDS = 0.25
+"""Signals may be delivered to any thread; the main thread sees them when it next wakes up."""
+
+_events: "WeakValueDictionary[tuple[str, str], threading.Event]" = WeakValueDictionary()
+
+
+def cancellation_of(context: Any) -> threading.Event:
+    """Return the event that is set when the run of a step is cancelled.
+
+    Asking for it is a promise to watch it: under this package's executor a body that has asked gets no
+    DagsterExecutionInterruptedError. Under Dagster's executors nobody but :func:`run_cancellable` sets the event, because there the
+    main thread gets that exception.
+
+    Args:
+        context: context of the op or asset.
+
+    Returns:
+        One event per attempt of a step.
+    """
+    step = running_step(context)
+    if step is not None:
+        step.cooperative = True
+        return step.cancelled
+    return _events.setdefault(identity_of(context), threading.Event())
+
+
+def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
+    """Call something that waits for long and ends when an event is set, so that cancelling the run ends it under every executor.
+
+    Under this package's executor it is called at once. Under Dagster's, whose interrupts are exceptions at any place of the main
+    thread, it is called in a thread of its own while the main thread waits; then it need not know of such exceptions.
+
+    Args:
+        context: context of the op or asset.
+        call: what to call, with the event of :func:`cancellation_of`.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        DagsterExecutionInterruptedError: the run was cancelled. Dagster marks the step as interrupted, and does not try it again.
+        Exception: what the call raises.
+    """
+    cancelled = cancellation_of(context)
+    if running_step(context) is None and threading.current_thread() is threading.main_thread():
+        return _run_beside(context, call, cancelled)
+    try:
+        return call(cancelled)
+    except CommandCancelled as error:
+        if cancelled.is_set():
+            raise dg.DagsterExecutionInterruptedError(str(error)) from error
+        raise
+
+
+def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: threading.Event) -> T:
+    """Call something in a thread while the calling thread, the main one, waits for it or for an interrupt."""
+    result: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(call(cancelled))
+        except BaseException as error:  # noqa: BLE001 -- raised again in the step's own thread
+            result.set_exception(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), name=f"command of {identity_of(context)[1]}", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_SECONDS)
+    except BaseException:
+        cancelled.set()
+        thread.join(GRACE_SECONDS)
+        raise
+    return result.result()
+
+
+def printer_of(context: Any) -> Callable[[str], None]:
+    """Return a function that prints a line into the step's own output, from whatever thread.
+
+    ``print`` does that only in the step's own thread.
+    """
+    step = running_step(context)
+    if step is None or step.output is None:
+        return print
+    output = step.output
+    return lambda line: output.write("stdout", f"{line}\n")

@@ -1,0 +1,70 @@
+"""Where a step's captured output is kept: by the instance's compute log manager, one log per attempt where it can do that."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .._dagster import ComputeIOType, ComputeLogManager, LocalComputeLogManager, create_compute_log_file_key
+from .output import FileOutput, Stream
+
+_TYPES = {"stdout": ComputeIOType.STDOUT, "stderr": ComputeIOType.STDERR}
+
+
+class StepLogs:
+    """Opens the logs of steps.
+
+    Args:
+        manager: the instance's compute log manager.
+
+    Attributes:
+        per_step: whether each step gets its own log. It does when logs are files of this machine, with or without a copy in a cloud
+            storage. All other managers can only capture a whole process: then there is one log for all steps, as with Dagster's
+            in-process executor.
+    """
+
+    def __init__(self, manager: ComputeLogManager[Any]) -> None:
+        self._manager = manager
+        self._files = _files_of(manager)
+        self.per_step = self._files is not None
+
+    def log_key(self, run_id: str) -> Sequence[str]:
+        """Return a new key of a log."""
+        return self._manager.build_log_key_for_run(run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
+
+    def open(self, log_key: Sequence[str]) -> FileOutput:
+        """Return where a step's output goes; only where ``per_step``."""
+        files = self._files
+        assert files is not None
+
+        def open_stream(stream: Stream) -> Any:
+            return files.open_log_stream(log_key, _TYPES[stream])
+
+        return FileOutput(open_stream, self._publish(files, log_key))
+
+    def _publish(self, files: LocalComputeLogManager, log_key: Sequence[str]) -> Callable[[], None]:
+        if files is self._manager:
+            return partial(_mark_complete, files, log_key)
+        return partial(_upload, self._manager, files, log_key)
+
+
+def _files_of(manager: ComputeLogManager[Any]) -> LocalComputeLogManager | None:
+    """Return the manager of the files in which logs are collected; cloud managers have one inside and copy from there."""
+    if isinstance(manager, LocalComputeLogManager):
+        return manager
+    files = getattr(manager, "local_manager", None)
+    return files if isinstance(files, LocalComputeLogManager) and hasattr(manager, "upload_to_cloud_storage") else None
+
+
+def _mark_complete(files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
+    """Tell the UI, which looks for this file, that nothing more comes."""
+    marker = Path(files.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _upload(manager: Any, files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
+    """Copy a finished log to the cloud storage and remove the files, as these managers do for a captured process."""
+    for kind in _TYPES.values():
+        manager.upload_to_cloud_storage(log_key, kind)
+    files.delete_logs(log_key=log_key)

@@ -1,0 +1,118 @@
+"""``starlake_step_executor``: the executor as Dagster's definitions take it."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from .cancellation import GRACE_SECONDS
+
+NAME = "starlake_threads"
+
+logger = logging.getLogger("starlake_dagster_components")
+
+
+def default_max_concurrent() -> int:
+    """Return how many steps run at a time when nobody says it: one per processor as with Dagster's executor, but at least 4."""
+    return max(4, os.cpu_count() or 1)
+
+
+def starlake_step_executor(max_concurrent: int | None = None) -> dg.ExecutorDefinition:
+    """Return an executor that runs each step in a thread of the run's process.
+
+    Steps keep everything that steps have in Dagster: events, logs, retries, cancellation, skips, priorities, tag limits, pools, hooks.
+    For steps that wait (for a process, a remote job, a database), not for steps that compute in Python: those share one interpreter.
+
+    Args:
+        max_concurrent: steps at a time in one run, unless its run config says otherwise; None = :func:`default_max_concurrent`.
+
+    Returns:
+        A definition for ``Definitions(executor=...)`` or ``define_asset_job(executor_def=...)``.
+
+    Example:
+        .. code-block:: python
+
+            dg.Definitions(assets=[...], executor=starlake_step_executor(max_concurrent=16))
+    """
+    if max_concurrent is not None and max_concurrent < 1:
+        raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
+    return _executor_definition(max_concurrent or default_max_concurrent())
+
+
+def _executor_definition(max_concurrent: int) -> dg.ExecutorDefinition:
+    @dg.executor(name=NAME, config_schema=_config_schema(max_concurrent))
+    def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
+        """Runs each step in a thread of the run's process."""
+        config: Mapping[str, Any] = init_context.executor_config
+        try:
+            from .._dagster import RetryMode, StepDependencyConfig
+            from .threads import StepThreadsExecutor, ThreadOptions
+        except ImportError as error:
+            return _dagsters_own(init_context, error)
+        if config["max_concurrent"] < 1:
+            raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
+        return StepThreadsExecutor(
+            ThreadOptions(
+                max_concurrent=config["max_concurrent"],
+                retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
+                cancel_grace_seconds=config["cancel_grace_seconds"],
+                tag_concurrency_limits=config.get("tag_concurrency_limits", ()),
+                step_dependencies=StepDependencyConfig.from_config(config.get("step_dependency_config")),
+            )
+        )
+
+    return starlake_threads
+
+
+def _config_schema(max_concurrent: int) -> dict[str, Any]:
+    """Return the run config of the executor; what Dagster's executors have as well is written in the same way."""
+    return {
+        "max_concurrent": dg.Field(int, default_value=max_concurrent, description="Steps that run at a time in this run."),
+        "retries": dg.Field(
+            dg.Selector({"enabled": {}, "disabled": {}}),  # type: ignore[no-untyped-call]
+            default_value={"enabled": {}},
+            description="Whether steps may be tried again.",
+        ),
+        "cancel_grace_seconds": dg.Field(
+            float,
+            default_value=GRACE_SECONDS,
+            description="How long steps may take to end after the run was cancelled. Then the run ends without them.",
+        ),
+        "tag_concurrency_limits": dg.Field(
+            [
+                {
+                    "key": str,
+                    "value": dg.Field(
+                        dg.ScalarUnion(
+                            scalar_type=str,
+                            non_scalar_schema=dg.Shape({"applyLimitPerUniqueValue": bool}),  # type: ignore[no-untyped-call]
+                        ),
+                        is_required=False,
+                    ),
+                    "limit": dg.Field(int),
+                }
+            ],
+            is_required=False,
+            description="Limits of steps with certain tags, in this run.",
+        ),
+        "step_dependency_config": dg.Field(
+            {"require_upstream_step_success": dg.Field(bool, default_value=True)},
+            is_required=False,
+            description="Whether a step waits for the success of the steps upstream, or only for their outputs.",
+        ),
+    }
+
+
+def _dagsters_own(init_context: dg.InitExecutorContext, error: ImportError) -> dg.Executor:
+    """Return Dagster's multiprocess executor with the same limits."""
+    logger.warning(
+        "steps run in processes instead of threads, which costs seconds of CPU per step: this version of starlake-dagster-components "
+        "does not know how this version of Dagster runs steps (%s). Update starlake-dagster-components.",
+        error,
+    )
+    config = {name: value for name, value in init_context.executor_config.items() if name != "cancel_grace_seconds"}
+    create = dg.multiprocess_executor.executor_creation_fn
+    assert create is not None
+    return create(init_context._replace(executor_def=dg.multiprocess_executor, executor_config=config))

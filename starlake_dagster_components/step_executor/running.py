@@ -1,0 +1,106 @@
+"""One attempt of a step that runs in a thread of the run's process, and the register of all of them."""
+
+import ctypes
+import threading
+from typing import Any
+
+import dagster as dg
+
+from .output import StepOutput
+
+
+class RunningStep:
+    """One attempt of a step.
+
+    Attributes:
+        run_id: Dagster's run.
+        key: Dagster's step key.
+        cancelled: set when the run is cancelled.
+        cooperative: whether the body has asked for ``cancelled``; if not, it is interrupted as in a process of its own.
+        output: takes what the step prints.
+        started: whether an event says that the step started.
+        settled: whether an event says how the attempt ended.
+        abandoned: whether the executor waits no longer for it.
+    """
+
+    def __init__(self, run_id: str, key: str) -> None:
+        self.run_id = run_id
+        self.key = key
+        self.cancelled = threading.Event()
+        self.cooperative = False
+        self.output: StepOutput | None = None
+        self.started = False
+        self.settled = False
+        self.abandoned = False
+        self.writing = threading.RLock()
+        """Held while an event or log line is stored, so that no interrupt can leave a lock of the storage behind."""
+        self.in_hooks = False
+        self._in_user_code = False
+        self._entered = False
+        self._interrupted = False
+        self._thread: int | None = None
+
+    def begin(self) -> None:
+        """Say that the calling thread runs this attempt."""
+        self._thread = threading.get_ident()
+        _RUNNING[self.run_id, self.key] = self
+
+    def end(self) -> None:
+        """Say that the attempt's thread is about to end."""
+        if _RUNNING.get((self.run_id, self.key)) is self:
+            del _RUNNING[self.run_id, self.key]
+
+    def enter_user_code(self) -> None:
+        """Say that code of the user is about to run.
+
+        Raises:
+            DagsterExecutionInterruptedError: the run was cancelled before the body began, or while Dagster's code was running.
+        """
+        with self.writing:
+            first, self._entered = not self._entered, True
+            if self.cancelled.is_set() and not self.in_hooks and (first or not (self.cooperative or self._interrupted)):
+                self._interrupted = True
+                raise dg.DagsterExecutionInterruptedError
+            self._in_user_code = True
+
+    def leave_user_code(self) -> None:
+        """Say that Dagster's code runs again."""
+        with self.writing:
+            self._in_user_code = False
+
+    def interrupt(self) -> bool:
+        """Raise DagsterExecutionInterruptedError in the body, as a signal does in a step's own process.
+
+        Only a body that has not asked for ``cancelled`` gets it, once, and only while it runs its own code. A body that waits inside
+        a C function gets it when that returns.
+
+        Returns:
+            False when the thread was storing an event the whole time; to be tried again.
+        """
+        if not self.writing.acquire(timeout=0.5):
+            return False
+        try:
+            if self._in_user_code and not (self.cooperative or self.in_hooks or self._interrupted) and self._thread is not None:
+                self._interrupted = True
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(self._thread), ctypes.py_object(dg.DagsterExecutionInterruptedError)
+                )
+        finally:
+            self.writing.release()
+        return True
+
+
+_RUNNING: dict[tuple[str, str], RunningStep] = {}
+
+
+def identity_of(context: Any) -> tuple[str, str]:
+    """Return run id and step key of the context of an op or asset; of one that was built for a test: its run id and a fixed key."""
+    op_context = getattr(context, "op_execution_context", context)
+    step_context = getattr(op_context, "_step_execution_context", None)
+    key = step_context.step.key if step_context is not None else ""
+    return str(op_context.run_id), key
+
+
+def running_step(context: Any) -> RunningStep | None:
+    """Return the attempt that a context belongs to; None when it does not run in a thread of this package's executor."""
+    return _RUNNING.get(identity_of(context))

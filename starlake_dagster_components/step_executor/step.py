@@ -1,0 +1,182 @@
+"""What a step's thread does: resources, output, the step itself, its hooks; all in the way of Dagster's own step processes."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from .._dagster import (
+    CapturedLogContext,
+    ContextCreationData,
+    EngineEventData,
+    ExecutionStep,
+    KnownExecutionState,
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+    RetryMode,
+    create_context_creation_data,
+    create_execution_data,
+    dagster_event_sequence_for_step,
+    get_required_resource_keys_to_init,
+    plan_of_step,
+    resource_initialization_manager,
+    run_hooks,
+    serializable_error_info_from_exc_info,
+)
+from .captured import StepLogs
+from .logs import STEP_THREAD, StepLogManager
+from .output import print_to
+from .running import RunningStep
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Says that the thread of an attempt is done.
+
+    Attributes:
+        error: what went wrong outside of the step itself, or what the step's events already tell; None when nothing did.
+    """
+
+    error: BaseException | None = None
+
+
+Send = Callable[[RunningStep, dg.DagsterEvent | Ended], None]
+
+
+class StepRunner:
+    """Runs the steps of one run.
+
+    Args:
+        plan_context: the run.
+        logs: where steps' output goes.
+        retry_mode: whether steps may ask for another attempt.
+    """
+
+    def __init__(self, plan_context: PlanOrchestrationContext, logs: StepLogs, retry_mode: RetryMode) -> None:
+        self._context = plan_context
+        self._logs = logs
+        self._plan_data = plan_context.plan_data._replace(retry_mode=retry_mode.for_inner_plan())
+
+    @cached_property
+    def _creation(self) -> ContextCreationData:
+        data = self._plan_data
+        return create_context_creation_data(data.job, data.execution_plan, data.dagster_run.run_config, data.dagster_run, data.instance)
+
+    def start(self, step: ExecutionStep, known_state: KnownExecutionState, send: Send) -> RunningStep:
+        """Start a thread that runs one attempt of a step.
+
+        Args:
+            step: the step.
+            known_state: earlier attempts and outputs.
+            send: gets each event as it is stored, then :class:`Ended`.
+        """
+        self._creation  # noqa: B018 -- made once, here, not by the first threads at the same time
+        running = RunningStep(self._context.run_id, step.key)
+        # A daemon: a body that ignores its cancellation must not keep the process alive. The context is a copy, so that what the
+        # process has set up around the run (context variables of the user) is seen in steps, as it is with the in-process executor.
+        thread = threading.Thread(
+            target=copy_context().run,
+            args=(self._run, running, step, known_state, send),
+            name=f"{STEP_THREAD}{step.key}",
+            daemon=True,
+        )
+        thread.start()
+        return running
+
+    def _run(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState, send: Send) -> None:
+        error: BaseException | None = None
+        running.begin()
+        try:
+            for event in self._events(running, step, known_state):
+                if not running.abandoned:
+                    send(running, event)
+        except BaseException as raised:  # noqa: BLE001 -- the executor's thread decides what becomes of it
+            error = raised
+        finally:
+            running.end()
+            send(running, Ended(error))
+
+    def _events(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState) -> Iterator[dg.DagsterEvent]:
+        if not self._logs.per_step:
+            yield from self._events_of_step(running, step, known_state, None)
+            return
+        log_key = self._logs.log_key(running.run_id)
+        running.output = self._logs.open(log_key)
+        print_to(running.output)
+        try:
+            yield from self._events_of_step(running, step, known_state, log_key)
+        finally:
+            print_to(None)
+            try:
+                running.output.close()
+            except Exception:  # noqa: BLE001 -- lost output is no reason for a step to fail; Dagster reports it in the same way
+                yield dg.DagsterEvent.engine_event(
+                    self._context.for_step(step),
+                    "Exception while cleaning up compute log capture",
+                    EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
+                )
+
+    def _events_of_step(
+        self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState, log_key: Any
+    ) -> Iterator[dg.DagsterEvent]:
+        creation = self._creation
+        log_manager = StepLogManager.of(self._context, running)
+        plan = plan_of_step(self._plan_data.execution_plan, step)
+        loop = _LazyLoop()
+        resources = resource_initialization_manager(
+            resource_defs=creation.job_def.get_required_resource_defs(),
+            resource_configs=creation.resolved_run_config.resources,
+            log_manager=log_manager,
+            execution_plan=plan,
+            dagster_run=self._plan_data.dagster_run,
+            resource_keys_to_init=get_required_resource_keys_to_init(plan, creation.job_def),
+            instance=self._plan_data.instance,
+            emit_persistent_events=True,
+            event_loop=loop,  # type: ignore[arg-type]
+        )
+        try:
+            yield from resources.generate_setup_events()
+            context = PlanExecutionContext(
+                plan_data=self._plan_data,
+                execution_data=create_execution_data(creation, resources.get_object()),
+                log_manager=log_manager,
+                output_capture=self._context.output_capture,
+                event_loop=loop,  # type: ignore[arg-type]
+            )
+            if log_key is not None:
+                yield dg.DagsterEvent.capture_logs(context, [step.key], log_key, CapturedLogContext(log_key))
+            step_context = context.for_step(step, known_state)
+            events = []
+            for event in dagster_event_sequence_for_step(step_context):
+                events.append(event)
+                yield event
+            running.in_hooks = True
+            yield from run_hooks(step_context, events)
+        finally:
+            running.in_hooks = True  # what tears down resources runs to its end
+            yield from resources.generate_teardown_events()
+            loop.close_if_used()
+
+
+class _LazyLoop:
+    """An asyncio event loop that exists from its first use on: each costs three descriptors, and hardly any step needs one."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return getattr(self._loop, name)
+
+    def close_if_used(self) -> None:
+        """Close the loop, if there is one."""
+        if self._loop is not None:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()

@@ -1,0 +1,384 @@
+"""The executor: every step of a run in a thread of the run's process.
+
+Steps of this package wait for a command; a waiting thread costs nothing. Dagster's state machine (ActiveExecution) says which steps
+may start; the threads store their events themselves, as step processes do, and hand them to the executor, which yields them.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import dagster as dg
+
+from .._dagster import (
+    ActiveExecution,
+    EngineEventData,
+    ErrorSource,
+    ExecutionPlan,
+    InstanceConcurrencyContext,
+    PlanOrchestrationContext,
+    RetryMode,
+    SerializableErrorInfo,
+    StepDependencyConfig,
+    StepFailureData,
+    serializable_error_info_from_exc_info,
+)
+from .captured import StepLogs
+from .logs import PythonLogCapture
+from .output import routed_output
+from .resumed import ResumedRun
+from .running import RunningStep
+from .step import Ended, StepRunner
+
+POLL_SECONDS = 0.25
+"""How often the executor looks for a signal and for free slots of pools while nothing else happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadOptions:
+    """How the executor works.
+
+    Attributes:
+        max_concurrent: steps at a time.
+        retries: whether steps may be tried again.
+        cancel_grace_seconds: how long steps may take to end after they were cancelled.
+        tag_concurrency_limits: limits of steps with certain tags, as Dagster's executors take them.
+        step_dependencies: when a step may start.
+    """
+
+    max_concurrent: int
+    retries: RetryMode
+    cancel_grace_seconds: float
+    tag_concurrency_limits: Sequence[Mapping[str, Any]]
+    step_dependencies: StepDependencyConfig
+
+
+class StepThreadsExecutor(dg.Executor):
+    """Runs each step of a run in a thread of its process.
+
+    Args:
+        options: how.
+    """
+
+    def __init__(self, options: ThreadOptions) -> None:
+        self._options = options
+
+    @property
+    def retries(self) -> RetryMode:
+        """Whether steps may be tried again."""
+        return self._options.retries
+
+    @property
+    def step_dependency_config(self) -> StepDependencyConfig:
+        """When a step may start."""
+        return self._options.step_dependencies
+
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[dg.DagsterEvent]:
+        """Run the steps of a plan.
+
+        Args:
+            plan_context: the run.
+            execution_plan: its steps.
+
+        Returns:
+            The events of all steps, in the order in which they arrived; those of one step in the order in which they happened.
+
+        Raises:
+            DagsterExecutionInterruptedError: the run was cancelled and its steps have ended or had their time to.
+        """
+        yield from _Execution(self, self._options, plan_context, execution_plan).events()
+
+
+class _Execution:
+    """One run of the executor."""
+
+    def __init__(
+        self, executor: StepThreadsExecutor, options: ThreadOptions, plan_context: PlanOrchestrationContext, plan: ExecutionPlan
+    ) -> None:
+        self._executor = executor
+        self._options = options
+        self._context = plan_context
+        self._plan = plan
+        self._logs = StepLogs(plan_context.instance.compute_log_manager)
+        self._runner = StepRunner(plan_context, self._logs, options.retries)
+        self._inbox: SimpleQueue[tuple[RunningStep, dg.DagsterEvent | Ended]] = SimpleQueue()
+        self._running: dict[str, RunningStep] = {}
+        self._retries: dict[str, dg.DagsterEvent] = {}
+        self._to_interrupt: list[RunningStep] = []
+        self._active: ActiveExecution
+        self._resumed = ResumedRun.of(plan_context)
+        self._deadline: float | None = None
+        """When to give up on steps that were cancelled; None while the run is not cancelled."""
+
+    def events(self) -> Iterator[dg.DagsterEvent]:
+        """Run all steps and yield their events."""
+        began = time.monotonic()
+        yield self._engine_event(
+            f"Executing steps in threads of one process (pid: {os.getpid()}), at most {self._options.max_concurrent} at a time",
+            EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
+        )
+        with ExitStack() as stack:
+            instance_limits = stack.enter_context(InstanceConcurrencyContext(self._context.instance, self._context.dagster_run))
+            self._active = stack.enter_context(
+                ActiveExecution(
+                    self._plan,
+                    retry_mode=self._options.retries,
+                    tag_concurrency_limits=[dict(limit) for limit in self._options.tag_concurrency_limits],
+                    instance_concurrency_context=instance_limits,
+                    step_dependency_config=self._options.step_dependencies,
+                )
+            )
+            captured = ExitStack()
+            yield from self._capture(captured)
+            try:
+                yield from self._loop()
+            except GeneratorExit:
+                self._cancel()
+                for _ in self._wait_for_end():
+                    pass
+                captured.close()
+                raise
+            except Exception:
+                yield from self._fail()
+                yield from self._end_capture(captured)
+                raise
+            yield from self._end_capture(captured)
+            if self._deadline is not None:
+                raise dg.DagsterExecutionInterruptedError
+        yield self._engine_event(
+            f"Finished steps in threads (pid: {os.getpid()}) in {time.monotonic() - began:.1f}s",
+            EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
+        )
+
+    def _loop(self) -> Iterator[dg.DagsterEvent]:
+        look_for_work, looked = True, time.monotonic()
+        while self._running or (self._deadline is None and not self._active.is_complete):
+            if self._active.check_for_interrupts() and self._deadline is None:
+                yield from self._interrupted()
+            if self._deadline is not None:
+                self._to_interrupt = [s for s in self._to_interrupt if s.key in self._running and not s.interrupt()]
+                if self._running and time.monotonic() > self._deadline:
+                    yield from self._abandon()
+                    return
+            elif look_for_work:
+                yield from self._start_steps()
+                looked = time.monotonic()
+            changed = yield from self._receive()
+            if changed:
+                yield from self._active.plan_events_iterator(self._context)
+            look_for_work = changed or time.monotonic() - looked > POLL_SECONDS
+        if self._deadline is not None:
+            yield self._engine_event("All steps have ended after being cancelled", EngineEventData())
+
+    # ------------------------------------------------------------------------------------------------------------------ steps
+
+    def _start_steps(self) -> Iterator[dg.DagsterEvent]:
+        while (free := self._options.max_concurrent - len(self._running)) > 0:
+            steps = self._active.get_steps_to_execute(limit=free)
+            yield from self._active.concurrency_event_iterator(self._context)
+            if not steps:
+                return
+            replayed = False
+            for step in steps:
+                earlier = self._resumed.events_of(step.key)
+                if earlier:
+                    replayed = True
+                    for event in earlier:
+                        if event.is_step_failure:
+                            yield event
+                        self._active.handle_event(event)
+                else:
+                    self._running[step.key] = self._runner.start(step, self._active.get_known_state(), self._send)
+            if replayed:
+                yield from self._active.plan_events_iterator(self._context)
+
+    def _send(self, running: RunningStep, item: dg.DagsterEvent | Ended) -> None:
+        self._inbox.put((running, item))
+
+    def _receive(self) -> Generator[dg.DagsterEvent, None, bool]:
+        """Wait for something to happen, yield what did; return whether steps may have become ready."""
+        wait = POLL_SECONDS
+        until_retry = self._active.sleep_interval()  # type: ignore[no-untyped-call]
+        if until_retry > 0:
+            wait = min(wait, until_retry)
+        try:
+            running, item = self._inbox.get(timeout=wait)
+        except Empty:
+            return True
+        changed = False
+        while True:
+            if isinstance(item, Ended):
+                yield from self._ended(running, item)
+                changed = True
+            else:
+                yield from self._happened(running, item)
+                changed = changed or item.is_step_success or item.is_step_failure
+            try:
+                running, item = self._inbox.get_nowait()
+            except Empty:
+                return changed
+
+    def _happened(self, running: RunningStep, event: dg.DagsterEvent) -> Iterator[dg.DagsterEvent]:
+        yield event
+        if event.is_step_up_for_retry:
+            # The attempt's thread still runs hooks and releases resources: the next attempt waits for that.
+            running.settled = True
+            self._retries[running.key] = event
+            return
+        self._active.handle_event(event)
+        if event.event_type in (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_RESTARTED):
+            running.started = True
+        elif event.is_step_failure or event.is_step_success:
+            running.settled = True
+        elif event.is_resource_init_failure:
+            error = event.engine_event_data.error
+            assert error is not None
+            yield from self._failed_outside(running, error)
+
+    def _ended(self, running: RunningStep, ended: Ended) -> Iterator[dg.DagsterEvent]:
+        self._running.pop(running.key, None)
+        retry = self._retries.pop(running.key, None)
+        if retry is not None:
+            self._active.handle_event(retry)
+        elif not running.settled:
+            yield from self._unsettled(running, ended.error)
+        interrupted = (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)
+        if ended.error is not None and self._context.raise_on_error and not isinstance(ended.error, interrupted):
+            raise ended.error
+
+    def _unsettled(self, running: RunningStep, error: BaseException | None) -> Iterator[dg.DagsterEvent]:
+        """Deal with an attempt of which no event says how it ended."""
+        if error is None:
+            self._active.verify_complete(self._context, running.key)
+        elif self._deadline is not None:
+            if running.started:
+                yield from self._cancelled_failure(running, "the step was cancelled")
+        else:
+            info = _info(error)
+            yield dg.DagsterEvent.engine_event(
+                self._context.for_step(self._active.get_step_by_key(running.key)),
+                f"The thread of step {running.key} ended unexpectedly",
+                EngineEventData.engine_error(info),
+            )
+            yield from self._failed_outside(running, info)
+
+    def _failed_outside(self, running: RunningStep, error: SerializableErrorInfo) -> Iterator[dg.DagsterEvent]:
+        """Report that a step failed outside of its body, as a failure or as another attempt."""
+        running.settled = True
+        event = self._executor.log_failure_or_retry_event_after_error(
+            self._context.for_step(self._active.get_step_by_key(running.key)), error, self._active.get_known_state()
+        )
+        yield event
+        if event.is_step_up_for_retry and running.key in self._running:
+            self._retries[running.key] = event
+        else:
+            self._active.handle_event(event)
+
+    # ------------------------------------------------------------------------------------------------------------------ the end
+
+    def _interrupted(self) -> Iterator[dg.DagsterEvent]:
+        self._active.mark_interrupted()
+        self._cancel()
+        yield self._engine_event(
+            "Received a termination signal: cancelling the steps that run", EngineEventData.interrupted(list(self._running))
+        )
+
+    def _cancel(self) -> None:
+        if self._deadline is not None:
+            return
+        self._deadline = time.monotonic() + self._options.cancel_grace_seconds
+        self._to_interrupt = list(self._running.values())
+        for running in self._to_interrupt:
+            running.cancelled.set()
+
+    def _abandon(self) -> Iterator[dg.DagsterEvent]:
+        """Report steps that have not ended in time; their threads end with the process."""
+        keys = sorted(self._running)
+        yield self._engine_event(
+            f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g}s after being "
+            f"cancelled and may leave something running behind: {', '.join(keys)}",
+            EngineEventData.interrupted(keys),
+        )
+        for running in list(self._running.values()):
+            running.abandoned = True
+            if running.started and not running.settled:
+                yield from self._cancelled_failure(
+                    running, f"the step did not end within {self._options.cancel_grace_seconds:g}s after it was cancelled"
+                )
+        self._running.clear()
+
+    def _cancelled_failure(self, running: RunningStep, why: str) -> Iterator[dg.DagsterEvent]:
+        error = SerializableErrorInfo(message=f"{why}\n", stack=[], cls_name="DagsterExecutionInterruptedError")
+        event = dg.DagsterEvent.step_failure_event(
+            self._context.for_step(self._active.get_step_by_key(running.key)),
+            StepFailureData(error=error, user_failure_data=None, error_source=ErrorSource.INTERRUPT),  # type: ignore[no-untyped-call]
+        )
+        running.settled = True
+        yield event
+        self._active.handle_event(event)
+
+    def _fail(self) -> Iterator[dg.DagsterEvent]:
+        """Cancel what runs because the executor itself cannot go on; called while its exception is handled."""
+        if not self._running:
+            return
+        error = serializable_error_info_from_exc_info(sys.exc_info())
+        self._cancel()
+        yield self._engine_event(
+            "Unexpected exception while steps were running: cancelling them",
+            EngineEventData(metadata={"steps_interrupted": dg.MetadataValue.text(str(list(self._running)))}, error=error),
+        )
+        yield from self._wait_for_end()
+
+    def _wait_for_end(self) -> Iterator[dg.DagsterEvent]:
+        """Wait for cancelled steps without the state machine; yield their events."""
+        assert self._deadline is not None
+        while self._running and time.monotonic() <= self._deadline:
+            self._to_interrupt = [s for s in self._to_interrupt if s.key in self._running and not s.interrupt()]
+            try:
+                running, item = self._inbox.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
+            if isinstance(item, Ended):
+                self._running.pop(running.key, None)
+            else:
+                yield item
+
+    # ------------------------------------------------------------------------------------------------------------------ around
+
+    def _capture(self, stack: ExitStack) -> Iterator[dg.DagsterEvent]:
+        """Begin to capture what steps print and log."""
+        stack.enter_context(PythonLogCapture(self._context))
+        if self._logs.per_step:
+            stack.enter_context(routed_output())
+            return
+        log_key = self._logs.log_key(self._context.run_id)
+        try:
+            captured = stack.enter_context(self._context.instance.compute_log_manager.capture_logs(log_key))
+            yield dg.DagsterEvent.capture_logs(self._context, self._plan.step_keys_to_execute, log_key, captured)
+        except Exception:  # noqa: BLE001 -- lost output is no reason for a run to fail; Dagster reports it in the same way
+            yield self._engine_event(
+                "Exception while setting up compute log capture",
+                EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
+            )
+
+    def _end_capture(self, captured: ExitStack) -> Iterator[dg.DagsterEvent]:
+        try:
+            captured.close()
+        except Exception:  # noqa: BLE001 -- as above
+            yield self._engine_event(
+                "Exception while cleaning up compute log capture",
+                EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
+            )
+
+    def _engine_event(self, message: str, data: EngineEventData) -> dg.DagsterEvent:
+        return dg.DagsterEvent.engine_event(self._context, message, data)
+
+
+def _info(error: BaseException) -> SerializableErrorInfo:
+    assert error.__traceback__ is not None
+    return serializable_error_info_from_exc_info((type(error), error, error.__traceback__))
