@@ -141,7 +141,9 @@ def run(project: Path, job: str | None, selection: str | None, scheduled_date: s
 @main.command()
 @_settings_options
 @click.option("--task", "tasks", multiple=True, help="Full name of a task (domain.task); may be repeated. Default: all tasks.")
-@click.option("--format", "output", type=click.Choice(["tree", "json", "diagram"]), default="tree", help="Indented names, or Starlake's JSON.")
+@click.option(
+    "--format", "output", type=click.Choice(["tree", "json", "diagram"]), default="tree", help="Indented names, or Starlake's JSON."
+)
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | None) -> None:
     """Print what the tasks of PROJECT read: as dag-generate writes it (json), or as `starlake lineage --json` (diagram)."""
     from .definitions.build import prepare

@@ -119,7 +119,9 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = "auto"
     timezone: Annotated[
         str | None,
-        dg.Resolver.default(description="Time zone of schedules whose DAG config has no SL_TIMEZONE. Default: UTC.", examples=["Europe/Paris"]),
+        dg.Resolver.default(
+            description="Time zone of schedules whose DAG config has no SL_TIMEZONE. Default: UTC.", examples=["Europe/Paris"]
+        ),
     ] = None
     default_status: Annotated[
         Literal["RUNNING", "STOPPED"],
@@ -143,12 +145,17 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = True
     op: Annotated[
         dg.OpSpec | None,
-        dg.Resolver.default(description="Tags and concurrency pool of every step.", examples=[{"pool": "warehouse", "tags": {"team": "data"}}]),
+        dg.Resolver.default(
+            description="Tags and concurrency pool of every step.", examples=[{"pool": "warehouse", "tags": {"team": "data"}}]
+        ),
     ] = None
     translation: Annotated[
         TranslationFn[StarlakeNode] | None,
         TranslationFnResolver[StarlakeNode](template_vars_for_translation_fn=lambda node: {"node": node}),
-    ] = Field(default=None, description="Changes of the assets: any attribute of an asset spec, with {{ node }} (name, domain, type, table, task).")
+    ] = Field(
+        default=None,
+        description="Changes of the assets: any attribute of an asset spec, with {{ node }} (name, domain, type, table, task).",
+    )
 
     @cached_property
     def translator(self) -> StarlakeTranslator:

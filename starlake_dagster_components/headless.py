@@ -117,7 +117,9 @@ def rebuild(token: str, job: str) -> dg.JobDefinition:
 
 @contextlib.contextmanager
 def _kept(built: Built, settings: Settings) -> Iterator[str]:
-    everything = dg.define_asset_job(SELECTION, dg.AssetSelection.all(), executor_def=job_executor(None, replace(settings, step_executor=None)))
+    everything = dg.define_asset_job(
+        SELECTION, dg.AssetSelection.all(), executor_def=job_executor(None, replace(settings, step_executor=None))
+    )
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
     try:
@@ -136,9 +138,7 @@ def _instance() -> Iterator[dg.DagsterInstance]:
             yield instance
 
 
-def _run(
-    instance: dg.DagsterInstance, token: str, job: str, tags: Mapping[str, str], keys: Sequence[dg.AssetKey] | None
-) -> RunResult:
+def _run(instance: dg.DagsterInstance, token: str, job: str, tags: Mapping[str, str], keys: Sequence[dg.AssetKey] | None) -> RunResult:
     target = dg.build_reconstructable_job(__name__, rebuild.__name__, (token, job))
     began = time.monotonic()
     with dg.execute_job(target, instance=instance, tags=dict(tags), raise_on_error=False, asset_selection=keys) as result:

@@ -132,6 +132,8 @@ def shop(folder: ProjectFolder) -> ProjectFolder:
             type: OVERWRITE
         """,
     )
-    folder.write("metadata/transform/kpi/daily.sql", "select o.id, o.amount, i.label\nfrom shop.orders o\njoin shop.items i on i.id = o.id\n")
+    folder.write(
+        "metadata/transform/kpi/daily.sql", "select o.id, o.amount, i.label\nfrom shop.orders o\njoin shop.items i on i.id = o.id\n"
+    )
     folder.write("metadata/transform/kpi/top.sql", "select * from kpi.daily, elsewhere.rates\n")
     return folder

@@ -23,7 +23,9 @@ RUN_CONFIG = dg.Field(
     dg.Shape(
         {
             "scheduled_date": dg.Field(
-                str, is_required=False, description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none."
+                str,
+                is_required=False,
+                description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none.",
             ),
         }
     ),

@@ -126,7 +126,7 @@ def _status_of_schedule(settings: Settings) -> dg.DefaultScheduleStatus:
 
 def _schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
     schedule = pipeline.schedule
-    assert schedule is not None  # noqa: S101
+    assert schedule is not None
     return build_schedule(
         name=f"{pipeline.name}_schedule",
         job_name=pipeline.name,

@@ -1,5 +1,6 @@
 """What the steps do: which commands run for a domain, a table or a task, and what their results become in Dagster."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -10,10 +11,10 @@ import dagster as dg
 
 from ..commands import Command, RunContext, load_command, preload_command, stage_command, transform_command
 from ..errors import CommandCancelled, InvalidSetting, StarlakeError
-from ..executors.base import CommandResult, Invocation, Level, StarlakeExecutor
+from ..executors.base import CommandResult, Invocation, Level
 from ..pipelines.model import Pipeline
 from ..project.model import Table
-from ..step_executor import cancellation_of
+from ..step_executor import printer_of, run_cancellable
 from .checks import check_results
 from .graph import AssetGraph
 from .nodes import StarlakeNode
@@ -49,7 +50,8 @@ class Steps:
         """
         domain = node.load_domain
         pipeline = self._pipeline(node, context)
-        assert domain is not None and pipeline is not None  # noqa: S101
+        assert domain is not None
+        assert pipeline is not None
         pre_load = pipeline.pre_load[domain.name]
         tables = self._tables_of_run(context, domain.tables, pipeline)
         run = self._run_context(context, pipeline)
@@ -66,7 +68,7 @@ class Steps:
     def load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a table's ``load``; staged first when its domain stages by IMPORTED and is not part of this run."""
         table = node.table
-        assert table is not None  # noqa: S101
+        assert table is not None
         pipeline = self._pipeline(node, context)
         run = self._run_context(context, pipeline)
         domain = next(d for d in node.project.domains if d.name == table.domain)
@@ -79,7 +81,7 @@ class Steps:
     def transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a task's ``transform``."""
         task = node.task
-        assert task is not None  # noqa: S101
+        assert task is not None
         pipeline = self._pipeline(node, context)
         began = time.monotonic()
         result = self._run(context, pipeline, transform_command(self._run_context(context, pipeline), task))
@@ -140,9 +142,9 @@ class Steps:
             dagster.Failure: it failed, with command, exit code and last lines.
         """
         executor = self._settings.executor_of(pipeline)
-        assert executor is not None  # noqa: S101 -- checked when the definitions were built
+        assert executor is not None
         try:
-            result = executor.run(command, self._invocation(context))
+            result = run_cancellable(context, lambda cancelled: executor.run(command, self._invocation(context, cancelled)))
         except CommandCancelled as cancelled:
             raise dg.Failure(f"cancelled: {cancelled}", allow_retries=False) from cancelled
         except StarlakeError as error:
@@ -151,17 +153,17 @@ class Steps:
             raise _failure(command, result)
         return result
 
-    def _invocation(self, context: dg.AssetExecutionContext) -> Invocation:
+    def _invocation(self, context: dg.AssetExecutionContext, cancelled: threading.Event) -> Invocation:
         step = context.op_execution_context.get_step_execution_context()
         history = self._histories.of(context.run, context.instance)
         return Invocation(
             log=_Log(context),
-            cancelled=cancellation_of(context),
+            cancelled=cancelled,
             run_id=context.run.run_id,
             step_key=step.step.key,
             attempt=context.op_execution_context.retry_number,
             since=history.since,
-            earlier_runs=history.earlier_runs,
+            earlier_runs=history.continued(step.step.key),
             report=lambda metadata: context.log.info("; ".join(f"{k}: {getattr(v, 'value', v)}" for k, v in metadata.items())),
         )
 
@@ -178,6 +180,7 @@ class _Log:
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
+        self._print = printer_of(context)
         self._count = 0
 
     def __call__(self, level: Level, line: str) -> None:
@@ -190,7 +193,7 @@ class _Log:
             return
         if self._count == MAX_LOGGED + 1:
             self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the step's standard output")
-        print(line, flush=False)  # noqa: T201
+        self._print(line)
 
 
 def _failure(command: Command, result: CommandResult) -> dg.Failure:
