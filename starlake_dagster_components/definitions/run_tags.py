@@ -1,0 +1,69 @@
+"""Tags of runs that schedules and sensors write and steps read: the logical time of a run, and what started it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+
+SCHEDULED_DATE = "starlake/scheduled_date"
+"""The logical time of a run, ISO 8601: ``--scheduledDate``. Also the metadata of a materialisation that says for when it was made."""
+INTERVAL_START = "starlake/data_interval_start"
+"""Beginning of the data interval of a run, ISO 8601: ``sl_data_interval_start`` of transforms."""
+INTERVAL_END = "starlake/data_interval_end"
+"""End of the data interval of a run, ISO 8601: ``sl_data_interval_end`` of transforms."""
+TRIGGERED_BY = "starlake/triggered_by"
+"""JSON: asset key -> ``[storage id, run id]`` of the materialisation that a run started by a sensor consumed."""
+
+MAX_TRIGGERED_BY = 2000
+"""Characters that the list of consumed materialisations may have; the rest is counted."""
+REST = "..."
+"""Key under which :data:`TRIGGERED_BY` has the number of materialisations that it does not list."""
+
+_ZONE = re.compile(r"([+-]\d{2})(\d{2})$")
+
+
+def time_tags(scheduled: datetime, start: datetime, end: datetime) -> dict[str, str]:
+    """Return the tags for the logical time and the data interval of a run."""
+    return {SCHEDULED_DATE: scheduled.isoformat(), INTERVAL_START: start.isoformat(), INTERVAL_END: end.isoformat()}
+
+
+def triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
+    """Return the value of :data:`TRIGGERED_BY`, never longer than :data:`MAX_TRIGGERED_BY`.
+
+    Args:
+        consumed: asset key, storage id and run id of each materialisation; those that come first are listed first.
+    """
+    items = list(consumed)
+    shown: dict[str, list[object] | int] = {}
+    length = len(json.dumps({REST: len(items)}))
+    for key, storage_id, run_id in items:
+        entry: list[object] = [storage_id, run_id]
+        length += len(json.dumps({key: entry}))
+        if length > MAX_TRIGGERED_BY:
+            break
+        shown[key] = entry
+    rest = len(items) - len(shown)
+    return json.dumps({**shown, REST: rest} if rest else shown)
+
+
+def parse_time(text: str) -> datetime | None:
+    """Return a time written in ISO 8601, as this package or starlake-dagster writes it; None for any other text.
+
+    starlake-dagster replaces ``:`` by ``.`` and ``+`` by ``_`` in tags and writes offsets without colon. A time without offset is UTC.
+    """
+    text = text.strip()
+    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+        return None
+    if re.fullmatch(r"[0-9-]+[T ]\d{2}\.\d{2}\.\d{2}[_-]\d{4}", text):
+        text = text.replace(".", ":").replace("_", "+")
+    text = _ZONE.sub(r"\1:\2", text.replace("Z", "+00:00")) if "T" in text or " " in text else text
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def tagged_time(tags: Mapping[str, str], name: str) -> datetime | None:
+    """Return the time that a tag has; None without the tag or when it is no time."""
+    return parse_time(tags.get(name, ""))

@@ -1,0 +1,70 @@
+"""Schedules: one per pipeline with a cron."""
+
+from collections.abc import Mapping
+from datetime import date
+from functools import partial
+
+import dagster as dg
+
+from .run_tags import time_tags
+from .ticks import interval_before
+
+
+def build_schedule(
+    *,
+    name: str,
+    job_name: str,
+    cron: str,
+    timezone: str | None = None,
+    default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.RUNNING,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
+) -> dg.ScheduleDefinition:
+    """Return a schedule that gives each run the time of its tick.
+
+    Runs get the tags ``starlake/scheduled_date`` (the tick, whenever the run really starts), ``starlake/data_interval_start`` (the tick before)
+    and ``starlake/data_interval_end`` (the tick), ISO 8601 in the schedule's time zone. starlake-dagster: ``sl_cron_start_end_dates``, which
+    takes the time at which the run was launched instead of the tick.
+
+    Args:
+        name: the schedule's name.
+        job_name: the job that it starts.
+        cron: five fields or a macro.
+        timezone: IANA name; None = UTC.
+        default_status: whether it starts switched on.
+        description: for people.
+        tags: of the schedule and its runs.
+        start_date: first day with a tick, in the time zone; ticks before are skipped.
+        end_date: last day with a tick, in the time zone; ticks after are skipped.
+
+    Raises:
+        dagster.DagsterInvalidDefinitionError: Dagster cannot follow the cron or does not know the time zone.
+    """
+    return dg.ScheduleDefinition(
+        name=name,
+        job_name=job_name,
+        cron_schedule=cron,
+        execution_timezone=timezone or "UTC",
+        execution_fn=partial(_tick, cron, timezone, dict(tags or {}), start_date, end_date),
+        default_status=default_status,
+        description=description,
+        tags=tags,
+    )
+
+
+def _tick(
+    cron: str,
+    timezone: str | None,
+    tags: Mapping[str, str],
+    start_date: date | None,
+    end_date: date | None,
+    context: dg.ScheduleEvaluationContext,
+) -> dg.RunRequest | dg.SkipReason:
+    start, tick = interval_before(cron, timezone, context.scheduled_execution_time)
+    if start_date and tick.date() < start_date:
+        return dg.SkipReason(f"{tick.isoformat()} is before the start date {start_date.isoformat()}")
+    if end_date and tick.date() > end_date:
+        return dg.SkipReason(f"{tick.isoformat()} is after the end date {end_date.isoformat()}")
+    return dg.RunRequest(tags={**tags, **time_tags(tick, start, tick)})

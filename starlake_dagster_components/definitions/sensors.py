@@ -1,0 +1,191 @@
+"""Sensors: one per transform pipeline without a schedule; it starts the job when what the job reads was materialised."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from ..pipelines.model import TransformTrigger
+from ..project.model import EMPTY
+from .cursor import read_cursor, write_cursor
+from .decisions import DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide
+from .run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, parse_time, tagged_time, time_tags, triggered_by
+from .ticks import interval_before
+
+MINIMUM_INTERVAL_SECONDS = 60
+"""Seed: Multi Asset Sensor."""
+
+MAX_FORMER_RUNS = 20
+"""Successful runs of the job among which the one before a logical time is looked for."""
+
+UTC = ZoneInfo("UTC")
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_REPOSITORY_TAG = ".dagster/repository"
+
+
+def build_sensor(
+    *,
+    name: str,
+    job_name: str,
+    watched: Mapping[str, dg.AssetKey],
+    trigger: TransformTrigger,
+    timings: Mapping[str, DatasetTiming] = EMPTY,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
+    timezone: str | None = None,
+    start_date: date | None = None,
+) -> dg.MultiAssetSensorDefinition:
+    """Return the sensor of a job. Seed: Multi Asset Sensor.
+
+    All watched assets materialised since the last run (or whatever else the options ask for, see docs/triggers.md): one run is requested and
+    everything that is new is consumed; otherwise the tick is skipped with a reason that names what was and what was not materialised.
+    The run has the tags ``starlake/scheduled_date`` (the newest logical time among what it consumed), ``starlake/data_interval_start`` (that of
+    the last successful run of the job), ``starlake/data_interval_end`` and ``starlake/triggered_by`` (what it consumed).
+
+    Unlike the seed's, it consumes what it has seen, not what there is when it is done, so that nothing is lost between the two.
+
+    Args:
+        name: the sensor's name.
+        job_name: the job that it starts.
+        watched: dataset name -> asset key; the names are those that a triggering expression uses.
+        trigger: the options of the pipeline.
+        timings: dataset name -> how often it is renewed, for the data cycle.
+        default_status: whether it starts switched on.
+        description: for people.
+        tags: of the sensor.
+        metadata: of the sensor.
+        minimum_interval_seconds: between ticks.
+        timezone: IANA name, of the data cycle and of the times in tags; None = UTC.
+        start_date: beginning of the data interval of the first run; None = 1970.
+
+    Raises:
+        InvalidTrigger: the triggering strategy cannot be read, or names a dataset that is not watched.
+    """
+    names = {dataset: key.to_user_string() for dataset, key in watched.items()}
+    rule = build_rule(trigger, names, timings, timezone)
+    by_name = {key.to_user_string(): key for key in watched.values()}
+    keys = {asset: by_name[asset] for asset in rule.assets}
+    evaluation = _Evaluation(rule, keys, job_name, timezone, start_date)
+
+    def evaluate(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return evaluation.tick(context)
+
+    with warnings.catch_warnings():
+        # Dagster recommends declarative automation for most uses; "a specific job must be targeted", as here, is none of them.
+        warnings.simplefilter("ignore", dg.SupersessionWarning)
+        return dg.MultiAssetSensorDefinition(
+            name=name,
+            job_name=job_name,
+            monitored_assets=list(keys.values()),
+            asset_materialization_fn=evaluate,
+            minimum_interval_seconds=minimum_interval_seconds,
+            description=description,
+            default_status=default_status,
+            tags=tags,
+            metadata=metadata,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """One sensor's rule, bound to Dagster."""
+
+    rule: Rule
+    keys: Mapping[str, dg.AssetKey]
+    job_name: str
+    timezone: str | None
+    start_date: date | None
+
+    def tick(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Evaluate one tick: two database queries, three when a run starts, however many assets there are and however long their history."""
+        now = datetime.now(UTC)
+        consumption = read_cursor(context.cursor, self.keys)
+        decision = decide(self.rule, self._latest(context.instance), consumption, now, interval_before)
+        if isinstance(decision, Wait):
+            return dg.SkipReason(decision.reason)
+        # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume what arrived meanwhile.
+        context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
+        return dg.RunRequest(run_key=_run_key(decision.consumed), tags=self._tags(context, decision))
+
+    def _latest(self, instance: dg.DagsterInstance) -> dict[str, Materialization]:
+        found = {}
+        for record in instance.get_asset_records(list(self.keys.values())):
+            event = record.asset_entry.last_materialization_record
+            if event is not None:
+                found[record.asset_entry.asset_key.to_user_string()] = Materialization(
+                    storage_id=event.storage_id, run_id=event.run_id, timestamp=event.timestamp, logical_time=_logical_time(event)
+                )
+        return found
+
+    def _tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
+        zone = ZoneInfo(self.timezone or "UTC")
+        end = start.logical_time
+        begin = self._former_time(context, end) or self._beginning(end)
+        newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
+        return {
+            **time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone)),
+            TRIGGERED_BY: triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
+        }
+
+    def _former_time(self, context: dg.MultiAssetSensorEvaluationContext, before: datetime) -> datetime | None:
+        """Return the newest logical time before another one for which the job has succeeded. starlake-dagster: get_previous_partition."""
+        succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
+        label = _repository(context)
+        times = []
+        for record in context.instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
+            tags = record.dagster_run.tags
+            moment = tagged_time(tags, INTERVAL_END) or tagged_time(tags, SCHEDULED_DATE)
+            if moment and moment < before and label in (None, tags.get(_REPOSITORY_TAG)):
+                times.append(moment)
+        return max(times, default=None)
+
+    def _beginning(self, end: datetime) -> datetime:
+        if self.start_date:
+            first = datetime.combine(self.start_date, time(), ZoneInfo(self.timezone or "UTC"))
+            if first < end:
+                return first
+        return _BEGINNING
+
+
+def _logical_time(event: dg.EventLogRecord) -> datetime:
+    """Return for when something was materialised, in UTC.
+
+    The scheduled date that the materialisation has, as this package or starlake-dagster notes it; else a partition key that is a time; else
+    when it was logged.
+    """
+    materialization = event.asset_materialization
+    if materialization is not None:
+        tags = materialization.tags or {}
+        noted = [_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
+        for text in (*noted, tags.get("sl_data_interval_end"), materialization.partition):
+            moment = text if isinstance(text, datetime) else parse_time(text or "")
+            if moment:
+                return moment.astimezone(UTC)
+    return datetime.fromtimestamp(event.timestamp, UTC)
+
+
+def _value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
+    plain = value.value if value is not None else None
+    if isinstance(plain, (int, float)) and not isinstance(plain, bool):
+        return datetime.fromtimestamp(plain, UTC)
+    return plain if isinstance(plain, str) else None
+
+
+def _run_key(consumed: Mapping[str, Materialization]) -> str:
+    """Return a key that is the same for the same materialisations: Dagster starts no second run for it."""
+    text = "\n".join(f"{asset}={m.storage_id}" for asset, m in sorted(consumed.items()))
+    return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _repository(context: dg.MultiAssetSensorEvaluationContext) -> str | None:
+    """Return how Dagster tags the runs of this code location; None in tests, where there is none."""
+    origin = context.code_location_origin
+    return f"{context.repository_name}@{origin.location_name}" if origin and context.repository_name else None
