@@ -59,7 +59,7 @@ class Program:
         return [Seen(tuple(_without_sentinel(s["arguments"])), s["environment"]) for s in self._starts()]
 
     def running(self) -> bool:
-        return any(_alive(s["pid"]) for s in self._starts())
+        return any(alive(s["pid"]) for s in self._starts())
 
 
 def _without_sentinel(arguments: list[str]) -> list[str]:
@@ -69,7 +69,7 @@ def _without_sentinel(arguments: list[str]) -> list[str]:
     return arguments[:at] + arguments[at + 2 :]
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Say whether a process runs; one that ended and waits to be collected does not."""
     try:
         os.kill(pid, 0)
