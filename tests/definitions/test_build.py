@@ -1,0 +1,155 @@
+import logging
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import ProjectFolder
+
+from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.build import build, prepare
+from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.errors import ProjectNotFound
+
+
+def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def deps(spec: dg.AssetSpec) -> set[str]:
+    return {d.asset_key.to_user_string() for d in spec.deps}
+
+
+def test_tables_tasks_and_domains_are_assets_with_lineage(shop: ProjectFolder) -> None:
+    found = specs(load_definitions_from_starlake_project(shop.root))
+    assert {key: deps(spec) for key, spec in found.items()} == {
+        "shop": set(),
+        "shop_orders": {"shop"},
+        "shop_items": {"shop"},
+        "kpi_daily": {"shop_orders", "shop_items"},
+        "kpi_top": {"kpi_daily", "elsewhere_rates"},
+        "elsewhere_rates": set(),
+    }
+
+
+def test_assets_look_native(shop: ProjectFolder) -> None:
+    found = specs(load_definitions_from_starlake_project(shop.root))
+    orders = found["shop_orders"]
+    assert orders.description == "The orders"
+    assert orders.group_name == "shop"
+    assert orders.kinds == {"starlake", "duckdb"}
+    assert "pii" in orders.tags
+    assert orders.metadata["dagster/table_name"] == "shop.orders"
+    assert orders.metadata["dagster/storage_kind"] == "duckdb"
+    assert orders.metadata["starlake/write_strategy"] == "APPEND"
+    schema = orders.metadata["dagster/column_schema"]
+    assert [(c.name, c.type, c.description, c.constraints.nullable) for c in schema.columns] == [
+        ("id", "long", "The key", False),
+        ("amount", "string", None, True),
+    ]
+    files = {Path(r.file_path).name: r.line_number for r in found["kpi_daily"].metadata["dagster/code_references"].code_references}
+    assert set(files) == {"daily.sql", "daily.sl.yml"}
+
+
+def test_jobs_schedules_and_sensors_have_the_names_of_generated_ones(shop: ProjectFolder) -> None:
+    defs = load_definitions_from_starlake_project(shop.root)
+    repository = defs.get_repository_def()
+    assert {j.name for j in repository.get_all_jobs() if not j.name.startswith("__")} == {"shop_tables", "kpi_tasks"}
+    (schedule,) = repository.schedule_defs
+    assert (schedule.name, schedule.cron_schedule) == ("shop_tables_schedule", "0 0 * * *")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    (sensor,) = repository.sensor_defs
+    assert isinstance(sensor, dg.MultiAssetSensorDefinition)
+    assert sensor.name == "kpi_tasks_sensor"
+    assert {k.to_user_string() for k in sensor.monitored_asset_keys} == {"shop_orders", "shop_items", "elsewhere_rates"}
+    job = repository.get_job("shop_tables")
+    assert {k.to_user_string() for k in job.asset_layer.executable_asset_keys} == {"shop", "shop_orders", "shop_items"}
+    assert job.tags["nightly"] == ""
+
+
+@pytest.mark.parametrize(("style", "orders"), [("flat", "shop_Orders"), ("flat_lower", "shop_orders"), ("path", "shop/Orders")])
+def test_asset_key_styles(folder: ProjectFolder, style: str, orders: str) -> None:
+    folder.write("metadata/load/shop/Orders.sl.yml", TABLE.format(name="Orders"))
+    assert orders in specs(load_definitions_from_starlake_project(folder.root, asset_keys=style))
+
+
+TABLE = """
+version: 1
+table:
+  name: {name}
+  pattern: "{name}.*"
+  attributes:
+    - name: id
+"""
+
+
+def test_tables_without_dag_are_assets_without_job(folder: ProjectFolder) -> None:
+    folder.write("metadata/application.sl.yml", "version: 1\napplication:\n  connections: {}\n")
+    folder.write("metadata/load/shop/orders.sl.yml", TABLE.format(name="orders"))
+    defs = load_definitions_from_starlake_project(folder.root)
+    assert "shop_orders" in specs(defs)
+    assert [j.name for j in defs.get_repository_def().get_all_jobs() if not j.name.startswith("__")] == []
+
+
+def test_two_nodes_with_one_key_are_an_error_that_names_both_files(folder: ProjectFolder) -> None:
+    folder.write("metadata/load/a_b/c.sl.yml", TABLE.format(name="c"))
+    folder.write("metadata/load/a/b_c.sl.yml", TABLE.format(name="b_c"))
+    with pytest.raises(InvalidProject) as caught:
+        load_definitions_from_starlake_project(folder.root)
+    assert "a_b_c" in str(caught.value)
+    assert "metadata/load/a_b/c.sl.yml" in str(caught.value)
+    assert "metadata/load/a/b_c.sl.yml" in str(caught.value)
+
+
+def test_all_problems_are_reported_at_once_with_file_and_line(shop: ProjectFolder) -> None:
+    shop.write("metadata/load/shop/broken.sl.yml", "version: 1\ntable:\n  name: 'broken\n")
+    shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  schedule: dayly\n  sql: select 1\n")
+    shop.write("metadata/transform/kpi/twice.sl.yml", "version: 1\ntask:\n  sql: select 1\n  sql: select 2\n")
+    with pytest.raises(InvalidProject) as caught:
+        load_definitions_from_starlake_project(shop.root)
+    text = str(caught.value)
+    assert isinstance(caught.value, dg.DagsterInvalidDefinitionError)
+    assert "metadata/load/shop/broken.sl.yml:3" in text
+    assert "metadata/transform/kpi/lost.sl.yml:3" in text
+    assert "did you mean 'transforms'?" in text
+    assert "metadata/transform/kpi/twice.sl.yml:4" in text
+
+
+def test_an_executor_that_does_not_exist_is_an_error_unless_one_is_set(shop: ProjectFolder) -> None:
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text().replace("__shell.", "__dataproc.")
+    shop.write("metadata/dags/transforms.sl.yml", config)
+    _, _, problems = prepare(shop.root, Settings())
+    assert any("dataproc" in p.message and p.severity == "error" for p in problems)
+    from starlake_dagster_components import DuckDBExecutor
+
+    assert build(shop.root, Settings(executor=DuckDBExecutor())).plan.pipelines
+
+
+def test_loading_changes_no_file(shop: ProjectFolder) -> None:
+    before = shop.snapshot()
+    load_definitions_from_starlake_project(shop.root)
+    assert shop.snapshot() == before
+
+
+def test_warnings_are_logged(shop: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text() + '  options:\n    load_dependencies: "true"\n'
+    shop.write("metadata/dags/transforms.sl.yml", config)
+    with caplog.at_level(logging.WARNING, "starlake_dagster_components"):
+        load_definitions_from_starlake_project(shop.root)
+    assert "run_dependencies_first" in caplog.text
+
+
+def test_no_project_is_said_clearly(tmp_path: Path) -> None:
+    with pytest.raises(ProjectNotFound, match="metadata"):
+        load_definitions_from_starlake_project(tmp_path)
+
+
+def test_two_projects_live_in_one_code_location(shop: ProjectFolder, tmp_path: Path) -> None:
+    other = ProjectFolder(tmp_path / "other")
+    for file, content in shop.snapshot().items():
+        other.write(
+            file.replace("/shop/", "/store/").replace("/kpi/", "/figures/"),
+            content.decode().replace("shop", "store").replace("kpi", "figures"),
+        )
+    one, two = (load_definitions_from_starlake_project(f.root) for f in (shop, other))
+    repository = dg.Definitions.merge(one, two).get_repository_def()
+    assert {"shop_tables", "store_tables", "kpi_tasks", "figures_tasks"} <= {j.name for j in repository.get_all_jobs()}

@@ -1,0 +1,108 @@
+"""Who may import whom, and what an import costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "starlake_dagster_components"
+NAME = PACKAGE.name
+
+ALLOWED = {
+    "errors": set(),
+    "masking": set(),
+    "locks": {"errors"},
+    "project": {"errors"},
+    "pipelines": {"errors", "project"},
+    "commands": {"errors", "masking", "project", "pipelines"},
+    "engine": {"errors", "project", "locks", "masking"},
+    "executors": {"errors", "masking", "locks", "project", "pipelines", "commands", "engine"},
+    "_dagster": set(),
+    "step_executor": {"_dagster", "errors"},
+    "definitions": {"errors", "project", "pipelines", "commands", "executors", "step_executor", "_dagster", "masking", "locks"},
+}
+"""Part of the package -> the parts that it may import; those not listed here are at the top and may import everything."""
+
+
+def _part(module: list[str]) -> str:
+    return module[0] if module else "__init__"
+
+
+def _imports(path: Path) -> set[str]:
+    """Return the parts of the package that a file imports."""
+    here = list(path.relative_to(PACKAGE).with_suffix("").parts)
+    package = here if path.name == "__init__.py" else here[:-1]
+    if path.name == "__init__.py":
+        package = here[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            target = base + (node.module.split(".") if node.module else [])
+            found.update([_part(target)] if target else [alias.name for alias in node.names])
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == NAME:
+            found.add(_part(node.module.split(".")[1:]))
+        elif isinstance(node, ast.Import):
+            found.update(_part(a.name.split(".")[1:]) for a in node.names if a.name.split(".")[0] == NAME)
+    return found - {"__init__"}
+
+
+def test_nothing_imports_upwards() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        part = relative.parts[0].removesuffix(".py")
+        if part in ALLOWED:
+            wrong += [
+                f"{relative} imports {other}"
+                for other in _imports(path) - ALLOWED[part] - {part}
+                if other in ALLOWED or (PACKAGE / other).exists()
+            ]
+    assert wrong == []
+
+
+def test_only_one_file_imports_what_dagster_keeps_private() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            modules += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            private = [m for m in modules if m.split(".")[0].startswith("dagster") and any(p.startswith("_") for p in m.split("."))]
+            if private and path.name != "_dagster.py":
+                wrong.append(f"{path.relative_to(PACKAGE)}: {private}")
+    assert wrong == []
+
+
+def _modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {m.split(".")[0] for m in done.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import starlake_dagster_components", {"dagster", "duckdb", "google", "sqlglot"}),
+        ("import starlake_dagster_components.project, starlake_dagster_components.pipelines", {"dagster", "duckdb", "google", "sqlglot"}),
+        ("import starlake_dagster_components.engine", {"dagster", "google"}),
+        (
+            "from starlake_dagster_components import *\nimport starlake_dagster_components.component",
+            {"duckdb", "sqlglot", "dagster_shell", "grpc", "google.cloud"},
+        ),
+    ],
+)
+def test_imports_stay_light(statement: str, absent: set[str]) -> None:
+    assert _modules_after(statement) & absent == set()
+
+
+def test_every_public_name_can_be_imported_and_they_are_sorted() -> None:
+    import starlake_dagster_components as package
+
+    assert list(package.__all__) == sorted(package.__all__)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+    with pytest.raises(AttributeError):
+        package.no_such_name  # noqa: B018
