@@ -1,0 +1,220 @@
+"""``application.sl.yml``: connections, defaults and folders. Starlake: Settings, reference*.conf."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import Location, did_you_mean
+from . import keys
+from .documents import Kind, Reading, load_section
+from .model import EMPTY, Application, Areas, Connection, FrozenDict, Origin
+from .sections import Section, scalar_text
+
+_PRESETS = {
+    "hourly": "0 * * * *",
+    "daily": "0 0 * * *",
+    "weekly": "0 0 * * 1",
+    "monthly": "0 0 1 * *",
+    "yearly": "0 0 1 1 *",
+}
+_KIND = Kind("application")
+_ENGINES_IN_USE = ("connectionRef", "loadConnectionRef", "transformConnectionRef")
+
+
+class Folders:
+    """Where a project's files and data are, from the application's settings, the environment, or Starlake's defaults.
+
+    Attributes:
+        metadata, dags, types, macros, write_strategies: absolute folders of the project's files.
+        areas: absolute folders of its data.
+        variables: the ``SL_*`` variables that texts see.
+    """
+
+    def __init__(self, root: Path, environ: Mapping[str, str], application: Section | None) -> None:
+        self._root = root
+        self._environ = environ
+        self._application = application
+        self.metadata = self._folder("metadata", "SL_METADATA", str(root / "metadata"))
+        self.dags = self._folder("dags", "SL_DAGS", os.path.join(self.metadata, "dags"))
+        self.types = self._folder("types", "SL_TYPES", os.path.join(self.metadata, "types"))
+        self.macros = self._folder("macros", "SL_MACROS", os.path.join(self.metadata, "macros"))
+        self.write_strategies = self._folder("writeStrategies", "SL_WRITE_STRATEGIES", os.path.join(self.metadata, "write-strategies"))
+        datasets = self._folder("datasets", "SL_DATASETS", str(root / "datasets"))
+        names = {name: self._area(name) for name in ("incoming", "stage", "unresolved", "archive", "ingesting", "replay")}
+        self.areas = Areas(datasets=datasets, metadata=self.metadata, **{name: _join(datasets, value) for name, value in names.items()})
+        self.variables = {
+            "SL_AREA_INCOMING": names["incoming"],
+            "SL_INCOMING": names["incoming"],
+            "SL_AREA_STAGE": names["stage"],
+            "SL_AREA_UNRESOLVED": names["unresolved"],
+            "SL_AREA_ARCHIVE": names["archive"],
+            "SL_AREA_INGESTING": names["ingesting"],
+            "SL_AREA_HIVE_DATABASE": self._area("hiveDatabase", "${domain}_${area}"),
+            "SL_DATASETS": datasets,
+            "SL_METADATA": self.metadata,
+            "SL_DAGS": self.dags,
+            "SL_TESTS": self._setting("tests", "SL_TESTS") or "tests",
+            "SL_TYPES": self.types,
+            "SL_MACROS": self.macros,
+        }
+
+    def _setting(self, key: str, variable: str) -> str | None:
+        written = self._application.name(key) if self._application else None
+        return written or self._environ.get(variable) or None
+
+    def _folder(self, key: str, variable: str, default: str) -> str:
+        return _join(str(self._root), self._setting(key, variable) or default)
+
+    def _area(self, name: str, default: str = "") -> str:
+        area = self._application.section("area") if self._application else None
+        written = area.name(name) if area else None
+        variables = {"incoming": ("SL_INCOMING", "SL_AREA_INCOMING"), "hiveDatabase": ("SL_AREA_HIVE_DATABASE",)}
+        for variable in variables.get(name, (f"SL_AREA_{name.upper()}",)):
+            written = written or self._environ.get(variable)
+        return written or default or name
+
+
+def _join(folder: str, path: str) -> str:
+    """Return a path below a folder; an absolute one or a URL stays as it is."""
+    if "://" in path:
+        return path
+    if "://" in folder:
+        return f"{folder.rstrip('/')}/{path}"
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def read_application_section(reading: Reading, path: str) -> Section | None:
+    """Return the content of ``application.sl.yml``, or None when it is absent or broken."""
+    if not os.path.exists(path):
+        return None
+    return load_section(reading, path, _KIND, ignore_unset=_harmless)
+
+
+def _harmless(path: str) -> bool:
+    # Connections that nobody uses often name variables that are set elsewhere only.
+    return path.startswith(
+        ("connections.", "spark.", "extra.", "kafka.", "hadoop.", "jdbcEngines.", "privacy.", "dsvOptions.", "accessPolicies.")
+    )
+
+
+def make_application(section: Section | None, environ: Mapping[str, str], metadata_name: str) -> Application:
+    """Return the application's settings: the file's, else those of ``SL_*`` environment variables, else Starlake's defaults.
+
+    Args:
+        section: content of the file; None for none.
+        environ: process environment.
+        metadata_name: the metadata folder's name, for the origin of an absent file.
+    """
+    if section is None:
+        from .yaml_source import Positions
+        from .sections import Context
+
+        file = f"{metadata_name}/application.sl.yml"
+        section = Section(Context(file, Positions(file, {}), [], "error"), {})
+        origin = Origin(file)
+    else:
+        origin = section.origin()
+        section.unknown_keys(keys.APPLICATION, "application", legacy=("ack",))
+    audit = _sub_section(section, "audit", keys.AUDIT)
+    expectations = _sub_section(section, "expectations", keys.EXPECTATIONS)
+    dag_ref = _sub_section(section, "dagRef", keys.DAG_REF)
+    _sub_section(section, "area", keys.AREA)
+    sink = audit.section("sink")
+    default_connection = environ.get("SL_CONNECTION_REF") or None
+    application = Application(
+        connection_ref=section.name("connectionRef") or default_connection,
+        load_connection_ref=section.name("loadConnectionRef") or default_connection or environ.get("SL_LOAD_CONNECTION_REF") or None,
+        transform_connection_ref=section.name("transformConnectionRef")
+        or default_connection
+        or environ.get("SL_TRANSFORM_CONNECTION_REF")
+        or None,
+        audit_connection_ref=(sink.name("connectionRef") if sink else None)
+        or environ.get("SL_AUDIT_SINK_CONNECTION_REF")
+        or default_connection,
+        audit_active=_switch(audit, "active", environ, "SL_AUDIT_ACTIVE", True),
+        audit_domain=audit.name("domain") or environ.get("SL_AUDIT_DOMAIN") or "audit",
+        expectations_active=_switch(expectations, "active", environ, "SL_EXPECTATIONS_ACTIVE", True),
+        expectations_fail_on_error=_switch(expectations, "failOnError", environ, "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
+        connections=_connections(section),
+        dag_ref_load=dag_ref.name("load") or environ.get("SL_DAG_REF_LOAD") or None,
+        dag_ref_transform=dag_ref.name("transform") or environ.get("SL_DAG_REF_TRANSFORM") or None,
+        schedule_presets=FrozenDict({**_PRESETS, **section.mapping("schedulePresets")}),
+        ack=section.text("ack"),
+        loader=section.name("loader") or environ.get("SL_LOADER") or None,
+        default_format=section.name("defaultWriteFormat") or environ.get("SL_DEFAULT_WRITE_FORMAT") or None,
+        timezone=section.name("timezone") or environ.get("SL_TIMEZONE") or None,
+        job_id_env_name=section.name("jobIdEnvName") or environ.get("SL_JOB_ID_ENV_NAME") or None,
+        raw=FrozenDict(section.data),
+        origin=origin,
+    )
+    _check_connections(section, application)
+    return application
+
+
+def _sub_section(section: Section, key: str, known: frozenset[str]) -> Section:
+    found = section.section(key)
+    if found is None:
+        return Section(section.context, {}, section.key(key))
+    found.unknown_keys(known, key)
+    return found
+
+
+def _switch(section: Section, key: str, environ: Mapping[str, str], variable: str, default: bool) -> bool:
+    written = section.boolean(key)
+    if written is not None:
+        return written
+    value = environ.get(variable, "").strip().lower()
+    return value in ("true", "yes", "on") if value else default
+
+
+def _connections(section: Section) -> Mapping[str, Connection]:
+    connections = section.section("connections")
+    if connections is None:
+        return EMPTY
+    found = {}
+    for name in connections.data:
+        connection = connections.section(name)
+        if connection is None:
+            continue
+        connection.unknown_keys(keys.CONNECTION, f"connection '{name}'")
+        kind = connection.name("type")
+        if kind is None:
+            connection.refuse("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
+        place = connections.at(name)
+        found[name] = Connection(
+            name=name,
+            type=(kind or "").lower(),
+            spark_format=connection.name("sparkFormat"),
+            options=connection.mapping("options"),
+            origin=Origin(place.file, place.line, section.context.positions.below(connection.path)),
+        )
+    return FrozenDict(found)
+
+
+def _check_connections(section: Section, application: Application) -> None:
+    for key in _ENGINES_IN_USE:
+        check_connection(section, key, section.name(key), application)
+    audit = section.section("audit")
+    sink = audit.section("sink") if audit else None
+    if sink:
+        check_connection(sink, "connectionRef", sink.name("connectionRef"), application)
+
+
+def check_connection(section: Section, key: str, name: str | None, application: Application) -> None:
+    """Report a connectionRef that names no connection."""
+    if name is None or name in application.connections:
+        return
+    known = sorted(application.connections)
+    hint = did_you_mean(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
+    section.error(key, f"unknown connection '{name}'{hint}")
+
+
+def plain(value: Any) -> Any:
+    """Return a value with mappings and lists that cannot be changed."""
+    if isinstance(value, dict):
+        return FrozenDict({key: plain(item) for key, item in value.items()})
+    return tuple(plain(item) for item in value) if isinstance(value, list) else value
+
+
+__all__ = ["Folders", "Location", "check_connection", "make_application", "plain", "read_application_section", "scalar_text"]

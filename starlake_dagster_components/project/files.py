@@ -1,0 +1,84 @@
+"""Reading files of a project, and remembering which were read."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import Location, Problem
+
+
+class Unreadable(Exception):
+    """A file that is not there, may not be read, or is not UTF-8; carries the problem to report."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+class ProjectFiles:
+    """The files below a project's root.
+
+    Attributes:
+        root: absolute folder of the project.
+        read_files: names of all files read so far, in order.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.read_files: dict[str, None] = {}
+        self._prefix = os.path.join(str(root), "")
+
+    def name(self, path: str | Path) -> str:
+        """Return a path relative to the root with ``/``, or the path itself when it is outside."""
+        text = str(path)
+        if text.startswith(self._prefix):
+            text = text[len(self._prefix) :]
+        return text.replace(os.sep, "/") if os.sep != "/" else text
+
+    def read(self, path: str | Path) -> str:
+        """Return a file's text without its byte order mark.
+
+        Raises:
+            Unreadable: the file cannot be opened or is not UTF-8.
+        """
+        name = self.name(path)
+        self.read_files[name] = None
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+            text = content.decode("utf-8")
+        except OSError as error:
+            raise Unreadable(Problem(Location(name), "error", f"cannot be read: {error.strerror or error}")) from error
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            message = f"is not UTF-8 text: byte 0x{content[error.start]:02x} at position {error.start}; save the file as UTF-8"
+            raise Unreadable(Problem(Location(name, line), "error", message)) from error
+        if text.startswith("\ufeff"):
+            text = text[1:]
+        return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def visible_folders(folder: Path | str) -> list[str]:
+    """Return the paths of the sub-folders by name; those beginning with a dot are hidden. Starlake: HdfsStorageHandler."""
+    return sorted(entry.path for entry in _entries(folder) if entry.is_dir())
+
+
+def visible_files(folder: Path | str) -> list[tuple[str, str]]:
+    """Return (name, path) of the files directly in a folder, by name; those beginning with a dot are hidden."""
+    return sorted((entry.name, entry.path) for entry in _entries(folder) if not entry.is_dir())
+
+
+def nested_files(folder: Path | str, depth: int = 20) -> Iterator[tuple[str, str]]:
+    """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself."""
+    if depth:
+        for sub_folder in visible_folders(folder):
+            yield from visible_files(sub_folder)
+            yield from nested_files(sub_folder, depth - 1)
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError:
+        return []

@@ -1,0 +1,155 @@
+"""Old forms of Starlake's files, brought to version 1. Only files without ``version`` are changed. Starlake: YamlMigrator.
+
+The functions change the parsed mappings in place, before anything is made of them.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from .yaml_source import YamlDocument
+
+_UPSERT = "UPSERT_BY_KEY"
+_DELETE_THEN_INSERT = "DELETE_THEN_INSERT"
+
+
+class Migration:
+    """Migrates the content of one document; ``failures`` says what Starlake would refuse to migrate.
+
+    Attributes:
+        failures: (dotted key, message).
+    """
+
+    def __init__(self, document: YamlDocument) -> None:
+        self._lines = document.lines
+        self.failures: list[tuple[str, str]] = []
+
+    def table(self, table: dict[str, Any], path: str = "") -> None:
+        """Bring a load table to version 1. Starlake: YamlMigrator.V1.TableConfig."""
+        metadata = table.get("metadata")
+        if isinstance(metadata, dict):
+            self.metadata(metadata, _join(path, "metadata"))
+        write = metadata.get("write") if isinstance(metadata, dict) else None
+        table.pop("flat", None)
+        if "merge" in table:
+            if not isinstance(metadata, dict):
+                metadata = table["metadata"] = {}
+            self._merge(table, metadata, write, path, _join(path, "metadata"))
+        if isinstance(metadata, dict):
+            metadata.pop("write", None)
+
+    def metadata(self, metadata: dict[str, Any], path: str) -> None:
+        """Bring the metadata of a table or domain to version 1."""
+        self._sink(metadata, path)
+        strategy = metadata.get("writeStrategy")
+        if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
+            if isinstance(strategy.get("type"), str) and strategy["type"].upper() == _UPSERT:
+                strategy["type"] = _DELETE_THEN_INSERT
+            types = strategy.get("types")
+            if isinstance(types, dict):
+                for name in [name for name in types if name.upper() == _UPSERT]:
+                    types[_DELETE_THEN_INSERT] = types.pop(name)
+        self._write(metadata, path)
+        metadata.pop("mode", None)
+
+    def domain(self, domain: dict[str, Any]) -> None:
+        """Bring a load ``_config`` to version 1. Starlake: YamlMigrator.V1.LoadConfig."""
+        metadata = domain.get("metadata")
+        if isinstance(metadata, dict):
+            self.metadata(metadata, "metadata")
+            metadata.pop("write", None)
+        domain.pop("tables", None)
+
+    def task(self, task: dict[str, Any], path: str = "") -> None:
+        """Bring a transform task to version 1. Starlake: YamlMigrator.V1.TaskConfig."""
+        self._rename(task, "attributesDesc", "attributes", path)
+        self._rename(task, "dataset", "table", path)
+        for key in ("engine", "sqlEngine", "flat"):
+            task.pop(key, None)
+        self._sink(task, path)
+        self._write(task, path)
+        if "merge" in task:
+            self._merge(task, task, task.get("write"), path, path)
+        task.pop("write", None)
+
+    def _rename(self, mapping: dict[str, Any], old: str, new: str, path: str) -> None:
+        if mapping.get(old) is not None and mapping.get(new) is None:
+            mapping[new] = mapping.pop(old)
+            self._moved(_join(path, old), _join(path, new))
+
+    def _moved(self, old: str, new: str) -> None:
+        for key in [key for key in self._lines if key == old or key.startswith((old + ".", old + "["))]:
+            self._lines.setdefault(new + key[len(old) :], self._lines[key])
+
+    def _sink(self, parent: dict[str, Any], path: str) -> None:
+        sink = parent.get("sink")
+        if not isinstance(sink, dict):
+            return
+        place = _join(path, "sink")
+        sink.pop("type", None)
+        if "partition" in sink:
+            partition = sink["partition"]
+            if isinstance(partition, dict) and "attributes" in partition:
+                sink["partition"] = partition["attributes"]
+            elif not isinstance(partition, list):
+                del sink["partition"]
+        timestamp = sink.pop("timestamp", None)
+        if timestamp is not None and not isinstance(timestamp, (dict, list)):
+            sink["partition"] = [timestamp]
+            self._moved(f"{place}.timestamp", f"{place}.partition")
+        dynamic = sink.pop("dynamicPartitionOverwrite", None)
+        if dynamic is True and not _has_type(parent):
+            parent["writeStrategy"] = {"type": "OVERWRITE_BY_PARTITION"}
+            self._moved(f"{place}.dynamicPartitionOverwrite", _join(path, "writeStrategy"))
+
+    def _write(self, parent: dict[str, Any], path: str) -> None:
+        write = parent.get("write")
+        if not isinstance(write, str) or not write:
+            return
+        strategy = parent.get("writeStrategy")
+        if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
+            return
+        parent["writeStrategy"] = {"type": "OVERWRITE" if write.upper() == "OVERWRITE" else "APPEND"}
+        self._moved(_join(path, "write"), _join(path, "writeStrategy"))
+
+    def _merge(self, owner: dict[str, Any], target: dict[str, Any], write: object, path: str, target_path: str) -> None:
+        merge = owner["merge"]
+        strategy = target.get("writeStrategy") if target is not owner else None
+        if isinstance(strategy, dict) and strategy.get("type") == "OVERWRITE_BY_PARTITION":
+            self.failures.append((_join(path, "merge"), "'merge' cannot be used together with dynamicPartitionOverwrite"))
+            return
+        del owner["merge"]
+        merge = dict(merge) if isinstance(merge, dict) else {}
+        self._moved(_join(path, "merge"), _join(target_path, "writeStrategy"))
+        has_types = isinstance(strategy, dict) and isinstance(strategy.get("types"), dict)
+        result = {**merge, **strategy} if isinstance(strategy, dict) else merge
+        if not has_types:
+            if "key" in merge:
+                result["type"] = "UPSERT_BY_KEY_AND_TIMESTAMP" if "timestamp" in merge else _DELETE_THEN_INSERT
+            else:
+                result["type"] = "OVERWRITE" if isinstance(write, str) and write.upper() == "OVERWRITE" else "APPEND"
+        target["writeStrategy"] = result
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _has_type(parent: dict[str, Any]) -> bool:
+    strategy = parent.get("writeStrategy")
+    return isinstance(strategy, dict) and ("type" in strategy or "types" in strategy)
+
+
+def old_table_roots(data: dict[str, Any], document: YamlDocument) -> None:
+    """Rename the oldest root keys of a table file: ``schema`` and ``schemas``. Starlake: YamlMigrator.PreV1.TableConfig."""
+    for old, new in _TABLE_ROOTS:
+        if data.get(old) is not None and data.get(new) is None:
+            data[new] = data.pop(old)
+            prefix = old + "."
+            moved = {key: line for key, line in document.lines.items() if key == old or key.startswith((prefix, old + "["))}
+            for key, line in moved.items():
+                rest = key[len(old) :]
+                renamed = rest.lstrip(".") if new == "table" else new + rest
+                document.lines.setdefault(renamed, line)
+
+
+_TABLE_ROOTS: Iterable[tuple[str, str]] = (("schema", "table"), ("schemas", "tables"))

@@ -1,0 +1,338 @@
+"""Load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import PurePath
+from typing import Any
+
+from ..errors import Location, unknown
+from . import keys
+from .application import check_connection
+from .documents import Kind, Reading, load_document, load_section, section_of_inline_table, section_of_table
+from .files import nested_files, visible_files, visible_folders
+from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
+from .parts import extra_keys, read_attributes, read_expectations, read_freshness, read_grants, read_sink, read_write_strategy
+from .patterns import compile_pattern
+from .sections import Section
+from .yaml_source import Positions, YamlDocument
+
+_TABLE = Kind("table")
+_CONFIG = Kind("load", "warning", "Starlake skips the whole domain")
+_EXTERNAL_TABLE = Kind("table", "warning", "the external table is ignored", lenient=True)
+_EXTERNAL_CONFIG = Kind("load", "warning", "the external domain is ignored", lenient=True)
+_SUFFIX = ".sl.yml"
+_TABLE_FIELDS = frozenset(
+    "name pattern attributes metadata comment streams presql postsql tags rls expectations primaryKey acl rename sample filter "
+    "patternSample".split()
+)
+# Field of Metadata -> its key.
+_METADATA_KEYS = {
+    "format": "format",
+    "encoding": "encoding",
+    "multiline": "multiline",
+    "array": "array",
+    "with_header": "withHeader",
+    "separator": "separator",
+    "quote": "quote",
+    "escape": "escape",
+    "null_value": "nullValue",
+    "empty_is_null": "emptyIsNull",
+    "directory": "directory",
+    "ack": "ack",
+    "loader": "loader",
+    "options": "options",
+    "sink": "sink",
+    "write_strategy": "writeStrategy",
+    "dag_ref": "dagRef",
+    "schedule": "schedule",
+    "freshness": "freshness",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadContext:
+    """What tables are checked against.
+
+    Attributes:
+        application: connections.
+        types: attribute types.
+        strategies: upper-case names of the project's own write strategies.
+    """
+
+    application: Application
+    types: Mapping[str, TypeDefinition]
+    strategies: Collection[str] = ()
+
+
+def read_domains(reading: Reading, folder: str, context: LoadContext, *, external: bool = False) -> tuple[Domain, ...]:
+    """Return the domains of ``metadata/load`` (or ``metadata/external``) that have tables, by folder name."""
+    if not external:
+        _warn_about_stray_files(reading, folder)
+    domains = []
+    for domain_folder in visible_folders(folder):
+        domain = _read_domain(reading, domain_folder, context, external)
+        if domain is not None:
+            domains.append(domain)
+    _report_duplicates(reading, domains, external)
+    return tuple(domains)
+
+
+def _warn_about_stray_files(reading: Reading, folder: str) -> None:
+    for name, path in visible_files(folder):
+        if name.endswith(_SUFFIX):
+            place = Location(reading.files.name(path))
+            reading.problem(place, "warning", "is not read: a table's file stands in the folder of its domain, metadata/load/<domain>")
+
+
+def warn_about_suffix(reading: Reading, name: str, path: str) -> None:
+    """Warn about a YAML file that Starlake does not look at because of its name."""
+    if name.endswith((".yml", ".yaml")):
+        reading.problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads files named *{_SUFFIX} only")
+
+
+def _read_domain(reading: Reading, folder: str, context: LoadContext, external: bool) -> Domain | None:
+    folder_name = PurePath(folder).name
+    table_files = []
+    config_path = None
+    for name, path in visible_files(folder):
+        if name == "_config.sl.yml":
+            config_path = path
+        elif name.endswith(_SUFFIX) and not name.startswith("_config."):
+            table_files.append((name, path))
+        elif not external:
+            warn_about_suffix(reading, name, path)
+    if not external:
+        for name, path in nested_files(folder):
+            if name.endswith(_SUFFIX) and not name.startswith("_config."):
+                place = Location(reading.files.name(path))
+                reading.problem(
+                    place, "error", f"a table's file must stand directly in {reading.files.name(folder)}; Starlake cannot read it here"
+                )
+    domain = Domain(
+        folder_name, folder_name, folder_name, (), comment=f"{folder_name} domain", origin=Origin(reading.files.name(folder), 0)
+    )
+    inline: list[Section] = []
+    if config_path is not None:
+        section, inline = _read_config(reading, config_path, _EXTERNAL_CONFIG if external else _CONFIG)
+        if section is None:
+            return None
+        domain = _domain(section, folder_name, context)
+        if section.context.broken:
+            return None
+    tables = [table for section in inline if (table := _table(section, domain, context)) is not None]
+    for name, path in table_files:
+        section = section_of_table(reading, path, _EXTERNAL_TABLE if external else _TABLE)
+        table = _table(section, domain, context, name[: -len(_SUFFIX)]) if section else None
+        if table is not None:
+            tables.append(table)
+    if not tables:
+        if not table_files and not external:
+            reading.problem(Location(reading.files.name(folder)), "warning", f"domain '{domain.name}' has no tables and is left out")
+        return None
+    return replace(domain, tables=tuple(sorted(tables, key=lambda table: table.name)))
+
+
+def _read_config(reading: Reading, path: str, kind: Kind) -> tuple[Section | None, list[Section]]:
+    document = load_document(reading, path, kind)
+    if document is None:
+        return None, []
+    inline = _inline_tables(document)
+    section = load_section(reading, path, kind, lambda migration, domain: migration.domain(domain), document=document)
+    if section is None:
+        return None, []
+    return section, [section_of_inline_table(section, document, item, place) for place, item in inline]
+
+
+def _inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
+    """Return (dotted key, mapping) of tables in a domain's own file, an old form. Starlake: YamlSerde.deserializeYamlLoadConfig."""
+    data = document.data
+    if not isinstance(data, dict):
+        return []
+    load = data.get("load")
+    items: Any = []
+    if "tables" in data:
+        items = data.pop("tables")
+    elif "version" not in data and isinstance(load, dict):
+        items = load.get("tables")
+    if not isinstance(items, list):
+        return []
+    return [(f"tables[{index}]", item) for index, item in enumerate(items) if isinstance(item, dict)]
+
+
+def _domain(section: Section, folder: str, context: LoadContext) -> Domain:
+    section.unknown_keys(keys.DOMAIN, "load")
+    name = section.name("name") or folder
+    if name != folder:
+        message = f"the domain is called '{name}' and its folder '{folder}'; Starlake's load --domains finds no table when they differ"
+        section.warn("name", message)
+    return Domain(
+        name=name,
+        final_name=section.name("rename") or name,
+        folder=folder,
+        tables=(),
+        metadata=read_metadata(section, context),
+        comment=section.text("comment"),
+        tags=section.texts("tags"),
+        database=section.name("database"),
+        origin=section.origin(),
+    )
+
+
+def read_metadata(parent: Section, context: LoadContext) -> Metadata:
+    """Return the ``metadata`` of a table or domain, not merged."""
+    section = parent.section("metadata")
+    if section is None:
+        return Metadata()
+    section.unknown_keys(keys.METADATA, "metadata")
+    sink = read_sink(section)
+    if sink is not None and (place := section.section("sink")) is not None:
+        check_connection(place, "connectionRef", sink.connection_ref, context.application)
+    return Metadata(
+        format=section.choice("format", keys.FORMATS, "format"),
+        encoding=section.name("encoding"),
+        multiline=section.boolean("multiline"),
+        array=section.boolean("array"),
+        with_header=section.boolean("withHeader"),
+        separator=section.text("separator"),
+        quote=section.text("quote"),
+        escape=section.text("escape"),
+        null_value=section.text("nullValue"),
+        empty_is_null=section.boolean("emptyIsNull"),
+        directory=section.name("directory"),
+        ack=section.text("ack"),
+        loader=section.name("loader"),
+        options=section.mapping("options"),
+        sink=sink,
+        write_strategy=read_write_strategy(section, context.strategies),
+        dag_ref=section.name("dagRef"),
+        schedule=section.text("schedule"),
+        freshness=read_freshness(section),
+    )
+
+
+def merge_metadata(parent: Metadata, child: Metadata) -> Metadata:
+    """Return a table's metadata over its domain's, each field as a whole. Starlake: Metadata.merge."""
+    if parent == Metadata():
+        return child
+    changes = {}
+    for field in fields(Metadata):
+        value = getattr(child, field.name)
+        if value is None or (field.name == "options" and not value):
+            changes[field.name] = getattr(parent, field.name)
+    return replace(child, **changes)
+
+
+def _inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
+    positions = domain.origin.keys
+    if not isinstance(positions, Positions):
+        return {}
+    found: dict[str, Location] = {}
+    for name, key in _METADATA_KEYS.items():
+        value = getattr(table, name)
+        if (value is None or (name == "options" and not value)) and getattr(domain.metadata, name):
+            found.update(positions.under(f"metadata.{key}"))
+    return found
+
+
+def _table(section: Section, domain: Domain, context: LoadContext, file_name: str | None = None) -> Table | None:
+    section.unknown_keys(keys.TABLE, "table")
+    complete = section.require(("name", "pattern", "attributes"), "a table")
+    name = section.name("name")
+    if name is None:
+        if complete:
+            section.refuse("name", "a table needs a 'name'")
+        name = file_name
+    if name is None:
+        return None
+    if file_name is not None and name != file_name and not section.context.lenient:
+        message = (
+            f"the table is called '{name}' and its file '{file_name}{_SUFFIX}'; Starlake's load --tables finds no table when they differ"
+        )
+        section.warn("name", message)
+    own = read_metadata(section, context)
+    attributes = read_attributes(section)
+    pattern = section.text("pattern") or ""
+    _check_pattern(section, pattern)
+    check_attribute_types(section, attributes, context.types, "attributes")
+    origin = section.origin() if section.path == "" else _inline_origin(section)
+    inherited = _inherited(domain, own)
+    if inherited and isinstance(origin.keys, Positions):
+        origin = replace(origin, keys=origin.keys.inheriting(inherited))
+    extra = extra_keys(section, _TABLE_FIELDS)
+    metadata = section.section("metadata") if isinstance(section.data.get("metadata"), dict) else None
+    if metadata is not None:
+        extra.update(extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
+    return Table(
+        domain=domain.name,
+        name=name,
+        final_domain=domain.final_name,
+        final_name=section.name("rename") or name,
+        pattern=pattern,
+        metadata=merge_metadata(domain.metadata, own),
+        attributes=attributes,
+        primary_key=section.texts("primaryKey"),
+        comment=section.text("comment"),
+        tags=section.texts("tags"),
+        presql=section.texts("presql"),
+        postsql=section.texts("postsql"),
+        filter=section.name("filter"),
+        expectations=read_expectations(section),
+        acl=read_grants(section, "acl", keys.ACL),
+        rls=read_grants(section, "rls", keys.RLS),
+        streams=section.texts("streams"),
+        database=domain.database,
+        extra=FrozenDict(extra),
+        origin=origin,
+    )
+
+
+def _inline_origin(section: Section) -> Origin:
+    return Origin(section.context.file, section.at().line, section.context.positions.below(section.path))
+
+
+def _check_pattern(section: Section, pattern: str) -> None:
+    if not pattern:
+        if "pattern" in section.data and section.data["pattern"] is not None:
+            section.error("pattern", "the pattern is empty: expected a regular expression for file names, such as orders.*.csv")
+        return
+    try:
+        compile_pattern(pattern)
+    except ValueError as error:
+        hint = "; 'all files' is .* in a regular expression" if pattern.startswith(("*", "?", "+")) else ""
+        section.error("pattern", f"pattern {error}{hint}")
+
+
+def check_attribute_types(section: Section, attributes: Iterable[Attribute], types: Mapping[str, TypeDefinition], key: str) -> None:
+    """Report attributes of an unknown type."""
+    for index, attribute in enumerate(attributes):
+        if attribute.type not in types:
+            place = f"{key}[{index}].type"
+            section.error(place, f"attribute '{attribute.name}': {unknown('type', attribute.type, types)}")
+        if attribute.attributes:
+            check_attribute_types(section, attribute.attributes, types, f"{key}[{index}].attributes")
+
+
+def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) -> None:
+    severity = "warning" if external else "error"
+    names: dict[str, Domain] = {}
+    for domain in domains:
+        other = names.setdefault(domain.name, domain)
+        if other is not domain and not external:
+            message = f"domain '{domain.name}' is defined twice, also in {other.origin.at('name')}"
+            reading.problem(domain.origin.at("name"), "error", message)
+    tables: dict[str, Table] = {}
+    for domain in domains:
+        for table in domain.tables:
+            first = tables.setdefault(table.full_name, table)
+            if first is not table:
+                message = f"table '{table.full_name}' is defined twice, also in {first.origin.at('name')}"
+                reading.problem(table.origin.at("name"), severity, message)  # type: ignore[arg-type]
+
+
+def own_strategies(folder: str) -> frozenset[str]:
+    """Return the upper-case names of the write strategies that the project defines itself. Starlake: metadata/write-strategies."""
+    if not os.path.isdir(folder):
+        return frozenset()
+    names = [name for name, _ in visible_files(folder)] + [name for name, _ in nested_files(folder)]
+    return frozenset(name.partition(".")[0].upper() for name in names if name.endswith((".j2", ".sql", ".conf")))

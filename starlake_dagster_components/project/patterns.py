@@ -1,0 +1,135 @@
+"""File name patterns: Java's regular expressions, as Python's."""
+
+import re
+import sys
+from functools import lru_cache
+
+# POSIX and java.lang.Character classes -> what stands for them inside brackets.
+_CLASSES = {
+    "Lower": "a-z",
+    "Upper": "A-Z",
+    "ASCII": r"\x00-\x7F",
+    "Alpha": "a-zA-Z",
+    "Digit": "0-9",
+    "Alnum": "a-zA-Z0-9",
+    "Punct": r"!-/:-@\[-`{-~",
+    "Graph": "!-~",
+    "Print": " -~",
+    "Blank": r" \t",
+    "Cntrl": r"\x00-\x1F\x7F",
+    "XDigit": "0-9a-fA-F",
+    "Space": r" \t\n\x0B\f\r",
+    "javaLowerCase": "a-z",
+    "javaUpperCase": "A-Z",
+    "javaWhitespace": r" \t\n\x0B\f\r",
+}
+_LETTERS = {"h": r" \t\xA0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000", "e": r"\x1B", "R": r"(?:\r\n|[\n\x0B\f\r\x85\u2028\u2029])"}
+_FLAGS = re.compile(r"\(\?([a-zA-Z-]+)\)")
+_KNOWS_POSSESSIVE = sys.version_info >= (3, 11)
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(java_regex: str) -> re.Pattern[str]:
+    """Return a pattern whose ``fullmatch`` says what Java's ``matches`` says of a whole file name.
+
+    Raises:
+        ValueError: it is no regular expression, or uses what Python cannot say (intersections of classes, Unicode properties).
+    """
+    try:
+        return re.compile(_translate(java_regex), re.ASCII)
+    except re.error as error:
+        place = f" at position {error.pos + 1}" if error.pos is not None else ""
+        raise ValueError(f"'{java_regex}' is no regular expression: {error.msg}{place}") from error
+    except (RecursionError, OverflowError) as error:
+        raise ValueError(f"'{java_regex}' is too complicated for a regular expression") from error
+
+
+def _translate(regex: str) -> str:
+    out: list[str] = []
+    to_close = [0]  # per open group: how many groups were opened for flags set in its middle
+    index = 0
+    while index < len(regex):
+        char = regex[index]
+        if char == "\\":
+            text, index = _escape(regex, index, in_class=False)
+        elif char == "[":
+            text, index = _class(regex, index)
+        elif char == "(":
+            text, index = _group(regex, index, to_close)
+        elif char == ")":
+            text, index = ")" * (to_close.pop() + 1) if len(to_close) > 1 else ")", index + 1
+        elif char == "+" and index > 1 and regex[index - 1] in "*+?}" and not _KNOWS_POSSESSIVE:
+            text, index = "", index + 1  # the greedy quantifier gives the same matches for usual file names
+        else:
+            text, index = char, index + 1
+        out.append(text)
+    return "".join(out) + ")" * to_close[0]
+
+
+def _group(regex: str, index: int, to_close: list[int]) -> tuple[str, int]:
+    """Translate what begins with a parenthesis: Java names groups without P, and sets flags anywhere."""
+    flags = _FLAGS.match(regex, index)
+    if flags:
+        known = "".join(letter for letter in flags.group(1) if letter in "imsx-").rstrip("-")
+        if not known:
+            return "", flags.end()
+        to_close[-1] += 1
+        return f"(?{known}:", flags.end()
+    to_close.append(0)
+    if regex.startswith("(?<", index) and regex[index + 3 : index + 4] not in ("=", "!"):
+        return "(?P<", index + 3
+    return "(", index + 1
+
+
+def _class(regex: str, start: int) -> tuple[str, int]:
+    out = ["["]
+    index = start + 1
+    if regex.startswith("^", index):
+        out.append("^")
+        index += 1
+    first = index
+    while index < len(regex):
+        char = regex[index]
+        if char == "]" and index > first:
+            return "".join(out) + "]", index + 1
+        if char == "\\":
+            text, index = _escape(regex, index, in_class=True)
+            out.append(text)
+            continue
+        if char == "[":
+            raise ValueError(f"'{regex}' has a class inside a class at position {index + 1}; write it as one class, or escape the [")
+        if regex.startswith("&&", index):
+            raise ValueError(f"'{regex}' has an intersection of classes (&&) at position {index + 1}, which is not supported")
+        out.append("\\" + char if char in "|~&]" else char)
+        index += 1
+    raise ValueError(f"'{regex}' is no regular expression: the [ at position {start + 1} is not closed")
+
+
+def _escape(regex: str, index: int, in_class: bool) -> tuple[str, int]:
+    following = regex[index + 1 : index + 2]
+    if following == "Q":
+        end = regex.find("\\E", index + 2)
+        literal = regex[index + 2 : end if end >= 0 else len(regex)]
+        return re.escape(literal), end + 2 if end >= 0 else len(regex)
+    if following == "E":
+        return "", index + 2
+    if following in ("p", "P"):
+        match = re.compile(r"[pP](?:\{(?:Is)?(\w+)\}|(\w))").match(regex, index + 1)
+        name = (match.group(1) or match.group(2)) if match else ""
+        members = {"L": "a-zA-Z", "Alphabetic": "a-zA-Z", "Lu": "A-Z", "Ll": "a-z", "N": "0-9", "Nd": "0-9"}.get(name) or _CLASSES.get(name)
+        if match is None or members is None or (in_class and following == "P"):
+            raise ValueError(
+                f"'{regex}' uses the character class {match.group() if match else following} at position {index + 1}, which is not supported"
+            )
+        return (members if in_class else f"[{'^' if following == 'P' else ''}{members}]"), match.end()
+    if following in _LETTERS:
+        text = _LETTERS[following]
+        return (text if in_class or following != "h" else f"[{text}]"), index + 2
+    if following in ("z", "Z", "G"):
+        return (r"\Z" if following != "G" else ""), index + 2
+    if following == "k" and regex.startswith("<", index + 2):
+        end = regex.find(">", index)
+        return f"(?P={regex[index + 3 : end]})", end + 1
+    if following.isascii() and following.isalpha() and following not in "abBdDsSwWnrtfvxuA0":
+        raise ValueError(f"'{regex}' has an unknown escape \\{following} at position {index + 1}; a backslash itself is written \\\\")
+    return "\\" + following, index + 1 + len(following)

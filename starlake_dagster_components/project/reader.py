@@ -1,0 +1,136 @@
+"""Reading a project: a folder on disk -> :class:`~starlake_dagster_components.project.model.Project`.
+
+Nothing is written, no process is started, no network is used.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import Location, Problem, ProjectNotFound
+from .application import Folders, make_application, read_application_section
+from .dags import read_dag_configs, read_macros
+from .documents import Reading
+from .files import ProjectFiles
+from .loads import LoadContext, own_strategies, read_domains
+from .model import FrozenDict, Project
+from .refs import read_refs
+from .sections import Section
+from .templating import Renderer
+from .transforms import add_references, connection_finder, read_tasks, transform_folder
+from .types import read_types
+from .variables import Variables, read_env_files, resolve_variables
+
+
+def read_project(
+    root: str | os.PathLike[str],
+    *,
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Project:
+    """Read the Starlake project in a folder. What is wrong with it is in ``problems``, all of it at once.
+
+    Args:
+        root: folder that has ``metadata`` in it (``SL_ROOT``).
+        profile: active environment, as ``SL_ENV`` names it; by default what the project or the environment says.
+        environ: environment variables to look at; by default those of the process.
+        options: more variables, as ``--options`` of Starlake's commands gives them.
+
+    Raises:
+        ProjectNotFound: the folder is not there, or holds no Starlake project.
+    """
+    environment = os.environ if environ is None else environ
+    folder = Path(os.path.abspath(os.path.expanduser(root)))
+    folders = Folders(folder, environment, None)
+    _check_presence(folder, folders.metadata, environment)
+    files = ProjectFiles(folder)
+    metadata = Path(folders.metadata)
+    env_files = read_env_files(files, metadata)
+    now = datetime.now()
+
+    def variables(application_env: str | None) -> Variables:
+        return resolve_variables(
+            env_files,
+            root=str(folder),
+            environ=environment,
+            profile=profile,
+            application_env=application_env,
+            options=options or {},
+            now=now,
+        )
+
+    first = variables(None)
+    reading = _reading(files, metadata, first, folders)
+    reading.problems.extend(env_files.problems)
+    application_path = os.path.join(folders.metadata, "application.sl.yml")
+    section = read_application_section(reading, application_path)
+    if section is None and not os.path.exists(application_path) and os.path.exists(os.path.join(folders.metadata, "application.conf")):
+        place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
+        reading.problem(place, "warning", "is not read: write the settings to application.sl.yml, which Starlake prefers")
+    application = make_application(section, environment, files.name(metadata))
+    if section is not None:
+        folders = Folders(folder, environment, section)
+        metadata = Path(folders.metadata)
+        told = reading.told_unset
+        reading = replace(_reading(files, metadata, variables(section.name("env")), folders), problems=reading.problems, told_unset=told)
+    reading.problems.extend(reading.variables.problems)
+    return _read(reading, folders, section, Project(folder, reading.variables.profile, application, folders.areas))
+
+
+def _read(reading: Reading, folders: Folders, application: Section | None, project: Project) -> Project:
+    metadata = folders.metadata
+    values = {**reading.variables.values, **folders.variables}
+    types = read_types(reading, folders.types)
+    context = LoadContext(project.application, types, own_strategies(folders.write_strategies))
+    domains = read_domains(reading, os.path.join(metadata, "load"), context)
+    external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
+    tasks = read_tasks(reading, transform_folder(metadata), context, read_refs(reading, metadata, application))
+    tasks = add_references(reading, tasks, connection_finder(project), values)
+    dag_configs = read_dag_configs(reading, folders.dags)
+    macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
+    return replace(
+        project,
+        variables=FrozenDict(values),
+        domains=domains,
+        external_domains=external,
+        tasks=tasks,
+        dag_configs=dag_configs,
+        types=types,
+        macros=macros,
+        files=tuple(reading.files.read_files),
+        problems=_in_order(reading.problems),
+    )
+
+
+def _reading(files: ProjectFiles, metadata: Path, variables: Variables, folders: Folders) -> Reading:
+    def included(path: str) -> None:
+        files.read_files[files.name(path)] = None
+
+    renderer = Renderer(metadata, files.root, included)
+    return Reading(files, metadata, renderer, variables, {**variables.for_yaml(), **folders.variables})
+
+
+def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    """Return the problems once each, by file and line, those without a file first."""
+    once = dict.fromkeys(problems)
+    return tuple(sorted(once, key=lambda problem: (problem.location or Location(""), problem.severity, problem.message)))
+
+
+def _check_presence(root: Path, metadata: str, environ: Mapping[str, str]) -> None:
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise ProjectNotFound(f"no Starlake project at {root}: the folder {what}. Give the folder that has 'metadata' in it (SL_ROOT).")
+    if os.path.isdir(metadata):
+        return
+    if environ.get("SL_METADATA"):
+        raise ProjectNotFound(f"no Starlake project at {root}: SL_METADATA names {metadata}, which is not there.")
+    if (root / "application.sl.yml").exists():
+        raise ProjectNotFound(f"no Starlake project at {root}: this is a metadata folder; give the folder above it, {root.parent}.")
+    below = next(
+        (folder.parent for pattern in ("*/metadata", "*/*/metadata") for folder in sorted(root.glob(pattern)) if folder.is_dir()), None
+    )
+    hint = f" There is one at {below}." if below else " 'starlake bootstrap' makes one."
+    raise ProjectNotFound(f"no Starlake project at {root}: it has no folder 'metadata'.{hint}")

@@ -1,0 +1,292 @@
+"""Jinja in project files, as Starlake renders it, in a sandbox. Starlake: JinjaUtils.parseJinja, Formatter.richFormat.
+
+Project files are data: templates run in Jinja's immutable sandbox and can include files of the project only.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+    from jinja2 import nodes
+
+_PLACEHOLDER = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
+_SIMPLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
+_OPENING = re.compile(r"\{[{%#]")
+# Words that are no variables in Jinja, or globals that every template knows.
+_NO_VARIABLES = frozenset(
+    "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs".split()
+)
+_MAX_ROUNDS = 8
+# A mark at the start of each line of a template: where the line comes from. From the private use area, so nothing else has it.
+_MARK_START, _MARK_END = "\uf8f0", "\uf8f1"
+_MARK = re.compile(f"{_MARK_START}([0-9]+){_MARK_END}")
+_MAX_LENGTH = 20_000_000
+
+
+class TemplateError(Exception):
+    """A text that Jinja cannot render; ``line`` is from 1, in the text; 0 when unknown."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        self.line = line
+        super().__init__(message)
+
+
+class Rendered:
+    """A rendered text, and the line of the source that each of its lines comes from."""
+
+    __slots__ = ("_lines", "_offset", "text")
+
+    def __init__(self, text: str, offset: int = 0, lines: list[int] | None = None) -> None:
+        self.text = text
+        self._offset = offset
+        self._lines = lines
+
+    def line(self, number: int) -> int:
+        """Return the source line (from 1) of a line of the rendered text (from 1)."""
+        if self._lines is None:
+            return number + self._offset
+        if not self._lines:
+            return 1
+        return self._lines[min(max(number, 1), len(self._lines)) - 1]
+
+    @property
+    def moved(self) -> bool:
+        """Whether a line of the text may have another number than in the source."""
+        return self._lines is not None or self._offset != 0
+
+    def all_lines(self) -> list[int]:
+        """Return the source line of every line of the rendered text."""
+        count = self.text.count("\n") + 1
+        if self._lines is None:
+            return list(range(1 + self._offset, count + 1 + self._offset))
+        return [self.line(number) for number in range(1, count + 1)]
+
+
+class Renderer:
+    """Renders the texts of one project.
+
+    Attributes:
+        metadata_folder: folder that includes are looked up in; None allows no include.
+        root: folder that an included file must be below.
+        on_include: called with the path of each included file.
+    """
+
+    def __init__(self, metadata_folder: Path | None, root: Path | None = None, on_include: Callable[[str], None] | None = None) -> None:
+        self.metadata_folder = metadata_folder
+        self.root = root or metadata_folder
+        self.on_include = on_include
+        self._environment: jinja2.Environment | None = None
+
+    def render(self, text: str, variables: Mapping[str, str]) -> Rendered:
+        """Render a text: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
+
+        Raises:
+            TemplateError: the text is no Jinja template, or rendering it failed.
+        """
+        lines: list[int] | None = None
+        if "{{" in text or "{%" in text or "{#" in text:
+            rendered, lines = self._jinja(text, variables)
+        else:
+            rendered = text
+        if "${" in rendered or "{{" in rendered:
+            rendered, lines = _substitute_keeping_lines(rendered, variables, lines)
+        return _trimmed(rendered, lines)
+
+    def _jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int] | None]:
+        simple = _SIMPLE.findall(text)
+        if len(simple) == len(_OPENING.findall(text)) and _NO_VARIABLES.isdisjoint(simple):
+            # Plain variables only: what Jinja would do, without compiling a template.
+            values = [variables.get(name, "") for name in simple]
+            result = _SIMPLE.sub(lambda match: str(variables.get(match.group(1), "")), text)
+            if not any("\n" in value for value in values):
+                return result, None
+            return result, _lines_of_substitution(text, variables)
+        return self._full_jinja(text, variables)
+
+    def _full_jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int]]:
+        import jinja2
+
+        environment = self._get_environment()
+        try:
+            tree = environment.parse(text)
+            _mark_lines(tree)
+            template = environment.from_string(tree)
+            length, parts = 0, []
+            for part in template.generate(dict(variables)):
+                length += len(part)
+                if length > _MAX_LENGTH:
+                    raise TemplateError(f"the rendered text is longer than {_MAX_LENGTH} characters")
+                parts.append(part)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(f"is no Jinja template: {error.message}", error.lineno if error.name is None else 0) from error
+        except jinja2.TemplateNotFound as error:
+            raise TemplateError(
+                f"includes '{error.message or error.name}', which is not a file of the metadata folder", _line_of_include(text, error.name)
+            ) from error
+        except (
+            jinja2.TemplateError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+            MemoryError,
+        ) as error:
+            raise TemplateError(f"cannot be rendered: {error or type(error).__name__}", _line_of_failure(error)) from error
+        return _unmark("".join(parts))
+
+    def _get_environment(self) -> "jinja2.Environment":
+        if self._environment is None:
+            self._environment = _make_environment(self._load)
+        return self._environment
+
+    def _load(self, name: str) -> str | None:
+        if self.metadata_folder is None or self.root is None or "\0" in name:
+            return None
+        path = os.path.realpath(os.path.join(self.metadata_folder, name))
+        if not any(path.startswith(os.path.join(os.path.realpath(folder), "")) for folder in (self.root, self.metadata_folder)):
+            return None
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = file.read()
+        except (OSError, UnicodeDecodeError):
+            return None
+        if self.on_include:
+            self.on_include(path)
+        return content
+
+
+def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | None = None) -> str:
+    """Render a text as Starlake does: Jinja with undefined names empty, then ``${X}`` and ``{{X}}``, then trim.
+
+    Args:
+        text: the template.
+        variables: what it may use.
+        metadata_folder: where includes are looked up; None allows none.
+
+    Raises:
+        TemplateError: the text is no Jinja template, or rendering it failed.
+    """
+    return _renderer(metadata_folder).render(text, variables).text
+
+
+def substitute(text: str, variables: Mapping[str, str]) -> str:
+    """Replace ``${X}`` and ``{{X}}`` for the variables that exist; leave the rest as it is. Starlake: Formatter.richFormat.
+
+    Starlake goes through the variables in no fixed order; here a value that names another variable is always resolved.
+    """
+    for _ in range(_MAX_ROUNDS):
+        if "${" not in text and "{{" not in text:
+            break
+        replaced = _PLACEHOLDER.sub(lambda match: str(variables.get(match.group(1) or match.group(2), match.group())), text)
+        if replaced == text:
+            break
+        text = replaced
+    return text
+
+
+@lru_cache(maxsize=16)
+def _renderer(metadata_folder: Path | None) -> Renderer:
+    return Renderer(metadata_folder)
+
+
+def _make_environment(load: Callable[[str], str | None]) -> "jinja2.Environment":
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Absent(jinja2.ChainableUndefined):
+        """An undefined name: empty wherever it is used. Starlake: Jinjava with failOnUnknownTokens=false."""
+
+        __slots__ = ()
+
+        def __call__(self, *_: Any, **__: Any) -> "Absent":
+            return self
+
+    return ImmutableSandboxedEnvironment(
+        undefined=Absent,
+        loader=jinja2.FunctionLoader(load),
+        extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
+        cache_size=50,
+        auto_reload=False,
+    )
+
+
+def _mark_lines(tree: "nodes.Template") -> None:
+    """Put a mark before each line of literal text, except where the text may be captured and compared."""
+    from jinja2 import nodes
+
+    captured = (nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.FilterBlock)
+    stack: list[nodes.Node] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, nodes.TemplateData):
+            parts = node.data.split("\n")
+            node.data = "\n".join(f"{_MARK_START}{node.lineno + number}{_MARK_END}{part}" for number, part in enumerate(parts))
+        elif not isinstance(node, captured):
+            stack.extend(node.iter_child_nodes())
+
+
+def _unmark(text: str) -> tuple[str, list[int]]:
+    lines = []
+    current = 1
+    for line in text.split("\n"):
+        marks = _MARK.findall(line)
+        if marks:
+            # A line put together from several: the one that has text, else the first.
+            pieces = _MARK.split(line)
+            filled = [int(pieces[index]) for index in range(1, len(pieces), 2) if pieces[index + 1].strip()]
+            lines.append(filled[0] if filled and not pieces[0].strip() else current if pieces[0].strip() else int(marks[0]))
+            current = int(marks[-1])
+        else:
+            lines.append(current)
+    return _MARK.sub("", text), lines
+
+
+def _lines_of_substitution(text: str, variables: Mapping[str, str]) -> list[int]:
+    lines = []
+    for number, line in enumerate(text.split("\n"), 1):
+        extra = sum(str(variables.get(name, "")).count("\n") for name in _SIMPLE.findall(line))
+        lines += [number] * (extra + 1)
+    return lines
+
+
+def _substitute_keeping_lines(text: str, variables: Mapping[str, str], lines: list[int] | None) -> tuple[str, list[int] | None]:
+    result = substitute(text, variables)
+    if result.count("\n") == text.count("\n"):
+        return result, lines
+    mapped: list[int] = []
+    for number, line in enumerate(text.split("\n")):
+        source = lines[min(number, len(lines) - 1)] if lines else number + 1
+        mapped += [source] * (substitute(line, variables).count("\n") + 1)
+    return result, mapped
+
+
+def _trimmed(text: str, lines: list[int] | None) -> Rendered:
+    # Java's trim: every character up to the blank.
+    stripped = text.strip("".join(map(chr, range(33))))
+    start = text.find(stripped) if stripped else 0
+    skipped = text.count("\n", 0, start)
+    if lines is None:
+        return Rendered(stripped, skipped)
+    return Rendered(stripped, 0, lines[skipped:])
+
+
+def _line_of_include(text: str, name: str | None) -> int:
+    place = text.find(name) if name else -1
+    return text.count("\n", 0, place) + 1 if place >= 0 else 0
+
+
+def _line_of_failure(error: BaseException) -> int:
+    trace = error.__traceback__
+    line = 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in ("<template>", "<unknown>"):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

@@ -1,0 +1,415 @@
+"""Transform tasks. Starlake: SchemaHandler.loadJobs, buildAutoTaskInfo, AutoTaskInfo.merge."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import PurePath
+from typing import Any
+
+from ..errors import Location, did_you_mean
+from . import keys
+from .application import check_connection
+from .documents import Kind, Reading, load_section
+from .files import Unreadable, nested_files, visible_files, visible_folders
+from .loads import LoadContext, warn_about_suffix
+from .model import EMPTY, Attribute, Connection, FrozenDict, Origin, Project, Task
+from .parts import extra_keys, merge_sinks, read_attributes, read_expectations, read_freshness, read_grants, read_sink, read_write_strategy
+from .refs import Reference, rewrite
+from .sections import Section
+from .sql import dialect_of, sections_of_task, table_references
+from .templating import TemplateError
+from .yaml_source import Positions
+
+_TASK = Kind("task", "warning", "Starlake skips the task, its SQL file included")
+_CONFIG = Kind("transform", "warning", "Starlake skips all tasks of the folder")
+# In the order in which Starlake looks for a task's command.
+_COMMANDS = (".sql", ".sql.j2", ".py")
+_SUFFIXES = (".sl.yml", *_COMMANDS)
+_HANDLED = frozenset(
+    "name sql streams primaryKey database domain table presql postsql sink rls expectations acl comment freshness attributes tags "
+    "writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef dataset_triggering_strategy".split()
+)
+# What a folder's default gives to tasks that do not say it themselves: field -> key.
+_DEFAULTED = {
+    "database": "database",
+    "write_strategy": "writeStrategy",
+    "schedule": "schedule",
+    "dag_ref": "dagRef",
+    "parse_sql": "parseSQL",
+    "timeout": "taskTimeoutMs",
+    "connection_ref": "connectionRef",
+    "dataset_triggering_strategy": "dataset_triggering_strategy",
+}
+# What is joined: the default's entries first.
+_JOINED = {"presql": "presql", "postsql": "postsql", "rls": "rls", "expectations": "expectations", "acl": "acl"}
+
+
+@dataclass(slots=True)
+class _Body:
+    """What a task's YAML says; absent fields are not in ``fields``."""
+
+    fields: dict[str, Any]
+    domain: str | None
+    table: str | None
+    name: str | None
+    sql: str | None
+    sql_line: int
+    streams: tuple[str, ...]
+    origin: Origin
+    section: Section
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder of ``metadata/transform`` while its tasks are read."""
+
+    path: str
+    name: str
+    job: str
+    """The folder's name, or ``transform.name``."""
+    commands: dict[str, str] = field(default_factory=dict)
+    """File name -> path of the SQL and Python files."""
+    default: _Body | None = None
+
+
+def read_tasks(reading: Reading, folder: str, context: LoadContext, references: tuple[Reference, ...]) -> tuple[Task, ...]:
+    """Return all tasks of ``metadata/transform``, by name, without the tables that they read."""
+    tasks: list[Task] = []
+    for name, path in visible_files(folder):
+        if name.endswith(_SUFFIXES):
+            place = Location(reading.files.name(path))
+            reading.problem(place, "warning", "is not read: a task's file stands in the folder of its domain, metadata/transform/<domain>")
+    for path in visible_folders(folder):
+        tasks.extend(_read_folder(reading, path, context, references))
+    return _without_duplicates(reading, tasks)
+
+
+def _read_folder(reading: Reading, path: str, context: LoadContext, references: tuple[Reference, ...]) -> list[Task]:
+    name = PurePath(path).name
+    folder = _Folder(path, name, name)
+    yaml_files: dict[str, str] = {}
+    config = None
+    for file_name, file_path in visible_files(path):
+        if file_name == "_config.sl.yml":
+            config = file_path
+        elif file_name.startswith("_config."):
+            continue
+        elif file_name.endswith(".sl.yml"):
+            yaml_files[file_name[: -len(".sl.yml")]] = file_path
+        elif file_name.endswith(_COMMANDS):
+            folder.commands[file_name] = file_path
+        else:
+            warn_about_suffix(reading, file_name, file_path)
+    _warn_about_nested_files(reading, folder)
+    bodies: list[_Body] = []
+    if config is not None and not _read_config(reading, config, folder, bodies, context):
+        return []
+    tasks = [task for body in bodies if (task := _inline_task(reading, folder, body, references)) is not None]
+    taken = {base.lower() for base in yaml_files} | {body.name.lower() for body in bodies if body.name}
+    for base, file_path in yaml_files.items():
+        task = _yaml_task(reading, folder, base, file_path, context, references)
+        if task is not None:
+            tasks.append(task)
+    for file_name in folder.commands:
+        suffix = next(suffix for suffix in (".sql.j2", ".sql", ".py") if file_name.endswith(suffix))
+        base = file_name[: -len(suffix)]
+        if base.lower() not in taken:
+            tasks.append(_sql_only_task(reading, folder, base, references))
+    return [task for task in tasks if _has_command(reading, folder, task)]
+
+
+def _warn_about_nested_files(reading: Reading, folder: _Folder) -> None:
+    for name, path in nested_files(folder.path):
+        if name.endswith((".sl.yml", ".sql", ".sql.j2")) and not name.startswith("_config."):
+            place = Location(reading.files.name(path))
+            reading.problem(place, "warning", f"is not read: a task's file stands directly in {reading.files.name(folder.path)}")
+
+
+def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Body], context: LoadContext) -> bool:
+    def migrate(migration: Any, transform: dict[str, Any]) -> None:
+        tasks = transform.get("tasks")
+        for index, task in enumerate(tasks if isinstance(tasks, list) else []):
+            if isinstance(task, dict):
+                migration.task(task, f"tasks[{index}]")
+
+    if _is_empty_config(path):
+        return True
+    section = load_section(reading, path, _CONFIG, migrate)
+    if section is None:
+        return False
+    section.unknown_keys(keys.TRANSFORM, "transform")
+    folder.job = section.name("name") or folder.name
+    if folder.job != folder.name:
+        message = f"the domain is called '{folder.job}' and its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', tasks that are a SQL file only in '{folder.name}'"
+        section.warn("name", message)
+    default = section.section("default")
+    if default is not None:
+        folder.default = _body(default, context)
+    for item in section.sections("tasks"):
+        bodies.append(_body(item, context))
+    return not section.context.broken
+
+
+def _is_empty_config(path: str) -> bool:
+    # Starlake takes a file that is exactly "transform:" for an empty one. Starlake: YamlSerde.deserializeYamlTransform.
+    try:
+        with open(path, "rb") as file:
+            return file.read(200).strip() == b"transform:"
+    except OSError:
+        return False
+
+
+def _body(section: Section, context: LoadContext) -> _Body:
+    section.unknown_keys(keys.TASK, "a task")
+    found: dict[str, Any] = {}
+    readers: dict[str, tuple[str, Callable[[], Any]]] = {
+        "database": ("database", lambda: section.name("database")),
+        "sink": ("sink", lambda: _sink(section, context)),
+        "writeStrategy": ("write_strategy", lambda: read_write_strategy(section, context.strategies)),
+        "schedule": ("schedule", lambda: section.text("schedule")),
+        "dagRef": ("dag_ref", lambda: section.name("dagRef")),
+        "parseSQL": ("parse_sql", lambda: section.boolean("parseSQL")),
+        "taskTimeoutMs": ("timeout", lambda: _timeout(section)),
+        "connectionRef": ("connection_ref", lambda: _connection(section, context)),
+        "dataset_triggering_strategy": ("dataset_triggering_strategy", lambda: section.name("dataset_triggering_strategy")),
+        "presql": ("presql", lambda: section.texts("presql")),
+        "postsql": ("postsql", lambda: section.texts("postsql")),
+        "rls": ("rls", lambda: read_grants(section, "rls", keys.RLS)),
+        "acl": ("acl", lambda: read_grants(section, "acl", keys.ACL)),
+        "expectations": ("expectations", lambda: read_expectations(section)),
+        "freshness": ("freshness", lambda: read_freshness(section)),
+        "attributes": ("attributes", lambda: _attributes(section, context)),
+        "tags": ("tags", lambda: section.texts("tags")),
+        "comment": ("comment", lambda: section.text("comment")),
+        "primaryKey": ("primary_key", lambda: section.texts("primaryKey")),
+    }
+    for key, (name, read) in readers.items():
+        if section.data.get(key) is not None:
+            value = read()
+            if value is not None:
+                found[name] = value
+    extra = extra_keys(section, _HANDLED)
+    if extra:
+        found["extra"] = FrozenDict(extra)
+    sql = section.text("sql")
+    sql_place = section.at("sql") if sql is not None else section.at()
+    in_block = section.key("sql") in section.context.blocks
+    origin = section.origin()
+    if section.path:
+        origin = Origin(section.context.file, section.at().line, section.context.positions.below(section.path))
+    return _Body(
+        fields=found,
+        domain=section.name("domain"),
+        table=section.name("table"),
+        name=section.name("name"),
+        sql=sql if sql and sql.strip() else None,
+        sql_line=sql_place.line + (1 if in_block else 0),
+        streams=section.texts("streams"),
+        origin=origin,
+        section=section,
+    )
+
+
+def _sink(section: Section, context: LoadContext) -> Any:
+    sink = read_sink(section)
+    place = section.section("sink")
+    if sink is not None and place is not None:
+        check_connection(place, "connectionRef", sink.connection_ref, context.application)
+    return sink
+
+
+def _connection(section: Section, context: LoadContext) -> str | None:
+    name = section.name("connectionRef")
+    check_connection(section, "connectionRef", name, context.application)
+    return name
+
+
+def _timeout(section: Section) -> timedelta | None:
+    milliseconds = section.integer("taskTimeoutMs")
+    if milliseconds is None:
+        return None
+    if not 0 <= milliseconds < 10**15:
+        section.error("taskTimeoutMs", f"taskTimeoutMs {milliseconds} is out of range: expected milliseconds")
+        return None
+    return timedelta(milliseconds=milliseconds)
+
+
+def _attributes(section: Section, context: LoadContext) -> tuple[Attribute, ...]:
+    attributes = read_attributes(section)
+    for index, attribute in enumerate(attributes):
+        if attribute.type not in context.types:
+            hint = did_you_mean(attribute.type, context.types)
+            section.warn(f"attributes[{index}].type", f"attribute '{attribute.name}': unknown type '{attribute.type}'{hint}")
+    return attributes
+
+
+def _yaml_task(
+    reading: Reading, folder: _Folder, base: str, path: str, context: LoadContext, references: tuple[Reference, ...]
+) -> Task | None:
+    section = load_section(reading, path, _TASK, lambda migration, task: migration.task(task))
+    if section is None:
+        return None
+    body = _body(section, context)
+    if section.context.broken:
+        return None
+    return _finish(reading, folder, body, base, body.domain or folder.job, body.table or base, references)
+
+
+def _inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
+    name, table = body.name or body.table, body.table or body.name
+    if name is None or table is None:
+        body.section.error("", "a task of transform.tasks needs a 'name' or a 'table'")
+        return None
+    return _finish(reading, folder, body, name, body.domain or folder.name, table, references)
+
+
+def _sql_only_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
+    file = next(reading.files.name(folder.commands[base + suffix]) for suffix in _COMMANDS if base + suffix in folder.commands)
+    context = Section.__new__(Section)
+    body = _Body({}, None, None, base, None, 1, (), Origin(file, 1), context)
+    return _finish(reading, folder, body, base, folder.name, base, references)
+
+
+def _finish(reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]) -> Task:
+    """Add a task's command, its folder's default, and what ``refs.sl.yml`` says."""
+    values = dict(body.fields)
+    origin = body.origin
+    streams, primary_key = body.streams, values.pop("primary_key", ())
+    if folder.default is not None:
+        # Lost in Starlake whenever the folder has a default. Starlake: AutoTaskInfo.merge.
+        streams, primary_key = (), ()
+        origin = _merge_default(values, folder.default, origin)
+    database, domain, table = rewrite(references, values.pop("database", None), domain, table)
+    task = Task(
+        domain=domain,
+        name=name,
+        table=table,
+        folder=folder.name,
+        sql_text=body.sql,
+        sql_file=body.origin.file if body.sql else None,
+        sql_line=body.sql_line,
+        primary_key=primary_key,
+        streams=FrozenDict({stream: f"{folder.job}.{table}" for stream in streams}) if streams else EMPTY,
+        database=database,
+        origin=origin,
+        **values,
+    )
+    for suffix in _COMMANDS:
+        path = folder.commands.get(name + suffix)
+        if path is None:
+            continue
+        file = reading.files.name(path)
+        if suffix == ".py":
+            return replace(task, python_file=file, sql_text=None, sql_file=None)
+        try:
+            return replace(task, sql_text=reading.files.read(path), sql_file=file, sql_line=1)
+        except Unreadable as error:
+            reading.problems.append(error.problem)
+            return task
+    return task
+
+
+def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Origin:
+    """Put the folder's default under a task's own values. Starlake: AutoTaskInfo.merge."""
+    given = default.fields
+    positions = default.origin.keys
+    inherited: dict[str, Location] = {}
+
+    def inherit(key: str) -> None:
+        if isinstance(positions, Positions):
+            inherited.update(positions.under(key))
+
+    for name, key in _DEFAULTED.items():
+        if name not in values and name in given:
+            values[name] = given[name]
+            inherit(key)
+    for name in _JOINED:
+        if name in given:
+            values[name] = (*given[name], *values.get(name, ()))
+    if "freshness" in given:
+        # The default wins here, in Starlake too.
+        values["freshness"] = given["freshness"]
+        inherit("freshness")
+    if "tags" in given:
+        values["tags"] = tuple(dict.fromkeys((*given["tags"], *values.get("tags", ()))))
+    if "sink" in given:
+        values["sink"] = merge_sinks(given["sink"], values.get("sink"))
+        inherit("sink")
+    if not inherited:
+        return origin
+    keys_of_task = origin.keys
+    if isinstance(keys_of_task, Positions):
+        return replace(origin, keys=keys_of_task.inheriting(inherited))
+    return replace(origin, keys=FrozenDict(inherited))
+
+
+def _has_command(reading: Reading, folder: _Folder, task: Task) -> bool:
+    """Warn about a task that has neither SQL nor Python; it stays, as in Starlake."""
+    if task.sql_text is None and task.python_file is None:
+        near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
+        hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
+        reading.problem(task.origin.at(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
+    return True
+
+
+def _without_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
+    # Starlake finds tasks by their name in any case.
+    found: dict[str, Task] = {}
+    for task in sorted(tasks, key=lambda task: (task.domain, task.name, task.origin.file)):
+        first = found.setdefault(task.full_name.lower(), task)
+        if first is not task:
+            ours, theirs = task.sql_file or task.origin.file, first.sql_file or first.origin.file
+            if ours == theirs:
+                other = f"{task.name}.sql.j2" if ours.endswith(".sql") else theirs
+                message = f"task '{task.full_name}' is defined twice, also by {PurePath(ours).parent.as_posix()}/{other}"
+            else:
+                message = f"task '{task.full_name}' is defined twice, also in {first.origin.at()}"
+            reading.problem(task.origin.at(), "error", message)
+    return tuple(found.values())
+
+
+def add_references(
+    reading: Reading, tasks: tuple[Task, ...], connection_of: Callable[[Task], Connection | None], values: Mapping[str, str]
+) -> tuple[Task, ...]:
+    """Return the tasks with the tables that their SQL reads. Starlake: AutoTask.dependencies."""
+    return tuple([_with_references(reading, task, connection_of(task), values) for task in tasks])
+
+
+def _with_references(reading: Reading, task: Task, connection: Connection | None, values: Mapping[str, str]) -> Task:
+    if task.sql_text is None or not task.parse_sql:
+        return task
+    file = task.sql_file or task.origin.file
+    dialect = dialect_of(connection)
+    try:
+        part = sections_of_task(reading.renderer, task, values).sql
+    except TemplateError as error:
+        message = f"{error}; tables are looked for in the text as it is"
+        reading.problem(Location(file, error.line), "warning", message)
+        found, _ = table_references(task.sql_text, dialect, file, task.sql_line)
+        return replace(task, references=tuple(replace(reference, kind="scanned") for reference in found))
+    if part is None:
+        if task.sql_text.strip():
+            reading.problem(Location(file, task.sql_line), "warning", f"the SQL of task '{task.full_name}' is empty")
+        return task
+    found, problems = table_references(part.text, dialect, file, lines=part.lines)
+    reading.problems.extend(problems)
+    return replace(task, references=found) if found else task
+
+
+def connection_finder(project: Project) -> Callable[[Task], Connection | None]:
+    """Return what says which connection runs a task's query: its own connectionRef, else the default one."""
+    application = project.application
+    default = application.connections.get(application.transform_connection_ref or application.connection_ref or "")
+
+    def find(task: Task) -> Connection | None:
+        if task.connection_ref is not None:
+            return application.connections.get(task.connection_ref, default)
+        return default
+
+    return find
+
+
+def transform_folder(metadata: str) -> str:
+    """Return the folder of the transform tasks."""
+    return os.path.join(metadata, "transform")

@@ -1,0 +1,93 @@
+"""Attribute types: Starlake's own and the project's. Starlake: SchemaHandler.loadTypes, types/default.sl.yml."""
+
+import os
+from collections.abc import Mapping
+
+from . import keys
+from .documents import Kind, Reading, load_document, refuse
+from .model import EMPTY, FrozenDict, Origin, TypeDefinition
+from .sections import Context, Section
+from .yaml_source import Positions
+from ..errors import Location
+
+_NUMBER = r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"
+# name -> primitive, pattern, type in DuckDB
+_BUILT_IN: dict[str, tuple[str, str, str]] = {
+    "string": ("string", ".*", "VARCHAR"),
+    "variant": ("variant", ".+", "JSON"),
+    "integer": ("long", r"[-|\+|0-9][0-9]*", "INTEGER"),
+    "int": ("long", r"[-|\+|0-9][0-9]*", "INTEGER"),
+    "byte": ("byte", ".", "TINYINT"),
+    "double": ("double", _NUMBER, "DOUBLE"),
+    "long": ("long", r"-?\d+", "BIGINT"),
+    "short": ("short", r"-?\d+", "SMALLINT"),
+    "boolean": ("boolean", "(?i)true|yes|[y1]|t<-TF->(?i)false|no|[n0]|f", "BOOLEAN"),
+    "timestamp": ("timestamp", "yyyy-MM-dd HH:mm:ss", "TIMESTAMPTZ"),
+    "decimal": ("decimal", _NUMBER, "DECIMAL"),
+    "date": ("date", "yyyy-MM-dd", "DATE"),
+}
+# Names of java.time's predefined formats: the pattern is the name in capitals.
+_FORMATS = (
+    "basic_iso_date iso_local_date iso_offset_date iso_date iso_local_date_time iso_offset_date_time iso_zoned_date_time "
+    "iso_date_time iso_ordinal_date iso_week_date iso_instant rfc_1123_date_time"
+).split()
+_KIND = Kind("types", rendered=False)
+
+
+def built_in_types() -> dict[str, TypeDefinition]:
+    """Return the types that every project knows."""
+    found = {
+        name: TypeDefinition(name, primitive, pattern, ddl_mapping=FrozenDict(duckdb=database_type))
+        for name, (primitive, pattern, database_type) in _BUILT_IN.items()
+    }
+    for name in _FORMATS:
+        found[name] = TypeDefinition(name, "timestamp", name.upper(), ddl_mapping=FrozenDict(duckdb="TIMESTAMPTZ"))
+    found["struct"] = TypeDefinition("struct", "struct", ".*")
+    return found
+
+
+def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
+    """Return all types: those of ``types.sl.yml`` over those of ``default.sl.yml`` over Starlake's own, each replaced as a whole."""
+    found = built_in_types()
+    for name in ("default.sl.yml", "types.sl.yml"):
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            for definition in _read_file(reading, path):
+                found[definition.name] = definition
+    return FrozenDict(found)
+
+
+def _read_file(reading: Reading, path: str) -> list[TypeDefinition]:
+    document = load_document(reading, path, _KIND)
+    if document is None:
+        return []
+    name = reading.files.name(path)
+    data = document.data
+    if isinstance(data, dict) and "types" in data:
+        body = data
+    elif isinstance(data, list):
+        # An old file without version is its list of types.
+        body = {"types": data}
+    else:
+        refuse(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")
+        return []
+    lines = {"types" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
+    section = Section(Context(name, Positions(name, lines), reading.problems, "error"), body)
+    return [definition for definition in map(_definition, section.sections("types")) if definition]
+
+
+def _definition(item: Section) -> TypeDefinition | None:
+    item.unknown_keys(keys.TYPE, "a type")
+    if not item.require(("name", "pattern"), "a type"):
+        return None
+    place = item.at()
+    mapping = item.mapping("ddlMapping")
+    return TypeDefinition(
+        name=item.text("name") or "",
+        primitive=item.choice("primitiveType", keys.PRIMITIVES, "primitiveType", str.lower) or "string",
+        pattern=item.text("pattern"),
+        zone=item.name("zone"),
+        comment=item.text("comment"),
+        ddl_mapping=mapping or EMPTY,
+        origin=Origin(place.file, place.line),
+    )

@@ -1,0 +1,239 @@
+"""The variables of a project: environment, env files, profiles. Starlake: SchemaHandler.loadActiveEnvVars (spec of precedence in the docs)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import Location, Problem
+from .files import ProjectFiles, visible_files
+from .sections import scalar_text
+from .templating import substitute
+from .yaml_source import YamlDocument, YamlError, parse_yaml
+
+_LEFT_OVER = re.compile(r"\{\{\s*(.*?)\s*\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
+# Stands for the text of a variable whose own value was never set, while YAML is rendered and parsed.
+_UNSET_START, _UNSET_END = "\uf8f2", "\uf8f3"
+UNSET_MARK = re.compile(f"{_UNSET_START}(.*?){_UNSET_END}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """A variable of an env file whose value names something that is not set.
+
+    Attributes:
+        name: the variable.
+        value: its value, placeholder included.
+        missing: what its value names.
+        location: its line in the env file.
+    """
+
+    name: str
+    value: str
+    missing: str
+    location: Location
+
+
+@dataclass(slots=True)
+class Variables:
+    """The variables of a project before and after its application file was read.
+
+    Attributes:
+        profile: name of the active environment; None for none.
+        values: the variables, area variables not yet included.
+        origins: variables of env files -> their place.
+        unset: variables whose value names something that is not set.
+        problems: what is wrong with the env files.
+    """
+
+    profile: str | None = None
+    values: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, Location] = field(default_factory=dict)
+    unset: dict[str, Unset] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def for_yaml(self) -> dict[str, str]:
+        """Return the values with marks in place of those that are not set, so that their use can be found after parsing."""
+        return {**self.values, **{name: f"{_UNSET_START}{name}{_UNSET_END}" for name in self.unset}}
+
+
+def date_variables(now: datetime) -> dict[str, str]:
+    """Return Starlake's own date variables for a local time. Starlake: SchemaHandler.slDateVars."""
+    milliseconds = int(now.timestamp() * 1000)
+    return {
+        "sl_date": now.strftime("%Y%m%d"),
+        "sl_datetime": now.strftime("%Y%m%d%H%M%S"),
+        "sl_year": now.strftime("%Y"),
+        "sl_month": now.strftime("%m"),
+        "sl_day": now.strftime("%d"),
+        "sl_hour": now.strftime("%H"),
+        "sl_minute": now.strftime("%M"),
+        "sl_second": now.strftime("%S"),
+        "sl_milli": f"{now.microsecond // 1000:03d}",
+        "sl_epoch_second": str(milliseconds // 1000),
+        "sl_epoch_milli": str(milliseconds),
+    }
+
+
+@dataclass(slots=True)
+class EnvFiles:
+    """All env files of the metadata folder, parsed once.
+
+    Attributes:
+        common: values of ``env.sl.yml`` as written.
+        profiles: name -> values of ``env.<name>.sl.yml`` as written.
+        places: (name of profile or "", variable) -> its place.
+        problems: what is wrong with them.
+    """
+
+    common: dict[str, str] = field(default_factory=dict)
+    profiles: dict[str, dict[str, str]] = field(default_factory=dict)
+    places: dict[tuple[str, str], Location] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+
+
+def read_env_files(files: ProjectFiles, metadata: Path) -> EnvFiles:
+    """Read ``env.sl.yml`` and every ``env.<profile>.sl.yml``."""
+    env = EnvFiles()
+    for name, path in visible_files(metadata):
+        if name == "env.sl.yml":
+            env.common = _read_env_file(files, path, "", env)
+        elif name.startswith("env.") and name.endswith(".sl.yml"):
+            profile = name[len("env.") : -len(".sl.yml")]
+            env.profiles[profile] = _read_env_file(files, path, profile, env)
+    return env
+
+
+def _read_env_file(files: ProjectFiles, path: str, profile: str, env: EnvFiles) -> dict[str, str]:
+    from .files import Unreadable
+
+    name = files.name(path)
+    try:
+        text = files.read(path)
+    except Unreadable as error:
+        env.problems.append(error.problem)
+        return {}
+    if not text.strip():
+        return {}
+    try:
+        document = parse_yaml(text, "env")
+    except YamlError as error:
+        env.problems.append(Problem(Location(name, error.line), "error", str(error)))
+        return {}
+    return _env_values(document, name, profile, env)
+
+
+def _env_values(document: YamlDocument, name: str, profile: str, env: EnvFiles) -> dict[str, str]:
+    data = document.data
+    for key, first, second in document.duplicates:
+        env.problems.append(Problem(Location(name, second), "error", f"'{key}' is given twice, first on line {first}"))
+    if isinstance(data, dict) and "env" in data:
+        body = data["env"]
+    elif isinstance(data, dict) and "version" not in data:
+        body = data
+    else:
+        env.problems.append(Problem(Location(name, 1), "error", "the root key 'env' is missing"))
+        return {}
+    if not isinstance(body, dict):
+        message = "'env' is empty" if body is None else "'env' must be a mapping of names to values"
+        env.problems.append(Problem(Location(name, document.lines.get("", 1)), "error", message))
+        return {}
+    values = {}
+    for key, value in body.items():
+        text = "" if value is None else scalar_text(value)
+        place = Location(name, document.lines.get(key, 1))
+        if text is None:
+            env.problems.append(
+                Problem(place, "error", f"variable '{key}' must be a text, found {'a mapping' if isinstance(value, dict) else 'a list'}")
+            )
+            continue
+        values[key] = text
+        env.places[profile, key] = place
+    return values
+
+
+def resolve_variables(
+    env: EnvFiles,
+    *,
+    root: str,
+    environ: Mapping[str, str],
+    profile: str | None,
+    application_env: str | None,
+    options: Mapping[str, str],
+    now: datetime,
+) -> Variables:
+    """Return the effective variables, without those of the areas. Starlake: SchemaHandler.loadActiveEnvVars.
+
+    Args:
+        env: the env files.
+        root: the project's folder, becomes ``SL_ROOT``.
+        environ: process environment.
+        profile: active environment given explicitly; beats everything.
+        application_env: ``application.env``, once the application file was read.
+        options: ``--options`` of the command line.
+        now: local time for the date variables.
+    """
+    result = Variables()
+    dates = date_variables(now)
+    external = {**environ, "SL_ROOT": root}
+    if profile is not None:
+        external["SL_ENV"] = profile
+    outside = {**external, **dates}
+    common = {key: substitute(value, outside) for key, value in env.common.items()}
+    chosen = _first_name(profile, application_env, environ.get("SL_ENV"), common.get("SL_ENV"))
+    result.profile = chosen
+    local: dict[str, str] = {}
+    if chosen is not None:
+        written = env.profiles.get(chosen)
+        if written is None:
+            known = ", ".join(sorted(env.profiles)) or "none"
+            message = (
+                f"the environment '{chosen}' has no file env.{chosen}.sl.yml (there are: {known}); only the values of env.sl.yml are used"
+            )
+            result.problems.append(Problem(env.places.get(("", "SL_ENV")), "warning", message))
+            written = {}
+        inside = {**outside, **common}
+        for key, value in written.items():
+            siblings = {name: other for name, other in written.items() if name != key}
+            local[key] = substitute(_substitute_once(value, siblings), inside)
+    values = {**external, **dates, **common, **local, **options}
+    for names in (env.common, *env.profiles.values()):
+        for name in names:
+            values.setdefault(name, "")
+    result.values = values
+    for key in common:
+        result.origins[key] = env.places["", key]
+    for key in local:
+        result.origins[key] = env.places[chosen or "", key]
+    _find_unset(result, options)
+    return result
+
+
+def _first_name(profile: str | None, *others: str | None) -> str | None:
+    if profile is not None:
+        return profile if profile not in ("", "None") else None
+    for name in others:
+        if name and name != "None":
+            return name
+    return None
+
+
+def _substitute_once(value: str, variables: Mapping[str, str]) -> str:
+    if "${" not in value and "{{" not in value:
+        return value
+    pattern = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
+    return pattern.sub(lambda match: variables.get(match.group(1) or match.group(2), match.group()), value)
+
+
+def _find_unset(variables: Variables, options: Mapping[str, str]) -> None:
+    for name, location in variables.origins.items():
+        value = variables.values[name]
+        if name in options or ("{{" not in value and "${" not in value):
+            continue
+        for match in _LEFT_OVER.finditer(value):
+            missing = match.group(1) if match.group(1) is not None else match.group(2)
+            if missing == name or missing not in variables.values:
+                variables.unset[name] = Unset(name, value, missing, location)
+                break

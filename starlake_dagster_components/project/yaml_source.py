@@ -1,0 +1,277 @@
+"""YAML as Starlake reads it, with the line of every key.
+
+Starlake: Jackson's YAML mapper reads YAML 1.2, where ``on``, ``yes`` and ``no`` are plain text and only ``true`` and ``false`` are
+booleans. PyYAML's C parser makes the nodes, the values are resolved here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ..errors import Location
+
+_MAX_DEPTH = 60
+_MAX_NODES = 500_000
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_WORDS: dict[str, bool | None] = {
+    "": None,
+    "~": None,
+    **dict.fromkeys(("null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_FIRST_OF_NUMBER = frozenset("0123456789+-.")
+_FLOW_OPENERS = re.compile(r"[\[{]")
+
+# Dotted key of a parent -> its child's key -> dotted key. Shared by all documents, so that a thousand tables hold each text once.
+_joined: dict[str, dict[str, str]] = {}
+
+
+class YamlError(Exception):
+    """Text that is not YAML (or not for us); ``line`` is from 1, in the text."""
+
+    def __init__(self, message: str, line: int) -> None:
+        self.line = line
+        super().__init__(message)
+
+
+class Positions(Mapping[str, Location]):
+    """Dotted key -> place: lines of one file, and places in other files for what was inherited from them."""
+
+    __slots__ = ("_file", "_inherited", "_lines")
+
+    def __init__(self, file: str, lines: dict[str, int], inherited: dict[str, Location] | None = None) -> None:
+        self._file = file
+        self._lines = lines
+        self._inherited = inherited or {}
+
+    def __getitem__(self, key: str) -> Location:
+        line = self._lines.get(key)
+        return Location(self._file, line) if line is not None else self._inherited[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lines or key in self._inherited
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._lines
+        yield from (key for key in self._inherited if key not in self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines.keys() | self._inherited.keys())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Positions):
+            return NotImplemented
+        return (self._file, self._lines, self._inherited) == (other._file, other._lines, other._inherited)
+
+    def __hash__(self) -> int:
+        return hash((self._file, len(self._lines)))
+
+    def __repr__(self) -> str:
+        return f"Positions({self._file!r}, {len(self)} keys)"
+
+    def __reduce__(self) -> tuple[type["Positions"], tuple[str, dict[str, int], dict[str, Location]]]:
+        return Positions, (self._file, self._lines, self._inherited)
+
+    def inheriting(self, inherited: dict[str, Location]) -> "Positions":
+        """Return these positions with places of inherited keys added; own keys win."""
+        return Positions(self._file, self._lines, {**self._inherited, **inherited})
+
+    def below(self, prefix: str) -> "Positions":
+        """Return the positions of an object inside this document, its keys without the prefix."""
+        start = len(prefix) + 1
+        return Positions(self._file, {key[start:]: line for key, line in self._lines.items() if key.startswith(prefix + ".")})
+
+    def under(self, key: str) -> dict[str, Location]:
+        """Return the places of a key and of everything below it."""
+        starts = (key + ".", key + "[")
+        return {name: self[name] for name in self if name == key or name.startswith(starts)}
+
+
+@dataclass(slots=True)
+class YamlDocument:
+    """A parsed YAML text.
+
+    Attributes:
+        data: mappings as dict, sequences as list, scalars as str, bool, int, float or None. A number that is not in its
+            canonical form (``007``, ``1.10``) stays text, because Starlake reads it as written where it expects text.
+        lines: dotted key -> line. Keys below ``root`` are without it.
+        duplicates: (dotted key, line of the first, line of the second).
+        blocks: dotted keys of block scalars (``|`` and ``>``), whose text begins on the line after.
+        more: line of a second document, which Starlake does not read; 0 for none.
+    """
+
+    data: Any
+    lines: dict[str, int] = field(default_factory=dict)
+    duplicates: list[tuple[str, int, int]] = field(default_factory=list)
+    blocks: set[str] = field(default_factory=set)
+    more: int = 0
+
+
+class _Composer(yaml.cyaml.CParser):
+    """The C parser with no resolver: a plain scalar has the tag None, any other its own."""
+
+    def __init__(self, text: str) -> None:
+        yaml.cyaml.CParser.__init__(self, text)
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str | None:
+        return None if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
+
+    def descend_resolver(self, parent: object, index: object) -> None:
+        """Do nothing: tags do not depend on the place."""
+
+    def ascend_resolver(self) -> None:
+        """Do nothing: tags do not depend on the place."""
+
+    def get_document(self) -> tuple[yaml.Node | None, int]:
+        """Return the first document and the line of a second one."""
+        if not self.check_node():
+            return None, 0
+        node = self.get_node()
+        try:
+            return node, self.get_node().start_mark.line + 1 if self.check_node() else 0
+        except yaml.YAMLError:
+            return node, 0
+
+
+def parse_yaml(text: str, root: str) -> YamlDocument:
+    """Parse the first document of a text.
+
+    Args:
+        text: YAML.
+        root: the key whose content is the object; its keys get no prefix.
+
+    Raises:
+        YamlError: it is no YAML, or nested or repeated beyond reason.
+    """
+    _refuse_deep_nesting(text)
+    try:
+        composer = _Composer(text)
+        try:
+            node, more = composer.get_document()
+        finally:
+            composer.dispose()
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, text) from error
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise YamlError(f"is not YAML: {error}", _line_of_character(text, getattr(error, "position", None))) from error
+    document = YamlDocument(None, more=more)
+    if node is not None:
+        document.data = _Walk(document, root).value(node, "", 0)
+    return document
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
+    mark = error.problem_mark or error.context_mark
+    parts = [error.problem or "", error.context or ""]
+    message = ", ".join(part for part in parts if part)
+    if mark and "cannot start any token" in message and "\t" in text.split("\n")[mark.line][: mark.column + 1]:
+        message += " (YAML does not allow tabs for indentation)"
+    if error.context_mark and mark and error.context_mark.line != mark.line:
+        message += f" begun on line {error.context_mark.line + 1}"
+    column = f", column {mark.column + 1}" if mark else ""
+    return YamlError(f"is not YAML: {message}{column}", mark.line + 1 if mark else 1)
+
+
+def _line_of_character(text: str, position: int | None) -> int:
+    return text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    # The C composer recurses without a limit. Each level of nesting needs a bracket, or one more column of indentation or a dash.
+    if len(text) < 2000:
+        return
+    brackets = len(_FLOW_OPENERS.findall(text))
+    if brackets > _MAX_DEPTH * 8:
+        depth = deepest = 0
+        for match in re.finditer(r"[\[\]{}]", text):
+            depth = depth + 1 if match.group() in "[{" else max(0, depth - 1)
+            if depth > deepest:
+                deepest = depth
+                if deepest > _MAX_DEPTH * 8:
+                    raise YamlError("is nested too deeply", text.count("\n", 0, match.start()) + 1)
+    for match in re.finditer(r"(?m)^(?:[ \t]|[-?:][ \t]){400,}", text):
+        raise YamlError("is nested too deeply", text.count("\n", 0, match.start()) + 1)
+
+
+class _Walk:
+    """Turns nodes into values and notes their lines."""
+
+    __slots__ = ("_count", "_document", "_root")
+
+    def __init__(self, document: YamlDocument, root: str) -> None:
+        self._document = document
+        self._root = root
+        self._count = 0
+
+    def value(self, node: yaml.Node, path: str, depth: int) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            if node.tag is None:
+                return plain_value(node.value)
+            if node.style in ("|", ">"):
+                self._document.blocks.add(path)
+            return _tagged(node)
+        self._count += len(node.value)
+        if depth > _MAX_DEPTH or self._count > _MAX_NODES:
+            raise YamlError("is nested too deeply" if depth > _MAX_DEPTH else "is too large", node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        lines = self._document.lines
+        values = []
+        for index, item in enumerate(node.value):
+            key = f"{path}[{index}]"
+            lines[key] = item.start_mark.line + 1
+            values.append(self.value(item, key, depth + 1))
+        return values
+
+    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
+        lines = self._document.lines
+        joined = _joined.get(path)
+        if joined is None:
+            joined = _joined[path] = {}
+        result: dict[str, Any] = {}
+        first_line: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise YamlError("is not YAML that Starlake reads: a key must be text; quote a value that begins with { or [", line)
+            key = key_node.value
+            if key in result:
+                self._document.duplicates.append((f"{path}.{key}" if path else key, first_line[key], line))
+            first_line.setdefault(key, line)
+            full = joined.get(key)
+            if full is None:
+                full = joined[key] = f"{path}.{key}" if path else key
+            if depth == 0 and key == self._root:
+                result[key] = self.value(value_node, "", 1)
+                lines[""] = line
+                continue
+            lines[full] = line
+            result[key] = self.value(value_node, full, depth + 1)
+        return result
+
+
+def plain_value(text: str) -> str | bool | int | float | None:
+    """Return the value of a plain (unquoted) scalar. YAML 1.2, core schema; numbers only when written canonically."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _FIRST_OF_NUMBER or len(text) > 18:
+        return text
+    if _INT.fullmatch(text):
+        number = int(text)
+        return number if str(number) == text else text
+    if _FLOAT.fullmatch(text):
+        real = float(text)
+        return real if repr(real) == text else text
+    return text
+
+
+def _tagged(node: yaml.ScalarNode) -> Any:
+    name = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
+    if name in ("int", "float", "bool", "null"):
+        return plain_value(node.value)
+    return node.value
