@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from ..errors import Problem
 from .model import Dependency
 
+_SHOWN = 20
+
 
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     """Return one error per circle of tasks, which names them in order with the lines that say so.
@@ -20,7 +22,9 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     for group in _strongly_connected(edges):
         cycle = min((_shortest_cycle(edges, task, group) for task in sorted(group)), key=len)
         steps = [edges[task][cycle[(i + 1) % len(cycle)]] for i, task in enumerate(cycle)]
-        said = ", ".join(f"{task} reads {step.name} ({step.location})" for task, step in zip(cycle, steps, strict=True))
+        said = ", ".join(f"{task} reads {step.name} ({step.location})" for task, step in list(zip(cycle, steps, strict=True))[:_SHOWN])
+        if len(cycle) > _SHOWN:
+            said += f" and so on over {len(cycle)} tasks back to {cycle[0]}"
         rest = sorted(set(group) - set(cycle))
         more = f"; also tied up in it: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
         problems.append(Problem(steps[0].location, "error", f"tasks read each other in a circle: {said}{more}"))

@@ -4,13 +4,11 @@ import json
 import re
 from collections import ChainMap
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..errors import Problem
 from ..project.model import DagConfig, Project
+from ..project.templating import TemplateError, render
 
-_JINJA = re.compile(r"\{\{|\{%|\{#|\$\{")
-_SIMPLE_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
 _FILENAME_VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_0-9]+)\s*}}")
 NO_PROJECT_ID = "-1"
 """Value of ``sl_project_id`` on the command line. Starlake: DagGenerateJob."""
@@ -22,15 +20,12 @@ def filename_variables(filename: str) -> frozenset[str]:
 
 
 class DagRenderer:
-    """Renders the texts of the DAG configs of one project. Starlake: ``Utils.parseJinja``, DagGenerateJob.
-
-    Nearly all of these texts hold plain ``{{variable}}`` only and are filled in without Jinja, which would be far too slow for one file
-    name per task.
-    """
+    """Renders the texts of the DAG configs of one project. Starlake: ``Utils.parseJinja``, DagGenerateJob."""
 
     def __init__(self, project: Project, problems: list[Problem]) -> None:
         self._project = project
         self._problems = problems
+        self._variables = dict(project.variables)
         self._roots: dict[str, str] = {}
 
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
@@ -42,20 +37,18 @@ class DagRenderer:
             text: the text as written.
             variables: what the DAG itself adds: ``domain``, ``table``, ``schedule``, ...
         """
-        if not _JINJA.search(text):
+        if "{" not in text:
             return text.strip()
         everything = ChainMap(
             {**variables, "sl_project_id": NO_PROJECT_ID},
             {"SL_ROOT": self.root_of(config)},
-            dict(self._project.variables),
+            self._variables,
         )
-        rest = _SIMPLE_VARIABLE.sub("", text)
-        if _JINJA.search(rest) or "}}" in rest:
-            return self._render_fully(config, key, text, dict(everything))
-        filled = _SIMPLE_VARIABLE.sub(lambda match: everything.get(match[1], ""), text)
-        if _JINJA.search(filled):
-            return self._render_fully(config, key, text, dict(everything))
-        return filled.strip()
+        try:
+            return render(text, everything, metadata_folder=self._project.metadata_folder)
+        except TemplateError as error:
+            self._problems.append(Problem(config.origin.at(key), "error", f"{key} cannot be rendered: {error}"))
+            return text
 
     def render_filename(self, config: DagConfig, variables: Mapping[str, str]) -> str:
         """Return the file name that dag-generate would write."""
@@ -71,12 +64,3 @@ class DagRenderer:
                 given = None
             self._roots[config.name] = re.sub(r"\{\{\s*SL_ROOT\s*\}\}|\$\{\s*SL_ROOT\s*\}", lambda _: root, str(given)) if given else root
         return self._roots[config.name]
-
-    def _render_fully(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
-        from ..project.templating import TemplateError, render
-
-        try:
-            return render(text, variables, metadata_folder=Path(self._project.areas.metadata))
-        except TemplateError as error:
-            self._problems.append(Problem(config.origin.at(key), "error", f"{key} cannot be rendered: {error}"))
-            return text

@@ -117,7 +117,7 @@ class _TreeWriter:
     def _first_parent(self, task: Task) -> tuple[str, str, str]:
         """Return name and type of what the task's first reference means, and the reference as written."""
         reads = self._plan.dependencies.of(task.full_name)
-        if any(d.source == "json" for d in reads) or not task.references:
+        if not task.references:
             first = next((d for d in reads if d.kind != "external"), None)
             return (self._shown(first.kind, first.name), first.kind, self._shown(first.kind, first.name)) if first else ("", "unknown", "")
         for reference in task.references:

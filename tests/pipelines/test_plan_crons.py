@@ -1,0 +1,111 @@
+"""A cron is accepted exactly when Dagster accepts it."""
+
+import pytest
+from dagster._utils.schedules import is_valid_cron_schedule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starlake_dagster_components.pipelines.crons import MACROS, InvalidCron, check_cron, is_cron, quartz_equivalent
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["0 0 * * *", "*/5 8-18 * * mon-fri", "0 0 L * *", "0 9 * * 1#1", "0 9 * * L5", "0 0 1,15 JAN-mar/2 ?", "59 23 31 12 7", "0 22-2 * * 6-1", "5/10 * * * *"],
+)  # fmt: skip
+def test_crons_of_five_fields(cron: str) -> None:
+    assert check_cron(cron) == cron
+    assert is_valid_cron_schedule(cron)
+
+
+def test_blanks_do_not_matter() -> None:
+    assert check_cron("  0  0\t* * * ") == "0 0 * * *"
+
+
+@pytest.mark.parametrize("macro", MACROS)
+def test_macros(macro: str) -> None:
+    assert check_cron(macro.upper()) == macro
+    assert is_valid_cron_schedule(macro)
+
+
+@pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("61 * * * *", "'61' (minute) is out of range: expected 0 to 59"),
+        ("0 24 * * *", "(hour) is out of range"),
+        ("0 0 0 * *", "(day of month) is out of range"),
+        ("0 0 * 13 *", "expected 1 to 12"),
+        ("0 0 * * 8", "(day of week) is out of range"),
+        ("0 0 * foo *", "expected 1 to 12 or jan, feb"),
+        ("*/0 * * * *", "step '0' in '*/0' (minute) is not a positive number"),
+        ("1,,2 * * * *", "an empty item"),
+        ("? * * * *", "'?' stands alone, as day of month or day of week"),
+        ("0 0 31 2 *", "February has no day 31"),
+        ("0 0 * * fri,mon#2", "mixes days with numbered days"),
+        ("0 0 * * 1#6", "expected #1 to #5"),
+        ("0 0 * *", "has 4 fields; expected five"),
+        ("", "is empty"),
+        ("daily", "has 1 field;"),
+    ],
+)
+def test_what_is_wrong_is_said(cron: str, said: str) -> None:
+    assert not is_valid_cron_schedule(cron)
+    with pytest.raises(InvalidCron) as error:
+        check_cron(cron)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("quartz", "cron"),
+    [
+        ("0 0 1 * * ?", "0 1 * * *"),
+        ("0 0 12 ? * MON-FRI", "0 12 * * MON-FRI"),
+        ("0 0 8 ? * 2-6", "0 8 * * 1-5"),
+        ("0 0 8 ? * 2#1", "0 8 * * 1#1"),
+        ("0 0 8 ? * 6L", "0 8 * * L5"),
+        ("0 0/5 14,18 * * ? *", "0/5 14,18 * * *"),
+    ],
+)
+def test_quartz_gets_its_five_field_equivalent(quartz: str, cron: str) -> None:
+    assert quartz_equivalent(quartz) == cron
+    with pytest.raises(InvalidCron, match="write '" + cron.replace("*", r"\*").replace("?", r"\?") + "'"):
+        check_cron(quartz)
+
+
+def test_quartz_without_equivalent() -> None:
+    assert quartz_equivalent("0 0 12 15W * ?") is None
+    with pytest.raises(InvalidCron, match="like Quartz'; expected five"):
+        check_cron("0 0 12 15W * ?")
+    with pytest.raises(InvalidCron, match="without its seconds, without its years"):
+        check_cron("30 0 0 1 1 ? 2030")
+
+
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+@st.composite
+def _fields(draw: st.DrawFn) -> str:
+    """Crons of which about half are right: values may be one beside their range, steps zero, items broken."""
+    fields = []
+    odd = draw(st.integers(0, 4))
+    for index, (low, high) in enumerate(_RANGES):
+        if index != odd:
+            fields.append(draw(st.sampled_from(["*", str(low or 1), "*/2"])))
+            continue
+        value = st.integers(max(low - 1, 1), high + 1).map(str)
+        words = {2: ["l", "?"], 3: ["jan", "DEC", "febr"], 4: ["sun", "FRI", "?", "l3", "2#2", "1#6", "mon-fri"]}.get(index, ["x", "?", ""])
+        item = st.one_of(
+            value,
+            st.sampled_from([*words, "*", "*/5", "*/0", "1-", "/2"]),
+            st.builds("{}-{}".format, value, value),
+            st.builds("{}-{}/{}".format, value, value, st.integers(0, 9)),
+            st.builds("{}/{}".format, value, st.integers(0, 9)),
+        )
+        items = draw(st.lists(item, min_size=1, max_size=1 if index == 4 else 3))
+        fields.append(",".join(items))
+    return " ".join(fields)
+
+
+@settings(max_examples=400)
+@given(_fields())
+def test_the_same_crons_as_dagster(cron: str) -> None:
+    assert is_cron(cron) == is_valid_cron_schedule(cron)

@@ -1,0 +1,84 @@
+"""Every option is honoured, reported as not supported, or unknown."""
+
+import pytest
+from plan_builders import TRANSFORM, dag, messages, plan, table, task
+
+
+def load(**options: str) -> list[str]:
+    return messages(plan(table("a.x"), dag("load", "l.py", **options)))
+
+
+def transform(**options: str) -> list[str]:
+    return messages(plan(task("k.t"), dag("transform", "t.py", TRANSFORM, **options)))
+
+
+def test_an_unknown_option_is_a_warning_with_the_closest_known() -> None:
+    assert load(pre_load_stategy="imported") == [
+        "metadata/dags/load.sl.yml:5: warning: unknown option 'pre_load_stategy' (did you mean 'pre_load_strategy'?); "
+        "it is passed on and has no effect"
+    ]
+
+
+@pytest.mark.parametrize("dead", ["load_dependencies", "run_dependencies"])
+def test_a_dead_option_names_the_one_that_replaced_it(dead: str) -> None:
+    assert transform(**{dead: "True"}) == [
+        f"metadata/dags/transform.sl.yml:5: warning: option '{dead}' has no effect any more; write 'run_dependencies_first'"
+    ]
+
+
+def test_an_option_of_the_other_kind() -> None:
+    assert load(run_dependencies_first="true") == [
+        "metadata/dags/load.sl.yml:5: warning: option 'run_dependencies_first' has no effect on a load DAG; it belongs to transform DAGs"
+    ]
+    assert "has no effect on a transform DAG" in transform(pre_load_strategy="ack")[0]
+
+
+def test_an_option_that_is_not_supported_says_why() -> None:
+    assert transform(catchup="True") == [
+        "metadata/dags/transform.sl.yml:5: warning: option 'catchup' is not supported: Dagster's schedules do not catch up; "
+        "launch a backfill instead"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"retries": "many"}, "option 'retries': 'many' is not a number of 0 or more"),
+        ({"retries": "-1"}, "option 'retries': '-1' is not a number of 0 or more"),
+        ({"retry_delay": "5m"}, "option 'retry_delay': '5m' is not a number of seconds"),
+        ({"retry_delay": "9" * 30}, "is not a number of seconds"),
+        ({"start_date": "01/02/2026"}, "option 'start_date': '01/02/2026' is not a day like 2026-01-31"),
+        ({"start_date": "2026-02-30"}, "is not a day like 2026-01-31"),
+        ({"pre_load_strategy": "importd"}, "unknown value 'importd' (did you mean 'imported'?); expected none, imported, pending, ack"),
+        ({"sl_env_var": "{broken"}, "option 'sl_env_var' is not JSON"),
+        ({"sl_env_var": "[1]"}, "expected a JSON object of variables, got list"),
+    ],
+)
+def test_wrong_values_of_load_options(options: dict[str, str], said: str) -> None:
+    (message,) = load(**options)
+    assert message.startswith("metadata/dags/load.sl.yml:5: ")
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"run_dependencies_first": "yes"}, "option 'run_dependencies_first': 'yes' is not true or false"),
+        ({"data_cycle": "sometimes"}, "option 'data_cycle': cron 'sometimes' has 1 field"),
+        ({"dataset_triggering_strategy": "a and"}, "option 'dataset_triggering_strategy': 'a and': expected any, all or an expression"),
+        ({"min_timedelta_between_runs": "x"}, "is not a number of seconds"),
+    ],
+)
+def test_wrong_values_of_transform_options(options: dict[str, str], said: str) -> None:
+    (message,) = transform(**options)
+    assert message.startswith("metadata/dags/transform.sl.yml:5: ")
+    assert said in message
+
+
+def test_an_empty_value_after_rendering_counts_as_absent() -> None:
+    assert load(retries="{{nothing}}", sl_env_var="{{nothing}}") == []
+
+
+def test_values_of_sl_env_var_become_texts() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", sl_env_var='{"A": 1, "B": true, "C": null, "D": "d", "E": {"x": [1]}}'))
+    assert made.pipelines[0].environment == {"A": "1", "B": "true", "D": "d", "E": '{"x": [1]}'}

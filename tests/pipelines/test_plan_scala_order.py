@@ -1,0 +1,34 @@
+"""The order of dag-generate's numbers. Expected orders were printed by scala-library 2.13.17."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starlake_dagster_components.pipelines.scala_order import scala_hash_order
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["0 1 * * *", "None", "0 0 * * *"],
+        ["0 * * * *", "daily", "0 12 * * 1", "None", "*/5 * * * *", "0 0 * * *"],
+        [
+            *("0 1 * * *", "0 2 * * *", "30 2 * * *", "45 0 * * *", "15 1 * * *", "15 2 * * *"),
+            *("30 0 * * *", "30 1 * * *", "15 0 * * *", "0 0 * * *", "45 1 * * *", "45 2 * * *"),
+        ],
+    ],
+)
+def test_texts_come_in_the_order_of_scalas_hash_map(ordered: list[str]) -> None:
+    assert scala_hash_order(sorted(ordered)) == ordered
+    assert scala_hash_order(sorted(ordered, reverse=True)) == ordered
+
+
+def test_texts_with_one_hash_stay_in_their_order() -> None:
+    assert scala_hash_order(["Aa 1", "BB 1", "None"]) == ["None", "Aa 1", "BB 1"]
+    assert scala_hash_order(["BB 1", "None", "Aa 1"]) == ["None", "BB 1", "Aa 1"]
+
+
+@settings(max_examples=100)
+@given(st.lists(st.text(max_size=8)))
+def test_nothing_is_lost_and_nothing_comes_twice(texts: list[str]) -> None:
+    assert sorted(scala_hash_order(texts)) == sorted(set(texts))

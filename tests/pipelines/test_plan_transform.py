@@ -1,0 +1,113 @@
+"""Tasks are grouped into jobs by their rendered file name."""
+
+from datetime import timedelta
+
+import pytest
+from plan_builders import TRANSFORM, dag, jobs, messages, plan, table, task
+
+TASKS = (task("kpi.a", schedule="daily"), task("kpi.b", schedule="0 */2 * * *"), task("mart.c"), task("mart.d", table="t"))
+
+
+def config(filename: str = "{{domain}}_tasks.py", **options: str):  # type: ignore[no-untyped-def]
+    return dag("transform", filename, TRANSFORM, **options)
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        ("all.py", {"all": ["kpi.a", "kpi.b", "mart.c", "mart.d"]}),
+        ("{{domain}}_tasks_{{sl_project_id}}.py", {"kpi_tasks": ["kpi.a", "kpi.b"], "mart_tasks": ["mart.c", "mart.d"]}),
+        ("{{domain}}_{{table}}.py", {"kpi_a": ["kpi.a"], "kpi_b": ["kpi.b"], "mart_c": ["mart.c"], "mart_t": ["mart.d"]}),
+        ("{{task}}.py", {"kpi_a": ["kpi.a"], "kpi_b": ["kpi.b"], "mart_c": ["mart.c"], "mart_d": ["mart.d"]}),
+        ("{{ name | replace('.', '-') }}.py", {"kpi_a": ["kpi.a"], "kpi_b": ["kpi.b"], "mart_c": ["mart.c"], "mart_d": ["mart.d"]}),
+        (
+            "{{domain}}_{{schedule}}_tasks_{{sl_project_id}}.py",
+            {"kpi_daily_tasks": ["kpi.a"], "kpi_0_x_2_x_x_x_tasks": ["kpi.b"], "mart_none_tasks": ["mart.c", "mart.d"]},
+        ),
+    ],
+)
+def test_the_rendered_file_name_decides(filename: str, expected: dict[str, list[str]]) -> None:
+    assert jobs(plan(*TASKS, config(filename))) == expected
+
+
+def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
+    made = plan(
+        task("k.b", dag_ref="two", schedule="daily"),
+        task("k.a", dag_ref="one"),
+        dag("one", "same.py", TRANSFORM, comment="one", tags="one"),
+        dag("two", "same.py", TRANSFORM, comment="two", tags="two"),
+    )
+    (pipeline,) = made.pipelines
+    assert (pipeline.comment, pipeline.tags, pipeline.dag_config.name, pipeline.schedule) == ("one", ("one",), "one", None)
+    assert messages(made) == [
+        "metadata/transform/k/a.sl.yml:2: warning: the tasks of 'same.py' have different schedules: 'None' (k.a, metadata/transform/k/a.sl.yml:2), "
+        "'daily' (k.b, metadata/transform/k/b.sl.yml:2); that of the first task by name, k.a, holds",
+        "metadata/transform/k/a.sl.yml:3: warning: the tasks of 'same.py' have different DAG configs: 'one' (k.a, metadata/transform/k/a.sl.yml:3), "
+        "'two' (k.b, metadata/transform/k/b.sl.yml:3); that of the first task by name, k.a, holds",
+    ]
+
+
+def test_a_load_and_a_transform_of_one_name() -> None:
+    made = plan(table("a.x"), task("k.t"), dag("load", "same.py"), config("same.py"))
+    (message,) = messages(made, "error")
+    assert "two jobs would be called 'same': the table a.x in 'same.py' (metadata/dags/load.sl.yml:3) and the task k.t" in message
+
+
+def test_texts_are_rendered_for_the_first_task() -> None:
+    made = plan(
+        task("k.b"),
+        task("k.a", table="t"),
+        dag("transform", "all.py", TRANSFORM, comment="{{domain}} {{table}} {{task}} {{name}} {{schedule}}"),
+    )
+    assert made.pipelines[0].comment == "k t k.a k.a None"
+
+
+def test_validity_is_checked_for_loads_only() -> None:
+    assert messages(plan(task("k.t"), config("sub/../x.py", global_option="..")), "error") == []
+
+
+def test_the_trigger() -> None:
+    made = plan(
+        task("k.t", "x.y"),
+        config(
+            dataset_triggering_strategy="ANY",
+            optional_dataset_enabled="True",
+            data_cycle_enabled="true",
+            data_cycle="Weekly",
+            beyond_data_cycle_enabled="false",
+            min_timedelta_between_runs="900",
+        ),
+    )
+    trigger = made.pipelines[0].trigger
+    assert (trigger.strategy, trigger.optional_dataset_enabled, trigger.beyond_data_cycle_enabled) == ("any", True, False)
+    assert (trigger.data_cycle_enabled, trigger.data_cycle) == (True, "0 0 * * 0")
+    assert trigger.min_timedelta_between_runs == timedelta(minutes=15)
+
+
+def test_the_trigger_by_default() -> None:
+    trigger = plan(task("k.t"), config(data_cycle="daily")).pipelines[0].trigger
+    assert (trigger.strategy, trigger.data_cycle, trigger.beyond_data_cycle_enabled) == ("all", None, True)
+
+
+def test_run_dependencies_first() -> None:
+    assert plan(task("k.t"), config(run_dependencies_first="True")).pipelines[0].run_dependencies_first
+    assert not plan(task("k.t"), config()).pipelines[0].run_dependencies_first
+
+
+def test_a_triggering_strategy_on_a_task_is_said_to_have_no_effect() -> None:
+    (message,) = messages(plan(task("k.t", dataset_triggering_strategy="any"), config()))
+    assert "warning: dataset_triggering_strategy has no effect on a task; make it an option of the DAG config 'transform'" in message
+
+
+def test_names_in_an_expression_must_be_awaited() -> None:
+    nodes = (table("shop.orders", final="mart.o"), task("k.up", "mart.o", table="up_t"), task("z.t", "k.up", "out.side"))
+    dags = dag("load", "l.py"), dag("other", "o.py", TRANSFORM)
+
+    def said(expression: str) -> list[str]:
+        made = plan(*nodes, *dags, dag("transform", "{{domain}}.py", TRANSFORM, dataset_triggering_strategy=expression), dependencies="sql")
+        return [m for m in messages(made, "error") if "z does not" in m]
+
+    assert said("k.up and (shop.orders or MART.O) and k_up_t") == []
+    (message,) = said("k.upp or out.side")[:1]
+    assert "option 'dataset_triggering_strategy': unknown dataset 'k.upp' (did you mean 'k.up'?); z does not wait for it" in message
+    assert len(said("out.side")) == 1
