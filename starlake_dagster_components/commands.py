@@ -276,7 +276,7 @@ def _is_what_the_command_reads(run: RunContext, environment: Mapping[str, str]) 
     return all(project.variables.get(name) == value for name, value in given.items() if name not in _NOT_A_VARIABLE)
 
 
-_NOT_A_VARIABLE = frozenset(("SL_ENV", "SL_LOG_LEVEL"))
+_NOT_A_VARIABLE = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
 
 
 # --------------------------------------------------------------------------------------------------------------- arguments

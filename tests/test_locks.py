@@ -1,0 +1,167 @@
+"""Locks between threads and processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from starlake_dagster_components import locks
+from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.executors.locks import database_lock, database_locks
+
+
+def until(condition, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+HOLD = """
+import sys, time
+from starlake_dagster_components.locks import database_lock
+with database_lock(sys.argv[1], holder="a load"):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def holder(path: Path, seconds: float = 600) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_threads_exclude_each_other(tmp_path: Path) -> None:
+    inside, most, done = 0, 0, 0
+
+    def work() -> None:
+        nonlocal inside, most, done
+        for _ in range(20):
+            with database_lock(tmp_path / "a.db"):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.0005)
+                inside -= 1
+                done += 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, done) == (1, 120)
+
+
+def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_path: Path) -> None:
+    lines: list[str] = []
+    other = holder(tmp_path / "a.db", 1.0)
+    with database_lock(tmp_path / "a.db", log=lambda level, line: lines.append(line)):
+        assert other.wait() == 0
+    assert lines == [f"waiting for database {tmp_path / 'a.db'} (in use by process {other.pid}: a load)"]
+
+
+def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    other = holder(tmp_path / "a.db")
+    other.kill()
+    with database_lock(tmp_path / "a.db"):
+        assert other.wait() == -signal.SIGKILL
+
+
+def test_waiting_ends_when_the_run_is_cancelled(tmp_path: Path) -> None:
+    cancelled = threading.Event()
+    other = holder(tmp_path / "a.db")
+    try:
+        threading.Timer(0.2, cancelled.set).start()
+        with pytest.raises(CommandCancelled, match="waiting for database"), database_lock(tmp_path / "a.db", cancelled=cancelled):
+            pytest.fail("somebody else holds it")
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_taking_a_lock_again_in_the_same_thread_is_no_waiting(tmp_path: Path) -> None:
+    with database_lock(tmp_path / "a.db"):
+        with database_lock(tmp_path / "a.db"):
+            pass
+        assert _is_locked(tmp_path / "a.db"), "the inner one does not give it away"
+    assert not _is_locked(tmp_path / "a.db")
+
+
+def test_several_names_of_one_file_are_one_lock(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    with database_lock(tmp_path / "data" / "a.db"):
+        assert _is_locked(tmp_path / "link" / ".." / "link" / "a.db")
+        assert not _is_locked(tmp_path / "data" / "b.db")
+
+
+def test_opposite_orders_do_not_lock_each_other_out(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("a.db", "b.db")]
+
+    def work(order: list[str]) -> None:
+        for _ in range(50):
+            with database_locks(order):
+                pass
+
+    threads = [threading.Thread(target=work, args=(order,)) for order in (paths, paths[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_process_that_was_started_under_a_lock_may_take_it(tmp_path: Path) -> None:
+    with database_lock(tmp_path / "a.db"):
+        environment = {**os.environ, **locks.inherited_environment()}
+        done = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "a.db"), "0"], env=environment, timeout=60, check=True)
+        assert done.returncode == 0
+        assert _is_locked(tmp_path / "a.db"), "its end does not give the lock away"
+    assert not _is_locked(tmp_path / "a.db")
+
+
+def test_a_command_keeps_the_locks_of_a_worker_that_was_killed(tmp_path: Path) -> None:
+    worker_code = """
+import subprocess, sys, time
+from starlake_dagster_components import locks
+with locks.database_lock(sys.argv[1]):
+    command = subprocess.Popen(["sleep", "600"], pass_fds=locks.inherited_descriptors(), start_new_session=True)
+    print(command.pid, flush=True)
+    time.sleep(600)
+"""
+    worker = subprocess.Popen([sys.executable, "-c", worker_code, str(tmp_path / "a.db")], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    command = int(worker.stdout.readline())
+    try:
+        worker.kill()
+        worker.wait()
+        assert _is_locked(tmp_path / "a.db"), "the command still writes"
+    finally:
+        os.kill(command, signal.SIGKILL)
+    until(lambda: not _is_locked(tmp_path / "a.db"))
+
+
+def test_what_a_command_leaves_behind_does_not_keep_a_lock(tmp_path: Path) -> None:
+    with database_lock(tmp_path / "a.db"):
+        daemon = subprocess.Popen(["sleep", "600"], pass_fds=locks.inherited_descriptors(), start_new_session=True)
+    try:
+        assert not _is_locked(tmp_path / "a.db")
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def _is_locked(path: Path) -> bool:
+    """Ask another process."""
+    code = "import sys; from starlake_dagster_components.locks import is_held_elsewhere as held; print(held('database ' + sys.argv[1]))"
+    environment = {k: v for k, v in os.environ.items() if k != locks.HELD}
+    real = os.path.realpath(path)
+    done = subprocess.run([sys.executable, "-c", code, real], capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.strip() == "True"
