@@ -52,9 +52,6 @@ def folder(tmp_path: Path) -> ProjectFolder:
               options:
                 url: "jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db"
                 driver: org.duckdb.DuckDBDriver
-          dagRef:
-            load: loads
-            transform: transforms
         """,
     )
 
@@ -62,6 +59,10 @@ def folder(tmp_path: Path) -> ProjectFolder:
 @pytest.fixture
 def shop(folder: ProjectFolder) -> ProjectFolder:
     """A small project: domain ``shop`` with ``orders`` and ``items`` (CSV), task ``kpi.daily`` on them and ``kpi.top`` on that."""
+    application = folder.root / "metadata/application.sl.yml"
+    application.write_text(
+        application.read_text(encoding="utf-8") + "  dagRef:\n    load: loads\n    transform: transforms\n", encoding="utf-8"
+    )
     folder.write(
         "metadata/dags/loads.sl.yml",
         """

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,9 @@ from starlake_dagster_components.errors import InvalidSetting
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SL_ENV", "SL_ROOT", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
-    yield
 
 
 def run(*arguments: str | Path) -> Result:
