@@ -1,7 +1,9 @@
 """The one function behind all ways in: a project's folder and settings become Dagster definitions."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,11 @@ def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tup
     Raises:
         ProjectNotFound: there is no project.
     """
+    with _quiet():
+        return _prepare(root, settings)
+
+
+def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
     project = read_project(root, profile=settings.env, options=settings.variables or None)
     plan = plan_project(
         project, orchestrators=tuple(settings.orchestrators), dependencies=settings.dependencies, timezone=settings.timezone
@@ -80,6 +87,20 @@ def build(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: there is no project.
     """
+    with _quiet():
+        return _build(root, settings)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dagster's notes about its own beta and preview features (code references, freshness policies) from people who did not choose them."""
+    with warnings.catch_warnings():
+        for category in (dg.BetaWarning, dg.PreviewWarning):
+            warnings.simplefilter("ignore", category)
+        yield
+
+
+def _build(root: str | Path, settings: Settings) -> Built:
     plan, graph, problems = prepare(root, settings)
     if any(p.severity == "error" for p in problems):
         raise InvalidProjectDefinition(str(plan.project.root), problems)
