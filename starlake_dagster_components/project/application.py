@@ -107,8 +107,8 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
         metadata_name: the metadata folder's name, for the origin of an absent file.
     """
     if section is None:
-        from .yaml_source import Positions
         from .sections import Context
+        from .yaml_source import Positions
 
         file = f"{metadata_name}/application.sl.yml"
         section = Section(Context(file, Positions(file, {}), [], "error"), {})

@@ -12,10 +12,11 @@ from .legacy import Migration, old_table_roots
 from .sections import Context, Section
 from .templating import Rendered, Renderer, TemplateError
 from .variables import UNSET_MARK, Unset, Variables
+from .words import words
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
 # Keys whose text nobody acts on: a variable that is not set does no harm there.
-_DESCRIPTIVE = frozenset("comment description sample patternSample tags".split())
+_DESCRIPTIVE = words("comment description sample patternSample tags")
 
 
 @dataclass(slots=True)

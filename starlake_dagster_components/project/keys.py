@@ -1,40 +1,42 @@
 """The keys that Starlake's JSON schema knows, per kind of object, and the values of its enumerations. Starlake: starlake.json."""
 
-TABLE = frozenset(
+from .words import words
+
+TABLE = words(
     "name pattern attributes metadata comment streams presql postsql tags rls expectations primaryKey acl rename sample filter "
-    "patternSample".split()
+    "patternSample"
 )
-DOMAIN = frozenset("name metadata comment tags rename database".split())
-METADATA = frozenset(
+DOMAIN = words("name metadata comment tags rename database")
+METADATA = words(
     "format encoding multiline array withHeader separator quote escape sink directory extensions ack options loader emptyIsNull "
-    "dagRef freshness nullValue schedule writeStrategy".split()
+    "dagRef freshness nullValue schedule writeStrategy"
 )
-ATTRIBUTE = frozenset(
+ATTRIBUTE = words(
     "name type array required privacy comment rename sample metricType attributes position default tags trim script foreignKey "
-    "ignore accessPolicy".split()
+    "ignore accessPolicy"
 )
-SINK = frozenset(
+SINK = words(
     "connectionRef clustering days requirePartitionFilter materializedView enableRefresh refreshIntervalMs id format extension "
-    "sharding partition coalesce path options".split()
+    "sharding partition coalesce path options"
 )
-WRITE_STRATEGY = frozenset("type types key timestamp queryFilter on startTs endTs".split())
+WRITE_STRATEGY = words("type types key timestamp queryFilter on startTs endTs")
 FRESHNESS = frozenset(("warn", "error"))
 EXPECTATION = frozenset(("expect", "failOnError"))
 ACL = frozenset(("role", "grants", "name"))
 RLS = frozenset(("name", "predicate", "grants", "description"))
 POSITION = frozenset(("first", "last"))
-TASK = frozenset(
+TASK = words(
     "name sql streams primaryKey database domain table partition presql postsql sink rls expectations acl comment freshness "
     "attributes python tags writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef syncStrategy "
-    "dataset_triggering_strategy".split()
+    "dataset_triggering_strategy"
 )
 TRANSFORM = frozenset(("name", "tasks", "comment", "default"))
 DAG = frozenset(("comment", "template", "filename", "options"))
-TYPE = frozenset("name pattern primitiveType zone sample comment ddlMapping".split())
-CONNECTION = frozenset("type sparkFormat loader quote separator options _transpileDialect".split())
+TYPE = words("name pattern primitiveType zone sample comment ddlMapping")
+CONNECTION = words("type sparkFormat loader quote separator options _transpileDialect")
 REFERENCE = frozenset(("input", "output"))
 REFERENCE_PARTS = frozenset(("database", "domain", "table"))
-APPLICATION = frozenset(
+APPLICATION = words(
     "env datasets incoming dags types macros tests prunePartitionOnMerge writeStrategies loadStrategies metadata metrics "
     "validateOnLoad rejectWithValue audit archive sinkReplayToFile lock defaultWriteFormat defaultRejectedWriteFormat "
     "defaultAuditWriteFormat csvOutput csvOutputExt privacyOnly emptyIsNull loader rowValidatorClass loadStrategyClass grouped "
@@ -44,19 +46,19 @@ APPLICATION = frozenset(
     "sessionDurationServe database tenant connectionRef loadConnectionRef transformConnectionRef schedulePresets maxParTask refs "
     "dagRef forceHalt jobIdEnvName archiveTablePattern archiveTable version autoExportSchema longJobTimeoutMs shortJobTimeoutMs "
     "createSchemaIfNotExists http timezone maxInteractiveRecords duckdbMode duckdbExtensions duckdbPath testCsvNullString "
-    "hiveInTest spark extra duckDbEnableExternalAccess syncSqlWithYaml syncYamlWithDb onExceptionRetries pythonLibsDir".split()
+    "hiveInTest spark extra duckDbEnableExternalAccess syncSqlWithYaml syncYamlWithDb onExceptionRetries pythonLibsDir"
 )
-AREA = frozenset("incoming stage unresolved archive ingesting replay hiveDatabase".split())
-AUDIT = frozenset("path sink maxErrors database domain domainExpectation domainRejected detailedLoadAudit active sql".split())
+AREA = words("incoming stage unresolved archive ingesting replay hiveDatabase")
+AUDIT = words("path sink maxErrors database domain domainExpectation domainRejected detailedLoadAudit active sql")
 EXPECTATIONS = frozenset(("path", "active", "failOnError"))
 DAG_REF = frozenset(("load", "transform"))
 
-ROOTS = frozenset("extract load transform env types tables table task application refs dag external".split())
+ROOTS = words("extract load transform env types tables table task application refs dag external")
 
-FORMATS = frozenset("DATAFRAME DSV POSITION JSON JSON_ARRAY JSON_FLAT XML TEXT_XML KAFKA KAFKASTREAM GENERIC PARQUET".split())
-STRATEGIES = frozenset("OVERWRITE APPEND UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2 OVERWRITE_BY_PARTITION".split())
-STRATEGIES_WITH_KEY = frozenset("UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2".split())
+FORMATS = words("DATAFRAME DSV POSITION JSON JSON_ARRAY JSON_FLAT XML TEXT_XML KAFKA KAFKASTREAM GENERIC PARQUET")
+STRATEGIES = words("OVERWRITE APPEND UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2 OVERWRITE_BY_PARTITION")
+STRATEGIES_WITH_KEY = words("UPSERT_BY_KEY UPSERT_BY_KEY_AND_TIMESTAMP DELETE_THEN_INSERT SCD2")
 MERGE_ON = frozenset(("TARGET", "SOURCE_AND_TARGET"))
 TRIMS = frozenset(("LEFT", "RIGHT", "BOTH", "NONE"))
 MATERIALIZATIONS = frozenset(("TABLE", "VIEW", "MATERIALIZED_VIEW", "HYBRID"))
-PRIMITIVES = frozenset("string long int short double boolean byte date timestamp decimal variant struct".split())
+PRIMITIVES = words("string long int short double boolean byte date timestamp decimal variant struct")

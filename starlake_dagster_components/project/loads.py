@@ -15,6 +15,7 @@ from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin,
 from .parts import extra_keys, read_attributes, read_expectations, read_freshness, read_grants, read_sink, read_write_strategy
 from .patterns import compile_pattern
 from .sections import Section
+from .words import words
 from .yaml_source import Positions, YamlDocument
 
 _TABLE = Kind("table")
@@ -22,9 +23,9 @@ _CONFIG = Kind("load", "warning", "Starlake skips the whole domain")
 _EXTERNAL_TABLE = Kind("table", "warning", "the external table is ignored", lenient=True)
 _EXTERNAL_CONFIG = Kind("load", "warning", "the external domain is ignored", lenient=True)
 _SUFFIX = ".sl.yml"
-_TABLE_FIELDS = frozenset(
+_TABLE_FIELDS = words(
     "name pattern attributes metadata comment streams presql postsql tags rls expectations primaryKey acl rename sample filter "
-    "patternSample".split()
+    "patternSample"
 )
 # Field of Metadata -> its key.
 _METADATA_KEYS = {
@@ -93,22 +94,7 @@ def warn_about_suffix(reading: Reading, name: str, path: str) -> None:
 
 def _read_domain(reading: Reading, folder: str, context: LoadContext, external: bool) -> Domain | None:
     folder_name = PurePath(folder).name
-    table_files = []
-    config_path = None
-    for name, path in visible_files(folder):
-        if name == "_config.sl.yml":
-            config_path = path
-        elif name.endswith(_SUFFIX) and not name.startswith("_config."):
-            table_files.append((name, path))
-        elif not external:
-            warn_about_suffix(reading, name, path)
-    if not external:
-        for name, path in nested_files(folder):
-            if name.endswith(_SUFFIX) and not name.startswith("_config."):
-                place = Location(reading.files.name(path))
-                reading.problem(
-                    place, "error", f"a table's file must stand directly in {reading.files.name(folder)}; Starlake cannot read it here"
-                )
+    config_path, table_files = _files_of_domain(reading, folder, external)
     domain = Domain(
         folder_name, folder_name, folder_name, (), comment=f"{folder_name} domain", origin=Origin(reading.files.name(folder), 0)
     )
@@ -120,17 +106,37 @@ def _read_domain(reading: Reading, folder: str, context: LoadContext, external: 
         domain = _domain(section, folder_name, context)
         if section.context.broken:
             return None
-    tables = [table for section in inline if (table := _table(section, domain, context)) is not None]
+    tables = [_table(section, domain, context) for section in inline]
     for name, path in table_files:
         section = section_of_table(reading, path, _EXTERNAL_TABLE if external else _TABLE)
-        table = _table(section, domain, context, name[: -len(_SUFFIX)]) if section else None
-        if table is not None:
-            tables.append(table)
-    if not tables:
+        if section is not None:
+            tables.append(_table(section, domain, context, name[: -len(_SUFFIX)]))
+    found = sorted((table for table in tables if table is not None), key=lambda table: table.name)
+    if not found:
         if not table_files and not external:
             reading.problem(Location(reading.files.name(folder)), "warning", f"domain '{domain.name}' has no tables and is left out")
         return None
-    return replace(domain, tables=tuple(sorted(tables, key=lambda table: table.name)))
+    return replace(domain, tables=tuple(found))
+
+
+def _files_of_domain(reading: Reading, folder: str, external: bool) -> tuple[str | None, list[tuple[str, str]]]:
+    """Return the path of ``_config.sl.yml`` and (name, path) of the table files; report files that Starlake cannot read."""
+    config_path = None
+    table_files = []
+    for name, path in visible_files(folder):
+        if name == "_config.sl.yml":
+            config_path = path
+        elif name.endswith(_SUFFIX) and not name.startswith("_config."):
+            table_files.append((name, path))
+        elif not external:
+            warn_about_suffix(reading, name, path)
+    if not external:
+        for name, path in nested_files(folder):
+            if name.endswith(_SUFFIX) and not name.startswith("_config."):
+                place = Location(reading.files.name(path))
+                message = f"a table's file must stand directly in {reading.files.name(folder)}; Starlake cannot read it here"
+                reading.problem(place, "error", message)
+    return config_path, table_files
 
 
 def _read_config(reading: Reading, path: str, kind: Kind) -> tuple[Section | None, list[Section]]:

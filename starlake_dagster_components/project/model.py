@@ -22,7 +22,7 @@ class FrozenDict(dict[str, Any]):
         raise TypeError("this mapping is read-only")
 
     __setitem__ = __delitem__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
         """Hash by keys: equal mappings have equal hashes, and values may be unhashable."""

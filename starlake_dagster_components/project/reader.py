@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import Location, Problem, ProjectNotFound
 from .application import Folders, make_application, read_application_section
+from .attribute_types import read_types
 from .dags import read_dag_configs, read_macros
 from .documents import Reading
 from .files import ProjectFiles
@@ -20,7 +21,6 @@ from .refs import read_refs
 from .sections import Section
 from .templating import Renderer
 from .transforms import add_references, connection_finder, read_tasks, transform_folder
-from .types import read_types
 from .variables import Variables, read_env_files, resolve_variables
 
 

@@ -175,12 +175,34 @@ def table_references(
     return tuple(references.values()), tuple(problems)
 
 
-def _find(sql: str, dialect: str) -> tuple[list[Found], list[tuple[int, str, list[Found]]]]:
-    from .sql_scan import scan_tables
-    from .sql_tree import Statements
+_EXPLAIN = re.compile(
+    r"\A((?:\s|--[^\n]*\n|/\*.*?\*/)*)EXPLAIN\b(?:\s+(?:ANALYZE|VERBOSE|EXTENDED|FORMATTED|CODEGEN|COST|PLAN\s+FOR|USING\s+\w+)\b)*(?:\s*\([^()]*\)(?=\s*(?:SELECT|WITH|FROM)\b))?",
+    re.IGNORECASE | re.DOTALL,
+)
 
+
+def _without_explain(sql: str) -> str:
+    """Blank out a leading EXPLAIN, which reads what its statement reads; every character keeps its place."""
+    match = _EXPLAIN.match(sql)
+    if match is None:
+        return sql
+    word = sql[match.end(1) : match.end()]
+    return sql[: match.end(1)] + re.sub(r"[^\n]", " ", word) + sql[match.end() :]
+
+
+def _find(sql: str, dialect: str) -> tuple[list[Found], list[tuple[int, str, list[Found]]]]:
+    from .sql_quick import quick_tables
+    from .sql_scan import scan_tables
+
+    sql = _without_explain(sql)
     if not sql.strip():
         return [], []
+    try:
+        return quick_tables(sql, dialect), []
+    except Unparsable:
+        pass
+    from .sql_tree import Statements
+
     # Spark's SQL is the most lenient about quotes: the second guess where the connection does not say what it is.
     attempts = (dialect,) if dialect else ("", "spark")
     best: Statements | None = None

@@ -2,7 +2,8 @@
 
 import re
 
-from .sql_words import SYSTEM_SCHEMAS, Found
+from .sql_words import Found, is_table
+from .words import words
 
 _TOKEN = re.compile(
     r"""
@@ -16,9 +17,9 @@ _TOKEN = re.compile(
 )
 # Functions whose arguments may have a FROM of their own.
 FUNCTIONS_WITH_FROM = frozenset(("EXTRACT", "SUBSTRING", "SUBSTR", "TRIM", "OVERLAY", "POSITION"))
-_NO_NAMES = frozenset("SELECT LATERAL UNNEST TABLE VALUES ONLY WHERE ON USING SET AS WITH".split())
-_ENDS_A_LIST = frozenset(
-    "WHERE GROUP ORDER HAVING LIMIT UNION INTERSECT EXCEPT MINUS QUALIFY WINDOW SELECT ON USING SET WHEN FETCH OFFSET RETURNING".split()
+_NO_NAMES = words("SELECT LATERAL UNNEST TABLE VALUES ONLY WHERE ON USING SET AS WITH")
+_ENDS_A_LIST = words(
+    "WHERE GROUP ORDER HAVING LIMIT UNION INTERSECT EXCEPT MINUS QUALIFY WINDOW SELECT ON USING SET WHEN FETCH OFFSET RETURNING"
 )
 
 
@@ -84,9 +85,7 @@ class _Scan:
                 opens = plain and groups[-1][0] not in FUNCTIONS_WITH_FROM
                 if self._word(index - 1) == "DELETE":
                     opens = False
-            elif word == "JOIN" or (word == "USING" and merge):
-                opens = True
-            elif word == "," and groups[-1][1]:
+            elif word == "JOIN" or (word == "USING" and merge) or (word == "," and groups[-1][1]):
                 opens = True
             elif word in _ENDS_A_LIST:
                 groups[-1] = (groups[-1][0], False)
@@ -113,7 +112,7 @@ class _Scan:
         if self._word(index) == "(":
             return index
         lower = [part.lower() for part in parts]
-        if (len(parts) > 1 or lower[0] not in self._common) and SYSTEM_SCHEMAS.isdisjoint(lower[:-1]) and all(parts):
+        if (len(parts) > 1 or lower[0] not in self._common) and is_table(tuple(parts)):
             position = self._tokens[start][2]
             self.found.append(Found(tuple(parts), self._sql.count("\n", 0, position) + 1, position))
         return index

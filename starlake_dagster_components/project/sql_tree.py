@@ -3,16 +3,12 @@
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .sql_words import FILE_FORMATS, SYSTEM_SCHEMAS, Found, Unparsable
+from .sql_words import COLUMNS_IN_FROM, Found, Unparsable, is_table
 
-if TYPE_CHECKING:
-    from sqlglot import exp
-    from sqlglot.tokens import Token
-
-# Dialects in which FROM t, t.items reads a column of t.
-_COLUMNS_IN_FROM = frozenset(("bigquery", "redshift", "spark", "databricks"))
+# Parts of a statement that name tables without reading them; WITH is handled on its own.
+_NO_TABLES = ("with", "with_", "hint", "locks", "into")
 
 
 class Statements:
@@ -54,10 +50,10 @@ class Statements:
                 continue
             self._collect(trees, chunk)
 
-    def _failed(self, chunk: "list[Token]", reason: str) -> None:
+    def _failed(self, chunk: list[Any], reason: str) -> None:
         self.failures.append((chunk[0].line, reason, chunk[0].start, chunk[-1].end + 1))
 
-    def _collect(self, trees: "Iterable[exp.Expression | None]", chunk: "list[Token]") -> None:
+    def _collect(self, trees: Iterable[Any], chunk: list[Any]) -> None:
         from sqlglot import exp
 
         for tree in trees:
@@ -88,8 +84,8 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def _split(tokens: "list[Token]") -> "list[list[Token]]":
-    chunks: list[list[Token]] = [[]]
+def _split(tokens: list[Any]) -> list[list[Any]]:
+    chunks: list[list[Any]] = [[]]
     for token in tokens:
         if token.text == ";" and token.token_type.name == "SEMICOLON":
             chunks.append([])
@@ -110,6 +106,7 @@ class _TreeWalk:
         from sqlglot import exp
 
         self._exp = exp
+        self._node: type[Any] = getattr(exp, "Expr", exp.Expression)
         self._sql = sql
         self._dialect = dialect
         self._line = line
@@ -149,18 +146,20 @@ class _TreeWalk:
             self._table(node, ctes, aliases)
             return
         if isinstance(node, self._reads_nothing):
-            if not isinstance(node, exp.Copy):
-                return
+            return
         ctes = self._with(node, ctes, aliases)
         if isinstance(node, exp.Select):
             self._select(node, ctes, aliases)
             return
-        skip = ("with", "with_")
+        if isinstance(node, exp.Copy):
+            # COPY table TO file reads the table, COPY table FROM file writes it.
+            sources = node.args.get("files") if node.args.get("kind") else node.this
+            self._values([item for item in (sources if isinstance(sources, list) else [sources]) if not _is_stage(item)], ctes, aliases)
+            return
+        skip: tuple[str, ...] = _NO_TABLES
         if isinstance(node, self._written):
             self._target(node.this)
-            skip = ("with", "with_", "this")
-            if isinstance(node, exp.Insert) and isinstance(node.this, exp.Schema):
-                pass
+            skip = (*_NO_TABLES, "this")
         for key, value in node.args.items():
             if key in skip:
                 continue
@@ -170,7 +169,7 @@ class _TreeWalk:
         if isinstance(value, list):
             for item in value:
                 self._values(item, ctes, aliases)
-        elif isinstance(value, self._exp.Expression):
+        elif isinstance(value, self._node):
             self.visit(value, ctes, aliases)
 
     def _with(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> frozenset[str]:
@@ -187,7 +186,7 @@ class _TreeWalk:
         return ctes
 
     def _select(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
-        own = set()
+        own: set[str] = set()
         sources = [node.args.get("from_") or node.args.get("from"), *(node.args.get("joins") or []), *(node.args.get("laterals") or [])]
         for source in sources:
             if source is None:
@@ -196,7 +195,7 @@ class _TreeWalk:
             own |= _names_of(source)
         inner = aliases | own
         for key, value in node.args.items():
-            if key not in ("with", "with_", "from", "from_", "joins", "laterals"):
+            if key not in ("from", "from_", "joins", "laterals") and key not in _NO_TABLES:
                 self._values(value, ctes, inner)
 
     def _target(self, target: Any) -> None:
@@ -229,13 +228,11 @@ class _TreeWalk:
         if not parts or not all(parts):
             return False
         lower = tuple(part.lower() for part in parts)
+        if lower in self._created_before:
+            return False
         if len(lower) == 1:
-            return lower[0] not in ctes and lower not in self._created_before
-        if lower[0] in aliases and self._dialect in _COLUMNS_IN_FROM:
-            return False
-        if lower in self._created_before or not SYSTEM_SCHEMAS.isdisjoint(lower[:-1]):
-            return False
-        return not (lower[0] in FILE_FORMATS and "/" in parts[1])
+            return lower[0] not in ctes
+        return not (lower[0] in aliases and self._dialect in COLUMNS_IN_FROM) and is_table(parts)
 
     def _parts(self, table: Any) -> tuple[str, ...]:
         parts: list[str] = []
@@ -245,6 +242,10 @@ class _TreeWalk:
             quoted = start is not None and self._sql[start : start + 1] == "`"
             parts.extend(name.split(".") if quoted and "." in name else [name])
         return tuple(parts)
+
+
+def _is_stage(node: Any) -> bool:
+    return type(getattr(node, "this", None)).__name__ in ("Var", "Literal")
 
 
 def _position(node: Any) -> dict[str, Any]:

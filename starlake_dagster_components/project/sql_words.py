@@ -1,10 +1,12 @@
-"""Words and small types that the two ways of looking at SQL share."""
+"""Words and small types that the ways of looking at SQL share."""
 
 from dataclasses import dataclass
 
-SYSTEM_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
+# Dialects in which FROM t, t.items reads a column of t.
+COLUMNS_IN_FROM = frozenset(("bigquery", "redshift", "spark", "databricks"))
+_SYSTEM_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
 # Spark and Databricks: SELECT * FROM parquet.`/data/orders`
-FILE_FORMATS = frozenset("parquet csv json orc avro delta text binaryfile iceberg hudi".split())
+_FILE_FORMATS = frozenset(("parquet", "csv", "json", "orc", "avro", "delta", "text", "binaryfile"))
 
 
 class Unparsable(Exception):
@@ -24,3 +26,14 @@ class Found:
     parts: tuple[str, ...]
     line: int
     start: int
+
+
+def is_table(parts: tuple[str, ...]) -> bool:
+    """Return whether a name can be a table of the project: no system catalogue, no file, no empty part."""
+    if not parts or not all(parts):
+        return False
+    if len(parts) == 1:
+        return True
+    if any(part.lower().partition(".")[0] in _SYSTEM_SCHEMAS for part in (*parts[:-1], parts[-1] if "." in parts[-1] else "")):
+        return False
+    return not (parts[0].lower() in _FILE_FORMATS and "/" in parts[1])

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .words import words
+
 if TYPE_CHECKING:
     import jinja2
     from jinja2 import nodes
@@ -18,8 +20,8 @@ _PLACEHOLDER = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 _SIMPLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
 _OPENING = re.compile(r"\{[{%#]")
 # Words that are no variables in Jinja, or globals that every template knows.
-_NO_VARIABLES = frozenset(
-    "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs".split()
+_NO_VARIABLES = words(
+    "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs"
 )
 _MAX_ROUNDS = 8
 # A mark at the start of each line of a template: where the line comes from. From the private use area, so nothing else has it.
@@ -205,7 +207,7 @@ def _make_environment(load: Callable[[str], str | None]) -> "jinja2.Environment"
 
         __slots__ = ()
 
-        def __call__(self, *_: Any, **__: Any) -> "Absent":
+        def __call__(self, *_: Any, **__: Any) -> "Absent":  # type: ignore[override]
             return self
 
     return ImmutableSandboxedEnvironment(
@@ -277,8 +279,8 @@ def _trimmed(text: str, lines: list[int] | None) -> Rendered:
     return Rendered(stripped, 0, lines[skipped:])
 
 
-def _line_of_include(text: str, name: str | None) -> int:
-    place = text.find(name) if name else -1
+def _line_of_include(text: str, name: object) -> int:
+    place = text.find(name) if isinstance(name, str) and name else -1
     return text.count("\n", 0, place) + 1 if place >= 0 else 0
 
 

@@ -19,6 +19,7 @@ from .refs import Reference, rewrite
 from .sections import Section
 from .sql import dialect_of, sections_of_task, table_references
 from .templating import TemplateError
+from .words import words
 from .yaml_source import Positions
 
 _TASK = Kind("task", "warning", "Starlake skips the task, its SQL file included")
@@ -26,9 +27,9 @@ _CONFIG = Kind("transform", "warning", "Starlake skips all tasks of the folder")
 # In the order in which Starlake looks for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")
 _SUFFIXES = (".sl.yml", *_COMMANDS)
-_HANDLED = frozenset(
+_HANDLED = words(
     "name sql streams primaryKey database domain table presql postsql sink rls expectations acl comment freshness attributes tags "
-    "writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef dataset_triggering_strategy".split()
+    "writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef dataset_triggering_strategy"
 )
 # What a folder's default gives to tasks that do not say it themselves: field -> key.
 _DEFAULTED = {
@@ -146,8 +147,7 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     default = section.section("default")
     if default is not None:
         folder.default = _body(default, context)
-    for item in section.sections("tasks"):
-        bodies.append(_body(item, context))
+    bodies.extend(_body(item, context) for item in section.sections("tasks"))
     return not section.context.broken
 
 

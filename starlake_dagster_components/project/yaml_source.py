@@ -7,9 +7,13 @@ booleans. PyYAML's C parser makes the nodes, the values are resolved here.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.scanner import Scanner
 
 from ..errors import Location
 
@@ -112,14 +116,11 @@ class YamlDocument:
     more: int = 0
 
 
-class _Composer(yaml.cyaml.CParser):
-    """The C parser with no resolver: a plain scalar has the tag None, any other its own."""
+class _NoResolver:
+    """A plain scalar has the tag None, any other its own: what it means is decided here, not by PyYAML."""
 
-    def __init__(self, text: str) -> None:
-        yaml.cyaml.CParser.__init__(self, text)
-
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str | None:
-        return None if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str:
+        return "" if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
 
     def descend_resolver(self, parent: object, index: object) -> None:
         """Do nothing: tags do not depend on the place."""
@@ -127,15 +128,39 @@ class _Composer(yaml.cyaml.CParser):
     def ascend_resolver(self) -> None:
         """Do nothing: tags do not depend on the place."""
 
-    def get_document(self) -> tuple[yaml.Node | None, int]:
-        """Return the first document and the line of a second one."""
-        if not self.check_node():
+
+if TYPE_CHECKING or not yaml.__with_libyaml__:
+
+    class _Composer(_NoResolver, Reader, Scanner, Parser, Composer):
+        """PyYAML's own parser, where it was built without libyaml."""
+
+        def __init__(self, text: str) -> None:
+            for part in (Reader, Scanner, Parser, Composer):
+                part.__init__(self, *([text] if part is Reader else []))
+
+else:
+
+    class _Composer(_NoResolver, yaml.cyaml.CParser):
+        """libyaml's parser."""
+
+        def __init__(self, text: str) -> None:
+            yaml.cyaml.CParser.__init__(self, text)
+
+
+def _first_document(text: str) -> tuple[yaml.Node | None, int]:
+    """Return the first document of a text and the line of a second one."""
+    composer = _Composer(text)
+    try:
+        if not composer.check_node():
             return None, 0
-        node = self.get_node()
+        node: yaml.Node | None = composer.get_node()
         try:
-            return node, self.get_node().start_mark.line + 1 if self.check_node() else 0
+            second = composer.get_node() if composer.check_node() else None
         except yaml.YAMLError:
-            return node, 0
+            second = None
+        return node, second.start_mark.line + 1 if second is not None else 0
+    finally:
+        composer.dispose()
 
 
 def parse_yaml(text: str, root: str) -> YamlDocument:
@@ -150,11 +175,7 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
     """
     _refuse_deep_nesting(text)
     try:
-        composer = _Composer(text)
-        try:
-            node, more = composer.get_document()
-        finally:
-            composer.dispose()
+        node, more = _first_document(text)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text) from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
@@ -210,7 +231,7 @@ class _Walk:
 
     def value(self, node: yaml.Node, path: str, depth: int) -> Any:
         if isinstance(node, yaml.ScalarNode):
-            if node.tag is None:
+            if not node.tag:
                 return plain_value(node.value)
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 
+from ..errors import Location
 from . import keys
 from .documents import Kind, Reading, load_document, refuse
 from .model import EMPTY, FrozenDict, Origin, TypeDefinition
 from .sections import Context, Section
+from .words import words
 from .yaml_source import Positions
-from ..errors import Location
 
 _NUMBER = r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"
 # name -> primitive, pattern, type in DuckDB
@@ -27,10 +28,10 @@ _BUILT_IN: dict[str, tuple[str, str, str]] = {
     "date": ("date", "yyyy-MM-dd", "DATE"),
 }
 # Names of java.time's predefined formats: the pattern is the name in capitals.
-_FORMATS = (
+_FORMATS = words(
     "basic_iso_date iso_local_date iso_offset_date iso_date iso_local_date_time iso_offset_date_time iso_zoned_date_time "
     "iso_date_time iso_ordinal_date iso_week_date iso_instant rfc_1123_date_time"
-).split()
+)
 _KIND = Kind("types", rendered=False)
 
 
@@ -40,7 +41,7 @@ def built_in_types() -> dict[str, TypeDefinition]:
         name: TypeDefinition(name, primitive, pattern, ddl_mapping=FrozenDict(duckdb=database_type))
         for name, (primitive, pattern, database_type) in _BUILT_IN.items()
     }
-    for name in _FORMATS:
+    for name in sorted(_FORMATS):
         found[name] = TypeDefinition(name, "timestamp", name.upper(), ddl_mapping=FrozenDict(duckdb="TIMESTAMPTZ"))
     found["struct"] = TypeDefinition("struct", "struct", ".*")
     return found

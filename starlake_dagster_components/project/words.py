@@ -1,0 +1,6 @@
+"""Sets of words, written as text."""
+
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text, separated by blanks, as a set."""
+    return frozenset(text.split())
