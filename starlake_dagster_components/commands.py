@@ -100,9 +100,14 @@ class Command:
 
     def mask(self, *environments: Mapping[str, str]) -> Mask:
         """Return what hides the secrets of the command (environment, ``--options``) and of other environments."""
-        given = [a for option, a in zip(self.arguments, self.arguments[1:], strict=False) if option == "--options"]
-        options = {name: value for text in given for name, _, value in (item.partition("=") for item in text.split(","))}
-        return Mask(*environments, self.environment, options)
+        return Mask(*environments, self.environment, self.given_options)
+
+    @property
+    def given_options(self) -> Mapping[str, str]:
+        """The variables of ``--options``: name -> value."""
+        texts = [a for option, a in zip(self.arguments, self.arguments[1:], strict=False) if option == "--options"]
+        pairs = (item.partition("=") for text in texts for item in text.split(","))
+        return {name: value for name, sign, value in pairs if sign}
 
     def with_environment(self, extra: Mapping[str, str]) -> "Command":
         """Return the same command with more environment variables; the given ones win."""

@@ -1,0 +1,174 @@
+"""``executor: {type: duckdb}``: the embedded engine, in this process, without Starlake."""
+
+import contextlib
+import importlib.util
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ..commands import Command
+from ..errors import CommandCancelled, CommandTimeout, MissingDependency, Problem
+from ..pipelines.model import Pipeline
+from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor
+from .fields import Environment, Seconds
+from .local import run_locally
+from .output import TAIL
+from .projects import PROJECTS
+
+if TYPE_CHECKING:
+    from ..engine.result import EngineResult
+    from ..project.model import Project
+
+
+class DuckDBExecutor(StarlakeExecutor):
+    """Runs Starlake's commands with the embedded DuckDB engine, in Dagster's process.
+
+    For projects whose connection is a DuckDB file: development, demos and tests without Java and without Starlake. Commands take milliseconds instead of
+    seconds. What the engine does not support is an error that names the key and its line.
+    """
+
+    type: Literal["duckdb"] = Field(default="duckdb", description="Run commands with the embedded DuckDB engine; no Starlake is needed.")
+    env: Environment = Field(
+        default_factory=dict,
+        description="Environment variables that the project's texts see, on top of those of Dagster's process. sl_env_var of a DAG config wins over them.",
+        examples=[{"COUNTRY": "FR"}],
+    )
+    timeout: Seconds | None = Field(
+        default=None,
+        description="Seconds that a command may run; then it is interrupted, nothing of it is written, and the step fails. Default: no limit.",
+        examples=[600],
+    )
+
+    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+        """Run one command in the calling thread; see :meth:`StarlakeExecutor.run`.
+
+        Raises:
+            MissingDependency: the package ``duckdb`` is not installed.
+            CommandCancelled: the run was cancelled; nothing of the command was written.
+            CommandTimeout: it ran longer than ``timeout``; nothing of it was written.
+        """
+        if importlib.util.find_spec("duckdb") is None:
+            raise _missing()
+        return run_locally(command, invocation, partial(self._run, invocation=invocation), trusted=True)
+
+    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+        """Return the missing package, if it is missing."""
+        if importlib.util.find_spec("duckdb") is None:
+            return (Problem(None, "error", str(_missing())),)
+        return ()
+
+    def _run(self, command: Command, *, invocation: Invocation) -> CommandResult:
+        from ..engine import run_command
+
+        environment = {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project}
+        mask = command.mask(os.environ, self.env)
+        lines = _Lines(invocation.log)
+        invocation.log("info", f"running {command.shown.partition(' ')[2]} with the embedded engine")
+        with _ended_by(invocation.cancelled, self.timeout) as cancelled:
+            result = run_command(
+                command.argv,
+                environ=environment,
+                out=lambda line: lines.take("info", mask(line)),
+                log=lambda level, line: lines.take(level, mask(line)),
+                cancelled=cancelled,
+                project=self._project(command, environment),
+            )
+        return _result(result, lines, mask(result.reason) if result.reason else None)
+
+    def _project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
+        # Variables of the executor are unknown to whoever read the project.
+        if command.loaded is not None and not self.env:
+            return command.loaded
+        return PROJECTS.get(command, environment)
+
+
+class _Lines:
+    """Logs lines and keeps the last ones."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.tail: deque[str] = deque(maxlen=TAIL)
+
+    def take(self, level: Level, text: str) -> None:
+        for line in text.splitlines():
+            if line.strip():
+                self.tail.append(line)
+                self._log(level, line)
+
+
+@contextlib.contextmanager
+def _ended_by(cancelled: threading.Event, timeout: float | None) -> Iterator[threading.Event]:
+    """Yield the event that ends the command: cancellation, or the time limit.
+
+    Raises:
+        CommandTimeout: instead of CommandCancelled, when it was the time limit.
+    """
+    if timeout is None:
+        yield cancelled
+        return
+    either, done = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        cancelled_in_time = _wait_for_any((cancelled, done), timeout)
+        if not done.is_set():
+            timed_out.append(not cancelled_in_time)
+            either.set()
+
+    timed_out: list[bool] = []
+    watcher = threading.Thread(target=watch, name="starlake-timeout", daemon=True)
+    watcher.start()
+    try:
+        yield either
+    except CommandCancelled as error:
+        if any(timed_out):
+            text = f"the command ran longer than {timeout:g} seconds and was interrupted (setting 'timeout' of the executor)"
+            raise CommandTimeout(text) from error
+        raise
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _wait_for_any(events: Sequence[threading.Event], seconds: float) -> bool:
+    """Wait until one of some events is set; say whether one was."""
+    end = time.monotonic() + seconds
+    while not any(event.is_set() for event in events):
+        rest = end - time.monotonic()
+        if rest <= 0:
+            return False
+        events[-1].wait(min(rest, 0.1))
+    return True
+
+
+def _result(result: "EngineResult", lines: _Lines, reason: str | None) -> CommandResult:
+    loads = list(result.counters.values())
+    counters = None
+    if loads:
+        counters = Counters(
+            input=sum(t.input for t in loads),
+            accepted=sum(t.accepted for t in loads),
+            rejected=sum(t.rejected for t in loads),
+            files=tuple(file for t in loads for file in t.files),
+        )
+    row_count = result.row_count if result.row_count is not None else loads[0].row_count if len(loads) == 1 else None
+    return CommandResult(
+        exit_code=result.exit_code,
+        not_ready=result.not_ready,
+        counters=counters,
+        row_count=row_count,
+        expectations=tuple(ExpectationResult(e.expect, e.success, e.violations, e.sql, e.error) for e in result.expectations),
+        tail=tuple(lines.tail),
+        reason=reason,
+        retry=result.retry,
+        metadata=result.metadata,
+    )
+
+
+def _missing() -> MissingDependency:
+    return MissingDependency(package="duckdb", extra="duckdb", purpose="the executor duckdb")

@@ -1,0 +1,85 @@
+"""Projects that commands have read: many commands of one run see the same variables, and a large project takes seconds to read."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..commands import Command
+from ..locks import HELD
+from ..project.model import Project
+
+_KEPT = 4
+_CHANGES_PER_COMMAND = frozenset(("SL_JOB_ID", "SL_API", HELD))
+_INTERVAL = ("sl_data_interval_start", "sl_data_interval_end")
+
+Read = Callable[[str, str | None, Mapping[str, str], Mapping[str, str]], Project]
+State = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(slots=True)
+class _Entry:
+    lock: threading.Lock
+    project: Project | None = None
+    state: State = ()
+
+
+class Projects:
+    """Reads the project of a command, unless one with the same variables was read and no file changed since. For several threads."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._entries: OrderedDict[object, _Entry] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, command: Command, environment: Mapping[str, str]) -> Project:
+        """Return the project as a command with this environment sees it.
+
+        The data interval of ``--options`` is no part of it: it is different for each run, and whoever renders SQL adds it.
+        """
+        options = {name: value for name, value in command.given_options.items() if name not in _INTERVAL}
+        profile = environment.get("SL_ENV") or None
+        seen = {name: value for name, value in environment.items() if name not in _CHANGES_PER_COMMAND}
+        key = (command.project, profile, frozenset(seen.items()), frozenset(options.items()))
+        entry = self._entry(key)
+        with entry.lock:
+            if entry.project is None or entry.state != _state(entry.project):
+                project = self._read(command.project, profile, seen, options)
+                entry.project, entry.state = project, _state(project)
+            return entry.project
+
+    def _entry(self, key: object) -> _Entry:
+        with self._guard:
+            entry = self._entries.pop(key, None) or _Entry(threading.Lock())
+            self._entries[key] = entry
+            while len(self._entries) > _KEPT:
+                self._entries.popitem(last=False)
+            return entry
+
+
+def _state(project: Project) -> State:
+    """Return what changes when a file of the project, or the content of a folder, does."""
+    files = [project.path(f) for f in project.files]
+    folders = {parent for file in files for parent in (file.parent, file.parent.parent)}
+    return tuple(_stats([*files, *sorted(folders)]))
+
+
+def _stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
+    for path in paths:
+        try:
+            found = os.stat(path)
+            yield str(path), found.st_mtime_ns, found.st_size
+        except OSError:
+            yield str(path), -1, -1
+
+
+def _read(root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:
+    from ..project import read_project
+
+    return read_project(root, profile=profile, environ=environ, options=options)
+
+
+PROJECTS = Projects(_read)
+"""Those of this process."""

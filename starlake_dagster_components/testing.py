@@ -1,0 +1,125 @@
+"""For tests of your own definitions: an executor that runs nothing, remembers every command and answers what the test says.
+
+.. code-block:: python
+
+    from starlake_dagster_components import CommandResult, load_definitions_from_starlake_project
+    from starlake_dagster_components.testing import RecordingExecutor
+
+
+    def test_a_failing_load_stops_what_depends_on_it():
+        executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
+        defs = load_definitions_from_starlake_project("project", executor=executor)
+        result = defs.resolve_job_def("sales").execute_in_process(raise_on_error=False)
+        assert not result.success
+        assert executor.ran("load", "orders") == 1
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, PrivateAttr
+
+from .commands import Command, Verb
+from .errors import CommandCancelled
+from .executors.base import CommandResult, Invocation, StarlakeExecutor
+
+Answer = CommandResult | BaseException | Callable[[Command, Invocation], CommandResult]
+"""A result, an exception to raise, or a function that does what a command would do."""
+
+
+@dataclass(slots=True)
+class _Rule:
+    verb: Verb
+    name: str
+    answers: list[Answer]
+
+
+class RecordingExecutor(StarlakeExecutor):
+    """Runs nothing: remembers commands and answers as told; a command that nobody said anything about is done.
+
+    May be used by several threads. It only knows the commands of its own process: run jobs with ``execute_in_process``, or with the step executor of
+    this package.
+    """
+
+    type: Literal["recording"] = Field(default="recording", description="Run nothing, remember every command.")
+
+    _commands: list[Command] = PrivateAttr(default_factory=list)
+    _invocations: list[Invocation] = PrivateAttr(default_factory=list)
+    _rules: list[_Rule] = PrivateAttr(default_factory=list)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
+
+    def on(self, verb: Verb, name: str, *answers: Answer) -> "RecordingExecutor":
+        """Say how commands are answered.
+
+        Args:
+            verb: ``stage``, ``preload``, ``load`` or ``transform``.
+            name: a logical name on the command line: domain, table, or ``domain.task``.
+            answers: used one after another; the last one from then on.
+
+        Returns:
+            The executor itself. Of several rules that fit, the last one holds.
+        """
+        if not answers:
+            raise ValueError("on() needs at least one answer")
+        with self._lock:
+            self._rules.append(_Rule(verb, name, list(answers)))
+        return self
+
+    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+        """Remember a command and answer it."""
+        if invocation.cancelled.is_set():
+            raise CommandCancelled("the run was cancelled before the command was started")
+        with self._lock:
+            self._commands.append(command)
+            self._invocations.append(invocation)
+            answer = self._answer(command)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer if isinstance(answer, CommandResult) else answer(command, invocation)
+
+    @property
+    def commands(self) -> Sequence[Command]:
+        """All commands, in the order in which they were started."""
+        with self._lock:
+            return tuple(self._commands)
+
+    @property
+    def invocations(self) -> Sequence[Invocation]:
+        """For whom the commands ran, in the same order."""
+        with self._lock:
+            return tuple(self._invocations)
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The commands as text: ``load --domains sales --tables orders``, without ``--options`` and ``--scheduledDate``."""
+        return tuple(" ".join(_without_values_of_the_run(c)) for c in self.commands)
+
+    def ran(self, verb: Verb, name: str) -> int:
+        """Return how many commands of a verb had a name on their command line."""
+        return sum(c.verb == verb and name in _names(c) for c in self.commands)
+
+    def _answer(self, command: Command) -> Answer:
+        for rule in reversed(self._rules):
+            if rule.verb == command.verb and rule.name in _names(command):
+                return rule.answers.pop(0) if len(rule.answers) > 1 else rule.answers[0]
+        return CommandResult(exit_code=0)
+
+
+_NAMES = ("--domain", "--domains", "--tables", "--name")
+_OF_THE_RUN = ("--options", "--scheduledDate")
+
+
+def _names(command: Command) -> set[str]:
+    pairs = zip(command.arguments, command.arguments[1:], strict=False)
+    return {name for option, value in pairs if option in _NAMES for name in value.split(",")}
+
+
+def _without_values_of_the_run(command: Command) -> list[str]:
+    words = list(command.argv)
+    for option in _OF_THE_RUN:
+        while option in words:
+            at = words.index(option)
+            del words[at : at + 2]
+    return words

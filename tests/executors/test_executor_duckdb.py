@@ -1,0 +1,245 @@
+"""The executor of the embedded engine: the contract over the engine's one function; what the engine itself does is tested with it."""
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from contract import Behaviour, ExecutorContract, Limit, Seen, Watched, a_command
+
+import starlake_dagster_components.engine as engine
+from starlake_dagster_components.commands import Command
+from starlake_dagster_components.engine.result import EngineResult, ExpectationOutcome, TableLoad
+from starlake_dagster_components.errors import CommandCancelled, MissingDependency
+from starlake_dagster_components.executors import duckdb as executor_module
+from starlake_dagster_components.executors.base import Counters, ExpectationResult, StarlakeExecutor
+from starlake_dagster_components.executors.duckdb import DuckDBExecutor
+from starlake_dagster_components.executors.projects import Projects
+from starlake_dagster_components.pipelines.model import Pipeline
+from starlake_dagster_components.project.model import Application, Areas, DagConfig, Project
+
+AREAS = Areas(*[f"/p/{i}" for i in range(8)])
+
+
+def a_project(root: Path, **changes: Any) -> Project:
+    return Project(**{"root": root, "profile": None, "application": Application(), "areas": AREAS, **changes})
+
+
+class EngineHarness:
+    """An engine that does what a Behaviour says: the real one takes no orders."""
+
+    limits: frozenset[Limit] = frozenset({"bytes"})
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.behaviour = Behaviour()
+        self._seen: list[Seen] = []
+        self._inside = 0
+        self.threads: list[int] = []
+
+    def behave(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+
+    def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
+        return DuckDBExecutor(env=dict(env or {}), timeout=timeout)
+
+    def command(self, **changes: Any) -> Command:
+        return a_command(**{"project": str(self.folder), "loaded": a_project(self.folder), **changes})
+
+    def seen(self) -> list[Seen]:
+        return self._seen
+
+    def running(self) -> bool:
+        return self._inside > 0
+
+    def run_command(
+        self,
+        argv: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        out: Callable[[str], None],
+        log: Callable[[Any, str], None],
+        cancelled: threading.Event | None = None,
+        project: Project | None = None,
+    ) -> EngineResult:
+        assert cancelled is not None
+        self._inside += 1
+        try:
+            self.threads.append(threading.get_ident())
+            self._seen.append(Seen(tuple(argv), dict(environ)))
+            behaviour = self.behaviour
+            for stream, text in behaviour.output:
+                for line in text.splitlines():
+                    if stream == "out":
+                        out(line)
+                    else:
+                        log("error" if line.startswith("ERROR") else "info", line)
+            for number in range(1, behaviour.lines + 1):
+                out(f"line {number}")
+            while behaviour.hang:
+                if cancelled.wait(0.05):
+                    raise CommandCancelled("cancelled")
+            loaded = TableLoad("sales.orders", 120, 118, 2, ("file:/data/orders 1.csv",), row_count=400)
+            return EngineResult(
+                behaviour.exit_code,
+                not_ready=behaviour.not_ready,
+                counters={"sales.orders": loaded} if argv[0] == "load" else {},
+                reason="it broke" if behaviour.exit_code else None,
+            )
+        finally:
+            self._inside -= 1
+
+
+@pytest.fixture
+def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineHarness:
+    harness = EngineHarness(tmp_path)
+    monkeypatch.setitem(vars(engine), "run_command", harness.run_command)
+    monkeypatch.setattr(executor_module.PROJECTS, "get", lambda command, environment: a_project(tmp_path))
+    return harness
+
+
+class TestDuckDBContract(ExecutorContract):
+    @pytest.fixture
+    def harness(self, harness: EngineHarness) -> EngineHarness:
+        return harness
+
+    def test_the_row_counts_of_a_load_are_read(self, harness: EngineHarness, watched: Watched) -> None:  # type: ignore[override]
+        """They come as numbers, not as a line."""
+        result = harness.executor().run(harness.command(verb="load"), watched.invocation())
+        assert result.counters == Counters(120, 118, 2, ("file:/data/orders 1.csv",))
+        assert result.row_count == 400
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_the_command_runs_in_the_calling_thread(harness: EngineHarness, watched: Watched) -> None:
+    harness.executor().run(harness.command(), watched.invocation())
+    assert harness.threads == [threading.get_ident()]
+
+
+def test_commands_on_one_database_wait_for_each_other(harness: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 0
+    plain = harness.run_command
+
+    def counted(*args: Any, **kwargs: Any) -> EngineResult:
+        nonlocal most
+        most = max(most, harness._inside + 1)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setitem(vars(engine), "run_command", counted)
+    harness.behave(Behaviour(lines=200))
+    command = harness.command(databases=(str(tmp_path / "a.db"),))
+    threads = [threading.Thread(target=lambda: harness.executor().run(command, Watched().invocation())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, len(harness.seen())) == (1, 4)
+
+
+def test_all_that_the_engine_says_is_in_the_result(harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = {"a.x": TableLoad("a.x", 1, 2, 3, ("f1",), row_count=7), "a.y": TableLoad("a.y", 10, 20, 30, ("f2",), row_count=8)}
+    outcome = ExpectationOutcome("a.x", "is_unique('id')", False, 4, "select 4", "no", blocking=True)
+    said = EngineResult(1, counters=loads, expectations=(outcome,), reason="line one\nline two", retry=False, metadata={"rows": 1})
+    monkeypatch.setitem(vars(engine), "run_command", lambda *args, **kwargs: said)
+    result = harness.executor().run(harness.command(), watched.invocation())
+    assert result.counters == Counters(11, 22, 33, ("f1", "f2"))
+    assert result.row_count is None, "of two tables"
+    assert result.expectations == (ExpectationResult("is_unique('id')", False, 4, "select 4", "no"),)
+    assert (result.exit_code, result.reason, result.retry, result.metadata) == (1, "line one\nline two", False, {"rows": 1})
+
+
+def test_a_missing_package_gives_the_command_that_installs_it(
+    harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline("p", "load", DagConfig("d", "t", "f"), "shell", "f")
+    assert DuckDBExecutor().problems(pipeline) == ()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"pip install 'starlake-dagster-components\[duckdb\]'"):
+        DuckDBExecutor().run(harness.command(), watched.invocation())
+    (problem,) = DuckDBExecutor().problems(pipeline)
+    assert "pip install" in problem.message
+
+
+# ------------------------------------------------------------------------------------------------------------- projects
+
+
+class Reader:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls: list[tuple[Any, ...]] = []
+        (root / "metadata").mkdir()
+        (root / "metadata" / "application.sl.yml").write_text("one")
+
+    def __call__(self, root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:
+        self.calls.append((root, profile, dict(environ), dict(options)))
+        return a_project(self.root, profile=profile, files=("metadata/application.sl.yml",))
+
+
+def test_a_project_is_read_once_for_commands_that_see_the_same(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    projects = Projects(reader)
+    first = a_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-01T00:00:00"))
+    second = a_command(project=str(tmp_path), arguments=("--options", "a=1,sl_data_interval_end=2026-01-02T00:00:00"))
+    assert projects.get(first, {"SL_ENV": "DEV", "SL_JOB_ID": "1"}) is projects.get(second, {"SL_ENV": "DEV", "SL_JOB_ID": "2"})
+    assert reader.calls == [(str(tmp_path), "DEV", {"SL_ENV": "DEV"}, {"a": "1"})]
+    projects.get(a_command(project=str(tmp_path), arguments=("--options", "a=2")), {"SL_ENV": "DEV"})
+    projects.get(first, {"SL_ENV": "PROD"})
+    projects.get(first, {"SL_ENV": "DEV", "X": "1"})
+    assert len(reader.calls) == 4
+
+
+def test_a_project_is_read_again_when_a_file_changes_or_appears(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    projects = Projects(reader)
+    command = a_command(project=str(tmp_path))
+    for change in (
+        lambda: None,
+        lambda: (tmp_path / "metadata" / "application.sl.yml").write_text("three"),
+        lambda: (tmp_path / "metadata" / "env.sl.yml").write_text("new"),
+        lambda: (tmp_path / "metadata" / "env.sl.yml").unlink(),
+    ):
+        change()
+        projects.get(command, {})
+        projects.get(command, {})
+    assert len(reader.calls) == 4
+
+
+def test_threads_that_need_the_same_project_wait_for_one_to_read_it(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    gate = threading.Event()
+
+    def slowly(*args: Any) -> Project:
+        gate.wait()
+        return reader(*args)
+
+    projects = Projects(slowly)
+    threads = [threading.Thread(target=projects.get, args=(a_command(project=str(tmp_path)), {})) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert len(reader.calls) == 1
+
+
+def test_the_project_that_dagster_shows_is_used_where_the_command_sees_the_same(
+    harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setitem(vars(engine), "run_command", lambda *args, project, **kwargs: given.append(project) or EngineResult(0))
+    read = a_project(harness.folder)
+    monkeypatch.setattr(executor_module, "PROJECTS", SimpleNamespace(get=lambda command, environment: read))
+    command = harness.command()
+    DuckDBExecutor().run(command, watched.invocation())
+    DuckDBExecutor(env={"X": "1"}).run(command, watched.invocation())
+    DuckDBExecutor().run(harness.command(loaded=None), watched.invocation())
+    assert given == [command.loaded, read, read]
+    assert "X" not in os.environ

@@ -1,0 +1,68 @@
+"""The executors by type, and ``executor:`` in YAML."""
+
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+from starlake_dagster_components.executors import EXECUTORS, ResolvedExecutor
+from starlake_dagster_components.executors.base import StarlakeExecutor
+from starlake_dagster_components.testing import RecordingExecutor
+
+
+class Holder(dg.Model, dg.Resolvable):
+    executor: ResolvedExecutor
+
+
+def resolve(yaml: str, **scope: object) -> StarlakeExecutor:
+    return Holder.resolve_from_yaml(yaml, scope=scope).executor
+
+
+@pytest.mark.parametrize("kind", sorted(EXECUTORS))
+def test_each_type_gives_its_class(kind: str) -> None:
+    executor = resolve(f"executor: {{type: {kind}}}")
+    assert type(executor) is EXECUTORS[kind]
+    assert executor.type == kind  # type: ignore[attr-defined]
+
+
+def test_fields_are_resolved_and_texts_stay_texts() -> None:
+    executor = resolve('executor: {type: shell, timeout: 60, env: {PORT: "8080", SWITCH: "True", WHO: "{{ who }}"}}', who="ann")
+    assert executor.env == {"PORT": "8080", "SWITCH": "true", "WHO": "ann"}  # type: ignore[attr-defined]
+    assert executor.timeout == 60  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "yaml", ["executor: {type: shel}", "executor: {type: shell, job: x}", "executor: {env: {A: b}}", "executor: shell"]
+)
+def test_what_is_wrong_is_refused(yaml: str) -> None:
+    with pytest.raises(Exception, match=r"executor|shell"):
+        resolve(yaml)
+
+
+def test_an_executor_of_one_s_own_comes_from_a_template_variable() -> None:
+    own = RecordingExecutor()
+    assert resolve('executor: "{{ own }}"', own=own) is own
+
+
+@pytest.mark.parametrize("kind", sorted(EXECUTORS))
+def test_every_field_of_the_schema_is_described(kind: str) -> None:
+    properties = EXECUTORS[kind].model_json_schema()["properties"]
+    assert [name for name, field in properties.items() if name != "type" and not field.get("description")] == []
+
+
+def test_importing_the_executors_needs_no_optional_package() -> None:
+    code = """
+import sys
+for name in ("google", "grpc", "duckdb", "dagster_shell", "sqlglot"):
+    sys.modules[name] = None
+from starlake_dagster_components.executors import EXECUTORS
+for kind in EXECUTORS.values():
+    kind.model_json_schema()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_locks_cost_no_import_of_dagster() -> None:
+    code = "import sys, starlake_dagster_components.executors.locks; sys.exit('dagster' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

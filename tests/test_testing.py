@@ -1,0 +1,76 @@
+"""The executor for users' tests."""
+
+import threading
+
+import pytest
+
+from starlake_dagster_components.commands import Command
+from starlake_dagster_components.errors import CommandCancelled, CommandTimeout
+from starlake_dagster_components.executors.base import CommandResult, Invocation
+from starlake_dagster_components.testing import RecordingExecutor
+
+
+def load(table: str = "orders") -> Command:
+    arguments = ("--domains", "sales", "--tables", table, "--scheduledDate", "2026-01-01T00:00:00", "--options", "a=b")
+    return Command("load", arguments, "/p")
+
+
+def invocation(cancelled: bool = False) -> Invocation:
+    event = threading.Event()
+    if cancelled:
+        event.set()
+    return Invocation(log=lambda level, line: None, cancelled=event, run_id="run-1")
+
+
+def test_commands_are_remembered_and_done() -> None:
+    executor = RecordingExecutor()
+    assert executor.run(load(), invocation()) == CommandResult(0)
+    assert executor.commands == (load(),)
+    assert executor.lines == ("load --domains sales --tables orders",)
+    assert executor.invocations[0].run_id == "run-1"
+
+
+def test_answers_come_one_after_another() -> None:
+    executor = RecordingExecutor().on("load", "orders", CommandResult(1), CommandTimeout("late"), CommandResult(0))
+    assert executor.run(load(), invocation()).exit_code == 1
+    with pytest.raises(CommandTimeout):
+        executor.run(load(), invocation())
+    assert [executor.run(load(), invocation()).exit_code for _ in range(2)] == [0, 0]
+    assert executor.ran("load", "orders") == 4
+
+
+def test_rules_are_for_a_verb_and_a_name_and_the_last_one_holds() -> None:
+    executor = (
+        RecordingExecutor()
+        .on("load", "sales", CommandResult(1))
+        .on("load", "clients", CommandResult(2))
+        .on("transform", "orders", CommandResult(3))
+    )
+    assert executor.run(load("orders"), invocation()).exit_code == 1
+    assert executor.run(load("a,clients"), invocation()).exit_code == 2
+    assert executor.run(Command("transform", ("--name", "kpi.orders"), "/p"), invocation()).exit_code == 0
+
+
+def test_a_function_may_do_what_a_command_does() -> None:
+    lines: list[str] = []
+
+    def work(command: Command, invocation: Invocation) -> CommandResult:
+        invocation.log("info", f"loading {command.arguments[3]}")
+        return CommandResult(0, row_count=3)
+
+    executor = RecordingExecutor().on("load", "orders", work)
+    cancelled = threading.Event()
+    result = executor.run(load(), Invocation(log=lambda level, line: lines.append(line), cancelled=cancelled))
+    assert (result.row_count, lines) == (3, ["loading orders"])
+
+
+def test_a_cancelled_run_starts_nothing() -> None:
+    executor = RecordingExecutor()
+    with pytest.raises(CommandCancelled):
+        executor.run(load(), invocation(cancelled=True))
+    assert executor.commands == ()
+
+
+def test_without_an_answer_there_is_no_rule() -> None:
+    with pytest.raises(ValueError, match="at least one answer"):
+        RecordingExecutor().on("load", "orders")
