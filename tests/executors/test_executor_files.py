@@ -330,3 +330,37 @@ def test_folders_that_do_not_exist_yet_are_no_problem(tmp_path: Path) -> None:
     command = a_command(verb="load", project=str(tmp_path), program=str(program.path), files=files)
     assert ShellExecutor().run(command, Watched().invocation()).exit_code == 0
     assert not (tmp_path / "no").exists()
+
+
+ORPHAN = """
+import os, time
+os.rename("datasets/stage/sales/orders-1.csv", "datasets/ingesting/sales/orders-1.csv")
+open("moved", "w").close()
+while not os.path.exists("go on"):
+    time.sleep(0.01)
+os.rename("datasets/ingesting/sales/orders-1.csv", "datasets/archive/sales/orders-1.csv")
+"""
+
+
+def test_a_load_whose_worker_was_killed_keeps_its_file_until_it_has_ended(shop: Shop, tmp_path: Path) -> None:
+    """The worker is killed, its Starlake process goes on: whoever tries again must wait for it, not take its file from it."""
+    orphan = tmp_path / "orphan"
+    orphan.write_text(f"#!{sys.executable} -IS\n{ORPHAN}")
+    orphan.chmod(0o755)
+    shop.put("orders-1.csv", "1")
+    worker = multiprocessing.get_context("spawn").Process(target=_load_with, args=(str(shop.root), str(orphan)))
+    worker.start()
+    until((shop.root / "moved").exists)
+    worker.kill()
+    worker.join()
+    assert shop.names("ingesting") == ["orders-1.csv"]
+    shop.watched.on_line = lambda line: (shop.root / "go on").touch() if line.startswith("waiting for files of") else None
+    assert shop.load().exit_code == 0
+    assert (shop.names("stage"), shop.names("archive")) == ([], ["orders-1.csv"])
+    assert not any("earlier load left" in line for line in shop.watched.texts)
+
+
+def _load_with(root: str, program: str) -> None:
+    shop = Shop.__new__(Shop)
+    shop.root, shop.program, shop.watched = Path(root), Path(program), Watched()
+    ShellExecutor().run(shop.command(), shop.watched.invocation())
