@@ -99,6 +99,7 @@ def persist(
     log: Log,
     cancelled: threading.Event | None,
     seconds: float,
+    longest_delay: float = LAST_DELAY,
 ) -> T:
     """Make a call that may be repeated at will until it gets an answer.
 
@@ -109,6 +110,7 @@ def persist(
         log: hears of failures that are waited out.
         cancelled: ends the waiting; None = only time does.
         seconds: how long to go on.
+        longest_delay: between two tries, in seconds.
 
     Raises:
         Interrupted: ``cancelled`` was set.
@@ -117,7 +119,7 @@ def persist(
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
-    backoff = Backoff()
+    backoff = Backoff(last=longest_delay)
     end = time.monotonic() + seconds
     while True:
         try:

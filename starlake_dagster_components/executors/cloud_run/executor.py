@@ -1,21 +1,17 @@
 """The executor ``cloud_run``: its YAML fields, and what they must say before anything runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from ...commands import Command
 from ...errors import Location, Problem
 from ...pipelines.model import Pipeline
 from ..base import CommandResult, Invocation, StarlakeExecutor
+from ..fields import Environment, Seconds
 from .options import Given, retries, validate
-
-
-def _texts(value: Any) -> Any:
-    """Make every value a text: the YAML's templates turn ``"8080"`` into a number."""
-    return {str(key): str(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
 class CloudRunExecutor(StarlakeExecutor):
@@ -43,19 +39,20 @@ class CloudRunExecutor(StarlakeExecutor):
         description="SL_ROOT in the container (a path or gs://...). The project's own path in arguments and environment is replaced by it. "
         "Default: what the job's image says.",
     )
-    env: Annotated[dict[str, str], BeforeValidator(_texts)] = Field(
-        default_factory=dict, description="Environment variables of every execution, over those of the DAG config."
+    env: Environment = Field(
+        default_factory=dict,
+        description="Environment variables of every execution, on top of those of the job. sl_env_var of a DAG config wins over them. "
+        "Whoever may read executions in the console sees their values: secrets belong into the job (Secret Manager).",
     )
     arguments_prefix: list[str] = Field(
         default_factory=list, description="Arguments before Starlake's verb, for an image whose entry point is not Starlake."
     )
-    task_timeout: float | None = Field(default=None, gt=0, description="Seconds that Cloud Run allows a task. Default: that of the job.")
-    timeout: float | None = Field(
-        default=None, gt=0, description="Seconds after which an execution is cancelled and the step fails, waiting for resources included."
+    task_timeout: Seconds | None = Field(default=None, description="Seconds that Cloud Run allows a task. Default: that of the job.")
+    timeout: Seconds | None = Field(
+        default=None, description="Seconds after which an execution is cancelled and the step fails, waiting for resources included."
     )
-    poll_interval: float | None = Field(
+    poll_interval: Seconds | None = Field(
         default=None,
-        gt=0,
         description="Seconds between two looks at the executions of a job. Default: the option cloud_run_async_poke_interval, else 10.",
     )
     retry_on_failure: bool | None = Field(
@@ -72,7 +69,7 @@ class CloudRunExecutor(StarlakeExecutor):
         default="tail",
         description="Output from Cloud Logging: none, the last lines of a failure, or all lines while it runs. Needs google-cloud-logging.",
     )
-    log_interval: float = Field(default=10.0, gt=0, description="Seconds between two queries of followed logs (60 a minute are allowed).")
+    log_interval: Seconds = Field(default=10.0, description="Seconds between two queries of followed logs (60 a minute are allowed).")
     log_settle: float = Field(
         default=4.0, ge=0, description="Seconds without a new line after which a finished execution's log is complete."
     )
@@ -82,13 +79,13 @@ class CloudRunExecutor(StarlakeExecutor):
         description="Folder for the sentinels of preload (gs://bucket/folder, or a path that the container and Dagster share). "
         "Default: exit code 1 of a preload means not ready.",
     )
-    start_timeout: float = Field(
-        default=900.0, gt=0, description="Seconds to go on trying when the API refuses or fails to start an execution."
+    start_timeout: Seconds = Field(
+        default=900.0, description="Seconds to go on trying when the API refuses or fails to start an execution."
     )
     start_settle: float = Field(
         default=20.0, ge=0, description="Seconds to look for an execution whose start got no answer, before it is started again."
     )
-    cancel_timeout: float = Field(default=600.0, gt=0, description="Seconds to wait for the end of an execution that was cancelled.")
+    cancel_timeout: Seconds = Field(default=600.0, description="Seconds to wait for the end of an execution that was cancelled.")
     max_executions: int = Field(default=100, gt=0, description="Commands at a time in one run, unless max_concurrent says otherwise.")
     api_endpoint: str | None = Field(
         default=None, description="host:port of the API instead of run.googleapis.com: a regional endpoint or an emulator."

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Any
 
-from ...errors import CommandError, MissingDependency
+from ...errors import MissingDependency
 from ..base import Level
 from .connection import Connection
 
@@ -22,7 +23,8 @@ LATE = 60.0
 QUERIED_AT_ONCE = 100
 """Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
 
-OnLine = Callable[[Level, str], None]
+OnLine = Callable[[Level | None, str], None]
+"""Takes a line and its severity, where it has one (structured logs); not called by two threads at a time for one execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Line:
     execution: str
     id: str
     time: float
-    level: Level
+    level: Level | None
     text: str
 
 
@@ -53,7 +55,7 @@ def fetch(
         google.api_core.exceptions.GoogleAPIError: the call failed.
     """
     client = connection.logs
-    from google.cloud.logging_v2.types import ListLogEntriesRequest
+    from google.cloud.logging_v2.types import ListLogEntriesRequest, ListLogEntriesResponse
 
     names = " OR ".join(f'labels."run.googleapis.com/execution_name"="{name}"' for name in executions)
     clauses = ['resource.type="cloud_run_job"', f"({names})"]
@@ -65,29 +67,33 @@ def fetch(
         order_by="timestamp desc" if newest else "timestamp asc",
         page_size=min(newest or PAGE_SIZE, PAGE_SIZE),
     )
-    answer = client.list_log_entries(request=request, timeout=TIMEOUT)
-    if newest:
-        entries = [entry for _, entry in zip(range(newest), answer, strict=False)]
-        for entry in reversed(entries):
-            yield from _lines(entry)
-        return
-    for entry in answer:
+    pages = client.list_log_entries(request=request, timeout=TIMEOUT).pages
+    # The bare messages: wrapping every entry would cost several times as much as all the rest.
+    entries = (entry for page in pages for entry in ListLogEntriesResponse.pb(page).entries)
+    chosen = reversed(list(islice(entries, newest))) if newest else entries
+    for entry in chosen:
         yield from _lines(entry)
 
 
 def _lines(entry: Any) -> Iterator[Line]:
     text = entry.text_payload
-    if not text and entry.json_payload:
-        payload = dict(entry.json_payload)
-        text = str(payload.get("message") or json.dumps(payload, default=str, ensure_ascii=False))
-    name = entry.labels.get("run.googleapis.com/execution_name", "")
-    for number, line in enumerate(text.splitlines() or [""]):
-        yield Line(name, f"{entry.insert_id}.{number}", entry.timestamp.timestamp(), _level(entry.severity), line)
+    if entry.HasField("json_payload"):
+        from google.protobuf.json_format import MessageToDict
+
+        payload = MessageToDict(entry.json_payload)
+        text = str(payload.get("message") or json.dumps(payload, ensure_ascii=False))
+    name = entry.labels["run.googleapis.com/execution_name"]
+    at = entry.timestamp.seconds + entry.timestamp.nanos / 1e9
+    level = _level(entry.severity)
+    for number, line in enumerate(text.split("\n")):
+        yield Line(name, f"{entry.insert_id}.{number}", at, level, line)
 
 
-def _level(severity: int) -> Level:
-    """Return the level for a LogSeverity: 500 = ERROR, 400 = WARNING, 100 = DEBUG, 0 = none given (standard output)."""
-    return "error" if severity >= 500 else "warning" if severity >= 400 else "debug" if severity == 100 else "info"
+def _level(severity: int) -> Level | None:
+    """Return the level for a LogSeverity: 500 = ERROR, 400 = WARNING, 200 = INFO, 100 = DEBUG; None for plain output."""
+    if not severity:
+        return None
+    return "error" if severity >= 500 else "warning" if severity >= 400 else "info" if severity >= 200 else "debug"
 
 
 @dataclass(slots=True)
@@ -96,17 +102,19 @@ class _Followed:
     on_line: OnLine
     newest: float
     seen: dict[str, float] = field(default_factory=dict)
+    prune_at: int = 20_000
 
-    def take(self, lines: Sequence[Line]) -> int:
-        """Pass on the lines that are new; return how many."""
-        new = [line for line in lines if line.id not in self.seen]
-        for line in new:
-            self.seen[line.id] = line.time
-            self.newest = max(self.newest, line.time)
-            self.on_line(line.level, line.text)
-        if len(self.seen) > 10_000:
+    def take(self, line: Line) -> bool:
+        """Pass a line on if it is new."""
+        if line.id in self.seen:
+            return False
+        self.seen[line.id] = line.time
+        self.newest = max(self.newest, line.time)
+        self.on_line(line.level, line.text)
+        if len(self.seen) > self.prune_at:
             self.seen = {key: at for key, at in self.seen.items() if at >= self.newest - 2 * OVERLAP}
-        return len(new)
+            self.prune_at = max(20_000, 2 * len(self.seen))
+        return True
 
 
 class Follower:
@@ -120,6 +128,7 @@ class Follower:
         self._reading = threading.Lock()
         self._followed: dict[str, _Followed] = {}
         self._thread: threading.Thread | None = None
+        self._last = 0
         self._changed = threading.Condition(self._lock)
 
     @contextmanager
@@ -175,18 +184,25 @@ class Follower:
         """Read what is new; return how many lines. A failing query is left to the next one."""
         from google.api_core import exceptions
 
+        new = 0
         with self._reading:
             began = time.time()
-            since = min(f.newest for f in followed) - OVERLAP
+            by_name = {f.execution: f for f in followed}
+            # After much output looking far back again would cost more queries than are allowed.
+            since = min(f.newest for f in followed) - (OVERLAP if self._last < PAGE_SIZE else 1.0)
             try:
-                lines = list(fetch(self._connection, self._project, [f.execution for f in followed], since=since))
+                for line in fetch(self._connection, self._project, list(by_name), since=since):
+                    if line.execution in by_name:
+                        new += by_name[line.execution].take(line)
             except exceptions.GoogleAPIError:
-                return 0
-            count = sum(f.take([line for line in lines if line.execution == f.execution]) for f in followed)
+                # What came is kept; the next query goes on from there.
+                return new
+            finally:
+                self._last = new
             for f in followed:
                 # A silent execution must not make every query start at its beginning.
                 f.newest = max(f.newest, began - LATE)
-            return count
+        return new
 
 
 _followers: dict[tuple[Connection, str], Follower] = {}
@@ -199,18 +215,36 @@ def follower(connection: Connection, project: str, interval: float) -> Follower:
         return _followers.setdefault((connection, project), Follower(connection, project, interval))
 
 
-def last_lines(connection: Connection, project: str, execution: str, count: int, *, since: float | None) -> tuple[str, ...] | str:
-    """Return the last lines of an execution, oldest first; or why they cannot be had. Waits a few seconds for late ones."""
+def last_lines(
+    connection: Connection,
+    project: str,
+    execution: str,
+    count: int,
+    *,
+    since: float | None,
+    enough: Callable[[Sequence[Line]], bool] = bool,
+) -> Sequence[Line] | str:
+    """Return the last lines of an execution, oldest first; or why they cannot be had. Waits a few seconds for late ones.
+
+    Args:
+        connection: the account.
+        project: the project of the execution.
+        execution: its short name.
+        count: how many lines.
+        since: nothing older, seconds since 1970.
+        enough: whether the lines are those that were waited for.
+    """
     from google.api_core import exceptions
 
+    lines: Sequence[Line] = ()
     try:
         for delay in (0.0, 2.0, 4.0):
             time.sleep(delay)
-            lines = tuple(line.text for line in fetch(connection, project, [execution], since=since, newest=count))
-            if lines:
-                return lines[-count:]
+            lines = list(fetch(connection, project, [execution], since=since, newest=count))
+            if enough(lines):
+                break
     except MissingDependency as error:
         return str(error)
-    except (exceptions.GoogleAPIError, CommandError) as error:
+    except exceptions.GoogleAPIError as error:
         return f"the logs cannot be read ({getattr(error, 'message', None) or error}); roles/logging.viewer allows it"
-    return "Cloud Logging has no lines of it yet"
+    return lines[-count:] or "Cloud Logging has no lines of it yet"

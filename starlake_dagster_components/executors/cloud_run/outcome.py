@@ -1,26 +1,26 @@
 """From a finished execution to the result of a command: success, failure with its reasons, or not ready."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...commands import Command
-from ...errors import CommandError, StarlakeError
+from ...errors import StarlakeError
+from ...masking import Mask
 from ..base import CommandResult, Log
+from ..output import Output
 from . import sentinel
 from .calls import persist
 from .connection import Connection
 from .finder import TIMEOUT
-from .logs import last_lines
+from .logs import Line, last_lines
 from .state import ExecutionState
 
 NOT_READY_EXIT_CODE = 1
 """Starlake: PreLoadCmd: the exit code of "nothing to load", and of every exception too."""
 
-_EXCEPTION = re.compile(
-    r"^\s+at [\w.$<>]+\(|^Exception in thread|^Traceback \(most recent call last\)|^(?:[a-z]\w*\.)+\w*(?:Exception|Error)\b"
-)
+_COUNTS = re.compile(r"IngestionCounters:|Data successfully loaded from ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class Ended:
         state: how the execution ended.
         connection, project: to ask for exit code and logs.
         sentinel: where a ``preload`` says "not ready"; None = by its exit code.
-        lines: the last lines of output, where the logs were followed.
-        tail_lines: how many lines to fetch; 0 = none.
+        followed: the output, where the logs were followed.
+        tail_lines: how many lines to fetch otherwise; 0 = none.
+        mask: hides secrets.
         allow_task_retries: accept a load that succeeded only after a retry by Cloud Run.
         log: receives remarks.
         metadata: ids and links.
@@ -44,8 +45,9 @@ class Ended:
     connection: Connection
     project: str
     sentinel: str | None
-    lines: tuple[str, ...] | None
+    followed: Output | None
     tail_lines: int
+    mask: Mask
     allow_task_retries: bool
     log: Log
     metadata: Mapping[str, Any]
@@ -56,24 +58,20 @@ def judge(ended: Ended) -> CommandResult:
     state = ended.state
     if state.succeeded:
         return _success(ended)
+    output = _output(ended)
     if state.cancelled:
         reason = f"Cloud Run execution {state.short_name} was cancelled from outside ({state.message or state.reason})"
-        return CommandResult(exit_code=1, reason=reason, tail=_tail(ended), metadata=ended.metadata)
+        return _failed(ended, 1, reason, output)
     code = _exit_code(ended)
-    tail = _tail(ended)
-    if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not _exception(tail):
+    if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not output.has_exception:
         ended.log(
             "info",
             "preload ended with exit code 1, which means not ready (Starlake ends so after an exception too; not_ready_folder makes it certain)",
         )
-        return CommandResult(exit_code=code, not_ready=True, tail=tail, metadata=ended.metadata)
-    what = f": {state.message}" if state.message else ""
-    return CommandResult(
-        exit_code=1 if code is None or code == 0 else code,
-        reason=f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){what}",
-        tail=tail,
-        metadata=ended.metadata,
-    )
+        return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
+    said = ": ".join(filter(None, (state.message, output.reason)))
+    reason = f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){f': {said}' if said else ''}"
+    return _failed(ended, code or 1, reason, output)
 
 
 def _success(ended: Ended) -> CommandResult:
@@ -81,17 +79,25 @@ def _success(ended: Ended) -> CommandResult:
     if ended.sentinel is not None and sentinel.exists(ended.sentinel, ended.connection):
         if sentinel.given(ended.command.arguments) is None:
             sentinel.remove(ended.sentinel, ended.connection)
-        return CommandResult(exit_code=0, not_ready=True, tail=ended.lines or (), metadata=ended.metadata)
+        return CommandResult(exit_code=0, not_ready=True, tail=ended.followed.tail if ended.followed else (), metadata=ended.metadata)
     if state.retried and ended.command.verb == "load" and not ended.allow_task_retries:
-        return CommandResult(
-            exit_code=1,
-            reason=f"Cloud Run execution {state.short_name} succeeded only after Cloud Run had retried its task. The failed attempt may have "
-            "left files in the ingesting area, which a further load does not see: look there, move them back to stage, and set "
-            "--max-retries 0 on the job (or allow_task_retries: true)",
-            tail=_tail(ended),
-            metadata=ended.metadata,
+        reason = (
+            f"Cloud Run execution {state.short_name} succeeded only after Cloud Run had retried its task. The failed attempt may have left "
+            "files in the ingesting area, which a further load does not see: look there, move them back to stage, and set --max-retries 0 "
+            "on the job (or allow_task_retries: true)"
         )
-    return CommandResult(exit_code=0, tail=ended.lines or (), metadata=ended.metadata)
+        return _failed(ended, 1, reason, _output(ended))
+    output = ended.followed
+    if output is None and ended.command.verb == "load":
+        output = _output(ended, enough=lambda lines: any(_COUNTS.match(line.text) for line in lines))
+    if output is None:
+        return CommandResult(exit_code=0, metadata=ended.metadata)
+    return CommandResult(exit_code=0, counters=output.counters, tail=output.tail, metadata=ended.metadata)
+
+
+def _failed(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
+    counters = output.counters if ended.command.verb == "load" else None
+    return CommandResult(exit_code=code, reason=ended.mask(reason), counters=counters, tail=output.tail, metadata=ended.metadata)
 
 
 def _exit_code(ended: Ended) -> int | None:
@@ -110,24 +116,25 @@ def _exit_code(ended: Ended) -> int | None:
 
     try:
         code = persist(ask, doing="list the tasks of", resource=ended.state.name, log=ended.log, cancelled=None, seconds=60.0)
-    except (StarlakeError, CommandError) as error:
+    except StarlakeError as error:
         ended.log("debug", f"the exit code is not known: {error}")
         code = None
     return code if code is not None else ended.state.exit_code
 
 
-def _tail(ended: Ended) -> tuple[str, ...]:
-    if ended.lines is not None:
-        return ended.lines
+def _output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool) -> Output:
+    """Return the command's output: all of it where it was followed, else its last lines, as far as they can be had."""
+    if ended.followed is not None:
+        return ended.followed
+    output = Output(lambda level, line: None, ended.mask)
     if not ended.tail_lines:
-        return ()
-    since = ended.state.created - 60.0 if ended.state.created else None
-    lines = last_lines(ended.connection, ended.project, ended.state.short_name, ended.tail_lines, since=since)
+        return output
+    state = ended.state
+    since = state.created - 60.0 if state.created else None
+    lines = last_lines(ended.connection, ended.project, state.short_name, ended.tail_lines, since=since, enough=enough)
     if isinstance(lines, str):
-        ended.log("info", f"no output of {ended.state.short_name}: {lines}")
-        return ()
-    return lines
-
-
-def _exception(tail: tuple[str, ...]) -> bool:
-    return any(_EXCEPTION.search(line) for line in tail)
+        ended.log("info" if not state.succeeded else "debug", f"no output of {state.short_name}: {lines}")
+        return output
+    for line in lines:
+        output.feed("out", f"{line.text}\n".encode("utf-8", "backslashreplace"))
+    return output

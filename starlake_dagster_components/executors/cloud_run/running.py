@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import dagster as dg
 from ...commands import Command
 from ...errors import CommandCancelled, CommandError, CommandTimeout, StarlakeError
 from ..base import CommandResult, Invocation, Level
+from ..output import Output
 from . import sentinel
 from .calls import QUOTA, Backoff, Interrupted, explain, passes, pause, persist, status
 from .connection import Access, Connection, connect
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 POLL_INTERVAL = 10.0
 START_CALL = 60.0
 """Seconds that one start may take to be answered."""
+CANCEL_DELAY = 4.0
+"""Seconds between two tries to cancel: whoever ends a run does not wait long for it."""
 CLOCKS = 300.0
 """Seconds by which the clocks here and there may differ."""
 
@@ -72,7 +74,9 @@ class _Run:
         self.looked = False
         """Executions of earlier attempts have been looked for."""
         self.known: ExecutionState | None = None
-        self.tail: deque[str] = deque(maxlen=executor.tail_lines or 1)
+        self.mask = command.mask(executor.env)
+        self.output = Output(self._log_line, self.mask)
+        self.severity: Level | None = None
         with _finders_lock:
             self.finder = _finders.setdefault((connection, self.job), Finder(connection, self.job))
 
@@ -85,6 +89,11 @@ class _Run:
         except Interrupted:
             self._leave_nothing()
             raise CommandCancelled(f"{self.command.verb} was cancelled before it ran") from None
+        except CommandError as error:
+            hidden = self.mask(str(error))
+            if hidden != str(error):
+                raise type(error)(hidden, retry=error.retry) from None
+            raise
         except StarlakeError:
             raise
         except BaseException:
@@ -125,7 +134,7 @@ class _Run:
             lambda: self.finder.find(families, since),
             doing="list the executions of",
             resource=self.job,
-            log=invocation.log,
+            log=self.say,
             cancelled=cancelled,
             seconds=self.executor.start_timeout,
         )
@@ -135,17 +144,20 @@ class _Run:
             matches,
             self.id,
             may_be_lost=lambda state: not self.invocation.earlier_attempts_ended and not _history.delivered(state.name),
-            stale=self._was_not_ready,
+            stale=self._says_nothing,
         )
         for other in others:
-            self.invocation.log("warning", f"cancelling Cloud Run execution {other.short_name}: a second one of the same command")
+            self.say("warning", f"cancelling Cloud Run execution {other.short_name}: a second one of the same command")
             self._ask_to_cancel(other.name)
         if chosen:
             how = "taking over the" if not chosen.finished else "taking the result of the finished"
-            self.invocation.log("info", f"{how} Cloud Run execution {chosen.short_name} that was started for this step before")
+            self.say("info", f"{how} Cloud Run execution {chosen.short_name} that was started for this step before")
         return chosen
 
-    def _was_not_ready(self, state: ExecutionState) -> bool:
+    def _says_nothing(self, state: ExecutionState) -> bool:
+        """Say whether a success is none for this attempt: a load that is not trusted, or a preload that was not ready then."""
+        if self.command.verb == "load":
+            return bool(state.retried) and not self.executor.allow_task_retries
         if self.command.verb != "preload":
             return False
         place = self._sentinel(state.command_id)
@@ -207,9 +219,7 @@ class _Run:
             delay = backoff.delay()
             if time.monotonic() + delay > end:
                 raise CommandError(f"cannot start the job {self.job} for {self.executor.start_timeout:g} s: {problem}")
-            self.invocation.log(
-                "debug", f"cannot start {self.job} yet ({status(problem) if problem else 'no name'}); again in {delay:.1f} s"
-            )
+            self.say("debug", f"cannot start {self.job} yet ({status(problem) if problem else 'no name'}); again in {delay:.1f} s")
             pause(delay, cancelled)
 
     def _look_for_unanswered(self, problem: BaseException | None) -> ExecutionState | None:
@@ -242,7 +252,7 @@ class _Run:
         elif inherited.get("SL_ROOT") == project:
             # A path of this machine: the image knows better.
             del inherited["SL_ROOT"]
-        return {**inherited, **self.executor.env, COMMAND_ID: self.id.text}
+        return {**self.executor.env, **inherited, COMMAND_ID: self.id.text}
 
     def _sentinel(self, command_id: str) -> str | None:
         if self.command.verb != "preload":
@@ -259,9 +269,9 @@ class _Run:
         """Tell ids and links before anything else happens."""
         self.known = state
         self.invocation.report(self._metadata(state))
-        self.invocation.log("info", f"Cloud Run execution {state.short_name} of {self.job}: {state.console}")
+        self.say("info", f"Cloud Run execution {state.short_name} of {self.job}: {state.console}")
         if state.max_retries and not state.finished:
-            self.invocation.log(
+            self.say(
                 "warning",
                 f"Cloud Run runs a failing task of this job up to {state.max_retries} more times, which can hide a failure (a failed load "
                 f"leaves its file where the next one does not look): gcloud run jobs update {self.target.job} --max-retries 0 "
@@ -288,7 +298,7 @@ class _Run:
                 stack.enter_context(follow.following(state.short_name, self._line, since=state.created, settle=settle))
             if state.finished:
                 return state
-            watch = Watch(state.name, self.target.interval, self.invocation.log)
+            watch = Watch(state.name, self.target.interval, self.say)
             polls, cancellations = poller()
             stack.enter_context(cancellations.waking(self.invocation.cancelled, watch.wake))
             group = stack.enter_context(polls.watching(self.connection, self.job, watch))
@@ -323,9 +333,17 @@ class _Run:
         age = max(time.time() - state.created, 0.0) if state.created else 0.0
         return time.monotonic() + self.executor.timeout - age
 
-    def _line(self, level: Level, text: str) -> None:
-        self.tail.append(text)
-        self.invocation.log(level, text)
+    def say(self, level: Level, text: str) -> None:
+        """Log a remark of our own."""
+        self.invocation.log(level, self.mask(text))
+
+    def _line(self, severity: Level | None, text: str) -> None:
+        """Take a line of the command's output."""
+        self.severity = severity
+        self.output.feed("out", f"{text}\n".encode("utf-8", "backslashreplace"))
+
+    def _log_line(self, level: Level, text: str) -> None:
+        self.invocation.log(self.severity or level, text)
 
     # ------------------------------------------------------------------------------------------------ cancel
 
@@ -335,7 +353,7 @@ class _Run:
         Raises:
             CommandError: it may still run.
         """
-        self.invocation.log("info", f"cancelling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
+        self.say("info", f"cancelling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
         end = time.monotonic() + self.executor.cancel_timeout
         asked = self._ask_to_cancel(watch.name)
         watch.interval = min(watch.interval, 2.0)
@@ -363,12 +381,13 @@ class _Run:
                 ask,
                 doing="cancel",
                 resource=name,
-                log=self.invocation.log,
+                log=self.say,
                 cancelled=None,
                 seconds=self.executor.cancel_timeout,
+                longest_delay=CANCEL_DELAY,
             )
         except StarlakeError as error:
-            self.invocation.log("warning", str(error))
+            self.say("warning", str(error))
             return False
         return True
 
@@ -386,7 +405,7 @@ class _Run:
                 ) from error
         if state is None or state.finished:
             return
-        watch = Watch(state.name, 2.0, self.invocation.log)
+        watch = Watch(state.name, 2.0, self.say)
         polls, _ = poller()
         with polls.watching(self.connection, self.job, watch) as group:
             self._cancel(watch, group.hurry)
@@ -404,10 +423,11 @@ class _Run:
             connection=self.connection,
             project=self.project,
             sentinel=place,
-            lines=tuple(self.tail) if self.executor.logs == "follow" else None,
+            followed=self.output if self.executor.logs == "follow" else None,
             tail_lines=self.executor.tail_lines if self.executor.logs != "none" else 0,
+            mask=self.mask,
             allow_task_retries=self.executor.allow_task_retries,
-            log=self.invocation.log,
+            log=self.say,
             metadata=self._metadata(state),
         )
         return judge(ended)
