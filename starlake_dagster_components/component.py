@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import dagster as dg
+from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import ComponentTranslator, TranslationFn, TranslationFnResolver, create_component_translator_cls
 from dagster_shared.libraries import DagsterLibraryRegistry
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from . import __version__
 from .definitions.build import Built, build
@@ -17,6 +18,7 @@ from .definitions.nodes import StarlakeNode
 from .definitions.settings import Settings
 from .definitions.translator import StarlakeTranslator
 from .executors import ResolvedExecutor
+from .executors.base import StarlakeExecutor
 from .step_executor import ResolvedStepExecutor
 
 
@@ -26,6 +28,18 @@ def _path(context: dg.ResolutionContext, value: str) -> str:
 
 def _texts(context: dg.ResolutionContext, value: Mapping[str, Any]) -> dict[str, str]:
     return {str(k): str(v) for k, v in value.items()}
+
+
+class _NodeTranslation(TranslationFnResolver[StarlakeNode]):
+    """The resolver of ``translation``, with a description for the YAML's schema."""
+
+    def __init__(self) -> None:
+        super().__init__(template_vars_for_translation_fn=lambda node: {"node": node})
+        self.description = (
+            "Changes of the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), name, "
+            "domain, key, table and task, and {{ spec }} is what the defaults made."
+        )
+        self.examples = [{"group_name": "{{ 'raw' if node.type == 'table' else node.domain }}"}]
 
 
 class StarlakeProjectParams(BaseModel):
@@ -68,6 +82,8 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     What wins, from weak to strong: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
     """
 
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
     project: Annotated[
         str,
         dg.Resolver(
@@ -77,7 +93,7 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             examples=["../../starlake", "{{ context.project_root }}/starlake", "{{ env.SL_ROOT }}"],
         ),
     ]
-    executor: Annotated[ResolvedExecutor | None, None] = None
+    executor: Annotated[StarlakeExecutor | None, get_args(ResolvedExecutor)[1]] = None
     env: Annotated[
         str | None,
         dg.Resolver.default(
@@ -138,13 +154,13 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
         int | None,
         dg.Resolver.default(description="Commands at a time in one run. Default: a sensible number for the executor.", examples=[8]),
     ] = None
-    step_executor: Annotated[ResolvedStepExecutor | None, None] = None
+    step_executor: Annotated[dg.ExecutorDefinition | None, get_args(ResolvedStepExecutor)[1]] = None
     expectation_checks: Annotated[
         bool,
         dg.Resolver.default(description="Whether expectations become asset checks.", examples=[True]),
     ] = True
     op: Annotated[
-        dg.OpSpec | None,
+        OpSpec | None,
         dg.Resolver.default(
             description="Tags and concurrency pool of every step.", examples=[{"pool": "warehouse", "tags": {"team": "data"}}]
         ),

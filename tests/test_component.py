@@ -18,6 +18,7 @@ def test_the_path_is_relative_to_the_defs_yaml(shop: ProjectFolder) -> None:
     with create_defs_folder_sandbox() as sandbox:
         path = sandbox.scaffold_component(
             component_cls=StarlakeProjectComponent,
+            scaffold_params={"project": str(shop.root)},
             defs_yaml_contents={
                 "type": "starlake_dagster_components.StarlakeProjectComponent",
                 "attributes": {"project": str(shop.root), "executor": {"type": "duckdb"}},
@@ -125,7 +126,7 @@ def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: Project
             component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root), "executor": "duckdb"}
         )
         text = (Path(path) / "defs.yaml").read_text()
-        assert "type: starlake_dagster_components.StarlakeProjectComponent" in text
+        assert f"project: {shop.root}" in text
         with sandbox.load_component_and_build_defs(defs_path=path) as (component, defs):
             assert isinstance(component, StarlakeProjectComponent)
             assert defs.resolve_asset_graph().get_all_asset_keys()

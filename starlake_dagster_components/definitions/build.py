@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def _build(root: str | Path, settings: Settings) -> Built:
         raise InvalidProjectDefinition(str(plan.project.root), problems)
     for problem in problems:
         logger.warning("%s", problem)
+    _make_room(graph.depth)
     steps = Steps(graph, settings)
     definitions = dg.Definitions(
         assets=build_assets(graph, steps, settings),
@@ -139,6 +141,13 @@ def _executor_problems(pipeline: Pipeline, settings: Settings) -> Sequence[Probl
             "set 'executor' in the component to run it elsewhere",
         )
     ]
+
+
+def _make_room(depth: int) -> None:
+    """Let Dagster build jobs of long chains: it follows a job's dependencies by recursion, a few calls per asset on the longest path."""
+    needed = 1000 + 4 * depth
+    if depth > 200 and sys.getrecursionlimit() < needed:
+        sys.setrecursionlimit(needed)
 
 
 def _status_of_schedule(settings: Settings) -> dg.DefaultScheduleStatus:

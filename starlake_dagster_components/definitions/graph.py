@@ -1,6 +1,6 @@
 """Which nodes there are, how each looks, and what each waits for: everything about assets that needs no op yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,8 +8,8 @@ import dagster as dg
 
 from ..errors import Location, Problem
 from ..pipelines.model import Pipeline, Plan
-from ..project.model import Domain
-from .names import asset_key
+from ..project.model import Domain, Table
+from .names import AssetKeyStyle, asset_key
 from .nodes import StarlakeNode
 from .settings import Settings
 
@@ -40,6 +40,25 @@ class AssetGraph:
         for node_id, spec in self.specs.items():
             found.setdefault(spec.key, self.nodes[node_id])
         return found
+
+    @cached_property
+    def depth(self) -> int:
+        """Number of assets on the longest path from upstream to downstream. Iterative: any depth."""
+        upstream = {spec.key: [d.asset_key for d in spec.deps] for spec in self.specs.values()}
+        depths: dict[dg.AssetKey, int] = {}
+        entered: set[dg.AssetKey] = set()
+        for start in upstream:
+            waiting = [start]
+            while waiting:
+                key = waiting[-1]
+                missing = [k for k in upstream.get(key, ()) if k not in entered]
+                entered.update(missing, (key,))
+                if missing:
+                    waiting += missing
+                    continue
+                waiting.pop()
+                depths.setdefault(key, 1 + max((depths.get(k, 0) for k in upstream.get(key, ())), default=0))
+        return max(depths.values(), default=0)
 
     def key(self, kind: str, name: str) -> dg.AssetKey:
         """Return the asset key of a node."""
@@ -86,50 +105,76 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
         The graph; two nodes with one key are among its problems.
     """
     nodes = _nodes(plan, settings)
-    bare = {node_id: settings.translator.get_asset_spec(node) for node_id, node in nodes.items()}
-    keys = {node_id: spec.key for node_id, spec in bare.items()}
-    specs = {node_id: _with_dependencies(nodes[node_id], spec, keys) for node_id, spec in bare.items()}
+    translated = {node_id: settings.translator.get_asset_spec(node) for node_id, node in nodes.items()}
+    keys = {node_id: spec.key for node_id, spec in translated.items()}
+    renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
+    specs = {node_id: _renamed(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
     return AssetGraph(plan=plan, nodes=nodes, specs=specs, problems=_collisions(nodes, keys))
 
 
+def _renamed(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
+    """Let a spec depend on the keys that the translator gave."""
+    if not any(d.asset_key in renamed for d in spec.deps):
+        return spec
+    return spec.replace_attributes(
+        deps=[dg.AssetDep(renamed.get(d.asset_key, d.asset_key), partition_mapping=d.partition_mapping) for d in spec.deps]
+    )
+
+
 def _nodes(plan: Plan, settings: Settings) -> dict[NodeId, StarlakeNode]:
-    project = plan.project
-    style = settings.asset_keys
-    nodes: dict[NodeId, StarlakeNode] = {}
+    return {(node.type, name): node for name, node in _named_nodes(plan, settings)}
+
+
+def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, StarlakeNode]]:
+    """Yield every node with its logical name."""
+    project, style = plan.project, settings.asset_keys
+    names = {("table", t.full_name): t.final_full_name for t in project.tables}
     for domain, pipeline in _pre_loaded(plan):
-        nodes["domain", domain.name] = StarlakeNode(
-            "domain", domain.final_name, asset_key(domain.final_name, style), domain.final_name, project, pipeline, load_domain=domain
-        )
+        key = asset_key(domain.final_name, style)
+        yield domain.name, StarlakeNode("domain", domain.final_name, key, domain.final_name, project, pipeline, load_domain=domain)
     for table in project.tables:
-        nodes["table", table.full_name] = StarlakeNode(
-            "table",
-            table.final_full_name,
-            asset_key(table.final_full_name, style),
-            table.final_domain,
-            project,
-            plan.pipeline_of(table),
-            table=table,
+        pipeline_of_table = plan.pipeline_of(table)
+        yield (
+            table.full_name,
+            StarlakeNode(
+                "table",
+                table.final_full_name,
+                asset_key(table.final_full_name, style),
+                table.final_domain,
+                project,
+                pipeline_of_table,
+                table=table,
+                upstream=_pre_load_of(table, pipeline_of_table, style),
+            ),
         )
+    external: dict[str, None] = {}
     for task in project.tasks:
         reads = plan.dependencies.of(task.full_name)
-        nodes["task", task.full_name] = StarlakeNode(
-            "task",
+        external.update((d.name, None) for d in reads if d.kind == "external")
+        key = asset_key(task.full_name, style)
+        upstream = dict.fromkeys(asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
+        upstream.pop(key, None)
+        yield (
             task.full_name,
-            asset_key(task.full_name, style),
-            task.domain,
-            project,
-            plan.pipeline_of(task),
-            task=task,
-            dependencies=reads,
+            StarlakeNode(
+                "task",
+                task.full_name,
+                key,
+                task.domain,
+                project,
+                plan.pipeline_of(task),
+                task=task,
+                dependencies=reads,
+                upstream=tuple(upstream),
+            ),
         )
-    for reads in plan.dependencies.direct.values():
-        for dependency in reads:
-            if dependency.kind == "external" and ("external", dependency.name) not in nodes:
-                domain_name = dependency.name.rpartition(".")[0].rpartition(".")[2]
-                nodes["external", dependency.name] = StarlakeNode(
-                    "external", dependency.name, asset_key(dependency.name, style), domain_name, project
-                )
-    return nodes
+    for name in external:
+        yield name, StarlakeNode("external", name, asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project)
+
+
+def _pre_load_of(table: Table, pipeline: Pipeline | None, style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
+    pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
+    return (asset_key(table.final_domain, style),) if pre_load and pre_load.strategy != "none" else ()
 
 
 def _pre_loaded(plan: Plan) -> list[tuple[Domain, Pipeline]]:
@@ -141,21 +186,6 @@ def _pre_loaded(plan: Plan) -> list[tuple[Domain, Pipeline]]:
             if pre_load.strategy != "none":
                 first.setdefault(name, pipeline)
     return [(domains[name], first[name]) for name in sorted(first)]
-
-
-def _with_dependencies(node: StarlakeNode, spec: dg.AssetSpec, keys: Mapping[NodeId, dg.AssetKey]) -> dg.AssetSpec:
-    found: dict[dg.AssetKey, None] = {}
-    if node.table and node.pipeline:
-        pre_load = node.pipeline.pre_load.get(node.table.domain)
-        if pre_load and pre_load.strategy != "none":
-            found[keys["domain", node.table.domain]] = None
-    for dependency in node.dependencies:
-        found[keys[dependency.kind, dependency.name]] = None
-    found.pop(spec.key, None)
-    if not found:
-        return spec
-    given = {d.asset_key for d in spec.deps}
-    return spec.replace_attributes(deps=[*spec.deps, *(dg.AssetDep(key) for key in found if key not in given)])
 
 
 def _collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.AssetKey]) -> tuple[Problem, ...]:

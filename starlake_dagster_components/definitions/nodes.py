@@ -26,6 +26,7 @@ class StarlakeNode:
         pipeline: the job's pipeline that runs it first; None without a ``dagRef``.
         table, task, load_domain: what it is, according to ``type``.
         dependencies: what a task reads.
+        upstream: asset keys of what it waits for, as they follow from the names; a key that the translator changes is followed afterwards.
     """
 
     type: NodeType
@@ -38,6 +39,7 @@ class StarlakeNode:
     task: Task | None = field(default=None, repr=False)
     load_domain: Domain | None = field(default=None, repr=False)
     dependencies: tuple[Dependency, ...] = field(default=(), repr=False)
+    upstream: tuple[dg.AssetKey, ...] = ()
 
     @property
     def description(self) -> str | None:

@@ -17,8 +17,8 @@ _MINUTE = timedelta(minutes=1)
 class StarlakeTranslator:
     """Says how a domain, table, task or external table looks as an asset.
 
-    Override :meth:`get_asset_spec` to change anything. What you get is the finished spec, without dependencies: those
-    are added afterwards, with the keys that the translator gave to the other nodes.
+    Override :meth:`get_asset_spec` to change anything. Dependencies on nodes whose key the translator changes are followed afterwards: a spec
+    may name them by their original key.
 
     Example:
         .. code-block:: python
@@ -41,6 +41,7 @@ class StarlakeTranslator:
         """
         return dg.AssetSpec(
             key=node.key,
+            deps=node.upstream,
             description=_description(node),
             group_name=group_name(node.domain) if node.domain else None,
             kinds=_kinds(node),

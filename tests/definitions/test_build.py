@@ -152,3 +152,16 @@ def test_two_projects_live_in_one_code_location(shop: ProjectFolder, tmp_path: P
     one, two = (load_definitions_from_starlake_project(f.root) for f in (shop, other))
     repository = dg.Definitions.merge(one, two).get_repository_def()
     assert {"shop_tables", "store_tables", "kpi_tasks", "figures_tasks"} <= {j.name for j in repository.get_all_jobs()}
+
+
+def test_a_chain_of_2000_tasks_in_one_job(shop: ProjectFolder) -> None:
+    names = [f"step_{i:04d}" for i in range(2000)]
+    previous = ["shop.orders", *(f"chain.{n}" for n in names)]
+    for name, source in zip(reversed(names), reversed(previous[:-1]), strict=True):
+        shop.write(f"metadata/transform/chain/{name}.sql", f"select * from {source}\n")
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text() + "  options:\n    run_dependencies_first: true\n"
+    shop.write("metadata/dags/transforms.sl.yml", config)
+    built = build(shop.root, Settings())
+    assert built.graph.depth == 2002
+    job = built.definitions.get_repository_def().get_job("chain_tasks")
+    assert len(list(job.asset_layer.executable_asset_keys)) == 2002
