@@ -28,10 +28,12 @@ def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumpt
         return Consumption()
     last_run, watermark, _ = entries.get(_OWN) or (None, None, None)
     consumed = {name: entry[1] for name, key in keys.items() if (entry := entries.get(str(key))) and len(entry) == 3}
+    if watermark is None and entries:
+        # Dagster's own cursor: only ids tell what is new.
+        watermark = math.inf
     return Consumption(
         storage_ids={name: storage_id for name, storage_id in consumed.items() if storage_id is not None},
-        # A cursor without the entry is Dagster's own: only ids tell what is new.
-        watermark=math.inf if watermark is None else watermark / 1e6,
+        watermark=(watermark or 0.0) / 1e6,
         last_run=parse_time(last_run) if last_run else None,
     )
 

@@ -1,7 +1,7 @@
 """When a sensor starts a run: a pure function of what is materialised, what former runs consumed, and the options of the pipeline."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as _timezone
 
@@ -109,11 +109,14 @@ class Start:
 
     Attributes:
         consumed: the materialisations that it consumes: all new ones, whether the strategy needed them or not.
-        logical_time: the newest logical time among them.
     """
 
     consumed: Mapping[str, Materialization]
-    logical_time: datetime = field(compare=False)
+
+    @property
+    def logical_time(self) -> datetime:
+        """The newest logical time among them: that of the run."""
+        return max(m.logical_time for m in self.consumed.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,9 @@ class Wait:
     """No run is to be started; nothing is consumed, and the reason is shown to people."""
 
     reason: str
+
+
+Decision = Start | Wait
 
 
 def build_rule(
@@ -211,7 +217,7 @@ def dataset_timings(plan: Plan, names: Iterable[str]) -> Mapping[str, DatasetTim
     return found
 
 
-def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Start | Wait:
+def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
     """Decide whether a run is to be started.
 
     Args:
@@ -227,8 +233,7 @@ def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consu
     new = {a: latest[a] for a in rule.assets if a in latest and consumption.is_new(a, latest[a])}
     if not new:
         return Wait("No materializations observed")
-    logical_time = max(m.logical_time for m in new.values())
-    cycle = _Cycle(rule, logical_time, interval) if rule.cycles else None
+    cycle = _Cycle(rule, Start(new).logical_time, interval) if rule.cycles else None
     if not _satisfied(rule, latest, new, cycle):
         return Wait(_observed(rule, latest, new, cycle))
     if consumption.last_run is not None:
@@ -239,7 +244,7 @@ def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consu
                 f"{consumption.last_run.isoformat(timespec='seconds')}: the next one in {pause.total_seconds():.0f} s at the earliest "
                 "(min_timedelta_between_runs)"
             )
-    return Start(new, logical_time)
+    return Start(new)
 
 
 class _Cycle:

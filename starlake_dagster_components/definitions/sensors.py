@@ -180,8 +180,11 @@ def _value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
 
 
 def _run_key(consumed: Mapping[str, Materialization]) -> str:
-    """Return a key that is the same for the same materialisations: Dagster starts no second run for it."""
-    text = "\n".join(f"{asset}={m.storage_id}" for asset, m in sorted(consumed.items()))
+    """Return a key that is the same for the same materialisations: Dagster starts no second run for it.
+
+    Storage ids alone would do, if SQLite did not hand out those of deleted runs again.
+    """
+    text = "\n".join(f"{asset}={m.storage_id}@{m.timestamp!r}" for asset, m in sorted(consumed.items()))
     return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 

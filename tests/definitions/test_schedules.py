@@ -1,0 +1,120 @@
+"""Schedules give runs the time of their tick."""
+
+from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
+
+from starlake_dagster_components.definitions.schedules import build_schedule
+from starlake_dagster_components.definitions.ticks import interval_before
+
+CRONS = [
+    "0 * * * *",
+    "*/20 * * * *",
+    "0 0 * * *",
+    "30 1 * * *",
+    "30 2 * * *",
+    "0 0 * * 1",
+    "15 2 1 * *",
+    "0 3 * * 1-5",
+    "0 2,14 * * *",
+    "@daily",
+]
+ZONES = ["UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Sydney"]
+CHANGES = [
+    datetime(2026, 3, 7),
+    datetime(2026, 3, 28),
+    datetime(2026, 4, 4),
+    datetime(2026, 10, 3),
+    datetime(2026, 10, 24),
+    datetime(2026, 10, 31),
+]
+
+
+def tags_of(schedule: dg.ScheduleDefinition, tick: datetime) -> dict[str, str]:
+    data = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=tick))
+    assert data.run_requests is not None
+    assert len(data.run_requests) == 1
+    return {name: value for name, value in data.run_requests[0].tags.items() if not name.startswith("dagster/")}
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("cron", CRONS)
+def test_intervals_join_over_changes_of_the_clock(cron: str, zone: str) -> None:
+    for start in CHANGES:
+        begin = start.replace(tzinfo=ZoneInfo(zone)).timestamp()
+        ticks = schedule_execution_time_iterator(begin, cron, zone)
+        for before, tick in pairwise(next(ticks) for _ in range(30)):
+            moment = tick.astimezone(timezone.utc)
+            for later in (moment, moment + timedelta(seconds=40)):
+                found = interval_before(cron, zone, later)
+                assert [t.timestamp() for t in found] == [before.timestamp(), tick.timestamp()]
+
+
+def test_tags() -> None:
+    schedule = build_schedule(name="load_schedule", job_name="load", cron="0 2 * * *", timezone="Europe/Paris", tags={"team": "sales"})
+    assert tags_of(schedule, datetime(2026, 1, 5, 2, tzinfo=ZoneInfo("Europe/Paris"))) == {
+        "team": "sales",
+        "starlake/scheduled_date": "2026-01-05T02:00:00+01:00",
+        "starlake/data_interval_start": "2026-01-04T02:00:00+01:00",
+        "starlake/data_interval_end": "2026-01-05T02:00:00+01:00",
+    }
+    assert schedule.execution_timezone == "Europe/Paris"
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_utc_without_a_zone() -> None:
+    schedule = build_schedule(name="s", job_name="load", cron="@hourly")
+    assert schedule.execution_timezone == "UTC"
+    assert tags_of(schedule, datetime(2026, 1, 5, 0, tzinfo=timezone.utc))["starlake/data_interval_start"] == "2026-01-04T23:00:00+00:00"
+
+
+def test_a_day_of_23_hours() -> None:
+    schedule = build_schedule(name="s", job_name="load", cron="0 0 * * *", timezone="Europe/Paris")
+    tags = tags_of(schedule, datetime(2026, 3, 30, tzinfo=ZoneInfo("Europe/Paris")))
+    assert tags["starlake/data_interval_start"] == "2026-03-29T00:00:00+01:00"
+    assert tags["starlake/data_interval_end"] == "2026-03-30T00:00:00+02:00"
+
+
+def test_start_and_end_date() -> None:
+    schedule = build_schedule(
+        name="s", job_name="load", cron="0 0 * * *", timezone="Asia/Tokyo", start_date=date(2026, 1, 5), end_date=date(2026, 1, 6)
+    )
+    tokyo = ZoneInfo("Asia/Tokyo")
+    skipped = {}
+    for day in (4, 5, 6, 7):
+        data = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=datetime(2026, 1, day, tzinfo=tokyo)))
+        skipped[day] = data.skip_message
+    assert skipped == {
+        4: "2026-01-04T00:00:00+09:00 is before the start date 2026-01-05",
+        5: None,
+        6: None,
+        7: "2026-01-07T00:00:00+09:00 is after the end date 2026-01-06",
+    }
+
+
+def test_off_by_default_when_told_so() -> None:
+    schedule = build_schedule(name="s", job_name="load", cron="0 0 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+def test_dagster_refuses_what_it_cannot_follow() -> None:
+    with pytest.raises(dg.DagsterInvalidDefinitionError):
+        build_schedule(name="s", job_name="load", cron="0 0 1 * * ?")
+    with pytest.raises(dg.DagsterInvalidDefinitionError):
+        build_schedule(name="s", job_name="load", cron="0 0 * * *", timezone="Europe/Atlantis")
+
+
+def test_in_definitions() -> None:
+    @dg.asset
+    def orders() -> None: ...
+
+    definitions = dg.Definitions(
+        assets=[orders],
+        jobs=[dg.define_asset_job("load", selection=[orders])],
+        schedules=[build_schedule(name="load_schedule", job_name="load", cron="0 0 * * *")],
+    )
+    assert definitions.resolve_schedule_def("load_schedule").job_name == "load"
