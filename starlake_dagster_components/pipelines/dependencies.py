@@ -79,7 +79,7 @@ class _JsonDependencies:
             same = upstream.full_name == task.full_name
             return () if same else (Dependency("task", upstream.full_name, child.location, "json"),)
         if table is not None:
-            return (Dependency("table", table.full_name, child.location, "json"),)
+            return (Dependency("table", table.full_name, child.location, "json", child.name),)
         if child.kind == "task":
             self._stale("task", child.name, child.location, [t.full_name for t in self._project.tasks])
             return ()

@@ -112,12 +112,14 @@ class Dependency:
         name: ``Task.full_name``, ``Table.full_name`` (logical), or the external name as written.
         location: the SQL line or the JSON file that says so.
         source: ``sql`` or ``json``.
+        written: the name as SQL or JSON writes it; only Starlake's own formats show it.
     """
 
     kind: NodeKind
     name: str
     location: Location | None = None
     source: Literal["sql", "json"] = "sql"
+    written: str = field(default="", compare=False)
 
     @property
     def awaited(self) -> bool:

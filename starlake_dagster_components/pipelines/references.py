@@ -92,7 +92,7 @@ class ReferenceIndex:
             return () if task.full_name in (w.full_name for w in writers) else _on_tasks(writers, reference)
         tables = [t for t in self._tables.get(key, ()) if _in_database(t, database)]
         if tables:
-            return (Dependency("table", tables[0].full_name, reference.location),)
+            return (Dependency("table", tables[0].full_name, reference.location, written=".".join(parts[-2:])),)
         return self._outside(parts, reference)
 
     def _short(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
@@ -112,7 +112,8 @@ class ReferenceIndex:
             message = f"{task.full_name} reads '{name}', which could be each of the tables {names}; taken for the first; write domain.table"
             problems.append(Problem(reference.location, "warning", message))
         if tables:
-            return (Dependency("table", tables[0].full_name, reference.location),)
+            written = f"{tables[0].final_domain}.{name}"
+            return (Dependency("table", tables[0].full_name, reference.location, written=written),)
         return self._outside((name,), reference) if sure else ()
 
     def _outside(self, parts: Sequence[str], reference: TableReference) -> Sequence[Dependency]:

@@ -114,13 +114,12 @@ def _trigger(file: DagFile) -> TransformTrigger:
             options.error("dataset_triggering_strategy", f"option 'dataset_triggering_strategy': {error}")
             strategy = default.strategy
     filtered = file.template.literals.get("filtered_datasets") or ()
-    cycle = options.cycle()
     enabled = options.boolean("data_cycle_enabled")
     return TransformTrigger(
         strategy=strategy,
         optional_dataset_enabled=options.boolean("optional_dataset_enabled"),
         data_cycle_enabled=enabled,
-        data_cycle=cycle if enabled else None,
+        data_cycle=options.cycle() if enabled else None,
         beyond_data_cycle_enabled=options.boolean("beyond_data_cycle_enabled", default.beyond_data_cycle_enabled),
         min_timedelta_between_runs=options.seconds("min_timedelta_between_runs", default.min_timedelta_between_runs),
         filtered_datasets=frozenset(str(name) for name in filtered) if isinstance(filtered, (set, list, tuple)) else frozenset(),

@@ -11,6 +11,8 @@ from .references import ReferenceIndex
 from .schedules import NONE
 
 Node = dict[str, Any]
+_Key = tuple[str, str, str]
+"""Kind, logical name, and the name that is shown."""
 
 
 def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
@@ -21,8 +23,8 @@ def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node
         tasks: full names of the tasks at the root, in this order; None = all tasks by name.
 
     Returns:
-        Nodes with ``data``, ``children`` and ``task``; keys in Starlake's order, empty values left out, children by name. A node that
-        occurs in several places is one object.
+        Nodes with ``data``, ``children`` and ``task``; keys in Starlake's order, empty values left out, children by name. Load tables are
+        called as the SQL writes them, as Starlake does. A node that occurs in several places is one object.
 
     Raises:
         UnknownName: there is no such task.
@@ -38,6 +40,10 @@ def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node
     return [writer.node(name) for name in names]
 
 
+def _shown(dependency: Dependency) -> str:
+    return dependency.written or dependency.name
+
+
 class _TreeWriter:
     """Builds the nodes of tasks, each once, without recursion."""
 
@@ -46,12 +52,13 @@ class _TreeWriter:
         self._tasks = tasks
         self._tables = {t.full_name: t for t in plan.project.tables}
         self._index = ReferenceIndex(plan.project)
-        self._nodes: dict[tuple[str, str], Node] = {}
+        self._nodes: dict[_Key, Node] = {}
 
     def node(self, name: str) -> Node:
         """Return the node of a task with everything upstream of it."""
-        waiting = [("task", name)]
-        started: set[tuple[str, str]] = set()
+        root: _Key = ("task", name, name)
+        waiting = [root]
+        started: set[_Key] = set()
         while waiting:
             key = waiting[-1]
             if key in self._nodes:
@@ -65,20 +72,17 @@ class _TreeWriter:
                 continue
             waiting.pop()
             self._nodes[key] = self._make(key, [self._nodes[c] for c in children if c in self._nodes])
-        return self._nodes["task", name]
+        return self._nodes[root]
 
-    def _children(self, key: tuple[str, str]) -> list[tuple[str, str]]:
+    def _children(self, key: _Key) -> list[_Key]:
         if key[0] != "task":
             return []
-        found = [(d.kind, d.name) for d in self._plan.dependencies.of(key[1]) if d.kind != "external"]
-        return sorted(found, key=lambda c: self._shown(*c))
+        found = [(d.kind, d.name, _shown(d)) for d in self._plan.dependencies.of(key[1]) if d.kind != "external"]
+        return sorted(found, key=lambda c: c[2])
 
-    def _shown(self, kind: str, name: str) -> str:
-        return self._tables[name].final_full_name if kind == "table" else name
-
-    def _make(self, key: tuple[str, str], children: list[Node]) -> Node:
-        kind, name = key
-        node: Node = {"data": self._task_data(self._tasks[name]) if kind == "task" else self._table_data(self._tables[name])}
+    def _make(self, key: _Key, children: list[Node]) -> Node:
+        kind, name, shown = key
+        node: Node = {"data": self._task_data(self._tasks[name]) if kind == "task" else self._table_data(self._tables[name], shown)}
         if children:
             node["children"] = children
         node["task"] = kind == "task"
@@ -100,8 +104,7 @@ class _TreeWriter:
             }
         )
 
-    def _table_data(self, table: Table) -> Node:
-        name = table.final_full_name
+    def _table_data(self, table: Table, name: str) -> Node:
         return _without_empty(
             {
                 "name": name,
@@ -116,15 +119,14 @@ class _TreeWriter:
 
     def _first_parent(self, task: Task) -> tuple[str, str, str]:
         """Return name and type of what the task's first reference means, and the reference as written."""
-        reads = self._plan.dependencies.of(task.full_name)
         if not task.references:
-            first = next((d for d in reads if d.kind != "external"), None)
-            return (self._shown(first.kind, first.name), first.kind, self._shown(first.kind, first.name)) if first else ("", "unknown", "")
+            first = next((d for d in self._plan.dependencies.of(task.full_name) if d.kind != "external"), None)
+            return (_shown(first), first.kind, _shown(first)) if first else ("", "unknown", "")
         for reference in task.references:
             for dependency in self._index.dependencies(task, reference, []):
                 if dependency.kind == "external":
                     return "", "unknown", reference.text
-                return self._shown(dependency.kind, dependency.name), dependency.kind, reference.text
+                return _shown(dependency), dependency.kind, reference.text
         return "", "unknown", ""
 
     def _cron(self, schedule: str | None) -> str:
@@ -145,11 +147,9 @@ def dependency_diagram(plan: Plan) -> Node:
         for dependency in sorted(plan.dependencies.of(task.full_name), key=_by_name):
             if dependency.kind == "external":
                 continue
-            source = dependency.name
+            source = _shown(dependency)
             if dependency.kind == "table":
-                table = tables[dependency.name]
-                source = table.final_full_name
-                read[source] = table
+                read[source] = tables[dependency.name]
             relations.append({"source": source, "target": task.full_name, "relationType": "task"})
     items = [
         _item(name, "table", read[name].metadata.write_strategy, read[name].attributes, read[name].primary_key) for name in sorted(read)

@@ -225,8 +225,11 @@ def test_json_alone_is_enough(root: Path) -> None:
     assert [t.full_name for t in made.project.tasks] == ["kpi.a", "kpi.b"]
     a, b = made.project.tasks
     assert (a.table, a.schedule, b.schedule) == ("a_t", None, "0 2 * * *")
-    assert b.write_strategy and (b.write_strategy.type, b.write_strategy.key, b.write_strategy.on) == ("UPSERT_BY_KEY", ("id",), "TARGET")
-    assert b.freshness and b.freshness.error and b.freshness.error.total_seconds() == 3600
+    assert b.write_strategy
+    assert (b.write_strategy.type, b.write_strategy.key, b.write_strategy.on) == ("UPSERT_BY_KEY", ("id",), "TARGET")
+    assert b.freshness
+    assert b.freshness.error
+    assert b.freshness.error.total_seconds() == 3600
     assert str(b.origin.at("schedule")) == "metadata/dependencies.json:4"
     assert reads(made, "kpi.b") == [("task", "kpi.a", "json")]
     assert reads(made, "kpi.a") == [("external", "shop.orders", "json")]

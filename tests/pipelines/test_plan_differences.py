@@ -1,0 +1,243 @@
+"""Each deliberate difference from dag-generate and starlake-dagster that docs/differences.md lists for planning."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from plan_builders import TRANSFORM, dag, jobs, messages, plan, table, task
+
+from starlake_dagster_components.pipelines import dependency_tree
+
+DIFFERENCES: dict[str, Callable[[], None]] = {}
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
+
+
+def difference(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register what shows a difference under its name in the table."""
+
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        DIFFERENCES[name] = function
+        return function
+
+    return register
+
+
+def transforms(filename: str = "t.py", **options: str):  # type: ignore[no-untyped-def]
+    return dag("transform", filename, TRANSFORM, **options)
+
+
+def reads(*nodes: object, name: str = "k.t") -> list[tuple[str, str]]:
+    made = plan(*nodes, load=None, transform=None)  # type: ignore[arg-type]
+    return [(d.kind, d.name) for d in made.dependencies.of(name)]
+
+
+@difference("one-job-per-schedule")
+def _() -> None:
+    made = plan(table("hr.a", "daily"), table("hr.b", "0 1 * * *"), dag("load", "{{schedule}}_{{domain}}.py"))
+    assert jobs(made) == {"daily_hr": ["hr.a"], "cron2_hr": ["hr.b"]}
+
+
+@difference("no-stale-files")
+def _() -> None:
+    made = plan(table("hr.a"), table("hr.b", "0 1 * * *"), dag("load", "{{schedule}}_{{domain}}.py"))
+    assert sorted(jobs(made)) == ["cron2_hr", "none_hr"]
+
+
+@difference("names-that-dagster-allows")
+def _() -> None:
+    assert list(jobs(plan(table("a.x", "daily"), dag("load", "load-{{domain}}.v2é.py")))) == ["load_a_v2_"]
+    assert list(jobs(plan(table("type.x"), dag("load", "{{domain}}.py")))) == ["type_job"]
+
+
+@difference("inline-crons-in-names")
+def _() -> None:
+    made = plan(task("k.a", schedule="*/5 * * * *"), task("m.b", schedule="*/5 * * * *"), transforms("{{domain}}_{{schedule}}.py"))
+    assert jobs(made) == {"k_x_5_x_x_x_x": ["k.a"], "m_x_5_x_x_x_x": ["m.b"]}
+
+
+@difference("jobs-of-one-name")
+def _() -> None:
+    made = plan(table("a.x"), table("b.x"), dag("load", "{{table}}.py"))
+    assert ["two jobs would be called 'x'" in m for m in messages(made, "error")] == [True]
+
+
+@difference("file-names-without-a-name")
+def _() -> None:
+    (message,) = messages(plan(table("a.x"), dag("load", "{{domain | upper}}.py")), "error")
+    assert "gives no name" in message
+
+
+@difference("configs-on-their-own")
+def _() -> None:
+    made = plan(table("a.x"), table("b.y", dag_ref="each"), dag("load", "all.py"), dag("each", "{{domain}}_load.py"))
+    assert jobs(made) == {"all": ["a.x"], "b_load": ["b.y"]}
+
+
+@difference("no-schedule")
+def _() -> None:
+    assert list(jobs(plan(table("a.x", ""), table("a.y", "none"), table("a.z", "None"), dag("load", "l.py")))) == ["l"]
+
+
+@difference("presets-named-like-numbers")
+def _() -> None:
+    (pipeline,) = plan(table("a.x", "0 7 * * *"), dag("load", "l.py"), presets={"cron1": "0 0 1 1 *"}).pipelines
+    assert pipeline.schedule
+    assert pipeline.schedule.cron == "0 7 * * *"
+
+
+@difference("wrong-schedules")
+def _() -> None:
+    made = plan(table("a.x", "dayly"), table("a.y", "0 0 1 * * ?"), dag("load", "l.py"))
+    first, second = sorted(messages(made, "error"))
+    assert "metadata/load/a/x.sl.yml:2: unknown schedule 'dayly' (did you mean 'daily'?)" in first
+    assert "write '0 1 * * *'" in second
+
+
+@difference("wrong-dag-refs")
+def _() -> None:
+    made = plan(table("a.x", dag_ref="laod"), table("a.y", dag_ref="{{REF}}"), dag("load", "l.py"))
+    first, second = messages(made, "error")
+    assert "metadata/load/a/x.sl.yml:3: unknown DAG config 'laod' (did you mean 'load'?)" in first
+    assert "the variable REF is not set" in second
+
+
+@difference("templates-of-the-other-kind")
+def _() -> None:
+    assert "which cannot run tables: a.x" in messages(plan(table("a.x"), dag("load", "l.py", TRANSFORM)), "error")[0]
+
+
+@difference("orchestrators")
+def _() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__shell.py.j2"))
+    assert made.pipelines == ()
+    assert "makes no job" in messages(made, "warning")[0]
+
+
+@difference("the-first-task-by-name")
+def _() -> None:
+    made = plan(task("k.b", schedule="daily"), task("k.a", schedule="hourly"), transforms(comment="{{task}}"))
+    (pipeline,) = made.pipelines
+    assert pipeline.schedule
+    assert (pipeline.comment, pipeline.schedule.name) == ("k.a", "hourly")
+    assert "have different schedules" in messages(made, "warning")[0]
+
+
+@difference("options-that-do-nothing")
+def _() -> None:
+    said = messages(plan(table("a.x"), dag("load", "l.py", taggs="a", load_dependencies="true", catchup="true")), "warning")
+    assert [re.sub(r".*option '(\w+)'.*", r"\1", m) for m in said] == ["taggs", "load_dependencies", "catchup"]
+
+
+@difference("wrong-values-of-options")
+def _() -> None:
+    assert "'many' is not a number" in messages(plan(table("a.x"), dag("load", "l.py", retries="many")), "error")[0]
+
+
+@difference("values-with-quotes")
+def _() -> None:
+    (pipeline,) = plan(table("a.x"), dag("load", "l.py", comment="it's", tags="it's")).pipelines
+    assert (pipeline.comment, pipeline.tags) == ("it's", ("it's",))
+
+
+@difference("retries")
+def _() -> None:
+    (pipeline,) = plan(table("a.x"), dag("load", "l.py")).pipelines
+    assert (pipeline.retries, pipeline.retry_delay) == (0, timedelta(seconds=300))
+
+
+@difference("triggering-strategy")
+def _() -> None:
+    assert plan(task("k.t", "k.u"), transforms()).pipelines[0].trigger.strategy == "all"
+    (pipeline,) = plan(task("k.t", "s.x"), table("s.x"), transforms(dataset_triggering_strategy="s.x or s_x"), load=None).pipelines
+    assert pipeline.trigger.strategy == "s.x or s_x"
+
+
+@difference("time-zone")
+def _() -> None:
+    (pipeline,) = plan(table("a.x", "daily"), dag("load", "l.py", SL_TIMEZONE="Europe/Paris")).pipelines
+    assert pipeline.schedule
+    assert pipeline.schedule.timezone == "Europe/Paris"
+    assert "SL_TIMEZONE" not in plan(table("a.x", "daily"), dag("load", "l.py")).pipelines[0].options
+
+
+@difference("start-date")
+def _() -> None:
+    assert plan(table("a.x", "daily"), dag("load", "l.py")).pipelines[0].start_date is None
+
+
+@difference("tags")
+def _() -> None:
+    assert plan(table("a.x"), dag("load", "l.py", tags="one,two three")).pipelines[0].tags == ("one", "two", "three")
+
+
+@difference("custom-templates")
+def _() -> None:
+    text = "{% include 'templates/dags/transform/dagster__scheduled_task__shell.py.j2' %}\njobs = {'k.t': {'options': 'a=1'}}\nraise SystemExit\n"
+    (pipeline,) = plan(task("k.t"), dag("transform", "t.py", "ours.py.j2", text=text)).pipelines
+    assert pipeline.task_options == {"k.t": {"a": "1"}}
+
+
+@difference("tasks-that-read-themselves")
+def _() -> None:
+    assert reads(task("k.t", "k.t", "k.u"), task("k.u")) == [("task", "k.u")]
+
+
+@difference("circles")
+def _() -> None:
+    made = plan(task("k.a", "k.b"), task("k.b", "k.a"), transform=None)
+    assert "tasks read each other in a circle: k.a reads k.b" in messages(made, "error")[0]
+
+
+@difference("several-writers")
+def _() -> None:
+    assert reads(task("k.one", table="x"), task("k.two", table="x"), task("k.t", "k.x")) == [("task", "k.one"), ("task", "k.two")]
+    assert reads(task("k.a", table="other"), task("k.b", table="a"), task("k.t", "k.a")) == [("task", "k.b")]
+
+
+@difference("short-names-of-tables")
+def _() -> None:
+    made = plan(table("b.x"), table("a.x"), task("k.t", "x"), load=None, transform=None)
+    assert [d.name for d in made.dependencies.of("k.t")] == ["a.x"]
+    assert "which could be each of the tables a.x, b.x" in messages(made, "warning")[0]
+
+
+@difference("four-parts")
+def _() -> None:
+    made = plan(task("k.t", "a.b.c.d"), transform=None)
+    assert [p.severity for p in made.problems] == ["warning"]
+
+
+@difference("other-databases")
+def _() -> None:
+    assert reads(table("s.x", database="prod"), task("k.t", "test.s.x")) == [("external", "test.s.x")]
+
+
+@difference("external-tables")
+def _() -> None:
+    made = plan(task("k.t", "out.x"), transforms())
+    (dependency,) = made.dependencies.of("k.t")
+    assert (dependency.kind, dependency.awaited) == ("external", False)
+
+
+@difference("one-node-per-table")
+def _() -> None:
+    made = plan(table("s.x"), task("k.t", "S.X", "s.x"), load=None, transform=None)
+    assert [c["data"]["name"] for c in dependency_tree(made)[0]["children"]] == ["S.X"]
+
+
+@difference("strategy-on-a-task")
+def _() -> None:
+    assert "has no effect on a task" in messages(plan(task("k.t", dataset_triggering_strategy="any"), transforms()), "warning")[0]
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_difference(name: str) -> None:
+    DIFFERENCES[name]()
+
+
+def test_the_table_lists_these_differences_and_no_other() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    planning = text[text.index("## Planning") :].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", planning, re.MULTILINE) == list(DIFFERENCES)
