@@ -12,7 +12,7 @@ import pytest
 
 from starlake_dagster_components import locks
 from starlake_dagster_components.errors import CommandCancelled
-from starlake_dagster_components.executors.locks import database_lock, database_locks
+from starlake_dagster_components.locks import database_lock, database_locks
 
 
 def until(condition, seconds: float = 30.0) -> None:

@@ -1,4 +1,4 @@
-"""Executors: where commands run. One file each; imported at first use, so that ``executors.locks`` costs nothing."""
+"""Executors: where commands run. One file each; the registry is imported at its first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

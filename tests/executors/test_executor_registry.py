@@ -64,5 +64,5 @@ for kind in EXECUTORS.values():
 
 
 def test_locks_cost_no_import_of_dagster() -> None:
-    code = "import sys, starlake_dagster_components.executors.locks; sys.exit('dagster' in sys.modules)"
+    code = "import sys, starlake_dagster_components.locks; sys.exit('dagster' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
