@@ -165,13 +165,7 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             description="Tags and concurrency pool of every step.", examples=[{"pool": "warehouse", "tags": {"team": "data"}}]
         ),
     ] = None
-    translation: Annotated[
-        TranslationFn[StarlakeNode] | None,
-        TranslationFnResolver[StarlakeNode](template_vars_for_translation_fn=lambda node: {"node": node}),
-    ] = Field(
-        default=None,
-        description="Changes of the assets: any attribute of an asset spec, with {{ node }} (name, domain, type, table, task).",
-    )
+    translation: Annotated[TranslationFn[StarlakeNode] | None, _NodeTranslation()] = None
 
     @cached_property
     def translator(self) -> StarlakeTranslator:

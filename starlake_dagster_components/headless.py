@@ -139,7 +139,7 @@ def _instance() -> Iterator[dg.DagsterInstance]:
 
 
 def _run(instance: dg.DagsterInstance, token: str, job: str, tags: Mapping[str, str], keys: Sequence[dg.AssetKey] | None) -> RunResult:
-    target = dg.build_reconstructable_job(__name__, rebuild.__name__, (token, job))
+    target = dg.build_reconstructable_job(__name__, rebuild.__name__, reconstructable_kwargs={"token": token, "job": job})
     began = time.monotonic()
     with dg.execute_job(target, instance=instance, tags=dict(tags), raise_on_error=False, asset_selection=keys) as result:
         assets = _asset_results(result)

@@ -20,15 +20,11 @@ from .settings import Settings
 OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
 
 RUN_CONFIG = dg.Field(
-    dg.Shape(
-        {
-            "scheduled_date": dg.Field(
-                str,
-                is_required=False,
-                description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none.",
-            ),
-        }
-    ),
+    {
+        "scheduled_date": dg.Field(
+            str, is_required=False, description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none."
+        ),
+    },
     is_required=False,
 )
 

@@ -57,9 +57,8 @@ def _job(graph: AssetGraph, pipeline: Pipeline) -> Iterator[str]:
         yield f"  pre-load of {domain}: {pre_load.strategy}{_at(config.origin.at('options.pre_load_strategy'))}"
     if pipeline.schedule:
         yield from (f"  {line}" for line in _schedule(pipeline))
-    for node in (*pipeline.tables, *pipeline.tasks):
-        place = pipeline.dag_refs.get(node.full_name)
-        yield f"  runs {node.full_name}: dagRef{_at(place)}"
+    for name in (*(t.full_name for t in pipeline.tables), *(t.full_name for t in pipeline.tasks)):
+        yield f"  runs {name}: dagRef{_at(pipeline.dag_refs.get(name))}"
     own = set(graph.keys_of(pipeline))
     for key in job_keys(graph, pipeline):
         if key not in own:

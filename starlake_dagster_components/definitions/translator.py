@@ -86,7 +86,7 @@ def _metadata(node: StarlakeNode) -> Mapping[str, Any]:
 
 
 def _metadata_items(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
-    references = list(_code_references(node))
+    references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = list(_code_references(node))
     if references:
         yield "dagster/code_references", dg.CodeReferencesMetadataValue(code_references=references)
     described = _described(node)
