@@ -20,7 +20,7 @@ class CloudRunExecutor(StarlakeExecutor):
     The fields win over the options of the pipeline's DAG config (``cloud_run_job_name`` and so on).
     """
 
-    type: Literal["cloud_run"] = "cloud_run"
+    type: Literal["cloud_run"] = Field(default="cloud_run", description="Run every command as an execution of a Cloud Run job.")
     job_name: str | None = Field(
         default=None, description="The Cloud Run job, or projects/P/locations/R/jobs/NAME. Default: the option cloud_run_job_name."
     )

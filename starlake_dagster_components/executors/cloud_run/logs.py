@@ -20,6 +20,8 @@ OVERLAP = 20.0
 """Seconds that each query looks back behind the newest line seen: lines arrive late and out of order."""
 LATE = 60.0
 """Seconds after which a line that has not arrived is not looked for any more."""
+LATE_LINES = (0.0, 2.0, 4.0)
+"""Seconds before each look at the last lines of a finished execution."""
 QUERIED_AT_ONCE = 100
 """Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
 
@@ -238,7 +240,7 @@ def last_lines(
 
     lines: Sequence[Line] = ()
     try:
-        for delay in (0.0, 2.0, 4.0):
+        for delay in LATE_LINES:
             time.sleep(delay)
             lines = list(fetch(connection, project, [execution], since=since, newest=count))
             if enough(lines):

@@ -153,17 +153,7 @@ def validate(given: Given, options: Mapping[str, str], where: Callable[[str], Lo
                 f"{REGION} '{options[REGION]}' is overruled by {JOB_REGION} '{options[JOB_REGION]}', the newer name of the same option",
             )
         )
-    found.extend(_unknown(options, where))
     return found
-
-
-def _unknown(options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
-    known = (JOB_NAME, PROJECT_ID, REGION, JOB_REGION, SERVICE_ACCOUNT, ASYNC, POKE_INTERVAL)
-    return [
-        Problem(where(key), "warning", f"unknown option '{key}'{did_you_mean(key, known)}")
-        for key in options
-        if key.startswith("cloud_run_") and key not in known
-    ]
 
 
 def _text(options: Mapping[str, str], key: str) -> str | None:

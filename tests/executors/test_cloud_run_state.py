@@ -1,0 +1,135 @@
+"""What an execution says about itself, and which of several is gone on with."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from google.cloud.run_v2 import Condition, Container, EnvVar, Execution, TaskTemplate
+
+from starlake_dagster_components.executors.cloud_run.request import CommandId, relocated, split_id
+from starlake_dagster_components.executors.cloud_run.state import ExecutionState, read_state
+from starlake_dagster_components.executors.cloud_run.takeover import choose
+
+NAME = "projects/shop/locations/europe-west1/jobs/starlake/executions/starlake-x1"
+NOW = datetime(2026, 1, 31, tzinfo=timezone.utc)
+State = Condition.State
+Reason = Condition.ExecutionReason
+
+
+def read(state: Any = None, reason: Any = None, message: str = "", **fields: Any) -> ExecutionState:
+    conditions = [Condition(type_="ResourcesAvailable", state=State.CONDITION_SUCCEEDED)]
+    if state is not None:
+        conditions.append(Condition(type_="Completed", state=state, message=message, **({"execution_reason": reason} if reason else {})))
+    return read_state(Execution(**{"name": NAME, "task_count": 1, "conditions": conditions, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "finished", "succeeded", "cancelled"),
+    [
+        ({}, False, False, False),
+        ({"state": State.CONDITION_RECONCILING, "running_count": 1}, False, False, False),
+        ({"state": State.CONDITION_SUCCEEDED, "succeeded_count": 1, "completion_time": NOW}, True, True, False),
+        ({"succeeded_count": 1, "completion_time": NOW}, True, True, False),
+        ({"state": State.CONDITION_SUCCEEDED, "succeeded_count": 0, "completion_time": NOW}, True, False, False),
+        ({"state": State.CONDITION_SUCCEEDED, "succeeded_count": 1, "task_count": 2, "completion_time": NOW}, True, False, False),
+        ({"state": State.CONDITION_FAILED, "failed_count": 1, "completion_time": NOW}, True, False, False),
+        ({"state": State.CONDITION_FAILED, "succeeded_count": 1, "completion_time": NOW}, True, False, False),
+        ({"cancelled_count": 1, "completion_time": NOW}, True, False, True),
+        ({"state": State.CONDITION_FAILED, "reason": Reason.CANCELLED, "completion_time": NOW}, True, False, True),
+        ({"state": State.CONDITION_RECONCILING, "reason": Reason.CANCELLING, "running_count": 1}, False, False, True),
+        ({"state": State.CONDITION_FAILED, "running_count": 1}, False, False, False),
+        ({"state": State.CONDITION_FAILED}, True, False, False),
+        ({"delete_time": NOW}, True, False, False),
+    ],
+)
+def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished: bool, succeeded: bool, cancelled: bool) -> None:
+    state = read(**fields)
+    assert (state.finished, state.succeeded, state.cancelled) == (finished, succeeded, cancelled)
+
+
+def test_reason_and_message_are_those_of_the_completion() -> None:
+    state = read(State.CONDITION_FAILED, Reason.NON_ZERO_EXIT_CODE, "The container exited with an error.", failed_count=1)
+    assert (state.reason, state.message, state.exit_code) == ("NON_ZERO_EXIT_CODE", "The container exited with an error.", None)
+    common = Condition(type_="Completed", state=State.CONDITION_FAILED, reason=Condition.CommonReason.CONTAINER_MISSING)
+    assert read(conditions=[common]).reason == "CONTAINER_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Task x-task0 failed with exit code: 1 and message: The container exited with an error.", 1),
+        ("Container called exit(3).", None),
+        ("The container exited with code 137", 137),
+        ("exited with status 2", 2),
+        ("The configured timeout was reached.", None),
+    ],
+)
+def test_an_exit_code_is_read_from_the_message_where_it_tells_one(message: str, code: int | None) -> None:
+    assert read(State.CONDITION_FAILED, message=message).exit_code == code
+
+
+def test_the_command_is_read_from_the_environment() -> None:
+    environment = [EnvVar(name="SL_ROOT", value="/x"), EnvVar(name="STARLAKE_DAGSTER_COMMAND_ID", value="r/s/load-1.0/2")]
+    assert read(template=TaskTemplate(containers=[Container(env=environment)])).command_id == "r/s/load-1.0/2"
+    assert split_id("r/s[a/b]/load-1.0/2") == ("r/s[a/b]/load-1.0", 2)
+    assert split_id("something else") is None
+    assert split_id("") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/work/shop", "/app"),
+        ("/work/shop/data", "/app/data"),
+        ("/work/shopping", "/work/shopping"),
+        ("/other/work/shop", "/other/work/shop"),
+        ("A=/work/shop,B=/work/shop/x", "A=/app,B=/app/x"),
+        ("file:///work/shop/x", "file:///work/shop/x"),
+        ("jdbc:duckdb:/work/shop/datasets/duckdb.db", "jdbc:duckdb:/app/datasets/duckdb.db"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_the_project_s_folder_is_replaced_as_a_whole(text: str, expected: str) -> None:
+    assert relocated(text, "/work/shop", "/app") == expected
+    assert relocated(text, "/work/shop", None) == text
+
+
+def one(attempt: int, *, run: int = 0, finished: bool = True, succeeded: bool = False, at: float = 0.0) -> tuple[int, int, ExecutionState]:
+    name = f"{NAME}-{run}-{attempt}-{at:g}"
+    return run, attempt, ExecutionState(name, created=at, finished=finished, succeeded=succeeded)
+
+
+RUNS = {"finished": False}
+DONE = {"succeeded": True}
+
+
+@pytest.mark.parametrize(
+    ("matches", "chosen", "others"),
+    [
+        ([], None, []),
+        ([one(0, at=1)], None, []),  # failed: try again
+        ([one(0, at=1, **RUNS)], 0, []),  # lost: take over
+        ([one(0, at=1, **DONE)], 0, []),  # lost after its end
+        ([one(1, at=1)], 0, []),  # this very attempt, whatever it is
+        ([one(0, at=1, **DONE), one(1, at=2)], 1, []),
+        ([one(0, at=1, **RUNS), one(1, at=2, **RUNS)], 1, [0]),
+        ([one(1, at=1, **RUNS), one(1, at=2, **RUNS)], 0, [1]),
+        ([one(1, at=1), one(1, at=2, **DONE)], 1, []),
+        ([one(0, at=1), one(0, at=2, **RUNS)], 1, []),
+        ([one(0, run=1, at=1, **RUNS)], 0, []),
+        ([one(0, run=2, at=1, **DONE), one(0, run=1, at=2, **DONE)], 1, []),
+        ([one(1, run=1, at=1, **RUNS)], 0, []),  # the same number of attempt, but of another run
+    ],
+)
+def test_which_execution_is_gone_on_with(matches: Any, chosen: int | None, others: list[int]) -> None:
+    command = CommandId("run", "step", "load-1", 0, 1)
+    got, rest = choose(matches, command, may_be_lost=lambda s: True, stale=lambda s: False)
+    assert got == (None if chosen is None else matches[chosen][2])
+    assert list(rest) == [matches[i][2] for i in others]
+
+
+def test_a_success_that_was_heard_of_or_says_nothing_is_not_taken() -> None:
+    command = CommandId("run", "step", "load-1", 0, 1)
+    done = [one(0, at=1, succeeded=True)]
+    assert choose(done, command, may_be_lost=lambda s: False, stale=lambda s: False) == (None, ())
+    assert choose(done, command, may_be_lost=lambda s: True, stale=lambda s: True) == (None, ())
