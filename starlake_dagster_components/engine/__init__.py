@@ -1,0 +1,26 @@
+"""The embedded DuckDB engine: stage, preload, load and transform of a Starlake project, in this process.
+
+One function, :func:`run_command`, and the same as a command line with Starlake's arguments: ``python -m starlake_dagster_components.engine``.
+Where it differs from Starlake on purpose is listed in ``docs/engine.md``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .result import EngineResult as EngineResult
+    from .run import run_command as run_command
+
+__all__ = ["EngineResult", "run_command"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import DuckDB only when the engine is used."""
+    if name == "run_command":
+        from .run import run_command
+
+        return run_command
+    if name == "EngineResult":
+        from .result import EngineResult
+
+        return EngineResult
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

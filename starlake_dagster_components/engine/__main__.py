@@ -1,0 +1,51 @@
+"""The engine as a command line: ``python -m starlake_dagster_components.engine load --domains sales``."""
+
+import os
+import signal
+import sys
+import threading
+
+from ..errors import CommandCancelled
+
+_LEVELS = {"trace": 0, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "fatal": 50, "off": 60}
+_HELP = "usage: python -m starlake_dagster_components.engine stage|preload|load|transform [options], with Starlake's options; SL_ROOT is the project"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, or 1 for every failure; 130 and 143 when it was interrupted or terminated."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("help", "--help", "-h"):
+        sys.stdout.write(f"{_HELP}\n")
+        return 0
+    from .run import run_command
+
+    threshold = _LEVELS.get(os.environ.get("SL_LOG_LEVEL", "error").lower(), 40)
+    cancelled = threading.Event()
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        cancelled.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+    def out(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    def log(level: str, line: str) -> None:
+        if _LEVELS.get(level, 20) >= threshold:
+            sys.stderr.write(f"{level.upper()} {line}\n")
+            sys.stderr.flush()
+
+    try:
+        result = run_command(arguments, environ=os.environ, out=out, log=log, cancelled=cancelled)
+    except CommandCancelled:
+        log("error", "cancelled")
+        return 128 + (received[0] if received else signal.SIGTERM)
+    return result.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

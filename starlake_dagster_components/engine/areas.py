@@ -1,0 +1,115 @@
+"""Folders and files of the data: stage, ingesting, archive. Starlake: DatasetArea."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..project.model import Areas, Domain, Table
+from ..project.patterns import compile_pattern
+from .errors import BadSetting
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells a file from a later one of the same name."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Identity | None":
+        """Return the identity of a file; None when there is none."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
+    """Make the folders that Starlake makes at the start of a command. Starlake: DatasetArea.initMetadata, initDomains."""
+    Path(areas.incoming).mkdir(parents=True, exist_ok=True)
+    for domain in domains:
+        for area in (areas.stage, areas.unresolved, areas.archive, areas.replay):
+            Path(area, domain.name).mkdir(parents=True, exist_ok=True)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return the files of a folder, oldest first, then by name; hidden ones and sub-folders left out. Starlake: LocalStorageHandler.list."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for _, name in sorted(found)]
+
+
+def table_of(name: str, tables: Sequence[Table]) -> Table | None:
+    """Return the first table whose pattern matches a whole file name.
+
+    Raises:
+        BadSetting: a pattern cannot be used.
+    """
+    return next((table for table in tables if matches(name, table)), None)
+
+
+def matches(name: str, table: Table) -> bool:
+    """Say whether a file name is one of a table's."""
+    try:
+        return compile_pattern(table.pattern).fullmatch(name) is not None
+    except ValueError as error:
+        raise BadSetting(table.origin.at("pattern"), f"the pattern of {table.full_name} cannot be used: {error}") from error
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder, numbered (``orders~2.csv``) when the name is taken."""
+    path = folder / name
+    stem, extension = _split(name)
+    number = 2
+    while path.exists():
+        path = folder / f"{stem}~{number}{extension}"
+        number += 1
+    return path
+
+
+def _split(name: str) -> tuple[str, str]:
+    match = re.fullmatch(r"(.+?)(\.[A-Za-z0-9]+(?:\.(?:gz|zst|bz2))?)?", name)
+    return (match.group(1), match.group(2) or "") if match else (name, "")
+
+
+def same_content(first: Path, second: Path) -> bool:
+    """Say whether two files have the same bytes."""
+    if first.stat().st_size != second.stat().st_size:
+        return False
+    with first.open("rb") as one, second.open("rb") as two:
+        while True:
+            left, right = one.read(1 << 20), two.read(1 << 20)
+            if left != right:
+                return False
+            if not left:
+                return True
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file, replacing the target: at once where both are on one file system, else by a copy that appears under its name when whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = target.with_name(f".{target.name}.part")
+        shutil.copy2(source, partial)
+        os.replace(partial, target)
+        source.unlink()
+
+
+def uri(path: Path) -> str:
+    """Return a path as Starlake prints it."""
+    return f"file:{path}"

@@ -1,0 +1,177 @@
+"""The command line of ``stage``, ``preload``, ``load`` and ``transform``. Starlake: StageCmd, PreLoadCmd, LoadCmd, TransformCmd."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..errors import did_you_mean
+from .errors import BadArguments
+
+EngineVerb = Literal["stage", "preload", "load", "transform"]
+
+_VERBS: Mapping[str, EngineVerb] = {"stage": "stage", "preload": "preload", "load": "load", "transform": "transform", "job": "transform"}
+
+# Kind of each option: "list" = comma-separated, "map" = k=v,k2=v2, "text", "flag", "bool", "int"; "no" = known to Starlake, not done here.
+_COMMON = {"options": "map", "reportFormat": "text"}
+_OPTIONS: Mapping[EngineVerb, Mapping[str, str]] = {
+    "stage": {**_COMMON, "domains": "list", "tables": "list"},
+    "preload": {**_COMMON, "domain": "text", "tables": "list", "strategy": "text", "globalAckFilePath": "text", "notReadySentinel": "text"},
+    "load": {
+        **_COMMON,
+        "domains": "list",
+        "tables": "list",
+        "include": "list",
+        "schemas": "list",
+        "files": "list",
+        "scheduledDate": "text",
+        "inPlace": "flag",
+        "accessToken": "text",
+        "test": "no",
+        "primaryKeys": "no",
+    },
+    "transform": {
+        **_COMMON,
+        "name": "text",
+        "scheduledDate": "text",
+        "recursive": "flag",
+        "interactive": "text",
+        "compile": "flag",
+        "truncate": "bool",
+        "pageSize": "int",
+        "pageNumber": "int",
+        "reload": "flag",
+        "accessToken": "text",
+        "action": "no",
+        "sync-apply": "no",
+        "sync-preview": "no",
+        "query": "no",
+        "dry-run": "no",
+        "tags": "no",
+        "format": "no",
+        "test": "no",
+    },
+}
+_REQUIRED: Mapping[EngineVerb, str] = {"preload": "domain", "transform": "name"}
+_FORMER = {"include": "domains", "schemas": "tables"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A command line, parsed. Options that a verb does not have keep their defaults.
+
+    Attributes:
+        verb: what to do; ``job`` is ``transform``.
+        domains: logical names; empty = all.
+        tables: logical names; empty = all.
+        options: variables for the project's texts.
+        scheduled_date: ``--scheduledDate`` as written, without quotes.
+        name: ``domain.task`` of a transform.
+    """
+
+    verb: EngineVerb
+    domains: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    scheduled_date: str | None = None
+    files: tuple[str, ...] = ()
+    in_place: bool = False
+    strategy: str | None = None
+    global_ack_file_path: str | None = None
+    not_ready_sentinel: str | None = None
+    name: str = ""
+    recursive: bool = False
+    interactive: str | None = None
+    compile: bool = False
+    truncate: bool = False
+    page_size: int = 200
+    page_number: int = 1
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """Return what a command line asks for.
+
+    Raises:
+        BadArguments: an unknown verb or option, a missing or malformed value; the text begins as Starlake's does.
+    """
+    if not argv or argv[0] not in _VERBS:
+        word = argv[0] if argv else ""
+        raise BadArguments(f"Unknown command {word}{did_you_mean(word, _VERBS)}; the engine knows {', '.join(_VERBS)}")
+    verb = _VERBS[argv[0]]
+    values = _values(verb, argv[1:])
+    required = _REQUIRED.get(verb)
+    if required and required not in values:
+        raise BadArguments(f"Error: Missing option --{required}")
+    for former, name in _FORMER.items():
+        if former in values:
+            values.setdefault(name, values.pop(former))
+    if values.get("inPlace") and not values.get("files"):
+        raise BadArguments("Error: --inPlace needs --files")
+    domain = values.get("domain")
+    return Arguments(
+        verb=verb,
+        domains=(domain,) if domain is not None else values.get("domains", ()),
+        tables=values.get("tables", ()),
+        options=values.get("options", {}),
+        scheduled_date=values["scheduledDate"].strip("'\"") if "scheduledDate" in values else None,
+        files=values.get("files", ()),
+        in_place=values.get("inPlace", False),
+        strategy=values.get("strategy"),
+        global_ack_file_path=values.get("globalAckFilePath"),
+        not_ready_sentinel=values.get("notReadySentinel"),
+        name=values.get("name", ""),
+        recursive=values.get("recursive", False),
+        interactive=values.get("interactive"),
+        compile=values.get("compile", False),
+        truncate=values.get("truncate", False),
+        page_size=values.get("pageSize", 200),
+        page_number=values.get("pageNumber", 1),
+    )
+
+
+def _values(verb: EngineVerb, arguments: Sequence[str]) -> dict[str, Any]:
+    known = _OPTIONS[verb]
+    values: dict[str, Any] = {}
+    items = iter(arguments)
+    for item in items:
+        if not item.startswith("--"):
+            raise BadArguments(f"Error: Unknown argument '{item}'")
+        name, given, text = item[2:].partition("=")
+        kind = known.get(name)
+        if kind is None:
+            raise BadArguments(f"Error: Unknown option --{name}{did_you_mean(name, known)}")
+        if kind == "no":
+            raise BadArguments(f"Error: Option --{name} of {verb} is not supported by the embedded engine")
+        if kind == "flag":
+            values[name] = True
+            continue
+        if not given:
+            found = next(items, None)
+            if found is None:
+                raise BadArguments(f"Error: Missing value after --{name}")
+            text = found
+        value = _converted(name, kind, text)
+        values[name] = {**values[name], **value} if kind == "map" and name in values else value
+    return values
+
+
+def _converted(name: str, kind: str, text: str) -> Any:
+    if kind == "list":
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind == "map":
+        return dict(_pair(name, part) for part in text.split(",") if part.strip())
+    if kind == "bool":
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise BadArguments(f"Error: Option --{name} expects true or false, not '{text}'")
+        return text.lower() in ("true", "yes", "1")
+    if kind == "int":
+        if not text.isdigit():
+            raise BadArguments(f"Error: Option --{name} expects a number, not '{text}'")
+        return int(text)
+    return text
+
+
+def _pair(name: str, text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise BadArguments(f"Error: Option --{name} expects k1=v1,k2=v2, not '{text}'")
+    return key.strip(), value

@@ -1,0 +1,119 @@
+"""The tables ``audit.audit`` and ``audit.expectations``. Starlake: AuditLog, ExpectationJob, reference-engines.conf."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from .database import Database, opened
+from .result import ExpectationOutcome
+from .session import Session, now
+from .sqltext import dotted
+
+_AUDIT = (
+    "JOBID VARCHAR NOT NULL, PATHS VARCHAR NOT NULL, DOMAIN VARCHAR NOT NULL, SCHEMA VARCHAR NOT NULL, SUCCESS BOOLEAN NOT NULL, "
+    "COUNT BIGINT NOT NULL, COUNTACCEPTED BIGINT NOT NULL, COUNTREJECTED BIGINT NOT NULL, TIMESTAMP TIMESTAMP NOT NULL, "
+    "DURATION BIGINT NOT NULL, MESSAGE VARCHAR NOT NULL, STEP VARCHAR NOT NULL, DATABASE VARCHAR, TENANT VARCHAR, "
+    "SCHEDULED_DATE TIMESTAMP NOT NULL"
+)
+_EXPECTATIONS = (
+    "JOBID VARCHAR NOT NULL, DATABASE VARCHAR, DOMAIN VARCHAR NOT NULL, SCHEMA VARCHAR NOT NULL, TIMESTAMP TIMESTAMP NOT NULL, "
+    "NAME VARCHAR NOT NULL, PARAMS VARCHAR NOT NULL, SQL VARCHAR NOT NULL, COUNT BIGINT NOT NULL, EXCEPTION VARCHAR NOT NULL, "
+    "SUCCESS BOOLEAN NOT NULL"
+)
+UNKNOWN = -1
+"""What Starlake writes for a number that it does not know."""
+_NOT_ONE_ROW = -2147483648
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of ``audit.audit``.
+
+    Attributes:
+        paths: the files of a load, the table's name of a transform.
+        domain, table: logical names for the step LOAD, those of the database for TRANSFORM.
+        step: ``LOAD`` or ``TRANSFORM``.
+    """
+
+    job: str
+    paths: str
+    domain: str
+    table: str
+    step: str
+    success: bool
+    began: datetime
+    count: int = UNKNOWN
+    accepted: int = UNKNOWN
+    rejected: int = UNKNOWN
+    message: str = "success"
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Rows of ``audit.expectations`` of one table."""
+
+    job: str
+    domain: str
+    table: str
+    outcomes: Sequence[ExpectationOutcome]
+
+
+def write(session: Session, database: Database, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
+    """Write rows, within the transaction of the database that they belong to; with their tables when these do not exist."""
+    if not session.settings.audit_active:
+        entries = ()
+    schema = session.settings.audit_domain
+    checks = [c for c in checks if c.outcomes]
+    if entries or checks:
+        database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, schema)}")
+    if entries:
+        name = dotted(database.catalog, schema, "audit")
+        database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({_AUDIT})")
+        for entry in entries:
+            database.execute(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?)", _values(session, entry))
+    if checks:
+        name = dotted(database.catalog, schema, "expectations")
+        database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({_EXPECTATIONS})")
+        for check in checks:
+            for outcome in check.outcomes:
+                database.execute(f"INSERT INTO {name} VALUES (?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?)", _expectation(check, outcome))
+
+
+def write_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
+    """Write rows into a database that is not open."""
+    with opened(path, cancelled=None, log=session.log) as database, database.transaction():
+        write(session, database, entries, checks)
+
+
+def _values(session: Session, entry: Entry) -> list[object]:
+    ended = now()
+    return [
+        entry.job,
+        entry.paths,
+        entry.domain,
+        entry.table,
+        entry.success,
+        entry.count,
+        entry.accepted,
+        entry.rejected,
+        ended,
+        int((ended - entry.began).total_seconds() * 1000),
+        entry.message.replace("'", "-"),
+        entry.step,
+        session.scheduled,
+    ]
+
+
+def _expectation(check: Checks, outcome: ExpectationOutcome) -> list[object]:
+    count = 0 if outcome.violations is None else outcome.violations
+    if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query gives"):
+        count = _NOT_ONE_ROW
+    call = _plain(outcome.expect)
+    error = "" if count == _NOT_ONE_ROW else _plain(outcome.error or "")
+    return [check.job, check.domain, check.table, now(), call, call, _plain(outcome.sql or ""), count, error, outcome.success]
+
+
+def _plain(text: str) -> str:
+    """Write a text as Starlake does in this table."""
+    return text.replace("'", '"').replace("\n", " ").replace("{{", "").replace("}}", "")

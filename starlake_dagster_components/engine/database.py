@@ -1,0 +1,195 @@
+"""The database file of a command: lock, attaching, transactions, search path, what tables it has."""
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..errors import CommandCancelled
+from ..locks import LockLog, database_locks
+from .cancelling import interrupted_by
+from .errors import DatabaseFailed
+from .instances import Instance, instance
+from .sqltext import literal, quoted
+
+_PRIVATE = frozenset({"memory", "system", "temp"})
+_SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table. ``type`` is as DuckDB writes it."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+class Database:
+    """One DuckDB file, held against all other commands and attached to an instance of this process.
+
+    Attributes:
+        path: the file.
+        catalog: its name in SQL: the file's name without extension, as when the file is opened alone.
+        connection: where SQL is run.
+        last: the statement that was run last.
+    """
+
+    def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: threading.Event | None) -> None:
+        self.path = path
+        self.catalog = catalog
+        self.connection = lent.connection
+        self._lent = lent
+        self._cancelled = cancelled
+        self.last = ""
+
+    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> duckdb.DuckDBPyConnection:
+        """Run one statement.
+
+        Raises:
+            duckdb.Error: it fails.
+            CommandCancelled: the command was cancelled meanwhile.
+        """
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise CommandCancelled("cancelled")
+        self.last = sql
+        try:
+            return self.connection.execute(sql, parameters) if parameters else self.connection.execute(sql)
+        except duckdb.InterruptException as error:
+            raise CommandCancelled("cancelled") from error
+
+    def rows(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a query and return all its rows."""
+        try:
+            return self.execute(sql, parameters).fetchall()
+        except duckdb.InterruptException as error:
+            raise CommandCancelled("cancelled") from error
+
+    def count(self, sql: str, parameters: Sequence[Any] | None = None) -> int:
+        """Run a statement whose result is one number: a counting query, or an INSERT, UPDATE or DELETE."""
+        row = self.rows(sql, parameters)
+        return int(row[0][0]) if row and row[0] and row[0][0] is not None else 0
+
+    def spoil_if(self, keyword: str) -> None:
+        """Give up the instance after the command when a statement that begins with this word changes more than the database."""
+        if keyword in _SPOILS:
+            self._lent.spoiled = True
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run the body in one transaction: committed at its end, rolled back when it raises."""
+        self.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def search(self, schemas: Sequence[str]) -> None:
+        """Look for unqualified names in these schemas, in this order, then in ``main``. Schemas that do not exist are left out."""
+        existing = self.schemas()
+        path = [existing[name.lower()] for name in schemas if name.lower() in existing]
+        text = ",".join(f"{quoted(self.catalog)}.{quoted(name)}" for name in dict.fromkeys([*path, "main"]))
+        self.execute(f"SET search_path = {literal(text)}")
+
+    def schemas(self) -> Mapping[str, str]:
+        """Return the schemas: lower-case name -> name."""
+        rows = self.rows("SELECT schema_name FROM duckdb_schemas() WHERE database_name = ?", [self.catalog])
+        return {name.lower(): name for (name,) in rows}
+
+    def kind(self, schema: str, name: str) -> str | None:
+        """Return ``table`` or ``view``; None when there is neither. Names are compared as DuckDB does, without case."""
+        rows = self.rows(
+            "SELECT 'table' FROM duckdb_tables() WHERE database_name = $1 AND lower(schema_name) = lower($2) AND lower(table_name) = lower($3)"
+            " UNION ALL "
+            "SELECT 'view' FROM duckdb_views() WHERE database_name = $1 AND lower(schema_name) = lower($2) AND lower(view_name) = lower($3)",
+            [self.catalog, schema, name],
+        )
+        return str(rows[0][0]) if rows else None
+
+    def columns(self, schema: str, name: str) -> list[Column]:
+        """Return the columns of a table or view, in order; empty when it does not exist."""
+        rows = self.rows(
+            "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
+            "WHERE database_name = $1 AND lower(schema_name) = lower($2) AND lower(table_name) = lower($3) ORDER BY column_index",
+            [self.catalog, schema, name],
+        )
+        return [Column(*row) for row in rows]
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path,
+    *,
+    also: Sequence[Path] = (),
+    cancelled: threading.Event | None = None,
+    log: LockLog | None = None,
+    holder: str = "",
+) -> Iterator[Database]:
+    """Hold a database file and open it; wait while another command has it.
+
+    Args:
+        path: the file; made when it does not exist.
+        also: other files to read from: attached read-only under their own names, which come after the file's in the search path.
+        cancelled: ends waiting and running statements when set.
+        log: receives one line when there is something to wait for.
+        holder: what others read about the holder while they wait.
+
+    Raises:
+        CommandCancelled: ``cancelled`` was set.
+        DatabaseFailed: the file cannot be opened.
+    """
+    others = [other for other in also if other != path]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(database_locks([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
+        lent = stack.enter_context(instance())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        catalog = _attach(lent.connection, path, taken=set(), read_only=False)
+        stack.callback(_detach, lent, [catalog])
+        taken = {catalog.lower()}
+        for other in others:
+            name = _attach(lent.connection, other, taken=taken, read_only=True)
+            taken.add(name.lower())
+            stack.callback(_detach, lent, [name])
+        database = Database(path, catalog, lent, cancelled)
+        database.execute(f"USE {quoted(catalog)}")
+        # Errors then tell their place in the statement as a number.
+        database.execute("SET errors_as_json = true")
+        if cancelled is not None:
+            stack.enter_context(interrupted_by(cancelled, lent.connection))
+        yield database
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, taken: set[str], read_only: bool) -> str:
+    name = path.name.split(".")[0] or "database"
+    while name.lower() in _PRIVATE or name.lower() in taken:
+        name += "_"
+    try:
+        connection.execute(f"ATTACH {literal(str(path))} AS {quoted(name)}{' (READ_ONLY)' if read_only else ''}")
+    except duckdb.Error as error:
+        raise DatabaseFailed(f"cannot open the database {path}: {_reason(error)}") from error
+    return name
+
+
+def _reason(error: duckdb.Error) -> str:
+    text = str(error)
+    if "Could not set lock" in text or "Conflicting lock" in text:
+        holder = re.search(r"Conflicting lock is held in (.*?)\.(?: |$)", text)
+        return f"another program has it open{f' ({holder.group(1)})' if holder else ''}; close it there"
+    return text.splitlines()[0]
+
+
+def _detach(lent: Instance, names: Sequence[str]) -> None:
+    try:
+        lent.connection.execute("USE memory")
+        for name in names:
+            lent.connection.execute(f"DETACH {quoted(name)}")
+    except duckdb.Error:
+        lent.spoiled = True

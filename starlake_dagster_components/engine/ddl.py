@@ -1,0 +1,160 @@
+"""Types of columns: what a table of the database gets for an attribute. Starlake: SchemaHandler.getAttributesWithDDLType, SparkUtils.sqlSchema."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import did_you_mean
+from ..project.model import Attribute, Origin, Project, Table, TypeDefinition
+from .database import Column, Database
+from .errors import BadSetting
+from .sqltext import dotted, literal, quoted
+
+_PRIMITIVES = {
+    "string": "VARCHAR",
+    "variant": "JSON",
+    "long": "BIGINT",
+    "int": "INTEGER",
+    "short": "SMALLINT",
+    "byte": "TINYINT",
+    "double": "DOUBLE",
+    "decimal": "DECIMAL(38,9)",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+}
+# Inside a struct Starlake goes by the primitive type: an int has 64 bits there, a timestamp no zone.
+_NESTED = {**_PRIMITIVES, "int": "BIGINT", "timestamp": "TIMESTAMP"}
+
+
+@dataclass(frozen=True, slots=True)
+class TypedAttribute:
+    """An attribute with what the database makes of it.
+
+    Attributes:
+        attribute: the attribute.
+        type: its type in the database.
+        definition: the type that the attribute names; None for a struct.
+        required: whether the column is NOT NULL.
+        in_table: its type in the table as it is, when that is another one.
+    """
+
+    attribute: Attribute
+    type: str
+    definition: TypeDefinition | None
+    required: bool
+    in_table: str | None = None
+
+    @property
+    def column(self) -> Column:
+        """The column of the table."""
+        return Column(self.attribute.final_name, self.type, not self.required)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the column holds text."""
+        return self.type.upper().split("(")[0] in ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
+
+
+def typed(project: Project, table: Table) -> list[TypedAttribute]:
+    """Return a table's attributes with their types, ignored ones included.
+
+    Raises:
+        BadSetting: an attribute has an unknown type, or two have one name in the table.
+    """
+    tops = {a.name: a for a in table.attributes}
+    found = [_typed(project, table, a, tops) for a in table.attributes]
+    names: dict[str, str] = {}
+    for one in found:
+        if one.attribute.ignore:
+            continue
+        key = one.attribute.final_name.lower()
+        if key in names:
+            raise BadSetting(
+                table.origin.at("attributes"),
+                f"{table.full_name}: attributes '{names[key]}' and '{one.attribute.name}' are one column, '{one.attribute.final_name}'",
+            )
+        names[key] = one.attribute.name
+    return found
+
+
+def _typed(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
+    if attribute.attributes or attribute.type == "struct":
+        fields = ", ".join(f"{quoted(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
+        # Starlake: a struct or an array is never NOT NULL.
+        return TypedAttribute(attribute, f"STRUCT({fields}){'[]' if attribute.array else ''}", None, False)
+    definition = _definition(project, table.origin, attribute)
+    ddl = _scalar(definition, _PRIMITIVES)
+    return TypedAttribute(attribute, ddl + ("[]" if attribute.array else ""), definition, attribute.required and not attribute.array)
+
+
+def nested_type(project: Project, table: Table, attribute: Attribute) -> str:
+    """Return the type of a field inside a struct."""
+    return _nested(project, table, attribute, {a.name: a for a in table.attributes})
+
+
+def _nested(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> str:
+    suffix = "[]" if attribute.array else ""
+    if attribute.attributes or attribute.type == "struct":
+        fields = ", ".join(f"{quoted(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
+        return f"STRUCT({fields}){suffix}"
+    # Starlake looks types up by name alone: a field called as a column has the column's type.
+    top = tops.get(attribute.name)
+    if top is not None and not top.attributes and top.type != "struct":
+        return _scalar(_definition(project, table.origin, top), _PRIMITIVES) + suffix
+    definition = _definition(project, table.origin, attribute)
+    return _nested_scalar(definition) + suffix
+
+
+def _nested_scalar(definition: TypeDefinition) -> str:
+    if definition.primitive == "decimal":
+        return _decimal(definition)
+    return "BIGINT" if definition.primitive == "long" else _NESTED.get(definition.primitive, "VARCHAR")
+
+
+def _scalar(definition: TypeDefinition, primitives: Mapping[str, str]) -> str:
+    if definition.primitive == "decimal":
+        return _decimal(definition)
+    written = definition.ddl_mapping.get("duckdb")
+    return str(written) if written else primitives.get(definition.primitive, "VARCHAR")
+
+
+def _decimal(definition: TypeDefinition) -> str:
+    """Return the type of a decimal. Starlake: its ``zone`` (``12,2``), else (38,9), whatever the mapping says."""
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", definition.zone or "")
+    if match is None:
+        written = str(definition.ddl_mapping.get("duckdb") or "")
+        return written if "(" in written else "DECIMAL(38,9)"
+    return f"DECIMAL({match.group(1)},{match.group(2)})"
+
+
+def _definition(project: Project, origin: Origin, attribute: Attribute) -> TypeDefinition:
+    definition = project.types.get(attribute.type)
+    if definition is None:
+        raise BadSetting(
+            origin.at("attributes"),
+            f"attribute '{attribute.name}' has the unknown type '{attribute.type}'{did_you_mean(attribute.type, project.types)}",
+        )
+    return definition
+
+
+def create_table(database: Database, schema: str, name: str, columns: Sequence[Column]) -> None:
+    """Create a table, and its schema when there is none."""
+    create_schema(database, schema)
+    definitions = ", ".join(f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
+    database.execute(f"CREATE TABLE {dotted(database.catalog, schema, name)} ({definitions})")
+
+
+def create_schema(database: Database, schema: str) -> None:
+    """Create a schema when there is none."""
+    database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, schema)}")
+
+
+def comment(database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE") -> None:
+    """Write comments of a table or view and of its columns: those that are given."""
+    full = dotted(database.catalog, schema, name)
+    if text:
+        database.execute(f"COMMENT ON {kind} {full} IS {literal(text)}")
+    for column, words in columns.items():
+        if words:
+            database.execute(f"COMMENT ON COLUMN {full}.{quoted(column)} IS {literal(words)}")

@@ -1,0 +1,123 @@
+"""What the engine raises.
+
+::
+
+    EngineError
+    ├── BadArguments        the command line: unknown verb, option or value
+    ├── NotFound            a task, table, domain or connection that the project does not have
+    ├── NotSupported        a key of the project that the engine does not support, with its YAML line
+    ├── BadSetting          a key of the project whose value cannot work (no key for an upsert), with its YAML line
+    ├── BadFile             a data file that cannot be loaded: each bad value with line, column, value and type
+    ├── TableDiffers        a table whose columns are not those of the project, where adapting it would lose data
+    ├── SqlFailed           a SQL statement of the project, with its file, line and column
+    ├── ExpectationsFailed  expectations that were told to fail the command
+    └── DatabaseFailed      the database file: not ours, in use, unreadable
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import EngineError, Location
+
+SHOWN_VALUES = 10
+"""How many bad values a message lists."""
+
+
+class BadArguments(EngineError):
+    """The command line is wrong."""
+
+
+class NotFound(EngineError):
+    """The command names something that the project does not have."""
+
+
+class NotSupported(EngineError):
+    """A key of the project asks for something that the engine does not do."""
+
+    def __init__(self, location: Location | None, message: str) -> None:
+        self.location = location
+        super().__init__(f"{location}: {message}" if location else message)
+
+
+class BadSetting(EngineError):
+    """The value of a key of the project cannot work."""
+
+    def __init__(self, location: Location | None, message: str) -> None:
+        self.location = location
+        super().__init__(f"{location}: {message}" if location else message)
+
+
+@dataclass(frozen=True, slots=True)
+class BadValue:
+    """A value of a data file that its column cannot take.
+
+    Attributes:
+        line: line in the file, from 1; 0 when it is not known.
+        column: name of the attribute; empty when the whole line is wrong.
+        value: the value as the file has it; None for a missing one.
+        expected: the type, or what was expected.
+        text: the line, when the whole line is wrong.
+    """
+
+    line: int
+    column: str
+    value: str | None
+    expected: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        """Write the finding without the file's name."""
+        where = f"line {self.line}: " if self.line else ""
+        if not self.column:
+            return f"{where}{self.expected}" + (f": {self.text}" if self.text else "")
+        value = "no value" if self.value is None else f"'{self.value}'"
+        return (
+            f"{where}column '{self.column}': {value} is not {self.expected}"
+            if self.value is not None
+            else (f"{where}column '{self.column}': {value}, but it is required")
+        )
+
+
+class BadFile(EngineError):
+    """A data file cannot be loaded; nothing of it is in the table."""
+
+    def __init__(self, file: str, reason: str, values: Sequence[BadValue] = (), more: bool = False) -> None:
+        self.file = file
+        self.values = tuple(values)
+        lines = [f"{file}: {reason}" if reason else file]
+        lines += [f"  {value}" for value in self.values[:SHOWN_VALUES]]
+        if more or len(self.values) > SHOWN_VALUES:
+            lines.append("  ... and more")
+        super().__init__("\n".join(lines))
+
+
+class TableDiffers(EngineError):
+    """A table cannot take the columns of the project without losing data."""
+
+
+class SqlFailed(EngineError):
+    """A SQL statement failed.
+
+    Attributes:
+        location: file and line of the failing place.
+        column: column of the failing place, from 1; 0 when it is not known.
+        statement: the statement as it was run.
+        reason: what the database says.
+    """
+
+    def __init__(self, *, location: Location | None, column: int, statement: str, reason: str, hint: str = "") -> None:
+        self.location = location
+        self.column = column
+        self.statement = statement
+        self.reason = reason
+        where = f"{location}{f':{column}' if column and location and location.line else ''}: " if location else ""
+        shown = "\n".join(f"    {line}" for line in statement.strip().splitlines())
+        super().__init__(f"{where}{reason}{f' ({hint})' if hint else ''}\n  in the statement:\n{shown}")
+
+
+class ExpectationsFailed(EngineError):
+    """Expectations of a table or task failed and are set to fail the command; nothing was written."""
+
+
+class DatabaseFailed(EngineError):
+    """The database file cannot be used."""

@@ -1,0 +1,63 @@
+"""Tables that exist already when the project's columns changed. Starlake: JdbcAutoTask.updateJdbcTableSchema."""
+
+from collections.abc import Sequence
+
+from ..errors import Location
+from .database import Column
+from .errors import TableDiffers
+from .sqltext import listed, quoted
+from .strategies import Target
+
+
+def evolve(
+    target: Target, existing: Sequence[Column], wanted: Sequence[Column], kept: Sequence[Column], *, emptied: bool, location: Location
+) -> bool:
+    """Give a table the columns of the project, without losing a value that nobody said to lose.
+
+    Columns that are new are added at the end, and may be empty whatever the project says: older rows have no value. Columns that the project
+    has no more are dropped when they hold nothing, or when all rows are about to be replaced. A column's type stays as it is.
+
+    Args:
+        target: the table.
+        existing: its columns.
+        wanted: the project's columns.
+        kept: columns that the engine itself adds.
+        emptied: whether all rows are about to be replaced.
+        location: where the table's columns are written.
+
+    Returns:
+        Whether the table was changed.
+
+    Raises:
+        TableDiffers: a column with values would be dropped.
+    """
+    run = target.database
+    there = {c.name.lower(): c for c in existing}
+    named = {c.name.lower() for c in (*wanted, *kept)}
+    gone = [c for c in existing if c.name.lower() not in named]
+    added = [c for c in (*wanted, *kept) if c.name.lower() not in there]
+    if gone and not emptied:
+        _refuse_to_lose(target, gone, location)
+    for column in added:
+        run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quoted(column.name)} {column.type}")
+    for column in gone:
+        run.execute(f"ALTER TABLE {target.sql} DROP COLUMN {quoted(column.name)}")
+    loosened = [c for c in wanted if c.nullable and c.name.lower() in there and not there[c.name.lower()].nullable]
+    for column in loosened:
+        run.execute(f"ALTER TABLE {target.sql} ALTER COLUMN {quoted(column.name)} DROP NOT NULL")
+    return bool(added or gone or loosened)
+
+
+def _refuse_to_lose(target: Target, gone: Sequence[Column], location: Location) -> None:
+    run = target.database
+    counts = run.rows(f"SELECT {', '.join(f'count({quoted(c.name)})' for c in gone)} FROM {target.sql}")[0]
+    held = [(column, count) for column, count in zip(gone, counts, strict=True) if count]
+    if not held:
+        return
+    one = len(held) == 1
+    names = ", ".join(f"'{column.name}' ({count} value{'s' if count != 1 else ''})" for column, count in held)
+    drop = "; ".join(f"ALTER TABLE {target} DROP COLUMN {listed([column.name])}" for column, _ in held)
+    raise TableDiffers(
+        f"{location}: {target} has the column{'' if one else 's'} {names}, which the project does not have any more. "
+        f"{'It is' if one else 'They are'} not dropped without being told to: put the attribute{'' if one else 's'} back, or run {drop}"
+    )

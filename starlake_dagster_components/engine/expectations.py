@@ -1,0 +1,99 @@
+"""Evaluating expectations of tables and tasks. Starlake: ExpectationJob."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import duckdb
+
+from ..project.model import Expectation
+from ..project.sql import SqlPart, strip_comments
+from ..project.templating import TemplateError, render
+from .database import Database
+from .errors import BadSetting, ExpectationsFailed
+from .result import ExpectationOutcome
+from .scripts import explained
+from .session import Session
+
+_SELF = re.compile("sl_this", re.IGNORECASE)
+
+
+class TransactionLost(Exception):
+    """A query of an expectation failed in a way that ends the transaction: what it checked must be done again without it."""
+
+    def __init__(self, expect: str, reason: str) -> None:
+        self.expect = expect
+        self.reason = reason
+        super().__init__(reason)
+
+
+def evaluate(
+    session: Session, database: Database, table: str, expectations: Sequence[Expectation], failing: Mapping[str, str]
+) -> tuple[ExpectationOutcome, ...]:
+    """Evaluate the expectations of a table on what the running transaction sees.
+
+    Args:
+        session: the command.
+        database: the database.
+        table: ``schema.table``.
+        expectations: as the project writes them; each is evaluated once.
+        failing: calls whose query is known to fail -> why.
+
+    Raises:
+        BadSetting: a call cannot be rendered: no such macro, say.
+        TransactionLost: a query failed, and the transaction with it.
+    """
+    if not session.settings.expectations_active:
+        return ()
+    unique = dict.fromkeys((e.expect, e.fail_on_error) for e in expectations)
+    first = {(e.expect, e.fail_on_error): e for e in reversed(expectations)}
+    return tuple(_evaluate(session, database, table, first[key], failing) for key in unique)
+
+
+def _evaluate(session: Session, database: Database, table: str, expectation: Expectation, failing: Mapping[str, str]) -> ExpectationOutcome:
+    sql = _query(session, expectation, table)
+    blocking = expectation.fail_on_error and session.settings.expectations_fail_on_error
+
+    def outcome(violations: int | None, error: str | None) -> ExpectationOutcome:
+        return ExpectationOutcome(
+            table=table, expect=expectation.expect, success=violations == 0, violations=violations, sql=sql, error=error, blocking=blocking
+        )
+
+    if expectation.expect in failing:
+        return outcome(None, failing[expectation.expect])
+    try:
+        rows = database.rows(sql)
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
+        return outcome(None, explained(error)[0])
+    except duckdb.Error as error:
+        raise TransactionLost(expectation.expect, explained(error)[0]) from error
+    if len(rows) != 1:
+        return outcome(None, f"the query gives {len(rows)} rows, not one")
+    try:
+        return outcome(int(rows[0][0]) if rows[0][0] is not None else 0, None)
+    except (TypeError, ValueError):
+        return outcome(None, f"the query gives '{rows[0][0]}', which is no number")
+
+
+def _query(session: Session, expectation: Expectation, table: str) -> str:
+    project = session.project
+    try:
+        macros = strip_comments(SqlPart(project.macros)).text
+        rendered = render(f"{macros}\n{{{{ {expectation.expect} }}}}", session.variables, metadata_folder=project.metadata_folder)
+    except TemplateError as error:
+        raise BadSetting(expectation.origin.at(), f"expectation {expectation.expect} of {table}: {error}") from error
+    sql = _SELF.sub(lambda _: table, rendered).strip()
+    if not sql:
+        name = re.match(r"[\w.]+", expectation.expect)
+        raise BadSetting(
+            expectation.origin.at(),
+            f"expectation {expectation.expect} of {table} gives no query: there is no macro '{name.group() if name else expectation.expect}'",
+        )
+    return sql
+
+
+def raise_for_failed(outcomes: Sequence[ExpectationOutcome]) -> None:
+    """Raise ExpectationsFailed when a blocking expectation does not hold."""
+    failed = [o for o in outcomes if o.blocking and not o.success]
+    if failed:
+        found = "; ".join(f"{o.expect}: {f'{o.violations} violations' if o.error is None else o.error}" for o in failed)
+        raise ExpectationsFailed(f"{len(failed)} expectation{'s' if len(failed) > 1 else ''} of {failed[0].table} failed: {found}")

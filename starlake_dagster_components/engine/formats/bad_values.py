@@ -1,0 +1,53 @@
+"""Finding the values of a file that their columns cannot take, after a load failed."""
+
+import duckdb
+
+from ..ddl import TypedAttribute
+from ..instances import instance
+from ..values import rule, value
+from .source import Reading, Source
+
+MOST = 20
+"""How many bad values are looked for."""
+
+
+def find(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str | None, str]]:
+    """Return the bad values of a file: (number of the record from 1, attribute, value as in the file, what was expected).
+
+    Args:
+        reading: the file.
+        read: how it is read with all values as text.
+    """
+    session, table = reading.session, reading.table
+    tests: list[tuple[TypedAttribute, str, str, str]] = []
+    for typed in reading.in_file:
+        attribute = typed.attribute
+        if attribute.ignore:
+            continue
+        raw = read.columns[attribute.name]
+        is_text = attribute.name in read.texts
+        made = value(session.project, table, typed, raw, is_text, checked=False, masked=False)
+        kind = rule(session.project, table, typed).kind
+        if typed.in_table is not None:
+            made = f"TRY_CAST({made} AS {typed.in_table})"
+            kind = f"{typed.in_table}, which the column of the table is"
+        missing = f"{raw} IS NULL" if typed.is_text else f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL"
+        converted = not typed.is_text or typed.in_table is not None or rule(session.project, table, typed).from_text
+        if is_text and converted:
+            tests.append((typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", kind))
+        if typed.required:
+            tests.append((typed, raw, f"({made}) IS NULL AND ({missing})", ""))
+    if not tests:
+        return []
+    shown = [f"SELECT record, {index}, CAST({raw} AS VARCHAR) FROM numbered WHERE {test}" for index, (_, raw, test, _) in enumerate(tests)]
+    columns = sorted({column for column in read.columns.values() if column != "NULL"})
+    query = (
+        f"WITH numbered AS (SELECT row_number() OVER () AS record, {', '.join(columns)} FROM {read.relation}) "
+        f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found(record, test, value) ORDER BY record, test LIMIT {MOST}"
+    )
+    with instance() as lent:
+        try:
+            rows = lent.connection.execute(query).fetchall()
+        except duckdb.Error:
+            return []
+    return [(int(record), tests[index][0], text, tests[index][3]) for record, index, text in rows]

@@ -1,0 +1,74 @@
+"""Encodings of text files: Java's names, and a copy in UTF-8 for what DuckDB does not read itself."""
+
+import codecs
+import gzip
+import io
+from pathlib import Path
+from typing import IO
+
+from ...errors import Location
+from ...project.model import Table
+from ..errors import BadFile, BadSetting, BadValue
+
+_CHUNK = 1 << 20
+
+
+def codec_of(table: Table) -> str:
+    """Return Python's name of a table's encoding; ``utf-8`` when none is given.
+
+    Raises:
+        BadSetting: nobody knows that encoding.
+    """
+    written = table.metadata.encoding
+    if not written:
+        return "utf-8"
+    name = written.strip()
+    for candidate in (
+        name,
+        name.lower().removeprefix("x-"),
+        name.replace("windows-", "cp"),
+        name.replace("Cp", "cp"),
+        name.replace("_", "-"),
+    ):
+        try:
+            return codecs.lookup(candidate).name
+        except LookupError:
+            continue
+    raise BadSetting(place(table), f"unknown encoding '{written}'")
+
+
+def place(table: Table) -> Location:
+    """Return where a table's encoding is written."""
+    return table.origin.at("metadata.encoding")
+
+
+def is_compressed(file: Path) -> bool:
+    """Say whether a file is one that DuckDB decompresses by its name."""
+    return file.name.endswith(".gz")
+
+
+def opened_text(file: Path, codec: str) -> IO[str]:
+    """Open a file as text, decompressed and without byte order mark; line ends stay as they are."""
+    raw: IO[bytes] = gzip.open(file, "rb") if is_compressed(file) else file.open("rb")
+    codec = "utf-8-sig" if codec in ("utf-8", "ascii") else codec
+    return io.TextIOWrapper(raw, encoding=codec, newline="")  # type: ignore[arg-type,unused-ignore]
+
+
+def readable(file: Path, codec: str, folder: Path, *, native: frozenset[str] = frozenset()) -> Path:
+    """Return a file that DuckDB reads: the file, or a copy in UTF-8 when its encoding is not among the native ones.
+
+    Raises:
+        BadFile: bytes that are no text in this encoding.
+    """
+    if codec in ("utf-8", "ascii") or codec in native:
+        return file
+    copy = folder / file.name.removesuffix(".gz")
+    line = 1
+    with opened_text(file, codec) as reader, copy.open("w", encoding="utf-8", newline="") as writer:
+        try:
+            while chunk := reader.read(_CHUNK):
+                line += chunk.count("\n")
+                writer.write(chunk)
+        except UnicodeError as error:
+            raise BadFile(str(file), "", [BadValue(0, "", None, f"after line {line}: bytes that are no {codec} text ({error})")]) from error
+    return copy

@@ -1,0 +1,60 @@
+"""PARQUET files: columns by their names."""
+
+import duckdb
+
+from ...errors import did_you_mean
+from ..errors import BadFile, BadValue
+from ..instances import instance
+from ..sqltext import literal, quoted
+from ..values import rule
+from . import bad_values
+from .source import Reading, Source
+
+
+def source(reading: Reading) -> Source:
+    """Return how a PARQUET file is read; columns that the table does not have are left out, optional ones may be absent.
+
+    Raises:
+        BadFile: it is no PARQUET file, or lacks a required column.
+    """
+    relation = f"read_parquet([{literal(str(reading.file))}])"
+    with instance() as lent:
+        try:
+            found = [str(row[0]) for row in lent.connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
+        except duckdb.Error as error:
+            raise BadFile(str(reading.file), f"no PARQUET file: {str(error).splitlines()[0]}") from error
+    exact = set(found)
+    lower = {name.lower(): name for name in found}
+    columns = {}
+    lacking = []
+    texts = set()
+    for typed in reading.in_file:
+        name = typed.attribute.name
+        there = name if name in exact else lower.get(name.lower())
+        if there is None and typed.required and typed.attribute.default is None:
+            lacking.append(BadValue(0, "", None, f"the file lacks the column '{name}'{did_you_mean(name, found)}"))
+        from_text = typed.definition is not None and rule(reading.session.project, reading.table, typed).from_text
+        if there is None:
+            columns[name] = f"CAST(NULL AS {'VARCHAR' if from_text else typed.type})"
+        else:
+            columns[name] = f"CAST({quoted(there)} AS VARCHAR)" if from_text else quoted(there)
+        if from_text:
+            texts.add(name)
+    if lacking:
+        raise BadFile(str(reading.file), "the file's columns are not those of the table", lacking)
+    return Source(relation, columns, frozenset(texts))
+
+
+def explain(reading: Reading) -> Exception | None:
+    """Return what is wrong with a file that could not be loaded."""
+    try:
+        read = source(reading)
+    except BadFile as error:
+        return error
+    columns = {name: f"CAST({column} AS VARCHAR)" for name, column in read.columns.items()}
+    scalar = {a.attribute.name for a in reading.in_file if a.definition is not None and not a.attribute.array}
+    names = ", ".join(f"{column} AS {quoted(name)}" for name, column in columns.items())
+    as_text = Source(f"(SELECT {names} FROM {read.relation})", {name: quoted(name) for name in columns}, frozenset(columns) & scalar)
+    found = bad_values.find(reading, as_text)
+    values = [BadValue(0, a.attribute.name, value, f"{kind} (row {number} of the file)") for number, a, value, kind in found]
+    return BadFile(str(reading.file), "the file has bad values", values) if values else None

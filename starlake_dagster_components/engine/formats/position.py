@@ -1,0 +1,54 @@
+"""POSITION files: fields at fixed columns of each line. Starlake: DuckDbNativeLoader, format POSITION."""
+
+import duckdb
+
+from ..errors import BadFile, BadSetting, BadValue
+from ..instances import instance
+from ..sqltext import literal
+from . import bad_values, encodings
+from .source import Reading, Source
+
+_LINE = '"value"'
+
+
+def source(reading: Reading) -> Source:
+    """Return how a file of fixed columns is read: every field as text."""
+    table = reading.table
+    file = encodings.readable(reading.file, encodings.codec_of(table), reading.folder)
+    header = "skip = 1, " if table.metadata.with_header is not False else ""
+    # One field per line: a separator that no text file has, no quotes.
+    relation = (
+        f"read_csv([{literal(str(file))}], auto_detect = false, delim = e'\\x01', quote = '', escape = '', comment = '', header = false, {header}"
+        "columns = {'value': 'VARCHAR'})"
+    )
+    columns = {}
+    for typed in reading.in_file:
+        attribute = typed.attribute
+        if attribute.position is None:
+            index = table.attributes.index(attribute)
+            raise BadSetting(
+                table.origin.at(f"attributes[{index}]"), f"attribute '{attribute.name}' of a POSITION file needs a position (first, last)"
+            )
+        first, last = attribute.position
+        columns[attribute.name] = f"substring({_LINE}, {first + 1}, {last - first + 1})"
+    texts = frozenset(columns)
+    if any(not a.is_text for a in reading.in_file):
+        columns.update({a.attribute.name: f"trim({columns[a.attribute.name]})" for a in reading.in_file if not a.is_text})
+    return Source(relation, columns, texts)
+
+
+def explain(reading: Reading) -> Exception | None:
+    """Return what is wrong with a file that could not be loaded."""
+    try:
+        read = source(reading)
+    except BadFile as error:
+        return error
+    with instance() as lent:
+        try:
+            lent.connection.execute(f"SELECT count(*) FROM {read.relation}").fetchall()
+        except duckdb.Error as error:
+            return BadFile(str(reading.file), "the file cannot be read", [BadValue(0, "", None, str(error).splitlines()[0])])
+    found = bad_values.find(reading, read)
+    skipped = 1 if reading.table.metadata.with_header is not False else 0
+    values = [BadValue(number + skipped, a.attribute.name, value, kind) for number, a, value, kind in found]
+    return BadFile(str(reading.file), "the file has bad values", values) if values else None

@@ -1,0 +1,90 @@
+"""What makes the load of a file all or nothing, the file included.
+
+The transaction that writes the rows of a file also notes where the file is and where it goes. Only then the file is moved, and the note
+removed. Whoever opens the database next and finds a note knows that the rows are there, and finishes the move. Without a note the rows
+are not there, and the file is where the next load takes it from. The note lives in a schema that exists only meanwhile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .areas import Identity, free_name, move
+from .database import Database
+from .sqltext import dotted
+
+_SCHEMA = "starlake_dagster_engine"
+_TABLE = "loaded_files"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file whose rows are in the database.
+
+    Attributes:
+        path: where it was loaded from.
+        origin: where it came from: whoever tidies up after a crash may have put it back there.
+        target: where it goes; None = it is deleted (``archive: false``).
+    """
+
+    path: Path
+    origin: Path
+    target: Path | None
+    identity: Identity
+
+    def found(self) -> Path | None:
+        """Return where the file still waits to be moved away; None when it was moved."""
+        return next((path for path in (self.path, self.origin) if Identity.of(path) == self.identity), None)
+
+
+def note(database: Database, files: Sequence[LoadedFile]) -> None:
+    """Note files as loaded, within the transaction that loads them."""
+    name = dotted(database.catalog, _SCHEMA, _TABLE)
+    database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, _SCHEMA)}")
+    database.execute(
+        f"CREATE TABLE IF NOT EXISTS {name} (path VARCHAR, origin VARCHAR, target VARCHAR, device VARCHAR, inode VARCHAR, size VARCHAR, modified VARCHAR)"
+    )
+    for file in files:
+        identity = file.identity
+        database.execute(
+            f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                str(file.path),
+                str(file.origin),
+                str(file.target) if file.target else None,
+                *map(str, (identity.device, identity.inode, identity.size, identity.modified)),
+            ],
+        )
+
+
+def finish(file: LoadedFile) -> Path | None:
+    """Move a loaded file away; nothing when that was done. Returns where it is now, None when it is gone."""
+    path = file.found()
+    if path is None:
+        return file.target
+    if file.target is None:
+        path.unlink()
+        return None
+    # The name was free when it was noted; whatever took it since is not overwritten.
+    target = free_name(file.target.parent, file.target.name)
+    move(path, target)
+    return target
+
+
+def forget(database: Database) -> None:
+    """Remove the notes: every file is where it goes."""
+    database.execute(f"DROP SCHEMA IF EXISTS {dotted(database.catalog, _SCHEMA)} CASCADE")
+
+
+def recover(database: Database) -> list[Path]:
+    """Finish what an earlier command could not; returns the files that were moved."""
+    if _SCHEMA not in database.schemas():
+        return []
+    moved = []
+    for path, origin, target, *identity in database.rows(f"SELECT * FROM {dotted(database.catalog, _SCHEMA, _TABLE)}"):
+        file = LoadedFile(Path(path), Path(origin), Path(target) if target else None, Identity(*map(int, identity)))
+        if file.found():
+            finish(file)
+            moved.append(file.path)
+    forget(database)
+    return moved

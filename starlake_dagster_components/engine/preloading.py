@@ -1,0 +1,89 @@
+"""``preload``: is there anything to load? Starlake: PreLoadCmd."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import EngineError
+from .areas import list_files, make_folders, matches
+from .arguments import Arguments
+from .session import Session
+from .staging import incoming
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether there is something to load.
+
+    Attributes:
+        ready: whether there is.
+        counts: files per table, where they were counted.
+        told: whether "not ready" was told by a file (``--notReadySentinel``) instead of the exit code.
+    """
+
+    ready: bool
+    counts: dict[str, int]
+    told: bool = False
+
+
+def preload(session: Session, arguments: Arguments) -> Readiness:
+    """Look for files by the strategy of the command.
+
+    Without tables ``pending`` is always ready, as in Starlake: it asks for no file.
+    """
+    strategy = (arguments.strategy or "").lower()
+    counts: dict[str, int] = {}
+    if strategy == "imported":
+        counts = _imported(session, arguments)
+        ready = not counts or any(counts.values())
+    elif strategy == "pending":
+        counts = _pending(session, arguments)
+        ready = not counts or any(counts.values())
+    elif strategy == "ack":
+        ready = _acknowledged(session, arguments)
+    else:
+        Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
+        ready = True
+    for table, count in counts.items():
+        session.log("info", f"{arguments.domains[0]}.{table}: {count} file{'' if count == 1 else 's'}")
+    if ready or not arguments.not_ready_sentinel:
+        return Readiness(ready, counts)
+    sentinel = Path(session.project.root, arguments.not_ready_sentinel.removeprefix("file://"))
+    try:
+        sentinel.parent.mkdir(parents=True, exist_ok=True)
+        sentinel.touch()
+    except OSError as error:
+        session.log("warning", f"cannot write {sentinel}: {error.strerror}")
+    return Readiness(False, counts, told=True)
+
+
+def _imported(session: Session, arguments: Arguments) -> dict[str, int]:
+    make_folders(session.project.areas, session.project.domains)
+    name = arguments.domains[0]
+    domain = next((d for d in session.project.domains if name in (d.folder, d.name)), None)
+    tables = [t for t in domain.tables if not arguments.tables or t.name in arguments.tables] if domain else []
+    if domain is None or not tables:
+        return dict.fromkeys(arguments.tables, 0)
+    found = incoming(session, domain, tables)
+    return {t.name: sum(matches(one.file.name, t) for one in found) for t in tables}
+
+
+def _pending(session: Session, arguments: Arguments) -> dict[str, int]:
+    name = arguments.domains[0]
+    make_folders(session.project.areas, session.project.domains if arguments.tables else ())
+    files = list_files(Path(session.project.areas.stage, name))
+    known = {t.name: t for d in session.project.domains if name in (d.folder, d.name) for t in d.tables}
+    return {table: sum(matches(f.name, known[table]) for f in files) if table in known else 0 for table in arguments.tables}
+
+
+def _acknowledged(session: Session, arguments: Arguments) -> bool:
+    Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
+    if not arguments.global_ack_file_path:
+        return False
+    path = Path(session.project.root, arguments.global_ack_file_path.removeprefix("file://"))
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise EngineError(f"cannot remove the ack file {path}: {error.strerror}") from error
+    return True

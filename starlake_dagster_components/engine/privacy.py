@@ -1,0 +1,174 @@
+"""Masking of values: ``privacy`` of an attribute. Starlake: TransformEngine, TransformInput."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import unknown
+from ..project.model import Attribute, Table
+from .database import Database
+from .errors import BadSetting
+from .sqltext import literal, quoted
+
+_HASHES = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
+_PARAMETERS: dict[str, tuple[int, ...]] = {
+    "NONE": (0,),
+    "NO": (0,),
+    "HIDE": (0, 2),
+    **{name: (0,) for name in _HASHES},
+    "INITIALS": (0,),
+    "EMAIL": (1,),
+    "IPV4": (1,),
+    "IPV6": (1,),
+    "RANDOMDOUBLE": (0, 2),
+    "RANDOMLONG": (0, 2),
+    "RANDOMINT": (0, 2),
+    "APPROXDOUBLE": (1,),
+    "APPROXLONG": (1,),
+    "MASK": (4,),
+}
+HASHES = "temp.sl_sha512"
+AT = "'@'"
+_BATCH = 1000
+_NUMBERS = frozenset({"RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT", "APPROXDOUBLE", "APPROXLONG"})
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """A masking, parsed.
+
+    Attributes:
+        name: upper case; ``SQL`` for an expression of the project.
+        parameters: texts, without quotes.
+        sql: the expression of ``SQL:<expression>``; None otherwise.
+    """
+
+    name: str
+    parameters: tuple[str, ...] = ()
+    sql: str | None = None
+
+    @property
+    def makes_text(self) -> bool:
+        """Whether the result is text that no other type can hold. Hiding a number leaves none."""
+        return self.name not in _NUMBERS and not (self.name == "HIDE" and not self.parameters)
+
+
+def parse(table: Table, attribute: Attribute) -> Masking | None:
+    """Return the masking of an attribute; None when it has none.
+
+    Raises:
+        BadSetting: an unknown masking, or the wrong number of parameters.
+    """
+    written = (attribute.privacy or "").strip()
+    if not written or written.upper() in ("NONE", "NO"):
+        return None
+    if written[:4].upper() == "SQL:":
+        return Masking("SQL", sql=written[4:].strip())
+    match = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", written, re.DOTALL)
+    name = match.group(1).upper() if match else written
+    index = next((i for i, a in enumerate(table.attributes) if a is attribute), None)
+    place = table.origin.at("attributes" if index is None else f"attributes[{index}].privacy")
+    if match is None or name not in _PARAMETERS:
+        raise BadSetting(place, f"attribute '{attribute.name}': {unknown('privacy', name, [*_PARAMETERS, 'SQL:<expression>'])}")
+    parameters = tuple(_unquoted(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()
+    if len(parameters) not in _PARAMETERS[name]:
+        wanted = " or ".join(map(str, _PARAMETERS[name]))
+        raise BadSetting(place, f"attribute '{attribute.name}': privacy {name} takes {wanted} parameters, not {len(parameters)}")
+    if name == "EMAIL" and parameters[0].upper().replace("-", "") not in ("MD5", "SHA1", "SHA256"):
+        raise BadSetting(place, f"attribute '{attribute.name}': privacy EMAIL takes MD5, SHA1 or SHA256, not '{parameters[0]}'")
+    for parameter in parameters[{"EMAIL": 1, "HIDE": 1, "MASK": 1}.get(name, 0) :]:
+        if not re.fullmatch(r"-?\d+(\.\d+)?", parameter):
+            raise BadSetting(place, f"attribute '{attribute.name}': privacy {name}: '{parameter}' is no number")
+    return Masking(name, parameters)
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def expression(masking: Masking, value: str, ddl: str, *, is_text: bool) -> str:
+    """Return the SQL expression that masks a value; a missing value stays missing."""
+    if masking.name == "HIDE" and not masking.parameters:
+        return f"CASE WHEN {value} IS NULL THEN NULL ELSE '' END" if is_text else f"CAST(NULL AS {ddl})"
+    text = value if is_text else f"CAST({value} AS VARCHAR)"
+    masked = f"CASE WHEN {value} IS NULL THEN NULL ELSE {_masked(masking, text)} END"
+    return masked if is_text else f"CAST({masked} AS {ddl})"
+
+
+def _masked(masking: Masking, text: str) -> str:
+    name, parameters = masking.name, masking.parameters
+    if name in _HASHES:
+        return _hash(name, text)
+    if name == "HIDE":
+        return literal(parameters[0] * int(parameters[1]))
+    if name == "INITIALS":
+        words = rf"list_filter(regexp_split_to_array({text}, '\s+'), lambda word: word <> '')"
+        return f"coalesce(array_to_string(list_transform({words}, lambda word: word[1]), '.'), '') || '.'"
+    if name == "EMAIL":
+        return f"{_hash(parameters[0].upper().replace('-', ''), f'split_part({text}, {AT}, 1)')} || {AT} || split_part({text}, {AT}, 2)"
+    if name in ("IPV4", "IPV6"):
+        return _ip(text, "." if name == "IPV4" else ":", int(parameters[0]))
+    if name in ("RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT"):
+        return _random(name, parameters)
+    if name in ("APPROXDOUBLE", "APPROXLONG"):
+        made = f"(CAST({text} AS DOUBLE) * (1 + (random() * 2 - 1) * {int(parameters[0])} / 100.0))"
+        return made if name == "APPROXDOUBLE" else f"CAST(trunc({made}) AS BIGINT)"
+    return _stars(text, *parameters)
+
+
+def _stars(text: str, character: str, number: str, left: str, right: str) -> str:
+    stars = literal(character[:1] * int(number))
+    return f"CASE WHEN length({text}) <= {int(left)} THEN {text} || {stars} ELSE left({text}, {int(left)}) || {stars} || right({text}, {int(right)}) END"
+
+
+def _hash(name: str, text: str) -> str:
+    if name == "SHA512":
+        return f"(SELECT hash FROM {HASHES} WHERE value = {text})"
+    return f"{_HASHES[name]}({text})"
+
+
+def needs_hashes(masking: Masking | None) -> bool:
+    """Say whether a masking looks its results up in the table of hashes: DuckDB has no SHA512 of its own."""
+    return masking is not None and masking.name == "SHA512"
+
+
+def make_hashes(database: Database, values: Sequence[str]) -> None:
+    """Fill the table of hashes, which lasts as long as the command.
+
+    Args:
+        database: the database.
+        values: queries of one text column each: what is going to be hashed.
+    """
+    database.execute(f"CREATE TEMP TABLE IF NOT EXISTS {HASHES.split('.')[1]} (value VARCHAR, hash VARCHAR)")
+    database.execute(f"DELETE FROM {HASHES}")
+    union = " UNION ".join(values)
+    reader = database.connection.cursor()
+    try:
+        reader.execute(f"USE {quoted(database.catalog)}")
+        found = reader.execute(f"SELECT DISTINCT * FROM ({union}) AS v(value) WHERE value IS NOT NULL")
+        while rows := found.fetchmany(_BATCH):
+            pairs = ", ".join(f"({literal(value)}, {literal(hashlib.sha512(value.encode()).hexdigest())})" for (value,) in rows)
+            database.execute(f"INSERT INTO {HASHES} VALUES {pairs}")
+    finally:
+        reader.close()
+
+
+def _ip(text: str, separator: str, masked: int) -> str:
+    parts = f"string_split({text}, {literal(separator)})"
+    zeros = "[" + ", ".join(["'0'"] * masked) + "]" if masked else "[]::VARCHAR[]"
+    kept = f"list_slice({parts}, 1, len({parts}) - {masked})"
+    return f"array_to_string(list_concat({kept}, {zeros}), {literal(separator)})"
+
+
+def _random(name: str, parameters: tuple[str, ...]) -> str:
+    bounds = {"RANDOMLONG": 2**63 - 1, "RANDOMINT": 2**31 - 1}
+    if parameters:
+        low, up = float(parameters[0]), float(parameters[1])
+        made = f"({low} + ({up} - {low}) * random())"
+    elif name == "RANDOMDOUBLE":
+        return "random()"
+    else:
+        made = f"(random() * {bounds[name]})"
+    return made if name == "RANDOMDOUBLE" else f"CAST(trunc({made}) AS BIGINT)"

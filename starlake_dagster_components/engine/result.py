@@ -1,0 +1,76 @@
+"""How a command of the engine ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TableLoad:
+    """Rows and files of one load table.
+
+    Attributes:
+        table: ``domain.table`` with the logical names.
+        input: rows in the files.
+        accepted: rows that came through the table's ``filter``.
+        rejected: rows that were left out because the project says so (``options: {ignore_errors: true}``).
+        files: paths of the files that were loaded, where they were while they were loaded.
+        failed: paths of the files that were refused; they are where the next load finds them.
+        row_count: rows of the table afterwards.
+    """
+
+    table: str
+    input: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    files: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    row_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationOutcome:
+    """What became of one expectation.
+
+    Attributes:
+        table: ``domain.table`` as the database knows it.
+        expect: the call as the project writes it.
+        sql: the query that was run; None when the call could not be rendered.
+        violations: what the query counted; None when it failed.
+        success: whether it holds.
+        error: why the query failed.
+        blocking: whether its failure fails the command.
+    """
+
+    table: str
+    expect: str
+    success: bool
+    violations: int | None = None
+    sql: str | None = None
+    error: str | None = None
+    blocking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineResult:
+    """How a command ended.
+
+    Attributes:
+        exit_code: 0 = done; Starlake's code otherwise.
+        not_ready: a ``preload`` that found nothing to load, whatever its exit code.
+        counters: logical ``domain.table`` -> what was loaded.
+        row_count: rows of the table after a ``transform``; None for a view and for SQL that writes its own tables.
+        expectations: what became of the expectations.
+        reason: why it failed: one message, several lines.
+        retry: False when the same command cannot succeed later (a bad argument, an unsupported key).
+        metadata: more about the run: texts and numbers.
+    """
+
+    exit_code: int
+    not_ready: bool = False
+    counters: Mapping[str, TableLoad] = field(default_factory=dict)
+    row_count: int | None = None
+    expectations: tuple[ExpectationOutcome, ...] = ()
+    reason: str | None = None
+    retry: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,131 @@
+"""One command of the engine, from its arguments to its exit code. Starlake: Main.run."""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
+from ..project import Project
+from ..project.variables import date_variables
+from .arguments import Arguments, parse
+from .errors import BadArguments, BadSetting, NotFound, NotSupported
+from .loading import Loads, load
+from .preloading import preload
+from .rereading import project_for
+from .result import EngineResult
+from .session import LogLine, Out, Session, now, parse_scheduled, read_settings
+from .staging import stage
+from .transforming import compile_task, transform
+
+_NO_RETRY = (BadArguments, BadSetting, NotFound, NotSupported, InvalidProject, ProjectNotFound)
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    out: Out,
+    log: LogLine,
+    cancelled: threading.Event | None = None,
+    project: Project | None = None,
+) -> EngineResult:
+    """Run ``stage``, ``preload``, ``load`` or ``transform`` with Starlake's arguments.
+
+    Args:
+        argv: the verb and its arguments.
+        environ: environment of the command: ``SL_ROOT``, ``SL_ENV``, ``SL_JOB_ID``, settings.
+        out: receives what Starlake prints on stdout, line by line.
+        log: receives level and line of what Starlake writes to its log.
+        cancelled: ends the command when set; nothing of what it had not finished is kept.
+        project: the project, when it is read already; read again only when the command's options or environment change it.
+
+    Returns:
+        How it ended. What fails is a result, not an exception; the log has its message too.
+
+    Raises:
+        CommandCancelled: ``cancelled`` was set.
+    """
+    try:
+        arguments = parse(argv)
+    except BadArguments as error:
+        log("error", str(error))
+        return EngineResult(1, reason=str(error), retry=False)
+    try:
+        session = _session(arguments, environ, out, log, cancelled, project)
+        return _run(session, arguments)
+    except CommandCancelled:
+        raise
+    except StarlakeError as error:
+        log("error", str(error))
+        return EngineResult(1, reason=str(error), retry=not isinstance(error, _NO_RETRY))
+    except OSError as error:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        log("error", reason)
+        return EngineResult(1, reason=reason)
+
+
+def _session(
+    arguments: Arguments, environ: Mapping[str, str], out: Out, log: LogLine, cancelled: threading.Event | None, project: Project | None
+) -> Session:
+    began = now()
+    known = project_for(arguments, environ, project)
+    known.raise_for_errors()
+    variables = {**known.variables, **date_variables(datetime.now()), **arguments.options}
+    return Session(
+        project=known,
+        environ=environ,
+        variables=variables,
+        settings=read_settings(known, environ),
+        out=out,
+        log=log,
+        began=began,
+        scheduled=parse_scheduled(arguments.scheduled_date, began),
+        cancelled=cancelled,
+        options=arguments.options,
+    )
+
+
+def _run(session: Session, arguments: Arguments) -> EngineResult:
+    if arguments.verb == "stage":
+        moved = stage(session, arguments)
+        return EngineResult(0, metadata={"files": len(moved)})
+    if arguments.verb == "preload":
+        readiness = preload(session, arguments)
+        code = 0 if readiness.ready or readiness.told else 1
+        return EngineResult(code, not_ready=not readiness.ready, metadata={f"files of {name}": n for name, n in readiness.counts.items()})
+    if arguments.verb == "load":
+        return _load_result(session, load(session, arguments))
+    if arguments.compile:
+        compile_task(session, arguments)
+        return EngineResult(0)
+    done = transform(session, arguments)
+    metadata: dict[str, Any] = {} if done.written is None else {"rows written": done.written}
+    return EngineResult(0, row_count=done.row_count, expectations=tuple(done.expectations), metadata=metadata)
+
+
+def _load_result(session: Session, loads: Loads) -> EngineResult:
+    tables = loads.tables.values()
+    total = {name: sum(getattr(t, name) for t in tables) for name in ("input", "accepted", "rejected")}
+    counts = {"counters": dict(loads.tables), "expectations": tuple(loads.expectations)}
+    if loads.failures:
+        session.log("error", "Some tables failed to be loaded")
+        reason = "\n".join(str(error) for error in loads.failures)
+        retry = not all(isinstance(error, _NO_RETRY) for error in loads.failures)
+        return EngineResult(1, reason=reason, retry=retry, **counts)  # type: ignore[arg-type]
+    files = "\n\t".join(loads.paths)
+    lines = f"Load summary:\nInput records: {total['input']}\nAccepted: {total['accepted']}\nRejected: {total['rejected']}"
+    for line in f"{lines}\nData successfully loaded from {files}\n".split("\n"):
+        session.out(line)
+    if session.settings.api:
+        counters = {
+            "inputCount": total["input"],
+            "acceptedCount": total["accepted"],
+            "rejectedCount": total["rejected"],
+            "paths": loads.paths,
+            # Starlake: one id per file, the first behind a comma of its own.
+            "jobid": "".join(f",{job}" for job in loads.jobs),
+        }
+        session.out(f"IngestionCounters:{json.dumps(counters, separators=(',', ':'), ensure_ascii=False)}")
+    return EngineResult(0, **counts)  # type: ignore[arg-type]

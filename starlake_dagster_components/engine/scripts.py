@@ -1,0 +1,161 @@
+"""Running the project's own SQL: statement by statement, with errors that say where they are in the project's files."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from ..errors import Location
+from ..project.model import Project
+from ..project.sql import SqlPart
+from .database import Database
+from .errors import SqlFailed
+from .sqltext import Statement, statements
+
+_TRANSACTIONS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
+_MISSING = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
+_SCHEMA_MISSING = re.compile(r'(?:Schema|schema) (?:with name )?"?([^"!]+?)"? does not exist')
+
+Hint = Callable[[str], str]
+"""Takes the name of a table that does not exist; returns what makes it, or an empty text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """SQL of the project with its place.
+
+    Attributes:
+        part: the text, and the line of the source for each of its lines.
+        origin: where the text begins when its lines are not known.
+        source: the file's lines, to find columns; empty when they are not known.
+    """
+
+    part: SqlPart
+    origin: Location
+    source: tuple[str, ...] = ()
+
+    def place(self, offset: int) -> tuple[Location, int]:
+        """Return file, line and column (from 1; 0 = unknown) of an offset in the text."""
+        before = self.part.text[:offset]
+        number = before.count("\n") + 1
+        column = offset - (before.rfind("\n") + 1) + 1
+        if not self.part.lines:
+            return self.origin, 0
+        line = self.part.line_of(number)
+        return Location(self.origin.file, line), self._column(line, number, column)
+
+    def _column(self, line: int, number: int, column: int) -> int:
+        if not 0 < line <= len(self.source):
+            return 0
+        text = self.part.text.split("\n")[number - 1]
+        # Lines were trimmed, and comments and Jinja replaced: the column counts where the rest is as in the file.
+        at = self.source[line - 1].find(text.strip()) if text.strip() else -1
+        return at + column - (len(text) - len(text.lstrip())) if at >= 0 else 0
+
+
+def run(database: Database, script: Script, hint: Hint = lambda name: "") -> None:
+    """Run all statements of a script.
+
+    Raises:
+        SqlFailed: one fails, or would end the transaction that it is part of.
+    """
+    for statement in statements(script.part.text):
+        refuse_transactions(script, statement)
+        database.spoil_if(statement.keyword)
+        try:
+            database.rows(statement.text)
+        except duckdb.Error as error:
+            raise failed(error, script, statement.text, statement.offset, hint) from error
+
+
+def refuse_transactions(script: Script, statement: Statement) -> None:
+    """Raise SqlFailed for a statement that would begin or end a transaction."""
+    if statement.keyword in _TRANSACTIONS:
+        place, column = script.place(statement.offset)
+        raise SqlFailed(
+            location=place,
+            column=column,
+            statement=statement.text,
+            reason=f"{statement.keyword} cannot be used: all SQL of a table or task is one transaction already",
+        )
+
+
+def failed(error: duckdb.Error, script: Script, statement: str, offset: int, hint: Hint, *, before: int = 0) -> SqlFailed:
+    """Return the exception for a failing statement.
+
+    Args:
+        error: what DuckDB raised.
+        script: where the statement comes from.
+        statement: the statement as the project has it.
+        offset: where it begins in the script.
+        hint: says what makes a missing table.
+        before: how many characters the engine put before it.
+    """
+    reason, position = explained(error)
+    place, column = script.place(offset)
+    if position is not None and before <= position <= before + len(statement):
+        place, column = script.place(offset + position - before)
+    missing = missing_table(reason)
+    return SqlFailed(location=place, column=column, statement=statement, reason=reason, hint=hint(missing) if missing else "")
+
+
+def explained(error: duckdb.Error) -> tuple[str, int | None]:
+    """Return what DuckDB says, on one line, and the place in the statement where it knows it."""
+    text = str(error)
+    kind, _, rest = text.partition(": ")
+    try:
+        found = json.loads(rest)
+    except ValueError:
+        return _one_line(text), None
+    if not isinstance(found, dict):
+        return _one_line(text), None
+    position = str(found.get("position", ""))
+    return _one_line(f"{kind}: {found.get('exception_message', rest)}"), int(position) if position.isdigit() else None
+
+
+def _one_line(text: str) -> str:
+    kept = [line.strip() for line in text.splitlines() if line.strip()]
+    body = []
+    for line in kept:
+        if line.startswith("LINE ") and ":" in line:
+            break
+        body.append(line)
+    return " ".join(body)
+
+
+def missing_table(reason: str) -> str | None:
+    """Return the name of the table that a message says is missing."""
+    found = _MISSING.search(reason)
+    return found.group(1) if found else None
+
+
+def made_by(project: Project) -> Hint:
+    """Return what says which task or load makes a table."""
+
+    def hint(name: str) -> str:
+        parts = [p.strip('"').lower() for p in name.split(".")][-2:]
+        for task in project.tasks:
+            if parts[-1] == task.table.lower() and (len(parts) == 1 or parts[0] == task.domain.lower()):
+                return f"the task {task.full_name} makes it: run transform --name {task.full_name} first"
+        for table in project.tables:
+            if parts[-1] == table.final_name.lower() and (len(parts) == 1 or parts[0] == table.final_domain.lower()):
+                return f"loading {table.full_name} makes it: run load --domains {table.domain} --tables {table.name} first"
+        return ""
+
+    return hint
+
+
+def source_lines(project: Project, file: str) -> tuple[str, ...]:
+    """Return the lines of a file of the project; empty when it cannot be read."""
+    try:
+        return tuple(project.path(file).read_text(encoding="utf-8").split("\n"))
+    except (OSError, UnicodeError):
+        return ()
+
+
+def scripts(project: Project, parts: Sequence[SqlPart], file: str | None, origin: Location) -> list[Script]:
+    """Return parts of a task's SQL with their places: those with lines are of the file, others of the YAML."""
+    lines = source_lines(project, file) if file and any(p.lines for p in parts) else ()
+    return [Script(p, Location(file, p.line) if p.lines and file else origin, lines if p.lines else ()) for p in parts]

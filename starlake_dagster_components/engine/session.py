@@ -1,0 +1,170 @@
+"""What every part of a command needs: the project, its variables, where output goes, when it is."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..errors import CommandCancelled
+from ..project.model import Connection, Project, Table, Task
+from .errors import BadSetting, NotFound, NotSupported
+
+Out = Callable[[str], None]
+"""Takes a line of what Starlake prints on stdout."""
+
+LogLine = Callable[[Any, str], None]
+"""Takes a level (``debug``, ``info``, ``warning``, ``error``) and a line of what Starlake writes to its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings that a file or, where it is silent, the environment of the command gives. Starlake: reference*.conf."""
+
+    audit_active: bool
+    audit_domain: str
+    expectations_active: bool
+    expectations_fail_on_error: bool
+    archive: bool
+    grouped: bool
+    scd2_start: str
+    scd2_end: str
+    api: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command.
+
+    Attributes:
+        project: the project, read with the command's options.
+        environ: environment of the command.
+        variables: what texts of the project see now: its variables, the date, the command's options.
+        out: receives stdout.
+        log: receives the log.
+        cancelled: set when the command is to end.
+        began: when the command began, in UTC, without a zone.
+        scheduled: ``--scheduledDate``, else when the command began.
+    """
+
+    project: Project
+    environ: Mapping[str, str]
+    variables: Mapping[str, str]
+    settings: Settings
+    out: Out
+    log: LogLine
+    began: datetime
+    scheduled: datetime
+    cancelled: threading.Event | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def check_cancelled(self) -> None:
+        """Raise CommandCancelled when the command is to end."""
+        if self.cancelled is not None and self.cancelled.is_set():
+            raise CommandCancelled("cancelled")
+
+    def job_id(self, name: str) -> str:
+        """Return the id of the audit rows: that of the environment, else the name and the time. Starlake: JobBase.applicationId."""
+        variable = self.project.application.job_id_env_name or "SL_JOB_ID"
+        return self.environ.get(variable) or f"{name}-{int(now().replace(tzinfo=timezone.utc).timestamp() * 1000)}"
+
+    def database_of(self, node: Table | Task) -> Path:
+        """Return the DuckDB file that a table or task is written to.
+
+        Raises:
+            NotFound: there is no such connection.
+            NotSupported: the connection is no DuckDB file.
+        """
+        return self.database_path(self.project.connection_of(node), node)
+
+    def database_path(self, connection: Connection | None, node: Table | Task | None = None) -> Path:
+        """Return the file of a connection; ``node`` is named when there is none."""
+        if connection is None:
+            who = f"{node.full_name}: " if node else ""
+            known = ", ".join(sorted(self.project.application.connections)) or "none"
+            raise NotFound(f"{who}no connection: set application.connectionRef to one of application.connections (known: {known})")
+        path = connection.duckdb_path
+        at = connection.origin.at("options.url")
+        if path is None:
+            raise NotSupported(at, f"connection '{connection.name}' is {connection.engine}; the embedded engine works on DuckDB files only")
+        if path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
+            raise NotSupported(
+                at, f"connection '{connection.name}' is no file ('{path}'): its data would be lost at the end of the command"
+            )
+        return Path(self.project.root, path)
+
+    def audit_database(self) -> Path | None:
+        """Return the DuckDB file that the audit is written to; None when audit is off."""
+        application = self.project.application
+        name = application.audit_connection_ref or application.connection_ref
+        connection = application.connections.get(name or "")
+        if not self.settings.audit_active:
+            return None
+        return self.database_path(connection)
+
+
+def now() -> datetime:
+    """Return the time in UTC, without a zone: as the columns of the database have it."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of a command: what the file says, else the command's environment, else Starlake's default."""
+    raw = project.application.raw
+
+    def switch(keys: Sequence[str], variable: str, default: bool) -> bool:
+        value: Any = raw
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is None or value == "":
+            value = environ.get(variable, "")
+        text = str(value).strip().lower()
+        return text in ("true", "yes", "on") if text else default
+
+    def text(key: str, variable: str, default: str) -> str:
+        return str(raw.get(key) or environ.get(variable) or default)
+
+    return Settings(
+        audit_active=switch(("audit", "active"), "SL_AUDIT_ACTIVE", True),
+        audit_domain=project.application.audit_domain,
+        expectations_active=switch(("expectations", "active"), "SL_EXPECTATIONS_ACTIVE", True),
+        expectations_fail_on_error=switch(("expectations", "failOnError"), "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
+        archive=switch(("archive",), "SL_ARCHIVE", True),
+        grouped=switch(("grouped",), "SL_GROUPED", False),
+        scd2_start=text("scd2StartTimestamp", "SL_SCD2_START_TIMESTAMP", "sl_start_ts"),
+        scd2_end=text("scd2EndTimestamp", "SL_SCD2_END_TIMESTAMP", "sl_end_ts"),
+        api="SL_API" in environ,
+    )
+
+
+def parse_scheduled(text: str | None, default: datetime) -> datetime:
+    """Return the moment of ``--scheduledDate``: ``2024-02-03T04:05:06``, with or without fraction and zone; UTC, without a zone.
+
+    Raises:
+        BadSetting: it is no moment.
+    """
+    if not text:
+        return default
+    written = text.strip().strip("'\"").replace("T", " ")
+    try:
+        moment = datetime.fromisoformat(_iso(written))
+    except ValueError:
+        raise BadSetting(None, f"--scheduledDate '{text}' is no moment such as 2024-02-03T04:05:06") from None
+    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _iso(text: str) -> str:
+    """Write a moment as Python 3.10 reads it: a fraction of 6 digits, a zone with a colon."""
+    import re
+
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?)?", text)
+    if match is None:
+        raise ValueError(text)
+    day, time, fraction, zone = match.groups()
+    if time is None:
+        return day
+    if len(time) == 5:
+        time += ":00"
+    zone = "+00:00" if zone == "Z" else (f"{zone[:3]}:{zone[-2:]}" if zone else "")
+    return f"{day} {time}{'.' + fraction[:6].ljust(6, '0') if fraction else ''}{zone}"

@@ -1,0 +1,87 @@
+"""``stage``: files of the incoming folder of a domain into its stage area. Starlake: IngestionWorkflow.stage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..project.model import Domain, Table
+from .areas import list_files, make_folders, matches, move, same_content, uri
+from .arguments import Arguments
+from .errors import BadSetting
+from .loading import select_tables
+from .session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A file that may be staged, and the file that says so."""
+
+    file: Path
+    ack: Path | None
+
+
+def stage(session: Session, arguments: Arguments) -> list[Path]:
+    """Move the files that wait for the given tables into the stage area; returns where they are then.
+
+    Raises:
+        BadSetting: a domain has no ``directory``.
+    """
+    make_folders(session.project.areas, session.project.domains)
+    moved: list[Path] = []
+    for domain, tables in select_tables(session, arguments):
+        if tables:
+            moved += _stage_domain(session, domain, tables)
+    return moved
+
+
+def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Path]:
+    found = incoming(session, domain, tables)
+    folder = Path(session.project.areas.stage, domain.name)
+    session.out(f"Moving {len(found)} file(s) from {directory(session, domain)} to {uri(folder)}")
+    moved = []
+    for one in found:
+        target = folder / one.file.name
+        if target.exists() and not same_content(one.file, target):
+            session.log(
+                "warning", f"{one.file} stays: {target} has the same name and is not loaded yet; stage it again after the next load"
+            )
+            continue
+        session.out(f"Moving {one.file.name}")
+        move(one.file, target)
+        if one.ack is not None:
+            one.ack.unlink(missing_ok=True)
+        moved.append(target)
+    return moved
+
+
+def directory(session: Session, domain: Domain) -> str:
+    """Return the incoming folder of a domain as the project writes it.
+
+    Raises:
+        BadSetting: there is none.
+    """
+    written = domain.metadata.directory
+    if not written:
+        raise BadSetting(
+            domain.origin.at("metadata"), f"domain {domain.name} has no metadata.directory: there is nowhere to take files from"
+        )
+    return written.removeprefix("file://")
+
+
+def incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Incoming]:
+    """Return the files of a domain's incoming folder that are a table's, those of tables with an ack only when it is there."""
+    folder = Path(session.project.root, directory(session, domain))
+    if not folder.is_dir():
+        session.log("error", f"Input path : {folder} not found, {domain.name} Domain is ignored")
+        return []
+    files = list_files(folder)
+    found: dict[Path, Incoming] = {}
+    for table in tables:
+        extension = table.metadata.ack or domain.metadata.ack or session.project.application.ack or ""
+        for file in files:
+            if file in found or not matches(file.name, table):
+                continue
+            ack = file.with_name(f"{file.name.rpartition('.')[0] or file.name}.{extension}") if extension else None
+            if ack is None or ack.exists():
+                found[file] = Incoming(file, ack)
+    return [found[file] for file in files if file in found]

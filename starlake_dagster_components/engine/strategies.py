@@ -1,0 +1,291 @@
+"""Write strategies: how the rows of a batch get into their table. Starlake: templates/write-strategies/duckdb, WriteStrategy.
+
+A batch is what one file (or one transform) brings, in its order. All statements run inside the caller's transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import Location, unknown
+from ..project.model import Origin, Sink, WriteStrategy
+from .database import Column, Database
+from .errors import BadSetting, NotSupported
+from .sqltext import dotted, listed, literal, quoted
+
+_INCOMING = "sl_incoming"
+_KEYED = frozenset({"UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"})
+TYPES = (
+    "APPEND",
+    "OVERWRITE",
+    "UPSERT_BY_KEY",
+    "UPSERT_BY_KEY_AND_TIMESTAMP",
+    "DELETE_THEN_INSERT",
+    "OVERWRITE_BY_PARTITION",
+    "SCD2",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A write strategy, checked.
+
+    Attributes:
+        type: one of :data:`TYPES`.
+        key: columns that say which row a row replaces.
+        timestamp: column that says which of two rows is newer.
+        dedupe: ``on: SOURCE_AND_TARGET``: the batch is reduced to one row per key first.
+        partition: columns that say which rows a batch replaces.
+        start, end: SCD2: when a version began and ended to be current.
+        location: where it is written.
+    """
+
+    type: str
+    key: tuple[str, ...] = ()
+    timestamp: str | None = None
+    dedupe: bool = False
+    partition: tuple[str, ...] = ()
+    start: str = "sl_start_ts"
+    end: str = "sl_end_ts"
+    location: Location | None = None
+
+    @property
+    def extra_columns(self) -> tuple[Column, ...]:
+        """Columns that the table has beside those of the batch."""
+        return (Column(self.start, "TIMESTAMP"), Column(self.end, "TIMESTAMP")) if self.type == "SCD2" else ()
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        """Whether the batch must be complete before the table is touched."""
+        return self.type not in ("APPEND", "OVERWRITE")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table that rows are written to."""
+
+    database: Database
+    schema: str
+    name: str
+
+    @property
+    def sql(self) -> str:
+        """The table's name in SQL."""
+        return dotted(self.database.catalog, self.schema, self.name)
+
+    def __str__(self) -> str:
+        """Write ``schema.table``."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many rows a batch had."""
+
+    rows: int
+
+
+def strategy(
+    written: WriteStrategy | None,
+    sink: Sink | None,
+    primary_key: Sequence[str],
+    origin: Origin,
+    prefix: str,
+    *,
+    start: str,
+    end: str,
+    chosen: str | None = None,
+) -> Strategy:
+    """Return the write strategy of a table or task, APPEND when none is given.
+
+    Args:
+        written: ``writeStrategy``.
+        sink: ``sink``.
+        primary_key: taken as the key when the strategy has none. Starlake: SchemaInfo.normalize.
+        origin: where the table or task is written.
+        prefix: what its keys begin with in ``origin`` (``metadata.`` for tables).
+        start, end: names of the SCD2 columns unless the strategy gives others.
+        chosen: the type that ``types`` chose.
+
+    Raises:
+        BadSetting: an unknown type, or one that lacks what it needs.
+    """
+    found = written or WriteStrategy()
+    kind = chosen or (found.type or "APPEND").upper()
+    at = f"{prefix}writeStrategy"
+    if kind not in TYPES:
+        raise BadSetting(origin.at(f"{at}.type"), unknown("write strategy", kind, TYPES))
+    key = found.key or (tuple(primary_key) if kind in _KEYED else ())
+    partition = sink.partition if sink else ()
+    if kind in _KEYED and not key:
+        raise BadSetting(origin.at(at), f"write strategy {kind} needs a key: writeStrategy.key")
+    if kind == "UPSERT_BY_KEY_AND_TIMESTAMP" and not found.timestamp:
+        raise BadSetting(origin.at(at), f"write strategy {kind} needs a timestamp: writeStrategy.timestamp")
+    if kind == "OVERWRITE_BY_PARTITION" and not partition:
+        raise BadSetting(origin.at(at), f"write strategy {kind} needs sink.partition")
+    if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
+        raise BadSetting(origin.at(f"{at}.on"), unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
+    if found.query_filter:
+        raise NotSupported(
+            origin.at(f"{at}.queryFilter"), "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
+        )
+    if bool(found.start_ts) != bool(found.end_ts):
+        raise BadSetting(origin.at(at), "startTs and endTs must be given together")
+    return Strategy(
+        type=kind,
+        key=key,
+        timestamp=found.timestamp,
+        dedupe=(found.on or "").upper() == "SOURCE_AND_TARGET",
+        partition=partition,
+        start=found.start_ts or start,
+        end=found.end_ts or end,
+        location=origin.at(at),
+    )
+
+
+def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
+    """Raise BadSetting when the strategy names a column that a batch does not have."""
+    known = {name.lower() for name in columns}
+    for role, names in (
+        ("key", chosen.key),
+        ("timestamp", (chosen.timestamp,) if chosen.timestamp else ()),
+        ("partition", chosen.partition),
+    ):
+        for name in names:
+            if name.lower() not in known:
+                raise BadSetting(chosen.location, f"{who}: {unknown(f'column in the {role} of {chosen.type},', name, columns)}")
+
+
+def write(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> Written:
+    """Write a batch into a table that exists and has the batch's columns.
+
+    Args:
+        target: the table.
+        chosen: how.
+        batch: a SELECT.
+        columns: its columns, which the table has under the same names.
+        truncate: empty the table first, whatever the strategy.
+    """
+    run = target.database
+    if not chosen.needs_whole_batch:
+        if chosen.type == "OVERWRITE" or truncate:
+            run.execute(f"TRUNCATE {target.sql}")
+        return Written(
+            run.count(f"INSERT INTO {target.sql} ({listed(columns)}) SELECT {listed(columns)} FROM (\n{batch}\n) AS {_INCOMING}")
+        )
+    rows = stage(run, batch, columns)
+    if truncate:
+        run.execute(f"TRUNCATE {target.sql}")
+    write_staged(target, chosen, columns)
+    return Written(rows)
+
+
+def stage(database: Database, batch: str, columns: Sequence[str]) -> int:
+    """Keep a batch in a temporary table, in its order; returns its number of rows."""
+    database.execute(f"DROP TABLE IF EXISTS temp.{_INCOMING}")
+    database.execute(f"CREATE TEMP TABLE {_INCOMING} AS SELECT {listed(columns)} FROM (\n{batch}\n) AS {_INCOMING}")
+    return database.count(f"SELECT count(*) FROM temp.{_INCOMING}")
+
+
+def write_staged(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
+    """Write the staged batch."""
+    if chosen.type == "SCD2":
+        _scd2(target, chosen, columns)
+    else:
+        _replace(target, chosen)
+        target.database.execute(
+            f"INSERT INTO {target.sql} ({listed(columns)}) SELECT {listed(columns)} FROM temp.{_INCOMING} ORDER BY rowid"
+        )
+    target.database.execute(f"DROP TABLE temp.{_INCOMING}")
+
+
+def _replace(target: Target, chosen: Strategy) -> None:
+    """Delete the rows of the table that the staged batch replaces, and those of the batch that are not to be written."""
+    run = target.database
+    if chosen.type == "OVERWRITE":
+        run.execute(f"TRUNCATE {target.sql}")
+    elif chosen.type == "UPSERT_BY_KEY":
+        _keep_one_per_key(run, chosen, "min(rowid)" if chosen.dedupe else "max(rowid)")
+        run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
+    elif chosen.type == "UPSERT_BY_KEY_AND_TIMESTAMP":
+        _keep_one_per_key(run, chosen, _latest(chosen))
+        older = f"{_moment(chosen, 'i')} < {_moment(chosen, 't')}"
+        run.execute(f"DELETE FROM temp.{_INCOMING} AS i USING {target.sql} AS t WHERE {_same(chosen.key)} AND {older}")
+        run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
+    elif chosen.type == "DELETE_THEN_INSERT":
+        run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
+    elif chosen.type == "OVERWRITE_BY_PARTITION":
+        partitions = f"(SELECT DISTINCT {listed(chosen.partition)} FROM temp.{_INCOMING})"
+        same = " AND ".join(f"t.{quoted(c)} IS NOT DISTINCT FROM i.{quoted(c)}" for c in chosen.partition)
+        run.execute(f"DELETE FROM {target.sql} AS t USING {partitions} AS i WHERE {same}")
+
+
+def _same(key: Sequence[str]) -> str:
+    return " AND ".join(f"t.{quoted(c)} = i.{quoted(c)}" for c in key)
+
+
+def _moment(chosen: Strategy, table: str) -> str:
+    """Return the SQL of a row's timestamp, where a missing one is older than all others."""
+    assert chosen.timestamp is not None
+    column = f"{table}.{quoted(chosen.timestamp)}"
+    return f"(CASE WHEN {column} IS NULL THEN 0 ELSE 1 END, {column})"
+
+
+def _latest(chosen: Strategy) -> str:
+    """Return the SQL of the rowid of a group's newest row; of equally new ones the last, or the first where the batch is reduced beforehand."""
+    assert chosen.timestamp is not None
+    order = "rowid" if chosen.dedupe else "rowid DESC"
+    return f"first(rowid ORDER BY {quoted(chosen.timestamp)} DESC NULLS LAST, {order})"
+
+
+def _keep_one_per_key(run: Database, chosen: Strategy, kept: str) -> None:
+    """Reduce the staged batch to one row per key. A key with a missing part is no key: such rows stay."""
+    keys = f"SELECT {listed(chosen.key)}, {kept} AS sl_kept, count(*) AS sl_rows FROM temp.{_INCOMING} GROUP BY {listed(chosen.key)} HAVING count(*) > 1"
+    run.execute(f"DELETE FROM temp.{_INCOMING} AS i USING ({keys}) AS t WHERE {_same(chosen.key)} AND i.rowid <> t.sl_kept")
+
+
+def _scd2(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
+    """Write versions: the current row of a key ends when a newer one arrives; at most one row of a key is current.
+
+    The rows of a batch count one after the other: by timestamp, or in the batch's order without one. A row that is not newer than the one
+    before it, or than the current one of the table, is no version. Only the last one of a key stays current.
+    """
+    run = target.database
+    if chosen.dedupe:
+        _keep_one_per_key(run, chosen, _latest(chosen) if chosen.timestamp else "min(rowid)")
+    now = "CAST(current_timestamp AT TIME ZONE 'UTC' AS TIMESTAMP)"
+    key = listed(chosen.key)
+    whole = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in chosen.key)
+    if chosen.timestamp:
+        current = f"{_same(chosen.key)} AND t.{quoted(chosen.end)} IS NULL"
+        run.execute(
+            f"DELETE FROM temp.{_INCOMING} AS i USING {target.sql} AS t WHERE {current} AND {_moment(chosen, 'i')} <= {_moment(chosen, 't')}"
+        )
+        # Of rows of one key and one timestamp the first of the batch is the version.
+        moment = quoted(chosen.timestamp)
+        twice = (
+            f"SELECT rowid AS sl_row FROM temp.{_INCOMING} WHERE {whole} "
+            f"QUALIFY row_number() OVER (PARTITION BY {key}, {moment} ORDER BY rowid) > 1"
+        )
+        run.execute(f"DELETE FROM temp.{_INCOMING} WHERE rowid IN ({twice})")
+        order = f"{moment} DESC NULLS LAST, rowid DESC"
+    else:
+        order = "rowid DESC"
+    run.execute(
+        f"UPDATE {target.sql} AS t SET {quoted(chosen.end)} = {now} FROM (SELECT DISTINCT {key} FROM temp.{_INCOMING}) AS i "
+        f"WHERE {_same(chosen.key)} AND t.{quoted(chosen.end)} IS NULL"
+    )
+    last = f"row_number() OVER (PARTITION BY {key} ORDER BY {order}) = 1 OR NOT ({whole})"
+    run.execute(
+        f"INSERT INTO {target.sql} ({listed(columns)}, {listed((chosen.start, chosen.end))}) "
+        f"SELECT {listed(columns)}, {now}, CASE WHEN {last} THEN NULL ELSE {now} END FROM temp.{_INCOMING} ORDER BY rowid"
+    )
+
+
+def describe(chosen: Strategy) -> str:
+    """Return the strategy for the log."""
+    return chosen.type + (f" by {', '.join(chosen.key)}" if chosen.key else "")
+
+
+def literal_name(name: str) -> str:
+    """Return a column's name as a text."""
+    return literal(name)

@@ -1,0 +1,455 @@
+"""``transform``: the query of a task into its table. Starlake: JdbcAutoTask, TransformStrategiesBuilder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from ..errors import StarlakeError, unknown
+from ..project.model import Project, TableReference, Task
+from ..project.sql import SqlSections, dialect_of, render_task, table_references
+from ..project.templating import TemplateError
+from . import audit, ddl
+from .arguments import Arguments
+from .database import Column, Database, opened
+from .errors import BadSetting, ExpectationsFailed, NotFound, NotSupported, TableDiffers
+from .expectations import TransactionLost, evaluate, raise_for_failed
+from .resolving import names_of, tasks_behind
+from .result import ExpectationOutcome
+from .scripts import Script, failed, made_by, refuse_transactions, run, scripts
+from .session import Session, now
+from .showing import show
+from .sqltext import listed, quoted, statements
+from .strategies import Strategy, Target, check_columns, stage, strategy, write, write_staged
+
+_VIEW = "VIEW"
+_TABLE = "TABLE"
+
+
+@dataclass(slots=True)
+class Transformed:
+    """What a ``transform`` did.
+
+    Attributes:
+        row_count: rows of the task's table afterwards; None for a view and for SQL that writes its own tables.
+        written: rows that the query gave.
+        failures: what went wrong, in order.
+        expectations: what became of the expectations.
+    """
+
+    row_count: int | None = None
+    written: int | None = None
+    failures: list[StarlakeError] = field(default_factory=list)
+    expectations: list[ExpectationOutcome] = field(default_factory=list)
+
+
+def find_task(project: Project, name: str) -> Task:
+    """Return a task by its name, in any case. Starlake: SchemaHandler.taskByFullName.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for task in project.tasks:
+        if task.full_name.lower() == name.lower():
+            return task
+    raise NotFound(f"Invalid task name {name}: {unknown('task', name, [t.full_name for t in project.tasks])}")
+
+
+def transform(session: Session, arguments: Arguments) -> Transformed:
+    """Run a task, and with ``--recursive`` before it all tasks that it reads from, each once.
+
+    Unlike Starlake's, a recursive run ends with the first task that fails.
+    """
+    Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
+    task = find_task(session.project, arguments.name)
+    done = Transformed()
+    if arguments.recursive:
+        session.out(f"Building dependency tree for task {task.full_name}...")
+        tree = _tree(session, task)
+        for line in tree.lines:
+            session.out(line)
+        session.out(f"Dependency tree built for task {task.full_name}")
+        for line in tree.lines:
+            session.out(line)
+        for one in tree.order:
+            session.check_cancelled()
+            done.row_count = done.written = None
+            _run(session, arguments, one, done)
+        return done
+    _run(session, arguments, task, done)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The tasks behind a task: how Starlake prints them, and in which order they run."""
+
+    lines: list[str]
+    order: list[Task]
+
+
+def _tree(session: Session, task: Task) -> _Tree:
+    project = session.project
+    tree = _Tree([], [])
+    state: dict[str, str] = {}
+    stack: list[tuple[Task, int, bool]] = [(task, 0, False)]
+    while stack:
+        one, depth, left = stack.pop()
+        if left:
+            if state[one.full_name] != "done":
+                state[one.full_name] = "done"
+                tree.order.append(one)
+            continue
+        tree.lines.append("  " * depth + one.full_name)
+        if state.get(one.full_name) == "open":
+            raise BadSetting(one.origin.at(), f"task {one.full_name} reads, through others, what it makes itself")
+        if one.full_name in state:
+            continue
+        state[one.full_name] = "open"
+        stack.append((one, depth, True))
+        behind = tasks_behind(project, one, one.references)
+        stack.extend((parent, depth + 1, False) for parent in reversed(behind))
+    return tree
+
+
+def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) -> None:
+    began = now()
+    job = session.job_id(task.name)
+    entry = audit.Entry(job, task.table, task.domain, task.table, "TRANSFORM", True, began)
+    work = _Work(session, arguments, task, entry)
+    try:
+        work.run(done)
+    except StarlakeError as error:
+        done.expectations.extend(work.outcomes)
+        if not arguments.interactive:
+            work.audit_failure(error)
+        raise
+
+
+class _Work:
+    """One task of a command."""
+
+    def __init__(self, session: Session, arguments: Arguments, task: Task, entry: audit.Entry) -> None:
+        self._session = session
+        self._arguments = arguments
+        self._task = task
+        self._entry = entry
+        self._hint = made_by(session.project)
+        self._path: Path | None = None
+        self.outcomes: tuple[ExpectationOutcome, ...] = ()
+
+    def run(self, done: Transformed) -> None:
+        """Run the task in one transaction."""
+        session, task = self._session, self._task
+        _check(task)
+        self._path = session.database_of(task)
+        sections = self._sections()
+        references = self._references(sections)
+        others = self._other_databases(references)
+        failing: dict[str, str] = {}
+        with opened(
+            self._path, also=others, cancelled=session.cancelled, log=session.log, holder=f"transform of {task.full_name}"
+        ) as database:
+            main = self._main(sections)
+            if self._arguments.interactive:
+                self._search(database, references)
+                show(session, self._arguments, database, main, self._query(main), self._hint)
+                return
+            while True:
+                try:
+                    self._transaction(database, sections, main, references, done, failing)
+                    break
+                except TransactionLost as lost:
+                    failing[lost.expect] = lost.reason
+        self._audit_elsewhere([self._entry], self.outcomes)
+        done.expectations.extend(self.outcomes)
+
+    def _sections(self) -> SqlSections:
+        task = self._task
+        try:
+            return render_task(self._session.project, task, self._session.variables)
+        except TemplateError as error:
+            place = task.origin.at()
+            if task.sql_file:
+                from ..errors import Location
+
+                place = Location(task.sql_file, error.line)
+            raise BadSetting(place, str(error)) from error
+
+    def _references(self, sections: SqlSections) -> Sequence[TableReference]:
+        """Return what the query reads; with the command's variables it may be something else than without."""
+        task, session = self._task, self._session
+        if sections.sql is None or not task.parse_sql:
+            return ()
+        if not session.options:
+            return task.references
+        dialect = dialect_of(session.project.connection_of(task))
+        return table_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
+
+    def _other_databases(self, references: Sequence[TableReference]) -> list[Path]:
+        """Return the other database files of the project that the query reads from."""
+        found: list[Path] = []
+        names = names_of(self._session.project)
+        for reference in references:
+            meant = names.meant(reference)
+            for node in meant.nodes if meant else ():
+                path = self._session.database_path(self._session.project.connection_of(node), node)
+                if path != self._path and path not in found and path.exists():
+                    found.append(path)
+        return found
+
+    def _main(self, sections: SqlSections) -> Script:
+        task = self._task
+        if sections.sql is None:
+            raise BadSetting(task.origin.at(), f"task {task.full_name} has no SQL")
+        return scripts(self._session.project, [sections.sql], task.sql_file, task.origin.at("sql"))[0]
+
+    def _search(self, database: Database, references: Sequence[TableReference]) -> None:
+        """Look for names without schema in the task's own domain, then where the project says that they are made."""
+        names = names_of(self._session.project)
+        schemas = [self._task.domain]
+        for reference in references:
+            if len(reference.parts) == 1 and (meant := names.meant(reference)) is not None:
+                schemas.append(meant.schema)
+        database.search(schemas)
+
+    def _transaction(
+        self,
+        database: Database,
+        sections: SqlSections,
+        main: Script,
+        references: Sequence[TableReference],
+        done: Transformed,
+        failing: Mapping[str, str],
+    ) -> None:
+        task, session = self._task, self._session
+        target = Target(database, task.domain, task.table)
+        place = task.origin
+        with database.transaction():
+            ddl.create_schema(database, task.domain)
+            self._search(database, references)
+            if sections.presql and task.parse_sql:
+                self._make_for_presql(target, main)
+            for script in scripts(session.project, sections.presql, task.sql_file, place.at("presql")):
+                run(database, script, self._hint)
+            if task.parse_sql:
+                done.written = self._write(target, main, references)
+            else:
+                run(database, main, self._hint)
+            for script in scripts(session.project, sections.postsql, task.sql_file, place.at("postsql")):
+                run(database, script, self._hint)
+            self.outcomes = evaluate(session, database, task.sink_name, task.expectations, failing)
+            raise_for_failed(self.outcomes)
+            if task.parse_sql and _materialized(task) == _TABLE:
+                done.row_count = database.count(f"SELECT count(*) FROM {target.sql}")
+            if session.audit_database() in (None, self._path):
+                audit.write(session, database, [self._entry], [self._checks(self.outcomes)])
+
+    def _checks(self, outcomes: Sequence[ExpectationOutcome]) -> audit.Checks:
+        return audit.Checks(self._entry.job, self._task.domain, self._task.table, outcomes)
+
+    def _audit_elsewhere(self, entries: Sequence[audit.Entry], outcomes: Sequence[ExpectationOutcome]) -> None:
+        path = self._session.audit_database()
+        if path not in (None, self._path) and path is not None:
+            audit.write_elsewhere(self._session, path, entries, [self._checks(outcomes)])
+
+    def audit_failure(self, error: StarlakeError) -> None:
+        """Tell the audit that the task failed; nothing when it failed for want of a database."""
+        from dataclasses import replace
+
+        path = self._session.audit_database() or self._path
+        if path is None or not (self._session.settings.audit_active or self.outcomes):
+            return
+        entry = replace(self._entry, success=False, message=str(error))
+        outcomes = self.outcomes if isinstance(error, ExpectationsFailed) else ()
+        audit.write_elsewhere(self._session, path, [entry], [self._checks(outcomes)])
+
+    def _query(self, main: Script) -> str:
+        """Return the query; it must be one SELECT."""
+        task = self._task
+        found = statements(main.part.text)
+        if not found:
+            raise BadSetting(task.origin.at("sql"), f"task {task.full_name} has no SQL")
+        refuse_transactions(main, found[0])
+        if len(found) > 1:
+            place, _ = main.place(found[1].offset)
+            raise BadSetting(
+                place,
+                f"task {task.full_name} has {len(found)} statements where one query is expected; "
+                "put the others behind -- SL_PRESQL or -- SL_POSTSQL, and the query behind -- SL_SQL",
+            )
+        return found[0].text
+
+    def _columns(self, database: Database, main: Script, query: str) -> list[Column]:
+        before = "DESCRIBE "
+        offset = main.part.text.find(query)
+        try:
+            rows = database.rows(before + query)
+        except duckdb.Error as error:
+            raise failed(error, main, query, max(offset, 0), self._hint, before=len(before)) from error
+        return [Column(str(row[0]), str(row[1])) for row in rows]
+
+    def _make_for_presql(self, target: Target, main: Script) -> None:
+        """Make the task's table when it is absent, so that statements that run before the query may name it. Starlake: createEmptyTargetForPresql."""
+        if _materialized(self._task) == _VIEW or target.database.columns(target.schema, target.name):
+            return
+        query = self._query(main)
+        try:
+            rows = target.database.rows("DESCRIBE " + query)
+        except duckdb.Error:
+            # The query may need what the statements make.
+            return
+        self._create(target, query, [Column(str(row[0]), str(row[1])) for row in rows], self._strategy())
+
+    def _create(self, target: Target, query: str, columns: Sequence[Column], chosen: Strategy) -> None:
+        """Make the task's table, without rows."""
+        target.database.execute(f"CREATE TABLE {target.sql} AS\n{query}\nWITH NO DATA")
+        for column in chosen.extra_columns:
+            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quoted(column.name)} {column.type}")
+        self._comment(target, columns)
+
+    def _strategy(self) -> Strategy:
+        task, settings = self._task, self._session.settings
+        if task.write_strategy and task.write_strategy.types:
+            raise NotSupported(
+                task.origin.at("writeStrategy.types"), "writeStrategy.types is chosen by a file: it has no meaning for a task"
+            )
+        return strategy(task.write_strategy, task.sink, task.primary_key, task.origin, "", start=settings.scd2_start, end=settings.scd2_end)
+
+    def _write(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
+        query = self._query(main)
+        database = target.database
+        columns = self._columns(database, main, query)
+        kind = database.kind(target.schema, target.name)
+        wanted = _materialized(self._task)
+        if wanted == _VIEW:
+            self._view(target, main, query, kind)
+            return None
+        if kind == "view":
+            raise BadSetting(self._task.origin.at(), f"{target} is a view, and the task makes a table: drop the view first")
+        chosen = self._strategy()
+        names = [c.name for c in columns]
+        _check_names(self._task, names)
+        check_columns(chosen, names, self._task.full_name)
+        if kind is None:
+            self._create(target, query, columns, chosen)
+        else:
+            names = self._fit(target, chosen, columns)
+        try:
+            return self._write_rows(target, chosen, query, names, references)
+        except duckdb.Error as error:
+            raise failed(error, main, query, max(main.part.text.find(query), 0), self._hint, before=database.last.find(query)) from error
+
+    def _write_rows(self, target: Target, chosen: Strategy, query: str, names: Sequence[str], references: Sequence[TableReference]) -> int:
+        truncate = self._arguments.truncate
+        empties = chosen.type == "OVERWRITE" or truncate
+        if empties and not chosen.needs_whole_batch and self._may_read_itself(target, references):
+            rows = stage(target.database, query, names)
+            target.database.execute(f"TRUNCATE {target.sql}")
+            write_staged(target, chosen, names)
+            return rows
+        return write(target, chosen, query, names, truncate=truncate).rows
+
+    def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:
+        """Say whether the query may read the table that it fills: emptying the table first would lose what it reads."""
+        database = target.database
+        for reference in references:
+            schema, name = (["", *reference.parts])[-2:]
+            if name.lower() == target.name.lower() and (not schema or schema.lower() == target.schema.lower()):
+                return True
+            if database.kind(schema or target.schema, name) != "table":
+                # A view, or something that the project does not know: it may lead back.
+                return True
+        return not references
+
+    def _fit(self, target: Target, chosen: Strategy, columns: Sequence[Column]) -> list[str]:
+        """Return the table's names of the query's columns, which are matched by name."""
+        database = target.database
+        there = {c.name.lower(): c.name for c in database.columns(target.schema, target.name)}
+        own = {c.name.lower() for c in chosen.extra_columns}
+        if own - set(there):
+            lacking = [c for c in chosen.extra_columns if c.name.lower() not in there]
+            adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {listed([c.name])} {c.type}" for c in lacking)
+            raise TableDiffers(f"{chosen.location}: {target} lacks the columns of SCD2: run {adding}")
+        names = [there.get(c.name.lower(), c.name) for c in columns]
+        added = [c for c in columns if c.name.lower() not in there]
+        absent = [name for key, name in there.items() if key not in own and key not in {c.name.lower() for c in columns}]
+        if added or (absent and chosen.type != "APPEND"):
+            raise TableDiffers(_difference(self._task, target, added, absent))
+        return names
+
+    def _comment(self, target: Target, columns: Sequence[Column], kind: str = "TABLE") -> None:
+        described = {a.final_name.lower(): a.comment for a in self._task.attributes}
+        words = {c.name: described.get(c.name.lower()) for c in columns}
+        ddl.comment(target.database, target.schema, target.name, self._task.comment, words, kind)
+
+    def _view(self, target: Target, main: Script, query: str, kind: str | None) -> None:
+        if kind == "table":
+            raise BadSetting(
+                self._task.origin.at("sink.materializedView"),
+                f"{target} is a table, and the task makes a view: drop the table first, if its rows may go",
+            )
+        try:
+            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{query}")
+        except duckdb.Error as error:
+            before = target.database.last.find(query)
+            raise failed(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error
+        self._comment(target, (), "VIEW")
+
+
+def _check(task: Task) -> None:
+    """Refuse what the engine does not do."""
+    if task.python_file:
+        raise NotSupported(
+            task.origin.at(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
+        )
+    if task.database:
+        raise NotSupported(
+            task.origin.at("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
+        )
+    _materialized(task)
+
+
+def _materialized(task: Task) -> str:
+    kind = (task.sink.materialized_view if task.sink else None) or _TABLE
+    if kind.upper() not in (_TABLE, _VIEW):
+        raise NotSupported(
+            task.origin.at("sink.materializedView"),
+            f"task {task.full_name}: DuckDB has no {kind.replace('_', ' ').lower()}s; use TABLE or VIEW",
+        )
+    return kind.upper()
+
+
+def _check_names(task: Task, names: Sequence[str]) -> None:
+    lower = [name.lower() for name in names]
+    twice = sorted({name for name in names if lower.count(name.lower()) > 1})
+    if twice:
+        raise BadSetting(task.origin.at("sql"), f"task {task.full_name} gives the column '{twice[0]}' twice: name one of them differently")
+
+
+def _difference(task: Task, target: Target, added: Sequence[Column], absent: Sequence[str]) -> str:
+    parts = []
+    if added:
+        names = ", ".join(f"'{c.name}'" for c in added)
+        adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {listed([c.name])} {c.type}" for c in added)
+        parts.append(f"the query gives {names}, which {target} does not have (to add: {adding})")
+    if absent:
+        names = ", ".join(f"'{name}'" for name in absent)
+        dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {listed([name])}" for name in absent)
+        parts.append(f"{target} has {names}, which the query does not give (to drop: {dropping})")
+    place = task.sql_file or task.origin.at()
+    return f"{place}: task {task.full_name} does not fit its table: {'; '.join(parts)}"
+
+
+def compile_task(session: Session, arguments: Arguments) -> None:
+    """Print the SQL of a task with all variables in place, without running it."""
+    task = find_task(session.project, arguments.name)
+    try:
+        sections = render_task(session.project, task, session.variables)
+    except TemplateError as error:
+        raise BadSetting(task.origin.at(), str(error)) from error
+    parts = [*sections.presql, *([sections.sql] if sections.sql else []), *sections.postsql]
+    for part in parts:
+        for line in f"{part.text.rstrip()};".split("\n"):
+            session.out(line)

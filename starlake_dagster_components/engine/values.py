@@ -1,0 +1,223 @@
+"""From the value in a file to the value in the table: trim, pattern, default, privacy. Starlake: RowValidator, Type.sparkValue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import Location
+from ..project.model import Attribute, Project, Table, TypeDefinition
+from . import patterns, privacy
+from .ddl import TypedAttribute
+from .errors import BadSetting, NotSupported
+from .sqltext import literal, quoted
+
+_TRIMS = {"LEFT": "ltrim", "RIGHT": "rtrim", "BOTH": "trim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How the value of an attribute is made from its text.
+
+    Attributes:
+        from_text: whether the value must be read as text first, because DuckDB's own conversion is not all.
+        kind: what a bad value should have been, for messages.
+        nested: whether fields below the attribute need their own rules.
+    """
+
+    from_text: bool
+    kind: str
+    nested: bool = False
+
+
+def rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
+    """Return how an attribute's value is made.
+
+    Raises:
+        NotSupported, BadSetting: its pattern, trim or privacy cannot be used.
+    """
+    attribute = typed.attribute
+    if typed.definition is None:
+        nested = any(_needs_rule(project, table, child) for child in attribute.attributes)
+        return Rule(False, typed.type, nested)
+    form = patterns.form(typed.definition, table)
+    masked = privacy.parse(table, attribute)
+    _check(table, typed, masked)
+    from_text = form is not None or attribute.trim in _TRIMS or (masked is not None and not masked.sql)
+    if attribute.array and from_text:
+        raise NotSupported(
+            table.origin.at(_key(table, attribute)),
+            f"attribute '{attribute.name}': trim, patterns and privacy are not supported for arrays of values",
+        )
+    return Rule(from_text, form.kind if form else typed.definition.name)
+
+
+def value(
+    project: Project, table: Table, typed: TypedAttribute, column: str, is_text: bool, *, checked: bool = True, masked: bool = True
+) -> str:
+    """Return the SQL expression that makes an attribute's value of the column that was read.
+
+    Args:
+        project: the project.
+        table: the table.
+        typed: the attribute.
+        column: SQL expression of what was read.
+        is_text: whether that is text.
+        checked: False leaves out what raises errors on bad values (they give NULL), to look for them.
+        masked: False leaves privacy out.
+    """
+    attribute = typed.attribute
+    found = column
+    if typed.definition is None:
+        if rule(project, table, typed).nested:
+            found = _nested_value(project, table, attribute, column)
+    elif is_text:
+        found = _from_text(table, typed, column, checked, masked)
+    if attribute.default is not None and typed.definition is not None and not attribute.array:
+        found = f"coalesce({found}, CAST({literal(attribute.default)} AS {typed.type}))"
+    return found
+
+
+def _from_text(table: Table, typed: TypedAttribute, column: str, checked: bool, masked: bool) -> str:
+    attribute = typed.attribute
+    definition = typed.definition
+    assert definition is not None
+    text = column
+    if attribute.trim in _TRIMS:
+        text = f"{_TRIMS[attribute.trim or '']}({text})"
+        if table.metadata.empty_is_null is not False:
+            text = f"nullif({text}, '')"
+    if not typed.is_text:
+        text = f"nullif({text}, '')"
+    form = patterns.form(definition, table)
+    if form is not None:
+        found = form.expression(text, typed.type, attribute.name, checked)
+    elif typed.is_text:
+        found = text
+    else:
+        found = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {typed.type})"
+    masking = privacy.parse(table, attribute) if masked else None
+    if masking is not None and not masking.sql:
+        found = privacy.expression(masking, found, typed.type, is_text=typed.is_text)
+    return found
+
+
+def _check(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) -> None:
+    attribute = typed.attribute
+    place = table.origin.at(_key(table, attribute))
+    if attribute.trim and attribute.trim not in (*_TRIMS, "NONE"):
+        raise BadSetting(place, f"attribute '{attribute.name}': trim '{attribute.trim}' is none of LEFT, RIGHT, BOTH, NONE")
+    if masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
+        raise BadSetting(
+            place,
+            f"attribute '{attribute.name}': privacy {masked.name} gives a text, which a column of type {typed.type} cannot hold; use type string",
+        )
+
+
+def _key(table: Table, attribute: Attribute) -> str:
+    for index, one in enumerate(table.attributes):
+        if one is attribute:
+            return f"attributes[{index}]"
+    return "attributes"
+
+
+def place_of(table: Table, attribute: Attribute) -> Location:
+    """Return where an attribute of a table is written."""
+    return table.origin.at(_key(table, attribute))
+
+
+# Fields inside structs.
+
+
+def read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
+    """Return the type by which a struct is read: fields under their names in the file, as text where they have rules of their own."""
+    if typed.definition is not None or not rule(project, table, typed).nested:
+        return typed.type
+    return _read_type(project, table, typed.attribute, typed.type)
+
+
+def _read_type(project: Project, table: Table, attribute: Attribute, ddl: str) -> str:
+    if not attribute.attributes:
+        return "VARCHAR" if _needs_rule(project, table, attribute) and not attribute.array else ddl
+    types = _field_types(ddl)
+    fields = [
+        f"{quoted(child.name)} {_read_type(project, table, child, types.get(child.final_name.lower(), 'VARCHAR'))}"
+        for child in attribute.attributes
+    ]
+    return f"STRUCT({', '.join(fields)}){'[]' if attribute.array else ''}"
+
+
+def _field_types(ddl: str) -> dict[str, str]:
+    """Return the fields of ``STRUCT("a" T, ...)``: lower-case name -> type."""
+    body = ddl[len("STRUCT(") : ddl.rindex(")")]
+    parts: list[str] = []
+    depth = begin = 0
+    in_name = False
+    for at, char in enumerate(body):
+        if char == '"':
+            in_name = not in_name
+        elif not in_name:
+            depth += (char == "(") - (char == ")")
+            if char == "," and depth == 0:
+                parts.append(body[begin:at])
+                begin = at + 1
+    parts.append(body[begin:])
+    fields = {}
+    for part in parts:
+        text = part.strip()
+        if text:
+            end = text.index('"', 1)
+            while text[end + 1 : end + 2] == '"':
+                end = text.index('"', end + 2)
+            fields[text[1:end].replace('""', '"').lower()] = text[end + 1 :].strip()
+    return fields
+
+
+def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
+    if attribute.attributes:
+        return any(_needs_rule(project, table, child) for child in attribute.attributes) or attribute.ignore or bool(attribute.rename)
+    definition = project.types.get(attribute.type)
+    masked = privacy.parse(table, attribute)
+    return bool(
+        attribute.ignore
+        or attribute.rename
+        or attribute.trim in _TRIMS
+        or attribute.default is not None
+        or masked
+        or (definition is not None and patterns.form(definition, table) is not None)
+    )
+
+
+def _nested_value(project: Project, table: Table, attribute: Attribute, expression: str, depth: int = 0) -> str:
+    if attribute.array:
+        name = f"item{depth}"
+        return f"list_transform({expression}, lambda {name}: {_struct(project, table, attribute, name, depth + 1)})"
+    return _struct(project, table, attribute, expression, depth)
+
+
+def _struct(project: Project, table: Table, attribute: Attribute, expression: str, depth: int) -> str:
+    from .ddl import nested_type
+
+    fields: list[str] = []
+    for child in attribute.attributes:
+        if child.ignore:
+            continue
+        field = f"{expression}.{quoted(child.name)}"
+        if child.attributes:
+            made = _nested_value(project, table, child, field, depth)
+        else:
+            ddl = nested_type(project, table, child)
+            definition = project.types[child.type]
+            one = TypedAttribute(child, ddl, definition, False)
+            masked = privacy.parse(table, child)
+            if masked is not None and (masked.sql or privacy.needs_hashes(masked)):
+                raise NotSupported(
+                    table.origin.at("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
+                )
+            _check(table, one, masked)
+            made = value(project, table, one, field, _needs_rule(project, table, child) and not child.array)
+        fields.append(f"{quoted(child.final_name)} := {made}")
+    return f"CASE WHEN {expression} IS NULL THEN NULL ELSE struct_pack({', '.join(fields)}) END"
+
+
+def definitions_used(attributes: Sequence[TypedAttribute]) -> list[TypeDefinition]:
+    """Return the types that attributes name, each once."""
+    return list({a.definition.name: a.definition for a in attributes if a.definition is not None}.values())
