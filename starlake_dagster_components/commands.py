@@ -10,7 +10,7 @@ from typing import Literal
 from .errors import InvalidSetting
 from .masking import Mask
 from .pipelines.model import Pipeline, PreLoad
-from .project.model import Connection, Domain, Project, Table, Task
+from .project.model import Attribute, Connection, Domain, Project, Table, Task
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -73,6 +73,7 @@ class Command:
         options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
         audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
         target: for ``load`` of one table and ``transform``: the table, where it is in a DuckDB file.
+        caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
         loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
     """
 
@@ -86,6 +87,7 @@ class Command:
     options: Mapping[str, str] = field(default_factory=dict)
     audit: Audit | None = None
     target: Target | None = None
+    caveats: tuple[str, ...] = ()
     loaded: Project | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -183,7 +185,8 @@ def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Co
         expectations=[e.expect for t in tables for e in t.expectations],
     )
     # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
-    command = replace(command.with_environment({"SL_API": "1"}), files=_load_files(project, domain, tables))
+    command = command.with_environment({"SL_API": "1"})
+    command = replace(command, files=_load_files(project, domain, tables), caveats=tuple(_in_clear(project, tables)))
     return (
         replace(command, target=_target(project, tables[0], tables[0].final_domain, tables[0].final_name)) if len(tables) == 1 else command
     )
@@ -365,6 +368,24 @@ def _load_files(project: Project, domain: Domain, tables: Sequence[Table]) -> Lo
     if stage is None or ingesting is None:
         return None
     return LoadFiles(stage, ingesting, tuple(dict.fromkeys(t.pattern for t in tables if t.pattern)), archive or "")
+
+
+def _in_clear(project: Project, tables: Sequence[Table]) -> Iterator[str]:
+    """Yield a sentence for each table whose ``privacy`` Starlake's native DuckDB loader ignores (observed: everything but ``SQL:``)."""
+    for table in tables:
+        connection = project.connection_of(table)
+        loader = table.metadata.loader or project.application.loader or project.variables.get("SL_LOADER") or ""
+        if connection is not None and connection.engine == "duckdb" and loader.lower() == "native":
+            names = ", ".join(_private(table.attributes))
+            if names:
+                yield f"Starlake's native DuckDB loader ignores privacy: these columns of {table.full_name} are stored in clear: {names}"
+
+
+def _private(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:
+    for attribute in attributes:
+        if (attribute.privacy or "NONE").upper() != "NONE" and not (attribute.privacy or "").upper().startswith("SQL:"):
+            yield prefix + attribute.final_name
+        yield from _private(attribute.attributes, f"{prefix}{attribute.final_name}.")
 
 
 def _duckdb_file(project: Project, connection: Connection | None) -> str | None:

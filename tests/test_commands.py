@@ -26,6 +26,7 @@ from starlake_dagster_components.pipelines.model import Pipeline, PreLoad
 from starlake_dagster_components.project.model import (
     Application,
     Areas,
+    Attribute,
     Connection,
     DagConfig,
     Domain,
@@ -277,6 +278,21 @@ def test_audit_rows_that_cannot_be_told_from_others_are_not_looked_for() -> None
 def test_the_table_is_named_as_in_the_database() -> None:
     assert transform_command(run(), TOP).target == Target("/data/duckdb.db", "kpi", "top_table")
     assert load_command(run(), SALES, [ORDERS, CLIENTS]).target is None, "several tables have no row count"
+
+
+def test_columns_that_the_native_loader_stores_in_clear_are_named() -> None:
+    attributes = (
+        Attribute("id"),
+        Attribute("mail", privacy="SHA256", rename="email"),
+        Attribute("name", privacy="none"),
+        Attribute("shout", privacy="SQL:upper(shout)"),
+        Attribute("address", type="struct", attributes=(Attribute("street", privacy="HIDE"),)),
+    )
+    orders = replace(ORDERS, attributes=attributes)
+    native = project(application=replace(project().application, loader="native"))
+    (caveat,) = load_command(run(native), SALES, [orders, CLIENTS]).caveats
+    assert caveat.endswith("these columns of sales.orders are stored in clear: email, address.street")
+    assert load_command(run(), SALES, [orders]).caveats == (), "Spark applies it"
 
 
 # ------------------------------------------------------------------------------------------------------------- the project as read

@@ -66,6 +66,8 @@ class ShellExecutor(StarlakeExecutor):
             CommandError: the program does not exist or cannot be started.
         """
         program = self._program(command)
+        for caveat in command.caveats:
+            invocation.log("warning", caveat)
         run = partial(self._preload, program) if command.verb == "preload" else partial(self._start, program)
         return run_locally(command, invocation, partial(run, invocation=invocation))
 
