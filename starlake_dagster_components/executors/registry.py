@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field
 
+from ..errors import InvalidSetting, unknown
 from .base import StarlakeExecutor
 from .cloud_run import CloudRunExecutor
 from .dagster_shell import DagsterShellExecutor
@@ -22,6 +23,12 @@ EXECUTORS: Mapping[str, type[StarlakeExecutor]] = {
 
 
 def _resolve(context: dg.ResolutionContext, model: Any) -> StarlakeExecutor:
+    if isinstance(model, StarlakeExecutor):
+        return model
+    if isinstance(model, str):
+        if model not in EXECUTORS:
+            raise InvalidSetting(unknown("executor", model, EXECUTORS))
+        return EXECUTORS[model]()
     return EXECUTORS[model.type].model_validate(context.resolve_value(model.model_dump(exclude_unset=True)))
 
 
@@ -35,7 +42,7 @@ ResolvedExecutor = Annotated[
             Field(discriminator="type"),
         ],
         description="Where Starlake commands run: shell (the starlake command), cloud_run, dagster_shell or duckdb (embedded, no Starlake needed). "
-        "Default: what the template of each DAG config says. An executor of your own: '{{ my_executor }}' with a template variable.",
+        "Default: what the template of each DAG config says. A type alone is enough. An executor of your own: '{{ my_executor }}' with a template variable.",
         examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
     ),
 ]
