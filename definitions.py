@@ -1,0 +1,14 @@
+"""This repository as a code location: everything under ``defs/``. What ``dg dev``, ``make dev`` and Dagster+ load.
+
+It stands beside ``defs/``, not in it, because the folder is loaded whole.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Load every component under ``defs/``."""
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
