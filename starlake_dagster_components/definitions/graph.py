@@ -74,23 +74,23 @@ class AssetGraph:
         )
 
     def upstream_of(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
-        """Return everything that the tasks of a pipeline read, directly or not, minus what the pipeline makes: name -> key."""
+        """Return what the tasks of a pipeline wait for, directly or not, minus what the pipeline makes: name -> key."""
         own = {t.full_name for t in pipeline.tasks}
         found: dict[str, dg.AssetKey] = {}
         for task in pipeline.tasks:
             for dependency in self.plan.dependencies.transitive(task.full_name):
-                if not (dependency.kind == "task" and dependency.name in own):
+                if dependency.awaited and not (dependency.kind == "task" and dependency.name in own):
                     found[dependency.name] = self.key(dependency.kind, dependency.name)
         return found
 
     def read_by(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
-        """Return what the tasks of a pipeline read directly, minus what the pipeline makes: name -> key."""
+        """Return what the tasks of a pipeline wait for among what they read directly, minus what the pipeline makes: name -> key."""
         own = {t.full_name for t in pipeline.tasks}
         return {
             d.name: self.key(d.kind, d.name)
             for task in pipeline.tasks
             for d in self.plan.dependencies.of(task.full_name)
-            if not (d.kind == "task" and d.name in own)
+            if d.awaited and not (d.kind == "task" and d.name in own)
         }
 
 

@@ -57,6 +57,8 @@ class TransformTrigger:
     min_timedelta_between_runs: timedelta = timedelta()
     filtered_datasets: frozenset[str] = frozenset()
     """Names that are not waited for: the literal ``filtered_datasets`` of a custom template."""
+    timezone: str | None = None
+    """IANA name: time zone of the data cycle; None = the setting of the definitions (UTC)."""
 
 
 @dataclass(frozen=True, slots=True)

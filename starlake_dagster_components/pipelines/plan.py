@@ -12,7 +12,6 @@ from .model import Plan
 from .rendering import DagRenderer
 from .schedules import ScheduleReader, check_timezone
 from .transform_pipelines import transform_pipelines
-from .trigger_names import check_triggers
 
 
 def plan_project(
@@ -42,7 +41,6 @@ def plan_project(
         *transform_pipelines(planning, configs.members(project.tasks, "transform")),
     ]
     pipelines = unique_pipelines(drafts, problems)
-    problems += check_triggers(project, pipelines, found)
     return Plan(
         project=project,
         pipelines=pipelines,

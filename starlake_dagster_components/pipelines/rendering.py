@@ -26,6 +26,7 @@ class DagRenderer:
         self._project = project
         self._problems = problems
         self._variables = dict(project.variables)
+        self._metadata_folder = project.metadata_folder
         self._roots: dict[str, str] = {}
 
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
@@ -45,7 +46,7 @@ class DagRenderer:
             self._variables,
         )
         try:
-            return render(text, everything, metadata_folder=self._project.metadata_folder)
+            return render(text, everything, metadata_folder=self._metadata_folder)
         except TemplateError as error:
             self._problems.append(Problem(config.origin.at(key), "error", f"{key} cannot be rendered: {error}"))
             return text

@@ -56,7 +56,7 @@ def _pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeline:
         schedule=schedule,
         tasks=tuple(m.node for m in group),
         run_dependencies_first=file.reader.boolean("run_dependencies_first"),
-        trigger=_trigger(file),
+        trigger=_trigger(file, timezone),
         task_options=_task_options(planning, file, head.node),
         dag_refs=dag_refs(group),
         **values,
@@ -101,7 +101,7 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
             )
 
 
-def _trigger(file: DagFile) -> TransformTrigger:
+def _trigger(file: DagFile, timezone: str | None) -> TransformTrigger:
     options = file.reader
     default = TransformTrigger()
     strategy = options.text("dataset_triggering_strategy", default.strategy)
@@ -123,6 +123,7 @@ def _trigger(file: DagFile) -> TransformTrigger:
         beyond_data_cycle_enabled=options.boolean("beyond_data_cycle_enabled", default.beyond_data_cycle_enabled),
         min_timedelta_between_runs=options.seconds("min_timedelta_between_runs", default.min_timedelta_between_runs),
         filtered_datasets=frozenset(str(name) for name in filtered) if isinstance(filtered, (set, list, tuple)) else frozenset(),
+        timezone=timezone,
     )
 
 

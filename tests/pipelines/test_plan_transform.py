@@ -97,17 +97,3 @@ def test_run_dependencies_first() -> None:
 def test_a_triggering_strategy_on_a_task_is_said_to_have_no_effect() -> None:
     (message,) = messages(plan(task("k.t", dataset_triggering_strategy="any"), config()))
     assert "warning: dataset_triggering_strategy has no effect on a task; make it an option of the DAG config 'transform'" in message
-
-
-def test_names_in_an_expression_must_be_awaited() -> None:
-    nodes = (table("shop.orders", final="mart.o"), task("k.up", "mart.o", table="up_t"), task("z.t", "k.up", "out.side"))
-    dags = dag("load", "l.py"), dag("other", "o.py", TRANSFORM)
-
-    def said(expression: str) -> list[str]:
-        made = plan(*nodes, *dags, dag("transform", "{{domain}}.py", TRANSFORM, dataset_triggering_strategy=expression), dependencies="sql")
-        return [m for m in messages(made, "error") if "z does not" in m]
-
-    assert said("k.up and (shop.orders or MART.O) and k_up_t") == []
-    (message,) = said("k.upp or out.side")[:1]
-    assert "option 'dataset_triggering_strategy': unknown dataset 'k.upp' (did you mean 'k.up'?); z does not wait for it" in message
-    assert len(said("out.side")) == 1
