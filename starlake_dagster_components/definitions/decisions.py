@@ -1,12 +1,12 @@
 """When a sensor starts a run: a pure function of what is materialised, what former runs consumed, and the options of the pipeline."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as _timezone
 
 from ..errors import unknown
-from ..pipelines.model import Plan, TransformTrigger
+from ..pipelines.model import TransformTrigger
 from ..pipelines.triggers import InvalidTrigger, Trigger, parse_trigger
 from ..project.model import EMPTY
 
@@ -133,15 +133,13 @@ def build_rule(
     trigger: TransformTrigger,
     watched: Mapping[str, str],
     timings: Mapping[str, DatasetTiming] = EMPTY,
-    timezone: str | None = None,
 ) -> Rule:
     """Return the rule of a sensor.
 
     Args:
         trigger: the options of the pipeline.
-        watched: dataset name -> asset.
+        watched: dataset name -> asset; an asset may have several names.
         timings: dataset name -> how often it is renewed.
-        timezone: of the data cycle; None = UTC.
 
     Raises:
         InvalidTrigger: the strategy cannot be read, or names a dataset that is not watched.
@@ -154,14 +152,15 @@ def build_rule(
         assets=assets,
         strategy=_resolved(parse_trigger(trigger.strategy or "all"), waited),
         timings=by_asset,
-        cycles=_cycles(trigger, assets, by_asset, timezone),
+        cycles=_cycles(trigger, assets, by_asset),
     )
 
 
 def waited_for(watched: Mapping[str, str], trigger: TransformTrigger) -> Mapping[str, str]:
     """Return what is watched without the datasets that a template takes out (``filtered_datasets``)."""
-    left_out = {name.lower() for name in trigger.filtered_datasets}
-    return {name: asset for name, asset in watched.items() if name.lower() not in left_out and asset.lower() not in left_out}
+    names = {name.lower() for name in trigger.filtered_datasets}
+    left_out = {asset for name, asset in watched.items() if name.lower() in names or asset.lower() in names}
+    return {name: asset for name, asset in watched.items() if asset not in left_out}
 
 
 def trigger_problems(
@@ -192,29 +191,6 @@ def trigger_problems(
             "option 'optional_dataset_enabled' has no effect without 'data_cycle_enabled': datasets are optional within a cycle"
         )
     return [], warnings
-
-
-def dataset_timings(plan: Plan, names: Iterable[str]) -> Mapping[str, DatasetTiming]:
-    """Return how often datasets are renewed: the schedule of the pipeline that makes each, and its freshness.
-
-    starlake-orchestration takes both from the dependency tree (``cron``, ``freshness``), which has the same values.
-    """
-    tables = {table.full_name: table for table in plan.project.tables}
-    tasks = {task.full_name: task for task in plan.project.tasks}
-    found: dict[str, DatasetTiming] = {}
-    for name in names:
-        node = tasks.get(name) or tables.get(name)
-        if node is None:
-            continue
-        freshness = tasks[name].freshness if name in tasks else tables[name].metadata.freshness
-        pipeline = plan.pipeline_of(node)
-        schedule = pipeline.schedule if pipeline else None
-        found[name] = DatasetTiming(
-            cron=schedule.cron if schedule else None,
-            timezone=schedule.timezone if schedule else None,
-            freshness=(freshness.error if freshness else None) or timedelta(),
-        )
-    return found
 
 
 def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
@@ -340,12 +316,12 @@ def _resolved(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
 
 
 def _cycles(
-    trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming], timezone: str | None
+    trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]
 ) -> tuple[tuple[str, str | None], ...]:
     """Return the data cycle: the option, else the schedules of what is watched when everything has one (starlake-orchestration)."""
     if not trigger.data_cycle_enabled:
         return ()
     if trigger.data_cycle:
-        return ((trigger.data_cycle, timezone),)
+        return ((trigger.data_cycle, trigger.timezone),)
     crons = [(t.cron, t.timezone) for a in assets if (t := timings.get(a)) and t.cron]
     return tuple(dict.fromkeys(crons)) if len(crons) == len(assets) else ()

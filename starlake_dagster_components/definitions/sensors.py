@@ -25,7 +25,6 @@ MAX_FORMER_RUNS = 20
 
 UTC = ZoneInfo("UTC")
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-_REPOSITORY_TAG = ".dagster/repository"
 
 
 def build_sensor(
@@ -40,7 +39,6 @@ def build_sensor(
     tags: Mapping[str, str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
-    timezone: str | None = None,
     start_date: date | None = None,
 ) -> dg.MultiAssetSensorDefinition:
     """Return the sensor of a job. Seed: Multi Asset Sensor.
@@ -55,25 +53,24 @@ def build_sensor(
     Args:
         name: the sensor's name.
         job_name: the job that it starts.
-        watched: dataset name -> asset key; the names are those that a triggering expression uses.
-        trigger: the options of the pipeline.
+        watched: dataset name -> asset key; the names are those that a triggering expression uses, and an asset may have several.
+        trigger: the options of the pipeline; times in tags are in its time zone.
         timings: dataset name -> how often it is renewed, for the data cycle.
         default_status: whether it starts switched on.
         description: for people.
         tags: of the sensor.
         metadata: of the sensor.
         minimum_interval_seconds: between ticks.
-        timezone: IANA name, of the data cycle and of the times in tags; None = UTC.
         start_date: beginning of the data interval of the first run; None = 1970.
 
     Raises:
         InvalidTrigger: the triggering strategy cannot be read, or names a dataset that is not watched.
     """
     names = {dataset: key.to_user_string() for dataset, key in watched.items()}
-    rule = build_rule(trigger, names, timings, timezone)
+    rule = build_rule(trigger, names, timings)
     by_name = {key.to_user_string(): key for key in watched.values()}
     keys = {asset: by_name[asset] for asset in rule.assets}
-    evaluation = _Evaluation(rule, keys, job_name, timezone, start_date)
+    evaluation = _Evaluation(rule, keys, job_name, trigger.timezone, start_date)
 
     def evaluate(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return evaluation.tick(context)
@@ -138,12 +135,11 @@ class _Evaluation:
     def _former_time(self, context: dg.MultiAssetSensorEvaluationContext, before: datetime) -> datetime | None:
         """Return the newest logical time before another one for which the job has succeeded. starlake-dagster: get_previous_partition."""
         succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
-        label = _repository(context)
         times = []
         for record in context.instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
-            tags = record.dagster_run.tags
-            moment = tagged_time(tags, INTERVAL_END) or tagged_time(tags, SCHEDULED_DATE)
-            if moment and moment < before and label in (None, tags.get(_REPOSITORY_TAG)):
+            run = record.dagster_run
+            moment = tagged_time(run.tags, INTERVAL_END) or tagged_time(run.tags, SCHEDULED_DATE)
+            if moment and moment < before and _same_location(run, context):
                 times.append(moment)
         return max(times, default=None)
 
@@ -188,7 +184,7 @@ def _run_key(consumed: Mapping[str, Materialization]) -> str:
     return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _repository(context: dg.MultiAssetSensorEvaluationContext) -> str | None:
-    """Return how Dagster tags the runs of this code location; None in tests, where there is none."""
-    origin = context.code_location_origin
-    return f"{context.repository_name}@{origin.location_name}" if origin and context.repository_name else None
+def _same_location(run: dg.DagsterRun, context: dg.MultiAssetSensorEvaluationContext) -> bool:
+    """Tell whether a run may be one of the sensor's job: another code location may have a job of the same name."""
+    here, there = context.code_location_origin, run.remote_job_origin
+    return here is None or there is None or there.repository_origin.code_location_origin.location_name == here.location_name

@@ -324,7 +324,7 @@ class TestTags:
 
     def test_time_zone_and_start_date(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, LINES, **self.at("2026-07-05T00:00:00+00:00"))
-        tags = Ticking(instance, sensor(timezone="Europe/Paris", start_date=date(2026, 1, 1))).started().tags
+        tags = Ticking(instance, sensor(trigger=TransformTrigger(timezone="Europe/Paris"), start_date=date(2026, 1, 1))).started().tags
         assert tags["starlake/data_interval_end"] == "2026-07-05T02:00:00+02:00"
         assert tags["starlake/data_interval_start"] == "2026-01-01T00:00:00+01:00"
 

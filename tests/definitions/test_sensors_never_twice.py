@@ -41,7 +41,7 @@ class Job:
         if self.strategy in ("all", "any"):
             return (all if self.strategy == "all" else any)(new(a) for a in self.watches)
         text = self.strategy.replace("(", " ( ").replace(")", " ) ")
-        return bool(eval(" ".join(str(new(int(w[3:]))) if w.startswith("d.t") else w for w in text.split())))  # noqa: S307
+        return bool(eval(" ".join(str(new(int(w[3:]))) if w.startswith("d.t") else w for w in text.split())))
 
 
 Request = tuple[str, dict[str, int]]
