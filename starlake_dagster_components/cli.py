@@ -125,15 +125,21 @@ def _print_tables(summary: dict[str, Any]) -> None:
 @_settings_options
 @click.option("--job", default=None, help="Name of the job to run. Default: all load jobs, then all transform jobs.")
 @click.option("--select", "selection", default=None, help="Assets to materialise instead, in Dagster's selection syntax: '+kpi_revenue'.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
+    default="CRITICAL",
+    help="What of the log to print.",
+)
 @click.option("--scheduled-date", default=None, help="Logical date of the run, ISO 8601.")
-def run(project: Path, job: str | None, selection: str | None, scheduled_date: str | None, **given: str | None) -> None:
+def run(project: Path, job: str | None, selection: str | None, scheduled_date: str | None, log_level: str, **given: str | None) -> None:
     """Run jobs of PROJECT here and now, and print what became of every asset.
 
     Runs are recorded in the Dagster instance of DAGSTER_HOME, or in a temporary one.
     """
     from .headless import print_results, run_headless
 
-    results = run_headless(project, _settings(given), job=job, selection=selection, scheduled_date=scheduled_date)
+    results = run_headless(project, _settings(given), job=job, selection=selection, scheduled_date=scheduled_date, log_level=log_level)
     print_results(results)
     sys.exit(0 if all(r.success for r in results) else 1)
 

@@ -53,6 +53,7 @@ def run_headless(
     job: str | None = None,
     selection: str | None = None,
     scheduled_date: str | None = None,
+    log_level: str = "CRITICAL",
 ) -> list[RunResult]:
     """Run jobs of a project in this process, one after the other, with Dagster's own event log.
 
@@ -62,6 +63,7 @@ def run_headless(
         job: one job; None = all load jobs, then all transform jobs, upstream ones first.
         selection: assets to materialise instead of a job, in Dagster's selection syntax.
         scheduled_date: logical date of the runs, ISO 8601.
+        log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
 
     Returns:
         One result per job, in the order in which they ran. A failing job does not stop the others.
@@ -75,13 +77,13 @@ def run_headless(
     with _instance() as instance, _kept(built, settings) as token:
         if selection:
             keys = dg.AssetSelection.from_string(selection).resolve(built.definitions.resolve_asset_graph())
-            return [_run(instance, token, SELECTION, tags, sorted(keys))]
+            return [_run(instance, token, SELECTION, tags, sorted(keys), log_level)]
         names = run_order(built.plan.pipelines, built.plan.dependencies)
         if job is not None:
             if job not in names:
                 raise UnknownName(kind="job", name=job, known=names)
             names = [job]
-        return [_run(instance, token, name, tags, None) for name in names]
+        return [_run(instance, token, name, tags, None, log_level) for name in names]
 
 
 def run_order(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list[str]:
@@ -138,10 +140,15 @@ def _instance() -> Iterator[dg.DagsterInstance]:
             yield instance
 
 
-def _run(instance: dg.DagsterInstance, token: str, job: str, tags: Mapping[str, str], keys: Sequence[dg.AssetKey] | None) -> RunResult:
+def _run(
+    instance: dg.DagsterInstance, token: str, job: str, tags: Mapping[str, str], keys: Sequence[dg.AssetKey] | None, log_level: str
+) -> RunResult:
     target = dg.build_reconstructable_job(__name__, rebuild.__name__, reconstructable_kwargs={"token": token, "job": job})
+    config = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     began = time.monotonic()
-    with dg.execute_job(target, instance=instance, tags=dict(tags), raise_on_error=False, asset_selection=keys) as result:
+    with dg.execute_job(
+        target, instance=instance, run_config=config, tags=dict(tags), raise_on_error=False, asset_selection=keys
+    ) as result:
         assets = _asset_results(result)
         failed = [e for e in result.all_events if e.is_run_failure]
         return RunResult(

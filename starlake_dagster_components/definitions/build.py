@@ -16,6 +16,8 @@ from ..pipelines.model import Pipeline, Plan
 from ..project import read_project
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
+from .datasets import dataset_timings, with_aliases
+from .decisions import trigger_problems, waited_for
 from .execution import Steps
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
@@ -73,6 +75,7 @@ def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tu
     found = [*plan.problems, *graph.problems]
     for pipeline in plan.pipelines:
         found.extend(_executor_problems(pipeline, settings))
+        found.extend(_trigger_problems(graph, pipeline, settings))
     unique = dict.fromkeys(found)
     return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
@@ -177,7 +180,9 @@ def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dic
     """
     if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
         return {}
-    return dict(graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline))
+    watched = graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline)
+    names = waited_for({name: key.to_user_string() for name, key in watched.items()}, pipeline.trigger)
+    return {name: key for name, key in watched.items() if name in names}
 
 
 def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
@@ -187,9 +192,22 @@ def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.Mul
     return build_sensor(
         name=f"{pipeline.name}_sensor",
         job_name=pipeline.name,
-        watched=watched,
+        watched=with_aliases(graph.plan, watched),
         trigger=pipeline.trigger,
+        timings=dataset_timings(graph.plan, watched),
         default_status=dg.DefaultSensorStatus[settings.default_status],
         description=f"Starts {pipeline.name} when what it reads has been materialised.",
         tags=job_tags(pipeline),
+        start_date=pipeline.start_date,
     )
+
+
+def _trigger_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> list[Problem]:
+    watched = watched_by(graph, pipeline, settings)
+    if not watched:
+        return []
+    names = {name: key.to_user_string() for name, key in with_aliases(graph.plan, watched).items()}
+    return [
+        Problem(pipeline.dag_config.origin.at(f"options.{p.option}"), p.severity, p.message)
+        for p in trigger_problems(pipeline.trigger, names, dataset_timings(graph.plan, watched))
+    ]
