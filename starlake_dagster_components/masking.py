@@ -10,7 +10,10 @@ _SECRET_NAME = re.compile(
     r"(?:^|_|API|ACCESS|PRIVATE|SECRET|ENCRYPTION|SAS|ACCOUNT)KEYS?(?:_|$)|CONNECTION_?STRING",
     re.IGNORECASE,
 )
-_WORKING_FOLDER = frozenset(("PWD", "OLDPWD"))
+_NO_SECRET_NAME = re.compile(
+    r"^(?:OLD)?PWD$|(?:PRIMARY|FOREIGN|PARTITION|CLUSTER|CLUSTERING|SORT|UNIQUE|MERGE|UPSERT|JOIN|BUSINESS|NATURAL|SURROGATE|PUBLIC)_?KEYS?$",
+    re.IGNORECASE,
+)
 _USER_INFO = re.compile(r"(?<=://)([^/\s:@'\"]*):([^/\s@'\"]+)@")
 _NEVER_SECRET = frozenset(("true", "false", "none", "null", "yes"))
 _SHORTEST = 4
@@ -19,7 +22,7 @@ _SHORTEST = 4
 
 def is_secret_name(name: str) -> bool:
     """Say whether a variable of this name usually holds a secret (``DB_PASSWORD``, ``API_KEY``, ``GITHUB_TOKEN``)."""
-    return name not in _WORKING_FOLDER and _SECRET_NAME.search(name) is not None
+    return _SECRET_NAME.search(name) is not None and _NO_SECRET_NAME.search(name) is None
 
 
 class Mask:
