@@ -17,7 +17,7 @@ def main() -> None:
         environment["SL_ROOT"] = str(workspace.project)
         environment.setdefault("DAGSTER_HOME", str(workspace.dagster_home))
     os.chdir(REPOSITORY)
-    os.execve(sys.executable, [sys.executable, "-m", "dagster", "dev", "-m", "definitions", *sys.argv[1:]], environment)
+    os.execve(sys.executable, [sys.executable, "-m", "dagster", "dev", *sys.argv[1:]], environment)
 
 
 if __name__ == "__main__":
