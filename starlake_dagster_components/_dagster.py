@@ -152,6 +152,7 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (ErrorSource, ("INTERRUPT",)),
     (ExecutionPlan, ("_replace", "step_handles_to_execute", "step_keys_to_execute")),
     (ExecutionStep, ("handle", "key")),
+    (InstanceConcurrencyContext, ("has_pending_claims",)),
     (LocalComputeLogManager, ("complete_artifact_path", "open_log_stream")),
     (PlanExecutionContext, ("for_step",)),
     (PlanOrchestrationContext, ("for_step", "log", "output_capture", "plan_data", "resume_from_failure")),

@@ -57,7 +57,7 @@ def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
         What it returns.
 
     Raises:
-        DagsterExecutionInterruptedError: the run was cancelled. Dagster marks the step as interrupted, and does not try it again.
+        DagsterExecutionInterruptedError: the run was cancelled; Dagster marks the step as interrupted.
         Exception: what the call raises.
     """
     cancelled = cancellation_of(context)

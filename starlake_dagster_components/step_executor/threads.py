@@ -111,6 +111,7 @@ class _Execution:
         self._retries: dict[str, dg.DagsterEvent] = {}
         self._to_interrupt: list[RunningStep] = []
         self._active: ActiveExecution
+        self._instance_limits: InstanceConcurrencyContext
         self._resumed = ResumedRun.of(plan_context)
         self._deadline: float | None = None
         """When to give up on steps that were cancelled; None while the run is not cancelled."""
@@ -123,13 +124,13 @@ class _Execution:
             EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
         )
         with ExitStack() as stack:
-            instance_limits = stack.enter_context(InstanceConcurrencyContext(self._context.instance, self._context.dagster_run))
+            self._instance_limits = stack.enter_context(InstanceConcurrencyContext(self._context.instance, self._context.dagster_run))
             self._active = stack.enter_context(
                 ActiveExecution(
                     self._plan,
                     retry_mode=self._options.retries,
                     tag_concurrency_limits=[dict(limit) for limit in self._options.tag_concurrency_limits],
-                    instance_concurrency_context=instance_limits,
+                    instance_concurrency_context=self._instance_limits,
                     step_dependency_config=self._options.step_dependencies,
                 )
             )
@@ -209,7 +210,8 @@ class _Execution:
         try:
             running, item = self._inbox.get(timeout=wait)
         except Empty:
-            return True
+            # Only delays of retries and slots of pools come with time; anything else comes with an event.
+            return until_retry != 0 or self._instance_limits.has_pending_claims()
         changed = False
         while True:
             if isinstance(item, Ended):
@@ -243,7 +245,10 @@ class _Execution:
     def _ended(self, running: RunningStep, ended: Ended) -> Iterator[dg.DagsterEvent]:
         self._running.pop(running.key, None)
         retry = self._retries.pop(running.key, None)
-        if retry is not None:
+        if retry is not None and self._deadline is not None:
+            # Dagster respects retry policies also of interrupted steps; without this the step would wait for ever in the UI.
+            yield from self._cancelled_failure(running, "the run was cancelled: the step is not tried again")
+        elif retry is not None:
             self._active.handle_event(retry)
         elif not running.settled:
             yield from self._unsettled(running, ended.error)

@@ -1,0 +1,347 @@
+"""Jobs for the tests of executors; in a module of its own, because other processes have to find them by name.
+
+Every body appends its name to a file of the folder ``STEP_JOBS_FOLDER``, so that executions can be counted across processes.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import dagster as dg
+
+from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.step_executor import cancellation_of, printer_of, run_cancellable, starlake_step_executor
+
+
+def folder() -> Path:
+    return Path(os.environ["STEP_JOBS_FOLDER"])
+
+
+def ran(name: str) -> None:
+    with (folder() / "ran").open("a") as file:
+        file.write(f"{name}\n")
+
+
+def executions() -> Counter[str]:
+    path = folder() / "ran"
+    return Counter(path.read_text().split()) if path.exists() else Counter()
+
+
+def mark(name: str) -> None:
+    (folder() / name).touch()
+
+
+def wait_for(name: str, cancelled: threading.Event | None = None) -> None:
+    path = folder() / name
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        if cancelled is not None and cancelled.wait(0.02):
+            raise CommandCancelled("it was cancelled")
+        if cancelled is None:
+            time.sleep(0.02)
+        if time.monotonic() > deadline:
+            raise TimeoutError(name)
+
+
+def resolve(assets, executor=None, hooks=None, **kwargs) -> dg.JobDefinition:
+    job = dg.define_asset_job("job", executor_def=executor or starlake_step_executor(max_concurrent=4), hooks=hooks, **kwargs)
+    return dg.Definitions(assets=assets, jobs=[job]).resolve_job_def("job")
+
+
+# ---------------------------------------------------------------------------------------------- everything that a step may do
+
+
+@dg.asset
+def plain(context):
+    context.log.info("a line of plain")
+    ran("plain")
+    return dg.MaterializeResult(metadata={"rows": 3})
+
+
+@dg.asset(output_required=False)
+def nothing_new(context):
+    ran("nothing_new")
+    if False:
+        yield
+
+
+@dg.asset(deps=[nothing_new])
+def after_nothing_new():
+    ran("after_nothing_new")
+
+
+@dg.asset(deps=[after_nothing_new])
+def long_after_nothing_new():
+    ran("long_after_nothing_new")
+
+
+@dg.asset
+def failing():
+    ran("failing")
+    raise ValueError("broken on purpose")
+
+
+@dg.asset(deps=[failing])
+def after_failing():
+    ran("after_failing")
+
+
+@dg.asset(deps=[plain], retry_policy=dg.RetryPolicy(max_retries=2, delay=0.2))
+def retried_by_policy():
+    ran("retried_by_policy")
+    if executions()["retried_by_policy"] < 3:
+        raise ValueError("not yet")
+
+
+@dg.asset
+def retried_by_request(context):
+    ran("retried_by_request")
+    if context.op_execution_context.retry_number < 1:
+        raise dg.RetryRequested(max_retries=1)
+
+
+@dg.asset(retry_policy=dg.RetryPolicy(max_retries=3))
+def not_to_be_retried():
+    ran("not_to_be_retried")
+    raise dg.Failure("no use to try again", metadata={"exit_code": 2}, allow_retries=False)
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("small", asset="checked", blocking=True)], deps=[plain])
+def checked():
+    ran("checked")
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False)])
+
+
+@dg.asset(deps=[checked])
+def after_checked():
+    ran("after_checked")
+
+
+class Tool(dg.ConfigurableResource):
+    """A resource with set-up and teardown, which counts itself."""
+
+    name: str = "tool"
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        ran("tool_set_up")
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        ran("tool_torn_down")
+
+
+@dg.asset
+def with_resource(tool: Tool):
+    ran("with_resource")
+    return tool.name
+
+
+@dg.asset
+def reads_value(with_resource):
+    ran(f"reads_value_{with_resource}")
+
+
+@dg.asset
+async def asynchronous():
+    ran("asynchronous")
+    return 1
+
+
+@dg.multi_asset(specs=[dg.AssetSpec("left", skippable=True), dg.AssetSpec("right", skippable=True)])
+def two_sides():
+    ran("two_sides")
+    yield dg.MaterializeResult("left")
+
+
+@dg.asset(deps=["left"])
+def after_left():
+    ran("after_left")
+
+
+@dg.asset(deps=["right"])
+def after_right():
+    ran("after_right")
+
+
+@dg.success_hook
+def done_hook(context: dg.HookContext):
+    ran(f"success_hook_{context.op.name}")
+
+
+@dg.failure_hook
+def failed_hook(context: dg.HookContext):
+    ran(f"failure_hook_{context.op.name}")
+    raise RuntimeError("a hook that fails")
+
+
+EVERYTHING = [
+    plain,
+    nothing_new,
+    after_nothing_new,
+    long_after_nothing_new,
+    failing,
+    after_failing,
+    retried_by_policy,
+    retried_by_request,
+    not_to_be_retried,
+    checked,
+    after_checked,
+    with_resource,
+    reads_value,
+    asynchronous,
+    two_sides,
+    after_left,
+    after_right,
+]
+EXECUTORS = {
+    "threads": starlake_step_executor(max_concurrent=4),
+    "in_process": dg.in_process_executor,
+    "multiprocess": dg.multiprocess_executor,
+}
+
+
+SOME = [plain, nothing_new, after_nothing_new, failing, after_failing, retried_by_request, with_resource, reads_value]
+
+
+def with_all(assets, executor: str) -> dg.JobDefinition:
+    job = dg.define_asset_job("job", executor_def=EXECUTORS[executor], hooks={done_hook, failed_hook})
+    return dg.Definitions(assets=assets, jobs=[job], resources={"tool": Tool()}).resolve_job_def("job")
+
+
+def everything_threads() -> dg.JobDefinition:
+    return with_all(EVERYTHING, "threads")
+
+
+def everything_in_process() -> dg.JobDefinition:
+    return with_all(EVERYTHING, "in_process")
+
+
+def some_threads() -> dg.JobDefinition:
+    return with_all(SOME, "threads")
+
+
+def some_multiprocess() -> dg.JobDefinition:
+    return with_all(SOME, "multiprocess")
+
+
+# ---------------------------------------------------------------------------------------------- cancellation
+
+
+@dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
+def watches_event(context):
+    """Waits as an executor of commands does."""
+    ran("watches_event")
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    (folder() / "watched_pid").write_text(str(process.pid))
+
+    def wait(cancelled):
+        mark("watches_event_runs")
+        cancelled.wait()
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        mark("watches_event_cancelled")
+        raise CommandCancelled("the command was ended")
+
+    run_cancellable(context, wait)
+
+
+@dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
+def interrupted_in_python():
+    """Knows nothing of cancellation."""
+    ran("interrupted_in_python")
+    mark("interrupted_in_python_runs")
+    try:
+        while True:
+            time.sleep(0.01)
+    except dg.DagsterExecutionInterruptedError:
+        mark("interrupted_in_python_interrupted")
+        raise
+
+
+@dg.asset(deps=[watches_event])
+def after_watches_event():
+    ran("after_watches_event")
+
+
+@dg.asset
+def finished_before():
+    ran("finished_before")
+
+
+def cancellable() -> dg.JobDefinition:
+    return resolve([finished_before, watches_event, interrupted_in_python, after_watches_event])
+
+
+def cancellable_in_process() -> dg.JobDefinition:
+    return resolve([watches_event], dg.in_process_executor)
+
+
+def cancellable_multiprocess() -> dg.JobDefinition:
+    return resolve([watches_event], dg.multiprocess_executor)
+
+
+@dg.asset
+def ignores_everything(context):
+    ran("ignores_everything")
+    cancellation_of(context)
+    mark("ignores_everything_runs")
+    time.sleep(600)
+
+
+def stubborn() -> dg.JobDefinition:
+    return resolve([finished_before, ignores_everything], starlake_step_executor().configured({"cancel_grace_seconds": 1.0}))
+
+
+# ---------------------------------------------------------------------------------------------- a lost process
+
+
+def _table(number: int, deps: list[str]):
+    @dg.asset(name=f"table_{number}", deps=deps)
+    def table(context):
+        ran(f"table_{number}")
+        if number >= 6:  # the tables from 6 on need the file that the test makes after the process was killed
+            mark(f"table_{number}_runs")
+            wait_for("go", cancellation_of(context))
+
+    return table
+
+
+def tables() -> dg.JobDefinition:
+    return resolve([_table(i, [f"table_{i - 5}"] if i >= 5 else []) for i in range(15)])
+
+
+definitions = dg.Definitions(
+    assets=[finished_before, watches_event, interrupted_in_python, after_watches_event],
+    jobs=[dg.define_asset_job("job", executor_def=starlake_step_executor(max_concurrent=4))],
+)
+"""A code location."""
+
+# ---------------------------------------------------------------------------------------------- logs
+
+
+def speaking(name: str):
+    @dg.asset(name=name)
+    def speaks(context):
+        another = threading.Thread(target=printer_of(context), args=(f"{name} in another thread",))
+        _all_here.wait(60)
+        for number in range(20):
+            print(f"{name} prints {number}")  # noqa: T201
+            print(f"{name} complains {number}", file=sys.stderr)  # noqa: T201
+            dg.get_dagster_logger("tests").info(f"{name} logs {number}")
+            context.log.info(f"{name} reports {number}")
+        another.start()
+        another.join()
+
+    return speaks
+
+
+SPEAKERS = ("anna", "bert", "carl", "dora")
+_all_here = threading.Barrier(len(SPEAKERS))
+
+
+def speakers() -> dg.JobDefinition:
+    return resolve([speaking(name) for name in SPEAKERS])

@@ -1,0 +1,155 @@
+"""Cancelling a run whose steps run in threads: from a signal to the run's process, and from Dagster's own termination."""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import step_jobs
+from conftest import EXECUTE, until
+
+
+def events_of(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str, str]]:
+    return [
+        (e.dagster_event.step_key, e.dagster_event.event_type_value, e.dagster_event.message or "")
+        for e in instance.all_logs(run_id)
+        if e.dagster_event
+    ]
+
+
+def only_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    (run,) = instance.get_runs()
+    return run
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1][:3]
+
+
+def check_cancelled(instance: dg.DagsterInstance, run_id: str, work: Path) -> None:
+    events = events_of(instance, run_id)
+    ends = {step: kind for step, kind, _ in events if kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY")}
+    assert ends == {"finished_before": "STEP_SUCCESS", "watches_event": "STEP_FAILURE", "interrupted_in_python": "STEP_FAILURE"}
+    assert not [e for e in events if e[0] == "after_watches_event" and e[1] == "STEP_START"]
+    assert (work / "watches_event_cancelled").exists()
+    assert (work / "interrupted_in_python_interrupted").exists()
+    assert not is_alive(int((work / "watched_pid").read_text()))
+    sources = {
+        e.dagster_event.step_key: e.dagster_event.step_failure_data.error_source.value
+        for e in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    }
+    assert sources == {"watches_event": "INTERRUPT", "interrupted_in_python": "INTERRUPT"}
+
+
+def all_run(work: Path) -> bool:
+    return (
+        (work / "watches_event_runs").exists()
+        and (work / "interrupted_in_python_runs").exists()
+        and step_jobs.executions()["finished_before"] == 1
+    )
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_the_run_process(instance, work, start, signal_):
+    process = start("-c", EXECUTE.format(job="cancellable"))
+    until(lambda: all_run(work), "the steps to run")
+    run = only_run(instance)
+    instance.report_run_canceling(run)
+    process.send_signal(signal_)
+    until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+    check_cancelled(instance, run.run_id, work)
+    process.wait(60)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the GraphQL client
+def test_terminated_as_the_ui_does_it(instance, work, start, tmp_path):
+    """A run that a web server launched into a process of its code server, and terminates."""
+    graphql = pytest.importorskip("dagster_graphql")
+    pytest.importorskip("dagster_webserver")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start("-m", "dagster_webserver", "-m", "step_jobs", "-h", "127.0.0.1", "-p", str(port))
+
+    def listens() -> bool:
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listens, "the web server")
+    client = graphql.DagsterGraphQLClient("127.0.0.1", port_number=port)
+    run_id = client.submit_job_execution("job")
+    until(lambda: all_run(work), "the steps to run")
+    client.terminate_run(run_id)
+    until(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
+    check_cancelled(instance, run_id, work)
+
+
+def test_step_that_ignores_its_cancellation(instance, work, start):
+    process = start("-c", EXECUTE.format(job="stubborn"))
+    until(lambda: (work / "ignores_everything_runs").exists(), "the step to run")
+    run = only_run(instance)
+    instance.report_run_canceling(run)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+    events = events_of(instance, run.run_id)
+    assert any(
+        kind == "ENGINE_EVENT" and "1 step did not end within 1s" in text and "ignores_everything" in text for _, kind, text in events
+    )
+    assert ("ignores_everything", "STEP_FAILURE") in {(step, kind) for step, kind, _ in events}
+
+
+@pytest.mark.parametrize("job", ["cancellable_in_process", pytest.param("cancellable_multiprocess", marks=pytest.mark.slow)])
+def test_under_dagsters_executors(instance, work, start, job):
+    """run_cancellable tells a command of the cancellation also where Dagster interrupts the main thread."""
+    process = start("-c", EXECUTE.format(job=job))
+    until(lambda: (work / "watches_event_runs").exists(), "the step to run")
+    run = only_run(instance)
+    instance.report_run_canceling(run)
+    process.send_signal(signal.SIGTERM)
+    until(lambda: instance.get_run_by_id(run.run_id).is_finished, "the end of the run")
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+    until(lambda: (work / "watches_event_cancelled").exists(), "the end of the command")
+    assert not is_alive(int((work / "watched_pid").read_text()))
+    process.wait(60)
+
+
+def test_without_cancellation_the_event_is_never_set(instance, work):
+    found = []
+
+    @dg.asset
+    def looks(context):
+        event = step_jobs.cancellation_of(context)
+        assert event is step_jobs.cancellation_of(context)
+        found.append(event.is_set())
+        assert step_jobs.run_cancellable(context, lambda cancelled: cancelled is event)
+
+    assert dg.materialize([looks]).success
+    looks(dg.build_asset_context())
+    assert found == [False, False]
+
+
+def test_errors_of_the_call_arrive(work):
+    @dg.asset
+    def fails(context):
+        def call(cancelled):
+            raise KeyError("from the call")
+
+        step_jobs.run_cancellable(context, call)
+
+    result = dg.materialize([fails], raise_on_error=False)
+    assert "from the call" in result.failure_data_for_node("fails").error.cause.message
+
+
+if sys.platform == "win32":
+    pytest.skip("signals", allow_module_level=True)

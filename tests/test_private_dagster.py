@@ -1,0 +1,56 @@
+"""Names of Dagster that are not public: present, as expected, and imported in one place only."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster
+
+import starlake_dagster_components
+
+PACKAGE = Path(starlake_dagster_components.__file__).parent
+
+
+def test_dagster_has_everything_that_is_used():
+    """When this fails, a release of Dagster has moved something: mend _dagster.py. Until then runs use Dagster's multiprocess executor."""
+    code = "import starlake_dagster_components._dagster"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"
+
+
+def test_changes_are_told(monkeypatch):
+    from starlake_dagster_components import _dagster
+
+    monkeypatch.delattr(_dagster.ActiveExecution, "plan_events_iterator")
+    monkeypatch.setattr(_dagster, "_PARAMETERS", ((_dagster.run_hooks, ("step_context", "something_new")),))
+    assert list(_dagster.changes()) == [
+        "dagster._core.execution.plan.execute_plan._trigger_hook has no parameter 'something_new'",
+        "dagster._core.execution.plan.active.ActiveExecution has no 'plan_events_iterator'",
+    ]
+
+
+def test_only_one_module_imports_private_names():
+    found = []
+    for file in PACKAGE.rglob("*.py"):
+        if file.name == "_dagster.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            found += [f"{file.relative_to(PACKAGE)}:{node.lineno} {m}" for m in modules if m.startswith("dagster._")]
+    assert found == []
+
+
+def test_nothing_private_is_imported_before_a_run():
+    """Code servers and definitions do not depend on it, so a new release of Dagster cannot keep them from loading."""
+    code = (
+        "import sys, starlake_dagster_components.step_executor as s; s.starlake_step_executor();"
+        "sys.exit('starlake_dagster_components._dagster' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
