@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from .sql_words import COLUMNS_IN_FROM, Found, Unparsable, is_table
+from .words import words
 
-# Parts of a statement that name tables without reading them; WITH is handled on its own.
+# Statements that name tables without reading them.
+_READS_NOTHING = words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
+# Parts of a statement that do so; WITH is handled on its own.
 _NO_TABLES = ("with", "with_", "hint", "locks", "into")
 
 
@@ -114,24 +117,7 @@ class _TreeWalk:
         self.created: set[tuple[str, ...]] = set()
         self.found: list[Found] = []
         self._written = (exp.Insert, exp.Merge, exp.Update, exp.Delete, exp.Create, exp.Cache)
-        self._reads_nothing = tuple(
-            kind
-            for name in (
-                "Drop",
-                "Alter",
-                "Grant",
-                "Revoke",
-                "TruncateTable",
-                "Use",
-                "Refresh",
-                "Uncache",
-                "Analyze",
-                "Comment",
-                "Copy",
-                "Describe",
-            )
-            if (kind := getattr(exp, name, None)) is not None
-        )
+        self._reads_nothing = tuple(kind for name in _READS_NOTHING if (kind := getattr(exp, name, None)) is not None)
 
     def visit(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         """Collect the tables below a node.
@@ -153,12 +139,12 @@ class _TreeWalk:
             return
         if isinstance(node, exp.Copy):
             # COPY table TO file reads the table, COPY table FROM file writes it.
-            sources = node.args.get("files") if node.args.get("kind") else node.this
-            self._values([item for item in (sources if isinstance(sources, list) else [sources]) if not _is_stage(item)], ctes, aliases)
+            self._values(node.args.get("files") if node.args.get("kind") else node.this, ctes, aliases)
             return
         skip: tuple[str, ...] = _NO_TABLES
         if isinstance(node, self._written):
-            self._target(node.this)
+            if isinstance(node, (exp.Create, exp.Cache)):
+                self._target(node.this)
             skip = (*_NO_TABLES, "this")
         for key, value in node.args.items():
             if key in skip:
@@ -242,10 +228,6 @@ class _TreeWalk:
             quoted = start is not None and self._sql[start : start + 1] == "`"
             parts.extend(name.split(".") if quoted and "." in name else [name])
         return tuple(parts)
-
-
-def _is_stage(node: Any) -> bool:
-    return type(getattr(node, "this", None)).__name__ in ("Var", "Literal")
 
 
 def _position(node: Any) -> dict[str, Any]:
