@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as _timezone
 
-from ..errors import unknown
+from ..errors import Severity, unknown
 from ..pipelines.model import TransformTrigger
 from ..pipelines.triggers import InvalidTrigger, Trigger, parse_trigger
 from ..project.model import EMPTY
@@ -163,34 +163,47 @@ def waited_for(watched: Mapping[str, str], trigger: TransformTrigger) -> Mapping
     return {name: asset for name, asset in watched.items() if asset not in left_out}
 
 
+@dataclass(frozen=True, slots=True)
+class OptionProblem:
+    """Something wrong with an option of a sensor."""
+
+    severity: Severity
+    option: str
+    message: str
+
+
 def trigger_problems(
     trigger: TransformTrigger, watched: Mapping[str, str], timings: Mapping[str, DatasetTiming] = EMPTY
-) -> tuple[list[str], list[str]]:
-    """Return what is wrong with the options of a sensor: errors and warnings.
+) -> tuple[OptionProblem, ...]:
+    """Return what is wrong with the options of a sensor, as far as it shows only when it is known what the sensor watches.
 
     Args:
         trigger: the options of the pipeline.
-        watched: dataset name -> asset.
+        watched: dataset name -> asset; an asset may have several names.
         timings: dataset name -> how often it is renewed.
     """
-    warnings: list[str] = []
     try:
         rule = build_rule(trigger, watched, timings)
     except InvalidTrigger as error:
-        return [f"option 'dataset_triggering_strategy': {error}"], []
-    if watched and not rule.assets:
-        warnings.append("filtered_datasets takes out everything that the job reads: its sensor never starts it")
+        option = "dataset_triggering_strategy"
+        return (OptionProblem("error", option, f"option '{option}': {error}"),)
+    found = []
     if trigger.data_cycle_enabled and not rule.cycles:
         unscheduled = sorted(set(rule.assets) - {a for a, t in rule.timings.items() if t.cron})
-        warnings.append(
-            f"option 'data_cycle_enabled': there is no 'data_cycle', and none follows from what the job reads, since {_names(unscheduled)} "
-            "have no schedule; the job starts as without it"
+        found.append(
+            OptionProblem(
+                "warning",
+                "data_cycle_enabled",
+                "option 'data_cycle_enabled': there is no 'data_cycle', and none follows from what the job reads, since "
+                f"{_names(unscheduled)} have no schedule; the job starts as without it",
+            )
         )
-    if trigger.optional_dataset_enabled and not trigger.data_cycle_enabled:
-        warnings.append(
-            "option 'optional_dataset_enabled' has no effect without 'data_cycle_enabled': datasets are optional within a cycle"
+    if trigger.optional_dataset_enabled and not rule.cycles:
+        option = "optional_dataset_enabled"
+        found.append(
+            OptionProblem("warning", option, f"option '{option}' has no effect without a data cycle: datasets are optional within one")
         )
-    return [], warnings
+    return tuple(found)
 
 
 def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
@@ -315,9 +328,7 @@ def _resolved(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
     )
 
 
-def _cycles(
-    trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]
-) -> tuple[tuple[str, str | None], ...]:
+def _cycles(trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]) -> tuple[tuple[str, str | None], ...]:
     """Return the data cycle: the option, else the schedules of what is watched when everything has one (starlake-orchestration)."""
     if not trigger.data_cycle_enabled:
         return ()

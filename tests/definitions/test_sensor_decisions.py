@@ -277,26 +277,27 @@ class TestFilteredDatasets:
 
 
 class TestProblems:
-    def problems(self, timings: dict[str, DatasetTiming] | None = None, **options: object) -> tuple[list[str], list[str]]:
-        return trigger_problems(TransformTrigger(**options), WATCHED, timings or {})  # type: ignore[arg-type]
+    def problems(self, timings: dict[str, DatasetTiming] | None = None, **options: object) -> list[tuple[str, str, str]]:
+        found = trigger_problems(TransformTrigger(**options), WATCHED, timings or {})  # type: ignore[arg-type]
+        return [(p.severity, p.option, p.message) for p in found]
 
     def test_none(self) -> None:
-        assert self.problems() == ([], [])
-        assert self.problems(strategy="sales.orders or ref.country", data_cycle_enabled=True, data_cycle=DAILY) == ([], [])
+        assert self.problems() == []
+        assert self.problems(strategy="sales.orders or ref.country", data_cycle_enabled=True, data_cycle=DAILY) == []
+        assert (
+            self.problems(strategy="sales.orders or ref.country", optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle=DAILY)
+            == []
+        )
 
     def test_strategy(self) -> None:
-        errors, _ = self.problems(strategy="sales.orders or ref.county")
-        assert errors == ["option 'dataset_triggering_strategy': unknown dataset 'ref.county' (did you mean 'ref.country'?)"]
+        message = "option 'dataset_triggering_strategy': unknown dataset 'ref.county' (did you mean 'ref.country'?)"
+        assert self.problems(strategy="sales.orders or ref.county") == [("error", "dataset_triggering_strategy", message)]
 
     def test_no_cycle(self) -> None:
-        _, warnings = self.problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
-        assert len(warnings) == 1
-        assert "'ref_country', 'sales_lines'" in warnings[0]
+        ((severity, option, message),) = self.problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
+        assert (severity, option) == ("warning", "data_cycle_enabled")
+        assert "since ['ref_country', 'sales_lines'] have no schedule" in message
 
     def test_optional_without_cycle(self) -> None:
-        _, warnings = self.problems(optional_dataset_enabled=True)
-        assert "no effect without 'data_cycle_enabled'" in warnings[0]
-
-    def test_everything_filtered(self) -> None:
-        _, warnings = self.problems(filtered_datasets=frozenset(WATCHED))
-        assert "never starts" in warnings[0]
+        ((severity, option, _),) = self.problems(optional_dataset_enabled=True)
+        assert (severity, option) == ("warning", "optional_dataset_enabled")
