@@ -38,7 +38,7 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(EXAMPLE / "metadata", self.project / "metadata")
         self.dagster_home.mkdir(parents=True)
-        (self.dagster_home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+        (self.dagster_home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n", encoding="utf-8")
 
     def deliver(self, batch: Path) -> int:
         """Put the files of a batch where the sources would put them; return how many there are."""
