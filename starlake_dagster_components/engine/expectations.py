@@ -95,5 +95,5 @@ def raise_for_failed(outcomes: Sequence[ExpectationOutcome]) -> None:
     """Raise ExpectationsFailed when a blocking expectation does not hold."""
     failed = [o for o in outcomes if o.blocking and not o.success]
     if failed:
-        found = "; ".join(f"{o.expect}: {f'{o.violations} violations' if o.error is None else o.error}" for o in failed)
+        found = "; ".join(f"{o.expect}: {f'{o.violations} violation(s)' if o.error is None else o.error}" for o in failed)
         raise ExpectationsFailed(f"{len(failed)} expectation{'s' if len(failed) > 1 else ''} of {failed[0].table} failed: {found}")

@@ -97,7 +97,7 @@ def load(session: Session, arguments: Arguments) -> Loads:
     """
     project = session.project
     selected = select_tables(session, arguments)
-    make_folders(project.areas, project.domains)
+    make_folders(project.areas, [domain for domain, _ in selected])
     _copy_files(session, arguments, selected)
     loads = Loads()
     for path, tables in _by_database(session, selected, loads):
@@ -234,8 +234,8 @@ def _groups(session: Session, arguments: Arguments, domains: Sequence[tuple[Doma
                 session.log(
                     "warning", f"{file.name} was left in the ingesting area by an earlier load of {table.full_name}: it is loaded now"
                 )
-            same = {f.name for f in old} & {f.name for f in new}
-            for files in [old, new] if same else [[*old, *new]]:
+            # What could not be loaded before must not keep back what is new.
+            for files in (old, new):
                 for group in _split(session, table, files):
                     yield replace(group, files=tuple(_into_ingesting(session, domain, file) for file in group.files))
 
@@ -333,6 +333,7 @@ class _Writer:
         try:
             with database.transaction():
                 existing = self._make_table(prepared, target)
+                before = database.count(f"SELECT count(*) FROM {target.sql}")
                 database.search([table.final_domain])
                 self._run(table.presql, table, "presql")
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable} & {c.name.lower() for c in existing if c.nullable}
@@ -353,7 +354,7 @@ class _Writer:
                 raise_for_failed(outcomes)
                 rows = database.count(f"SELECT count(*) FROM {target.sql}")
                 loaded = TableLoad(table.full_name, read_rows + rejected, accepted, rejected, tuple(uri(f) for f in group.files), (), rows)
-                self._audit(group, entry, loaded, outcomes)
+                self._audit(group, entry, rows - before, outcomes)
                 files = self._note(group)
         except ExpectationsFailed:
             self._audit_expectations(table, entry, outcomes)
@@ -401,10 +402,11 @@ class _Writer:
                 raise BadSetting(place, str(error)) from error
             run(self._database, Script(SqlPart(rendered), place), made_by(session.project))
 
-    def _audit(self, group: _Group, entry: audit.Entry, loaded: TableLoad, outcomes: Sequence[ExpectationOutcome]) -> None:
+    def _audit(self, group: _Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
         table = group.table
         entries = [
-            replace(entry, count=loaded.input, accepted=loaded.accepted, rejected=loaded.rejected or audit.UNKNOWN),
+            # Starlake's native loader counts by how much the table has grown.
+            replace(entry, count=growth, accepted=growth),
             audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began),
         ]
         checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]

@@ -57,9 +57,9 @@ def preload(session: Session, arguments: Arguments) -> Readiness:
 
 
 def _imported(session: Session, arguments: Arguments) -> dict[str, int]:
-    make_folders(session.project.areas, session.project.domains)
     name = arguments.domains[0]
     domain = next((d for d in session.project.domains if name in (d.folder, d.name)), None)
+    make_folders(session.project.areas, [domain] if domain else ())
     tables = [t for t in domain.tables if not arguments.tables or t.name in arguments.tables] if domain else []
     if domain is None or not tables:
         return dict.fromkeys(arguments.tables, 0)
@@ -69,9 +69,10 @@ def _imported(session: Session, arguments: Arguments) -> dict[str, int]:
 
 def _pending(session: Session, arguments: Arguments) -> dict[str, int]:
     name = arguments.domains[0]
-    make_folders(session.project.areas, session.project.domains if arguments.tables else ())
+    chosen = [d for d in session.project.domains if name in (d.folder, d.name)]
+    make_folders(session.project.areas, chosen if arguments.tables else ())
     files = list_files(Path(session.project.areas.stage, name))
-    known = {t.name: t for d in session.project.domains if name in (d.folder, d.name) for t in d.tables}
+    known = {t.name: t for d in chosen for t in d.tables}
     return {table: sum(matches(f.name, known[table]) for f in files) if table in known else 0 for table in arguments.tables}
 
 

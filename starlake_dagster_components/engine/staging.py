@@ -26,9 +26,10 @@ def stage(session: Session, arguments: Arguments) -> list[Path]:
     Raises:
         BadSetting: a domain has no ``directory``.
     """
-    make_folders(session.project.areas, session.project.domains)
+    selected = select_tables(session, arguments)
+    make_folders(session.project.areas, [domain for domain, _ in selected])
     moved: list[Path] = []
-    for domain, tables in select_tables(session, arguments):
+    for domain, tables in selected:
         if tables:
             moved += _stage_domain(session, domain, tables)
     return moved

@@ -296,18 +296,17 @@ class _Work:
             return
         query = self._query(main)
         try:
-            rows = target.database.rows("DESCRIBE " + query)
+            target.database.rows("DESCRIBE " + query)
         except duckdb.Error:
             # The query may need what the statements make.
             return
-        self._create(target, query, [Column(str(row[0]), str(row[1])) for row in rows], self._strategy())
+        self._create(target, query, self._strategy())
 
-    def _create(self, target: Target, query: str, columns: Sequence[Column], chosen: Strategy) -> None:
+    def _create(self, target: Target, query: str, chosen: Strategy) -> None:
         """Make the task's table, without rows."""
         target.database.execute(f"CREATE TABLE {target.sql} AS\n{query}\nWITH NO DATA")
         for column in chosen.extra_columns:
             target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quoted(column.name)} {column.type}")
-        self._comment(target, columns)
 
     def _strategy(self) -> Strategy:
         task, settings = self._task, self._session.settings
@@ -333,7 +332,7 @@ class _Work:
         _check_names(self._task, names)
         check_columns(chosen, names, self._task.full_name)
         if kind is None:
-            self._create(target, query, columns, chosen)
+            self._create(target, query, chosen)
         else:
             names = self._fit(target, chosen, columns)
         try:
@@ -379,11 +378,6 @@ class _Work:
             raise TableDiffers(_difference(self._task, target, added, absent))
         return names
 
-    def _comment(self, target: Target, columns: Sequence[Column], kind: str = "TABLE") -> None:
-        described = {a.final_name.lower(): a.comment for a in self._task.attributes}
-        words = {c.name: described.get(c.name.lower()) for c in columns}
-        ddl.comment(target.database, target.schema, target.name, self._task.comment, words, kind)
-
     def _view(self, target: Target, main: Script, query: str, kind: str | None) -> None:
         if kind == "table":
             raise BadSetting(
@@ -395,7 +389,6 @@ class _Work:
         except duckdb.Error as error:
             before = target.database.last.find(query)
             raise failed(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error
-        self._comment(target, (), "VIEW")
 
 
 def _check(task: Task) -> None:

@@ -47,7 +47,7 @@ def rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
             table.origin.at(_key(table, attribute)),
             f"attribute '{attribute.name}': trim, patterns and privacy are not supported for arrays of values",
         )
-    return Rule(from_text, form.kind if form else typed.definition.name)
+    return Rule(from_text, form.kind if form else f"of type {typed.definition.name}")
 
 
 def value(

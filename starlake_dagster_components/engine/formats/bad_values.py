@@ -30,8 +30,9 @@ def find(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str 
         kind = rule(session.project, table, typed).kind
         if typed.in_table is not None:
             made = f"TRY_CAST({made} AS {typed.in_table})"
-            kind = f"{typed.in_table}, which the column of the table is"
-        missing = f"{raw} IS NULL" if typed.is_text else f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL"
+            kind = f"of type {typed.in_table}, which the column of the table has"
+        blank_is_missing = not typed.is_text or attribute.trim not in (None, "NONE")
+        missing = f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL" if blank_is_missing else f"{raw} IS NULL"
         converted = not typed.is_text or typed.in_table is not None or rule(session.project, table, typed).from_text
         if is_text and converted:
             tests.append((typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", kind))
@@ -40,9 +41,8 @@ def find(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str 
     if not tests:
         return []
     shown = [f"SELECT record, {index}, CAST({raw} AS VARCHAR) FROM numbered WHERE {test}" for index, (_, raw, test, _) in enumerate(tests)]
-    columns = sorted({column for column in read.columns.values() if column != "NULL"})
     query = (
-        f"WITH numbered AS (SELECT row_number() OVER () AS record, {', '.join(columns)} FROM {read.relation}) "
+        f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
         f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found(record, test, value) ORDER BY record, test LIMIT {MOST}"
     )
     with instance() as lent:

@@ -155,14 +155,12 @@ def _columns(reading: Reading, codec: str) -> list[str]:
 
 def _header(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
     skip = int(str(reading.table.metadata.options.get("skip", "0")) or 0)
-    try:
-        with encodings.opened_text(reading.file, codec) as text:
-            for _ in range(skip):
-                text.readline()
-            found = records(text, separator_of(reading.table), _quote(reading.table), _escape(reading.table))
-            first = next(found, None)
-    except UnicodeError as error:
-        raise BadFile(str(reading.file), f"the first lines are no {codec} text: {error}") from error
+    # What is no text in this encoding is found when the file is read.
+    with encodings.opened_text(reading.file, codec, errors="replace") as text:
+        for _ in range(skip):
+            text.readline()
+        found = records(text, separator_of(reading.table), _quote(reading.table), _escape(reading.table))
+        first = next(found, None)
     if first is None:
         return None
     line, fields, _ = first
@@ -207,6 +205,11 @@ def _escaped(field: str, quote: str, escape: str) -> str:
 
 def explain(reading: Reading) -> Exception | None:
     """Return what is wrong with a file that could not be loaded: lines of the wrong length first, then bad values."""
+    codec = encodings.codec_of(reading.table)
+    line = encodings.first_bad_line(reading.file, codec)
+    if line is not None:
+        said = "" if reading.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
+        return BadFile(str(reading.file), "the file cannot be read", [BadValue(line, "", None, f"bytes that are no {codec} text{said}")])
     try:
         broken = _broken_lines(reading)
         if broken:
@@ -223,12 +226,8 @@ def explain(reading: Reading) -> Exception | None:
 def _broken_lines(reading: Reading) -> list[BadValue]:
     """Return what DuckDB cannot even split into fields."""
     read = _source(reading, all_text=True)
-    relation = read.relation.replace(
-        "read_csv(",
-        "read_csv(auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', "
-        "rejects_scan = 'sl_broken_scan', rejects_limit = 20, ",
-        1,
-    )
+    more = "auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', rejects_scan = 'sl_broken_scan', rejects_limit = 20"
+    relation = read.relation.replace(", columns = {", f", {more}, columns = {{", 1)
     with instance() as lent:
         try:
             lent.connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
@@ -258,7 +257,7 @@ def _with_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str
     lines: dict[int, int] = {}
     table = reading.table
     codec = encodings.codec_of(table)
-    with encodings.opened_text(reading.file, codec) as text:
+    with encodings.opened_text(reading.file, codec, errors="replace") as text:
         number = 0 if with_header(table) else 1
         for line, _, _ in records(text, separator_of(table), _quote(table), _escape(table)):
             if number in wanted:

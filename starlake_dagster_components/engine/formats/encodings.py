@@ -2,7 +2,6 @@
 
 import codecs
 import gzip
-import io
 from pathlib import Path
 from typing import IO
 
@@ -47,11 +46,12 @@ def is_compressed(file: Path) -> bool:
     return file.name.endswith(".gz")
 
 
-def opened_text(file: Path, codec: str) -> IO[str]:
+def opened_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
     """Open a file as text, decompressed and without byte order mark; line ends stay as they are."""
-    raw: IO[bytes] = gzip.open(file, "rb") if is_compressed(file) else file.open("rb")
     codec = "utf-8-sig" if codec in ("utf-8", "ascii") else codec
-    return io.TextIOWrapper(raw, encoding=codec, newline="")  # type: ignore[arg-type,unused-ignore]
+    if is_compressed(file):
+        return gzip.open(file, "rt", encoding=codec, errors=errors, newline="")
+    return file.open(encoding=codec, errors=errors, newline="")
 
 
 def readable(file: Path, codec: str, folder: Path, *, native: frozenset[str] = frozenset()) -> Path:
@@ -72,3 +72,16 @@ def readable(file: Path, codec: str, folder: Path, *, native: frozenset[str] = f
         except UnicodeError as error:
             raise BadFile(str(file), "", [BadValue(0, "", None, f"after line {line}: bytes that are no {codec} text ({error})")]) from error
     return copy
+
+
+def first_bad_line(file: Path, codec: str) -> int | None:
+    """Return the first line of a file that is no text in an encoding; None when all are."""
+    if codec.startswith(("utf-16", "utf-32")):
+        return None
+    with gzip.open(file, "rb") if is_compressed(file) else file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode(codec)
+            except UnicodeError:
+                return number
+    return None

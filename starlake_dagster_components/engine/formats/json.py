@@ -61,7 +61,8 @@ def explain(reading: Reading) -> Exception | None:
         return error
     with instance() as lent:
         try:
-            lent.connection.execute(f"SELECT count(*) FROM {read.relation}").fetchall()
+            counts = ", ".join(f"count({column})" for column in read.columns.values())
+            lent.connection.execute(f"SELECT {counts} FROM {read.relation}").fetchall()
         except duckdb.Error as error:
             return _malformed(reading, str(error))
     found = bad_values.find(reading, read)
@@ -78,13 +79,8 @@ def explain(reading: Reading) -> Exception | None:
 def _malformed(reading: Reading, message: str) -> BadFile:
     first = message.splitlines()[0]
     line = re.search(r"in line (\d+)", first)
-    reason = re.sub(r"""^.*?in file "[^"]*",? ?""", "", first)
+    reason = re.sub(r"""^Invalid Input Error: | ?in file "[^"]*",?|,? in line \d+""", "", first)
     hint = ""
     if "got ARRAY" in first or "unexpected end of data" in first:
         hint = "; if the file is one array of objects, say so with metadata.array: true"
     return BadFile(str(reading.file), "the file cannot be read", [BadValue(int(line.group(1)) if line else 0, "", None, reason + hint)])
-
-
-def explain_conversion(reading: Reading, message: str) -> BadFile:
-    """Return the exception for a value inside a struct or an array, which only DuckDB's message tells about."""
-    return _malformed(reading, message)
