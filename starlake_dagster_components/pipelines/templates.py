@@ -121,9 +121,12 @@ def _with_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]:
     for path in paths:
         if len(paths) > _MAX_INCLUDES:
             break
+        file = metadata_folder / path
         try:
-            included = (metadata_folder / path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            if not file.resolve().is_relative_to(metadata_folder.resolve()):
+                continue
+            included = file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
             continue
         texts.append(included)
         paths.extend(p for p in dict.fromkeys(_INCLUDE.findall(included)) if p not in paths)

@@ -64,6 +64,14 @@ def test_includes_are_followed_through_files_of_the_project(tmp_path: Path) -> N
     assert (said.orchestrator, said.kind, said.executor) == ("dagster", "transform", "cloud_run")
 
 
+def test_files_outside_of_the_project_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "outside.j2").write_text(INCLUDES)
+    for path in ("../outside.j2", str(tmp_path / "outside.j2")):
+        said = read_template(dag("d", "x.py", "ours.py.j2", text=f"{{% include '{path}' %}}"), tmp_path / "metadata")
+        assert said.orchestrator is None
+
+
 def test_python_that_names_its_job_class() -> None:
     text = "from ai.starlake.dagster.gcp import StarlakeDagsterCloudRunJob\n"
     said = read_template(dag("d", "x.py", "transform/ours.py.j2", text=text), Path("/nowhere"))
