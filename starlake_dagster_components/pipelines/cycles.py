@@ -7,12 +7,14 @@ from ..errors import Problem
 from .model import Dependency
 
 _SHOWN = 20
+_STARTS = 50
+"""Tasks from which the shortest circle is looked for: a group of thousands should not take its square."""
 
 
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     """Return one error per circle of tasks, which names them in order with the lines that say so.
 
-    Of tasks that are connected in several circles the shortest is shown. Works on chains of any length.
+    Of tasks that are connected in several circles a short one is shown. Works on chains of any length.
 
     Args:
         direct: full task name -> what it reads.
@@ -20,7 +22,8 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     edges = {task: {d.name: d for d in reads if d.kind == "task" and d.name in direct and d.name != task} for task, reads in direct.items()}
     problems = []
     for group in _strongly_connected(edges):
-        cycle = min((_shortest_cycle(edges, task, group) for task in sorted(group)), key=len)
+        starts = sorted(group)[:_STARTS]
+        cycle = min((_shortest_cycle(edges, task, group) for task in starts), key=len)
         steps = [edges[task][cycle[(i + 1) % len(cycle)]] for i, task in enumerate(cycle)]
         said = ", ".join(f"{task} reads {step.name} ({step.location})" for task, step in list(zip(cycle, steps, strict=True))[:_SHOWN])
         if len(cycle) > _SHOWN:

@@ -105,7 +105,7 @@ def _fields(draw: st.DrawFn) -> str:
     return " ".join(fields)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(_fields())
 def test_the_same_crons_as_dagster(cron: str) -> None:
     assert is_cron(cron) == is_valid_cron_schedule(cron)

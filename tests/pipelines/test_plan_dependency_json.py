@@ -253,13 +253,13 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(_JSON, st.sampled_from([None, 1]), st.booleans())
 def test_the_same_values_as_pythons_json(value: Any, indent: int | None, ascii_only: bool) -> None:
     assert parse_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only)) == value
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.text(alphabet='{}[]:,"a1\\ \ntrue-.', max_size=14))
 def test_the_same_texts_are_json_as_for_python(text: str) -> None:
     try:

@@ -28,7 +28,7 @@ def test_texts_with_one_hash_stay_in_their_order() -> None:
     assert scala_hash_order(["BB 1", "None", "Aa 1"]) == ["None", "BB 1", "Aa 1"]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(max_size=8)))
 def test_nothing_is_lost_and_nothing_comes_twice(texts: list[str]) -> None:
     assert sorted(scala_hash_order(texts)) == sorted(set(texts))

@@ -52,7 +52,7 @@ _EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(_EXPRESSIONS, st.sets(st.sampled_from(["a", "b", "c"])))
 def test_like_python(expression: str, updated: set[str]) -> None:
     expected = eval(expression, {name: name in updated for name in "abc"})
