@@ -76,16 +76,17 @@ class Steps:
             self._run(context, pipeline, stage_command(run, domain, [table]))
         began = time.monotonic()
         result = self._run(context, pipeline, load_command(run, domain, [table]))
-        yield self._materialized(node, key, result, time.monotonic() - began)
+        yield self._materialized(node, key, result, time.monotonic() - began, run)
 
     def transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a task's ``transform``."""
         task = node.task
         assert task is not None
         pipeline = self._pipeline(node, context)
+        run = self._run_context(context, pipeline)
         began = time.monotonic()
-        result = self._run(context, pipeline, transform_command(self._run_context(context, pipeline), task))
-        yield self._materialized(node, key, result, time.monotonic() - began)
+        result = self._run(context, pipeline, transform_command(run, task))
+        yield self._materialized(node, key, result, time.monotonic() - began, run)
 
     # ------------------------------------------------------------------------------------------------ what a run is about
 
@@ -167,10 +168,14 @@ class Steps:
             report=lambda metadata: context.log.info("; ".join(f"{k}: {getattr(v, 'value', v)}" for k, v in metadata.items())),
         )
 
-    def _materialized(self, node: StarlakeNode, key: dg.AssetKey, result: CommandResult, seconds: float) -> dg.MaterializeResult[Any]:
+    def _materialized(
+        self, node: StarlakeNode, key: dg.AssetKey, result: CommandResult, seconds: float, run: RunContext
+    ) -> dg.MaterializeResult[Any]:
+        # By this a sensor further down knows for when its run is.
+        scheduled = {SCHEDULED_DATE: dg.MetadataValue.timestamp(run.scheduled_date)} if run.scheduled_date else {}
         return dg.MaterializeResult(
             asset_key=key,
-            metadata={**dict(_result_metadata(result)), "starlake/seconds": round(seconds, 3), **result.metadata},
+            metadata={**dict(_result_metadata(result)), "starlake/seconds": round(seconds, 3), **scheduled, **result.metadata},
             check_results=list(check_results(node, key, result.expectations)) if self._settings.expectation_checks else None,
         )
 
