@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .errors import CommandCancelled, CommandError
 
 HELD = "STARLAKE_DAGSTER_LOCKS"
 """Environment variable by which a process knows what whoever started it has locked on its behalf."""
 
+Taken = TypeVar("Taken")
 LockLog = Callable[[Literal["info"], str], None]
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
@@ -84,15 +85,22 @@ def held(name: str, *, cancelled: threading.Event | None = None, log: LockLog | 
     if key in _inherited() or any(lock.key == key for lock in _here.locks):
         yield
         return
-    descriptor = _wait(name, key, cancelled, log)
-    lock = _Held(key, descriptor)
+    waiting = _Waiting(name, key, cancelled, log)
+    gate = _gate(key)
+    # Threads of this process hand the lock on to each other at once; only other processes are looked for again and again.
+    waiting.until(lambda pause: gate.acquire(timeout=pause))
     try:
-        _here.locks.append(lock)
-        _note(descriptor, {"name": name, "pid": os.getpid(), "holder": holder})
-        yield
+        descriptor = waiting.until(lambda pause: _try(key), between=True)
+        lock = _Held(key, descriptor)
+        try:
+            _here.locks.append(lock)
+            _note(descriptor, {"name": name, "pid": os.getpid(), "holder": holder})
+            yield
+        finally:
+            _here.locks.remove(lock)
+            _release(descriptor)
     finally:
-        _here.locks.remove(lock)
-        _release(descriptor)
+        gate.release()
 
 
 def is_held_elsewhere(name: str) -> bool:
@@ -132,23 +140,62 @@ def _inherited() -> frozenset[str]:
     return frozenset(filter(None, os.environ.get(HELD, "").split(os.pathsep)))
 
 
-def _wait(name: str, key: str, cancelled: threading.Event | None, log: LockLog | None) -> int:
-    pause = _SHORTEST_PAUSE
-    told = False
-    while True:
-        if cancelled is not None and cancelled.is_set():
-            raise CommandCancelled(f"cancelled while waiting for {name}")
-        descriptor = _try(key)
-        if descriptor is not None:
-            return descriptor
-        if not told and log is not None and pause > 4 * _SHORTEST_PAUSE:
-            log("info", f"waiting for {name}{_told_by(_read_note(_folder() / key))}")
-            told = True
-        if cancelled is not None:
-            cancelled.wait(pause)
-        else:
-            time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+_gates: dict[str, threading.Lock] = {}
+_gates_guard = threading.Lock()
+
+
+def _gate(key: str) -> threading.Lock:
+    with _gates_guard:
+        return _gates.setdefault(key, threading.Lock())
+
+
+def _forget_gates() -> None:
+    """Start anew after a fork: a thread that held a gate does not exist here."""
+    global _gates_guard
+    _gates_guard = threading.Lock()
+    _gates.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_gates)
+
+
+class _Waiting:
+    """Waits for something that may be taken, can be cancelled, and says once what it waits for."""
+
+    def __init__(self, name: str, key: str, cancelled: threading.Event | None, log: LockLog | None) -> None:
+        self._name = name
+        self._key = key
+        self._cancelled = cancelled
+        self._log = log
+        self._told = False
+
+    def until(self, take: Callable[[float], Taken | None], *, between: bool = False) -> Taken:
+        """Try until something is there.
+
+        Args:
+            take: gets the seconds that it may wait; returns None or False when it has nothing.
+            between: whether to wait between two tries, because ``take`` does not.
+        """
+        pause = _SHORTEST_PAUSE
+        while True:
+            if self._cancelled is not None and self._cancelled.is_set():
+                raise CommandCancelled(f"cancelled while waiting for {self._name}")
+            taken = take(pause)
+            # A descriptor may be 0.
+            if taken is not None and taken is not False:
+                return taken
+            self._tell(pause)
+            if between and self._cancelled is not None:
+                self._cancelled.wait(pause)
+            elif between:
+                time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _tell(self, pause: float) -> None:
+        if not self._told and self._log is not None and pause > 4 * _SHORTEST_PAUSE:
+            self._log("info", f"waiting for {self._name}{_told_by(_read_note(_folder() / self._key))}")
+            self._told = True
 
 
 def _told_by(note: Mapping[str, Any]) -> str:

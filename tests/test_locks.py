@@ -15,7 +15,7 @@ from starlake_dagster_components.errors import CommandCancelled
 from starlake_dagster_components.locks import database_lock, database_locks
 
 
-def until(condition, seconds: float = 30.0) -> None:
+def until(condition, seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -57,6 +57,42 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (most, done) == (1, 120)
+
+
+def test_threads_hand_a_lock_on_at_once(tmp_path: Path) -> None:
+    """Four threads that take turns 400 times: with pauses between looks this would take minutes."""
+
+    def work() -> None:
+        for _ in range(400):
+            with database_lock(tmp_path / "a.db"):
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_path: Path) -> None:
+    inside, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database_lock(tmp_path / "a.db"):
+            inside.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        with database_lock(tmp_path / "a.db"):
+            os._exit(0)
+    done.set()
+    thread.join()
+    until(lambda: os.waitpid(child, os.WNOHANG) != (0, 0))
 
 
 def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_path: Path) -> None:

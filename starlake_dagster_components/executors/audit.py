@@ -158,6 +158,7 @@ def _as_noted(call: str) -> str:
 
 
 def _count(reader: _Reader, target: Target) -> int | None:
+    # Counting a view would run its query.
     if not _exists(reader, target.schema, target.table):
         return None
     count = reader.rows(f"SELECT count(*) FROM {_quoted(target.schema, target.table)}")[0][0]
@@ -168,7 +169,7 @@ def _exists(reader: _Reader, schema: str, table: str) -> bool:
     return bool(
         reader.rows(
             "SELECT 1 FROM information_schema.tables "
-            "WHERE table_catalog = current_database() AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?) LIMIT 1",
+            "WHERE table_catalog = current_database() AND table_type = 'BASE TABLE' AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?) LIMIT 1",
             [schema, table],
         )
     )

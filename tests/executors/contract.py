@@ -110,7 +110,7 @@ class Watched:
         return Invocation(log=self.log, cancelled=self.cancelled, **{**values, **changes})
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
     """Wait until a condition holds; the limit only keeps a broken test from hanging."""
     end = time.monotonic() + seconds
     while not condition():

@@ -103,6 +103,12 @@ def test_rows_of_the_table_are_counted_whatever_the_case_of_its_name(book: Book)
     assert book.look().row_count == 7
 
 
+def test_the_query_of_a_view_is_not_run(book: Book) -> None:
+    with duckdb.connect(book.path) as connection:
+        connection.execute("create view sales.orders as select 1 from range(10)")
+    assert book.look().row_count is None
+
+
 def test_nothing_is_known_without_tables_file_or_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched()
     path = str(tmp_path / "new.db")

@@ -299,13 +299,15 @@ def test_a_load_of_another_table_that_accepts_the_same_file_does_not_take_it(sho
         assert files.left() == ["orders-1.csv"]
 
 
-def _load_in_a_process(root: str, pattern: str, count: int) -> None:
-    from contract import Watched
-
+def _load_in_threads(root: str, patterns: list[str]) -> None:
     shop = Shop.__new__(Shop)
-    shop.root, shop.program, shop.watched = Path(root), Path(root, "starlake"), Watched()
-    for _ in range(count):
-        ShellExecutor().run(shop.command(pattern), shop.watched.invocation())
+    shop.root, shop.program = Path(root), Path(root, "starlake")
+    run = ShellExecutor().run
+    threads = [threading.Thread(target=run, args=(shop.command(pattern), Watched().invocation())) for pattern in patterns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def test_many_loads_at_once_load_everything_once(shop: Shop) -> None:
@@ -314,13 +316,14 @@ def test_many_loads_at_once_load_everything_once(shop: Shop) -> None:
         for number in range(3):
             shop.put(f"{table}-{number}.csv", f"{table}{number}")
     spawn = multiprocessing.get_context("spawn")
-    workers = [spawn.Process(target=_load_in_a_process, args=(str(shop.root), rf"{table}-\d\.csv", 1)) for table in "abcb"]
+    patterns = [rf"{table}-\d\.csv" for table in "abc"]
+    workers = [spawn.Process(target=_load_in_threads, args=(str(shop.root), each)) for each in (patterns, patterns[::-1])]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert [worker.exitcode for worker in workers] == [0] * 4
     assert shop.rows() == sorted(f"{t}{n}" for t in "abc" for n in range(3))
+    assert (shop.names("stage"), shop.names("ingesting")) == ([], [])
 
 
 def test_folders_that_do_not_exist_yet_are_no_problem(tmp_path: Path) -> None:
