@@ -31,8 +31,8 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
     ):
         _write(
             metadata / "dags" / f"{name}.sl.yml",
-            f"version: 1\ndag:\n  comment: jobs\n  template: {template}\n  filename: \"{filename}_{suffix}.py\"\n  options:\n"
-            + (f"    pre_load_strategy: {pre_load}\n" if name == "loads" else "    run_dependencies_first: \"false\"\n"),
+            f'version: 1\ndag:\n  comment: jobs\n  template: {template}\n  filename: "{filename}_{suffix}.py"\n  options:\n'
+            + (f"    pre_load_strategy: {pre_load}\n" if name == "loads" else '    run_dependencies_first: "false"\n'),
         )
     tables = []
     for number in range(objects // 2):
@@ -41,7 +41,7 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
             _write(
                 metadata / "load" / domain / "_config.sl.yml",
                 f'version: 1\nload:\n  name: {domain}\n  metadata:\n    directory: "{{{{SL_ROOT}}}}/datasets/incoming/{domain}"\n'
-                "    format: DSV\n    withHeader: true\n    separator: \";\"\n    schedule: daily\n",
+                '    format: DSV\n    withHeader: true\n    separator: ";"\n    schedule: daily\n',
             )
         _write(metadata / "load" / domain / f"{table}.sl.yml", _table(table))
         tables.append(f"{domain}.{table}")
@@ -49,7 +49,10 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
     for number in range(objects - objects // 2):
         domain, task = f"mart_{number // TASKS_PER_DOMAIN:03d}", f"task_{number:05d}"
         reads = rng.sample(made[-200:] if number % 2 else tables, min(rng.randint(2, 4), len(tables)))
-        _write(metadata / "transform" / domain / f"{task}.sl.yml", "version: 1\ntask:\n  writeStrategy:\n    type: OVERWRITE\n  comment: A mart\n")
+        _write(
+            metadata / "transform" / domain / f"{task}.sl.yml",
+            "version: 1\ntask:\n  writeStrategy:\n    type: OVERWRITE\n  comment: A mart\n",
+        )
         _write(metadata / "transform" / domain / f"{task}.sql", _sql(reads))
         made.append(f"{domain}.{task}")
     return root
@@ -76,7 +79,9 @@ def _sql(reads: list[str]) -> str:
     joins = "\n".join(f"left join part_{i} on part_{i}.column_0 = part_0.column_0" for i in range(1, len(reads)))
     totals = ",\n    ".join(f"coalesce(part_{i}.total_{i}, 0) as total_{i}" for i in range(len(reads)))
     return (
-        "with " + ",\n".join(parts) + f"\nselect\n    part_0.column_0,\n    {totals},\n    row_number() over (order by part_0.column_0) as position\n"
+        "with "
+        + ",\n".join(parts)
+        + f"\nselect\n    part_0.column_0,\n    {totals},\n    row_number() over (order by part_0.column_0) as position\n"
         f"from part_0\n{joins}\nwhere part_0.total_0 > 0\norder by part_0.column_0\n"
     )
 

@@ -49,7 +49,7 @@ def test_list_as_json_has_the_documented_shape(shop: ProjectFolder) -> None:
             "schedule": None,
             "sensor": {
                 "name": "kpi_tasks_sensor",
-                "assets": ["elsewhere_rates", "shop_items", "shop_orders"],
+                "assets": ["shop_items", "shop_orders"],
                 "minimum_interval_seconds": 60,
                 "strategy": listed["jobs"][0]["sensor"]["strategy"],
             },
@@ -160,3 +160,13 @@ def test_wrong_settings_say_which_and_what_is_expected(environment: dict[str, st
     with pytest.raises(InvalidSetting) as caught:
         settings_from_environment(environment)
     assert message in str(caught.value)
+
+
+def test_wrong_options_of_a_sensor_are_problems_with_file_and_line(shop: ProjectFolder) -> None:
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
+    shop.write("metadata/dags/transforms.sl.yml", config + "  options:\n    dataset_triggering_strategy: shop.orders and shop.itms\n")
+    result = run("check", shop.root)
+    assert result.exit_code == 1
+    assert "metadata/dags/transforms.sl.yml:7" in result.output
+    shop.write("metadata/dags/transforms.sl.yml", config + "  options:\n    dataset_triggering_strategy: shop.orders or shop.items\n")
+    assert run("check", shop.root).exit_code == 0

@@ -17,13 +17,14 @@ from ..project import read_project
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
 from .datasets import dataset_timings, with_aliases
-from .decisions import trigger_problems, waited_for
+from .decisions import trigger_problems
 from .execution import Steps
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
 from .schedules import build_schedule
 from .sensors import build_sensor
 from .settings import Settings
+from .watching import sensor_problems, watched_by
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -75,6 +76,7 @@ def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tu
     found = [*plan.problems, *graph.problems]
     for pipeline in plan.pipelines:
         found.extend(_executor_problems(pipeline, settings))
+        found.extend(sensor_problems(graph, pipeline, settings))
         found.extend(_trigger_problems(graph, pipeline, settings))
     unique = dict.fromkeys(found)
     return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
@@ -171,18 +173,6 @@ def _schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
         start_date=pipeline.start_date,
         end_date=pipeline.end_date,
     )
-
-
-def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dict[str, dg.AssetKey]:
-    """Return what the sensor of a pipeline watches: dataset name -> asset key; empty when it has no sensor.
-
-    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (seed: Multi Asset Sensor).
-    """
-    if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
-        return {}
-    watched = graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline)
-    names = waited_for({name: key.to_user_string() for name, key in watched.items()}, pipeline.trigger)
-    return {name: key for name, key in watched.items() if name in names}
 
 
 def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:

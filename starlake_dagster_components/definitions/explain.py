@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from ..errors import Location, UnknownName
 from ..pipelines.model import Pipeline
-from .build import watched_by
 from .graph import AssetGraph, NodeId
 from .jobs import job_keys
 from .settings import Settings
+from .watching import watched_by
 
 
 def explain(graph: AssetGraph, settings: Settings, name: str) -> list[str]:

@@ -5,10 +5,10 @@ from typing import Any
 
 from ..errors import Problem
 from ..pipelines.model import Pipeline
-from .build import watched_by
 from .graph import AssetGraph
 from .jobs import job_keys
 from .settings import Settings
+from .watching import watched_by
 
 MINIMUM_INTERVAL_SECONDS = 60
 
