@@ -23,8 +23,7 @@ EXECUTORS: Mapping[str, type[StarlakeExecutor]] = {
 
 
 def _resolve(context: dg.ResolutionContext, model: Any) -> StarlakeExecutor:
-    if isinstance(model, StarlakeExecutor):
-        return model
+    # A template that gives an executor never comes here; what does is YAML, its templates not rendered yet.
     if isinstance(model, str):
         if model not in EXECUTORS:
             raise InvalidSetting(unknown("executor", model, EXECUTORS))

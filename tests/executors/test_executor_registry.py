@@ -26,15 +26,19 @@ def test_each_type_gives_its_class(kind: str) -> None:
     assert executor.type == kind  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("kind", sorted(EXECUTORS))
+def test_a_type_alone_is_enough(kind: str) -> None:
+    assert type(resolve(f"executor: {kind}")) is EXECUTORS[kind]
+    assert type(resolve('executor: "{{ kind }}"', kind=kind)) is EXECUTORS[kind]
+
+
 def test_fields_are_resolved_and_texts_stay_texts() -> None:
     executor = resolve('executor: {type: shell, timeout: 60, env: {PORT: "8080", SWITCH: "True", WHO: "{{ who }}"}}', who="ann")
     assert executor.env == {"PORT": "8080", "SWITCH": "true", "WHO": "ann"}  # type: ignore[attr-defined]
     assert executor.timeout == 60  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(
-    "yaml", ["executor: {type: shel}", "executor: {type: shell, job: x}", "executor: {env: {A: b}}", "executor: shell"]
-)
+@pytest.mark.parametrize("yaml", ["executor: {type: shel}", "executor: {type: shell, job: x}", "executor: {env: {A: b}}", "executor: shel"])
 def test_what_is_wrong_is_refused(yaml: str) -> None:
     with pytest.raises(Exception, match=r"executor|shell"):
         resolve(yaml)
