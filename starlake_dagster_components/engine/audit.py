@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+
 from .database import Database, opened
 from .result import ExpectationOutcome
 from .session import Session, now
-from .sqltext import dotted
+from .sqltext import constant, dotted
 
 _AUDIT = (
     "JOBID VARCHAR NOT NULL, PATHS VARCHAR NOT NULL, DOMAIN VARCHAR NOT NULL, SCHEMA VARCHAR NOT NULL, SUCCESS BOOLEAN NOT NULL, "
@@ -63,21 +65,26 @@ def write(session: Session, database: Database, entries: Sequence[Entry], checks
     """Write rows, within the transaction of the database that they belong to; with their tables when these do not exist."""
     if not session.settings.audit_active:
         entries = ()
-    schema = session.settings.audit_domain
-    checks = [c for c in checks if c.outcomes]
-    if entries or checks:
-        database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, schema)}")
+    checked = [(check, outcome) for check in checks for outcome in check.outcomes]
     if entries:
-        name = dotted(database.catalog, schema, "audit")
-        database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({_AUDIT})")
-        for entry in entries:
-            database.execute(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?)", _values(session, entry))
-    if checks:
-        name = dotted(database.catalog, schema, "expectations")
-        database.execute(f"CREATE TABLE IF NOT EXISTS {name} ({_EXPECTATIONS})")
-        for check in checks:
-            for outcome in check.outcomes:
-                database.execute(f"INSERT INTO {name} VALUES (?, '', ?, ?, ?, ?, ?, ?, ?, ?, ?)", _expectation(check, outcome))
+        _insert(session, database, "audit", _AUDIT, [_values(session, entry) for entry in entries])
+    if checked:
+        _insert(session, database, "expectations", _EXPECTATIONS, [_expectation(check, outcome) for check, outcome in checked])
+
+
+def _insert(
+    session: Session, database: Database, table: str, definition: str, rows: Sequence[Sequence[str | int | bool | datetime]]
+) -> None:
+    schema = session.settings.audit_domain
+    name = dotted(database.catalog, schema, table)
+    columns = ", ".join(column.split()[0] for column in definition.split(","))
+    values = ", ".join(f"({', '.join(map(constant, row))})" for row in rows)
+    try:
+        database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
+    except duckdb.CatalogException:
+        database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, schema)}")
+        database.execute(f"CREATE TABLE {name} ({definition})")
+        database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
 
 
 def write_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
@@ -86,7 +93,7 @@ def write_elsewhere(session: Session, path: Path, entries: Sequence[Entry], chec
         write(session, database, entries, checks)
 
 
-def _values(session: Session, entry: Entry) -> list[object]:
+def _values(session: Session, entry: Entry) -> list[str | int | bool | datetime]:
     ended = now()
     return [
         entry.job,
@@ -101,17 +108,19 @@ def _values(session: Session, entry: Entry) -> list[object]:
         int((ended - entry.began).total_seconds() * 1000),
         entry.message.replace("'", "-"),
         entry.step,
+        "",
+        "",
         session.scheduled,
     ]
 
 
-def _expectation(check: Checks, outcome: ExpectationOutcome) -> list[object]:
+def _expectation(check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
     count = 0 if outcome.violations is None else outcome.violations
     if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query gives"):
         count = _NOT_ONE_ROW
     call = _plain(outcome.expect)
     error = "" if count == _NOT_ONE_ROW else _plain(outcome.error or "")
-    return [check.job, check.domain, check.table, now(), call, call, _plain(outcome.sql or ""), count, error, outcome.success]
+    return [check.job, "", check.domain, check.table, now(), call, call, _plain(outcome.sql or ""), count, error, outcome.success]
 
 
 def _plain(text: str) -> str:

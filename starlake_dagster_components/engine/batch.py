@@ -60,8 +60,7 @@ def _made(session: Session, table: Table, typed: TypedAttribute, source: Source)
 
 def _expression(typed: TypedAttribute, table: Table) -> str:
     masking = privacy.parse(table, typed.attribute)
-    assert masking is not None and masking.sql is not None
-    return masking.sql
+    return (masking.sql if masking else None) or "NULL"
 
 
 def _required(typed: TypedAttribute, sql: str, checked: Collection[str]) -> str:

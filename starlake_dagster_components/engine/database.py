@@ -1,6 +1,7 @@
 """The database file of a command: lock, attaching, transactions, search path, what tables it has."""
 
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +16,11 @@ from ..locks import LockLog, database_locks
 from .cancelling import interrupted_by
 from .errors import DatabaseFailed
 from .instances import Instance, instance
-from .sqltext import literal, quoted
+from .sqltext import dotted, literal, quoted
 
 _PRIVATE = frozenset({"memory", "system", "temp"})
+_SMALL = 8 << 20
+_COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
 
 
@@ -47,8 +50,9 @@ class Database:
         self._lent = lent
         self._cancelled = cancelled
         self.last = ""
+        self._large = False
 
-    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> duckdb.DuckDBPyConnection:
+    def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         """Run one statement.
 
         Raises:
@@ -59,20 +63,20 @@ class Database:
             raise CommandCancelled("cancelled")
         self.last = sql
         try:
-            return self.connection.execute(sql, parameters) if parameters else self.connection.execute(sql)
+            return self.connection.execute(sql)
         except duckdb.InterruptException as error:
             raise CommandCancelled("cancelled") from error
 
-    def rows(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""
         try:
-            return self.execute(sql, parameters).fetchall()
+            return self.execute(sql).fetchall()
         except duckdb.InterruptException as error:
             raise CommandCancelled("cancelled") from error
 
-    def count(self, sql: str, parameters: Sequence[Any] | None = None) -> int:
+    def count(self, sql: str) -> int:
         """Run a statement whose result is one number: a counting query, or an INSERT, UPDATE or DELETE."""
-        row = self.rows(sql, parameters)
+        row = self.rows(sql)
         return int(row[0][0]) if row and row[0] and row[0][0] is not None else 0
 
     def spoil_if(self, keyword: str) -> None:
@@ -94,34 +98,63 @@ class Database:
 
     def search(self, schemas: Sequence[str]) -> None:
         """Look for unqualified names in these schemas, in this order, then in ``main``. Schemas that do not exist are left out."""
-        existing = self.schemas()
-        path = [existing[name.lower()] for name in schemas if name.lower() in existing]
-        text = ",".join(f"{quoted(self.catalog)}.{quoted(name)}" for name in dict.fromkeys([*path, "main"]))
+        try:
+            self._search(schemas)
+        except duckdb.CatalogException:
+            existing = self.schemas()
+            self._search([existing[name.lower()] for name in schemas if name.lower() in existing])
+
+    def _search(self, schemas: Sequence[str]) -> None:
+        text = ",".join(f"{quoted(self.catalog)}.{quoted(name)}" for name in dict.fromkeys([*schemas, "main"]))
         self.execute(f"SET search_path = {literal(text)}")
 
     def schemas(self) -> Mapping[str, str]:
         """Return the schemas: lower-case name -> name."""
-        rows = self.rows("SELECT schema_name FROM duckdb_schemas() WHERE database_name = ?", [self.catalog])
+        rows = self.rows(f"SELECT schema_name FROM duckdb_schemas() WHERE database_name = {literal(self.catalog)}")
         return {name.lower(): name for (name,) in rows}
 
     def kind(self, schema: str, name: str) -> str | None:
-        """Return ``table`` or ``view``; None when there is neither. Names are compared as DuckDB does, without case."""
-        rows = self.rows(
-            "SELECT 'table' FROM duckdb_tables() WHERE database_name = $1 AND lower(schema_name) = lower($2) AND lower(table_name) = lower($3)"
-            " UNION ALL "
-            "SELECT 'view' FROM duckdb_views() WHERE database_name = $1 AND lower(schema_name) = lower($2) AND lower(view_name) = lower($3)",
-            [self.catalog, schema, name],
-        )
-        return str(rows[0][0]) if rows else None
+        """Return ``table`` or ``view``; None when there is neither."""
+        try:
+            self.execute(f"SELECT rowid FROM {dotted(self.catalog, schema, name)} LIMIT 0")
+        except duckdb.CatalogException:
+            return None
+        except duckdb.BinderException:
+            # Only tables have row ids.
+            return "view"
+        return "table"
 
     def columns(self, schema: str, name: str) -> list[Column]:
         """Return the columns of a table or view, in order; empty when it does not exist."""
-        rows = self.rows(
-            "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
-            "WHERE database_name = $1 AND lower(schema_name) = lower($2) AND lower(table_name) = lower($3) ORDER BY column_index",
-            [self.catalog, schema, name],
-        )
-        return [Column(*row) for row in rows]
+        try:
+            rows = self.rows(f"DESCRIBE {dotted(self.catalog, schema, name)}")
+        except duckdb.CatalogException:
+            return []
+        return [Column(row[0], row[1], row[2] != "NO") for row in rows]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the file is so small that one processor does everything at once."""
+        try:
+            return self.path.stat().st_size < _SMALL
+        except OSError:
+            return True
+
+    def expect_large(self) -> None:
+        """Prepare for much: use all processors, and compress as well as possible.
+
+        Otherwise one processor works, because waking the others takes longer than small things take, and the costly ways of compressing are
+        left out: what they try on a small table at each checkpoint is most of the work.
+        """
+        if not self._large:
+            self._large = True
+            self.execute(f"SET threads = {os.cpu_count() or 1}")
+            self.execute("SET disabled_compression_methods = ''")
+
+
+def _prepare_for_little(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("SET threads = 1")
+    connection.execute(f"SET disabled_compression_methods = '{_COSTLY}'")
 
 
 @contextlib.contextmanager
@@ -162,6 +195,10 @@ def opened(
         database.execute(f"USE {quoted(catalog)}")
         # Errors then tell their place in the statement as a number.
         database.execute("SET errors_as_json = true")
+        if database.is_small:
+            _prepare_for_little(lent.connection)
+        else:
+            database.expect_large()
         if cancelled is not None:
             stack.enter_context(interrupted_by(cancelled, lent.connection))
         yield database

@@ -51,7 +51,7 @@ def _take() -> duckdb.DuckDBPyConnection:
             if pid == os.getpid():
                 return base
     folder = Path(tempfile.gettempdir()) / f"starlake-dagster-duckdb-{os.getpid()}-{threading.get_ident()}"
-    return duckdb.connect(":memory:", config={"temp_directory": str(folder), "autoload_known_extensions": "true"})
+    return duckdb.connect(":memory:", config={"temp_directory": str(folder), "threads": 1})
 
 
 def _give_back(used: Instance) -> None:

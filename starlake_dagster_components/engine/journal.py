@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from .areas import Identity, free_name, move
 from .database import Database
-from .sqltext import dotted
+from .sqltext import dotted, literal
 
 _SCHEMA = "starlake_dagster_engine"
 _TABLE = "loaded_files"
+_COLUMNS = "path, origin, target, device, inode, size, modified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +43,19 @@ class LoadedFile:
 def note(database: Database, files: Sequence[LoadedFile]) -> None:
     """Note files as loaded, within the transaction that loads them."""
     name = dotted(database.catalog, _SCHEMA, _TABLE)
-    database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, _SCHEMA)}")
-    database.execute(
-        f"CREATE TABLE IF NOT EXISTS {name} (path VARCHAR, origin VARCHAR, target VARCHAR, device VARCHAR, inode VARCHAR, size VARCHAR, modified VARCHAR)"
-    )
-    for file in files:
-        identity = file.identity
-        database.execute(
-            f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                str(file.path),
-                str(file.origin),
-                str(file.target) if file.target else None,
-                *map(str, (identity.device, identity.inode, identity.size, identity.modified)),
-            ],
-        )
+    rows = ", ".join(_row(file) for file in files)
+    try:
+        database.execute(f"INSERT INTO {name} VALUES {rows}")
+    except duckdb.CatalogException:
+        database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, _SCHEMA)}")
+        database.execute(f"CREATE TABLE {name} AS SELECT * FROM (VALUES {rows}) AS files({_COLUMNS})")
+
+
+def _row(file: LoadedFile) -> str:
+    identity = file.identity
+    numbers = (identity.device, identity.inode, identity.size, identity.modified)
+    texts = (str(file.path), str(file.origin), str(file.target or ""), *map(str, numbers))
+    return f"({', '.join(map(literal, texts))})"
 
 
 def finish(file: LoadedFile) -> Path | None:
@@ -78,10 +79,12 @@ def forget(database: Database) -> None:
 
 def recover(database: Database) -> list[Path]:
     """Finish what an earlier command could not; returns the files that were moved."""
-    if _SCHEMA not in database.schemas():
+    try:
+        rows = database.rows(f"SELECT {_COLUMNS} FROM {dotted(database.catalog, _SCHEMA, _TABLE)}")
+    except duckdb.CatalogException:
         return []
     moved = []
-    for path, origin, target, *identity in database.rows(f"SELECT * FROM {dotted(database.catalog, _SCHEMA, _TABLE)}"):
+    for path, origin, target, *identity in rows:
         file = LoadedFile(Path(path), Path(origin), Path(target) if target else None, Identity(*map(int, identity)))
         if file.found():
             finish(file)

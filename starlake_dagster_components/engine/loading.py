@@ -1,7 +1,6 @@
 """``load``: files of the stage area into their tables. Starlake: IngestionWorkflow.load, DuckDbNativeLoader."""
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from ..errors import EngineError, StarlakeError
+from ..errors import CommandCancelled, EngineError, StarlakeError, unknown
 from ..project.model import Domain, Table
 from ..project.sql import SqlPart
 from ..project.templating import TemplateError, render
@@ -23,12 +22,15 @@ from .ddl import TypedAttribute, comment, create_table, typed
 from .errors import BadArguments, BadFile, BadSetting, DatabaseFailed, ExpectationsFailed
 from .evolution import evolve
 from .expectations import TransactionLost, evaluate, raise_for_failed
-from .formats import explain, format_of, source
+from .formats import Scratch, explain, format_of, source
 from .privacy import make_hashes
 from .result import ExpectationOutcome, TableLoad
 from .scripts import Script, explained, made_by, run
 from .session import Session, now
 from .strategies import Strategy, Target, check_columns, strategy, write
+
+_SMALL = 4_000_000
+"""Bytes that one processor reads at once."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class _Group:
     table: Table
     files: tuple[Path, ...]
     chosen: str | None = None
+    error: EngineError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,6 @@ def select_tables(session: Session, arguments: Arguments) -> list[tuple[Domain, 
 
 
 def _say_unknown(session: Session, kind: str, name: str, finals: Mapping[str, str], known: Sequence[str]) -> None:
-    from ..errors import unknown
-
     if name in finals:
         session.log("warning", f"{kind} '{name}' is known to the command line as '{finals[name]}': nothing is done for it")
     else:
@@ -255,22 +256,27 @@ def _into_ingesting(session: Session, domain: Domain, file: Path) -> Path:
 
 
 def _split(session: Session, table: Table, files: Sequence[Path]) -> Iterator[_Group]:
-    written = table.metadata.write_strategy
-    chosen = [(file, choose(table, file) if written and written.types else None) for file in files]
-    if not session.settings.grouped:
-        for file, kind in chosen:
-            yield _Group(table, (file,), kind)
-        return
+    """Yield files of a table in the groups that are loaded together."""
     run: list[Path] = []
     current: str | None = None
-    for file, kind in chosen:
-        if run and kind != current:
+    for file in files:
+        try:
+            chosen = _chosen(session, table, file)
+        except EngineError as error:
+            yield _Group(table, (file,), error=error)
+            continue
+        if run and (chosen != current or not session.settings.grouped):
             yield _Group(table, tuple(run), current)
             run = []
         run.append(file)
-        current = kind
+        current = chosen
     if run:
         yield _Group(table, tuple(run), current)
+
+
+def _chosen(session: Session, table: Table, file: Path) -> str | None:
+    written = table.metadata.write_strategy
+    return choose(table, file, session.project.application.timezone) if written and written.types else None
 
 
 class _Writer:
@@ -301,7 +307,11 @@ class _Writer:
         job = self._session.job_id(f"{table.domain}-{table.name}-{group.files[0].name}")
         logical = audit.Entry(job, ",".join(paths), table.domain, table.name, "LOAD", True, began)
         try:
+            if group.error is not None:
+                raise group.error
             loaded = self._loaded(group, logical)
+        except CommandCancelled:
+            raise
         except StarlakeError as error:
             self._failed(group, logical, error)
             return
@@ -315,21 +325,23 @@ class _Writer:
 
     def _loaded(self, group: _Group, entry: audit.Entry) -> TableLoad:
         failing: dict[str, str] = {}
-        with tempfile.TemporaryDirectory(prefix="starlake-dagster-") as folder:
+        with Scratch() as scratch:
             while True:
                 try:
-                    return self._transaction(group, entry, Path(folder), failing)
+                    return self._transaction(group, entry, scratch, failing)
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
                 except duckdb.Error as error:
-                    raise self._refusal(group, Path(folder), error) from error
+                    raise self._refusal(group, scratch, error) from error
 
-    def _transaction(self, group: _Group, entry: audit.Entry, folder: Path, failing: Mapping[str, str]) -> TableLoad:
+    def _transaction(self, group: _Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str]) -> TableLoad:
         session, database, table = self._session, self._database, group.table
         prepared = self._prepare(group)
-        sources = [source(session, table, prepared.attributes, file, _sub(folder)) for file in group.files]
+        sources = [source(session, table, prepared.attributes, file, scratch) for file in group.files]
         outcomes: tuple[ExpectationOutcome, ...] = ()
         target = Target(database, table.final_domain, table.final_name)
+        if sum(file.stat().st_size for file in group.files) > _SMALL:
+            database.expect_large()
         try:
             with database.transaction():
                 existing = self._make_table(prepared, target)
@@ -453,7 +465,7 @@ class _Writer:
         if files and self._session.settings.archive:
             self._session.out(f"Archive duration takes {round((time.monotonic() - began) * 1000)} ms")
 
-    def _refusal(self, group: _Group, folder: Path, error: duckdb.Error) -> StarlakeError:
+    def _refusal(self, group: _Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
         """Return the exception for a batch that DuckDB refused: what is wrong in which file, where that can be found."""
         session, table = self._session, group.table
         prepared = self._prepare(group)
@@ -465,7 +477,7 @@ class _Writer:
             for a in prepared.attributes
         ]
         for file in group.files:
-            found = explain(session, table, attributes, file, _sub(folder))
+            found = explain(session, table, attributes, file, scratch)
             if isinstance(found, StarlakeError):
                 return found
         return BadFile(", ".join(map(str, group.files)), explained(error)[0])
@@ -478,10 +490,6 @@ class _Writer:
         self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(uri(f) for f in group.files)))
         failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))
         self._audit_afterwards([failed], [])
-
-
-def _sub(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=folder))
 
 
 _NAMES = {

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 # Comments, strings, quoted names, dollar quotes (each may be unfinished), and the semicolons between them.
 _TOKEN = re.compile(
@@ -38,6 +39,20 @@ def listed(names: Iterable[str], table: str = "") -> str:
 def literal(text: str) -> str:
     """Return a text as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def constant(value: str | int | bool | datetime | None) -> str:
+    """Return a value as SQL. DuckDB's parameters are not used for these: binding one takes longer than running a small statement."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
+    # A null character ends a statement's text.
+    return literal(value.replace("\0", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ..errors import Location, unknown
 from ..project.model import Origin, Sink, WriteStrategy
 from .database import Column, Database
 from .errors import BadSetting, NotSupported
-from .sqltext import dotted, listed, literal, quoted
+from .sqltext import dotted, listed, quoted
 
 _INCOMING = "sl_incoming"
 _KEYED = frozenset({"UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"})
@@ -103,7 +103,8 @@ def strategy(
         primary_key: taken as the key when the strategy has none. Starlake: SchemaInfo.normalize.
         origin: where the table or task is written.
         prefix: what its keys begin with in ``origin`` (``metadata.`` for tables).
-        start, end: names of the SCD2 columns unless the strategy gives others.
+        start: name of SCD2's column of beginnings, unless the strategy gives another.
+        end: the same for its column of ends.
         chosen: the type that ``types`` chose.
 
     Raises:
@@ -181,9 +182,7 @@ def write(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], 
 
 def stage(database: Database, batch: str, columns: Sequence[str]) -> int:
     """Keep a batch in a temporary table, in its order; returns its number of rows."""
-    database.execute(f"DROP TABLE IF EXISTS temp.{_INCOMING}")
-    database.execute(f"CREATE TEMP TABLE {_INCOMING} AS SELECT {listed(columns)} FROM (\n{batch}\n) AS {_INCOMING}")
-    return database.count(f"SELECT count(*) FROM temp.{_INCOMING}")
+    return database.count(f"CREATE OR REPLACE TEMP TABLE {_INCOMING} AS SELECT {listed(columns)} FROM (\n{batch}\n) AS {_INCOMING}")
 
 
 def write_staged(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
@@ -279,13 +278,3 @@ def _scd2(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
         f"INSERT INTO {target.sql} ({listed(columns)}, {listed((chosen.start, chosen.end))}) "
         f"SELECT {listed(columns)}, {now}, CASE WHEN {last} THEN NULL ELSE {now} END FROM temp.{_INCOMING} ORDER BY rowid"
     )
-
-
-def describe(chosen: Strategy) -> str:
-    """Return the strategy for the log."""
-    return chosen.type + (f" by {', '.join(chosen.key)}" if chosen.key else "")
-
-
-def literal_name(name: str) -> str:
-    """Return a column's name as a text."""
-    return literal(name)

@@ -1,12 +1,13 @@
 """``transform``: the query of a task into its table. Starlake: JdbcAutoTask, TransformStrategiesBuilder."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
-from ..errors import StarlakeError, unknown
+from ..errors import CommandCancelled, Location, StarlakeError, unknown
 from ..project.model import Project, TableReference, Task
 from ..project.sql import SqlSections, dialect_of, render_task, table_references
 from ..project.templating import TemplateError
@@ -23,6 +24,9 @@ from .showing import show
 from .sqltext import listed, quoted, statements
 from .strategies import Strategy, Target, check_columns, stage, strategy, write, write_staged
 
+# A query that reads what is not in the database, which says nothing about how much that is.
+_MAY_BE_LARGE = re.compile(r"\b(?:read_\w+|\w+_scan|range|generate_series)\s*\(|\bfrom\s+'", re.IGNORECASE)
+_MANY = 1_000_000
 _VIEW = "VIEW"
 _TABLE = "TABLE"
 
@@ -120,6 +124,8 @@ def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) 
     work = _Work(session, arguments, task, entry)
     try:
         work.run(done)
+    except CommandCancelled:
+        raise
     except StarlakeError as error:
         done.expectations.extend(work.outcomes)
         if not arguments.interactive:
@@ -172,8 +178,6 @@ class _Work:
         except TemplateError as error:
             place = task.origin.at()
             if task.sql_file:
-                from ..errors import Location
-
                 place = Location(task.sql_file, error.line)
             raise BadSetting(place, str(error)) from error
 
@@ -208,11 +212,8 @@ class _Work:
     def _search(self, database: Database, references: Sequence[TableReference]) -> None:
         """Look for names without schema in the task's own domain, then where the project says that they are made."""
         names = names_of(self._session.project)
-        schemas = [self._task.domain]
-        for reference in references:
-            if len(reference.parts) == 1 and (meant := names.meant(reference)) is not None:
-                schemas.append(meant.schema)
-        database.search(schemas)
+        meant = (names.meant(reference) for reference in references if len(reference.parts) == 1)
+        database.search([self._task.domain, *(one.schema for one in meant if one is not None)])
 
     def _transaction(
         self,
@@ -233,8 +234,12 @@ class _Work:
                 self._make_for_presql(target, main)
             for script in scripts(session.project, sections.presql, task.sql_file, place.at("presql")):
                 run(database, script, self._hint)
+            if _MAY_BE_LARGE.search(main.part.text):
+                database.expect_large()
             if task.parse_sql:
                 done.written = self._write(target, main, references)
+                if (done.written or 0) > _MANY:
+                    database.expect_large()
             else:
                 run(database, main, self._hint)
             for script in scripts(session.project, sections.postsql, task.sql_file, place.at("postsql")):
@@ -256,8 +261,6 @@ class _Work:
 
     def audit_failure(self, error: StarlakeError) -> None:
         """Tell the audit that the task failed; nothing when it failed for want of a database."""
-        from dataclasses import replace
-
         path = self._session.audit_database() or self._path
         if path is None or not (self._session.settings.audit_active or self.outcomes):
             return
@@ -321,8 +324,7 @@ class _Work:
         database = target.database
         columns = self._columns(database, main, query)
         kind = database.kind(target.schema, target.name)
-        wanted = _materialized(self._task)
-        if wanted == _VIEW:
+        if _materialized(self._task) == _VIEW:
             self._view(target, main, query, kind)
             return None
         if kind == "view":

@@ -1,18 +1,30 @@
 """Reading data files: one module per format, one function :func:`sources` for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from ...project.model import Table
 from ..ddl import TypedAttribute
 from ..errors import NotSupported
 from ..session import Session
 from . import dsv, json, parquet, position
-from .source import Reading, Source
+from .source import Reading, Scratch, Source
 
-__all__ = ["Reading", "Source", "explain", "format_of", "source"]
+__all__ = ["Reading", "Scratch", "Source", "explain", "format_of", "source"]
 
-_READERS = {
+
+class _Reader(Protocol):
+    """What a module of a format offers."""
+
+    def source(self, reading: Reading) -> Source:
+        """Return how a file is read."""
+
+    def explain(self, reading: Reading) -> Exception | None:
+        """Return what is wrong with a file."""
+
+
+_READERS: Mapping[str, _Reader] = {
     "DSV": dsv,
     "JSON": json,
     "JSON_FLAT": json,
@@ -27,7 +39,7 @@ def format_of(table: Table) -> str:
     return table.metadata.format or "DSV"
 
 
-def source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, folder: Path) -> Source:
+def source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Source:
     """Return how DuckDB reads a file of a table.
 
     Args:
@@ -35,7 +47,7 @@ def source(session: Session, table: Table, attributes: Sequence[TypedAttribute],
         table: the table.
         attributes: its attributes.
         file: the file.
-        folder: an empty folder for a copy, where the file cannot be read as it is.
+        scratch: for a copy, where the file cannot be read as it is.
 
     Raises:
         NotSupported: the table's format.
@@ -47,9 +59,9 @@ def source(session: Session, table: Table, attributes: Sequence[TypedAttribute],
         raise NotSupported(
             table.origin.at("metadata.format"), f"format {format_of(table)} is not supported by the embedded engine (it reads {known})"
         )
-    return reader.source(Reading(session, table, tuple(attributes), file, folder))
+    return reader.source(Reading(session, table, tuple(attributes), file, scratch))
 
 
-def explain(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, folder: Path) -> Exception | None:
+def explain(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Exception | None:
     """Return the exception that says which values of a file are bad; None when nothing is found wrong with the file itself."""
-    return _READERS[format_of(table)].explain(Reading(session, table, tuple(attributes), file, folder))
+    return _READERS[format_of(table)].explain(Reading(session, table, tuple(attributes), file, scratch))

@@ -172,13 +172,13 @@ def _readable(reading: Reading, codec: str) -> tuple[Path, str, str | None]:
     separator = separator_of(reading.table)
     if len(separator.encode()) > _LONGEST_SEPARATOR:
         return _with_short_separator(reading, codec, separator), _UNIT, None
-    file = encodings.readable(reading.file, codec, reading.folder, native=frozenset(_NATIVE))
+    file = encodings.readable(reading.file, codec, reading.scratch, native=frozenset(_NATIVE))
     return file, separator, _NATIVE.get(codec) if file == reading.file else None
 
 
 def _with_short_separator(reading: Reading, codec: str, separator: str) -> Path:
     """Write a copy with a separator that DuckDB takes; lines stay the same lines."""
-    copy = reading.folder / reading.file.name.removesuffix(".gz")
+    copy = reading.scratch.file(reading.file.name.removesuffix(".gz"))
     quote, escape = _quote(reading.table), _escape(reading.table)
     mark = quote or '"'
     try:

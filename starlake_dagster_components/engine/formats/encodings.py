@@ -8,6 +8,7 @@ from typing import IO
 from ...errors import Location
 from ...project.model import Table
 from ..errors import BadFile, BadSetting, BadValue
+from .source import Scratch
 
 _CHUNK = 1 << 20
 
@@ -54,7 +55,7 @@ def opened_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
     return file.open(encoding=codec, errors=errors, newline="")
 
 
-def readable(file: Path, codec: str, folder: Path, *, native: frozenset[str] = frozenset()) -> Path:
+def readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset[str] = frozenset()) -> Path:
     """Return a file that DuckDB reads: the file, or a copy in UTF-8 when its encoding is not among the native ones.
 
     Raises:
@@ -62,7 +63,7 @@ def readable(file: Path, codec: str, folder: Path, *, native: frozenset[str] = f
     """
     if codec in ("utf-8", "ascii") or codec in native:
         return file
-    copy = folder / file.name.removesuffix(".gz")
+    copy = scratch.file(file.name.removesuffix(".gz"))
     line = 1
     with opened_text(file, codec) as reader, copy.open("w", encoding="utf-8", newline="") as writer:
         try:

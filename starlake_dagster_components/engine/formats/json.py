@@ -20,7 +20,7 @@ def source(reading: Reading) -> Source:
 def _source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
     session = reading.session
-    file = encodings.readable(reading.file, encodings.codec_of(table), reading.folder)
+    file = encodings.readable(reading.file, encodings.codec_of(table), reading.scratch)
     attributes = reading.in_file
     parameters = {"format": literal(_layout(reading))}
     for name, text in table.metadata.options.items():

@@ -14,7 +14,7 @@ _LINE = '"value"'
 def source(reading: Reading) -> Source:
     """Return how a file of fixed columns is read: every field as text."""
     table = reading.table
-    file = encodings.readable(reading.file, encodings.codec_of(table), reading.folder)
+    file = encodings.readable(reading.file, encodings.codec_of(table), reading.scratch)
     header = "skip = 1, " if table.metadata.with_header is not False else ""
     # One field per line: a separator that no text file has, no quotes.
     relation = (

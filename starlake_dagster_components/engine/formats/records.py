@@ -18,13 +18,12 @@ def records(text: IO[str], separator: str, quote: str, escape: str) -> Iterator[
 def _raw_records(text: IO[str], quote: str, escape: str) -> Iterator[tuple[int, str]]:
     """Yield (number of lines before, text without line end) of each record."""
     buffer: list[str] = []
-    line = start = 0
+    start = 0
     inside = False
-    for physical in _lines(text):
+    for line, physical in enumerate(_lines(text), 1):
         body = physical.rstrip("\r\n")
         inside = _ends_inside(body, quote, escape, inside)
         buffer.append(physical if inside else body)
-        line += 1
         if not inside:
             yield start, "".join(buffer)
             buffer.clear()

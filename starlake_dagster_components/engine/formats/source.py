@@ -1,5 +1,6 @@
 """What a format gives to the load of a file."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,20 +10,46 @@ from ..ddl import TypedAttribute
 from ..session import Session
 
 
+class Scratch:
+    """A temporary folder, made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._used = 0
+
+    def file(self, name: str) -> Path:
+        """Return the path of a new file of a name, alone in its folder."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="starlake-dagster-")
+        self._used += 1
+        folder = Path(self._folder.name, str(self._used))
+        folder.mkdir()
+        return folder / name
+
+    def __enter__(self) -> "Scratch":
+        """Return the folder itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the folder with what is in it."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A file that is to be read.
 
     Attributes:
         file: the file.
-        folder: an empty folder for a readable copy of it.
+        scratch: where a readable copy of it goes.
     """
 
     session: Session
     table: Table
     attributes: tuple[TypedAttribute, ...]
     file: Path
-    folder: Path
+    scratch: Scratch
 
     @property
     def in_file(self) -> list[TypedAttribute]:
