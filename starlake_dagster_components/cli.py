@@ -202,3 +202,7 @@ def dev(project: Path, arguments: tuple[str, ...], **given: str | None) -> None:
             environment[f"SL_DAGSTER_{name.upper()}"] = value
     program = [sys.executable, "-m", "dagster", "dev", "-m", "starlake_dagster_components.code_location", *arguments]
     os.execve(sys.executable, program, environment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What people install, and what the README tells them to type."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], cwd=REPOSITORY, check=True, capture_output=True
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"starlake_dagster_components"}
+    assert "starlake_dagster_components/py.typed" in names
+    assert "starlake_dagster_components/engine/__main__.py" in names
+    entry_points = next(n for n in names if n.endswith("entry_points.txt"))
+    text = zipfile.ZipFile(wheel).read(entry_points).decode()
+    assert "sl-dagster = starlake_dagster_components.cli:main" in text
+    assert "[dagster_dg_cli.registry_modules]" in text
+
+
+def test_the_wheel_imports_without_google_duckdb_and_java(wheel: Path, tmp_path: Path) -> None:
+    """Imports the wheel's own files where google, duckdb and dagster_shell are not to be had and PATH is empty."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    blocked = "google.cloud", "duckdb", "dagster_shell", "grpc_status"
+    code = (
+        "import sys, importlib.abc\n"
+        f"class Absent(importlib.abc.MetaPathFinder):\n"
+        f"    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name in {blocked!r} or name.startswith({tuple(b + '.' for b in blocked)!r}):\n"
+        f"            raise ModuleNotFoundError('absent: ' + name, name=name)\n"
+        f"sys.meta_path.insert(0, Absent())\n"
+        f"sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "import starlake_dagster_components as package\n"
+        f"assert package.__file__.startswith({str(tmp_path)!r}), package.__file__\n"
+        "for name in package.__all__: getattr(package, name)\n"
+        "import starlake_dagster_components.executors.registry\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PATH": ""}, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    named = set()
+    for document in [
+        REPOSITORY / "README.md",
+        REPOSITORY / "CONTRIBUTING.md",
+        *(REPOSITORY / "docs").glob("*.md"),
+        REPOSITORY / ".ci" / "run",
+    ]:
+        named |= set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {a or b for a, b in named} - _targets() == set()
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    wrong = []
+    for document in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            if "://" not in target and not (document.parent / target).exists():
+                wrong.append(f"{document.name}: {target}")
+    assert wrong == []
+
+
+def test_every_command_of_the_readme_is_understood(tmp_path: Path) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    verbs = set(re.findall(r"sl-dagster ([a-z]+)", readme))
+    assert verbs
+    for verb in verbs:
+        done = subprocess.run(
+            [sys.executable, "-m", "starlake_dagster_components.cli", verb, "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Usage" in done.stdout
+
+
+def test_no_committed_file_names_a_registry_or_a_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    pattern = re.compile(rb"pypi\.org|pythonhosted|registry\.npmjs|/work/main|/work/shared|/root/")
+    wrong = [
+        name
+        for name in listed.stdout.splitlines()
+        if Path(name).name != Path(__file__).name and (REPOSITORY / name).is_file() and pattern.search((REPOSITORY / name).read_bytes())
+    ]
+    assert wrong == []
