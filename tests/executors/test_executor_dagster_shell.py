@@ -76,7 +76,7 @@ def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched:
 def test_bytes_that_are_no_text_name_the_executor_that_can_read_them(tmp_path: Path, watched: Watched) -> None:
     program = script(
         tmp_path,
-        "import os, time\nopen('pid-%d' % os.getpid(), 'w').write(str(os.getpid()))\nos.write(1, b'\\xe9\\n' * 9999)\ntime.sleep(600)",
+        "import os, time\nopen('pid-%d' % os.getpid(), 'w').close()\nos.write(1, b'\\xe9\\n' * 9999)\ntime.sleep(600)",
     )
     with pytest.raises(CommandError, match="type: shell"):
         run(program, watched, tmp_path)

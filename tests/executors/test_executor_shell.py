@@ -238,12 +238,12 @@ CHILD = f"subprocess.Popen([{sys.executable!r}, '-IS', '-c', {{code!r}}]{{more}}
 
 
 def pids(folder: Path) -> list[int]:
-    return [int(p.read_text()) for p in folder.glob("pid-*") if p.read_text()]
+    return [int(p.name.removeprefix("pid-")) for p in folder.glob("pid-*")]
 
 
 def starts_children(code: str, more: str = "") -> str:
     """Return a program that starts a child with some code; both note their process ids in the working directory."""
-    note = "import os, time, signal\nopen('pid-%d' % os.getpid(), 'w').write(str(os.getpid()))\n"
+    note = "import os, time, signal\nopen('pid-%d' % os.getpid(), 'w').close()\n"
     start = CHILD.format(code=note + code, more=more)
     return f"import subprocess, sys\n{note}{start}\nwhile len([n for n in os.listdir('.') if n.startswith('pid-')]) < 2: time.sleep(0.01)\n"
 
