@@ -248,6 +248,45 @@ class TestDataCycle:
         assert isinstance(decided(latest, beyond_data_cycle_enabled=False, **options), Wait)  # type: ignore[arg-type]
         assert isinstance(decided({**latest, COUNTRY: made(3, "2026-01-09")}, **options), Wait)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize(
+        ("options", "freshness", "days"),
+        [
+            ({}, 0, [5, 12]),
+            (CYCLE, 0, [5, 6, 7, 8, 9, 10, 11, 12]),
+            ({**CYCLE, "optional_dataset_enabled": True}, 0, [5, 6, 7, 8, 9, 10, 11, 12]),
+            (CYCLE, 3, [5, 6, 7, 8, 9, 10, 11, 12]),
+        ],
+    )
+    def test_the_example_of_the_documentation(self, options: dict[str, object], freshness: int, days: list[int]) -> None:
+        """Orders come daily, countries on Mondays the 5th and, in time, the 12th; or not any more."""
+        timings = {**self.TIMINGS, "ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=freshness))}
+        consumption, runs = Consumption(), []
+        latest: dict[str, Materialization] = {}
+        for day in range(5, 13):
+            for asset in (ORDERS, LINES, *((COUNTRY,) if day in (5, 12) else ())):
+                latest[asset] = made(day * 10, f"2026-01-{day:02}")
+            decision = decided(dict(latest), consumption=consumption, timings=timings, **options)
+            if isinstance(decision, Start):
+                runs.append(day)
+                consumption = consumption.after(decision.consumed, NOW)
+        assert runs == days
+        of_the_5th = {COUNTRY: made(50, "2026-01-05")}
+        consumption = Consumption().after(of_the_5th, NOW)
+        missing = {
+            day: isinstance(
+                decided(
+                    {a: made(day * 10, f"2026-01-{day:02}") for a in (ORDERS, LINES)} | of_the_5th,
+                    consumption=consumption,
+                    timings=timings,
+                    **options,
+                ),
+                Start,
+            )
+            for day in (12, 19)
+        }
+        optional = bool(options.get("optional_dataset_enabled"))
+        assert missing == {12: optional or freshness == 3, 19: optional}
+
     def test_the_cycle_follows_from_the_schedules_when_all_have_one(self) -> None:
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
         derived = decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle_enabled=True)
