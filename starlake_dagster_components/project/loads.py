@@ -6,13 +6,22 @@ from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
 
-from ..errors import Location, unknown
+from ..errors import Location, Problem, Severity, unknown
 from . import keys
 from .application import check_connection
 from .documents import Kind, Reading, load_document, load_section, section_of_inline_table, section_of_table
 from .files import nested_files, visible_files, visible_folders
 from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
-from .parts import extra_keys, read_attributes, read_expectations, read_freshness, read_grants, read_sink, read_write_strategy
+from .parts import (
+    extra_keys,
+    read_attributes,
+    read_expectations,
+    read_freshness,
+    read_grants,
+    read_sink,
+    read_write_strategy,
+    strategy_faults,
+)
 from .patterns import compile_pattern
 from .sections import Section
 from .words import words
@@ -88,7 +97,7 @@ def _warn_about_stray_files(reading: Reading, folder: str) -> None:
 
 def warn_about_suffix(reading: Reading, name: str, path: str) -> None:
     """Warn about a YAML file that Starlake does not look at because of its name."""
-    if name.endswith((".yml", ".yaml")):
+    if name.endswith((".yml", ".yaml")) and not name.endswith(_SUFFIX):
         reading.problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads files named *{_SUFFIX} only")
 
 
@@ -269,13 +278,17 @@ def _table(section: Section, domain: Domain, context: LoadContext, file_name: st
     metadata = section.section("metadata") if isinstance(section.data.get("metadata"), dict) else None
     if metadata is not None:
         extra.update(extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
+    merged = merge_metadata(domain.metadata, own)
+    if merged.write_strategy is not None and not section.context.lenient:
+        for key, message in strategy_faults(merged.write_strategy, _column_names(attributes)):
+            section.context.problems.append(Problem(origin.at(f"metadata.writeStrategy.{key}"), "error", message))
     return Table(
         domain=domain.name,
         name=name,
         final_domain=domain.final_name,
         final_name=section.name("rename") or name,
         pattern=pattern,
-        metadata=merge_metadata(domain.metadata, own),
+        metadata=merged,
         attributes=attributes,
         primary_key=section.texts("primaryKey"),
         comment=section.text("comment"),
@@ -291,6 +304,11 @@ def _table(section: Section, domain: Domain, context: LoadContext, file_name: st
         extra=FrozenDict(extra),
         origin=origin,
     )
+
+
+def _column_names(attributes: Iterable[Attribute]) -> frozenset[str]:
+    """Return the lower-case names of a table's columns, before and after renaming."""
+    return frozenset(name.lower() for attribute in attributes for name in (attribute.name, attribute.final_name))
 
 
 def _inline_origin(section: Section) -> Origin:
@@ -320,7 +338,7 @@ def check_attribute_types(section: Section, attributes: Iterable[Attribute], typ
 
 
 def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) -> None:
-    severity = "warning" if external else "error"
+    severity: Severity = "warning" if external else "error"
     names: dict[str, Domain] = {}
     for domain in domains:
         other = names.setdefault(domain.name, domain)
@@ -333,7 +351,7 @@ def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) 
             first = tables.setdefault(table.full_name, table)
             if first is not table:
                 message = f"table '{table.full_name}' is defined twice, also in {first.origin.at('name')}"
-                reading.problem(table.origin.at("name"), severity, message)  # type: ignore[arg-type]
+                reading.problem(table.origin.at("name"), severity, message)
 
 
 def own_strategies(folder: str) -> frozenset[str]:

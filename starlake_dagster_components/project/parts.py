@@ -1,9 +1,10 @@
 """What load tables and transform tasks have in common: attributes, sinks, write strategies, freshness, expectations, grants."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from ..errors import unknown
 from . import keys
 from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
@@ -111,22 +112,34 @@ def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrate
         start_ts=strategy.name("startTs"),
         end_ts=strategy.name("endTs"),
     )
-    if types:
-        kinds = Section(strategy.context, types, strategy.key("types"))
-        for name in types:
-            kinds.choice(name, known, "writeStrategy type") if name.upper() not in known else None
-    _check_strategy(strategy, found)
+    for name in types:
+        if name.upper() not in known:
+            strategy.error(f"types.{name}", unknown("writeStrategy type", name, known))
     return found
 
 
-def _check_strategy(strategy: Section, found: WriteStrategy) -> None:
-    name = found.type
-    if name in keys.STRATEGIES_WITH_KEY and not found.key:
-        strategy.error("type", f"writeStrategy {name} needs a 'key': the columns that identify a row")
-    if name == "UPSERT_BY_KEY_AND_TIMESTAMP" and not found.timestamp:
-        strategy.error("type", f"writeStrategy {name} needs a 'timestamp': the column that says which row is newer")
-    if (found.start_ts is None) != (found.end_ts is None):
-        strategy.error("startTs" if found.start_ts else "endTs", "startTs and endTs must be given together")
+def strategy_faults(strategy: WriteStrategy, columns: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for what would make Starlake lose rows: its own check, which its commands do not run.
+
+    Starlake: WriteStrategy.checkValidity.
+
+    Args:
+        strategy: a table's or task's strategy, merged with that of its domain.
+        columns: lower-case names of the table's columns; empty when unknown.
+    """
+    name = strategy.type
+    if name in keys.STRATEGIES_WITH_KEY and not strategy.key:
+        yield "type", f"writeStrategy {name} needs a 'key': the columns that identify a row"
+    if name == "UPSERT_BY_KEY_AND_TIMESTAMP" and not strategy.timestamp:
+        yield "type", f"writeStrategy {name} needs a 'timestamp': the column that says which row is newer"
+    if (strategy.start_ts is None) != (strategy.end_ts is None):
+        yield "startTs" if strategy.start_ts else "endTs", "startTs and endTs must be given together"
+    if columns:
+        for key in strategy.key:
+            if key.lower() not in columns:
+                yield "key", f"writeStrategy key: {unknown('column', key, columns)}"
+        if strategy.timestamp and strategy.timestamp.lower() not in columns:
+            yield "timestamp", f"writeStrategy timestamp: {unknown('column', strategy.timestamp, columns)}"
 
 
 def read_freshness(parent: Section) -> Freshness | None:

@@ -129,6 +129,8 @@ def _escape(regex: str, index: int, in_class: bool) -> tuple[str, int]:
         return (r"\Z" if following != "G" else ""), index + 2
     if following == "k" and regex.startswith("<", index + 2):
         end = regex.find(">", index)
+        if end < 0:
+            raise ValueError(f"'{regex}' is no regular expression: the name of a group at position {index + 1} is not closed")
         return f"(?P={regex[index + 3 : end]})", end + 1
     if following.isascii() and following.isalpha() and following not in "abBdDsSwWnrtfvxuA0":
         raise ValueError(f"'{regex}' has an unknown escape \\{following} at position {index + 1}; a backslash itself is written \\\\")

@@ -129,8 +129,6 @@ def _check_presence(root: Path, metadata: str, environ: Mapping[str, str]) -> No
         raise ProjectNotFound(f"no Starlake project at {root}: SL_METADATA names {metadata}, which is not there.")
     if (root / "application.sl.yml").exists():
         raise ProjectNotFound(f"no Starlake project at {root}: this is a metadata folder; give the folder above it, {root.parent}.")
-    below = next(
-        (folder.parent for pattern in ("*/metadata", "*/*/metadata") for folder in sorted(root.glob(pattern)) if folder.is_dir()), None
-    )
+    below = next((folder.parent for folder in sorted(root.glob("*/metadata")) if folder.is_dir()), None)
     hint = f" There is one at {below}." if below else " 'starlake bootstrap' makes one."
     raise ProjectNotFound(f"no Starlake project at {root}: it has no folder 'metadata'.{hint}")

@@ -58,11 +58,7 @@ class Section:
 
     def at(self, key: str = "") -> Location:
         """Return the place of a key, or of the section."""
-        return (
-            Origin(self.context.file, 1, self.context.positions).at(self.key(key) if key else self.path)
-            if (key or self.path)
-            else self.start
-        )
+        return Origin(self.context.file, self.start.line, self.context.positions).at(self.key(key) if key else self.path)
 
     @property
     def start(self) -> Location:

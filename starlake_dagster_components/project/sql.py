@@ -7,11 +7,13 @@ expressions, references come from a parser.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..errors import Location, Problem
 from .model import Connection, Project, TableReference, Task
 from .sql_words import Found, Unparsable
 from .templating import Rendered, Renderer, TemplateError
+from .variables import date_variables
 
 _MARKER = re.compile(r"--\s*(SL_SQL|SL_PRESQL|SL_POSTSQL)\s*")
 _DIALECTS = {
@@ -242,7 +244,7 @@ def render_task(project: Project, task: Task, variables: Mapping[str, str] | Non
         TemplateError: the SQL is no Jinja template, or rendering it failed; the line is that of the file.
     """
     renderer = Renderer(project.metadata_folder, project.root)
-    values = {**project.variables, **(variables or {})}
+    values = {**project.variables, **_fresh_dates(project.variables), **(variables or {})}
     sections = sections_of_task(renderer, task, values)
     presql = (*sections.presql, *(SqlPart(text) for text in task.presql))
     postsql = (*(SqlPart(text) for text in task.postsql), *sections.postsql)
@@ -251,6 +253,16 @@ def render_task(project: Project, task: Task, variables: Mapping[str, str] | Non
         strip_comments(sections.sql) if sections.sql else None,
         tuple(part for part in map(strip_comments, postsql) if part.text.strip()),
     )
+
+
+def _fresh_dates(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return Starlake's date variables for now, without those that an env file or the environment has set."""
+    written = variables.get("sl_epoch_milli", "")
+    if not written.isdecimal() or len(written) > 15:
+        return {}
+    then = date_variables(datetime.fromtimestamp(int(written) / 1000))
+    now = date_variables(datetime.now())
+    return {name: value for name, value in now.items() if variables.get(name) == then[name]}
 
 
 def sections_of_task(renderer: Renderer, task: Task, values: Mapping[str, str]) -> SqlSections:

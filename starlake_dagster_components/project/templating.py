@@ -3,6 +3,7 @@
 Project files are data: templates run in Jinja's immutable sandbox and can include files of the project only.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -210,7 +211,21 @@ def _make_environment(load: Callable[[str], str | None]) -> "jinja2.Environment"
         def __call__(self, *_: Any, **__: Any) -> "Absent":  # type: ignore[override]
             return self
 
-    return ImmutableSandboxedEnvironment(
+    class Sandbox(ImmutableSandboxedEnvironment):
+        """Jinja's sandbox, which also refuses to build enormous values."""
+
+        intercepted_binops = frozenset(("*", "**"))
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            numbers = [abs(value) for value in (left, right) if isinstance(value, int)]
+            texts = [len(value) for value in (left, right) if isinstance(value, (str, list, tuple))]
+            if operator == "**" and max(numbers, default=0) > 10_000:
+                raise OverflowError("the power is too large")
+            if texts and operator == "*" and math.prod((*numbers, *texts)) > 1_000_000:
+                raise OverflowError("the repeated text is too long")
+            return super().call_binop(context, operator, left, right)
+
+    return Sandbox(
         undefined=Absent,
         loader=jinja2.FunctionLoader(load),
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],

@@ -14,7 +14,17 @@ from .documents import Kind, Reading, load_section
 from .files import Unreadable, nested_files, visible_files, visible_folders
 from .loads import LoadContext, warn_about_suffix
 from .model import EMPTY, Attribute, Connection, FrozenDict, Origin, Project, Task
-from .parts import extra_keys, merge_sinks, read_attributes, read_expectations, read_freshness, read_grants, read_sink, read_write_strategy
+from .parts import (
+    extra_keys,
+    merge_sinks,
+    read_attributes,
+    read_expectations,
+    read_freshness,
+    read_grants,
+    read_sink,
+    read_write_strategy,
+    strategy_faults,
+)
 from .refs import Reference, rewrite
 from .sections import Section
 from .sql import dialect_of, sections_of_task, table_references
@@ -295,6 +305,9 @@ def _finish(reading: Reading, folder: _Folder, body: _Body, name: str, domain: s
         origin=origin,
         **values,
     )
+    if task.write_strategy is not None:
+        for key, message in strategy_faults(task.write_strategy):
+            reading.problem(origin.at(f"writeStrategy.{key}"), "error", message)
     for suffix in _COMMANDS:
         path = folder.commands.get(name + suffix)
         if path is None:

@@ -1,0 +1,143 @@
+"""Jinja as Starlake renders it, in a sandbox."""
+
+from pathlib import Path
+
+import pytest
+
+from starlake_dagster_components.project.templating import Renderer, TemplateError, render, substitute
+
+VARIABLES = {"X": "1", "Y": "two", "NAME": "from ${Y}", "LIST": "a,b", "SELF": "{{SELF}}", "TEXT": "one\ntwo"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no template", "no template"),
+        ("{{X}} {{ Y }} {{undefined}}.", "1 two ."),
+        ("${X} ${ Y } ${undefined}.", "1 two ${undefined}."),
+        ("{{NAME}}", "from two"),
+        ("{{SELF}}", "{{SELF}}"),
+        ("{% if X == '1' %}yes{% else %}no{% endif %}", "yes"),
+        ("{% for i in LIST.split(',') %}{{ i }};{% endfor %}", "a;b;"),
+        ("{{ Z | default('y') }}", "y"),
+        ("{{ X | default('y') }}", "1"),
+        ("{{ undefined.attribute }}{{ undefined() }}{{ undefined['x'] }}{{ undefined.a.b(1) }}.", "."),
+        ("{% for i in undefined %}x{% endfor %}-", "-"),
+        ("{# a comment #}x", "x"),
+        ("{% set a = 3 %}{{ a + 1 }}", "4"),
+        ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(Y) }}", "<two>"),
+        ("\n\n  {{X}}\n \t", "1"),
+        ("{% raw %}{{X}}{% endraw %}", "1"),
+        ("{{ true }}", "True"),
+        ("{{ X }}{{ range(2) | join }}", "101"),
+        ("json {\"a\": {\"b\": 1}}", "json {\"a\": {\"b\": 1}}"),
+        ("{{ sl_start_date }}", ""),
+    ],
+)
+def test_rendering(text: str, expected: str) -> None:
+    assert render(text, VARIABLES) == expected
+
+
+def test_substitute_leaves_what_it_does_not_know() -> None:
+    assert substitute("{{X}} {{ unknown }} ${unknown} {{ X | upper }}", VARIABLES) == "1 {{ unknown }} ${unknown} {{ X | upper }}"
+
+
+def test_substitute_ends_when_variables_name_each_other() -> None:
+    assert substitute("${A}", {"A": "${B}", "B": "${A}"}) in ("${A}", "${B}")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a\nb\n\nc", {"a": [1], "b": [2], "c": [4]}),
+        ("\n\na\nb", {"a": [3], "b": [4]}),
+        ("{{X}}\nb", {"1": [1], "b": [2]}),
+        ("a {{TEXT}} b\nc", {"a one": [1], "two b": [1], "c": [2]}),
+        ("a ${TEXT} b\nc", {"a one": [1], "two b": [1], "c": [2]}),
+        ("{% if X %}{{TEXT}}{% endif %}\nc", {"one": [1], "two": [1], "c": [2]}),
+        ("{% if X %}\nb\n{% endif %}\nd", {"b": [2], "d": [4]}),
+        ("a\n{%- if X %}\nc\n{%- endif %}\ne", {"a": [1], "c": [3], "e": [5]}),
+        ("a\n{% if not X %}\nb\nc\n{% else %}\nd\n{% endif %}\ne", {"a": [1], "d": [6], "e": [8]}),
+        ("a\n{% for i in [1, 2] %}\nfrom t{{ i }}\n{% endfor %}\nz", {"a": [1], "from t1": [3], "from t2": [3], "z": [5]}),
+        ("{% for i in [1, 2] -%}\nu\n{% endfor %}", {"u": [2, 2]}),
+        ("{# one\n two #}\nc\nd", {"c": [3], "d": [4]}),
+        ("{% set x %}\n a\n{% endset %}\n{{ x }}d", {"a": [4], "d": [4]}),
+        ("{% macro m() %}\nq\n{% endmacro %}\n\n{{ m() }}r", {"q": [5], "r": [5]}),
+        ("{% raw %}\n{{ x }}\n{% endraw %}z", {"{{ x }}": [2], "z": [3]}),
+    ],
+)
+def test_lines_lead_back_to_the_source(text: str, lines: dict[str, list[int]]) -> None:
+    rendered = Renderer(None).render(text, VARIABLES)
+    found: dict[str, list[int]] = {}
+    for number, (line, content) in enumerate(zip(rendered.all_lines(), rendered.text.split("\n"), strict=True), 1):
+        assert rendered.line(number) == line
+        if content.strip():
+            found.setdefault(content, []).append(line)
+    assert found == lines
+
+
+def test_marks_do_not_reach_captured_text() -> None:
+    text = "{% set x %}a{% endset %}{% if x == 'a' %}yes{% endif %}{% filter upper %}b{% endfilter %}"
+    assert render(text, {}) == "yesB"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a\n{% if %}", 2, "is no Jinja template"),
+        ("a\nb {{ x", 2, "is no Jinja template"),
+        ("a\n\n{% for x in y %}", 3, "is no Jinja template"),
+        ("{{ x | no_such_filter }}", 1, "no_such_filter"),
+        ("a\n{{ 1 // 0 }}", 2, "cannot be rendered"),
+        ("a\n{% include 'nothing.j2' %}", 2, "'nothing.j2'"),
+        ("{{ 'a' * 10000000000 }}", 1, "too long"),
+        ("{{ 9 ** 99999999 }}", 1, "too large"),
+        ("{% for i in range(99999999) %}{% endfor %}", 1, "Range too big"),
+    ],
+)
+def test_what_is_no_template_says_where(text: str, line: int, words: str) -> None:
+    with pytest.raises(TemplateError) as error:
+        render(text, {})
+    assert words in str(error.value)
+    assert error.value.line == line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{{ X.__class__.__base__ }}",
+        "{{ lipsum.__globals__ }}",
+        "{{ [].append(1) }}",
+        "{{ '{0.__class__}'.format(1) }}",
+    ],
+)
+def test_templates_cannot_reach_python(text: str) -> None:
+    try:
+        result = render(text, VARIABLES)
+    except TemplateError as error:
+        assert "unsafe" in str(error)  # noqa: PT017
+    else:
+        assert result == ""
+
+
+def test_includes_come_from_the_metadata_folder_only(tmp_path: Path) -> None:
+    metadata = tmp_path / "project/metadata"
+    (metadata / "sub").mkdir(parents=True)
+    (metadata / "sub/part.j2").write_text("part {{X}}")
+    (tmp_path / "project/beside.txt").write_text("beside")
+    (tmp_path / "secret.txt").write_text("secret")
+    (metadata / "link.txt").symlink_to(tmp_path / "secret.txt")
+    assert render("{% include 'sub/part.j2' %}", VARIABLES, metadata_folder=metadata) == "part 1"
+    assert render(f"{{% include '{metadata}/sub/part.j2' %}}", VARIABLES, metadata_folder=metadata) == "part 1"
+    for name in ("../../secret.txt", str(tmp_path / "secret.txt"), "link.txt", "/etc/passwd", "no\0thing"):
+        with pytest.raises(TemplateError):
+            render(f"{{% include {name!r} %}}", VARIABLES, metadata_folder=metadata)
+    with pytest.raises(TemplateError):
+        render("{% include 'sub/part.j2' %}", VARIABLES)
+    included: list[str] = []
+    renderer = Renderer(metadata, tmp_path / "project", included.append)
+    assert renderer.render("{% include '../beside.txt' %}", VARIABLES).text == "beside"
+    assert included == [str(tmp_path / "project/beside.txt")]

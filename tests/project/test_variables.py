@@ -1,0 +1,159 @@
+"""Variables of a project: precedence, profiles, what is not set."""
+
+from conftest import ProjectFolder
+from starlake_dagster_components.project import Project, read_project
+from starlake_dagster_components.project.sql import render_task
+
+
+def errors(project: Project) -> list[str]:
+    return [str(problem) for problem in project.problems if problem.severity == "error"]
+
+
+def test_env_file_beats_the_environment(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: file\n  B: '{{B}}'\n  C: ${C}/x\n  N: 12\n  E:\n  T: true\n")
+    project = read_project(folder.root, environ={"A": "process", "B": "process", "C": "process", "D": "process"})
+    shown = {name: project.variables[name] for name in "ABCDNET"}
+    assert shown == {"A": "file", "B": "process", "C": "process/x", "D": "process", "N": "12", "E": "", "T": "true"}
+    assert not project.problems
+
+
+def test_values_of_the_common_file_do_not_see_their_siblings_until_they_are_used(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: a\n  B: '{{A}}/b'\n")
+    folder.write("metadata/transform/d/t.sql", "select '{{B}}'")
+    project = read_project(folder.root, environ={})
+    assert project.variables["B"] == "{{A}}/b"
+    sql = render_task(project, project.tasks[0]).sql
+    assert sql
+    assert sql.text == "select 'a/b'"
+
+
+def test_profile_sees_siblings_the_environment_and_the_common_file(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: common\n  B: common\n")
+    folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  B: dev\n  C: '{{B}}-{{A}}-{{P}}-{{SL_ROOT}}'\n")
+    folder.write("metadata/env.prod.sl.yml", "version: 1\nenv:\n  Z: prod\n")
+    project = read_project(folder.root, environ={"P": "p"}, profile="dev")
+    assert project.profile == "dev"
+    assert project.variables["A"] == "common"
+    assert project.variables["B"] == "dev"
+    assert project.variables["C"] == f"dev-common-p-{folder.root}"
+    assert project.variables["Z"] == ""
+    assert project.variables["SL_ENV"] == "dev"
+
+
+def test_where_the_profile_comes_from(folder: ProjectFolder) -> None:
+    for name in ("a", "b", "c", "d"):
+        folder.write(f"metadata/env.{name}.sl.yml", f"version: 1\nenv:\n  WHO: {name}\n")
+    assert read_project(folder.root, environ={}).profile is None
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  SL_ENV: a\n")
+    assert read_project(folder.root, environ={}).variables["WHO"] == "a"
+    assert read_project(folder.root, environ={"SL_ENV": "b"}).variables["WHO"] == "b"
+    assert read_project(folder.root, environ={"SL_ENV": "None"}).profile == "a"
+    application = folder.root / "metadata/application.sl.yml"
+    application.write_text(application.read_text() + "  env: c\n")
+    assert read_project(folder.root, environ={"SL_ENV": "b"}).variables["WHO"] == "c"
+    assert read_project(folder.root, environ={"SL_ENV": "b"}, profile="d").variables["WHO"] == "d"
+    assert read_project(folder.root, environ={"SL_ENV": "b"}, profile="").profile is None
+
+
+def test_a_profile_without_file_is_a_warning_that_lists_those_there_are(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: a\n")
+    project = read_project(folder.root, environ={}, profile="dve")
+    assert [str(problem) for problem in project.problems] == [
+        "warning: the environment 'dve' has no file env.dve.sl.yml (there are: dev); only the values of env.sl.yml are used"
+    ]
+
+
+def test_options_beat_everything_but_the_areas(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: file\n  SL_DATASETS: nowhere\n")
+    project = read_project(folder.root, environ={"A": "process"}, options={"A": "option"})
+    assert project.variables["A"] == "option"
+    assert project.variables["SL_DATASETS"] == str(folder.root / "datasets")
+
+
+def test_area_variables_and_folders(folder: ProjectFolder) -> None:
+    project = read_project(folder.root, environ={"SL_DATASETS": "/data", "SL_AREA_STAGE": "pending"})
+    assert project.areas.stage == "/data/pending"
+    assert project.areas.incoming == "/data/incoming"
+    assert project.variables["SL_AREA_STAGE"] == "pending"
+    assert project.variables["SL_ROOT"] == str(folder.root)
+    folder.write("metadata/application.sl.yml", "application:\n  datasets: '{{SL_ROOT}}/d'\n  area: {stage: s, archive: /arc}\n")
+    project = read_project(folder.root, environ={"SL_DATASETS": "/data", "SL_AREA_STAGE": "pending"})
+    assert project.areas.stage == str(folder.root / "d/s")
+    assert project.areas.archive == "/arc"
+    assert project.areas.unresolved == str(folder.root / "d/unresolved")
+    assert project.variables["SL_DATASETS"] == str(folder.root / "d")
+
+
+def test_date_variables_are_there_and_fresh_when_a_task_is_rendered(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  sl_hour: mine\n")
+    folder.write("metadata/transform/d/t.sql", "select '{{sl_date}}', '{{sl_epoch_milli}}', '{{sl_hour}}', '{{sl_minute}}'")
+    project = read_project(folder.root, environ={})
+    assert len(project.variables["sl_date"]) == 8
+    rendered = render_task(project, project.tasks[0], {"sl_minute": "given"}).sql
+    assert rendered
+    first, milliseconds, hour, minute = rendered.text.removeprefix("select ").split(", ")
+    assert int(milliseconds.strip("'")) >= int(project.variables["sl_epoch_milli"])
+    assert (hour, minute) == ("'mine'", "'given'")
+    assert len(first) == 10
+
+
+def test_a_variable_that_was_never_set_is_named_with_the_line_of_the_env_file(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  LOAD_DAG: '{{LOAD_DAG_REF}}'\n  OTHER: '{{OTHER}}'\n")
+    application = folder.root / "metadata/application.sl.yml"
+    application.write_text(application.read_text() + "  dagRef:\n    load: '{{LOAD_DAG}}'\n    transform: '{{LOAD_DAG}}'\n")
+    project = read_project(folder.root, environ={})
+    assert errors(project) == [
+        "metadata/env.sl.yml:3: variable 'LOAD_DAG' is '{{LOAD_DAG_REF}}', and LOAD_DAG_REF is not set; set it in the environment, "
+        "or give 'LOAD_DAG' a value (used for dagRef.load in metadata/application.sl.yml:12)"
+    ]
+    assert project.application.dag_ref_load is None
+    assert project.variables["LOAD_DAG"] == "{{LOAD_DAG_REF}}"
+    project = read_project(folder.root, environ={"LOAD_DAG_REF": "loads"})
+    assert project.application.dag_ref_load == "loads"
+    assert not project.problems
+
+
+def test_a_variable_that_was_never_set_does_no_harm_in_connections_and_comments(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  PASSWORD: '{{PASSWORD}}'\n")
+    application = folder.root / "metadata/application.sl.yml"
+    application.write_text(application.read_text() + "    pg: {type: jdbc, options: {url: 'jdbc:postgresql://h/{{PASSWORD}}'}}\n")
+    folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload: {name: d, comment: 'the {{PASSWORD}}'}\n")
+    folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t.*, attributes: []}\n")
+    project = read_project(folder.root, environ={})
+    assert not project.problems
+    assert project.domains[0].comment == "the {{PASSWORD}}"
+
+
+def test_a_variable_that_was_never_set_where_yaml_needs_quotes(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "env:\n  connection: '{{SL_CONNECTION}}'\n")
+    folder.write("metadata/application.sl.yml", "application:\n  connectionRef: {{connection}}\n  connections:\n    c: {type: fs}\n")
+    project = read_project(folder.root, environ={})
+    assert [error.split(" is ")[0] for error in errors(project)] == ["metadata/env.sl.yml:2: variable 'connection'"]
+    assert read_project(folder.root, environ={"SL_CONNECTION": "c"}).application.connection_ref == "c"
+
+
+def test_jinja_in_an_env_file_is_explained(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: \"{{ X | default('y') }}\"\n")
+    folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload: {name: d, metadata: {directory: '{{A}}'}}\n")
+    folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t.*, attributes: []}\n")
+    assert "an env file knows only {{NAME}} and ${NAME}, no other Jinja" in errors(read_project(folder.root, environ={}))[0]
+
+
+def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nA: 1\n")
+    folder.write("metadata/env.a.sl.yml", "env:\n  A: [1]\n  B: 1\n  B: 2\n")
+    folder.write("metadata/env.b.sl.yml", "env: {")
+    folder.write("metadata/env.c.sl.yml", "")
+    folder.write("metadata/env.d.sl.yml", "version: 1\nenv:\n")
+    assert errors(read_project(folder.root, environ={})) == [
+        "metadata/env.a.sl.yml:2: variable 'A' must be a text, found a list",
+        "metadata/env.a.sl.yml:4: 'B' is given twice, first on line 3",
+        "metadata/env.b.sl.yml:2: is not YAML: did not find expected node content, while parsing a flow node, column 1",
+        "metadata/env.d.sl.yml:2: 'env' is empty",
+        "metadata/env.sl.yml:1: the root key 'env' is missing",
+    ]
+
+
+def test_an_env_file_without_version_may_be_bare(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "A: 1\nB: two\n")
+    assert read_project(folder.root, environ={}).variables["B"] == "two"
