@@ -1,0 +1,101 @@
+"""Small Starlake projects and commands for the tests of the engine."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from starlake_dagster_components.engine import EngineResult, run_command
+from starlake_dagster_components.project import Project, read_project
+
+APPLICATION = """version: 1
+application:
+  connectionRef: duckdb
+  connections:
+    duckdb: { type: jdbc, options: { url: "jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db" } }
+    second: { type: jdbc, options: { url: "jdbc:duckdb:{{SL_ROOT}}/datasets/second.db" } }
+"""
+DOMAIN = 'version: 1\nload:\n  name: %s\n  metadata: { directory: "{{SL_ROOT}}/datasets/incoming/%s" }\n'
+
+
+@dataclass
+class Sandbox:
+    """A project in a folder of its own, and what its commands said."""
+
+    root: Path
+    out: list[str] = field(default_factory=list)
+    log: list[tuple[str, str]] = field(default_factory=list)
+    project: Project | None = None
+
+    def write(self, files: Mapping[str, str | bytes]) -> "Sandbox":
+        for name, content in files.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        self.project = None
+        return self
+
+    def table(self, domain: str, name: str, attributes: str, metadata: str = "format: DSV", **more: str) -> "Sandbox":
+        """Describe a load table; ``attributes`` are lines of YAML."""
+        extra = "".join(f"  {key}: {value}\n" for key, value in more.items())
+        lines = "".join(f"    - {line.strip()}\n" for line in attributes.strip().splitlines())
+        text = f"version: 1\ntable:\n  name: {name}\n  pattern: \"{name}.*\"\n  metadata: {{ {metadata} }}\n{extra}  attributes:\n{lines}"
+        files = {f"metadata/load/{domain}/{name}.sl.yml": text}
+        if not (self.root / f"metadata/load/{domain}/_config.sl.yml").exists():
+            files[f"metadata/load/{domain}/_config.sl.yml"] = DOMAIN % (domain, domain)
+        return self.write(files)
+
+    def task(self, name: str, sql: str, yaml: str | None = None) -> "Sandbox":
+        domain, task = name.split(".")
+        files = {f"metadata/transform/{domain}/{task}.sql": sql}
+        if yaml is not None:
+            files[f"metadata/transform/{domain}/{task}.sl.yml"] = f"version: 1\ntask:\n{yaml}"
+        return self.write(files)
+
+    def stage(self, domain: str, files: Mapping[str, str | bytes]) -> "Sandbox":
+        project = self.project
+        self.write({f"datasets/stage/{domain}/{name}": content for name, content in files.items()})
+        self.project = project
+        return self
+
+    def run(self, *argv: str, env: Mapping[str, str] | None = None, check: bool = True, log: bool = False) -> EngineResult:
+        """Run a command; with ``check`` it must succeed."""
+        self.out.clear()
+        self.log.clear()
+        if self.project is None:
+            self.project = read_project(self.root, environ={**os.environ, **(env or {})})
+        result = run_command(
+            argv,
+            environ={"SL_ROOT": str(self.root), **(env or {})},
+            out=self.out.append,
+            log=lambda level, line: self.log.append((level, line)),
+            project=self.project,
+        )
+        assert not check or result.exit_code == 0, result.reason
+        return result
+
+    def load(self, domain: str, files: Mapping[str, str | bytes] | None = None, **more: Any) -> EngineResult:
+        if files:
+            self.stage(domain, files)
+        return self.run("load", "--domains", domain, **more)
+
+    def rows(self, sql: str, database: str = "duckdb.db") -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.root / "datasets" / database), read_only=True) as connection:
+            connection.execute("set timezone = 'UTC'")
+            return connection.execute(sql).fetchall()
+
+    def execute(self, *sql: str) -> None:
+        (self.root / "datasets").mkdir(exist_ok=True)
+        with duckdb.connect(str(self.root / "datasets/duckdb.db")) as connection:
+            for statement in sql:
+                connection.execute(statement)
+
+    def files(self, area: str) -> list[str]:
+        return sorted(str(p.relative_to(self.root / "datasets" / area)) for p in (self.root / "datasets" / area).rglob("*") if p.is_file())
+
+
+def make(root: Path, tables: Sequence[str] = ()) -> Sandbox:
+    return Sandbox(root).write({"metadata/application.sl.yml": APPLICATION})

@@ -1,0 +1,13 @@
+"""A command that is killed leaves everything as before or as after, files included."""
+
+from pathlib import Path
+
+from kills import kill_often
+
+
+def test_killed_commands_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
+    found = kill_often(tmp_path, kills=20, seed=20240229)
+    assert found.problems == []
+    assert found.kills == 20
+    assert found.files > 5
+    assert sum(found.inside.values()) > 5

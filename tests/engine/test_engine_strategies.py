@@ -1,0 +1,237 @@
+"""Every write strategy against a model in memory: duplicates, missing values, late and equal timestamps.
+
+The model takes the rows of a batch one after the other.
+"""
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from starlake_dagster_components.engine.database import Column, Database
+from starlake_dagster_components.engine.ddl import create_table
+from starlake_dagster_components.engine.instances import instance
+from starlake_dagster_components.engine.strategies import Strategy, Target, write
+
+
+class Row(NamedTuple):
+    """A row of a batch: a key of two parts, a timestamp, a partition, and a number that tells rows apart."""
+
+    a: int | None
+    b: str | None
+    ts: int | None
+    part: str | None
+    n: int
+
+
+COLUMNS = [Column("a", "INTEGER"), Column("b", "VARCHAR"), Column("ts", "TIMESTAMP"), Column("part", "VARCHAR"), Column("n", "INTEGER")]
+NAMES = [c.name for c in COLUMNS]
+KEY = ("a", "b")
+
+rows = st.builds(
+    lambda a, b, ts, part: (a, b, ts, part),
+    st.sampled_from([None, 1, 2, 3]),
+    st.sampled_from([None, "x", "y"]),
+    st.sampled_from([None, 1, 2, 3, 4]),
+    st.sampled_from([None, "p", "q"]),
+)
+batches = st.lists(st.lists(rows, max_size=7), min_size=1, max_size=4)
+
+
+def numbered(drawn: list[list[tuple[Any, ...]]]) -> list[list[Row]]:
+    number = iter(range(1000))
+    return [[Row(*row, next(number)) for row in batch] for batch in drawn]
+
+
+def constant(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def select_of(batch: list[Row]) -> str:
+    values = [
+        f"SELECT {constant(r.a)}::INTEGER AS a, {constant(r.b)}::VARCHAR AS b, "
+        f"{'NULL' if r.ts is None else f'make_timestamp(2024, 1, {r.ts}, 0, 0, 0)'}::TIMESTAMP AS ts, {constant(r.part)}::VARCHAR AS part, {r.n} AS n"
+        for r in batch
+    ]
+    empty = "SELECT NULL::INTEGER AS a, NULL::VARCHAR AS b, NULL::TIMESTAMP AS ts, NULL::VARCHAR AS part, NULL::INTEGER AS n WHERE false"
+    return "\nUNION ALL\n".join(values) if values else empty
+
+
+@pytest.fixture(scope="module")
+def lent() -> Iterable[Any]:
+    with instance() as one:
+        yield one
+
+
+def run(lent: Any, strategy: Strategy, drawn: list[list[Row]]) -> list[tuple[Any, ...]]:
+    """Write batches into a new table, and return its rows, the timestamps as days."""
+    database = Database(None, "memory", lent, None)  # type: ignore[arg-type]
+    database.execute("DROP SCHEMA IF EXISTS memory.s CASCADE")
+    target = Target(database, "s", "t")
+    create_table(database, "s", "t", [*COLUMNS, *strategy.extra_columns])
+    for batch in drawn:
+        with database.transaction():
+            written = write(target, strategy, select_of(batch), NAMES)
+        assert written.rows == len(batch)
+    extra = ", sl_start_ts, sl_end_ts" if strategy.extra_columns else ""
+    return database.rows(f"SELECT a, b, day(ts), part, n{extra} FROM memory.s.t ORDER BY n")
+
+
+def moment(row: Row) -> tuple[int, int]:
+    return (0, 0) if row.ts is None else (1, row.ts)
+
+
+def has_key(row: Row) -> bool:
+    return row.a is not None and row.b is not None
+
+
+def same_key(one: Row, other: Row) -> bool:
+    return has_key(one) and (one.a, one.b) == (other.a, other.b)
+
+
+def append(table: list[Row], batch: list[Row]) -> list[Row]:
+    return table + batch
+
+
+def overwrite(table: list[Row], batch: list[Row]) -> list[Row]:
+    return list(batch)
+
+
+def upsert(table: list[Row], batch: list[Row]) -> list[Row]:
+    for row in batch:
+        table = [*(old for old in table if not same_key(old, row)), row]
+    return table
+
+
+def upsert_first(table: list[Row], batch: list[Row]) -> list[Row]:
+    first = [row for i, row in enumerate(batch) if not any(same_key(row, before) for before in batch[:i])]
+    return upsert(table, first)
+
+
+def upsert_newer(table: list[Row], batch: list[Row]) -> list[Row]:
+    for row in batch:
+        same = [old for old in table if same_key(old, row)]
+        if all(moment(row) >= moment(old) for old in same):
+            table = [*(old for old in table if old not in same), row]
+    return table
+
+
+def upsert_newest(table: list[Row], batch: list[Row]) -> list[Row]:
+    best: list[Row] = []
+    for row in batch:
+        same = [old for old in best if same_key(old, row)]
+        if all(moment(row) > moment(old) for old in same):
+            best = [*(old for old in best if old not in same), row]
+    return upsert_newer(table, best)
+
+
+def delete_then_insert(table: list[Row], batch: list[Row]) -> list[Row]:
+    return [old for old in table if not any(same_key(old, row) for row in batch)] + batch
+
+
+def by_partition(table: list[Row], batch: list[Row]) -> list[Row]:
+    parts = {row.part for row in batch}
+    return [old for old in table if old.part not in parts] + batch
+
+
+CASES: dict[str, tuple[Strategy, Callable[[list[Row], list[Row]], list[Row]]]] = {
+    "APPEND": (Strategy("APPEND"), append),
+    "OVERWRITE": (Strategy("OVERWRITE"), overwrite),
+    "UPSERT_BY_KEY": (Strategy("UPSERT_BY_KEY", key=KEY), upsert),
+    "UPSERT_BY_KEY on source and target": (Strategy("UPSERT_BY_KEY", key=KEY, dedupe=True), upsert_first),
+    "UPSERT_BY_KEY_AND_TIMESTAMP": (Strategy("UPSERT_BY_KEY_AND_TIMESTAMP", key=KEY, timestamp="ts"), upsert_newer),
+    "UPSERT_BY_KEY_AND_TIMESTAMP on source and target": (
+        Strategy("UPSERT_BY_KEY_AND_TIMESTAMP", key=KEY, timestamp="ts", dedupe=True),
+        upsert_newest,
+    ),
+    "DELETE_THEN_INSERT": (Strategy("DELETE_THEN_INSERT", key=KEY), delete_then_insert),
+    "OVERWRITE_BY_PARTITION": (Strategy("OVERWRITE_BY_PARTITION", partition=("part",)), by_partition),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_tables_are_what_the_rows_one_after_the_other_make(lent: Any, name: str) -> None:
+    strategy, model = CASES[name]
+
+    @settings(max_examples=60, deadline=None)
+    @given(batches)
+    def check(drawn: list[list[tuple[Any, ...]]]) -> None:
+        loads = numbered(drawn)
+        table: list[Row] = []
+        for batch in loads:
+            table = model(table, batch)
+        assert run(lent, strategy, loads) == sorted((tuple(row) for row in table), key=lambda row: row[4])
+
+    check()
+
+
+class Version(NamedTuple):
+    """A row of an SCD2 table: which batch it began and ended to be current with."""
+
+    row: Row
+    began: int
+    ended: int | None
+
+
+def scd2(table: list[Version], batch: list[Row], number: int, strategy: Strategy) -> list[Version]:
+    """The model of SCD2: rows by timestamp (or in their order), each newer one ends the current version of its key."""
+    if strategy.dedupe:
+        kept: list[Row] = []
+        for row in batch:
+            same = [old for old in kept if same_key(old, row)]
+            newer = strategy.timestamp is not None and all(moment(row) > moment(old) for old in same)
+            if not same or newer:
+                kept = [*(old for old in kept if old not in same), row]
+        batch = kept
+    ordered = sorted(batch, key=moment) if strategy.timestamp else batch
+    for row in ordered:
+        current = [v for v in table if v.ended is None and same_key(v.row, row)]
+        if strategy.timestamp and not all(moment(row) > moment(v.row) for v in current):
+            continue
+        table = [v._replace(ended=number) if v in current else v for v in table] + [Version(row, number, None)]
+    return table
+
+
+@pytest.mark.parametrize("timestamp", [None, "ts"])
+@pytest.mark.parametrize("dedupe", [False, True])
+def test_scd2_keeps_every_version_and_one_current_row_per_key(lent: Any, timestamp: str | None, dedupe: bool) -> None:
+    strategy = Strategy("SCD2", key=KEY, timestamp=timestamp, dedupe=dedupe)
+
+    @settings(max_examples=60, deadline=None)
+    @given(batches)
+    def check(drawn: list[list[tuple[Any, ...]]]) -> None:
+        loads = numbered(drawn)
+        table: list[Version] = []
+        for number, batch in enumerate(loads):
+            table = scd2(table, batch, number, strategy)
+        found = run(lent, strategy, loads)
+        assert [row[:5] for row in found] == sorted((tuple(v.row) for v in table), key=lambda row: row[4])
+        # Times are those of the runs: only their order says which batch they belong to.
+        times = sorted({t for row in found for t in row[5:] if t is not None})
+        begun = {row[4]: (times.index(row[5]), None if row[6] is None else times.index(row[6])) for row in found}
+        order = sorted({n for v in table for n in (v.began, v.ended) if n is not None})
+        wanted = {v.row.n: (order.index(v.began), None if v.ended is None else order.index(v.ended)) for v in table}
+        assert begun == wanted
+        current = Counter((row[0], row[1]) for row in found if row[6] is None and row[0] is not None and row[1] is not None)
+        assert all(count == 1 for count in current.values())
+        assert all(isinstance(row[5], datetime.datetime) for row in found)
+
+    check()
+
+
+def test_a_batch_that_fails_leaves_no_temporary_table_behind(lent: Any) -> None:
+    strategy = Strategy("UPSERT_BY_KEY", key=KEY)
+    row = Row(1, "x", 1, "p", 1)
+    run(lent, strategy, [[row]])
+    database = Database(None, "memory", lent, None)  # type: ignore[arg-type]
+    with pytest.raises(duckdb.Error), database.transaction():
+        write(Target(database, "s", "t"), strategy, "SELECT 'no number' AS n, 1 AS a, 'x' AS b, NULL AS ts, 'p' AS part", NAMES)
+    assert database.rows("SELECT n FROM memory.s.t") == [(1,)]
+    assert run(lent, strategy, [[row]]) == [(1, "x", 1, "p", 1)]
