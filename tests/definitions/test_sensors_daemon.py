@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +17,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-LOCATION = '''
+LOCATION = """
 import dagster as dg
 
 from starlake_dagster_components.definitions.sensors import build_sensor
@@ -45,7 +45,7 @@ defs = dg.Definitions(
     sensors=[sensor("first", orders="orders", lines="lines"), sensor("second", orders="orders", middle="middle")],
     executor=dg.in_process_executor,
 )
-'''
+"""
 
 
 def wait_for(what: str, condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
@@ -77,9 +77,9 @@ class Deployment:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def daemon(self) -> "contextmanager[subprocess.Popen[bytes]]":  # type: ignore[type-arg]
+    def daemon(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """A daemon that is killed, not stopped, at the end of the block."""
-        return self.process("dagster._daemon", "run", "-w", str(self.home / "workspace.yaml"))  # type: ignore[return-value]
+        return self.process("dagster._daemon", "run", "-w", str(self.home / "workspace.yaml"))
 
     def materialize(self, *assets: str) -> None:
         for asset in assets:
