@@ -1,6 +1,7 @@
 """``application.sl.yml``."""
 
 from conftest import ProjectFolder
+
 from starlake_dagster_components.project import read_project
 
 
@@ -24,7 +25,13 @@ def test_settings_of_the_file_beat_the_environment(folder: ProjectFolder) -> Non
             bq: {type: bigquery, sparkFormat: bigquery}
         """,
     )
-    environ = {"SL_LOADER": "spark", "SL_TIMEZONE": "UTC", "SL_DAG_REF_LOAD": "no", "SL_DAG_REF_TRANSFORM": "yes", "SL_AUDIT_ACTIVE": "true"}
+    environ = {
+        "SL_LOADER": "spark",
+        "SL_TIMEZONE": "UTC",
+        "SL_DAG_REF_LOAD": "no",
+        "SL_DAG_REF_TRANSFORM": "yes",
+        "SL_AUDIT_ACTIVE": "true",
+    }
     project = read_project(folder.root, environ=environ)
     application = project.application
     assert not project.problems
@@ -72,8 +79,12 @@ def test_unknown_connections_are_errors_with_what_was_meant(folder: ProjectFolde
             pg: {sparkFormat: jdbc}
         """,
     )
-    folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t, attributes: [], metadata: {sink: {connectionRef: duk}}}\n")
-    folder.write("metadata/transform/d/t.sl.yml", "version: 1\ntask:\n  sql: select 1\n  connectionRef: nope\n  sink: {connectionRef: pgg}\n")
+    folder.write(
+        "metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t, attributes: [], metadata: {sink: {connectionRef: duk}}}\n"
+    )
+    folder.write(
+        "metadata/transform/d/t.sl.yml", "version: 1\ntask:\n  sql: select 1\n  connectionRef: nope\n  sink: {connectionRef: pgg}\n"
+    )
     assert [str(problem) for problem in read_project(folder.root, environ={}).problems] == [
         "metadata/application.sl.yml:3: unknown connection 'duckbd' (did you mean 'duckdb'?)",
         "metadata/application.sl.yml:4: unknown connection 'other' (known: duckdb, pg)",

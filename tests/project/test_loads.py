@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 import pytest
-
 from conftest import ProjectFolder
+
 from starlake_dagster_components.project import Project, read_project
 from starlake_dagster_components.project.model import Table
 
@@ -101,7 +101,13 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
         ("not_empty()", False, 23),
     ]
     metadata = table.metadata
-    assert (metadata.format, metadata.encoding, metadata.multiline, metadata.array, metadata.with_header) == ("DSV", "ISO-8859-1", True, False, True)
+    assert (metadata.format, metadata.encoding, metadata.multiline, metadata.array, metadata.with_header) == (
+        "DSV",
+        "ISO-8859-1",
+        True,
+        False,
+        True,
+    )
     assert (metadata.separator, metadata.quote, metadata.escape, metadata.null_value, metadata.empty_is_null) == ("|", "'", "/", "-", False)
     assert (metadata.directory, metadata.ack, metadata.loader) == (f"{folder.root}/in", "", "native")
     assert (metadata.options, metadata.dag_ref, metadata.schedule) == ({"delimiter": "1", "x": "true"}, "loads", "0 1 * * *")
@@ -168,7 +174,14 @@ def test_metadata_comes_from_the_domain_field_by_field(folder: ProjectFolder) ->
     project = read(folder)
     assert messages(project) == []
     (domain,) = project.domains
-    assert (domain.name, domain.final_name, domain.folder, domain.comment, domain.tags, domain.database) == ("d", "final_d", "d", "About d", ("x",), "db")
+    assert (domain.name, domain.final_name, domain.folder, domain.comment, domain.tags, domain.database) == (
+        "d",
+        "final_d",
+        "d",
+        "About d",
+        ("x",),
+        "db",
+    )
     a, b = project.tables
     assert (a.metadata.schedule, a.metadata.dag_ref, a.metadata.separator, a.metadata.options) == ("daily", "loads", ";", {"a": "1"})
     assert a.metadata == domain.metadata
@@ -433,7 +446,10 @@ def test_external_tables_are_read_leniently(folder: ProjectFolder) -> None:
 
 def test_old_table_files(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/a.sl.yml", "schema:\n  name: a\n  pattern: a\n  flat: true\n  attributes: [{name: i, type: odd}]\n")
-    folder.write("metadata/load/d/b.sl.yml", "schemas:\n  - name: b\n    pattern: b\n    attributes: []\n  - name: c\n    pattern: c\n    attributes: []\n")
+    folder.write(
+        "metadata/load/d/b.sl.yml",
+        "schemas:\n  - name: b\n    pattern: b\n    attributes: []\n  - name: c\n    pattern: c\n    attributes: []\n",
+    )
     folder.write("metadata/load/d/c.sl.yml", "name: c\npattern: c\n")
     project = read(folder)
     assert [table.name for table in project.tables] == ["a", "b"]

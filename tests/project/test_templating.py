@@ -30,7 +30,7 @@ VARIABLES = {"X": "1", "Y": "two", "NAME": "from ${Y}", "LIST": "a,b", "SELF": "
         ("{% raw %}{{X}}{% endraw %}", "1"),
         ("{{ true }}", "True"),
         ("{{ X }}{{ range(2) | join }}", "101"),
-        ("json {\"a\": {\"b\": 1}}", "json {\"a\": {\"b\": 1}}"),
+        ('json {"a": {"b": 1}}', 'json {"a": {"b": 1}}'),
         ("{{ sl_start_date }}", ""),
     ],
 )

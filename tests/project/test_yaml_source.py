@@ -115,9 +115,7 @@ def test_what_is_no_yaml_says_where(text: str, line: int, words: str) -> None:
 
 
 def test_a_bomb_of_aliases_is_refused() -> None:
-    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
-    )
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
     with pytest.raises(YamlError, match="too large"):
         parse_yaml(text, "table")
 
