@@ -1,6 +1,6 @@
 """Fault runs of the executor cloud_run against a Cloud Run API on loopback that really runs the commands.
 
-    python bench/cloud_run_faults.py [kills] [calls] [cancels] [many]
+    python bench/cloud_run_faults.py [kills] [calls] [cancels] [many] [waiting] [dagster]
 
 Every command appends its id to a file, so that "exactly once" is counted by effect, not by what anybody reports.
 """
@@ -55,66 +55,87 @@ def effects_of(effects: Path) -> Counter[str]:
     return Counter(effects.read_text().split()) if effects.exists() else Counter()
 
 
-def worker(address: str, effects: str, step: str, attempt: str, lasts: str, code: str) -> None:
-    """Run one command like a step process does; say when it begins and how it ended."""
-    runner = executor(address)
-    work = command(Path(effects), step, lasts=float(lasts), code=int(code))
-    from google.cloud import run_v2  # noqa: F401 -- a kill is to hit the work, not the import
+def workers() -> None:
+    """Start a process for each line that is read, as Dagster starts one for each step; only the imports are done beforehand.
 
-    print("ready", flush=True)
+    Say its process id, and how its command ended.
+    """
+    from google.api_core import exceptions  # noqa: F401
+    from google.cloud import run_v2  # noqa: F401
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        work = json.loads(line)
+        pid = os.fork()
+        if pid:
+            print(pid, flush=True)
+            continue
+        task = command(Path(work["effects"]), work["step"], lasts=0.8, code=work["code"])
+        try:
+            ended = str(executor(work["address"]).run(task, invocation(work["step"], work["attempt"])).exit_code)
+        except CommandError as error:
+            ended = str(error)
+        # Renamed, so that it is there as a whole or not at all.
+        Path(f"{work['ended']}.part").write_text(ended)
+        os.rename(f"{work['ended']}.part", work["ended"])
+        os._exit(0)
+
+
+def runs(pid: int) -> bool:
     try:
-        print(f"ended {runner.run(work, invocation(step, int(attempt))).exit_code}", flush=True)
-    except CommandError as error:
-        print(f"error {error}", flush=True)
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def kills(times: int = 20, seed: int = 1) -> dict[str, object]:
+def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
     """Kill the worker with SIGKILL at a random moment, retry as the next attempt, kill that too now and then."""
     chance = random.Random(seed)
     slow_start = lambda method, request: Fault(before=0.15, after=0.25) if method == "RunJob" else None  # noqa: E731
     phases: Counter[str] = Counter()
     wrong: list[str] = []
-    killed = 0
-    with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=slow_start) as server:
+    number = -1
+    zygote = subprocess.Popen([sys.executable, __file__, "--workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with zygote, tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=slow_start) as server:
         server.add_job(command=COMMAND)
-        effects = Path(folder, "effects")
-        number = -1
-        while killed < times:
+        effects, ended = Path(folder, "effects"), Path(folder, "ended")
+        assert zygote.stdin is not None
+        assert zygote.stdout is not None
+        while phases.total() < times:
             number += 1
-            step, code, attempt, ended = f"step{number}", 3 if number % 5 == 4 else 0, 0, None
-            while ended is None:
-                arguments = [server.address, str(effects), step, str(attempt), "0.8", str(code)]
-                process = subprocess.Popen([sys.executable, __file__, "--worker", *arguments], stdout=subprocess.PIPE, text=True)
-                assert process.stdout is not None
-                process.stdout.readline()
+            step, code, attempt = f"step{number}", 3 if number % 5 == 4 else 0, 0
+            ended.unlink(missing_ok=True)
+            while not ended.exists():
+                work = {"address": server.address, "effects": str(effects), "step": step, "attempt": attempt, "code": code}
+                print(json.dumps({**work, "ended": str(ended)}), file=zygote.stdin, flush=True)
+                pid = int(zygote.stdout.readline())
                 if attempt == 0 or (attempt < 3 and chance.random() < 0.4):
-                    time.sleep(chance.choice([chance.uniform(0, 0.5), chance.uniform(0.4, 1.4), chance.uniform(1.2, 1.8)]))
-                    before = len(server.all())
-                    running = len(server.running)
-                    process.send_signal(signal.SIGKILL)
-                    answer = process.stdout.read()
-                    process.wait()
-                    if "ended" not in answer:
-                        killed += 1
-                        phases[
-                            "before or during the start"
-                            if before == number and not running
-                            else "while it ran"
-                            if running
-                            else "after its end"
-                        ] += 1
-                        attempt += 1
-                        continue
-                    ended = answer.split()[-1]
-                else:
-                    ended = process.stdout.read().split()[-1]
-                    process.wait()
+                    time.sleep(chance.uniform(0, 2.0))
+                    asked, mine = server.calls["RunJob"] - len(server.all()), server.of("STEP", step)
+                    moment = (
+                        "during the start"
+                        if asked
+                        else "before the start"
+                        if not mine
+                        else "while it ran"
+                        if mine[-1].running
+                        else "after its end"
+                    )
+                    if runs(pid):
+                        os.kill(pid, signal.SIGKILL)
+                        if not ended.exists():
+                            phases[moment] += 1
+                            attempt += 1
+                while runs(pid):
+                    time.sleep(0.01)
             # A command that fails is run again by the attempt after: that is what the attempt is for.
-            count = effects_of(effects)[step]
-            if ended != str(code) or (code == 0 and count != 1) or (code and not 1 <= count <= attempt + 1):
-                wrong.append(f"{step}: ended {ended} (expected {code}), ran {count} times in {attempt + 1} attempts")
+            told, count = ended.read_text(), effects_of(effects)[step]
+            if told != str(code) or (code == 0 and count != 1) or (code and not 1 <= count <= attempt + 1):
+                wrong.append(f"{step}: ended {told} (expected {code}), ran {count} times in {attempt + 1} attempts")
         executions = len(server.all())
-    return {"commands": number + 1, "kills": killed, "moments": dict(phases), "executions": executions, "wrong": wrong}
+        zygote.stdin.close()
+    return {"commands": number + 1, "kills": phases.total(), "moments": dict(phases), "executions": executions, "wrong": wrong}
 
 
 def calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, object]:
@@ -214,6 +235,45 @@ def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     }
 
 
+def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
+    """Run a job of many tasks through Dagster, in one run."""
+    from starlake_dagster_components.definitions.settings import Settings
+    from starlake_dagster_components.headless import run_headless
+
+    os.environ.pop("DAGSTER_HOME", None)
+    names = [f"t{number:03d}" for number in range(commands)]
+    files = {
+        "application.sl.yml": "version: 1\napplication:\n  connectionRef: duckdb\n  connections:\n"
+        "    duckdb: {type: jdbc, options: {url: 'jdbc:duckdb:{{SL_ROOT}}/x.db', driver: org.duckdb.DuckDBDriver}}\n",
+        "dags/tasks.sl.yml": "version: 1\ndag:\n  template: transform/dagster__scheduled_task__cloud_run.py.j2\n"
+        "  filename: '{{domain}}_tasks.py'\n  options: {cloud_run_job_name: starlake}\n",
+        **{f"transform/kpi/{name}.sl.yml": "version: 1\ntask: {dagRef: tasks}\n" for name in names},
+        **{f"transform/kpi/{name}.sql": "SELECT 1 AS one" for name in names},
+    }
+    with tempfile.TemporaryDirectory() as folder, CloudRunServer() as server:
+        for name, text in files.items():
+            path = Path(folder, "project", "metadata", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        effects = Path(folder, "effects")
+        server.add_job(command=["/bin/sh", "-c", 'echo "$3" >> "$EFFECTS"; sleep 1', "sh"], environment={"EFFECTS": str(effects)})
+        settings = Settings(executor=executor(server.address, job_name=None, poll_interval=1.0), max_concurrent=at_a_time)
+        begun = time.monotonic()
+        (run,) = run_headless(Path(folder, "project"), settings)
+        seconds = time.monotonic() - begun
+        ran = effects_of(effects)
+        wrong = [name for name in names if ran[f"kpi.{name}"] != 1] + ([] if run.success else [str(run.error)])
+        return {
+            "steps": commands,
+            "at a time": at_a_time,
+            "most running": server.most_running,
+            "success": run.success,
+            "seconds": round(seconds, 1),
+            "calls": dict(server.calls),
+            "wrong": wrong,
+        }
+
+
 def waiting(commands: int = 200, seconds: float = 20.0) -> dict[str, object]:
     """Measure the CPU of a process that waits for many executions at once."""
     script = [sys.executable, __file__, "--waiter"]
@@ -247,16 +307,16 @@ def waiter(address: str, commands: str, seconds: str, folder: str) -> None:
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--worker"]:
-        worker(*sys.argv[2:])
+    if sys.argv[1:2] == ["--workers"]:
+        workers()
         return 0
     if sys.argv[1:2] == ["--waiter"]:
         waiter(*sys.argv[2:])
         return 0
-    runs = {"kills": kills, "calls": calls, "cancels": cancels, "many": many, "waiting": waiting}
+    scenarios = {"kills": kills, "calls": calls, "cancels": cancels, "many": many, "waiting": waiting, "dagster": dagster}
     failed = False
-    for name in sys.argv[1:] or list(runs):
-        figures = runs[name]()
+    for name in sys.argv[1:] or list(scenarios):
+        figures = scenarios[name]()
         failed = failed or bool(figures.get("wrong"))
         print(f"{name}: {json.dumps(figures, indent=2, ensure_ascii=False)}", flush=True)
     return 1 if failed else 0

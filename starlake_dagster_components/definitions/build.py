@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
@@ -16,15 +16,13 @@ from ..pipelines.model import Pipeline, Plan
 from ..project import read_project
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
-from .datasets import dataset_timings, with_aliases
-from .decisions import trigger_problems
 from .execution import Steps
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
 from .schedules import build_schedule
 from .sensors import build_sensor
 from .settings import Settings
-from .watching import sensor_problems, watched_by
+from .watching import sensor_problems, timings_of, watched_by, with_other_names
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -77,7 +75,6 @@ def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tu
     for pipeline in plan.pipelines:
         found.extend(_executor_problems(pipeline, settings))
         found.extend(sensor_problems(graph, pipeline, settings))
-        found.extend(_trigger_problems(graph, pipeline, settings))
     unique = dict.fromkeys(found)
     return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
@@ -182,22 +179,11 @@ def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.Mul
     return build_sensor(
         name=f"{pipeline.name}_sensor",
         job_name=pipeline.name,
-        watched=with_aliases(graph.plan, watched),
-        trigger=pipeline.trigger,
-        timings=dataset_timings(graph.plan, watched),
+        watched=with_other_names(graph, watched),
+        trigger=replace(pipeline.trigger, timezone=pipeline.trigger.timezone or settings.timezone),
+        timings=timings_of(graph, watched, settings),
         default_status=dg.DefaultSensorStatus[settings.default_status],
         description=f"Starts {pipeline.name} when what it reads has been materialised.",
         tags=job_tags(pipeline),
         start_date=pipeline.start_date,
     )
-
-
-def _trigger_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> list[Problem]:
-    watched = watched_by(graph, pipeline, settings)
-    if not watched:
-        return []
-    names = {name: key.to_user_string() for name, key in with_aliases(graph.plan, watched).items()}
-    return [
-        Problem(pipeline.dag_config.origin.at(f"options.{p.option}"), p.severity, p.message)
-        for p in trigger_problems(pipeline.trigger, names, dataset_timings(graph.plan, watched))
-    ]

@@ -7,10 +7,9 @@ from ..errors import Problem
 from ..pipelines.model import Pipeline
 from .graph import AssetGraph
 from .jobs import job_keys
+from .sensors import MINIMUM_INTERVAL_SECONDS
 from .settings import Settings
 from .watching import watched_by
-
-MINIMUM_INTERVAL_SECONDS = 60
 
 
 def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:

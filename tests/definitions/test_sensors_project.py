@@ -9,9 +9,9 @@ from conftest import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import prepare
-from starlake_dagster_components.definitions.datasets import dataset_timings, with_aliases
 from starlake_dagster_components.definitions.decisions import DatasetTiming
 from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.definitions.watching import timings_of, with_other_names
 from starlake_dagster_components.testing import RecordingExecutor
 
 
@@ -85,17 +85,20 @@ def test_timings_and_other_names(project: ProjectFolder) -> None:
         .replace("  name: orders\n", "  name: orders\n  rename: sales\n")
     )
     project.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  table: best\n")
-    plan, _, found = prepare(project.root, Settings())
+    plan, graph, found = prepare(project.root, Settings())
     assert not [p for p in found if p.severity == "error"], found
-    assert dataset_timings(plan, ["shop.orders", "shop.items", "kpi.top", "elsewhere.rates"]) == {
-        "shop.orders": DatasetTiming("0 0 * * *", plan.pipelines[-1].schedule.timezone, timedelta(days=2)),  # type: ignore[union-attr]
-        "shop.items": DatasetTiming("0 0 * * *", plan.pipelines[-1].schedule.timezone),  # type: ignore[union-attr]
-        "kpi.top": DatasetTiming(),
+    watched = {
+        "shop.orders": graph.key("table", "shop.orders"),
+        "shop.items": graph.key("table", "shop.items"),
+        "kpi.top": graph.key("task", "kpi.top"),
+        "elsewhere.rates": graph.key("external", "elsewhere.rates"),
     }
-    assert with_aliases(plan, {"shop.orders": 1, "kpi.top": 2, "elsewhere.rates": 3}) == {
-        "shop.orders": 1,
-        "shop.sales": 1,
-        "kpi.top": 2,
-        "kpi.best": 2,
-        "elsewhere.rates": 3,
+    zone = plan.pipelines[-1].schedule.timezone  # type: ignore[union-attr]
+    assert timings_of(graph, watched, Settings()) == {
+        "shop.orders": DatasetTiming("0 0 * * *", zone, timedelta(days=2)),
+        "shop.items": DatasetTiming("0 0 * * *", zone),
     }
+    names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
+    assert {name for name, key in names.items() if key == "shop_sales"} == {"shop.orders", "shop.sales", "shop_sales"}
+    assert {name for name, key in names.items() if key == "kpi_top"} == {"kpi.top", "kpi.best", "kpi_top"}
+    assert names["elsewhere.rates"] == "elsewhere_rates"
