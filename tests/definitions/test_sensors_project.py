@@ -91,7 +91,6 @@ def test_timings_and_other_names(project: ProjectFolder) -> None:
         "shop.orders": graph.key("table", "shop.orders"),
         "shop.items": graph.key("table", "shop.items"),
         "kpi.top": graph.key("task", "kpi.top"),
-        "elsewhere.rates": graph.key("external", "elsewhere.rates"),
     }
     zone = plan.pipelines[-1].schedule.timezone  # type: ignore[union-attr]
     assert timings_of(graph, watched, Settings()) == {
@@ -101,4 +100,3 @@ def test_timings_and_other_names(project: ProjectFolder) -> None:
     names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
     assert {name for name, key in names.items() if key == "shop_sales"} == {"shop.orders", "shop.sales", "shop_sales"}
     assert {name for name, key in names.items() if key == "kpi_top"} == {"kpi.top", "kpi.best", "kpi_top"}
-    assert names["elsewhere.rates"] == "elsewhere_rates"
