@@ -6,7 +6,7 @@ executor, with a warning (see ``step_executor.definition``). ``tests/test_privat
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from logging import Handler, Logger
 from typing import Any
 
@@ -37,9 +37,10 @@ from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for
 # Slots of pools in the instance.
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext as InstanceConcurrencyContext
 
-# What a step's failure says; the source INTERRUPT marks steps that were cancelled.
+# What a step's failure or its wish for another attempt says; the source INTERRUPT marks steps that were cancelled.
 from dagster._core.execution.plan.objects import ErrorSource as ErrorSource
 from dagster._core.execution.plan.objects import StepFailureData as StepFailureData
+from dagster._core.execution.plan.objects import StepRetryData as StepRetryData
 
 # Types of Executor.execute's arguments and of what belongs to a step.
 from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
@@ -82,30 +83,36 @@ def plan_of_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
     return plan._replace(step_handles_to_execute=[step.handle])
 
 
-_PARAMETERS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
+_PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (
         ActiveExecution,
+        "__init__",
         (
             "execution_plan",
             "retry_mode",
-            "max_concurrent",
             "tag_concurrency_limits",
             "instance_concurrency_context",
             "step_dependency_config",
         ),
     ),
-    (CapturedLogContext, ("log_key",)),
-    (DagsterLogHandler, ("metadata", "loggers", "handlers")),
-    (DagsterLogManager, ("dagster_handler", "level", "managed_loggers")),
-    (InstanceConcurrencyContext, ("instance", "dagster_run")),
-    (PlanExecutionContext, ("plan_data", "execution_data", "log_manager", "output_capture", "event_loop")),
-    (StepFailureData, ("error", "user_failure_data", "error_source")),
-    (create_context_creation_data, ("job", "execution_plan", "run_config", "dagster_run", "instance")),
-    (create_execution_data, ("context_creation_data", "scoped_resources_builder")),
-    (dagster_event_sequence_for_step, ("step_context",)),
-    (get_required_resource_keys_to_init, ("execution_plan", "job_def")),
+    (CapturedLogContext, "__new__", ("log_key",)),
+    (DagsterLogHandler, "__init__", ("metadata", "loggers", "handlers")),
+    (DagsterLogManager, "__init__", ("dagster_handler", "level", "managed_loggers")),
+    (InstanceConcurrencyContext, "__init__", ("instance", "dagster_run")),
+    (PlanExecutionContext, "__init__", ("plan_data", "execution_data", "log_manager", "output_capture", "event_loop")),
+    (StepFailureData, "__new__", ("error", "user_failure_data", "error_source")),
+    (StepRetryData, "__new__", ("error", "seconds_to_wait")),
+    (dagster.DagsterEvent, "capture_logs", ("job_context", "step_keys", "log_key", "log_context")),
+    (dagster.DagsterEvent, "engine_event", ("plan_context", "message", "event_specific_data")),
+    (dagster.DagsterEvent, "step_failure_event", ("step_context", "step_failure_data")),
+    (dagster.DagsterEvent, "step_retry_event", ("step_context", "step_retry_data")),
+    (create_context_creation_data, "", ("job", "execution_plan", "run_config", "dagster_run", "instance")),
+    (create_execution_data, "", ("context_creation_data", "scoped_resources_builder")),
+    (dagster_event_sequence_for_step, "", ("step_context",)),
+    (get_required_resource_keys_to_init, "", ("execution_plan", "job_def")),
     (
         resource_initialization_manager,
+        "",
         (
             "resource_defs",
             "resource_configs",
@@ -118,13 +125,9 @@ _PARAMETERS: tuple[tuple[Callable[..., Any], tuple[str, ...]], ...] = (
             "event_loop",
         ),
     ),
-    (run_hooks, ("step_context", "step_event_list")),
-    (dagster.Executor.log_failure_or_retry_event_after_error, ("step_context", "err_info", "known_state")),
-    (dagster.DagsterEvent.capture_logs, ("job_context", "step_keys", "log_key", "log_context")),
-    (dagster.DagsterEvent.engine_event, ("plan_context", "message", "event_specific_data")),
-    (dagster.DagsterEvent.step_failure_event, ("step_context", "step_failure_data")),
+    (run_hooks, "", ("step_context", "step_event_list")),
 )
-"""What is called with arguments by name."""
+"""What is called: a function, or a class and its method, with the names of the parameters."""
 
 _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
@@ -156,6 +159,7 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (LocalComputeLogManager, ("complete_artifact_path", "open_log_stream")),
     (PlanExecutionContext, ("for_step",)),
     (PlanOrchestrationContext, ("for_step", "log", "output_capture", "plan_data", "resume_from_failure")),
+    (KnownExecutionState, ("get_retry_state",)),
     (RetryMode, ("from_config", "for_inner_plan")),
     (StepDependencyConfig, ("from_config",)),
 )
@@ -164,11 +168,16 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
 
 def changes() -> Iterator[str]:
     """Return what is not as this package needs it, one sentence each."""
-    for called, parameters in _PARAMETERS:
+    for owner, method, parameters in _PARAMETERS:
+        name = f"{owner.__module__}.{owner.__qualname__}" + (f".{method}" if method else "")
+        called = getattr(owner, method, None) if method else owner
+        if called is None:
+            yield f"{name} does not exist"
+            continue
         known = inspect.signature(called).parameters
         for parameter in parameters:
             if parameter not in known:
-                yield f"{called.__module__}.{called.__qualname__} has no parameter '{parameter}'"
+                yield f"{name} has no parameter '{parameter}'"
     for owner, attributes in _ATTRIBUTES:
         for attribute in attributes:
             if not hasattr(owner, attribute):

@@ -23,9 +23,12 @@ def test_changes_are_told(monkeypatch):
     from starlake_dagster_components import _dagster
 
     monkeypatch.delattr(_dagster.ActiveExecution, "plan_events_iterator")
-    monkeypatch.setattr(_dagster, "_PARAMETERS", ((_dagster.run_hooks, ("step_context", "something_new")),))
+    monkeypatch.setattr(
+        _dagster, "_PARAMETERS", ((_dagster.run_hooks, "", ("step_context", "new")), (_dagster.ActiveExecution, "gone", ()))
+    )
     assert list(_dagster.changes()) == [
-        "dagster._core.execution.plan.execute_plan._trigger_hook has no parameter 'something_new'",
+        "dagster._core.execution.plan.execute_plan._trigger_hook has no parameter 'new'",
+        "dagster._core.execution.plan.active.ActiveExecution.gone does not exist",
         "dagster._core.execution.plan.active.ActiveExecution has no 'plan_events_iterator'",
     ]
 

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import dagster as dg
 
 from ..errors import CommandCancelled
-from .running import identity_of, running_step
+from .running import has_retry_policy, identity_of, running_step
 
 T = TypeVar("T")
 
@@ -21,6 +21,9 @@ _POLL_SECONDS = 0.25
 """Signals may be delivered to any thread; the main thread sees them when it next wakes up."""
 
 _events: "WeakValueDictionary[tuple[str, str], threading.Event]" = WeakValueDictionary()
+_interrupted_runs: set[str] = set()
+"""Runs of this process that were cancelled under Dagster's executors. Its in-process executor goes on with such a run when the
+interrupted step has a retry policy; what it starts then ends at once."""
 
 
 def cancellation_of(context: Any) -> threading.Event:
@@ -40,7 +43,11 @@ def cancellation_of(context: Any) -> threading.Event:
     if step is not None:
         step.cooperative = True
         return step.cancelled
-    return _events.setdefault(identity_of(context), threading.Event())
+    run_id, _ = identity = identity_of(context)
+    event = _events.setdefault(identity, threading.Event())
+    if run_id in _interrupted_runs:
+        event.set()
+    return event
 
 
 def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
@@ -58,6 +65,7 @@ def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
 
     Raises:
         DagsterExecutionInterruptedError: the run was cancelled; Dagster marks the step as interrupted.
+        Failure: the same, of a step with a retry policy under Dagster's executors, which would try it again.
         Exception: what the call raises.
     """
     cancelled = cancellation_of(context)
@@ -86,11 +94,18 @@ def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: t
     try:
         while thread.is_alive():
             thread.join(_POLL_SECONDS)
-    except BaseException:
+        return result.result()
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, CommandCancelled) as interrupt:
+        if isinstance(interrupt, CommandCancelled) and not cancelled.is_set():
+            raise
+        _interrupted_runs.add(identity_of(context)[0])
         cancelled.set()
         thread.join(GRACE_SECONDS)
+        if has_retry_policy(context):
+            raise dg.Failure("the run was cancelled", allow_retries=False) from interrupt
+        if isinstance(interrupt, CommandCancelled):
+            raise dg.DagsterExecutionInterruptedError(str(interrupt)) from interrupt
         raise
-    return result.result()
 
 
 def printer_of(context: Any) -> Callable[[str], None]:

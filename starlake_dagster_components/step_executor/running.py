@@ -93,12 +93,26 @@ class RunningStep:
 _RUNNING: dict[tuple[str, str], RunningStep] = {}
 
 
+def _step_context(context: Any) -> Any:
+    """Return Dagster's own context of the step; None for a context that was built for a test."""
+    try:
+        return context.get_step_execution_context()
+    except dg.DagsterError:
+        return None
+
+
 def identity_of(context: Any) -> tuple[str, str]:
-    """Return run id and step key of the context of an op or asset; of one that was built for a test: its run id and a fixed key."""
-    op_context = getattr(context, "op_execution_context", context)
-    step_context = getattr(op_context, "_step_execution_context", None)
-    key = step_context.step.key if step_context is not None else ""
-    return str(op_context.run_id), key
+    """Return run id and step key of the context of an op or asset; of one that was built for a test: its run id and no key."""
+    step_context = _step_context(context)
+    if step_context is None:
+        return str(getattr(context, "op_execution_context", context).run_id), ""
+    return str(step_context.run_id), str(step_context.step.key)
+
+
+def has_retry_policy(context: Any) -> bool:
+    """Return whether Dagster tries the step of a context again when it fails."""
+    step_context = _step_context(context)
+    return step_context is not None and step_context.op_retry_policy is not None
 
 
 def running_step(context: Any) -> RunningStep | None:

@@ -26,6 +26,7 @@ from .._dagster import (
     SerializableErrorInfo,
     StepDependencyConfig,
     StepFailureData,
+    StepRetryData,
     serializable_error_info_from_exc_info,
 )
 from .captured import StepLogs
@@ -91,16 +92,13 @@ class StepThreadsExecutor(dg.Executor):
         Raises:
             DagsterExecutionInterruptedError: the run was cancelled and its steps have ended or had their time to.
         """
-        yield from _Execution(self, self._options, plan_context, execution_plan).events()
+        yield from _Execution(self._options, plan_context, execution_plan).events()
 
 
 class _Execution:
     """One run of the executor."""
 
-    def __init__(
-        self, executor: StepThreadsExecutor, options: ThreadOptions, plan_context: PlanOrchestrationContext, plan: ExecutionPlan
-    ) -> None:
-        self._executor = executor
+    def __init__(self, options: ThreadOptions, plan_context: PlanOrchestrationContext, plan: ExecutionPlan) -> None:
         self._options = options
         self._context = plan_context
         self._plan = plan
@@ -275,9 +273,15 @@ class _Execution:
     def _failed_outside(self, running: RunningStep, error: SerializableErrorInfo) -> Iterator[dg.DagsterEvent]:
         """Report that a step failed outside of its body, as a failure or as another attempt."""
         running.settled = True
-        event = self._executor.log_failure_or_retry_event_after_error(
-            self._context.for_step(self._active.get_step_by_key(running.key)), error, self._active.get_known_state()
-        )
+        context = self._context.for_step(self._active.get_step_by_key(running.key))
+        policy = context.op_retry_policy
+        attempts = self._active.get_known_state().get_retry_state().get_attempt_count(running.key)
+        if policy and not self._options.retries.disabled and attempts < policy.max_retries:
+            retry = StepRetryData(error, seconds_to_wait=policy.calculate_delay(attempts + 1))  # type: ignore[no-untyped-call]
+            event = dg.DagsterEvent.step_retry_event(context, retry)
+        else:
+            failure = StepFailureData(error, user_failure_data=None)  # type: ignore[no-untyped-call]
+            event = dg.DagsterEvent.step_failure_event(context, failure)
         yield event
         if event.is_step_up_for_retry and running.key in self._running:
             self._retries[running.key] = event

@@ -121,6 +121,7 @@ def test_under_dagsters_executors(instance, work, start, job):
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
     until(lambda: (work / "watches_event_cancelled").exists(), "the end of the command")
     assert not is_alive(int((work / "watched_pid").read_text()))
+    assert step_jobs.executions()["watches_event"] == 1  # although it has a retry policy, which Dagster respects when it interrupts
     process.wait(60)
 
 
