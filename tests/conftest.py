@@ -1,9 +1,13 @@
 """Fixtures that all tests share."""
 
-import textwrap
 from pathlib import Path
 
+import hypothesis
 import pytest
+from project_folder import ProjectFolder
+
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -15,24 +19,6 @@ def shared() -> Path:
     if not (SHARED / "corpus").is_dir():
         pytest.skip("needs the folder 'shared' (corpus and oracle) beside the checkout")
     return SHARED
-
-
-class ProjectFolder:
-    """A Starlake project on disk that a test writes file by file."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def write(self, file: str, text: str) -> "ProjectFolder":
-        """Write a file under the project's folder; the text's indentation is taken off."""
-        path = self.root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
-        return self
-
-    def snapshot(self) -> dict[str, bytes]:
-        """Return every file with its bytes."""
-        return {str(p.relative_to(self.root)): p.read_bytes() for p in sorted(self.root.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture

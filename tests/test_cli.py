@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components.cli import main
 from starlake_dagster_components.definitions.settings_text import settings_from_environment

@@ -3,9 +3,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from conftest import ProjectFolder
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.test_cases import TestTranslation
+from project_folder import ProjectFolder
 
 from starlake_dagster_components import CloudRunExecutor, DuckDBExecutor, ShellExecutor, StarlakeProjectComponent
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import build, prepare

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor, StarlakeExecutor
 from starlake_dagster_components.definitions.settings import Settings

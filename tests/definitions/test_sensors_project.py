@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import prepare

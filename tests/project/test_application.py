@@ -1,6 +1,6 @@
 """``application.sl.yml``."""
 
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import read_project
 

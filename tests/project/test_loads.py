@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import Project, read_project
 from starlake_dagster_components.project.model import Table

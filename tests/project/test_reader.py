@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ProjectFolder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from project_folder import ProjectFolder
 
 from starlake_dagster_components.errors import InvalidProject, Location, Problem, ProjectNotFound
 from starlake_dagster_components.project import Project, read_project

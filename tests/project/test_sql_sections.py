@@ -1,7 +1,7 @@
 """Sections, comments, Jinja and lines of a task's SQL."""
 
 import pytest
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import Connection

@@ -1,6 +1,6 @@
 """Variables of a project: precedence, profiles, what is not set."""
 
-from conftest import ProjectFolder
+from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import Project, read_project
 from starlake_dagster_components.project.sql import render_task
