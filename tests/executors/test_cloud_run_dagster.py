@@ -1,6 +1,7 @@
 """A whole project through Dagster, every command an execution of a Cloud Run job."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,22 @@ def test_a_project_is_loaded_and_transformed(project: Path, server: CloudRunServ
     assert all(e.exit_code == 0 for e in server.all())
     with duckdb.connect(str(project / "datasets" / "shop.db"), read_only=True) as connection:
         assert connection.execute("SELECT total FROM kpi.total").fetchall() == [(6.5,)]
+
+
+@pytest.mark.slow
+def test_the_example_is_loaded_and_transformed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    example = Path(__file__).parents[2] / "examples" / "tallow_lane"
+    root = tmp_path / "example"
+    shutil.copytree(example / "metadata", root / "metadata")
+    shutil.copytree(min(p for p in (example / "batches").iterdir() if p.is_dir()), root / "datasets")
+    with CloudRunServer() as server:
+        server.add_job(cwd=str(root))
+        executor = an_executor(server, root=str(root), logs="follow", not_ready_folder=str(tmp_path), poll_interval=0.2)
+        runs = run_headless(root, Settings(executor=executor))
+        assert {run.job: run.error for run in runs} == {run.job: None for run in runs}
+        assert set(results(runs).values()) == {"done"}
+        assert len(server.all()) == server.calls["RunJob"] > len(results(runs))
 
 
 def write_tasks(root: Path, names: list[str]) -> None:

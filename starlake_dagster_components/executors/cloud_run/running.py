@@ -15,12 +15,13 @@ from ..output import Output
 from . import sentinel
 from .calls import QUOTA, Backoff, Interrupted, explain, passes, pause, persist, status
 from .connection import Access, Connection, connect
+from .container import arguments_of, environment_of, sentinel_of
 from .finder import TIMEOUT, Finder
 from .logs import follower
 from .options import Target, resolve
 from .outcome import Ended, judge
 from .poller import Watch, poller
-from .request import COMMAND_ID, CommandIds, relocated, run_job_request
+from .request import CommandIds, run_job_request
 from .state import ExecutionState, read_state
 from .takeover import History, Match, choose
 
@@ -158,9 +159,7 @@ class _Run:
         """Say whether a success is none for this attempt: a load that is not trusted, or a preload that was not ready then."""
         if self.command.verb == "load":
             return bool(state.retried) and not self.executor.allow_task_retries
-        if self.command.verb != "preload":
-            return False
-        place = self._sentinel(state.command_id)
+        place = sentinel_of(self.executor, self.command, state.command_id)
         return place is not None and sentinel.exists(place, self.connection)
 
     def _look_out(self, cancelled: threading.Event | None) -> ExecutionState | None:
@@ -185,8 +184,8 @@ class _Run:
         cancelled = self.invocation.cancelled
         request = run_job_request(
             self.job,
-            self._arguments(),
-            self._environment(),
+            arguments_of(self.executor, self.command, self.id.text),
+            environment_of(self.executor, self.command, self.id.text),
             container=self.executor.container_name,
             task_timeout=self.executor.task_timeout,
         )
@@ -234,34 +233,6 @@ class _Run:
         self.known = state
         self.in_doubt = False
         return state
-
-    def _arguments(self) -> list[str]:
-        root = self.executor.root
-        arguments = [relocated(a, self.command.project, root) for a in self.command.argv]
-        place = self._sentinel(self.id.text)
-        if place and not sentinel.given(self.command.arguments):
-            arguments += [sentinel.OPTION, place]
-        return [*self.executor.arguments_prefix, *arguments]
-
-    def _environment(self) -> dict[str, str]:
-        root = self.executor.root
-        project = self.command.project
-        inherited = {name: relocated(value, project, root) for name, value in self.command.environment.items()}
-        if root is not None:
-            inherited["SL_ROOT"] = root
-        elif inherited.get("SL_ROOT") == project:
-            # A path of this machine: the image knows better.
-            del inherited["SL_ROOT"]
-        return {**self.executor.env, **inherited, COMMAND_ID: self.id.text}
-
-    def _sentinel(self, command_id: str) -> str | None:
-        if self.command.verb != "preload":
-            return None
-        named = sentinel.given(self.command.arguments)
-        if named:
-            return named
-        folder = self.executor.not_ready_folder
-        return sentinel.place(folder, command_id) if folder else None
 
     # ------------------------------------------------------------------------------------------------ follow
 
@@ -416,7 +387,7 @@ class _Run:
     # ------------------------------------------------------------------------------------------------ result
 
     def _result(self, state: ExecutionState) -> CommandResult:
-        place = self._sentinel(state.command_id or self.id.text)
+        place = sentinel_of(self.executor, self.command, state.command_id or self.id.text)
         ended = Ended(
             command=self.command,
             state=state,
