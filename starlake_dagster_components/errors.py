@@ -103,8 +103,10 @@ class InvalidSetting(StarlakeError):
 class MissingDependency(StarlakeError):
     """An optional package is needed and not installed; the message has the pip command."""
 
-    def __init__(self, *, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: pip install 'starlake-dagster-components[{extra}]'")
+    def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
+        """Say how to install a package: by an extra of this one, or alone where its own requirements are out of date."""
+        what = f"'starlake-dagster-components[{extra}]'" if extra else f"--no-deps {package}"
+        super().__init__(f"{purpose} needs {package}: pip install {what}")
 
 
 class CommandError(StarlakeError):

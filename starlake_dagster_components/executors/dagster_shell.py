@@ -148,7 +148,7 @@ class _Watch(threading.Thread):
 
 
 def _missing() -> MissingDependency:
-    return MissingDependency(package="dagster-shell", extra="dagster-shell", purpose="the executor dagster_shell")
+    return MissingDependency(package="dagster-shell", extra=None, purpose="the executor dagster_shell")
 
 
 def _execute() -> Callable[..., tuple[str, int]]:
