@@ -39,12 +39,21 @@ def main(argv: list[str] | None = None) -> int:
             sys.stderr.write(f"{level.upper()} {line}\n")
             sys.stderr.flush()
 
-    try:
-        result = run_command(arguments, environ=os.environ, out=out, log=log, cancelled=cancelled)
-    except CommandCancelled:
-        log("error", "cancelled")
-        return 128 + (received[0] if received else signal.SIGTERM)
-    return result.exit_code
+    ended: list[int] = []
+
+    def work() -> None:
+        try:
+            ended.append(run_command(arguments, environ=os.environ, out=out, log=log, cancelled=cancelled).exit_code)
+        except CommandCancelled:
+            log("error", "cancelled")
+            ended.append(128 + (received[0] if received else signal.SIGTERM))
+
+    # A signal reaches Python's code in the main thread only, and not while that thread waits for DuckDB.
+    worker = threading.Thread(target=work, name="engine")
+    worker.start()
+    while worker.is_alive():
+        worker.join(0.2)
+    return ended[0] if ended else 1
 
 
 if __name__ == "__main__":

@@ -43,11 +43,12 @@ class Database:
         last: the statement that was run last.
     """
 
-    def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: threading.Event | None) -> None:
+    def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: threading.Event | None, others: Sequence[str] = ()) -> None:
         self.path = path
         self.catalog = catalog
         self.connection = lent.connection
         self._lent = lent
+        self._others = others
         self._cancelled = cancelled
         self.last = ""
         self._large = False
@@ -105,8 +106,19 @@ class Database:
             self._search([existing[name.lower()] for name in schemas if name.lower() in existing])
 
     def _search(self, schemas: Sequence[str]) -> None:
-        text = ",".join(f"{quoted(self.catalog)}.{quoted(name)}" for name in dict.fromkeys([*schemas, "main"]))
+        own = [f"{quoted(self.catalog)}.{quoted(name)}" for name in dict.fromkeys([*schemas, "main"])]
+        text = ",".join([*own, *self._elsewhere()])
         self.execute(f"SET search_path = {literal(text)}")
+
+    def _elsewhere(self) -> list[str]:
+        """Return the schemas of the other databases: DuckDB finds ``schema.table`` there only when the schema is in its path."""
+        if not self._others:
+            return []
+        names = ", ".join(map(literal, self._others))
+        rows = self.rows(
+            f"SELECT database_name, schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name IN ({names}) ORDER BY ALL"
+        )
+        return [dotted(*row) for row in rows]
 
     def schemas(self) -> Mapping[str, str]:
         """Return the schemas: lower-case name -> name."""
@@ -187,11 +199,13 @@ def opened(
         catalog = _attach(lent.connection, path, taken=set(), read_only=False)
         stack.callback(_detach, lent, [catalog])
         taken = {catalog.lower()}
+        names = []
         for other in others:
             name = _attach(lent.connection, other, taken=taken, read_only=True)
             taken.add(name.lower())
+            names.append(name)
             stack.callback(_detach, lent, [name])
-        database = Database(path, catalog, lent, cancelled)
+        database = Database(path, catalog, lent, cancelled, others=tuple(names))
         database.execute(f"USE {quoted(catalog)}")
         # Errors then tell their place in the statement as a number.
         database.execute("SET errors_as_json = true")

@@ -505,6 +505,8 @@ _NAMES = {
 def _normal(ddl: str) -> str:
     """Write a type as DuckDB does."""
     upper = ddl.upper().replace(" ", "") if ddl.upper().startswith("DECIMAL") else ddl.upper()
+    if upper.startswith(("VARCHAR(", "CHAR(")):
+        return "VARCHAR"
     return _NAMES.get(upper, upper if "STRUCT" not in upper else ddl)
 
 

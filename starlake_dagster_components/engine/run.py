@@ -59,7 +59,7 @@ def run_command(
         raise
     except StarlakeError as error:
         log("error", str(error))
-        return EngineResult(1, reason=str(error), retry=not isinstance(error, _NO_RETRY))
+        return EngineResult(1, reason=str(error), retry=_worth_retrying([error]))
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
         log("error", reason)
@@ -101,8 +101,17 @@ def _run(session: Session, arguments: Arguments) -> EngineResult:
         compile_task(session, arguments)
         return EngineResult(0)
     done = transform(session, arguments)
+    expectations = tuple(done.expectations)
+    if done.failures:
+        reason = "\n".join(str(error) for error in done.failures)
+        session.log("error", reason)
+        return EngineResult(1, reason=reason, retry=_worth_retrying(done.failures), expectations=expectations)
     metadata: dict[str, Any] = {} if done.written is None else {"rows written": done.written}
-    return EngineResult(0, row_count=done.row_count, expectations=tuple(done.expectations), metadata=metadata)
+    return EngineResult(0, row_count=done.row_count, expectations=expectations, metadata=metadata)
+
+
+def _worth_retrying(failures: Sequence[StarlakeError]) -> bool:
+    return not all(isinstance(error, _NO_RETRY) for error in failures)
 
 
 def _load_result(session: Session, loads: Loads) -> EngineResult:
@@ -112,8 +121,7 @@ def _load_result(session: Session, loads: Loads) -> EngineResult:
     if loads.failures:
         session.log("error", "Some tables failed to be loaded")
         reason = "\n".join(str(error) for error in loads.failures)
-        retry = not all(isinstance(error, _NO_RETRY) for error in loads.failures)
-        return EngineResult(1, reason=reason, retry=retry, **counts)  # type: ignore[arg-type]
+        return EngineResult(1, reason=reason, retry=_worth_retrying(loads.failures), **counts)  # type: ignore[arg-type]
     files = "\n\t".join(loads.paths)
     lines = f"Load summary:\nInput records: {total['input']}\nAccepted: {total['accepted']}\nRejected: {total['rejected']}"
     for line in f"{lines}\nData successfully loaded from {files}\n".split("\n"):

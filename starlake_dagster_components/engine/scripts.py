@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import duckdb
 
 from ..errors import Location
-from ..project.model import Project
-from ..project.sql import SqlPart
+from ..project.model import Project, Task
+from ..project.sql import SqlPart, SqlSections, strip_comments
 from .database import Database
 from .errors import SqlFailed
 from .sqltext import Statement, statements
@@ -155,7 +155,28 @@ def source_lines(project: Project, file: str) -> tuple[str, ...]:
         return ()
 
 
-def scripts(project: Project, parts: Sequence[SqlPart], file: str | None, origin: Location) -> list[Script]:
-    """Return parts of a task's SQL with their places: those with lines are of the file, others of the YAML."""
-    lines = source_lines(project, file) if file and any(p.lines for p in parts) else ()
-    return [Script(p, Location(file, p.line) if p.lines and file else origin, lines if p.lines else ()) for p in parts]
+def of_file(project: Project, part: SqlPart, file: str | None, origin: Location) -> Script:
+    """Return a part of a task's SQL file with its place; ``origin`` is where the task is written when it has no such file."""
+    if file is None:
+        return of_yaml(part, origin)
+    return Script(part, Location(file, part.line), source_lines(project, file))
+
+
+def of_yaml(part: SqlPart, origin: Location) -> Script:
+    """Return a statement of a YAML file with its place."""
+    return Script(SqlPart(part.text), origin)
+
+
+def around(project: Project, task: Task, sections: SqlSections) -> tuple[list[Script], list[Script]]:
+    """Return the statements before and after a task's query: those of its SQL file, and those of its YAML, which are nearer to the query.
+
+    That is how :func:`~starlake_dagster_components.project.sql.render_task` orders them.
+    """
+    before = [text for text in task.presql if strip_comments(SqlPart(text)).text.strip()]
+    after = [text for text in task.postsql if strip_comments(SqlPart(text)).text.strip()]
+    own = len(sections.presql) - len(before)
+    pre = [of_file(project, part, task.sql_file, task.origin.at("presql")) for part in sections.presql[:own]]
+    pre += [of_yaml(part, task.origin.at(f"presql[{i}]")) for i, part in enumerate(sections.presql[own:])]
+    post = [of_yaml(part, task.origin.at(f"postsql[{i}]")) for i, part in enumerate(sections.postsql[: len(after)])]
+    post += [of_file(project, part, task.sql_file, task.origin.at("postsql")) for part in sections.postsql[len(after) :]]
+    return pre, post

@@ -80,7 +80,8 @@ def incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[
     for table in tables:
         extension = table.metadata.ack or domain.metadata.ack or session.project.application.ack or ""
         for file in files:
-            if file in found or not matches(file.name, table):
+            is_ack = bool(extension) and file.name.endswith(f".{extension}")
+            if file in found or is_ack or not matches(file.name, table):
                 continue
             ack = file.with_name(f"{file.name.rpartition('.')[0] or file.name}.{extension}") if extension else None
             if ack is None or ack.exists():

@@ -18,7 +18,7 @@ from .errors import BadSetting, ExpectationsFailed, NotFound, NotSupported, Tabl
 from .expectations import TransactionLost, evaluate, raise_for_failed
 from .resolving import names_of, tasks_behind
 from .result import ExpectationOutcome
-from .scripts import Script, failed, made_by, refuse_transactions, run, scripts
+from .scripts import Script, around, failed, made_by, of_file, refuse_transactions, run
 from .session import Session, now
 from .showing import show
 from .sqltext import listed, quoted, statements
@@ -79,7 +79,8 @@ def transform(session: Session, arguments: Arguments) -> Transformed:
         for one in tree.order:
             session.check_cancelled()
             done.row_count = done.written = None
-            _run(session, arguments, one, done)
+            if not _run(session, arguments, one, done):
+                break
         return done
     _run(session, arguments, task, done)
     return done
@@ -117,20 +118,20 @@ def _tree(session: Session, task: Task) -> _Tree:
     return tree
 
 
-def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) -> None:
-    began = now()
-    job = session.job_id(task.name)
-    entry = audit.Entry(job, task.table, task.domain, task.table, "TRANSFORM", True, began)
+def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
+    """Run one task; a failure is noted, told to the audit, and said."""
+    entry = audit.Entry(session.job_id(task.name), task.table, task.domain, task.table, "TRANSFORM", True, now())
     work = _Work(session, arguments, task, entry)
     try:
         work.run(done)
     except CommandCancelled:
         raise
     except StarlakeError as error:
-        done.expectations.extend(work.outcomes)
+        done.failures.append(error)
         if not arguments.interactive:
             work.audit_failure(error)
-        raise
+    done.expectations.extend(work.outcomes)
+    return not done.failures
 
 
 class _Work:
@@ -169,7 +170,6 @@ class _Work:
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
         self._audit_elsewhere([self._entry], self.outcomes)
-        done.expectations.extend(self.outcomes)
 
     def _sections(self) -> SqlSections:
         task = self._task
@@ -207,7 +207,7 @@ class _Work:
         task = self._task
         if sections.sql is None:
             raise BadSetting(task.origin.at(), f"task {task.full_name} has no SQL")
-        return scripts(self._session.project, [sections.sql], task.sql_file, task.origin.at("sql"))[0]
+        return of_file(self._session.project, sections.sql, task.sql_file, task.origin.at("sql"))
 
     def _search(self, database: Database, references: Sequence[TableReference]) -> None:
         """Look for names without schema in the task's own domain, then where the project says that they are made."""
@@ -226,13 +226,13 @@ class _Work:
     ) -> None:
         task, session = self._task, self._session
         target = Target(database, task.domain, task.table)
-        place = task.origin
+        before, after = around(session.project, task, sections)
         with database.transaction():
             ddl.create_schema(database, task.domain)
             self._search(database, references)
             if sections.presql and task.parse_sql:
                 self._make_for_presql(target, main)
-            for script in scripts(session.project, sections.presql, task.sql_file, place.at("presql")):
+            for script in before:
                 run(database, script, self._hint)
             if _MAY_BE_LARGE.search(main.part.text):
                 database.expect_large()
@@ -242,7 +242,7 @@ class _Work:
                     database.expect_large()
             else:
                 run(database, main, self._hint)
-            for script in scripts(session.project, sections.postsql, task.sql_file, place.at("postsql")):
+            for script in after:
                 run(database, script, self._hint)
             self.outcomes = evaluate(session, database, task.sink_name, task.expectations, failing)
             raise_for_failed(self.outcomes)

@@ -42,7 +42,7 @@ class Sandbox:
         """Describe a load table; ``attributes`` are lines of YAML."""
         extra = "".join(f"  {key}: {value}\n" for key, value in more.items())
         lines = "".join(f"    - {line.strip()}\n" for line in attributes.strip().splitlines())
-        text = f"version: 1\ntable:\n  name: {name}\n  pattern: \"{name}.*\"\n  metadata: {{ {metadata} }}\n{extra}  attributes:\n{lines}"
+        text = f'version: 1\ntable:\n  name: {name}\n  pattern: "{name}.*"\n  metadata: {{ {metadata} }}\n{extra}  attributes:\n{lines}'
         files = {f"metadata/load/{domain}/{name}.sl.yml": text}
         if not (self.root / f"metadata/load/{domain}/_config.sl.yml").exists():
             files[f"metadata/load/{domain}/_config.sl.yml"] = DOMAIN % (domain, domain)
@@ -51,8 +51,10 @@ class Sandbox:
     def task(self, name: str, sql: str, yaml: str | None = None) -> "Sandbox":
         domain, task = name.split(".")
         files = {f"metadata/transform/{domain}/{task}.sql": sql}
+        described = f"metadata/transform/{domain}/{task}.sl.yml"
+        (self.root / described).unlink(missing_ok=True)
         if yaml is not None:
-            files[f"metadata/transform/{domain}/{task}.sl.yml"] = f"version: 1\ntask:\n{yaml}"
+            files[described] = f"version: 1\ntask:\n{yaml}"
         return self.write(files)
 
     def stage(self, domain: str, files: Mapping[str, str | bytes]) -> "Sandbox":

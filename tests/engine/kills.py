@@ -173,7 +173,7 @@ def _progress(root: Path, found: Findings) -> tuple[int, int | None]:
     ended, begun = -1, None
     text = (root / "progress").read_text() if (root / "progress").exists() else ""
     for line in text.splitlines():
-        word, number = (line.split() + ["", ""])[:2]
+        word, number = [*line.split(), "", ""][:2]
         if word == "failed":
             problem = f"step failed: {line}"
             if problem not in found.problems:

@@ -1,5 +1,6 @@
 """JSON files: one object per line, an array of objects, or objects over several lines. Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT."""
 
+import json
 import re
 
 import duckdb
@@ -81,6 +82,26 @@ def _malformed(reading: Reading, message: str) -> BadFile:
     line = re.search(r"in line (\d+)", first)
     reason = re.sub(r"""^Invalid Input Error: | ?in file "[^"]*",?|,? in line \d+""", "", first)
     hint = ""
-    if "got ARRAY" in first or "unexpected end of data" in first:
-        hint = "; if the file is one array of objects, say so with metadata.array: true"
-    return BadFile(str(reading.file), "the file cannot be read", [BadValue(int(line.group(1)) if line else 0, "", None, reason + hint)])
+    if _layout(reading) != "array" and _begins_with_array(reading):
+        hint = "; the file is an array of objects, which metadata.array: true says"
+    number = _first_malformed_line(reading) or (int(line.group(1)) if line else 0)
+    return BadFile(str(reading.file), "the file cannot be read", [BadValue(number, "", None, reason.strip(" .") + hint)])
+
+
+def _begins_with_array(reading: Reading) -> bool:
+    with encodings.opened_text(reading.file, encodings.codec_of(reading.table), errors="replace") as text:
+        return text.read(4096).lstrip().startswith("[")
+
+
+def _first_malformed_line(reading: Reading) -> int:
+    """Return the first line that is no JSON, where every line is a value; 0 when that is not so."""
+    if _layout(reading) != "newline_delimited":
+        return 0
+    with encodings.opened_text(reading.file, encodings.codec_of(reading.table), errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    json.loads(line)
+            except ValueError:
+                return number
+    return 0

@@ -1,0 +1,113 @@
+"""Staging and preloading: which files wait for which tables."""
+
+from pathlib import Path
+
+import pytest
+from engine_help import Sandbox, make
+
+ATTRIBUTES = "{ name: id, type: long }"
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Sandbox:
+    box = make(tmp_path).table("sales", "orders", ATTRIBUTES).table("sales", "clients", ATTRIBUTES)
+    (tmp_path / "datasets/incoming/sales").mkdir(parents=True)
+    return box
+
+
+def bring(box: Sandbox, *names: str, content: str = "id\n1\n") -> None:
+    for name in names:
+        box.root.joinpath("datasets/incoming/sales", name).write_text(content)
+
+
+def test_files_of_the_tables_are_moved(box: Sandbox) -> None:
+    bring(box, "orders-1.csv", "clients-1.csv", "other.csv", "ORDERS-2.csv", ".orders-3.csv")
+    (box.root / "datasets/incoming/sales/sub").mkdir()
+    bring(box, "sub/orders-9.csv")
+    assert box.run("stage", "--domains", "sales", "--tables", "orders").metadata == {"files": 1}
+    assert box.files("stage") == ["sales/orders-1.csv"]
+    box.run("stage")
+    assert box.files("stage") == ["sales/clients-1.csv", "sales/orders-1.csv"]
+    assert box.files("incoming") == ["sales/.orders-3.csv", "sales/ORDERS-2.csv", "sales/other.csv", "sales/sub/orders-9.csv"]
+    assert box.out[0] == f"Moving 1 file(s) from {box.root}/datasets/incoming/sales to file:{box.root}/datasets/stage/sales"
+
+
+def test_a_waiting_file_is_not_replaced_by_another_of_its_name(box: Sandbox) -> None:
+    bring(box, "orders-1.csv", content="id\n1\n")
+    box.run("stage")
+    bring(box, "orders-1.csv", content="id\n2\n")
+    box.run("stage")
+    assert box.files("incoming") == ["sales/orders-1.csv"]
+    assert any("is not loaded yet" in line for level, line in box.log if level == "warning")
+    box.run("load")
+    box.run("stage")
+    box.run("load")
+    assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]
+
+
+def test_the_same_file_again_is_the_same_file(box: Sandbox) -> None:
+    bring(box, "orders-1.csv")
+    box.run("stage")
+    bring(box, "orders-1.csv")
+    box.run("stage")
+    assert box.files("incoming") == []
+    assert box.files("stage") == ["sales/orders-1.csv"]
+
+
+def test_files_with_an_ack_wait_for_it(box: Sandbox) -> None:
+    box.table("sales", "orders", ATTRIBUTES, "format: DSV, ack: done")
+    bring(box, "orders-1.csv", "orders-2.csv")
+    assert box.run("preload", "--domain", "sales", "--tables", "orders", "--strategy", "imported", check=False).exit_code == 1
+    bring(box, "orders-2.done", content="")
+    assert box.run("preload", "--domain", "sales", "--tables", "orders", "--strategy", "imported").exit_code == 0
+    box.run("stage")
+    assert box.files("stage") == ["sales/orders-2.csv"]
+    assert box.files("incoming") == ["sales/orders-1.csv"]
+
+
+def test_a_domain_without_directory(box: Sandbox) -> None:
+    box.write({"metadata/load/sales/_config.sl.yml": "version: 1\nload:\n  name: sales\n"})
+    result = box.run("stage", "--domains", "sales", check=False)
+    assert "metadata/load/sales/_config.sl.yml" in (result.reason or "")
+    assert "no metadata.directory" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tables", "code"),
+    [
+        (None, "orders", 0),
+        ("none", "orders", 0),
+        ("imported", "orders", 0),
+        ("IMPORTED", "clients,orders", 0),
+        ("imported", "clients", 1),
+        ("imported", None, 0),
+        ("imported", "nosuch", 1),
+        ("pending", "orders", 1),
+        ("pending", "clients", 0),
+        ("pending", None, 0),
+        ("ack", "orders", 1),
+    ],
+)
+@pytest.mark.parametrize("told", [False, True])
+def test_preload_says_whether_there_is_anything(box: Sandbox, strategy: str | None, tables: str | None, code: int, told: bool) -> None:
+    bring(box, "orders-1.csv")
+    box.stage("sales", {"clients-1.csv": "id\n1\n"})
+    sentinel = box.root / "not_ready"
+    argv = ["preload", "--domain", "sales"]
+    argv += ["--tables", tables] if tables else []
+    argv += ["--strategy", strategy] if strategy else []
+    argv += ["--notReadySentinel", str(sentinel)] if told else []
+    result = box.run(*argv, check=False)
+    assert result.exit_code == (0 if told else code)
+    assert result.not_ready == bool(code)
+    assert sentinel.exists() == (told and bool(code))
+    assert box.files("incoming") == ["sales/orders-1.csv"]
+
+
+def test_an_ack_file_is_taken(box: Sandbox) -> None:
+    ack = box.root / "go.ack"
+    ack.touch()
+    argv = ("preload", "--domain", "sales", "--tables", "orders", "--strategy", "ack", "--globalAckFilePath", str(ack))
+    assert box.run(*argv).not_ready is False
+    assert not ack.exists()
+    assert box.run(*argv, check=False).not_ready is True
