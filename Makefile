@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 JOBS   ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint types tests format conformance bench profile lock wheel clean
+.PHONY: help install demo dev test lint types tests format conformance bench lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,10 +43,12 @@ format: $(READY) ## Format and mend what the linter can mend
 	$(BIN)/ruff format .
 
 conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
-	$(BIN)/python -m bench.conformance
+	$(BIN)/python bench/conformance.py
 
-bench: $(READY) ## Measure loading, steps, sensors and the engine side by side; writes bench/results.md
-	$(BIN)/python -m bench
+bench: $(READY) ## Measure loading, steps and the engine side by side
+	$(BIN)/python bench/load.py
+	$(BIN)/python bench/steps.py
+	$(BIN)/python bench/engine.py
 
 lock: ## Make requirements/dev.txt anew from requirements/dev.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
