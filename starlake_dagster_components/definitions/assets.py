@@ -38,28 +38,29 @@ def build_assets(graph: AssetGraph, steps: Steps, settings: Settings) -> list[dg
         settings: op tags, pool, checks.
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    jobs = frozenset(p.name for p in graph.plan.pipelines)
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
         if node.type != "external":
-            made.append(_asset(node, spec, steps, settings))
+            made.append(_asset(node, spec, op_name(spec.key, jobs), steps, settings))
         elif graph.by_key[spec.key] is node:
             made.append(spec)
     return made
 
 
-def _asset(node: StarlakeNode, spec: dg.AssetSpec, steps: Steps, settings: Settings) -> dg.AssetsDefinition:
+def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, steps: Steps, settings: Settings) -> dg.AssetsDefinition:
     body = steps.body(node, spec.key)
     checks = {f"check_{i}": check for i, check in enumerate(check_specs(node, spec.key))} if settings.expectation_checks else {}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
     pipeline = node.pipeline
     op = dg.OpDefinition(
         compute_fn=_compute(body),
-        name=op_name(spec.key),
+        name=name,
         description=spec.description,
-        ins={name: dg.In(dg.Nothing) for name in inputs},
+        ins={upstream: dg.In(dg.Nothing) for upstream in inputs},
         outs={
             "result": dg.Out(dg.Nothing, is_required=not spec.skippable),
-            **{name: dg.Out(dg.Nothing, is_required=False) for name in checks},
+            **{check: dg.Out(dg.Nothing, is_required=False) for check in checks},
         },
         config_schema=RUN_CONFIG,
         tags=_op_tags(node, settings),

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Literal, get_args
 
 import dagster as dg
@@ -69,11 +69,25 @@ def check_style(style: str) -> AssetKeyStyle:
     raise InvalidSetting(unknown("asset_keys", style, get_args(AssetKeyStyle)))
 
 
-def op_name(key: dg.AssetKey) -> str:
-    """Return the name of the op behind an asset key: letters, digits and underscores, different for different keys."""
+def op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
+    """Return the name of the op behind an asset key: letters, digits and underscores, different for different keys.
+
+    Args:
+        key: the asset's key.
+        taken: names of jobs: Dagster knows jobs and ops by one name (a job called like its domain's asset is common in Starlake).
+    """
+    name = _readable_op_name(key)
+    return f"{name}_step_{_checksum(key)}" if name in taken else name
+
+
+def _checksum(key: dg.AssetKey) -> str:
+    return f"{zlib.crc32(chr(0).join(key.path).encode()):08x}"
+
+
+def _readable_op_name(key: dg.AssetKey) -> str:
     readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
     if readable != "__".join(key.path) or (len(key.path) > 1 and any("__" in part for part in key.path)) or readable in _RESERVED:
-        return f"{readable}_{zlib.crc32(chr(0).join(key.path).encode()):08x}"
+        return f"{readable}_{_checksum(key)}"
     return readable
 
 

@@ -1,4 +1,5 @@
 import logging
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -165,3 +166,17 @@ def test_a_chain_of_2000_tasks_in_one_job(shop: ProjectFolder) -> None:
     assert built.graph.depth == 2002
     job = built.definitions.get_repository_def().get_job("chain_tasks")
     assert len(list(job.asset_layer.executable_asset_keys)) == 2002
+
+
+def test_a_job_may_be_called_like_one_of_its_assets(shop: ProjectFolder) -> None:
+    for config, name in (("loads", "{{domain}}"), ("transforms", "{{domain}}_{{table}}")):
+        text = (shop.root / f"metadata/dags/{config}.sl.yml").read_text()
+        shop.write(f"metadata/dags/{config}.sl.yml", re.sub(r'filename: ".*"', f'filename: "{name}.py"', text))
+    repository = load_definitions_from_starlake_project(shop.root).get_repository_def()
+    repository.load_all_definitions()
+    assert {j.name for j in repository.get_all_jobs() if not j.name.startswith("__")} == {"shop", "kpi_daily", "kpi_top"}
+    assert {k.to_user_string() for k in repository.get_job("shop").asset_layer.executable_asset_keys} == {
+        "shop",
+        "shop_orders",
+        "shop_items",
+    }
