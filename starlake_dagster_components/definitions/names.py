@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import dagster as dg
 
 from ..errors import InvalidSetting, unknown
+from ..pipelines.naming import RESERVED
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 
@@ -15,24 +16,6 @@ _OUTSIDE_KEY = re.compile(r"[^a-zA-Z0-9_-]")
 _OUTSIDE_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _TAG_KEY = re.compile(r"^([A-Za-z0-9_.-]{1,63}/)?[A-Za-z0-9_.-]{1,63}$")
 _TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
-_RESERVED = frozenset(
-    (
-        "input",
-        "output",
-        "context",
-        "conf",
-        "config",
-        "meta",
-        "arg_dict",
-        "dict",
-        "input_arg_dict",
-        "output_arg_dict",
-        "int",
-        "str",
-        "float",
-        "bool",
-    )
-)
 
 
 def sanitize_id(text: str) -> str:
@@ -86,7 +69,7 @@ def _checksum(key: dg.AssetKey) -> str:
 
 def _readable_op_name(key: dg.AssetKey) -> str:
     readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
-    if readable != "__".join(key.path) or (len(key.path) > 1 and any("__" in part for part in key.path)) or readable in _RESERVED:
+    if readable != "__".join(key.path) or (len(key.path) > 1 and any("__" in part for part in key.path)) or readable in RESERVED:
         return f"{readable}_{_checksum(key)}"
     return readable
 

@@ -45,8 +45,14 @@ def test_different_keys_have_different_op_names(paths: list[list[str]]) -> None:
     assert one != other
 
 
-def test_reserved_words_are_no_op_names() -> None:
-    assert op_name(dg.AssetKey("input")) != "input"
+@pytest.mark.parametrize("word", ["input", "class", "type"])
+def test_reserved_words_are_no_op_names(word: str) -> None:
+    dg.OpDefinition(compute_fn=lambda context, inputs: None, name=op_name(dg.AssetKey(word)))
+
+
+def test_an_op_is_not_called_like_a_job() -> None:
+    assert op_name(dg.AssetKey("sales"), {"other"}) == "sales"
+    assert op_name(dg.AssetKey("sales"), {"sales"}) not in ("sales", op_name(dg.AssetKey("sale"), {"sale"}))
 
 
 @given(st.lists(st.text(max_size=80)))
