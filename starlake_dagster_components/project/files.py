@@ -8,7 +8,7 @@ from ..errors import Location, Problem
 
 
 class Unreadable(Exception):
-    """A file that is not there, may not be read, or is not UTF-8; carries the problem to report."""
+    """A file that is not there or may not be read; carries the problem to report."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -21,11 +21,13 @@ class ProjectFiles:
     Attributes:
         root: absolute folder of the project.
         read_files: names of all files read so far, in order.
+        problems: what was odd about them.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.read_files: dict[str, None] = {}
+        self.problems: list[Problem] = []
         self._prefix = os.path.join(str(root), "")
 
     def name(self, path: str | Path) -> str:
@@ -36,23 +38,25 @@ class ProjectFiles:
         return text.replace(os.sep, "/") if os.sep != "/" else text
 
     def read(self, path: str | Path) -> str:
-        """Return a file's text without its byte order mark.
+        """Return a file's text without its byte order mark; what is not UTF-8 is replaced, as Java does, with a warning.
 
         Raises:
-            Unreadable: the file cannot be opened or is not UTF-8.
+            Unreadable: the file cannot be opened.
         """
         name = self.name(path)
         self.read_files[name] = None
         try:
             with open(path, "rb") as file:
                 content = file.read()
-            text = content.decode("utf-8")
         except OSError as error:
             raise Unreadable(Problem(Location(name), "error", f"cannot be read: {error.strerror or error}")) from error
+        try:
+            text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            message = f"is not UTF-8 text: byte 0x{content[error.start]:02x} at position {error.start}; save the file as UTF-8"
-            raise Unreadable(Problem(Location(name, line), "error", message)) from error
+            message = f"is not UTF-8 text: byte 0x{content[error.start]:02x} is replaced by a question mark; save the file as UTF-8"
+            self.problems.append(Problem(Location(name, line), "warning", message))
+            text = content.decode("utf-8", errors="replace")
         if text.startswith("\ufeff"):
             text = text[1:]
         return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")

@@ -4,7 +4,7 @@ Nothing here knows Dagster. Values are those that Starlake would act on: variabl
 domain, defaults merged. ``origin`` of each object says where every value came from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,31 @@ class FrozenDict(dict[str, Any]):
         return FrozenDict, (dict(self),)
 
 
-EMPTY: Mapping[str, Any] = FrozenDict()
+class _Empty(Mapping[str, Any]):
+    """The mapping without keys. No dict, because Python 3.10 allows no dict as the default of a dataclass field."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __hash__(self) -> int:
+        return hash(FrozenDict())
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Mapping[str, Any] = _Empty()
 
 
 @dataclass(frozen=True, slots=True)

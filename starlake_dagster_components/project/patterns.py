@@ -25,6 +25,7 @@ _CLASSES = {
 }
 _LETTERS = {"h": r" \t\xA0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000", "e": r"\x1B", "R": r"(?:\r\n|[\n\x0B\f\r\x85\u2028\u2029])"}
 _FLAGS = re.compile(r"\(\?([a-zA-Z-]+)\)")
+_COUNT = re.compile(r"\{\d+(?:,\d*)?\}\Z")
 _KNOWS_POSSESSIVE = sys.version_info >= (3, 11)
 
 
@@ -58,7 +59,7 @@ def _translate(regex: str) -> str:
             text, index = _group(regex, index, to_close)
         elif char == ")":
             text, index = ")" * (to_close.pop() + 1) if len(to_close) > 1 else ")", index + 1
-        elif char == "+" and index > 1 and regex[index - 1] in "*+?}" and not _KNOWS_POSSESSIVE:
+        elif char == "+" and not _KNOWS_POSSESSIVE and out and (out[-1] in ("*", "+", "?") or _COUNT.search("".join(out))):
             text, index = "", index + 1  # the greedy quantifier gives the same matches for usual file names
         else:
             text, index = char, index + 1

@@ -91,6 +91,7 @@ def _read(reading: Reading, folders: Folders, application: Section | None, proje
     tasks = add_references(reading, tasks, connection_finder(project), values)
     dag_configs = read_dag_configs(reading, folders.dags)
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
+    reading.problems.extend(reading.files.problems)
     return replace(
         project,
         variables=FrozenDict(values),

@@ -71,18 +71,20 @@ def quick_tables(sql: str, dialect: str) -> list[Found]:
 class _Query:
     """One pass over the tokens of a query."""
 
-    __slots__ = ("_aliases", "_checks_columns", "_closing", "_depth", "_quote", "_sql", "_starts", "_texts", "_words", "found")
+    __slots__ = ("_aliases", "_closing", "_columns_in_from", "_depth", "_quote", "_sql", "_starts", "_texts", "_words", "found")
 
     def __init__(self, sql: str, quote: str, dialect: str) -> None:
         self._sql = sql
         self._quote = quote
-        self._checks_columns = dialect in COLUMNS_IN_FROM
+        self._columns_in_from = dialect in COLUMNS_IN_FROM
         self._aliases: set[str] = set()
         self._depth = 0
         self.found: list[Found] = []
         self._tokenize()
         if self._query(0, frozenset()) != len(self._texts):
             self._give_up()
+        if self._columns_in_from and any(len(item.parts) > 1 and item.parts[0].lower() in self._aliases for item in self.found):
+            self._give_up()  # FROM t, t.items: whether it is a column depends on the scope
 
     def _give_up(self) -> NoReturn:
         raise Unparsable("not a plain query")
@@ -331,14 +333,10 @@ class _Query:
         return self._alias(index, common)
 
     def _add(self, parts: tuple[str, ...], start: int, common: frozenset[str]) -> None:
-        if len(parts) == 1:
-            if parts[0].lower() in common:
-                return
-        elif self._checks_columns and parts[0].lower() in self._aliases:
+        if len(parts) == 1 and self._columns_in_from and parts[0].lower() in self._aliases:
             self._give_up()
-        if not is_table(parts):
-            return
-        self.found.append(Found(parts, self._sql.count("\n", 0, start) + 1, start))
+        if is_table(parts) and (len(parts) > 1 or parts[0].lower() not in common):
+            self.found.append(Found(parts, self._sql.count("\n", 0, start) + 1, start))
 
     def _alias(self, index: int, common: frozenset[str]) -> int:
         words = self._words

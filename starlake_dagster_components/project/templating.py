@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import StarlakeError
 from .words import words
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _MARK = re.compile(f"{_MARK_START}([0-9]+){_MARK_END}")
 _MAX_LENGTH = 20_000_000
 
 
-class TemplateError(Exception):
+class TemplateError(StarlakeError):
     """A text that Jinja cannot render; ``line`` is from 1, in the text; 0 when unknown."""
 
     def __init__(self, message: str, line: int = 0) -> None:
@@ -102,7 +103,7 @@ class Renderer:
 
     def _jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int] | None]:
         simple = _SIMPLE.findall(text)
-        if len(simple) == len(_OPENING.findall(text)) and _NO_VARIABLES.isdisjoint(simple):
+        if len(simple) == len(_OPENING.findall(text)) and "{{{" not in text and _NO_VARIABLES.isdisjoint(simple):
             # Plain variables only: what Jinja would do, without compiling a template.
             values = [variables.get(name, "") for name in simple]
             result = _SIMPLE.sub(lambda match: str(variables.get(match.group(1), "")), text)
@@ -208,8 +209,16 @@ def _make_environment(load: Callable[[str], str | None]) -> "jinja2.Environment"
 
         __slots__ = ()
 
-        def __call__(self, *_: Any, **__: Any) -> "Absent":  # type: ignore[override]
+        def _itself(self, *_: Any, **__: Any) -> "Absent":
             return self
+
+        def _never(self, _: object) -> bool:
+            return False
+
+        __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _itself  # type: ignore[assignment]
+        __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _itself  # type: ignore[assignment]
+        __pos__ = __neg__ = __pow__ = __rpow__ = _itself  # type: ignore[assignment]
+        __lt__ = __le__ = __gt__ = __ge__ = _never  # type: ignore[assignment]
 
     class Sandbox(ImmutableSandboxedEnvironment):
         """Jinja's sandbox, which also refuses to build enormous values."""

@@ -215,7 +215,7 @@ def _first_name(profile: str | None, *others: str | None) -> str | None:
     if profile is not None:
         return profile if profile not in ("", "None") else None
     for name in others:
-        if name and name != "None":
+        if name and name != "None" and not _LEFT_OVER.search(name):
             return name
     return None
 

@@ -93,7 +93,7 @@ def test_unknown_connections_are_errors_with_what_was_meant(folder: ProjectFolde
         "metadata/application.sl.yml:8: connection 'pg' needs a 'type', such as jdbc, bigquery or fs",
         "metadata/load/d/t.sl.yml:2: unknown connection 'duk' (did you mean 'duckdb'?)",
         "metadata/transform/d/t.sl.yml:4: unknown connection 'nope' (known: duckdb, pg)",
-        "metadata/transform/d/t.sl.yml:5: unknown connection 'pgg' (known: duckdb, pg)",
+        "metadata/transform/d/t.sl.yml:5: unknown connection 'pgg' (did you mean 'pg'?)",
     ]
 
 

@@ -250,7 +250,6 @@ def test_a_broken_table_is_an_error_and_a_broken_config_skips_the_domain(folder:
     folder.write("metadata/load/f/t.sl.yml", "")
     folder.write("metadata/load/g/t.sl.yml", "version: 2\ntable: {}\n")
     folder.write("metadata/load/h/t.sl.yml", "version: 1\ntabel: {}\n")
-    (folder.root / "metadata/load/h/u.sl.yml").write_bytes(b"table:\n  name: \xe9\n")
     project = read(folder)
     assert [table.full_name for table in project.tables] == ["a.u"]
     assert messages(project) == [
@@ -261,7 +260,17 @@ def test_a_broken_table_is_an_error_and_a_broken_config_skips_the_domain(folder:
         "metadata/load/f/t.sl.yml:1: is empty",
         "metadata/load/g/t.sl.yml:1: version must be 1, found 2",
         "metadata/load/h/t.sl.yml:2: the root key 'table' is missing; found 'tabel' (did you mean 'table'?)",
-        "metadata/load/h/u.sl.yml:2: is not UTF-8 text: byte 0xe9 at position 15; save the file as UTF-8",
+    ]
+
+
+def test_bytes_that_are_no_utf_8_are_replaced_with_a_warning(folder: ProjectFolder) -> None:
+    folder.write("metadata/load/d/t.sl.yml", "")
+    content = b"\xef\xbb\xbfversion: 1\r\ntable:\r\n  name: t\r\n  comment: caf\xe9\r\n  pattern: t\r\n  attributes: []\r\n"
+    (folder.root / "metadata/load/d/t.sl.yml").write_bytes(content)
+    project = read(folder)
+    assert only_table(project).comment == "caf\ufffd"
+    assert messages(project) == [
+        "metadata/load/d/t.sl.yml:4: warning: is not UTF-8 text: byte 0xe9 is replaced by a question mark; save the file as UTF-8"
     ]
 
 

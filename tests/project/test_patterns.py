@@ -26,6 +26,8 @@ from starlake_dagster_components.project.patterns import compile_pattern
         ("(?u)a", "a", "A"),
         (r"a\z", "a", "b"),
         (r"x*+y", "xxy", "xx"),
+        (r"x{1,2}+y", "xxy", "xxx"),
+        (r"\++\d++", "+1", "1"),
         (r"\h?a", "\ta", "ba"),
         ("a~b|c", "a~b", "ab"),
         ("[a-c&]+", "a&", "d"),

@@ -122,6 +122,7 @@ STATEMENTS = [
     ("column of a table in FROM", "bigquery", "select * from a.b x, x.items i", "a.b"),
     ("column of a table without alias", "bigquery", "select * from sales.orders, orders.items", "sales.orders"),
     ("column of an outer table", "bigquery", "select * from a.b x where exists (select 1 from x.items)", "a.b"),
+    ("column of an outer table, before it", "bigquery", "select 1 in (select i from x.items) from a.b x", "a.b"),
     ("super column", "redshift", "select * from a.b as x, x.items as i", "a.b"),
     ("same, where columns cannot stand in FROM", "postgres", "select * from a.b x, x.items i", "a.b x.items"),
     ("flatten", "snowflake", "select f.value from a.b x, lateral flatten(input => x.doc:items) f", "a.b"),

@@ -21,6 +21,7 @@ VARIABLES = {"X": "1", "Y": "two", "NAME": "from ${Y}", "LIST": "a,b", "SELF": "
         ("{% for i in LIST.split(',') %}{{ i }};{% endfor %}", "a;b;"),
         ("{{ Z | default('y') }}", "y"),
         ("{{ X | default('y') }}", "1"),
+        ("{{ my-var }}{{ undefined + 1 }}{% if undefined > 1 %}no{% endif %}.", "."),
         ("{{ undefined.attribute }}{{ undefined() }}{{ undefined['x'] }}{{ undefined.a.b(1) }}.", "."),
         ("{% for i in undefined %}x{% endfor %}-", "-"),
         ("{# a comment #}x", "x"),

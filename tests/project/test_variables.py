@@ -56,6 +56,12 @@ def test_where_the_profile_comes_from(folder: ProjectFolder) -> None:
     assert read_project(folder.root, environ={"SL_ENV": "b"}, profile="").profile is None
 
 
+def test_a_profile_that_is_not_set_is_no_profile(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  SL_ENV: '{{SL_ENV}}'\n")
+    project = read_project(folder.root, environ={})
+    assert (project.profile, project.problems) == (None, ())
+
+
 def test_a_profile_without_file_is_a_warning_that_lists_those_there_are(folder: ProjectFolder) -> None:
     folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: a\n")
     project = read_project(folder.root, environ={}, profile="dve")

@@ -108,7 +108,7 @@ def test_only_the_first_document_counts() -> None:
     ],
 )
 def test_what_is_no_yaml_says_where(text: str, line: int, words: str) -> None:
-    with pytest.raises(YamlError, match=".*") as error:
+    with pytest.raises(YamlError) as error:
         parse_yaml(text, "table")
     assert words in str(error.value)
     assert error.value.line == line
@@ -123,10 +123,12 @@ def test_a_bomb_of_aliases_is_refused() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="ab:-[]{},'\"|>&*!%#?\n \t~1.é\x07", max_size=60))
 def test_any_text_is_yaml_or_a_yaml_error(text: str) -> None:
+    line = 1
     try:
         parse_yaml(text, "a")
     except YamlError as error:
-        assert 1 <= error.line <= text.count("\n") + 2
+        line = error.line
+    assert 1 <= line <= text.count("\n") + 2
 
 
 def test_positions_of_inherited_keys_stay_behind_own_ones() -> None:
