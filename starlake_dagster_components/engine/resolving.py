@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..errors import unknown
 from ..project.model import Project, Table, TableReference, Task
-from .errors import BadSetting
+from .errors import BadSetting, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,72 @@ def tasks_behind(project: Project, task: Task, references: Iterable[TableReferen
             if isinstance(node, Task) and node.full_name != task.full_name:
                 found.setdefault(node.full_name, node)
     return list(found.values())
+
+
+def with_schemas(query: str, schemas: Mapping[str, str]) -> str:
+    """Return a query with the schemas of tables that it names without one.
+
+    Args:
+        query: the query.
+        schemas: lower-case name of a table -> its schema.
+    """
+    if not schemas:
+        return query
+    import sqlglot
+    from sqlglot import exp
+
+    tree = sqlglot.parse_one(query, dialect="duckdb")
+    hidden = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        schema = schemas.get(table.name.lower())
+        if schema is not None and not table.db and table.name.lower() not in hidden:
+            table.set("db", exp.to_identifier(schema, quoted=True))
+    return tree.sql(dialect="duckdb")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The tasks behind a task: how Starlake prints them, and in which order they run."""
+
+    lines: list[str]
+    order: list[Task]
+
+
+def tree_of(project: Project, task: Task) -> Tree:
+    """Return a task with the tasks that it reads from, directly or not, each once.
+
+    Raises:
+        BadSetting: a task reads, through others, what it makes itself.
+    """
+    tree = Tree([], [])
+    state: dict[str, str] = {}
+    stack: list[tuple[Task, int, bool]] = [(task, 0, False)]
+    while stack:
+        one, depth, left = stack.pop()
+        if left:
+            if state[one.full_name] != "done":
+                state[one.full_name] = "done"
+                tree.order.append(one)
+            continue
+        tree.lines.append("  " * depth + one.full_name)
+        if state.get(one.full_name) == "open":
+            raise BadSetting(one.origin.at(), f"task {one.full_name} reads, through others, what it makes itself")
+        if one.full_name in state:
+            continue
+        state[one.full_name] = "open"
+        stack.append((one, depth, True))
+        behind = tasks_behind(project, one, one.references)
+        stack.extend((parent, depth + 1, False) for parent in reversed(behind))
+    return tree
+
+
+def find_task(project: Project, name: str) -> Task:
+    """Return a task by its name, in any case. Starlake: SchemaHandler.taskByFullName.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for task in project.tasks:
+        if task.full_name.lower() == name.lower():
+            return task
+    raise NotFound(f"Invalid task name {name}: {unknown('task', name, [t.full_name for t in project.tasks])}")

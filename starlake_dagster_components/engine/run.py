@@ -10,14 +10,16 @@ from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, Starlake
 from ..project import Project
 from ..project.variables import date_variables
 from .arguments import Arguments, parse
+from .compiling import compile_task
 from .errors import BadArguments, BadSetting, NotFound, NotSupported
-from .loading import Loads, load
+from .loading import load
 from .preloading import preload
 from .rereading import project_for
 from .result import EngineResult
 from .session import LogLine, Out, Session, now, parse_scheduled, read_settings
 from .staging import stage
-from .transforming import compile_task, transform
+from .transforming import transform
+from .writing import Loads
 
 _NO_RETRY = (BadArguments, BadSetting, NotFound, NotSupported, InvalidProject, ProjectNotFound)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from ..project.model import Domain, Table
 from .areas import list_files, make_folders, matches, move, same_content, uri
 from .arguments import Arguments
-from .errors import BadSetting
+from .errors import BadSetting, NotSupported
 from .loading import select_tables
 from .session import Session
+from .unsupported import check_areas
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ def stage(session: Session, arguments: Arguments) -> list[Path]:
     Raises:
         BadSetting: a domain has no ``directory``.
     """
+    check_areas(session.project)
     selected = select_tables(session, arguments)
     make_folders(session.project.areas, [domain for domain, _ in selected])
     moved: list[Path] = []
@@ -66,6 +68,8 @@ def directory(session: Session, domain: Domain) -> str:
         raise BadSetting(
             domain.origin.at("metadata"), f"domain {domain.name} has no metadata.directory: there is nowhere to take files from"
         )
+    if "://" in written.removeprefix("file://"):
+        raise NotSupported(domain.origin.at("metadata.directory"), f"domain {domain.name}: {written} is no local folder")
     return written.removeprefix("file://")
 
 

@@ -7,22 +7,23 @@ from pathlib import Path
 
 import duckdb
 
-from ..errors import CommandCancelled, Location, StarlakeError, unknown
-from ..project.model import Project, TableReference, Task
+from ..errors import CommandCancelled, Location, StarlakeError
+from ..project.model import TableReference, Task
 from ..project.sql import SqlSections, dialect_of, render_task, table_references
 from ..project.templating import TemplateError
 from . import audit, ddl
 from .arguments import Arguments
 from .database import Column, Database, opened
-from .errors import BadSetting, ExpectationsFailed, NotFound, NotSupported, TableDiffers
+from .errors import BadSetting, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate, raise_for_failed
-from .resolving import names_of, tasks_behind
+from .resolving import find_task, names_of, tree_of, with_schemas
 from .result import ExpectationOutcome
 from .scripts import Script, around, failed, made_by, of_file, refuse_transactions, run
 from .session import Session, now
 from .showing import show
 from .sqltext import listed, quoted, statements
 from .strategies import Strategy, Target, check_columns, stage, strategy, write, write_staged
+from .unsupported import check_areas, check_task, say_unused_options
 
 # A query that reads what is not in the database, which says nothing about how much that is.
 _MAY_BE_LARGE = re.compile(r"\b(?:read_\w+|\w+_scan|range|generate_series)\s*\(|\bfrom\s+'", re.IGNORECASE)
@@ -48,18 +49,6 @@ class Transformed:
     expectations: list[ExpectationOutcome] = field(default_factory=list)
 
 
-def find_task(project: Project, name: str) -> Task:
-    """Return a task by its name, in any case. Starlake: SchemaHandler.taskByFullName.
-
-    Raises:
-        NotFound: there is none.
-    """
-    for task in project.tasks:
-        if task.full_name.lower() == name.lower():
-            return task
-    raise NotFound(f"Invalid task name {name}: {unknown('task', name, [t.full_name for t in project.tasks])}")
-
-
 def transform(session: Session, arguments: Arguments) -> Transformed:
     """Run a task, and with ``--recursive`` before it all tasks that it reads from, each once.
 
@@ -70,7 +59,7 @@ def transform(session: Session, arguments: Arguments) -> Transformed:
     done = Transformed()
     if arguments.recursive:
         session.out(f"Building dependency tree for task {task.full_name}...")
-        tree = _tree(session, task)
+        tree = tree_of(session.project, task)
         for line in tree.lines:
             session.out(line)
         session.out(f"Dependency tree built for task {task.full_name}")
@@ -84,38 +73,6 @@ def transform(session: Session, arguments: Arguments) -> Transformed:
         return done
     _run(session, arguments, task, done)
     return done
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    """The tasks behind a task: how Starlake prints them, and in which order they run."""
-
-    lines: list[str]
-    order: list[Task]
-
-
-def _tree(session: Session, task: Task) -> _Tree:
-    project = session.project
-    tree = _Tree([], [])
-    state: dict[str, str] = {}
-    stack: list[tuple[Task, int, bool]] = [(task, 0, False)]
-    while stack:
-        one, depth, left = stack.pop()
-        if left:
-            if state[one.full_name] != "done":
-                state[one.full_name] = "done"
-                tree.order.append(one)
-            continue
-        tree.lines.append("  " * depth + one.full_name)
-        if state.get(one.full_name) == "open":
-            raise BadSetting(one.origin.at(), f"task {one.full_name} reads, through others, what it makes itself")
-        if one.full_name in state:
-            continue
-        state[one.full_name] = "open"
-        stack.append((one, depth, True))
-        behind = tasks_behind(project, one, one.references)
-        stack.extend((parent, depth + 1, False) for parent in reversed(behind))
-    return tree
 
 
 def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
@@ -149,7 +106,10 @@ class _Work:
     def run(self, done: Transformed) -> None:
         """Run the task in one transaction."""
         session, task = self._session, self._task
-        _check(task)
+        check_areas(session.project)
+        check_task(session, task)
+        _materialized(task)
+        say_unused_options(session, session.project.connection_of(task))
         self._path = session.database_of(task)
         sections = self._sections()
         references = self._references(sections)
@@ -325,7 +285,7 @@ class _Work:
         columns = self._columns(database, main, query)
         kind = database.kind(target.schema, target.name)
         if _materialized(self._task) == _VIEW:
-            self._view(target, main, query, kind)
+            self._view(target, main, query, kind, references)
             return None
         if kind == "view":
             raise BadSetting(self._task.origin.at(), f"{target} is a view, and the task makes a table: drop the view first")
@@ -380,30 +340,21 @@ class _Work:
             raise TableDiffers(_difference(self._task, target, added, absent))
         return names
 
-    def _view(self, target: Target, main: Script, query: str, kind: str | None) -> None:
+    def _view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
         if kind == "table":
             raise BadSetting(
                 self._task.origin.at("sink.materializedView"),
                 f"{target} is a table, and the task makes a view: drop the table first, if its rows may go",
             )
+        names = names_of(self._session.project)
+        short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.meant(r)) is not None}
+        own = {name: target.schema for name in short if target.database.kind(target.schema, name)}
         try:
-            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{query}")
+            # Whoever reads the view later has another search path.
+            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{with_schemas(query, {**short, **own})}")
         except duckdb.Error as error:
             before = target.database.last.find(query)
             raise failed(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error
-
-
-def _check(task: Task) -> None:
-    """Refuse what the engine does not do."""
-    if task.python_file:
-        raise NotSupported(
-            task.origin.at(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
-        )
-    if task.database:
-        raise NotSupported(
-            task.origin.at("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
-        )
-    _materialized(task)
 
 
 def _materialized(task: Task) -> str:
@@ -435,16 +386,3 @@ def _difference(task: Task, target: Target, added: Sequence[Column], absent: Seq
         parts.append(f"{target} has {names}, which the query does not give (to drop: {dropping})")
     place = task.sql_file or task.origin.at()
     return f"{place}: task {task.full_name} does not fit its table: {'; '.join(parts)}"
-
-
-def compile_task(session: Session, arguments: Arguments) -> None:
-    """Print the SQL of a task with all variables in place, without running it."""
-    task = find_task(session.project, arguments.name)
-    try:
-        sections = render_task(session.project, task, session.variables)
-    except TemplateError as error:
-        raise BadSetting(task.origin.at(), str(error)) from error
-    parts = [*sections.presql, *([sections.sql] if sections.sql else []), *sections.postsql]
-    for part in parts:
-        for line in f"{part.text.rstrip()};".split("\n"):
-            session.out(line)

@@ -158,6 +158,30 @@ def test_views(box: Sandbox) -> None:
     assert "metadata/transform/kpi/m.sl.yml:3: task kpi.m: DuckDB has no materialized views" in reason
 
 
+def test_a_view_keeps_its_meaning_for_whoever_reads_it(box: Sandbox) -> None:
+    box.task("base.totals", "select 5 as n")
+    box.task("kpi.own", "select 1 as n")
+    box.task("kpi.v", "with c as (select n from Totals) select c.n + own.n as n from c, own", "  sink: { materializedView: VIEW }\n")
+    for name in ("base.totals", "kpi.own", "kpi.v"):
+        transform(box, name)
+    assert box.rows("select n from kpi.v") == [(6,)]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"metadata/refs.sl.yml": "version: 1\nrefs:\n  - input: { table: a }\n    output: { table: b }\n"}, "metadata/refs.sl.yml: refs replace names"),
+        ({"metadata/write-strategies/duckdb/append.j2": "insert"}, "the project has a template of its own for APPEND"),
+        ({"metadata/transform/kpi/out.sl.yml": "version: 1\ntask:\n  database: other\n"}, "out.sl.yml:3: task kpi.out: database 'other' is not supported"),
+    ],
+)
+def test_what_is_not_supported_is_refused_with_its_place(box: Sandbox, files: dict[str, str], said: str) -> None:
+    box.task("kpi.out", "select 1 as x").write(files)
+    result = box.run("transform", "--name", "kpi.out", check=False)
+    assert said in (result.reason or "")
+    assert not result.retry
+
+
 def test_a_table_is_not_replaced_by_a_view(box: Sandbox) -> None:
     box.task("kpi.v", "select 1 as x")
     transform(box, "kpi.v")

@@ -1,0 +1,106 @@
+"""What the engine does not do: said with the key and its line, never done differently in silence."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import Location
+from ..project.model import Connection, Project, Table, Task
+from .errors import NotSupported
+from .session import Session
+
+_USED_OPTIONS = frozenset({"url", "driver", "user", "password", "account", "quote", "separator", "numpartitions", "storagetype"})
+
+
+def check_areas(project: Project) -> None:
+    """Refuse areas that are no local folders."""
+    areas = project.areas
+    for name in ("datasets", "incoming", "stage", "unresolved", "archive", "ingesting"):
+        path: str = getattr(areas, name)
+        if "://" in path and not path.startswith("file://"):
+            raise NotSupported(
+                project.application.origin.at("area"), f"the {name} area is {path}; the embedded engine works on local folders only"
+            )
+
+
+def check_table(session: Session, table: Table) -> None:
+    """Refuse what a load table asks for in vain; say what has no effect on DuckDB."""
+    if table.database:
+        raise NotSupported(
+            table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
+        )
+    written = table.metadata.write_strategy
+    _check_template(session.project, written.type if written else None, table.origin.at("metadata.writeStrategy"))
+    _say_ineffective(session, table)
+
+
+def check_task(session: Session, task: Task) -> None:
+    """Refuse what a task asks for in vain; say what has no effect on DuckDB."""
+    project = session.project
+    if task.python_file:
+        raise NotSupported(
+            task.origin.at(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
+        )
+    if task.database:
+        raise NotSupported(
+            task.origin.at("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
+        )
+    if _switched_on(session, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
+        raise NotSupported(task.origin.at("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine")
+    connection = project.connection_of(task)
+    dialect = _raw_connection(project, connection).get("_transpileDialect")
+    if connection is not None and dialect:
+        raise NotSupported(
+            connection.origin.at("_transpileDialect"),
+            f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine",
+        )
+    _check_references(project)
+    _check_template(project, task.write_strategy.type if task.write_strategy else None, task.origin.at("writeStrategy"))
+    _say_ineffective(session, task)
+
+
+def say_unused_options(session: Session, connection: Connection | None) -> None:
+    """Say which options of a connection are not used."""
+    unused = sorted(name for name in (connection.options if connection else {}) if name.lower() not in _USED_OPTIONS)
+    if connection is not None and unused:
+        session.log(
+            "warning",
+            f"{connection.origin.at('options')}: the embedded engine does not use {', '.join(unused)} of connection '{connection.name}'",
+        )
+
+
+def _say_ineffective(session: Session, node: Table | Task) -> None:
+    for entries, key in ((node.acl, "acl"), (node.rls, "rls")):
+        if entries:
+            session.log("warning", f"{node.origin.at(key)}: {key} of {node.full_name} has no effect: DuckDB knows no users")
+
+
+def _check_references(project: Project) -> None:
+    """Refuse ``refs``, by which Starlake replaces names of tables in SQL."""
+    raw = project.application.raw.get("refs")
+    file = next((name for name in project.files if name.endswith("refs.sl.yml")), None)
+    if raw or (file is not None and "input" in project.path(file).read_text(encoding="utf-8")):
+        place = Location(file) if file else project.application.origin.at("refs")
+        raise NotSupported(place, "refs replace names of tables in SQL, which the embedded engine does not do")
+
+
+def _check_template(project: Project, kind: str | None, place: Location) -> None:
+    """Refuse a write strategy that the project has a template of its own for."""
+    folder = project.application.raw.get("writeStrategies") or "write-strategies"
+    name = (kind or "APPEND").lower()
+    template = Path(project.metadata_folder, str(folder), "duckdb", f"{name}.j2")
+    if template.is_file():
+        raise NotSupported(
+            place, f"the project has a template of its own for {name.upper()} ({template}), which the embedded engine does not use"
+        )
+
+
+def _switched_on(session: Session, key: str, variable: str) -> bool:
+    value = session.project.application.raw.get(key)
+    text = str(session.environ.get(variable, "") if value is None else value)
+    return text.strip().lower() in ("true", "yes", "on")
+
+
+def _raw_connection(project: Project, connection: Connection | None) -> Mapping[str, object]:
+    connections = project.application.raw.get("connections")
+    found = connections.get(connection.name) if isinstance(connections, Mapping) and connection is not None else None
+    return found if isinstance(found, Mapping) else {}

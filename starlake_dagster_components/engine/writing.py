@@ -1,0 +1,351 @@
+"""Groups of files into their tables: one transaction each, the files included. Starlake: DuckDbNativeLoader."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import duckdb
+
+from ..errors import CommandCancelled, EngineError, StarlakeError
+from ..project.model import Table
+from ..project.sql import SqlPart
+from ..project.templating import TemplateError, render
+from . import audit, journal
+from .areas import Identity, free_name, uri
+from .batch import hashed, select
+from .database import Column, Database
+from .ddl import TypedAttribute, comment, create_table, typed
+from .errors import BadFile, BadSetting, ExpectationsFailed
+from .evolution import evolve
+from .expectations import TransactionLost, evaluate, raise_for_failed
+from .formats import Scratch, explain, format_of, source
+from .privacy import make_hashes
+from .result import ExpectationOutcome, TableLoad
+from .scripts import Script, explained, made_by, run
+from .session import Session, now
+from .strategies import Strategy, Target, check_columns, strategy, write
+
+_SMALL = 4_000_000
+"""Bytes that one processor reads at once."""
+
+
+@dataclass(slots=True)
+class Loads:
+    """What a ``load`` did, table by table.
+
+    Attributes:
+        tables: logical ``domain.table`` -> what was loaded.
+        jobs: ids of the audit rows, one per group of files.
+        failures: what went wrong, in order.
+        expectations: what became of the expectations.
+    """
+
+    tables: dict[str, TableLoad] = field(default_factory=dict)
+    jobs: list[str] = field(default_factory=list)
+    failures: list[StarlakeError] = field(default_factory=list)
+    expectations: list[ExpectationOutcome] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+    def add(self, loaded: TableLoad) -> None:
+        """Add what a group of files brought."""
+        before = self.tables.get(loaded.table)
+        self.paths.extend(loaded.files)
+        if before is None:
+            self.tables[loaded.table] = loaded
+            return
+        self.tables[loaded.table] = replace(
+            loaded,
+            input=before.input + loaded.input,
+            accepted=before.accepted + loaded.accepted,
+            rejected=before.rejected + loaded.rejected,
+            files=before.files + loaded.files,
+            failed=before.failed + loaded.failed,
+            row_count=loaded.row_count if loaded.row_count is not None else before.row_count,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files that are loaded in one transaction."""
+
+    table: Table
+    files: tuple[Path, ...]
+    chosen: str | None = None
+    error: EngineError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A table, ready to be loaded."""
+
+    table: Table
+    attributes: list[TypedAttribute]
+    strategy: Strategy
+    columns: list[Column]
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+
+class Writer:
+    """Writes groups of files into the tables of one database."""
+
+    def __init__(
+        self, session: Session, database: Database, loads: Loads, entries: list[audit.Entry], checks: list[audit.Checks], *, archived: bool
+    ) -> None:
+        self._session = session
+        self._database = database
+        self._loads = loads
+        self._entries = entries
+        self._checks = checks
+        self._archived = archived
+        self._noted = False
+        self._prepared: dict[tuple[str, str | None], _Prepared] = {}
+
+    def load(self, group: Group) -> None:
+        """Load a group of files; what goes wrong is noted, and told to the audit."""
+        table = group.table
+        paths = [uri(file) for file in group.files]
+        out = self._session.out
+        out("Loading")
+        out(f"Format: {format_of(table)}")
+        out(f"File(s): {','.join(paths)}")
+        out(f"Table: {table.final_full_name}")
+        began = now()
+        job = self._session.job_id(f"{table.domain}-{table.name}-{group.files[0].name}")
+        logical = audit.Entry(job, ",".join(paths), table.domain, table.name, "LOAD", True, began)
+        try:
+            if group.error is not None:
+                raise group.error
+            loaded = self._loaded(group, logical)
+        except CommandCancelled:
+            raise
+        except StarlakeError as error:
+            self._failed(group, logical, error)
+            return
+        self._loads.add(loaded)
+        self._loads.jobs.append(job)
+
+    def close(self) -> None:
+        """Forget what was noted about moved files."""
+        if self._noted:
+            journal.forget(self._database)
+
+    def _loaded(self, group: Group, entry: audit.Entry) -> TableLoad:
+        failing: dict[str, str] = {}
+        with Scratch() as scratch:
+            while True:
+                try:
+                    return self._transaction(group, entry, scratch, failing)
+                except TransactionLost as lost:
+                    failing[lost.expect] = lost.reason
+                except duckdb.Error as error:
+                    raise self._refusal(group, scratch, error) from error
+
+    def _transaction(self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str]) -> TableLoad:
+        session, database, table = self._session, self._database, group.table
+        prepared = self._prepare(group)
+        sources = [source(session, table, prepared.attributes, file, scratch) for file in group.files]
+        outcomes: tuple[ExpectationOutcome, ...] = ()
+        target = Target(database, table.final_domain, table.final_name)
+        if sum(file.stat().st_size for file in group.files) > _SMALL:
+            database.expect_large()
+        try:
+            with database.transaction():
+                existing = self._make_table(prepared, target)
+                before = database.count(f"SELECT count(*) FROM {target.sql}")
+                database.search([table.final_domain])
+                self._run(table.presql, table, "presql")
+                checked = {c.name.lower() for c in prepared.columns if not c.nullable} & {c.name.lower() for c in existing if c.nullable}
+                for read in sources:
+                    if queries := hashed(session, table, prepared.attributes, read):
+                        make_hashes(database, queries)
+                batch = "\nUNION ALL\n".join(
+                    select(session, table, prepared.attributes, read, file, checked)
+                    for read, file in zip(sources, group.files, strict=True)
+                )
+                accepted = write(target, prepared.strategy, batch, prepared.names).rows
+                rejected = sum(database.count(read.skipped) for read in sources if read.skipped)
+                read_rows = accepted
+                if table.filter:
+                    read_rows = sum(database.count(f"SELECT count(*) FROM {read.relation}") for read in sources)
+                self._run(table.postsql, table, "postsql")
+                outcomes = evaluate(session, database, table.final_full_name, table.expectations, failing)
+                raise_for_failed(outcomes)
+                rows = database.count(f"SELECT count(*) FROM {target.sql}")
+                loaded = TableLoad(table.full_name, read_rows + rejected, accepted, rejected, tuple(uri(f) for f in group.files), (), rows)
+                self._audit(group, entry, rows - before, outcomes)
+                files = self._note(group)
+        except ExpectationsFailed:
+            self._audit_expectations(table, entry, outcomes)
+            raise
+        self._loads.expectations.extend(outcomes)
+        self._archive(files)
+        return loaded
+
+    def _prepare(self, group: Group) -> _Prepared:
+        table = group.table
+        key = (table.full_name, group.chosen)
+        found = self._prepared.get(key)
+        if found is None:
+            found = prepare(self._session, table, group.chosen)
+            self._prepared[key] = found
+        return found
+
+    def _make_table(self, prepared: _Prepared, target: Target) -> list[Column]:
+        """Make the table or adapt it; returns its columns."""
+        database, table = self._database, prepared.table
+        wanted, extra = prepared.columns, prepared.strategy.extra_columns
+        existing = database.columns(target.schema, target.name)
+        comments = {a.attribute.final_name: a.attribute.comment for a in prepared.attributes if not a.attribute.ignore}
+        if not existing:
+            create_table(database, target.schema, target.name, [*wanted, *extra])
+            comment(database, target.schema, target.name, table.comment, comments)
+            return [*wanted, *extra]
+        if database.kind(target.schema, target.name) == "view":
+            raise BadSetting(table.origin.at(), f"{target} is a view: rows cannot be loaded into it")
+        there = {c.name.lower() for c in existing}
+        emptied = prepared.strategy.type == "OVERWRITE"
+        if evolve(target, existing, wanted, extra, emptied=emptied, location=table.origin.at("attributes")):
+            added = {name: text for name, text in comments.items() if name.lower() not in there}
+            comment(database, target.schema, target.name, None, added)
+            return database.columns(target.schema, target.name)
+        return existing
+
+    def _run(self, texts: Sequence[str], table: Table, key: str) -> None:
+        session = self._session
+        for index, text in enumerate(texts):
+            place = table.origin.at(f"{key}[{index}]")
+            try:
+                rendered = render(text, session.variables, metadata_folder=session.project.metadata_folder)
+            except TemplateError as error:
+                raise BadSetting(place, str(error)) from error
+            run(self._database, Script(SqlPart(rendered), place), made_by(session.project))
+
+    def _audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
+        table = group.table
+        entries = [
+            # Starlake's native loader counts by how much the table has grown.
+            replace(entry, count=growth, accepted=growth),
+            audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began),
+        ]
+        checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
+        path = self._session.audit_database()
+        if path == self._database.path or path is None:
+            audit.write(self._session, self._database, entries, checks)
+        else:
+            self._entries.extend(entries)
+            self._checks.extend(checks)
+
+    def _audit_expectations(self, table: Table, entry: audit.Entry, outcomes: Sequence[ExpectationOutcome]) -> None:
+        self._loads.expectations.extend(outcomes)
+        checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
+        self._audit_afterwards([], checks)
+
+    def _audit_afterwards(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks]) -> None:
+        """Write audit rows of what was rolled back."""
+        path = self._session.audit_database()
+        if path == self._database.path or path is None:
+            with self._database.transaction():
+                audit.write(self._session, self._database, entries, checks)
+        else:
+            self._entries.extend(entries)
+            self._checks.extend(checks)
+
+    def _note(self, group: Group) -> list[journal.LoadedFile]:
+        if not self._archived:
+            return []
+        areas = self._session.project.areas
+        files = []
+        for path in group.files:
+            identity = Identity.of(path)
+            assert identity is not None
+            target = free_name(Path(areas.archive, group.table.domain), path.name) if self._session.settings.archive else None
+            files.append(journal.LoadedFile(path, Path(areas.stage, group.table.domain, path.name), target, identity))
+        journal.note(self._database, files)
+        self._noted = True
+        return files
+
+    def _archive(self, files: Sequence[journal.LoadedFile]) -> None:
+        began = time.monotonic()
+        for file in files:
+            journal.finish(file)
+        if files and self._session.settings.archive:
+            self._session.out(f"Archive duration takes {round((time.monotonic() - began) * 1000)} ms")
+
+    def _refusal(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
+        """Return the exception for a batch that DuckDB refused: what is wrong in which file, where that can be found."""
+        session, table = self._session, group.table
+        prepared = self._prepare(group)
+        existing = {c.name.lower(): c for c in self._database.columns(table.final_domain, table.final_name)}
+        attributes = [
+            replace(a, in_table=there.type)
+            if (there := existing.get(a.attribute.final_name.lower())) and there.type != _normal(a.type)
+            else a
+            for a in prepared.attributes
+        ]
+        for file in group.files:
+            found = explain(session, table, attributes, file, scratch)
+            if isinstance(found, StarlakeError):
+                return found
+        return BadFile(", ".join(map(str, group.files)), explained(error)[0])
+
+    def _failed(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
+        table = group.table
+        self._session.log("error", str(error))
+        self._loads.failures.append(error)
+        before = self._loads.tables.get(table.full_name, TableLoad(table.full_name))
+        self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(uri(f) for f in group.files)))
+        failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))
+        self._audit_afterwards([failed], [])
+
+
+_NAMES = {
+    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
+    "STRING": "VARCHAR",
+    "TEXT": "VARCHAR",
+    "INT": "INTEGER",
+    "LONG": "BIGINT",
+    "FLOAT8": "DOUBLE",
+}
+
+
+def _normal(ddl: str) -> str:
+    """Write a type as DuckDB does."""
+    upper = ddl.upper().replace(" ", "") if ddl.upper().startswith("DECIMAL") else ddl.upper()
+    if upper.startswith(("VARCHAR(", "CHAR(")):
+        return "VARCHAR"
+    return _NAMES.get(upper, upper if "STRUCT" not in upper else ddl)
+
+
+def prepare(session: Session, table: Table, chosen: str | None) -> _Prepared:
+    """Return a table with all that its load needs to know, checked.
+
+    Raises:
+        BadSetting, NotSupported: the table's description.
+    """
+    if table.database:
+        from .errors import NotSupported
+
+        raise NotSupported(
+            table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
+        )
+    attributes = typed(session.project, table)
+    metadata = table.metadata
+    found = strategy(
+        metadata.write_strategy,
+        metadata.sink,
+        table.primary_key,
+        table.origin,
+        "metadata.",
+        start=session.settings.scd2_start,
+        end=session.settings.scd2_end,
+        chosen=chosen,
+    )
+    columns = [a.column for a in attributes if not a.attribute.ignore]
+    if not columns:
+        raise BadSetting(table.origin.at("attributes"), f"{table.full_name} has no column")
+    check_columns(found, [c.name for c in columns], table.full_name)
+    return _Prepared(table, attributes, found, columns)
