@@ -15,8 +15,8 @@ from .variables import UNSET_MARK, Unset, Variables
 from .words import words
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
-# Keys whose text nobody acts on: a variable that is not set does no harm there.
-_DESCRIPTIVE = words("comment description sample patternSample tags")
+# Keys whose text nobody acts on while reading: a variable that is not set does no harm there, or gets its value when SQL is run.
+_DESCRIPTIVE = words("comment description sample patternSample tags sql presql postsql")
 
 
 @dataclass(slots=True)

@@ -72,12 +72,26 @@ def visible_files(folder: Path | str) -> list[tuple[str, str]]:
     return sorted((entry.name, entry.path) for entry in _entries(folder) if not entry.is_dir())
 
 
-def nested_files(folder: Path | str, depth: int = 20) -> Iterator[tuple[str, str]]:
-    """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself."""
-    if depth:
-        for sub_folder in visible_folders(folder):
-            yield from visible_files(sub_folder)
-            yield from nested_files(sub_folder, depth - 1)
+def nested_files(folder: Path | str) -> Iterator[tuple[str, str]]:
+    """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself; each folder once."""
+    seen = {_identity(folder)}
+    waiting = visible_folders(folder)[::-1]
+    while waiting:
+        sub_folder = waiting.pop()
+        identity = _identity(sub_folder)
+        if identity in seen:
+            continue  # a link to a folder that was visited
+        seen.add(identity)
+        yield from visible_files(sub_folder)
+        waiting += visible_folders(sub_folder)[::-1]
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:

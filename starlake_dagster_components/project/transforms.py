@@ -144,7 +144,7 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
             if isinstance(task, dict):
                 migration.task(task, f"tasks[{index}]")
 
-    if _is_empty_config(path):
+    if _is_empty_config(reading, path):
         return True
     section = load_section(reading, path, _CONFIG, migrate)
     if section is None:
@@ -161,12 +161,11 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     return not section.context.broken
 
 
-def _is_empty_config(path: str) -> bool:
+def _is_empty_config(reading: Reading, path: str) -> bool:
     # Starlake takes a file that is exactly "transform:" for an empty one. Starlake: YamlSerde.deserializeYamlTransform.
     try:
-        with open(path, "rb") as file:
-            return file.read(200).strip() == b"transform:"
-    except OSError:
+        return reading.files.read(path).strip() == "transform:"
+    except Unreadable:
         return False
 
 

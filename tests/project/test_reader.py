@@ -117,6 +117,15 @@ def test_every_file_that_was_read_is_listed(shop: ProjectFolder) -> None:
     assert project.macros.split() == ["e", "{%", "macro", "m()", "%}{%", "endmacro", "%}", "n"]
 
 
+def test_links_in_circles_are_followed_once(shop: ProjectFolder) -> None:
+    shop.write("metadata/macros/deep/n.j2", "n")
+    for name in ("a", "b", "c"):
+        (shop.root / f"metadata/macros/deep/{name}").symlink_to(shop.root / "metadata/macros")
+        (shop.root / f"metadata/load/shop/{name}").symlink_to(shop.root / "metadata/load/shop")
+    project = read_project(shop.root, environ={})
+    assert (len(project.tables), project.macros.split()) == (2, ["n"])
+
+
 def test_types_of_the_project_replace_those_of_starlake(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/types/default.sl.yml", "version: 1\ntypes:\n  - {name: int, pattern: x, primitiveType: LONG}\n  - {name: a, pattern: x}\n"

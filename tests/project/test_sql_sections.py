@@ -149,6 +149,12 @@ def test_lines_of_a_text_inside_a_file() -> None:
     assert [reference.location.line for reference in references] == [7]
 
 
+def test_many_comments_before_the_query_take_no_time() -> None:
+    references, problems = table_references("/* a */ /* b */\n" * 200 + "select 1 from a.b", "duckdb", "x.sql")
+    assert [(reference.text, reference.location.line) for reference in references] == [("a.b", 201)]
+    assert problems == ()
+
+
 def test_parser_messages_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     table_references("call something()", "duckdb", "x.sql")
     assert caplog.records == []
