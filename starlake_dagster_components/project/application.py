@@ -3,13 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from ..errors import Location, did_you_mean
+from ..errors import did_you_mean
 from . import keys
 from .documents import Kind, Reading, load_section
 from .model import EMPTY, Application, Areas, Connection, FrozenDict, Origin
-from .sections import Section, scalar_text
+from .sections import Context, Section
+from .yaml_source import Positions
 
 _PRESETS = {
     "hourly": "0 * * * *",
@@ -107,9 +107,6 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
         metadata_name: the metadata folder's name, for the origin of an absent file.
     """
     if section is None:
-        from .sections import Context
-        from .yaml_source import Positions
-
         file = f"{metadata_name}/application.sl.yml"
         section = Section(Context(file, Positions(file, {}), [], "error"), {})
         origin = Origin(file)
@@ -208,13 +205,3 @@ def check_connection(section: Section, key: str, name: str | None, application: 
     known = sorted(application.connections)
     hint = did_you_mean(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
     section.error(key, f"unknown connection '{name}'{hint}")
-
-
-def plain(value: Any) -> Any:
-    """Return a value with mappings and lists that cannot be changed."""
-    if isinstance(value, dict):
-        return FrozenDict({key: plain(item) for key, item in value.items()})
-    return tuple(plain(item) for item in value) if isinstance(value, list) else value
-
-
-__all__ = ["Folders", "Location", "check_connection", "make_application", "plain", "read_application_section", "scalar_text"]

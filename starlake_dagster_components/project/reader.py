@@ -17,10 +17,11 @@ from .documents import Reading
 from .files import ProjectFiles
 from .loads import LoadContext, own_strategies, read_domains
 from .model import FrozenDict, Project
+from .references import add_references, connection_finder
 from .refs import read_refs
 from .sections import Section
 from .templating import Renderer
-from .transforms import add_references, connection_finder, read_tasks, transform_folder
+from .transforms import read_tasks
 from .variables import Variables, read_env_files, resolve_variables
 
 
@@ -87,7 +88,7 @@ def _read(reading: Reading, folders: Folders, application: Section | None, proje
     context = LoadContext(project.application, types, own_strategies(folders.write_strategies))
     domains = read_domains(reading, os.path.join(metadata, "load"), context)
     external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
-    tasks = read_tasks(reading, transform_folder(metadata), context, read_refs(reading, metadata, application))
+    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, application))
     tasks = add_references(reading, tasks, connection_finder(project), values)
     dag_configs = read_dag_configs(reading, folders.dags)
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)

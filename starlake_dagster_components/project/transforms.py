@@ -1,7 +1,6 @@
 """Transform tasks. Starlake: SchemaHandler.loadJobs, buildAutoTaskInfo, AutoTaskInfo.merge."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import PurePath
@@ -13,7 +12,7 @@ from .application import check_connection
 from .documents import Kind, Reading, load_section
 from .files import Unreadable, nested_files, visible_files, visible_folders
 from .loads import LoadContext, warn_about_suffix
-from .model import EMPTY, Attribute, Connection, FrozenDict, Origin, Project, Task
+from .model import EMPTY, Attribute, FrozenDict, Origin, Task
 from .parts import (
     extra_keys,
     merge_sinks,
@@ -27,8 +26,6 @@ from .parts import (
 )
 from .refs import Reference, rewrite
 from .sections import Section
-from .sql import dialect_of, sections_of_task, table_references
-from .templating import TemplateError
 from .words import words
 from .yaml_source import Positions
 
@@ -60,15 +57,14 @@ _JOINED = {"presql": "presql", "postsql": "postsql", "rls": "rls", "expectations
 class _Body:
     """What a task's YAML says; absent fields are not in ``fields``."""
 
-    fields: dict[str, Any]
-    domain: str | None
-    table: str | None
-    name: str | None
-    sql: str | None
-    sql_line: int
-    streams: tuple[str, ...]
     origin: Origin
-    section: Section
+    fields: dict[str, Any] = field(default_factory=dict)
+    domain: str | None = None
+    table: str | None = None
+    name: str | None = None
+    sql: str | None = None
+    sql_line: int = 1
+    streams: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -216,7 +212,6 @@ def _body(section: Section, context: LoadContext) -> _Body:
         sql_line=sql_place.line + (1 if in_block else 0),
         streams=section.texts("streams"),
         origin=origin,
-        section=section,
     )
 
 
@@ -268,15 +263,14 @@ def _yaml_task(
 def _inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
     name, table = body.name or body.table, body.table or body.name
     if name is None or table is None:
-        body.section.error("", "a task of transform.tasks needs a 'name' or a 'table'")
+        reading.problem(body.origin.at(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
         return None
     return _finish(reading, folder, body, name, body.domain or folder.name, table, references)
 
 
 def _sql_only_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
     file = next(reading.files.name(folder.commands[base + suffix]) for suffix in _COMMANDS if base + suffix in folder.commands)
-    context = Section.__new__(Section)
-    body = _Body({}, None, None, base, None, 1, (), Origin(file, 1), context)
+    body = _Body(origin=Origin(file, 1))
     return _finish(reading, folder, body, base, folder.name, base, references)
 
 
@@ -379,49 +373,3 @@ def _without_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]
                 message = f"task '{task.full_name}' is defined twice, also in {first.origin.at()}"
             reading.problem(task.origin.at(), "error", message)
     return tuple(found.values())
-
-
-def add_references(
-    reading: Reading, tasks: tuple[Task, ...], connection_of: Callable[[Task], Connection | None], values: Mapping[str, str]
-) -> tuple[Task, ...]:
-    """Return the tasks with the tables that their SQL reads. Starlake: AutoTask.dependencies."""
-    return tuple([_with_references(reading, task, connection_of(task), values) for task in tasks])
-
-
-def _with_references(reading: Reading, task: Task, connection: Connection | None, values: Mapping[str, str]) -> Task:
-    if task.sql_text is None or not task.parse_sql:
-        return task
-    file = task.sql_file or task.origin.file
-    dialect = dialect_of(connection)
-    try:
-        part = sections_of_task(reading.renderer, task, values).sql
-    except TemplateError as error:
-        message = f"{error}; tables are looked for in the text as it is"
-        reading.problem(Location(file, error.line), "warning", message)
-        found, _ = table_references(task.sql_text, dialect, file, task.sql_line)
-        return replace(task, references=tuple(replace(reference, kind="scanned") for reference in found))
-    if part is None:
-        if task.sql_text.strip():
-            reading.problem(Location(file, task.sql_line), "warning", f"the SQL of task '{task.full_name}' is empty")
-        return task
-    found, problems = table_references(part.text, dialect, file, lines=part.lines)
-    reading.problems.extend(problems)
-    return replace(task, references=found) if found else task
-
-
-def connection_finder(project: Project) -> Callable[[Task], Connection | None]:
-    """Return what says which connection runs a task's query: its own connectionRef, else the default one."""
-    application = project.application
-    default = application.connections.get(application.transform_connection_ref or application.connection_ref or "")
-
-    def find(task: Task) -> Connection | None:
-        if task.connection_ref is not None:
-            return application.connections.get(task.connection_ref, default)
-        return default
-
-    return find
-
-
-def transform_folder(metadata: str) -> str:
-    """Return the folder of the transform tasks."""
-    return os.path.join(metadata, "transform")

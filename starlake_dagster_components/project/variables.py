@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem
-from .files import ProjectFiles, visible_files
+from .files import ProjectFiles, Unreadable, visible_files
 from .sections import scalar_text
 from .templating import substitute
 from .yaml_source import YamlDocument, YamlError, parse_yaml
@@ -107,8 +107,6 @@ def read_env_files(files: ProjectFiles, metadata: Path) -> EnvFiles:
 
 
 def _read_env_file(files: ProjectFiles, path: str, profile: str, env: EnvFiles) -> dict[str, str]:
-    from .files import Unreadable
-
     name = files.name(path)
     try:
         text = files.read(path)
