@@ -1,6 +1,6 @@
 """Kill the embedded engine many times at random moments of random loads and transforms, and say what was lost or done twice.
 
-    python bench/engine_kills.py [--kills 200] [--seed 1] [--keep FOLDER]
+python bench/engine_kills.py [--kills 200] [--seed 1] [--keep FOLDER]
 """
 
 import argparse

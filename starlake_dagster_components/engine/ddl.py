@@ -106,6 +106,11 @@ def _nested(project: Project, table: Table, attribute: Attribute, tops: Mapping[
     return _nested_scalar(definition) + suffix
 
 
+def scalar_type(definition: TypeDefinition) -> str:
+    """Return the type of a column of a type."""
+    return _scalar(definition, _PRIMITIVES)
+
+
 def _nested_scalar(definition: TypeDefinition) -> str:
     if definition.primitive == "decimal":
         return _decimal(definition)

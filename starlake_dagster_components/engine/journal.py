@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from .areas import Identity, free_name, move
+from .areas import Identity, free_name, list_files, move
 from .database import Database
 from .sqltext import dotted, literal
 
@@ -36,8 +36,10 @@ class LoadedFile:
     identity: Identity
 
     def found(self) -> Path | None:
-        """Return where the file still waits to be moved away; None when it was moved."""
-        return next((path for path in (self.path, self.origin) if Identity.of(path) == self.identity), None)
+        """Return where the file still waits to be moved away, whatever its name is there; None when it was moved."""
+        likely = (self.path, self.origin)
+        rest = (path for folder in (self.path.parent, self.origin.parent) for path in list_files(folder))
+        return next((path for path in (*likely, *rest) if Identity.of(path) == self.identity), None)
 
 
 def note(database: Database, files: Sequence[LoadedFile]) -> None:
@@ -60,7 +62,7 @@ def _row(file: LoadedFile) -> str:
 
 def finish(file: LoadedFile) -> Path | None:
     """Move a loaded file away; nothing when that was done. Returns where it is now, None when it is gone."""
-    path = file.found()
+    path = file.path if Identity.of(file.path) == file.identity else file.found()
     if path is None:
         return file.target
     if file.target is None:
@@ -74,7 +76,8 @@ def finish(file: LoadedFile) -> Path | None:
 
 def forget(database: Database) -> None:
     """Remove the notes: every file is where it goes."""
-    database.execute(f"DROP SCHEMA IF EXISTS {dotted(database.catalog, _SCHEMA)} CASCADE")
+    # Straight to the connection: a cancelled command tidies up as well.
+    database.connection.execute(f"DROP SCHEMA IF EXISTS {dotted(database.catalog, _SCHEMA)} CASCADE")
 
 
 def recover(database: Database) -> list[Path]:

@@ -125,10 +125,12 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
             for file in journal.recover(database):
                 session.log("warning", f"{file} was loaded by a command that was killed before it could archive it; archived now")
             writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
-            for group in _groups(session, arguments, domains):
-                session.check_cancelled()
-                writer.load(group)
-            writer.close()
+            try:
+                for group in _groups(session, arguments, domains):
+                    session.check_cancelled()
+                    writer.load(group)
+            finally:
+                writer.close()
     except DatabaseFailed as error:
         loads.failures.append(error)
     other = session.audit_database()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import duckdb
 
-from ..errors import CommandCancelled, Location, StarlakeError
+from ..errors import CommandCancelled, EngineError, Location, StarlakeError
 from ..project.model import TableReference, Task
 from ..project.sql import SqlSections, dialect_of, render_task, table_references
 from ..project.templating import TemplateError
 from . import audit, ddl
 from .arguments import Arguments
 from .database import Column, Database, opened
-from .errors import BadSetting, ExpectationsFailed, NotSupported, TableDiffers
+from .errors import BadSetting, DatabaseFailed, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate, raise_for_failed
 from .resolving import find_task, names_of, tree_of, with_schemas
 from .result import ExpectationOutcome
@@ -85,8 +85,11 @@ def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) 
         raise
     except StarlakeError as error:
         done.failures.append(error)
-        if not arguments.interactive:
-            work.audit_failure(error)
+        if not arguments.interactive and not isinstance(error, DatabaseFailed):
+            try:
+                work.audit_failure(error)
+            except EngineError as other:
+                session.log("warning", f"the failure cannot be told to the audit: {other}")
     done.expectations.extend(work.outcomes)
     return not done.failures
 
@@ -146,7 +149,7 @@ class _Work:
         task, session = self._task, self._session
         if sections.sql is None or not task.parse_sql:
             return ()
-        if not session.options:
+        if not session.options or not any(mark in (task.sql_text or "") for mark in ("{{", "{%", "${")):
             return task.references
         dialect = dialect_of(session.project.connection_of(task))
         return table_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
@@ -245,12 +248,11 @@ class _Work:
         return found[0].text
 
     def _columns(self, database: Database, main: Script, query: str) -> list[Column]:
-        before = "DESCRIBE "
         offset = main.part.text.find(query)
         try:
-            rows = database.rows(before + query)
+            rows = database.rows(_describe(query))
         except duckdb.Error as error:
-            raise failed(error, main, query, max(offset, 0), self._hint, before=len(before)) from error
+            raise failed(error, main, query, max(offset, 0), self._hint, before=database.last.find(query)) from error
         return [Column(str(row[0]), str(row[1])) for row in rows]
 
     def _make_for_presql(self, target: Target, main: Script) -> None:
@@ -259,7 +261,7 @@ class _Work:
             return
         query = self._query(main)
         try:
-            target.database.rows("DESCRIBE " + query)
+            target.database.rows(_describe(query))
         except duckdb.Error:
             # The query may need what the statements make.
             return
@@ -291,7 +293,6 @@ class _Work:
             raise BadSetting(self._task.origin.at(), f"{target} is a view, and the task makes a table: drop the view first")
         chosen = self._strategy()
         names = [c.name for c in columns]
-        _check_names(self._task, names)
         check_columns(chosen, names, self._task.full_name)
         if kind is None:
             self._create(target, query, chosen)
@@ -367,11 +368,11 @@ def _materialized(task: Task) -> str:
     return kind.upper()
 
 
-def _check_names(task: Task, names: Sequence[str]) -> None:
-    lower = [name.lower() for name in names]
-    twice = sorted({name for name in names if lower.count(name.lower()) > 1})
-    if twice:
-        raise BadSetting(task.origin.at("sql"), f"task {task.full_name} gives the column '{twice[0]}' twice: name one of them differently")
+def _describe(query: str) -> str:
+    """Return the statement that tells a query's columns; of two with one name DuckDB renames the second."""
+    return f"DESCRIBE SELECT * FROM (
+{query}
+) AS sl_query"
 
 
 def _difference(task: Task, target: Target, added: Sequence[Column], absent: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Groups of files into their tables: one transaction each, the files included. Starlake: DuckDbNativeLoader."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -101,7 +102,7 @@ class Writer:
         self._entries = entries
         self._checks = checks
         self._archived = archived
-        self._noted = False
+        self._noted = self._unfinished = False
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
 
     def load(self, group: Group) -> None:
@@ -129,9 +130,10 @@ class Writer:
         self._loads.jobs.append(job)
 
     def close(self) -> None:
-        """Forget what was noted about moved files."""
-        if self._noted:
-            journal.forget(self._database)
+        """Forget what was noted about files that were moved, also when the command is cancelled; not while one of them could not be moved."""
+        if self._noted and not self._unfinished:
+            with contextlib.suppress(duckdb.Error):
+                journal.forget(self._database)
 
     def _loaded(self, group: Group, entry: audit.Entry) -> TableLoad:
         failing: dict[str, str] = {}
@@ -270,8 +272,10 @@ class Writer:
 
     def _archive(self, files: Sequence[journal.LoadedFile]) -> None:
         began = time.monotonic()
+        self._unfinished = True
         for file in files:
             journal.finish(file)
+        self._unfinished = False
         if files and self._session.settings.archive:
             self._session.out(f"Archive duration takes {round((time.monotonic() - began) * 1000)} ms")
 

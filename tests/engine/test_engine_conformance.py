@@ -51,5 +51,15 @@ def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path, t
     assert sorted(verdict.reasons) == CASES[case]
 
 
+def test_the_documentation_has_every_case_and_every_reason() -> None:
+    conformance = load(REPOSITORY / "bench/conformance.py")
+    text = (REPOSITORY / "docs/engine.md").read_text()
+    verdicts = [conformance.Verdict(case, reasons=set(reasons)) for case, reasons in CASES.items()]
+    for line in conformance.table(verdicts).split("\n\n")[0].splitlines():
+        assert line in text
+    for reason in conformance.REASONS:
+        assert f"| {reason} |" in text or f"({reason})" in text or f"**{reason.capitalize()}**" in text, reason
+
+
 def test_every_recorded_case_is_known(shared: Path) -> None:
     assert sorted(p.parent.name for p in (shared / "oracle/runs/projects").glob("*/steps.json")) == sorted(CASES)

@@ -187,6 +187,24 @@ def test_archived_files_of_one_name_are_all_kept(box: Sandbox) -> None:
     assert box.rows("select count(*) from sales.orders") == [(3,)]
 
 
+def test_a_file_that_cannot_be_archived_is_not_loaded_again(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(target))
+
+    box.table("sales", "orders", ID_NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr("starlake_dagster_components.engine.journal.move", refuse)
+        result = box.load("sales", {"orders.csv": "id;name\n1;a\n"}, check=False)
+    assert "Permission denied" in (result.reason or "")
+    assert box.files("ingesting") == ["sales/orders.csv"]
+    # Somebody tidies up and puts it back, as for any file that was left there.
+    (box.root / "datasets/ingesting/sales/orders.csv").rename(box.root / "datasets/stage/sales/orders-again.csv")
+    box.load("sales", {"orders-2.csv": "id;name\n2;b\n"})
+    assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]
+    assert box.files("archive") == ["sales/orders-2.csv", "sales/orders.csv"]
+    assert box.rows("select schema_name from duckdb_schemas() where schema_name = 'starlake_dagster_engine'") == []
+
+
 def test_files_are_deleted_when_there_is_no_archive(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME)
     box.load("sales", {"orders.csv": "id;name\n1;a\n"}, env={"SL_ARCHIVE": "false"})
@@ -368,6 +386,21 @@ def test_json_layouts(box: Sandbox, metadata: str, content: str) -> None:
     box.table("t", "docs", ID_NAME, metadata)
     box.load("t", {"docs.json": content})
     assert box.rows("select * from t.docs order by id") == [(1, "Ann"), (2, None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"id":1}\n{"id":2,"who":{"born":"x","more":1}}\n', "line 2: column 'who.born': 'x' is not of type DATE"),
+        ('{"id":1,"n":[1,"x"]}\n', "line 1: column 'n[*]': 'x' is not of type INTEGER"),
+    ],
+)
+def test_a_bad_value_inside_a_document_names_its_column(box: Sandbox, content: str, expected: str) -> None:
+    attributes = """{ name: id, type: long }
+    { name: who, type: struct, attributes: [{ name: born, type: date }] }
+    { name: n, type: int, array: true }"""
+    box.table("t", "docs", attributes, "format: JSON")
+    assert expected in (box.load("t", {"docs.json": content}, check=False).reason or "")
 
 
 def test_a_document_as_a_whole(box: Sandbox) -> None:

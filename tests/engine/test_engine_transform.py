@@ -170,9 +170,15 @@ def test_a_view_keeps_its_meaning_for_whoever_reads_it(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"metadata/refs.sl.yml": "version: 1\nrefs:\n  - input: { table: a }\n    output: { table: b }\n"}, "metadata/refs.sl.yml: refs replace names"),
+        (
+            {"metadata/refs.sl.yml": "version: 1\nrefs:\n  - input: { table: a }\n    output: { table: b }\n"},
+            "metadata/refs.sl.yml: refs replace names",
+        ),
         ({"metadata/write-strategies/duckdb/append.j2": "insert"}, "the project has a template of its own for APPEND"),
-        ({"metadata/transform/kpi/out.sl.yml": "version: 1\ntask:\n  database: other\n"}, "out.sl.yml:3: task kpi.out: database 'other' is not supported"),
+        (
+            {"metadata/transform/kpi/out.sl.yml": "version: 1\ntask:\n  database: other\n"},
+            "out.sl.yml:3: task kpi.out: database 'other' is not supported",
+        ),
     ],
 )
 def test_what_is_not_supported_is_refused_with_its_place(box: Sandbox, files: dict[str, str], said: str) -> None:

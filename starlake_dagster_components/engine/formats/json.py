@@ -5,6 +5,8 @@ import re
 
 import duckdb
 
+from ...project.model import Attribute
+from ..ddl import nested_type, scalar_type
 from ..errors import BadFile, BadSetting, BadValue
 from ..instances import instance
 from ..sqltext import literal, quoted
@@ -74,18 +76,93 @@ def explain(reading: Reading) -> Exception | None:
             for number, a, value, kind in found
         ]
         return BadFile(str(reading.file), "the file has bad values", values)
-    return None
+    return _inside(reading, read)
+
+
+def _inside(reading: Reading, read: Source) -> BadFile | None:
+    """Return what is wrong inside a struct or an array: the first value, with its path, that its field cannot take."""
+    typed = _source(reading, all_text=False)
+    tests = [
+        (
+            f"{a.attribute.name}{path}",
+            ddl,
+            f"SELECT record, {{index}}, {_bad_leaf(read.columns[a.attribute.name], path, ddl)} AS value FROM numbered",
+        )
+        for a in reading.in_file
+        if a.definition is None or a.attribute.array
+        for path, ddl in _leaves(reading, a.attribute, a.attribute.array)
+    ]
+    with instance() as lent:
+        try:
+            lent.connection.execute(
+                f"SELECT {', '.join(f'count({column})' for column in typed.columns.values())} FROM {typed.relation}"
+            ).fetchall()
+        except duckdb.Error as error:
+            message = str(error)
+        else:
+            return None
+        if not tests:
+            return _malformed(reading, message)
+        union = " UNION ALL ".join(sql.format(index=index) for index, (_, _, sql) in enumerate(tests))
+        query = (
+            f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
+            f"SELECT * FROM ({union}) WHERE value IS NOT NULL ORDER BY ALL LIMIT {bad_values.MOST}"
+        )
+        rows = lent.connection.execute(query).fetchall()
+    if not rows:
+        return _malformed(reading, message)
+    by_line = _layout(reading) == "newline_delimited"
+    values = [
+        BadValue(
+            number if by_line else 0,
+            tests[index][0],
+            value[:200],
+            f"of type {tests[index][1]}" + ("" if by_line else f" (object {number} of the file)"),
+        )
+        for number, index, value in rows
+    ]
+    return BadFile(str(reading.file), "the file has bad values", values)
+
+
+def _leaves(reading: Reading, attribute: Attribute, array: bool) -> list[tuple[str, str]]:
+    """Return the paths of an attribute's scalar fields, below the attribute, and their types."""
+    project, table = reading.session.project, reading.table
+    here = "[*]" if array else ""
+    if not attribute.attributes:
+        definition = project.types.get(attribute.type)
+        return [(here, scalar_type(definition))] if definition is not None else []
+    found = []
+    for child in attribute.attributes:
+        if child.attributes:
+            below = _leaves(reading, child, child.array)
+        else:
+            below = [("[*]" if child.array else "", nested_type(project, table, child).removesuffix("[]"))]
+        found += [(f"{here}.{quoted(child.name)}{path}", ddl) for path, ddl in below]
+    return found
+
+
+def _bad_leaf(column: str, path: str, ddl: str) -> str:
+    """Return the SQL of the first value at a path that its type cannot take; NULL when all are good."""
+    texts = f"json_extract_string({column}, {literal('$' + path)})"
+    if "[*]" in path:
+        return f"list_filter({texts}, lambda leaf: leaf IS NOT NULL AND TRY_CAST(leaf AS {ddl}) IS NULL)[1]"
+    return f"CASE WHEN {texts} IS NOT NULL AND TRY_CAST({texts} AS {ddl}) IS NULL THEN {texts} END"
+
+
+def _reason(message: str) -> str:
+    """Return what DuckDB says, without the file, the line and its advice."""
+    first = message.splitlines()[0]
+    return re.sub(r"""^Invalid Input Error: |JSON transform error|,? ?in file "[^"]*",?|,? ?in line \d+:?""", "", first).strip(" .,:")
 
 
 def _malformed(reading: Reading, message: str) -> BadFile:
     first = message.splitlines()[0]
     line = re.search(r"in line (\d+)", first)
-    reason = re.sub(r"""^Invalid Input Error: | ?in file "[^"]*",?|,? in line \d+""", "", first)
     hint = ""
     if _layout(reading) != "array" and _begins_with_array(reading):
         hint = "; the file is an array of objects, which metadata.array: true says"
     number = _first_malformed_line(reading) or (int(line.group(1)) if line else 0)
-    return BadFile(str(reading.file), "the file cannot be read", [BadValue(number, "", None, reason.strip(" .") + hint)])
+    return BadFile(str(reading.file), "the file cannot be read", [BadValue(number, "", None, _reason(message) + hint)])
 
 
 def _begins_with_array(reading: Reading) -> bool:
