@@ -370,9 +370,7 @@ def _materialized(task: Task) -> str:
 
 def _describe(query: str) -> str:
     """Return the statement that tells a query's columns; of two with one name DuckDB renames the second."""
-    return f"DESCRIBE SELECT * FROM (
-{query}
-) AS sl_query"
+    return f"DESCRIBE SELECT * FROM (\n{query}\n) AS sl_query"
 
 
 def _difference(task: Task, target: Target, added: Sequence[Column], absent: Sequence[str]) -> str:
