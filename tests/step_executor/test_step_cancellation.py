@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import step_jobs
-from conftest import EXECUTE, until
+from step_waiting import EXECUTE, until
 
 
 def events_of(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str, str]]:

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import dagster as dg
 import step_jobs
-from conftest import EXECUTE, until
+from step_waiting import EXECUTE, until
 
 STARTED_LATE = ["table_6", "table_7", "table_8", "table_9"]
 

@@ -1,0 +1,14 @@
+"""Code that tests run in processes of their own, and waiting for what it does."""
+
+import time
+from collections.abc import Callable
+
+EXECUTE = "import dagster, step_jobs; dagster.execute_job(dagster.reconstructable(step_jobs.{job}), dagster.DagsterInstance.get())"
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
