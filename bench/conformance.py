@@ -48,7 +48,7 @@ INCIDENTAL = frozenset({"work tables", "messages"})
 
 # reason -> (case, line) patterns; a line is "step N (command): what differs".
 KNOWN: Mapping[str, Sequence[tuple[str, str]]] = {
-    "work tables": [("*", r"zztmp_")],
+    "work tables": [("*", r"(table - |: )\w+\.zztmp_")],
     "archive": [("*", r"file [+] datasets/archive/\S+~\d+")],
     "left files": [("load_life", r"step (8|9|10) .*exit_code: 0, 1"), ("load_grouped", r"step 2 .*exit_code: 0, 1")],
     "no silent failure": [
@@ -123,10 +123,13 @@ def judge(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping[str,
     """Say where an observation differs from the recorded one, and why."""
     verdict = Verdict(expected["case"], lines=observe.differences(dict(expected), dict(actual)))
     audit: list[str] = []
+    explained: set[str] = set()
     for line in verdict.lines:
         found = {reason for reason, patterns in KNOWN.items() if _known(verdict.case, line, patterns)}
         if found:
             verdict.reasons |= found
+            if found - INCIDENTAL:
+                explained.add(_step(line))
         elif _AUDIT.search(line):
             audit.append(line)
         else:
@@ -134,10 +137,18 @@ def judge(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping[str,
     rest = _without_messages(audit)
     if len(rest) < len(audit):
         verdict.reasons.add("messages")
-    # Rows of the audit follow from what else differs.
-    if rest and not verdict.reasons - INCIDENTAL:
-        verdict.unexplained += rest
+    # Rows of the audit follow from what else differs in the step that wrote them; later steps have them still.
+    seen: set[str] = set()
+    for line in rest:
+        row = line.partition(": ")[2]
+        if row not in seen and _step(line) not in explained:
+            verdict.unexplained.append(line)
+        seen.add(row)
     return verdict
+
+
+def _step(line: str) -> str:
+    return line.partition(" (")[0]
 
 
 def _known(case: str, line: str, patterns: Iterable[tuple[str, str]]) -> bool:

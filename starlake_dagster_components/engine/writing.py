@@ -228,11 +228,10 @@ class Writer:
 
     def _audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
         table = group.table
-        entries = [
-            # Starlake's native loader counts by how much the table has grown.
-            replace(entry, count=growth, accepted=growth),
-            audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began),
-        ]
+        # Starlake's native loader counts by how much the table has grown.
+        entries = [replace(entry, count=growth, accepted=growth)]
+        if _has_second_step(self._prepare(group)):
+            entries.append(audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began))
         checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
         path = self._session.audit_database()
         if path == self._database.path or path is None:
@@ -304,6 +303,20 @@ class Writer:
         self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(uri(f) for f in group.files)))
         failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))
         self._audit_afterwards([failed], [])
+
+
+def _has_second_step(prepared: _Prepared) -> bool:
+    """Say whether Starlake would load into a work table first, which it tells its audit. Starlake: DuckDbNativeLoader.requireTwoSteps."""
+    table = prepared.table
+    return (
+        not any(a.attribute.type == "variant" for a in prepared.attributes)
+        or any(
+            a.attribute.script or a.attribute.ignore or (a.attribute.privacy or "").upper().startswith("SQL:") for a in prepared.attributes
+        )
+        or prepared.strategy.type not in ("APPEND", "OVERWRITE")
+        or bool(table.filter)
+        or format_of(table) == "POSITION"
+    )
 
 
 _NAMES = {

@@ -83,11 +83,7 @@ def _inside(reading: Reading, read: Source) -> BadFile | None:
     """Return what is wrong inside a struct or an array: the first value, with its path, that its field cannot take."""
     typed = _source(reading, all_text=False)
     tests = [
-        (
-            f"{a.attribute.name}{path}",
-            ddl,
-            f"SELECT record, {{index}}, {_bad_leaf(read.columns[a.attribute.name], path, ddl)} AS value FROM numbered",
-        )
+        (f"{a.attribute.name}{path}".replace('"', ""), ddl, _bad_leaf(read.columns[a.attribute.name], path, ddl))
         for a in reading.in_file
         if a.definition is None or a.attribute.array
         for path, ddl in _leaves(reading, a.attribute, a.attribute.array)
@@ -103,7 +99,7 @@ def _inside(reading: Reading, read: Source) -> BadFile | None:
             return None
         if not tests:
             return _malformed(reading, message)
-        union = " UNION ALL ".join(sql.format(index=index) for index, (_, _, sql) in enumerate(tests))
+        union = " UNION ALL ".join(f"SELECT record, {index}, {sql} AS value FROM numbered" for index, (_, _, sql) in enumerate(tests))
         query = (
             f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
             f"SELECT * FROM ({union}) WHERE value IS NOT NULL ORDER BY ALL LIMIT {bad_values.MOST}"
