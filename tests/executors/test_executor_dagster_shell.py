@@ -86,7 +86,7 @@ def test_bytes_that_are_no_text_name_the_executor_that_can_read_them(tmp_path: P
 def test_a_missing_package_gives_the_command_that_installs_it(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     program = script(tmp_path, "")
     monkeypatch.setitem(sys.modules, "dagster_shell", None)
-    with pytest.raises(MissingDependency, match=r"pip install 'starlake-dagster-components\[dagster-shell\]'"):
+    with pytest.raises(MissingDependency, match=r"pip install --no-deps dagster-shell"):
         run(program, watched, tmp_path)
 
 

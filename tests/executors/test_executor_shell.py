@@ -381,7 +381,9 @@ def test_ctrl_c_in_the_terminal_of_a_run_ends_the_command(tmp_path: Path) -> Non
     """A real SIGINT to a real process that runs the executor in its main thread, as ``dagster job execute`` does."""
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
     code = f"""
+import signal
 import threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that started the tests in the background has it ignored
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.shell import ShellExecutor
