@@ -4,14 +4,48 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from .._dagster import DagsterLogHandler, DagsterLogManager, PlanOrchestrationContext, log_handlers_of
 from .running import RunningStep
 
+Handler = TypeVar("Handler", bound=logging.Handler)
+
 MAX_WRITERS = 8
 """Threads that store events at the same time. With PostgreSQL every stored event is a connection; hundreds of steps that start
 together would exceed what a server allows."""
+
+
+class _NoLock:
+    """Stands in the place of a handler's lock.
+
+    Python's logging holds a handler's lock while the handler works. A handler of Dagster's event log works with a database, whose
+    library asks logging for loggers, which needs logging's own lock. Beginning a run configures logging, which holds that lock while it
+    takes those of all handlers: if a step does so while another one stores an event, both wait for ever. The handlers concerned need no
+    lock: those of a step have the step's own one, and the event log has its own.
+    """
+
+    def acquire(self) -> bool:
+        """Do nothing."""
+        return True
+
+    def release(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _at_fork_reinit(self) -> None:
+        pass
+
+
+def _without_lock(handler: Handler) -> Handler:
+    handler.lock = _NoLock()  # type: ignore[assignment]
+    return handler
+
 
 _writers = threading.BoundedSemaphore(MAX_WRITERS)
 _capturing: ContextVar["StepLogManager | None"] = ContextVar("starlake_capturing", default=None)
@@ -23,6 +57,7 @@ class StepLogHandler(DagsterLogHandler):
 
     def __init__(self, metadata: Any, loggers: Sequence[logging.Logger], handlers: Sequence[logging.Handler], step: RunningStep) -> None:
         super().__init__(metadata=metadata, loggers=loggers, handlers=handlers)
+        _without_lock(self)
         self._sinks = loggers, handlers
         self._step = step
 
@@ -57,7 +92,9 @@ class StepLogManager(DagsterLogManager):
     def of(cls, plan_context: PlanOrchestrationContext, step: RunningStep) -> "StepLogManager":
         """Return the log manager of a step, which writes where the run's log manager writes to."""
         loggers, handlers, managed = log_handlers_of(plan_context.log)
-        handler = StepLogHandler(plan_context.log.metadata, loggers, handlers, step)
+        event_log = _without_lock(plan_context.instance.get_event_log_handler())
+        own = [event_log if isinstance(handler, type(event_log)) else handler for handler in handlers]
+        handler = StepLogHandler(plan_context.log.metadata, loggers, own, step)
         return cls(handler, managed, plan_context.log.level, step)
 
     def with_tags(self, **new_tags: str) -> "StepLogManager":
@@ -83,8 +120,12 @@ class PythonLogCapture(logging.Handler):
 
     def __init__(self, plan_context: PlanOrchestrationContext) -> None:
         super().__init__()
+        _without_lock(self)
         loggers, handlers, self._managed = log_handlers_of(plan_context.log)
-        self._of_run = DagsterLogHandler(metadata=plan_context.log.metadata, loggers=loggers, handlers=handlers)
+        event_log = type(plan_context.instance.get_event_log_handler())
+        for handler in (*plan_context.log.handlers, *(h for h in handlers if isinstance(h, event_log))):
+            _without_lock(handler)
+        self._of_run = _without_lock(DagsterLogHandler(metadata=plan_context.log.metadata, loggers=loggers, handlers=handlers))
         self._main = threading.get_ident()
 
     def __enter__(self) -> "PythonLogCapture":

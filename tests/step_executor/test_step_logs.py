@@ -169,3 +169,29 @@ def test_lost_output_does_not_fail_a_step(instance, tmp_path, monkeypatch):
     assert result.success
     told = [e for e in result.all_events if e.event_type_value == "ENGINE_EVENT" and "compute log" in (e.message or "")]
     assert {e.step_key for e in told} == set(SPEAKERS)
+
+
+def nesting() -> dg.JobDefinition:
+    @dg.asset
+    def inner():
+        pass
+
+    @dg.asset
+    def starts_runs(context):
+        for _ in range(5):
+            assert dg.materialize([inner], instance=context.instance).success
+
+    def noisy(number: int):
+        @dg.asset(name=f"noisy_{number}")
+        def body(context):
+            for line in range(30):
+                context.log.info(f"{line}")
+
+        return body
+
+    return resolve([starts_runs, *[noisy(i) for i in range(16)]], step_jobs.starlake_step_executor(max_concurrent=5))
+
+
+def test_a_step_may_start_runs_of_its_own(instance):
+    """Beginning a run configures Python's logging, which takes the locks of all handlers while other steps store events."""
+    assert dg.execute_job(dg.reconstructable(nesting), instance).success
