@@ -131,12 +131,10 @@ def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
                 return iter(())
 
             def _run(self, context: Any) -> None:
-                arguments, run = context.execute_step_args, context.dagster_run
-                with dg.DagsterInstance.from_ref(arguments.instance_ref) as instance:
-                    reconstructable = dg.reconstructable(job)
-                    plan = create_execution_plan(reconstructable, run.run_config, arguments.step_keys_to_execute, arguments.known_state)
-                    for _ in execute_plan_iterator(plan, reconstructable, run, instance, arguments.retry_mode, run.run_config):
-                        pass
+                arguments, run, reconstructable = context.execute_step_args, context.dagster_run, dg.reconstructable(job)
+                plan = create_execution_plan(reconstructable, run.run_config, arguments.step_keys_to_execute, arguments.known_state)
+                for _ in execute_plan_iterator(plan, reconstructable, run, context.instance, arguments.retry_mode, run.run_config):
+                    pass
 
             def check_step_health(self, step_handler_context: Any) -> CheckStepHealthResult:
                 return CheckStepHealthResult.healthy()
