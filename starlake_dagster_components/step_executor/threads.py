@@ -142,7 +142,7 @@ class _Execution:
                     pass
                 captured.close()
                 raise
-            except Exception:
+            except BaseException:
                 yield from self._fail()
                 yield from self._end_capture(captured)
                 raise
@@ -170,7 +170,7 @@ class _Execution:
             changed = yield from self._receive()
             if changed:
                 yield from self._active.plan_events_iterator(self._context)
-            look_for_work = changed or time.monotonic() - looked > POLL_SECONDS
+            look_for_work = changed or (time.monotonic() - looked > POLL_SECONDS and self._time_matters())
         if self._deadline is not None:
             yield self._engine_event("All steps have ended after being cancelled", EngineEventData())
 
@@ -200,16 +200,12 @@ class _Execution:
         self._inbox.put((running, item))
 
     def _receive(self) -> Generator[dg.DagsterEvent, None, bool]:
-        """Wait for something to happen, yield what did; return whether steps may have become ready."""
-        wait = POLL_SECONDS
+        """Wait for something to happen, yield what did; return whether steps may have become ready or need to be skipped."""
         until_retry = self._active.sleep_interval()  # type: ignore[no-untyped-call]
-        if until_retry > 0:
-            wait = min(wait, until_retry)
         try:
-            running, item = self._inbox.get(timeout=wait)
+            running, item = self._inbox.get(timeout=min(POLL_SECONDS, until_retry) if until_retry > 0 else POLL_SECONDS)
         except Empty:
-            # Only delays of retries and slots of pools come with time; anything else comes with an event.
-            return until_retry != 0 or self._instance_limits.has_pending_claims()
+            return self._time_matters()
         changed = False
         while True:
             if isinstance(item, Ended):
@@ -222,6 +218,10 @@ class _Execution:
                 running, item = self._inbox.get_nowait()
             except Empty:
                 return changed
+
+    def _time_matters(self) -> bool:
+        """Return whether steps may become ready without an event: after the delay of a retry, or when another run leaves a pool."""
+        return self._active.sleep_interval() != 0 or self._instance_limits.has_pending_claims()  # type: ignore[no-untyped-call]
 
     def _happened(self, running: RunningStep, event: dg.DagsterEvent) -> Iterator[dg.DagsterEvent]:
         yield event
