@@ -1,6 +1,8 @@
 """Jobs: one per pipeline, a selection of assets."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -8,6 +10,8 @@ import dagster as dg
 from ..pipelines.model import Pipeline
 from .graph import AssetGraph
 from .names import tag_value, tags_of
+
+logger = logging.getLogger("starlake_dagster_components")
 
 Job = Any
 """Dagster's type of a job that is still to be resolved is not public."""
@@ -43,13 +47,24 @@ def build_job(graph: AssetGraph, pipeline: Pipeline, executor: dg.ExecutorDefini
         pipeline: what the job runs.
         executor: how its steps run; None = the code location's.
     """
-    return dg.define_asset_job(
+    return _maker()(
         name=pipeline.name,
         selection=dg.AssetSelection.assets(*job_keys(graph, pipeline)),
         description=pipeline.comment or None,
         tags=job_tags(pipeline),
         executor_def=executor,
     )
+
+
+@cache
+def _maker() -> Callable[..., Job]:
+    """Return what makes a job of a selection: ours, which is quicker to resolve, or Dagster's where its inner modules have changed."""
+    try:
+        from .asset_job import AssetJob
+    except ImportError as error:
+        logger.warning("jobs are resolved by Dagster, which takes longer where there are many: %s", error)
+        return dg.define_asset_job
+    return AssetJob
 
 
 def job_tags(pipeline: Pipeline) -> Mapping[str, str]:
