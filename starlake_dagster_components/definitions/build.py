@@ -14,6 +14,7 @@ from ..errors import InvalidProject, Problem
 from ..pipelines import plan_project
 from ..pipelines.model import Pipeline, Plan
 from ..project import read_project
+from ..project.model import EMPTY
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
 from .execution import Steps
@@ -176,12 +177,13 @@ def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.Mul
     watched = watched_by(graph, pipeline, settings)
     if not watched:
         return None
+    plain = pipeline.trigger.plain
     return build_sensor(
         name=f"{pipeline.name}_sensor",
         job_name=pipeline.name,
-        watched=with_other_names(graph, watched),
+        watched=watched if plain else with_other_names(graph, watched),
         trigger=replace(pipeline.trigger, timezone=pipeline.trigger.timezone or settings.timezone),
-        timings=timings_of(graph, watched, settings),
+        timings=EMPTY if plain else timings_of(graph, watched, settings),
         default_status=dg.DefaultSensorStatus[settings.default_status],
         description=f"Starts {pipeline.name} when what it reads has been materialised.",
         tags=job_tags(pipeline),

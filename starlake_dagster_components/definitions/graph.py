@@ -75,13 +75,16 @@ class AssetGraph:
 
     def upstream_of(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
         """Return what the tasks of a pipeline wait for, directly or not, minus what the pipeline makes: name -> key."""
-        own = {t.full_name for t in pipeline.tasks}
-        found: dict[str, dg.AssetKey] = {}
-        for task in pipeline.tasks:
-            for dependency in self.plan.dependencies.transitive(task.full_name):
-                if dependency.awaited and not (dependency.kind == "task" and dependency.name in own):
-                    found[dependency.name] = self.key(dependency.kind, dependency.name)
+        found = self._upstream.get(pipeline.name)
+        if found is None:
+            everything = self.plan.dependencies.transitive(*(t.full_name for t in pipeline.tasks))
+            specs = self.specs
+            found = self._upstream[pipeline.name] = {d.name: specs[d.kind, d.name].key for d in everything if d.awaited}
         return found
+
+    @cached_property
+    def _upstream(self) -> dict[str, Mapping[str, dg.AssetKey]]:
+        return {}
 
     def read_by(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
         """Return what the tasks of a pipeline wait for among what they read directly, minus what the pipeline makes: name -> key."""

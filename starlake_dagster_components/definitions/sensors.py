@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -66,11 +67,9 @@ def build_sensor(
     Raises:
         InvalidTrigger: the triggering strategy cannot be read, or names a dataset that is not watched.
     """
-    names = {dataset: key.to_user_string() for dataset, key in watched.items()}
-    rule = build_rule(trigger, names, timings)
-    by_name = {key.to_user_string(): key for key in watched.values()}
-    keys = {asset: by_name[asset] for asset in rule.assets}
-    evaluation = _Evaluation(rule, keys, job_name, trigger.timezone, start_date)
+    evaluation = _Evaluation(trigger, watched, timings, job_name, start_date)
+    # What a plain trigger watches is known without its rule, which takes time where much is watched and which only ticks need.
+    monitored = dict.fromkeys(watched.values() if trigger.plain else evaluation.keys.values())
 
     def evaluate(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return evaluation.tick(context)
@@ -81,7 +80,7 @@ def build_sensor(
         return dg.MultiAssetSensorDefinition(
             name=name,
             job_name=job_name,
-            monitored_assets=list(keys.values()),
+            monitored_assets=list(monitored),
             asset_materialization_fn=evaluate,
             minimum_interval_seconds=minimum_interval_seconds,
             description=description,
@@ -91,15 +90,30 @@ def build_sensor(
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Evaluation:
     """One sensor's rule, bound to Dagster."""
 
-    rule: Rule
-    keys: Mapping[str, dg.AssetKey]
+    trigger: TransformTrigger
+    watched: Mapping[str, dg.AssetKey]
+    timings: Mapping[str, DatasetTiming]
     job_name: str
-    timezone: str | None
     start_date: date | None
+
+    @cached_property
+    def rule(self) -> Rule:
+        """When it starts a run.
+
+        Raises:
+            InvalidTrigger: the strategy cannot be read, or names a dataset that is not watched.
+        """
+        return build_rule(self.trigger, {dataset: key.to_user_string() for dataset, key in self.watched.items()}, self.timings)
+
+    @cached_property
+    def keys(self) -> Mapping[str, dg.AssetKey]:
+        """What it watches, by the names that the rule uses."""
+        by_name = {key.to_user_string(): key for key in self.watched.values()}
+        return {asset: by_name[asset] for asset in self.rule.assets}
 
     def tick(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Evaluate one tick: two database queries, three when a run starts, however many assets there are and however long their history."""
@@ -123,7 +137,7 @@ class _Evaluation:
         return found
 
     def _tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
-        zone = ZoneInfo(self.timezone or "UTC")
+        zone = ZoneInfo(self.trigger.timezone or "UTC")
         end = start.logical_time
         begin = self._former_time(context, end) or self._beginning(end)
         newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
@@ -145,7 +159,7 @@ class _Evaluation:
 
     def _beginning(self, end: datetime) -> datetime:
         if self.start_date:
-            first = datetime.combine(self.start_date, time(), ZoneInfo(self.timezone or "UTC"))
+            first = datetime.combine(self.start_date, time(), ZoneInfo(self.trigger.timezone or "UTC"))
             if first < end:
                 return first
         return _BEGINNING

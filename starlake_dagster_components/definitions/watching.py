@@ -20,6 +20,8 @@ def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Map
     if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
         return {}
     found = graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline)
+    if not pipeline.trigger.filtered_datasets:
+        return found
     kept = waited_for({name: key.to_user_string() for name, key in found.items()}, pipeline.trigger)
     return {name: key for name, key in found.items() if name in kept}
 
@@ -66,7 +68,7 @@ def _timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Se
 def sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
     """Yield what is wrong with the options of a pipeline's sensor, with file and line."""
     watched = watched_by(graph, pipeline, settings)
-    if not watched:
+    if not watched or pipeline.trigger.plain:
         return
     names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
     for found in trigger_problems(pipeline.trigger, names, timings_of(graph, watched, settings)):

@@ -60,6 +60,12 @@ class TransformTrigger:
     timezone: str | None = None
     """IANA name: time zone of the data cycle; None = the setting of the definitions (UTC)."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is ``all`` or ``any`` of what is read, and names or times of datasets do not matter."""
+        cycle = self.data_cycle_enabled or self.optional_dataset_enabled
+        return not cycle and not self.filtered_datasets and self.strategy.strip().lower() in ("all", "any")
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -143,13 +149,14 @@ class Dependencies:
         """Return what a task reads directly."""
         return self.direct.get(task, ())
 
-    def transitive(self, task: str) -> tuple[Dependency, ...]:
-        """Return everything upstream of a task, each once, nearest first. Iterative: any depth."""
+    def transitive(self, *tasks: str) -> tuple[Dependency, ...]:
+        """Return everything upstream of tasks, except themselves, each once, nearest first. Iterative: any depth."""
+        own = {("task", task) for task in tasks}
         seen: dict[tuple[str, str], Dependency] = {}
-        queue = list(self.of(task))
+        queue = [dependency for task in tasks for dependency in self.of(task)]
         for dependency in queue:
             key = (dependency.kind, dependency.name)
-            if key not in seen and key != ("task", task):
+            if key not in seen and key not in own:
                 seen[key] = dependency
                 if dependency.kind == "task":
                     queue.extend(self.of(dependency.name))
