@@ -1,14 +1,16 @@
 """What a step costs besides its command: this package's executor against Dagster's own and against other ways to do it.
 
-    python bench/steps.py [--steps 50] [--at-a-time 8] [--repeat 3] [--waiting 500] [WAY...]
+    python bench/steps.py [--steps 50] [--at-a-time 8] [--repeat 3] [--waiting 500] [--json FILE] [WAY...]
 
-Each way runs the same job in a fresh process with a fresh SQLite instance; each step runs one command that sleeps. CPU is that of the run's
-process and of everything it started, without what the commands themselves cost and without what came before ``execute_job`` (imports, definitions).
-Needs Linux: a fork server outlives the run's process, and only Linux lets another process wait for it.
+Each way loads the same synthetic Starlake project (as many tables as steps, as many tasks beside them) and runs its load job in a fresh process with
+a fresh SQLite instance; each step runs one command, a program that leaves its name in a file and sleeps.
+
+CPU is measured, never estimated: the process notes what it has used when ``execute_job`` begins and when it returns; what it started and did not wait
+for (a fork server with its step processes) counts whole. The commands are included. A measurement that cannot be true (more CPU than there are
+processors, a command that did not run or ran twice, accounts that contradict each other) is thrown away and repeated. Needs Linux.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -19,17 +21,31 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import dagster as dg
 
-from starlake_dagster_components.step_executor import run_cancellable, starlake_step_executor
+from bench.process_tree import Tree, run_tree
+from bench.synthetic import write_project
+from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components.commands import RunContext, load_command
+from starlake_dagster_components.definitions.build import prepare
+from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.executors.base import Invocation
+from starlake_dagster_components.executors.shell import ShellExecutor
+from starlake_dagster_components.step_executor import starlake_step_executor
 
-COMMAND = ("sleep", "0.2")
+REPOSITORY = Path(__file__).resolve().parent.parent
+SLEEP = 0.2
+PROGRAM = f'#!/bin/sh\necho "$*" >> "$BENCH_RAN"\nexec sleep {SLEEP}\n'
+JOB = "all_tables"
 WAYS: Mapping[str, str] = {
     "threads": "steps in threads of the run's process (this package)",
     "in_process": "Dagster's in-process executor, one step at a time",
@@ -46,7 +62,8 @@ class Measured:
 
     Attributes:
         way: which.
-        cpu: CPU seconds per step over what the commands cost.
+        cpu: CPU seconds per step of the run's process and of everything that it started, commands included.
+        own: of that, the run's process itself. The rest are commands, step processes and the fork server.
         wall: seconds of the run.
         memory: peak memory of the run's process in MB.
         steps: events of each step, without those that are about processes and resources.
@@ -54,59 +71,101 @@ class Measured:
 
     way: str
     cpu: float
+    own: float
     wall: float
     memory: float
     steps: dict[str, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All runs of one way.
+
+    Attributes:
+        way: which.
+        description: what it is.
+        cpu: median of CPU seconds per step, commands included.
+        lowest: least of them.
+        highest: most of them.
+        own: median of what the run's process itself used per step.
+        times: ``cpu`` as a multiple of this package's; None without such a run.
+        wall: median of seconds of the run.
+        memory: median of the peak memory of the run's process in MB.
+        same_events: whether each step had the events that it has under Dagster's in-process executor; None without such a run.
+        runs: how many runs.
+    """
+
+    way: str
+    description: str
+    cpu: float
+    lowest: float
+    highest: float
+    own: float
+    times: float | None
+    wall: float
+    memory: float
+    same_events: bool | None
+    runs: int
+
+
+class Implausible(Exception):
+    """A measurement cannot be true."""
+
+
 # ---------------------------------------------------------------------------------------------- the job, in every process
 
 
-def _settings() -> tuple[str, int, int]:
-    return os.environ["BENCH_WAY"], int(os.environ["BENCH_STEPS"]), int(os.environ["BENCH_AT_A_TIME"])
-
-
-def _run_command(cancelled: threading.Event) -> None:
-    subprocess.run(COMMAND, check=True)
-
-
-def _table(name: str) -> dg.AssetsDefinition:
-    @dg.asset(name=name)
-    def table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        run_cancellable(context, _run_command)
-        return dg.MaterializeResult(metadata={"rows": 1})
-
-    return table
-
-
-def _all_tables(names: Sequence[str], at_a_time: int) -> dg.AssetsDefinition:
-    @dg.multi_asset(specs=[dg.AssetSpec(name, skippable=True) for name in names], name="all_tables", can_subset=True)
-    def all_tables() -> Iterator[dg.MaterializeResult[Any]]:
-        with ThreadPoolExecutor(at_a_time) as pool:
-            running = {pool.submit(_run_command, threading.Event()): name for name in names}
-            for done in as_completed(running):
-                done.result()
-                yield dg.MaterializeResult(running[done], metadata={"rows": 1})
-
-    return all_tables
-
-
-def job() -> dg.JobDefinition:
-    way, steps, at_a_time = _settings()
-    names = [f"table_{i:03d}" for i in range(steps)]
-    executors: dict[str, dg.ExecutorDefinition] = {
+def _executors(at_a_time: int) -> dict[str, dg.ExecutorDefinition]:
+    forkserver = {"forkserver": {"preload_modules": ["bench.steps"]}}
+    return {
         "threads": starlake_step_executor(max_concurrent=at_a_time),
         "in_process": dg.in_process_executor,
         "multiprocess": dg.multiprocess_executor.configured({"max_concurrent": at_a_time}),
-        "forkserver": dg.multiprocess_executor.configured(
-            {"max_concurrent": at_a_time, "start_method": {"forkserver": {"preload_modules": ["bench.steps"]}}}
-        ),
+        "forkserver": dg.multiprocess_executor.configured({"max_concurrent": at_a_time, "start_method": forkserver}),
         "delegating": _delegating(at_a_time),
         "one_step": dg.in_process_executor,
     }
-    assets = [_all_tables(names, at_a_time)] if way == "one_step" else [_table(name) for name in names]
-    job_ = dg.define_asset_job("job", executor_def=executors[way])
-    return dg.Definitions(assets=assets, jobs=[job_]).resolve_job_def("job")
+
+
+def job() -> dg.JobDefinition:
+    way, root, at_a_time = os.environ["BENCH_WAY"], os.environ["BENCH_PROJECT"], int(os.environ["BENCH_AT_A_TIME"])
+    commands = ShellExecutor(starlake_path=str(Path(root, "program")))
+    if way == "one_step":
+        return _in_one_step(root, Settings(executor=commands), at_a_time)
+    step_executor = _executors(at_a_time)[way]
+    return load_definitions_from_starlake_project(root, executor=commands, step_executor=step_executor).resolve_job_def(JOB)
+
+
+def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinition:
+    """One op that runs the commands of all tables, as a generated DAG of one step would."""
+    plan, graph, _ = prepare(root, settings)
+    (pipeline,) = (p for p in plan.pipelines if p.name == JOB)
+    domains = {d.name: d for d in plan.project.domains}
+    tables = {graph.key("table", t.full_name): t for t in pipeline.tables}
+    executor = settings.executor
+    assert executor is not None
+
+    @dg.multi_asset(specs=[dg.AssetSpec(key, skippable=True) for key in tables], name=JOB, can_subset=True)
+    def all_tables(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        run = RunContext(project=plan.project, pipeline=pipeline, job_id=context.run.run_id)
+
+        def load(key: dg.AssetKey) -> None:
+            table = tables[key]
+            invocation = Invocation(
+                log=lambda level, line: getattr(context.log, level)(f"{table.name}: {line}"),
+                cancelled=threading.Event(),
+                run_id=context.run.run_id,
+                step_key=table.name,
+            )
+            assert executor.run(load_command(run, domains[table.domain], [table]), invocation).exit_code == 0
+
+        with ThreadPoolExecutor(at_a_time) as pool:
+            running = {pool.submit(load, key): key for key in tables}
+            for done in as_completed(running):
+                done.result()
+                yield dg.MaterializeResult(running[done])
+
+    return dg.Definitions(assets=[all_tables], jobs=[dg.define_asset_job(JOB, executor_def=dg.in_process_executor)]).resolve_job_def(JOB)
 
 
 def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
@@ -152,9 +211,14 @@ def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
 _ABOUT_PROCESSES = ("STEP_WORKER", "RESOURCE_INIT", "LOGS_CAPTURED", "ENGINE_EVENT")
 
 
-def _cpu() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+def _used(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+def _account() -> tuple[float, float]:
+    """Return CPU seconds of this process and of what it started and waited for, so far."""
+    return _used(resource.RUSAGE_SELF), _used(resource.RUSAGE_CHILDREN)
 
 
 def _instance_settings(way: str) -> dict[str, Any]:
@@ -165,63 +229,152 @@ def _instance_settings(way: str) -> dict[str, Any]:
 
 
 def run_here() -> None:
-    """Run the job of the environment in this process and print what it cost."""
-    way, steps, _ = _settings()
-    before = _cpu()
-    for _ in range(steps):
-        _run_command(threading.Event())
-    commands = _cpu() - before
-    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder, overrides=_instance_settings(way)) as instance:
+    """Run the job of the environment in this process and write down what it used."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dg.DagsterInstance.local_temp(folder, overrides=_instance_settings(os.environ["BENCH_WAY"])) as instance,
+    ):
         reconstructable = dg.reconstructable(job)
         reconstructable.get_definition()
-        not_the_job, wall = _cpu(), time.monotonic()
+        began, before = time.monotonic(), _account()
         result = dg.execute_job(reconstructable, instance)
-        wall, ended = time.monotonic() - wall, _cpu()
-        assert result.success
+        after, ended = _account(), time.monotonic()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         events: dict[str, list[str]] = {}
         for entry in instance.all_logs(result.run_id):
             event = entry.dagster_event
             if event and event.step_key and not event.event_type_value.startswith(_ABOUT_PROCESSES):
                 events.setdefault(event.step_key, []).append(event.event_type_value)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    not_the_job += _cpu() - ended + commands
-    print(json.dumps(asdict(Measured(way, -not_the_job, wall, memory, events))), flush=True)
+        found = {
+            "success": result.success,
+            "own": after[0] - before[0],
+            "children": after[1] - before[1],
+            "until_end": sum(after),
+            "wall": ended - began,
+            "memory": memory,
+            "steps": events,
+        }
+        Path(os.environ["BENCH_FOUND"]).write_text(json.dumps(found), encoding="utf-8")
     os._exit(0)
 
 
-def measure(way: str, steps: int, at_a_time: int) -> Measured:
-    """Run one way in a process of its own."""
-    environment = {**os.environ, "BENCH_WAY": way, "BENCH_STEPS": str(steps), "BENCH_AT_A_TIME": str(at_a_time)}
-    repository = Path(__file__).resolve().parent.parent
-    environment["PYTHONPATH"] = os.pathsep.join([str(repository), environment.get("PYTHONPATH", "")])
-    code = "import bench.steps; bench.steps.run_here()"
-    _adopt_orphans()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=repository, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{way}: {done.stderr[-3000:]}")
-    _wait_for_orphans()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    total = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(**{**found, "cpu": (total + found["cpu"]) / steps})
+def measure(way: str, steps: int, at_a_time: int, *, tries: int = 3) -> Measured:
+    """Run one way in a process of its own.
 
+    Args:
+        way: one of WAYS.
+        steps: tables of the project, and steps of the job.
+        at_a_time: commands at a time.
+        tries: how often to measure until the figures can be true.
 
-def _adopt_orphans() -> None:
-    """Become the parent of processes that lose theirs: a fork server ends after the run's process, and its children count with it."""
-    pr_set_child_subreaper = 36
-    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
-
-
-def _wait_for_orphans() -> None:
-    while True:
+    Raises:
+        Implausible: they never can.
+    """
+    for attempt in range(tries):
         try:
-            os.wait()
-        except ChildProcessError:
-            return
+            return _measure(way, steps, at_a_time)
+        except Implausible as error:
+            if attempt + 1 == tries:
+                raise
+            print(f"{way}: measured again: {error}", file=sys.stderr, flush=True)
+    raise AssertionError
+
+
+def _measure(way: str, steps: int, at_a_time: int) -> Measured:
+    with tempfile.TemporaryDirectory() as temporary:
+        root, ran, result = Path(temporary, "project"), Path(temporary, "ran"), Path(temporary, "found")
+        _write_project(root, steps)
+        environment = {
+            **os.environ,
+            "BENCH_WAY": way,
+            "BENCH_PROJECT": str(root),
+            "BENCH_AT_A_TIME": str(at_a_time),
+            "BENCH_RAN": str(ran),
+            "BENCH_FOUND": str(result),
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+        }
+        code = "import bench.steps; bench.steps.run_here()"
+        tree = run_tree([sys.executable, "-c", code], environment=environment, folder=REPOSITORY)
+        if tree.code != 0 or not result.exists():
+            raise RuntimeError(f"{way}: {tree.output[-3000:]}")
+        found = json.loads(result.read_text(encoding="utf-8"))
+        commands = ran.read_text(encoding="utf-8").splitlines()
+    if not found["success"]:
+        raise RuntimeError(f"{way}: the run failed: {tree.output[-3000:]}")
+    cpu = found["own"] + found["children"] + sum(tree.orphans)
+    doubts = list(_doubts(found, tree, cpu, commands, steps))
+    if doubts:
+        raise Implausible("; ".join(doubts))
+    return Measured(way, cpu / steps, found["own"] / steps, found["wall"], found["memory"], found["steps"])
+
+
+def _doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence[str], steps: int) -> Iterator[str]:
+    """Yield why a measurement cannot be true."""
+    processors, slack = os.cpu_count() or 1, 0.1
+    if min(found["own"], found["children"], *tree.orphans, 0.0) < 0:
+        yield f"negative CPU time ({found['own']:.3f} s own, {found['children']:.3f} s children)"
+    if found["own"] + found["children"] > processors * found["wall"] * 1.02 + slack:
+        yield f"{found['own'] + found['children']:.2f} s CPU in {found['wall']:.2f} s on {processors} processors"
+    if tree.cpu + sum(tree.orphans) > processors * tree.wall * 1.02 + slack:
+        yield f"{tree.cpu + sum(tree.orphans):.2f} s CPU of all processes in {tree.wall:.2f} s on {processors} processors"
+    if tree.cpu + slack < found["until_end"]:
+        yield f"the process says it used {found['until_end']:.2f} s, its parent {tree.cpu:.2f} s"
+    if cpu < steps * 1e-4:
+        yield f"{steps} commands cannot be started with {cpu:.4f} s CPU"
+    times = Counter(commands)
+    if len(times) != steps or set(times.values()) != {1}:
+        yield f"{len(times)} of {steps} commands ran, {sum(times.values())} times together"
+
+
+def _write_project(root: Path, steps: int) -> None:
+    write_project(root, 2 * steps, filename="all")
+    # Not DuckDB: commands that write one DuckDB file wait for each other.
+    (root / "metadata" / "application.sl.yml").write_text(
+        "version: 1\napplication:\n  connectionRef: warehouse\n  connections:\n    warehouse:\n      type: jdbc\n      options:\n"
+        '        url: "jdbc:postgresql://localhost/nowhere"\n        driver: org.postgresql.Driver\n'
+        "  dagRef:\n    load: loads\n    transform: transforms\n",
+        encoding="utf-8",
+    )
+    program = root / "program"
+    program.write_text(PROGRAM, encoding="utf-8")
+    program.chmod(0o755)
 
 
 # ---------------------------------------------------------------------------------------------- steps that only wait
+
+SECONDS = 20.0
+_waited: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Steps of one run that all wait at the same time.
+
+    Attributes:
+        steps: how many.
+        seconds: how long they were watched.
+        cpu: CPU seconds of their process meanwhile.
+        memory: its peak memory in MB.
+    """
+
+    steps: int
+    seconds: float
+    cpu: float
+    memory: float
+
+
+def measure_waiting(steps: int) -> Waiting:
+    """Start a run with many steps that wait, in a process of its own, and watch what the waiting costs."""
+    environment = {
+        **os.environ,
+        "BENCH_STEPS": str(steps),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+    }
+    code = "import bench.steps; bench.steps.run_waiting()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"waiting: {done.stderr[-3000:]}")
+    return Waiting(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def run_waiting() -> None:
@@ -230,11 +383,8 @@ def run_waiting() -> None:
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder, overrides=_instance_settings("")) as instance:
         result = dg.execute_job(dg.reconstructable(waiting_job), instance)
         assert result.success
-    print(json.dumps({"cpu": _waited["cpu"], "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "steps": steps}))
-
-
-SECONDS = 20.0
-_waited: dict[str, float] = {}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(asdict(Waiting(steps, SECONDS, _waited["cpu"], memory))))
 
 
 def waiting_job() -> dg.JobDefinition:
@@ -246,9 +396,9 @@ def waiting_job() -> dg.JobDefinition:
         def body() -> None:
             if everybody.wait() == 0:
                 time.sleep(1)
-                before = _cpu()
+                before = sum(_account())
                 time.sleep(SECONDS)
-                _waited["cpu"] = _cpu() - before
+                _waited["cpu"] = sum(_account()) - before
                 released.set()
             released.wait()
 
@@ -261,46 +411,83 @@ def waiting_job() -> dg.JobDefinition:
 # ---------------------------------------------------------------------------------------------- the table
 
 
-def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) -> Iterator[str]:
-    """Write the measurements as a Markdown table, one row per way, against this package's."""
-    yield f"{steps} steps, {at_a_time} at a time, command `{' '.join(COMMAND)}`; Python {platform.python_version()}, dagster {dg.__version__}"
-    yield ""
-    yield "| way | CPU s per step, median (range) | times threads | wall s | peak MB | events of each step as in_process |"
-    yield "|---|---|---|---|---|---|"
+def rows(measured: Sequence[Sequence[Measured]]) -> list[Row]:
+    """Return the measurements, one row per way."""
     own = next((statistics.median(m.cpu for m in runs) for runs in measured if runs[0].way == "threads"), None)
     reference = next((runs[0].steps for runs in measured if runs[0].way == "in_process"), None)
+    found = []
     for runs in measured:
         cpus = [m.cpu for m in runs]
         median = statistics.median(cpus)
-        times = f"{median / own:.1f}" if own else ""
-        same = "" if reference is None else "yes" if all(m.steps == reference for m in runs) else "no"
-        wall, memory = statistics.median(m.wall for m in runs), statistics.median(m.memory for m in runs)
-        yield f"| {WAYS[runs[0].way]} | {median:.3f} ({min(cpus):.3f}-{max(cpus):.3f}) | {times} | {wall:.1f} | {memory:.0f} | {same} |"
+        found.append(
+            Row(
+                way=runs[0].way,
+                description=WAYS[runs[0].way],
+                cpu=median,
+                lowest=min(cpus),
+                highest=max(cpus),
+                own=statistics.median(m.own for m in runs),
+                times=median / own if own else None,
+                wall=statistics.median(m.wall for m in runs),
+                memory=statistics.median(m.memory for m in runs),
+                same_events=None if reference is None else all(m.steps == reference for m in runs),
+                runs=len(runs),
+            )
+        )
+    return found
 
 
-def main() -> None:
-    """Measure and print."""
+def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) -> Iterator[str]:
+    """Write the measurements as a Markdown table, one row per way, against this package's."""
+    yield (
+        f"{steps} steps, {at_a_time} at a time, each with a command that sleeps {SLEEP} s; Python {platform.python_version()}, "
+        f"dagster {dg.__version__}, {os.cpu_count()} processors"
+    )
+    yield ""
+    yield "| way | CPU s per step, commands included: median (range, runs) | of that the run's process | times threads | wall s | peak MB | events of each step as in_process |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows(measured):
+        times = "" if row.times is None else f"{row.times:.1f}"
+        same = "" if row.same_events is None else "yes" if row.same_events else "no"
+        yield (
+            f"| {row.description} | {row.cpu:.3f} ({row.lowest:.3f}-{row.highest:.3f}, {row.runs}) | {row.own:.3f} | {times} | {row.wall:.1f} "
+            f"| {row.memory:.0f} | {same} |"
+        )
+
+
+def measure_all(ways: Sequence[str], steps: int, at_a_time: int, repeat: int) -> list[list[Measured]]:
+    """Measure some ways several times, in turn: a busy minute hits all of them."""
+    measured: dict[str, list[Measured]] = {way: [] for way in ways}
+    for _ in range(repeat):
+        for way in ways:
+            measured[way].append(measure(way, steps, at_a_time))
+            print(f"{way}: {measured[way][-1].cpu:.3f}", file=sys.stderr, flush=True)
+    return list(measured.values())
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
+    """Measure, print, and return the rows.
+
+    Args:
+        argv: arguments; None = those of the process.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ways", nargs="*", choices=[[], *WAYS], default=[])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--at-a-time", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--waiting", type=int, default=0, help="also measure so many steps that only wait")
-    options = parser.parse_args()
-    ways = options.ways or list(WAYS)
-    measured: dict[str, list[Measured]] = {way: [] for way in ways}
-    for _ in range(options.repeat):  # round by round, so that a busy minute hits all ways
-        for way in ways:
-            measured[way].append(measure(way, options.steps, options.at_a_time))
-            print(f"{way}: {measured[way][-1].cpu:.3f}", file=sys.stderr, flush=True)
-    print("\n".join(table(list(measured.values()), options.steps, options.at_a_time)))
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args(argv)
+    measured = measure_all(options.ways or list(WAYS), options.steps, options.at_a_time, options.repeat)
+    print("\n".join(table(measured, options.steps, options.at_a_time)))
     if options.waiting:
-        environment = {**os.environ, "BENCH_STEPS": str(options.waiting)}
-        repository = Path(__file__).resolve().parent.parent
-        code = "import bench.steps; bench.steps.run_waiting()"
-        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=repository, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.strip().splitlines()[-1])
-        print(f"\n{found['steps']} steps waiting for {SECONDS:.0f} s: {found['cpu']:.3f} CPU s, process at {found['memory']:.0f} MB")
+        waiting = measure_waiting(options.waiting)
+        print(f"\n{waiting.steps} steps waiting for {waiting.seconds:.0f} s: {waiting.cpu:.3f} CPU s, process at {waiting.memory:.0f} MB")
+    found = rows(measured)
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in found], indent=2), encoding="utf-8")
+    return found
 
 
 if __name__ == "__main__":
