@@ -28,6 +28,10 @@ RUN_CONFIG = dg.Field(
     is_required=False,
 )
 
+_UPSTREAM = dg.In(dg.Nothing)
+_RESULT = dg.Out(dg.Nothing)
+_SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
+
 
 def build_assets(graph: AssetGraph, steps: Steps, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return one executable asset per domain with a pre-load, load table and task, and a spec per external table.
@@ -57,11 +61,8 @@ def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, steps: Steps, sett
         compute_fn=_compute(body),
         name=name,
         description=spec.description,
-        ins={upstream: dg.In(dg.Nothing) for upstream in inputs},
-        outs={
-            "result": dg.Out(dg.Nothing, is_required=not spec.skippable),
-            **{check: dg.Out(dg.Nothing, is_required=False) for check in checks},
-        },
+        ins=dict.fromkeys(inputs, _UPSTREAM),
+        outs={"result": _SKIPPABLE if spec.skippable else _RESULT, **dict.fromkeys(checks, _SKIPPABLE)},
         config_schema=RUN_CONFIG,
         tags=_op_tags(node, settings),
         retry_policy=_retry_policy(pipeline, settings),

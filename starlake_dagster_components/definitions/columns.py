@@ -1,6 +1,7 @@
 """Columns of tables and tasks for Dagster's catalog."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import dagster as dg
 
@@ -26,17 +27,26 @@ def _columns(
         if attribute.ignore:
             continue
         name = prefix + attribute.final_name
-        yield dg.TableColumn(
-            name=name,
-            type=f"array<{attribute.type}>" if attribute.array else attribute.type,
-            description=attribute.comment,
-            constraints=dg.TableColumnConstraints(
-                nullable=not attribute.required, other=_constraints(attribute, types, attribute.name in primary_key and not prefix)
-            ),
-            tags={},
+        yield _column(
+            name,
+            f"array<{attribute.type}>" if attribute.array else attribute.type,
+            attribute.comment,
+            not attribute.required,
+            tuple(_constraints(attribute, types, attribute.name in primary_key and not prefix)),
         )
         if attribute.attributes:
             yield from _columns(attribute.attributes, types, f"{name}.", frozenset())
+
+
+@lru_cache(maxsize=10_000)
+def _column(name: str, type_: str, description: str | None, nullable: bool, constraints: tuple[str, ...]) -> dg.TableColumn:
+    """Return a column; tables share those that are alike, of which a project has many."""
+    return dg.TableColumn(name=name, type=type_, description=description, constraints=_constraints_of(nullable, constraints), tags={})
+
+
+@lru_cache(maxsize=1_000)
+def _constraints_of(nullable: bool, other: tuple[str, ...]) -> dg.TableColumnConstraints:
+    return dg.TableColumnConstraints(nullable=nullable, other=list(other))
 
 
 def _constraints(attribute: Attribute, types: Mapping[str, TypeDefinition], is_key: bool) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import Location, Problem, did_you_mean
+from ..project import disk
 from ..project.model import DagConfig, Project, Table, Task
 from .model import Kind
 from .options import check_names, check_validity
@@ -102,7 +103,7 @@ class DagConfigs:
             if not (name.startswith("env.") and name.endswith(".sl.yml")):
                 continue
             try:
-                lines = self._project.path(file).read_text(encoding="utf-8").splitlines()
+                lines = disk.content(self._project.path(file)).decode("utf-8").splitlines()
             except (OSError, UnicodeDecodeError):
                 continue
             for number, line in enumerate(lines, 1):

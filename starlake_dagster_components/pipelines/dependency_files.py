@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import Location, Problem
+from ..project import disk
 from ..project.model import Freshness, Origin, Project, Task, WriteStrategy
 from .json_with_lines import InvalidJson, JsonObject, parse_json
 
@@ -51,15 +52,15 @@ def find_files(project: Project, setting: str, problems: list[Problem]) -> list[
     if setting == "sql":
         return []
     if setting == "auto":
-        return sorted(p for p in project.metadata_folder.glob("dependencies*.json") if p.is_file())
+        return disk.matches(project.metadata_folder, "dependencies*.json")
     direct = project.root / setting
-    if direct.is_file():
+    if disk.kind(direct) == "file":
         return [direct]
     anchor = Path(setting).anchor
     base, pattern = (Path(anchor), setting[len(anchor) :]) if anchor else (project.root, setting)
     try:
-        found = sorted(p for p in base.glob(pattern) if p.is_file())
-    except (ValueError, NotImplementedError, IndexError):
+        found = disk.matches(base, pattern)
+    except ValueError:
         found = []
     if not found:
         message = f"setting dependencies: no file fits '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
@@ -79,7 +80,7 @@ def read_files(project: Project, files: Iterable[Path], problems: list[Problem])
     for path in files:
         name = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else path.as_posix()
         try:
-            document = parse_json(path.read_text(encoding="utf-8"))
+            document = parse_json(disk.content(path).decode("utf-8"))
             _read_document(document, name, 1, tasks, problems)
         except InvalidJson as error:
             hint = "; write lineage with --output, its standard output holds more than JSON" if error.line <= 2 else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..project import disk
 from ..project.model import EMPTY, DagConfig
 from .model import Kind
 
@@ -123,9 +124,9 @@ def _with_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]:
             break
         file = metadata_folder / path
         try:
-            if not file.resolve().is_relative_to(metadata_folder.resolve()):
+            if not Path(disk.real(file)).is_relative_to(disk.real(metadata_folder)):
                 continue
-            included = file.read_text(encoding="utf-8")
+            included = disk.content(file).decode("utf-8")
         except (OSError, ValueError):
             continue
         texts.append(included)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import did_you_mean
-from . import keys
+from . import disk, keys
 from .documents import Kind, Reading, load_section
 from .model import EMPTY, Application, Areas, Connection, FrozenDict, Origin
 from .sections import Context, Section
@@ -86,7 +86,7 @@ def _join(folder: str, path: str) -> str:
 
 def read_application_section(reading: Reading, path: str) -> Section | None:
     """Return the content of ``application.sl.yml``, or None when it is absent or broken."""
-    if not os.path.exists(path):
+    if not disk.kind(path):
         return None
     return load_section(reading, path, _KIND, ignore_unset=_harmless)
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from ..errors import Location
-from . import keys
+from . import disk, keys
 from .documents import Kind, Reading, load_document, refuse
 from .model import EMPTY, FrozenDict, Origin, TypeDefinition
 from .sections import Context, Section
@@ -52,7 +52,7 @@ def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
     found = built_in_types()
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
-        if os.path.exists(path):
+        if disk.kind(path):
             for definition in _read_file(reading, path):
                 found[definition.name] = definition
     return FrozenDict(found)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from ..errors import Location
-from . import keys
+from . import disk, keys
 from .documents import Kind, Reading, load_section
 from .files import Unreadable, nested_files, visible_files
 from .loads import warn_about_suffix
@@ -54,10 +54,10 @@ def _template_text(reading: Reading, template: str, folder: str) -> str | None:
         return None
     root = str(reading.files.root)
     for path in (os.path.join(root, template), os.path.join(folder, "templates", template)):
-        if not os.path.isfile(path):
+        if disk.kind(path) != "file":
             continue
-        real = os.path.realpath(path)
-        if not any(real.startswith(os.path.join(os.path.realpath(allowed), "")) for allowed in (root, folder)):
+        real = disk.real(path)
+        if not any(real.startswith(os.path.join(disk.real(allowed), "")) for allowed in (root, folder)):
             continue
         try:
             return reading.files.read(path)

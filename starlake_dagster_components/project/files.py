@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import Location, Problem
+from . import disk
 
 
 class Unreadable(Exception):
@@ -46,8 +47,7 @@ class ProjectFiles:
         name = self.name(path)
         self.read_files[name] = None
         try:
-            with open(path, "rb") as file:
-                content = file.read()
+            content = disk.content(path)
         except OSError as error:
             raise Unreadable(Problem(Location(name), "error", f"cannot be read: {error.strerror or error}")) from error
         try:
@@ -64,12 +64,12 @@ class ProjectFiles:
 
 def visible_folders(folder: Path | str) -> list[str]:
     """Return the paths of the sub-folders by name; those beginning with a dot are hidden. Starlake: HdfsStorageHandler."""
-    return sorted(entry.path for entry in _entries(folder) if entry.is_dir())
+    return [entry.path for entry in disk.entries(folder) if entry.is_folder]
 
 
 def visible_files(folder: Path | str) -> list[tuple[str, str]]:
     """Return (name, path) of the files directly in a folder, by name; those beginning with a dot are hidden."""
-    return sorted((entry.name, entry.path) for entry in _entries(folder) if not entry.is_dir())
+    return [(entry.name, entry.path) for entry in disk.entries(folder) if not entry.is_folder]
 
 
 def nested_files(folder: Path | str) -> Iterator[tuple[str, str]]:
@@ -92,11 +92,3 @@ def _identity(folder: Path | str) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_dev, status.st_ino
-
-
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError:
-        return []

@@ -1,13 +1,12 @@
 """Load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
 
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
 
 from ..errors import Location, Problem, Severity, unknown
-from . import keys
+from . import disk, keys
 from .application import check_connection
 from .documents import Kind, Reading, load_document, load_section, section_of_inline_table, section_of_table
 from .files import nested_files, visible_files, visible_folders
@@ -356,7 +355,7 @@ def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) 
 
 def own_strategies(folder: str) -> frozenset[str]:
     """Return the upper-case names of the write strategies that the project defines itself. Starlake: metadata/write-strategies."""
-    if not os.path.isdir(folder):
+    if disk.kind(folder) != "folder":
         return frozenset()
     names = [name for name, _ in visible_files(folder)] + [name for name, _ in nested_files(folder)]
     return frozenset(name.partition(".")[0].upper() for name in names if name.endswith((".j2", ".sql", ".conf")))

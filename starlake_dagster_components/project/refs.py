@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import Location
-from . import keys
+from . import disk, keys
 from .documents import Kind, Reading, load_document, refuse
 from .patterns import compile_pattern
 from .sections import Context, Section
@@ -28,7 +28,7 @@ class Reference:
 def read_refs(reading: Reading, metadata: str, application: Section | None) -> tuple[Reference, ...]:
     """Return the entries of ``refs.sl.yml``, or else those of ``application.refs``."""
     path = os.path.join(metadata, "refs.sl.yml")
-    if not os.path.exists(path):
+    if not disk.kind(path):
         return _entries(application) if application is not None and "refs" in application else ()
     document = load_document(reading, path, _KIND)
     if document is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StarlakeError
+from . import disk
 from .words import words
 
 if TYPE_CHECKING:
@@ -153,12 +154,11 @@ class Renderer:
     def _load(self, name: str) -> str | None:
         if self.metadata_folder is None or self.root is None or "\0" in name:
             return None
-        path = os.path.realpath(os.path.join(self.metadata_folder, name))
-        if not any(path.startswith(os.path.join(os.path.realpath(folder), "")) for folder in (self.root, self.metadata_folder)):
+        path = disk.real(os.path.join(self.metadata_folder, name))
+        if not any(path.startswith(os.path.join(disk.real(folder), "")) for folder in (self.root, self.metadata_folder)):
             return None
         try:
-            with open(path, encoding="utf-8") as file:
-                content = file.read()
+            content = disk.content(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
         except (OSError, UnicodeDecodeError):
             return None
         if self.on_include:
