@@ -13,15 +13,16 @@ NAME = PACKAGE.name
 ALLOWED = {
     "errors": set(),
     "masking": set(),
+    "cache": {"errors"},
     "locks": {"errors"},
     "project": {"errors"},
-    "pipelines": {"errors", "project"},
+    "pipelines": {"errors", "project", "cache", "masking"},
     "commands": {"errors", "masking", "project", "pipelines"},
     "engine": {"errors", "project", "locks", "masking"},
     "executors": {"errors", "masking", "locks", "project", "pipelines", "commands", "engine"},
     "_dagster": set(),
     "step_executor": {"_dagster", "errors"},
-    "definitions": {"errors", "project", "pipelines", "commands", "executors", "step_executor", "_dagster", "masking", "locks"},
+    "definitions": {"errors", "project", "pipelines", "commands", "executors", "step_executor", "_dagster", "masking", "locks", "cache"},
 }
 """Part of the package -> the parts that it may import; those not listed here are at the top and may import everything."""
 

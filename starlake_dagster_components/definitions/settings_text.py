@@ -108,5 +108,6 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "watch": _choice("transitive", "direct"),
     "max_concurrent": _positive,
     "pool": str,
+    "cache": str,
     "expectation_checks": lambda text: {"true": True, "false": False}[_choice("true", "false")(text.lower())],
 }
