@@ -197,7 +197,7 @@ class _Loader(pickle.Unpickler):
         if own or path or f"{module}.{name}" in _PLAIN:
             found = getattr(importlib.import_module(module), name)
             # Functions of our modules are none of the data's business.
-            if isinstance(found, type) or isinstance(found, Mapping):
+            if isinstance(found, (type, Mapping)):
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} is not expected here")
 

@@ -10,14 +10,12 @@ from typing import Any
 import dagster as dg
 
 from ..pipelines.model import Pipeline
+from .bodies import Bodies, OpBody
 from .checks import check_specs
-from .execution import Steps
 from .graph import AssetGraph
 from .names import op_name, tag_value
 from .nodes import StarlakeNode
 from .settings import Settings
-
-OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
 
 RUN_CONFIG = dg.Field(
     {
@@ -33,12 +31,12 @@ _RESULT = dg.Out(dg.Nothing)
 _SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
 
 
-def build_assets(graph: AssetGraph, steps: Steps, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return one executable asset per domain with a pre-load, load table and task, and a spec per external table.
 
     Args:
         graph: nodes and specs.
-        steps: what the ops do.
+        bodies: what the ops do.
         settings: op tags, pool, checks.
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
@@ -46,19 +44,18 @@ def build_assets(graph: AssetGraph, steps: Steps, settings: Settings) -> list[dg
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
         if node.type != "external":
-            made.append(_asset(node, spec, op_name(spec.key, jobs), steps, settings))
+            made.append(_asset(node, spec, op_name(spec.key, jobs), bodies, settings))
         elif graph.by_key[spec.key] is node:
             made.append(spec)
     return made
 
 
-def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, steps: Steps, settings: Settings) -> dg.AssetsDefinition:
-    body = steps.body(node, spec.key)
+def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
     checks = {f"check_{i}": check for i, check in enumerate(check_specs(node, spec.key))} if settings.expectation_checks else {}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
     pipeline = node.pipeline
     op = dg.OpDefinition(
-        compute_fn=_compute(body),
+        compute_fn=_compute(bodies.of(node, spec.key)),
         name=name,
         description=spec.description,
         ins=dict.fromkeys(inputs, _UPSTREAM),

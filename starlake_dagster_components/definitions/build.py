@@ -18,7 +18,7 @@ from ..pipelines.model import Pipeline, Plan
 from ..project.model import EMPTY
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
-from .execution import Steps
+from .bodies import Bodies
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
 from .schedules import build_schedule
@@ -131,9 +131,9 @@ def _build(root: str | Path, settings: Settings) -> Built:
         logger.warning("%s", problem)
     _make_room(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
-    steps = Steps(replace(graph, specs=EMPTY), settings)
+    bodies = Bodies(replace(graph, specs={}), settings)
     definitions = dg.Definitions(
-        assets=build_assets(graph, steps, settings),
+        assets=build_assets(graph, bodies, settings),
         jobs=[build_job(graph, p, job_executor(p, settings)) for p in plan.pipelines],
         schedules=[_schedule(p, settings) for p in plan.pipelines if p.schedule],
         sensors=[s for p in plan.pipelines if (s := _sensor(graph, p, settings))],

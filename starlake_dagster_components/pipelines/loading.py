@@ -74,7 +74,14 @@ def load_plan(
         return Loaded(_plan(begun, orchestrators, dependencies, timezone), reason="there is no cache")
     with disk.noting() as looks:
         begun = begin(root, profile=profile, environ=environment, options=options)
-        about = (os.fspath(begun.project.root), begun.project.profile, sorted((options or {}).items()), orchestrators, dependencies, timezone)
+        about = (
+            os.fspath(begun.project.root),
+            begun.project.profile,
+            sorted((options or {}).items()),
+            orchestrators,
+            dependencies,
+            timezone,
+        )
         name = name_of("plan", environment.get("SL_ENV"), *about)
         kept = cache.get(name)
         if kept is None:
@@ -134,7 +141,7 @@ def _recall(kept: memoryview, begun: Begun, looks: disk.Looks) -> Plan | str:
         slim, pipelines, dependencies, problems, settings = loads(kept[8 + length :])
         project: Project = replace(slim, variables=begun.project.variables, application=begun.project.application)
         return Plan(project, pipelines, dependencies, problems, settings)
-    except Exception as error:  # noqa: BLE001: whatever is wrong with it, reading anew is right
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, reading anew is right
         return f"what was kept cannot be used ({type(error).__name__}: {error})"
 
 

@@ -99,7 +99,12 @@ class Positions(Mapping[str, Location]):
 
     def __reduce__(self) -> tuple[type["Positions"], tuple[str, None, dict[str, Location] | None, tuple[tuple[str, ...], bytes]]]:
         keys = tuple(self._lines)
-        return Positions, (self._file, None, self._inherited or None, (_shapes.setdefault(keys, keys), array("I", self._lines.values()).tobytes()))
+        return Positions, (
+            self._file,
+            None,
+            self._inherited or None,
+            (_shapes.setdefault(keys, keys), array("I", self._lines.values()).tobytes()),
+        )
 
     def inheriting(self, inherited: dict[str, Location]) -> "Positions":
         """Return these positions with places of inherited keys added; own keys win."""

@@ -10,12 +10,10 @@ from weakref import WeakValueDictionary
 import dagster as dg
 
 from ..errors import CommandCancelled
+from .definition import GRACE_SECONDS
 from .running import has_retry_policy, identity_of, running_step
 
 T = TypeVar("T")
-
-GRACE_SECONDS = 60.0
-"""How long something that was cancelled may take to end."""
 
 _POLL_SECONDS = 0.25
 """Signals may be delivered to any thread; the main thread sees them when it next wakes up."""

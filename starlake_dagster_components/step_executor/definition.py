@@ -7,9 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from .cancellation import GRACE_SECONDS
-
 NAME = "starlake_threads"
+
+GRACE_SECONDS = 60.0
+"""How long something that was cancelled may take to end."""
 
 logger = logging.getLogger("starlake_dagster_components")
 
