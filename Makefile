@@ -4,9 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 JOBS   ?= auto
+SIZE   ?= 1000
+CACHE  ?= off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint types tests format conformance bench lock wheel clean
+.PHONY: help install demo dev test lint types tests format conformance bench profile lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +51,9 @@ bench: $(READY) ## Measure loading, steps and the engine side by side
 	$(BIN)/python bench/load.py
 	$(BIN)/python bench/steps.py
 	$(BIN)/python bench/engine.py
+
+profile: $(READY) ## Where the time of loading goes; SIZE=5000 objects, CACHE=filled or off, SL_ROOT=... for a project of yours
+	$(BIN)/python bench/profile_load.py $(SIZE) --cache $(CACHE) $(if $(SL_ROOT),--project $(SL_ROOT))
 
 lock: ## Make requirements/dev.txt anew from requirements/dev.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
