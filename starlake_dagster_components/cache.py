@@ -41,10 +41,13 @@ class Cache:
 
     Attributes:
         folder: where they are; made when the first one is kept.
+        readable: whether everybody may read what is kept, as in an image whose processes run as another user than its build; else its
+            owner only.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, readable: bool = False) -> None:
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        self.readable = readable
 
     def path(self, name: str) -> Path:
         """Return the file of an entry."""
@@ -65,16 +68,18 @@ class Cache:
         return found[start:]
 
     def put(self, name: str, body: bytes) -> Path:
-        """Keep an entry, readable by its owner only; return its file. Entries that nobody used for a month go.
+        """Keep an entry and return its file. Entries that nobody used for a month go.
 
         Raises:
             OSError: it cannot be written.
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o755 if self.readable else 0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
         try:
             with open(handle, "wb") as file:
                 file.write(_MAGIC + _checksum(body) + body)
+            if self.readable:
+                os.chmod(temporary, 0o644)
             os.replace(temporary, self.path(name))
         except BaseException:
             with suppress(OSError):
@@ -98,12 +103,13 @@ class Cache:
                         os.unlink(entry.path)
 
 
-def cache_of(setting: str | None, environ: Mapping[str, str]) -> Cache | None:
+def cache_of(setting: str | None, environ: Mapping[str, str], *, readable: bool = False) -> Cache | None:
     """Return the cache that a setting means.
 
     Args:
         setting: a folder, ``off``, or None: what ``SL_DAGSTER_CACHE`` says, else a folder of the user's.
         environ: process environment.
+        readable: whether everybody may read what is kept.
 
     Raises:
         InvalidSetting: the folder is a file.
@@ -113,7 +119,7 @@ def cache_of(setting: str | None, environ: Mapping[str, str]) -> Cache | None:
         return None
     if chosen and os.path.isfile(os.path.expanduser(chosen)):
         raise InvalidSetting(f"cache: {chosen} is a file (expected a folder, or {OFF})")
-    return Cache(chosen or _folder_of_user(environ))
+    return Cache(chosen or _folder_of_user(environ), readable=readable)
 
 
 def _folder_of_user(environ: Mapping[str, str]) -> str:
