@@ -210,10 +210,7 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         ways = [way for way in WAYS if way not in DBT or size in dbt_sizes]
         # Small ones take no time, and a disturbance is a large part of them.
         measured |= measure([(way, size) for way in ways], projects, repeat * (3 if size <= SMALL and repeat > 1 else 1))
-    notes.append(
-        "CPU seconds of a fresh process and what it starts: import, definitions, all jobs resolved, repository described. "
-        + _versions(measured)
-    )
+    notes += [text for text in (NOTE, _versions(measured)) if text]
     yield Section("Loading", [_table(measured, sizes, JUDGED, 2), _table(measured, sizes, "cpu", 2)], list(_goals(measured, sizes)), notes)
     if growth:
         more = measure([(way, size) for way in ("cold", "warm") for size in growth], projects, repeat)
