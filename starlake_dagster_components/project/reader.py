@@ -18,6 +18,7 @@ from .model import FrozenDict, Project
 from .sections import Section
 from .templating import Renderer
 from .variables import Variables, read_env_files, resolve_variables
+from .yaml_source import Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,9 @@ def read_rest(begun: Begun) -> Project:
     tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, begun.section))
     tasks = add_references(reading, tasks, connection_finder(project), project.variables)
     dag_configs = read_dag_configs(reading, folders.dags)
+    for described in (*tasks, *(table for domain in (*domains, *external) for table in domain.tables)):
+        if isinstance(described.origin.keys, Positions):
+            described.origin.keys.pack()
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
     reading.problems.extend(reading.files.problems)
     return replace(

@@ -66,11 +66,12 @@ class Positions(Mapping[str, Location]):
 
     @property
     def _lines(self) -> dict[str, int]:
-        """The lines by key; they travel packed, and few are ever asked for."""
-        if self._own is None:
+        """The lines by key; once they are packed, few are ever asked for."""
+        own = self._own
+        if own is None:
             keys, lines = self._packed
-            self._own = dict(zip(keys, memoryview(lines).cast("I"), strict=True))
-        return self._own
+            own = dict(zip(keys, memoryview(lines).cast("I"), strict=True))
+        return own
 
     def __getitem__(self, key: str) -> Location:
         line = self._lines.get(key)
@@ -98,13 +99,15 @@ class Positions(Mapping[str, Location]):
         return f"Positions({self._file!r}, {len(self)} keys)"
 
     def __reduce__(self) -> tuple[type["Positions"], tuple[str, None, dict[str, Location] | None, tuple[tuple[str, ...], bytes]]]:
-        keys = tuple(self._lines)
-        return Positions, (
-            self._file,
-            None,
-            self._inherited or None,
-            (_shapes.setdefault(keys, keys), array("I", self._lines.values()).tobytes()),
-        )
+        self.pack()
+        return Positions, (self._file, None, self._inherited or None, self._packed)
+
+    def pack(self) -> None:
+        """Take a quarter of the memory from now on, and longer for each question."""
+        if self._own is not None:
+            keys = tuple(self._own)
+            self._packed = (_shapes.setdefault(keys, keys), array("I", self._own.values()).tobytes())
+            self._own = None
 
     def inheriting(self, inherited: dict[str, Location]) -> "Positions":
         """Return these positions with places of inherited keys added; own keys win."""

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -42,6 +43,7 @@ def starlake_step_executor(max_concurrent: int | None = None) -> dg.ExecutorDefi
     return _executor_definition(max_concurrent or default_max_concurrent())
 
 
+@cache
 def _executor_definition(max_concurrent: int) -> dg.ExecutorDefinition:
     @dg.executor(name=NAME, config_schema=_config_schema(max_concurrent))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
