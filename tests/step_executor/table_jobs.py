@@ -1,6 +1,7 @@
 """A load job of many tables, built by this package from a Starlake project; in a module of its own, because other processes find it by name."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ APPLICATIONS = {
 
 PROGRAM = r"""#!/bin/sh
 # In the place of starlake. Says when it begins and ends, in lines that are written at once; does what the files beside it say.
+trap '' PIPE # as a JVM: it goes on when nobody reads its output any more
 here=$(dirname "$0")
 verb=$1
 run=${SL_JOB_ID%%.*}
 while [ $# -gt 0 ]; do
     case "$1" in
     --domain | --domains) domain=$2 ;;
-    --tables | --name) name=$2 ;;
+    --tables | --name) name=${2#*.} ;;
     --notReadySentinel) sentinel=$2 ;;
     esac
     shift
@@ -35,7 +37,7 @@ echo "begin $verb $name $run $$" >> "$here/told"
 [ -e "$here/hold" ] && while [ -e "$here/hold" ]; do sleep 0.05; done
 [ -e "$here/lasts" ] && sleep "$(cat "$here/lasts")"
 if [ -e "$here/fails.$name" ]; then
-    echo "ERROR Load: broken on purpose"
+    echo "ERROR Load: broken on purpose" 2> /dev/null
     read -r times < "$here/fails.$name"
     if [ "$times" = 1 ]; then rm "$here/fails.$name"; fi
     echo "end $verb $name $run $$" >> "$here/told"
@@ -110,6 +112,8 @@ def told(root: Path) -> list[tuple[str, str, str, str]]:
 
 def definitions(project: str, commands: str, steps: str) -> dg.Definitions:
     """Return the definitions of a project; the component's ``executor:`` and ``step_executor:`` as JSON."""
+    while Path(project, "program/hold_loading").exists():
+        time.sleep(0.05)
     fields, step_fields = json.loads(commands), json.loads(steps)
     return load_definitions_from_starlake_project(
         project,
