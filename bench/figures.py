@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +99,20 @@ class Section:
         tables: what was measured.
         goals: what of it was asked for.
         notes: how it was measured, and what could not be.
+        failure: why it could not be measured; empty = it was.
     """
 
     title: str
     tables: Sequence[Table] = ()
     goals: Sequence[Goal] = ()
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
+    failure: str = ""
 
     def lines(self) -> Iterator[str]:
         """Write it in Markdown: goals first."""
         yield f"## {self.title}"
+        if self.failure:
+            yield f"\n**Failed**: {self.failure}"
         if self.goals:
             rows = [(g.text, f"<= {g.limit:g}", g.found.text(g.digits) if g.found else "not measured", verdict(g.met)) for g in self.goals]
             yield ""

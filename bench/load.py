@@ -10,6 +10,7 @@ before; ratios are formed within a round. What a process says about itself is ch
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,6 +78,15 @@ class Projects:
         if found.answer.get("from_cache", [False]) != [way == "warm"]:
             raise RuntimeError(f"{way}: plans taken from the cache: {found.answer['from_cache']}, expected [{way == 'warm'}]")
         return found
+
+    def without_dbt(self) -> str:
+        """Return why dagster-dbt cannot be measured; empty = it can."""
+        if not self.dbt_python.exists():
+            return f"there is no {self.dbt_python}"
+        done = subprocess.run(
+            [self.dbt_python.absolute(), "-c", "import dagster_dbt, dbt.adapters.duckdb"], capture_output=True, text=True, check=False
+        )
+        return "" if done.returncode == 0 else f"{self.dbt_python}: {done.stderr.strip().splitlines()[-1]}"
 
     def _load(self, way: str, size: int) -> Fresh:
         if way in ("floor", "alike"):
@@ -200,10 +210,9 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         repeat: rounds; three times as many where there are few objects.
     """
     notes = []
-    if dbt_sizes and not projects.dbt_python.exists():
-        notes.append(
-            f"dagster-dbt was **not measured**: there is no {projects.dbt_python} (`make bench` makes it; the package registry must be in reach)."
-        )
+    missing = projects.without_dbt() if dbt_sizes else ""
+    if missing:
+        notes.append(f"dagster-dbt was **not measured**: {missing} (`make bench` installs it; the package registry must be in reach).")
         dbt_sizes = ()
     measured: Measured = {}
     for size in sizes:

@@ -100,16 +100,16 @@ def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
         sensors: how many sensors.
         watched: how many assets each of them watches.
         rounds: how many rounds of each kind, after one to warm up.
-        threads: ``num_workers`` of the daemon where it uses threads.
+        threads: ``num_workers`` of the daemon where it uses threads; 0 = measure it without threads only.
     """
     rows, walls = [], {}
+    modes = [(0, "one after the other"), *([(threads, f"in {threads} threads")] if threads else [])]
     with tempfile.TemporaryDirectory() as prepared:
         with instance(prepared) as on:
             materialize(on, [key for i, key in enumerate(keys(sensors * watched)) if i % watched])
         for kind, name in (("ours", OURS), ("theirs", THEIRS)):
-            for workers in (0, threads):
+            for workers, how in modes:
                 found = _measure(prepared, kind, sensors, watched, rounds, workers)
-                how = f"{workers} threads" if workers else "one after the other"
                 print(f"{sensors} sensors, {name}, {how}: {found['wall']}", file=sys.stderr, flush=True)
                 walls[kind, workers] = found["wall"]
                 each = spread(1000 * cpu / sensors for cpu in found["cpu"])
@@ -122,7 +122,7 @@ def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
             spread(walls["ours", n]),
             1,
         )
-        for n, how in ((0, "one after the other"), (threads, f"in {threads} threads"))
+        for n, how in modes
     ]
     note = f"{sensors} sensors of {watched} assets each in one code location, SQLite, {rounds} rounds; CPU of daemon and code server."
     return Section("Many sensors", [Table(header, rows)], goals, [note])

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,9 @@ def sensor(kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor"
     if kind == OURS:
         names = {f"sales.{key.path[-1]}": key for key in watched}
         return build_sensor(name=name, job_name="marts", watched=names, trigger=TransformTrigger(), minimum_interval_seconds=seconds)
+
+    # Dagster says of such sensors that there is something newer.
+    warnings.simplefilter("ignore", dg.SupersessionWarning)
 
     @dg.multi_asset_sensor(
         monitored_assets=list(watched),
