@@ -23,6 +23,7 @@ from bench.figures import Goal, Section, Spread, Table, ratios, spread
 from bench.fresh import Fresh, run_fresh
 from bench.synthetic import write_file, write_project
 from bench.synthetic_dbt import LOCATION, write_dbt_project
+from bench.ways import FROM_CACHE
 
 WAYS: Mapping[str, str] = {
     "floor": "Dagster's floor",
@@ -75,8 +76,9 @@ class Projects:
         expected = size // 2 if way in DBT else size
         if found.answer["assets"] != expected:
             raise RuntimeError(f"{way}: {found.answer['assets']} assets, expected {expected}")
-        if found.answer.get("from_cache", [False]) != [way == "warm"]:
-            raise RuntimeError(f"{way}: plans taken from the cache: {found.answer['from_cache']}, expected [{way == 'warm'}]")
+        notes = found.answer.get("from_cache", [""])
+        if len(notes) != 1 or (notes[0] == FROM_CACHE) != (way == "warm"):
+            raise RuntimeError(f"{way}: plans: {notes}, expected one, {FROM_CACHE if way == 'warm' else 'read anew'}")
         return found
 
     def without_dbt(self) -> str:

@@ -20,6 +20,8 @@ from bench.synthetic import TABLES_PER_DOMAIN
 if TYPE_CHECKING:
     import dagster as dg
 
+FROM_CACHE = "from the cache"
+
 
 def floor(objects: int) -> "dg.Definitions":
     """Return the least that one can write with Dagster for so many assets: nothing but keys, dependencies, groups and column schemas."""
@@ -158,15 +160,15 @@ def describe(definitions: "dg.Definitions") -> dict[str, int]:
     }
 
 
-def from_cache() -> list[bool]:
-    """Note from now on for each plan of a project whether it came from the cache; return the notes."""
+def from_cache() -> list[str]:
+    """Note from now on for each plan of a project that it came from the cache, or why not; return the notes."""
     build: Any = import_module("starlake_dagster_components.definitions.build")
-    notes: list[bool] = []
+    notes: list[str] = []
     load_plan = build.load_plan
 
     def noting(*arguments: Any, **named: Any) -> Any:
         loaded = load_plan(*arguments, **named)
-        notes.append(loaded.from_cache)
+        notes.append(FROM_CACHE if loaded.from_cache else loaded.reason)
         return loaded
 
     build.load_plan = noting
