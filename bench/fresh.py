@@ -53,14 +53,15 @@ def run_fresh(*argv: str, environment: Mapping[str, str] | None = None, python: 
 
     Args:
         *argv: arguments of Python.
-        environment: on top of this process's; no Starlake variable of this process gets there.
+        environment: on top of this process's, of which what tells Starlake, Dagster, dbt and Python how to work is left out: with
+            ``PYTHONDONTWRITEBYTECODE`` this package, but not the installed ones, would be compiled in every process.
         python: which Python.
 
     Raises:
         RuntimeError: it failed; the message has the end of its output.
     """
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("SL_", "DAGSTER_", "DBT_"))}
-    path = os.pathsep.join(filter(None, (str(REPOSITORY), own.get("PYTHONPATH", ""))))
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("SL_", "DAGSTER_", "DBT_", "PYTHON"))}
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH", ""))))
     tree = run_tree([str(python), "-W", "ignore", *argv], environment={**own, "PYTHONPATH": path, **(environment or {})}, folder=REPOSITORY)
     if tree.code != 0:
         raise RuntimeError(f"{' '.join(argv)}: exit {tree.code}\n{tree.output[-3000:]}")

@@ -32,6 +32,8 @@ CODE = "import time; t = time.process_time(); {code}; s = time.process_time() - 
 def section(repeat: int) -> Section:
     """Measure the imports so many times, in turn."""
     measured: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for code in IMPORTS.values():
+        run_fresh("-c", code)  # compiles what was not
     for round_ in range(repeat):
         for name in IMPORTS if round_ % 2 == 0 else reversed(IMPORTS):
             measured[name].append(run_fresh("-c", CODE.format(code=IMPORTS[name])).answer["seconds"])
