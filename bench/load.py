@@ -90,6 +90,10 @@ class Projects:
         )
         return "" if done.returncode == 0 else f"{self.dbt_python}: {done.stderr.strip().splitlines()[-1]}"
 
+    def read(self, size: int) -> float:
+        """Return the CPU seconds of reading a project of a size, in a fresh process, without imports."""
+        return float(run_fresh("bench/ways.py", "reading", str(self._project(size))).answer["seconds"])
+
     def _load(self, way: str, size: int) -> Fresh:
         if way in ("floor", "alike"):
             return run_fresh("bench/ways.py", way, str(size))
@@ -181,6 +185,13 @@ def _growth_table(measured: Measured, growth: Sequence[int]) -> Table:
     return Table(["", *(f"{size:,} objects" for size in growth)], rows)
 
 
+def _reading_table(sizes: Sequence[int], projects: Projects, repeat: int) -> Table:
+    cells = [spread(projects.read(size) for _ in range(repeat)).text() for size in sizes]
+    return Table(
+        ["part of loading cold", *(f"{size:,} objects" for size in sizes)], [["reading: YAML, Jinja, tables that SQL reads", *cells]]
+    )
+
+
 def _goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
     for way, limit in (("cold", 1.5), ("warm", 1.1)):
         for size in sizes:
@@ -224,7 +235,8 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         # Small ones take no time, and a disturbance is a large part of them.
         measured |= measure([(way, size) for way in ways], projects, repeat * (3 if size <= SMALL and repeat > 1 else 1))
     notes += [text for text in (NOTE, _versions(measured)) if text]
-    yield Section("Loading", [_table(measured, sizes, JUDGED, 2), _table(measured, sizes, "cpu", 2)], list(_goals(measured, sizes)), notes)
+    tables = [_table(measured, sizes, JUDGED, 2), _table(measured, sizes, "cpu", 2), _reading_table(sizes, projects, repeat)]
+    yield Section("Loading", tables, list(_goals(measured, sizes)), notes)
     if growth:
         more = measure([(way, size) for way in ("cold", "warm") for size in growth], projects, repeat)
         yield Section("Growth", [_growth_table(more, growth)], list(_growth_goals(more, growth)))

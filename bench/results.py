@@ -174,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     load.arguments(parser)
     sensors.arguments(parser)
     options = parser.parse_args(argv)
+    # With it this package, but not the installed ones, would be compiled in every process that is measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     names = options.only.split(",")
     unknown = [name for name in names if name not in PARTS]
     if unknown:

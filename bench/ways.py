@@ -2,11 +2,13 @@
 
     python bench/ways.py floor|alike OBJECTS
     python bench/ways.py starlake|component FOLDER
+    python bench/ways.py reading FOLDER
 
-All end with what a code server does before it answers: every job resolved, the repository described.
+All but the last end with what a code server does before it answers: every job resolved, the repository described.
 """
 
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -160,6 +162,15 @@ def describe(definitions: "dg.Definitions") -> dict[str, int]:
     }
 
 
+def reading(root: str) -> float:
+    """Return the CPU seconds of reading a Starlake project: YAML, Jinja, the tables that SQL reads."""
+    from starlake_dagster_components.project import read_project
+
+    began = time.process_time()
+    read_project(root)
+    return time.process_time() - began
+
+
 def from_cache() -> list[str]:
     """Note from now on for each plan of a project that it came from the cache, or why not; return the notes."""
     build: Any = import_module("starlake_dagster_components.definitions.build")
@@ -191,6 +202,8 @@ def main(way: str, argument: str) -> None:
     elif way == "starlake":
         notes = from_cache()
         answer(**describe(starlake(argument)), from_cache=notes)
+    elif way == "reading":
+        answer(seconds=reading(argument))
     else:
         answer(**describe(component(argument)), versions=_versions("dagster", "dagster-dbt", "dbt-core"))
 
