@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from starlake_dagster_components.errors import CommandError, Location
-from starlake_dagster_components.executors.cloud_run import CloudRunExecutor, Given, validate
-from starlake_dagster_components.executors.cloud_run.options import Target, resolve, retries
+from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
+from starlake_dagster_components.executors.cloud_run.options import Given, Target, resolve, retries, validate
 from starlake_dagster_components.pipelines.model import Pipeline
 from starlake_dagster_components.project.model import DagConfig, Origin
 

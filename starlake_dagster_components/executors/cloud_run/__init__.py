@@ -4,6 +4,5 @@ Importing this needs neither the library nor credentials.
 """
 
 from .executor import CloudRunExecutor
-from .options import Given, validate
 
-__all__ = ["CloudRunExecutor", "Given", "validate"]
+__all__ = ["CloudRunExecutor"]

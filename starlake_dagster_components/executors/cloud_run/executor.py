@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ...commands import Command
 from ...errors import Location, Problem
 from ...pipelines.model import Pipeline
 from ..base import CommandResult, Invocation, StarlakeExecutor
 from ..fields import Environment, Seconds
-from .options import Given, retries, validate
+
+# Every component imports this class for its fields; what else is needed is imported where a pipeline runs there.
+if TYPE_CHECKING:
+    from ...commands import Command
+    from .options import Given
 
 
 class CloudRunExecutor(StarlakeExecutor):
@@ -92,7 +95,7 @@ class CloudRunExecutor(StarlakeExecutor):
     )
     insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
 
-    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+    def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as one execution and wait for its end; see the base class.
 
         An execution that an earlier, lost attempt of the step had started is taken over instead of starting another.
@@ -106,6 +109,8 @@ class CloudRunExecutor(StarlakeExecutor):
 
     def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return what is wrong with the Cloud Run settings of a pipeline: no job name, above all."""
+        from .options import validate
+
         origin = pipeline.dag_config.origin
 
         def where(key: str) -> Location:
@@ -115,11 +120,15 @@ class CloudRunExecutor(StarlakeExecutor):
 
     def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retry that ``retry_on_failure`` asks for."""
+        from .options import retries
+
         return retries(self.given, pipeline.options)
 
     @property
-    def given(self) -> Given:
+    def given(self) -> "Given":
         """The fields that stand for DAG options."""
+        from .options import Given
+
         return Given(
             project_id=self.project_id,
             job_name=self.job_name,
