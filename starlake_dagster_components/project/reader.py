@@ -127,9 +127,9 @@ def read_rest(begun: Begun) -> Project:
     tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, begun.section))
     tasks = add_references(reading, tasks, connection_finder(project), project.variables)
     dag_configs = read_dag_configs(reading, folders.dags)
-    for described in (*tasks, *(table for domain in (*domains, *external) for table in domain.tables)):
-        if isinstance(described.origin.keys, Positions):
-            described.origin.keys.pack()
+    for origin in (*(t.origin for t in tasks), *(t.origin for d in (*domains, *external) for t in d.tables)):
+        if isinstance(origin.keys, Positions):
+            origin.keys.pack()
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
     reading.problems.extend(reading.files.problems)
     return replace(
