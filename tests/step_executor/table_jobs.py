@@ -52,6 +52,11 @@ echo "end $verb $name $run $$" >> "$here/told"
 """
 
 
+SQL = """with recent as (select 1 as one union all select 2 as one)
+select recent.one, row_number() over (partition by recent.one order by recent.one) as position, '$' as currency from recent
+"""
+
+
 def write_tables(
     root: Path, tables: int, *, quiet: int = 0, tasks: int = 0, connection: str = "warehouse", pre_load: str = "none", options: str = ""
 ) -> Path:
@@ -90,7 +95,7 @@ def write_tables(
             if domain == "busy":
                 _write(incoming / f"{table}-1.csv", "id;label\n1;one\n2;two\n")
     for each in range(tasks):
-        _write(root / f"metadata/transform/marts/task_{each:02d}.sql", "select 1 as one")
+        _write(root / f"metadata/transform/marts/task_{each:02d}.sql", SQL)
         _write(root / f"metadata/transform/marts/task_{each:02d}.sl.yml", "version: 1\ntask: {writeStrategy: {type: OVERWRITE}}\n")
     program = root / "program/starlake"
     _write(program, PROGRAM)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import dagster as dg
 import pytest
 import step_jobs
 from step_waiting import EXECUTE, until
+from web_server import WebServer
 
 
 def events_of(instance: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str, str]]:
@@ -70,25 +70,13 @@ def test_signal_to_the_run_process(instance, work, start, signal_):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the GraphQL client
-def test_terminated_as_the_ui_does_it(instance, work, start, tmp_path):
+def test_terminated_as_the_ui_does_it(instance, work, start):
     """A run that a web server launched into a process of its code server, and terminates."""
-    graphql = pytest.importorskip("dagster_graphql")
     pytest.importorskip("dagster_webserver")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start("-m", "dagster_webserver", "-m", "step_jobs", "-h", "127.0.0.1", "-p", str(port))
-
-    def listens() -> bool:
-        with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", port)) == 0
-
-    until(listens, "the web server")
-    client = graphql.DagsterGraphQLClient("127.0.0.1", port_number=port)
-    run_id = client.submit_job_execution("job")
+    web = WebServer(start, "step_jobs")
+    run_id = web.launch("job")
     until(lambda: all_run(work), "the steps to run")
-    client.terminate_run(run_id)
+    web.terminate(run_id)
     until(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
     check_cancelled(instance, run_id, work)

@@ -1,0 +1,51 @@
+"""The code location table_location in processes that note what they parse, in lines ``<process> <what>`` of the file ``TABLES_PARSED``."""
+
+import os
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "starlake_dagster_components"
+OF_PARSING = frozenset(
+    (
+        "sqlglot",
+        f"{PACKAGE}.project.sql_tree",
+        f"{PACKAGE}.project.sql",
+        f"{PACKAGE}.project.loads",
+        f"{PACKAGE}.project.transforms",
+        f"{PACKAGE}.pipelines.plan",
+    )
+)
+"""What parses SQL and reads tables and tasks, and what plans jobs."""
+
+
+def _note(what: str) -> None:
+    with Path(os.environ["TABLES_PARSED"]).open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()} {what}\n")
+
+
+class _NotedImports(MetaPathFinder):
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        if fullname in OF_PARSING:
+            _note(fullname)
+
+
+def _location() -> Any:
+    sys.meta_path.insert(0, _NotedImports())
+    from starlake_dagster_components.project import yaml_source
+
+    first_document = yaml_source._first_document
+
+    def noted(text: str) -> Any:
+        _note("yaml")
+        return first_document(text)
+
+    yaml_source._first_document = noted
+    import table_location
+
+    return table_location.defs
+
+
+if "TABLES_PARSED" in os.environ:
+    defs = _location()
