@@ -18,6 +18,7 @@ from ..errors import CommandError
 from .base import CommandResult, Invocation, StarlakeExecutor
 from .fields import Environment, Seconds
 from .local import run_locally
+from .outcomes import from_output
 from .output import Output
 from .processes import run_process, signal_of
 
@@ -110,7 +111,7 @@ class ShellExecutor(StarlakeExecutor):
             say=partial(output.say, "warning"),
         )
         output.close()
-        return result_of(exit_code, output), output
+        return result_of(command, exit_code, output), output
 
     def _environment(self, command: Command) -> Mapping[str, str]:
         # SL_ROOT is the project that Dagster shows, also where sl_env_var names the folder of an image.
@@ -149,11 +150,18 @@ def find_program(program: str, project: str, path: str | None) -> str:
     return os.path.abspath(found)
 
 
-def result_of(exit_code: int, output: Output) -> CommandResult:
+def result_of(command: Command, exit_code: int, output: Output) -> CommandResult:
     """Return the result of a program that ended."""
     signal_name = signal_of(exit_code)
     reason = output.reason if exit_code else None
     if signal_name and not reason:
         hint = ", often for lack of memory" if signal_name == "SIGKILL" else ""
         reason = f"it was ended by {signal_name}{hint}"
-    return CommandResult(exit_code=exit_code, counters=output.counters, tail=output.tail, reason=reason)
+    return CommandResult(
+        exit_code=exit_code,
+        counters=output.counters,
+        tail=output.tail,
+        reason=reason,
+        tables=from_output(command, exit_code, output.load, output.counters),
+        progress=output.load.progress,
+    )
