@@ -1,10 +1,15 @@
 """What a run continues: needed by executors that find remote work of a lost worker again."""
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import dagster as dg
+
+_FROM_FAILURE = "dagster/is_resume_retry"
+"""Tag of runs that re-execute from failure. Dagster: RESUME_RETRY_TAG."""
 
 MAX_RUNS = 50
 """Runs to look back at: a chain of re-executions is not longer in practice."""
@@ -18,6 +23,8 @@ class RunHistory:
     earlier_runs: tuple[str, ...]
     succeeded: tuple[frozenset[str], ...] = ()
     """Keys of the steps that succeeded in each of ``earlier_runs``."""
+    from_failure: int = 0
+    """How many of ``earlier_runs`` are gone on with where they failed; the rest of the chain was begun anew as a whole."""
 
     def continued(self, step_key: str) -> tuple[str, ...]:
         """Return the earlier runs that a step continues: back to, and without, the latest one in which it succeeded.
@@ -30,6 +37,38 @@ class RunHistory:
                 break
             found.append(run_id)
         return tuple(found)
+
+    def resumed(self, step_key: str) -> tuple[str, ...]:
+        """Return the earlier runs whose part of a step stands: those of :meth:`continued` that were re-executed from their failure."""
+        return self.continued(step_key)[: self.from_failure]
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """A materialisation of an earlier attempt of a step."""
+
+    run_id: str
+    metadata: Mapping[str, dg.MetadataValue[Any]]
+
+
+def materialized_before(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
+    """Return what a step has materialised in some runs, the latest of each asset.
+
+    Args:
+        instance: where events are kept.
+        run_ids: the runs, nearest first.
+        step_key: the step.
+    """
+    found: dict[dg.AssetKey, Materialized] = {}
+    for run_id in reversed(run_ids):
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = entry.dagster_event
+            if event is not None and event.step_key == step_key and event.asset_key is not None:
+                metadata = event.step_materialization_data.materialization.metadata
+                found[event.asset_key] = Materialized(
+                    str(metadata["starlake/loaded_in_run"].value) if "starlake/loaded_in_run" in metadata else run_id, metadata
+                )
+    return found
 
 
 class RunHistories:
@@ -53,6 +92,8 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
     since: datetime | None = None
     earlier: list[str] = []
     succeeded: list[frozenset[str]] = []
+    from_failure = 0
+    unbroken = True
     run_id: str | None = run.run_id
     while run_id and len(earlier) < MAX_RUNS:
         record = instance.get_run_record_by_id(run_id)
@@ -65,4 +106,6 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
         since = created if created.tzinfo else created.replace(tzinfo=timezone.utc)
         parent = record.dagster_run.parent_run_id
         run_id = parent if parent not in (*earlier, run.run_id) else None
-    return RunHistory(since, tuple(earlier), tuple(succeeded))
+        unbroken = unbroken and record.dagster_run.tags.get(_FROM_FAILURE) == "true"
+        from_failure += bool(unbroken and run_id)
+    return RunHistory(since, tuple(earlier), tuple(succeeded), from_failure)

@@ -38,6 +38,7 @@ class Settings:
         op_tags: tags for every step (``dagster/priority``, concurrency keys, k8s configuration).
         pool: concurrency pool of every step.
         expectation_checks: whether expectations become asset checks (where the executor can report their results).
+        batch: whether the load tables of a domain are one step, which loads them in one command.
     """
 
     executor: StarlakeExecutor | None = None
@@ -55,6 +56,7 @@ class Settings:
     op_tags: Mapping[str, str] = field(default_factory=dict)
     pool: str | None = None
     expectation_checks: bool = True
+    batch: bool = False
 
     def executor_of(self, pipeline: Pipeline | None) -> StarlakeExecutor | None:
         """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).

@@ -11,10 +11,11 @@ _FILES = "File(s): "
 _TABLE = "Table: "
 _ARCHIVED = "Archive duration takes "
 _RESOLVED = "Ingest resolved file : "
+_INFORMS = "Watch Domain: "
 _COMPLETE = "Some tables failed to be loaded"
 _BROKEN = "Error during ingestion"
 
-PATTERN = "|".join(("^File.s.: ", "^Table: ", "^Archive duration takes ", "Ingest resolved file : ", f"{_COMPLETE}$", f"{_BROKEN}$"))
+PATTERN = "|".join(("^File.s.: ", "^Table: ", "^Archive duration takes ", _RESOLVED, _INFORMS, f"{_COMPLETE}$", f"{_BROKEN}$"))
 """Regular expression (RE2) that finds the lines that matter."""
 
 
@@ -27,6 +28,8 @@ class LoadLines:
         self._archived: dict[str, int] = {}
         self._files_of: dict[str, list[str]] = {}
         self._resolved: set[str] = set()
+        self._informs = False
+        """The log has level info."""
         self._current: str | None = None
         self._ended = self._broken = False
 
@@ -44,6 +47,8 @@ class LoadLines:
                 self._archived[self._current] = self._archived.get(self._current, 0) + 1
         elif _RESOLVED in line:
             self._resolved.add(line.rpartition(" as table ")[2].strip())
+        elif _INFORMS in line:
+            self._informs = True
         elif line.endswith(_COMPLETE):
             self._ended = True
         elif line.endswith(_BROKEN):
@@ -55,6 +60,11 @@ class LoadLines:
         if self._ended and not self._broken:
             return "complete"
         return "begun" if self._begun else "none"
+
+    @property
+    def tried(self) -> int:
+        """How many files were tried."""
+        return sum(map(len, self._files_of.values()))
 
     def files(self, table: str) -> tuple[str, ...]:
         """Return the paths of the files that were tried for a table (its final name with its domain)."""
@@ -79,4 +89,4 @@ class LoadLines:
 
     def untouched(self, logical: str) -> bool:
         """Say whether it is certain that a load ended before it took the files of a table. The log says so before it moves them, at level info."""
-        return bool(self._resolved) and logical not in self._resolved and self.progress != "complete"
+        return (self._informs or bool(self._resolved)) and logical not in self._resolved and self.progress != "complete"
