@@ -10,6 +10,7 @@ from ..commands import preload_command, stage_command, transform_command
 from ..executors.base import CommandResult
 from ..pipelines.model import Pipeline
 from ..project.model import Table
+from .again import done_before, made_again
 from .checks import check_results
 from .graph import AssetGraph
 from .load_steps import LoadSteps, Member
@@ -66,6 +67,12 @@ class Steps:
         """Run a task's ``transform``."""
         task = node.task
         assert task is not None
+        if self._settings.batch:
+            history = self._commands.history(context)
+            before = done_before(context, history)
+            if key in before:
+                yield from made_again(context, history, [("result", key)], before)
+                return
         pipeline = self._commands.pipeline_of(node, context)
         run = self._commands.run_context(context, pipeline)
         began = time.monotonic()

@@ -17,12 +17,12 @@ from ..executors.base import CommandResult, TableResult
 from ..executors.outcomes import together
 from ..pipelines.model import Pipeline
 from ..project.model import Domain, Table
+from .again import loaded_before, made_again
 from .checks import check_results
 from .graph import AssetGraph
 from .nodes import StarlakeNode
-from .run_history import Materialized, materialized_before
 from .settings import Settings
-from .step_commands import Events, StepCommands, broken, counts_metadata, failure, failure_metadata, scheduled_metadata, step_key
+from .step_commands import Events, StepCommands, broken, counts_metadata, failure, failure_metadata, scheduled_metadata
 
 FAILED = "starlake/failed_tables"
 """Metadata of a failure: asset key -> why that table failed."""
@@ -82,10 +82,12 @@ class LoadSteps:
             dagster.Failure: tables failed. Those that were loaded have been yielded.
         """
         selected = _selected(members, context)
-        before = self._loaded_before(selected, context) if len(members) > 1 else {}
-        waiting = [m for m in selected if m.key not in before]
-        if before:
-            yield from _again(context, selected, before)
+        waiting = selected
+        if len(members) > 1:
+            history = self._commands.history(context)
+            before = loaded_before(context, history)
+            waiting = [m for m in selected if m.key not in before]
+            yield from made_again(context, history, [(m.output, m.key) for m in selected], before)
         if not waiting:
             return
         node = waiting[0].node
@@ -106,13 +108,6 @@ class LoadSteps:
         selected = context.run.asset_selection
         return selected is not None and self._graph.key("domain", table.domain) not in selected
 
-    def _loaded_before(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Mapping[dg.AssetKey, Materialized]:
-        """Return the tables that an earlier attempt of this step has loaded, in this run or in one that this run goes on with from its failure."""
-        key = step_key(context)
-        runs = (context.run.run_id, *self._commands.history(context).resumed(key))
-        found = materialized_before(context.instance, runs, key)
-        return {m.key: found[m.key] for m in members if m.key in found}
-
 
 def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
     if len(members) == 1:
@@ -125,34 +120,6 @@ def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> l
             raise dg.Failure(text, allow_retries=False)
         context.log.warning(text)
     return [m for m in members if m.key in keys]
-
-
-def _again(context: dg.AssetExecutionContext, members: Sequence[Member], before: Mapping[dg.AssetKey, Materialized]) -> Events:
-    """Say which tables are not loaded again; yield those again that something of this run waits for.
-
-    Dagster knows no outputs of a step that a run executes anew. Within one process it remembers those of an earlier attempt.
-    """
-    for member in members:
-        earlier = before.get(member.key)
-        if earlier is None:
-            continue
-        in_run = "this run" if earlier.run_id == context.run.run_id else f"run {earlier.run_id}"
-        context.log.info(f"{member.table.full_name} is not loaded again: an earlier attempt in {in_run} has loaded it")
-        known_here = earlier.run_id == context.run.run_id and context.op_execution_context.retry_number > 0
-        if not known_here and _is_waited_for(context, member.output):
-            yield dg.MaterializeResult(asset_key=member.key, metadata={**earlier.metadata, "starlake/loaded_in_run": earlier.run_id})
-
-
-def _is_waited_for(context: dg.AssetExecutionContext, output: str) -> bool:
-    """Say whether a step of this run depends on an output of the step that runs."""
-    steps, op = context.run.step_keys_to_execute, step_key(context)
-    return any(
-        (found.node, found.output) == (op, output)
-        for invocation, inputs in context.job_def.dependencies.items()
-        if steps is None or (invocation.alias or invocation.name) in steps
-        for dependency in inputs.values()
-        for found in dependency.get_node_dependencies()
-    )
 
 
 class _Load:

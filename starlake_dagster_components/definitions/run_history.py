@@ -11,6 +11,9 @@ import dagster as dg
 _FROM_FAILURE = "dagster/is_resume_retry"
 """Tag of runs that re-execute from failure. Dagster: RESUME_RETRY_TAG."""
 
+_CHOSEN_STEPS = "dagster/step_selection"
+"""Tag of runs that re-execute steps that somebody chose. Dagster: STEP_SELECTION_TAG."""
+
 MAX_RUNS = 50
 """Runs to look back at: a chain of re-executions is not longer in practice."""
 
@@ -38,9 +41,10 @@ class RunHistory:
             found.append(run_id)
         return tuple(found)
 
-    def resumed(self, step_key: str) -> tuple[str, ...]:
-        """Return the earlier runs whose part of a step stands: those of :meth:`continued` that were re-executed from their failure."""
-        return self.continued(step_key)[: self.from_failure]
+    @property
+    def succeeded_before(self) -> frozenset[str]:
+        """Keys of the steps that succeeded in a run whose work stands."""
+        return frozenset().union(*self.succeeded[: self.from_failure])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,8 @@ def materialized_before(instance: dg.DagsterInstance, run_ids: Sequence[str], st
             event = entry.dagster_event
             if event is not None and event.step_key == step_key and event.asset_key is not None:
                 metadata = event.step_materialization_data.materialization.metadata
-                found[event.asset_key] = Materialized(
-                    str(metadata["starlake/loaded_in_run"].value) if "starlake/loaded_in_run" in metadata else run_id, metadata
-                )
+                made_in = metadata.get("starlake/made_in_run")
+                found[event.asset_key] = Materialized(str(made_in.value) if made_in else run_id, metadata)
     return found
 
 
@@ -106,6 +109,14 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
         since = created if created.tzinfo else created.replace(tzinfo=timezone.utc)
         parent = record.dagster_run.parent_run_id
         run_id = parent if parent not in (*earlier, run.run_id) else None
-        unbroken = unbroken and record.dagster_run.tags.get(_FROM_FAILURE) == "true"
+        unbroken = unbroken and _goes_on(record.dagster_run)
         from_failure += bool(unbroken and run_id)
     return RunHistory(since, tuple(earlier), tuple(succeeded), from_failure)
+
+
+def _goes_on(run: dg.DagsterRun) -> bool:
+    """Say whether a run goes on with another one from its failure, rather than that it does all of it, or chosen steps, anew.
+
+    Dagster tags such runs in its web interface, its API and its automatic retries; in Python only the list of steps tells.
+    """
+    return run.tags.get(_FROM_FAILURE) == "true" or (run.step_keys_to_execute is not None and _CHOSEN_STEPS not in run.tags)

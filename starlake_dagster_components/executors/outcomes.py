@@ -110,9 +110,10 @@ def _of_places(table: LoadTable, result: CommandResult, noted: Findings, places:
         return replace(known, outcome="failed", reason=result.reason)
     if left or (staged and result.progress != "complete"):
         return replace(known, outcome="open")
-    if places.before.get(table.name):
+    before = places.before.get(table.name)
+    if before:
         # Starlake moves a file away when it is loaded, and not before.
-        return replace(known, outcome="loaded")
+        return replace(known, outcome="loaded", counters=known.counters or Counters(files=tuple(sorted(before))))
     # All files are listed before the first one is loaded. A command that has not even come so far may fail without a file, too.
     return replace(known, outcome="open") if result.progress == "none" else replace(known, outcome="loaded", counters=NOTHING)
 
