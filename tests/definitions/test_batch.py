@@ -331,7 +331,7 @@ def test_reexecution_runs_what_depends_on_the_table_that_had_failed(shop: Shop) 
         shop.deliver("stage", orders="1")
         third = jobs.run(job, again=second)
     assert third.success, third.lines
-    assert sorted(third.materialized) == ["kpi_both", "kpi_costs", "kpi_daily", "kpi_top", "shop_items", "shop_orders"]
+    assert sorted(third.materialized) == ["kpi_both", "kpi_costs", "kpi_daily", "kpi_top", "shop_items", "shop_orders", "shop_prices"]
     items, costs = third.materialized["shop_items"], third.materialized["kpi_costs"]
     assert (items["starlake/rows_loaded"], items["starlake/made_in_run"]) == (1, first.id), "kpi_daily waits for it in this run"
     assert costs["starlake/made_in_run"] == first.id, "kpi_both waits for it"
