@@ -2,11 +2,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+BENCH  := .venv-bench
 READY  := $(VENV)/.ready
 JOBS   ?= auto
+SIZE   ?= 1000
+CACHE  ?= off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint types tests format conformance bench lock wheel clean
+.PHONY: help install demo dev test lint types tests format conformance bench profile lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,16 +48,24 @@ format: $(READY) ## Format and mend what the linter can mend
 conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
 	$(BIN)/python bench/conformance.py
 
-bench: $(READY) ## Measure loading, steps and the engine side by side
-	$(BIN)/python bench/load.py
-	$(BIN)/python bench/steps.py
-	$(BIN)/python bench/engine.py
+bench: $(READY) ## Measure everything side by side and write bench/results.md; QUICK=1 for a miniature, ONLY=load,steps for parts
+	$(if $(QUICK),,@$(MAKE) --no-print-directory $(BENCH)/.ready || echo "dagster-dbt cannot be installed: it will not be measured")
+	$(BIN)/python bench/results.py --dbt $(BENCH)/bin/python $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(BENCH_OPTIONS)
 
-lock: ## Make requirements/dev.txt anew from requirements/dev.in (needs uv)
+$(BENCH)/.ready: requirements/bench.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.txt
+	@touch $@
+
+profile: $(READY) ## Where the time of loading goes; SIZE=5000 objects, CACHE=filled or off, SL_ROOT=... for a project of yours
+	$(BIN)/python bench/profile_load.py $(SIZE) --cache $(CACHE) $(if $(SL_ROOT),--project $(SL_ROOT))
+
+lock: ## Make requirements/dev.txt and bench.txt anew from dev.in and bench.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate requirements/bench.in -o requirements/bench.txt
 
 wheel: $(READY) ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) dist .demo .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) dist .demo .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,114 +1,270 @@
-"""How long a code location takes to load, against Dagster's own floor for as many assets.
+"""How long a code location takes to load: this package, Dagster's own floor for as many assets, dagster-dbt on the equivalent dbt project.
 
-    python bench/load.py [--sizes 100,1000,5000] [--repeat 3]
+    python bench/load.py [--sizes 100,1000,5000] [--growth 5000,10000] [--dbt-sizes 100,1000] [--dbt PYTHON] [--repeat 3]
 
-Floor: importing dagster, building as many asset definitions with ops, column schemas and dependencies, one job per 25 of them, the repository
-and its snapshot. Ours: the same from a synthetic Starlake project on disk (see synthetic.py), by ``code_location``'s own function. Every figure is
-CPU seconds of a fresh process, the two in turn; ratios are formed pair by pair.
+Every figure is the CPU seconds of a fresh process, with everything that it started, until it can answer; what it costs to the end of Python (which takes
+its heap apart, a quarter of all) is shown besides. The ways take turns, each round in the opposite order of the one
+before; ratios are formed within a round. What a process says about itself is checked: how many assets it has, and whether its plan came from the cache.
 """
 
 import argparse
-import json
 import os
-import resource
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.synthetic import TABLES_PER_DOMAIN, write_project
+from bench.figures import Goal, Section, Spread, Table, ratios, spread
+from bench.fresh import Fresh, run_fresh
+from bench.synthetic import write_file, write_project
+from bench.synthetic_dbt import LOCATION, write_dbt_project
 
-WAYS = ("floor", "ours")
+WAYS: Mapping[str, str] = {
+    "floor": "Dagster's floor",
+    "alike": "Dagster with the same metadata, schedules and sensors",
+    "cold": "ours, cache off",
+    "first": "ours, filling an empty cache",
+    "warm": "ours, cache filled",
+    "component": "ours as a component, cache off",
+    "dbt_cold": "dagster-dbt, cold (`dbt parse` + assets)",
+    "dbt_prepared": "dagster-dbt, prepared state",
+}
+DBT = ("dbt_cold", "dbt_prepared")
+JUDGED = "until_answer"
+"""Which figure of a process the goals are about: not what Python needs to end, which is the same for all and would hide differences."""
+DBT_PYTHON = ".venv-bench/bin/python"
+
+NOTE = (
+    "CPU seconds of a fresh process and what it starts, until the code location can answer: import, definitions, all jobs resolved, repository "
+    "described. In the second table the same to the end of the process, in which Python takes its heap apart."
+)
+
+SMALL = 200
+
+Measured = dict[tuple[str, int], list[Fresh]]
+"""By way and size, one for each round."""
 
 
-def floor(objects: int) -> None:
-    import dagster as dg
+@dataclass(slots=True)
+class Projects:
+    """Projects of all sizes in one folder, written when they are first asked for.
 
-    columns = [dg.TableColumn(name=f"column_{i}", type="string", description=f"Column {i}") for i in range(12)]
+    Attributes:
+        folder: where.
+        dbt_python: Python that has dagster-dbt.
+    """
 
-    def make(number: int) -> dg.AssetsDefinition:
-        key, half = f"asset_{number}", objects // 2
-        reads = [f"asset_{(number * 7 + i * 13) % half}" for i in range(3)] if number >= half else []
-        reads = list(dict.fromkeys(reads))
-        metadata = {"dagster/column_schema": dg.TableSchema(columns=columns)} if number < half else {}
+    folder: Path
+    dbt_python: Path = Path(DBT_PYTHON)
+    _prepared: set[tuple[str, int]] = field(default_factory=set)
 
-        def compute(context, inputs):  # type: ignore[no-untyped-def]
-            yield dg.MaterializeResult()
+    def measure(self, way: str, size: int) -> Fresh:
+        """Load a project of a size in one way, in a fresh process.
 
-        spec = dg.AssetSpec(key, deps=reads, metadata=metadata, group_name=f"group_{number // TABLES_PER_DOMAIN}", description="An asset")
-        op = dg.OpDefinition(compute_fn=compute, name=key, ins={r: dg.In(dg.Nothing) for r in reads}, outs={"result": dg.Out(dg.Nothing)})
-        return dg.AssetsDefinition(
-            keys_by_input_name={r: dg.AssetKey(r) for r in reads},
-            keys_by_output_name={"result": dg.AssetKey(key)},
-            node_def=op,
-            specs=[spec],
+        Raises:
+            RuntimeError: it failed, or did not do what was to be measured.
+        """
+        if way in ("warm", "dbt_prepared") and (way, size) not in self._prepared:
+            self._load("first" if way == "warm" else "dbt_cold", size)
+        found = self._load(way, size)
+        expected = size // 2 if way in DBT else size
+        if found.answer["assets"] != expected:
+            raise RuntimeError(f"{way}: {found.answer['assets']} assets, expected {expected}")
+        if found.answer.get("from_cache", [False]) != [way == "warm"]:
+            raise RuntimeError(f"{way}: plans taken from the cache: {found.answer['from_cache']}, expected [{way == 'warm'}]")
+        return found
+
+    def without_dbt(self) -> str:
+        """Return why dagster-dbt cannot be measured; empty = it can."""
+        if not self.dbt_python.exists():
+            return f"there is no {self.dbt_python}"
+        done = subprocess.run(
+            [self.dbt_python.absolute(), "-c", "import dagster_dbt, dbt.adapters.duckdb"], capture_output=True, text=True, check=False
         )
+        return "" if done.returncode == 0 else f"{self.dbt_python}: {done.stderr.strip().splitlines()[-1]}"
 
-    jobs = [
-        dg.define_asset_job(
-            f"job_{first}", dg.AssetSelection.assets(*(f"asset_{n}" for n in range(first, min(first + TABLES_PER_DOMAIN, objects))))
+    def _load(self, way: str, size: int) -> Fresh:
+        if way in ("floor", "alike"):
+            return run_fresh("bench/ways.py", way, str(size))
+        if way in DBT:
+            return self._load_dbt(way, size)
+        if way == "component":
+            return run_fresh("bench/ways.py", "component", str(self._component(size)), environment={"SL_DAGSTER_CACHE": "off"})
+        cache = self.folder / f"cache_{way}_{size}" if way == "first" else self.folder / f"cache_{size}"
+        if way == "first":
+            shutil.rmtree(cache, ignore_errors=True)
+        found = run_fresh(
+            "bench/ways.py", "starlake", str(self._project(size)), environment={"SL_DAGSTER_CACHE": "off" if way == "cold" else str(cache)}
         )
-        for first in range(0, objects, TABLES_PER_DOMAIN)
-    ]
-    _snapshot(dg.Definitions(assets=[make(n) for n in range(objects)], jobs=jobs))
+        if way == "first" and ("warm", size) not in self._prepared:
+            shutil.copytree(cache, self.folder / f"cache_{size}", symlinks=True)
+            self._prepared.add(("warm", size))
+        return found
+
+    def _load_dbt(self, way: str, size: int) -> Fresh:
+        root = self.folder / f"dbt_{size}"
+        if not root.exists():
+            write_dbt_project(root, size)
+        environment = {"PATH": os.pathsep.join([str(self.dbt_python.absolute().parent), os.environ.get("PATH", "")])}
+        if way == "dbt_cold":
+            for made in (root / "dbt" / "target", root / LOCATION / "defs" / ".local_defs_state"):
+                shutil.rmtree(made, ignore_errors=True)
+            # As `dg dev` does: the component prepares its state when it is loaded.
+            environment["DAGSTER_IS_DEV_CLI"] = "1"
+            self._prepared.add(("dbt_prepared", size))
+        return run_fresh("bench/ways.py", "component", str(root), environment=environment, python=self.dbt_python.absolute())
+
+    def _project(self, size: int) -> Path:
+        root = self.folder / f"starlake_{size}"
+        return root if root.exists() else write_project(root, size)
+
+    def _component(self, size: int) -> Path:
+        root = self.folder / f"component_{size}"
+        if not root.exists():
+            write_file(root / "pyproject.toml", f'[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "{LOCATION}"\n')
+            write_file(root / LOCATION / "__init__.py", "")
+            write_file(root / LOCATION / "defs" / "__init__.py", "")
+            text = f"type: starlake_dagster_components.StarlakeProjectComponent\nattributes:\n  project: {self._project(size)}\n"
+            write_file(root / LOCATION / "defs" / "shop" / "defs.yaml", text)
+        return root
 
 
-def ours(root: str) -> None:
-    from starlake_dagster_components.definitions.settings import Settings
-    from starlake_dagster_components.load import load_code_location
-
-    _snapshot(load_code_location(root, Settings()))
-
-
-def _snapshot(definitions: object) -> None:
-    """Do what a code server does before it answers: resolve every job and describe the repository."""
-    from dagster._core.remote_representation.external_data import RepositorySnap
-
-    repository = definitions.get_repository_def()  # type: ignore[attr-defined]
-    repository.load_all_definitions()
-    RepositorySnap.from_def(repository)
-
-
-def measure(way: str, argument: str) -> tuple[float, float]:
-    """Return CPU seconds and peak memory (MiB) of a fresh process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code = (
-        f"import resource, sys; sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r}); from bench.load import {way}; {way}({argument}); "
-        + ("print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "SL_ENV": ""}
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, int(done.stdout.split()[-1]) / 1024
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default="100,1000,5000")
-    parser.add_argument("--repeat", type=int, default=3)
-    options = parser.parse_args()
-    print("| objects | floor, CPU s | ours, CPU s | ratio (min-max) | floor, MiB | ours, MiB |\n|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        for objects in (int(s) for s in options.sizes.split(",")):
-            root = write_project(Path(folder) / str(objects), objects)
-            arguments = {"floor": str(objects), "ours": json.dumps(str(root))}
-            found = {way: [] for way in WAYS}
-            for _ in range(options.repeat):
-                for way in WAYS:
-                    found[way].append(measure(way, arguments[way]))
-            ratios = [o[0] / f[0] for f, o in zip(found["floor"], found["ours"], strict=True)]
-            cpu = {way: statistics.median(c for c, _ in found[way]) for way in WAYS}
-            memory = {way: max(m for _, m in found[way]) for way in WAYS}
+def measure(ways: Iterable[tuple[str, int]], projects: Projects, repeat: int) -> Measured:
+    """Measure ways and sizes several times, in turn, each round in the opposite order of the one before."""
+    order = list(ways)
+    measured: Measured = {both: [] for both in order}
+    for round_ in range(repeat):
+        for way, size in order if round_ % 2 == 0 else reversed(order):
+            found = projects.measure(way, size)
+            measured[way, size].append(found)
             print(
-                f"| {objects} | {cpu['floor']:.1f} | {cpu['ours']:.1f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) "
-                f"| {memory['floor']:.0f} | {memory['ours']:.0f} |",
+                f"load {size} {way}: {found.until_answer:.2f} CPU s, {found.cpu:.2f} to its end, {found.memory:.0f} MiB",
+                file=sys.stderr,
                 flush=True,
             )
+    return measured
+
+
+def _ratio(measured: Measured, way: tuple[str, int], other: tuple[str, int], what: str = JUDGED) -> Spread | None:
+    if way not in measured or other not in measured:
+        return None
+    return ratios([getattr(m, what) for m in measured[way]], [getattr(m, what) for m in measured[other]])
+
+
+def _table(measured: Measured, sizes: Sequence[int], what: str, digits: int) -> Table:
+    ways = [way for way in WAYS if any((way, size) in measured for size in sizes)]
+    rows = []
+    for way in ways:
+        row = [WAYS[way]]
+        for size in sizes:
+            if (way, size) not in measured:
+                row += ["", ""]
+                continue
+            ratio = _ratio(measured, (way, size), ("floor", size), what)
+            found = spread(getattr(m, what) for m in measured[way, size])
+            row += [found.text(digits), ratio.text() if ratio and way != "floor" else ""]
+        rows.append(row)
+    header = ["", *(text for size in sizes for text in (f"{size:,} objects", "of the floor"))]
+    return Table(header, rows)
+
+
+def _growth_table(measured: Measured, growth: Sequence[int]) -> Table:
+    ways = dict.fromkeys(way for way, _ in measured)
+    rows = [[WAYS[way], *(spread(getattr(m, JUDGED) for m in measured[way, size]).text() for size in growth)] for way in ways]
+    return Table(["", *(f"{size:,} objects" for size in growth)], rows)
+
+
+def _goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
+    for way, limit in (("cold", 1.5), ("warm", 1.1)):
+        for size in sizes:
+            yield Goal(f"{way} load of {size:,} objects, of the floor", limit, _ratio(measured, (way, size), ("floor", size)))
+    for size in sizes:
+        found = _ratio(measured, ("component", size), ("dbt_prepared", size))
+        if found is not None:
+            yield Goal(f"cold load of {size:,} objects, of dagster-dbt's with prepared state, both as components", 0.5, found)
+    if not any(way in DBT for way, _ in measured):
+        yield Goal("cold load, of dagster-dbt's with prepared state, both as components", 0.5, None)
+
+
+def _growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Goal]:
+    less, more = growth
+    for way in ("cold", "warm"):
+        # The goal is written for twice as many.
+        limit = 2.1 * more / less / 2
+        yield Goal(f"{way} load of {more:,} objects, of {less:,}", limit, _ratio(measured, (way, more), (way, less)))
+
+
+def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[int], projects: Projects, repeat: int) -> Iterator[Section]:
+    """Measure loading and yield what was found: time, growth, memory.
+
+    Args:
+        sizes: how many objects.
+        growth: two sizes to compare; empty = no comparison.
+        dbt_sizes: those of the sizes that dagster-dbt loads as well.
+        projects: where the projects are.
+        repeat: rounds; three times as many where there are few objects.
+    """
+    notes = []
+    missing = projects.without_dbt() if dbt_sizes else ""
+    if missing:
+        notes.append(f"dagster-dbt was **not measured**: {missing} (`make bench` installs it; the package registry must be in reach).")
+        dbt_sizes = ()
+    measured: Measured = {}
+    for size in sizes:
+        ways = [way for way in WAYS if way not in DBT or size in dbt_sizes]
+        # Small ones take no time, and a disturbance is a large part of them.
+        measured |= measure([(way, size) for way in ways], projects, repeat * (3 if size <= SMALL and repeat > 1 else 1))
+    notes += [text for text in (NOTE, _versions(measured)) if text]
+    yield Section("Loading", [_table(measured, sizes, JUDGED, 2), _table(measured, sizes, "cpu", 2)], list(_goals(measured, sizes)), notes)
+    if growth:
+        more = measure([(way, size) for way in ("cold", "warm") for size in growth], projects, repeat)
+        yield Section("Growth", [_growth_table(more, growth)], list(_growth_goals(more, growth)))
+    goals = [
+        Goal(
+            f"peak memory of a {way} load of {size:,} objects, of the floor", 1.2, _ratio(measured, (way, size), ("floor", size), "memory")
+        )
+        for way in ("cold", "first", "warm")
+        for size in sizes
+    ]
+    yield Section(
+        "Memory", [_table(measured, sizes, "memory", 0)], goals, ["MiB, `VmHWM` of the process that loads, without what it starts."]
+    )
+
+
+def _versions(measured: Measured) -> str:
+    found = next((m[-1].answer.get("versions") for (way, _), m in measured.items() if way in DBT and m), None)
+    return f"dagster-dbt's processes have {', '.join(f'{name} {version}' for name, version in found.items())}." if found else ""
+
+
+def sizes_of(text: str) -> list[int]:
+    """Read sizes separated by commas."""
+    return [int(part) for part in text.split(",") if part]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this measurement."""
+    parser.add_argument("--sizes", type=sizes_of, default=[100, 1000, 5000])
+    parser.add_argument("--growth", type=sizes_of, default=[5000, 10000], help="two sizes to compare, or nothing")
+    parser.add_argument(
+        "--dbt-sizes", type=sizes_of, default=[100, 1000], help="sizes that dagster-dbt loads as well; 5000 takes two minutes a round"
+    )
+    parser.add_argument("--dbt", type=Path, default=Path(DBT_PYTHON), help="Python that has dagster-dbt")
+    parser.add_argument("--repeat", type=int, default=3)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments(parser)
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        projects = Projects(Path(folder), options.dbt)
+        for found in sections(options.sizes, options.growth, options.dbt_sizes, projects, options.repeat):
+            print("\n".join(found.lines()) + "\n", flush=True)
 
 
 if __name__ == "__main__":

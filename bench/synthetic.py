@@ -19,7 +19,7 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
     """
     rng = random.Random(objects)
     metadata = root / "metadata"
-    _write(
+    write_file(
         metadata / "application.sl.yml",
         "version: 1\napplication:\n  connectionRef: duckdb\n  loader: native\n  connections:\n    duckdb:\n      type: jdbc\n      options:\n"
         '        url: "jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db"\n        driver: org.duckdb.DuckDBDriver\n'
@@ -29,7 +29,7 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
         ("loads", "load/dagster__scheduled_table__shell.py.j2", "tables"),
         ("transforms", "transform/dagster__scheduled_task__shell.py.j2", "tasks"),
     ):
-        _write(
+        write_file(
             metadata / "dags" / f"{name}.sl.yml",
             f'version: 1\ndag:\n  comment: jobs\n  template: {template}\n  filename: "{filename}_{suffix}.py"\n  options:\n'
             + (f"    pre_load_strategy: {pre_load}\n" if name == "loads" else '    run_dependencies_first: "false"\n'),
@@ -38,22 +38,22 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
     for number in range(objects // 2):
         domain, table = f"source_{number // TABLES_PER_DOMAIN:03d}", f"table_{number:05d}"
         if number % TABLES_PER_DOMAIN == 0:
-            _write(
+            write_file(
                 metadata / "load" / domain / "_config.sl.yml",
                 f'version: 1\nload:\n  name: {domain}\n  metadata:\n    directory: "{{{{SL_ROOT}}}}/datasets/incoming/{domain}"\n'
                 '    format: DSV\n    withHeader: true\n    separator: ";"\n    schedule: daily\n',
             )
-        _write(metadata / "load" / domain / f"{table}.sl.yml", _table(table))
+        write_file(metadata / "load" / domain / f"{table}.sl.yml", _table(table))
         tables.append(f"{domain}.{table}")
     made = list(tables)
     for number in range(objects - objects // 2):
         domain, task = f"mart_{number // TASKS_PER_DOMAIN:03d}", f"task_{number:05d}"
         reads = rng.sample(made[-200:] if number % 2 else tables, min(rng.randint(2, 4), len(tables)))
-        _write(
+        write_file(
             metadata / "transform" / domain / f"{task}.sl.yml",
             "version: 1\ntask:\n  writeStrategy:\n    type: OVERWRITE\n  comment: A mart\n",
         )
-        _write(metadata / "transform" / domain / f"{task}.sql", _sql(reads))
+        write_file(metadata / "transform" / domain / f"{task}.sql", task_sql(reads))
         made.append(f"{domain}.{task}")
     return root
 
@@ -69,7 +69,12 @@ def _table(name: str) -> str:
     )
 
 
-def _sql(reads: list[str]) -> str:
+def task_sql(reads: list[str]) -> str:
+    """Return the SQL of a task.
+
+    Args:
+        reads: names of the tables and tasks that it reads.
+    """
     parts = []
     for i, name in enumerate(reads):
         parts.append(
@@ -86,6 +91,7 @@ def _sql(reads: list[str]) -> str:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Write a text file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Everything of Dagster that is not public and that this package uses, in one place, checked when it is imported.
+"""Everything of Dagster that is not public and that runs need, in one place, checked when it is imported.
 
-``step_executor.threads`` and what it imports use this module when a run starts, ``definitions.jobs`` when jobs are built. When a release of
-Dagster moves or changes one of the names, importing this module raises ImportError with the name. Then steps run on Dagster's own
-multiprocess executor, with a warning (see ``step_executor.definition``), and jobs are Dagster's own, which take longer to load.
-``tests/test_private_dagster.py`` fails then.
+Only ``step_executor.threads`` and what it imports use this module, and only when a run starts. When a release of Dagster moves or
+changes one of the names, importing this module raises ImportError with the name, and steps run on Dagster's own multiprocess
+executor, with a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` fails then.
+What is needed to load a code location is in ``_dagster_jobs.py``.
 """
 
 import inspect
@@ -12,13 +12,6 @@ from logging import Handler, Logger
 from typing import Any
 
 import dagster
-
-# The graph of all assets and that of one job, and what makes a job of the second: jobs pick their own assets out of the first.
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph as AssetGraph
-from dagster._core.definitions.assets.graph.asset_graph import AssetNode as AssetNode
-from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph as JobScopedAssetGraph
-from dagster._core.definitions.assets.job.asset_job import build_asset_job as build_asset_job
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition
 
 # Data of the events "executor started", "cancelling", ...
 from dagster._core.events import EngineEventData as EngineEventData
@@ -92,9 +85,6 @@ def plan_of_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
 
 
 _PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
-    (AssetNode, "__init__", ("key", "parent_keys", "child_keys", "assets_def", "check_keys")),
-    (JobScopedAssetGraph, "__init__", ("asset_nodes_by_key", "assets_defs_by_check_key", "source_asset_graph")),
-    (UnresolvedAssetJobDefinition, "resolve", ("asset_graph", "default_executor_def", "resource_defs")),
     (
         ActiveExecution,
         "__init__",
@@ -157,8 +147,6 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
             "verify_complete",
         ),
     ),
-    (AssetGraph, ("assets_def_for_key", "get", "has")),
-    (AssetNode, ("check_keys", "is_partitioned")),
     (ComputeLogManager, ("build_log_key_for_run", "capture_logs", "open_log_stream")),
     (ContextCreationData, ("job_def", "resolved_run_config")),
     (DagsterLogHandler, ("emit", "filter", "metadata", "with_tags")),
@@ -179,34 +167,8 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
 """What is called or read as an attribute."""
 
 
-_OF_ASSET_JOBS = frozenset(
-    (
-        "name",
-        "asset_graph",
-        "allow_different_partitions_defs",
-        "resource_defs",
-        "description",
-        "config",
-        "tags",
-        "run_tags",
-        "metadata",
-        "executor_def",
-        "partitions_def",
-        "hooks",
-        "op_retry_policy",
-        "owners",
-        "automation_condition",
-        "_asset_selection_data",
-    )
-)
-"""All that makes an asset job: with a parameter more, jobs built here would lack it."""
-
-
 def changes() -> Iterator[str]:
     """Return what is not as this package needs it, one sentence each."""
-    found = set(inspect.signature(build_asset_job).parameters)
-    if found != _OF_ASSET_JOBS:
-        yield f"{build_asset_job.__module__}.build_asset_job has other parameters: {', '.join(sorted(found ^ _OF_ASSET_JOBS))}"
     for owner, method, parameters in _PARAMETERS:
         name = f"{owner.__module__}.{owner.__qualname__}" + (f".{method}" if method else "")
         called = getattr(owner, method, None) if method else owner

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from .definitions.batches import FAILED
 from .definitions.build import Built, build, job_executor
-from .definitions.load_steps import FAILED
 from .definitions.run_tags import SCHEDULED_DATE
 from .definitions.settings import Settings
 from .errors import UnknownName

@@ -79,8 +79,13 @@ def database_locks(
 
 
 @contextlib.contextmanager
-def held(name: str, *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = "") -> Iterator[None]:
-    """Hold the lock of any name; see :func:`database_lock`."""
+def held(
+    name: str, *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = "", passing: bool = False
+) -> Iterator[None]:
+    """Hold the lock of any name; see :func:`database_lock`.
+
+    With ``passing`` the lock's file is removed afterwards: for names that nobody uses again.
+    """
     key = _key(name)
     if key in _inherited() or any(lock.key == key for lock in _here.locks):
         yield
@@ -98,6 +103,9 @@ def held(name: str, *, cancelled: threading.Event | None = None, log: LockLog | 
             yield
         finally:
             _here.locks.remove(lock)
+            if passing:
+                with contextlib.suppress(OSError):
+                    (_folder() / key).unlink()
             _release(descriptor)
     finally:
         gate.release()
@@ -205,9 +213,17 @@ def _told_by(note: Mapping[str, Any]) -> str:
 
 def _try(key: str) -> int | None:
     """Return the descriptor of the lock's file, locked; None while somebody else holds it."""
+    path = _folder() / key
+    while True:
+        descriptor = _open(path)
+        if descriptor is None or _is_still(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # its last holder has removed it, after it was opened here
+
+
+def _open(path: Path) -> int | None:
     import fcntl
 
-    path = _folder() / key
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -221,6 +237,15 @@ def _try(key: str) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Say whether a path still leads to an open file."""
+    try:
+        there, here = path.stat(follow_symlinks=False), os.fstat(descriptor)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
 def _release(descriptor: int) -> None:

@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +20,14 @@ def shared() -> Path:
     if not (SHARED / "corpus").is_dir():
         pytest.skip("needs the folder 'shared' (corpus and oracle) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep plans where other tests of the session find them, and nobody else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SL_DAGSTER_CACHE", str(tmp_path_factory.mktemp("plans")))
+        yield
 
 
 @pytest.fixture

@@ -201,3 +201,25 @@ def _is_locked(path: Path) -> bool:
     real = os.path.realpath(path)
     done = subprocess.run([sys.executable, "-c", code, real], capture_output=True, text=True, check=True, env=environment)
     return done.stdout.strip() == "True"
+
+
+COUNT = """
+import sys
+from pathlib import Path
+from starlake_dagster_components.locks import held
+path = Path(sys.argv[1])
+for _ in range(300):
+    with held(sys.argv[2], passing=True):
+        path.write_text(str(int(path.read_text()) + 1))
+"""
+
+
+def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
+    """Whoever has opened the file before it was removed must not take that for the lock."""
+    counter, name = tmp_path / "counter", f"step of run {tmp_path}"
+    counter.write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(counter), name]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert counter.read_text() == "900"
+    assert not locks.is_held_elsewhere(name)
+    assert not (locks._folder() / locks._key(name)).exists()

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import dagster as dg
 
-from .._dagster import AssetGraph, AssetNode, JobScopedAssetGraph, UnresolvedAssetJobDefinition, build_asset_job
+from .._dagster_jobs import AssetGraph, AssetNode, JobScopedAssetGraph, UnresolvedAssetJobDefinition, build_asset_job
 
 _upstream: "WeakKeyDictionary[AssetGraph, dict[dg.AssetKey, dg.AssetsDefinition]]" = WeakKeyDictionary()
 """What jobs read without making it, once for all jobs of a graph."""
@@ -53,8 +53,8 @@ def _graph_of_job(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGraph
     nodes = {key: graph.get(key) for key in selected}
     if any(node.is_partitioned for node in nodes.values()):
         return None
-    entities = {*selected, *(check for node in nodes.values() for check in node.check_keys)}
-    made = {id(d): d for d in map(graph.assets_def_for_key, entities)}.values()
+    entities: set[dg.AssetKey | dg.AssetCheckKey] = {*selected, *(check for node in nodes.values() for check in node.check_keys)}
+    made = {id(d): d for d in [graph.assets_def_for_key(e) for e in entities]}.values()
     if any(not d.is_executable or not entities.issuperset(d.keys | d.check_keys) for d in made):
         return None
     touched = {key for d in made for keys in (d.node_keys_by_input_name, d.node_keys_by_output_name) for key in keys.values()}

@@ -11,14 +11,12 @@ import dagster as dg
 
 from ..pipelines.model import Pipeline
 from .batches import Batch, batches, members_by_node
+from .bodies import Bodies, OpBody
 from .checks import check_specs
-from .execution import Steps
 from .graph import AssetGraph, NodeId
 from .names import op_name, tag_value
 from .nodes import StarlakeNode
 from .settings import Settings
-
-OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
 
 RUN_CONFIG = dg.Field(
     {
@@ -34,12 +32,12 @@ _RESULT = dg.Out(dg.Nothing)
 _SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
 
 
-def build_assets(graph: AssetGraph, steps: Steps, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Return one executable asset per domain with a pre-load, load table and task, and a spec per external table.
 
     Args:
         graph: nodes and specs.
-        steps: what the ops do.
+        bodies: what the ops do.
         settings: op tags, pool, checks.
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
@@ -50,21 +48,20 @@ def build_assets(graph: AssetGraph, steps: Steps, settings: Settings) -> list[dg
         batch = together.get(node_id)
         if batch is not None:
             if batch.members[0].node is node:
-                made.append(_batch_asset(batch, graph, steps, settings))
+                made.append(_batch_asset(batch, graph, bodies, settings))
         elif node.type != "external":
-            made.append(_asset(node, spec, op_name(spec.key, jobs), steps, settings))
+            made.append(_asset(node, spec, op_name(spec.key, jobs), bodies, settings))
         elif graph.by_key[spec.key] is node:
             made.append(spec)
     return made
 
 
-def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, steps: Steps, settings: Settings) -> dg.AssetsDefinition:
-    body = steps.body(node, spec.key)
+def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
     checks = {f"check_{i}": check for i, check in enumerate(check_specs(node, spec.key))} if settings.expectation_checks else {}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
     pipeline = node.pipeline
     op = dg.OpDefinition(
-        compute_fn=_compute(body),
+        compute_fn=_compute(bodies.of(node, spec.key)),
         name=name,
         description=spec.description,
         ins=dict.fromkeys(inputs, _UPSTREAM),
@@ -89,7 +86,7 @@ def _batches(graph: AssetGraph, jobs: frozenset[str]) -> Mapping[NodeId, Batch]:
     return members_by_node(batches(graph, lambda name: name in jobs or name in ops))
 
 
-def _batch_asset(batch: Batch, graph: AssetGraph, steps: Steps, settings: Settings) -> dg.AssetsDefinition:
+def _batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
     """Return the assets of tables that are loaded together, any part of which can be run."""
     members = batch.members
     specs = [graph.specs["table", m.table.full_name] for m in members]
@@ -100,11 +97,11 @@ def _batch_asset(batch: Batch, graph: AssetGraph, steps: Steps, settings: Settin
             checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(check_specs(member.node, member.key))})
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
     op = dg.OpDefinition(
-        compute_fn=_compute(steps.loads(members)),
+        compute_fn=_compute(bodies.of_loads(members)),
         name=batch.name,
         description=f"Loads the tables of {first.domain} that a run selects, in one command.",
-        ins={upstream: dg.In(dg.Nothing) for upstream in inputs},
-        outs={name: dg.Out(dg.Nothing, is_required=False) for name in (*(m.output for m in members), *checks)},
+        ins=dict.fromkeys(inputs, _UPSTREAM),
+        outs=dict.fromkeys([*(m.output for m in members), *checks], _SKIPPABLE),
         config_schema=RUN_CONFIG,
         tags=_op_tags(first, settings),
         retry_policy=_retry_policy(first.pipeline, settings),

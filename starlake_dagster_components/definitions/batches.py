@@ -3,10 +3,30 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..commands import fits_the_command_line
+import dagster as dg
+
+from ..project.model import Table
 from .graph import AssetGraph, NodeId
-from .load_steps import Member
 from .names import op_name, output_name, readable_name
+from .nodes import StarlakeNode
+
+FAILED = "starlake/failed_tables"
+"""Metadata of a step's failure: asset key -> why that table failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A table of an op: its node, its asset key and the op's output that stands for it."""
+
+    node: StarlakeNode
+    key: dg.AssetKey
+    output: str
+
+    @property
+    def table(self) -> Table:
+        """The load table."""
+        assert self.node.table is not None
+        return self.node.table
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +44,8 @@ def batches(graph: AssetGraph, taken: Callable[[str], bool]) -> Sequence[Batch]:
         graph: the assets.
         taken: whether a job or another op has a name.
     """
+    from ..commands import fits_the_command_line
+
     groups: dict[Hashable, list[NodeId]] = {}
     for node_id, node in graph.nodes.items():
         table = node.table

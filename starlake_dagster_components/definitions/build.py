@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,14 +11,14 @@ from pathlib import Path
 
 import dagster as dg
 
+from ..cache import cache_of
 from ..errors import InvalidProject, Problem
-from ..pipelines import plan_project
+from ..pipelines.loading import Loaded, load_plan
 from ..pipelines.model import Pipeline, Plan
-from ..project import read_project
 from ..project.model import EMPTY
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
-from .execution import Steps
+from .bodies import Bodies
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
 from .schedules import build_schedule
@@ -67,10 +68,7 @@ def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tup
 
 
 def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
-    project = read_project(root, profile=settings.env, options=settings.variables or None)
-    plan = plan_project(
-        project, orchestrators=tuple(settings.orchestrators), dependencies=settings.dependencies, timezone=settings.timezone
-    )
+    plan = load(root, settings).plan
     graph = build_graph(plan, settings)
     found = [*plan.problems, *graph.problems]
     for pipeline in plan.pipelines:
@@ -78,6 +76,27 @@ def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tu
         found.extend(sensor_problems(graph, pipeline, settings))
     unique = dict.fromkeys(found)
     return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
+
+
+def load(root: str | Path, settings: Settings) -> Loaded:
+    """Read and plan a project, or take its plan from the cache.
+
+    Args:
+        root: the project's folder.
+        settings: how it becomes definitions.
+
+    Raises:
+        ProjectNotFound: there is no project.
+    """
+    return load_plan(
+        root,
+        profile=settings.env,
+        options=settings.variables or None,
+        orchestrators=tuple(settings.orchestrators),
+        dependencies=settings.dependencies,
+        timezone=settings.timezone,
+        cache=cache_of(settings.cache, os.environ),
+    )
 
 
 def build(root: str | Path, settings: Settings) -> Built:
@@ -111,9 +130,10 @@ def _build(root: str | Path, settings: Settings) -> Built:
     for problem in problems:
         logger.warning("%s", problem)
     _make_room(graph.depth)
-    steps = Steps(graph, settings)
+    # Steps outlive the building: they keep keys, not specs.
+    bodies = Bodies(replace(graph, specs={}), settings)
     definitions = dg.Definitions(
-        assets=build_assets(graph, steps, settings),
+        assets=build_assets(graph, bodies, settings),
         jobs=[build_job(graph, p, job_executor(p, settings)) for p in plan.pipelines],
         schedules=[_schedule(p, settings) for p in plan.pipelines if p.schedule],
         sensors=[s for p in plan.pipelines if (s := _sensor(graph, p, settings))],

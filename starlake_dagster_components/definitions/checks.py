@@ -3,12 +3,15 @@
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ..executors.base import ExpectationResult
 from ..project.model import Expectation
 from .nodes import StarlakeNode
+
+if TYPE_CHECKING:
+    from ..executors.base import ExpectationResult
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -50,7 +53,7 @@ def check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckS
         )
 
 
-def check_results(node: StarlakeNode, key: dg.AssetKey, results: Iterable[ExpectationResult]) -> Iterator[dg.AssetCheckResult]:
+def check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable[ExpectationResult]") -> Iterator[dg.AssetCheckResult]:
     """Yield what became of the expectations of a table or task.
 
     Args:

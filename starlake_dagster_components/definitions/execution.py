@@ -11,14 +11,15 @@ from ..executors.base import CommandResult
 from ..pipelines.model import Pipeline
 from ..project.model import Table
 from .again import done_before, made_again
+from .batches import Member
 from .checks import check_results
 from .graph import AssetGraph
-from .load_steps import LoadSteps, Member
+from .load_steps import LoadSteps
 from .nodes import StarlakeNode
 from .settings import Settings
 from .step_commands import Events, StepCommands, counts_metadata, scheduled_metadata
 
-OpBody = Callable[[dg.AssetExecutionContext], Events]
+Body = Callable[[dg.AssetExecutionContext], Events]
 
 
 class Steps:
@@ -30,13 +31,13 @@ class Steps:
         self._commands = StepCommands(graph, settings)
         self._loads = LoadSteps(graph, settings, self._commands)
 
-    def body(self, node: StarlakeNode, key: dg.AssetKey) -> OpBody:
+    def body(self, node: StarlakeNode, key: dg.AssetKey) -> Body:
         """Return the body of a node's op."""
         if node.type == "table":
             return self.loads([Member(node, key, "result")])
         return partial({"domain": self.pre_load, "task": self.transform}[node.type], node, key)
 
-    def loads(self, members: Sequence[Member]) -> OpBody:
+    def loads(self, members: Sequence[Member]) -> Body:
         """Return the body of an op that loads tables of one domain: those of them that a run selects."""
         return partial(self._loads.load, tuple(members))
 

@@ -25,20 +25,22 @@ class AssetGraph:
         plan: the plan.
         nodes: every node by id, in the order domains, tables, tasks, external tables.
         specs: the spec that the translator gave to each, dependencies added.
+        keys: the final asset key of each.
         problems: what is wrong with the keys.
     """
 
     plan: Plan
     nodes: Mapping[NodeId, StarlakeNode]
     specs: Mapping[NodeId, dg.AssetSpec]
+    keys: Mapping[NodeId, dg.AssetKey]
     problems: tuple[Problem, ...]
 
     @cached_property
     def by_key(self) -> Mapping[dg.AssetKey, StarlakeNode]:
         """Nodes by their final asset key; an external table that has the key of another node is that node."""
         found: dict[dg.AssetKey, StarlakeNode] = {}
-        for node_id, spec in self.specs.items():
-            found.setdefault(spec.key, self.nodes[node_id])
+        for node_id, key in self.keys.items():
+            found.setdefault(key, self.nodes[node_id])
         return found
 
     @cached_property
@@ -62,7 +64,7 @@ class AssetGraph:
 
     def key(self, kind: str, name: str) -> dg.AssetKey:
         """Return the asset key of a node."""
-        return self.specs[kind, name].key
+        return self.keys[kind, name]
 
     def keys_of(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
         """Return the assets that a pipeline runs itself: its tables with their pre-load, or its tasks."""
@@ -78,8 +80,8 @@ class AssetGraph:
         found = self._upstream.get(pipeline.name)
         if found is None:
             everything = self.plan.dependencies.transitive(*(t.full_name for t in pipeline.tasks))
-            specs = self.specs
-            found = self._upstream[pipeline.name] = {d.name: specs[d.kind, d.name].key for d in everything if d.awaited}
+            keys = self.keys
+            found = self._upstream[pipeline.name] = {d.name: keys[d.kind, d.name] for d in everything if d.awaited}
         return found
 
     @cached_property
@@ -112,7 +114,7 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _renamed(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
-    return AssetGraph(plan=plan, nodes=nodes, specs=specs, problems=_collisions(nodes, keys))
+    return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=_collisions(nodes, keys))
 
 
 def _renamed(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:

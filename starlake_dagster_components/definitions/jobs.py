@@ -30,9 +30,9 @@ def job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
                 if dependency.kind == "external":
                     continue
                 node_id = (dependency.kind, dependency.name)
-                keys[graph.specs[node_id].key] = None
+                keys[graph.keys[node_id]] = None
                 table = graph.nodes[node_id].table
-                if table and ("domain", table.domain) in graph.specs:
+                if table and ("domain", table.domain) in graph.keys:
                     domain_key = graph.key("domain", table.domain)
                     if any(d.asset_key == domain_key for d in graph.specs[node_id].deps):
                         keys[domain_key] = None

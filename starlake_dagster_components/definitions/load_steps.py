@@ -18,32 +18,14 @@ from ..executors.outcomes import together
 from ..pipelines.model import Pipeline
 from ..project.model import Domain, Table
 from .again import loaded_before, made_again
+from .batches import FAILED, Member
 from .checks import check_results
 from .graph import AssetGraph
-from .nodes import StarlakeNode
 from .settings import Settings
 from .step_commands import Events, StepCommands, broken, counts_metadata, failure, failure_metadata, scheduled_metadata
 
-FAILED = "starlake/failed_tables"
-"""Metadata of a failure: asset key -> why that table failed."""
-
 _TIMED_OUT = 124
 """The exit code that ``timeout`` of the shell gives to a command that ran too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A table of an op: its node, its asset key and the op's output that stands for it."""
-
-    node: StarlakeNode
-    key: dg.AssetKey
-    output: str
-
-    @property
-    def table(self) -> Table:
-        """The load table."""
-        assert self.node.table is not None
-        return self.node.table
 
 
 @dataclass(frozen=True, slots=True)

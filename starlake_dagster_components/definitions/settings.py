@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 
-from ..executors.base import StarlakeExecutor
-from ..executors.cloud_run import CloudRunExecutor
-from ..executors.shell import ShellExecutor
 from ..pipelines.model import Pipeline
 from .names import AssetKeyStyle
 from .nodes import StarlakeNode
 from .translator import StarlakeTranslator
+
+if TYPE_CHECKING:
+    from ..executors.base import StarlakeExecutor
 
 Translation = Callable[[dg.AssetSpec, StarlakeNode], dg.AssetSpec]
 
@@ -39,9 +40,10 @@ class Settings:
         pool: concurrency pool of every step.
         expectation_checks: whether expectations become asset checks (where the executor can report their results).
         batch: whether the load tables of a domain are one step, which loads them in one command.
+        cache: folder in which what was read and planned is kept, or ``off``; None = ``SL_DAGSTER_CACHE``, else a folder of the user's.
     """
 
-    executor: StarlakeExecutor | None = None
+    executor: "StarlakeExecutor | None" = None
     env: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     asset_keys: AssetKeyStyle = "flat"
@@ -57,15 +59,27 @@ class Settings:
     pool: str | None = None
     expectation_checks: bool = True
     batch: bool = False
+    cache: str | None = None
 
-    def executor_of(self, pipeline: Pipeline | None) -> StarlakeExecutor | None:
+    def executor_of(self, pipeline: Pipeline | None) -> "StarlakeExecutor | None":
         """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).
 
         None when the template asks for one that does not exist here (``dataproc``, ``fargate``) and no setting replaces it.
         """
         if self.executor is not None:
             return self.executor
-        return _OF_TEMPLATES.get(pipeline.executor if pipeline else "shell")
+        return _of_template(pipeline.executor if pipeline else "shell")
 
 
-_OF_TEMPLATES: Mapping[str, StarlakeExecutor] = {"shell": ShellExecutor(), "cloud_run": CloudRunExecutor()}
+@cache
+def _of_template(name: str) -> "StarlakeExecutor | None":
+    # Imported where a template asks for it, as every import here makes every start longer.
+    if name == "shell":
+        from ..executors.shell import ShellExecutor
+
+        return ShellExecutor()
+    if name == "cloud_run":
+        from ..executors.cloud_run import CloudRunExecutor
+
+        return CloudRunExecutor()
+    return None

@@ -112,6 +112,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "watch": _choice("transitive", "direct"),
     "max_concurrent": _positive,
     "pool": str,
+    "cache": str,
     "expectation_checks": _truth,
     "batch": _truth,
 }

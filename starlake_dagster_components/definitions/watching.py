@@ -1,14 +1,17 @@
 """What the sensors of a project watch, under which names, and what is wrong with their options."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ..errors import Problem
 from ..pipelines.model import Pipeline
-from .decisions import DatasetTiming, trigger_problems, waited_for
 from .graph import AssetGraph
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .decisions import DatasetTiming
 
 
 def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
@@ -22,6 +25,8 @@ def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Map
     found = graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline)
     if not pipeline.trigger.filtered_datasets:
         return found
+    from .decisions import waited_for
+
     kept = waited_for({name: key.to_user_string() for name, key in found.items()}, pipeline.trigger)
     return {name: key for name, key in found.items() if name in kept}
 
@@ -42,12 +47,14 @@ def with_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> M
     return names
 
 
-def timings_of(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> Mapping[str, DatasetTiming]:
+def timings_of(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Mapping[str, DatasetTiming]":
     """Return how often each watched dataset is renewed: the schedule of the job that makes it, and its freshness."""
     return dict(_timings(graph, watched, settings))
 
 
-def _timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> Iterator[tuple[str, DatasetTiming]]:
+def _timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Iterator[tuple[str, DatasetTiming]]":
+    from .decisions import DatasetTiming
+
     for name, key in watched.items():
         node = graph.by_key[key]
         schedule = node.pipeline.schedule if node.pipeline else None
@@ -70,6 +77,8 @@ def sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -
     watched = watched_by(graph, pipeline, settings)
     if not watched or pipeline.trigger.plain:
         return
+    from .decisions import trigger_problems
+
     names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
     for found in trigger_problems(pipeline.trigger, names, timings_of(graph, watched, settings)):
         yield Problem(pipeline.dag_config.origin.at(f"options.{found.option}"), found.severity, found.message)

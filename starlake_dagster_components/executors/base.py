@@ -5,13 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from ..commands import Command
 from ..errors import Problem
 from ..pipelines.model import Pipeline
+
+if TYPE_CHECKING:
+    from ..commands import Command
 
 Level = Literal["debug", "info", "warning", "error"]
 Log = Callable[[Level, str], None]
@@ -154,7 +156,7 @@ class StarlakeExecutor(dg.Model, ABC):
     """Runs Starlake commands somewhere. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``."""
 
     @abstractmethod
-    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+    def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command to its end.
 
         Args:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..commands import Command
 from ..errors import CommandCancelled, CommandError
-from ..locks import database_locks
+from ..locks import database_locks, held
 from . import audit
 from .base import CommandResult, Counters, Invocation, TableResult
 from .files import FilesOfLoad, by_table, files_of_load
@@ -19,7 +19,8 @@ Run = Callable[[Command], CommandResult]
 def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: bool = False) -> CommandResult:
     """Run a command that uses local files and DuckDB files, safely.
 
-    Commands that write one DuckDB file wait for each other, and so do loads of one table. Files that an earlier load left in the ingesting folder are
+    Commands that write one DuckDB file wait for each other, and so do loads of one table. A command whose worker was killed goes on by itself: the
+    next attempt of its step, also in a run that continues the lost one, waits for its end. Files that an earlier load left in the ingesting folder are
     put back before a load, and those that this one leaves after it, however it ends. A load that leaves files behind, or of which Starlake's audit says
     that it failed, is a failure whatever its exit code.
 
@@ -43,6 +44,10 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
         if command.files is not None and not trusted:
             files = stack.enter_context(files_of_load(command.files, log=invocation.log, cancelled=invocation.cancelled, holder=holder))
             _put_back_old(files, invocation)
+        if invocation.run_id:
+            first = invocation.earlier_runs[-1] if invocation.earlier_runs else invocation.run_id
+            step = f"step {invocation.step_key} of run {first}"
+            stack.enter_context(held(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, passing=True))
         stack.enter_context(database_locks(command.databases, cancelled=invocation.cancelled, log=invocation.log, holder=holder))
         watched = _Watched(command, files, invocation)
         try:

@@ -8,19 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PrivateAttr
 
-from .. import locks
-from ..commands import Command
 from ..errors import CommandError
 from .base import CommandResult, Invocation, StarlakeExecutor
 from .fields import Environment, Seconds
-from .local import run_locally
-from .outcomes import from_output
-from .output import Output
-from .processes import run_process, signal_of
+
+# What runs commands is imported by the first command: a code location only looks at the fields.
+if TYPE_CHECKING:
+    from ..commands import Command
+    from .output import Output
 
 _UNKNOWN_SENTINEL = re.compile(r"[Uu]n(?:known|recognized) (?:option|argument).*notReadySentinel")
 
@@ -58,7 +57,7 @@ class ShellExecutor(StarlakeExecutor):
 
     _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
 
-    def run(self, command: Command, invocation: Invocation) -> CommandResult:
+    def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as a process; see :meth:`StarlakeExecutor.run`.
 
         Raises:
@@ -66,13 +65,15 @@ class ShellExecutor(StarlakeExecutor):
             CommandTimeout: it ran longer than ``timeout``; no process of the command is left.
             CommandError: the program does not exist or cannot be started.
         """
+        from .local import run_locally
+
         program = self._program(command)
         for caveat in command.caveats:
             invocation.log("warning", caveat)
         run = partial(self._preload, program) if command.verb == "preload" else partial(self._start, program)
         return run_locally(command, invocation, partial(run, invocation=invocation))
 
-    def _preload(self, program: str, command: Command, *, invocation: Invocation) -> CommandResult:
+    def _preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
         """Run a ``preload`` so that "nothing to load" can be told from a failure.
 
         Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions refuse the
@@ -94,10 +95,13 @@ class ShellExecutor(StarlakeExecutor):
         result, output = self._run(program, command, invocation)
         return replace(result, not_ready=True) if result.exit_code == 1 and not output.has_exception else result
 
-    def _start(self, program: str, command: Command, *, invocation: Invocation) -> CommandResult:
+    def _start(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
         return self._run(program, command, invocation)[0]
 
-    def _run(self, program: str, command: Command, invocation: Invocation) -> tuple[CommandResult, Output]:
+    def _run(self, program: str, command: "Command", invocation: Invocation) -> "tuple[CommandResult, Output]":
+        from .output import Output
+        from .processes import run_process
+
         output = Output(invocation.log, command.mask(os.environ, self.env))
         output.say("info", f"running {replace(command, program=program).shown}")
         exit_code = run_process(
@@ -113,11 +117,13 @@ class ShellExecutor(StarlakeExecutor):
         output.close()
         return result_of(command, exit_code, output), output
 
-    def _environment(self, command: Command) -> Mapping[str, str]:
+    def _environment(self, command: "Command") -> Mapping[str, str]:
+        from .. import locks
+
         # SL_ROOT is the project that Dagster shows, also where sl_env_var names the folder of an image.
         return {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project, **locks.inherited_environment()}
 
-    def _program(self, command: Command) -> str:
+    def _program(self, command: "Command") -> str:
         return find_program(self.starlake_path or command.program, command.project, self._environment(command).get("PATH"))
 
 
@@ -150,8 +156,11 @@ def find_program(program: str, project: str, path: str | None) -> str:
     return os.path.abspath(found)
 
 
-def result_of(command: Command, exit_code: int, output: Output) -> CommandResult:
+def result_of(command: "Command", exit_code: int, output: "Output") -> CommandResult:
     """Return the result of a program that ended."""
+    from .outcomes import from_output
+    from .processes import signal_of
+
     signal_name = signal_of(exit_code)
     reason = output.reason if exit_code else None
     if signal_name and not reason:

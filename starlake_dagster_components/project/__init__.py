@@ -1,6 +1,27 @@
-"""Reading a Starlake project: a folder on disk -> a frozen, typed :class:`Project`. Knows nothing of Dagster."""
+"""Reading a Starlake project: a folder on disk -> a frozen, typed :class:`Project`. Knows nothing of Dagster. Names are imported at first use."""
 
-from .model import Project
-from .reader import read_project
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Project", "read_project"]
+if TYPE_CHECKING:
+    from .model import Project as Project
+    from .reader import read_project as read_project
+
+__all__ = [
+    "Project",
+    "read_project",
+]
+
+_HOMES = {
+    "Project": "model",
+    "read_project": "reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from ..errors import unknown
@@ -41,7 +42,13 @@ def _attribute(item: Section) -> Attribute:
             rest["tags"] = item.texts("tags")
         elif attribute_key == "trim":
             rest["trim"] = item.choice("trim", keys.TRIMS, "trim")
-    return Attribute(name=name, type=item.name("type") or "string", **rest)
+    return _shared(Attribute(name=name, type=item.name("type") or "string", **rest))
+
+
+@lru_cache(maxsize=10_000)
+def _shared(attribute: Attribute) -> Attribute:
+    """Return the first of equal attributes: tables have many in common."""
+    return attribute
 
 
 _TEXTS = {

@@ -5,24 +5,37 @@ Nothing is written, no process is started, no network is used.
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem, ProjectNotFound
+from . import disk
 from .application import Folders, make_application, read_application_section
-from .attribute_types import read_types
-from .dags import read_dag_configs, read_macros
 from .documents import Reading
 from .files import ProjectFiles
-from .loads import LoadContext, own_strategies, read_domains
 from .model import FrozenDict, Project
-from .references import add_references, connection_finder
-from .refs import read_refs
 from .sections import Section
 from .templating import Renderer
-from .transforms import read_tasks
 from .variables import Variables, read_env_files, resolve_variables
+from .yaml_source import Positions
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A project whose variables and application are read, and nothing else.
+
+    Attributes:
+        project: what is known of it.
+        reading: what the rest is read with.
+        folders: where its files are.
+        section: content of ``application.sl.yml``; None when it is absent or broken.
+    """
+
+    project: Project
+    reading: Reading
+    folders: Folders
+    section: Section | None
 
 
 def read_project(
@@ -42,6 +55,20 @@ def read_project(
 
     Raises:
         ProjectNotFound: the folder is not there, or holds no Starlake project.
+    """
+    return read_rest(begin(root, profile=profile, environ=environ, options=options))
+
+
+def begin(
+    root: str | os.PathLike[str],
+    *,
+    profile: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Begun:
+    """Read the variables and the application of a project: three files or so, on which everything else depends.
+
+    Args and exceptions are those of :func:`read_project`.
     """
     environment = os.environ if environ is None else environ
     folder = Path(os.path.abspath(os.path.expanduser(root)))
@@ -68,7 +95,7 @@ def read_project(
     reading.problems.extend(env_files.problems)
     application_path = os.path.join(folders.metadata, "application.sl.yml")
     section = read_application_section(reading, application_path)
-    if section is None and not os.path.exists(application_path) and os.path.exists(os.path.join(folders.metadata, "application.conf")):
+    if section is None and not disk.kind(application_path) and disk.kind(os.path.join(folders.metadata, "application.conf")):
         place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
         reading.problem(place, "warning", "is not read: write the settings to application.sl.yml, which Starlake prefers")
     application = make_application(section, environment, files.name(metadata))
@@ -78,24 +105,35 @@ def read_project(
         told = reading.told_unset
         reading = replace(_reading(files, metadata, variables(section.name("env")), folders), problems=reading.problems, told_unset=told)
     reading.problems.extend(reading.variables.problems)
-    return _read(reading, folders, section, Project(folder, reading.variables.profile, application, folders.areas))
+    values = FrozenDict({**reading.variables.values, **folders.variables})
+    return Begun(Project(folder, reading.variables.profile, application, folders.areas, values), reading, folders, section)
 
 
-def _read(reading: Reading, folders: Folders, application: Section | None, project: Project) -> Project:
-    metadata = folders.metadata
-    values = {**reading.variables.values, **folders.variables}
+def read_rest(begun: Begun) -> Project:
+    """Read everything else of a project that :func:`begin` has begun to read."""
+    # Not imported where the rest comes from a cache.
+    from .attribute_types import read_types
+    from .dags import read_dag_configs, read_macros
+    from .loads import LoadContext, own_strategies, read_domains
+    from .references import add_references, connection_finder
+    from .refs import read_refs
+    from .transforms import read_tasks
+
+    reading, folders, project, metadata = begun.reading, begun.folders, begun.project, begun.folders.metadata
     types = read_types(reading, folders.types)
     context = LoadContext(project.application, types, own_strategies(folders.write_strategies))
     domains = read_domains(reading, os.path.join(metadata, "load"), context)
     external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
-    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, application))
-    tasks = add_references(reading, tasks, connection_finder(project), values)
+    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, begun.section))
+    tasks = add_references(reading, tasks, connection_finder(project), project.variables)
     dag_configs = read_dag_configs(reading, folders.dags)
+    for described in (*tasks, *(table for domain in (*domains, *external) for table in domain.tables)):
+        if isinstance(described.origin.keys, Positions):
+            described.origin.keys.pack()
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
     reading.problems.extend(reading.files.problems)
     return replace(
         project,
-        variables=FrozenDict(values),
         domains=domains,
         external_domains=external,
         tasks=tasks,

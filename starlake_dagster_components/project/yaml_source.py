@@ -5,6 +5,8 @@ booleans. PyYAML's C parser makes the nodes, the values are resolved here.
 """
 
 import re
+import sys
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ _FLOW_OPENERS = re.compile(r"[\[{]")
 
 # Dotted key of a parent -> its child's key -> dotted key. Shared by all documents, so that a thousand tables hold each text once.
 _joined: dict[str, dict[str, str]] = {}
+# The keys of packed positions: files of one shape share them.
+_shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 class YamlError(Exception):
@@ -46,12 +50,28 @@ class YamlError(Exception):
 class Positions(Mapping[str, Location]):
     """Dotted key -> place: lines of one file, and places in other files for what was inherited from them."""
 
-    __slots__ = ("_file", "_inherited", "_lines")
+    __slots__ = ("_file", "_inherited", "_own", "_packed")
 
-    def __init__(self, file: str, lines: dict[str, int], inherited: dict[str, Location] | None = None) -> None:
+    def __init__(
+        self,
+        file: str,
+        lines: dict[str, int] | None,
+        inherited: dict[str, Location] | None = None,
+        packed: tuple[tuple[str, ...], bytes] = ((), b""),
+    ) -> None:
         self._file = file
-        self._lines = lines
+        self._own = lines
         self._inherited = inherited or {}
+        self._packed = packed
+
+    @property
+    def _lines(self) -> dict[str, int]:
+        """The lines by key; once they are packed, few are ever asked for."""
+        own = self._own
+        if own is None:
+            keys, lines = self._packed
+            own = dict(zip(keys, memoryview(lines).cast("I"), strict=True))
+        return own
 
     def __getitem__(self, key: str) -> Location:
         line = self._lines.get(key)
@@ -73,13 +93,21 @@ class Positions(Mapping[str, Location]):
         return (self._file, self._lines, self._inherited) == (other._file, other._lines, other._inherited)
 
     def __hash__(self) -> int:
-        return hash((self._file, len(self._lines)))
+        return hash(self._file)
 
     def __repr__(self) -> str:
         return f"Positions({self._file!r}, {len(self)} keys)"
 
-    def __reduce__(self) -> tuple[type["Positions"], tuple[str, dict[str, int], dict[str, Location]]]:
-        return Positions, (self._file, self._lines, self._inherited)
+    def __reduce__(self) -> tuple[type["Positions"], tuple[str, None, dict[str, Location] | None, tuple[tuple[str, ...], bytes]]]:
+        self.pack()
+        return Positions, (self._file, None, self._inherited or None, self._packed)
+
+    def pack(self) -> None:
+        """Take a quarter of the memory from now on, and longer for each question."""
+        if self._own is not None:
+            keys = tuple(self._own)
+            self._packed = (_shapes.setdefault(keys, keys), array("I", self._own.values()).tobytes())
+            self._own = None
 
     def inheriting(self, inherited: dict[str, Location]) -> "Positions":
         """Return these positions with places of inherited keys added; own keys win."""
@@ -232,7 +260,9 @@ class _Walk:
     def value(self, node: yaml.Node, path: str, depth: int) -> Any:
         if isinstance(node, yaml.ScalarNode):
             if not node.tag:
-                return plain_value(node.value)
+                value = plain_value(node.value)
+                # Types, names and options come again and again.
+                return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)
             return _tagged(node)

@@ -10,12 +10,10 @@ from weakref import WeakValueDictionary
 import dagster as dg
 
 from ..errors import CommandCancelled
+from .definition import GRACE_SECONDS
 from .running import has_retry_policy, identity_of, running_step
 
 T = TypeVar("T")
-
-GRACE_SECONDS = 60.0
-"""How long something that was cancelled may take to end."""
 
 _POLL_SECONDS = 0.25
 """Signals may be delivered to any thread; the main thread sees them when it next wakes up."""
@@ -65,6 +63,7 @@ def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
 
     Raises:
         DagsterExecutionInterruptedError: the run was cancelled; Dagster marks the step as interrupted.
+        Failure: the run has ended already, and this is a process of it that was left behind: nothing is called.
         Failure: the same, of a step with a retry policy under Dagster's executors, which would try it again.
         Exception: what the call raises.
     """
@@ -81,6 +80,7 @@ def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
 
 def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: threading.Event) -> T:
     """Call something in a thread while the calling thread, the main one, waits for it or for an interrupt."""
+    _must_not_be_left_behind(context)
     result: Future[T] = Future()
 
     def work() -> None:
@@ -106,6 +106,18 @@ def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: t
         if isinstance(interrupt, CommandCancelled):
             raise dg.DagsterExecutionInterruptedError(str(interrupt)) from interrupt
         raise
+
+
+def _must_not_be_left_behind(context: Any) -> None:
+    """Refuse to begin when the run is over: a step process that was just starting when the run's process was killed does not notice.
+
+    Somebody may have re-executed the run by now, and the step with it.
+    """
+    run = context.instance.get_run_by_id(identity_of(context)[0])
+    if run is not None and run.is_finished:
+        raise dg.Failure(
+            f"run {run.run_id} ended ({run.status.value}) before this step's process began its work; nothing was done", allow_retries=False
+        )
 
 
 def printer_of(context: Any) -> Callable[[str], None]:

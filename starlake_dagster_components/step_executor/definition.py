@@ -3,13 +3,15 @@
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
 
-from .cancellation import GRACE_SECONDS
-
 NAME = "starlake_threads"
+
+GRACE_SECONDS = 60.0
+"""How long something that was cancelled may take to end."""
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -43,6 +45,7 @@ def starlake_step_executor(max_concurrent: int | None = None, *, require_upstrea
     return _executor_definition(max_concurrent or default_max_concurrent(), require_upstream_step_success)
 
 
+@cache
 def _executor_definition(max_concurrent: int, require_upstream_step_success: bool) -> dg.ExecutorDefinition:
     @dg.executor(name=NAME, config_schema=_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:

@@ -12,8 +12,8 @@ import duckdb
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor, headless
+from starlake_dagster_components.definitions.batches import FAILED
 from starlake_dagster_components.definitions.build import build
-from starlake_dagster_components.definitions.load_steps import FAILED
 from starlake_dagster_components.definitions.settings import Settings
 
 TABLES = ("orders", "items", "prices")

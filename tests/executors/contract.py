@@ -106,7 +106,7 @@ class Watched:
         return [line for _, line in self.lines]
 
     def invocation(self, **changes: Any) -> Invocation:
-        values: dict[str, Any] = {"run_id": "run-1", "step_key": "kpi_top", "report": self.reported.update}
+        values: dict[str, Any] = {"run_id": f"run-{os.getpid()}", "step_key": "kpi_top", "report": self.reported.update}
         return Invocation(log=self.log, cancelled=self.cancelled, **{**values, **changes})
 
 

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "executors"))  # its Cloud Run on loopback
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""What importing this package costs, against importing Dagster.
+
+    python bench/imports.py [--repeat 15]
+
+CPU seconds of a fresh process until the import is done; all take turns, ratios are formed within a round.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.figures import Goal, Section, Table, ratios, spread
+from bench.fresh import run_fresh
+
+IMPORTS = {
+    "Dagster": "import dagster",
+    "the package": "import starlake_dagster_components",
+    "the package, after Dagster": "import dagster, starlake_dagster_components",
+    "its component": "from starlake_dagster_components import StarlakeProjectComponent",
+    "its function": "from starlake_dagster_components import load_definitions_from_starlake_project",
+    "`dagster.components`, which its component needs": "import dagster, dagster.components",
+}
+FLOOR = "Dagster"
+JUDGED = ("the package", "the package, after Dagster", "its function", "its component")
+# What measures is the same few modules in each process, and is not counted.
+CODE = "import time; t = time.process_time(); {code}; s = time.process_time() - t; from bench.fresh import answer; answer(seconds=s)"
+
+
+def section(repeat: int) -> Section:
+    """Measure the imports so many times, in turn."""
+    measured: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for round_ in range(repeat):
+        for name in IMPORTS if round_ % 2 == 0 else reversed(IMPORTS):
+            measured[name].append(run_fresh("-c", CODE.format(code=IMPORTS[name])).answer["seconds"])
+    print(f"imports: {repeat} rounds", file=sys.stderr, flush=True)
+    rows = [
+        (name, f"`{IMPORTS[name]}`", spread(found).text(3), ratios(found, measured[FLOOR]).text() if name != FLOOR else "")
+        for name, found in measured.items()
+    ]
+    goals = [Goal(f"import of {name}, of `import dagster`", 1.1, ratios(measured[name], measured[FLOOR])) for name in JUDGED]
+    return Section(
+        "Import", [Table(("import of", "code", "CPU s", f"of {FLOOR}'s"), rows)], goals, [f"{repeat} fresh processes each, in turn."]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=15)
+    print("\n".join(section(parser.parse_args(argv).repeat).lines()))
+
+
+if __name__ == "__main__":
+    main()

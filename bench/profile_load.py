@@ -1,0 +1,228 @@
+"""Where the time of loading a project goes: by stage, by module and by function.
+
+    python bench/profile_load.py [SIZE] [--cache off|filled] [--project FOLDER] [--top 25]
+
+Stages are timed in a process without a profiler, each without the stages inside it. Modules and functions come from cProfile in a second process, where
+small functions look dearer than they are; its seconds are for comparing with each other.
+"""
+
+import argparse
+import cProfile
+import pstats
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.figures import Table
+from bench.fresh import Fresh, answer, run_fresh
+from bench.synthetic import write_project
+
+_PACKAGE = "starlake_dagster_components"
+_STAGES = {
+    "read: files of the project as a whole": ("pipelines.loading", "begin"),
+    "read: tables, tasks, SQL": ("pipelines.loading", "read_rest"),
+    "plan, without what the cache does": ("pipelines.loading", "_plan"),
+    "cache: look, or keep": ("definitions.build", "load_plan"),
+    "graph: nodes and asset specs": ("definitions.build", "build_graph"),
+    "problems of sensors": ("definitions.build", "sensor_problems"),
+    "assets": ("definitions.build", "build_assets"),
+    "jobs": ("definitions.build", "build_job"),
+    "schedules": ("definitions.build", "build_schedule"),
+    "sensors": ("definitions.build", "build_sensor"),
+    "the rest of the definitions": ("load", "load_code_location"),
+}
+"""What a stage is called, and the function that it is, where it is called from."""
+
+
+class Stages:
+    """CPU seconds by stage; time in a stage within a stage counts for the inner one only."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._open: list[str] = []
+        self._since = time.process_time()
+
+    def begin(self, stage: str) -> None:
+        self._account()
+        self._open.append(stage)
+
+    def end(self) -> None:
+        self._account()
+        self._open.pop()
+
+    def _account(self) -> None:
+        now = time.process_time()
+        if self._open:
+            self.seconds[self._open[-1]] += now - self._since
+        self._since = now
+
+    def watch(self, stage: str, module: str, name: str) -> None:
+        """Account what a function of a module does to a stage."""
+        home: Any = import_module(f"{_PACKAGE}.{module}")
+        function: Callable[..., Any] = getattr(home, name)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            self.begin(stage)
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.end()
+
+        setattr(home, name, watched)
+
+
+def time_stages(root: str) -> None:
+    """Load a project in this process and tell the CPU seconds of each stage."""
+    stages = Stages()
+    stages.seconds["start of Python"] = time.process_time()
+    stages.begin("import of dagster")
+    import_module("dagster")
+    stages.end()
+    stages.begin("import of this package")
+    load: Any = import_module(f"{_PACKAGE}.load")
+    settings = import_module(f"{_PACKAGE}.definitions.settings").Settings()
+    stages.end()
+    for stage, (module, name) in _STAGES.items():
+        stages.watch(stage, module, name)
+    definitions = load.load_code_location(root, settings)
+    describe(definitions, stages)
+    answer(seconds=stages.seconds)
+
+
+def describe(definitions: Any, stages: Stages) -> None:
+    """Do what a code server does before it answers, as ways.py does."""
+    stages.begin("Dagster: import of what describes")
+    from dagster._core.remote_representation.external_data import RepositorySnap
+
+    stages.end()
+    stages.begin("Dagster: repository")
+    repository = definitions.get_repository_def()
+    stages.end()
+    stages.begin("Dagster: all jobs resolved")
+    repository.load_all_definitions()
+    stages.end()
+    stages.begin("Dagster: repository described")
+    RepositorySnap.from_def(repository)
+    stages.end()
+
+
+def profile_functions(root: str, file: str) -> None:
+    """Load a project in this process under the profiler and write what it found, imports left out."""
+    load: Any = import_module(f"{_PACKAGE}.load")
+    settings = import_module(f"{_PACKAGE}.definitions.settings").Settings()
+    import_module("dagster._core.remote_representation.external_data")
+    profiler = cProfile.Profile()
+    profiler.enable()
+    describe(load.load_code_location(root, settings), Stages())
+    profiler.disable()
+    profiler.dump_stats(file)
+
+
+def stage_table(found: Fresh) -> Table:
+    """Return the stages in the order in which they ran first."""
+    seconds: dict[str, float] = dict(found.answer["seconds"])
+    seconds["what is in no stage"] = found.until_answer - sum(seconds.values())
+    seconds["end of Python"] = found.cpu - found.until_answer
+    rows = [(stage, f"{s:.3f}", f"{s / found.cpu:.1%}") for stage, s in seconds.items()]
+    return Table(("stage", "CPU s", "of all"), [*rows, ("all", f"{found.cpu:.3f}", "")])
+
+
+def module_table(stats: pstats.Stats, top: int) -> Table:
+    """Return time by module, most first; what is built in counts for the module that calls it."""
+    own: defaultdict[str, float] = defaultdict(float)
+    calls: Counter[str] = Counter()
+    for (file, _, _), (_, called, seconds, _, callers) in _functions(stats):
+        if file == "~":
+            for (caller, _, _), (_, by, spent, _) in callers.items():
+                own[_module(caller)] += spent
+                calls[_module(caller)] += by
+        else:
+            own[_module(file)] += seconds
+            calls[_module(file)] += called
+    whole = sum(own.values())
+    most = sorted(own.items(), key=lambda item: -item[1])[:top]
+    rows = [(module, f"{seconds:.3f}", f"{seconds / whole:.1%}", f"{calls[module]:,}") for module, seconds in most]
+    return Table(("module", "s", "of all", "calls"), rows)
+
+
+def function_table(stats: pstats.Stats, top: int) -> Table:
+    """Return time by function, that with most of its own first."""
+    rows = [
+        (f"{_module(file)}:{line} {name}" if line else name, f"{own:.3f}", f"{cumulative:.3f}", f"{calls:,}")
+        for (file, line, name), (_, calls, own, cumulative, _) in sorted(_functions(stats), key=lambda item: -item[1][2])[:top]
+    ]
+    return Table(("function", "s of its own", "s with what it calls", "calls"), rows)
+
+
+def _functions(stats: pstats.Stats) -> Iterator[tuple[tuple[str, int, str], tuple[int, int, float, float, Any]]]:
+    found: Any = stats
+    yield from found.stats.items()
+
+
+def _module(file: str) -> str:
+    """Return a file as people know it: from the package on."""
+    if file.startswith(("<frozen", "~")):
+        return file
+    parts = Path(file).parts
+    start = next(
+        (i + 1 for i in reversed(range(len(parts))) if parts[i] in ("site-packages", "dist-packages") or parts[i].startswith("python3")),
+        None,
+    )
+    if start is None:
+        start = next((i for i, part in enumerate(parts) if part in (_PACKAGE, "bench")), max(len(parts) - 2, 0))
+    return "/".join(parts[start:])
+
+
+def profile(root: Path, *, filled: bool, top: int) -> Iterator[str]:
+    """Measure and yield the tables as lines.
+
+    Args:
+        root: the Starlake project.
+        filled: whether the cache has the project's plan; else there is no cache.
+        top: rows of the tables by module and function.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"SL_DAGSTER_CACHE": str(Path(folder, "cache")) if filled else "off"}
+        file = Path(folder, "profile")
+        if filled:
+            run_fresh("bench/ways.py", "starlake", str(root), environment=environment)
+        stages = run_fresh("bench/profile_load.py", "--time-stages", str(root), environment=environment)
+        run_fresh("bench/profile_load.py", "--profile-functions", str(root), str(file), environment=environment)
+        stats = pstats.Stats(str(file))
+    for title, table in (
+        ("By stage", stage_table(stages)),
+        ("By module, under the profiler, without imports", module_table(stats, top)),
+        ("By function, under the profiler, without imports", function_table(stats, top)),
+    ):
+        yield f"\n{title}\n"
+        yield from table.aligned()
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--time-stages"]:
+        return time_stages(sys.argv[2])
+    if sys.argv[1:2] == ["--profile-functions"]:
+        return profile_functions(sys.argv[2], sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", nargs="?", type=int, default=1000, help="objects of the synthetic project")
+    parser.add_argument("--cache", choices=["off", "filled"], default="off")
+    parser.add_argument("--project", type=Path, help="a Starlake project of yours instead")
+    parser.add_argument("--top", type=int, default=25, help="rows by module and by function")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = options.project.resolve() if options.project else write_project(Path(folder, "project"), options.size)
+        print(f"Loading {options.project or f'{options.size:,} objects'}, cache {options.cache}")
+        for line in profile(root, filled=options.cache == "filled", top=options.top):
+            print(line, flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What a round of many sensors of one code location costs, in Dagster's daemon with a code server, one after the other and in threads.
+
+    python bench/sensor_rounds.py [--sensors 200] [--watched 20] [--rounds 2] [--threads 8]
+
+Ours against the sensor of Dagster's documentation. All but one of the assets that a sensor watches are new, so that it reads them and starts nothing.
+CPU is that of the daemon and of the code server. Needs Linux.
+"""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import dagster as dg
+
+from bench.figures import Goal, Section, Table, spread
+from bench.fresh import answer, run_fresh
+from bench.sensors import OURS, THEIRS, instance, keys, marts, materialize, sensor
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+INTERVAL = 60.0
+"""Seconds between two ticks of a sensor."""
+
+
+def location() -> dg.Definitions:
+    """Return the code location of the environment: so many sensors, each of as many assets of its own."""
+    kind, sensors, watched = os.environ["BENCH_SENSORS"].split(",")
+    each = int(watched)
+    all_keys = keys(int(sensors) * each)
+    name = {"ours": OURS, "theirs": THEIRS}[kind]
+    return marts([sensor(name, all_keys[i * each : (i + 1) * each], f"sensor_{i}", seconds=1) for i in range(int(sensors))])
+
+
+def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, threads: int) -> None:
+    """Evaluate all sensors so often, on the instance in a folder, and tell what each round cost."""
+    os.environ["BENCH_SENSORS"] = f"{kind},{sensors},{watched}"
+    from dagster._core.test_utils import create_test_daemon_workspace_context
+    from dagster._core.workspace.load_target import PythonFileTarget
+    from dagster._daemon.sensor import execute_sensor_iteration
+
+    target = PythonFileTarget(__file__, "location", str(REPOSITORY), "location")
+    pool = ThreadPoolExecutor(threads) if threads else None
+    found: list[dict[str, float]] = []
+    with instance(folder) as on, create_test_daemon_workspace_context(target, on) as workspace, pool or nullcontext():
+        for _ in range(rounds):
+            time.sleep(1.1)
+            futures: dict[str, Future[Any]] = {}
+            began, before = time.monotonic(), tree_cpu()
+            for error in execute_sensor_iteration(workspace, logging.getLogger("bench"), pool, None, futures):
+                if error:
+                    raise RuntimeError(str(error))
+            for future in futures.values():
+                future.result()
+            found.append({"wall": time.monotonic() - began, "cpu": tree_cpu() - before})
+        problems = [str(e.load_error) for e in workspace.create_request_context().get_code_location_entries().values() if e.load_error]
+        ticks = [tick for state in on.all_instigator_state() for tick in on.get_ticks(state.instigator_origin_id, state.selector_id)]
+    if problems:
+        raise RuntimeError(problems[0])
+    answer(rounds=found, ticks=len(ticks), reasons=sorted({tick.skip_reason or str(tick.error) for tick in ticks})[:3])
+
+
+def tree_cpu() -> float:
+    """Return CPU seconds of this process and of all below it, ended ones included."""
+    ticks = 0
+    waiting = [os.getpid()]
+    while waiting:
+        pid = waiting.pop()
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(int(part) for part in stat[11:15])
+        waiting += [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _measure(prepared: str, kind: str, sensors: int, watched: int, rounds: int, threads: int) -> Mapping[str, Any]:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = shutil.copytree(prepared, Path(temporary, "instance"))
+        found = run_fresh(
+            "bench/sensor_rounds.py", "--run", str(folder), kind, str(sensors), str(watched), str(rounds + 1), str(threads)
+        ).answer
+    if found["ticks"] != sensors * (rounds + 1) or not all("aterializ" in reason for reason in found["reasons"]):
+        raise RuntimeError(f"{kind}: {found['ticks']} ticks, expected {sensors * (rounds + 1)}: {found['reasons']}")
+    # The first round makes Dagster's records of sensors that it did not know.
+    return {name: [one[name] for one in found["rounds"][1:]] for name in ("cpu", "wall")}
+
+
+def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
+    """Measure rounds.
+
+    Args:
+        sensors: how many sensors.
+        watched: how many assets each of them watches.
+        rounds: how many rounds of each kind, after one to warm up.
+        threads: ``num_workers`` of the daemon where it uses threads; 0 = measure it without threads only.
+    """
+    rows, walls = [], {}
+    modes = [(0, "one after the other"), *([(threads, f"in {threads} threads")] if threads else [])]
+    with tempfile.TemporaryDirectory() as prepared:
+        with instance(prepared) as on:
+            materialize(on, [key for i, key in enumerate(keys(sensors * watched)) if i % watched])
+        for kind, name in (("ours", OURS), ("theirs", THEIRS)):
+            for workers, how in modes:
+                found = _measure(prepared, kind, sensors, watched, rounds, workers)
+                print(f"{sensors} sensors, {name}, {how}: {found['wall']}", file=sys.stderr, flush=True)
+                walls[kind, workers] = found["wall"]
+                each = spread(1000 * cpu / sensors for cpu in found["cpu"])
+                rows.append((name, how, spread(found["cpu"]).text(1), each.text(0), spread(found["wall"]).text(1)))
+    header = ("sensors", "daemon", "CPU s per round", "CPU ms per tick", "s per round")
+    goals = [
+        Goal(
+            f"seconds of a round of {sensors} sensors, {how}: no longer than the {INTERVAL:.0f} s between ticks",
+            INTERVAL,
+            spread(walls["ours", n]),
+            1,
+        )
+        for n, how in modes
+    ]
+    note = f"{sensors} sensors of {watched} assets each in one code location, SQLite, {rounds} rounds; CPU of daemon and code server."
+    return Section("Many sensors", [Table(header, rows)], goals, [note])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sensors", type=int, default=200)
+    parser.add_argument("--watched", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=8)
+    options = parser.parse_args(argv)
+    print("\n".join(section(options.sensors, options.watched, options.rounds, options.threads).lines()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--run"]:
+        run_rounds(sys.argv[2], sys.argv[3], *(int(text) for text in sys.argv[4:]))
+    else:
+        main()

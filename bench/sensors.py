@@ -1,0 +1,262 @@
+"""What a tick of a sensor costs: database queries and CPU, by watched assets and by length of their history.
+
+    python bench/sensors.py [--watched 2,50,500] [--history 0,1000,20000] [--ticks 9]
+
+Ours against the sensor of Dagster's documentation for the same rule ("when all of them are new"), on a SQLite instance whose events have the metadata of
+a table with 12 columns. Each tick has a context of its own, as a code server makes it, on an instance that is open already.
+"""
+
+import argparse
+import sqlite3
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import dagster as dg
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from bench.figures import Goal, Section, Spread, Table, ratios, spread
+from starlake_dagster_components.definitions.sensors import build_sensor
+from starlake_dagster_components.pipelines.model import TransformTrigger
+
+HISTORY_WATCHED = 20
+OURS, THEIRS = "ours", "Dagster's documentation"
+SENSORS = (OURS, THEIRS)
+COLUMNS = dg.TableSchema(columns=[dg.TableColumn(f"column_{i}", "string", f"Column {i}") for i in range(12)])
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Ticks of one kind.
+
+    Attributes:
+        queries: SQL that reads or writes rows of Dagster's tables, in one tick; the most of them.
+        cpu: CPU seconds of each.
+    """
+
+    queries: int
+    cpu: Sequence[float]
+
+
+def keys(watched: int) -> list[dg.AssetKey]:
+    """Return the keys of the assets that a sensor watches."""
+    return [dg.AssetKey(f"sales_table_{i}") for i in range(watched)]
+
+
+def sensor(kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor", seconds: int = 60) -> dg.MultiAssetSensorDefinition:
+    """Return a sensor that starts the job ``marts`` when all that it watches is new."""
+    if kind == OURS:
+        names = {f"sales.{key.path[-1]}": key for key in watched}
+        return build_sensor(name=name, job_name="marts", watched=names, trigger=TransformTrigger(), minimum_interval_seconds=seconds)
+
+    # Dagster says of such sensors that there is something newer.
+    warnings.simplefilter("ignore", dg.SupersessionWarning)
+
+    @dg.multi_asset_sensor(
+        monitored_assets=list(watched),
+        job_name="marts",
+        name=name,
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def documented(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        records = context.latest_materialization_records_by_key()
+        if all(records.values()):
+            context.advance_all_cursors()  # type: ignore[no-untyped-call]
+            return dg.RunRequest()
+        return dg.SkipReason(f"Not materialized: {[key.to_user_string() for key, record in records.items() if not record]}")
+
+    return documented
+
+
+def marts(sensors: Sequence[dg.SensorDefinition] = ()) -> dg.Definitions:
+    """Return a code location with the job ``marts`` and some sensors."""
+
+    @dg.asset
+    def mart() -> None: ...
+
+    return dg.Definitions(assets=[mart], jobs=[dg.define_asset_job("marts", selection="mart")], sensors=list(sensors))
+
+
+@contextmanager
+def instance(folder: str | None = None) -> Iterator[dg.DagsterInstance]:
+    """A SQLite instance, in a folder that stays or in one of its own."""
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        dg.DagsterInstance.local_temp(folder or temporary, overrides={"telemetry": {"enabled": False}}) as found,
+    ):
+        yield found
+
+
+def materialize(on: dg.DagsterInstance, assets: Sequence[dg.AssetKey]) -> None:
+    """Materialise each asset once, with columns."""
+    for key in assets:
+        metadata: dict[str, Any] = {"dagster/column_schema": COLUMNS, "dagster/row_count": 1000, "starlake/rejected": 0}
+        on.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
+
+
+def lengthen_history(on: dg.DagsterInstance, events: int) -> None:
+    """Write the materialisations that there are again and again, until there are so many: through Dagster that takes minutes."""
+    storage: Any = on.event_log_storage
+    with closing(sqlite3.connect(storage.conn_string_for_shard("index").removeprefix("sqlite:///"))) as connection, connection:
+        columns = ", ".join(row[1] for row in connection.execute("pragma table_info(event_logs)") if row[1] != "id")
+        while (have := connection.execute("select count(*) from event_logs").fetchone()[0]) < events:
+            copy = f"insert into event_logs ({columns}) select {columns} from event_logs order by id desc limit ?"
+            connection.execute(copy, (min(have, events - have),))
+
+
+@contextmanager
+def queries() -> Iterator[list[str]]:
+    """Note SQL that reads or writes rows of Dagster's tables; the storage's own look at its schema is left out."""
+    seen: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith("PRAGMA") and "FROM secondary_indexes" not in statement and "alembic_version" not in statement:
+            seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+class Ticking:
+    """A sensor of each kind on one instance; they tick in turn, and each keeps its own cursor."""
+
+    def __init__(self, on: dg.DagsterInstance, watched: Sequence[dg.AssetKey]) -> None:
+        self.instance = on
+        self.watched = list(watched)
+        self.sensors = {kind: sensor(kind, watched) for kind in SENSORS}
+        self.cursors: dict[str, str | None] = dict.fromkeys(SENSORS)
+        self.repository = marts().get_repository_def()
+
+    def tick(self, kind: str, *, starts: bool, keep: bool) -> tuple[int, float]:
+        """Tick once; return queries and CPU seconds.
+
+        Raises:
+            RuntimeError: it did not decide as it should.
+        """
+        with queries() as seen:
+            began = time.process_time()
+            with dg.build_multi_asset_sensor_context(
+                monitored_assets=self.watched, instance=self.instance, cursor=self.cursors[kind], repository_def=self.repository
+            ) as context:
+                decided = self.sensors[kind](context)
+                cursor = context.cursor
+            spent = time.process_time() - began
+        if isinstance(decided, dg.RunRequest) != starts:
+            raise RuntimeError(f"{kind}: {decided}")
+        if keep:
+            self.cursors[kind] = cursor
+        return len(seen), spent
+
+    def ticks(self, repeat: int, *, starts: bool) -> dict[str, Ticks]:
+        """Tick so often with the same cursor, in turn; then once more, and keep the cursor."""
+        found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in SENSORS}
+        for round_ in range(repeat):
+            for kind in SENSORS if round_ % 2 == 0 else SENSORS[::-1]:
+                found[kind].append(self.tick(kind, starts=starts, keep=False))
+        for kind in SENSORS:
+            self.tick(kind, starts=starts, keep=True)
+        return {kind: Ticks(max(n for n, _ in each), [s for _, s in each]) for kind, each in found.items()}
+
+
+def by_watched(counts: Sequence[int], repeat: int) -> Iterator[tuple[int, str, dict[str, Ticks]]]:
+    """Yield number of assets, what happens, and the ticks of both sensors."""
+    for count in counts:
+        with instance() as on:
+            watched = keys(count)
+            ticking = Ticking(on, watched)
+            materialize(on, watched)
+            yield count, "first tick, starts", ticking.ticks(repeat, starts=True)
+            yield count, "nothing new", ticking.ticks(repeat, starts=False)
+            materialize(on, watched)
+            yield count, "all new, starts", ticking.ticks(repeat, starts=True)
+
+
+def by_history(lengths: Sequence[int], repeat: int) -> Iterator[tuple[int, dict[str, Ticks]]]:
+    """Yield the length of the history and the first ticks of both sensors, which read it if they want to."""
+    for length in lengths:
+        with instance() as on:
+            watched = keys(HISTORY_WATCHED)
+            if length:
+                materialize(on, watched)
+                lengthen_history(on, length)
+            yield length, Ticking(on, watched).ticks(repeat, starts=length > 0)
+
+
+def _milliseconds(ticks: Ticks) -> Spread:
+    return spread(1000 * s for s in ticks.cpu)
+
+
+def _cells(found: dict[str, Ticks]) -> list[str]:
+    cells = [text for kind in SENSORS for text in (str(found[kind].queries), _milliseconds(found[kind]).text(1))]
+    return [*cells, ratios(found[OURS].cpu, found[THEIRS].cpu).text()]
+
+
+def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Section:
+    """Measure ticks.
+
+    Args:
+        watched: numbers of watched assets.
+        history: numbers of materialisations of 20 assets before the first tick; 0 = never materialised.
+        repeat: ticks of each kind.
+    """
+    header = [f"{what}, {kind}" for kind in SENSORS for what in ("queries", "CPU ms")] + ["ratio of CPU"]
+    rows, most = [], 0
+    for count, what, found in by_watched(watched, repeat):
+        rows.append([f"{count} watched: {what}", *_cells(found)])
+        most = found[OURS].queries if count != max(watched) else max(most, found[OURS].queries)
+    first = {length: found for length, found in by_history(history, repeat)}
+    goals = [Goal(f"queries of a tick with {max(watched)} watched assets", 3, spread([float(most)]), digits=0)]
+    starting = [length for length in history if length]
+    if len(starting) > 1:
+        short, long = min(starting), max(starting)
+        growth = ratios(first[long][OURS].cpu, first[short][OURS].cpu)
+        # Independent of the history is a ratio of 1; the rest is what the clock cannot tell apart.
+        goals.append(Goal(f"CPU of the first tick after {long:,} materialisations, of that after {short:,}", 1.25, growth))
+        more = first[long][OURS].queries - first[short][OURS].queries
+        goals.append(
+            Goal(f"more queries of the first tick after {long:,} materialisations than after {short:,}", 0, spread([float(more)]), digits=0)
+        )
+    print("sensors: measured", file=sys.stderr, flush=True)
+    tables = [
+        Table(["tick", *header], rows),
+        Table(
+            [f"first tick of a sensor of {HISTORY_WATCHED} assets after", *header],
+            [[f"{n:,} materialisations", *_cells(f)] for n, f in first.items()],
+        ),
+    ]
+    notes = [
+        f"SQLite, {repeat} ticks of each kind, both sensors in turn. Opening the instance, the same for every sensor, is not in these figures."
+    ]
+    return Section("Sensors", tables, goals, notes)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this measurement."""
+    numbers = lambda text: [int(part) for part in text.split(",")]  # noqa: E731
+    parser.add_argument("--watched", type=numbers, default=[2, 50, 500])
+    parser.add_argument("--history", type=numbers, default=[0, 1000, 20000])
+    parser.add_argument("--ticks", type=int, default=9, help="ticks of each kind")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments(parser)
+    options = parser.parse_args(argv)
+    print("\n".join(section(options.watched, options.history, options.ticks).lines()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Ways to load a code location, each for a process of its own: what Dagster itself needs for as many assets, and this package.
+
+    python bench/ways.py floor|alike OBJECTS
+    python bench/ways.py starlake|component FOLDER
+
+All end with what a code server does before it answers: every job resolved, the repository described.
+"""
+
+import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.fresh import answer
+from bench.synthetic import TABLES_PER_DOMAIN
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def floor(objects: int) -> "dg.Definitions":
+    """Return the least that one can write with Dagster for so many assets: nothing but keys, dependencies, groups and column schemas."""
+    import dagster as dg
+
+    columns = [dg.TableColumn(name=f"column_{i}", type="string", description=f"Column {i}") for i in range(12)]
+
+    def make(number: int) -> dg.AssetsDefinition:
+        reads = _reads(number, objects)
+        metadata = {"dagster/column_schema": dg.TableSchema(columns=columns)} if number < objects // 2 else {}
+        spec = dg.AssetSpec(
+            f"asset_{number}", deps=reads, metadata=metadata, group_name=f"group_{number // TABLES_PER_DOMAIN}", description="An asset"
+        )
+        return _asset(spec, reads)
+
+    jobs = [dg.define_asset_job(f"job_{first}", dg.AssetSelection.assets(*names)) for first, names in _groups(objects)]
+    return dg.Definitions(assets=[make(n) for n in range(objects)], jobs=jobs)
+
+
+def alike(objects: int) -> "dg.Definitions":
+    """Return the same with what this package gives its assets and jobs: own columns, metadata, kinds, links to files, schedules, sensors."""
+    import dagster as dg
+
+    types = ("long", "string", "decimal", "date", "timestamp", "boolean")
+
+    def columns() -> list[dg.TableColumn]:
+        return [
+            dg.TableColumn(
+                name=f"column_{i}",
+                type=types[i % len(types)],
+                description=f"Column {i}",
+                constraints=dg.TableColumnConstraints(nullable=i > 0),
+            )
+            for i in range(12)
+        ]
+
+    def make(number: int) -> dg.AssetsDefinition:
+        reads, group = _reads(number, objects), f"group_{number // TABLES_PER_DOMAIN}"
+        is_table = number < objects // 2
+        file = f"{group}/asset_{number}.sl.yml"
+        references: list[Any] = [dg.LocalFileCodeReference(file_path=f"/project/metadata/{file}", line_number=1, label=file)]
+        metadata: dict[str, Any] = {
+            "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references),
+            "dagster/table_name": f"{group}.asset_{number}",
+            "dagster/storage_kind": "duckdb",
+            "starlake/connection": "duckdb",
+            "starlake/write_strategy": "APPEND",
+            "starlake/dag": "dags",
+        }
+        if is_table:
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=columns())
+            metadata["starlake/pattern"] = f"asset_{number}.*.csv"
+        spec = dg.AssetSpec(
+            f"asset_{number}",
+            deps=reads,
+            metadata=metadata,
+            group_name=group,
+            description=f"Asset {number}",
+            kinds={"starlake", "duckdb"},
+            tags={"starlake/layer": "raw" if is_table else "mart"},
+        )
+        return _asset(spec, reads, tags={"starlake/command": "load", "starlake/domain": group})
+
+    jobs, schedules, sensors = [], [], []
+    for first, names in _groups(objects):
+        job = dg.define_asset_job(f"job_{first}", dg.AssetSelection.assets(*names), tags={"starlake/kind": "load"}, description="A job")
+        jobs.append(job)
+        if first < objects // 2:
+            schedules.append(dg.ScheduleDefinition(name=f"{job.name}_schedule", job=job, cron_schedule="0 0 * * *"))
+            continue
+        watched = dict.fromkeys(dg.AssetKey(read) for n in range(first, first + len(names)) for read in _reads(n, objects))
+
+        @dg.multi_asset_sensor(monitored_assets=list(watched), job=job, name=f"{job.name}_sensor")
+        def sensor(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest:
+            context.advance_all_cursors()  # type: ignore[no-untyped-call]
+            return dg.RunRequest()
+
+        sensors.append(sensor)
+    return dg.Definitions(assets=[make(n) for n in range(objects)], jobs=jobs, schedules=schedules, sensors=sensors)
+
+
+def _reads(number: int, objects: int) -> list[str]:
+    half = objects // 2
+    return list(dict.fromkeys(f"asset_{(number * 7 + i * 13) % half}" for i in range(3))) if number >= half else []
+
+
+def _groups(objects: int) -> list[tuple[int, list[str]]]:
+    starts = range(0, objects, TABLES_PER_DOMAIN)
+    return [(first, [f"asset_{n}" for n in range(first, min(first + TABLES_PER_DOMAIN, objects))]) for first in starts]
+
+
+def _asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None = None) -> "dg.AssetsDefinition":
+    """Return an asset, built directly: the decorator does the same at three times the cost."""
+    import dagster as dg
+
+    name = spec.key.path[-1]
+
+    def compute(context, inputs):  # type: ignore[no-untyped-def]
+        yield dg.MaterializeResult()
+
+    ins, outs = {r: dg.In(dg.Nothing) for r in reads}, {"result": dg.Out(dg.Nothing)}
+    op = dg.OpDefinition(compute_fn=compute, name=name, ins=ins, outs=outs, tags=tags)
+    return dg.AssetsDefinition(
+        keys_by_input_name={r: dg.AssetKey(r) for r in reads}, keys_by_output_name={"result": spec.key}, node_def=op, specs=[spec]
+    )
+
+
+def starlake(root: str) -> "dg.Definitions":
+    """Return the definitions of a Starlake project that has a code location to itself."""
+    from starlake_dagster_components.definitions.settings import Settings
+    from starlake_dagster_components.load import load_code_location
+
+    return load_code_location(root, Settings())
+
+
+def component(folder: str) -> "dg.Definitions":
+    """Return the definitions of a Dagster project whose ``defs`` folder holds components."""
+    import dagster as dg
+
+    sys.path.insert(0, folder)
+    return dg.load_from_defs_folder(path_within_project=Path(folder))
+
+
+def describe(definitions: "dg.Definitions") -> dict[str, int]:
+    """Do what a code server does before it answers, resolving every job and describing the repository, and count what there is."""
+    from dagster._core.remote_representation.external_data import RepositorySnap
+
+    repository = definitions.get_repository_def()
+    repository.load_all_definitions()
+    described = RepositorySnap.from_def(repository)
+    return {
+        "assets": sum(node.is_executable for node in described.asset_nodes),
+        "jobs": sum(not name.startswith("__") for name in repository.job_names),
+        "schedules": len(described.schedules),
+        "sensors": len(described.sensors),
+    }
+
+
+def from_cache() -> list[bool]:
+    """Note from now on for each plan of a project whether it came from the cache; return the notes."""
+    build: Any = import_module("starlake_dagster_components.definitions.build")
+    notes: list[bool] = []
+    load_plan = build.load_plan
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        loaded = load_plan(*arguments, **named)
+        notes.append(loaded.from_cache)
+        return loaded
+
+    build.load_plan = noting
+    return notes
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def main(way: str, argument: str) -> None:
+    if way in ("floor", "alike"):
+        answer(**describe({"floor": floor, "alike": alike}[way](int(argument))))
+    elif way == "starlake":
+        notes = from_cache()
+        answer(**describe(starlake(argument)), from_cache=notes)
+    else:
+        answer(**describe(component(argument)), versions=_versions("dagster", "dagster-dbt", "dbt-core"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

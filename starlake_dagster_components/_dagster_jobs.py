@@ -1,0 +1,77 @@
+"""Everything of Dagster that is not public and that jobs need, in one place, checked when it is imported.
+
+Only ``definitions.asset_job`` uses this module. When a release of Dagster moves or changes one of the names, importing this module raises
+ImportError with the name, and jobs are Dagster's own, which take longer to load where there are many (see ``definitions.jobs``).
+``tests/test_private_dagster.py`` fails then. What is needed to run is in ``_dagster.py``.
+"""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import dagster
+
+# The graph of all assets and that of one job: a job picks its own assets out of the first.
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph as AssetGraph
+from dagster._core.definitions.assets.graph.asset_graph import AssetNode as AssetNode
+from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph as JobScopedAssetGraph
+
+# Makes a job of the second.
+from dagster._core.definitions.assets.job.asset_job import build_asset_job as build_asset_job
+
+# What define_asset_job returns; a subclass of it is resolved in its own way.
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition
+
+_PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (AssetNode.__init__, ("self", "key", "parent_keys", "child_keys", "assets_def", "check_keys")),
+    (JobScopedAssetGraph.__init__, ("self", "asset_nodes_by_key", "assets_defs_by_check_key", "source_asset_graph")),
+    (UnresolvedAssetJobDefinition.resolve, ("self", "asset_graph", "default_executor_def", "resource_defs")),
+    (
+        build_asset_job,
+        (
+            "name",
+            "asset_graph",
+            "allow_different_partitions_defs",
+            "resource_defs",
+            "description",
+            "config",
+            "tags",
+            "run_tags",
+            "metadata",
+            "executor_def",
+            "partitions_def",
+            "hooks",
+            "op_retry_policy",
+            "owners",
+            "automation_condition",
+            "_asset_selection_data",
+        ),
+    ),
+)
+"""All parameters: with one more, what is made here would lack it."""
+
+_ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (AssetGraph, ("assets_def_for_key", "get")),
+    (AssetNode, ("check_keys", "is_partitioned")),
+)
+
+
+def changes() -> Iterator[str]:
+    """Return what is not as this package needs it, one sentence each."""
+    for function, parameters in _PARAMETERS:
+        differing = set(inspect.signature(function).parameters) ^ set(parameters)
+        if differing:
+            yield f"{function.__module__}.{function.__qualname__} has other parameters: {', '.join(sorted(differing))}"
+    for owner, attributes in _ATTRIBUTES:
+        for attribute in attributes:
+            if not hasattr(owner, attribute):
+                yield f"{owner.__module__}.{owner.__qualname__} has no '{attribute}'"
+
+
+def _check() -> None:
+    found = list(changes())
+    if found:
+        raise ImportError(f"dagster {dagster.__version__} is not as expected: {'; '.join(found)}")
+
+
+_check()

@@ -1,0 +1,169 @@
+"""Jobs that pick their assets themselves are what Dagster makes of the same selection."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components.definitions import asset_job, jobs
+from starlake_dagster_components.definitions.asset_job import AssetJob
+from starlake_dagster_components.executors.duckdb import DuckDBExecutor
+
+Build = Callable[[], dg.Definitions]
+
+
+@pytest.fixture
+def own_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each resolved job was made in its own way (True), or by Dagster because it cannot be (False)."""
+    ways: list[bool] = []
+    make = asset_job._graph_of_job
+
+    def graph_of_job(*arguments: Any) -> Any:
+        found = make(*arguments)
+        ways.append(found is not None)
+        return found
+
+    monkeypatch.setattr(asset_job, "_graph_of_job", graph_of_job)
+    return ways
+
+
+@pytest.fixture
+def same(monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], None]:
+    """Check that all that Dagster shows of definitions is the same with its own jobs."""
+
+    def check(build: Build) -> None:
+        ours = _shown(build())
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs, "_maker", lambda: dg.define_asset_job)
+            theirs = _shown(build())
+        assert ours == theirs
+
+    return check
+
+
+def _shown(definitions: dg.Definitions) -> dict[str, Any]:
+    """Return the parts of all jobs: what each runs, in which order, what it only reads, and everything a snapshot has."""
+    repository = definitions.get_repository_def()
+    repository.load_all_definitions()
+    shown: dict[str, Any] = {}
+    for job in repository.get_all_jobs():
+        graph = job.asset_layer.asset_graph
+        shown[job.name] = {
+            "snapshot": job.get_job_snapshot(),
+            "made": sorted(map(str, graph.executable_asset_keys)),
+            "checks": sorted(map(str, graph.asset_check_keys)),
+            "dependencies": sorted(f"{n}: {i} <- {sorted(map(str, d.get_node_dependencies()))}" for n, i, d in _dependencies(job)),
+            "executor": job.executor_def.name,
+            "tags": (dict(job.tags), dict(job.run_tags)),
+        }
+    return shown
+
+
+def _dependencies(job: dg.JobDefinition) -> Iterator[tuple[str, str, Any]]:
+    for node, inputs in job.dependencies.items():
+        for name, dependency in inputs.items():
+            yield node.alias or node.name, name, dependency
+
+
+def _resolved(shop: ProjectFolder, *others: Any) -> dg.Definitions:
+    ours = load_definitions_from_starlake_project(shop.root, executor=DuckDBExecutor())
+    return dg.Definitions.merge(ours, dg.Definitions(**{k: v for other in others for k, v in other.items()}))
+
+
+def test_a_project_has_the_same_jobs(shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]) -> None:
+    same(lambda: _resolved(shop))
+    assert own_ways == [True, True]
+
+
+def test_real_projects_have_the_same_jobs(shared: Path, same: Callable[[Build], None], own_ways: list[bool]) -> None:
+    same(lambda: load_definitions_from_starlake_project(shared / "corpus/StarBake", env="DUCKDB"))
+    assert own_ways
+    assert all(own_ways)
+
+
+def test_our_example_has_the_same_jobs(same: Callable[[Build], None], own_ways: list[bool]) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples/tallow_lane"
+    same(lambda: load_definitions_from_starlake_project(example))
+    assert len(own_ways) > 3
+    assert all(own_ways)
+
+
+def test_checks_that_somebody_else_adds_are_part_of_the_jobs(
+    shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]
+) -> None:
+    @dg.asset_check(asset="shop_orders", additional_deps=["shop_items"])
+    def looks_right() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    same(lambda: _resolved(shop, {"asset_checks": [looks_right]}))
+    assert own_ways == [True, True]
+    nodes = {node.name for node in _resolved(shop, {"asset_checks": [looks_right]}).resolve_job_def("shop_tables").nodes}
+    assert nodes == {"shop", "shop_items", "shop_orders", "shop_orders_looks_right"}
+
+
+def test_a_check_of_assets_of_several_jobs_is_left_to_dagster(
+    shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]
+) -> None:
+    @dg.multi_asset_check(
+        specs=[dg.AssetCheckSpec("a", asset="shop_orders"), dg.AssetCheckSpec("b", asset="kpi_daily")],
+        can_subset=True,
+    )
+    def both() -> Iterator[dg.AssetCheckResult]:
+        yield dg.AssetCheckResult(passed=True, asset_key="shop_orders", check_name="a")
+
+    same(lambda: _resolved(shop, {"asset_checks": [both]}))
+    assert own_ways == [False, False]
+
+
+def test_assets_that_get_partitions_are_left_to_dagster(shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]) -> None:
+    daily = dg.DailyPartitionsDefinition("2026-01-01")
+
+    def partitioned() -> dg.Definitions:
+        return _resolved(shop).map_asset_specs(func=lambda spec: spec.replace_attributes(partitions_def=daily))
+
+    same(partitioned)
+    assert own_ways == [False, False]
+
+
+def test_a_selection_of_what_is_not_there_says_so(shop: ProjectFolder) -> None:
+    job = AssetJob("odd", dg.AssetSelection.assets("shop_orders", "nothing"))
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="asset job odd") as error:
+        _resolved(shop, {"jobs": [job]}).resolve_job_def("odd")
+    assert "nothing" in str(error.value.__cause__)
+
+
+def test_a_job_runs_and_so_does_a_part_of_it(shop: ProjectFolder) -> None:
+    shop.write("datasets/incoming/shop/orders-1.csv", "id;amount\n1;2\n")
+    shop.write("datasets/incoming/shop/items-1.csv", "id;label\n1;a\n")
+    definitions = _resolved(shop)
+    job = definitions.resolve_job_def("shop_tables")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("shop_items")]).success
+        assert job.execute_in_process(instance=instance).success
+        assert (
+            definitions.resolve_job_def("kpi_tasks")
+            .execute_in_process(instance=instance, asset_selection=[dg.AssetKey("kpi_daily")])
+            .success
+        )
+        event = instance.get_latest_materialization_event(dg.AssetKey("kpi_daily"))
+        assert event
+        assert event.asset_materialization
+        assert event.asset_materialization.metadata["dagster/row_count"].value == 1
+
+
+def test_where_dagster_has_changed_it_makes_the_jobs(
+    shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import sys
+
+    jobs._maker.cache_clear()
+    monkeypatch.setitem(sys.modules, "starlake_dagster_components.definitions.asset_job", None)
+    try:
+        assert not isinstance(next(iter(_resolved(shop).jobs or ())), AssetJob)
+        assert "jobs are resolved by Dagster" in caplog.text
+    finally:
+        jobs._maker.cache_clear()

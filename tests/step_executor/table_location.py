@@ -1,0 +1,7 @@
+"""A code location with the jobs of table_jobs, from environment variables."""
+
+import os
+
+import table_jobs
+
+defs = table_jobs.definitions(os.environ["TABLES_PROJECT"], os.environ["TABLES_COMMANDS"], os.environ["TABLES_STEPS"])

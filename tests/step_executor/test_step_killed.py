@@ -1,0 +1,180 @@
+"""``kill -9`` of a run's process in the middle of a job of 50 tables, then re-execution from failure as the UI does it.
+
+The run's process is the one that Dagster's default run launcher starts; the code server finds out that it is gone and marks the run as failed. Each
+command is a process of its own and outlives its worker.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import table_jobs
+from step_waiting import until
+from web_server import WebServer
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("dagster_webserver")
+
+THREADS = {"type": "threads", "config": {"max_concurrent": 8}}
+PROCESSES = {"type": "multiprocess", "config": {"max_concurrent": 3, "start_method": {"forkserver": {"preload_modules": ["table_jobs"]}}}}
+QUIETLY = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class Location:
+    """A project, a web server for it, and what its runs and commands did."""
+
+    def __init__(self, instance: dg.DagsterInstance, root: Path, web: WebServer) -> None:
+        self.instance = instance
+        self.root = root
+        self.web = web
+
+    def begun(self, run_id: str | None = None) -> Counter[str]:
+        return Counter(name for what, _, name, run in table_jobs.told(self.root) if what == "begin" and run_id in (None, run))
+
+    def succeeded(self, run_id: str) -> set[str]:
+        """Return the tables and tasks whose step's success is stored."""
+        stored = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+        return {e.dagster_event.step_key.partition("_")[2] for e in stored if e.dagster_event and e.dagster_event.step_key}
+
+    def finish(self, run_id: str) -> dg.DagsterRunStatus:
+        def status() -> dg.DagsterRunStatus:
+            run = self.instance.get_run_by_id(run_id)
+            assert run is not None
+            return run.status
+
+        until(lambda: status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run", 300)
+        return status()
+
+    def kill(self, run_id: str) -> None:
+        """Kill the run's process and wait until Dagster knows."""
+        (began,) = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START)
+        assert began.dagster_event is not None
+        os.kill(began.dagster_event.pid, signal.SIGKILL)
+        assert self.finish(run_id) == dg.DagsterRunStatus.FAILURE
+
+    def commands(self) -> Mapping[str, list[tuple[str, str]]]:
+        """Return what each command said, oldest first: ``begin`` or ``end``, and the run."""
+        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for what, _, name, run in table_jobs.told(self.root):
+            found[name].append((what, run))
+        return found
+
+
+class Locations:
+    def __init__(self, instance: dg.DagsterInstance, folder: Path, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._instance = instance
+        self._folder = folder
+        self._start = start
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, tables: int, steps: Mapping[str, Any], **project: Any) -> Location:
+        root = table_jobs.write_tables(self._folder / "project", tables, **project)
+        self._monkeypatch.setenv("TABLES_PROJECT", str(root))
+        self._monkeypatch.setenv("TABLES_COMMANDS", json.dumps({"type": "shell", "starlake_path": str(root / "program/starlake")}))
+        self._monkeypatch.setenv("TABLES_STEPS", json.dumps(steps))
+        return Location(self._instance, root, WebServer(self._start, "table_location"))
+
+
+@pytest.fixture
+def location(instance: dg.DagsterInstance, tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch) -> Locations:
+    return Locations(instance, tmp_path, start, monkeypatch)
+
+
+def check(found: Location, lost: str, again: str, done: set[str], names: set[str]) -> None:
+    """Check that what had succeeded ran no more, and all else once more and to its end, never beside what the lost run had left."""
+    assert set(found.begun(again)) == names - done
+    assert set(found.begun(again).values()) <= {1}
+    assert set(found.begun(lost).values()) <= {1}
+    assert found.succeeded(again) == names - done
+    for name, said in found.commands().items():
+        whole = [("begin", run) for run in (lost,) if found.begun(lost)[name]] + [("begin", run) for run in (again,) if name not in done]
+        assert said == [(what, run) for _, run in whole for what in ("begin", "end")], name
+
+
+MOMENTS = [int(text) for text in os.environ.get("KILL_MOMENTS", "1 2 3").split()]
+"""Seeds of the moments at which a run is killed."""
+
+
+@pytest.mark.parametrize("strategy", ["FROM_FAILURE"])
+def test_killed_at_any_moment(location: Locations, strategy: str) -> None:
+    """50 tables, 8 at a time, several runs of one code server, each killed at another moment."""
+    names = {f"table_{i:02d}" for i in range(50)}
+    found = location(50, THREADS)
+    (found.root / "program/lasts").write_text("0.3")
+    for seed in MOMENTS:
+        chance = random.Random(seed)
+        (found.root / "program/told").unlink(missing_ok=True)
+        lost = found.web.launch(table_jobs.JOB, QUIETLY)
+        begun = chance.randrange(1, 50)
+        until(lambda begun=begun: sum(found.begun().values()) >= begun, "commands to begin")
+        time.sleep(chance.uniform(0, 0.4))
+        found.kill(lost)
+        done = found.succeeded(lost)
+        again = found.web.reexecute(lost, strategy)
+        assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
+        check(found, lost, again, done, names)
+
+
+@pytest.mark.parametrize(("job", "names"), [(table_jobs.JOB, {f"table_{i:02d}" for i in range(4)}), ("all_tasks", {"task_00", "task_01"})])
+def test_the_next_run_waits_for_commands_that_outlived_their_worker(location: Locations, job: str, names: set[str]) -> None:
+    found = location(4, THREADS, tasks=2)
+    (found.root / "program/hold").touch()
+    lost = found.web.launch(job, QUIETLY)
+    until(lambda: set(found.begun()) == names, "commands to begin")
+    found.kill(lost)
+    again = found.web.reexecute(lost)
+
+    def waiting() -> set[str]:
+        lines = [e for e in found.instance.all_logs(again) if e.dagster_event is None and e.user_message.startswith("waiting for ")]
+        return {str(e.step_key) for e in lines}
+
+    until(lambda: len(waiting()) == len(names) or sum(found.begun().values()) > len(names), "the second run")
+    assert found.begun() == Counter(names)
+    (found.root / "program/hold").unlink()
+    assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
+    check(found, lost, again, set(), names)
+
+
+def test_killed_under_dagsters_multiprocess_executor(location: Locations) -> None:
+    """Step processes outlive the run's process; the success of those that end before the re-execution counts."""
+    names = {f"table_{i:02d}" for i in range(8)}
+    found = location(8, PROCESSES)
+    (found.root / "program/lasts").write_text("1")
+    lost = found.web.launch(table_jobs.JOB, QUIETLY)
+    until(lambda: len(found.succeeded(lost)) >= 2 and len(found.begun()) > 3, "tables to be loaded")
+    found.kill(lost)
+    again = found.web.reexecute(lost)
+    run = found.instance.get_run_by_id(again)
+    assert run is not None
+    done = names - {key.partition("_")[2] for key in run.step_keys_to_execute or ()}
+    assert len(done) >= 2
+    assert done <= found.succeeded(lost)
+    assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
+    check(found, lost, again, done, names)
+
+
+def test_a_step_process_that_is_left_behind_begins_nothing(location: Locations) -> None:
+    """It was still starting when its run's process was killed; the run may have been re-executed by the time it is ready."""
+    found = location(2, PROCESSES)
+    lost = found.web.launch(table_jobs.JOB, QUIETLY)
+
+    def events(kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
+        return [e.dagster_event for e in found.instance.all_logs(lost, of_type=kind) if e.dagster_event]
+
+    until(lambda: events(dg.DagsterEventType.RUN_START), "the run to begin")
+    (found.root / "program/hold_loading").touch()
+    until(lambda: len(events(dg.DagsterEventType.STEP_WORKER_STARTED)) == 2, "step processes")
+    found.kill(lost)
+    (found.root / "program/hold_loading").unlink()
+    until(lambda: len(events(dg.DagsterEventType.STEP_FAILURE)) == 2, "step processes to give up")
+    for event in events(dg.DagsterEventType.STEP_FAILURE):
+        assert f"run {lost} ended (FAILURE) before this step's process began its work" in str(event.step_failure_data)
+    assert not found.begun()

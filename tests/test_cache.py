@@ -1,0 +1,173 @@
+"""The folder of things worked out before: whatever happens to it, nothing wrong comes out and nothing is raised."""
+
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from starlake_dagster_components.cache import Cache, cache_of, dumps, loads, name_of
+from starlake_dagster_components.errors import InvalidSetting, Location, Problem
+from starlake_dagster_components.project.model import EMPTY, FrozenDict
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "plans")
+
+
+class TestEntries:
+    def test_what_is_kept_is_found(self, cache: Cache) -> None:
+        assert cache.get("a") is None
+        cache.put("a", b"first")
+        cache.put("a", b"second")
+        assert bytes(cache.get("a") or b"") == b"second"
+        assert cache.get("b") is None
+
+    def test_only_its_owner_can_read_it(self, cache: Cache) -> None:
+        path = cache.put("a", b"x")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+
+    def test_everybody_can_where_that_is_wanted(self, tmp_path: Path) -> None:
+        path = Cache(tmp_path / "image", readable=True).put("a", b"x")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+    @pytest.mark.parametrize("at", [0, 20, 40, 60, 80, -1])
+    def test_a_changed_byte_anywhere_makes_it_void(self, cache: Cache, at: int) -> None:
+        path = cache.put("a", b"y" * 40)
+        content = bytearray(path.read_bytes())
+        content[at] ^= 1
+        path.write_bytes(content)
+        assert cache.get("a") is None
+
+    @pytest.mark.parametrize("length", [0, 1, 36, 50, 100])
+    def test_a_file_cut_short_is_void(self, cache: Cache, length: int) -> None:
+        path = cache.put("a", b"y" * 100)
+        path.write_bytes(path.read_bytes()[:length])
+        assert cache.get("a") is None
+        cache.put("a", b"again")
+        assert bytes(cache.get("a") or b"") == b"again"
+
+    def test_a_file_that_others_may_write_is_not_trusted(self, cache: Cache) -> None:
+        path = cache.put("a", b"x")
+        path.chmod(0o622)
+        assert cache.get("a") is None
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only the administrator can give a file away")
+    def test_a_file_of_another_user_is_not_trusted(self, cache: Cache) -> None:
+        path = cache.put("a", b"x")
+        os.chown(path, 12345, 12345)
+        assert cache.get("a") is None
+
+    def test_a_folder_in_its_place_is_as_good_as_nothing(self, cache: Cache) -> None:
+        cache.path("a").mkdir(parents=True)
+        assert cache.get("a") is None
+        with pytest.raises(IsADirectoryError):
+            cache.put("a", b"x")
+        assert [p.name for p in cache.folder.iterdir()] == [cache.path("a").name]
+
+    def test_many_writers_and_readers_never_see_half_a_file(self, cache: Cache) -> None:
+        bodies = {bytes([65 + i]) * 200_000 for i in range(4)}
+        seen: list[bytes] = []
+        stop = threading.Event()
+
+        def write(body: bytes) -> None:
+            while not stop.is_set():
+                cache.put("a", body)
+
+        def read() -> None:
+            for _ in range(300):
+                found = cache.get("a")
+                if found is not None:
+                    seen.append(bytes(found))
+            stop.set()
+
+        threads = [threading.Thread(target=write, args=(body,)) for body in bodies] + [threading.Thread(target=read)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen
+        assert set(seen) <= bodies
+        assert [p.name for p in cache.folder.iterdir()] == [cache.path("a").name]
+
+    def test_what_nobody_used_for_a_month_goes(self, cache: Cache) -> None:
+        old, used = cache.put("old", b"x"), cache.put("used", b"x")
+        long_ago = time.time() - 40 * 86_400
+        os.utime(old, (long_ago, long_ago))
+        os.utime(used, (long_ago, long_ago))
+        cache.used("used")
+        cache.put("new", b"x")
+        assert sorted(p.name for p in cache.folder.iterdir()) == ["new.plan", "used.plan"]
+
+
+def _call(module: str, name: str, argument: str) -> bytes:
+    """Return a pickle that calls a function."""
+    texts = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
+    return b"\x80\x04" + texts + b"\x93\x8c" + bytes([len(argument)]) + argument.encode() + b"\x85R."
+
+
+class TestData:
+    def test_data_comes_back_as_it_was(self) -> None:
+        value = (Path("/a/b"), {"x": Location("f", 3)}, Problem(None, "error", "m"), EMPTY, FrozenDict(a=1), frozenset({"q"}), b"z")
+        assert loads(memoryview(dumps(value))) == value
+        big = {f"key {i}": "text" * 50_000 for i in range(20)}
+        assert loads(memoryview(dumps(big))) == big
+
+    @pytest.mark.parametrize(
+        "evil",
+        [
+            pickle.dumps(os.system),
+            _call("os", "system", "true"),
+            _call("builtins", "eval", "1"),
+            _call("starlake_dagster_components.errors", "did_you_mean", "x"),
+            _call("starlake_dagster_components.project.templating", "jinja2.Undefined", "x"),
+            _call("starlake_dagster_components.engine", "run_command", "x"),
+        ],
+    )
+    def test_nothing_but_data_is_made(self, evil: bytes) -> None:
+        with pytest.raises(pickle.UnpicklingError, match="is not expected here"):
+            loads(memoryview(evil))
+
+    def test_names_differ_with_everything_they_are_about(self) -> None:
+        names = {name_of("a"), name_of("b"), name_of("a", None), name_of("a", ""), name_of("a", "x", "y"), name_of("a", "x\0y")}
+        assert len(names) == 6
+        assert name_of("a", ("x", 1)) == name_of("a", ("x", 1))
+
+    def test_names_are_the_same_in_another_process_and_not_with_other_code(self, tmp_path: Path) -> None:
+        code = "from starlake_dagster_components import cache; {change}; print(cache.name_of('a'))"
+
+        def name(change: str) -> str:
+            done = subprocess.run([sys.executable, "-c", code.format(change=change)], capture_output=True, text=True, check=True)
+            return done.stdout.strip()
+
+        assert name("pass") == name_of("a")
+        assert name("cache._source_checksum = lambda: 'other'") != name_of("a")
+        assert name("cache.version = lambda library: '0'") != name_of("a")
+
+
+class TestChoice:
+    def test_the_setting_wins_over_the_variable_over_the_folder_of_the_user(self, tmp_path: Path) -> None:
+        environ = {"SL_DAGSTER_CACHE": str(tmp_path / "variable"), "XDG_CACHE_HOME": str(tmp_path / "user")}
+        by_setting, by_variable = cache_of(str(tmp_path / "setting"), environ), cache_of(None, environ)
+        by_user = cache_of(None, {"XDG_CACHE_HOME": str(tmp_path / "user")})
+        folders = [found.folder.relative_to(tmp_path).as_posix() for found in (by_setting, by_variable, by_user) if found]
+        assert folders == ["setting", "variable", "user/starlake-dagster-components"]
+
+    @pytest.mark.parametrize("off", ["off", "OFF", "Off"])
+    def test_it_can_be_switched_off(self, off: str) -> None:
+        assert cache_of(off, {}) is None
+        assert cache_of(None, {"SL_DAGSTER_CACHE": off}) is None
+
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.touch()
+        with pytest.raises(InvalidSetting, match="is a file"):
+            cache_of(str(path), {})
