@@ -59,6 +59,33 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadTable:
+    """One of the tables of a ``load``, under all names that Starlake has for it.
+
+    Attributes:
+        name: the logical name, by which the command line and the audit rows of step LOAD know it.
+        domain: the logical name of its domain.
+        final_domain, final_name: its names in the database, on standard output and in the audit rows of step TRANSFORM.
+        pattern: Java regular expression of its file names.
+        expectations: the calls of its expectations, as the project writes them.
+        target: the table, where it is in a DuckDB file.
+    """
+
+    name: str
+    domain: str
+    final_domain: str
+    final_name: str
+    pattern: str
+    expectations: tuple[str, ...] = ()
+    target: Target | None = None
+
+    @property
+    def final_full_name(self) -> str:
+        """The name with which Starlake announces the load of a file."""
+        return f"{self.final_domain}.{self.final_name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One Starlake command.
 
@@ -73,6 +100,7 @@ class Command:
         options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
         audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
         target: for ``load`` of one table and ``transform``: the table, where it is in a DuckDB file.
+        tables: for ``load``: its tables, in the order of the command line.
         caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
         loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
     """
@@ -87,6 +115,7 @@ class Command:
     options: Mapping[str, str] = field(default_factory=dict)
     audit: Audit | None = None
     target: Target | None = None
+    tables: tuple[LoadTable, ...] = ()
     caveats: tuple[str, ...] = ()
     loaded: Project | None = field(default=None, repr=False, compare=False)
 
@@ -186,9 +215,13 @@ def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Co
     )
     # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
     command = command.with_environment({"SL_API": "1"})
-    command = replace(command, files=_load_files(project, domain, tables), caveats=tuple(_in_clear(project, tables)))
-    return (
-        replace(command, target=_target(project, tables[0], tables[0].final_domain, tables[0].final_name)) if len(tables) == 1 else command
+    described = tuple(_load_table(project, table, evaluated=command.audit is not None) for table in tables)
+    return replace(
+        command,
+        files=_load_files(project, domain, tables),
+        caveats=tuple(_in_clear(project, tables)),
+        tables=described,
+        target=described[0].target if len(described) == 1 else None,
     )
 
 
@@ -309,8 +342,31 @@ def _names(tables: Sequence[Table]) -> str:
     return ",".join(_name(t.name) for t in tables)
 
 
+MAX_NAMES = 16_000
+"""Characters of table names in one command line: Linux allows an argument to have 128 KiB; services that start containers allow less."""
+
+
+def batches_of(tables: Sequence[Table]) -> Iterator[list[Table]]:
+    """Yield tables in the groups that one ``load`` takes, in their order: as many as the command line has room for."""
+    batch: list[Table] = []
+    length = 0
+    for table in tables:
+        if batch and length + len(table.name) + 1 > MAX_NAMES:
+            yield batch
+            batch, length = [], 0
+        batch.append(table)
+        length += len(table.name) + 1
+    if batch:
+        yield batch
+
+
+def fits_the_command_line(name: str) -> bool:
+    """Say whether a name survives Starlake's command line, which separates names by commas."""
+    return bool(name) and "," not in name
+
+
 def _name(name: str) -> str:
-    if not name or "," in name:
+    if not fits_the_command_line(name):
         raise InvalidSetting(f"the name '{name}' cannot be given to Starlake's command line, which separates names by commas")
     return name
 
@@ -368,6 +424,19 @@ def _load_files(project: Project, domain: Domain, tables: Sequence[Table]) -> Lo
     if stage is None or ingesting is None:
         return None
     return LoadFiles(stage, ingesting, tuple(dict.fromkeys(t.pattern for t in tables if t.pattern)), archive or "")
+
+
+def _load_table(project: Project, table: Table, *, evaluated: bool) -> LoadTable:
+    expectations = dict.fromkeys(e.expect for e in table.expectations) if evaluated and project.application.expectations_active else ()
+    return LoadTable(
+        name=table.name,
+        domain=table.domain,
+        final_domain=table.final_domain,
+        final_name=table.final_name,
+        pattern=table.pattern or "",
+        expectations=tuple(expectations),
+        target=_target(project, table, table.final_domain, table.final_name),
+    )
 
 
 def _in_clear(project: Project, tables: Sequence[Table]) -> Iterator[str]:

@@ -159,6 +159,14 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
         bool,
         dg.Resolver.default(description="Whether expectations become asset checks.", examples=[True]),
     ] = True
+    batch: Annotated[
+        bool,
+        dg.Resolver.default(
+            description="Whether the load tables of a domain are one step, which loads those that a run selects in one command. Saves Starlake's "
+            "start per table; each table still gets its own materialisation, counts and checks.",
+            examples=[True],
+        ),
+    ] = False
     op: Annotated[
         OpSpec | None,
         dg.Resolver.default(
@@ -209,6 +217,7 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             op_tags={k: str(v) for k, v in (op.tags or {}).items()} if op else {},
             pool=op.pool if op else None,
             expectation_checks=self.expectation_checks,
+            batch=self.batch,
         )
 
     def build(self) -> Built:

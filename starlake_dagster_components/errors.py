@@ -17,9 +17,9 @@ Messages say what is wrong, where (``file:line``), what was expected and how to 
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
 
@@ -114,11 +114,13 @@ class CommandError(StarlakeError):
 
     Attributes:
         retry: False when another attempt cannot succeed (a missing permission, a wrong name).
+        tables: what is known of each table of a ``load`` that was ended in the middle: logical name -> ``executors.base.TableResult``.
     """
 
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
         super().__init__(message)
         self.retry = retry
+        self.tables: Mapping[str, Any] = {}
 
 
 class CommandCancelled(CommandError):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from .definitions.batches import FAILED
 from .definitions.build import Built, build, job_executor
 from .definitions.run_tags import SCHEDULED_DATE
 from .definitions.settings import Settings
@@ -23,7 +24,7 @@ class AssetResult:
     """What became of one asset of a run.
 
     ``status`` is ``done``, ``skipped`` or ``failed``; ``rows`` the rows of its table afterwards and ``loaded`` those that a load brought, where
-    they are known; ``seconds`` the time of its step; ``error`` the first line of a failure.
+    they are known; ``seconds`` the time of its step, or of the command that loaded it together with others; ``error`` the first line of a failure.
     """
 
     key: str
@@ -149,7 +150,7 @@ def _run(
     with dg.execute_job(
         target, instance=instance, run_config=config, tags=dict(tags), raise_on_error=False, asset_selection=keys
     ) as result:
-        assets = _asset_results(result)
+        assets = _asset_results(result, instance)
         failed = [e for e in result.all_events if e.is_run_failure]
         return RunResult(
             job=job,
@@ -161,32 +162,54 @@ def _run(
         )
 
 
-def _asset_results(result: dg.JobExecutionResult) -> tuple[AssetResult, ...]:
-    """Return one entry per step, in the order in which the steps ended."""
-    found: dict[str, AssetResult] = {}
-    made: dict[str, AssetResult] = {}
+def _asset_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -> tuple[AssetResult, ...]:
+    """Return one entry per asset, in the order in which their steps ended; for a step without assets one for the step."""
+    planned: dict[str, list[str]] = {}
+    for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
+        event = entry.dagster_event
+        if event is not None and event.step_key is not None and event.asset_key is not None:
+            planned.setdefault(event.step_key, []).append(event.asset_key.to_user_string())
+    found: dict[str, list[AssetResult]] = {}
+    made: dict[str, dict[str, AssetResult]] = {}
     for event in result.all_events:
         step = event.step_key
         if step is None:
             continue
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
-            metadata = {k: v.value for k, v in event.materialization.metadata.items()}
-            made[step] = AssetResult(
-                event.materialization.asset_key.to_user_string(),
-                "done",
-                rows=_number(metadata.get("dagster/row_count")),
-                loaded=_number(metadata.get("starlake/rows_loaded")),
-            )
-        elif event.is_step_success:
-            found[step] = replace(made.get(step, AssetResult(step, "skipped")), seconds=_seconds(event))
-        elif event.is_step_skipped:
-            found[step] = AssetResult(step, "skipped")
-        elif event.is_step_failure:
-            error = event.step_failure_data.error
-            user = event.step_failure_data.user_failure_data
-            text = (user.description if user else None) or (error.message if error else None) or "failed"
-            found[step] = AssetResult(step, "failed", error=text.strip().splitlines()[0])
-    return tuple(found.values())
+            done = _materialized(event.materialization)
+            made.setdefault(step, {})[done.key] = done
+        elif event.is_step_success or event.is_step_skipped or event.is_step_failure:
+            keys, here = planned.get(step, [step]), made.get(step, {})
+            found[step] = [here[key] if key in here else _not_made(key, event) for key in keys]
+            if event.is_step_success and len(keys) == 1:
+                found[step] = [replace(found[step][0], seconds=_seconds(event))]
+    return tuple(asset for assets in found.values() for asset in assets)
+
+
+def _materialized(materialization: dg.AssetMaterialization) -> AssetResult:
+    metadata = {k: v.value for k, v in materialization.metadata.items()}
+    seconds = metadata.get("starlake/seconds", metadata.get("starlake/batch_seconds"))
+    return AssetResult(
+        materialization.asset_key.to_user_string(),
+        "done",
+        rows=_number(metadata.get("dagster/row_count")),
+        loaded=_number(metadata.get("starlake/rows_loaded")),
+        seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+    )
+
+
+def _not_made(key: str, event: dg.DagsterEvent) -> AssetResult:
+    """Return what became of an asset that its step did not materialise."""
+    if not event.is_step_failure:
+        return AssetResult(key, "skipped")
+    error = event.step_failure_data.error
+    user = event.step_failure_data.user_failure_data
+    failed = user.metadata[FAILED].value if user and FAILED in user.metadata else None
+    told = {str(k): str(v) for k, v in failed.items()} if isinstance(failed, Mapping) else {}
+    if told and key not in told:
+        return AssetResult(key, "skipped")
+    text = told[key] if len(told) > 1 else (user.description if user else None) or (error.message if error else None) or "failed"
+    return AssetResult(key, "failed", error=text.strip().splitlines()[0])
 
 
 def _number(value: object) -> int | None:

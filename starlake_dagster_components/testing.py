@@ -16,14 +16,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field, PrivateAttr
 
 from .commands import Command, Verb
 from .errors import CommandCancelled
-from .executors.base import CommandResult, Invocation, StarlakeExecutor
+from .executors.base import CommandResult, Invocation, StarlakeExecutor, TableResult
 
 Answer = CommandResult | BaseException | Callable[[Command, Invocation], CommandResult]
 """A result, an exception to raise, or a function that does what a command would do."""
@@ -35,9 +35,16 @@ class _Rule:
     name: str
     answers: list[Answer]
 
+    def take(self) -> Answer:
+        """Return the next answer; the last one stays."""
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
 
 class RecordingExecutor(StarlakeExecutor):
     """Runs nothing: remembers commands and answers as told; a command that nobody said anything about is done.
+
+    A ``load`` of several tables is answered table by table, as it would be if each had a command of its own; the command fails when one of them does.
+    A rule for the domain answers the command as a whole.
 
     May be used by several threads. It only knows the commands of its own process: run jobs with ``execute_in_process``, or with the step executor of
     this package.
@@ -74,10 +81,9 @@ class RecordingExecutor(StarlakeExecutor):
         with self._lock:
             self._commands.append(command)
             self._invocations.append(invocation)
-            answer = self._answer(command)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer if isinstance(answer, CommandResult) else answer(command, invocation)
+            answers = self._answers(command)
+        results = [(tables, _given(answer, command, invocation)) for tables, answer in answers]
+        return results[0][1] if len(results) == 1 else _combined(results)
 
     @property
     def commands(self) -> Sequence[Command]:
@@ -100,11 +106,37 @@ class RecordingExecutor(StarlakeExecutor):
         """Return how many commands of a verb had a name on their command line."""
         return sum(c.verb == verb and name in _names(c) for c in self.commands)
 
-    def _answer(self, command: Command) -> Answer:
-        for rule in reversed(self._rules):
-            if rule.verb == command.verb and rule.name in _names(command):
-                return rule.answers.pop(0) if len(rule.answers) > 1 else rule.answers[0]
-        return CommandResult(exit_code=0)
+    def _answers(self, command: Command) -> list[tuple[Sequence[str], Answer]]:
+        """Return the answers to a command, each with the tables of a load that it is for; one answer for all is one entry."""
+        tables = _values(command, "--tables") if command.verb == "load" else []
+        others = tables if len(tables) > 1 else []
+        found: list[tuple[list[str], _Rule | None]] = []
+        for table in others or [""]:
+            names = _names(command) - {t for t in others if t != table}
+            rule = next((r for r in reversed(self._rules) if r.verb == command.verb and r.name in names), None)
+            same = next((entry for entry in found if entry[1] is rule), None)
+            if same is None:
+                found.append(([table], rule))
+            else:
+                same[0].append(table)
+        return [(named, rule.take() if rule else CommandResult(exit_code=0)) for named, rule in found]
+
+
+def _given(answer: Answer, command: Command, invocation: Invocation) -> CommandResult:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer if isinstance(answer, CommandResult) else answer(command, invocation)
+
+
+def _combined(results: Sequence[tuple[Sequence[str], CommandResult]]) -> CommandResult:
+    """Return the result of a load of several tables from those of its tables."""
+    worst = next((result for _, result in results if result.exit_code), results[0][1])
+    tables: dict[str, TableResult] = {}
+    for named, result in results:
+        tables.update({table: result.tables.get(table) or result.of_table(table, 1) for table in named})
+    return replace(
+        worst, counters=None, row_count=None, expectations=(), tables=tables, retry=all(r.retry for _, r in results if r.exit_code)
+    )
 
 
 _NAMES = ("--domain", "--domains", "--tables", "--name")
@@ -112,8 +144,12 @@ _OF_THE_RUN = ("--options", "--scheduledDate")
 
 
 def _names(command: Command) -> set[str]:
+    return {name for option in _NAMES for name in _values(command, option)}
+
+
+def _values(command: Command, option: str) -> list[str]:
     pairs = zip(command.arguments, command.arguments[1:], strict=False)
-    return {name for option, value in pairs if option in _NAMES for name in value.split(",")}
+    return [name for given, value in pairs if given == option for name in value.split(",")]
 
 
 def _without_values_of_the_run(command: Command) -> list[str]:

@@ -1,4 +1,4 @@
-"""Assets: one op for every domain with a pre-load, load table and task; specs alone for external tables.
+"""Assets: one op for every domain with a pre-load, load table (or batch of them) and task; specs alone for external tables.
 
 ``AssetsDefinition`` and ``OpDefinition`` are built directly: the decorators do the same at three times the cost, and nothing of a
 generated function's signature is needed here.
@@ -10,9 +10,10 @@ from typing import Any
 import dagster as dg
 
 from ..pipelines.model import Pipeline
+from .batches import Batch, batches, members_by_node
 from .bodies import Bodies, OpBody
 from .checks import check_specs
-from .graph import AssetGraph
+from .graph import AssetGraph, NodeId
 from .names import op_name, tag_value
 from .nodes import StarlakeNode
 from .settings import Settings
@@ -41,9 +42,14 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
+    together = _batches(graph, jobs) if settings.batch else {}
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
-        if node.type != "external":
+        batch = together.get(node_id)
+        if batch is not None:
+            if batch.members[0].node is node:
+                made.append(_batch_asset(batch, graph, bodies, settings))
+        elif node.type != "external":
             made.append(_asset(node, spec, op_name(spec.key, jobs), bodies, settings))
         elif graph.by_key[spec.key] is node:
             made.append(spec)
@@ -71,6 +77,43 @@ def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, se
         node_def=op,
         specs=[spec],
         check_specs_by_output_name=checks,
+    )
+
+
+def _batches(graph: AssetGraph, jobs: frozenset[str]) -> Mapping[NodeId, Batch]:
+    """Return the tables that share an op with others."""
+    ops = {op_name(spec.key, jobs) for spec in graph.specs.values()}
+    return members_by_node(batches(graph, lambda name: name in jobs or name in ops))
+
+
+def _batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
+    """Return the assets of tables that are loaded together, any part of which can be run."""
+    members = batch.members
+    specs = [graph.specs["table", m.table.full_name] for m in members]
+    first = members[0].node
+    checks: dict[str, dg.AssetCheckSpec] = {}
+    if settings.expectation_checks:
+        for member in members:
+            checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(check_specs(member.node, member.key))})
+    inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
+    op = dg.OpDefinition(
+        compute_fn=_compute(bodies.of_loads(members)),
+        name=batch.name,
+        description=f"Loads the tables of {first.domain} that a run selects, in one command.",
+        ins=dict.fromkeys(inputs, _UPSTREAM),
+        outs=dict.fromkeys([*(m.output for m in members), *checks], _SKIPPABLE),
+        config_schema=RUN_CONFIG,
+        tags=_op_tags(first, settings),
+        retry_policy=_retry_policy(first.pipeline, settings),
+        pool=settings.pool,
+    )
+    return dg.AssetsDefinition(
+        keys_by_input_name=inputs,
+        keys_by_output_name={m.output: m.key for m in members},
+        node_def=op,
+        specs=specs,
+        check_specs_by_output_name=checks,
+        can_subset=True,
     )
 
 

@@ -1,6 +1,6 @@
 """The bodies of ops, worked out by the first step that runs: a code location that is only looked at never imports what runs commands."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from .nodes import StarlakeNode
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .batches import Member
     from .execution import Steps
 
 OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
@@ -34,5 +35,13 @@ class Bodies:
 
         def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
             yield from self._steps.body(node, key)(context)
+
+        return body
+
+    def of_loads(self, members: "Sequence[Member]") -> OpBody:
+        """Return the body of an op that loads several tables."""
+
+        def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            yield from self._steps.loads(members)(context)
 
         return body

@@ -149,7 +149,11 @@ def job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDe
     if settings.step_executor:
         return settings.step_executor
     executor = settings.executor_of(pipeline)
-    return starlake_step_executor(max_concurrent=settings.max_concurrent or (executor.max_concurrent if executor else None))
+    return starlake_step_executor(
+        max_concurrent=settings.max_concurrent or (executor.max_concurrent if executor else None),
+        # What reads a table that was loaded does not depend on the others that were loaded in the same step.
+        require_upstream_step_success=not settings.batch,
+    )
 
 
 def _executor_problems(pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:

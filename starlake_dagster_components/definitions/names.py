@@ -63,6 +63,16 @@ def op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
     return f"{name}_step_{_checksum(key)}" if name in taken else name
 
 
+def output_name(key: dg.AssetKey) -> str:
+    """Return the name of the output behind an asset key in an op that makes several: different for different keys."""
+    return f"table_{_readable_op_name(key)}"
+
+
+def readable_name(text: str) -> str:
+    """Return a text as the name of an op: letters, digits and underscores; a suffix tells texts apart that would look the same."""
+    return _readable_op_name(dg.AssetKey(text))
+
+
 def _checksum(key: dg.AssetKey) -> str:
     return f"{zlib.crc32(chr(0).join(key.path).encode()):08x}"
 

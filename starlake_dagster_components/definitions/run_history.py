@@ -1,10 +1,18 @@
 """What a run continues: needed by executors that find remote work of a lost worker again."""
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import dagster as dg
+
+_FROM_FAILURE = "dagster/is_resume_retry"
+"""Tag of runs that re-execute from failure. Dagster: RESUME_RETRY_TAG."""
+
+_CHOSEN_STEPS = "dagster/step_selection"
+"""Tag of runs that re-execute steps that somebody chose. Dagster: STEP_SELECTION_TAG."""
 
 MAX_RUNS = 50
 """Runs to look back at: a chain of re-executions is not longer in practice."""
@@ -18,6 +26,8 @@ class RunHistory:
     earlier_runs: tuple[str, ...]
     succeeded: tuple[frozenset[str], ...] = ()
     """Keys of the steps that succeeded in each of ``earlier_runs``."""
+    from_failure: int = 0
+    """How many of ``earlier_runs`` are gone on with where they failed; the rest of the chain was begun anew as a whole."""
 
     def continued(self, step_key: str) -> tuple[str, ...]:
         """Return the earlier runs that a step continues: back to, and without, the latest one in which it succeeded.
@@ -30,6 +40,38 @@ class RunHistory:
                 break
             found.append(run_id)
         return tuple(found)
+
+    @property
+    def succeeded_before(self) -> frozenset[str]:
+        """Keys of the steps that succeeded in a run whose work stands."""
+        return frozenset().union(*self.succeeded[: self.from_failure])
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """A materialisation of an earlier attempt of a step."""
+
+    run_id: str
+    metadata: Mapping[str, dg.MetadataValue[Any]]
+
+
+def materialized_before(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
+    """Return what a step has materialised in some runs, the latest of each asset.
+
+    Args:
+        instance: where events are kept.
+        run_ids: the runs, nearest first.
+        step_key: the step.
+    """
+    found: dict[dg.AssetKey, Materialized] = {}
+    for run_id in reversed(run_ids):
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = entry.dagster_event
+            if event is not None and event.step_key == step_key and event.asset_key is not None:
+                metadata = event.step_materialization_data.materialization.metadata
+                made_in = metadata.get("starlake/made_in_run")
+                found[event.asset_key] = Materialized(str(made_in.value) if made_in else run_id, metadata)
+    return found
 
 
 class RunHistories:
@@ -53,6 +95,8 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
     since: datetime | None = None
     earlier: list[str] = []
     succeeded: list[frozenset[str]] = []
+    from_failure = 0
+    unbroken = True
     run_id: str | None = run.run_id
     while run_id and len(earlier) < MAX_RUNS:
         record = instance.get_run_record_by_id(run_id)
@@ -65,4 +109,14 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
         since = created if created.tzinfo else created.replace(tzinfo=timezone.utc)
         parent = record.dagster_run.parent_run_id
         run_id = parent if parent not in (*earlier, run.run_id) else None
-    return RunHistory(since, tuple(earlier), tuple(succeeded))
+        unbroken = unbroken and _goes_on(record.dagster_run)
+        from_failure += bool(unbroken and run_id)
+    return RunHistory(since, tuple(earlier), tuple(succeeded), from_failure)
+
+
+def _goes_on(run: dg.DagsterRun) -> bool:
+    """Say whether a run goes on with another one from its failure, rather than that it does all of it, or chosen steps, anew.
+
+    Dagster tags such runs in its web interface, its API and its automatic retries; in Python only the list of steps tells.
+    """
+    return run.tags.get(_FROM_FAILURE) == "true" or (run.step_keys_to_execute is not None and _CHOSEN_STEPS not in run.tags)

@@ -39,6 +39,7 @@ class Settings:
         op_tags: tags for every step (``dagster/priority``, concurrency keys, k8s configuration).
         pool: concurrency pool of every step.
         expectation_checks: whether expectations become asset checks (where the executor can report their results).
+        batch: whether the load tables of a domain are one step, which loads them in one command.
         cache: folder in which what was read and planned is kept, or ``off``; None = ``SL_DAGSTER_CACHE``, else a folder of the user's.
     """
 
@@ -57,6 +58,7 @@ class Settings:
     op_tags: Mapping[str, str] = field(default_factory=dict)
     pool: str | None = None
     expectation_checks: bool = True
+    batch: bool = False
     cache: str | None = None
 
     def executor_of(self, pipeline: Pipeline | None) -> "StarlakeExecutor | None":

@@ -80,6 +80,10 @@ def _choice(*known: str) -> Callable[[str], str]:
     return parse
 
 
+def _truth(text: str) -> bool:
+    return _choice("true", "false")(text.lower()) == "true"
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -109,5 +113,6 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "max_concurrent": _positive,
     "pool": str,
     "cache": str,
-    "expectation_checks": lambda text: {"true": True, "false": False}[_choice("true", "false")(text.lower())],
+    "expectation_checks": _truth,
+    "batch": _truth,
 }

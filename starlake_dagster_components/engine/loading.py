@@ -94,7 +94,8 @@ def _by_database(
                 path = session.database_of(table)
             except EngineError as error:
                 if _waiting(session, domain, [table]):
-                    loads.failures.append(error)
+                    loads.fail(error, table.full_name)
+                loads.finished.append(table.full_name)
                 continue
             domains = found.setdefault(path, [])
             if not domains or domains[-1][0] is not domain:
@@ -115,6 +116,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
             if not arguments.tables:
                 _set_unresolved_aside(session, domain)
         if not any(_waiting(session, domain, tables) for domain, tables in domains):
+            loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
     say_unused_options(session, session.project.connection_of(domains[0][1][0]))
     entries: list[audit.Entry] = []
@@ -132,7 +134,8 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
             finally:
                 writer.close()
     except DatabaseFailed as error:
-        loads.failures.append(error)
+        loads.fail(error, *(t.full_name for domain, tables in domains for t in tables if _waiting(session, domain, [t])))
+    loads.finished.extend(table.full_name for _, tables in domains for table in tables)
     other = session.audit_database()
     if other is not None and other != path and (entries or checks):
         audit.write_elsewhere(session, other, entries, checks)

@@ -52,6 +52,19 @@ class ExpectationOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class TableFailure:
+    """Why a load table failed.
+
+    Attributes:
+        reason: the messages, one per line.
+        retry: False when another attempt cannot succeed.
+    """
+
+    reason: str
+    retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class EngineResult:
     """How a command ended.
 
@@ -64,6 +77,8 @@ class EngineResult:
         reason: why it failed: one message, several lines.
         retry: False when the same command cannot succeed later (a bad argument, an unsupported key).
         metadata: more about the run: texts and numbers.
+        finished: of a ``load``: logical names of the tables that it went through, failing ones and those without files too.
+        failures: of a ``load``: why tables failed, by logical name.
     """
 
     exit_code: int
@@ -74,3 +89,5 @@ class EngineResult:
     reason: str | None = None
     retry: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    finished: tuple[str, ...] = ()
+    failures: Mapping[str, TableFailure] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from .errors import BadArguments, BadSetting, NotFound, NotSupported
 from .loading import load
 from .preloading import preload
 from .rereading import project_for
-from .result import EngineResult
+from .result import EngineResult, TableFailure
 from .session import LogLine, Out, Session, now, parse_scheduled, read_settings
 from .staging import stage
 from .transforming import transform
@@ -119,7 +119,14 @@ def _worth_retrying(failures: Sequence[StarlakeError]) -> bool:
 def _load_result(session: Session, loads: Loads) -> EngineResult:
     tables = loads.tables.values()
     total = {name: sum(getattr(t, name) for t in tables) for name in ("input", "accepted", "rejected")}
-    counts = {"counters": dict(loads.tables), "expectations": tuple(loads.expectations)}
+    counts = {
+        "counters": dict(loads.tables),
+        "expectations": tuple(loads.expectations),
+        "finished": tuple(loads.finished),
+        "failures": {
+            name: TableFailure("\n".join(map(str, errors)), _worth_retrying(errors)) for name, errors in loads.failures_of.items()
+        },
+    }
     if loads.failures:
         session.log("error", "Some tables failed to be loaded")
         reason = "\n".join(str(error) for error in loads.failures)

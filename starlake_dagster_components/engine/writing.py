@@ -39,14 +39,24 @@ class Loads:
         tables: logical ``domain.table`` -> what was loaded.
         jobs: ids of the audit rows, one per group of files.
         failures: what went wrong, in order.
+        failures_of: the same by table.
+        finished: the tables that were gone through, failing ones and those without files too.
         expectations: what became of the expectations.
     """
 
     tables: dict[str, TableLoad] = field(default_factory=dict)
     jobs: list[str] = field(default_factory=list)
     failures: list[StarlakeError] = field(default_factory=list)
+    failures_of: dict[str, list[StarlakeError]] = field(default_factory=dict)
+    finished: list[str] = field(default_factory=list)
     expectations: list[ExpectationOutcome] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+
+    def fail(self, error: StarlakeError, *tables: str) -> None:
+        """Note what went wrong with some tables."""
+        self.failures.append(error)
+        for table in tables:
+            self.failures_of.setdefault(table, []).append(error)
 
     def add(self, loaded: TableLoad) -> None:
         """Add what a group of files brought."""
@@ -298,7 +308,7 @@ class Writer:
     def _failed(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
         table = group.table
         self._session.log("error", str(error))
-        self._loads.failures.append(error)
+        self._loads.fail(error, table.full_name)
         before = self._loads.tables.get(table.full_name, TableLoad(table.full_name))
         self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(uri(f) for f in group.files)))
         failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))

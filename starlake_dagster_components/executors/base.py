@@ -43,6 +43,38 @@ class ExpectationResult:
     error: str | None = None
 
 
+Outcome = Literal["loaded", "failed", "open", "unknown"]
+"""What became of a table of a ``load``.
+
+``loaded``: all its files are loaded, or it had none. ``failed``: it was tried and failed. ``open``: it was not tried, or it is not known how far it
+came, and another ``load`` finds all that is left of it. ``unknown``: not even that is known; another ``load`` may not see a file that this one left.
+"""
+
+
+Progress = Literal["none", "begun", "complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """What a ``load`` did to one of its tables.
+
+    Attributes:
+        outcome: how it ended, see :data:`Outcome`.
+        counters: rows and files that were loaded, where they are known; also of a table that failed or is open, when some of its files were.
+        row_count: rows of the table afterwards, where they are known.
+        expectations: what became of its expectations, where that is known.
+        reason: one sentence on a failure, when more is known than that the command failed.
+        retry: False when another attempt cannot succeed.
+    """
+
+    outcome: Outcome
+    counters: Counters | None = None
+    row_count: int | None = None
+    expectations: tuple[ExpectationResult, ...] = ()
+    reason: str | None = None
+    retry: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class CommandResult:
     """How a command ended.
@@ -57,6 +89,9 @@ class CommandResult:
         reason: one sentence on a failure, when the executor knows more than the exit code.
         retry: False when another attempt cannot succeed (a bad argument, a missing permission).
         metadata: what Dagster should show with the step (log links, execution ids, ...): texts, numbers, ``dg.MetadataValue``.
+        tables: for a ``load``: what is known of each table, by its logical name. Of a table that is missing here only the exit code speaks.
+        progress: how far a ``load`` that failed says that it came: it had ``begun`` with some table, so that it knew all files, or it went through all
+            of its tables (``complete``).
     """
 
     exit_code: int
@@ -68,6 +103,25 @@ class CommandResult:
     reason: str | None = None
     retry: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, TableResult] = field(default_factory=dict)
+    progress: Progress = "none"
+
+    def of_table(self, name: str, tables: int) -> TableResult:
+        """Return what is known of one table of a ``load``.
+
+        Args:
+            name: its logical name.
+            tables: how many tables the command had; what a command of one table says is said of that table.
+        """
+        known = self.tables.get(name)
+        if tables == 1:
+            if self.exit_code == 0:
+                return TableResult("loaded", self.counters, self.row_count, self.expectations)
+            reason = self.reason or (self.tail[-1] if self.tail else "no output")
+            return TableResult("failed", self.counters, self.row_count, self.expectations, reason, self.retry)
+        if known is None:
+            return TableResult("loaded") if self.exit_code == 0 else TableResult("unknown")
+        return known
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class DagsterShellExecutor(ShellExecutor):
         output.close()
         if watch.ended_because is not None:
             raise watch.ended_because
-        return result_of(128 - exit_code if exit_code < 0 else exit_code, output), output
+        return result_of(command, 128 - exit_code if exit_code < 0 else exit_code, output), output
 
 
 class _Log:

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ..commands import Command
+from ..commands import Command, LoadTable
 from ..errors import CommandCancelled, CommandTimeout, MissingDependency, Problem
+from ..masking import Mask
 from ..pipelines.model import Pipeline
-from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor
+from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
 from .fields import Environment, Seconds
 from .local import run_locally
+from .outcomes import NOTHING
 from .output import TAIL
 from .projects import PROJECTS
 
 if TYPE_CHECKING:
-    from ..engine.result import EngineResult
+    from ..engine.result import EngineResult, ExpectationOutcome
     from ..project.model import Project
 
 
@@ -79,7 +81,7 @@ class DuckDBExecutor(StarlakeExecutor):
                 cancelled=cancelled,
                 project=self._project(command, environment),
             )
-        return _result(result, lines, mask(result.reason) if result.reason else None)
+        return _result(result, lines, mask, command)
 
     def _project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
         # Variables of the executor are unknown to whoever read the project.
@@ -146,7 +148,7 @@ def _wait_for_any(events: Sequence[threading.Event], seconds: float) -> bool:
     return True
 
 
-def _result(result: "EngineResult", lines: _Lines, reason: str | None) -> CommandResult:
+def _result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:
     loads = list(result.counters.values())
     counters = None
     if loads:
@@ -162,12 +164,33 @@ def _result(result: "EngineResult", lines: _Lines, reason: str | None) -> Comman
         not_ready=result.not_ready,
         counters=counters,
         row_count=row_count,
-        expectations=tuple(ExpectationResult(e.expect, e.success, e.violations, e.sql, e.error) for e in result.expectations),
+        expectations=tuple(map(_expectation, result.expectations)),
         tail=tuple(lines.tail),
-        reason=reason,
+        reason=mask(result.reason) if result.reason else None,
         retry=result.retry,
         metadata=result.metadata,
+        tables={t.name: _table(result, t, mask) for t in command.tables} if len(command.tables) > 1 else {},
     )
+
+
+def _table(result: "EngineResult", table: LoadTable, mask: Mask) -> TableResult:
+    name = f"{table.domain}.{table.name}"
+    load, failure = result.counters.get(name), result.failures.get(name)
+    if name not in result.finished:
+        # The engine takes up what it finds in ingesting, too.
+        return TableResult("open", retry=result.retry)
+    return TableResult(
+        "failed" if failure else "loaded",
+        Counters(load.input, load.accepted, load.rejected, load.files) if load else NOTHING,
+        load.row_count if load else None,
+        tuple(_expectation(e) for e in result.expectations if e.table == table.final_full_name),
+        mask(failure.reason) if failure else None,
+        failure.retry if failure else True,
+    )
+
+
+def _expectation(outcome: "ExpectationOutcome") -> ExpectationResult:
+    return ExpectationResult(outcome.expect, outcome.success, outcome.violations, outcome.sql, outcome.error)
 
 
 def _missing() -> MissingDependency:

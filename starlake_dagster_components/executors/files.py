@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import locks
-from ..commands import LoadFiles
+from ..commands import LoadFiles, LoadTable
 from ..errors import CommandError
 from .base import Log
 
@@ -31,12 +31,19 @@ class FilesOfLoad:
 
     def left(self) -> list[str]:
         """Return the names of files of these tables that lie in ingesting, by name."""
+        names = self._names(self._ingesting)
+        return names and [name for name in names if not self._belongs_to_another_load(name)]
+
+    def staged(self) -> list[str]:
+        """Return the names of files of these tables that wait in the stage folder, by name."""
+        return self._names(self._stage)
+
+    def _names(self, folder: Path) -> list[str]:
         try:
-            entries = [e.name for e in os.scandir(self._ingesting) if e.is_file(follow_symlinks=False)]
+            entries = [e.name for e in os.scandir(folder) if e.is_file(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        names = sorted(name for name in entries if not name.startswith(".") and any(p.fullmatch(name) for p in self._patterns))
-        return names and [name for name in names if not self._belongs_to_another_load(name)]
+        return sorted(name for name in entries if not name.startswith(".") and any(p.fullmatch(name) for p in self._patterns))
 
     def put_back(self, names: list[str]) -> list[str]:
         """Move files from ingesting to the stage folder, never over another file; return the names that they have there.
@@ -98,6 +105,17 @@ class FilesOfLoad:
         own = {prefix + pattern for pattern in self._files.patterns}
         others = [n[len(prefix) :] for n in locks.names_held_elsewhere(prefix) if n not in own]
         return any(_compiled(pattern).fullmatch(name) for pattern in others)
+
+
+def by_table(names: Iterable[str], tables: Sequence[LoadTable]) -> Mapping[str, frozenset[str]]:
+    """Return names of files by the table that takes them: the first whose pattern accepts the name. Starlake: DomainInfo.findSchema."""
+    patterns = [(table.name, _compiled(table.pattern)) for table in tables]
+    found: dict[str, set[str]] = {}
+    for name in names:
+        table = next((table for table, pattern in patterns if pattern.fullmatch(name)), None)
+        if table is not None:
+            found.setdefault(table, set()).add(name)
+    return {table: frozenset(files) for table, files in found.items()}
 
 
 @contextlib.contextmanager

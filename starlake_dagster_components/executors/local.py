@@ -2,15 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..commands import Command
-from ..errors import CommandCancelled
+from ..errors import CommandCancelled, CommandError
 from ..locks import database_locks, held
 from . import audit
-from .base import CommandResult, Counters, Invocation
-from .files import FilesOfLoad, files_of_load
+from .base import CommandResult, Counters, Invocation, TableResult
+from .files import FilesOfLoad, by_table, files_of_load
+from .outcomes import Places, from_places
 
 Run = Callable[[Command], CommandResult]
 
@@ -22,6 +23,8 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
     next attempt of its step, also in a run that continues the lost one, waits for its end. Files that an earlier load left in the ingesting folder are
     put back before a load, and those that this one leaves after it, however it ends. A load that leaves files behind, or of which Starlake's audit says
     that it failed, is a failure whatever its exit code.
+
+    Of a load of several tables it is found out what became of each, also when it is ended in the middle (then the exception has it).
 
     Args:
         command: what to run.
@@ -46,13 +49,58 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
             step = f"step {invocation.step_key} of run {first}"
             stack.enter_context(held(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, passing=True))
         stack.enter_context(database_locks(command.databases, cancelled=invocation.cancelled, log=invocation.log, holder=holder))
+        watched = _Watched(command, files, invocation)
         try:
             result = run(command)
+        except CommandError as error:
+            if not error.tables:
+                error.tables = _of_interrupted(command, invocation, watched, files)
+            raise
         except BaseException:
             if files is not None:
                 _put_back(files, files.left(), invocation)
             raise
-        return result if trusted else _checked(command, invocation, result, files)
+        return result if trusted else _checked(command, invocation, result, files, watched)
+
+
+class _Watched:
+    """The files of a load of several tables, before and after it."""
+
+    def __init__(self, command: Command, files: FilesOfLoad | None, invocation: Invocation) -> None:
+        self._tables = command.tables
+        self._files = None
+        if command.files is not None and len(command.tables) > 1:
+            self._files = files or FilesOfLoad(command.files, invocation.log)
+        self._before = frozenset(self._files.staged()) if self._files is not None else frozenset()
+
+    def places(self, left: Sequence[str] | None = None) -> Places | None:
+        """Return where the files are now; None where nobody can say it from here.
+
+        Args:
+            left: what lies in ingesting, if that is known already.
+        """
+        if self._files is None:
+            return None
+        staged = self._before.intersection(self._files.staged())
+        ingesting = self._files.left() if left is None else left
+        return Places(by_table(self._before, self._tables), by_table(staged, self._tables), by_table(ingesting, self._tables))
+
+
+def _of_interrupted(command: Command, invocation: Invocation, watched: _Watched, files: FilesOfLoad | None) -> Mapping[str, TableResult]:
+    """Put files back after a command that was ended, and return what became of each of its tables."""
+    places = watched.places()
+    findings = audit.look(command, invocation.log) if places is not None else audit.Findings()
+    if files is not None:
+        left = files.left()
+        loaded = [name for name in left if name in findings.loaded_files]
+        files.archive(loaded)
+        _put_back(files, [name for name in left if name not in loaded], invocation)
+    return _masked(command, from_places(command, CommandResult(1), findings, places)) if places is not None else {}
+
+
+def _masked(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
+    mask = command.mask(os.environ)
+    return {name: replace(table, reason=mask(table.reason)) if table.reason else table for name, table in tables.items()}
 
 
 def _of_this_attempt(command: Command, attempt: int) -> Command:
@@ -75,7 +123,9 @@ def _put_back(files: FilesOfLoad, names: list[str], invocation: Invocation) -> N
         invocation.log("warning", f"files that were not loaded are back in the stage folder: {', '.join(files.put_back(names))}")
 
 
-def _checked(command: Command, invocation: Invocation, result: CommandResult, files: FilesOfLoad | None) -> CommandResult:
+def _checked(
+    command: Command, invocation: Invocation, result: CommandResult, files: FilesOfLoad | None, watched: _Watched
+) -> CommandResult:
     """Return the result, or a failure where the audit or the files say that the command did not do its work."""
     if result.not_ready:
         return result
@@ -88,6 +138,9 @@ def _checked(command: Command, invocation: Invocation, result: CommandResult, fi
     failure = findings.failure if result.exit_code == 0 else None
     if files is not None:
         left = files.left()
+        places = watched.places(left)
+        if places is not None:
+            result = replace(result, tables=_masked(command, from_places(command, result, findings, places)))
         loaded = [name for name in left if name in findings.loaded_files]
         if loaded:
             archived = files.archive(loaded)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..masking import Mask
 from .base import Counters, Level, Log
+from .load_lines import LoadLines
 
 Stream = Literal["out", "err"]
 
@@ -53,6 +54,8 @@ class Output:
     """
 
     def __init__(self, log: Log, mask: Mask) -> None:
+        self.load = LoadLines()
+        """What it says about the tables of a load."""
         self._log = log
         self._mask = mask
         self._open: dict[Stream, _Line] = {"out": _Line(), "err": _Line()}
@@ -109,6 +112,7 @@ class Output:
         if raw.startswith(_COUNTERS):
             self._counters = parse_counters(raw[len(_COUNTERS) :]) or self._counters
         self._summary.take(raw)
+        self.load.take(raw)
         if len(text) > LONGEST_SHOWN or line.dropped:
             text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
         level, message = level_of(text)
@@ -168,20 +172,21 @@ def parse_counters(text: str) -> Counters | None:
     try:
         data = json.loads(text)
         paths = tuple(str(p) for p in data.get("paths") or ())
-        read, accepted, rejected = (_known(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
+        read, accepted, rejected = (known(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
     except (ValueError, AttributeError, TypeError):
         return None
-    return _believable(read, accepted, rejected, paths)
+    return believable(read, accepted, rejected, paths)
 
 
-def _believable(read: int | None, accepted: int | None, rejected: int | None, files: tuple[str, ...]) -> Counters:
+def believable(read: int | None, accepted: int | None, rejected: int | None, files: tuple[str, ...]) -> Counters:
     """Drop counts that the native DuckDB loader gets wrong: it reports by how much the table grew, 0 for files that replaced its rows."""
     if rejected is None and files and read == accepted == 0:
         return Counters(None, None, None, files)
     return Counters(read, accepted, rejected, files)
 
 
-def _known(count: object) -> int | None:
+def known(count: object) -> int | None:
+    """Return a count as Starlake prints it; None for what is negative or no number."""
     return count if isinstance(count, int) and count >= 0 else None
 
 
@@ -209,8 +214,8 @@ class _Summary:
     def counters(self) -> Counters | None:
         if not self._counts and not self._files:
             return None
-        read, accepted, rejected = (_known(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
-        return _believable(read, accepted, rejected, tuple(self._files))
+        read, accepted, rejected = (known(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
+        return believable(read, accepted, rejected, tuple(self._files))
 
 
 class _Reason:

@@ -115,7 +115,7 @@ class ShellExecutor(StarlakeExecutor):
             say=partial(output.say, "warning"),
         )
         output.close()
-        return result_of(exit_code, output), output
+        return result_of(command, exit_code, output), output
 
     def _environment(self, command: "Command") -> Mapping[str, str]:
         from .. import locks
@@ -156,8 +156,9 @@ def find_program(program: str, project: str, path: str | None) -> str:
     return os.path.abspath(found)
 
 
-def result_of(exit_code: int, output: "Output") -> CommandResult:
+def result_of(command: "Command", exit_code: int, output: "Output") -> CommandResult:
     """Return the result of a program that ended."""
+    from .outcomes import from_output
     from .processes import signal_of
 
     signal_name = signal_of(exit_code)
@@ -165,4 +166,11 @@ def result_of(exit_code: int, output: "Output") -> CommandResult:
     if signal_name and not reason:
         hint = ", often for lack of memory" if signal_name == "SIGKILL" else ""
         reason = f"it was ended by {signal_name}{hint}"
-    return CommandResult(exit_code=exit_code, counters=output.counters, tail=output.tail, reason=reason)
+    return CommandResult(
+        exit_code=exit_code,
+        counters=output.counters,
+        tail=output.tail,
+        reason=reason,
+        tables=from_output(command, exit_code, output.load, output.counters),
+        progress=output.load.progress,
+    )

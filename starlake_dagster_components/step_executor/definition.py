@@ -21,7 +21,7 @@ def default_max_concurrent() -> int:
     return max(4, os.cpu_count() or 1)
 
 
-def starlake_step_executor(max_concurrent: int | None = None) -> dg.ExecutorDefinition:
+def starlake_step_executor(max_concurrent: int | None = None, *, require_upstream_step_success: bool = True) -> dg.ExecutorDefinition:
     """Return an executor that runs each step in a thread of the run's process.
 
     Steps keep everything that steps have in Dagster: events, logs, retries, cancellation, skips, priorities, tag limits, pools, hooks.
@@ -29,6 +29,8 @@ def starlake_step_executor(max_concurrent: int | None = None) -> dg.ExecutorDefi
 
     Args:
         max_concurrent: steps at a time in one run, unless its run config says otherwise; None = :func:`default_max_concurrent`.
+        require_upstream_step_success: whether a step waits for the success of the steps upstream, unless its run config says otherwise;
+            False = it waits for those of their outputs that it needs, so that a step that made them and failed with others does not stop it.
 
     Returns:
         A definition for ``Definitions(executor=...)`` or ``define_asset_job(executor_def=...)``.
@@ -40,12 +42,12 @@ def starlake_step_executor(max_concurrent: int | None = None) -> dg.ExecutorDefi
     """
     if max_concurrent is not None and max_concurrent < 1:
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
-    return _executor_definition(max_concurrent or default_max_concurrent())
+    return _executor_definition(max_concurrent or default_max_concurrent(), require_upstream_step_success)
 
 
 @cache
-def _executor_definition(max_concurrent: int) -> dg.ExecutorDefinition:
-    @dg.executor(name=NAME, config_schema=_config_schema(max_concurrent))
+def _executor_definition(max_concurrent: int, require_upstream_step_success: bool) -> dg.ExecutorDefinition:
+    @dg.executor(name=NAME, config_schema=_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
         """Runs each step in a thread of the run's process."""
         config: Mapping[str, Any] = init_context.executor_config
@@ -69,7 +71,7 @@ def _executor_definition(max_concurrent: int) -> dg.ExecutorDefinition:
     return starlake_threads
 
 
-def _config_schema(max_concurrent: int) -> dict[str, Any]:
+def _config_schema(max_concurrent: int, require_upstream_step_success: bool) -> dict[str, Any]:
     """Return the run config of the executor; what Dagster's executors have as well is written in the same way."""
     return {
         "max_concurrent": dg.Field(int, default_value=max_concurrent, description="Steps that run at a time in this run."),
@@ -101,8 +103,8 @@ def _config_schema(max_concurrent: int) -> dict[str, Any]:
             description="Limits of steps with certain tags, in this run.",
         ),
         "step_dependency_config": dg.Field(
-            {"require_upstream_step_success": dg.Field(bool, default_value=True)},
-            is_required=False,
+            {"require_upstream_step_success": dg.Field(bool, default_value=require_upstream_step_success)},
+            default_value={"require_upstream_step_success": require_upstream_step_success},
             description="Whether a step waits for the success of the steps upstream, or only for their outputs.",
         ),
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import MissingDependency
 from ..base import Level
+from ..load_lines import PATTERN, LoadLines
 from .connection import Connection
 
 PAGE_SIZE = 1000
@@ -41,7 +42,13 @@ class Line:
 
 
 def fetch(
-    connection: Connection, project: str, executions: Sequence[str], *, since: float | None, newest: int | None = None
+    connection: Connection,
+    project: str,
+    executions: Sequence[str],
+    *,
+    since: float | None,
+    newest: int | None = None,
+    matching: str | None = None,
 ) -> Iterator[Line]:
     """Yield the lines of some executions (short names), oldest first.
 
@@ -51,6 +58,7 @@ def fetch(
         executions: short names.
         since: nothing older, seconds since 1970.
         newest: only so many of the last lines.
+        matching: only entries with a line that this regular expression (RE2) finds.
 
     Raises:
         MissingDependency: google-cloud-logging is not installed.
@@ -63,6 +71,8 @@ def fetch(
     clauses = ['resource.type="cloud_run_job"', f"({names})"]
     if since is not None:
         clauses.append(f'timestamp>="{datetime.fromtimestamp(since, timezone.utc).isoformat()}"')
+    if matching is not None:
+        clauses.append(f'textPayload=~"(?m){matching}"')
     request = ListLogEntriesRequest(
         resource_names=[f"projects/{project}"],
         filter=" AND ".join(clauses),
@@ -250,3 +260,31 @@ def last_lines(
     except exceptions.GoogleAPIError as error:
         return f"the logs cannot be read ({getattr(error, 'message', None) or error}); roles/logging.viewer allows it"
     return lines[-count:] or "Cloud Logging has no lines of it yet"
+
+
+def lines_of_load(
+    connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool]
+) -> LoadLines:
+    """Return what an execution wrote about the tables of its load. Waits a few seconds for late lines; what cannot be had is not known.
+
+    Args:
+        connection: the account.
+        project: the project of the execution.
+        execution: its short name.
+        since: nothing older, seconds since 1970.
+        enough: whether everything that can be expected has come.
+    """
+    from google.api_core import exceptions
+
+    found = LoadLines()
+    try:
+        for delay in LATE_LINES:
+            time.sleep(delay)
+            found = LoadLines()
+            for line in fetch(connection, project, [execution], since=since, matching=PATTERN):
+                found.take(line.text)
+            if enough(found):
+                break
+    except (MissingDependency, exceptions.GoogleAPIError):
+        return LoadLines()
+    return found

@@ -8,13 +8,15 @@ from typing import Any
 from ...commands import Command
 from ...errors import StarlakeError
 from ...masking import Mask
-from ..base import CommandResult, Log
+from ..base import CommandResult, Log, TableResult
+from ..load_lines import LoadLines
+from ..outcomes import from_output
 from ..output import Output
 from . import sentinel
 from .calls import persist
 from .connection import Connection
 from .finder import TIMEOUT
-from .logs import Line, last_lines
+from .logs import Line, last_lines, lines_of_load
 from .state import ExecutionState
 
 NOT_READY_EXIT_CODE = 1
@@ -92,12 +94,38 @@ def _success(ended: Ended) -> CommandResult:
         output = _output(ended, enough=lambda lines: any(_COUNTS.match(line.text) for line in lines))
     if output is None:
         return CommandResult(exit_code=0, metadata=ended.metadata)
-    return CommandResult(exit_code=0, counters=output.counters, tail=output.tail, metadata=ended.metadata)
+    tables = _tables(ended, 0, output)
+    return CommandResult(exit_code=0, counters=output.counters, tail=output.tail, metadata=ended.metadata, tables=tables)
 
 
 def _failed(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
     counters = output.counters if ended.command.verb == "load" else None
-    return CommandResult(exit_code=code, reason=ended.mask(reason), counters=counters, tail=output.tail, metadata=ended.metadata)
+    tables = _tables(ended, code, output)
+    return CommandResult(
+        exit_code=code, reason=ended.mask(reason), counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables
+    )
+
+
+def _tables(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult]:
+    """Return what became of the tables of a load of several.
+
+    Nothing is known where Cloud Run has run the task more than once: a later attempt says nothing about what an earlier one left.
+    """
+    if len(ended.command.tables) < 2 or (ended.state.retried and not (ended.state.succeeded and ended.allow_task_retries)):
+        return {}
+    lines = output.load
+    if ended.followed is None and ended.tail_lines:
+        # The last lines are not all that it wrote about its tables.
+        state = ended.state
+        files = len(output.counters.files) if output.counters else None
+
+        def enough(found: LoadLines) -> bool:
+            return found.tried == files if code == 0 else found.progress == "complete"
+
+        lines = lines_of_load(
+            ended.connection, ended.project, state.short_name, since=state.created - 60.0 if state.created else None, enough=enough
+        )
+    return from_output(ended.command, code, lines, output.counters)
 
 
 def _exit_code(ended: Ended) -> int | None:
