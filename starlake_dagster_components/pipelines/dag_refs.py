@@ -10,7 +10,7 @@ from ..project import disk
 from ..project.model import DagConfig, Project, Table, Task
 from .model import Kind
 from .options import check_names, check_validity
-from .templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, read_template
+from .templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, dagster_template, read_template
 
 N = TypeVar("N", Table, Task)
 
@@ -37,7 +37,7 @@ class DagConfigs:
 
     def __init__(self, project: Project, orchestrators: Sequence[str], problems: list[Problem]) -> None:
         self._project = project
-        self._orchestrators = frozenset(o.lower() for o in orchestrators)
+        self._orchestrators = tuple(dict.fromkeys(o.lower() for o in orchestrators))
         self._problems = problems
         self._templates: dict[str, Template] = {}
         self._checked: dict[tuple[str, Kind], bool] = {}
@@ -55,7 +55,7 @@ class DagConfigs:
         """
         found: dict[tuple[str, Location], list[N]] = {}
         for node in nodes:
-            ref, where = self._dag_ref(node)
+            ref, where = self.dag_ref(node)
             if ref:
                 found.setdefault((ref, where), []).append(node)
         members = []
@@ -67,7 +67,8 @@ class DagConfigs:
                 members += [Member(node, config, where) for node in users]
         return members
 
-    def _dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
+    def dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
+        """Return the name of the DAG config of a table or task, its own or the application's, and the place that names it."""
         application = self._project.application
         if isinstance(node, Table):
             own, key, default, default_key = node.metadata.dag_ref, "metadata.dagRef", application.dag_ref_load, "dagRef.load"
@@ -137,11 +138,7 @@ class DagConfigs:
         where = config.origin.at("template")
         by = template.orchestrator
         if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
-            listed = ", ".join(sorted(self._orchestrators)) or "none"
-            message = (
-                f"DAG config '{config.name}' makes no job: its template '{config.template}' is for {by.capitalize()} "
-                f"(setting orchestrators: {listed})"
-            )
+            message = f"DAG config '{config.name}' makes no job: its template '{config.template}' is for {by.capitalize()}; {self._remedy(template, by)}"
             self._problems.append(Problem(where, "warning", message))
             return False
         if not template.orchestrator or template.kind is None or template.executor not in EXECUTORS:
@@ -162,6 +159,13 @@ class DagConfigs:
             for name, line in template.not_literal.items()
         ]
         return not problems
+
+    def _remedy(self, template: Template, orchestrator: str) -> str:
+        """Say how the config of another orchestrator makes jobs."""
+        like = dagster_template(template.kind or "load", template.executor or "")
+        if template.kind is None or like is None:
+            return f"take one of Starlake's Dagster templates, like '{like or DAGSTER_TEMPLATES[0]}'"
+        return f"set orchestrators to [{', '.join((*self._orchestrators, orchestrator))}], or take the template '{like}'"
 
     def _place_in_template(self, config: DagConfig, line: int) -> Location:
         file = self._project.metadata_folder / "dags" / "templates" / config.template

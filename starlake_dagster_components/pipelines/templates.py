@@ -13,11 +13,12 @@ from .model import Kind
 
 ORCHESTRATORS = ("dagster", "airflow", "snowflake", "starlake", "databricks")
 EXECUTORS = ("shell", "cloud_run", "dataproc", "fargate")
-DAGSTER_TEMPLATES = tuple(
-    f"{kind}/dagster__scheduled_{what}__{executor}.py.j2"
+_DAGSTER_TEMPLATES: Mapping[tuple[str, str], str] = {
+    (kind, executor): f"{kind}/dagster__scheduled_{what}__{executor}.py.j2"
     for kind, what in (("load", "table"), ("transform", "task"))
     for executor in EXECUTORS
-)
+}
+DAGSTER_TEMPLATES = tuple(_DAGSTER_TEMPLATES.values())
 
 _NAME = re.compile(
     r"(?:^|/)(?P<orchestrator>[a-z]+)_{1,2}scheduled_(?P<what>table|task)_{1,2}(?P<executor>[a-z_]+?)\.py\.j2$", re.IGNORECASE
@@ -101,6 +102,11 @@ def read_template(config: DagConfig, metadata_folder: Path) -> Template:
         kind = "load" if folder == "load" else "transform" if folder == "transform" else None
     literals, not_literal = _read_literals(config.template_text)
     return Template(orchestrator, kind, executor, literals, not_literal, custom=True)
+
+
+def dagster_template(kind: Kind, executor: str) -> str | None:
+    """Return Starlake's Dagster template for a kind of job and an executor; None when there is none for the executor."""
+    return _DAGSTER_TEMPLATES.get((kind, executor))
 
 
 def _by_name(template: str) -> Template:
