@@ -205,7 +205,15 @@ def _collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.A
         if node_id[0] == "external":
             problems.append(Problem(where, "warning", f"taken for one asset, '{key.to_user_string()}': {both}"))
             continue
-        problems.append(
-            Problem(where, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; rename one, or set asset_keys: path")
-        )
+        advice = _advice(nodes[other], nodes[node_id], key)
+        problems.append(Problem(where, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}"))
     return tuple(problems)
+
+
+def _advice(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
+    """Say what parts two nodes that have one key."""
+    if one.key != key or other.key != key:
+        both = "both" if one.key != key and other.key != key else "one of them"
+        return f"the translation (or get_asset_spec) gives {both} this key"
+    helps = asset_key(one.name, "path") != asset_key(other.name, "path")
+    return "rename one, or set asset_keys to path" if helps else "rename one"

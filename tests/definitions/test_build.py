@@ -8,7 +8,9 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import build, prepare
+from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.definitions.translator import StarlakeTranslator
 from starlake_dagster_components.errors import ProjectNotFound
 
 
@@ -98,6 +100,39 @@ def test_two_nodes_with_one_key_are_an_error_that_names_both_files(folder: Proje
     assert "a_b_c" in str(caught.value)
     assert "metadata/load/a_b/c.sl.yml" in str(caught.value)
     assert "metadata/load/a/b_c.sl.yml" in str(caught.value)
+
+
+def test_asset_keys_path_is_the_advice_where_it_helps(folder: ProjectFolder) -> None:
+    folder.write("metadata/load/a_b/c.sl.yml", TABLE.format(name="c"))
+    folder.write("metadata/load/a/b_c.sl.yml", TABLE.format(name="b_c"))
+    _, _, problems = prepare(folder.root, Settings())
+    assert [p.message.rpartition("; ")[2] for p in problems if p.severity == "error"] == ["rename one, or set asset_keys to path"]
+    assert not [p for p in prepare(folder.root, Settings(asset_keys="path"))[2] if p.severity == "error"]
+
+
+@pytest.mark.parametrize("style", ["flat", "flat_lower", "path"])
+def test_a_table_and_a_task_of_one_name_are_told_to_part(folder: ProjectFolder, style: str) -> None:
+    folder.write("metadata/load/desk/branches.sl.yml", TABLE.format(name="branches"))
+    folder.write("metadata/transform/desk/branches.sql", "select 1 as id\n")
+    _, _, problems = prepare(folder.root, Settings(asset_keys=style))  # type: ignore[arg-type]
+    (error,) = [p for p in problems if p.severity == "error"]
+    assert error.message.startswith("two nodes have the asset key 'desk")
+    assert "table desk.branches (metadata/load/desk/branches.sl.yml:2) and task desk.branches (metadata/transform/desk/branches.sql" in (
+        error.message
+    )
+    assert error.message.endswith("; rename one")
+
+
+def test_a_translator_that_gives_one_key_twice_is_to_blame(folder: ProjectFolder) -> None:
+    class OneKey(StarlakeTranslator):
+        def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+            return super().get_asset_spec(node).replace_attributes(key="same")
+
+    folder.write("metadata/load/shop/orders.sl.yml", TABLE.format(name="orders"))
+    folder.write("metadata/load/shop/items.sl.yml", TABLE.format(name="items"))
+    _, _, problems = prepare(folder.root, Settings(translator=OneKey()))
+    (error,) = [p for p in problems if p.severity == "error"]
+    assert error.message.endswith("; the translation (or get_asset_spec) gives both this key")
 
 
 def test_all_problems_are_reported_at_once_with_file_and_line(shop: ProjectFolder) -> None:
