@@ -6,10 +6,11 @@ from functools import partial
 
 import dagster as dg
 
-from ..commands import preload_command, stage_command, transform_command
+from ..commands import RunContext, load_command, preload_command, stage_command, transform_command
 from ..executors.base import CommandResult
-from ..pipelines.model import Pipeline
-from ..project.model import Table
+from ..executors.files import waiting_files
+from ..pipelines.model import Pipeline, PreLoad
+from ..project.model import Domain, Table
 from .again import done_before, made_again
 from .batches import Member
 from .checks import check_results
@@ -57,12 +58,24 @@ class Steps:
         names = ", ".join(t.name for t in tables)
         result = self._commands.run(context, pipeline, preload_command(run, domain, tables, pre_load))
         if result.not_ready:
-            context.log.info(f"{domain.name}: nothing to load for {names} (strategy {pre_load.strategy}); the tables are skipped")
-            return
-        if pre_load.strategy == "imported":
+            left = self._left_behind(run, domain, tables, pre_load)
+            if not left or pre_load.strategy == "ack":
+                # A load would also take the files that wait for their ack.
+                later = f"; {', '.join(left)}, left by an earlier load, will be loaded with the next ack" if left else ""
+                context.log.info(
+                    f"{domain.name}: nothing to load for {names} (strategy {pre_load.strategy}); the tables are skipped{later}"
+                )
+                return
+            context.log.info(f"{domain.name}: nothing new (strategy {pre_load.strategy}), but an earlier load left {', '.join(left)}")
+        elif pre_load.strategy == "imported":
             staged = self._commands.run(context, pipeline, stage_command(run, domain, tables))
             result = CommandResult(0, metadata={**result.metadata, **staged.metadata})
         yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, **result.metadata})
+
+    def _left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
+        """Return the files that an earlier load of these tables did not load: ``preload`` does not look for them, and they would wait for ever."""
+        files = load_command(run, domain, tables).files
+        return waiting_files(files, staged=pre_load.strategy == "imported") if files else []
 
     def transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a task's ``transform``."""
@@ -90,7 +103,7 @@ class Steps:
         )
 
     def _tables_of_run(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:
-        selected = context.run.asset_selection
+        selected = context.run.asset_selection or None
         candidates = tables
         if context.run.job_name == pipeline.name:
             candidates = [t for t in tables if t in pipeline.tables]

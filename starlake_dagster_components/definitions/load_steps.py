@@ -87,7 +87,8 @@ class LoadSteps:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
         if pre_load is None or pre_load.strategy != "imported":
             return False
-        selected = context.run.asset_selection
+        # Dagster's execute_in_process gives an empty selection where the whole job is meant.
+        selected = context.run.asset_selection or None
         return selected is not None and self._graph.key("domain", table.domain) not in selected
 
 

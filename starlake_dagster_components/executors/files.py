@@ -19,6 +19,21 @@ from ..errors import CommandError
 from .base import Log
 
 
+def waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
+    """Return the names of files of some tables that an earlier load did not load, by name.
+
+    Args:
+        files: the folders and the patterns of the tables.
+        staged: whether files in the stage folder count too, not only those in ingesting.
+    """
+    patterns = [_compiled(p) for p in files.patterns]
+    found: set[str] = set()
+    for folder in (files.ingesting, files.stage) if staged else (files.ingesting,):
+        with contextlib.suppress(OSError):
+            found.update(e.name for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
+    return sorted(name for name in found if any(p.fullmatch(name) for p in patterns))
+
+
 class FilesOfLoad:
     """The files of the tables of one load, while nobody else loads these tables."""
 

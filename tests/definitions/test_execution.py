@@ -12,9 +12,10 @@ import duckdb
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import DuckDBExecutor, ShellExecutor, StarlakeExecutor
+from starlake_dagster_components import DuckDBExecutor, ShellExecutor, StarlakeExecutor, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.headless import RunResult, run_headless
+from starlake_dagster_components.testing import RecordingExecutor
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,44 @@ def test_a_bad_file_fails_its_table_only_and_is_not_lost(ready: ProjectFolder, e
     (again,) = run_headless(ready.root, Settings(executor=executor), selection='key:"shop_orders"')
     assert again.success, errors([again])
     assert rows(ready, "select * from shop.orders") == [(7, "70")]
+
+
+def test_a_file_that_was_not_loaded_is_tried_again_by_the_next_run_of_the_job(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
+    deliver(ready, orders="id;amount\none;10\n", items="id;label\n1;pen\n")
+    settings = Settings(executor=executor)
+    for expected in ({"shop": "done", "shop_orders": "failed", "shop_items": "done"},) * 2:
+        (result,) = run_headless(ready.root, settings, job="shop_tables")
+        assert outcome([result]) == expected
+    (left,) = [p for area in ("stage", "ingesting") for p in (ready.root / "datasets" / area).rglob("orders*.csv")]
+    left.write_text("id;amount\n7;70\n")
+    (again,) = run_headless(ready.root, settings, job="shop_tables")
+    assert again.success, errors([again])
+    assert rows(ready, "select * from shop.orders") == [(7, "70")]
+    assert rows(ready, "select * from shop.items") == [(1, "pen")]
+    (idle,) = run_headless(ready.root, settings, job="shop_tables")
+    assert set(outcome([idle]).values()) == {"skipped"}
+
+
+def test_under_ack_a_file_that_was_not_loaded_waits_for_the_next_ack(ready: ProjectFolder) -> None:
+    config = (ready.root / "metadata/dags/loads.sl.yml").read_text()
+    ack = ready.root / "datasets" / "go.ack"
+    ready.write("metadata/dags/loads.sl.yml", config.replace("imported", f"ack\n    global_ack_file_path: {ack}"))
+    settings = Settings(executor=DuckDBExecutor())
+    ready.write("datasets/stage/shop/orders.csv", "id;amount\n2;20\n")
+    ready.write("datasets/ingesting/shop/orders-old.csv", "id;amount\n1;10\n")
+    (result,) = run_headless(ready.root, settings, job="shop_tables")
+    assert set(outcome([result]).values()) == {"skipped"}
+    ack.touch()
+    (result,) = run_headless(ready.root, settings, job="shop_tables")
+    assert result.success, errors([result])
+    assert rows(ready, "select id from shop.orders order by 1") == [(1,), (2,)]
+
+
+def test_a_job_that_is_executed_in_process_stages_once(ready: ProjectFolder) -> None:
+    executor = RecordingExecutor()
+    job = load_definitions_from_starlake_project(ready.root, executor=executor).resolve_job_def("shop_tables")
+    assert job.execute_in_process().success
+    assert sorted(line.split()[0] for line in executor.lines) == ["load", "load", "preload", "stage"]
 
 
 def test_a_failing_sql_says_file_and_statement(ready: ProjectFolder, executor: StarlakeExecutor) -> None:
