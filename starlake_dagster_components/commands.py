@@ -380,13 +380,15 @@ def _options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str
     for name, value in (run.pipeline.environment if run.pipeline else {}).items():
         if name in _ENVIRONMENT_ONLY:
             continue
-        if _survives(name, value):
+        refused = refused_variable(name, value)
+        if not refused:
             options[name] = value
         elif not _reaches_as_environment(run.project, name):
-            raise InvalidSetting(f"sl_env_var: {_why_not(name, value)}, and as an environment variable it would lose against the env file")
+            raise InvalidSetting(f"sl_env_var: {refused}, and as an environment variable it would lose against the env file")
     for name, value in {**(own or {}), **run.variables}.items():
-        if not _survives(name, value):
-            raise InvalidSetting(_why_not(name, value))
+        refused = refused_variable(name, value)
+        if refused:
+            raise InvalidSetting(refused)
         options[name] = value
     return ("--options", ",".join(f"{name}={value}" for name, value in options.items())) if options else ()
 
@@ -394,13 +396,16 @@ def _options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str
 _ENVIRONMENT_ONLY = frozenset(("SL_ROOT", "SL_ENV"))
 
 
-def _survives(name: str, value: str) -> bool:
-    """Say whether ``name=value`` passes the launcher script (splits at blanks) and Starlake's own splitting (commas, first ``=``)."""
-    return bool(name) and "=" not in name and not any(c.isspace() or c == "," for c in name + value)
+def refused_variable(name: str, value: str) -> str | None:
+    """Return why ``--options`` cannot carry a variable; None when it can.
 
-
-def _why_not(name: str, value: str) -> str:
-    return f"the variable {name} cannot be passed as --options: '{Mask({name: value})(value)}' must have neither a comma nor a blank"
+    The launcher script splits its arguments at blanks, and Starlake ``--options`` at commas and at the first ``=``.
+    """
+    if not name or "=" in name or any(c.isspace() or c == "," for c in name):
+        return f"'{name}' cannot be given to Starlake: the name of a variable has no blank, comma or '=', and is not empty"
+    if any(c.isspace() or c == "," for c in value):
+        return f"{name} cannot be given to Starlake: its value {Mask({name: value})(value)!r} has a blank or a comma, at which --options is split"
+    return None
 
 
 def _reaches_as_environment(project: Project, name: str) -> bool:

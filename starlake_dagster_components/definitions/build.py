@@ -1,7 +1,6 @@
 """The one function behind all ways in: a project's folder and settings become Dagster definitions."""
 
 import contextlib
-import logging
 import os
 import sys
 import warnings
@@ -21,12 +20,11 @@ from .assets import build_assets
 from .bodies import Bodies
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
+from .notices import log_warnings, warnings_of_job, with_warnings
 from .schedules import build_schedule
 from .sensors import build_sensor
 from .settings import Settings
 from .watching import sensor_problems, timings_of, watched_by, with_other_names
-
-logger = logging.getLogger("starlake_dagster_components")
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
@@ -63,27 +61,29 @@ def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tup
     Raises:
         ProjectNotFound: there is no project.
     """
-    with _quiet():
-        return _prepare(root, settings)
-
-
-def _prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
     plan = load(root, settings).plan
-    graph = build_graph(plan, settings)
-    found = [*plan.problems, *graph.problems]
+    return (plan, *examine(plan, settings))
+
+
+def examine(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
+    """Return the assets of a plan, and all problems of the project and of what becomes of it, errors first."""
+    with _quiet():
+        graph = build_graph(plan, settings)
+    found = [*plan.problems, *graph.problems, *_variable_problems(settings)]
     for pipeline in plan.pipelines:
-        found.extend(_executor_problems(pipeline, settings))
+        found.extend(_executor_problems(plan, pipeline, settings))
         found.extend(sensor_problems(graph, pipeline, settings))
     unique = dict.fromkeys(found)
-    return plan, graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
+    return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
 
-def load(root: str | Path, settings: Settings) -> Loaded:
+def load(root: str | Path, settings: Settings, *, readable: bool = False) -> Loaded:
     """Read and plan a project, or take its plan from the cache.
 
     Args:
         root: the project's folder.
         settings: how it becomes definitions.
+        readable: whether everybody may read what is kept in the cache.
 
     Raises:
         ProjectNotFound: there is no project.
@@ -95,7 +95,7 @@ def load(root: str | Path, settings: Settings) -> Loaded:
         orchestrators=tuple(settings.orchestrators),
         dependencies=settings.dependencies,
         timezone=settings.timezone,
-        cache=cache_of(settings.cache, os.environ),
+        cache=cache_of(settings.cache, os.environ, readable=readable),
     )
 
 
@@ -127,14 +127,14 @@ def _build(root: str | Path, settings: Settings) -> Built:
     plan, graph, problems = prepare(root, settings)
     if any(p.severity == "error" for p in problems):
         raise InvalidProjectDefinition(str(plan.project.root), problems)
-    for problem in problems:
-        logger.warning("%s", problem)
+    log_warnings(plan.project, problems)
+    graph = with_warnings(graph, problems)
     _make_room(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     definitions = dg.Definitions(
         assets=build_assets(graph, bodies, settings),
-        jobs=[build_job(graph, p, job_executor(p, settings)) for p in plan.pipelines],
+        jobs=[build_job(graph, p, job_executor(p, settings), warnings_of_job(p, problems)) for p in plan.pipelines],
         schedules=[_schedule(p, settings) for p in plan.pipelines if p.schedule],
         sensors=[s for p in plan.pipelines if (s := _sensor(graph, p, settings))],
     )
@@ -148,18 +148,31 @@ def job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDe
     """
     if settings.step_executor:
         return settings.step_executor
-    executor = settings.executor_of(pipeline)
+    at_a_time = settings.max_concurrent
+    if at_a_time is None:
+        executor = settings.executor_of(pipeline)
+        at_a_time = executor.max_concurrent if executor else None
     return starlake_step_executor(
-        max_concurrent=settings.max_concurrent or (executor.max_concurrent if executor else None),
+        max_concurrent=at_a_time,
         # What reads a table that was loaded does not depend on the others that were loaded in the same step.
         require_upstream_step_success=not settings.batch,
     )
 
 
-def _executor_problems(pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
+def _variable_problems(settings: Settings) -> Iterator[Problem]:
+    if settings.variables:
+        from ..commands import refused_variable
+
+        for name, value in settings.variables.items():
+            refused = refused_variable(str(name), str(value))
+            if refused:
+                yield Problem(None, "error", f"variables: {refused}")
+
+
+def _executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
     executor = settings.executor_of(pipeline)
     if executor is not None:
-        return executor.problems(pipeline)
+        return (*executor.problems(pipeline), *executor.unsupported(plan.project, pipeline))
     return [
         Problem(
             pipeline.dag_config.origin.at("template"),

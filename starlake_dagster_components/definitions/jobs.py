@@ -39,13 +39,16 @@ def job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
     return tuple(keys)
 
 
-def build_job(graph: AssetGraph, pipeline: Pipeline, executor: dg.ExecutorDefinition | None) -> Job:
+def build_job(
+    graph: AssetGraph, pipeline: Pipeline, executor: dg.ExecutorDefinition | None, metadata: Mapping[str, Any] | None = None
+) -> Job:
     """Return the job of a pipeline.
 
     Args:
         graph: the assets.
         pipeline: what the job runs.
         executor: how its steps run; None = the code location's.
+        metadata: what Dagster shows of it.
     """
     return _maker()(
         name=pipeline.name,
@@ -53,6 +56,7 @@ def build_job(graph: AssetGraph, pipeline: Pipeline, executor: dg.ExecutorDefini
         description=pipeline.comment or None,
         tags=job_tags(pipeline),
         executor_def=executor,
+        metadata=metadata,
     )
 
 

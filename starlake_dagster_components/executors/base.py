@@ -14,6 +14,7 @@ from ..pipelines.model import Pipeline
 
 if TYPE_CHECKING:
     from ..commands import Command
+    from ..project.model import Project
 
 Level = Literal["debug", "info", "warning", "error"]
 Log = Callable[[Level, str], None]
@@ -174,6 +175,13 @@ class StarlakeExecutor(dg.Model, ABC):
 
     def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return what keeps this executor from running a pipeline (an option that it needs and the DAG config lacks).
+
+        Called when definitions are built; no network, no process.
+        """
+        return ()
+
+    def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
+        """Return which of a pipeline's tables and tasks this executor cannot run, whatever the options say.
 
         Called when definitions are built; no network, no process.
         """

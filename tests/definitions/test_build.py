@@ -7,11 +7,11 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
-from starlake_dagster_components.definitions.build import build, prepare
+from starlake_dagster_components.definitions.build import build, job_executor, prepare
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
-from starlake_dagster_components.errors import ProjectNotFound
+from starlake_dagster_components.errors import InvalidSetting, ProjectNotFound
 
 
 def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
@@ -215,3 +215,25 @@ def test_a_job_may_be_called_like_one_of_its_assets(shop: ProjectFolder) -> None
         "shop_orders",
         "shop_items",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bad name", "x", "variables: 'bad name' cannot be given to Starlake: the name of a variable has no blank, comma or '='"),
+        ("", "x", "variables: '' cannot be given to Starlake: the name of a variable has no blank, comma or '=', and is not empty"),
+        ("country", "F R", "variables: country cannot be given to Starlake: its value 'F R' has a blank or a comma"),
+        ("list", "a,b", "variables: list cannot be given to Starlake: its value 'a,b' has a blank or a comma"),
+        ("password", "se cret", "variables: password cannot be given to Starlake: its value '***' has a blank or a comma"),
+    ],
+)
+def test_a_variable_that_no_command_can_get_is_an_error_of_loading(shop: ProjectFolder, name: str, value: str, message: str) -> None:
+    _, _, problems = prepare(shop.root, Settings(variables={name: value, "fine": "1"}))
+    (error,) = [p for p in problems if p.severity == "error"]
+    assert error.message.startswith(message)
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_a_number_of_commands_below_1_is_never_taken_for_none(number: int) -> None:
+    with pytest.raises((InvalidSetting, dg.DagsterInvalidDefinitionError), match="max_concurrent"):
+        job_executor(None, Settings(max_concurrent=number))
