@@ -242,10 +242,11 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         yield Section("Growth", [_growth_table(more, growth)], list(_growth_goals(more, growth)))
     goals = [
         Goal(
-            f"peak memory of a {way} load of {size:,} objects, of the floor", 1.2, _ratio(measured, (way, size), ("floor", size), "memory")
+            f"peak memory of a {way} load of {size:,} objects, of the floor", 1.2, _ratio(measured, (way, size), floor, "memory"), digits=3
         )
         for way in ("cold", "first", "warm")
         for size in sizes
+        for floor in [("floor", size)]
     ]
     yield Section(
         "Memory", [_table(measured, sizes, "memory", 0)], goals, ["MiB, `VmHWM` of the process that loads, without what it starts."]
