@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from ..cache import Cache, dumps, loads, name_of
 from ..masking import secrets_of
@@ -46,6 +47,7 @@ def load_plan(
     orchestrators: Sequence[str] = ("dagster",),
     dependencies: str = "auto",
     timezone: str | None = None,
+    name_prefix: str = "",
     cache: Cache | None = None,
 ) -> Loaded:
     """Return the plan of the project in a folder.
@@ -61,26 +63,25 @@ def load_plan(
         orchestrators: whose templates make jobs.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
         timezone: IANA name for schedules whose DAG config gives none.
+        name_prefix: text before the names of all jobs.
         cache: where to look first, and to keep it; None for neither.
 
     Raises:
         ProjectNotFound: the folder is not there, or holds no Starlake project.
-        InvalidSetting: ``timezone`` is no time zone.
+        InvalidSetting: ``timezone`` is no time zone, or one of ``orchestrators`` is none.
     """
     environment = os.environ if environ is None else environ
-    orchestrators = tuple(orchestrators)
+    planning = {"orchestrators": tuple(orchestrators), "dependencies": dependencies, "timezone": timezone, "name_prefix": name_prefix}
     if cache is None:
         begun = begin(root, profile=profile, environ=environment, options=options)
-        return Loaded(_plan(begun, orchestrators, dependencies, timezone), reason="there is no cache")
+        return Loaded(_plan(begun, planning), reason="there is no cache")
     with disk.noting() as looks:
         begun = begin(root, profile=profile, environ=environment, options=options)
         about = (
             os.fspath(begun.project.root),
             begun.project.profile,
             sorted((options or {}).items()),
-            orchestrators,
-            dependencies,
-            timezone,
+            *planning.items(),
         )
         name = name_of("plan", environment.get("SL_ENV"), *about)
         kept = cache.get(name)
@@ -93,17 +94,17 @@ def load_plan(
                 logger.debug("%s: taken from the cache %s", root, cache.path(name))
                 return Loaded(found, from_cache=True, entry=cache.path(name))
             reason = found
-        plan = _plan(begun, orchestrators, dependencies, timezone)
+        plan = _plan(begun, planning)
     why_not = _keep(cache, name, plan, looks)
     logger.debug("%s: read anew, because %s%s", root, reason, f"; not kept, because {why_not}" if why_not else "")
     return Loaded(plan, reason=why_not or reason, entry=None if why_not else cache.path(name))
 
 
-def _plan(begun: Begun, orchestrators: Sequence[str], dependencies: str, timezone: str | None) -> Plan:
+def _plan(begun: Begun, planning: Mapping[str, Any]) -> Plan:
     # Not imported where the plan comes from a cache.
     from .plan import plan_project
 
-    return plan_project(read_rest(begun), orchestrators=orchestrators, dependencies=dependencies, timezone=timezone)
+    return plan_project(read_rest(begun), **planning)
 
 
 def _keep(cache: Cache, name: str, plan: Plan, looks: disk.Looks) -> str:

@@ -44,6 +44,12 @@ def job_name(filename: str, schedule: str | None = None) -> str:
     return f"{name}_job" if name in RESERVED else name
 
 
+def prefixed(prefix: str, name: str) -> str:
+    """Return the name of a job with a text before it; a name that Dagster reserves gets ``_job`` behind. No name stays none."""
+    whole = f"{prefix}{name}" if name else ""
+    return f"{whole}_job" if whole in RESERVED else whole
+
+
 def name_of_schedule_text(schedule: str) -> str:
     """Return a schedule as part of a name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
 

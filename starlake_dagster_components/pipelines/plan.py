@@ -1,21 +1,29 @@
 """``plan_project``: what dag-generate would have written as files, as data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..errors import Problem
+from ..errors import InvalidSetting, Problem, unknown
 from ..project.model import Project
 from .dag_refs import DagConfigs
 from .dependencies import plan_dependencies
 from .drafts import Planning, unique_pipelines
 from .load_pipelines import load_pipelines
 from .model import Plan
+from .naming import prefixed
 from .rendering import DagRenderer
 from .schedules import ScheduleReader, check_timezone
+from .templates import ORCHESTRATORS
 from .transform_pipelines import transform_pipelines
 
 
 def plan_project(
-    project: Project, *, orchestrators: Sequence[str] = ("dagster",), dependencies: str = "auto", timezone: str | None = None
+    project: Project,
+    *,
+    orchestrators: Sequence[str] = ("dagster",),
+    dependencies: str = "auto",
+    timezone: str | None = None,
+    name_prefix: str = "",
 ) -> Plan:
     """Derive the pipelines and dependencies of a project.
 
@@ -24,27 +32,46 @@ def plan_project(
         orchestrators: whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
         timezone: IANA name for schedules whose DAG config gives none; None leaves it open.
+        name_prefix: text before the names of all jobs.
 
     Returns:
         The plan. Whatever is wrong is among its problems, after those of the project; nothing is raised for it.
 
     Raises:
-        InvalidSetting: ``timezone`` is no time zone.
+        InvalidSetting: ``timezone`` is no time zone, or one of ``orchestrators`` is none.
     """
     timezone = check_timezone(timezone)
     problems: list[Problem] = []
     project, found = plan_dependencies(project, dependencies, problems)
     configs = DagConfigs(project, orchestrators, problems)
+    _check_orchestrators(project, orchestrators, configs)
     planning = Planning(project, timezone, problems, configs, DagRenderer(project, problems), ScheduleReader(project, problems))
     drafts = [
         *load_pipelines(planning, configs.members(project.tables, "load")),
         *transform_pipelines(planning, configs.members(project.tasks, "transform")),
     ]
+    if name_prefix:
+        drafts = [replace(draft, name=prefixed(name_prefix, draft.name)) for draft in drafts]
     pipelines = unique_pipelines(drafts, problems)
     return Plan(
         project=project,
         pipelines=pipelines,
         dependencies=found,
         problems=tuple(dict.fromkeys((*project.problems, *problems))),
-        settings={"orchestrators": tuple(orchestrators), "dependencies": dependencies, "timezone": timezone},
+        settings={
+            "orchestrators": tuple(orchestrators),
+            "dependencies": dependencies,
+            "timezone": timezone,
+            "name_prefix": name_prefix,
+        },
     )
+
+
+def _check_orchestrators(project: Project, orchestrators: Sequence[str], configs: DagConfigs) -> None:
+    """Refuse a name that Starlake does not know; a template of the project's own may be for an orchestrator of its own."""
+    unheard = [name for name in orchestrators if name.lower() not in ORCHESTRATORS]
+    if unheard:
+        own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.template(config)).orchestrator}
+        for name in unheard:
+            if name.lower() not in own:
+                raise InvalidSetting(f"orchestrators: {unknown('orchestrator', name, ORCHESTRATORS)}")

@@ -151,10 +151,12 @@ def plan(
     orchestrators: tuple[str, ...] = ("dagster",),
     dependencies: str = "sql",
     timezone: str | None = None,
+    name_prefix: str = "",
     **values: Any,
 ) -> Plan:
     """Return the plan of a project made of these parts."""
-    return plan_project(project(*nodes, **values), orchestrators=orchestrators, dependencies=dependencies, timezone=timezone)
+    made = project(*nodes, **values)
+    return plan_project(made, orchestrators=orchestrators, dependencies=dependencies, timezone=timezone, name_prefix=name_prefix)
 
 
 def jobs(made: Plan) -> dict[str, list[str]]:

@@ -65,6 +65,7 @@ def test_what_is_asked_for_has_entries_of_its_own(load: Load, cache: Cache) -> N
         {"orchestrators": ("dagster", "airflow")},
         {"dependencies": "sql"},
         {"timezone": "Europe/Paris"},
+        {"name_prefix": "north_"},
         {"environ": {"SL_ENV": "X"}},
     ]
     assert [load(**way).from_cache for way in ways] == [False] * len(ways)
