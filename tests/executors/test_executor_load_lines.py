@@ -1,6 +1,8 @@
 """What a load of several tables says about each of them, line by line as the real Starlake writes it."""
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +115,27 @@ def test_sums_over_several_tables_are_nobody_s_counts() -> None:
 def test_the_end_of_an_output_alone_gives_no_counts() -> None:
     found = results(0, tried("items"), Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv")))
     assert {r.counters for r in found.values()} == {None}
+
+
+def test_recorded_loads_of_the_real_starlake_are_understood(shared: Path) -> None:
+    """What the lines say of a table is what became of its files: those that failed stay in ingesting."""
+    judged = {True: 0, False: 0}
+    for path in sorted((shared / "oracle" / "runs").glob("*.json")):
+        before: set[str] = set()
+        for step in json.loads(path.read_text(encoding="utf-8"))["steps"]:
+            ingesting = {name.rpartition("/")[2] for name, _ in step["files"] if "/ingesting/" in name and not name.endswith("/")}
+            left, before = ingesting - before, ingesting
+            if step["command"][0] != "load" or step["exit_code"] == 0:
+                continue
+            seen = LoadLines()
+            for line in [*step["stdout"], *step["stderr_errors"]]:
+                seen.take(line)
+            for table in {line.removeprefix("Table: ") for line in step["stdout"] if line.startswith("Table: ")}:
+                assert seen.progress == "complete", path.name
+                files = {file.rpartition("/")[2] for file in seen.files(table)}
+                found = seen.loaded(table, table)
+                if found is not None:
+                    assert found == (not files & left), (path.name, step["command"], table)
+                    judged[found] += 1
+    assert judged[True] >= 5
+    assert judged[False] >= 5
