@@ -180,7 +180,7 @@ def _asset_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) 
             made.setdefault(step, {})[done.key] = done
         elif event.is_step_success or event.is_step_skipped or event.is_step_failure:
             keys, here = planned.get(step, [step]), made.get(step, {})
-            found[step] = [here[key] if key in here else _not_made(key, event) for key in keys]
+            found[step] = [here[key] if key in here else _not_made(key, event, together=len(keys) > 1) for key in keys]
             if event.is_step_success and len(keys) == 1:
                 found[step] = [replace(found[step][0], seconds=_seconds(event))]
     return tuple(asset for assets in found.values() for asset in assets)
@@ -198,7 +198,7 @@ def _materialized(materialization: dg.AssetMaterialization) -> AssetResult:
     )
 
 
-def _not_made(key: str, event: dg.DagsterEvent) -> AssetResult:
+def _not_made(key: str, event: dg.DagsterEvent, *, together: bool) -> AssetResult:
     """Return what became of an asset that its step did not materialise."""
     if not event.is_step_failure:
         return AssetResult(key, "skipped")
@@ -208,7 +208,7 @@ def _not_made(key: str, event: dg.DagsterEvent) -> AssetResult:
     told = {str(k): str(v) for k, v in failed.items()} if isinstance(failed, Mapping) else {}
     if told and key not in told:
         return AssetResult(key, "skipped")
-    text = told[key] if len(told) > 1 else (user.description if user else None) or (error.message if error else None) or "failed"
+    text = told[key] if told and together else (user.description if user else None) or (error.message if error else None) or "failed"
     return AssetResult(key, "failed", error=text.strip().splitlines()[0])
 
 

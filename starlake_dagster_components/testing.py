@@ -119,6 +119,8 @@ class RecordingExecutor(StarlakeExecutor):
                 found.append(([table], rule))
             else:
                 same[0].append(table)
+        # The last rule first: what it answers is the exit code of the whole command, if it fails.
+        found.sort(key=lambda entry: self._rules.index(entry[1]) if entry[1] else -1, reverse=True)
         return [(named, rule.take() if rule else CommandResult(exit_code=0)) for named, rule in found]
 
 

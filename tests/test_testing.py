@@ -74,3 +74,31 @@ def test_a_cancelled_run_starts_nothing() -> None:
 def test_without_an_answer_there_is_no_rule() -> None:
     with pytest.raises(ValueError, match="at least one answer"):
         RecordingExecutor().on("load", "orders")
+
+
+def test_a_load_of_several_tables_is_answered_table_by_table() -> None:
+    executor = (
+        RecordingExecutor()
+        .on("load", "orders", CommandResult(1, reason="a bad row"), CommandResult(0, row_count=2))
+        .on("load", "items", CommandResult(0, row_count=5))
+    )
+    result = executor.run(load("orders,items,clients"), invocation())
+    assert (result.exit_code, result.reason) == (1, "a bad row")
+    assert {name: (t.outcome, t.row_count, t.reason) for name, t in result.tables.items()} == {
+        "orders": ("failed", None, "a bad row"),
+        "items": ("loaded", 5, None),
+        "clients": ("loaded", None, None),
+    }
+    assert executor.run(load("orders,items"), invocation()).exit_code == 0
+
+
+def test_a_rule_for_the_domain_answers_for_all_its_tables_at_once() -> None:
+    executor = RecordingExecutor().on("load", "sales", CommandResult(137), CommandResult(0))
+    assert executor.run(load("orders,items"), invocation()) == CommandResult(137)
+    assert executor.run(load("orders,items"), invocation()) == CommandResult(0)
+
+
+def test_an_exception_is_the_end_of_the_whole_command() -> None:
+    executor = RecordingExecutor().on("load", "items", CommandTimeout("late"))
+    with pytest.raises(CommandTimeout):
+        executor.run(load("orders,items"), invocation())

@@ -20,7 +20,10 @@ PATTERN = "|".join(("^File.s.: ", "^Table: ", "^Archive duration takes ", _RESOL
 
 
 class LoadLines:
-    """Takes the lines of a ``load``, in their order."""
+    """Takes the lines of a ``load``, in their order.
+
+    Where lines are missing, as in logs that have come over a network, it tells nothing rather than something wrong.
+    """
 
     def __init__(self) -> None:
         self._files: list[str] = []
@@ -32,17 +35,22 @@ class LoadLines:
         """The log has level info."""
         self._current: str | None = None
         self._ended = self._broken = False
+        self._has_gaps = False
 
     def take(self, line: str) -> None:
         """Take a line; most say nothing about tables."""
         if line.startswith(_TABLE):
+            self._has_gaps = self._has_gaps or not self._files
             self._current = table = line[len(_TABLE) :].strip()
             self._begun[table] = self._begun.get(table, 0) + 1
             self._files_of.setdefault(table, []).extend(self._files)
             self._files = []
         elif line.startswith(_FILES):
+            self._has_gaps = self._has_gaps or bool(self._files)
             self._files = [path for path in line[len(_FILES) :].strip().split(",") if path]
+            self._current = None
         elif line.startswith(_ARCHIVED):
+            self._has_gaps = self._has_gaps or self._current is None
             if self._current is not None:
                 self._archived[self._current] = self._archived.get(self._current, 0) + 1
         elif _RESOLVED in line:
@@ -77,6 +85,8 @@ class LoadLines:
             table: final name with the domain, as on standard output.
             logical: logical name with the domain, as in the log.
         """
+        if self._is_patchy:
+            return None
         begun, complete = self._begun.get(table, 0), self.progress == "complete"
         if not begun:
             return True if complete and logical not in self._resolved else None
@@ -89,4 +99,19 @@ class LoadLines:
 
     def untouched(self, logical: str) -> bool:
         """Say whether it is certain that a load ended before it took the files of a table. The log says so before it moves them, at level info."""
-        return (self._informs or bool(self._resolved)) and logical not in self._resolved and self.progress != "complete"
+        return (
+            not self._is_patchy
+            and (self._informs or bool(self._resolved))
+            and logical not in self._resolved
+            and self.progress != "complete"
+        )
+
+    @property
+    def _is_patchy(self) -> bool:
+        """Whether lines are missing."""
+        return (
+            self._has_gaps
+            or bool(self._files)
+            or any(count > self._begun[table] for table, count in self._archived.items())
+            or (self.progress == "complete" and len(self._resolved) > len(self._begun))
+        )

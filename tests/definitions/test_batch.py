@@ -1,6 +1,7 @@
 """Batches of tables in real runs: with the embedded engine, and with the shell executor on the engine as a program."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +12,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, StarlakeExecutor
 from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.headless import run_headless
 
 
 @pytest.fixture(autouse=True)
@@ -365,3 +367,40 @@ def test_a_sensor_s_view_each_table_is_materialised_once(shop: Shop) -> None:
     for table, count in {"orders": 0, "items": 1, "prices": 1}.items():
         records = shop.instance.fetch_materializations(dg.AssetKey(f"shop_{table}"), limit=10).records
         assert len(records) == count
+
+
+def test_running_without_a_web_interface_tells_what_became_of_each_table(shop: Shop, executor: StarlakeExecutor) -> None:
+    shop.deliver(orders="bad", items="1 2")
+    (result,) = run_headless(shop.root, batch(executor), job="shop_tables")
+    found = {a.key: a for a in result.assets}
+    assert {key: a.status for key, a in found.items()} == {
+        "shop": "done",
+        "shop_orders": "failed",
+        "shop_items": "done",
+        "shop_prices": "done",
+    }
+    assert (found["shop_items"].loaded, found["shop_items"].rows, found["shop_prices"].loaded) == (2, 2, 0)
+    assert "bad" in (found["shop_orders"].error or "") or "orders" in (found["shop_orders"].error or "")
+    assert found["shop_items"].seconds > 0
+    (again,) = run_headless(shop.root, batch(executor), job="shop_tables")
+    assert {a.status for a in again.assets} == {"skipped"}
+
+
+def test_loads_of_a_batch_and_of_one_of_its_tables_wait_for_each_other(shop: Shop) -> None:
+    """Commands that run at the same time on the same files would take them from under each other."""
+    shop.behave("threading.Event().wait(0.3)")
+    for number in range(3):
+        for table in TABLES:
+            shop.folder.write(f"datasets/stage/shop/{table}-{number}.csv", f"id;value\n{number};x\n")
+    for table in TABLES:
+        shop.table(table)
+    loads = shop.root / "metadata/dags/loads.sl.yml"
+    loads.write_text(loads.read_text().replace("imported", "none"))
+    with shop.jobs(batch(shop.shell())) as jobs:
+        selections = [None, ["shop_orders"], ["shop_prices", "shop_items"]]
+        with ThreadPoolExecutor(3) as pool:
+            runs = list(pool.map(lambda keys: jobs.run(keys=keys), selections))
+    assert all(run.success for run in runs), [run.lines for run in runs]
+    for table in TABLES:
+        assert shop.rows(table) == [0, 1, 2]
+        assert sum(run.loaded.get(table) or 0 for run in runs) == 3

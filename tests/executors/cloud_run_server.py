@@ -406,12 +406,15 @@ class CloudRunServer:
         since = re.search(r'timestamp\s*>=\s*"([^"]+)"', request.filter)
         start = datetime.fromisoformat(since.group(1).replace("Z", "+00:00")).timestamp() if since else 0.0
         chosen = [e for e in self.all() if e.short in names]
+        wanted = re.search(r'textPayload=~"([^"]+)"', request.filter)
         offset, size = int(request.page_token or 0), request.page_size or 1000
         newest_first = "desc" in request.order_by
         page, total = self._lines(chosen, start, offset, size, newest_first)
         # The bare messages: the wrapped ones take most of the time of a test with much output.
         answer = ListLogEntriesResponse.pb(ListLogEntriesResponse())
         for at, execution, n, line in page:
+            if wanted and not re.search(wanted.group(1), line):
+                continue
             entry = answer.entries.add(
                 log_name="projects/shop/logs/run.googleapis.com%2Fstdout", text_payload=line, insert_id=f"{execution.short}-{n:08d}"
             )

@@ -10,6 +10,7 @@ from google.cloud.logging_v2.types import LogEntry
 from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
 
+from starlake_dagster_components.commands import LoadTable
 from starlake_dagster_components.executors.base import Counters
 from starlake_dagster_components.executors.cloud_run import logs
 
@@ -87,3 +88,41 @@ def test_structured_entries_have_a_level_and_a_message() -> None:
         "warning",
         "error",
     ]
+
+
+LOAD = """
+say() { echo Loading; echo "Format: DSV"; echo "File(s): gs://b/$1.csv"; echo "Table: SALES.$1"; }
+say orders; echo "Archive duration takes 3 ms"; seq 1 200
+say clients; seq 1 200
+"""
+TABLES = tuple(LoadTable(name, "sales", "SALES", name, f"{name}.*") for name in ("orders", "clients", "items"))
+
+
+@pytest.mark.parametrize("how", ["tail", "follow"])
+def test_what_became_of_the_tables_of_a_load_is_found_in_its_whole_output(server: CloudRunServer, how: str) -> None:
+    server.add_job(command=[*SHELL, f"{LOAD}\necho 'ERROR Some tables failed to be loaded' >&2; exit 1", "sh"])
+    command = a_command(verb="load", tables=TABLES)
+    result = an_executor(server, logs=how, tail_lines=5).run(command, Watched().invocation(run_id=server.address))
+    assert {name: found.outcome for name, found in result.tables.items()} == {"orders": "loaded", "clients": "failed", "items": "loaded"}
+
+
+def test_what_became_of_the_tables_of_a_killed_load_is_not_guessed(server: CloudRunServer) -> None:
+    server.add_job(command=[*SHELL, f"{LOAD}\nkill -9 $$", "sh"])
+    command = a_command(verb="load", tables=TABLES)
+    result = an_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))
+    assert {name: found.outcome for name, found in result.tables.items()} == {"orders": "loaded", "clients": "unknown", "items": "unknown"}
+
+
+def test_without_logs_nothing_is_known_of_the_tables(server: CloudRunServer) -> None:
+    server.add_job(command=[*SHELL, f"{LOAD}\nexit 1", "sh"])
+    command = a_command(verb="load", tables=TABLES)
+    for fields in ({"logs": "none"}, {"logs": "tail", "tail_lines": 0}):
+        result = an_executor(server, **fields).run(command, Watched().invocation(run_id=f"{server.address}-{fields}"))
+        assert result.tables == {}
+
+
+def test_a_task_that_cloud_run_has_repeated_says_nothing_of_the_tables(server: CloudRunServer) -> None:
+    server.add_job(command=[*SHELL, f"{LOAD}\necho 'Some tables failed to be loaded'; exit 1", "sh"], max_retries=1)
+    command = a_command(verb="load", tables=TABLES)
+    result = an_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))
+    assert result.tables == {}

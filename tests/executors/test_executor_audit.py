@@ -7,9 +7,9 @@ import duckdb
 import pytest
 from contract import Watched, a_command
 
-from starlake_dagster_components.commands import Audit, Command, Target
+from starlake_dagster_components.commands import Audit, Command, LoadTable, Target
 from starlake_dagster_components.executors.audit import Findings, look
-from starlake_dagster_components.executors.base import ExpectationResult
+from starlake_dagster_components.executors.base import Counters, ExpectationResult
 
 AUDIT = """create table audit.audit(JOBID varchar, PATHS varchar, DOMAIN varchar, SCHEMA varchar, SUCCESS boolean, COUNT bigint, COUNTACCEPTED bigint,
 COUNTREJECTED bigint, TIMESTAMP timestamp, DURATION bigint, MESSAGE varchar, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp)"""
@@ -129,3 +129,42 @@ def test_a_file_that_cannot_be_read_is_said_and_no_failure(tmp_path: Path) -> No
     command = a_command(audit=Audit(str(path), "audit", "j"))
     assert look(command, watched.log) == Findings()
     assert "cannot look into" in watched.texts[0]
+
+
+def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Book) -> None:
+    """Rows of the first half have logical names, those of the second half and of expectations the names in the database."""
+    tables = tuple(
+        LoadTable(name, "crm", "sales", f"{name}_v2", f"{name}.*", ("unique()",), Target(book.path, "sales", f"{name}_v2"))
+        for name in ("orders", "clients", "items")
+    )
+    with duckdb.connect(book.path) as connection:
+        connection.execute(
+            "create table sales.orders_v2 as select * from range(3); create table sales.clients_v2 as select * from range(5)"
+        )
+        for domain, table, step, success, paths, count in (
+            ("crm", "orders", "LOAD", True, "file:/x/o-1.csv", 3),
+            ("sales", "orders_v2", "TRANSFORM", True, "orders_v2", -1),
+            ("crm", "clients", "LOAD", True, "file:/x/c-1.csv", 4),
+            ("sales", "clients_v2", "TRANSFORM", False, "clients_v2", -1),
+            ("crm", "clients", "LOAD", True, "file:/x/c-2.csv", 5),
+            ("sales", "clients_v2", "TRANSFORM", True, "clients_v2", -1),
+        ):
+            connection.execute(
+                "insert into audit.audit values ('j', ?, ?, ?, ?, ?, ?, -1, now(), 1, 'why', ?, '', '', now())",
+                [paths, domain, table, success, count, count, step],
+            )
+        for table, success in (("orders_v2", True), ("clients_v2", False)):
+            connection.execute(
+                "insert into audit.expectations values ('j', '', 'sales', ?, now(), 'unique()', 'unique()', '', 0, '', ?)", [table, success]
+            )
+    command = a_command(verb="load", audit=Audit(book.path, "audit", "j", ("unique()",)), tables=tables)
+    found = look(command, Watched().log).tables
+    assert {name: f.counters for name, f in found.items()} == {
+        "orders": Counters(3, 3, None, ("o-1.csv",)),
+        "clients": Counters(5, 5, None, ("c-2.csv",)),
+        "items": None,
+    }
+    assert {name: f.row_count for name, f in found.items()} == {"orders": 3, "clients": 5, "items": None}
+    assert {name: [e.success for e in f.expectations] for name, f in found.items()} == {"orders": [True], "clients": [False], "items": []}
+    assert found["clients"].failure == "Starlake's audit says that the second half of the load of crm.clients failed: why"
+    assert (found["orders"].failure, found["clients"].lost_files, found["clients"].loaded_files) == (None, ["c-1.csv"], ["c-2.csv"])

@@ -263,9 +263,9 @@ def last_lines(
 
 
 def lines_of_load(
-    connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool]
+    connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool], settled: bool
 ) -> LoadLines:
-    """Return what an execution wrote about the tables of its load. Waits a few seconds for late lines; what cannot be had is not known.
+    """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late lines.
 
     Args:
         connection: the account.
@@ -273,18 +273,20 @@ def lines_of_load(
         execution: its short name.
         since: nothing older, seconds since 1970.
         enough: whether everything that can be expected has come.
+        settled: whether to look until nothing more comes.
     """
     from google.api_core import exceptions
 
-    found = LoadLines()
+    found, before = LoadLines(), -1
     try:
         for delay in LATE_LINES:
             time.sleep(delay)
-            found = LoadLines()
-            for line in fetch(connection, project, [execution], since=since, matching=PATTERN):
+            found, lines = LoadLines(), list(fetch(connection, project, [execution], since=since, matching=PATTERN))
+            for line in lines:
                 found.take(line.text)
-            if enough(found):
+            if enough(found) and (not settled or len(lines) == before):
                 break
+            before = len(lines)
     except (MissingDependency, exceptions.GoogleAPIError):
         return LoadLines()
     return found

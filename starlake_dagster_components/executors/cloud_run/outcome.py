@@ -113,18 +113,23 @@ def _tables(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult
     """
     if len(ended.command.tables) < 2 or (ended.state.retried and not (ended.state.succeeded and ended.allow_task_retries)):
         return {}
-    lines = output.load
-    if ended.followed is None and ended.tail_lines:
-        # The last lines are not all that it wrote about its tables.
-        state = ended.state
-        files = len(output.counters.files) if output.counters else None
+    if not ended.tail_lines:
+        return {}
+    state = ended.state
+    files = len(output.counters.files) if output.counters else None
 
-        def enough(found: LoadLines) -> bool:
-            return found.tried == files if code == 0 else found.progress == "complete"
+    def enough(found: LoadLines) -> bool:
+        return found.tried == files if code == 0 else found.progress == "complete"
 
-        lines = lines_of_load(
-            ended.connection, ended.project, state.short_name, since=state.created - 60.0 if state.created else None, enough=enough
-        )
+    # The last lines are not all that it wrote about its tables, and lines that were followed come in any order.
+    lines = lines_of_load(
+        ended.connection,
+        ended.project,
+        state.short_name,
+        since=state.created - 60.0 if state.created else None,
+        enough=enough,
+        settled=code != 0,
+    )
     return from_output(ended.command, code, lines, output.counters)
 
 
