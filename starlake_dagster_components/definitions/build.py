@@ -73,7 +73,8 @@ def examine(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, 
     for pipeline in plan.pipelines:
         found.extend(_executor_problems(plan, pipeline, settings))
         found.extend(sensor_problems(graph, pipeline, settings))
-    unique = dict.fromkeys(found)
+    errors = {(p.location, p.message) for p in found if p.severity == "error"}
+    unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
     return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..commands import Command, LoadTable
-from ..errors import CommandCancelled, CommandTimeout, MissingDependency, Problem
+from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity
 from ..masking import Mask
 from ..pipelines.model import Pipeline
 from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
@@ -25,7 +25,7 @@ from .projects import PROJECTS
 
 if TYPE_CHECKING:
     from ..engine.result import EngineResult, ExpectationOutcome
-    from ..project.model import Project
+    from ..project.model import Connection, Project, Table, Task
 
 
 class DuckDBExecutor(StarlakeExecutor):
@@ -65,6 +65,17 @@ class DuckDBExecutor(StarlakeExecutor):
             return (Problem(None, "error", str(_missing())),)
         return ()
 
+    def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
+        """Return what the engine would refuse at every step: connections that are no DuckDB files, tasks in Python.
+
+        An error when nothing of the pipeline can run, a warning when some of it can.
+        """
+        audit = _audit_refused(project)
+        nodes: tuple[Table | Task, ...] = (*pipeline.tables, *pipeline.tasks)
+        refused = [_refused(project, node) or audit for node in nodes]
+        severity: Severity = "error" if all(refused) else "warning"
+        return tuple(Problem(where, severity, why) for where, why in dict.fromkeys(filter(None, refused)))
+
     def _run(self, command: Command, *, invocation: Invocation) -> CommandResult:
         from ..engine import run_command
 
@@ -88,6 +99,46 @@ class DuckDBExecutor(StarlakeExecutor):
         if command.loaded is not None and not self.env:
             return command.loaded
         return PROJECTS.get(command, environment)
+
+
+Refusal = tuple[Location | None, str]
+
+
+def _refused(project: "Project", node: "Table | Task") -> Refusal | None:
+    """Return why the engine cannot make a table, and where that stands."""
+    python = getattr(node, "python_file", None)
+    if python:
+        return node.origin.at(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
+    return _refused_connection(project, project.connection_of(node))
+
+
+def _audit_refused(project: "Project") -> Refusal | None:
+    """Return why the engine cannot write the audit, without which no command ends well."""
+    application = project.application
+    if not application.audit_active:
+        return None
+    name = application.audit_connection_ref or application.connection_ref
+    return _refused_connection(project, application.connections.get(name or ""), " and takes the audit")
+
+
+def _refused_connection(project: "Project", connection: "Connection | None", use: str = "") -> Refusal | None:
+    application = project.application
+    if connection is None:
+        known = ", ".join(sorted(application.connections)) or "none"
+        return application.origin.at("connectionRef"), (
+            f"no connection: set application.connectionRef to one of application.connections (known: {known})"
+        )
+    path = connection.duckdb_path
+    if path is None:
+        what = connection.engine
+    elif path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
+        what = f"no file ('{path}')"
+    else:
+        return None
+    return connection.origin.at("options.url"), (
+        f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: "
+        "set env to an environment that has one, or take another executor"
+    )
 
 
 class _Lines:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,14 +14,27 @@ from contract import Behaviour, ExecutorContract, Limit, Seen, Watched, a_comman
 
 import starlake_dagster_components.engine as engine
 from starlake_dagster_components.commands import Command
+from starlake_dagster_components.engine.errors import NotSupported
 from starlake_dagster_components.engine.result import EngineResult, ExpectationOutcome, TableLoad
-from starlake_dagster_components.errors import CommandCancelled, MissingDependency
+from starlake_dagster_components.engine.session import Session
+from starlake_dagster_components.errors import CommandCancelled, Location, MissingDependency
 from starlake_dagster_components.executors import duckdb as executor_module
 from starlake_dagster_components.executors.base import Counters, ExpectationResult, StarlakeExecutor
 from starlake_dagster_components.executors.duckdb import DuckDBExecutor
 from starlake_dagster_components.executors.projects import Projects
 from starlake_dagster_components.pipelines.model import Pipeline
-from starlake_dagster_components.project.model import Application, Areas, DagConfig, Project
+from starlake_dagster_components.project.model import (
+    Application,
+    Areas,
+    Connection,
+    DagConfig,
+    Metadata,
+    Origin,
+    Project,
+    Sink,
+    Table,
+    Task,
+)
 
 AREAS = Areas(*[f"/p/{i}" for i in range(8)])
 
@@ -243,3 +257,97 @@ def test_the_project_that_dagster_shows_is_used_where_the_command_sees_the_same(
     DuckDBExecutor().run(harness.command(loaded=None), watched.invocation())
     assert given == [command.loaded, read, read]
     assert "X" not in os.environ
+
+
+# ------------------------------------------------------------------------------------------------------- what it cannot run
+
+
+def with_connections(root: Path, **urls: str) -> Project:
+    """A project whose connections are called and typed like the keywords."""
+    places = {"options.url": Location("metadata/application.sl.yml", 9)}
+    connections = {
+        name: Connection(
+            name, "jdbc" if url.startswith("jdbc") else name, options={"url": url} if url else {}, origin=Origin("a", 1, places)
+        )
+        for name, url in urls.items()
+    }
+    return a_project(root, application=Application(connections=connections, connection_ref=next(iter(urls), None), audit_active=False))
+
+
+def a_table(connection: str | None = None) -> Table:
+    sink = Sink(connection_ref=connection) if connection else None
+    return Table("shop", f"of_{connection}", "shop", f"of_{connection}", "x.*", metadata=Metadata(sink=sink))
+
+
+def a_job(*nodes: Table | Task) -> Pipeline:
+    tables = tuple(n for n in nodes if isinstance(n, Table))
+    return Pipeline(
+        "j", "load", DagConfig("d", "t", "j.py"), "shell", "j.py", tables=tables, tasks=tuple(n for n in nodes if isinstance(n, Task))
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "jdbc:postgresql://h/db",
+        "jdbc:duckdb:",
+        "jdbc:duckdb::memory:",
+        "jdbc:duckdb:md:db",
+        "jdbc:duckdb:ducklake:x",
+        "jdbc:duckdb:/a/b.db",
+    ],
+)
+def test_it_refuses_at_loading_the_connections_that_the_engine_refuses(url: str, tmp_path: Path) -> None:
+    project = with_connections(tmp_path, spark=url)
+    problems = DuckDBExecutor().unsupported(project, a_job(a_table()))
+    refused = refused_by_the_engine(project, "spark")
+    if refused is None:
+        assert problems == ()
+        return
+    (problem,) = problems
+    assert problem.severity == "error"
+    assert str(problem) == refused.replace("; the embedded engine works on DuckDB files only", "").partition(": its data")[0] + (
+        "; the executor duckdb works on DuckDB files only: set env to an environment that has one, or take another executor"
+    )
+
+
+def refused_by_the_engine(project: Project, connection: str) -> str | None:
+    """Return what the engine says when it is to write there."""
+    try:
+        Session.database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
+    except NotSupported as refused:
+        return str(refused)
+    return None
+
+
+def test_a_job_of_which_some_steps_can_run_gets_a_warning(tmp_path: Path) -> None:
+    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
+    assert [p.severity for p in DuckDBExecutor().unsupported(project, a_job(a_table(), a_table("spark")))] == ["warning"]
+    assert [p.severity for p in DuckDBExecutor().unsupported(project, a_job(a_table("spark")))] == ["error"]
+    assert DuckDBExecutor().unsupported(project, a_job(a_table())) == ()
+
+
+def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -> None:
+    python = Task(
+        "kpi",
+        "score",
+        "score",
+        "kpi",
+        python_file="metadata/transform/kpi/score.py",
+        origin=Origin("metadata/transform/kpi/score.sl.yml", 2),
+    )
+    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db")
+    (problem,) = DuckDBExecutor().unsupported(project, a_job(python))
+    assert str(problem) == (
+        "metadata/transform/kpi/score.sl.yml:2: task kpi.score is Python (metadata/transform/kpi/score.py): the executor duckdb runs SQL only"
+    )
+    (problem,) = DuckDBExecutor().unsupported(with_connections(tmp_path), a_job(a_table()))
+    assert problem.message.startswith("no connection: set application.connectionRef")
+
+
+def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
+    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
+    audited = replace(project, application=replace(project.application, audit_active=True, audit_connection_ref="spark"))
+    (problem,) = DuckDBExecutor().unsupported(audited, a_job(a_table()))
+    assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' is spark and takes the audit")
