@@ -15,6 +15,7 @@ def main() -> None:
             workspace.create()
             workspace.deliver(workspace.batches[0])
         environment["SL_ROOT"] = str(workspace.project)
+        environment.setdefault("SL_DAGSTER_EXECUTOR", "duckdb")
         environment.setdefault("DAGSTER_HOME", str(workspace.dagster_home))
     os.chdir(REPOSITORY)
     os.execve(sys.executable, [sys.executable, "-m", "dagster", "dev", *sys.argv[1:]], environment)

@@ -1,6 +1,6 @@
 """``StarlakeProjectComponent``: a Starlake project in a ``defs.yaml``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -16,18 +16,28 @@ from .definitions.build import Built, build
 from .definitions.names import AssetKeyStyle
 from .definitions.nodes import StarlakeNode
 from .definitions.settings import Settings
+from .definitions.settings_values import check_value
 from .definitions.translator import StarlakeTranslator
+from .errors import InvalidSetting
 from .executors import ResolvedExecutor
 from .executors.base import StarlakeExecutor
 from .step_executor import ResolvedStepExecutor
 
 
 def _path(context: dg.ResolutionContext, value: str) -> str:
-    return str(context.resolve_source_relative_path(value))
+    path = context.resolve_value(value)
+    if not path:
+        raise InvalidSetting(f"project: {value!r} gives no folder; is the environment variable set?")
+    return str(context.resolve_source_relative_path(str(path)))
 
 
-def _texts(context: dg.ResolutionContext, value: Mapping[str, Any]) -> dict[str, str]:
-    return {str(k): str(v) for k, v in value.items()}
+def _checked(name: str) -> Callable[[dg.ResolutionContext, Any], Any]:
+    """Return the resolver of a setting; what it raises is shown with file, line and key."""
+
+    def resolve(context: dg.ResolutionContext, value: Any) -> Any:
+        return check_value(name, context.resolve_value(value))
+
+    return resolve
 
 
 class _NodeTranslation(TranslationFnResolver[StarlakeNode]):
@@ -46,7 +56,10 @@ class StarlakeProjectParams(BaseModel):
     """What ``dg scaffold defs`` asks for."""
 
     project: str = Field(description="Folder of the Starlake project (the one that holds metadata/), relative to the dg project's root.")
-    executor: str = Field(default="shell", description="Where commands run: shell, cloud_run, dagster_shell or duckdb.")
+    executor: str | None = Field(
+        default=None,
+        description="Where commands run: shell, cloud_run, dagster_shell or duckdb. Default: what the template of each DAG config says.",
+    )
 
 
 class StarlakeProjectScaffolder(dg.Scaffolder[StarlakeProjectParams]):
@@ -61,7 +74,8 @@ class StarlakeProjectScaffolder(dg.Scaffolder[StarlakeProjectParams]):
         """Write the component's file."""
         params = request.params
         path = params.project if Path(params.project).is_absolute() else f"{{{{ context.project_root }}}}/{params.project}"
-        dg.scaffold_component(request, {"project": path, "executor": {"type": params.executor}})
+        executor = {"executor": {"type": params.executor}} if params.executor else {}
+        dg.scaffold_component(request, {"project": path, **executor})
 
 
 @dg.scaffold_with(StarlakeProjectScaffolder)
@@ -76,8 +90,6 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
 
         attributes:
           project: ../../starlake
-          executor:
-            type: shell
 
     What wins, from weak to strong: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
     """
@@ -105,7 +117,7 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     variables: Annotated[
         Mapping[str, str],
         dg.Resolver(
-            _texts,
+            _checked("variables"),
             model_field_type=Mapping[str, Any] | str,
             description="Starlake variables on top of env files and environment; also passed to every command as --options.",
             examples=[{"country": "FR"}],
@@ -113,14 +125,18 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = Field(default_factory=dict)
     asset_keys: Annotated[
         AssetKeyStyle,
-        dg.Resolver.default(
+        dg.Resolver(
+            _checked("asset_keys"),
+            model_field_type=str,
             description="flat: sales_orders (as generated DAGs of starlake-dagster < 0.3). flat_lower: the same in lower case (>= 0.3). path: sales/orders.",
             examples=["flat", "flat_lower", "path"],
         ),
     ] = "flat"
     orchestrators: Annotated[
         Sequence[str],
-        dg.Resolver.default(
+        dg.Resolver(
+            _checked("orchestrators"),
+            model_field_type=Sequence[str] | str,
             description="DAG configs whose template belongs to one of these make jobs. Add airflow to move a project over without editing it.",
             examples=[["dagster"], ["dagster", "airflow"]],
         ),
@@ -141,27 +157,65 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = None
     default_status: Annotated[
         Literal["RUNNING", "STOPPED"],
-        dg.Resolver.default(description="Whether schedules and sensors are on when they are first seen.", examples=["RUNNING", "STOPPED"]),
+        dg.Resolver(
+            _checked("default_status"),
+            model_field_type=str,
+            description="Whether schedules and sensors are on when they are first seen.",
+            examples=["RUNNING", "STOPPED"],
+        ),
     ] = "RUNNING"
     watch: Annotated[
         Literal["transitive", "direct"],
-        dg.Resolver.default(
+        dg.Resolver(
+            _checked("watch"),
+            model_field_type=str,
             description="What a sensor watches: everything upstream of the job (transitive), or only what its tasks read themselves (direct).",
             examples=["transitive", "direct"],
         ),
     ] = "transitive"
     max_concurrent: Annotated[
         int | None,
-        dg.Resolver.default(description="Commands at a time in one run. Default: a sensible number for the executor.", examples=[8]),
+        dg.Resolver(
+            _checked("max_concurrent"),
+            model_field_type=int | str | None,
+            description="Commands at a time in one run. Default: a sensible number for the executor.",
+            examples=[8],
+        ),
+    ] = None
+    name_prefix: Annotated[
+        str,
+        dg.Resolver(
+            _checked("name_prefix"),
+            model_field_type=str,
+            description="Text before the names of all jobs, and so of schedules and sensors: lets one project, or two with equal job names, be in a "
+            "code location twice. Asset keys differ by translation: {key_prefix: ...}.",
+            examples=["north_"],
+        ),
+    ] = ""
+    cache: Annotated[
+        str | None,
+        dg.Resolver(
+            _checked("cache"),
+            model_field_type=str | None,
+            description="Folder in which what was read and planned is kept, or off. Default: SL_DAGSTER_CACHE, else the user's cache folder.",
+            examples=["off", "/var/cache/starlake-plans"],
+        ),
     ] = None
     step_executor: Annotated[dg.ExecutorDefinition | None, get_args(ResolvedStepExecutor)[1]] = None
     expectation_checks: Annotated[
         bool,
-        dg.Resolver.default(description="Whether expectations become asset checks.", examples=[True]),
+        dg.Resolver(
+            _checked("expectation_checks"),
+            model_field_type=bool | str,
+            description="Whether expectations become asset checks.",
+            examples=[True],
+        ),
     ] = True
     batch: Annotated[
         bool,
-        dg.Resolver.default(
+        dg.Resolver(
+            _checked("batch"),
+            model_field_type=bool | str,
             description="Whether the load tables of a domain are one step, which loads those that a run selects in one command. Saves Starlake's "
             "start per table; each table still gets its own materialisation, counts and checks.",
             examples=[True],
@@ -218,6 +272,8 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             pool=op.pool if op else None,
             expectation_checks=self.expectation_checks,
             batch=self.batch,
+            name_prefix=self.name_prefix,
+            cache=self.cache,
         )
 
     def build(self) -> Built:

@@ -134,7 +134,7 @@ def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: Project
 
 def test_variables_and_environment_values_are_texts() -> None:
     component = resolve({"project": "/nowhere", "variables": {"year": 2026, "on": True}})
-    assert component.variables == {"year": "2026", "on": "True"}
+    assert component.variables == {"year": "2026", "on": "true"}
 
 
 def test_an_executor_may_be_a_type_alone_or_a_template() -> None:

@@ -96,6 +96,7 @@ def load(root: str | Path, settings: Settings, *, readable: bool = False) -> Loa
         orchestrators=tuple(settings.orchestrators),
         dependencies=settings.dependencies,
         timezone=settings.timezone,
+        name_prefix=settings.name_prefix,
         cache=cache_of(settings.cache, os.environ, readable=readable),
     )
 
@@ -147,7 +148,7 @@ def job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDe
 
     With None: for the implicit job behind the Materialize buttons.
     """
-    if settings.step_executor:
+    if isinstance(settings.step_executor, dg.ExecutorDefinition):
         return settings.step_executor
     at_a_time = settings.max_concurrent
     if at_a_time is None:

@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from ..errors import InvalidSetting, did_you_mean, unknown
-from ..executors import EXECUTORS
-from ..executors.base import StarlakeExecutor
-from .names import check_style
+from ..errors import InvalidSetting, did_you_mean
 from .settings import Settings
+from .settings_values import check_value
+
+if TYPE_CHECKING:
+    from ..executors.base import StarlakeExecutor
 
 PREFIX = "SL_DAGSTER_"
 
@@ -42,13 +41,13 @@ def settings_from_texts(given: Mapping[str, str], prefix: str = "") -> Settings:
             shown = prefix + name.upper() if prefix else name
             raise InvalidSetting(f"unknown setting '{shown}'{did_you_mean(shown, known) or ' (known: ' + ', '.join(known) + ')'}")
         try:
-            values[name] = parse(text.strip())
-        except ValueError as error:
-            raise InvalidSetting(f"{prefix + name.upper() if prefix else name}: {error}") from error
+            values[name] = check_value(name, parse(text.strip()))
+        except (ValueError, InvalidSetting) as error:
+            raise InvalidSetting(f"{prefix}{name.upper()}: {error}" if prefix else str(error)) from error
     return Settings(**values)
 
 
-def executor_from_text(text: str) -> StarlakeExecutor:
+def executor_from_text(text: str) -> "StarlakeExecutor":
     """Return the executor for a type name or a JSON object with ``type``.
 
     Raises:
@@ -61,34 +60,9 @@ def executor_from_text(text: str) -> StarlakeExecutor:
             raise InvalidSetting(f"the executor is no valid JSON: {error}") from error
     else:
         fields = {"type": text}
-    kind = str(fields.get("type", "shell"))
-    if kind not in EXECUTORS:
-        raise InvalidSetting(unknown("executor", kind, EXECUTORS))
-    try:
-        return EXECUTORS[kind].model_validate(fields)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvalidSetting(f"executor {kind}: {wrong}") from error
+    from ..executors.given import executor_of
 
-
-def _choice(*known: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in known:
-            raise ValueError(unknown("value", text, known))
-        return text
-
-    return parse
-
-
-def _truth(text: str) -> bool:
-    return _choice("true", "false")(text.lower()) == "true"
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{number} is less than 1")
-    return number
+    return executor_of(fields)
 
 
 def _variables(text: str) -> dict[str, str]:
@@ -100,19 +74,29 @@ def _variables(text: str) -> dict[str, str]:
     return {key.strip(): value for key, _, value in pairs}
 
 
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidSetting(f"no valid JSON: {error}") from error
+
+
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "executor": executor_from_text,
     "env": str,
     "variables": _variables,
-    "asset_keys": check_style,
+    "asset_keys": str,
     "orchestrators": lambda text: tuple(item.strip() for item in text.split(",") if item.strip()),
     "dependencies": str,
     "timezone": str,
-    "default_status": lambda text: _choice("RUNNING", "STOPPED")(text.upper()),
-    "watch": _choice("transitive", "direct"),
-    "max_concurrent": _positive,
+    "name_prefix": str,
+    "default_status": str,
+    "watch": str,
+    "step_executor": lambda text: _json(text) if text.startswith("{") else text,
+    "max_concurrent": str,
+    "op_tags": _variables,
     "pool": str,
     "cache": str,
-    "expectation_checks": _truth,
-    "batch": _truth,
+    "expectation_checks": str,
+    "batch": str,
 }

@@ -22,9 +22,11 @@ EXECUTORS: Mapping[str, type[StarlakeExecutor]] = {
 """``type`` -> class."""
 
 
-def _resolve(context: dg.ResolutionContext, model: Any) -> StarlakeExecutor:
+def _resolve(context: dg.ResolutionContext, model: Any) -> StarlakeExecutor | None:
     # A template that gives an executor never comes here; what does is YAML, its templates not rendered yet.
     if isinstance(model, str):
+        if not model:
+            return None
         if model not in EXECUTORS:
             raise InvalidSetting(unknown("executor", model, EXECUTORS))
         return EXECUTORS[model]()
