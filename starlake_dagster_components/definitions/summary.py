@@ -1,9 +1,11 @@
 """What will be built, as data: the output of ``sl-dagster list --format json``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import Problem
+from ..pipelines.dag_refs import DagConfigs
 from ..pipelines.model import Pipeline
 from .graph import AssetGraph
 from .jobs import job_keys
@@ -26,15 +28,38 @@ def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]
     }
 
 
-def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
+def executor_name(settings: Settings, pipeline: Pipeline) -> str:
+    """Return the type of the executor of a pipeline's commands; the name of its class where it has no type."""
     executor = settings.executor_of(pipeline)
+    return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
+
+
+def without_job(graph: AssetGraph) -> str | None:
+    """Return a sentence on the tables and tasks that no job runs, with the reasons; None when there are none."""
+    plan = graph.plan
+    made = {key for pipeline in plan.pipelines for key in job_keys(graph, pipeline)}
+    configs = DagConfigs(plan.project, (), [])
+    reasons: Counter[str] = Counter()
+    for node_id, node in graph.nodes.items():
+        described = node.table or node.task
+        if described and graph.keys[node_id] not in made:
+            ref, _ = configs.dag_ref(described)
+            reasons[f"the DAG config '{ref}' makes none" if ref else "no dagRef"] += 1
+    if not reasons:
+        return None
+    total = reasons.total()
+    why = [f"{reason} ({number})" if len(reasons) > 1 else reason for reason, number in reasons.items()]
+    return f"{total} {'asset has' if total == 1 else 'assets have'} no job: {', '.join(why)}"
+
+
+def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
     schedule = pipeline.schedule
     watched = watched_by(graph, pipeline, settings)
     return {
         "name": pipeline.name,
         "kind": pipeline.kind,
         "dag_config": pipeline.dag_config.name,
-        "executor": str(getattr(executor, "type", pipeline.executor)),
+        "executor": executor_name(settings, pipeline),
         "assets": sorted(key.to_user_string() for key in job_keys(graph, pipeline)),
         "schedule": {
             "name": f"{pipeline.name}_schedule",
