@@ -166,7 +166,7 @@ def loads(body: memoryview) -> Any:
     Raises:
         Exception: the bytes are no such value.
     """
-    with _without_gc():
+    with without_gc():
         return _Loader(_Reader(body)).load()
 
 
@@ -209,8 +209,8 @@ class _Loader(pickle.Unpickler):
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
-    """Keep the garbage collector from going through what is being made: it would do so many times, and find nothing."""
+def without_gc() -> Iterator[None]:
+    """Keep the garbage collector from going through what is being made and kept: it would do so many times, and find nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:

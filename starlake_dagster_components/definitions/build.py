@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from ..cache import cache_of
+from ..cache import cache_of, without_gc
 from ..errors import InvalidProject, Problem
 from ..pipelines.loading import Loaded, load_plan
 from ..pipelines.model import Pipeline, Plan
@@ -67,7 +67,7 @@ def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tup
 
 def examine(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
     """Return the assets of a plan, and all problems of the project and of what becomes of it, errors first."""
-    with _quiet():
+    with _quiet(), without_gc():
         graph = build_graph(plan, settings)
     found = [*plan.problems, *graph.problems, *_variable_problems(settings)]
     for pipeline in plan.pipelines:
@@ -112,7 +112,7 @@ def build(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: there is no project.
     """
-    with _quiet():
+    with _quiet(), without_gc():
         return _build(root, settings)
 
 
