@@ -8,11 +8,11 @@ import sys
 import time
 
 from rich.console import Console
-from rich.table import Table
 
 from examples.workspace import Workspace
 from starlake_dagster_components import DuckDBExecutor, Settings
 from starlake_dagster_components.headless import RunResult, run_headless
+from starlake_dagster_components.run_report import print_results
 
 
 def main() -> int:
@@ -26,23 +26,14 @@ def main() -> int:
     complaints: list[str] = []
     for number, batch in enumerate(workspace.batches, 1):
         files = workspace.deliver(batch)
-        console.print(f"\nBatch {number}: {files} files delivered. Running all load jobs, then all transform jobs.")
+        console.print(f"\nBatch {number}: {files} files delivered. Running all load jobs, then all transform jobs.\n")
         results = run_headless(workspace.project, settings)
-        console.print(_table(results))
+        print_results(results)
         complaints += [f"batch {number}: {c}" for c in _complaints(results)]
     console.print(f"\n{time.monotonic() - began:.0f} s. Look at it in Dagster: make dev")
     for complaint in complaints:
         console.print(complaint, style="red")
     return 1 if complaints else 0
-
-
-def _table(results: list[RunResult]) -> Table:
-    table = Table("asset", "job", "result", "loaded", "rows", "seconds")
-    for result in results:
-        for asset in result.assets:
-            loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
-            table.add_row(asset.key, result.job, asset.error or asset.status, loaded, rows, f"{asset.seconds:.2f}")
-    return table
 
 
 def _complaints(results: list[RunResult]) -> list[str]:

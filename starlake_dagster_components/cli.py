@@ -137,7 +137,8 @@ def run(project: Path, job: str | None, selection: str | None, scheduled_date: s
 
     Runs are recorded in the Dagster instance of DAGSTER_HOME, or in a temporary one.
     """
-    from .headless import print_results, run_headless
+    from .headless import run_headless
+    from .run_report import print_results
 
     results = run_headless(project, _settings(given), job=job, selection=selection, scheduled_date=scheduled_date, log_level=log_level)
     print_results(results)

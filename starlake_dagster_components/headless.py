@@ -2,33 +2,39 @@
 
 import contextlib
 import os
+import re
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 
 from .definitions.batches import FAILED
 from .definitions.build import Built, build, job_executor
-from .definitions.run_tags import SCHEDULED_DATE
+from .definitions.run_tags import SCHEDULED_DATE, parse_time
 from .definitions.settings import Settings
-from .errors import UnknownName
+from .definitions.summary import without_job
+from .errors import InvalidSetting, StarlakeError, UnknownName, did_you_mean
 from .pipelines.model import Dependencies, Pipeline
+
+Status = Literal["done", "skipped", "failed", "not run"]
 
 
 @dataclass(frozen=True, slots=True)
 class AssetResult:
     """What became of one asset of a run.
 
-    ``status`` is ``done``, ``skipped`` or ``failed``; ``rows`` the rows of its table afterwards and ``loaded`` those that a load brought, where
-    they are known; ``seconds`` the time of its step, or of the command that loaded it together with others; ``error`` the first line of a failure.
+    ``status`` is ``done``, ``skipped``, ``failed``, or ``not run`` behind a failure; ``rows`` the rows of its table afterwards and ``loaded`` those
+    that a load brought, where they are known; ``seconds`` the time of its step, or of the command that loaded it together with others; ``error``
+    why it failed.
     """
 
     key: str
-    status: str
+    status: Status
     rows: int | None = None
     loaded: int | None = None
     seconds: float = 0.0
@@ -55,6 +61,7 @@ def run_headless(
     selection: str | None = None,
     scheduled_date: str | None = None,
     log_level: str = "CRITICAL",
+    say: Callable[[str], None] | None = None,
 ) -> list[RunResult]:
     """Run jobs of a project in this process, one after the other, with Dagster's own event log.
 
@@ -65,26 +72,78 @@ def run_headless(
         selection: assets to materialise instead of a job, in Dagster's selection syntax.
         scheduled_date: logical date of the runs, ISO 8601.
         log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
+        say: takes a sentence on what is left out because it has no job.
 
     Returns:
         One result per job, in the order in which they ran. A failing job does not stop the others.
 
     Raises:
         UnknownName: there is no such job.
+        InvalidSetting: a job and a selection, a selection of nothing, a date that is none.
         InvalidProject: the project has errors.
+        StarlakeError: all jobs are to run, and there is none.
     """
+    if job is not None and selection is not None:
+        raise InvalidSetting("expected a job or a selection, not both")
+    tags = _tags(scheduled_date)
     built = build(root, replace(settings, step_executor=None))
-    tags = {SCHEDULED_DATE: scheduled_date} if scheduled_date else {}
+    names = run_order(built.plan.pipelines, built.plan.dependencies)
+    if job is not None and job not in names:
+        raise UnknownName(kind="job", name=job, known=names)
+    keys = _selected(built, selection) if selection is not None else None
+    if job is None and keys is None:
+        left_out = without_job(built.graph)
+        if not names:
+            why = f"{left_out}; run assets instead (--select '*' for all of them)" if left_out else "it has no tables and no tasks"
+            raise StarlakeError(f"{built.plan.project.root} has no job to run: {why}")
+        if left_out and say:
+            say(f"{left_out}; they are run by a selection only (--select)")
     with _instance() as instance, _kept(built, settings) as token:
-        if selection:
-            keys = dg.AssetSelection.from_string(selection).resolve(built.definitions.resolve_asset_graph())
-            return [_run(instance, token, SELECTION, tags, sorted(keys), log_level)]
-        names = run_order(built.plan.pipelines, built.plan.dependencies)
-        if job is not None:
-            if job not in names:
-                raise UnknownName(kind="job", name=job, known=names)
-            names = [job]
-        return [_run(instance, token, name, tags, None, log_level) for name in names]
+        if keys is not None:
+            return [_run(instance, token, _selection_job(built), tags, keys, log_level)]
+        return [_run(instance, token, name, tags, None, log_level) for name in ([job] if job is not None else names)]
+
+
+def _tags(scheduled_date: str | None) -> dict[str, str]:
+    if scheduled_date is None:
+        return {}
+    if parse_time(scheduled_date) is None:
+        raise InvalidSetting(f"scheduled_date: '{scheduled_date}' is no ISO 8601 time (expected like 2026-01-31T00:00:00)")
+    return {SCHEDULED_DATE: scheduled_date.strip()}
+
+
+def _selected(built: Built, selection: str) -> list[dg.AssetKey]:
+    """Return the assets of a selection that can be run.
+
+    Raises:
+        InvalidSetting: there is none, or Dagster does not understand it.
+    """
+    if not selection.strip():
+        raise InvalidSetting(
+            f"selection '{selection}' is empty (expected Dagster's syntax: 'sales_orders', '+kpi_revenue', 'group:sales', '*')"
+        )
+    graph = built.definitions.resolve_asset_graph()
+    name = _ONE_NAME.fullmatch(selection.strip())
+    hint = did_you_mean(name[1], [key.to_user_string() for key in built.graph.by_key]) if name else ""
+    try:
+        found = dg.AssetSelection.from_string(selection).resolve(graph)
+    except dg.DagsterInvalidSubsetError as error:
+        raise InvalidSetting(f"selection '{selection}' names no asset{hint}") from error
+    except Exception as error:  # Dagster's parser raises errors of many kinds
+        raise InvalidSetting(
+            f"selection '{selection}' is not understood by Dagster: {str(error) or type(error).__name__} "
+            "(expected like 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
+        ) from error
+    if not found:
+        raise InvalidSetting(f"selection '{selection}' matches no asset{hint}")
+    made = sorted(found & graph.materializable_asset_keys)
+    if not made:
+        elsewhere = ", ".join(key.to_user_string() for key in sorted(found))
+        raise InvalidSetting(f"selection '{selection}' matches only tables that are made elsewhere: {elsewhere}")
+    return made
+
+
+_ONE_NAME = re.compile(r"""[+*\d]*(?:key:)?["']?([\w./-]+)["']?[+*\d]*""")
 
 
 def run_order(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list[str]:
@@ -107,7 +166,15 @@ def run_order(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list
 
 
 SELECTION = "selection"
-"""Name of the job that runs a selection of assets."""
+"""Name of the job that runs a selection of assets, unless the project has one of this name."""
+
+
+def _selection_job(built: Built) -> str:
+    name = SELECTION
+    while any(name == pipeline.name for pipeline in built.plan.pipelines):
+        name += "_"
+    return name
+
 
 _BUILT: dict[str, dg.Definitions] = {}
 """Definitions in use by :func:`run_headless`; :func:`rebuild` finds them again when Dagster asks for a job by name."""
@@ -121,7 +188,7 @@ def rebuild(token: str, job: str) -> dg.JobDefinition:
 @contextlib.contextmanager
 def _kept(built: Built, settings: Settings) -> Iterator[str]:
     everything = dg.define_asset_job(
-        SELECTION, dg.AssetSelection.all(), executor_def=job_executor(None, replace(settings, step_executor=None))
+        _selection_job(built), dg.AssetSelection.all(), executor_def=job_executor(None, replace(settings, step_executor=None))
     )
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
@@ -163,7 +230,7 @@ def _run(
 
 
 def _asset_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -> tuple[AssetResult, ...]:
-    """Return one entry per asset, in the order in which their steps ended; for a step without assets one for the step."""
+    """Return one entry per asset: in the order in which their steps ended, then those whose steps never began; for a step without assets its key."""
     planned: dict[str, list[str]] = {}
     for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
         event = entry.dagster_event
@@ -183,6 +250,8 @@ def _asset_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) 
             found[step] = [here[key] if key in here else _not_made(key, event, together=len(keys) > 1) for key in keys]
             if event.is_step_success and len(keys) == 1:
                 found[step] = [replace(found[step][0], seconds=_seconds(event))]
+    for step in sorted(planned.keys() - found.keys()):
+        found[step] = [made.get(step, {}).get(key) or AssetResult(key, "not run") for key in planned[step]]
     return tuple(asset for assets in found.values() for asset in assets)
 
 
@@ -208,8 +277,11 @@ def _not_made(key: str, event: dg.DagsterEvent, *, together: bool) -> AssetResul
     told = {str(k): str(v) for k, v in failed.items()} if isinstance(failed, Mapping) else {}
     if told and key not in told:
         return AssetResult(key, "skipped")
+    # Dagster wraps what was raised; the innermost says it.
+    while error is not None and error.cause is not None:
+        error = error.cause
     text = told[key] if told and together else (user.description if user else None) or (error.message if error else None) or "failed"
-    return AssetResult(key, "failed", error=text.strip().splitlines()[0])
+    return AssetResult(key, "failed", error=text.strip())
 
 
 def _number(value: object) -> int | None:
@@ -218,24 +290,3 @@ def _number(value: object) -> int | None:
 
 def _seconds(event: dg.DagsterEvent) -> float:
     return float(event.step_success_data.duration_ms) / 1000.0
-
-
-def print_results(results: Sequence[RunResult]) -> None:
-    """Print a table: job, asset, what became of it, rows, seconds."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("job", "asset", "result", "rows loaded", "rows in table", "seconds")
-    for result in results:
-        for asset in result.assets:
-            table.add_row(
-                result.job,
-                asset.key,
-                asset.status if not asset.error else f"failed: {asset.error}",
-                "" if asset.loaded is None else str(asset.loaded),
-                "" if asset.rows is None else str(asset.rows),
-                f"{asset.seconds:.2f}",
-            )
-        if result.error and not any(a.error for a in result.assets):
-            table.add_row(result.job, "", f"failed: {result.error}", "", "", "")
-    Console(width=None).print(table)
