@@ -38,7 +38,7 @@ def mark(name: str) -> None:
 
 def wait_for(name: str, cancelled: threading.Event | None = None) -> None:
     path = folder() / name
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not path.exists():
         if cancelled is not None and cancelled.wait(0.02):
             raise CommandCancelled("it was cancelled")
@@ -327,7 +327,7 @@ def speaking(name: str):
     @dg.asset(name=name)
     def speaks(context):
         another = threading.Thread(target=printer_of(context), args=(f"{name} in another thread",))
-        _all_here.wait(60)
+        _all_here.wait(600)
         for number in range(20):
             print(f"{name} prints {number}")  # noqa: T201
             print(f"{name} complains {number}", file=sys.stderr)  # noqa: T201

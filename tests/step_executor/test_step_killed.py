@@ -55,7 +55,7 @@ class Location:
             assert run is not None
             return run.status
 
-        until(lambda: status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run", 300)
+        until(lambda: status() in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE), "the end of the run")
         return status()
 
     def kill(self, run_id: str) -> None:

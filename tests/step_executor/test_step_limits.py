@@ -15,8 +15,8 @@ _now: dict[str, int] = defaultdict(int)
 _most: dict[str, int] = defaultdict(int)
 
 
-def counted(name: str, group: str, **kwargs):
-    """An asset that counts how many of its group run at the same time."""
+def counted(name: str, group: str, together: threading.Barrier | None = None, **kwargs):
+    """An asset that counts how many of its group run at the same time; with a barrier none of them ends before so many of them run."""
 
     @dg.asset(name=name, **kwargs)
     def body():
@@ -25,7 +25,10 @@ def counted(name: str, group: str, **kwargs):
             _now["all"] += 1
             for each in (group, "all"):
                 _most[each] = max(_most[each], _now[each])
-        threading.Event().wait(0.15)
+        if together:
+            together.wait(300)
+        else:
+            threading.Event().wait(0.15)
         with _lock:
             _now[group] -= 1
             _now["all"] -= 1
@@ -47,7 +50,8 @@ def run(make, instance, **kwargs) -> dg.JobExecutionResult:
 
 
 def three_at_a_time() -> dg.JobDefinition:
-    return resolve([counted(f"step_{i}", "x") for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
+    together = threading.Barrier(3)
+    return resolve([counted(f"step_{i}", "x", together) for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
 def test_max_concurrent(instance):
@@ -55,8 +59,12 @@ def test_max_concurrent(instance):
     assert _most["all"] == 3
 
 
+def as_many_as_configured() -> dg.JobDefinition:
+    return resolve([counted(f"step_{i}", "x") for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
+
+
 def test_max_concurrent_in_run_config(instance):
-    run(three_at_a_time, instance, run_config={"execution": {"config": {"max_concurrent": 1}}})
+    run(as_many_as_configured, instance, run_config={"execution": {"config": {"max_concurrent": 1}}})
     assert _most["all"] == 1
 
 
@@ -72,8 +80,9 @@ def test_priority(instance, work):
 
 
 def tagged() -> dg.JobDefinition:
-    heavy = [counted(f"heavy_{i}", "heavy", op_tags={"size": "heavy"}) for i in range(6)]
-    light = [counted(f"light_{i}", "light", op_tags={"size": "light"}) for i in range(6)]
+    two, three = threading.Barrier(2), threading.Barrier(3)
+    heavy = [counted(f"heavy_{i}", "heavy", two, op_tags={"size": "heavy"}) for i in range(6)]
+    light = [counted(f"light_{i}", "light", three, op_tags={"size": "light"}) for i in range(6)]
     limits = {"tag_concurrency_limits": [{"key": "size", "value": "heavy", "limit": 2}]}
     return resolve([*heavy, *light], starlake_step_executor(max_concurrent=8).configured(limits))
 
@@ -86,7 +95,8 @@ def test_tag_concurrency_limits(instance):
 
 def pooled() -> dg.JobDefinition:
     in_pool = [counted(f"pooled_{i}", "pooled", pool="warehouse") for i in range(4)]
-    return resolve([*in_pool, *[counted(f"free_{i}", "free") for i in range(4)]], starlake_step_executor(max_concurrent=8))
+    two = threading.Barrier(2)
+    return resolve([*in_pool, *[counted(f"free_{i}", "free", two) for i in range(4)]], starlake_step_executor(max_concurrent=8))
 
 
 def test_pools(instance):

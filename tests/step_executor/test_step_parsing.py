@@ -30,7 +30,7 @@ def parsed(tmp_path: Path, instance: dg.DagsterInstance, start: Any, monkeypatch
 
     def run() -> tuple[Counter[str], list[Counter[str]]]:
         process = start("-m", "dagster", "job", "execute", "-m", "watched_location", "-j", table_jobs.JOB)
-        assert process.wait(300) == 0
+        assert process.wait(600) == 0
         done = instance.get_runs(limit=1)[0]
         assert done.status == dg.DagsterRunStatus.SUCCESS
         found: dict[int, Counter[str]] = defaultdict(Counter)

@@ -60,7 +60,7 @@ class WebServer:
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             found: dict[str, Any] = json.loads(answer.read())
         assert "errors" not in found, found
         return found["data"]
