@@ -3,43 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from . import __version__
-from .errors import StarlakeError
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-SETTING_OPTIONS: tuple[tuple[str, str], ...] = (
-    ("executor", "Where commands run: a type (shell, cloud_run, dagster_shell, duckdb) or a JSON object."),
-    ("env", "Starlake's environment (SL_ENV)."),
-    ("variables", "Starlake variables: name=value,name=value."),
-    ("asset-keys", "flat, flat_lower or path."),
-    ("orchestrators", "Whose templates make jobs, separated by commas."),
-    ("dependencies", "auto, sql, or a path or glob of dependency JSON."),
-    ("timezone", "Time zone of schedules."),
-)
-
-
-def _settings_options(function: F) -> F:
-    for name, text in reversed(SETTING_OPTIONS):
-        function = click.option(f"--{name}", default=None, metavar="TEXT", help=text)(function)
-    return click.argument("project", type=click.Path(path_type=Path, exists=True, file_okay=False))(function)
-
-
-def _settings(given: dict[str, str | None]) -> Any:
-    from dataclasses import replace
-
-    from .definitions.settings_text import settings_from_environment, settings_from_texts
-
-    from_environment = settings_from_environment(os.environ)
-    from_options = {name: value for name, value in given.items() if value is not None}
-    chosen = settings_from_texts(from_options)
-    return replace(from_environment, **{name: getattr(chosen, name) for name in from_options})
+from .cli_options import RUNNING, SERVING, in_terms_of_options, project_options, remember, settings_of, texts_of
+from .errors import Problem, StarlakeError
 
 
 class _Group(click.Group):
@@ -50,49 +22,69 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except StarlakeError as error:
-            click.secho(str(error), fg="red", err=True)
+            click.secho(in_terms_of_options(ctx, str(error)), fg="red", err=True)
             sys.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sl-dagster")
 def main() -> None:
-    """Starlake projects in Dagster: check, list, explain, dependencies, run, dev."""
+    """Starlake projects in Dagster: check, list, explain, dependencies, run, cache, dev."""
 
 
 @main.command()
-@_settings_options
-def check(project: Path, **given: str | None) -> None:
+@project_options()
+@click.option("--strict", is_flag=True, help="Warnings give exit code 1, too.")
+def check(project: Path, strict: bool, **given: str | bool | None) -> None:
     """Read PROJECT and say what is wrong with it; exit code 1 when there are errors."""
     from .definitions.build import prepare
+    from .definitions.summary import without_job
+    from .run_report import counted
 
-    plan, graph, problems = prepare(project, _settings(given))
+    plan, graph, problems = prepare(project, settings_of(given))
+    _show(problems)
+    errors = _errors(problems)
+    counts = {"table": len(plan.project.tables), "task": len(plan.project.tasks), "job": len(plan.pipelines), "asset": len(graph.by_key)}
+    found = f"{counted(len(errors), 'error')}, {counted(len(problems) - len(errors), 'warning')}"
+    click.echo(f"{', '.join(counted(number, name) for name, number in counts.items())}: {found}")
+    note = without_job(graph)
+    if note:
+        click.echo(note)
+    sys.exit(1 if errors or (strict and problems) else 0)
+
+
+def _errors(problems: Sequence[Problem]) -> list[Problem]:
+    return [p for p in problems if p.severity == "error"]
+
+
+def _show(problems: Sequence[Problem], *, err: bool = False) -> None:
+    """Print a line for each problem: ``file:line: severity: message``."""
     for problem in problems:
-        click.secho(str(problem), fg="red" if problem.severity == "error" else "yellow")
-    errors = sum(p.severity == "error" for p in problems)
-    click.echo(
-        f"{len(plan.project.tables)} tables, {len(plan.project.tasks)} tasks, {len(plan.pipelines)} jobs, {len(graph.by_key)} assets: "
-        f"{errors} errors, {len(problems) - errors} warnings"
-    )
-    sys.exit(1 if errors else 0)
+        where = f"{problem.location}: " if problem.location else ""
+        message = problem.message if where else in_terms_of_options(click.get_current_context(), problem.message)
+        click.secho(f"{where}{problem.severity}: {message}", fg="red" if problem.severity == "error" else "yellow", err=err)
 
 
 @main.command("list")
-@_settings_options
+@project_options()
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", help="A readable table, or data.")
-def list_(project: Path, output: str, **given: str | None) -> None:
+def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets that PROJECT becomes."""
     from .definitions.build import prepare
-    from .definitions.summary import summarize
+    from .definitions.summary import summarize, without_job
 
-    settings = _settings(given)
+    settings = settings_of(given)
     _, graph, problems = prepare(project, settings)
     summary = summarize(graph, settings, problems)
     if output == "json":
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         _print_tables(summary)
-    sys.exit(1 if any(p.severity == "error" for p in problems) else 0)
+        _show(problems)
+        note = without_job(graph)
+        if note:
+            click.echo(note)
+    sys.exit(1 if _errors(problems) else 0)
 
 
 def _print_tables(summary: dict[str, Any]) -> None:
@@ -116,13 +108,10 @@ def _print_tables(summary: dict[str, Any]) -> None:
         assets.add_row(asset["key"], asset["kind"], ", ".join(asset["deps"]), asset["source"] or "")
     console.print(jobs)
     console.print(assets)
-    for problem in summary["problems"]:
-        where = f"{problem['file']}:{problem['line'] or 1}: " if problem["file"] else ""
-        console.print(f"{where}{problem['severity']}: {problem['message']}", markup=False, highlight=False)
 
 
 @main.command()
-@_settings_options
+@project_options(*RUNNING)
 @click.option("--job", default=None, help="Name of the job to run. Default: all load jobs, then all transform jobs.")
 @click.option("--select", "selection", default=None, help="Assets to materialise instead, in Dagster's selection syntax: '+kpi_revenue'.")
 @click.option(
@@ -132,39 +121,52 @@ def _print_tables(summary: dict[str, Any]) -> None:
     help="What of the log to print.",
 )
 @click.option("--scheduled-date", default=None, help="Logical date of the run, ISO 8601.")
-def run(project: Path, job: str | None, selection: str | None, scheduled_date: str | None, log_level: str, **given: str | None) -> None:
+def run(
+    project: Path, job: str | None, selection: str | None, scheduled_date: str | None, log_level: str, **given: str | bool | None
+) -> None:
     """Run jobs of PROJECT here and now, and print what became of every asset.
 
     Runs are recorded in the Dagster instance of DAGSTER_HOME, or in a temporary one.
     """
+    if job is not None and selection is not None:
+        raise click.UsageError("--job and --select exclude each other: a job runs all its assets, a selection those that it names")
     from .headless import run_headless
     from .run_report import print_results
 
-    results = run_headless(project, _settings(given), job=job, selection=selection, scheduled_date=scheduled_date, log_level=log_level)
+    settings = settings_of(given)
+    remember("scheduled_date")
+    results = run_headless(
+        project,
+        settings,
+        job=job,
+        selection=selection,
+        scheduled_date=scheduled_date,
+        log_level=log_level,
+        say=lambda text: click.secho(text, fg="yellow", err=True),
+    )
     print_results(results)
     sys.exit(0 if all(r.success for r in results) else 1)
 
 
 @main.command()
-@_settings_options
+@project_options()
 @click.option("--task", "tasks", multiple=True, help="Full name of a task (domain.task); may be repeated. Default: all tasks.")
 @click.option(
     "--format", "output", type=click.Choice(["tree", "json", "diagram"]), default="tree", help="Indented names, or Starlake's JSON."
 )
-def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | None) -> None:
+def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print what the tasks of PROJECT read: as dag-generate writes it (json), or as `starlake lineage --json` (diagram)."""
     from .definitions.build import prepare
     from .pipelines import dependency_diagram, dependency_tree, starlake_json
 
-    plan, _, problems = prepare(project, _settings(given))
+    plan, _, problems = prepare(project, settings_of(given))
     if output == "diagram":
         click.echo(starlake_json(dependency_diagram(plan)))
     else:
         tree = dependency_tree(plan, tasks or None)
         click.echo(starlake_json(tree) if output == "json" else "\n".join(_indented(tree)))
-    errors = [p for p in problems if p.severity == "error"]
-    for problem in errors:
-        click.secho(str(problem), fg="red", err=True)
+    errors = _errors(problems)
+    _show(errors, err=True)
     sys.exit(1 if errors else 0)
 
 
@@ -180,29 +182,59 @@ def _indented(tree: list[dict[str, Any]]) -> list[str]:
 
 
 @main.command()
-@_settings_options
+@project_options()
 @click.argument("name")
-def explain(project: Path, name: str, **given: str | None) -> None:
+def explain(project: Path, name: str, **given: str | bool | None) -> None:
     """Say why the job, asset, schedule or sensor NAME of PROJECT exists: the file and line behind each fact."""
     from .definitions.build import prepare
     from .definitions.explain import explain as explanation
 
-    settings = _settings(given)
+    settings = settings_of(given)
     _, graph, _ = prepare(project, settings)
     click.echo("\n".join(explanation(graph, settings, name)))
 
 
+@main.command("cache")
+@project_options()
+@click.option("--folder", default=None, metavar="FOLDER", help="Where to keep it. Default: SL_DAGSTER_CACHE, else a folder of the user's.")
+def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
+    """Fill the cache of plans with PROJECT, readable for everybody, as when an image is built; exit code 1 when nothing was kept."""
+    from dataclasses import replace
+
+    from .cli_cache import fill_cache
+    from .definitions.build import examine
+
+    settings = settings_of(given)
+    if folder is not None:
+        settings = replace(settings, cache=folder)
+    filled = fill_cache(project, settings)
+    _, problems = examine(filled.plan, settings)
+    errors = _errors(problems)
+    _show(errors)
+    if filled.entry is None:
+        click.secho(f"not kept: {filled.reason}", fg="red")
+    else:
+        click.echo(f"{'already there' if filled.found else 'kept'}: {filled.entry} ({_size(filled.size)})")
+    sys.exit(1 if errors or filled.entry is None else 0)
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
-@_settings_options
+@project_options(*RUNNING, *SERVING)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def dev(project: Path, arguments: tuple[str, ...], **given: str | None) -> None:
+def dev(project: Path, arguments: tuple[str, ...], **given: str | bool | None) -> None:
     """Open Dagster's web interface on PROJECT (`dagster dev`); further ARGUMENTS go to dagster."""
-    environment = {**os.environ, "SL_ROOT": str(project.resolve())}
-    for name, value in given.items():
-        if value is not None:
-            environment[f"SL_DAGSTER_{name.upper()}"] = value
-    program = [sys.executable, "-m", "dagster", "dev", "-m", "starlake_dagster_components.code_location", *arguments]
-    os.execve(sys.executable, program, environment)
+    texts = texts_of(given)
+    if texts:
+        # Said here, where it was typed, not in the log of a code server.
+        settings_of(given)
+    environment = {**os.environ, "SL_ROOT": str(project.resolve()), **{f"SL_DAGSTER_{name.upper()}": text for name, text in texts.items()}}
+    # This command is Dagster's for projects without a pyproject.toml of its own; that there is another is of no use here.
+    program = [sys.executable, "-W", "ignore:Function `dev_command` is superseded", "-m", "dagster", "dev"]
+    os.execve(sys.executable, [*program, "-m", "starlake_dagster_components.code_location", *arguments], environment)
 
 
 if __name__ == "__main__":

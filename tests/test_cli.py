@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ def run(*arguments: str | Path) -> Result:
 def test_check_counts_and_succeeds(shop: ProjectFolder) -> None:
     result = run("check", shop.root)
     assert result.exit_code == 0, result.output
-    assert "2 tables, 2 tasks, 2 jobs, 6 assets: 0 errors" in result.output
+    assert result.output == "2 tables, 2 tasks, 2 jobs, 6 assets: 0 errors, 0 warnings\n"
 
 
 def test_check_fails_with_every_error(shop: ProjectFolder) -> None:
@@ -119,11 +122,208 @@ def test_dependencies_in_every_format(shop: ProjectFolder) -> None:
     assert diagram["diagramType"] == "task"
 
 
-def test_an_unknown_setting_is_one_line_without_a_stack(shop: ProjectFolder) -> None:
-    result = run("list", shop.root, "--asset-keys", "flatt")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "--asset-keys", "flatt"], "--asset-keys: unknown asset_keys 'flatt' (did you mean 'flat'?)"),
+        (["check", "--executor", "dukdb"], "--executor: unknown executor 'dukdb' (did you mean 'duckdb'?)"),
+        (["check", "--watch", "dirct"], "--watch: unknown watch 'dirct' (did you mean 'direct'?)"),
+        (["check", "--timezone", "Europe/Pariss"], "--timezone: "),
+        (["check", "--orchestrators", "dagstr"], "--orchestrators: unknown orchestrator 'dagstr' (did you mean 'dagster'?)"),
+        (["check", "--orchestrators", "zzz"], "--orchestrators: unknown orchestrator 'zzz'"),
+        (["check", "--variables", "a"], "--variables: 'a' has no value"),
+        (["check", "--variables", "a=b c"], "--variables: a cannot be given to Starlake"),
+        (["run", "--max-concurrent", "0"], "--max-concurrent: "),
+        (["run", "--scheduled-date", "tomorrow"], "--scheduled-date: 'tomorrow' is no ISO 8601 time"),
+        (["run", "--select", "kpi_dayly"], "selection 'kpi_dayly' names no asset (did you mean 'kpi_daily'?)"),
+        (["run", "--select", ""], "selection '' is empty"),
+        (["dev", "--default-status", "running_"], "--default-status: unknown default_status 'running_'"),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_names_it(shop: ProjectFolder, arguments: list[str], message: str) -> None:
+    result = run(arguments[0], shop.root, *arguments[1:])
     assert result.exit_code == 1
-    assert "did you mean 'flat'?" in result.output
+    assert message in result.output
+    assert len(result.output.splitlines()) <= 2
     assert "Traceback" not in result.output
+
+
+def test_a_job_and_a_selection_exclude_each_other(shop: ProjectFolder) -> None:
+    result = run("run", shop.root, "--job", "shop_tables", "--select", "kpi_daily")
+    assert result.exit_code == 2
+    assert "--job and --select exclude each other" in result.output
+
+
+def test_options_of_running_go_with_run_and_those_of_starting_with_dev(shop: ProjectFolder) -> None:
+    assert run("check", shop.root, "--pool", "x").exit_code == 2
+    assert run("run", shop.root, "--default-status", "STOPPED").exit_code == 2
+    result = run(
+        "run", shop.root, "--job", "kpi_tasks", "--executor", "duckdb", "--max-concurrent", "1", "--pool", "p", "--no-expectation-checks"
+    )
+    assert "--" not in result.output.partition("failed")[0].splitlines()[0]
+    assert result.exit_code == 1
+    assert "kpi_top" in result.output
+    assert "not run" in result.output
+
+
+def test_dev_hands_settings_over_as_the_environment_names_them(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def execve(program: str, arguments: list[str], environment: dict[str, str]) -> None:
+        started.append((arguments, environment))
+
+    monkeypatch.setattr("os.execve", execve)
+    result = run(
+        "dev",
+        shop.root,
+        "--executor",
+        "duckdb",
+        "--no-expectation-checks",
+        "--default-status",
+        "stopped",
+        "--max-concurrent",
+        "3",
+        "--port",
+        "4000",
+    )
+    assert result.exit_code == 0, result.output
+    ((arguments, environment),) = started
+    assert arguments[-3:] == ["starlake_dagster_components.code_location", "--port", "4000"]
+    assert environment["SL_ROOT"] == str(shop.root)
+    given = {name: value for name, value in environment.items() if name.startswith("SL_DAGSTER_") and name != "SL_DAGSTER_CACHE"}
+    assert given == {
+        "SL_DAGSTER_EXECUTOR": "duckdb",
+        "SL_DAGSTER_EXPECTATION_CHECKS": "false",
+        "SL_DAGSTER_DEFAULT_STATUS": "stopped",
+        "SL_DAGSTER_MAX_CONCURRENT": "3",
+    }
+    settings = settings_from_environment(environment)
+    assert (settings.expectation_checks, settings.default_status, settings.max_concurrent) == (False, "STOPPED", 3)
+
+
+def test_check_and_list_show_a_problem_in_one_way(shop: ProjectFolder) -> None:
+    shop.write("metadata/load/empty/_config.sl.yml", "version: 1\nload:\n  name: empty\n")
+    shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  sql: select 1\n")
+    checked, listed = (run(command, shop.root) for command in ("check", "list"))
+    assert checked.exit_code == listed.exit_code == 1
+    problems = checked.output.splitlines()[:-2]
+    assert [line.partition(": ")[2].partition(":")[0] for line in problems] == ["error", "warning"]
+    assert problems[0].startswith("metadata/transform/kpi/lost.sl.yml:3: error: unknown DAG config 'trnsforms'")
+    assert problems[1].startswith("metadata/load/empty: warning: ")
+    assert [line.rstrip() for line in listed.output.splitlines()][-3:-1] == problems
+    assert checked.output.splitlines()[-2].endswith("1 error, 1 warning")
+
+
+def test_strict_takes_warnings_for_errors(shop: ProjectFolder) -> None:
+    assert run("check", shop.root, "--strict").exit_code == 0
+    assert run("check", shop.root, "--env", "NOPE").exit_code == 0
+    result = run("check", shop.root, "--env", "NOPE", "--strict")
+    assert result.exit_code == 1
+    assert "0 errors, 1 warning" in result.output
+    shop.write("metadata/transform/kpi/top.sql", "select (((\n")
+    assert run("check", shop.root).exit_code == 0
+    assert run("check", shop.root, "--strict").exit_code == 1
+
+
+def test_assets_without_job_are_told(shop: ProjectFolder) -> None:
+    application = (shop.root / "metadata/application.sl.yml").read_text()
+    shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
+    note = "2 assets have no job: no dagRef"
+    assert run("check", shop.root).output.splitlines()[-1] == note
+    assert run("list", shop.root).output.splitlines()[-1] == note
+    assert note not in run("list", shop.root, "--format", "json").output
+    assert run("check", shop.root, "--strict").exit_code == 0
+
+
+def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder) -> None:
+    for config in ("loads", "transforms"):
+        text = (shop.root / f"metadata/dags/{config}.sl.yml").read_text()
+        shop.write(f"metadata/dags/{config}.sl.yml", text.replace("dagster__", "airflow__"))
+    output = run("check", shop.root).output
+    assert "set orchestrators to [dagster, airflow], or take the template 'load/dagster__scheduled_table__shell.py.j2'" in output
+    assert (
+        output.splitlines()[-1] == "4 assets have no job: the DAG config 'loads' makes none (2), the DAG config 'transforms' makes none (2)"
+    )
+    result = run("run", shop.root)
+    assert result.exit_code == 1
+    assert "has no job to run: 4 assets have no job" in result.output
+    assert "2 jobs" in run("check", shop.root, "--orchestrators", "dagster,airflow").output
+
+
+def test_run_prints_what_became_of_each_asset(shop: ProjectFolder) -> None:
+    result = run("run", shop.root, "--executor", "duckdb", "--job", "shop_tables")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == "1 job. 3 assets: 3 skipped"
+
+
+def load_in_a_process(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Load the project in another process; its log says where the plan came from."""
+    code = (
+        "import logging, sys; logging.basicConfig(level=logging.WARNING); logging.getLogger('starlake_dagster_components').setLevel(10)\n"
+        "from starlake_dagster_components import load_definitions_from_starlake_project as load\n"
+        f"load({str(project)!r})"
+    )
+    env = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+
+
+def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_plan(shop: ProjectFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "image" / "plans"
+    result = run("cache", shop.root, "--folder", folder)
+    assert result.exit_code == 0, result.output
+    (entry,) = folder.iterdir()
+    assert result.output.startswith(f"kept: {entry} (")
+    assert entry.stat().st_mode & 0o777 == 0o644
+    assert folder.stat().st_mode & 0o777 == 0o755
+    folder.chmod(0o555)
+    entry.chmod(0o444)
+    try:
+        done = load_in_a_process(shop.root, SL_DAGSTER_CACHE=str(folder))
+        assert f"taken from the cache {entry}" in done.stderr
+        again = run("cache", shop.root, "--folder", folder)
+        assert again.output.startswith(f"already there: {entry} (")
+        assert again.exit_code == 0
+    finally:
+        folder.chmod(0o755)
+
+
+def test_cache_makes_readable_for_all_what_a_load_kept_for_its_user(
+    shop: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "plans"
+    monkeypatch.setenv("SL_DAGSTER_CACHE", str(folder))
+    assert run("check", shop.root).exit_code == 0
+    (entry,) = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, entry.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert run("cache", shop.root).output.startswith(f"already there: {entry} (")
+    assert (folder.stat().st_mode & 0o777, entry.stat().st_mode & 0o777) == (0o755, 0o644)
+
+
+def test_cache_of_other_settings_is_another_entry(shop: ProjectFolder, tmp_path: Path) -> None:
+    for arguments in ([], ["--orchestrators", "dagster,airflow"], ["--timezone", "Europe/Paris"]):
+        assert run("cache", shop.root, "--folder", tmp_path / "plans", *arguments).output.startswith("kept: ")
+    assert len(list((tmp_path / "plans").iterdir())) == 3
+
+
+def test_cache_says_why_nothing_was_kept(shop: ProjectFolder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("cache", shop.root, "--folder", tmp_path / "file" / "plans")
+    assert result.exit_code == 1
+    assert result.output.startswith("not kept: it cannot be written: ")
+    result = run("cache", shop.root, "--folder", "off")
+    assert result.exit_code == 1
+    assert "the cache is off" in result.output
+    shop.write("metadata/transform/kpi/top.sql", "select '{{sl_epoch_milli}}' as now\n")
+    result = run("cache", shop.root, "--folder", tmp_path / "plans")
+    assert result.exit_code == 1
+    assert result.output.startswith("not kept: the project uses the time of reading it (sl_epoch_milli)")
+
+
+def test_cache_shows_the_errors_of_the_project_as_check_does(shop: ProjectFolder, tmp_path: Path) -> None:
+    shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  sql: select 1\n")
+    result = run("cache", shop.root, "--folder", tmp_path / "plans")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[0] == run("check", shop.root).output.splitlines()[0]
 
 
 def test_settings_from_the_environment() -> None:
