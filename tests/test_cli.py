@@ -268,6 +268,7 @@ def load_in_a_process(project: Path, **environment: str) -> subprocess.Completed
 
 
 def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_plan(shop: ProjectFolder, tmp_path: Path) -> None:
+    shop.write("metadata/transform/kpi/top.sql", "select amount as _ from kpi.daily where '{{ SL_ENV }}' = ''\n")
     folder = tmp_path / "image" / "plans"
     result = run("cache", shop.root, "--folder", folder)
     assert result.exit_code == 0, result.output
@@ -278,7 +279,7 @@ def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_p
     folder.chmod(0o555)
     entry.chmod(0o444)
     try:
-        done = load_in_a_process(shop.root, SL_DAGSTER_CACHE=str(folder))
+        done = load_in_a_process(shop.root, SL_DAGSTER_CACHE=str(folder), SL_ROOT=str(shop.root), _="/another/program")
         assert f"taken from the cache {entry}" in done.stderr
         again = run("cache", shop.root, "--folder", folder)
         assert again.output.startswith(f"already there: {entry} (")

@@ -175,7 +175,8 @@ def resolve_variables(
     """
     result = Variables()
     dates = date_variables(now)
-    external = {**environ, "SL_ROOT": root}
+    # Shells put the path of whatever they start into "_": another value for each program, and nothing that a project means.
+    external = {**{name: value for name, value in environ.items() if name != "_"}, "SL_ROOT": root}
     if profile is not None:
         external["SL_ENV"] = profile
     outside = {**external, **dates}

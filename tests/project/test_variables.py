@@ -18,6 +18,12 @@ def test_env_file_beats_the_environment(folder: ProjectFolder) -> None:
     assert not project.problems
 
 
+def test_the_program_that_a_shell_started_is_no_variable(folder: ProjectFolder) -> None:
+    assert "_" not in read_project(folder.root, environ={"_": "/bin/python"}).variables
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  _: ours\n")
+    assert read_project(folder.root, environ={"_": "/bin/python"}).variables["_"] == "ours"
+
+
 def test_values_of_the_common_file_do_not_see_their_siblings_until_they_are_used(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: a\n  B: '{{A}}/b'\n")
     folder.write("metadata/transform/d/t.sql", "select '{{B}}'")
