@@ -1,13 +1,12 @@
 """``StarlakeProjectComponent``: a Starlake project in a ``defs.yaml``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
-from dagster.components.utils.translation import ComponentTranslator, TranslationFn, TranslationFnResolver, create_component_translator_cls
+from dagster.components.utils.translation import ComponentTranslator, TranslationFn, create_component_translator_cls
 from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,66 +15,13 @@ from .definitions.build import Built, build
 from .definitions.names import AssetKeyStyle
 from .definitions.nodes import StarlakeNode
 from .definitions.settings import Settings
-from .definitions.settings_values import check_value
 from .definitions.translator import StarlakeTranslator
-from .errors import InvalidSetting
 from .executors import ResolvedExecutor
 from .executors.base import StarlakeExecutor
-from .step_executor import ResolvedStepExecutor
-
-
-def _path(context: dg.ResolutionContext, value: str) -> str:
-    path = context.resolve_value(value)
-    if not path:
-        raise InvalidSetting(f"project: {value!r} gives no folder; is the environment variable set?")
-    return str(context.resolve_source_relative_path(str(path)))
-
-
-def _checked(name: str) -> Callable[[dg.ResolutionContext, Any], Any]:
-    """Return the resolver of a setting; what it raises is shown with file, line and key."""
-
-    def resolve(context: dg.ResolutionContext, value: Any) -> Any:
-        return check_value(name, context.resolve_value(value))
-
-    return resolve
-
-
-class _NodeTranslation(TranslationFnResolver[StarlakeNode]):
-    """The resolver of ``translation``, with a description for the YAML's schema."""
-
-    def __init__(self) -> None:
-        super().__init__(template_vars_for_translation_fn=lambda node: {"node": node})
-        self.description = (
-            "Changes of the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), name, "
-            "domain, key, table and task, and {{ spec }} is what the defaults made."
-        )
-        self.examples = [{"group_name": "{{ 'raw' if node.type == 'table' else node.domain }}"}]
-
-
-class StarlakeProjectParams(BaseModel):
-    """What ``dg scaffold defs`` asks for."""
-
-    project: str = Field(description="Folder of the Starlake project (the one that holds metadata/), relative to the dg project's root.")
-    executor: str | None = Field(
-        default=None,
-        description="Where commands run: shell, cloud_run, dagster_shell or duckdb. Default: what the template of each DAG config says.",
-    )
-
-
-class StarlakeProjectScaffolder(dg.Scaffolder[StarlakeProjectParams]):
-    """Writes a ``defs.yaml`` that points at a project."""
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[StarlakeProjectParams]:
-        """Return the class of the parameters."""
-        return StarlakeProjectParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[StarlakeProjectParams]) -> None:
-        """Write the component's file."""
-        params = request.params
-        path = params.project if Path(params.project).is_absolute() else f"{{{{ context.project_root }}}}/{params.project}"
-        executor = {"executor": {"type": params.executor}} if params.executor else {}
-        dg.scaffold_component(request, {"project": path, **executor})
+from .scaffolding import StarlakeProjectScaffolder
+from .step_executor.resolved import StepExecutorFields
+from .yaml_fields import NodeTranslation, cache_setting, project_folder, setting, starlake_variables
+from .yaml_schema import with_precise_schema
 
 
 @dg.scaffold_with(StarlakeProjectScaffolder)
@@ -99,8 +45,9 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     project: Annotated[
         str,
         dg.Resolver(
-            _path,
+            project_folder,
             model_field_type=str,
+            inject_before_resolve=False,
             description="Folder of the Starlake project (the one that holds metadata/), relative to this file.",
             examples=["../../starlake", "{{ context.project_root }}/starlake", "{{ env.SL_ROOT }}"],
         ),
@@ -108,7 +55,9 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     executor: Annotated[StarlakeExecutor | None, get_args(ResolvedExecutor)[1]] = None
     env: Annotated[
         str | None,
-        dg.Resolver.default(
+        setting(
+            "env",
+            str | None,
             description="Starlake's environment (SL_ENV): which metadata/env.<name>.sl.yml is used, at load and by every command. "
             "Default: what the project and the process environment say.",
             examples=["PROD"],
@@ -117,33 +66,37 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     variables: Annotated[
         Mapping[str, str],
         dg.Resolver(
-            _checked("variables"),
-            model_field_type=Mapping[str, Any] | str,
-            description="Starlake variables on top of env files and environment; also passed to every command as --options.",
+            starlake_variables,
+            model_field_type=Mapping[str, Any] | str | None,
+            inject_before_resolve=False,
+            description="Starlake variables on top of env files and environment; also passed to every command as --options. {{NAME}} and ${NAME} in "
+            "a value are other Starlake variables.",
             examples=[{"country": "FR"}],
         ),
     ] = Field(default_factory=dict)
     asset_keys: Annotated[
         AssetKeyStyle,
-        dg.Resolver(
-            _checked("asset_keys"),
-            model_field_type=str,
+        setting(
+            "asset_keys",
+            AssetKeyStyle | None,
             description="flat: sales_orders (as generated DAGs of starlake-dagster < 0.3). flat_lower: the same in lower case (>= 0.3). path: sales/orders.",
             examples=["flat", "flat_lower", "path"],
         ),
     ] = "flat"
     orchestrators: Annotated[
         Sequence[str],
-        dg.Resolver(
-            _checked("orchestrators"),
-            model_field_type=Sequence[str] | str,
+        setting(
+            "orchestrators",
+            Sequence[str] | str | None,
             description="DAG configs whose template belongs to one of these make jobs. Add airflow to move a project over without editing it.",
             examples=[["dagster"], ["dagster", "airflow"]],
         ),
     ] = ("dagster",)
     dependencies: Annotated[
         str,
-        dg.Resolver.default(
+        setting(
+            "dependencies",
+            str | None,
             description="Where dependencies of tasks come from: auto (metadata/dependencies*.json where present, else SQL), sql, or a path or "
             "glob of JSON files relative to the project.",
             examples=["auto", "sql", "metadata/deps.json"],
@@ -151,42 +104,45 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = "auto"
     timezone: Annotated[
         str | None,
-        dg.Resolver.default(
-            description="Time zone of schedules whose DAG config has no SL_TIMEZONE. Default: UTC.", examples=["Europe/Paris"]
+        setting(
+            "timezone",
+            str | None,
+            description="Time zone of schedules whose DAG config has no SL_TIMEZONE. Default: UTC.",
+            examples=["Europe/Paris"],
         ),
     ] = None
     default_status: Annotated[
         Literal["RUNNING", "STOPPED"],
-        dg.Resolver(
-            _checked("default_status"),
-            model_field_type=str,
+        setting(
+            "default_status",
+            Literal["RUNNING", "STOPPED"] | None,
             description="Whether schedules and sensors are on when they are first seen.",
             examples=["RUNNING", "STOPPED"],
         ),
     ] = "RUNNING"
     watch: Annotated[
         Literal["transitive", "direct"],
-        dg.Resolver(
-            _checked("watch"),
-            model_field_type=str,
+        setting(
+            "watch",
+            Literal["transitive", "direct"] | None,
             description="What a sensor watches: everything upstream of the job (transitive), or only what its tasks read themselves (direct).",
             examples=["transitive", "direct"],
         ),
     ] = "transitive"
     max_concurrent: Annotated[
         int | None,
-        dg.Resolver(
-            _checked("max_concurrent"),
-            model_field_type=int | str | None,
+        setting(
+            "max_concurrent",
+            int | str | None,
             description="Commands at a time in one run. Default: a sensible number for the executor.",
             examples=[8],
         ),
     ] = None
     name_prefix: Annotated[
         str,
-        dg.Resolver(
-            _checked("name_prefix"),
-            model_field_type=str,
+        setting(
+            "name_prefix",
+            str | None,
             description="Text before the names of all jobs, and so of schedules and sensors: lets one project, or two with equal job names, be in a "
             "code location twice. Asset keys differ by translation: {key_prefix: ...}.",
             examples=["north_"],
@@ -195,27 +151,39 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     cache: Annotated[
         str | None,
         dg.Resolver(
-            _checked("cache"),
-            model_field_type=str | None,
-            description="Folder in which what was read and planned is kept, or off. Default: SL_DAGSTER_CACHE, else the user's cache folder.",
+            cache_setting,
+            model_field_type=str | bool | None,
+            inject_before_resolve=False,
+            description="Folder in which what was read and planned is kept, relative to this file, or off. Default: SL_DAGSTER_CACHE, else the user's "
+            "cache folder.",
             examples=["off", "/var/cache/starlake-plans"],
         ),
     ] = None
-    step_executor: Annotated[dg.ExecutorDefinition | None, get_args(ResolvedStepExecutor)[1]] = None
+    step_executor: Annotated[
+        dg.ExecutorDefinition | None,
+        setting(
+            "step_executor",
+            StepExecutorFields | dict[str, Any] | str | None,
+            description="How the steps of runs are executed. Default: threads, as many at a time as the executor of commands proposes. "
+            "An executor of your own: its import path, or '{{ my_executor }}' with a template variable.",
+            examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
+            typed=True,
+        ),
+    ] = None
     expectation_checks: Annotated[
         bool,
-        dg.Resolver(
-            _checked("expectation_checks"),
-            model_field_type=bool | str,
+        setting(
+            "expectation_checks",
+            bool | str | None,
             description="Whether expectations become asset checks.",
             examples=[True],
         ),
     ] = True
     batch: Annotated[
         bool,
-        dg.Resolver(
-            _checked("batch"),
-            model_field_type=bool | str,
+        setting(
+            "batch",
+            bool | str | None,
             description="Whether the load tables of a domain are one step, which loads those that a run selects in one command. Saves Starlake's "
             "start per table; each table still gets its own materialisation, counts and checks.",
             examples=[True],
@@ -227,7 +195,12 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             description="Tags and concurrency pool of every step.", examples=[{"pool": "warehouse", "tags": {"team": "data"}}]
         ),
     ] = None
-    translation: Annotated[TranslationFn[StarlakeNode] | None, _NodeTranslation()] = None
+    translation: Annotated[TranslationFn[StarlakeNode] | None, NodeTranslation()] = None
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Return the model of the YAML; its schema names what is wrong."""
+        return with_precise_schema(cls.model())
 
     @cached_property
     def translator(self) -> StarlakeTranslator:
@@ -268,7 +241,7 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             translator=self.translator,
             step_executor=self.step_executor,
             max_concurrent=self.max_concurrent,
-            op_tags={k: str(v) for k, v in (op.tags or {}).items()} if op else {},
+            op_tags=(op.tags or {}) if op else {},
             pool=op.pool if op else None,
             expectation_checks=self.expectation_checks,
             batch=self.batch,

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import dagster as dg
 
@@ -11,6 +12,7 @@ from .definitions.build import build, job_executor
 from .definitions.names import AssetKeyStyle
 from .definitions.settings import Settings
 from .definitions.translator import StarlakeTranslator
+from .errors import InvalidSetting, did_you_mean
 from .project.model import EMPTY
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def load_definitions_from_starlake_project(
     pool: str | None = None,
     expectation_checks: bool = True,
     batch: bool = False,
-    cache: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    **unknown: NoReturn,
 ) -> dg.Definitions:
     """Build the definitions of a Starlake project.
 
@@ -61,6 +64,7 @@ def load_definitions_from_starlake_project(
         expectation_checks: whether expectations become asset checks.
         batch: whether the tables of a domain are loaded in one command.
         cache: folder in which plans are kept, or ``off``.
+        **unknown: nothing; a name that is no setting is refused with the one that was meant.
 
     Returns:
         Assets, checks, jobs, schedules and sensors. They carry no resources and no executor of the code location, so they can be
@@ -76,6 +80,8 @@ def load_definitions_from_starlake_project(
 
             defs = load_definitions_from_starlake_project("/projects/shop", executor=DuckDBExecutor(), env="DEV")
     """
+    for name in unknown:
+        raise InvalidSetting(f"unknown setting '{name}'{did_you_mean(name, [f.name for f in fields(Settings)])}")
     settings = Settings(
         executor=executor,
         env=env,
@@ -94,7 +100,7 @@ def load_definitions_from_starlake_project(
         pool=pool,
         expectation_checks=expectation_checks,
         batch=batch,
-        cache=cache,
+        cache=cast("str | None", cache),
     )
     return build(root, settings).definitions
 

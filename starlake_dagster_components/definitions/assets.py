@@ -42,7 +42,7 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
-    together = _batches(graph, jobs) if settings.batch else {}
+    together = _batches(graph, jobs, settings) if settings.batch else {}
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
         batch = together.get(node_id)
@@ -80,10 +80,10 @@ def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, se
     )
 
 
-def _batches(graph: AssetGraph, jobs: frozenset[str]) -> Mapping[NodeId, Batch]:
+def _batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
     """Return the tables that share an op with others."""
     ops = {op_name(spec.key, jobs) for spec in graph.specs.values()}
-    return members_by_node(batches(graph, lambda name: name in jobs or name in ops))
+    return members_by_node(batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
 
 
 def _batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:

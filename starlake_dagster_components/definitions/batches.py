@@ -37,12 +37,13 @@ class Batch:
     members: tuple[Member, ...]
 
 
-def batches(graph: AssetGraph, taken: Callable[[str], bool]) -> Sequence[Batch]:
+def batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -> Sequence[Batch]:
     """Return the tables that are loaded together, two at least.
 
     Args:
         graph: the assets.
         taken: whether a job or another op has a name.
+        prefix: text before the names of ops; another project in the code location may have the same domain.
     """
     from ..commands import fits_the_command_line
 
@@ -63,17 +64,18 @@ def batches(graph: AssetGraph, taken: Callable[[str], bool]) -> Sequence[Batch]:
     made: list[Batch] = []
     names: set[str] = set()
     for group in several:
-        name = _name(graph, group, alone=of_domain[graph.nodes[group[0]].domain] == 1, taken=lambda n: taken(n) or n in names)
+        alone = of_domain[graph.nodes[group[0]].domain] == 1
+        name = _name(graph, group, prefix, alone=alone, taken=lambda n: taken(n) or n in names)
         names.add(name)
         made.append(Batch(name, tuple(Member(graph.nodes[i], graph.specs[i].key, output_name(graph.specs[i].key)) for i in group)))
     return made
 
 
-def _name(graph: AssetGraph, group: Sequence[NodeId], *, alone: bool, taken: Callable[[str], bool]) -> str:
+def _name(graph: AssetGraph, group: Sequence[NodeId], prefix: str, *, alone: bool, taken: Callable[[str], bool]) -> str:
     """Return ``load_<domain>``, with the pipeline behind it where the tables of the domain belong to several."""
     node = graph.nodes[group[0]]
     parts = ["load", node.domain] if alone or node.pipeline is None else ["load", node.domain, node.pipeline.name]
-    name = readable_name("_".join(parts))
+    name = readable_name(prefix + "_".join(parts))
     if taken(name):
         # The op of the first table has a name that no other op has, and so has this one.
         name = f"{name}_{op_name(graph.specs[group[0]].key, (op_name(graph.specs[group[0]].key),))}"

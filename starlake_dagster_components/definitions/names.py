@@ -79,7 +79,8 @@ def _checksum(key: dg.AssetKey) -> str:
 
 def _readable_op_name(key: dg.AssetKey) -> str:
     readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
-    if readable != "__".join(key.path) or (len(key.path) > 1 and any("__" in part for part in key.path)) or readable in RESERVED:
+    # Also a key of one part: another project in the code location may have keys of several.
+    if readable != "__".join(key.path) or any("__" in part for part in key.path) or readable in RESERVED:
         return f"{readable}_{_checksum(key)}"
     return readable
 

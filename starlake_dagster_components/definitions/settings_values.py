@@ -1,12 +1,14 @@
 """What the values of settings may be, whichever way they are given: YAML, Python, environment or command line."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from ..errors import InvalidSetting, unknown
+from ..cache import OFF
+from ..errors import InvalidSetting, did_you_mean, unknown
 from .names import check_style
 
 
@@ -62,7 +64,7 @@ def _positive(name: str, value: Any) -> int | None:
 
 def _text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
-        return value
+        return value or None
     raise _wrong(name, value, "a text")
 
 
@@ -70,16 +72,49 @@ def _path(name: str, value: Any) -> str | None:
     return _text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
-def _texts(name: str, value: Any) -> tuple[str, ...]:
+def _cache(name: str, value: Any) -> str | None:
+    # YAML reads ``off`` as false.
+    return OFF if value is False else _path(name, value)
+
+
+def _timezone(name: str, value: Any) -> str | None:
+    text = _text(name, value)
+    if text is None:
+        return None
+    from ..pipelines.schedules import check_timezone
+
+    return check_timezone(text)
+
+
+def _orchestrators(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise _wrong(name, value, "a list of texts")
+    if tuple(value) != ("dagster",):
+        from ..pipelines.templates import ORCHESTRATORS
+
+        for item in value:
+            # A template of the project's own may be for another orchestrator: planning knows, and refuses what nobody knows.
+            if item.lower() not in ORCHESTRATORS and did_you_mean(item, ORCHESTRATORS):
+                raise InvalidSetting(f"{name}: {unknown('orchestrator', item, ORCHESTRATORS)}")
     return tuple(value)
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise _wrong(name, value, "a mapping of names to values")
+    for key in value:
+        if not isinstance(key, str):
+            raise InvalidSetting(
+                f"{name}: the name {key!r} is no text: put it in quotes (YAML reads on, off, yes and no as true and false)"
+            )
     return {str(key): _scalar(f"{name}.{key}", item) for key, item in value.items()}
+
+
+def _tags(name: str, value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping):
+        # As Dagster takes them: a mapping (a configuration of Kubernetes, say) as JSON.
+        value = {key: json.dumps(item) if isinstance(item, (Mapping, list)) else item for key, item in value.items()}
+    return _mapping(name, value)
 
 
 def _scalar(name: str, value: Any) -> str:
@@ -136,18 +171,18 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "env": _text,
     "variables": _mapping,
     "asset_keys": _style,
-    "orchestrators": _texts,
+    "orchestrators": _orchestrators,
     "dependencies": lambda name, value: _path(name, value) or "auto",
-    "timezone": _text,
+    "timezone": _timezone,
     "default_status": _one_of("RUNNING", "STOPPED"),
     "watch": _one_of("transitive", "direct"),
     "translator": _translator,
     "step_executor": _step_executor,
     "max_concurrent": _positive,
-    "op_tags": _mapping,
+    "op_tags": _tags,
     "pool": _text,
     "expectation_checks": _truth,
     "batch": _truth,
     "name_prefix": _prefix,
-    "cache": _path,
+    "cache": _cache,
 }

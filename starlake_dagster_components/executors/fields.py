@@ -3,18 +3,25 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 
 def _texts(value: Any) -> Any:
-    """Write numbers and booleans as YAML users mean them: a component's attributes turn the text ``"8080"`` into a number."""
+    """Write numbers and booleans as people mean them who write ``PORT: 8080`` or ``DEBUG: true``."""
     if not isinstance(value, Mapping):
         return value
-    return {str(k): ("true" if v is True else "false" if v is False else str(v)) for k, v in value.items() if v is not None}
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"the name {key!r} is no text: put it in quotes (YAML reads on, off, yes and no as true and false)")
+    return {k: ("true" if v is True else "false" if v is False else str(v)) for k, v in value.items() if v is not None}
 
 
-Environment = Annotated[dict[str, str], BeforeValidator(_texts)]
-"""Environment variables: name -> text."""
+Environment = Annotated[
+    dict[str, str],
+    BeforeValidator(_texts),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
+]
+"""Environment variables: name -> text; numbers and booleans may be written without quotes."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A positive number of seconds."""

@@ -2,7 +2,7 @@ import re
 
 import dagster as dg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from starlake_dagster_components.definitions.names import asset_key, check_style, group_name, op_name, sanitize_id, tag_value, tags_of
@@ -39,7 +39,8 @@ def test_op_names_are_valid_whatever_the_key(path: list[str]) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_]+", op_name(dg.AssetKey(path)))
 
 
-@given(st.lists(st.lists(st.text("ab_-.é", min_size=1, max_size=4), min_size=1, max_size=3), min_size=2, max_size=2, unique_by=tuple))
+@given(st.lists(st.lists(st.text("ab_-.é", min_size=1, max_size=5), min_size=1, max_size=3), min_size=2, max_size=2, unique_by=tuple))
+@example([["a", "b"], ["a__b"]])
 def test_different_keys_have_different_op_names(paths: list[list[str]]) -> None:
     one, other = (op_name(dg.AssetKey(p)) for p in paths)
     assert one != other

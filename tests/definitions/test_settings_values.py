@@ -31,7 +31,12 @@ RIGHT: list[tuple[str, Any, Any]] = [
     ("batch", True, True),
     ("variables", {"n": 5, "on": True}, {"n": "5", "on": "true"}),
     ("orchestrators", ["dagster", "airflow"], ("dagster", "airflow")),
+    ("orchestrators", ("Dagster", "ours"), ("Dagster", "ours")),
     ("cache", Path("/var/plans"), "/var/plans"),
+    ("cache", False, "off"),
+    ("env", "", None),
+    ("timezone", "Europe/Paris", "Europe/Paris"),
+    ("op_tags", {"dagster/priority": 3, "dagster-k8s/config": {"a": [1]}}, {"dagster/priority": "3", "dagster-k8s/config": '{"a": [1]}'}),
     ("name_prefix", "north_", "north_"),
     ("step_executor", "in_process", dg.in_process_executor),
 ]
@@ -45,6 +50,13 @@ WRONG: list[tuple[str, Any, str]] = [
     ("watch", "dirct", "unknown watch 'dirct' (did you mean 'direct'?)"),
     ("default_status", "on", "known: RUNNING, STOPPED"),
     ("orchestrators", "dagster", "orchestrators: 'dagster' cannot be used (expected a list of texts)"),
+    ("orchestrators", ["airflow", "dagstr"], "orchestrators: unknown orchestrator 'dagstr' (did you mean 'dagster'?)"),
+    ("orchestrators", ["mage"], "orchestrators: unknown orchestrator 'mage' (known: airflow, dagster, databricks, snowflake, starlake)"),
+    ("executor", {"starlake_path": "x"}, "executor: it has no type"),
+    ("timezone", "Europe/Pariss", "timezone: unknown time zone 'Europe/Pariss' (did you mean 'Europe/Paris'?)"),
+    ("variables", {True: "a"}, "variables: the name True is no text: put it in quotes"),
+    ("cache", True, "cache: True cannot be used (expected a text)"),
+    ("asset_key", "path", "unknown setting 'asset_key' (did you mean 'asset_keys'?)"),
     ("max_concurrent", 0, "max_concurrent: 0 cannot be used (expected a whole number from 1)"),
     ("max_concurrent", -3, "expected a whole number from 1"),
     ("max_concurrent", "many", "expected a whole number from 1"),
@@ -74,7 +86,7 @@ def test_a_wrong_value_says_what_was_expected(shop: ProjectFolder, name: str, gi
 
 def test_the_function_takes_what_settings_are() -> None:
     given = inspect.signature(load_definitions_from_starlake_project).parameters
-    assert set(given) - {"root"} == {f.name for f in fields(Settings)}
+    assert set(given) - {"root", "unknown"} == {f.name for f in fields(Settings)}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +99,14 @@ def test_the_function_takes_what_settings_are() -> None:
         ),
         ("WATCH", "dirct", "SL_DAGSTER_WATCH: unknown watch 'dirct' (did you mean 'direct'?)"),
         ("OP_TAGS", "team", "SL_DAGSTER_OP_TAGS: 'team' has no value (expected name=value,name=value)"),
+        ("OP_TAG", "a=b", "unknown setting 'SL_DAGSTER_OP_TAG' (did you mean 'SL_DAGSTER_OP_TAGS'?)"),
+        ("OP", "a", "unknown setting 'SL_DAGSTER_OP' (SL_DAGSTER_OP_TAGS or SL_DAGSTER_POOL)"),
+        ("PROJECT", "a", "unknown setting 'SL_DAGSTER_PROJECT' (the project is SL_ROOT, or an argument)"),
+        (
+            "ORCHESTRATORS",
+            "dagster,airflw",
+            "SL_DAGSTER_ORCHESTRATORS: orchestrators: unknown orchestrator 'airflw' (did you mean 'airflow'?)",
+        ),
         ("BATCH", "maybe", "SL_DAGSTER_BATCH: batch: 'maybe' cannot be used (expected true or false)"),
     ],
 )
@@ -94,6 +114,19 @@ def test_the_environment_names_the_variable(variable: str, text: str, message: s
     with pytest.raises(InvalidSetting) as error:
         settings_from_environment({f"SL_DAGSTER_{variable}": text})
     assert str(error.value) == message
+
+
+def test_a_misspelt_variable_is_not_taken_for_one_that_only_begins_alike() -> None:
+    with pytest.raises(InvalidSetting) as error:
+        settings_from_environment({"SL_DAGSTER_ZZZ": "x"})
+    assert "did you mean" not in str(error.value)
+    assert "(known: SL_DAGSTER_EXECUTOR, SL_DAGSTER_ENV, " in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a=1,b=x", '{"a": 1, "b": "x"}'])
+def test_mappings_in_the_environment(text: str) -> None:
+    settings = settings_from_environment({"SL_DAGSTER_VARIABLES": text, "SL_DAGSTER_OP_TAGS": text})
+    assert (settings.variables, settings.op_tags) == ({"a": "1", "b": "x"}, {"a": "1", "b": "x"})
 
 
 def test_the_environment_can_give_every_setting_that_is_text() -> None:
@@ -112,13 +145,71 @@ def test_the_environment_can_give_every_setting_that_is_text() -> None:
         ("orchestrators: dagster", "expected a list of texts"),
         ("expectation_checks: maybe", "expected true or false"),
         ("name_prefix: a b", "expected letters, digits and underscores"),
+        ("orchestrators: [dagstr]", "did you mean 'dagster'?"),
+        ("timezone: Europe/Pariss", "did you mean 'Europe/Paris'?"),
+        ("executor: {type: shell, starlake_pth: x}", "did you mean 'starlake_path'?"),
+        ("step_executor: {typ: threads}", "a mapping with type and config"),
+        ('variables: {a: "{{ env.NO_SUCH_VARIABLE }}"}', "variables.a: None cannot be used"),
+        ("cache: true", "cache: True cannot be used"),
     ],
 )
 def test_a_wrong_value_in_yaml_names_the_key_and_the_expectation(line: str, message: str) -> None:
     with pytest.raises(ResolutionException) as error:
         StarlakeProjectComponent.resolve_from_yaml(f"project: x\n{line}\n")
-    assert line.partition(":")[0] in str(error.value)
+    assert f"<string>:2 - {line.partition(':')[0]}" in str(error.value)
     assert message in str(error.value).splitlines()[-1]
+
+
+def test_an_empty_project_asks_for_the_variable() -> None:
+    with pytest.raises(
+        ResolutionException, match=r"project: '\{\{ env.NO_SUCH_VARIABLE \}\}' gives no folder; is the environment variable set\?"
+    ):
+        StarlakeProjectComponent.resolve_from_yaml('project: "{{ env.NO_SUCH_VARIABLE }}"')
+
+
+def test_what_gives_nothing_in_yaml_means_the_default() -> None:
+    names = [f.name for f in fields(Settings) if f.name not in ("translator", "op_tags", "pool")]
+    yaml = "project: x\n" + "".join(f'{name}: "{{{{ env.NO_SUCH_VARIABLE }}}}"\n' for name in names)
+    found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).settings(), Settings()
+    assert {name: getattr(found, name) for name in names} == {name: getattr(default, name) for name in names}
+
+
+def test_texts_in_yaml_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_VERSION", "1.10")
+    monkeypatch.setenv("A_FLAG", "true")
+    monkeypatch.setenv("A_NUMBER", "7")
+    component = StarlakeProjectComponent.resolve_from_yaml(
+        """
+project: "1.10"
+env: "1.10"
+variables: {a: "1.10", b: "{{ env.A_VERSION }}", c: "{{SL_ROOT}}/x", d: "${SL_ROOT}", e: "{{ env.A_VERSION }}-x", f: true, g: 5, h: "True"}
+batch: "{{ env.A_FLAG }}"
+max_concurrent: "{{ env.A_NUMBER }}"
+step_executor: {type: threads, config: {max_concurrent: "{{ env.A_NUMBER }}"}}
+op: {tags: {"dagster-k8s/config": {a: 1}}}
+"""
+    )
+    assert Path(component.project).name == "1.10"
+    assert component.env == "1.10"
+    assert component.variables == {
+        "a": "1.10",
+        "b": "1.10",
+        "c": "{{SL_ROOT}}/x",
+        "d": "${SL_ROOT}",
+        "e": "1.10-x",
+        "f": "true",
+        "g": "5",
+        "h": "True",
+    }
+    assert (component.batch, component.max_concurrent) == (True, 7)
+    assert component.settings().op_tags == {"dagster-k8s/config": '{"a": 1}'}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("plans", str(Path("plans").resolve())), ("/var/plans", "/var/plans"), ("~/plans", "~/plans"), ("off", "off")]
+)
+def test_the_folder_of_the_cache_is_relative_to_the_file(given: str, expected: str) -> None:
+    assert StarlakeProjectComponent.resolve_from_yaml(f"project: x\ncache: {given}\n").cache == expected
 
 
 def test_one_project_is_twice_in_a_location_with_a_prefix(shop: ProjectFolder) -> None:

@@ -5,9 +5,11 @@ import sys
 
 import dagster as dg
 import pytest
+from dagster.components.resolved.errors import ResolutionException
 
 from starlake_dagster_components.executors import EXECUTORS, ResolvedExecutor
 from starlake_dagster_components.executors.base import StarlakeExecutor
+from starlake_dagster_components.executors.shell import ShellExecutor
 from starlake_dagster_components.testing import RecordingExecutor
 
 
@@ -33,15 +35,35 @@ def test_a_type_alone_is_enough(kind: str) -> None:
 
 
 def test_fields_are_resolved_and_texts_stay_texts() -> None:
-    executor = resolve('executor: {type: shell, timeout: 60, env: {PORT: "8080", SWITCH: "True", WHO: "{{ who }}"}}', who="ann")
-    assert executor.env == {"PORT": "8080", "SWITCH": "true", "WHO": "ann"}  # type: ignore[attr-defined]
-    assert executor.timeout == 60  # type: ignore[attr-defined]
+    yaml = """
+executor:
+  type: shell
+  timeout: "{{ seconds }}"
+  env: {PORT: "8080", VERSION: "1.10", OTHER: "{{ version }}", SWITCH: "True", ACTIVE: true, N: 5, WHO: "{{ who }}", NOT: "{{ nobody }}"}
+"""
+    executor = resolve(yaml, seconds=60, version="1.10", who="ann", nobody=None)
+    assert executor == ShellExecutor(
+        timeout=60, env={"PORT": "8080", "VERSION": "1.10", "OTHER": "1.10", "SWITCH": "True", "ACTIVE": "true", "N": "5", "WHO": "ann"}
+    )
 
 
-@pytest.mark.parametrize("yaml", ["executor: {type: shel}", "executor: {type: shell, job: x}", "executor: {env: {A: b}}", "executor: shel"])
-def test_what_is_wrong_is_refused(yaml: str) -> None:
-    with pytest.raises(Exception, match=r"executor|shell"):
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("executor: {type: shel}", "unknown executor 'shel' (did you mean 'shell'?)"),
+        ("executor: shel", "unknown executor 'shel' (did you mean 'shell'?)"),
+        ("executor: {type: shell, starlake_pth: x}", "executor shell: unknown field 'starlake_pth' (did you mean 'starlake_path'?)"),
+        ("executor: {type: shell, xyz: x}", "executor shell: unknown field 'xyz' (known: env, grace_period, starlake_path, timeout, type)"),
+        ("executor: {type: shell, timeout: soon}", "executor shell: timeout: Input should be a valid number"),
+        ("executor: {env: {A: b}}", "executor: it has no type (known: shell, cloud_run, dagster_shell, duckdb)"),
+        ("executor: '{{ [1] }}'", "executor: [1] cannot be used"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(yaml: str, message: str) -> None:
+    with pytest.raises(ResolutionException) as error:
         resolve(yaml)
+    assert ":1 - executor" in str(error.value)
+    assert message in str(error.value)
 
 
 def test_an_executor_of_one_s_own_comes_from_a_template_variable() -> None:

@@ -1,0 +1,92 @@
+"""The JSON schema of a component's YAML, made precise, so that ``dg check yaml`` and editors name the wrong key or value.
+
+Dagster lets every field be a text as well, for templates. A schema then says of a wrong value that nothing fits (``{'type': 'shel'} is not valid under any
+of the given schemas``), and nothing at all of a wrong text. Here each field keeps its variants, which documentation is made of, and gets a condition beside
+them that says what a value is that is no template.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+Schema = dict[str, Any]
+
+_IS_TEMPLATE: Schema = {"type": "string", "pattern": r"\{[{%]"}
+_PLAIN = ("integer", "number", "boolean")
+
+
+@cache
+def with_precise_schema(model: type[BaseModel]) -> type[BaseModel]:
+    """Return a model that differs in its JSON schema only.
+
+    Args:
+        model: the model that Dagster derives from a component for its YAML.
+    """
+
+    class Precise(model):  # type: ignore[misc, valid-type]
+        @classmethod
+        def model_json_schema(cls, *args: Any, **options: Any) -> Schema:
+            schema: Schema = super().model_json_schema(*args, **options)
+            for field in schema.get("properties", {}).values():
+                _make_precise(field, schema.get("$defs", {}))
+            return schema
+
+    Precise.__name__, Precise.__qualname__, Precise.__doc__ = model.__name__, model.__qualname__, model.__doc__
+    return Precise
+
+
+def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
+    """Add what a value must be that is no template. Variants that fit anything are left, so that only the condition complains."""
+    variants = [v for v in field.get("anyOf", ()) if v.get("type") != "null" and v != {"type": "string"}]
+    tagged = next((v for v in variants if "discriminator" in v), None)
+    scalars = [v for v in variants if "enum" in v or v.get("type") in _PLAIN]
+    models = [v for v in variants if "$ref" in v]
+    # A text among the examples is no template: what is expected may be a text, too.
+    texts = any(isinstance(example, str) for example in field.get("examples", ())) and not any("enum" in v for v in scalars)
+    if tagged:
+        _be_any_object(field)
+        field["allOf"] = _of_types(tagged["discriminator"], definitions)
+    elif len(models) == 1 and all("$ref" in v or _is_any_object(v) for v in variants):
+        _be_any_object(field)
+        field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}]
+    elif scalars and len(scalars) == len(variants) and not texts:
+        field["if"] = {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}
+        field["else"] = scalars[0] if len(scalars) == 1 else {"anyOf": scalars}
+
+
+def _be_any_object(field: Schema) -> None:
+    if not any(_is_any_object(v) for v in field["anyOf"]):
+        field["anyOf"].append({"type": "object"})
+
+
+def _is_any_object(variant: Schema) -> bool:
+    return variant.get("type") == "object" and "properties" not in variant
+
+
+def _of_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Schema]) -> list[Schema]:
+    """Return what holds for a mapping with a type: that the type is known, and for each type its own fields. A text is a type alone."""
+    key, types = discriminator["propertyName"], discriminator["mapping"]
+    known: Schema = {"if": _IS_TEMPLATE, "else": {"enum": list(types)}}
+    conditions: list[Schema] = [
+        {"if": {"type": "string"}, "then": known},
+        {"if": {"type": "object"}, "then": {"required": [key], "properties": {key: known}}},
+    ]
+    for name, reference in types.items():
+        of_this_type = {"type": "object", "required": [key], "properties": {key: {"const": name}}}
+        conditions.append({"if": of_this_type, "then": _with_templates(definitions[reference.rpartition("/")[2]])})
+    return conditions
+
+
+def _with_templates(model: Schema) -> Schema:
+    """Return the schema of a model whose fields may also be templates."""
+    return {**model, "properties": {name: _or_template(field) for name, field in model.get("properties", {}).items()}}
+
+
+def _or_template(field: Schema) -> Schema:
+    variants = field.get("anyOf", [])
+    needed = [v for v in variants if v != {"type": "null"}]
+    if len(needed) == 1 and len(needed) < len(variants):
+        return {"if": {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}, "else": needed[0]}
+    return {"if": _IS_TEMPLATE, "else": field}
