@@ -10,11 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .commands import Command as Command
     from .component import StarlakeProjectComponent as StarlakeProjectComponent
     from .definitions.nodes import StarlakeNode as StarlakeNode
     from .definitions.settings import Settings as Settings
     from .definitions.translator import StarlakeTranslator as StarlakeTranslator
+    from .errors import CommandCancelled as CommandCancelled
     from .errors import InvalidProject as InvalidProject
+    from .errors import InvalidSetting as InvalidSetting
+    from .errors import ProjectNotFound as ProjectNotFound
     from .errors import StarlakeError as StarlakeError
     from .executors.base import CommandResult as CommandResult
     from .executors.base import Invocation as Invocation
@@ -30,11 +34,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CloudRunExecutor",
+    "Command",
+    "CommandCancelled",
     "CommandResult",
     "DagsterShellExecutor",
     "DuckDBExecutor",
     "InvalidProject",
+    "InvalidSetting",
     "Invocation",
+    "ProjectNotFound",
     "Settings",
     "ShellExecutor",
     "StarlakeError",
@@ -48,11 +56,15 @@ __all__ = [
 
 _HOMES = {
     "CloudRunExecutor": "executors.cloud_run",
+    "Command": "commands",
+    "CommandCancelled": "errors",
     "CommandResult": "executors.base",
     "DagsterShellExecutor": "executors.dagster_shell",
     "DuckDBExecutor": "executors.duckdb",
     "InvalidProject": "errors",
+    "InvalidSetting": "errors",
     "Invocation": "executors.base",
+    "ProjectNotFound": "errors",
     "Settings": "definitions.settings",
     "ShellExecutor": "executors.shell",
     "StarlakeError": "errors",

@@ -38,6 +38,28 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
           project: ../../starlake
 
     What wins, from weak to strong: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
+
+    Attributes:
+        project: folder of the Starlake project, the one that holds ``metadata/``.
+        executor: where commands run; None = what the template of each DAG config says.
+        env: Starlake's environment (``SL_ENV``).
+        variables: Starlake variables on top of all others.
+        asset_keys: ``flat``, ``flat_lower`` or ``path``.
+        orchestrators: whose templates make jobs.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON.
+        timezone: time zone of schedules whose DAG config gives none.
+        default_status: whether schedules and sensors start ``RUNNING`` or ``STOPPED``.
+        watch: whether sensors watch ``transitive`` dependencies or ``direct`` ones.
+        max_concurrent: commands at a time in one run.
+        name_prefix: text before the names of all jobs.
+        cache: folder in which plans are kept, or ``off``.
+        step_executor: how jobs run their steps.
+        expectation_checks: whether expectations become asset checks.
+        batch: whether the load tables of a domain are loaded in one command.
+        op: tags and pool of every step.
+        translation: changes of the assets.
+
+    In Python make it with these as keyword arguments; :meth:`build` gives definitions, plan and problems.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

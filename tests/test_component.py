@@ -8,6 +8,7 @@ from dagster.components.testing.test_cases import TestTranslation
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import CloudRunExecutor, DuckDBExecutor, ShellExecutor, StarlakeProjectComponent
+from starlake_dagster_components.scaffolding import StarlakeProjectParams
 
 
 def resolve(attributes: dict[str, Any]) -> StarlakeProjectComponent:
@@ -120,16 +121,44 @@ def test_settings_reach_the_definitions(shop: ProjectFolder) -> None:
     assert op.tags["team"] == "data"
 
 
-def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: ProjectFolder) -> None:
+@pytest.mark.parametrize("executor", ["duckdb", None])
+def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: ProjectFolder, executor: str | None) -> None:
     with create_defs_folder_sandbox() as sandbox:
         path = sandbox.scaffold_component(
-            component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root), "executor": "duckdb"}
+            component_cls=StarlakeProjectComponent,
+            scaffold_params={"project": str(shop.root), **({"executor": executor} if executor else {})},
         )
         text = (Path(path) / "defs.yaml").read_text()
         assert f"project: {shop.root}" in text
+        # Without one, commands run where the templates say.
+        assert ("executor" in text) == bool(executor)
         with sandbox.load_component_and_build_defs(defs_path=path) as (component, defs):
             assert isinstance(component, StarlakeProjectComponent)
             assert defs.resolve_asset_graph().get_all_asset_keys()
+
+
+@pytest.mark.parametrize(("folder", "message"), [("nowhere", "does not exist"), ("empty", "holds no metadata/")])
+def test_scaffolding_says_that_there_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with create_defs_folder_sandbox() as sandbox:
+        sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(tmp_path / folder)})
+    assert f"warning: {tmp_path / folder} {message}" in capsys.readouterr().err
+
+
+def test_scaffolding_says_nothing_where_the_project_is(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root)})
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_scaffolding_knows_the_executors() -> None:
+    with pytest.raises(ValueError, match="did you mean 'duckdb'"):
+        StarlakeProjectParams(project="x", executor="dukdb")
+
+
+def test_help_lists_every_field() -> None:
+    documented = StarlakeProjectComponent.__doc__ or ""
+    assert [name for name in StarlakeProjectComponent.model_fields if f"\n        {name}: " not in documented] == []
 
 
 def test_variables_and_environment_values_are_texts() -> None:
