@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from starlake_dagster_components import DuckDBExecutor
+from starlake_dagster_components import DuckDBExecutor, ShellExecutor
 from starlake_dagster_components.definitions.build import build, prepare
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.engine import run_command
@@ -42,7 +42,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", PROJECTS)
 def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str) -> None:
     tables, tasks, jobs, wrong = PROJECTS[name]
-    settings = Settings(executor=DuckDBExecutor(), orchestrators=BOTH)
+    settings = Settings(executor=ShellExecutor(), orchestrators=BOTH)
     plan, _, problems = prepare(shared / "corpus" / name, settings)
     errors = [str(p) for p in problems if p.severity == "error"]
     assert len(errors) == len(wrong), errors
@@ -53,6 +53,12 @@ def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str)
     if not errors:
         assert len(plan.pipelines) == jobs
         build(shared / "corpus" / name, settings).definitions.get_repository_def().load_all_definitions()
+
+
+def test_the_embedded_engine_says_at_loading_which_connections_it_cannot_serve(shared: Path) -> None:
+    _, _, problems = prepare(shared / "corpus" / "StarBake", Settings(executor=DuckDBExecutor(), orchestrators=BOTH))
+    (error,) = [str(p) for p in problems if p.severity == "error"]
+    assert error.startswith("metadata/application.sl.yml:18: connection 'localFileSystem' is spark; the executor duckdb works on DuckDB files only")
 
 
 def test_loading_writes_nothing_into_a_project(shared: Path, tmp_path: Path) -> None:
