@@ -1,6 +1,7 @@
 """Values of settings: the same are right and wrong whichever way they are given, and messages say what was expected."""
 
 import inspect
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from starlake_dagster_components import (
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.definitions.settings_text import settings_from_environment
 from starlake_dagster_components.errors import InvalidSetting
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 RIGHT: list[tuple[str, Any, Any]] = [
     ("executor", "duckdb", DuckDBExecutor()),
@@ -87,6 +90,17 @@ def test_a_wrong_value_says_what_was_expected(shop: ProjectFolder, name: str, gi
 def test_the_function_takes_what_settings_are() -> None:
     given = inspect.signature(load_definitions_from_starlake_project).parameters
     assert set(given) - {"root", "unknown"} == {f.name for f in fields(Settings)}
+
+
+def test_every_setting_can_be_given_in_every_way_and_is_documented() -> None:
+    names = {f.name for f in fields(Settings)}
+    elsewhere = {"translator": "translation", "op_tags": "op", "pool": "op"}
+    assert {elsewhere.get(name, name) for name in names} == set(StarlakeProjectComponent.model_fields) - {"project"}
+    with pytest.raises(InvalidSetting) as error:
+        settings_from_environment({"SL_DAGSTER_ZZZ": "x"})
+    assert {f"SL_DAGSTER_{name.upper()}" for name in names - {"translator"}} == set(re.findall(r"SL_DAGSTER_(?!ZZZ)\w+", str(error.value)))
+    documented = set(re.findall(r"^\| `(\w+)` \|", (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(StarlakeProjectComponent.model_fields) - documented == set()
 
 
 @pytest.mark.parametrize(
