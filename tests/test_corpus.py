@@ -58,7 +58,9 @@ def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str)
 def test_the_embedded_engine_says_at_loading_which_connections_it_cannot_serve(shared: Path) -> None:
     _, _, problems = prepare(shared / "corpus" / "StarBake", Settings(executor=DuckDBExecutor(), orchestrators=BOTH))
     (error,) = [str(p) for p in problems if p.severity == "error"]
-    assert error.startswith("metadata/application.sl.yml:18: connection 'localFileSystem' is spark; the executor duckdb works on DuckDB files only")
+    assert error.startswith(
+        "metadata/application.sl.yml:18: connection 'localFileSystem' is spark; the executor duckdb works on DuckDB files only"
+    )
 
 
 def test_loading_writes_nothing_into_a_project(shared: Path, tmp_path: Path) -> None:
