@@ -270,7 +270,7 @@ def _failure_of(failed: Sequence[_Failed], members: Sequence[Member], domain: Do
             "\n\n".join(f"{c.command.shown}\n```\n{chr(10).join(c.result.tail[-20:])}\n```" for c in commands)
         )
     return dg.Failure(
-        description="\n".join([f"starlake load failed for {len(failed)} of {len(members)} tables of {domain.name}:", *lines]),
+        description="\n".join([f"load failed for {len(failed)} of {len(members)} tables of {domain.name}:", *lines]),
         metadata={**metadata, FAILED: reasons},
         allow_retries=any(f.result.retry for f in failed),
     )

@@ -146,7 +146,7 @@ def failure(command: Command, result: CommandResult) -> dg.Failure:
     """Return the failure of a step whose command failed."""
     reason = result.reason or (result.tail[-1] if result.tail else "no output")
     return dg.Failure(
-        description=f"starlake {command.verb} failed with exit code {result.exit_code}: {reason}",
+        description=f"{command.verb} failed with exit code {result.exit_code}: {reason}",
         metadata=failure_metadata(command, result),
         allow_retries=result.retry,
     )

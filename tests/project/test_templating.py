@@ -142,3 +142,12 @@ def test_includes_come_from_the_metadata_folder_only(tmp_path: Path) -> None:
     renderer = Renderer(metadata, tmp_path / "project", included.append)
     assert renderer.render("{% include '../beside.txt' %}", VARIABLES).text == "beside"
     assert included == [str(tmp_path / "project/beside.txt")]
+
+
+def test_messages_of_jinja_have_no_full_stop_in_the_middle_of_a_sentence() -> None:
+    with pytest.raises(TemplateError) as caught:
+        render("{{ }}", {})
+    assert str(caught.value) == "is no Jinja template: Expected an expression, got 'end of print statement'"
+    with pytest.raises(TemplateError) as caught:
+        render("{% unknown %}", {})
+    assert str(caught.value).endswith("Encountered unknown tag 'unknown'")
