@@ -128,7 +128,9 @@ class Renderer:
                     raise TemplateError(f"the rendered text is longer than {_MAX_LENGTH} characters")
                 parts.append(part)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(f"is no Jinja template: {(error.message or '').rstrip('.')}", error.lineno if error.name is None else 0) from error
+            raise TemplateError(
+                f"is no Jinja template: {(error.message or '').rstrip('.')}", error.lineno if error.name is None else 0
+            ) from error
         except jinja2.TemplateNotFound as error:
             raise TemplateError(
                 f"includes '{error.message or error.name}', which is not a file of the metadata folder", _line_of_include(text, error.name)
