@@ -25,8 +25,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from bench.figures import Goal, Section, Spread, Table, ratios, spread
-from starlake_dagster_components.definitions.sensors import build_sensor
-from starlake_dagster_components.pipelines.model import TransformTrigger
+from starlake_dagster_components.definitions.sensors.definition import build_sensor
+from starlake_dagster_components.pipelines.pipeline import TransformTrigger
 
 HISTORY_WATCHED = 20
 OURS, THEIRS = "ours", "Dagster's documentation"

@@ -39,7 +39,7 @@ from starlake_dagster_components.commands import RunContext, load_command
 from starlake_dagster_components.definitions.build import prepare
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.executors.base import Invocation
-from starlake_dagster_components.executors.shell import ShellExecutor
+from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.step_executor import starlake_step_executor
 
 REPOSITORY = Path(__file__).resolve().parent.parent

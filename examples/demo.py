@@ -11,8 +11,8 @@ from rich.console import Console
 
 from examples.workspace import Workspace
 from starlake_dagster_components import DuckDBExecutor, Settings
-from starlake_dagster_components.headless import RunResult, run_headless
-from starlake_dagster_components.run_report import print_results
+from starlake_dagster_components.cli.report import print_results
+from starlake_dagster_components.cli.run import RunResult, run_headless
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .commands import Command as Command
-    from .component import StarlakeProjectComponent as StarlakeProjectComponent
+    from .component.component import StarlakeProjectComponent as StarlakeProjectComponent
     from .definitions.nodes import StarlakeNode as StarlakeNode
     from .definitions.settings import Settings as Settings
     from .definitions.translator import StarlakeTranslator as StarlakeTranslator
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from .executors.base import Invocation as Invocation
     from .executors.base import StarlakeExecutor as StarlakeExecutor
     from .executors.cloud_run import CloudRunExecutor as CloudRunExecutor
-    from .executors.dagster_shell import DagsterShellExecutor as DagsterShellExecutor
     from .executors.duckdb import DuckDBExecutor as DuckDBExecutor
-    from .executors.shell import ShellExecutor as ShellExecutor
+    from .executors.local.dagster_shell import DagsterShellExecutor as DagsterShellExecutor
+    from .executors.local.shell import ShellExecutor as ShellExecutor
     from .load import load_definitions_from_starlake_project as load_definitions_from_starlake_project
     from .step_executor import starlake_step_executor as starlake_step_executor
 
@@ -59,14 +59,14 @@ _HOMES = {
     "Command": "commands",
     "CommandCancelled": "errors",
     "CommandResult": "executors.base",
-    "DagsterShellExecutor": "executors.dagster_shell",
+    "DagsterShellExecutor": "executors.local.dagster_shell",
     "DuckDBExecutor": "executors.duckdb",
     "InvalidProject": "errors",
     "InvalidSetting": "errors",
     "Invocation": "executors.base",
     "ProjectNotFound": "errors",
     "Settings": "definitions.settings",
-    "ShellExecutor": "executors.shell",
+    "ShellExecutor": "executors.local.shell",
     "StarlakeError": "errors",
     "StarlakeExecutor": "executors.base",
     "StarlakeNode": "definitions.nodes",

@@ -9,7 +9,7 @@ from typing import Literal
 
 from .errors import InvalidSetting
 from .masking import Mask
-from .pipelines.model import Pipeline, PreLoad
+from .pipelines.pipeline import Pipeline, PreLoad
 from .project.model import Attribute, Connection, Domain, Project, Table, Task
 
 Verb = Literal["stage", "preload", "load", "transform"]

@@ -22,7 +22,7 @@ from starlake_dagster_components.commands import (
     transform_command,
 )
 from starlake_dagster_components.errors import InvalidSetting
-from starlake_dagster_components.pipelines.model import Pipeline, PreLoad
+from starlake_dagster_components.pipelines.pipeline import Pipeline, PreLoad
 from starlake_dagster_components.project.model import (
     Application,
     Areas,

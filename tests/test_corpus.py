@@ -12,10 +12,10 @@ import duckdb
 import pytest
 
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor
+from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.definitions.build import build, prepare
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.engine import run_command
-from starlake_dagster_components.headless import run_headless
 
 BOTH = ("dagster", "airflow", "snowflake")
 

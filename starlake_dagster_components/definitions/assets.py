@@ -9,14 +9,14 @@ from typing import Any
 
 import dagster as dg
 
-from ..pipelines.model import Pipeline
+from ..pipelines.pipeline import Pipeline
 from .batches import Batch, batches, members_by_node
-from .bodies import Bodies, OpBody
 from .checks import check_specs
 from .graph import AssetGraph, NodeId
 from .names import op_name, tag_value
 from .nodes import StarlakeNode
 from .settings import Settings
+from .steps.bodies import Bodies, OpBody
 
 RUN_CONFIG = dg.Field(
     {

@@ -12,19 +12,19 @@ import dagster as dg
 
 from ..cache import cache_of, without_gc
 from ..errors import InvalidProject, Problem
-from ..pipelines.loading import Loaded, load_plan
-from ..pipelines.model import Pipeline, Plan
+from ..pipelines.load_plan import Loaded, load_plan
+from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import EMPTY
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
-from .bodies import Bodies
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
-from .notices import log_warnings, warnings_of_job, with_warnings
 from .schedules import build_schedule
-from .sensors import build_sensor
+from .sensors.definition import build_sensor
+from .sensors.watched import sensor_problems, timings_of, watched_by, with_other_names
 from .settings import Settings
-from .watching import sensor_problems, timings_of, watched_by, with_other_names
+from .steps.bodies import Bodies
+from .warnings import log_warnings, warnings_of_job, with_warnings
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):

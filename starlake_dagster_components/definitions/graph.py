@@ -7,7 +7,7 @@ from functools import cached_property
 import dagster as dg
 
 from ..errors import Location, Problem
-from ..pipelines.model import Pipeline, Plan
+from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import Domain, Table
 from .names import AssetKeyStyle, asset_key
 from .nodes import StarlakeNode

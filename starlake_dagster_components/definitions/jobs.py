@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ..pipelines.model import Pipeline
+from ..pipelines.pipeline import Pipeline
 from .graph import AssetGraph
 from .names import tag_value, tags_of
 

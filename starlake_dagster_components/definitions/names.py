@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import dagster as dg
 
 from ..errors import InvalidSetting, unknown
-from ..pipelines.naming import RESERVED
+from ..pipelines.job_names import RESERVED
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 

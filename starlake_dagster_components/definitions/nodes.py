@@ -6,7 +6,7 @@ from typing import Literal
 import dagster as dg
 
 from ..errors import Location
-from ..pipelines.model import Dependency, Pipeline
+from ..pipelines.pipeline import Dependency, Pipeline
 from ..project.model import Connection, Domain, Origin, Project, Table, Task
 
 NodeType = Literal["domain", "table", "task", "external"]

@@ -6,8 +6,8 @@ from functools import partial
 
 import dagster as dg
 
-from .run_tags import time_tags
-from .ticks import interval_before
+from .sensors.cron_ticks import interval_before
+from .steps.run_tags import time_tags
 
 
 def build_schedule(

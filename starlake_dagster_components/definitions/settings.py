@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import dagster as dg
 
-from ..pipelines.model import Pipeline
+from ..pipelines.pipeline import Pipeline
 from .names import AssetKeyStyle
 from .nodes import StarlakeNode
 from .settings_values import check_value
@@ -88,7 +88,7 @@ class Settings:
 def _of_template(name: str) -> "StarlakeExecutor | None":
     # Imported where a template asks for it, as every import here makes every start longer.
     if name == "shell":
-        from ..executors.shell import ShellExecutor
+        from ..executors.local.shell import ShellExecutor
 
         return ShellExecutor()
     if name == "cloud_run":

@@ -81,7 +81,7 @@ def _timezone(name: str, value: Any) -> str | None:
     text = _text(name, value)
     if text is None:
         return None
-    from ..pipelines.schedules import check_timezone
+    from ..pipelines.schedule_presets import check_timezone
 
     return check_timezone(text)
 
@@ -90,7 +90,7 @@ def _orchestrators(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise _wrong(name, value, "a list of texts")
     if tuple(value) != ("dagster",):
-        from ..pipelines.templates import ORCHESTRATORS
+        from ..pipelines.dag_templates import ORCHESTRATORS
 
         for item in value:
             # A template of the project's own may be for another orchestrator: planning knows, and refuses what nobody knows.

@@ -13,9 +13,9 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..errors import did_you_mean
+from ..project.file_patterns import compile_pattern
 from ..project.model import Table
-from ..project.patterns import compile_pattern
-from .errors import BadSetting, NotSupported
+from .engine_errors import BadSetting, NotSupported
 
 _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|(\d+)[LlDdFf]?|([A-Za-z_]\w*)|(==|!=|<=|>=|&&|\|\||[<>!()+\-*/%.,]))')
 _METHODS: Mapping[str, Callable[..., Any]] = {

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..project.file_patterns import compile_pattern
 from ..project.model import Areas, Domain, Table
-from ..project.patterns import compile_pattern
-from .errors import BadSetting
+from .engine_errors import BadSetting
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import did_you_mean
-from .errors import BadArguments
+from .engine_errors import BadArguments
 
 EngineVerb = Literal["stage", "preload", "load", "transform"]
 

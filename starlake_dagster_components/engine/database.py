@@ -13,10 +13,10 @@ import duckdb
 
 from ..errors import CommandCancelled
 from ..locks import LockLog, database_locks
-from .cancelling import interrupted_by
-from .errors import DatabaseFailed
+from .engine_errors import DatabaseFailed
 from .instances import Instance, instance
 from .sqltext import dotted, literal, quoted
+from .statement_cancellation import interrupted_by
 
 _PRIVATE = frozenset({"memory", "system", "temp"})
 _SMALL = 8 << 20

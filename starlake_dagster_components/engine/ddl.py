@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..errors import did_you_mean
 from ..project.model import Attribute, Origin, Project, Table, TypeDefinition
 from .database import Column, Database
-from .errors import BadSetting
+from .engine_errors import BadSetting
 from .sqltext import dotted, literal, quoted
 
 _PRIMITIVES = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..errors import Location
 from .database import Column
-from .errors import TableDiffers
+from .engine_errors import TableDiffers
 from .sqltext import listed, quoted
 from .strategies import Target
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from ..project.model import Expectation
-from ..project.sql import SqlPart, strip_comments
+from ..project.sql.references import SqlPart, strip_comments
 from ..project.templating import TemplateError, render
 from .database import Database
-from .errors import BadSetting, ExpectationsFailed
+from .engine_errors import BadSetting, ExpectationsFailed
 from .result import ExpectationOutcome
 from .scripts import explained
 from .session import Session

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..errors import EngineError, unknown
 from ..project.model import Domain, Table
-from . import audit, journal
+from . import audit_tables as audit
+from . import journal
 from .adaptive import choose
 from .areas import free_name, list_files, make_folders, matches, move, table_of
 from .arguments import Arguments
 from .database import opened
-from .errors import BadArguments, DatabaseFailed
+from .engine_errors import BadArguments, DatabaseFailed
 from .session import Session
 from .unsupported import check_areas, say_unused_options
 from .writing import Group, Loads, Writer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import unknown
 from ..project.model import Attribute, Table
 from .database import Database
-from .errors import BadSetting
+from .engine_errors import BadSetting
 from .sqltext import literal, quoted
 
 _HASHES = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}

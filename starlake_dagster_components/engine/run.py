@@ -10,11 +10,11 @@ from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, Starlake
 from ..project import Project
 from ..project.variables import date_variables
 from .arguments import Arguments, parse
-from .compiling import compile_task
-from .errors import BadArguments, BadSetting, NotFound, NotSupported
+from .command_project import project_for
+from .compile_transform import compile_task
+from .engine_errors import BadArguments, BadSetting, NotFound, NotSupported
 from .loading import load
 from .preloading import preload
-from .rereading import project_for
 from .result import EngineResult, TableFailure
 from .session import LogLine, Out, Session, now, parse_scheduled, read_settings
 from .staging import stage

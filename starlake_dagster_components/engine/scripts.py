@@ -9,9 +9,9 @@ import duckdb
 
 from ..errors import Location
 from ..project.model import Project, Task
-from ..project.sql import SqlPart, SqlSections, strip_comments
+from ..project.sql.references import SqlPart, SqlSections, strip_comments
 from .database import Database
-from .errors import SqlFailed
+from .engine_errors import SqlFailed
 from .sqltext import Statement, statements
 
 _TRANSACTIONS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
@@ -173,7 +173,7 @@ def of_yaml(part: SqlPart, origin: Location) -> Script:
 def around(project: Project, task: Task, sections: SqlSections) -> tuple[list[Script], list[Script]]:
     """Return the statements before and after a task's query: those of its SQL file, and those of its YAML, which are nearer to the query.
 
-    That is how :func:`~starlake_dagster_components.project.sql.render_task` orders them.
+    That is how :func:`~starlake_dagster_components.project.sql.references.render_task` orders them.
     """
     before = [text for text in task.presql if strip_comments(SqlPart(text)).text.strip()]
     after = [text for text in task.postsql if strip_comments(SqlPart(text)).text.strip()]

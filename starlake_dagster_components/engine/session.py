@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CommandCancelled
 from ..project.model import Connection, Project, Table, Task
-from .errors import BadSetting, NotFound, NotSupported
+from .engine_errors import BadSetting, NotFound, NotSupported
 
 Out = Callable[[str], None]
 """Takes a line of what Starlake prints on stdout."""

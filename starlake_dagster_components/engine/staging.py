@@ -7,7 +7,7 @@ from pathlib import Path
 from ..project.model import Domain, Table
 from .areas import list_files, make_folders, matches, move, same_content, uri
 from .arguments import Arguments
-from .errors import BadSetting, NotSupported
+from .engine_errors import BadSetting, NotSupported
 from .loading import select_tables
 from .session import Session
 from .unsupported import check_areas

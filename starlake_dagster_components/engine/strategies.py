@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import Location, unknown
 from ..project.model import Origin, Sink, WriteStrategy
 from .database import Column, Database
-from .errors import BadSetting, NotSupported
+from .engine_errors import BadSetting, NotSupported
 from .sqltext import dotted, listed, quoted
 
 _INCOMING = "sl_incoming"

@@ -9,20 +9,21 @@ import duckdb
 
 from ..errors import CommandCancelled, EngineError, Location, StarlakeError
 from ..project.model import TableReference, Task
-from ..project.sql import SqlSections, dialect_of, render_task, table_references
+from ..project.sql.references import SqlSections, dialect_of, render_task, table_references
 from ..project.templating import TemplateError
-from . import audit, ddl
+from . import audit_tables as audit
+from . import ddl
 from .arguments import Arguments
 from .database import Column, Database, opened
-from .errors import BadSetting, DatabaseFailed, ExpectationsFailed, NotSupported, TableDiffers
+from .engine_errors import BadSetting, DatabaseFailed, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate, raise_for_failed
-from .resolving import find_task, names_of, tree_of, with_schemas
+from .interactive_transform import show
 from .result import ExpectationOutcome
 from .scripts import Script, around, failed, made_by, of_file, refuse_transactions, run
 from .session import Session, now
-from .showing import show
 from .sqltext import listed, quoted, statements
 from .strategies import Strategy, Target, check_columns, stage, strategy, write, write_staged
+from .table_resolution import find_task, names_of, tree_of, with_schemas
 from .unsupported import check_areas, check_task, say_unused_options
 
 # A query that reads what is not in the database, which says nothing about how much that is.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
-from .errors import NotSupported
+from .engine_errors import NotSupported
 from .session import Session
 
 _USED_OPTIONS = frozenset({"url", "driver", "user", "password", "account", "quote", "separator", "numpartitions", "storagetype"})

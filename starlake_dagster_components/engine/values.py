@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from ..errors import Location
 from ..project.model import Attribute, Project, Table, TypeDefinition
-from . import patterns, privacy
+from . import privacy
+from . import type_patterns as patterns
 from .ddl import TypedAttribute
-from .errors import BadSetting, NotSupported
+from .engine_errors import BadSetting, NotSupported
 from .sqltext import literal, quoted
 
 _TRIMS = {"LEFT": "ltrim", "RIGHT": "rtrim", "BOTH": "trim"}

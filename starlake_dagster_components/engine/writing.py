@@ -10,14 +10,15 @@ import duckdb
 
 from ..errors import CommandCancelled, EngineError, StarlakeError
 from ..project.model import Table
-from ..project.sql import SqlPart
+from ..project.sql.references import SqlPart
 from ..project.templating import TemplateError, render
-from . import audit, journal
+from . import audit_tables as audit
+from . import journal
 from .areas import Identity, free_name, uri
-from .batch import hashed, select
+from .batch_select import hashed, select
 from .database import Column, Database
 from .ddl import TypedAttribute, comment, create_table, typed
-from .errors import BadFile, BadSetting, ExpectationsFailed
+from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve
 from .expectations import TransactionLost, evaluate, raise_for_failed
 from .formats import Scratch, explain, format_of, source
@@ -354,7 +355,7 @@ def prepare(session: Session, table: Table, chosen: str | None) -> _Prepared:
         BadSetting, NotSupported: the table's description.
     """
     if table.database:
-        from .errors import NotSupported
+        from .engine_errors import NotSupported
 
         raise NotSupported(
             table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 
 from ..errors import Problem
-from ..pipelines.model import Pipeline
+from ..pipelines.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from ..commands import Command

@@ -15,13 +15,13 @@ from pydantic import Field
 from ..commands import Command, LoadTable
 from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity
 from ..masking import Mask
-from ..pipelines.model import Pipeline
+from ..pipelines.pipeline import Pipeline
 from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
 from .fields import Environment, Seconds
-from .local import run_locally
-from .outcomes import NOTHING
-from .output import TAIL
+from .local.guarded import run_locally
 from .projects import PROJECTS
+from .starlake_output.process_output import TAIL
+from .starlake_output.table_outcomes import NOTHING
 
 if TYPE_CHECKING:
     from ..engine.result import EngineResult, ExpectationOutcome

@@ -9,10 +9,10 @@ from pydantic import Field
 from ..errors import InvalidSetting
 from .base import StarlakeExecutor
 from .cloud_run import CloudRunExecutor
-from .dagster_shell import DagsterShellExecutor
 from .duckdb import DuckDBExecutor
 from .given import executor_of
-from .shell import ShellExecutor
+from .local.dagster_shell import DagsterShellExecutor
+from .local.shell import ShellExecutor
 from .yaml_values import rendered
 
 EXECUTORS: Mapping[str, type[StarlakeExecutor]] = {

@@ -4,20 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loading import load_plan as load_plan
-    from .model import Dependencies as Dependencies
-    from .model import Dependency as Dependency
-    from .model import Pipeline as Pipeline
-    from .model import Plan as Plan
-    from .model import PreLoad as PreLoad
-    from .model import Schedule as Schedule
-    from .model import TransformTrigger as TransformTrigger
+    from .dependency_tree import dependency_diagram as dependency_diagram
+    from .dependency_tree import dependency_tree as dependency_tree
+    from .dependency_tree import starlake_json as starlake_json
+    from .load_plan import load_plan as load_plan
+    from .pipeline import Dependencies as Dependencies
+    from .pipeline import Dependency as Dependency
+    from .pipeline import Pipeline as Pipeline
+    from .pipeline import Plan as Plan
+    from .pipeline import PreLoad as PreLoad
+    from .pipeline import Schedule as Schedule
+    from .pipeline import TransformTrigger as TransformTrigger
     from .plan import plan_project as plan_project
-    from .tree import dependency_diagram as dependency_diagram
-    from .tree import dependency_tree as dependency_tree
-    from .tree import starlake_json as starlake_json
-    from .triggers import Trigger as Trigger
-    from .triggers import parse_trigger as parse_trigger
+    from .sensor_triggers import Trigger as Trigger
+    from .sensor_triggers import parse_trigger as parse_trigger
 
 __all__ = [
     "Dependencies",
@@ -37,20 +37,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Dependencies": "model",
-    "Dependency": "model",
-    "Pipeline": "model",
-    "Plan": "model",
-    "PreLoad": "model",
-    "Schedule": "model",
-    "TransformTrigger": "model",
-    "Trigger": "triggers",
-    "dependency_diagram": "tree",
-    "dependency_tree": "tree",
-    "load_plan": "loading",
-    "parse_trigger": "triggers",
+    "Dependencies": "pipeline",
+    "Dependency": "pipeline",
+    "Pipeline": "pipeline",
+    "Plan": "pipeline",
+    "PreLoad": "pipeline",
+    "Schedule": "pipeline",
+    "TransformTrigger": "pipeline",
+    "Trigger": "sensor_triggers",
+    "dependency_diagram": "dependency_tree",
+    "dependency_tree": "dependency_tree",
+    "load_plan": "load_plan",
+    "parse_trigger": "sensor_triggers",
     "plan_project": "plan",
-    "starlake_json": "tree",
+    "starlake_json": "dependency_tree",
 }
 
 

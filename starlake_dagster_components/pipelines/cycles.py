@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from ..errors import Problem
-from .model import Dependency
+from .pipeline import Dependency
 
 _SHOWN = 20
 _STARTS = 50

@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 from ..errors import Location, Problem, did_you_mean
 from ..project import disk
 from ..project.model import DagConfig, Project, Table, Task
-from .model import Kind
-from .options import check_names, check_validity
-from .templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, dagster_template, read_template
+from .dag_options import check_names, check_validity
+from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, dagster_template, read_template
+from .pipeline import Kind
 
 N = TypeVar("N", Table, Task)
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from ..errors import Location, Problem, did_you_mean
 from ..project.model import Project, Task
 from .cycles import find_cycles
-from .dependency_files import NamedChild, NamedTask, find_files, read_files, task_from_json
-from .model import Dependencies, Dependency
-from .references import ReferenceIndex
+from .dependency_json import NamedChild, NamedTask, find_files, read_files, task_from_json
+from .pipeline import Dependencies, Dependency
+from .table_names import ReferenceIndex
 
 
 def plan_dependencies(project: Project, setting: str, problems: list[Problem]) -> tuple[Project, Dependencies]:

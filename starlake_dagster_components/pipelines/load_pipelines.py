@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..project.model import DagConfig, Table
+from .dag_files import DagFile, Planning, common_values, dag_file, named
+from .dag_options import PRE_LOAD_STRATEGIES
 from .dag_refs import Member, dag_refs
-from .drafts import DagFile, Planning, common_values, dag_file, named
-from .model import Pipeline, PreLoad
-from .options import PRE_LOAD_STRATEGIES
-from .rendering import filename_variables
+from .dag_variables import filename_variables
+from .pipeline import Pipeline, PreLoad
 from .scala_order import scala_hash_order
-from .schedules import NONE, number_crons, schedule_location, schedule_text, timezone_of
+from .schedule_presets import NONE, number_crons, schedule_location, schedule_text, timezone_of
 
 _TABLE_VARIABLES = frozenset({"table", "finalTable", "renamedTable"})
 _DOMAIN_VARIABLES = frozenset({"domain", "finalDomain", "renamedDomain"})

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 from ..errors import InvalidSetting, Problem, unknown
 from ..project.model import Project
+from .dag_files import Planning, unique_pipelines
 from .dag_refs import DagConfigs
+from .dag_templates import ORCHESTRATORS
+from .dag_variables import DagRenderer
 from .dependencies import plan_dependencies
-from .drafts import Planning, unique_pipelines
+from .job_names import prefixed
 from .load_pipelines import load_pipelines
-from .model import Plan
-from .naming import prefixed
-from .rendering import DagRenderer
-from .schedules import ScheduleReader, check_timezone
-from .templates import ORCHESTRATORS
+from .pipeline import Plan
+from .schedule_presets import ScheduleReader, check_timezone
 from .transform_pipelines import transform_pipelines
 
 

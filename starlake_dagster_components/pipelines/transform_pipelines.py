@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..errors import Problem
 from ..project.model import Task
+from .dag_files import DagFile, Planning, common_values, dag_file, named
 from .dag_refs import Member, dag_refs
-from .drafts import DagFile, Planning, common_values, dag_file, named
-from .model import Pipeline, TransformTrigger
-from .naming import name_of_schedule_text
-from .schedules import is_inline, schedule_location, schedule_text, timezone_of
-from .triggers import InvalidTrigger, parse_trigger
+from .job_names import name_of_schedule_text
+from .pipeline import Pipeline, TransformTrigger
+from .schedule_presets import is_inline, schedule_location, schedule_text, timezone_of
+from .sensor_triggers import InvalidTrigger, parse_trigger
 
 
 def transform_pipelines(planning: Planning, members: Iterable[Member[Task]]) -> Iterator[Pipeline]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import did_you_mean
-from . import disk, keys
+from . import disk
+from . import schema_keys as keys
 from .documents import Kind, Reading, load_section
 from .model import EMPTY, Application, Areas, Connection, FrozenDict, Origin
-from .sections import Context, Section
+from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
 _PRESETS = {

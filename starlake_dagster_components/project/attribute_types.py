@@ -4,11 +4,12 @@ import os
 from collections.abc import Mapping
 
 from ..errors import Location
-from . import disk, keys
+from . import disk
+from . import schema_keys as keys
 from .documents import Kind, Reading, load_document, refuse
 from .model import EMPTY, FrozenDict, Origin, TypeDefinition
-from .sections import Context, Section
-from .words import words
+from .word_sets import words
+from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
 _NUMBER = r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"

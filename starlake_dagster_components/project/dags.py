@@ -4,12 +4,13 @@ import os
 from collections.abc import Mapping
 
 from ..errors import Location
-from . import disk, keys
+from . import disk
+from . import schema_keys as keys
 from .documents import Kind, Reading, load_section
-from .files import Unreadable, nested_files, visible_files
 from .loads import warn_about_suffix
 from .model import DagConfig, FrozenDict
-from .sections import Section
+from .project_files import Unreadable, nested_files, visible_files
+from .yaml_mappings import Section
 
 _KIND = Kind("dag", rendered=False)
 _SUFFIX = ".sl.yml"

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Location, Problem, Severity, did_you_mean
-from . import keys
-from .files import ProjectFiles, Unreadable
+from . import schema_keys as keys
 from .legacy import Migration, old_table_roots
-from .sections import Context, Section
+from .project_files import ProjectFiles, Unreadable
 from .templating import Rendered, Renderer, TemplateError
 from .variables import UNSET_MARK, Unset, Variables
-from .words import words
+from .word_sets import words
+from .yaml_mappings import Context, Section
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
 # Keys whose text nobody acts on while reading: a variable that is not set does no harm there, or gets its value when SQL is run.

@@ -6,12 +6,14 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import Location, Problem, Severity, unknown
-from . import disk, keys
+from . import disk
+from . import schema_keys as keys
 from .application import check_connection
 from .documents import Kind, Reading, load_document, load_section, section_of_inline_table, section_of_table
-from .files import nested_files, visible_files, visible_folders
+from .file_patterns import compile_pattern
 from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
-from .parts import (
+from .project_files import nested_files, visible_files, visible_folders
+from .table_blocks import (
     extra_keys,
     read_attributes,
     read_expectations,
@@ -21,9 +23,8 @@ from .parts import (
     read_write_strategy,
     strategy_faults,
 )
-from .patterns import compile_pattern
-from .sections import Section
-from .words import words
+from .word_sets import words
+from .yaml_mappings import Section
 from .yaml_source import Positions, YamlDocument
 
 _TABLE = Kind("table")

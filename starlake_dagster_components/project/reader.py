@@ -13,11 +13,11 @@ from ..errors import Location, Problem, ProjectNotFound
 from . import disk
 from .application import Folders, make_application, read_application_section
 from .documents import Reading
-from .files import ProjectFiles
 from .model import FrozenDict, Project
-from .sections import Section
+from .project_files import ProjectFiles
 from .templating import Renderer
 from .variables import Variables, read_env_files, resolve_variables
+from .yaml_mappings import Section
 from .yaml_source import Positions
 
 
@@ -115,8 +115,8 @@ def read_rest(begun: Begun) -> Project:
     from .attribute_types import read_types
     from .dags import read_dag_configs, read_macros
     from .loads import LoadContext, own_strategies, read_domains
-    from .references import add_references, connection_finder
-    from .refs import read_refs
+    from .refs_file import read_refs
+    from .sql.task_references import add_references, connection_finder
     from .transforms import read_tasks
 
     reading, folders, project, metadata = begun.reading, begun.folders, begun.project, begun.folders.metadata

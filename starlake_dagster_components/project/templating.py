@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StarlakeError
 from . import disk
-from .words import words
+from .word_sets import words
 
 if TYPE_CHECKING:
     import jinja2

@@ -7,13 +7,14 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import Location, did_you_mean
-from . import keys
+from . import schema_keys as keys
 from .application import check_connection
 from .documents import Kind, Reading, load_section
-from .files import Unreadable, nested_files, visible_files, visible_folders
 from .loads import LoadContext, warn_about_suffix
 from .model import EMPTY, Attribute, FrozenDict, Origin, Task
-from .parts import (
+from .project_files import Unreadable, nested_files, visible_files, visible_folders
+from .refs_file import Reference, rewrite
+from .table_blocks import (
     extra_keys,
     merge_sinks,
     read_attributes,
@@ -24,9 +25,8 @@ from .parts import (
     read_write_strategy,
     strategy_faults,
 )
-from .refs import Reference, rewrite
-from .sections import Section
-from .words import words
+from .word_sets import words
+from .yaml_mappings import Section
 from .yaml_source import Positions
 
 _TASK = Kind("task", "warning", "Starlake skips the task, its SQL file included")

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem
-from .files import ProjectFiles, Unreadable, visible_files
-from .sections import scalar_text
+from .project_files import ProjectFiles, Unreadable, visible_files
 from .templating import substitute
+from .yaml_mappings import scalar_text
 from .yaml_source import YamlDocument, YamlError, parse_yaml
 
 _LEFT_OVER = re.compile(r"\{\{\s*(.*?)\s*\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")

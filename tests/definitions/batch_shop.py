@@ -11,7 +11,8 @@ import dagster as dg
 import duckdb
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import DuckDBExecutor, ShellExecutor, headless
+from starlake_dagster_components import DuckDBExecutor, ShellExecutor
+from starlake_dagster_components.cli import run as headless
 from starlake_dagster_components.definitions.batches import FAILED
 from starlake_dagster_components.definitions.build import build
 from starlake_dagster_components.definitions.settings import Settings
@@ -166,7 +167,7 @@ class Jobs:
 
     def target(self, job: str = JOB) -> Any:
         kwargs = {"token": self.token, "job": job}
-        return dg.build_reconstructable_job("starlake_dagster_components.headless", "rebuild", reconstructable_kwargs=kwargs)
+        return dg.build_reconstructable_job("starlake_dagster_components.cli.run", "rebuild", reconstructable_kwargs=kwargs)
 
     def run(self, job: str = JOB, *, keys: Sequence[str] | None = None, again: "Run | None" = None, **options: Any) -> "Run":
         """Run a job; ``again``: from the failure of another run."""

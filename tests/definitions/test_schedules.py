@@ -9,7 +9,7 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from starlake_dagster_components.definitions.schedules import build_schedule
-from starlake_dagster_components.definitions.ticks import interval_before
+from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
 
 CRONS = [
     "0 * * * *",

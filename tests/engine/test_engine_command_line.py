@@ -14,7 +14,7 @@ from engine_help import Sandbox, make
 
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.engine.arguments import parse
-from starlake_dagster_components.engine.errors import BadArguments
+from starlake_dagster_components.engine.engine_errors import BadArguments
 from starlake_dagster_components.engine.sqltext import statements
 from starlake_dagster_components.errors import CommandCancelled
 

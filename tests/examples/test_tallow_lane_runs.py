@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from starlake_dagster_components.cli.run import run_order
 from starlake_dagster_components.engine import run_command
-from starlake_dagster_components.headless import run_order
 from starlake_dagster_components.pipelines import plan_project
-from starlake_dagster_components.pipelines.model import Pipeline, Plan
+from starlake_dagster_components.pipelines.pipeline import Pipeline, Plan
 from starlake_dagster_components.project import read_project
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tallow_lane"

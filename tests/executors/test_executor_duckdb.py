@@ -14,7 +14,7 @@ from contract import Behaviour, ExecutorContract, Limit, Seen, Watched, a_comman
 
 import starlake_dagster_components.engine as engine
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.engine.errors import NotSupported
+from starlake_dagster_components.engine.engine_errors import NotSupported
 from starlake_dagster_components.engine.result import EngineResult, ExpectationOutcome, TableLoad
 from starlake_dagster_components.engine.session import Session
 from starlake_dagster_components.errors import CommandCancelled, Location, MissingDependency
@@ -22,7 +22,7 @@ from starlake_dagster_components.executors import duckdb as executor_module
 from starlake_dagster_components.executors.base import Counters, ExpectationResult, StarlakeExecutor
 from starlake_dagster_components.executors.duckdb import DuckDBExecutor
 from starlake_dagster_components.executors.projects import Projects
-from starlake_dagster_components.pipelines.model import Pipeline
+from starlake_dagster_components.pipelines.pipeline import Pipeline
 from starlake_dagster_components.project.model import (
     Application,
     Areas,

@@ -23,10 +23,10 @@ from starlake_dagster_components.commands import (
 )
 from starlake_dagster_components.errors import CommandCancelled
 from starlake_dagster_components.executors.base import CommandResult, ExpectationResult, StarlakeExecutor
-from starlake_dagster_components.executors.dagster_shell import DagsterShellExecutor
 from starlake_dagster_components.executors.duckdb import DuckDBExecutor
-from starlake_dagster_components.executors.shell import ShellExecutor
-from starlake_dagster_components.pipelines.model import Pipeline, PreLoad
+from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
+from starlake_dagster_components.executors.local.shell import ShellExecutor
+from starlake_dagster_components.pipelines.pipeline import Pipeline, PreLoad
 from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import DagConfig
 

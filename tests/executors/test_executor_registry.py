@@ -9,7 +9,7 @@ from dagster.components.resolved.errors import ResolutionException
 
 from starlake_dagster_components.executors import EXECUTORS, ResolvedExecutor
 from starlake_dagster_components.executors.base import StarlakeExecutor
-from starlake_dagster_components.executors.shell import ShellExecutor
+from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.testing import RecordingExecutor
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from starlake_dagster_components.pipelines import Plan, plan_project
-from starlake_dagster_components.pipelines.templates import read_template
+from starlake_dagster_components.pipelines.dag_templates import read_template
 from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import DagConfig
 

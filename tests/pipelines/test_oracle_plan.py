@@ -9,7 +9,7 @@ import pytest
 from oracle_variants import Variant, variants
 
 from starlake_dagster_components.pipelines import Pipeline, Plan, dependency_tree
-from starlake_dagster_components.pipelines.schedules import schedule_text
+from starlake_dagster_components.pipelines.schedule_presets import schedule_text
 
 VARIANTS = list(variants())
 READABLE = [v for v in VARIANTS if v.recorded["exit_code"] == 0]

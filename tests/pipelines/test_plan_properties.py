@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from plan_builders import LOAD, TRANSFORM, dag, plan, table, task
 
 from starlake_dagster_components.pipelines import Plan
-from starlake_dagster_components.pipelines.naming import RESERVED
-from starlake_dagster_components.pipelines.schedules import schedule_text
+from starlake_dagster_components.pipelines.job_names import RESERVED
+from starlake_dagster_components.pipelines.schedule_presets import schedule_text
 
 NAMES = st.sampled_from(["a", "b", "orders", "Items", "config", "x_1", "none"])
 SCHEDULES = st.sampled_from([None, "None", "", "daily", "hourly", "0 0 * * *", "5 4 * * *", "*/5 * * * *", "0 12 1 * *"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from starlake_dagster_components.project.patterns import compile_pattern
+from starlake_dagster_components.project.file_patterns import compile_pattern
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import Project, read_project
-from starlake_dagster_components.project.sql import render_task
+from starlake_dagster_components.project.sql.references import render_task
 
 
 def errors(project: Project) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ...project.model import Table
 from ..ddl import TypedAttribute
-from ..errors import NotSupported
+from ..engine_errors import NotSupported
 from ..session import Session
 from . import dsv, json, parquet, position
 from .source import Reading, Scratch, Source

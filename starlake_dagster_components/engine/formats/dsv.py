@@ -9,7 +9,7 @@ import duckdb
 from ...errors import did_you_mean
 from ...project.model import Table
 from ..ddl import TypedAttribute
-from ..errors import BadFile, BadSetting, BadValue
+from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import instance
 from ..sqltext import literal, quoted
 from ..values import rule

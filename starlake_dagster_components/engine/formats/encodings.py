@@ -7,7 +7,7 @@ from typing import IO
 
 from ...errors import Location
 from ...project.model import Table
-from ..errors import BadFile, BadSetting, BadValue
+from ..engine_errors import BadFile, BadSetting, BadValue
 from .source import Scratch
 
 _CHUNK = 1 << 20

@@ -7,7 +7,7 @@ import duckdb
 
 from ...project.model import Attribute
 from ..ddl import nested_type, scalar_type
-from ..errors import BadFile, BadSetting, BadValue
+from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import instance
 from ..sqltext import literal, quoted
 from ..values import read_type, rule

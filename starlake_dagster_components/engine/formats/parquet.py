@@ -3,7 +3,7 @@
 import duckdb
 
 from ...errors import did_you_mean
-from ..errors import BadFile, BadValue
+from ..engine_errors import BadFile, BadValue
 from ..instances import instance
 from ..sqltext import literal, quoted
 from ..values import rule

@@ -2,7 +2,7 @@
 
 import duckdb
 
-from ..errors import BadFile, BadSetting, BadValue
+from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import instance
 from ..sqltext import literal
 from . import bad_values, encodings

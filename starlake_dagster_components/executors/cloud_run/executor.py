@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ...errors import Location, Problem
-from ...pipelines.model import Pipeline
+from ...pipelines.pipeline import Pipeline
 from ..base import CommandResult, Invocation, StarlakeExecutor
 from ..fields import Environment, Seconds
 
 # Every component imports this class for its fields; what else is needed is imported where a pipeline runs there.
 if TYPE_CHECKING:
     from ...commands import Command
-    from .options import Given
+    from .job_options import Given
 
 
 class CloudRunExecutor(StarlakeExecutor):
@@ -103,13 +103,13 @@ class CloudRunExecutor(StarlakeExecutor):
         Raises:
             MissingDependency: google-cloud-run is not installed.
         """
-        from .running import run_command
+        from .run_execution import run_command
 
         return run_command(self, command, invocation)
 
     def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return what is wrong with the Cloud Run settings of a pipeline: no job name, above all."""
-        from .options import validate
+        from .job_options import validate
 
         origin = pipeline.dag_config.origin
 
@@ -120,14 +120,14 @@ class CloudRunExecutor(StarlakeExecutor):
 
     def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retry that ``retry_on_failure`` asks for."""
-        from .options import retries
+        from .job_options import retries
 
         return retries(self.given, pipeline.options)
 
     @property
     def given(self) -> "Given":
         """The fields that stand for DAG options."""
-        from .options import Given
+        from .job_options import Given
 
         return Given(
             project_id=self.project_id,

@@ -9,14 +9,14 @@ from ...commands import Command
 from ...errors import StarlakeError
 from ...masking import Mask
 from ..base import CommandResult, Log, TableResult
-from ..load_lines import LoadLines
-from ..outcomes import from_output
-from ..output import Output
+from ..starlake_output.load_log import LoadLines
+from ..starlake_output.process_output import Output
+from ..starlake_output.table_outcomes import from_output
 from . import sentinel
 from .calls import persist
+from .cloud_logging import Line, last_lines, lines_of_load
 from .connection import Connection
 from .finder import TIMEOUT
-from .logs import Line, last_lines, lines_of_load
 from .state import ExecutionState
 
 NOT_READY_EXIT_CODE = 1

@@ -1,0 +1,3 @@
+"""``sl-dagster``: the command line."""
+
+from .main import main as main

@@ -1,0 +1,67 @@
+"""Filling the cache of plans ahead of time, as when an image is built."""
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cache import OFF, VARIABLE, cache_of
+from ..definitions.build import load
+from ..definitions.settings import Settings
+from ..errors import InvalidSetting
+from ..pipelines.pipeline import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What became of filling the cache.
+
+    Attributes:
+        plan: the plan of the project.
+        entry: its file in the cache; None when it was not kept.
+        size: bytes of the file.
+        found: whether it was there before.
+        reason: why it was not kept.
+    """
+
+    plan: Plan
+    entry: Path | None
+    size: int = 0
+    found: bool = False
+    reason: str = ""
+
+
+def fill_cache(root: str | Path, settings: Settings) -> Filled:
+    """Keep the plan of a project where every user of this machine can read it, and make sure that it is found there.
+
+    Args:
+        root: the project's folder.
+        settings: those with which the project is loaded later; ``cache`` is the folder.
+
+    Raises:
+        InvalidSetting: the cache is off, or its folder is a file.
+        ProjectNotFound: there is no project.
+    """
+    if cache_of(settings.cache, os.environ) is None:
+        raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}): give a folder")
+    loaded = load(root, settings, readable=True)
+    if loaded.entry is None:
+        return Filled(loaded.plan, None, reason=loaded.reason)
+    if settings.cache or os.environ.get(VARIABLE, "").strip():
+        # A folder that somebody chose; that of the user's own is nobody else's business.
+        _open(loaded.entry.parent, 0o555)
+    _open(loaded.entry, 0o444)
+    if not loaded.from_cache:
+        again = load(root, settings, readable=True)
+        if not again.from_cache:
+            return Filled(again.plan, None, reason=f"it was kept, and not found again: {again.reason}")
+    return Filled(loaded.plan, loaded.entry, loaded.entry.stat().st_size, loaded.from_cache)
+
+
+def _open(path: Path, mode: int) -> None:
+    """Add rights to a file or folder; one that belongs to somebody else, or cannot be changed, stays as it is."""
+    now = stat.S_IMODE(path.stat().st_mode)
+    if now | mode != now:
+        with suppress(OSError):
+            path.chmod(now | mode)

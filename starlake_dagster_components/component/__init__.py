@@ -1,0 +1,3 @@
+"""The component: a Starlake project in a ``defs.yaml``."""
+
+from .component import StarlakeProjectComponent as StarlakeProjectComponent

@@ -1,0 +1,1 @@
+"""Describe definitions: why each exists, and what will be built."""

@@ -1,0 +1,102 @@
+"""What will be built, as data: the output of ``sl-dagster list --format json``."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import Problem
+from ...pipelines.dag_refs import DagConfigs
+from ...pipelines.pipeline import Pipeline
+from ..graph import AssetGraph
+from ..jobs import job_keys
+from ..sensors.definition import MINIMUM_INTERVAL_SECONDS
+from ..sensors.watched import watched_by
+from ..settings import Settings
+
+
+def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Return jobs, assets and problems of a project.
+
+    Returns:
+        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values; keys as Dagster's user strings, lists sorted. The shape is
+        described in docs/command_line.md and stays.
+    """
+    return {
+        "jobs": [_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
+        "assets": sorted((_asset(graph, node_id) for node_id in graph.specs), key=lambda a: (a["key"], a["kind"])),
+        "problems": [_problem(p) for p in problems],
+    }
+
+
+def executor_name(settings: Settings, pipeline: Pipeline) -> str:
+    """Return the type of the executor of a pipeline's commands; the name of its class where it has no type."""
+    executor = settings.executor_of(pipeline)
+    return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
+
+
+def without_job(graph: AssetGraph) -> str | None:
+    """Return a sentence on the tables and tasks that no job runs, with the reasons; None when there are none."""
+    plan = graph.plan
+    made = {key for pipeline in plan.pipelines for key in job_keys(graph, pipeline)}
+    configs = DagConfigs(plan.project, (), [])
+    reasons: Counter[str] = Counter()
+    for node_id, node in graph.nodes.items():
+        described = node.table or node.task
+        if described and graph.keys[node_id] not in made:
+            ref, _ = configs.dag_ref(described)
+            reasons[f"the DAG config '{ref}' makes none" if ref else "no dagRef"] += 1
+    if not reasons:
+        return None
+    total = reasons.total()
+    why = [f"{reason} ({number})" if len(reasons) > 1 else reason for reason, number in reasons.items()]
+    return f"{total} {'asset has' if total == 1 else 'assets have'} no job: {', '.join(why)}"
+
+
+def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
+    schedule = pipeline.schedule
+    watched = watched_by(graph, pipeline, settings)
+    return {
+        "name": pipeline.name,
+        "kind": pipeline.kind,
+        "dag_config": pipeline.dag_config.name,
+        "executor": executor_name(settings, pipeline),
+        "assets": sorted(key.to_user_string() for key in job_keys(graph, pipeline)),
+        "schedule": {
+            "name": f"{pipeline.name}_schedule",
+            "cron": schedule.cron,
+            "timezone": schedule.timezone or settings.timezone or "UTC",
+        }
+        if schedule
+        else None,
+        "sensor": {
+            "name": f"{pipeline.name}_sensor",
+            "assets": sorted({key.to_user_string() for key in watched.values()}),
+            "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
+            "strategy": pipeline.trigger.strategy,
+        }
+        if watched
+        else None,
+    }
+
+
+def _asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, Any]:
+    spec = graph.specs[node_id]
+    node = graph.nodes[node_id]
+    return {
+        "key": spec.key.to_user_string(),
+        "kind": node.type,
+        "name": node.name,
+        "deps": sorted(d.asset_key.to_user_string() for d in spec.deps),
+        "source": str(node.location) if node.location else None,
+        "executable": node.type != "external",
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    where = problem.location
+    return {
+        "severity": problem.severity,
+        "file": where.file if where else None,
+        "line": (where.line or None) if where else None,
+        "message": problem.message,
+    }

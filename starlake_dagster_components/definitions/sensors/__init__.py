@@ -1,0 +1,1 @@
+"""Sensors: when what a job reads has been materialized, its run is requested."""

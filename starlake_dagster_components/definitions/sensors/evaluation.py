@@ -1,0 +1,137 @@
+"""What happens at a tick of a sensor: its rule, bound to Dagster. Imported by the first tick."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from ...pipelines.pipeline import TransformTrigger
+from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, parse_time, tagged_time, time_tags, triggered_by
+from .cron_ticks import interval_before
+from .cursor import read_cursor, write_cursor
+from .rule import DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide
+
+MAX_FORMER_RUNS = 20
+"""Successful runs of the job among which the one before a logical time is looked for."""
+
+UTC = ZoneInfo("UTC")
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One sensor's rule, bound to Dagster."""
+
+    trigger: TransformTrigger
+    watched: Mapping[str, dg.AssetKey]
+    timings: Mapping[str, DatasetTiming]
+    job_name: str
+    start_date: date | None
+
+    @cached_property
+    def rule(self) -> Rule:
+        """When it starts a run.
+
+        Raises:
+            InvalidTrigger: the strategy cannot be read, or names a dataset that is not watched.
+        """
+        return build_rule(self.trigger, {dataset: key.to_user_string() for dataset, key in self.watched.items()}, self.timings)
+
+    @cached_property
+    def keys(self) -> Mapping[str, dg.AssetKey]:
+        """What it watches, by the names that the rule uses."""
+        by_name = {key.to_user_string(): key for key in self.watched.values()}
+        return {asset: by_name[asset] for asset in self.rule.assets}
+
+    def tick(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Evaluate one tick: two database queries, three when a run starts, however many assets there are and however long their history."""
+        now = datetime.now(UTC)
+        consumption = read_cursor(context.cursor, self.keys)
+        decision = decide(self.rule, self._latest(context.instance), consumption, now, interval_before)
+        if isinstance(decision, Wait):
+            return dg.SkipReason(decision.reason)
+        # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume what arrived meanwhile.
+        context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
+        return dg.RunRequest(run_key=_run_key(decision.consumed), tags=self._tags(context, decision))
+
+    def _latest(self, instance: dg.DagsterInstance) -> dict[str, Materialization]:
+        found = {}
+        for record in instance.get_asset_records(list(self.keys.values())):
+            event = record.asset_entry.last_materialization_record
+            if event is not None:
+                found[record.asset_entry.asset_key.to_user_string()] = Materialization(
+                    storage_id=event.storage_id, run_id=event.run_id, timestamp=event.timestamp, logical_time=_logical_time(event)
+                )
+        return found
+
+    def _tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
+        zone = ZoneInfo(self.trigger.timezone or "UTC")
+        end = start.logical_time
+        begin = self._former_time(context, end) or self._beginning(end)
+        newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
+        return {
+            **time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone)),
+            TRIGGERED_BY: triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
+        }
+
+    def _former_time(self, context: dg.MultiAssetSensorEvaluationContext, before: datetime) -> datetime | None:
+        """Return the newest logical time before another one for which the job has succeeded. starlake-dagster: get_previous_partition."""
+        succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
+        times = []
+        for record in context.instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
+            run = record.dagster_run
+            moment = tagged_time(run.tags, INTERVAL_END) or tagged_time(run.tags, SCHEDULED_DATE)
+            if moment and moment < before and _same_location(run, context):
+                times.append(moment)
+        return max(times, default=None)
+
+    def _beginning(self, end: datetime) -> datetime:
+        if self.start_date:
+            first = datetime.combine(self.start_date, time(), ZoneInfo(self.trigger.timezone or "UTC"))
+            if first < end:
+                return first
+        return _BEGINNING
+
+
+def _logical_time(event: dg.EventLogRecord) -> datetime:
+    """Return for when something was materialised, in UTC.
+
+    The scheduled date that the materialisation has, as this package or starlake-dagster notes it; else a partition key that is a time; else
+    when it was logged.
+    """
+    materialization = event.asset_materialization
+    if materialization is not None:
+        tags = materialization.tags or {}
+        noted = [_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
+        for text in (*noted, tags.get("sl_data_interval_end"), materialization.partition):
+            moment = text if isinstance(text, datetime) else parse_time(text or "")
+            if moment:
+                return moment.astimezone(UTC)
+    return datetime.fromtimestamp(event.timestamp, UTC)
+
+
+def _value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
+    plain = value.value if value is not None else None
+    if isinstance(plain, (int, float)) and not isinstance(plain, bool):
+        return datetime.fromtimestamp(plain, UTC)
+    return plain if isinstance(plain, str) else None
+
+
+def _run_key(consumed: Mapping[str, Materialization]) -> str:
+    """Return a key that is the same for the same materialisations: Dagster starts no second run for it.
+
+    Storage ids alone would do, if SQLite did not hand out those of deleted runs again.
+    """
+    text = "\n".join(f"{asset}={m.storage_id}@{m.timestamp!r}" for asset, m in sorted(consumed.items()))
+    return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _same_location(run: dg.DagsterRun, context: dg.MultiAssetSensorEvaluationContext) -> bool:
+    """Tell whether a run may be one of the sensor's job: another code location may have a job of the same name."""
+    here, there = context.code_location_origin, run.remote_job_origin
+    return here is None or there is None or there.repository_origin.code_location_origin.location_name == here.location_name

@@ -1,0 +1,84 @@
+"""What the sensors of a project watch, under which names, and what is wrong with their options."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ...errors import Problem
+from ...pipelines.pipeline import Pipeline
+from ..graph import AssetGraph
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from .rule import DatasetTiming
+
+
+def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
+    """Return what the sensor of a pipeline watches: name -> asset key; empty when it has no sensor.
+
+    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (seed: Multi Asset Sensor). What a
+    custom template takes out (``filtered_datasets``) is not watched.
+    """
+    if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
+        return {}
+    found = graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline)
+    if not pipeline.trigger.filtered_datasets:
+        return found
+    from .rule import waited_for
+
+    kept = waited_for({name: key.to_user_string() for name, key in found.items()}, pipeline.trigger)
+    return {name: key for name, key in found.items() if name in kept}
+
+
+def with_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Mapping[str, dg.AssetKey]:
+    """Return what is watched under every name by which an option may call it.
+
+    Those are the full name of a task and that of its table, the logical and the final name of a load table, and the asset key.
+    """
+    names = dict(watched)
+    for key in watched.values():
+        node = graph.by_key[key]
+        others = [key.to_user_string(), node.name]
+        if node.task:
+            others.append(node.task.sink_name)
+        for name in others:
+            names.setdefault(name, key)
+    return names
+
+
+def timings_of(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Mapping[str, DatasetTiming]":
+    """Return how often each watched dataset is renewed: the schedule of the job that makes it, and its freshness."""
+    return dict(_timings(graph, watched, settings))
+
+
+def _timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Iterator[tuple[str, DatasetTiming]]":
+    from .rule import DatasetTiming
+
+    for name, key in watched.items():
+        node = graph.by_key[key]
+        schedule = node.pipeline.schedule if node.pipeline else None
+        freshness = node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
+        late = freshness.error if freshness and freshness.error else None
+        if schedule or late:
+            given = {"freshness": late} if late else {}
+            yield (
+                name,
+                DatasetTiming(
+                    cron=schedule.cron if schedule else None,
+                    timezone=(schedule.timezone or settings.timezone) if schedule else None,
+                    **given,
+                ),
+            )
+
+
+def sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
+    """Yield what is wrong with the options of a pipeline's sensor, with file and line."""
+    watched = watched_by(graph, pipeline, settings)
+    if not watched or pipeline.trigger.plain:
+        return
+    from .rule import trigger_problems
+
+    names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
+    for found in trigger_problems(pipeline.trigger, names, timings_of(graph, watched, settings)):
+        yield Problem(pipeline.dag_config.origin.at(f"options.{found.option}"), found.severity, found.message)

@@ -1,0 +1,1 @@
+"""Steps: the commands that an op runs, and what their results become in Dagster."""

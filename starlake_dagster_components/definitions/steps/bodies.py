@@ -1,0 +1,47 @@
+"""The bodies of ops, worked out by the first step that runs: a code location that is only looked at never imports what runs commands."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ..graph import AssetGraph
+from ..nodes import StarlakeNode
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from ..batches import Member
+    from .execution import Steps
+
+OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
+
+
+class Bodies:
+    """What the ops of a project do."""
+
+    def __init__(self, graph: AssetGraph, settings: Settings) -> None:
+        self._graph = graph
+        self._settings = settings
+
+    @cached_property
+    def _steps(self) -> "Steps":
+        from .execution import Steps
+
+        return Steps(self._graph, self._settings)
+
+    def of(self, node: StarlakeNode, key: dg.AssetKey) -> OpBody:
+        """Return the body of a node's op."""
+
+        def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            yield from self._steps.body(node, key)(context)
+
+        return body
+
+    def of_loads(self, members: "Sequence[Member]") -> OpBody:
+        """Return the body of an op that loads several tables."""
+
+        def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            yield from self._steps.loads(members)(context)
+
+        return body

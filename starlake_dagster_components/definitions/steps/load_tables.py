@@ -1,0 +1,276 @@
+"""What the steps of load tables do: one table, or the tables of a domain together (setting ``batch``).
+
+Several tables are one ``load``. What it did to each is found out by the executor; a table of which that is not known, or that the command did not come to,
+is loaded alone afterwards. Each table gets its own materialisation and its own checks; at the end the step fails if any table failed.
+"""
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dagster as dg
+
+from ...commands import Command, RunContext, batches_of, load_command, stage_command
+from ...errors import CommandTimeout, StarlakeError
+from ...executors.base import CommandResult, TableResult
+from ...executors.starlake_output.table_outcomes import together
+from ...pipelines.pipeline import Pipeline
+from ...project.model import Domain, Table
+from ..batches import FAILED, Member
+from ..checks import check_results
+from ..graph import AssetGraph
+from ..settings import Settings
+from .command import Events, StepCommands, broken, counts_metadata, failure, failure_metadata, scheduled_metadata
+from .reexecution import loaded_before, made_again
+
+_TIMED_OUT = 124
+"""The exit code that ``timeout`` of the shell gives to a command that ran too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A command that ended, somehow."""
+
+    command: Command
+    result: CommandResult
+    seconds: float
+    error: StarlakeError | None = None
+
+    def raised(self) -> dg.Failure:
+        """Return the failure of a step that had nothing else to do."""
+        return broken(self.command, self.error) if self.error is not None else failure(self.command, self.result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    member: Member
+    result: TableResult
+    of: _Ended
+
+
+class LoadSteps:
+    """The bodies of the ops that load tables."""
+
+    def __init__(self, graph: AssetGraph, settings: Settings, commands: StepCommands) -> None:
+        self._graph = graph
+        self._settings = settings
+        self._commands = commands
+
+    def load(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Events:
+        """Load the tables of an op that the run selects; staged first when their domain stages by IMPORTED and is not part of the run.
+
+        Raises:
+            dagster.Failure: tables failed. Those that were loaded have been yielded.
+        """
+        selected = _selected(members, context)
+        waiting = selected
+        if len(members) > 1:
+            history = self._commands.history(context)
+            before = loaded_before(context, history)
+            waiting = [m for m in selected if m.key not in before]
+            yield from made_again(context, history, [(m.output, m.key) for m in selected], before)
+        if not waiting:
+            return
+        node = waiting[0].node
+        pipeline = self._commands.pipeline_of(node, context)
+        run = self._commands.run_context(context, pipeline)
+        tables = [m.table for m in waiting]
+        domain = next(d for d in node.project.domains if d.name == tables[0].domain)
+        if self._stages_itself(tables[0], pipeline, context):
+            self._commands.run(context, pipeline, stage_command(run, domain, tables))
+        failed = yield from _Load(self._commands, self._settings, context, pipeline, run, domain).all(waiting)
+        if failed:
+            raise _failure_of(failed, waiting, domain)
+
+    def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
+        pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
+        if pre_load is None or pre_load.strategy != "imported":
+            return False
+        # Dagster's execute_in_process gives an empty selection where the whole job is meant.
+        selected = context.run.asset_selection or None
+        return selected is not None and self._graph.key("domain", table.domain) not in selected
+
+
+def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
+    if len(members) == 1:
+        return list(members)
+    keys = context.selected_asset_keys
+    alone = sorted({check.asset_key.to_user_string() for check in context.selected_asset_check_keys if check.asset_key not in keys})
+    if alone:
+        text = f"expectations are evaluated when their table is loaded, not alone: materialise {', '.join(alone)}"
+        if not keys:
+            raise dg.Failure(text, allow_retries=False)
+        context.log.warning(text)
+    return [m for m in members if m.key in keys]
+
+
+class _Load:
+    """The loads of one attempt of one step."""
+
+    def __init__(
+        self,
+        commands: StepCommands,
+        settings: Settings,
+        context: dg.AssetExecutionContext,
+        pipeline: Pipeline | None,
+        run: RunContext,
+        domain: Domain,
+    ) -> None:
+        self._commands = commands
+        self._settings = settings
+        self._context = context
+        self._pipeline = pipeline
+        self._run = run
+        self._domain = domain
+        self._number = 0
+
+    def all(self, members: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, list[_Failed]]:
+        """Load tables; yield what is loaded, return what failed."""
+        by_name = {m.table.name: m for m in members}
+        failed: list[_Failed] = []
+        for tables in batches_of([m.table for m in members]):
+            batch = [by_name[t.name] for t in tables]
+            if len(batch) == 1:
+                ended = yield from self._command(batch)
+                found = ended.result.of_table(tables[0].name, 1)
+                if found.outcome == "loaded":
+                    yield self._materialized(batch[0], found, ended, 1)
+                else:
+                    failed.append(_Failed(batch[0], found, ended))
+            else:
+                failed += yield from self._together(batch)
+        return failed
+
+    def _together(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, list[_Failed]]:
+        self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_names(batch)}")
+        ended = yield from self._command(batch)
+        failed: list[_Failed] = []
+        again: list[tuple[Member, TableResult]] = []
+        for member in batch:
+            found = ended.result.of_table(member.table.name, len(batch))
+            if found.outcome == "loaded":
+                yield self._materialized(member, found, ended, len(batch))
+            elif found.outcome == "failed":
+                failed.append(_Failed(member, found, ended))
+            elif not ended.result.retry:
+                failed.append(_Failed(member, replace(found, reason=ended.result.reason, retry=False), ended))
+            else:
+                again.append((member, found))
+        if again:
+            self._context.log.warning(
+                f"the command ended before these tables were loaded, or it is not known what became of them; they are loaded one by one: "
+                f"{_names([m for m, _ in again])}"
+            )
+        for member, found in again:
+            failed += yield from self._alone(member, found, ended)
+        return failed
+
+    def _alone(self, member: Member, before: TableResult, earlier: _Ended) -> Generator[dg.MaterializeResult[Any], None, list[_Failed]]:
+        """Load a table after a command for several that did not tell its fate.
+
+        Args:
+            member: the table.
+            before: what that command told.
+            earlier: that command.
+        """
+        ended = yield from self._command([member])
+        found = ended.result.of_table(member.table.name, 1)
+        if found.outcome != "loaded":
+            return [_Failed(member, found, ended)]
+        if before.outcome == "unknown" and not (found.counters and found.counters.files):
+            why = (
+                "it is not known whether it was loaded: the command for several tables "
+                f"{_end_of(earlier.result)}, and alone there was no file for it. If it failed, its file lies in ingesting, where no load looks: "
+                "move it back to the stage folder"
+            )
+            return [_Failed(member, replace(found, outcome="failed", reason=why, retry=False), earlier)]
+        merged = replace(
+            found,
+            counters=together(before.counters, found.counters),
+            row_count=found.row_count if found.row_count is not None else before.row_count,
+            expectations=found.expectations or before.expectations,
+        )
+        yield self._materialized(member, merged, ended, 1)
+        return []
+
+    def _command(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
+        """Run the ``load`` of some tables; return how it ended.
+
+        When the run is cancelled, tables that are loaded already are yielded before the exception goes on.
+        """
+        # Each command of a step has audit rows of its own.
+        job = f"{self._run.job_id}.c{self._number}" if self._number else self._run.job_id
+        self._number += 1
+        command = load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
+        began = time.monotonic()
+
+        def seconds() -> float:
+            return time.monotonic() - began
+
+        try:
+            result = self._commands.attempt(self._context, self._pipeline, command)
+        except StarlakeError as error:
+            code, retry = (_TIMED_OUT, True) if isinstance(error, CommandTimeout) else (1, getattr(error, "retry", True))
+            tables = error.tables if isinstance(error, CommandTimeout) else _all_failed(batch, error, retry)
+            return _Ended(command, CommandResult(code, reason=str(error), retry=retry, tables=tables), seconds(), error)
+        except (dg.DagsterExecutionInterruptedError, dg.Failure) as cancelled:
+            known: Mapping[str, TableResult] = getattr(cancelled.__cause__, "tables", {}) if len(batch) > 1 else {}
+            ended = _Ended(command, CommandResult(1), seconds())
+            for member in batch:
+                if member.table.name in known and known[member.table.name].outcome == "loaded":
+                    yield self._materialized(member, known[member.table.name], ended, len(batch))
+            raise
+        return _Ended(command, result, seconds())
+
+    def _materialized(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
+        seconds = round(ended.seconds, 3)
+        spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
+        checks = self._settings.expectation_checks
+        results = check_results(member.node, member.key, found.expectations) if checks else ()
+        wanted = self._context.selected_asset_check_keys
+        return dg.MaterializeResult(
+            asset_key=member.key,
+            metadata={
+                **dict(counts_metadata(found.counters, found.row_count)),
+                **spent,
+                **scheduled_metadata(self._run),
+                **ended.result.metadata,
+            },
+            check_results=[r for r in results if dg.AssetCheckKey(member.key, str(r.check_name)) in wanted] if checks else None,
+        )
+
+
+def _all_failed(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
+    """Return the results of a command that could not be started or followed: it may even still run, so that nothing else is started."""
+    return {m.table.name: TableResult("failed", reason=str(error), retry=retry) for m in batch}
+
+
+def _end_of(result: CommandResult) -> str:
+    return f"ended with exit code {result.exit_code}{f' ({result.reason})' if result.reason else ''}"
+
+
+def _names(members: Sequence[Member]) -> str:
+    return ", ".join(m.table.name for m in members)
+
+
+def _failure_of(failed: Sequence[_Failed], members: Sequence[Member], domain: Domain) -> dg.Failure:
+    """Return the failure of a step: each table that failed with its reason."""
+    told: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
+    reasons = {f.member.key.to_user_string(): told(f) for f in failed}
+    if len(members) == 1:
+        alone = failed[0].of.raised()
+        return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
+    lines = [f"{f.member.table.name}: {told(f)}" for f in failed]
+    commands = list({f.of.command.shown: f.of for f in failed}.values())
+    metadata = failure_metadata(commands[0].command, commands[0].result)
+    if len(commands) > 1:
+        metadata["command"] = "\n".join(c.command.shown for c in commands)
+        metadata["last_lines"] = dg.MetadataValue.md(
+            "\n\n".join(f"{c.command.shown}\n```\n{chr(10).join(c.result.tail[-20:])}\n```" for c in commands)
+        )
+    return dg.Failure(
+        description="\n".join([f"load failed for {len(failed)} of {len(members)} tables of {domain.name}:", *lines]),
+        metadata={**metadata, FAILED: reasons},
+        allow_retries=any(f.result.retry for f in failed),
+    )

@@ -1,0 +1,63 @@
+"""``transform --interactive``: the rows of a task's query on stdout. Starlake: JdbcAutoTask.runInteractive."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import duckdb
+
+from .arguments import Arguments
+from .database import Database
+from .engine_errors import BadArguments
+from .scripts import Hint, Script, failed
+from .session import Session
+
+_FORMATS = ("csv", "json", "json-array", "table")
+
+
+def show(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
+    """Print one page of a query's rows, in the format that ``--interactive`` names; nothing is written.
+
+    Raises:
+        BadArguments: an unknown format.
+        SqlFailed: the query fails.
+    """
+    kind = (arguments.interactive or "").lower()
+    if kind not in _FORMATS:
+        raise BadArguments(f"Error: Option --interactive expects {', '.join(_FORMATS)}, not '{arguments.interactive}'")
+    try:
+        found = database.execute(query)
+        names = [column[0] for column in found.description]
+        found.fetchmany(arguments.page_size * (arguments.page_number - 1))
+        rows = found.fetchmany(arguments.page_size)
+    except duckdb.Error as error:
+        raise failed(error, main, query, max(main.part.text.find(query), 0), hint) from error
+    texts = [["NULL" if value is None else _text(value) for value in row] for row in rows]
+    for line in _lines(kind, names, texts):
+        session.out(line)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _lines(kind: str, names: list[str], rows: list[list[str]]) -> list[str]:
+    if kind == "csv":
+        return [_csv(names), *map(_csv, rows)]
+    objects = [dict(zip(names, row, strict=True)) for row in rows]
+    if kind == "json":
+        return [json.dumps(one, ensure_ascii=False) for one in objects]
+    if kind == "json-array":
+        return [json.dumps(objects, ensure_ascii=False)]
+    widths = [max(len(name), *(len(row[i]) for row in rows), 1) if rows else len(name) for i, name in enumerate(names)]
+    rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
+    table = [names, *rows]
+    lines = ["|" + "|".join(f" {value.ljust(width)} " for value, width in zip(row, widths, strict=True)) + "|" for row in table]
+    return [rule, lines[0], rule, *lines[1:], rule]
+
+
+def _csv(values: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()

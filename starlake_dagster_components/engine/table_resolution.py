@@ -1,0 +1,151 @@
+"""Names of tables in the project's SQL: which task or load table they mean. Starlake: SQLUtils.resolveTableRefInDomainsAndJobs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..errors import unknown
+from ..project.model import Project, Table, TableReference, Task
+from .engine_errors import BadSetting, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a reference means."""
+
+    schema: str
+    name: str
+    nodes: tuple[Table | Task, ...]
+
+
+class Names:
+    """The tables that tasks and loads of a project make, by name."""
+
+    def __init__(self, project: Project) -> None:
+        self._by_name: dict[str, dict[str, list[Table | Task]]] = {}
+        for table in project.tables:
+            self._add(table.final_name, table.final_domain, table)
+        for task in project.tasks:
+            self._add(task.table, task.domain, task)
+
+    def _add(self, name: str, schema: str, node: Table | Task) -> None:
+        self._by_name.setdefault(name.lower(), {}).setdefault(schema.lower(), []).append(node)
+
+    def meant(self, reference: TableReference) -> Meant | None:
+        """Return what a reference means; None when the project does not make it.
+
+        Raises:
+            BadSetting: a name without schema that several schemas have.
+        """
+        *before, name = reference.parts
+        schemas: Mapping[str, list[Table | Task]] = self._by_name.get(name.lower(), {})
+        if before:
+            nodes = schemas.get(before[-1].lower())
+            return Meant(before[-1], name, tuple(nodes)) if nodes else None
+        if len(schemas) > 1:
+            found = sorted(_full_name(nodes[0]) for nodes in schemas.values())
+            raise BadSetting(reference.location, f"'{name}' may be {', '.join(found)}: write which one")
+        for nodes in schemas.values():
+            return Meant(_schema(nodes[0]), name, tuple(nodes))
+        return None
+
+
+def _schema(node: Table | Task) -> str:
+    return node.domain if isinstance(node, Task) else node.final_domain
+
+
+def _full_name(node: Table | Task) -> str:
+    return node.sink_name if isinstance(node, Task) else node.final_full_name
+
+
+_latest: tuple[Project, Names] | None = None
+
+
+def names_of(project: Project) -> Names:
+    """Return the names of a project; kept for the project that was used last."""
+    global _latest
+    known = _latest
+    if known is None or known[0] is not project:
+        known = (project, Names(project))
+        _latest = known
+    return known[1]
+
+
+def tasks_behind(project: Project, task: Task, references: Iterable[TableReference]) -> list[Task]:
+    """Return the tasks that make what a task reads, itself left out, in order of appearance."""
+    names = names_of(project)
+    found: dict[str, Task] = {}
+    for reference in references:
+        meant = names.meant(reference)
+        for node in meant.nodes if meant else ():
+            if isinstance(node, Task) and node.full_name != task.full_name:
+                found.setdefault(node.full_name, node)
+    return list(found.values())
+
+
+def with_schemas(query: str, schemas: Mapping[str, str]) -> str:
+    """Return a query with the schemas of tables that it names without one.
+
+    Args:
+        query: the query.
+        schemas: lower-case name of a table -> its schema.
+    """
+    if not schemas:
+        return query
+    import sqlglot
+    from sqlglot import exp
+
+    tree = sqlglot.parse_one(query, dialect="duckdb")
+    hidden = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        schema = schemas.get(table.name.lower())
+        if schema is not None and not table.db and table.name.lower() not in hidden:
+            table.set("db", exp.to_identifier(schema, quoted=True))
+    return tree.sql(dialect="duckdb")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The tasks behind a task: how Starlake prints them, and in which order they run."""
+
+    lines: list[str]
+    order: list[Task]
+
+
+def tree_of(project: Project, task: Task) -> Tree:
+    """Return a task with the tasks that it reads from, directly or not, each once.
+
+    Raises:
+        BadSetting: a task reads, through others, what it makes itself.
+    """
+    tree = Tree([], [])
+    state: dict[str, str] = {}
+    stack: list[tuple[Task, int, bool]] = [(task, 0, False)]
+    while stack:
+        one, depth, left = stack.pop()
+        if left:
+            if state[one.full_name] != "done":
+                state[one.full_name] = "done"
+                tree.order.append(one)
+            continue
+        tree.lines.append("  " * depth + one.full_name)
+        if state.get(one.full_name) == "open":
+            raise BadSetting(one.origin.at(), f"task {one.full_name} reads, through others, what it makes itself")
+        if one.full_name in state:
+            continue
+        state[one.full_name] = "open"
+        stack.append((one, depth, True))
+        behind = tasks_behind(project, one, one.references)
+        stack.extend((parent, depth + 1, False) for parent in reversed(behind))
+    return tree
+
+
+def find_task(project: Project, name: str) -> Task:
+    """Return a task by its name, in any case. Starlake: SchemaHandler.taskByFullName.
+
+    Raises:
+        NotFound: there is none.
+    """
+    for task in project.tasks:
+        if task.full_name.lower() == name.lower():
+            return task
+    raise NotFound(f"Invalid task name {name}: {unknown('task', name, [t.full_name for t in project.tasks])}")

@@ -1,0 +1,219 @@
+"""Patterns of a project's own types: formats of dates, regular expressions, words for true and false. Starlake: PrimitiveType."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import duckdb
+
+from ..errors import Location
+from ..project.model import Table, TypeDefinition
+from .engine_errors import BadSetting, NotSupported
+from .instances import instance
+from .sqltext import literal
+
+# What Starlake's own types have had as pattern over its versions: DuckDB converts these as Starlake's loader has it do.
+_OWN: dict[str, frozenset[str]] = {
+    "string": frozenset({".*", ".+"}),
+    "variant": frozenset({".*", ".+"}),
+    "byte": frozenset({".", ".*"}),
+    "long": frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"}),
+    "int": frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"}),
+    "short": frozenset({r"[-|\+|0-9][0-9]*", r"-?\d+"}),
+    "double": frozenset({r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*", r"-?\d*\.{0,1}\d+"}),
+    "decimal": frozenset({r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"}),
+    "boolean": frozenset({"(?i)true|yes|[y1]|t<-TF->(?i)false|no|[n0]|f", "(?i)true|yes|[y1]<-TF->(?i)false|no|[n0]"}),
+    "date": frozenset({"yyyy-MM-dd", "ISO_LOCAL_DATE", "ISO_DATE"}),
+}
+_OWN_TIMESTAMPS = frozenset(
+    [
+        "yyyy-MM-dd HH:mm:ss",
+        "yyyy-MM-dd'T'HH:mm:ss",
+        "BASIC_ISO_DATE",
+        "ISO_LOCAL_DATE",
+        "ISO_OFFSET_DATE",
+        "ISO_DATE",
+        "ISO_LOCAL_DATE_TIME",
+        "ISO_OFFSET_DATE_TIME",
+        "ISO_ZONED_DATE_TIME",
+        "ISO_DATE_TIME",
+        "ISO_ORDINAL_DATE",
+        "ISO_WEEK_DATE",
+        "ISO_INSTANT",
+        "RFC_1123_DATE_TIME",
+    ]
+)
+_OWN_NAMES_ONLY = {"decimal": frozenset({r"-?\d*\.{0,1}\d+"})}
+
+# Runs of letters of java.time's DateTimeFormatter -> strptime.
+_JAVA_TO_STRPTIME = {
+    "yyyy": "%Y",
+    "uuuu": "%Y",
+    "y": "%Y",
+    "u": "%Y",
+    "yy": "%y",
+    "MM": "%m",
+    "M": "%-m",
+    "MMM": "%b",
+    "MMMM": "%B",
+    "dd": "%d",
+    "d": "%-d",
+    "DDD": "%j",
+    "HH": "%H",
+    "H": "%-H",
+    "hh": "%I",
+    "h": "%-I",
+    "mm": "%M",
+    "m": "%-M",
+    "ss": "%S",
+    "s": "%-S",
+    "SSS": "%g",
+    "SSSSSS": "%f",
+    "SSSSSSSSS": "%n",
+    "a": "%p",
+    "EEE": "%a",
+    "EEEE": "%A",
+    "Z": "%z",
+    "X": "%z",
+    "XX": "%z",
+    "XXX": "%z",
+    "x": "%z",
+    "xx": "%z",
+    "xxx": "%z",
+    "VV": "%Z",
+    "z": "%Z",
+}
+_TF = "<-TF->"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the text of a value must look like.
+
+    Attributes:
+        kind: for messages: the type's name and pattern.
+        make: (SQL of the text, type of the column, whether to cast with errors) -> SQL of the value; NULL or an error on a bad text.
+        test: SQL of the text -> SQL that says whether it is good; None when ``make`` itself fails on a bad one.
+    """
+
+    kind: str
+    make: Callable[[str, str, bool], str]
+    test: Callable[[str], str] | None = None
+
+    def expression(self, text: str, ddl: str, column: str, checked: bool) -> str:
+        """Return the SQL of the value; a bad text is an error, or NULL when not ``checked``."""
+        made = self.make(text, ddl, checked)
+        if self.test is None:
+            return made
+        bad = f"error({literal(f'column {column}: not {self.kind}: ')} || {text})" if checked else "NULL"
+        return f"CASE WHEN {text} IS NULL THEN NULL WHEN {self.test(text)} THEN {made} ELSE {bad} END"
+
+
+def form(definition: TypeDefinition, table: Table) -> Form | None:
+    """Return the form of a type's values; None when DuckDB's own conversion is all.
+
+    Raises:
+        BadSetting: the pattern is no format and no regular expression.
+        NotSupported: it says something that DuckDB cannot check.
+    """
+    if definition.origin is None or not definition.pattern:
+        return None
+    if definition.primitive == "timestamp" and definition.pattern in _OWN_TIMESTAMPS:
+        # The wrong format of a type of the project's own would pass unnoticed: only what Starlake's own types have is left to DuckDB.
+        return None
+    if definition.pattern in _OWN.get(definition.primitive, ()) or definition.pattern in _OWN_NAMES_ONLY.get(definition.name, ()):
+        return None
+    location = definition.origin.at() if definition.origin else table.origin.at()
+    return _form(definition.name, definition.primitive, definition.pattern, location)
+
+
+@lru_cache(maxsize=1024)
+def _form(name: str, primitive: str, pattern: str, location: Location) -> Form | None:
+    kind = f"of type '{name}' (pattern {pattern})"
+    if primitive in ("date", "timestamp"):
+        return _moment(kind, pattern, location)
+    if primitive == "boolean" and _TF in pattern:
+        return _boolean(kind, pattern, location)
+    if primitive in ("struct", "variant"):
+        return None
+    regex = _regex(pattern, location)
+    return Form(kind, _cast, lambda text: f"regexp_full_match({text}, {literal(regex)})")
+
+
+def _cast(text: str, ddl: str, checked: bool) -> str:
+    if ddl.upper().startswith("VARCHAR") and "(" not in ddl:
+        return text
+    return f"{'CAST' if checked else 'TRY_CAST'}({text} AS {ddl})"
+
+
+def _boolean(kind: str, pattern: str, location: Location) -> Form:
+    true, false = (_regex(part, location) for part in pattern.split(_TF, 1))
+
+    def make(text: str, ddl: str, checked: bool) -> str:
+        return f"CAST(regexp_full_match({text}, {literal(true)}) AS {ddl})"
+
+    return Form(kind, make, lambda text: f"(regexp_full_match({text}, {literal(true)}) OR regexp_full_match({text}, {literal(false)}))")
+
+
+def _moment(kind: str, pattern: str, location: Location) -> Form:
+    if pattern.lower() in ("epoch_milli", "epoch_second"):
+        factor = 1000 if pattern.lower() == "epoch_second" else 1
+
+        def of_epoch(text: str, ddl: str, checked: bool) -> str:
+            number = f"{'CAST' if checked else 'TRY_CAST'}({text} AS BIGINT)"
+            moment = f"make_timestamp({number} * {factor * 1000})"
+            # make_timestamp is in UTC; a column with zone must not take it for local time.
+            return f"CAST(({moment} AT TIME ZONE 'UTC') AS {ddl})" if _has_zone(ddl) else f"CAST({moment} AS {ddl})"
+
+        return Form(kind, of_epoch, lambda text: rf"regexp_full_match({text}, '[+-]?\d+')")
+    layout = _strptime(pattern, location)
+
+    def of_layout(text: str, ddl: str, checked: bool) -> str:
+        parsed = f"{'strptime' if checked else 'try_strptime'}({text}, {literal(layout)})"
+        return f"CAST({parsed} AS {ddl})"
+
+    return Form(kind, of_layout)
+
+
+def _has_zone(ddl: str) -> bool:
+    return ddl.upper() in ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
+
+
+def _strptime(pattern: str, location: Location) -> str:
+    named = {
+        "BASIC_ISO_DATE": "%Y%m%d",
+        "ISO_LOCAL_DATE": "%Y-%m-%d",
+        "ISO_DATE": "%Y-%m-%d",
+        "ISO_OFFSET_DATE": "%Y-%m-%d%z",
+        "ISO_ORDINAL_DATE": "%Y-%j",
+        "ISO_LOCAL_DATE_TIME": "%Y-%m-%dT%H:%M:%S",
+        "ISO_DATE_TIME": "%Y-%m-%dT%H:%M:%S",
+        "ISO_OFFSET_DATE_TIME": "%Y-%m-%dT%H:%M:%S%z",
+        "ISO_INSTANT": "%Y-%m-%dT%H:%M:%SZ",
+        "RFC_1123_DATE_TIME": "%a, %d %b %Y %H:%M:%S %Z",
+    }
+    if pattern in named:
+        return named[pattern]
+    made = []
+    for quoted_text, letters, other in re.findall(r"'((?:[^']|'')*)'|([A-Za-z]+)|([^A-Za-z']+)", pattern):
+        if letters:
+            for run in re.findall(r"((.)\2*)", letters):
+                if run[0] not in _JAVA_TO_STRPTIME:
+                    known = ", ".join(sorted(_JAVA_TO_STRPTIME))
+                    raise NotSupported(
+                        location, f"the format '{pattern}' has '{run[0]}', which the embedded engine does not know (it knows {known})"
+                    )
+                made.append(_JAVA_TO_STRPTIME[run[0]])
+        else:
+            made.append((quoted_text.replace("''", "'") or ("" if other else "'")).replace("%", "%%") + other.replace("%", "%%"))
+    return "".join(made)
+
+
+def _regex(pattern: str, location: Location) -> str:
+    try:
+        with instance() as lent:
+            lent.connection.execute("SELECT regexp_full_match('', ?)", [pattern]).fetchall()
+    except duckdb.Error as error:
+        raise BadSetting(location, f"the pattern '{pattern}' cannot be checked: {str(error).splitlines()[0]}") from error
+    return pattern

@@ -1,0 +1,292 @@
+"""An execution's output, from Cloud Logging: the last lines after a failure, or all of them while it runs."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import islice
+from typing import Any
+
+from ...errors import MissingDependency
+from ..base import Level
+from ..starlake_output.load_log import PATTERN, LoadLines
+from .connection import Connection
+
+PAGE_SIZE = 1000
+TIMEOUT = 30.0
+OVERLAP = 20.0
+"""Seconds that each query looks back behind the newest line seen: lines arrive late and out of order."""
+LATE = 60.0
+"""Seconds after which a line that has not arrived is not looked for any more."""
+LATE_LINES = (0.0, 2.0, 4.0)
+"""Seconds before each look at the last lines of a finished execution."""
+QUERIED_AT_ONCE = 100
+"""Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
+
+OnLine = Callable[[Level | None, str], None]
+"""Takes a line and its severity, where it has one (structured logs); not called by two threads at a time for one execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of output."""
+
+    execution: str
+    id: str
+    time: float
+    level: Level | None
+    text: str
+
+
+def fetch(
+    connection: Connection,
+    project: str,
+    executions: Sequence[str],
+    *,
+    since: float | None,
+    newest: int | None = None,
+    matching: str | None = None,
+) -> Iterator[Line]:
+    """Yield the lines of some executions (short names), oldest first.
+
+    Args:
+        connection: the account.
+        project: the project of the executions.
+        executions: short names.
+        since: nothing older, seconds since 1970.
+        newest: only so many of the last lines.
+        matching: only entries with a line that this regular expression (RE2) finds.
+
+    Raises:
+        MissingDependency: google-cloud-logging is not installed.
+        google.api_core.exceptions.GoogleAPIError: the call failed.
+    """
+    client = connection.logs
+    from google.cloud.logging_v2.types import ListLogEntriesRequest, ListLogEntriesResponse
+
+    names = " OR ".join(f'labels."run.googleapis.com/execution_name"="{name}"' for name in executions)
+    clauses = ['resource.type="cloud_run_job"', f"({names})"]
+    if since is not None:
+        clauses.append(f'timestamp>="{datetime.fromtimestamp(since, timezone.utc).isoformat()}"')
+    if matching is not None:
+        clauses.append(f'textPayload=~"(?m){matching}"')
+    request = ListLogEntriesRequest(
+        resource_names=[f"projects/{project}"],
+        filter=" AND ".join(clauses),
+        order_by="timestamp desc" if newest else "timestamp asc",
+        page_size=min(newest or PAGE_SIZE, PAGE_SIZE),
+    )
+    pages = client.list_log_entries(request=request, timeout=TIMEOUT).pages
+    # The bare messages: wrapping every entry would cost several times as much as all the rest.
+    entries = (entry for page in pages for entry in ListLogEntriesResponse.pb(page).entries)
+    chosen = reversed(list(islice(entries, newest))) if newest else entries
+    for entry in chosen:
+        yield from _lines(entry)
+
+
+def _lines(entry: Any) -> Iterator[Line]:
+    text = entry.text_payload
+    if entry.HasField("json_payload"):
+        from google.protobuf.json_format import MessageToDict
+
+        payload = MessageToDict(entry.json_payload)
+        text = str(payload.get("message") or json.dumps(payload, ensure_ascii=False))
+    name = entry.labels["run.googleapis.com/execution_name"]
+    at = entry.timestamp.seconds + entry.timestamp.nanos / 1e9
+    level = _level(entry.severity)
+    for number, line in enumerate(text.split("\n")):
+        yield Line(name, f"{entry.insert_id}.{number}", at, level, line)
+
+
+def _level(severity: int) -> Level | None:
+    """Return the level for a LogSeverity: 500 = ERROR, 400 = WARNING, 200 = INFO, 100 = DEBUG; None for plain output."""
+    if not severity:
+        return None
+    return "error" if severity >= 500 else "warning" if severity >= 400 else "info" if severity >= 200 else "debug"
+
+
+@dataclass(slots=True)
+class _Followed:
+    execution: str
+    on_line: OnLine
+    newest: float
+    seen: dict[str, float] = field(default_factory=dict)
+    prune_at: int = 20_000
+
+    def take(self, line: Line) -> bool:
+        """Pass a line on if it is new."""
+        if line.id in self.seen:
+            return False
+        self.seen[line.id] = line.time
+        self.newest = max(self.newest, line.time)
+        self.on_line(line.level, line.text)
+        if len(self.seen) > self.prune_at:
+            self.seen = {key: at for key, at in self.seen.items() if at >= self.newest - 2 * OVERLAP}
+            self.prune_at = max(20_000, 2 * len(self.seen))
+        return True
+
+
+class Follower:
+    """Passes on the lines of all followed executions of a project while they run, with one query for many of them."""
+
+    def __init__(self, connection: Connection, project: str, interval: float) -> None:
+        self._connection = connection
+        self._project = project
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._followed: dict[str, _Followed] = {}
+        self._thread: threading.Thread | None = None
+        self._last = 0
+        self._changed = threading.Condition(self._lock)
+
+    @contextmanager
+    def following(self, execution: str, on_line: OnLine, *, since: float, settle: float) -> Iterator[None]:
+        """Follow an execution as long as the block lasts; on leaving, wait for the lines that are still on their way.
+
+        Args:
+            execution: short name.
+            on_line: receives the lines, in order.
+            since: its start, seconds since 1970.
+            settle: seconds without a new line after which no more are expected.
+        """
+        self._connection.logs  # noqa: B018 -- a missing package is said before anything is waited for
+        followed = _Followed(execution, on_line, since - OVERLAP)
+        with self._changed:
+            self._followed[execution] = followed
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-logs")
+                self._thread.start()
+        try:
+            yield
+        finally:
+            try:
+                self._drain(followed, settle)
+            finally:
+                with self._changed:
+                    del self._followed[execution]
+                    self._changed.notify()
+
+    def _drain(self, followed: _Followed, settle: float) -> None:
+        quiet = 0
+        for _ in range(20):
+            if self._read([followed]):
+                quiet = 0
+            elif quiet:
+                return
+            else:
+                quiet = 1
+            time.sleep(settle)
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._followed, timeout=self._interval)
+                if not self._followed:
+                    self._thread = None
+                    return
+                followed = list(self._followed.values())
+            for start in range(0, len(followed), QUERIED_AT_ONCE):
+                self._read(followed[start : start + QUERIED_AT_ONCE])
+
+    def _read(self, followed: Sequence[_Followed]) -> int:
+        """Read what is new; return how many lines. A failing query is left to the next one."""
+        from google.api_core import exceptions
+
+        new = 0
+        with self._reading:
+            began = time.time()
+            by_name = {f.execution: f for f in followed}
+            # After much output looking far back again would cost more queries than are allowed.
+            since = min(f.newest for f in followed) - (OVERLAP if self._last < PAGE_SIZE else 1.0)
+            try:
+                for line in fetch(self._connection, self._project, list(by_name), since=since):
+                    if line.execution in by_name:
+                        new += by_name[line.execution].take(line)
+            except exceptions.GoogleAPIError:
+                # What came is kept; the next query goes on from there.
+                return new
+            finally:
+                self._last = new
+            for f in followed:
+                # A silent execution must not make every query start at its beginning.
+                f.newest = max(f.newest, began - LATE)
+        return new
+
+
+_followers: dict[tuple[Connection, str], Follower] = {}
+_followers_lock = threading.Lock()
+
+
+def follower(connection: Connection, project: str, interval: float) -> Follower:
+    """Return this process's follower for the logs of a project."""
+    with _followers_lock:
+        return _followers.setdefault((connection, project), Follower(connection, project, interval))
+
+
+def last_lines(
+    connection: Connection,
+    project: str,
+    execution: str,
+    count: int,
+    *,
+    since: float | None,
+    enough: Callable[[Sequence[Line]], bool] = bool,
+) -> Sequence[Line] | str:
+    """Return the last lines of an execution, oldest first; or why they cannot be had. Waits a few seconds for late ones.
+
+    Args:
+        connection: the account.
+        project: the project of the execution.
+        execution: its short name.
+        count: how many lines.
+        since: nothing older, seconds since 1970.
+        enough: whether the lines are those that were waited for.
+    """
+    from google.api_core import exceptions
+
+    lines: Sequence[Line] = ()
+    try:
+        for delay in LATE_LINES:
+            time.sleep(delay)
+            lines = list(fetch(connection, project, [execution], since=since, newest=count))
+            if enough(lines):
+                break
+    except MissingDependency as error:
+        return str(error)
+    except exceptions.GoogleAPIError as error:
+        return f"the logs cannot be read ({getattr(error, 'message', None) or error}); roles/logging.viewer allows it"
+    return lines[-count:] or "Cloud Logging has no lines of it yet"
+
+
+def lines_of_load(
+    connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool], settled: bool
+) -> LoadLines:
+    """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late lines.
+
+    Args:
+        connection: the account.
+        project: the project of the execution.
+        execution: its short name.
+        since: nothing older, seconds since 1970.
+        enough: whether everything that can be expected has come.
+        settled: whether to look until nothing more comes.
+    """
+    from google.api_core import exceptions
+
+    found, before = LoadLines(), -1
+    try:
+        for delay in LATE_LINES:
+            time.sleep(delay)
+            found, lines = LoadLines(), list(fetch(connection, project, [execution], since=since, matching=PATTERN))
+            for line in lines:
+                found.take(line.text)
+            if enough(found) and (not settled or len(lines) == before):
+                break
+            before = len(lines)
+    except (MissingDependency, exceptions.GoogleAPIError):
+        return LoadLines()
+    return found

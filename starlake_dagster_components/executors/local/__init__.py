@@ -1,0 +1,1 @@
+"""Executors that run commands on this machine."""

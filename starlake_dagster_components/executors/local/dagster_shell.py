@@ -1,0 +1,171 @@
+"""``executor: {type: dagster_shell}``: the ``starlake`` command through the package dagster-shell, as generated DAGs run it (seed)."""
+
+import importlib.util
+import os
+import re
+import shlex
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ...commands import Command
+from ...errors import CommandCancelled, CommandError, CommandTimeout, MissingDependency, Problem
+from ...pipelines.pipeline import Pipeline
+from ..base import CommandResult, Invocation
+from ..starlake_output.process_output import Output
+from .process import end_group, group_lives, has_ended
+from .shell import ShellExecutor, result_of
+
+_LOOK = 0.2
+_SETTLE = 1.0
+_ITS_LAST_LINE = re.compile(r"Command exited with return code -?\d+")
+
+
+class DagsterShellExecutor(ShellExecutor):
+    """Runs the ``starlake`` command through the package ``dagster-shell``.
+
+    The same as ``shell`` for a project, with the limits of that package: standard error and standard output are one stream; all output is kept in memory
+    until the command ends; output that is no UTF-8 ends the command; a program that leaves a process in a session of its own which keeps standard output
+    open is waited for; while a worker is dead and its command still runs, nothing holds its locks. Prefer ``shell``.
+    """
+
+    type: Literal["dagster_shell"] = Field(  # type: ignore[assignment]
+        default="dagster_shell", description="Run the starlake command through the package dagster-shell, as generated DAGs do."
+    )
+
+    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+        """Return the missing package, if it is missing."""
+        if importlib.util.find_spec("dagster_shell") is None:
+            return (Problem(None, "error", str(_missing())),)
+        return ()
+
+    def _run(self, program: str, command: Command, invocation: Invocation) -> tuple[CommandResult, Output]:
+        execute = _execute()
+        output = Output(invocation.log, command.mask(os.environ, self.env))
+        output.say("info", f"running {shlex.join((program, *command.argv))}")
+        with tempfile.TemporaryDirectory(prefix="starlake-shell-") as folder:
+            watch = _Watch(Path(folder, "pid"), invocation.cancelled, self.timeout, self.grace_period, partial(output.say, "warning"))
+            watch.start()
+            try:
+                _, exit_code = execute(
+                    # exec: the process that dagster-shell knows is the program itself.
+                    shell_command=f"echo $$ > {shlex.quote(str(watch.pid_file))}\nexec {shlex.join((program, *command.argv))}\n",
+                    output_logging="STREAM",
+                    log=_Log(output, watch),
+                    cwd=command.project,
+                    env=dict(self._environment(command)),
+                    log_shell_command=False,
+                )
+            except UnicodeDecodeError as error:
+                raise CommandError(
+                    f"the command wrote bytes that are no UTF-8, which dagster-shell cannot read ({error.reason}); executor {{type: shell}} can"
+                ) from error
+            finally:
+                watch.stop()
+        output.close()
+        if watch.ended_because is not None:
+            raise watch.ended_because
+        return result_of(command, 128 - exit_code if exit_code < 0 else exit_code, output), output
+
+
+class _Log:
+    """What dagster-shell takes for a logger: receives its own messages and the output, both by ``info``."""
+
+    def __init__(self, output: Output, watch: "_Watch") -> None:
+        self._output = output
+        self._watch = watch
+
+    def info(self, line: str) -> None:
+        """Take a line: until the program has started it is a message of dagster-shell itself, and so is the very last one."""
+        its_own = line.startswith("Command pid: ") or _ITS_LAST_LINE.fullmatch(line)
+        if not its_own and (self._watch.started or self._watch.look_for_pid()):
+            self._output.feed("out", line.encode("utf-8", "surrogateescape") + b"\n")
+
+
+class _Watch(threading.Thread):
+    """Ends the command when it is cancelled or takes too long: dagster-shell itself only waits."""
+
+    def __init__(self, pid_file: Path, cancelled: threading.Event, timeout: float | None, grace: float, say: Callable[[str], None]) -> None:
+        super().__init__(name="starlake-dagster-shell", daemon=True)
+        self.pid_file = pid_file
+        self.ended_because: CommandError | None = None
+        self._pid: int | None = None
+        self._cancelled = cancelled
+        self._timeout = timeout
+        self._grace = grace
+        self._say = say
+        self._done = threading.Event()
+
+    @property
+    def started(self) -> bool:
+        return self._pid is not None
+
+    def look_for_pid(self) -> bool:
+        """Say whether the program runs; its process is the leader of a session and group (dagster-shell calls setsid)."""
+        try:
+            text = self.pid_file.read_text()
+        except FileNotFoundError:
+            return False
+        if text.endswith("\n"):
+            self._pid = int(text)
+        return self.started
+
+    def run(self) -> None:
+        """Look until the command has ended."""
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        left_behind_since: float | None = None
+        while not self._done.wait(_LOOK):
+            if not self.started and not self.look_for_pid():
+                continue
+            assert self._pid is not None
+            if self._cancelled.is_set():
+                self.ended_because = CommandCancelled("the run was cancelled; the Starlake process was ended")
+            elif end is not None and time.monotonic() >= end:
+                text = f"the command ran longer than {self._timeout:g} seconds and was ended (setting 'timeout' of the executor)"
+                self.ended_because = CommandTimeout(text)
+            elif has_ended(self._pid):
+                left_behind_since = left_behind_since or time.monotonic()
+                if time.monotonic() - left_behind_since < _SETTLE:
+                    continue
+            else:
+                continue
+            end_group(self._pid, self._grace, self._say)
+            return
+
+    def stop(self) -> None:
+        """Stop looking, and end what the program left behind."""
+        self._done.set()
+        self.join()
+        if (self.started or self.look_for_pid()) and self._pid is not None and group_lives(self._pid):
+            end_group(self._pid, self._grace, self._say)
+
+
+def _missing() -> MissingDependency:
+    return MissingDependency(package="dagster-shell", extra=None, purpose="the executor dagster_shell")
+
+
+def _execute() -> Callable[..., tuple[str, int]]:
+    """Return ``dagster_shell.execute_shell_command``.
+
+    Raises:
+        MissingDependency: the package is not installed.
+    """
+    with _importing, warnings.catch_warnings():
+        # Its last release belongs to an older Dagster, which it says at every import.
+        warnings.filterwarnings("ignore", message="Found version mismatch")
+        try:
+            import dagster_shell
+        except ImportError as error:
+            raise _missing() from error
+    execute: Callable[..., tuple[str, int]] = dagster_shell.execute_shell_command
+    return execute
+
+
+_importing = threading.Lock()

@@ -1,0 +1,285 @@
+"""Run a program with everything that it starts, and leave nothing of it behind."""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from ... import locks
+from ...errors import CommandCancelled, CommandError, CommandTimeout
+from ..starlake_output.process_output import Stream
+
+Feed = Callable[[Stream, bytes], None]
+
+_CHUNK = 1 << 16
+_LOOK = 0.25
+"""Seconds between two looks at cancellation and time limit; output and the end of the program are noticed at once."""
+_SETTLE = 1.0
+"""Seconds that processes which outlive the program have to finish writing."""
+_LAST_RESORT = 10.0
+"""Seconds to wait for processes after SIGKILL; longer only for those stuck in the kernel, which nothing can end."""
+
+
+def run_process(
+    argv: Sequence[str],
+    *,
+    folder: str,
+    environment: Mapping[str, str],
+    feed: Feed,
+    cancelled: threading.Event,
+    timeout: float | None = None,
+    grace: float = 20.0,
+    say: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Run a program to its end, in a session of its own, and hand over its output while it comes.
+
+    When this function returns or raises, whatever it raises, no process of the program's process group runs any more: they get SIGTERM, then, after
+    the grace period, SIGKILL. That also holds for processes that outlive the program. What moved to a session of its own (a daemon) is not found.
+
+    Args:
+        argv: program (a path) and arguments.
+        folder: its working directory.
+        environment: all of its environment.
+        feed: receives the output.
+        cancelled: ends it when set.
+        timeout: seconds that it may run; None = any.
+        grace: seconds between SIGTERM and SIGKILL.
+        say: receives what happened to the processes.
+
+    Returns:
+        The exit code; ``128 + n`` when it was ended by signal n.
+
+    Raises:
+        CommandCancelled: ``cancelled`` was set.
+        CommandTimeout: it ran longer than ``timeout``.
+        CommandError: it could not be started.
+    """
+    process = _start(argv, folder, environment)
+    ended = False
+    try:
+        with _Pipes(process, feed) as pipes:
+            try:
+                _follow(process, pipes, cancelled, timeout)
+            finally:
+                pipes.ending = True
+                _end(process, pipes, grace, say)
+                ended = True
+    finally:
+        if not ended:  # interrupted once more while ending it
+            _kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST_RESORT)
+    code = process.returncode
+    if code is None:
+        raise CommandError(f"the process {process.pid} of the command cannot be ended")
+    return 128 - code if code < 0 else code
+
+
+def signal_of(exit_code: int) -> str | None:
+    """Return the name of the signal that ended a program, for exit codes above 128."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(exit_code - 128).name if exit_code > 128 else None
+    return None
+
+
+def _start(argv: Sequence[str], folder: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=locks.inherited_descriptors(),
+            bufsize=0,
+        )
+    except FileNotFoundError as error:
+        if not Path(folder).is_dir():
+            raise CommandError(f"the project's folder {folder} does not exist", retry=False) from error
+        raise CommandError(
+            f"cannot start {argv[0]}: the file, or the interpreter in its first line, does not exist", retry=False
+        ) from error
+    except PermissionError as error:
+        raise CommandError(f"cannot start {argv[0]}: not executable for this user ({error.strerror})", retry=False) from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot start {argv[0]}: {error}") from error
+
+
+class _Pipes:
+    """The output of a process, read without ever blocking."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", feed: Feed) -> None:
+        self._process = process
+        self._feed = feed
+        self._selector = selectors.DefaultSelector()
+        self._end_of_process: int | None = None
+        self.ending = False
+        """Whether all that counts is to end the process: output that cannot be handed over is lost then."""
+
+    def __enter__(self) -> "_Pipes":
+        streams: list[tuple[IO[bytes] | None, Stream]] = [(self._process.stdout, "out"), (self._process.stderr, "err")]
+        for pipe, stream in streams:
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(pipe, selectors.EVENT_READ, stream)
+        # Where there is such a thing, the end of the program wakes us even if its children keep the pipes open.
+        with contextlib.suppress(AttributeError, OSError):
+            self._end_of_process = os.pidfd_open(self._process.pid)
+            self._selector.register(self._end_of_process, selectors.EVENT_READ, None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        if self._end_of_process is not None:
+            os.close(self._end_of_process)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody can still write."""
+        return any(key.data is not None for key in self._selector.get_map().values())
+
+    def read(self, seconds: float) -> bool:
+        """Hand over what comes within some seconds; say whether anything did."""
+        if not self._selector.get_map():
+            time.sleep(min(seconds, 0.05))
+            return False
+        some = False
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                self._selector.unregister(key.fileobj)
+                continue
+            try:
+                data = os.read(key.fd, _CHUNK)
+            except BlockingIOError:
+                continue
+            if data:
+                some = True
+                self._hand_over(key.data, data)
+            else:
+                self._selector.unregister(key.fileobj)
+        return some
+
+    def _hand_over(self, stream: Stream, data: bytes) -> None:
+        try:
+            self._feed(stream, data)
+        except Exception:
+            if not self.ending:
+                raise
+            self._feed = lambda stream, data: None
+
+
+def _follow(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled: threading.Event, timeout: float | None) -> None:
+    end = None if timeout is None else time.monotonic() + timeout
+    while process.poll() is None:
+        if cancelled.is_set():
+            raise CommandCancelled("the run was cancelled; the Starlake process was ended")
+        rest = _LOOK if end is None else end - time.monotonic()
+        if rest <= 0:
+            raise CommandTimeout(f"the command ran longer than {timeout:g} seconds and was ended (setting 'timeout' of the executor)")
+        pipes.read(min(_LOOK, rest))
+
+
+def _end(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, say: Callable[[str], None]) -> None:
+    """End what still runs of the program's group, and hand over the last output."""
+    by_itself = process.poll() is not None
+    if by_itself:
+        _read_until(lambda: not pipes.open, pipes, _SETTLE)
+    if not _group_lives(process):
+        _drain(pipes)
+        return
+    if by_itself:
+        say(f"the program ended and left processes behind (group {process.pid}): they are ended as well")
+    _kill(process.pid, signal.SIGTERM)
+    if not _read_until(lambda: not _group_lives(process), pipes, grace):
+        say(f"processes of the command (group {process.pid}) are still there {grace:g} s after SIGTERM: SIGKILL")
+        _kill(process.pid, signal.SIGKILL)
+        if not _read_until(lambda: not _group_lives(process), pipes, _LAST_RESORT):
+            say(f"processes of the command (group {process.pid}) cannot be ended, not even by SIGKILL")
+    _drain(pipes)
+
+
+def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    pause = 0.01
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        pipes.read(min(pause, max(0.0, end - time.monotonic())))
+        pause = min(pause * 1.5, 0.1)
+    return True
+
+
+def _drain(pipes: _Pipes) -> None:
+    """Hand over what was written already; somebody who got away may keep the pipes open and go on writing."""
+    end = time.monotonic() + _SETTLE
+    while pipes.read(0) and time.monotonic() < end:
+        pass
+
+
+def _kill(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _group_lives(process: "subprocess.Popen[bytes]") -> bool:
+    return process.poll() is None or group_lives(process.pid)
+
+
+def group_lives(group: int) -> bool:
+    """Say whether any process of a process group runs; those that ended and wait to be collected by somebody do not."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    states = list(_states(group))
+    return any(state not in "ZX" for state in states) if states else not Path("/proc/self/stat").exists()
+
+
+def end_group(group: int, grace: float, say: Callable[[str], None]) -> None:
+    """End the processes of a group that somebody else started and collects: SIGTERM, after the grace period SIGKILL."""
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST_RESORT)):
+        _kill(group, number)
+        end = time.monotonic() + seconds
+        while group_lives(group) and time.monotonic() < end:
+            time.sleep(0.05)
+        if not group_lives(group):
+            return
+    say(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
+
+
+def _states(group: int) -> Iterator[str]:
+    """Yield the states of the processes of a group, where there is a /proc (Linux)."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir("/proc"):
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError, IndexError, ValueError):
+                    # pid (name) state parent group ...; the name may hold anything.
+                    state, _, of = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()[:3]
+                    if int(of) == group:
+                        yield state.decode()
+
+
+def has_ended(pid: int) -> bool:
+    """Say whether a process that somebody else collects has ended (Linux; elsewhere it is known only once it is collected)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        with contextlib.suppress(PermissionError):
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return True
+        return False

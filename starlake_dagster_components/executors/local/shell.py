@@ -1,0 +1,176 @@
+"""``executor: {type: shell}``: the ``starlake`` command as a process on this machine."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PrivateAttr
+
+from ...errors import CommandError
+from ..base import CommandResult, Invocation, StarlakeExecutor
+from ..fields import Environment, Seconds
+
+# What runs commands is imported by the first command: a code location only looks at the fields.
+if TYPE_CHECKING:
+    from ...commands import Command
+    from ..starlake_output.process_output import Output
+
+_UNKNOWN_SENTINEL = re.compile(r"[Uu]n(?:known|recognized) (?:option|argument).*notReadySentinel")
+
+
+class ShellExecutor(StarlakeExecutor):
+    """Runs the ``starlake`` command on this machine.
+
+    The command is started as a list of arguments, never as text for a shell, in a session of its own, with the project as working directory and SL_ROOT.
+    Its output appears in the run's log line by line, with its levels. Cancelling the run ends the whole process tree.
+    """
+
+    type: Literal["shell"] = Field(default="shell", description="Run the starlake command as a process on this machine.")
+    starlake_path: str | None = Field(
+        default=None,
+        description="The Starlake executable: a path, relative to the project or absolute, or a name on the PATH. "
+        "Default: SL_STARLAKE_PATH of the DAG config's options or of the environment, else starlake.",
+        examples=["/opt/starlake/starlake", "starlake"],
+    )
+    env: Environment = Field(
+        default_factory=dict,
+        description="Environment variables of every command, on top of those of Dagster's process. sl_env_var of a DAG config wins over them. "
+        "Values of names like PASSWORD, SECRET, TOKEN or KEY are hidden in logs.",
+        examples=[{"SPARK_DRIVER_MEMORY": "2g", "DB_PASSWORD": "{{ env.DB_PASSWORD }}"}],
+    )
+    timeout: Seconds | None = Field(
+        default=None,
+        description="Seconds that a command may run; then its processes are ended and the step fails. Default: no limit.",
+        examples=[3600],
+    )
+    grace_period: Seconds = Field(
+        default=20.0,
+        description="Seconds that processes have to end by themselves (SIGTERM) when the run is cancelled, before they are killed (SIGKILL).",
+        examples=[60],
+    )
+
+    _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
+
+    def run(self, command: "Command", invocation: Invocation) -> CommandResult:
+        """Run one command as a process; see :meth:`StarlakeExecutor.run`.
+
+        Raises:
+            CommandCancelled: the run was cancelled; no process of the command is left.
+            CommandTimeout: it ran longer than ``timeout``; no process of the command is left.
+            CommandError: the program does not exist or cannot be started.
+        """
+        from .guarded import run_locally
+
+        program = self._program(command)
+        for caveat in command.caveats:
+            invocation.log("warning", caveat)
+        run = partial(self._preload, program) if command.verb == "preload" else partial(self._start, program)
+        return run_locally(command, invocation, partial(run, invocation=invocation))
+
+    def _preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
+        """Run a ``preload`` so that "nothing to load" can be told from a failure.
+
+        Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions refuse the
+        option; then exit code 1 without an exception means that there is nothing to load.
+        """
+        version = (program, os.stat(program).st_mtime)
+        if version not in self._without_sentinel:
+            with tempfile.TemporaryDirectory(prefix="starlake-preload-") as folder:
+                sentinel = Path(folder, "not-ready")
+                result, output = self._run(program, command.with_arguments("--notReadySentinel", str(sentinel)), invocation)
+                if result.exit_code == 0:
+                    return replace(result, not_ready=sentinel.exists())
+            if not any(_UNKNOWN_SENTINEL.search(line) for line in result.tail):
+                return result
+            self._without_sentinel.add(version)
+            output.say(
+                "info", "this Starlake does not know --notReadySentinel: from now on exit code 1 of preload means that nothing is ready"
+            )
+        result, output = self._run(program, command, invocation)
+        return replace(result, not_ready=True) if result.exit_code == 1 and not output.has_exception else result
+
+    def _start(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
+        return self._run(program, command, invocation)[0]
+
+    def _run(self, program: str, command: "Command", invocation: Invocation) -> "tuple[CommandResult, Output]":
+        from ..starlake_output.process_output import Output
+        from .process import run_process
+
+        output = Output(invocation.log, command.mask(os.environ, self.env))
+        output.say("info", f"running {replace(command, program=program).shown}")
+        exit_code = run_process(
+            [program, *command.argv],
+            folder=command.project,
+            environment=self._environment(command),
+            feed=output.feed,
+            cancelled=invocation.cancelled,
+            timeout=self.timeout,
+            grace=self.grace_period,
+            say=partial(output.say, "warning"),
+        )
+        output.close()
+        return result_of(command, exit_code, output), output
+
+    def _environment(self, command: "Command") -> Mapping[str, str]:
+        from ... import locks
+
+        # SL_ROOT is the project that Dagster shows, also where sl_env_var names the folder of an image.
+        return {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project, **locks.inherited_environment()}
+
+    def _program(self, command: "Command") -> str:
+        return find_program(self.starlake_path or command.program, command.project, self._environment(command).get("PATH"))
+
+
+def find_program(program: str, project: str, path: str | None) -> str:
+    """Return the absolute path of an executable.
+
+    Args:
+        program: a path (relative to the project), or a name that is looked for on ``path``.
+        project: the project's folder.
+        path: the ``PATH`` to look on.
+
+    Raises:
+        CommandError: it does not exist or is not executable; the message names the settings.
+    """
+    given = os.path.expanduser(program)
+    if os.sep in given or (os.altsep and os.altsep in given):
+        where = os.path.normpath(os.path.join(project, given))
+        found = where if os.path.isfile(where) and os.access(where, os.X_OK) else None
+        problem = "is not executable" if os.path.isfile(where) else "does not exist"
+        missing = f"the Starlake command {where} {problem}"
+    else:
+        found = shutil.which(given, path=path)
+        missing = f"there is no Starlake command '{program}' on the PATH"
+    if found is None:
+        raise CommandError(
+            f"{missing}: install Starlake, or say where it is with SL_STARLAKE_PATH in the options of the DAG config (or in the environment), or with "
+            f"starlake_path of the executor; a DuckDB project runs without Starlake with executor: {{type: duckdb}}",
+            retry=False,
+        )
+    return os.path.abspath(found)
+
+
+def result_of(command: "Command", exit_code: int, output: "Output") -> CommandResult:
+    """Return the result of a program that ended."""
+    from ..starlake_output.table_outcomes import from_output
+    from .process import signal_of
+
+    signal_name = signal_of(exit_code)
+    reason = output.reason if exit_code else None
+    if signal_name and not reason:
+        hint = ", often for lack of memory" if signal_name == "SIGKILL" else ""
+        reason = f"it was ended by {signal_name}{hint}"
+    return CommandResult(
+        exit_code=exit_code,
+        counters=output.counters,
+        tail=output.tail,
+        reason=reason,
+        tables=from_output(command, exit_code, output.load, output.counters),
+        progress=output.load.progress,
+    )

@@ -1,0 +1,1 @@
+"""Read what Starlake reports about a command: its output, its log of a load, its audit tables."""

@@ -1,0 +1,256 @@
+"""What a Starlake process writes: lines with their level, row counts, the reason of a failure."""
+
+import json
+import re
+from collections import deque
+from typing import Literal
+
+from ...masking import Mask
+from ..base import Counters, Level, Log
+from .load_log import LoadLines
+
+Stream = Literal["out", "err"]
+
+TAIL = 100
+"""Lines that are kept for the message of a failure."""
+
+LONGEST_SHOWN = 8_000
+"""Characters of a line that are logged."""
+
+LONGEST_READ = 4 * 1024 * 1024
+"""Bytes of a line that are looked at; the line of the row counts names every file of a load."""
+
+_LEVEL = re.compile(
+    r"""^\W{0,2}(?:\d[\d/.:,TZ+-]*\s+){0,3}      # date and time
+        (?:\[[^\]]*\]\s+)?                       # thread
+        \[?(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL|SEVERE)\]?(?=[\s:])\s*:?\s*(?:[\w.$]+:\s)?(.*)$""",
+    re.VERBOSE,
+)
+_LEVELS: dict[str, Level] = {
+    "TRACE": "debug",
+    "DEBUG": "debug",
+    "INFO": "info",
+    "WARN": "warning",
+    "WARNING": "warning",
+    "ERROR": "error",
+    "FATAL": "error",
+    "SEVERE": "error",
+}
+_EXCEPTION = re.compile(r'^Exception in thread "[^"]*" (.*)$')
+_USAGE = re.compile(r"^Error: (.*)$")
+_JAVA_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]+: ")
+_STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
+_COUNTERS = "IngestionCounters:"
+_SUMMARY = re.compile(r"^(Input records|Accepted|Rejected): (-?\d+)$")
+_LOADED = "Data successfully loaded from "
+_REASON_LINES = 5
+
+
+class Output:
+    r"""Takes the bytes of a process, logs them line by line, and keeps what matters of them.
+
+    A line ends with LF, CR or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are no UTF-8 are
+    shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
+    """
+
+    def __init__(self, log: Log, mask: Mask) -> None:
+        self.load = LoadLines()
+        """What it says about the tables of a load."""
+        self._log = log
+        self._mask = mask
+        self._open: dict[Stream, _Line] = {"out": _Line(), "err": _Line()}
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._reason = _Reason()
+        self._summary = _Summary()
+        self._counters: Counters | None = None
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        """Take a piece of output."""
+        line = self._open[stream]
+        *ends, rest = data.replace(b"\r", b"\n").split(b"\n")
+        for end in ends:
+            line.add(end)
+            self._take(line)
+            line = self._open[stream] = _Line()
+        line.add(rest)
+
+    def close(self) -> None:
+        """Take what came without a line end."""
+        for stream, line in self._open.items():
+            self._take(line)
+            self._open[stream] = _Line()
+
+    def say(self, level: Level, text: str) -> None:
+        """Log a line of our own, which is no output of the process."""
+        self._log(level, self._mask(text))
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines, oldest first."""
+        return tuple(self._tail)
+
+    @property
+    def counters(self) -> Counters | None:
+        """Row counts, from the line that ``SL_API`` asks for or else from the summary."""
+        return self._counters or self._summary.counters
+
+    @property
+    def reason(self) -> str | None:
+        """What went wrong, in one line, when the output says so."""
+        return self._reason.text
+
+    @property
+    def has_exception(self) -> bool:
+        """Whether the program ended with an exception, not only with an exit code."""
+        return self._reason.exception is not None
+
+    def _take(self, line: "_Line") -> None:
+        raw = line.text
+        if not raw.strip():
+            return
+        text = self._mask(raw)
+        if raw.startswith(_COUNTERS):
+            self._counters = parse_counters(raw[len(_COUNTERS) :]) or self._counters
+        self._summary.take(raw)
+        self.load.take(raw)
+        if len(text) > LONGEST_SHOWN or line.dropped:
+            text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
+        level, message = level_of(text)
+        self._reason.take(level, message, text)
+        self._tail.append(text)
+        self._log(level, text)
+
+
+class _Line:
+    """A line that is not complete yet."""
+
+    __slots__ = ("_kept", "_parts", "size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._kept = 0
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        if data:
+            self.size += len(data)
+            room = LONGEST_READ - self._kept
+            if room > 0:
+                self._parts.append(data[:room])
+                self._kept += min(len(data), room)
+
+    @property
+    def dropped(self) -> int:
+        return self.size - self._kept
+
+    @property
+    def text(self) -> str:
+        # A database that stores events may refuse NUL in a text.
+        return b"".join(self._parts).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+
+
+def level_of(line: str) -> tuple[Level, str]:
+    """Return level and message of a log line; a line without a level is ``info``, wherever it came from.
+
+    Starlake: distrib/log4j2.properties (``26/01/31 10:00:00 INFO Class: message``); other log4j and JUL layouts are understood as well.
+    """
+    match = _LEVEL.match(line)
+    if match:
+        return _LEVELS[match[1]], match[2]
+    for pattern in (_EXCEPTION, _USAGE):
+        match = pattern.match(line)
+        if match:
+            return "error", match[1]
+    return "info", line
+
+
+def parse_counters(text: str) -> Counters | None:
+    """Return the row counts of an ``IngestionCounters`` line; None when it cannot be read. Starlake: LoadCmd, IngestionCounters.
+
+    Negative counts are sums of "unknown" and become None.
+    """
+    try:
+        data = json.loads(text)
+        paths = tuple(str(p) for p in data.get("paths") or ())
+        read, accepted, rejected = (known(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return believable(read, accepted, rejected, paths)
+
+
+def believable(read: int | None, accepted: int | None, rejected: int | None, files: tuple[str, ...]) -> Counters:
+    """Drop counts that the native DuckDB loader gets wrong: it reports by how much the table grew, 0 for files that replaced its rows."""
+    if rejected is None and files and read == accepted == 0:
+        return Counters(None, None, None, files)
+    return Counters(read, accepted, rejected, files)
+
+
+def known(count: object) -> int | None:
+    """Return a count as Starlake prints it; None for what is negative or no number."""
+    return count if isinstance(count, int) and count >= 0 else None
+
+
+class _Summary:
+    """Reads the summary that a load prints for people. Starlake: Job.scala, IngestionCounters.toString."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._files: list[str] = []
+        self._in_files = False
+
+    def take(self, line: str) -> None:
+        if line.startswith(_LOADED):
+            self._in_files = True
+            self._files = [line[len(_LOADED) :].strip()] if line[len(_LOADED) :].strip() else []
+        elif self._in_files and line.startswith("\t"):
+            self._files.append(line.strip())
+        else:
+            self._in_files = False
+            match = _SUMMARY.match(line)
+            if match:
+                self._counts[match[1]] = int(match[2])
+
+    @property
+    def counters(self) -> Counters | None:
+        if not self._counts and not self._files:
+            return None
+        read, accepted, rejected = (known(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
+        return believable(read, accepted, rejected, tuple(self._files))
+
+
+class _Reason:
+    """Finds the sentence that says what went wrong.
+
+    The message of the exception that ended the program, with the lines that belong to it; else of the first error that was logged.
+    """
+
+    def __init__(self) -> None:
+        self.exception: list[str] | None = None
+        self._usage: str | None = None
+        self._first_error: str | None = None
+        self._goes_on = False
+
+    def take(self, level: Level, message: str, line: str) -> None:
+        if _EXCEPTION.match(line):
+            self.exception = [message]
+            self._goes_on = True
+            return
+        if self._goes_on and self.exception is not None:
+            self._goes_on = not _STACK.match(line) and _LEVEL.match(line) is None and len(self.exception) < _REASON_LINES
+            if self._goes_on:
+                self.exception.append(line.strip())
+                return
+        if _USAGE.match(line):
+            self._usage = self._usage or message
+        elif level == "error":
+            self._first_error = self._first_error or message
+
+    @property
+    def text(self) -> str | None:
+        if self.exception is not None:
+            text = " ".join(self.exception)
+            while _JAVA_CLASS.match(text):
+                text = _JAVA_CLASS.sub("", text, count=1)
+            return text[:1000] or None
+        found = self._usage or self._first_error
+        return found[:1000] if found else None

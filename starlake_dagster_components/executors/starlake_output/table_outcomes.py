@@ -1,0 +1,141 @@
+"""What became of each table of a ``load``: found out from what it wrote, from its audit rows, and from where its files are afterwards."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...commands import Command, LoadTable
+from ..base import CommandResult, Counters, TableResult
+from .audit import Findings
+from .load_log import LoadLines
+
+NOTHING = Counters(0, 0, 0)
+"""The counts of a table without files."""
+
+
+def from_output(command: Command, exit_code: int, lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
+    """Return what the output of a load says about its tables; nothing for other commands, and for a load of one table.
+
+    Args:
+        command: what ran.
+        exit_code: how it ended.
+        lines: its output.
+        counters: the row counts that it printed, sums over all tables.
+    """
+    if command.verb != "load" or len(command.tables) < 2:
+        return {}
+    if exit_code == 0:
+        return _all_loaded(command.tables, lines, counters)
+    return {table.name: _of_lines(table, lines) for table in command.tables}
+
+
+def _of_lines(table: LoadTable, lines: LoadLines) -> TableResult:
+    logical = f"{table.domain}.{table.name}"
+    loaded = lines.loaded(table.final_full_name, logical)
+    if loaded:
+        files = lines.files(table.final_full_name)
+        return TableResult("loaded", Counters(files=files) if files else NOTHING)
+    if loaded is None:
+        return TableResult("open" if lines.untouched(logical) else "unknown")
+    return TableResult("failed")
+
+
+def _all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
+    files = {t.name: lines.files(t.final_full_name) for t in tables}
+    tried = sum(map(len, files.values()))
+    if counters is None or tried != len(counters.files):
+        # Only the end of the output is known, or what is on the PATH is no Starlake.
+        return {t.name: TableResult("loaded") for t in tables}
+    with_files = [name for name, paths in files.items() if paths]
+    counts = {name: Counters(files=paths) if paths else NOTHING for name, paths in files.items()}
+    if len(with_files) == 1:
+        counts[with_files[0]] = counters
+    return {name: TableResult("loaded", count) for name, count in counts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the files of a load were and are.
+
+    Attributes:
+        before: names that lay in the stage folder before, by table.
+        staged: those of them that still lie there.
+        ingesting: names that lie in the ingesting folder, by table.
+    """
+
+    before: Mapping[str, frozenset[str]]
+    staged: Mapping[str, frozenset[str]]
+    ingesting: Mapping[str, frozenset[str]]
+
+
+def from_places(command: Command, result: CommandResult, findings: Findings, places: Places) -> Mapping[str, TableResult]:
+    """Return what became of the tables of a load whose files are on this machine.
+
+    The audit is asked first, then the output, then the folders. Files that are left will be where the next load finds them.
+
+    Args:
+        command: what ran.
+        result: how it ended, with what its output says about the tables.
+        findings: what the audit says.
+        places: where the files are.
+    """
+    if len(command.tables) < 2:
+        return result.tables
+    if findings.rows and result.progress == "none":
+        result = replace(result, progress="begun")
+    return {t.name: _of_places(t, result, findings.tables.get(t.name, Findings()), places) for t in command.tables}
+
+
+def _of_places(table: LoadTable, result: CommandResult, noted: Findings, places: Places) -> TableResult:
+    said = result.tables.get(table.name) or TableResult("unknown")
+    left, staged = places.ingesting.get(table.name, frozenset()), places.staged.get(table.name, frozenset())
+    known = replace(
+        said,
+        counters=noted.counters or _without(said.counters, left),
+        row_count=noted.row_count,
+        expectations=noted.expectations,
+        retry=result.retry,
+    )
+    unmet = [e.expect for e in noted.expectations if not e.success]
+    if noted.failure:
+        return replace(known, outcome="failed", reason=noted.failure)
+    if left and unmet and left <= set(noted.loaded_files):
+        return replace(known, outcome="failed", reason=f"expectations failed: {', '.join(unmet)}")
+    if result.exit_code == 0:
+        lost = left - set(noted.loaded_files)
+        reason = f"the load left {', '.join(sorted(lost))} in ingesting without loading them" if lost else None
+        return replace(known, outcome="failed" if lost else "loaded", reason=reason)
+    if said.outcome == "loaded" and not left:
+        return known
+    if said.outcome == "failed" or (result.progress == "complete" and left):
+        return replace(known, outcome="failed", reason=result.reason)
+    if left or (staged and result.progress != "complete"):
+        return replace(known, outcome="open")
+    before = places.before.get(table.name)
+    if before:
+        # Starlake moves a file away when it is loaded, and not before.
+        return replace(known, outcome="loaded", counters=known.counters or Counters(files=tuple(sorted(before))))
+    # All files are listed before the first one is loaded. A command that has not even come so far may fail without a file, too.
+    return replace(known, outcome="open") if result.progress == "none" else replace(known, outcome="loaded", counters=NOTHING)
+
+
+def _without(counters: Counters | None, names: Iterable[str]) -> Counters | None:
+    if counters is None:
+        return None
+    gone = set(names)
+    return replace(counters, files=tuple(path for path in counters.files if path.rpartition("/")[2] not in gone))
+
+
+def together(first: Counters | None, second: Counters | None) -> Counters | None:
+    """Return the counts of two loads of one table."""
+    if first is None or second is None:
+        return second if first is None else first
+    return Counters(
+        _sum(first.input, second.input),
+        _sum(first.accepted, second.accepted),
+        _sum(first.rejected, second.rejected),
+        (*first.files, *second.files),
+    )
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second

@@ -1,0 +1,162 @@
+"""Pipelines before their names are known to be free: what load and transform DAGs have in common."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from ..errors import Problem
+from ..project.model import EMPTY, DagConfig, Project
+from .dag_options import OptionReader
+from .dag_refs import DagConfigs
+from .dag_templates import Template
+from .dag_variables import DagRenderer
+from .job_names import job_name
+from .pipeline import Pipeline
+from .schedule_presets import ScheduleReader
+
+_RETRY_DELAY = timedelta(seconds=300)
+"""As in starlake-orchestration."""
+
+
+@dataclass(slots=True)
+class Planning:
+    """What is at hand while pipelines are made of one project."""
+
+    project: Project
+    timezone: str | None
+    problems: list[Problem]
+    configs: DagConfigs
+    renderer: DagRenderer
+    schedules: ScheduleReader
+
+
+@dataclass(frozen=True, slots=True)
+class DagFile:
+    """A file that dag-generate would have written.
+
+    Attributes:
+        config: its DAG config.
+        filename: the rendered file name.
+        comment: rendered.
+        options: rendered, those of a custom template's ``jobs`` on top.
+        template: what the template says.
+        reader: reads the options.
+    """
+
+    config: DagConfig
+    filename: str
+    comment: str
+    options: Mapping[str, str]
+    template: Template
+    reader: OptionReader = field(repr=False, compare=False)
+
+
+def dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]) -> DagFile:
+    """Render the texts of a DAG config for one file.
+
+    Args:
+        planning: the project at hand.
+        config: the DAG config.
+        variables: the DAG's own variables.
+    """
+    renderer = planning.renderer
+    options = {name: renderer.render(config, f"options.{name}", value, variables) for name, value in config.options.items()}
+    template = planning.configs.template(config)
+    jobs = template.literals.get("jobs")
+    if isinstance(jobs, Mapping):
+        # The generated files merge `jobs` into the options: texts replace options, the others belong to tasks.
+        options.update({str(k): renderer.render(config, "template", v, variables) for k, v in jobs.items() if isinstance(v, str)})
+    return DagFile(
+        config=config,
+        filename=renderer.render_filename(config, variables),
+        comment=renderer.render(config, "comment", config.comment, variables),
+        options=options,
+        template=template,
+        reader=OptionReader(config, options, planning.problems),
+    )
+
+
+def common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
+    """Return the fields of a pipeline that load and transform DAGs share."""
+    options = file.reader
+    return {
+        "dag_config": file.config,
+        "executor": file.template.executor or "shell",
+        "filename": file.filename,
+        "comment": file.comment,
+        "options": file.options,
+        "environment": options.environment(),
+        "tags": options.labels("tags"),
+        "retries": options.number("retries"),
+        "retry_delay": options.seconds("retry_delay", _RETRY_DELAY),
+        "starlake_path": _starlake_path(planning.project, options),
+        "start_date": options.day("start_date"),
+        "end_date": options.day("end_date"),
+        "spark": _spark(file),
+    }
+
+
+def _starlake_path(project: Project, options: OptionReader) -> str:
+    """Return SL_STARLAKE_PATH; under SL_SCRIPT_DIR the plain ``starlake`` is the one there. Starlake: DagHandler."""
+    path = options.text("SL_STARLAKE_PATH", "starlake")
+    scripts = project.variables.get("SL_SCRIPT_DIR")
+    return f"{scripts}/starlake" if scripts and path == "starlake" else path
+
+
+def _spark(file: DagFile) -> Mapping[str, str]:
+    """Return what the options and a custom template say about Spark. starlake-orchestration: StarlakeSparkConfig."""
+    found: dict[str, str] = {}
+    for name in ("memory", "cores", "instances"):
+        value = file.template.literals.get(f"spark_executor_{name}") or file.reader.text(f"spark_executor_{name}")
+        if value:
+            found[f"spark.executor.{name}"] = str(value)
+    properties = file.template.literals.get("spark_properties")
+    if isinstance(properties, Mapping):
+        found.update({str(k): str(v) for k, v in properties.items()})
+    return found or EMPTY
+
+
+def unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tuple[Pipeline, ...]:
+    """Return the pipelines by name; two with one name, and one without, become errors and only the first stays."""
+    taken: dict[str, Pipeline] = {}
+    for draft in drafts:
+        where = draft.dag_config.origin.at("filename")
+        if not draft.name:
+            problems.append(
+                Problem(
+                    where,
+                    "error",
+                    f"filename '{draft.dag_config.filename}' gives no name ('{draft.filename}') for {_what(draft)}; "
+                    "Starlake groups by plain variables only, like {{domain}}, without a filter",
+                )
+            )
+            continue
+        other = taken.setdefault(draft.name, draft)
+        if other is not draft:
+            at = f" ({other.dag_config.origin.at('filename')})" if other.dag_config != draft.dag_config else ""
+            problems.append(
+                Problem(
+                    where,
+                    "error",
+                    f"two jobs would be called '{draft.name}': {_what(other)} in '{other.filename}'{at} and "
+                    f"{_what(draft)} in '{draft.filename}'; add {_variable(draft)} to the filename",
+                )
+            )
+    return tuple(taken[name] for name in sorted(taken))
+
+
+def named(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
+    """Return a pipeline with the name that follows from its file name and schedule."""
+    return replace(draft, name=job_name(filename if filename is not None else draft.filename, schedule))
+
+
+def _what(pipeline: Pipeline) -> str:
+    names = [t.full_name for t in pipeline.tables] + [t.full_name for t in pipeline.tasks]
+    kind = "table" if pipeline.kind == "load" else "task"
+    shown = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+    return f"the {kind}{'s' if len(names) != 1 else ''} {shown}"
+
+
+def _variable(pipeline: Pipeline) -> str:
+    return "{{domain}}" if "{{domain}}" not in pipeline.dag_config.filename.replace(" ", "") else "{{table}} or {{schedule}}"

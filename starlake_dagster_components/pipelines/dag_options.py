@@ -1,0 +1,294 @@
+"""The options of DAG configs: which there are, what is done with them, and their values."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal, TypeVar
+
+from ..errors import Location, Problem, did_you_mean
+from ..project.model import DagConfig
+from .crons import InvalidCron, check_cron
+from .pipeline import Kind, PreLoadStrategy
+
+T = TypeVar("T")
+
+PRE_LOAD_STRATEGIES: tuple[PreLoadStrategy, ...] = ("none", "imported", "pending", "ack")
+DATA_CYCLES = {
+    "hourly": "0 * * * *",
+    "daily": "0 0 * * *",
+    "weekly": "0 0 * * 0",
+    "monthly": "0 0 1 * *",
+    "yearly": "0 0 1 1 *",
+}
+"""starlake-orchestration: ``IStarlakeJob.data_cycle``; its week begins on Sunday, that of Starlake's preset on Monday."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A known option.
+
+    Attributes:
+        kind: the kind of DAG that it belongs to; None for both.
+        unsupported: why it has no effect here; empty when it is honoured or needs nothing.
+    """
+
+    kind: Kind | None = None
+    unsupported: str = ""
+
+
+_NO_CATCHUP = "Dagster's schedules do not catch up; launch a backfill instead"
+_ONE_TRY = "the pre-load is tried once per run; the next run tries again"
+_EVENT_NAMES = "asset keys carry no schedule"
+
+OPTIONS: Mapping[str, Option] = {
+    **{
+        name: Option()
+        for name in (
+            "sl_env_var",
+            "sl_include_env_vars",
+            "SL_STARLAKE_PATH",
+            "SL_TIMEZONE",
+            "timezone",
+            "start_date",
+            "end_date",
+            "tags",
+            "retries",
+            "retry_delay",
+            "retry_on_failure",
+            "retry_delay_in_seconds",
+            "cloud_run_project_id",
+            "cloud_run_job_name",
+            "cloud_run_job_region",
+            "cloud_run_region",
+            "cloud_run_service_account",
+            "cloud_run_async",
+            "cloud_run_async_poke_interval",
+            "GOOGLE_CLOUD_SDK",
+            "aws_task_definition_name",
+            "aws_task_definition_container_name",
+            "aws_cluster_name",
+            "aws_profile",
+            "aws_region",
+            "aws_task_private_subnets",
+            "aws_task_security_groups",
+            "AWS_SDK",
+            "cpu",
+            "memory",
+            "fargate_async",
+            "fargate_async_poke_interval",
+            "dataproc_name",
+            "dataproc_project_id",
+            "dataproc_region",
+            "dataproc_subnet",
+            "dataproc_service_account",
+            "dataproc_image_version",
+            "dataproc_master_machine_type",
+            "dataproc_master_disk_size",
+            "dataproc_master_disk_type",
+            "dataproc_worker_machine_type",
+            "dataproc_worker_disk_size",
+            "dataproc_worker_disk_type",
+            "dataproc_num_workers",
+            "dataproc_idle_delete_ttl",
+            "dataproc_job_wait_timeout",
+            "dataproc_cluster_metadata",
+            "cluster_config_name",
+            "spark_jar_list",
+            "spark_bucket",
+            "spark_job_main_class",
+            "spark_executor_memory",
+            "spark_executor_cores",
+            "spark_executor_instances",
+        )
+    },
+    **{name: Option("load") for name in ("pre_load_strategy", "global_ack_file_path", "ack_wait_timeout")},
+    **{
+        name: Option("transform")
+        for name in (
+            "run_dependencies_first",
+            "dataset_triggering_strategy",
+            "optional_dataset_enabled",
+            "data_cycle_enabled",
+            "data_cycle",
+            "beyond_data_cycle_enabled",
+            "min_timedelta_between_runs",
+        )
+    },
+    "catchup": Option(unsupported=_NO_CATCHUP),
+    "default_dag_args": Option(unsupported="it is Airflow's"),
+    "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
+    "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it as well"),
+    "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
+    "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
+    **{
+        name: Option("load", unsupported=_ONE_TRY)
+        for name in ("pre_load_sensor", "pre_load_poke_interval", "pre_load_timeout", "pre_load_sensor_soft_fail")
+    },
+    "pre_load_not_ready_sentinel_path": Option("load", unsupported="whether files are ready is seen in the command's result"),
+    "default_pool": Option(unsupported="set a concurrency pool in the component"),
+}
+"""Every option that the Dagster templates announce or that starlake-orchestration 0.5 reads."""
+
+REPLACED = {"load_dependencies": "run_dependencies_first", "run_dependencies": "run_dependencies_first"}
+"""Options of former versions, which Starlake ignores silently, and what replaced them."""
+
+
+def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
+    """Return warnings for options of a DAG config that are unknown, dead, not supported, or of the other kind of DAG."""
+    problems = []
+    for name in config.options:
+        where = config.origin.at(f"options.{name}")
+        option = OPTIONS.get(name)
+        if name in REPLACED:
+            message = f"option '{name}' has no effect any more; write '{REPLACED[name]}'"
+        elif option is None:
+            message = f"unknown option '{name}'{did_you_mean(name, OPTIONS)}; it is passed on and has no effect"
+        elif option.unsupported:
+            message = f"option '{name}' is not supported: {option.unsupported}"
+        elif option.kind not in (None, kind):
+            message = f"option '{name}' has no effect on a {kind} DAG; it belongs to {option.kind} DAGs"
+        else:
+            continue
+        problems.append(Problem(where, "warning", message))
+    return problems
+
+
+def check_validity(config: DagConfig, root: str) -> list[Problem]:
+    """Return errors for what dag-generate refuses in the DAG config of a load. Starlake: ``DagInfo.checkValidity``.
+
+    Args:
+        config: the DAG config, as written.
+        root: the project's folder; absolute paths must stay in it.
+    """
+    problems: list[Problem] = []
+
+    def check(where: Location, what: str, text: str, *, free: bool = False) -> None:
+        if not text:
+            problems.append(Problem(where, "error", f"{what} is empty"))
+        if ".." in text:
+            problems.append(Problem(where, "error", f"{what} '{text}' must not contain '..'"))
+        if text.startswith("/") and not text.startswith(root) and not free:
+            problems.append(Problem(where, "error", f"{what} '{text}' must not be an absolute path outside the project"))
+
+    check(config.origin.at("template"), "template", config.template)
+    check(config.origin.at("filename"), "filename", config.filename)
+    for name, value in config.options.items():
+        where = config.origin.at(f"options.{name}")
+        check(where, "the name of an option", name)
+        check(where, f"option '{name}'", value, free=name == "SL_STARLAKE_PATH")
+    return problems
+
+
+class OptionReader:
+    """Reads the values of one pipeline's options; what cannot be read becomes a problem and the default.
+
+    Args:
+        config: where the options stand.
+        options: their rendered values; an empty one counts as absent, as in starlake-orchestration.
+        problems: where errors go.
+    """
+
+    def __init__(self, config: DagConfig, options: Mapping[str, str], problems: list[Problem]) -> None:
+        self._config = config
+        self._options = options
+        self._problems = problems
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the value, trimmed, or the default."""
+        return (self._options.get(name) or "").strip() or default
+
+    def error(self, name: str, message: str) -> None:
+        """Note an error at an option."""
+        self._problems.append(Problem(self._config.origin.at(f"options.{name}"), "error", message))
+
+    def read(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+        """Return the parsed value, or the default when it is absent or wrong."""
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except (ValueError, OverflowError, KeyError):
+            self.error(name, f"option '{name}': '{text}' is not {expected}")
+            return default
+
+    def boolean(self, name: str, default: bool = False) -> bool:
+        """Return ``true`` or ``false``, in any case."""
+        return self.read(name, lambda text: {"true": True, "false": False}[text.lower()], default, "true or false")
+
+    def number(self, name: str, default: int = 0) -> int:
+        """Return a number that is not negative."""
+        return self.read(name, _natural, default, "a number of 0 or more")
+
+    def seconds(self, name: str, default: timedelta) -> timedelta:
+        """Return a number of seconds."""
+        return self.read(name, lambda text: timedelta(seconds=_natural(text)), default, "a number of seconds")
+
+    def day(self, name: str) -> date | None:
+        """Return a day written as ``2026-01-31``."""
+        return self.read(name, _day, None, "a day like 2026-01-31")
+
+    def choice(self, name: str, known: Iterable[T], default: T) -> T:
+        """Return one of the known values, in any case."""
+        values = {str(value): value for value in known}
+        text = self.text(name)
+        if not text:
+            return default
+        if text.lower() not in values:
+            hint = did_you_mean(text, values)
+            self.error(name, f"option '{name}': unknown value '{text}'{hint}; expected {', '.join(values)}")
+        return values.get(text.lower(), default)
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """Return words separated by blanks or commas."""
+        return tuple(dict.fromkeys(label for label in re.split(r"[\s,]+", self.text(name)) if label))
+
+    def environment(self) -> Mapping[str, str]:
+        """Return ``sl_env_var``: a JSON object of variables."""
+        text = self.text("sl_env_var")
+        if not text:
+            return {}
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            self.error("sl_env_var", f"option 'sl_env_var' is not JSON: {error}")
+            return {}
+        if not isinstance(value, dict):
+            self.error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, got {type(value).__name__}")
+            return {}
+        return {str(key): _as_text(item) for key, item in value.items() if item is not None}
+
+    def cycle(self) -> str | None:
+        """Return the cron of ``data_cycle``; None when there is none."""
+        text = self.text("data_cycle", "none")
+        if text.lower() == "none":
+            return None
+        if text.lower() in DATA_CYCLES:
+            return DATA_CYCLES[text.lower()]
+        try:
+            return check_cron(text)
+        except InvalidCron as error:
+            self.error("data_cycle", f"option 'data_cycle': {error}; or {', '.join(DATA_CYCLES)}, none")
+            return None
+
+
+BOOLEAN_TEXT: Mapping[bool, Literal["true", "false"]] = {True: "true", False: "false"}
+
+
+def _as_text(value: object) -> str:
+    return BOOLEAN_TEXT[value] if isinstance(value, bool) else value if isinstance(value, str) else json.dumps(value)
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def _day(text: str) -> date | None:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        raise ValueError(text)
+    return date.fromisoformat(text)

@@ -1,0 +1,170 @@
+"""What the template of a DAG config says: orchestrator, kind and executor, by its name or by what it includes. Never executed."""
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..project import disk
+from ..project.model import EMPTY, DagConfig
+from .pipeline import Kind
+
+ORCHESTRATORS = ("dagster", "airflow", "snowflake", "starlake", "databricks")
+EXECUTORS = ("shell", "cloud_run", "dataproc", "fargate")
+_DAGSTER_TEMPLATES: Mapping[tuple[str, str], str] = {
+    (kind, executor): f"{kind}/dagster__scheduled_{what}__{executor}.py.j2"
+    for kind, what in (("load", "table"), ("transform", "task"))
+    for executor in EXECUTORS
+}
+DAGSTER_TEMPLATES = tuple(_DAGSTER_TEMPLATES.values())
+
+_NAME = re.compile(
+    r"(?:^|/)(?P<orchestrator>[a-z]+)_{1,2}scheduled_(?P<what>table|task)_{1,2}(?P<executor>[a-z_]+?)\.py\.j2$", re.IGNORECASE
+)
+_ANY_ORCHESTRATOR = re.compile(r"(?:^|/)(?P<orchestrator>[A-Za-z]+)__[^/]*$")
+_INCLUDE = re.compile(r"""\{%[-+]?\s*include\s+['"](?P<path>[^'"]+)['"]""")
+_EXECUTOR_NAMES = {"shell": "shell", "bash": "shell", "sql": "shell", **{name: name for name in EXECUTORS}}
+_INCLUDED_ORCHESTRATOR = re.compile(r"__starlake_(?P<orchestrator>[a-z]+)(?:_orchestrator|_[a-z_]+_job)\.py")
+_INCLUDED_EXECUTOR = re.compile(r"__starlake_(?:[a-z]+_)??(?P<executor>shell|bash|cloud_run|dataproc|fargate|sql)_(?:execution|job)\.py")
+_INCLUDED_KIND = re.compile(r"__(?:[a-z]+_)?scheduled_(?P<what>table|task)_tpl\.py\.j2$")
+_PYTHON_ORCHESTRATOR = re.compile(
+    r"StarlakeOrchestrator\.(?P<orchestrator>[A-Z]+)|\bStarlake(?P<job>Dagster|Airflow|Snowflake)[A-Za-z]*Job\b"
+)
+_PYTHON_EXECUTOR = re.compile(
+    r"StarlakeExecutionEnvironment\.(?P<executor>[A-Z_]+)|\bStarlake(?:Dagster|Airflow)(?P<job>Shell|Bash|CloudRun|Dataproc|Fargate)Job\b"
+)
+_LITERALS = (
+    "jobs",
+    "filtered_datasets",
+    "spark_properties",
+    "spark_executor_memory",
+    "spark_executor_cores",
+    "spark_executor_instances",
+)
+_ASSIGNMENT = re.compile(rf"^(?P<name>{'|'.join(_LITERALS)})\s*(?::[^=\n]+)?=(?!=)\s*")
+_MAX_INCLUDES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a template says; None where it does not say it.
+
+    Attributes:
+        orchestrator: lower case: ``dagster``, ``airflow``, ...
+        kind: whether it loads tables or runs tasks.
+        executor: ``shell`` (also for ``bash`` and ``sql``), ``cloud_run``, ``dataproc``, ``fargate``, or what an unknown name says.
+        literals: values of the module variables that starlake-orchestration reads (``jobs``, ``filtered_datasets``, ``spark_*``).
+        not_literal: those of them that are no literal, name -> line.
+        custom: whether it is a file of the project.
+    """
+
+    orchestrator: str | None = None
+    kind: Kind | None = None
+    executor: str | None = None
+    literals: Mapping[str, Any] = field(default=EMPTY)
+    not_literal: Mapping[str, int] = field(default=EMPTY)
+    custom: bool = False
+
+
+def read_template(config: DagConfig, metadata_folder: Path) -> Template:
+    """Return what the template of a DAG config says.
+
+    The name of a built-in template says everything, in the spelling of today (``load/dagster__scheduled_table__shell.py.j2``) and
+    that of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project says it by the templates that it
+    includes, directly or through other files of the project, or else by its name.
+
+    Args:
+        config: the DAG config; ``template_text`` is the text of a custom template.
+        metadata_folder: where ``{% include 'path' %}`` looks first.
+    """
+    named = _by_name(config.template)
+    if config.template_text is None:
+        return named
+    text, includes = _with_includes(config.template_text, metadata_folder)
+    orchestrator, kind, executor = named.orchestrator, named.kind, named.executor
+    for path in includes:
+        included = _by_name(path)
+        what = _INCLUDED_KIND.search(path)
+        by = _INCLUDED_ORCHESTRATOR.search(path)
+        where = _INCLUDED_EXECUTOR.search(path)
+        orchestrator = (by and by["orchestrator"]) or included.orchestrator or orchestrator
+        kind = (_kind(what["what"]) if what else included.kind) or kind
+        executor = (where and _EXECUTOR_NAMES[where["executor"]]) or included.executor or executor
+    if not orchestrator and (match := _PYTHON_ORCHESTRATOR.search(text)):
+        orchestrator = (match["orchestrator"] or match["job"]).lower()
+    if not executor and (match := _PYTHON_EXECUTOR.search(text)):
+        spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", match["executor"] or match["job"]).lower()
+        executor = _EXECUTOR_NAMES.get(spelled, spelled)
+    if not kind:
+        folder = config.template.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
+        kind = "load" if folder == "load" else "transform" if folder == "transform" else None
+    literals, not_literal = _read_literals(config.template_text)
+    return Template(orchestrator, kind, executor, literals, not_literal, custom=True)
+
+
+def dagster_template(kind: Kind, executor: str) -> str | None:
+    """Return Starlake's Dagster template for a kind of job and an executor; None when there is none for the executor."""
+    return _DAGSTER_TEMPLATES.get((kind, executor))
+
+
+def _by_name(template: str) -> Template:
+    match = _NAME.search(template)
+    if match:
+        executor = match["executor"].lower()
+        return Template(match["orchestrator"].lower(), _kind(match["what"]), _EXECUTOR_NAMES.get(executor, executor))
+    match = _ANY_ORCHESTRATOR.search(template)
+    return Template(match["orchestrator"].lower()) if match else Template()
+
+
+def _kind(what: str) -> Kind:
+    return "load" if what.lower() == "table" else "transform"
+
+
+def _with_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]:
+    """Return a template's text with those that it includes from the project, and the paths of all its includes."""
+    texts, paths = [text], list(dict.fromkeys(_INCLUDE.findall(text)))
+    for path in paths:
+        if len(paths) > _MAX_INCLUDES:
+            break
+        file = metadata_folder / path
+        try:
+            if not Path(disk.real(file)).is_relative_to(disk.real(metadata_folder)):
+                continue
+            included = disk.content(file).decode("utf-8")
+        except (OSError, ValueError):
+            continue
+        texts.append(included)
+        paths.extend(p for p in dict.fromkeys(_INCLUDE.findall(included)) if p not in paths)
+    return "\n".join(texts), paths
+
+
+def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:
+    """Return the literal values of the known module variables, and the lines of those that are computed."""
+    literals: dict[str, Any] = {}
+    computed: dict[str, int] = {}
+    lines = text.splitlines()
+    for index, line in enumerate(lines):
+        match = _ASSIGNMENT.match(line)
+        if not match:
+            continue
+        name = match["name"]
+        try:
+            literals[name] = ast.literal_eval(_expression(lines, index, match.end()))
+            computed.pop(name, None)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            literals.pop(name, None)
+            computed[name] = index + 1
+    return literals, computed
+
+
+def _expression(lines: list[str], first: int, column: int) -> ast.expr:
+    """Return the expression that begins in a line, which may go on over the following ones; the rest of the file may hold Jinja."""
+    source = lines[first][column:]
+    for line in [*lines[first + 1 :], ""]:
+        try:
+            return ast.parse(source.strip(), mode="eval").body
+        except SyntaxError:
+            source = f"{source}\n{line}"
+    raise SyntaxError(f"no expression in line {first + 1}")

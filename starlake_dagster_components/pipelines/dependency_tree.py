@@ -1,0 +1,243 @@
+"""Dependencies in Starlake's own formats: the tree of dag-generate and the diagram of ``starlake lineage --json``."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..errors import UnknownName
+from ..project.model import Attribute, Freshness, Table, Task, WriteStrategy
+from .pipeline import Dependency, Plan
+from .schedule_presets import NONE
+from .table_names import ReferenceIndex
+
+Node = dict[str, Any]
+_Key = tuple[str, str, str]
+"""Kind, logical name, and the name that is shown."""
+
+
+def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
+    """Return the dependency tree as dag-generate writes it into transform files (``context.dependencies``).
+
+    Args:
+        plan: the planned project.
+        tasks: full names of the tasks at the root, in this order; None = all tasks by name.
+
+    Returns:
+        Nodes with ``data``, ``children`` and ``task``; keys in Starlake's order, empty values left out, children by name. Load tables are
+        called as the SQL writes them, as Starlake does. A node that occurs in several places is one object.
+
+    Raises:
+        UnknownName: there is no such task.
+
+    Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY).
+    """
+    known = {t.full_name: t for t in plan.project.tasks}
+    names = sorted(known) if tasks is None else list(tasks)
+    for name in names:
+        if name not in known:
+            raise UnknownName(kind="task", name=name, known=known)
+    writer = _TreeWriter(plan, known)
+    return [writer.node(name) for name in names]
+
+
+def _shown(dependency: Dependency) -> str:
+    return dependency.written or dependency.name
+
+
+class _TreeWriter:
+    """Builds the nodes of tasks, each once, without recursion."""
+
+    def __init__(self, plan: Plan, tasks: Mapping[str, Task]) -> None:
+        self._plan = plan
+        self._tasks = tasks
+        self._tables = {t.full_name: t for t in plan.project.tables}
+        self._index = ReferenceIndex(plan.project)
+        self._nodes: dict[_Key, Node] = {}
+
+    def node(self, name: str) -> Node:
+        """Return the node of a task with everything upstream of it."""
+        root: _Key = ("task", name, name)
+        waiting = [root]
+        started: set[_Key] = set()
+        while waiting:
+            key = waiting[-1]
+            if key in self._nodes:
+                waiting.pop()
+                continue
+            children = self._children(key)
+            missing = [c for c in children if c not in self._nodes and c not in started]
+            started.add(key)
+            if missing:
+                waiting.extend(missing)
+                continue
+            waiting.pop()
+            self._nodes[key] = self._make(key, [self._nodes[c] for c in children if c in self._nodes])
+        return self._nodes[root]
+
+    def _children(self, key: _Key) -> list[_Key]:
+        if key[0] != "task":
+            return []
+        found = [(d.kind, d.name, _shown(d)) for d in self._plan.dependencies.of(key[1]) if d.kind != "external"]
+        return sorted(found, key=lambda c: c[2])
+
+    def _make(self, key: _Key, children: list[Node]) -> Node:
+        kind, name, shown = key
+        node: Node = {"data": self._task_data(self._tasks[name]) if kind == "task" else self._table_data(self._tables[name], shown)}
+        if children:
+            node["children"] = children
+        node["task"] = kind == "task"
+        return node
+
+    def _task_data(self, task: Task) -> Node:
+        parent, parent_type, text = self._first_parent(task)
+        return _without_empty(
+            {
+                "name": task.full_name,
+                "typ": "task",
+                "parent": parent,
+                "parentTyp": parent_type,
+                "parentRef": text,
+                "writeStrategy": write_strategy_json(task.write_strategy),
+                "sink": task.sink_name,
+                "cron": self._cron(task.schedule),
+                "freshness": _seconds(task.freshness),
+            }
+        )
+
+    def _table_data(self, table: Table, name: str) -> Node:
+        return _without_empty(
+            {
+                "name": name,
+                "typ": "table",
+                "parentTyp": "unknown",
+                "writeStrategy": write_strategy_json(table.metadata.write_strategy),
+                "sink": name,
+                "cron": self._cron(table.metadata.schedule),
+                "freshness": _seconds(table.metadata.freshness),
+            }
+        )
+
+    def _first_parent(self, task: Task) -> tuple[str, str, str]:
+        """Return name and type of what the task's first reference means, and the reference as written."""
+        if not task.references:
+            first = next((d for d in self._plan.dependencies.of(task.full_name) if d.kind != "external"), None)
+            return (_shown(first), first.kind, _shown(first)) if first else ("", "unknown", "")
+        for reference in task.references:
+            for dependency in self._index.dependencies(task, reference, []):
+                if dependency.kind == "external":
+                    return "", "unknown", reference.text
+                return _shown(dependency), dependency.kind, reference.text
+        return "", "unknown", ""
+
+    def _cron(self, schedule: str | None) -> str:
+        text = schedule or NONE
+        return self._plan.project.application.schedule_presets.get(text, text)
+
+
+def dependency_diagram(plan: Plan) -> Node:
+    """Return the dependencies as ``starlake lineage --json --all`` writes them: items, relations from what is read to what reads it.
+
+    Starlake: AutoTaskDependencies (``jobAsDiagram``).
+    """
+    tasks = sorted(plan.project.tasks, key=lambda t: t.full_name)
+    tables = {t.full_name: t for t in plan.project.tables}
+    read: dict[str, Table] = {}
+    relations = []
+    for task in tasks:
+        for dependency in sorted(plan.dependencies.of(task.full_name), key=_by_name):
+            if dependency.kind == "external":
+                continue
+            source = _shown(dependency)
+            if dependency.kind == "table":
+                read[source] = tables[dependency.name]
+            relations.append({"source": source, "target": task.full_name, "relationType": "task"})
+    items = [
+        _item(name, "table", read[name].metadata.write_strategy, read[name].attributes, read[name].primary_key) for name in sorted(read)
+    ]
+    items += [_item(t.full_name, "task", t.write_strategy, t.attributes, None) for t in tasks]
+    return _without_empty({"items": items, "relations": relations, "diagramType": "task"})
+
+
+def _by_name(dependency: Dependency) -> tuple[str, str]:
+    return dependency.kind, dependency.name
+
+
+def _item(name: str, kind: str, strategy: WriteStrategy | None, attributes: Sequence[Attribute], primary_key: Sequence[str] | None) -> Node:
+    columns = []
+    for attribute in attributes:
+        column = attribute.name if primary_key is None else attribute.final_name
+        columns.append(
+            _without_empty(
+                {
+                    "id": f"{name}.{column}",
+                    "name": column,
+                    "columnType": attribute.type,
+                    "comment": attribute.comment,
+                    "primaryKey": bool(primary_key) and column in (primary_key or ()),
+                    "foreignKey": primary_key is not None and attribute.foreign_key is not None,
+                }
+            )
+        )
+    options = _without_empty({"writeStrategy": strategy.type if strategy else None})
+    return _without_empty({"id": name, "label": name, "displayType": kind, "columns": columns, "options": options})
+
+
+def write_strategy_json(strategy: WriteStrategy | None) -> Node:
+    """Return a write strategy with Starlake's keys, empty ones left out."""
+    if strategy is None:
+        return {}
+    return _without_empty(
+        {
+            "type": strategy.type,
+            "types": dict(strategy.types),
+            "key": list(strategy.key),
+            "timestamp": strategy.timestamp,
+            "queryFilter": strategy.query_filter,
+            "on": strategy.on,
+            "startTs": strategy.start_ts,
+            "endTs": strategy.end_ts,
+        }
+    )
+
+
+def _seconds(freshness: Freshness | None) -> int:
+    """Return the seconds after which data counts as stale; the warning does not count. Starlake: ``Freshness.acceptability``."""
+    return max(int(freshness.error.total_seconds()), 0) if freshness and freshness.error else 0
+
+
+def _without_empty(values: Node) -> Node:
+    """Leave out what Jackson's NON_EMPTY leaves out: null, empty texts and collections; 0 and false stay."""
+    return {key: value for key, value in values.items() if value is not None and value not in ("", [], {})}
+
+
+def starlake_json(value: object) -> str:
+    """Return a value as JSON in the layout of Starlake's printer, so that it can be compared with its files line by line.
+
+    Works on trees of any depth. Starlake: Jackson's ``DefaultPrettyPrinter``.
+    """
+    text: list[str] = []
+    waiting: list[tuple[object, int] | str] = [(value, 0)]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            text.append(item)
+            continue
+        current, depth = item
+        following: list[tuple[object, int] | str] = []
+        if isinstance(current, dict) and current:
+            following.append("{")
+            for number, (key, inner) in enumerate(current.items()):
+                comma = "," if number else ""
+                following += [f"{comma}\n{'  ' * (depth + 1)}{json.dumps(str(key), ensure_ascii=False)} : ", (inner, depth + 1)]
+            following.append(f"\n{'  ' * depth}}}")
+        elif isinstance(current, (list, tuple)) and current:
+            following.append("[ ")
+            for number, inner in enumerate(current):
+                following += [*([", "] if number else []), (inner, depth)]
+            following.append(" ]")
+        elif isinstance(current, (dict, list, tuple)):
+            text.append("{ }" if isinstance(current, dict) else "[ ]")
+        else:
+            text.append(json.dumps(current, ensure_ascii=False))
+        waiting.extend(reversed(following))
+    return "".join(text)

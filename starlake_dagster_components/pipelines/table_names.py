@@ -1,0 +1,141 @@
+"""What a name in SQL stands for: a task of the project, a load table, or a table from elsewhere."""
+
+from collections.abc import Iterable, Sequence
+
+from ..errors import Problem
+from ..project.model import Project, Table, TableReference, Task
+from .pipeline import Dependency
+
+SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
+"""Schemas of the database itself: reading them is no dependency."""
+
+
+class ReferenceIndex:
+    """All names that SQL of a project can mean. Starlake: TaskViewDependency.
+
+    Tasks are found by the table that they write or by their own name, load tables by their final names, without regard to case. Tasks
+    win over load tables. Everything else is external; one name has one spelling, the first by task.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._tasks_by_name: dict[str, list[Task]] = {}
+        self._tasks_by_sink: dict[str, list[Task]] = {}
+        self._tasks_by_table: dict[str, list[Task]] = {}
+        self._tasks_by_short_name: dict[str, list[Task]] = {}
+        self._tables: dict[str, list[Table]] = {}
+        self._tables_by_short_name: dict[str, list[Table]] = {}
+        self._streams: dict[str, tuple[str, ...]] = {}
+        self._external: dict[str, str] = {}
+        for task in sorted(project.tasks, key=lambda t: t.full_name):
+            _add(self._tasks_by_name, task.full_name.lower(), task)
+            _add(self._tasks_by_sink, task.sink_name.lower(), task)
+            _add(self._tasks_by_table, task.table.lower(), task)
+            _add(self._tasks_by_short_name, task.name, task)
+            for stream, source in task.streams.items():
+                self._streams[stream.lower()] = tuple((str(source) if source else task.sink_name).split("."))
+        for table in project.tables:
+            _add(self._tables, table.final_full_name.lower(), table)
+            _add(self._tables_by_short_name, table.final_name.lower(), table)
+            for stream in table.streams:
+                self._streams.setdefault(stream.lower(), (table.final_domain, table.final_name))
+        for domain in project.external_domains:
+            for table in domain.tables:
+                self._external.setdefault(table.final_full_name.lower(), table.final_full_name)
+
+    def task(self, name: str) -> Task | None:
+        """Return the task of a full name, in any case."""
+        found = self._tasks_by_name.get(name.lower())
+        return next((t for t in found if t.full_name == name), found[0]) if found else None
+
+    def table(self, name: str) -> Table | None:
+        """Return the load table of a final name, in any case."""
+        found = self._tables.get(name.lower())
+        return found[0] if found else None
+
+    def writers(self, name: str) -> Sequence[Task]:
+        """Return the tasks that write a table."""
+        return self._tasks_by_sink.get(name.lower(), ())
+
+    def all_dependencies(self, task: Task, problems: list[Problem]) -> tuple[Dependency, ...]:
+        """Return what a task's SQL reads, each once, in order of appearance; itself left out.
+
+        Args:
+            task: the task with its references.
+            problems: where ambiguous names go.
+        """
+        found: dict[tuple[str, str], Dependency] = {}
+        for reference in task.references:
+            for dependency in self.dependencies(task, reference, problems):
+                found.setdefault((dependency.kind, dependency.name), dependency)
+        return tuple(found.values())
+
+    def dependencies(self, task: Task, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
+        """Return what one reference stands for: nothing for the task itself, several where several tasks write the table.
+
+        A name of three parts means the project's own table unless that is in another database.
+        """
+        parts = self._streams.get(reference.text.lower(), reference.parts)
+        if len(parts) == 1:
+            return self._short(task, parts[0], reference, problems)
+        if len(parts) > 3:
+            if reference.kind == "parsed":
+                message = f"{task.full_name} reads '{reference.text}', which has {len(parts)} parts; taken for an external table"
+                problems.append(Problem(reference.location, "warning", message))
+            return self._outside(parts, reference)
+        if not parts or parts[-2].lower() in SYSTEM_SCHEMAS:
+            return ()
+        key = f"{parts[-2]}.{parts[-1]}".lower()
+        database = parts[0].lower() if len(parts) == 3 else None
+        writers = [t for t in self._tasks_by_sink.get(key, ()) if _in_database(t, database)]
+        writers = writers or [t for t in self._tasks_by_name.get(key, ()) if _in_database(t, database)]
+        if writers:
+            return () if task.full_name in (w.full_name for w in writers) else _on_tasks(writers, reference)
+        tables = [t for t in self._tables.get(key, ()) if _in_database(t, database)]
+        if tables:
+            return (Dependency("table", tables[0].full_name, reference.location, written=".".join(parts[-2:])),)
+        return self._outside(parts, reference)
+
+    def _short(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
+        """Resolve a name without domain: a task's own name (same case) or table, or a load table."""
+        tasks = _unique([*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ())])
+        sure = reference.kind == "parsed"
+        if len(tasks) > 1:
+            names = ", ".join(t.full_name for t in tasks)
+            message = f"{task.full_name} reads '{name}', which could be each of the tasks {names}; write domain.table"
+            problems.append(Problem(reference.location, "error" if sure else "warning", message))
+            return ()
+        if tasks:
+            return () if tasks[0].full_name == task.full_name else _on_tasks(tasks, reference)
+        tables = self._tables_by_short_name.get(name.lower(), [])
+        if len(tables) > 1:
+            names = ", ".join(t.final_full_name for t in tables)
+            message = f"{task.full_name} reads '{name}', which could be each of the tables {names}; taken for the first; write domain.table"
+            problems.append(Problem(reference.location, "warning", message))
+        if tables:
+            written = f"{tables[0].final_domain}.{name}"
+            return (Dependency("table", tables[0].full_name, reference.location, written=written),)
+        return self._outside((name,), reference) if sure else ()
+
+    def _outside(self, parts: Sequence[str], reference: TableReference) -> Sequence[Dependency]:
+        text = ".".join(parts)
+        return (Dependency("external", self.external_name(text), reference.location),)
+
+    def external_name(self, name: str) -> str:
+        """Return the one spelling of an external table's name."""
+        return self._external.setdefault(name.lower(), name)
+
+
+def _on_tasks(tasks: Iterable[Task], reference: TableReference) -> tuple[Dependency, ...]:
+    return tuple(Dependency("task", t.full_name, reference.location) for t in tasks)
+
+
+def _in_database(node: Table | Task, database: str | None) -> bool:
+    return database is None or not node.database or node.database.lower() == database
+
+
+def _unique(tasks: Iterable[Task]) -> list[Task]:
+    return list({t.full_name: t for t in sorted(tasks, key=lambda t: t.full_name)}.values())
+
+
+def _add(index: dict[str, list[Task]] | dict[str, list[Table]], key: str, node: Task | Table) -> None:
+    index.setdefault(key, []).append(node)  # type: ignore[arg-type]

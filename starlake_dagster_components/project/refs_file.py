@@ -1,0 +1,90 @@
+"""``refs.sl.yml``: tables of tasks that are moved elsewhere. Starlake: RefDesc.getOutputRef."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import Location
+from . import disk
+from . import schema_keys as keys
+from .documents import Kind, Reading, load_document, refuse
+from .file_patterns import compile_pattern
+from .yaml_mappings import Context, Section
+from .yaml_source import Positions
+
+_KIND = Kind("refs")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An entry: what it matches, and what the name becomes."""
+
+    database: re.Pattern[str] | None
+    domain: re.Pattern[str] | None
+    table: re.Pattern[str]
+    output: tuple[str, str, str]
+
+
+def read_refs(reading: Reading, metadata: str, application: Section | None) -> tuple[Reference, ...]:
+    """Return the entries of ``refs.sl.yml``, or else those of ``application.refs``."""
+    path = os.path.join(metadata, "refs.sl.yml")
+    if not disk.kind(path):
+        return _entries(application) if application is not None and "refs" in application else ()
+    document = load_document(reading, path, _KIND)
+    if document is None:
+        return ()
+    name = reading.files.name(path)
+    data = document.data
+    if isinstance(data, list):
+        data = {"refs": data}
+    if not isinstance(data, dict) or "refs" not in data:
+        refuse(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
+        return ()
+    lines = {"refs" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
+    return _entries(Section(Context(name, Positions(name, lines), reading.problems, "error"), data))
+
+
+def _entries(parent: Section) -> tuple[Reference, ...]:
+    found = []
+    for item in parent.sections("refs"):
+        item.unknown_keys(keys.REFERENCE, "an entry of refs")
+        source, target = item.section("input"), item.section("output")
+        if source is None or target is None:
+            item.refuse("", "an entry of refs needs 'input' and 'output'")
+            continue
+        table = _pattern(source, "table")
+        if table is None:
+            source.refuse("table", "the input of an entry of refs needs a 'table'")
+            continue
+        output = (target.text("database") or "", target.text("domain") or "", target.text("table") or "")
+        found.append(Reference(_pattern(source, "database"), _pattern(source, "domain"), table, output))
+    return tuple(found)
+
+
+def _pattern(section: Section, key: str) -> re.Pattern[str] | None:
+    text = section.name(key)
+    if text is None:
+        return None
+    try:
+        return compile_pattern(text)
+    except ValueError as error:
+        section.error(key, f"{key} {error}")
+        return None
+
+
+def rewrite(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:
+    """Return the database, domain and table that a task writes to, after the first entry that matches."""
+    for entry in references:
+        if entry.domain is None or (entry.database is None) != (database is None):
+            continue
+        if entry.database is not None and not entry.database.fullmatch(database or ""):
+            continue
+        if entry.domain.fullmatch(domain) and entry.table.fullmatch(table):
+            new_database, new_domain, new_table = entry.output
+            return (
+                new_database.replace("SL_THIS_DATABASE", database or "") or None,
+                new_domain.replace("SL_THIS_DOMAIN", domain),
+                new_table.replace("SL_THIS_TABLE", table),
+            )
+    return database, domain, table

@@ -1,0 +1,1 @@
+"""The SQL of tasks: its sections, and the tables that it reads."""

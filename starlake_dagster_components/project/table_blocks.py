@@ -1,0 +1,215 @@
+"""What load tables and transform tasks have in common: attributes, sinks, write strategies, freshness, expectations, grants."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from ..errors import unknown
+from . import schema_keys as keys
+from .durations import parse_duration
+from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
+from .yaml_mappings import Section, scalar_text
+
+
+def read_attributes(section: Section, key: str = "attributes") -> tuple[Attribute, ...]:
+    """Return the attributes of a table, task or struct. Starlake: TableAttribute."""
+    return tuple([_attribute(item) for item in section.sections(key)])
+
+
+def _attribute(item: Section) -> Attribute:
+    data = item.data
+    if not keys.ATTRIBUTE.issuperset(data):
+        item.unknown_keys(keys.ATTRIBUTE, "an attribute")
+    name = item.name("name")
+    if name is None:
+        item.refuse("name", "an attribute needs a 'name'")
+        name = ""
+    # Most attributes have a name, a type and little else: what is absent is not asked for.
+    rest: dict[str, Any] = {}
+    for attribute_key, value in data.items():
+        if value is None:
+            continue
+        if attribute_key in _TEXTS:
+            rest[_TEXTS[attribute_key]] = item.text(attribute_key)
+        elif attribute_key in ("array", "required", "ignore"):
+            rest[attribute_key] = bool(item.boolean(attribute_key))
+        elif attribute_key == "attributes":
+            rest["attributes"] = read_attributes(item)
+        elif attribute_key == "position":
+            rest["position"] = _position(item)
+        elif attribute_key == "tags":
+            rest["tags"] = item.texts("tags")
+        elif attribute_key == "trim":
+            rest["trim"] = item.choice("trim", keys.TRIMS, "trim")
+    return _shared(Attribute(name=name, type=item.name("type") or "string", **rest))
+
+
+@lru_cache(maxsize=10_000)
+def _shared(attribute: Attribute) -> Attribute:
+    """Return the first of equal attributes: tables have many in common."""
+    return attribute
+
+
+_TEXTS = {
+    "privacy": "privacy",
+    "comment": "comment",
+    "rename": "rename",
+    "default": "default",
+    "script": "script",
+    "foreignKey": "foreign_key",
+    "accessPolicy": "access_policy",
+    "metricType": "metric_type",
+}
+
+
+def _position(item: Section) -> tuple[int, int] | None:
+    position = item.section("position")
+    if position is None:
+        return None
+    position.unknown_keys(keys.POSITION, "a position")
+    first, last = position.integer("first"), position.integer("last")
+    if first is None or last is None:
+        item.refuse("position", "a position needs 'first' and 'last'")
+        return None
+    if not 0 <= first <= last:
+        item.error("position", f"position {first} to {last} of '{item.data.get('name')}' is no range: expected 0 <= first <= last")
+        return None
+    return first, last
+
+
+def read_sink(parent: Section) -> Sink | None:
+    """Return the sink of a table, domain or task."""
+    sink = parent.section("sink")
+    if sink is None:
+        return None
+    sink.unknown_keys(keys.SINK, "sink")
+    known = ("connectionRef", "format", "partition", "clustering", "materializedView")
+    options = {key: value for key, value in sink.data.items() if key not in known and value is not None}
+    return Sink(
+        connection_ref=sink.name("connectionRef"),
+        format=sink.name("format"),
+        partition=sink.texts("partition"),
+        clustering=sink.texts("clustering"),
+        materialized_view=sink.choice("materializedView", keys.MATERIALIZATIONS, "materializedView"),
+        options=FrozenDict(options) if options else EMPTY,
+    )
+
+
+def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrategy | None:
+    """Return the write strategy of a table, domain or task; an unknown type or a missing key is an error (it would lose rows).
+
+    Args:
+        parent: the section that has ``writeStrategy``.
+        custom: upper-case names of the project's own strategies.
+    """
+    strategy = parent.section("writeStrategy")
+    if strategy is None:
+        return None
+    strategy.unknown_keys(keys.WRITE_STRATEGY, "writeStrategy")
+    known = keys.STRATEGIES.union(custom)
+    types = strategy.mapping("types")
+    found = WriteStrategy(
+        type=strategy.choice("type", known, "writeStrategy type"),
+        types=types,
+        key=strategy.texts("key"),
+        timestamp=strategy.name("timestamp"),
+        query_filter=strategy.name("queryFilter"),
+        on=strategy.choice("on", keys.MERGE_ON, "writeStrategy 'on'"),
+        start_ts=strategy.name("startTs"),
+        end_ts=strategy.name("endTs"),
+    )
+    for name in types:
+        if name.upper() not in known:
+            strategy.error(f"types.{name}", unknown("writeStrategy type", name, known))
+    return found
+
+
+def strategy_faults(strategy: WriteStrategy, columns: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for what would make Starlake lose rows: its own check, which its commands do not run.
+
+    Starlake: WriteStrategy.checkValidity.
+
+    Args:
+        strategy: a table's or task's strategy, merged with that of its domain.
+        columns: lower-case names of the table's columns; empty when unknown.
+    """
+    name = strategy.type
+    if name in keys.STRATEGIES_WITH_KEY and not strategy.key:
+        yield "type", f"writeStrategy {name} needs a 'key': the columns that identify a row"
+    if name == "UPSERT_BY_KEY_AND_TIMESTAMP" and not strategy.timestamp:
+        yield "type", f"writeStrategy {name} needs a 'timestamp': the column that says which row is newer"
+    if (strategy.start_ts is None) != (strategy.end_ts is None):
+        yield "startTs" if strategy.start_ts else "endTs", "startTs and endTs must be given together"
+    if columns:
+        for key in strategy.key:
+            if key.lower() not in columns:
+                yield "key", f"writeStrategy key: {unknown('column', key, columns)}"
+        if strategy.timestamp and strategy.timestamp.lower() not in columns:
+            yield "timestamp", f"writeStrategy timestamp: {unknown('column', strategy.timestamp, columns)}"
+
+
+def read_freshness(parent: Section) -> Freshness | None:
+    """Return the freshness of a table, domain or task; a duration that Scala does not know is an error."""
+    freshness = parent.section("freshness")
+    if freshness is None:
+        return None
+    freshness.unknown_keys(keys.FRESHNESS, "freshness")
+    return Freshness(warn=_duration(freshness, "warn"), error=_duration(freshness, "error"))
+
+
+def _duration(section: Section, key: str) -> timedelta | None:
+    text = section.name(key)
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        section.error(key, f"freshness {key}: {error}")
+        return None
+
+
+def read_expectations(parent: Section) -> tuple[Expectation, ...]:
+    """Return the expectations of a table or task. A text instead of a mapping is what Starlake refuses too."""
+    found = []
+    for item in parent.sections("expectations"):
+        item.unknown_keys(keys.EXPECTATION, "an expectation")
+        call = item.name("expect")
+        if call is None:
+            item.refuse("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")
+            continue
+        fail = item.boolean("failOnError")
+        place = item.at("expect")
+        found.append(Expectation(expect=call, fail_on_error=True if fail is None else fail, origin=Origin(place.file, place.line)))
+    return tuple(found)
+
+
+def read_grants(parent: Section, key: str, known: Collection[str]) -> tuple[Mapping[str, Any], ...]:
+    """Return ``acl`` or ``rls``; a grant may be a comma-separated list. Starlake: SchemaHandler.buildAutoTaskInfo."""
+    found = []
+    for item in parent.sections(key):
+        item.unknown_keys(known, key)
+        entry: dict[str, Any] = {name: scalar_text(value) for name, value in item.data.items() if name != "grants" and value is not None}
+        grants = [part for grant in item.texts("grants") for part in grant.replace('"', "").split(",")]
+        entry["grants"] = tuple(grants)
+        found.append(FrozenDict(entry))
+    return tuple(found)
+
+
+def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
+    """Return a task's sink over that of its folder's default, field by field. Starlake: AllSinks.merge."""
+    if default is None or child is None:
+        return child or default
+    return Sink(
+        connection_ref=child.connection_ref or default.connection_ref,
+        format=child.format or default.format,
+        partition=child.partition or default.partition,
+        clustering=child.clustering or default.clustering,
+        materialized_view=child.materialized_view or default.materialized_view,
+        options=FrozenDict({key: value for key, value in {**default.options, **child.options}.items() if key != "path"}),
+    )
+
+
+def extra_keys(section: Section, handled: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Return the keys that nothing acts on, as written."""
+    return {prefix + key: value for key, value in section.data.items() if key not in handled and value is not None}

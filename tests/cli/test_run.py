@@ -1,0 +1,169 @@
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import CommandResult
+from starlake_dagster_components.cli.report import print_results
+from starlake_dagster_components.cli.run import AssetResult, RunResult, run_headless
+from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.errors import InvalidSetting, StarlakeError, UnknownName
+from starlake_dagster_components.testing import RecordingExecutor
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SL_ENV", "SL_ROOT", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def outcome(results: list[RunResult]) -> dict[str, str]:
+    return {a.key: a.status for r in results for a in r.assets}
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ("group:nope", "selection 'group:nope' matches no asset"),
+        ("key:kpi_dayly", "selection 'key:kpi_dayly' matches no asset (did you mean 'kpi_daily'?)"),
+        ("", "selection '' is empty"),
+        (" ", "selection ' ' is empty"),
+        ("kpi_dayly", "selection 'kpi_dayly' names no asset (did you mean 'kpi_daily'?)"),
+        ("+kpi.daily", "selection '+kpi.daily' names no asset (did you mean 'kpi_daily'?)"),
+        ("group:(", "selection 'group:(' is not understood"),
+        ("column:id", "selection 'column:id' is not understood"),
+        ("elsewhere_rates", "selection 'elsewhere_rates' matches only tables that are made elsewhere: elsewhere_rates"),
+    ],
+)
+def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str, message: str) -> None:
+    executor = RecordingExecutor()
+    with pytest.raises(InvalidSetting) as caught:
+        run_headless(shop.root, Settings(executor=executor), selection=selection)
+    assert str(caught.value).startswith(message)
+    assert executor.commands == ()
+
+
+def test_what_is_made_elsewhere_is_left_out_of_a_selection(shop: ProjectFolder) -> None:
+    (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="*")
+    assert outcome([result]) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
+
+
+def test_a_job_may_be_called_selection(shop: ProjectFolder) -> None:
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
+    shop.write("metadata/dags/transforms.sl.yml", config.replace("{{domain}}_tasks", "selection"))
+    settings = Settings(executor=RecordingExecutor())
+    assert outcome(run_headless(shop.root, settings, selection="shop_orders")) == {"shop_orders": "done"}
+    assert outcome(run_headless(shop.root, settings, job="selection")) == {"kpi_daily": "done", "kpi_top": "done"}
+
+
+@pytest.mark.parametrize("given", [{"job": "shop_tables", "selection": "kpi_daily"}, {"job": "", "selection": ""}])
+def test_a_job_and_a_selection_are_one_too_many(shop: ProjectFolder, given: dict[str, str]) -> None:
+    with pytest.raises(InvalidSetting, match="a job or a selection, not both"):
+        run_headless(shop.root, Settings(executor=RecordingExecutor()), **given)  # type: ignore[arg-type]
+
+
+def test_a_date_that_is_none_starts_nothing(shop: ProjectFolder) -> None:
+    executor = RecordingExecutor()
+    with pytest.raises(InvalidSetting, match=r"scheduled_date: 'tomorrow' is no ISO 8601 time \(expected like 2026-01-31T00:00:00\)"):
+        run_headless(shop.root, Settings(executor=executor), scheduled_date="tomorrow")
+    with pytest.raises(InvalidSetting, match="scheduled_date: ''"):
+        run_headless(shop.root, Settings(executor=executor), scheduled_date="")
+    assert executor.commands == ()
+    run_headless(shop.root, Settings(executor=executor), job="shop_tables", scheduled_date="2026-01-31")
+    assert all("2026-01-31" in " ".join(c.argv) for c in executor.commands if c.verb == "load")
+
+
+def test_an_unknown_job_proposes_one(shop: ProjectFolder) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'shop_tables'"):
+        run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_table")
+
+
+def test_what_stands_behind_a_failure_was_not_run(shop: ProjectFolder) -> None:
+    executor = RecordingExecutor().on("transform", "kpi.daily", CommandResult(exit_code=1, reason="one\ntwo"))
+    (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
+    assert outcome([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
+    assert result.assets[0].error
+    assert result.assets[0].error == "transform failed with exit code 1: one\ntwo"
+    executor = RecordingExecutor().on("preload", "shop", CommandResult(exit_code=1))
+    (result,) = run_headless(shop.root, Settings(executor=executor), job="shop_tables")
+    assert outcome([result]) == {"shop": "failed", "shop_orders": "not run", "shop_items": "not run"}
+
+
+def test_an_exception_of_an_executor_is_shown_as_it_is(shop: ProjectFolder) -> None:
+    executor = RecordingExecutor().on("transform", "kpi.daily", ZeroDivisionError("nothing to divide by"))
+    (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
+    assert "nothing to divide by" in (result.assets[0].error or "")
+
+
+def test_a_project_without_jobs_says_why_and_what_to_do(shop: ProjectFolder) -> None:
+    application = (shop.root / "metadata/application.sl.yml").read_text()
+    shop.write("metadata/application.sl.yml", application.partition("  dagRef:")[0])
+    with pytest.raises(StarlakeError) as caught:
+        run_headless(shop.root, Settings(executor=RecordingExecutor()))
+    assert str(caught.value) == (
+        f"{shop.root} has no job to run: 4 assets have no job: no dagRef; run assets instead (--select '*' for all of them)"
+    )
+    (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="shop_orders")
+    assert result.success
+
+
+def test_what_has_no_job_is_told(shop: ProjectFolder) -> None:
+    application = (shop.root / "metadata/application.sl.yml").read_text()
+    shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
+    told: list[str] = []
+    run_headless(shop.root, Settings(executor=RecordingExecutor()), say=told.append)
+    assert told == ["2 assets have no job: no dagRef; they are run by a selection only (--select)"]
+    run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", say=told.append)
+    assert len(told) == 1
+
+
+LONG = "load failed with exit code 1: /a/very/long/path/to/a/file/that/nobody/wants/to/see/cut/in/two/orders_20260101.csv: " + "x " * 60
+RESULTS = [
+    RunResult(
+        "load_desk_before_opening",
+        "1",
+        False,
+        3.25,
+        (
+            AssetResult("desk", "done", seconds=0.4),
+            AssetResult("desk_members", "failed", error=f"{LONG}\n  second [line]"),
+            AssetResult("catalogue_item_categories_of_old", "done", 2392, 12392, 1.5),
+            AssetResult("desk_visits", "not run"),
+        ),
+    ),
+    RunResult("core_tasks", "2", False, 0.1, (AssetResult("core_item", "not run"),), "the run could not start"),
+]
+
+
+@pytest.mark.parametrize("columns", [None, 80, 60])
+def test_results_are_readable_at_any_width(columns: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    print_results(RESULTS, width=columns)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    table = lines[: lines.index("")] if "" in lines else lines
+    assert all(len(line) <= (columns or 200) for line in table), table
+    rows = [line.split() for line in table]
+    assert ["load_desk_before_opening", "failed", "3.25"] in rows
+    assert ["desk_members", "failed"] in rows
+    assert ["desk_visits", "not", "run"] in rows
+    assert ["catalogue_item_categories_of_old", "done", "12392", "2392", "1.50"] in rows or columns == 60
+    assert f"desk_members (job load_desk_before_opening) failed: {LONG.strip()}" in lines
+    assert "    second [line]" in lines
+    assert "job core_tasks failed: the run could not start" in lines
+    assert lines[-1] == "2 jobs, 2 failed. 5 assets: 2 done, 1 failed, 2 not run"
+
+
+def test_results_of_a_run_in_which_all_went_well_end_with_the_count(capsys: pytest.CaptureFixture[str]) -> None:
+    print_results([RunResult("j", "1", True, 1.0, (AssetResult("a", "done"), AssetResult("b", "skipped")))])
+    assert capsys.readouterr().out.splitlines()[-1] == "1 job. 2 assets: 1 done, 1 skipped"
+
+
+def test_results_go_where_dagster_keeps_runs(
+    shop: ProjectFolder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), job="kpi_tasks")
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(result.run_id)
+    assert run
+    assert run.status == dg.DagsterRunStatus.SUCCESS

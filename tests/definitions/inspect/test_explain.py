@@ -1,0 +1,78 @@
+import dagster as dg
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import DuckDBExecutor
+from starlake_dagster_components.definitions.build import prepare
+from starlake_dagster_components.definitions.inspect.explain import explain
+from starlake_dagster_components.definitions.nodes import StarlakeNode
+from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.definitions.translator import StarlakeTranslator
+from starlake_dagster_components.testing import RecordingExecutor
+
+
+def lines(project: ProjectFolder, name: str, settings: Settings | None = None) -> list[str]:
+    used = settings or Settings()
+    _, graph, _ = prepare(project.root, used)
+    return explain(graph, used, name)
+
+
+def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFolder) -> None:
+    template = "the template 'load/dagster__scheduled_table__shell.py.j2'"
+    where = "[metadata/dags/loads.sl.yml:4]"
+    assert f"  executor shell: from {template}  {where}" in lines(shop, "shop_tables")
+    found = lines(shop, "shop_tables", Settings(executor=DuckDBExecutor()))
+    assert f"  executor duckdb: from the setting executor; {template} says shell  {where}" in found
+    assert any(
+        line.startswith("  executor recording: from the setting")
+        for line in lines(shop, "shop_tables", Settings(executor=RecordingExecutor()))
+    )
+
+
+def test_a_pre_load_names_its_strategy_and_what_asks_for_it(shop: ProjectFolder) -> None:
+    assert lines(shop, "shop") == [
+        "asset shop: pre-load of the domain shop  [metadata/load/shop/_config.sl.yml:2]",
+        "  strategy imported: DAG config 'loads', job shop_tables  [metadata/dags/loads.sl.yml:7]",
+        "  in the jobs shop_tables",
+    ]
+
+
+def test_jobs_with_different_strategies_are_told_apart(shop: ProjectFolder) -> None:
+    loads = (shop.root / "metadata/dags/loads.sl.yml").read_text()
+    shop.write("metadata/dags/others.sl.yml", loads.replace("imported", "pending").replace("_tables", "_others"))
+    items = (shop.root / "metadata/load/shop/items.sl.yml").read_text()
+    shop.write("metadata/load/shop/items.sl.yml", items.replace("  metadata:\n", "  metadata:\n    dagRef: others\n"))
+    assert lines(shop, "shop")[1:] == [
+        "  strategy pending: DAG config 'others', job shop_others  [metadata/dags/others.sl.yml:7]",
+        "  strategy imported: DAG config 'loads', job shop_tables  [metadata/dags/loads.sl.yml:7]",
+        "  in the jobs shop_others, shop_tables",
+    ]
+    assert "  after shop: pre-load of its domain, strategy pending  [metadata/dags/others.sl.yml:7]" in lines(shop, "shop_items")
+
+
+def test_a_table_is_after_the_pre_load_of_its_domain(shop: ProjectFolder) -> None:
+    assert "  after shop: pre-load of its domain, strategy imported  [metadata/dags/loads.sl.yml:7]" in lines(shop, "shop_orders")
+
+
+def test_what_a_translator_adds_is_told_too(shop: ProjectFolder) -> None:
+    class More(StarlakeTranslator):
+        def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+            return super().get_asset_spec(node).merge_attributes(deps=["elsewhere"] if node.type == "task" else [])
+
+    found = lines(shop, "kpi_daily", Settings(translator=More()))
+    assert "  after elsewhere: from the translation (or get_asset_spec)" in found
+    assert "  after shop_orders (table shop.orders): sql  [metadata/transform/kpi/daily.sql:2]" in found
+
+
+def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
+    application = (shop.root / "metadata/application.sl.yml").read_text()
+    shop.write("metadata/application.sl.yml", application.replace("    load: loads\n", ""))
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
+    shop.write("metadata/dags/transforms.sl.yml", config.replace("dagster__", "airflow__"))
+    assert lines(shop, "shop_orders")[-1] == "  in no job: it has no dagRef, and the application no dagRef.load"
+    assert lines(shop, "kpi_daily")[-1].startswith("  in no job: DAG config 'transforms' makes no job: its template ")
+    assert lines(shop, "kpi_daily")[-1].endswith("  [metadata/dags/transforms.sl.yml:4]")
+
+
+def test_the_time_zone_of_a_schedule_is_that_of_the_definitions(shop: ProjectFolder) -> None:
+    found = lines(shop, "shop_tables_schedule", Settings(timezone="Europe/Paris"))
+    assert found[0].startswith("schedule shop_tables_schedule: '0 0 * * *' (Europe/Paris)")

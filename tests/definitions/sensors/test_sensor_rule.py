@@ -1,0 +1,342 @@
+"""When a sensor starts a run, as a pure function."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
+from starlake_dagster_components.definitions.sensors.rule import (
+    Consumption,
+    DatasetTiming,
+    Decision,
+    Materialization,
+    Start,
+    Wait,
+    build_rule,
+    decide,
+    trigger_problems,
+)
+from starlake_dagster_components.pipelines.pipeline import TransformTrigger
+from starlake_dagster_components.pipelines.sensor_triggers import InvalidTrigger
+
+NOW = datetime(2026, 1, 9, 12, tzinfo=timezone.utc)
+WATCHED = {"sales.orders": "sales_orders", "sales.lines": "sales_lines", "ref.country": "ref_country"}
+ORDERS, LINES, COUNTRY = WATCHED.values()
+DAILY, WEEKLY = "0 0 * * *", "0 0 * * 1"
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def made(storage_id: int, logical_time: str = "2026-01-09T10:00") -> Materialization:
+    return Materialization(storage_id, f"run{storage_id}", 1_000_000.0 + storage_id, at(logical_time))
+
+
+def decided(
+    latest: dict[str, Materialization],
+    *,
+    consumption: Consumption | None = None,
+    timings: dict[str, DatasetTiming] | None = None,
+    now: datetime = NOW,
+    **options: object,
+) -> Decision:
+    rule = build_rule(TransformTrigger(**options), WATCHED, timings or {})  # type: ignore[arg-type]
+    return decide(rule, latest, consumption or Consumption(), now, interval_before)
+
+
+class TestAll:
+    def test_nothing(self) -> None:
+        assert decided({}) == Wait("No materializations observed")
+
+    def test_some(self) -> None:
+        decision = decided({LINES: made(1)})
+        assert decision == Wait("Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']")
+
+    def test_all(self) -> None:
+        latest = {ORDERS: made(1, "2026-01-05"), LINES: made(3, "2026-01-07"), COUNTRY: made(2, "2026-01-06")}
+        decision = decided(latest)
+        assert decision == Start(latest)
+        assert isinstance(decision, Start)
+        assert decision.logical_time == at("2026-01-07")
+
+    def test_what_was_consumed_is_not_new(self) -> None:
+        latest = {ORDERS: made(1), LINES: made(3), COUNTRY: made(2)}
+        consumption = Consumption().after(latest, NOW)
+        assert decided(latest, consumption=consumption) == Wait("No materializations observed")
+        assert decided({**latest, LINES: made(4)}, consumption=consumption) == Wait(
+            "Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']"
+        )
+
+    def test_an_asset_that_is_watched_since_now_counts_when_it_was_materialised_before(self) -> None:
+        consumption = Consumption().after({ORDERS: made(1), LINES: made(3)}, NOW)
+        decision = decided({ORDERS: made(4), LINES: made(5), COUNTRY: made(2)}, consumption=consumption)
+        assert isinstance(decision, Start)
+        assert set(decision.consumed) == {ORDERS, LINES, COUNTRY}
+
+    def test_ids_that_are_handed_out_again_are_noticed(self) -> None:
+        """SQLite reuses the ids of a deleted run."""
+        consumption = Consumption().after({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
+        again = {a: Materialization(7, "other", 1_000_050.0, NOW) for a in (ORDERS, LINES, COUNTRY)}
+        assert isinstance(decided(again, consumption=consumption), Start)
+
+    def test_an_older_one_seen_later_is_not_new(self) -> None:
+        """Two writers may note their materialisations of one asset in the wrong order."""
+        consumption = Consumption().after({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
+        assert decided({ORDERS: made(6)}, consumption=consumption) == Wait("No materializations observed")
+
+    def test_a_long_list_ends_with_a_count(self) -> None:
+        watched = {f"d.t{i}": f"d_t{i}" for i in range(300)}
+        decision = decide(build_rule(TransformTrigger(), watched), {"d_t0": made(1)}, Consumption(), NOW, interval_before)
+        assert isinstance(decision, Wait)
+        assert decision.reason.startswith("Observed materializations for ['d_t0'], but not for ['d_t1', 'd_t2'")
+        assert decision.reason.endswith("'d_t100'] and 199 more")
+
+
+class TestAny:
+    def test_nothing(self) -> None:
+        assert decided({}, strategy="any") == Wait("No materializations observed")
+
+    def test_one(self) -> None:
+        assert decided({LINES: made(1)}, strategy="any") == Start({LINES: made(1)})
+
+    def test_all_new_ones_are_consumed(self) -> None:
+        latest = {LINES: made(1), ORDERS: made(2)}
+        assert decided(latest, strategy=" ANY ") == Start(latest)
+
+
+class TestExpression:
+    EXPRESSION = "sales.orders and (sales.lines or ref.country)"
+
+    @pytest.mark.parametrize(
+        ("new", "starts"),
+        [
+            ((), False),
+            ((ORDERS,), False),
+            ((LINES, COUNTRY), False),
+            ((ORDERS, LINES), True),
+            ((ORDERS, COUNTRY), True),
+            ((ORDERS, LINES, COUNTRY), True),
+        ],
+    )
+    def test_truth(self, new: tuple[str, ...], starts: bool) -> None:
+        assert isinstance(decided({a: made(1) for a in new}, strategy=self.EXPRESSION), Start) == starts
+
+    @pytest.mark.parametrize("strategy", ["sales.orders & (sales.lines | ref.country)", "SALES.Orders && (sales.lines || ref.country)"])
+    def test_starlakes_operators_and_case(self, strategy: str) -> None:
+        assert isinstance(decided({ORDERS: made(1), COUNTRY: made(2)}, strategy=strategy), Start)
+        assert isinstance(decided({ORDERS: made(1)}, strategy=strategy), Wait)
+
+    def test_asset_keys_are_names_too(self) -> None:
+        assert isinstance(decided({ORDERS: made(1)}, strategy="sales_orders or sales_lines"), Start)
+
+    def test_the_reason_shows_it(self) -> None:
+        assert decided({ORDERS: made(1)}, strategy=self.EXPRESSION) == Wait(
+            "Observed materializations for ['sales_orders'], but not for ['sales_lines', 'ref_country'] "
+            "(strategy: sales.orders and (sales.lines or ref.country))"
+        )
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(InvalidTrigger, match=r"unknown dataset 'sales.order' \(did you mean 'sales.orders'\?\)"):
+            build_rule(TransformTrigger(strategy="sales.order or ref.country"), WATCHED)
+
+    def test_what_the_expression_does_not_name_is_consumed_as_well(self) -> None:
+        latest = {ORDERS: made(1), LINES: made(2)}
+        assert decided(latest, strategy="sales.orders or ref.country") == Start(latest)
+
+
+class TestMinTimedeltaBetweenRuns:
+    OPTIONS = {"strategy": "any", "min_timedelta_between_runs": timedelta(minutes=15)}
+
+    def test_the_first_run_does_not_wait(self) -> None:
+        assert isinstance(decided({ORDERS: made(1)}, **self.OPTIONS), Start)
+
+    def test_later_ones_do_and_then_consume_everything(self) -> None:
+        consumption = Consumption().after({ORDERS: made(1)}, NOW)
+        waiting = decided({ORDERS: made(2)}, consumption=consumption, now=NOW + timedelta(minutes=5), **self.OPTIONS)
+        assert waiting == Wait(
+            "Observed materializations for ['sales_orders'], but the last run was requested at 2026-01-09T12:00:00+00:00: "
+            "the next one in 600 s at the earliest (min_timedelta_between_runs)"
+        )
+        latest = {ORDERS: made(3), LINES: made(4)}
+        later = decided(latest, consumption=consumption, now=NOW + timedelta(minutes=15), **self.OPTIONS)
+        assert later == Start(latest)
+
+    def test_without_it_runs_follow_at_once(self) -> None:
+        consumption = Consumption().after({ORDERS: made(1)}, NOW)
+        assert isinstance(decided({ORDERS: made(2)}, consumption=consumption, now=NOW, strategy="any"), Start)
+
+
+class TestDataCycle:
+    """orders and lines come daily, country weekly; the cycle is daily."""
+
+    TIMINGS = {"sales.orders": DatasetTiming(DAILY), "sales.lines": DatasetTiming(DAILY), "ref.country": DatasetTiming(WEEKLY)}
+    CYCLE = {"data_cycle_enabled": True, "data_cycle": DAILY}
+
+    def after_monday(self) -> Consumption:
+        """A run on Monday the 5th consumed all three."""
+        monday = {ORDERS: made(1, "2026-01-05"), LINES: made(2, "2026-01-05"), COUNTRY: made(3, "2026-01-05")}
+        return Consumption().after(monday, NOW)
+
+    def test_a_dataset_that_is_renewed_less_often_counts_until_its_own_schedule_renews_it(self) -> None:
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
+        assert isinstance(decided(latest, consumption=self.after_monday(), timings=self.TIMINGS), Wait)
+        decision = decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE)
+        assert isinstance(decision, Start)
+        assert set(decision.consumed) == {ORDERS, LINES}
+        assert decision.logical_time == at("2026-01-06")
+
+    def test_but_not_for_ever(self) -> None:
+        latest = {ORDERS: made(4, "2026-01-20"), LINES: made(5, "2026-01-20"), COUNTRY: made(3, "2026-01-05")}
+        assert decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, **self.CYCLE) == Wait(
+            "Observed materializations for ['sales_orders', 'sales_lines'], but not for ['ref_country'] "
+            "(data cycle: since 2026-01-19T00:00:00+00:00)"
+        )
+
+    def test_all_must_be_of_one_cycle(self) -> None:
+        options = {**self.CYCLE, "consumption": self.after_monday(), "timings": self.TIMINGS}
+        country = {COUNTRY: made(3, "2026-01-05")}
+        apart = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-08"), **country}
+        assert isinstance(decided(apart, **options), Wait)  # type: ignore[arg-type]
+        assert isinstance(decided({**apart, ORDERS: made(6, "2026-01-08")}, **options), Start)  # type: ignore[arg-type]
+
+    def test_the_cycle_before_counts_while_the_next_one_is_not_complete(self) -> None:
+        options = {**self.CYCLE, "consumption": self.after_monday()}
+        unscheduled = {ORDERS: made(4, "2026-01-07T09:00"), LINES: made(5, "2026-01-08T10:30"), COUNTRY: made(6, "2026-01-08T10:00")}
+        assert isinstance(decided(unscheduled, **options), Start)  # type: ignore[arg-type]
+        assert isinstance(decided({**unscheduled, ORDERS: made(4, "2026-01-06T23:00")}, **options), Wait)  # type: ignore[arg-type]
+
+    def test_any(self) -> None:
+        """One has news, and all others have been materialised in the cycle, consumed or not."""
+        consumption = self.after_monday().after({ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}, NOW)
+        options = {**self.CYCLE, "strategy": "any", "consumption": consumption, "timings": self.TIMINGS}
+        latest = {ORDERS: made(7, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
+        assert decided(latest, **options) == Start({ORDERS: made(7, "2026-01-06")})  # type: ignore[arg-type]
+        assert isinstance(decided({**latest, ORDERS: made(8, "2026-01-08")}, **options), Wait)  # type: ignore[arg-type]
+
+    def test_expression(self) -> None:
+        options = {**self.CYCLE, "strategy": "sales.orders and ref.country", "timings": self.TIMINGS}
+        latest = {ORDERS: made(4, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
+        assert isinstance(decided(latest, consumption=self.after_monday(), **options), Start)  # type: ignore[arg-type]
+
+    def test_optional(self) -> None:
+        """A dataset that is renewed less often than the cycle turns is not waited for at all."""
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
+        assert isinstance(decided(latest, timings=self.TIMINGS, **self.CYCLE), Wait)
+        assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, **self.CYCLE), Start)
+        assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, strategy="any", **self.CYCLE), Start)
+
+    def test_optional_by_freshness(self) -> None:
+        """Without a schedule its freshness says how seldom it comes."""
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
+        for days, starts in ((2, True), (1, False)):
+            timings = {**self.TIMINGS, "ref.country": DatasetTiming(freshness=timedelta(days=days))}
+            decision = decided(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
+            assert isinstance(decision, Start) == starts
+
+    def test_optional_has_no_effect_without_a_cycle(self) -> None:
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
+        assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True), Wait)
+
+    def test_beyond_the_cycle(self) -> None:
+        """A dataset may be late by its freshness."""
+        late = {"ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=3))}
+        timings = {**self.TIMINGS, **late}
+        latest = {ORDERS: made(4, "2026-01-20"), LINES: made(5, "2026-01-20"), COUNTRY: made(3, "2026-01-10")}
+        options = {**self.CYCLE, "timings": timings, "consumption": self.after_monday()}
+        assert isinstance(decided(latest, **options), Start)  # type: ignore[arg-type]
+        assert isinstance(decided(latest, beyond_data_cycle_enabled=False, **options), Wait)  # type: ignore[arg-type]
+        assert isinstance(decided({**latest, COUNTRY: made(3, "2026-01-09")}, **options), Wait)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("options", "freshness", "days"),
+        [
+            ({}, 0, [5, 12]),
+            (CYCLE, 0, [5, 6, 7, 8, 9, 10, 11, 12]),
+            ({**CYCLE, "optional_dataset_enabled": True}, 0, [5, 6, 7, 8, 9, 10, 11, 12]),
+            (CYCLE, 3, [5, 6, 7, 8, 9, 10, 11, 12]),
+        ],
+    )
+    def test_the_example_of_the_documentation(self, options: dict[str, object], freshness: int, days: list[int]) -> None:
+        """Orders come daily, countries on Mondays the 5th and, in time, the 12th; or not any more."""
+        timings = {**self.TIMINGS, "ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=freshness))}
+        consumption, runs = Consumption(), []
+        latest: dict[str, Materialization] = {}
+        for day in range(5, 13):
+            for asset in (ORDERS, LINES, *((COUNTRY,) if day in (5, 12) else ())):
+                latest[asset] = made(day * 10, f"2026-01-{day:02}")
+            decision = decided(dict(latest), consumption=consumption, timings=timings, **options)
+            if isinstance(decision, Start):
+                runs.append(day)
+                consumption = consumption.after(decision.consumed, NOW)
+        assert runs == days
+        of_the_5th = {COUNTRY: made(50, "2026-01-05")}
+        consumption = Consumption().after(of_the_5th, NOW)
+        missing = {
+            day: isinstance(
+                decided(
+                    {a: made(day * 10, f"2026-01-{day:02}") for a in (ORDERS, LINES)} | of_the_5th,
+                    consumption=consumption,
+                    timings=timings,
+                    **options,
+                ),
+                Start,
+            )
+            for day in (12, 19)
+        }
+        optional = bool(options.get("optional_dataset_enabled"))
+        assert missing == {12: optional or freshness == 3, 19: optional}
+
+    def test_the_cycle_follows_from_the_schedules_when_all_have_one(self) -> None:
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
+        derived = decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle_enabled=True)
+        assert isinstance(derived, Start)
+        incomplete = {k: v for k, v in self.TIMINGS.items() if k != "sales.lines"}
+        assert isinstance(decided(latest, consumption=self.after_monday(), timings=incomplete, data_cycle_enabled=True), Wait)
+
+    def test_it_needs_to_be_enabled(self) -> None:
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
+        assert isinstance(decided(latest, consumption=self.after_monday(), timings=self.TIMINGS, data_cycle=DAILY), Wait)
+
+    def test_a_daily_schedule_in_another_zone_is_not_slower_when_the_clock_changes(self) -> None:
+        timings = {**self.TIMINGS, "sales.orders": DatasetTiming(DAILY, "Europe/Paris")}
+        latest = {LINES: made(5, "2026-10-26"), COUNTRY: made(6, "2026-10-26"), ORDERS: made(1, "2026-10-25T22:00")}
+        decision = decided(latest, consumption=Consumption({ORDERS: 1}, 2e9), timings=timings, **self.CYCLE)
+        assert isinstance(decision, Wait)
+
+
+class TestFilteredDatasets:
+    def test_they_are_not_waited_for(self) -> None:
+        latest = {ORDERS: made(1), LINES: made(2)}
+        assert isinstance(decided(latest), Wait)
+        assert decided({**latest, COUNTRY: made(3)}, filtered_datasets=frozenset({"REF.country"})) == Start(latest)
+
+    def test_without_anything_left_nothing_starts(self) -> None:
+        assert decided({ORDERS: made(1)}, filtered_datasets=frozenset(WATCHED)) == Wait("No materializations observed")
+
+
+class TestProblems:
+    def problems(self, timings: dict[str, DatasetTiming] | None = None, **options: object) -> list[tuple[str, str, str]]:
+        found = trigger_problems(TransformTrigger(**options), WATCHED, timings or {})  # type: ignore[arg-type]
+        return [(p.severity, p.option, p.message) for p in found]
+
+    def test_none(self) -> None:
+        assert self.problems() == []
+        assert self.problems(strategy="sales.orders or ref.country", data_cycle_enabled=True, data_cycle=DAILY) == []
+        assert (
+            self.problems(strategy="sales.orders or ref.country", optional_dataset_enabled=True, data_cycle_enabled=True, data_cycle=DAILY)
+            == []
+        )
+
+    def test_strategy(self) -> None:
+        message = "option 'dataset_triggering_strategy': unknown dataset 'ref.county' (did you mean 'ref.country'?)"
+        assert self.problems(strategy="sales.orders or ref.county") == [("error", "dataset_triggering_strategy", message)]
+
+    def test_no_cycle(self) -> None:
+        ((severity, option, message),) = self.problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
+        assert (severity, option) == ("warning", "data_cycle_enabled")
+        assert "since ['ref_country', 'sales_lines'] have no schedule" in message
+
+    def test_optional_without_cycle(self) -> None:
+        ((severity, option, _),) = self.problems(optional_dataset_enabled=True)
+        assert (severity, option) == ("warning", "optional_dataset_enabled")

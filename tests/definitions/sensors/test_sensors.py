@@ -1,0 +1,425 @@
+"""Sensors in real Dagster instances."""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from starlake_dagster_components.definitions.sensors.definition import build_sensor
+from starlake_dagster_components.definitions.sensors.rule import DatasetTiming
+from starlake_dagster_components.pipelines.pipeline import TransformTrigger
+from starlake_dagster_components.pipelines.sensor_triggers import InvalidTrigger
+
+ORDERS, LINES = dg.AssetKey("sales_orders"), dg.AssetKey(["sales", "lines"])
+WATCHED = {"sales.orders": ORDERS, "sales.lines": LINES}
+
+
+@pytest.fixture(params=["memory", "disk"])
+def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() if request.param == "memory" else dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+class Ticking:
+    """A sensor between whose ticks the cursor is kept, as the daemon keeps it."""
+
+    def __init__(self, instance: dg.DagsterInstance, sensor: dg.MultiAssetSensorDefinition, watched: Mapping[str, dg.AssetKey] = WATCHED):
+        self.instance = instance
+        self.sensor = sensor
+        self.keys = list(dict.fromkeys(watched.values()))
+        self.repository = dg.Definitions(
+            assets=[dg.AssetsDefinition(specs=[dg.AssetSpec("report")])], jobs=[dg.define_asset_job("reports", selection="report")]
+        ).get_repository_def()
+        self.cursor: str | None = None
+
+    def tick(self, *, keep: bool = True) -> dg.RunRequest | dg.SkipReason:
+        with dg.build_multi_asset_sensor_context(
+            monitored_assets=self.keys, instance=self.instance, cursor=self.cursor, repository_def=self.repository
+        ) as context:
+            result = self.sensor(context)
+            if keep:
+                self.cursor = context.cursor
+        assert isinstance(result, (dg.RunRequest, dg.SkipReason))
+        return result
+
+    def skipped(self) -> str | None:
+        result = self.tick()
+        assert isinstance(result, dg.SkipReason), result
+        return result.skip_message
+
+    def started(self) -> dg.RunRequest:
+        result = self.tick()
+        assert isinstance(result, dg.RunRequest), result
+        return result
+
+
+def sensor(watched: Mapping[str, dg.AssetKey] = WATCHED, **arguments: object) -> dg.MultiAssetSensorDefinition:
+    options = {"trigger": TransformTrigger(), **arguments}
+    return build_sensor(name="reports_sensor", job_name="reports", watched=watched, **options)  # type: ignore[arg-type]
+
+
+def materialize(instance: dg.DagsterInstance, *keys: dg.AssetKey, **arguments: object) -> None:
+    for key in keys:
+        instance.report_runless_asset_event(dg.AssetMaterialization(key, **arguments))  # type: ignore[arg-type]
+
+
+def consumed(request: dg.RunRequest) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = json.loads(request.tags["starlake/triggered_by"])
+    return found
+
+
+class TestDefinition:
+    def test_it_is_the_seeds(self) -> None:
+        built = sensor(description="Starts reports")
+        assert isinstance(built, dg.MultiAssetSensorDefinition)
+        assert built.name == "reports_sensor"
+        assert built.job_name == "reports"
+        assert built.minimum_interval_seconds == 60
+        assert built.default_status is dg.DefaultSensorStatus.RUNNING
+        assert built.description == "Starts reports"
+
+    def test_settable(self) -> None:
+        built = sensor(
+            default_status=dg.DefaultSensorStatus.STOPPED, minimum_interval_seconds=5, tags={"team": "sales"}, metadata={"reads": 2}
+        )
+        assert built.default_status is dg.DefaultSensorStatus.STOPPED
+        assert built.minimum_interval_seconds == 5
+        assert built.tags["team"] == "sales"
+        assert built.metadata["reads"].value == 2
+
+    def test_no_warning_that_nobody_can_act_on(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            sensor()
+
+    def test_in_definitions(self) -> None:
+        definitions = dg.Definitions(
+            assets=[dg.AssetsDefinition(specs=[dg.AssetSpec("report")])],
+            jobs=[dg.define_asset_job("reports", selection="report")],
+            sensors=[sensor()],
+        )
+        assert definitions.resolve_sensor_def("reports_sensor").job_name == "reports"
+
+    def test_unknown_dataset(self) -> None:
+        with pytest.raises(InvalidTrigger, match=r"unknown dataset 'sales\.order'"):
+            sensor(trigger=TransformTrigger(strategy="sales.order and sales.lines"))
+
+
+class TestTicks:
+    def test_nothing_some_all(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor())
+        assert ticking.skipped() == "No materializations observed"
+        materialize(instance, LINES)
+        assert ticking.skipped() == "Observed materializations for ['sales/lines'], but not for ['sales_orders']"
+        materialize(instance, ORDERS)
+        request = ticking.started()
+        assert set(consumed(request)) == {"sales_orders", "sales/lines"}
+        assert ticking.skipped() == "No materializations observed"
+
+    def test_the_first_start_sees_what_is_there_once_and_not_its_history(self, instance: dg.DagsterInstance) -> None:
+        for _ in range(5):
+            materialize(instance, ORDERS, LINES)
+        ticking = Ticking(instance, sensor())
+        ticking.started()
+        assert ticking.skipped() == "No materializations observed"
+
+    def test_several_in_one_tick_are_one_run(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor())
+        materialize(instance, ORDERS, ORDERS, LINES, ORDERS)
+        ticking.started()
+        assert ticking.skipped() == "No materializations observed"
+
+    def test_what_arrives_while_the_sensor_decides_is_not_lost(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+        ticking = Ticking(instance, sensor())
+        materialize(instance, ORDERS, LINES)
+        read = instance.get_asset_records
+
+        def read_and_be_overtaken(keys: object = None) -> object:
+            records = read(keys)  # type: ignore[arg-type]
+            monkeypatch.undo()
+            materialize(instance, ORDERS, LINES)
+            return records
+
+        monkeypatch.setattr(instance, "get_asset_records", read_and_be_overtaken)
+        first = ticking.started()
+        second = ticking.started()
+        assert first.run_key != second.run_key
+        assert ticking.skipped() == "No materializations observed"
+
+    def test_the_same_materializations_have_the_same_run_key(self, instance: dg.DagsterInstance) -> None:
+        """The daemon died before it kept the cursor: Dagster knows the run by its key and starts no second one."""
+        ticking = Ticking(instance, sensor())
+        materialize(instance, ORDERS, LINES)
+        first = ticking.tick(keep=False)
+        again = ticking.started()
+        assert isinstance(first, dg.RunRequest)
+        assert first.run_key == again.run_key
+        materialize(instance, ORDERS, LINES)
+        assert ticking.started().run_key != again.run_key
+
+    def test_progress_survives_a_restart(self, tmp_path: Path) -> None:
+        cursor = None
+        for keys, fires in (((ORDERS,), False), ((), False), ((LINES,), True), ((), False), ((LINES,), False), ((ORDERS,), True)):
+            with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+                materialize(instance, *keys)
+                ticking = Ticking(instance, sensor())
+                ticking.cursor = cursor
+                assert isinstance(ticking.tick(), dg.RunRequest) == fires
+                cursor = ticking.cursor
+
+    def test_dagsters_own_cursor_is_understood(self, instance: dg.DagsterInstance) -> None:
+        """The cursor of a generated sensor that went by this name."""
+        materialize(instance, ORDERS, LINES)
+        ticking = Ticking(instance, sensor())
+        with dg.build_multi_asset_sensor_context(
+            monitored_assets=ticking.keys, instance=instance, repository_def=ticking.repository
+        ) as context:
+            context.advance_all_cursors()
+            context.update_cursor_after_evaluation()
+            ticking.cursor = context.cursor
+        assert ticking.skipped() == "No materializations observed"
+        materialize(instance, ORDERS, LINES)
+        ticking.started()
+        assert ticking.skipped() == "No materializations observed"
+
+    def test_dagster_understands_the_cursor(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor())
+        materialize(instance, ORDERS, LINES)
+        ticking.started()
+        materialize(instance, LINES)
+        with dg.build_multi_asset_sensor_context(
+            monitored_assets=ticking.keys, instance=instance, cursor=ticking.cursor, repository_def=ticking.repository
+        ) as context:
+            found = context.latest_materialization_records_by_key()
+        assert {key: record is not None for key, record in found.items()} == {ORDERS: False, LINES: True}
+
+    def test_a_failing_upstream_that_is_repaired(self, instance: dg.DagsterInstance) -> None:
+        broken = True
+
+        @dg.asset(key=LINES)
+        def lines() -> None:
+            if broken:
+                raise dg.Failure("no file")
+
+        ticking = Ticking(instance, sensor())
+        materialize(instance, ORDERS)
+        assert not dg.materialize([lines], instance=instance, raise_on_error=False).success
+        assert "but not for ['sales/lines']" in (ticking.skipped() or "")
+        broken = False
+        assert dg.materialize([lines], instance=instance).success
+        ticking.started()
+
+    def test_observations_and_plans_are_no_materializations(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor())
+        for key in (ORDERS, LINES):
+            instance.report_runless_asset_event(dg.AssetObservation(key))
+        assert ticking.skipped() == "No materializations observed"
+
+    def test_a_wiped_asset_is_waited_for_again(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor())
+        materialize(instance, ORDERS, LINES)
+        instance.wipe_assets([LINES])
+        assert ticking.skipped() == "Observed materializations for ['sales_orders'], but not for ['sales/lines']"
+        materialize(instance, LINES)
+        ticking.started()
+
+    def test_partitioned_materializations(self, instance: dg.DagsterInstance) -> None:
+        """Generated DAGs give each materialisation a partition of its own; Dagster's advance_cursor gives up at the 25th."""
+        ticking = Ticking(instance, sensor())
+        for day in range(1, 29):
+            materialize(instance, ORDERS, partition=f"2026-01-{day:02}")
+        materialize(instance, LINES)
+        ticking.started()
+        for day in range(1, 29):
+            materialize(instance, ORDERS, partition=f"2026-02-{day:02}")
+        assert "but not for ['sales/lines']" in (ticking.skipped() or "")
+        materialize(instance, LINES)
+        ticking.started()
+
+    def test_ids_that_sqlite_hands_out_again(self, tmp_path: Path) -> None:
+        @dg.multi_asset(specs=[dg.AssetSpec(ORDERS), dg.AssetSpec(LINES)])
+        def both():  # type: ignore[no-untyped-def]
+            yield dg.MaterializeResult(ORDERS)
+            yield dg.MaterializeResult(LINES)
+
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            ticking = Ticking(instance, sensor())
+            started = []
+            for _ in range(3):
+                run_id = dg.materialize([both], instance=instance).run_id
+                started.append(ticking.started())
+                assert ticking.skipped() == "No materializations observed"
+                instance.delete_run(run_id)
+        assert len({json.dumps([entry[0] for entry in consumed(request).values()]) for request in started}) == 1
+        assert len({request.run_key for request in started}) == 3
+
+    def test_two_names_of_one_asset(self, instance: dg.DagsterInstance) -> None:
+        watched = {"sales.orders": ORDERS, "SALES.ORDERS": ORDERS}
+        ticking = Ticking(instance, sensor(watched), watched)
+        materialize(instance, ORDERS)
+        assert list(consumed(ticking.started())) == ["sales_orders"]
+
+    def test_any_and_expression_and_cycle(self, instance: dg.DagsterInstance) -> None:
+        any_of = Ticking(instance, sensor(trigger=TransformTrigger(strategy="any")))
+        expression = Ticking(instance, sensor(trigger=TransformTrigger(strategy="sales.orders & sales.lines")))
+        cycle = Ticking(
+            instance,
+            sensor(
+                trigger=TransformTrigger(data_cycle_enabled=True, data_cycle="0 0 * * *", optional_dataset_enabled=True),
+                timings={"sales.lines": DatasetTiming("0 0 * * 1")},
+            ),
+        )
+        materialize(instance, ORDERS)
+        any_of.started()
+        cycle.started()
+        assert (expression.skipped() or "").endswith("but not for ['sales/lines'] (strategy: sales.orders & sales.lines)")
+
+    def test_min_timedelta_between_runs(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor(trigger=TransformTrigger(strategy="any", min_timedelta_between_runs=timedelta(hours=1))))
+        materialize(instance, ORDERS)
+        ticking.started()
+        materialize(instance, LINES)
+        assert "(min_timedelta_between_runs)" in (ticking.skipped() or "")
+
+
+class TestTags:
+    def at(self, text: str) -> dict[str, object]:
+        return {"metadata": {"starlake/scheduled_date": text}}
+
+    def test_the_logical_time_is_the_newest_one(self, instance: dg.DagsterInstance) -> None:
+        materialize(instance, ORDERS, **self.at("2026-01-05T02:00:00+01:00"))
+        materialize(instance, LINES, **self.at("2026-01-05T00:30:00+00:00"))
+        tags = Ticking(instance, sensor()).started().tags
+        assert tags["starlake/scheduled_date"] == "2026-01-05T01:00:00+00:00"
+        assert tags["starlake/data_interval_start"] == "1970-01-01T00:00:00+00:00"
+        assert tags["starlake/data_interval_end"] == "2026-01-05T01:00:00+00:00"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"metadata": {"starlake/scheduled_date": dg.MetadataValue.timestamp(datetime(2030, 1, 5, tzinfo=timezone.utc))}},
+            {"metadata": {"sl_scheduled_date": dg.MetadataValue.timestamp(datetime(2030, 1, 5, tzinfo=timezone.utc))}},
+            {"tags": {"sl_data_interval_end": "2030-01-05T00.00.00_0000"}},
+            {"partition": "2030-01-05T00:00:00+0000"},
+            {"partition": "2030-01-05", "metadata": {"starlake/scheduled_date": "nonsense"}},
+        ],
+    )
+    def test_as_starlake_dagster_writes_it(self, instance: dg.DagsterInstance, arguments: dict[str, object]) -> None:
+        materialize(instance, ORDERS, **arguments)
+        materialize(instance, LINES)
+        assert Ticking(instance, sensor()).started().tags["starlake/scheduled_date"] == "2030-01-05T00:00:00+00:00"
+
+    def test_without_one_it_is_the_time_of_the_event(self, instance: dg.DagsterInstance) -> None:
+        before = datetime.now(timezone.utc)
+        materialize(instance, ORDERS, LINES, partition="FR")
+        found = datetime.fromisoformat(Ticking(instance, sensor()).started().tags["starlake/scheduled_date"])
+        assert before <= found <= datetime.now(timezone.utc)
+
+    def test_time_zone_and_start_date(self, instance: dg.DagsterInstance) -> None:
+        materialize(instance, ORDERS, LINES, **self.at("2026-07-05T00:00:00+00:00"))
+        tags = Ticking(instance, sensor(trigger=TransformTrigger(timezone="Europe/Paris"), start_date=date(2026, 1, 1))).started().tags
+        assert tags["starlake/data_interval_end"] == "2026-07-05T02:00:00+02:00"
+        assert tags["starlake/data_interval_start"] == "2026-01-01T00:00:00+01:00"
+
+    def test_the_interval_begins_with_the_last_successful_run_before(self, instance: dg.DagsterInstance) -> None:
+        @dg.op
+        def work(context: dg.OpExecutionContext) -> None:
+            if "fail" in context.run.tags:
+                raise dg.Failure("as told")
+
+        @dg.job
+        def reports() -> None:
+            work()
+
+        @dg.job
+        def other() -> None:
+            work()
+
+        def run(job: dg.JobDefinition, end: str, **tags: str) -> None:
+            job.execute_in_process(instance=instance, tags={"starlake/data_interval_end": end, **tags}, raise_on_error=False)
+
+        run(reports, "2026-01-03T00:00:00+00:00")
+        run(reports, "2026-01-01T00:00:00+00:00")
+        run(reports, "2026-01-04T00:00:00+00:00", fail="yes")
+        run(reports, "2026-01-05T00:00:00+00:00")
+        run(other, "2026-01-04T12:00:00+00:00")
+        reports.execute_in_process(instance=instance)
+        materialize(instance, ORDERS, LINES, **self.at("2026-01-05T00:00:00+00:00"))
+        tags = Ticking(instance, sensor()).started().tags
+        assert tags["starlake/data_interval_start"] == "2026-01-03T00:00:00+00:00"
+
+    def test_what_it_consumed(self, instance: dg.DagsterInstance) -> None:
+        materialize(instance, ORDERS, LINES)
+        found = consumed(Ticking(instance, sensor()).started())
+        records = {r.asset_entry.asset_key: r.asset_entry.last_materialization_record for r in instance.get_asset_records([ORDERS, LINES])}
+        expected = {key.to_user_string(): [record.storage_id, record.run_id] for key, record in records.items() if record}
+        assert found == expected
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """SQL that reads or writes rows of Dagster's tables; the storage's own look at its schema is left out."""
+    seen: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith("PRAGMA") and "FROM secondary_indexes" not in statement and "alembic_version" not in statement:
+            seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+class TestCost:
+    @pytest.mark.parametrize("count", [2, 500])
+    def test_queries_of_a_tick(self, count: int) -> None:
+        watched = {f"d.t{i}": dg.AssetKey(f"d_t{i}") for i in range(count)}
+        with dg.DagsterInstance.ephemeral() as instance:
+            ticking = Ticking(instance, sensor(watched), watched)
+            *most, last = watched.values()
+            with statements() as idle:
+                ticking.skipped()
+            materialize(instance, *most)
+            with statements() as some:
+                ticking.skipped()
+            materialize(instance, last)
+            with statements() as starting:
+                ticking.started()
+            with statements() as done:
+                ticking.skipped()
+        assert [len(seen) for seen in (idle, some, starting, done)] == [2, 2, 3, 2]
+
+    def test_the_first_tick_does_not_read_the_history(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with dg.DagsterInstance.ephemeral() as instance:
+            for _ in range(200):
+                materialize(instance, ORDERS)
+            materialize(instance, LINES)
+            ticking = Ticking(instance, sensor())
+            returned: list[int] = []
+            storage = instance.event_log_storage
+            for name in ("fetch_materializations", "get_event_records", "get_logs_for_run", "fetch_observations"):
+                monkeypatch.setattr(storage, name, lambda *_, **__: pytest.fail("reads events one by one"))
+            read = instance.get_asset_records
+            monkeypatch.setattr(instance, "get_asset_records", lambda keys: returned.append(len(found := read(keys))) or found)
+            with statements() as seen:
+                ticking.started()
+        assert returned == [2]
+        assert len(seen) == 3
+
+    def test_the_cursor_has_one_entry_per_asset(self, instance: dg.DagsterInstance) -> None:
+        ticking = Ticking(instance, sensor())
+        sizes = []
+        for _ in range(4):
+            materialize(instance, ORDERS, LINES)
+            ticking.started()
+            sizes.append(len(json.loads(ticking.cursor or "")))
+        assert sizes == [3, 3, 3, 3]

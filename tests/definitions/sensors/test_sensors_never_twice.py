@@ -1,0 +1,283 @@
+"""Never twice, never lost: random graphs of jobs, random orders of materialisations and ticks, a daemon that dies anywhere.
+
+The world is played twice: once with our sensors behind a daemon that dies, and once as a small model in which nothing dies and which counts
+materialisations instead of reading an event log.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, Protocol
+
+import dagster as dg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
+from starlake_dagster_components.definitions.sensors.cursor import read_cursor, write_cursor
+from starlake_dagster_components.definitions.sensors.definition import build_sensor
+from starlake_dagster_components.definitions.sensors.rule import Materialization, Start, build_rule, decide
+from starlake_dagster_components.pipelines.pipeline import TransformTrigger
+
+Death = Literal["none", "evaluated", "reserved", "created"]
+"""When the daemon dies in a tick: never, after the evaluation, after it has written down the run requests, after it has created the run."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: what its sensor watches, when it starts, what it makes. Assets are numbers."""
+
+    watches: tuple[int, ...]
+    strategy: str
+    makes: tuple[int, ...]
+
+    def holds(self, new: Callable[[int], bool]) -> bool:
+        """The strategy, written once more and differently."""
+        if self.strategy in ("all", "any"):
+            return (all if self.strategy == "all" else any)(new(a) for a in self.watches)
+        text = self.strategy.replace("(", " ( ").replace(")", " ) ")
+        return bool(eval(" ".join(str(new(int(w[3:]))) if w.startswith("d.t") else w for w in text.split())))
+
+
+Request = tuple[str, dict[str, int]]
+"""Run key, and asset -> storage id of what the run consumes."""
+
+
+class Backend(Protocol):
+    """Where materialisations are noted and sensors are evaluated."""
+
+    def materialize(self, asset: int) -> int:
+        """Note a materialisation; return its storage id."""
+
+    def evaluate(self, job: int, cursor: str | None) -> tuple[Request | None, str | None]:
+        """Evaluate a sensor; return what it requests, and the cursor afterwards."""
+
+
+@dataclass
+class Daemon:
+    """What Dagster's sensor daemon does with a sensor: it writes the requests and the new cursor into the tick before it creates runs, and
+    resumes a tick that it finds unfinished; a run whose key exists is not created again."""
+
+    backend: Backend
+    cursors: dict[int, str | None] = field(default_factory=dict)
+    unfinished: dict[int, tuple[Request, str | None]] = field(default_factory=dict)
+    runs: list[tuple[int, Request]] = field(default_factory=list)
+
+    def tick(self, job: int, death: Death = "none") -> None:
+        if job in self.unfinished:
+            request, cursor = self.unfinished[job]
+            if death in ("evaluated", "reserved"):
+                return
+        else:
+            found, cursor = self.backend.evaluate(job, self.cursors.get(job))
+            if death == "evaluated":
+                return
+            if found is None:
+                self.cursors[job] = cursor
+                return
+            request = found
+            self.unfinished[job] = (request, cursor)
+            if death == "reserved":
+                return
+        if not any(j == job and r[0] == request[0] for j, r in self.runs):
+            self.runs.append((job, request))
+        if death == "created":
+            return
+        del self.unfinished[job]
+        self.cursors[job] = cursor
+
+
+@dataclass
+class Model:
+    """The same without ids, cursors and deaths."""
+
+    jobs: tuple[Job, ...]
+    made: Counter[int] = field(default_factory=Counter)
+    consumed: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    def evaluate(self, number: int) -> dict[int, int] | None:
+        """Return what a run of the job consumes now, as asset -> how many-th materialisation; None when there is no run."""
+        job = self.jobs[number]
+        new = {a: self.made[a] for a in job.watches if self.made[a] > self.consumed[number, a]}
+        if not new or not job.holds(new.__contains__):
+            return None
+        for asset, count in new.items():
+            self.consumed[number, asset] = count
+        return new
+
+
+@dataclass(frozen=True)
+class Play:
+    """A graph of jobs and what happens: ``("materialize", asset)``, ``("tick", job, death)``, ``("finish", n)`` = the n-th started run."""
+
+    jobs: tuple[Job, ...]
+    sources: int
+    actions: tuple[tuple[object, ...], ...]
+
+
+@st.composite
+def plays(draw: st.DrawFn, actions: int) -> Play:
+    sources = draw(st.integers(1, 4))
+    jobs: list[Job] = []
+    assets = sources
+    for _ in range(draw(st.integers(1, 4))):
+        watches = tuple(draw(st.lists(st.integers(0, assets - 1), min_size=1, max_size=4, unique=True)))
+        names = [f"d.t{a}" for a in watches]
+        strategy = draw(st.sampled_from(["all", "all", "any", f"{names[0]} and ({' or '.join(names)})", " or ".join(names)]))
+        makes = tuple(range(assets, assets + draw(st.integers(1, 2))))
+        assets = makes[-1] + 1
+        jobs.append(Job(watches, strategy, makes))
+    numbers = st.integers(0, len(jobs) - 1)
+    deaths: st.SearchStrategy[Death] = st.sampled_from(["none", "none", "evaluated", "reserved", "created"])
+    action = st.one_of(
+        st.tuples(st.just("materialize"), st.integers(0, sources - 1)),
+        st.tuples(st.just("tick"), numbers, deaths),
+        st.tuples(st.just("finish"), st.integers(0, 30)),
+    )
+    return Play(tuple(jobs), sources, tuple(draw(st.lists(action, max_size=actions))))
+
+
+def perform(play: Play, backend: Backend) -> None:
+    daemon, model = Daemon(backend), Model(play.jobs)
+    nth: dict[tuple[int, int], int] = {}
+    expected: list[tuple[int, dict[int, int]]] = []
+    finished: set[int] = set()
+
+    def materialize(asset: int) -> None:
+        model.made[asset] += 1
+        nth[asset, backend.materialize(asset)] = model.made[asset]
+
+    def tick(job: int, death: Death = "none") -> None:
+        # The model decides when the sensor is evaluated and the daemon lives long enough to write it down.
+        if job not in daemon.unfinished and death != "evaluated":
+            run = model.evaluate(job)
+            if run:
+                expected.append((job, run))
+        daemon.tick(job, death)
+
+    def finish(number: int) -> None:
+        if number < len(daemon.runs) and number not in finished:
+            finished.add(number)
+            for asset in play.jobs[daemon.runs[number][0]].makes:
+                materialize(asset)
+
+    for kind, *arguments in play.actions:
+        {"materialize": materialize, "tick": tick, "finish": finish}[str(kind)](*arguments)  # type: ignore[operator]
+    # The daemon lives, and everything comes to rest: jobs form no cycle, so it does.
+    while True:
+        for job in range(len(play.jobs)):
+            tick(job)
+            tick(job)
+        for number in range(len(daemon.runs)):
+            finish(number)
+        if not daemon.unfinished and len(finished) == len(daemon.runs) and not any(_due(model, play, j) for j in range(len(play.jobs))):
+            break
+
+    found = [(job, {int(a[3:]): nth[int(a[3:]), i] for a, i in consumed.items()}) for job, (_, consumed) in daemon.runs]
+    assert sorted(found, key=_order) == sorted(expected, key=_order)
+    # Never twice, whatever the model says.
+    once = Counter((job, asset, count) for job, run in found for asset, count in run.items())
+    assert not [what for what, times in once.items() if times > 1]
+    # Never lost: nothing that would start a run is left.
+    for number, job in enumerate(play.jobs):
+        left = {a for a in job.watches if model.made[a] > max((r[a] for j, r in found if j == number and a in r), default=0)}
+        assert not (left and job.holds(left.__contains__))
+
+
+def _order(run: tuple[int, dict[int, int]]) -> tuple[int, list[tuple[int, int]]]:
+    return run[0], sorted(run[1].items())
+
+
+def _due(model: Model, play: Play, number: int) -> bool:
+    job = play.jobs[number]
+    new = {a for a in job.watches if model.made[a] > model.consumed[number, a]}
+    return bool(new) and job.holds(new.__contains__)
+
+
+class Decisions:
+    """The decisions alone, with a list for an event log."""
+
+    def __init__(self, jobs: tuple[Job, ...]) -> None:
+        self._ids = itertools.count(1)
+        self._latest: dict[str, Materialization] = {}
+        self._keys = [{f"d_t{a}": dg.AssetKey(f"d_t{a}") for a in job.watches} for job in jobs]
+        self._rules = [build_rule(TransformTrigger(job.strategy), {f"d.t{a}": f"d_t{a}" for a in job.watches}) for job in jobs]
+
+    def materialize(self, asset: int) -> int:
+        number = next(self._ids)
+        moment = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        self._latest[f"d_t{asset}"] = Materialization(number, "run", 1.7e9 + number * 0.37, moment)
+        return number
+
+    def evaluate(self, job: int, cursor: str | None) -> tuple[Request | None, str | None]:
+        keys = self._keys[job]
+        latest = {a: m for a, m in self._latest.items() if a in keys}
+        consumption = read_cursor(cursor, keys)
+        decision = decide(self._rules[job], latest, consumption, datetime.now(timezone.utc), interval_before)
+        if not isinstance(decision, Start):
+            return None, cursor
+        consumed = {a: m.storage_id for a, m in decision.consumed.items()}
+        after = consumption.after(decision.consumed, datetime.now(timezone.utc))
+        return (json.dumps(consumed, sort_keys=True), consumed), write_cursor(after, keys)
+
+
+class Instance:
+    """Real sensors and a real event log; asset keys differ from play to play, so that one instance serves all."""
+
+    plays = itertools.count()
+
+    def __init__(self, instance: dg.DagsterInstance, jobs: tuple[Job, ...]) -> None:
+        self._instance = instance
+        self._prefix = f"p{next(Instance.plays)}"
+        self._watched = [{f"d.t{a}": self._key(a) for a in job.watches} for job in jobs]
+        self._sensors = [
+            build_sensor(name=f"s{i}", job_name=f"j{i}", watched=self._watched[i], trigger=TransformTrigger(job.strategy))
+            for i, job in enumerate(jobs)
+        ]
+        self._repository = dg.Definitions().get_repository_def()
+
+    def _key(self, asset: int) -> dg.AssetKey:
+        return dg.AssetKey([self._prefix, f"d_t{asset}"])
+
+    def materialize(self, asset: int) -> int:
+        key = self._key(asset)
+        self._instance.report_runless_asset_event(dg.AssetMaterialization(key))
+        record = self._instance.get_asset_records([key])[0].asset_entry.last_materialization_record
+        assert record is not None
+        return record.storage_id
+
+    def evaluate(self, job: int, cursor: str | None) -> tuple[Request | None, str | None]:
+        with dg.build_multi_asset_sensor_context(
+            monitored_assets=list(self._watched[job].values()), instance=self._instance, cursor=cursor, repository_def=self._repository
+        ) as context:
+            result = self._sensors[job](context)
+            cursor = context.cursor
+        if not isinstance(result, dg.RunRequest):
+            return None, cursor
+        assert result.run_key is not None
+        consumed = json.loads(result.tags["starlake/triggered_by"])
+        return (result.run_key, {key.removeprefix(f"{self._prefix}/"): entry[0] for key, entry in consumed.items()}), cursor
+
+
+@pytest.fixture(scope="module", params=["memory", "disk"])
+def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    folder: Path = tmp_path_factory.mktemp("instance")
+    with dg.DagsterInstance.ephemeral() if request.param == "memory" else dg.DagsterInstance.local_temp(str(folder)) as instance:
+        yield instance
+
+
+@given(plays(actions=80))
+@settings(max_examples=300, deadline=None)
+def test_decisions(play: Play) -> None:
+    perform(play, Decisions(play.jobs))
+
+
+@given(play=plays(actions=25))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_sensors(instance: dg.DagsterInstance, play: Play) -> None:
+    perform(play, Instance(instance, play.jobs))

@@ -1,0 +1,73 @@
+"""Which earlier runs a step goes on with."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from starlake_dagster_components.definitions.steps.run_history import RunHistories, RunHistory
+
+
+def history(*succeeded: set[str]) -> RunHistory:
+    """A chain of earlier runs ``run_0`` (nearest), ``run_1`` ..., with the steps that succeeded in each."""
+    return RunHistory(None, tuple(f"run_{i}" for i in range(len(succeeded))), tuple(frozenset(each) for each in succeeded))
+
+
+def test_a_first_run_continues_nothing() -> None:
+    assert history().continued("orders") == ()
+
+
+def test_all_runs_in_which_the_step_did_not_succeed_are_continued() -> None:
+    assert history({"items"}, set(), {"items"}).continued("orders") == ("run_0", "run_1", "run_2")
+
+
+def test_a_run_in_which_the_step_succeeded_is_not_nor_what_was_before_it() -> None:
+    assert history({"orders"}).continued("orders") == ()
+    assert history(set(), {"orders"}, set()).continued("orders") == ("run_0",)
+
+
+def test_success_of_a_step_whose_name_begins_alike_does_not_count() -> None:
+    assert history({"orders_2"}).continued("orders") == ("run_0",)
+
+
+_broken = False
+
+
+@dg.asset
+def orders() -> None:
+    if _broken:
+        raise ValueError("on purpose")
+
+
+@dg.asset
+def items() -> None:
+    pass
+
+
+def job() -> dg.JobDefinition:
+    made = dg.define_asset_job("job", executor_def=dg.in_process_executor)
+    return dg.Definitions(assets=[orders, items], jobs=[made]).resolve_job_def("job")
+
+
+def test_a_chain_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run of ``orders`` succeeds and is re-executed as a whole; then two fail, one after the other."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+
+        def run(options: dg.ReexecutionOptions | None) -> dg.DagsterRun:
+            result = dg.execute_job(dg.reconstructable(job), instance, reexecution_options=options)
+            found = instance.get_run_by_id(result.run_id)
+            assert found is not None
+            return found
+
+        first = run(None)
+        monkeypatch.setitem(globals(), "_broken", True)
+        second = run(dg.ReexecutionOptions(first.run_id))
+        third = run(dg.ReexecutionOptions.from_failure(second.run_id, instance))
+        found = RunHistories().of(third, instance)
+        assert found.earlier_runs == (second.run_id, first.run_id)
+        assert found.continued("orders") == (second.run_id,)
+        assert found.continued("items") == ()
+        created = instance.get_run_record_by_id(first.run_id)
+        assert created is not None
+        assert found.since is not None
+        assert found.since.timestamp() == created.create_timestamp.timestamp()

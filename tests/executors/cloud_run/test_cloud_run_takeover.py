@@ -1,0 +1,299 @@
+"""A step that is tried again goes on with what its lost worker had started, and starts anew where that had failed."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import grpc
+import pytest
+from cloud_run_harness import EFFECT, SHELL, an_executor, counted, effect
+from cloud_run_server import CloudRunServer, Fault
+from contract import Watched, until
+
+from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.executors.base import CommandResult, Invocation
+
+WORKERS = """
+import json, os, signal, sys
+sys.path[:0] = sys.argv[1:3]
+from pathlib import Path
+from types import SimpleNamespace
+from cloud_run_harness import an_executor, effect
+from contract import Watched
+from google.api_core import exceptions
+from google.cloud import run_v2
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    work = json.loads(line)
+    pid = os.fork()
+    if pid:
+        print(pid, flush=True)
+        continue
+    command = effect(Path(work["effects"]), work["step"], LASTS=work["lasts"], CODE=work["code"])
+    invocation = Watched().invocation(run_id=work["run"], step_key=work["step"], attempt=work["attempt"])
+    an_executor(SimpleNamespace(address=work["address"])).run(command, invocation)
+    os._exit(0)
+"""
+"""Starts a process for each line that it reads, as Dagster starts one for each step; only the imports are done beforehand."""
+
+
+@pytest.fixture
+def server() -> Iterator[CloudRunServer]:
+    with CloudRunServer() as server:
+        server.add_job(command=[*SHELL, EFFECT, "sh"])
+        yield server
+
+
+@pytest.fixture
+def effects(tmp_path: Path) -> Path:
+    return tmp_path / "effects"
+
+
+def run_of(effects: Path) -> str:
+    """Return a run id of the test's own: a process remembers what it did for a run."""
+    return effects.parent.name
+
+
+def invocation(effects: Path, watched: Watched | None = None, **changes: object) -> Invocation:
+    return (watched or Watched()).invocation(**{"run_id": run_of(effects), **changes})
+
+
+class Process:
+    """A process that runs one command."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def runs(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait(self) -> None:
+        until(lambda: not self.runs(), 60)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+Worker = Callable[..., Process]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKERS, str(Path(__file__).parent), str(Path(__file__).parents[1])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+    ) as process:
+        yield process
+
+
+@pytest.fixture
+def worker(server: CloudRunServer, effects: Path, workers: subprocess.Popen[str]) -> Iterator[Worker]:
+    """Starts processes that run one command as a step process does."""
+    started: list[Process] = []
+
+    def start(step: str = "orders", attempt: int = 0, lasts: float = 0.5, code: int = 0) -> Process:
+        work = {"address": server.address, "effects": str(effects), "run": run_of(effects), "step": step, "attempt": attempt}
+        assert workers.stdin is not None
+        assert workers.stdout is not None
+        print(json.dumps({**work, "lasts": lasts, "code": code}), file=workers.stdin, flush=True)
+        started.append(Process(int(workers.stdout.readline())))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def retry(
+    server: CloudRunServer, effects: Path, *, attempt: int = 1, watched: Watched | None = None, **environment: object
+) -> CommandResult:
+    """Run the command of ``worker`` again, in this process."""
+    command = effect(effects, "orders", **{"LASTS": 0.5, "CODE": 0, **environment})
+    return an_executor(server).run(command, invocation(effects, watched, step_key="orders", attempt=attempt))
+
+
+def test_the_next_attempt_takes_over_what_runs(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=1.5)
+    until(lambda: counted(effects))
+    process.kill()
+    watched = Watched()
+    assert retry(server, effects, watched=watched, LASTS=1.5).exit_code == 0
+    assert counted(effects) == ["orders"]
+    assert len(server.all()) == 1
+    assert any("taking over" in text for text in watched.texts)
+    assert watched.reported["starlake/cloud_run_execution"] == server.all()[0].short
+
+
+def test_the_next_attempt_takes_the_result_of_what_succeeded_meanwhile(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=0.5)
+    until(lambda: counted(effects))
+    process.kill()
+    until(lambda: not server.running)
+    assert retry(server, effects).exit_code == 0
+    assert counted(effects) == ["orders"]
+
+
+def test_the_next_attempt_starts_anew_after_a_failed_execution(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=0.1, code=4)
+    until(lambda: counted(effects))
+    process.kill()
+    until(lambda: not server.running)
+    assert retry(server, effects).exit_code == 0
+    assert counted(effects) == ["orders", "orders"]
+
+
+def test_the_same_attempt_again_takes_the_result_whatever_it_is(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=0.1, code=4)
+    until(lambda: counted(effects))
+    process.kill()
+    until(lambda: not server.running)
+    assert retry(server, effects, attempt=0).exit_code == 4
+    assert counted(effects) == ["orders"]
+
+
+def test_a_worker_that_died_while_it_was_starting_has_started_once(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    """The request is on its way when its sender dies; the API carries it out a little later."""
+    server.faults = lambda method, request: Fault(before=0.3) if method == "RunJob" and server.calls["RunJob"] == 1 else None
+    process = worker(lasts=0.2)
+    until(lambda: server.calls["RunJob"])
+    process.kill()
+    assert not server.all()
+    assert retry(server, effects).exit_code == 0
+    assert counted(effects) == ["orders"]
+    assert server.calls["RunJob"] == 1
+
+
+def test_a_worker_that_died_before_it_started_anything_has_started_nothing(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    server.faults = lambda method, request: (
+        Fault(before=2.0) if method == "ListExecutions" and server.calls["ListExecutions"] == 1 else None
+    )
+    process = worker()
+    until(lambda: server.calls["ListExecutions"])
+    process.kill()
+    assert retry(server, effects).exit_code == 0
+    assert counted(effects) == ["orders"]
+
+
+def test_an_attempt_after_one_that_ended_here_runs_the_command_again(server: CloudRunServer, effects: Path) -> None:
+    """The step failed after its command had succeeded, and somebody wants it tried again."""
+    executor = an_executor(server)
+    for attempt in range(2):
+        executor.run(effect(effects), invocation(effects, step_key="again", attempt=attempt))
+    assert counted(effects) == ["orders", "orders"]
+
+
+def test_attempts_that_are_known_to_have_ended_are_not_taken_for_lost(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=0.1)
+    process.wait()
+    executor = an_executor(server)
+    command = effect(effects, "orders", LASTS=0.1, CODE=0)
+    executor.run(command, invocation(effects, step_key="orders", attempt=1, earlier_attempts_ended=True))
+    assert counted(effects) == ["orders", "orders"]
+
+
+def test_equal_commands_of_one_attempt_are_executions_of_their_own(server: CloudRunServer, effects: Path) -> None:
+    """A preload is repeated until files arrive."""
+    executor = an_executor(server)
+    for _ in range(3):
+        executor.run(effect(effects), invocation(effects, step_key="polling"))
+    assert counted(effects) == ["orders"] * 3
+
+
+def test_a_continued_run_takes_over_what_its_predecessor_left_running(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=1.5)
+    until(lambda: counted(effects))
+    process.kill()
+    command = effect(effects, "orders", LASTS=1.5, CODE=0)
+    continued = invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders", earlier_runs=(run_of(effects),))
+    assert an_executor(server).run(command, continued).exit_code == 0
+    assert counted(effects) == ["orders"]
+
+
+def test_an_unrelated_run_starts_its_own(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=0.1)
+    process.wait()
+    assert an_executor(server).run(effect(effects), invocation(effects, run_id=f"{run_of(effects)}-2", step_key="orders")).exit_code == 0
+    assert counted(effects) == ["orders", "orders"]
+
+
+def test_cancelling_the_retry_cancels_what_the_lost_worker_had_started(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    process = worker(lasts=60)
+    until(lambda: counted(effects))
+    process.kill()
+    watched = Watched()
+    watched.cancelled.set()
+    with pytest.raises(CommandCancelled):
+        retry(server, effects, watched=watched, LASTS=60.0)
+    assert not server.running
+
+
+def test_of_two_executions_of_one_command_only_one_goes_on(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    """It takes an API that carries a start out long after everybody gave it up."""
+    process = worker(lasts=3)
+    until(lambda: counted(effects))
+    process.kill()
+    server.run_job(server.requests[0], None)  # type: ignore[arg-type]
+    until(lambda: len(counted(effects)) == 2)
+    watched = Watched()
+    assert retry(server, effects, watched=watched, LASTS=3).exit_code == 0
+    first, second = server.all()
+    assert first.succeeded
+    assert second.cancelled.is_set()
+    assert any(level == "warning" and second.short in text for level, text in watched.lines)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_an_execution_is_found_behind_many_others(effects: Path, shuffled: bool) -> None:
+    with CloudRunServer(page_size=3, shuffled=shuffled) as server:
+        server.add_job(command=[*SHELL, EFFECT, "sh"])
+        lost = lambda method, request: Fault(code=grpc.StatusCode.UNAVAILABLE, lost=True) if method == "RunJob" else None  # noqa: E731
+        server.faults = lost
+        executor = an_executor(server)
+        for number in range(10):
+            executor.run(effect(effects, f"t{number}"), invocation(effects, step_key=f"t{number}"))
+        assert server.calls["RunJob"] == 10
+        assert len(counted(effects)) == 10
+
+
+def test_a_listing_ends_where_the_run_began(effects: Path) -> None:
+    with CloudRunServer(page_size=5) as server:
+        server.add_job(command=[*SHELL, EFFECT, "sh"])
+        executor = an_executor(server)
+        for number in range(25):
+            executor.run(effect(effects, f"t{number}"), invocation(effects, step_key=f"t{number}"))
+        for execution in server.all():
+            execution.created -= 7200
+        before = server.calls["ListExecutions"]
+        since = datetime.now(timezone.utc) - timedelta(hours=1)
+        executor.run(effect(effects, "last"), invocation(effects, step_key="last", since=since))
+        assert server.calls["ListExecutions"] - before == 1
+
+
+def test_kills_at_odd_moments_run_every_command_once(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+    """A few of them here; bench/cloud_run_faults.py does twenty and more."""
+    server.faults = lambda method, request: Fault(before=0.1, after=0.15) if method == "RunJob" else None
+    delays = (0.0, 0.03, 0.1, 0.2, 0.4, 0.7)
+    for number, delay in enumerate(delays):
+        process = worker(step=f"t{number}", lasts=0.5)
+        time.sleep(delay)
+        process.kill()
+        command = effect(effects, f"t{number}", LASTS=0.5, CODE=0)
+        result = an_executor(server).run(command, invocation(effects, step_key=f"t{number}", attempt=1))
+        assert result.exit_code == 0
+    assert sorted(counted(effects)) == [f"t{number}" for number in range(len(delays))]

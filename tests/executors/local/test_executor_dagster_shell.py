@@ -1,0 +1,99 @@
+"""The executor over the package dagster-shell: the contract within the limits of that package."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from contract import ExecutorContract, Limit, Watched, a_command
+from program import alive
+from test_executor_shell import ShellHarness, cancel_when, pids, script, starts_children
+
+from starlake_dagster_components.errors import CommandCancelled, CommandError, MissingDependency
+from starlake_dagster_components.executors.base import StarlakeExecutor
+from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
+from starlake_dagster_components.pipelines.pipeline import Pipeline
+from starlake_dagster_components.project.model import DagConfig
+
+
+class DagsterShellHarness(ShellHarness):
+    limits: frozenset[Limit] = frozenset({"errors", "bytes"})
+
+    def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
+        return DagsterShellExecutor(env=dict(env or {}), timeout=timeout, grace_period=5)
+
+
+class TestDagsterShellContract(ExecutorContract):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> DagsterShellHarness:
+        return DagsterShellHarness(tmp_path)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def run(program: str, watched: Watched, project: Path, executor: DagsterShellExecutor | None = None) -> object:
+    command = a_command(project=str(project), program=program)
+    return (executor or DagsterShellExecutor(grace_period=5)).run(command, watched.invocation())
+
+
+def test_only_the_program_s_own_lines_are_shown(tmp_path: Path, watched: Watched) -> None:
+    run(script(tmp_path, "print('one')\nprint('two')"), watched, tmp_path)
+    assert watched.texts[1:] == ["one", "two"]
+
+
+def test_cancelling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
+    program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
+    canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
+    with pytest.raises(CommandCancelled):
+        run(program, watched, tmp_path)
+    canceller.join()
+    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+
+
+def test_children_that_outlive_the_program_are_ended(tmp_path: Path, watched: Watched) -> None:
+    program = script(tmp_path, starts_children("time.sleep(600)") + "print('done')")
+    run(program, watched, tmp_path)
+    assert watched.texts[1] == "done"
+    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+
+
+def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched: Watched) -> None:
+    program = script(tmp_path, starts_children("time.sleep(600)") + "print('started', flush=True)\ntime.sleep(600)")
+
+    def interrupt(line: str) -> None:
+        if line == "started":
+            raise KeyboardInterrupt
+
+    watched.on_line = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run(program, watched, tmp_path)
+    assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
+
+
+def test_bytes_that_are_no_text_name_the_executor_that_can_read_them(tmp_path: Path, watched: Watched) -> None:
+    program = script(
+        tmp_path,
+        "import os, time\nopen('pid-%d' % os.getpid(), 'w').close()\nos.write(1, b'\\xe9\\n' * 9999)\ntime.sleep(600)",
+    )
+    with pytest.raises(CommandError, match="type: shell"):
+        run(program, watched, tmp_path)
+    assert [alive(pid) for pid in pids(tmp_path)] == [False]
+
+
+def test_a_missing_package_gives_the_command_that_installs_it(tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = script(tmp_path, "")
+    monkeypatch.setitem(sys.modules, "dagster_shell", None)
+    with pytest.raises(MissingDependency, match=r"pip install --no-deps dagster-shell"):
+        run(program, watched, tmp_path)
+
+
+def test_a_missing_package_is_found_when_definitions_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline("p", "load", DagConfig("d", "t", "f"), "shell", "f")
+    assert DagsterShellExecutor().problems(pipeline) == ()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (problem,) = DagsterShellExecutor().problems(pipeline)
+    assert problem.severity == "error"
+    assert "pip install" in problem.message

@@ -1,0 +1,170 @@
+"""What Starlake noted about a command, read from real DuckDB files with the columns that the real one writes."""
+
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+from contract import Watched, a_command
+
+from starlake_dagster_components.commands import Audit, Command, LoadTable, Target
+from starlake_dagster_components.executors.base import Counters, ExpectationResult
+from starlake_dagster_components.executors.starlake_output.audit import Findings, look
+
+AUDIT = """create table audit.audit(JOBID varchar, PATHS varchar, DOMAIN varchar, SCHEMA varchar, SUCCESS boolean, COUNT bigint, COUNTACCEPTED bigint,
+COUNTREJECTED bigint, TIMESTAMP timestamp, DURATION bigint, MESSAGE varchar, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp)"""
+EXPECTATIONS = """create table audit.expectations(JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar,
+PARAMS varchar, SQL varchar, COUNT bigint, EXCEPTION varchar, SUCCESS boolean)"""
+
+
+class Book:
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "duckdb.db")
+        with duckdb.connect(self.path) as connection:
+            connection.execute("create schema audit; create schema sales")
+            connection.execute(AUDIT)
+            connection.execute(EXPECTATIONS)
+
+    def note(
+        self, step: str, success: bool, *, paths: str = "orders", table: str = "orders", job: str = "j", message: str = "success"
+    ) -> None:
+        with duckdb.connect(self.path) as connection:
+            connection.execute(
+                "insert into audit.audit values (?, ?, 'sales', ?, ?, -1, -1, -1, now(), 1, ?, ?, '', '', now())",
+                [job, paths, table, success, message, step],
+            )
+
+    def expectation(self, call: str, success: bool, count: int, exception: str = "", job: str = "j") -> None:
+        with duckdb.connect(self.path) as connection:
+            connection.execute(
+                "insert into audit.expectations values (?, '', 'sales', 'orders', now(), ?, ?, 'select 1', ?, ?, ?)",
+                [job, call, call, count, exception, success],
+            )
+
+    def look(self, *expectations: str, log: Watched | None = None) -> Findings:
+        command = a_command(audit=Audit(self.path, "audit", "j", expectations), target=Target(self.path, "sales", "Orders"))
+        return look(command, (log or Watched()).log)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    return Book(tmp_path)
+
+
+def test_other_jobs_do_not_count(book: Book) -> None:
+    book.note("TRANSFORM", False, job="another")
+    assert book.look().failure is None
+
+
+def test_a_false_row_is_a_failure_with_its_message(book: Book) -> None:
+    book.note("TRANSFORM", False, message="Binder Error: no column x", table="top")
+    assert book.look().failure == "Starlake's audit says that step TRANSFORM of sales.top failed: Binder Error: no column x"
+
+
+def test_halves_of_loads_are_paired_per_table_in_their_order(book: Book) -> None:
+    for name, first, second in (
+        ("o-1.csv", True, True),
+        ("o-2.csv", False, None),
+        ("o-3.csv", True, False),
+        ("o-4.csv", True, True),
+        ("o-5.csv", True, None),
+    ):
+        book.note("LOAD", first, paths=f"file:/x/ingesting/sales/{name}")
+        book.note("LOAD", True, paths=f"file:/x/ingesting/sales/c-{name}", table="clients")
+        if second is not None:
+            book.note("TRANSFORM", second)
+    findings = book.look()
+    assert findings.loaded_files == ["o-1.csv", "o-4.csv"]
+    assert findings.lost_files == ["o-3.csv"]
+
+
+def test_a_group_of_files_is_one_load(book: Book) -> None:
+    book.note("LOAD", True, paths="file:/x/o-1.csv,file:/x/o-2.csv")
+    book.note("TRANSFORM", False)
+    assert book.look().lost_files == ["o-1.csv", "o-2.csv"]
+
+
+def test_expectations_are_named_as_the_project_writes_them_and_counted_once(book: Book) -> None:
+    book.expectation('is_unique("id")', False, 3)
+    book.expectation('is_unique("id")', True, 0)
+    book.expectation("not_null(name)", False, 2)
+    book.expectation("broken()", False, -1, "no such macro")
+    assert book.look("is_unique('id')", "not_null(name)", "broken()").expectations == (
+        ExpectationResult("is_unique('id')", True, 0, "select 1"),
+        ExpectationResult("not_null(name)", False, 2, "select 1"),
+        ExpectationResult("broken()", False, None, "select 1", "no such macro"),
+    )
+
+
+def test_rows_of_the_table_are_counted_whatever_the_case_of_its_name(book: Book) -> None:
+    assert book.look().row_count is None
+    with duckdb.connect(book.path) as connection:
+        connection.execute('create table sales."ORDERS" as select * from range(7)')
+    assert book.look().row_count == 7
+
+
+def test_the_query_of_a_view_is_not_run(book: Book) -> None:
+    with duckdb.connect(book.path) as connection:
+        connection.execute("create view sales.orders as select 1 from range(10)")
+    assert book.look().row_count is None
+
+
+def test_nothing_is_known_without_tables_file_or_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    path = str(tmp_path / "new.db")
+    command: Command = a_command(audit=Audit(path, "audit", "j", ("x()",)), target=Target(path, "sales", "orders"))
+    assert look(command, watched.log) == Findings()
+    assert not Path(path).exists(), "looking makes no file"
+    duckdb.connect(path).close()
+    assert look(command, watched.log) == Findings()
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    assert look(command, watched.log) == Findings()
+    assert watched.lines == []
+
+
+def test_a_file_that_cannot_be_read_is_said_and_no_failure(tmp_path: Path) -> None:
+    path = tmp_path / "broken.db"
+    path.write_text("this is no database at all" * 1000)
+    watched = Watched()
+    command = a_command(audit=Audit(str(path), "audit", "j"))
+    assert look(command, watched.log) == Findings()
+    assert "cannot look into" in watched.texts[0]
+
+
+def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Book) -> None:
+    """Rows of the first half have logical names, those of the second half and of expectations the names in the database."""
+    tables = tuple(
+        LoadTable(name, "crm", "sales", f"{name}_v2", f"{name}.*", ("unique()",), Target(book.path, "sales", f"{name}_v2"))
+        for name in ("orders", "clients", "items")
+    )
+    with duckdb.connect(book.path) as connection:
+        connection.execute(
+            "create table sales.orders_v2 as select * from range(3); create table sales.clients_v2 as select * from range(5)"
+        )
+        for domain, table, step, success, paths, count in (
+            ("crm", "orders", "LOAD", True, "file:/x/o-1.csv", 3),
+            ("sales", "orders_v2", "TRANSFORM", True, "orders_v2", -1),
+            ("crm", "clients", "LOAD", True, "file:/x/c-1.csv", 4),
+            ("sales", "clients_v2", "TRANSFORM", False, "clients_v2", -1),
+            ("crm", "clients", "LOAD", True, "file:/x/c-2.csv", 5),
+            ("sales", "clients_v2", "TRANSFORM", True, "clients_v2", -1),
+        ):
+            connection.execute(
+                "insert into audit.audit values ('j', ?, ?, ?, ?, ?, ?, -1, now(), 1, 'why', ?, '', '', now())",
+                [paths, domain, table, success, count, count, step],
+            )
+        for table, success in (("orders_v2", True), ("clients_v2", False)):
+            connection.execute(
+                "insert into audit.expectations values ('j', '', 'sales', ?, now(), 'unique()', 'unique()', '', 0, '', ?)", [table, success]
+            )
+    command = a_command(verb="load", audit=Audit(book.path, "audit", "j", ("unique()",)), tables=tables)
+    found = look(command, Watched().log).tables
+    assert {name: f.counters for name, f in found.items()} == {
+        "orders": Counters(3, 3, None, ("o-1.csv",)),
+        "clients": Counters(5, 5, None, ("c-2.csv",)),
+        "items": None,
+    }
+    assert {name: f.row_count for name, f in found.items()} == {"orders": 3, "clients": 5, "items": None}
+    assert {name: [e.success for e in f.expectations] for name, f in found.items()} == {"orders": [True], "clients": [False], "items": []}
+    assert found["clients"].failure == "Starlake's audit says that the second half of the load of crm.clients failed: why"
+    assert (found["orders"].failure, found["clients"].lost_files, found["clients"].loaded_files) == (None, ["c-1.csv"], ["c-2.csv"])

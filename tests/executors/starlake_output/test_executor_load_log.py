@@ -1,0 +1,141 @@
+"""What a load of several tables says about each of them, line by line as the real Starlake writes it."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from starlake_dagster_components.commands import Command, LoadTable
+from starlake_dagster_components.executors.base import Counters, TableResult
+from starlake_dagster_components.executors.starlake_output.load_log import LoadLines
+from starlake_dagster_components.executors.starlake_output.table_outcomes import from_output
+
+TABLES = tuple(LoadTable(name, "sales", "SALES", f"{name}_v2", f"{name}.*") for name in ("orders", "clients", "items"))
+COMMAND = Command("load", (), "/p", tables=TABLES)
+INFO = "26/01/31 10:00:00 INFO IngestionWorkflow: "
+SOME_FAILED = "26/01/31 10:00:00 ERROR IngestionWorkflow: Some tables failed to be loaded"
+
+
+def tried(table: str, *files: str, loaded: bool = True) -> list[str]:
+    lines = []
+    for file in files or (f"{table}.csv",):
+        lines += ["Loading", "Format: DSV", f"File(s): file:/in/{file}", f"Table: SALES.{table}_v2"]
+        lines += ["Archive duration takes 3 ms"] * loaded
+    return lines
+
+
+def resolved(*tables: str) -> list[str]:
+    return [f"{INFO}Ingest resolved file : {t}.csv as table sales.{t}" for t in tables]
+
+
+def outcomes(code: int, lines: Iterable[str], counters: Counters | None = None) -> dict[str, str]:
+    return {name: found.outcome for name, found in results(code, lines, counters).items()}
+
+
+def results(code: int, lines: Iterable[str], counters: Counters | None = None) -> dict[str, TableResult]:
+    seen = LoadLines()
+    for line in lines:
+        seen.take(line)
+    return dict(from_output(COMMAND, code, seen, counters))
+
+
+def test_a_load_that_went_through_all_tables_tells_which_failed() -> None:
+    lines = [*tried("clients"), *tried("orders", loaded=False), SOME_FAILED]
+    assert outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
+
+
+def test_one_bad_file_of_several_fails_its_table() -> None:
+    lines = [
+        *tried("orders", "o-1.csv"),
+        *tried("orders", "o-2.csv", loaded=False),
+        *tried("orders", "o-3.csv"),
+        *tried("items"),
+        SOME_FAILED,
+    ]
+    assert outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
+
+
+def test_a_load_that_was_killed_tells_what_was_done_before() -> None:
+    """All tables are taken one after another; of the last one nobody knows whether it had more files."""
+    lines = [*resolved("orders"), *tried("orders"), *resolved("clients"), *tried("clients")]
+    assert outcomes(137, lines) == {"orders": "loaded", "clients": "unknown", "items": "open"}
+    assert outcomes(137, [*tried("orders"), *tried("clients")]) == {"orders": "loaded", "clients": "unknown", "items": "unknown"}
+
+
+def test_files_of_a_table_are_taken_before_it_is_announced() -> None:
+    lines = [f"{INFO}Watch Domain: sales", *resolved("orders"), *tried("orders"), *resolved("clients")]
+    assert outcomes(137, lines) == {"orders": "unknown", "clients": "unknown", "items": "open"}
+
+
+def test_a_load_that_broke_did_not_come_to_all_tables() -> None:
+    lines = [*tried("orders"), "ERROR Error during ingestion", SOME_FAILED]
+    assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "unknown"}
+
+
+def test_without_an_archive_nothing_is_said_about_loaded_files() -> None:
+    lines = [*tried("orders", loaded=False), *tried("clients", loaded=False), SOME_FAILED]
+    assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "loaded"}
+
+
+def test_an_output_without_a_word_about_tables_says_nothing() -> None:
+    assert set(outcomes(1, ["Error: Unknown option --tables"]).values()) == {"unknown"}
+
+
+@pytest.mark.parametrize("missing", ["Table: SALES.clients_v2", "File(s): file:/in/clients.csv", "both"])
+def test_logs_with_gaps_blame_and_praise_nobody(missing: str) -> None:
+    lines = [*resolved("orders", "clients"), *tried("orders", loaded=False), *tried("clients"), SOME_FAILED]
+    gone = [
+        line
+        for line in lines
+        if line != missing and not ((missing == "both" and "clients_v2" in line) or (missing == "both" and "/clients.csv" in line))
+    ]
+    assert len(gone) < len(lines)
+    found = outcomes(1, gone)
+    assert (found["orders"], found["clients"]) == ("unknown", "unknown")
+
+
+def test_sums_are_given_to_the_only_table_that_had_files() -> None:
+    counters = Counters(7, 6, 1, ("file:/in/orders.csv",))
+    found = results(0, tried("orders"), counters)
+    assert {name: (r.outcome, r.counters) for name, r in found.items()} == {
+        "orders": ("loaded", counters),
+        "clients": ("loaded", Counters(0, 0, 0)),
+        "items": ("loaded", Counters(0, 0, 0)),
+    }
+
+
+def test_sums_over_several_tables_are_nobody_s_counts() -> None:
+    counters = Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv"))
+    found = results(0, [*tried("orders"), *tried("items")], counters)
+    assert found["orders"].counters == Counters(files=("file:/in/orders.csv",))
+    assert found["clients"].counters == Counters(0, 0, 0)
+
+
+def test_the_end_of_an_output_alone_gives_no_counts() -> None:
+    found = results(0, tried("items"), Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv")))
+    assert {r.counters for r in found.values()} == {None}
+
+
+def test_recorded_loads_of_the_real_starlake_are_understood(shared: Path) -> None:
+    """What the lines say of a table is what became of its files: those that failed stay in ingesting."""
+    judged = {True: 0, False: 0}
+    for path in sorted((shared / "oracle" / "runs").glob("*.json")):
+        before: set[str] = set()
+        for step in json.loads(path.read_text(encoding="utf-8"))["steps"]:
+            ingesting = {name.rpartition("/")[2] for name, _ in step["files"] if "/ingesting/" in name and not name.endswith("/")}
+            left, before = ingesting - before, ingesting
+            if step["command"][0] != "load" or step["exit_code"] == 0:
+                continue
+            seen = LoadLines()
+            for line in [*step["stdout"], *step["stderr_errors"]]:
+                seen.take(line)
+            for table in {line.removeprefix("Table: ") for line in step["stdout"] if line.startswith("Table: ")}:
+                assert seen.progress == "complete", path.name
+                files = {file.rpartition("/")[2] for file in seen.files(table)}
+                found = seen.loaded(table, table)
+                if found is not None:
+                    assert found == (not files & left), (path.name, step["command"], table)
+                    judged[found] += 1
+    assert judged[True] >= 5
+    assert judged[False] >= 5

@@ -1,0 +1,174 @@
+"""What a template says, without executing it."""
+
+from pathlib import Path
+
+import pytest
+from plan_builders import LOAD, TRANSFORM, dag, jobs, messages, plan, table, task
+
+from starlake_dagster_components.pipelines.dag_templates import DAGSTER_TEMPLATES, read_template
+
+INCLUDES = """
+# mine
+{% include 'templates/dags/__starlake_dagster_orchestrator.py.j2' %}
+{%- include "templates/dags/__starlake_cloud_run_execution.py" -%}
+{% include 'templates/dags/transform/__scheduled_task_tpl.py.j2' %}
+"""
+
+
+@pytest.mark.parametrize("template", DAGSTER_TEMPLATES)
+@pytest.mark.parametrize("spelling", ["{0}", "/opt/starlake/templates/{0}", "{1}", "{2}", "load/{2}"])
+def test_a_built_in_template_says_everything_in_its_name(template: str, spelling: str) -> None:
+    short = template.rpartition("/")[2]
+    said = read_template(dag("d", "x.py", spelling.format(template, short, short.replace("__", "_"))), Path("/nowhere"))
+    assert said.orchestrator == "dagster"
+    assert said.kind == ("load" if "table" in template else "transform")
+    assert said.executor in template
+
+
+@pytest.mark.parametrize(
+    ("template", "orchestrator", "executor"),
+    [
+        ("load/airflow__scheduled_table__bash.py.j2", "airflow", "shell"),
+        ("load/airflow_scheduled_table_cloud_run.py.j2", "airflow", "cloud_run"),
+        ("transform/snowflake__scheduled_task__sql.py.j2", "snowflake", "shell"),
+        ("starlake__scheduled_table__sql.py.j2", "starlake", "shell"),
+        ("sample.py.j2", None, None),
+    ],
+)
+def test_other_templates(template: str, orchestrator: str | None, executor: str | None) -> None:
+    said = read_template(dag("d", "x.py", template), Path("/nowhere"))
+    assert (said.orchestrator, said.executor) == (orchestrator, executor)
+
+
+def test_a_custom_template_is_known_by_its_includes() -> None:
+    said = read_template(dag("d", "x.py", "ours.py.j2", text=INCLUDES), Path("/nowhere"))
+    assert (said.orchestrator, said.kind, said.executor, said.custom) == ("dagster", "transform", "cloud_run", True)
+
+
+def test_the_includes_of_2024_and_whole_templates_count_too() -> None:
+    old = """
+    {% include 'templates/dags/__starlake_dagster_shell_job.py.j2' %}
+    {% include 'templates/dags/load/__dagster_scheduled_table_tpl.py.j2' %}
+    """
+    said = read_template(dag("d", "x.py", "ours.py.j2", text=old), Path("/nowhere"))
+    assert (said.orchestrator, said.kind, said.executor) == ("dagster", "load", "shell")
+    whole = "{% include 'templates/dags/load/dagster__scheduled_table__fargate.py.j2' %}"
+    said = read_template(dag("d", "x.py", "ours.py.j2", text=whole), Path("/nowhere"))
+    assert (said.orchestrator, said.kind, said.executor) == ("dagster", "load", "fargate")
+
+
+def test_includes_are_followed_through_files_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "dags/templates").mkdir(parents=True)
+    (tmp_path / "dags/templates/base.j2").write_text(INCLUDES + "{% include 'dags/templates/base.j2' %}")
+    said = read_template(dag("d", "x.py", "ours.py.j2", text="{% include 'dags/templates/base.j2' %}"), tmp_path)
+    assert (said.orchestrator, said.kind, said.executor) == ("dagster", "transform", "cloud_run")
+
+
+def test_files_outside_of_the_project_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "outside.j2").write_text(INCLUDES)
+    for path in ("../outside.j2", str(tmp_path / "outside.j2")):
+        said = read_template(dag("d", "x.py", "ours.py.j2", text=f"{{% include '{path}' %}}"), tmp_path / "metadata")
+        assert said.orchestrator is None
+
+
+def test_python_that_names_its_job_class() -> None:
+    text = "from ai.starlake.dagster.gcp import StarlakeDagsterCloudRunJob\n"
+    said = read_template(dag("d", "x.py", "transform/ours.py.j2", text=text), Path("/nowhere"))
+    assert (said.orchestrator, said.kind, said.executor) == ("dagster", "transform", "cloud_run")
+
+
+CUSTOM = (
+    INCLUDES
+    + """
+spark_executor_memory = '2g'
+spark_properties = {"spark.sql.shuffle.partitions": 8}
+filtered_datasets = {"elsewhere.rates"}
+jobs = {
+    "kpi.a": {"options": "day={{SL_DAY}},full=1"},
+    # a comment with a bracket )
+    "retries": "4",
+}
+{% for x in y %}{{ x }}{% endfor %}
+import os; os.environ["EXECUTED"] = "1"
+"""
+)
+
+
+def test_literals_of_a_custom_template_are_read_and_never_executed() -> None:
+    import os
+
+    made = plan(
+        task("kpi.a", "shop.orders"), dag("transform", "t.py", "ours.py.j2", text=CUSTOM, retries="1"), variables={"SL_DAY": "monday"}
+    )
+    (pipeline,) = made.pipelines
+    assert pipeline.task_options == {"kpi.a": {"day": "monday", "full": "1"}}
+    assert pipeline.retries == 4
+    assert pipeline.spark == {"spark.executor.memory": "2g", "spark.sql.shuffle.partitions": "8"}
+    assert pipeline.trigger.filtered_datasets == {"elsewhere.rates"}
+    assert pipeline.executor == "cloud_run"
+    assert "EXECUTED" not in os.environ
+
+
+def test_a_computed_value_is_reported_with_its_line() -> None:
+    text = INCLUDES + "jobs = {name: {} for name in range(3)}\n"
+    made = plan(task("kpi.a"), dag("transform", "t.py", "ours.py.j2", text=text))
+    assert messages(made) == [
+        "metadata/dags/templates/ours.py.j2:6: warning: 'jobs' is computed, and templates are not executed: it has no effect; "
+        "write it as a literal"
+    ]
+    assert jobs(made) == {"t": ["kpi.a"]}
+
+
+def test_only_templates_of_the_chosen_orchestrators_make_jobs() -> None:
+    airflow = dag("load", "{{domain}}.py", LOAD.replace("dagster", "airflow"))
+    made = plan(table("a.x"), table("b.y"), airflow)
+    assert made.pipelines == ()
+    assert messages(made) == [
+        "metadata/dags/load.sl.yml:2: warning: DAG config 'load' makes no job: its template "
+        "'load/airflow__scheduled_table__shell.py.j2' is for Airflow; set orchestrators to [dagster, airflow], "
+        "or take the template 'load/dagster__scheduled_table__shell.py.j2'"
+    ]
+    assert jobs(plan(table("a.x"), airflow, orchestrators=("dagster", "airflow"))) == {"a": ["a.x"]}
+
+
+def test_a_template_of_another_orchestrator_that_could_not_make_jobs_either_is_to_be_replaced() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__kubernetes.py.j2"))
+    (message,) = messages(made)
+    assert message.endswith("is for Airflow; take one of Starlake's Dagster templates, like 'load/dagster__scheduled_table__shell.py.j2'")
+
+
+def test_a_config_that_nothing_refers_to_is_not_looked_at() -> None:
+    made = plan(table("a.x"), dag("load", "l.py"), dag("other", "../x", "nonsense", wrong=""))
+    assert messages(made) == []
+
+
+def test_an_unknown_template_is_an_error_with_the_closest_known() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", "load/dagster__scheduled_table__shel.py.j2"))
+    assert messages(made) == [
+        "metadata/dags/load.sl.yml:2: unknown template 'load/dagster__scheduled_table__shel.py.j2' "
+        "(did you mean 'load/dagster__scheduled_table__shell.py.j2'?)"
+    ]
+
+
+def test_a_custom_template_that_says_nothing_makes_no_job() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", "ours.py.j2", text="print('hello')"))
+    assert [p.severity for p in made.problems] == ["warning"]
+    assert "does not say its orchestrator and kind and executor" in messages(made)[0]
+
+
+@pytest.mark.parametrize(
+    ("node", "config", "where"),
+    [
+        (table("a.x"), dag("load", "l.py", TRANSFORM), "metadata/application.sl.yml:2"),
+        (table("a.x", dag_ref="own"), dag("own", "l.py", TRANSFORM), "metadata/load/a/x.sl.yml:3"),
+        (task("a.x", dag_ref="own"), dag("own", "l.py", LOAD), "metadata/transform/a/x.sl.yml:3"),
+    ],
+)
+def test_a_template_of_the_other_kind_is_an_error(node: object, config: object, where: str) -> None:
+    made = plan(node, config)  # type: ignore[arg-type]
+    assert made.pipelines == ()
+    (message,) = messages(made, "error")
+    assert message.startswith(f"{where}: DAG config '")
+    assert "which cannot run" in message
+    assert message.endswith("a.x")

@@ -1,0 +1,323 @@
+"""Plans from the cache: the same as without it, whatever has changed, and taken from it when nothing has."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components.cache import Cache
+from starlake_dagster_components.errors import ProjectNotFound
+from starlake_dagster_components.pipelines import Plan, load_plan, plan_project
+from starlake_dagster_components.pipelines.load_plan import Loaded
+from starlake_dagster_components.project import disk, read_project
+from starlake_dagster_components.project.model import EMPTY
+
+Load = Callable[..., Loaded]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "plans")
+
+
+def without_clock(plan: Plan) -> Plan:
+    """Return a plan without the variables of the present time, which differ from one moment to the next."""
+    variables = {name: value for name, value in plan.project.variables.items() if not name.startswith("sl_")}
+    return replace(plan, project=replace(plan.project, variables=variables))
+
+
+@pytest.fixture
+def load(shop: ProjectFolder, cache: Cache) -> Load:
+    """Load the shop through the cache, and compare with reading it."""
+
+    def loaded(environ: Mapping[str, str] = EMPTY, **arguments: Any) -> Loaded:
+        found = load_plan(shop.root, environ=environ, cache=cache, **arguments)
+        reading = {key: arguments.pop(key) for key in ("profile", "options") if key in arguments}
+        fresh = plan_project(read_project(shop.root, environ=environ, **reading), **arguments)
+        assert without_clock(found.plan) == without_clock(fresh)
+        assert found.plan.problems == fresh.problems
+        assert [p.tasks for p in found.plan.pipelines] == [p.tasks for p in fresh.pipelines]
+        return found
+
+    return loaded
+
+
+def test_the_second_time_it_comes_from_the_cache(load: Load) -> None:
+    first, second = load(), load()
+    assert (first.from_cache, first.reason) == (False, "nothing was kept")
+    assert (second.from_cache, second.reason, second.entry) == (True, "", first.entry)
+
+
+def test_what_is_asked_for_has_entries_of_its_own(load: Load, cache: Cache) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"profile": "PROD"},
+        {"options": {"a": "1"}},
+        {"orchestrators": ("dagster", "airflow")},
+        {"dependencies": "sql"},
+        {"timezone": "Europe/Paris"},
+        {"name_prefix": "north_"},
+        {"environ": {"SL_ENV": "X"}},
+    ]
+    assert [load(**way).from_cache for way in ways] == [False] * len(ways)
+    assert [load(**way).from_cache for way in ways] == [True] * len(ways)
+    assert len(list(cache.folder.iterdir())) == len(ways)
+
+
+EDITS: dict[str, Callable[[Path], None]] = {
+    "a letter": lambda root: _replace(root / "metadata/load/shop/orders.sl.yml", "The key", "The kex"),
+    "a letter of SQL": lambda root: _replace(root / "metadata/transform/kpi/daily.sql", "shop.items", "shop.itemz"),
+    "a new table": lambda root: shutil.copy(root / "metadata/load/shop/orders.sl.yml", root / "metadata/load/shop/returns.sl.yml") and None,
+    "a table less": lambda root: (root / "metadata/load/shop/items.sl.yml").unlink(),
+    "a new domain": lambda root: shutil.copytree(root / "metadata/load/shop", root / "metadata/load/shop2") and None,
+    "a task as Python": lambda root: (root / "metadata/transform/kpi/more.py").write_text("") and None,
+    "a task less": lambda root: (root / "metadata/transform/kpi/top.sql").unlink(),
+    "a table renamed": lambda root: (root / "metadata/load/shop/items.sl.yml").rename(root / "metadata/load/shop/item.sl.yml") and None,
+    "the application": lambda root: _replace(root / "metadata/application.sl.yml", "connectionRef: duckdb", "connectionRef: duckdc"),
+    "an env file": lambda root: (root / "metadata/env.sl.yml").write_text("version: 1\nenv:\n  domain: x\n") and None,
+    "types": lambda root: _write(root / "metadata/types/types.sl.yml", "version: 1\ntypes:\n  - name: long\n    pattern: x\n"),
+    "references": lambda root: _write(root / "metadata/refs.sl.yml", "version: 1\nrefs: []\n"),
+    "a DAG config": lambda root: _replace(root / "metadata/dags/loads.sl.yml", "nightly", "daily"),
+    "dependencies": lambda root: _write(root / "metadata/dependencies.json", "[]"),
+    "an external table": lambda root: _write(root / "metadata/external/ext/t.sl.yml", "version: 1\ntable:\n  name: t\n  pattern: t\n"),
+    "a macro": lambda root: _write(root / "metadata/expectations/a.j2", "{% macro a() %}{% endmacro %}"),
+    "a strategy": lambda root: _write(root / "metadata/write-strategies/own.j2", ""),
+    "a file of YAML by another name": lambda root: _write(root / "metadata/load/shop/x.yml", ""),
+    "a file that cannot be read": lambda root: _unreadable(root / "metadata/load/shop/items.sl.yml"),
+    "broken YAML": lambda root: _replace(root / "metadata/load/shop/items.sl.yml", "version: 1", "version: [1"),
+}
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    times = path.stat().st_mtime_ns
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    # As if it happened within one tick of the clock of the file system.
+    os.utime(path, ns=(times, times))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _unreadable(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("nothing.sl.yml"))
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_an_edit_is_seen_at_once_also_without_a_new_time_or_size(shop: ProjectFolder, load: Load, edit: Callable[[Path], None]) -> None:
+    before = load().plan
+    edit(shop.root)
+    edited = load()
+    assert not edited.from_cache
+    assert "has changed" in edited.reason or edited.reason == "variables have other values"
+    assert load().from_cache
+    assert (edited.plan.project.files, edited.plan) != (before.project.files, before) or edited.plan.problems == before.problems
+
+
+def test_any_sequence_of_edits_and_undoings_shows_what_there_is(shop: ProjectFolder, load: Load) -> None:
+    chance = random.Random(7)
+    original = shop.snapshot()
+    for _ in range(25):
+        if chance.random() < 0.3:
+            shutil.rmtree(shop.root)
+            for name, content in original.items():
+                (shop.root / name).parent.mkdir(parents=True, exist_ok=True)
+                (shop.root / name).write_bytes(content)
+        try:
+            chance.choice(list(EDITS.values()))(shop.root)
+        except (AssertionError, OSError):
+            continue  # an edit that was made already
+        load()
+    assert load().from_cache
+
+
+def test_a_variable_that_a_file_names_counts_and_no_other(shop: ProjectFolder, load: Load) -> None:
+    shop.write("metadata/transform/kpi/top.sql", "select * from {{ SOURCE }}\n")
+    shop.write("metadata/env.sl.yml", "version: 1\nenv:\n  SOURCE: ${OUTER}_x\n")
+    load(environ={"OUTER": "a.b"})
+    assert load(environ={"OUTER": "a.b", "UNRELATED": "1", "SL_DAGSTER_POOL": "p"}).from_cache
+    for environ in (
+        {"OUTER": "a.c"},
+        {"OUTER": "${DEEPER}", "DEEPER": "q.r"},
+        {"OUTER": "${DEEPER}", "DEEPER": "q.s"},
+        {},
+        {"SL_ANY": "1"},
+    ):
+        assert (load(environ=environ).from_cache, load(environ=environ).from_cache) == (False, True)
+
+
+def test_variables_are_those_of_now(shop: ProjectFolder, cache: Cache) -> None:
+    load_plan(shop.root, environ={"WHO": "me"}, cache=cache)
+    found = load_plan(shop.root, environ={"WHO": "you"}, cache=cache)
+    assert found.from_cache
+    assert found.plan.project.variables["WHO"] == "you"
+
+
+def test_templates_and_what_they_include_count(shop: ProjectFolder, load: Load) -> None:
+    shop.write("metadata/dags/templates/own.py.j2", "{% include 'dags/templates/part.j2' %}\n")
+    shop.write("metadata/dags/templates/part.j2", "{% include 'templates/dags/__starlake_dagster_shell_job.py.j2' %}\n")
+    _replace(shop.root / "metadata/dags/transforms.sl.yml", "transform/dagster__scheduled_task__shell.py.j2", "own.py.j2")
+    shop.write("metadata/transform/kpi/top.sql", "{% include 'part.sql' %}")
+    load()
+    assert load().from_cache
+    shop.write("metadata/part.sql", "select * from shop.orders")
+    assert not load().from_cache
+    shop.write("metadata/dags/templates/part.j2", "changed")
+    assert not load().from_cache
+    assert load().from_cache
+
+
+def test_dependency_files_found_by_a_pattern_count(shop: ProjectFolder, load: Load) -> None:
+    shop.write("deps/a.json", '[{"data": {"name": "kpi.daily", "typ": "task"}, "children": []}]')
+    assert [load(dependencies="deps/*.json").from_cache for _ in range(2)] == [False, True]
+    shop.write("deps/b.json", "[]")
+    assert [load(dependencies="deps/*.json").from_cache for _ in range(2)] == [False, True]
+
+
+def test_a_project_that_names_the_time_of_day_is_read_each_time_and_one_that_names_the_date_once_a_day(
+    shop: ProjectFolder, load: Load
+) -> None:
+    shop.write("metadata/transform/kpi/top.sql", "select '{{sl_date}}' from shop.orders\n")
+    assert [load().from_cache for _ in range(2)] == [False, True]
+    shop.write("metadata/transform/kpi/top.sql", "select '{{sl_datetime}}' from shop.orders\n")
+    assert [load().reason for _ in range(2)] == ["the project uses the time of reading it (sl_datetime)"] * 2
+
+
+def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
+    application = shop.root / "metadata/application.sl.yml"
+    application.write_text(application.read_text().replace("driver:", "password: '{{DB_PASSWORD}}'\n        driver:"))
+    environ = {"DB_PASSWORD": "hunter2hunter2", "OTHER": "quite harmless text"}
+    first = load_plan(shop.root, environ=environ, cache=cache)
+    second = load_plan(shop.root, environ=environ, cache=cache)
+    assert second.from_cache
+    assert second.plan.project.application.connections["duckdb"].options["password"] == "hunter2hunter2"
+    assert first.entry
+    content = first.entry.read_bytes()
+    assert b"hunter2" not in content
+    assert b"quite harmless" not in content
+    shop.write("metadata/transform/kpi/x.sl.yml", 'version: 1\ntask:\n  comment: "{{DB_PASSWORD}}"\n')
+    shop.write("metadata/transform/kpi/x.sql", "select 1\n")
+    refused = load_plan(shop.root, environ=environ, cache=cache)
+    assert refused.reason == "the value of a variable that is secret by its name stands in it"
+    assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
+
+
+def test_a_secret_that_changes_is_the_new_one(shop: ProjectFolder, cache: Cache) -> None:
+    application = shop.root / "metadata/application.sl.yml"
+    application.write_text(application.read_text().replace("driver:", "password: '{{DB_PASSWORD}}'\n        driver:"))
+    for secret in ("one-secret", "another-secret"):
+        for _ in range(2):
+            found = load_plan(shop.root, environ={"DB_PASSWORD": secret}, cache=cache)
+            assert found.plan.project.application.connections["duckdb"].options["password"] == secret
+
+
+def test_what_was_kept_by_something_else_is_ignored_and_replaced(shop: ProjectFolder, cache: Cache, load: Load) -> None:
+    entry = load().entry
+    assert entry
+    for body in (b"", b"12345678", (5).to_bytes(8, "big") + b"no pickle at all", (2**62).to_bytes(8, "big")):
+        cache.put(entry.stem, body)
+        damaged = load()
+        assert not damaged.from_cache
+        assert "cannot be used" in damaged.reason
+        assert load().from_cache
+
+
+def test_where_nothing_can_be_written_everything_works(shop: ProjectFolder, tmp_path: Path, load: Load) -> None:
+    (tmp_path / "plans").write_text("a file where the folder should be")
+    for _ in range(2):
+        found = load()
+        assert not found.from_cache
+        assert "it cannot be written" in found.reason
+        assert found.entry is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs two users")
+def test_an_entry_of_the_administrator_serves_everybody_from_a_folder_that_cannot_be_written(shop: ProjectFolder, tmp_path: Path) -> None:
+    image = Cache(tmp_path / "image", readable=True)
+    assert load_plan(shop.root, environ={}, cache=image).entry
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != folder.parent and folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    code = (
+        "import os, sys; from starlake_dagster_components.pipelines import load_plan;"
+        "from starlake_dagster_components.cache import Cache, name_of; name_of(); os.setgid(65534); os.setuid(65534);"
+        "found = load_plan(sys.argv[1], environ={}, cache=Cache(sys.argv[2])); print(found.from_cache, found.reason)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, shop.root, image.folder], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True \n", "")
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(shop: ProjectFolder, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shop.root / "metadata/application.sl.yml"
+    read, count = disk.content, 0
+
+    def content(name: Any) -> bytes:
+        nonlocal count
+        found = read(name)
+        if str(name).endswith("orders.sl.yml"):
+            count += 1
+            path.write_text(path.read_text() + f"# {count}\n")
+            read(path)
+        return found
+
+    monkeypatch.setattr(disk, "content", content)
+    assert load().reason == "files changed while they were read"
+
+
+def test_processes_at_once_agree(shop: ProjectFolder, cache: Cache) -> None:
+    found: list[Plan] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(load_plan(shop.root, environ={}, cache=cache).plan for _ in range(10)))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 60
+    assert all(without_clock(plan) == without_clock(found[0]) for plan in found)
+
+
+def test_no_project_is_an_error_with_and_without_something_kept(shop: ProjectFolder, load: Load) -> None:
+    load()
+    shutil.rmtree(shop.root / "metadata")
+    with pytest.raises(ProjectNotFound):
+        load()
+
+
+def test_neither_yaml_of_tables_nor_sql_is_parsed_again(shop: ProjectFolder, load: Load, cache: Cache) -> None:
+    load()
+    code = (
+        "import sys; from starlake_dagster_components.pipelines import load_plan; from starlake_dagster_components.cache import Cache;"
+        "assert load_plan(sys.argv[1], environ={}, cache=Cache(sys.argv[2])).from_cache;"
+        "own = 'starlake_dagster_components.'; print(*sorted(m[len(own):] for m in sys.modules if m.startswith(own)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, shop.root, cache.folder], capture_output=True, text=True, check=True)
+    parts = {"project.loads", "project.transforms", "project.sql", "project.sql_quick", "pipelines.plan", "pipelines.options"}
+    assert parts & set(done.stdout.split()) == set()
+
+
+def test_real_projects_are_the_same_from_the_cache(shared: Path, tmp_path: Path, cache: Cache) -> None:
+    for corpus in sorted(p for p in (shared / "corpus").iterdir() if p.is_dir()):
+        for metadata in sorted(corpus.rglob("metadata")):
+            if not metadata.is_dir() or not (metadata / "application.sl.yml").exists():
+                continue
+            root = metadata.parent
+            first = load_plan(root, environ={}, cache=cache)
+            second = load_plan(root, environ={}, cache=cache)
+            assert (second.from_cache, second.reason) == (True, ""), root
+            assert without_clock(first.plan) == without_clock(second.plan)
+            assert first.plan.problems == second.plan.problems
