@@ -94,7 +94,7 @@ _AUDIT = re.compile(r"audit\.(audit|expectations): row ([-+]) (.*)$")
 
 @dataclass
 class Verdict:
-    """What became of a case."""
+    """Result of a case."""
 
     case: str
     reasons: set[str] = field(default_factory=set)
@@ -119,43 +119,43 @@ def load_observe(shared: Path) -> ModuleType:
     return module
 
 
-def judge(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
+def judge_case(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
     """Say where an observation differs from the recorded one, and why."""
     verdict = Verdict(expected["case"], lines=observe.differences(dict(expected), dict(actual)))
     audit: list[str] = []
     explained: set[str] = set()
     for line in verdict.lines:
-        found = {reason for reason, patterns in KNOWN.items() if _known(verdict.case, line, patterns)}
+        found = {reason for reason, patterns in KNOWN.items() if _is_known(verdict.case, line, patterns)}
         if found:
             verdict.reasons |= found
             if found - INCIDENTAL:
-                explained.add(_step(line))
+                explained.add(_find_step(line))
         elif _AUDIT.search(line):
             audit.append(line)
         else:
             verdict.unexplained.append(line)
-    rest = _without_messages(audit)
+    rest = _drop_message_pairs(audit)
     if len(rest) < len(audit):
         verdict.reasons.add("messages")
     # Rows of the audit follow from what else differs in the step that wrote them; later steps have them still.
     seen: set[str] = set()
     for line in rest:
         row = line.partition(": ")[2]
-        if row not in seen and _step(line) not in explained:
+        if row not in seen and _find_step(line) not in explained:
             verdict.unexplained.append(line)
         seen.add(row)
     return verdict
 
 
-def _step(line: str) -> str:
+def _find_step(line: str) -> str:
     return line.partition(" (")[0]
 
 
-def _known(case: str, line: str, patterns: Iterable[tuple[str, str]]) -> bool:
+def _is_known(case: str, line: str, patterns: Iterable[tuple[str, str]]) -> bool:
     return any(fnmatch.fnmatchcase(case, name) and re.search(pattern, line) for name, pattern in patterns)
 
 
-def _without_messages(lines: Sequence[str]) -> list[str]:
+def _drop_message_pairs(lines: Sequence[str]) -> list[str]:
     """Leave out pairs of audit rows that differ in their message only."""
     rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for line in lines:
@@ -173,7 +173,7 @@ def _without_messages(lines: Sequence[str]) -> list[str]:
     return left
 
 
-def run(shared: Path, cases: Sequence[str], jobs: int, work: Path) -> list[Verdict]:
+def run_cases(shared: Path, cases: Sequence[str], jobs: int, work: Path) -> list[Verdict]:
     """Run cases with the engine's command line and judge them."""
     runs = shared / "oracle/runs"
     launcher = shlex.join([sys.executable, "-m", "starlake_dagster_components.engine"])
@@ -183,10 +183,10 @@ def run(shared: Path, cases: Sequence[str], jobs: int, work: Path) -> list[Verdi
         [*command, "--work", str(work / "work"), "--out", str(out), *cases], check=True, stderr=subprocess.DEVNULL, cwd=REPOSITORY
     )
     observe = load_observe(shared)
-    return [judge(observe, json.loads((runs / p.name).read_text()), json.loads(p.read_text())) for p in sorted(out.glob("*.json"))]
+    return [judge_case(observe, json.loads((runs / p.name).read_text()), json.loads(p.read_text())) for p in sorted(out.glob("*.json"))]
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
+def format_table(verdicts: Sequence[Verdict]) -> str:
     """Return the verdicts as a Markdown table with totals."""
     lines = ["| case | engine | reasons |", "|---|---|---|"]
     lines += [f"| `{v.case}` | {v.word} | {', '.join(sorted(v.reasons))} |" for v in verdicts]
@@ -210,8 +210,8 @@ def main() -> int:
         print(f"there is no recorded behaviour in {options.shared}")
         return 0
     with tempfile.TemporaryDirectory(prefix="conformance-") as work:
-        verdicts = run(options.shared, options.cases, options.jobs, Path(work))
-    print(table(verdicts))
+        verdicts = run_cases(options.shared, options.cases, options.jobs, Path(work))
+    print(format_table(verdicts))
     for verdict in verdicts:
         for line in verdict.lines if options.details else verdict.unexplained:
             print(f"{verdict.case}: {line}")

@@ -48,7 +48,7 @@ class _Unknown(Exception):
     """Something that a condition says and that the parser does not know."""
 
 
-def choose(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
+def choose_strategy(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
     """Return the write strategy whose condition a file fulfils.
 
     Args:
@@ -63,13 +63,13 @@ def choose(table: Table, file: Path, zone: str | None = None, now: datetime | No
     """
     written = table.metadata.write_strategy
     types = written.types if written else {}
-    context = _context(table, file, _zone(table, zone), now)
+    context = _make_context(table, file, _find_zone(table, zone), now)
     place = table.origin.at("metadata.writeStrategy.types")
     fulfilled = []
     for kind, condition in types.items():
         where = table.origin.at(f"metadata.writeStrategy.types.{kind}")
         try:
-            value = _Parser(str(condition), context).result()
+            value = _Parser(str(condition), context).evaluate()
         except _Unknown as error:
             raise NotSupported(
                 where, f"the condition of {kind}, '{condition}', is not understood by the embedded engine: {error}"
@@ -86,7 +86,7 @@ def choose(table: Table, file: Path, zone: str | None = None, now: datetime | No
     return fulfilled[0].upper()
 
 
-def _zone(table: Table, name: str | None) -> tzinfo:
+def _find_zone(table: Table, name: str | None) -> tzinfo:
     if not name:
         return timezone.utc
     try:
@@ -101,7 +101,7 @@ class _Context:
     group: Callable[[Any], str]
 
 
-def _context(table: Table, file: Path, zone: tzinfo, now: datetime | None) -> _Context:
+def _make_context(table: Table, file: Path, zone: tzinfo, now: datetime | None) -> _Context:
     today = (now or datetime.now(timezone.utc)).astimezone(zone)
     found = file.stat()
     day = datetime.fromtimestamp(found.st_mtime, zone)
@@ -138,100 +138,100 @@ class _Parser:
             at = match.end()
         self._at = 0
 
-    def result(self) -> Any:
-        value = self._or()
+    def evaluate(self) -> Any:
+        value = self._parse_or()
         if self._at < len(self._tokens):
             raise _Unknown(f"'{self._tokens[self._at]}'")
         return value
 
-    def _next(self) -> str:
+    def _peek(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
     def _take(self, *tokens: str) -> str:
-        token = self._next()
+        token = self._peek()
         if token in tokens:
             self._at += 1
             return token
         return ""
 
-    def _or(self) -> Any:
-        value = self._and()
+    def _parse_or(self) -> Any:
+        value = self._parse_and()
         while self._take("||"):
             # Both sides are read, whatever the first is.
-            other = self._and()
+            other = self._parse_and()
             value = value or other
         return value
 
-    def _and(self) -> Any:
-        value = self._comparison()
+    def _parse_and(self) -> Any:
+        value = self._parse_comparison()
         while self._take("&&"):
-            other = self._comparison()
+            other = self._parse_comparison()
             value = value and other
         return value
 
-    def _comparison(self) -> Any:
-        value = self._sum()
+    def _parse_comparison(self) -> Any:
+        value = self._parse_sum()
         while sign := self._take(*_COMPARE):
-            value = _COMPARE[sign](value, self._sum())
+            value = _COMPARE[sign](value, self._parse_sum())
         return value
 
-    def _sum(self) -> Any:
-        value = self._product()
+    def _parse_sum(self) -> Any:
+        value = self._parse_product()
         while sign := self._take("+", "-"):
-            other = self._product()
+            other = self._parse_product()
             value = value + other if sign == "+" else value - other
         return value
 
-    def _product(self) -> Any:
-        value = self._unary()
+    def _parse_product(self) -> Any:
+        value = self._parse_unary()
         while sign := self._take("*", "/", "%"):
-            other = self._unary()
+            other = self._parse_unary()
             value = value * other if sign == "*" else value // other if sign == "/" else value % other
         return value
 
-    def _unary(self) -> Any:
+    def _parse_unary(self) -> Any:
         if self._take("!"):
-            return not self._unary()
+            return not self._parse_unary()
         if self._take("-"):
-            return -self._unary()
-        value = self._atom()
+            return -self._parse_unary()
+        value = self._parse_atom()
         while self._take("."):
-            value = self._method(value)
+            value = self._call_method(value)
         return value
 
-    def _method(self, value: Any) -> Any:
-        name = self._next()
+    def _call_method(self, value: Any) -> Any:
+        name = self._peek()
         self._at += 1
         if name not in _METHODS:
             raise _Unknown(f"'.{name}'{did_you_mean(name, _METHODS)}")
-        return _METHODS[name](value, *self._arguments()) if self._next() == "(" else _METHODS[name](value)
+        return _METHODS[name](value, *self._parse_arguments()) if self._peek() == "(" else _METHODS[name](value)
 
-    def _arguments(self) -> list[Any]:
-        self._expect("(")
+    def _parse_arguments(self) -> list[Any]:
+        self._expect_token("(")
         values = []
         while not self._take(")"):
-            values.append(self._or())
-            if not self._take(",") and self._next() != ")":
-                raise _Unknown(f"'{self._next()}'")
+            values.append(self._parse_or())
+            if not self._take(",") and self._peek() != ")":
+                raise _Unknown(f"'{self._peek()}'")
         return values
 
-    def _atom(self) -> Any:
-        token = self._next()
+    def _parse_atom(self) -> Any:
+        token = self._peek()
         self._at += 1
         if token == "(":
-            value = self._or()
-            self._expect(")")
+            value = self._parse_or()
+            self._expect_token(")")
             return value
         if token.startswith('"'):
             return re.sub(r"\\(.)", r"\1", token[1:-1])
         if token.isdigit():
             return int(token)
         if token == "group":
-            return self._context.group(*self._arguments())
+            return self._context.group(*self._parse_arguments())
         if token in self._context.values:
             return self._context.values[token]
         raise _Unknown(f"'{token}'{did_you_mean(token, self._context.values)}")
 
-    def _expect(self, token: str) -> None:
+    def _expect_token(self, token: str) -> None:
         if not self._take(token):
             raise _Unknown(f"'{token}' is missing")

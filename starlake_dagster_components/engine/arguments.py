@@ -87,7 +87,7 @@ class Arguments:
     page_number: int = 1
 
 
-def parse(argv: Sequence[str]) -> Arguments:
+def parse_arguments(argv: Sequence[str]) -> Arguments:
     """Return what a command line asks for.
 
     Raises:
@@ -97,7 +97,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         word = argv[0] if argv else ""
         raise BadArguments(f"Unknown command {word}{did_you_mean(word, _VERBS)}; the engine knows {', '.join(_VERBS)}")
     verb = _VERBS[argv[0]]
-    values = _values(verb, argv[1:])
+    values = _parse_values(verb, argv[1:])
     required = _REQUIRED.get(verb)
     if required and required not in values:
         raise BadArguments(f"Error: Missing option --{required}")
@@ -128,7 +128,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     )
 
 
-def _values(verb: EngineVerb, arguments: Sequence[str]) -> dict[str, Any]:
+def _parse_values(verb: EngineVerb, arguments: Sequence[str]) -> dict[str, Any]:
     known = _OPTIONS[verb]
     values: dict[str, Any] = {}
     items = iter(arguments)
@@ -149,16 +149,16 @@ def _values(verb: EngineVerb, arguments: Sequence[str]) -> dict[str, Any]:
             if found is None:
                 raise BadArguments(f"Error: Missing value after --{name}")
             text = found
-        value = _converted(name, kind, text)
+        value = _convert_value(name, kind, text)
         values[name] = {**values[name], **value} if kind == "map" and name in values else value
     return values
 
 
-def _converted(name: str, kind: str, text: str) -> Any:
+def _convert_value(name: str, kind: str, text: str) -> Any:
     if kind == "list":
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if kind == "map":
-        return dict(_pair(name, part) for part in text.split(",") if part.strip())
+        return dict(_parse_pair(name, part) for part in text.split(",") if part.strip())
     if kind == "bool":
         if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
             raise BadArguments(f"Error: Option --{name} expects true or false, not '{text}'")
@@ -170,7 +170,7 @@ def _converted(name: str, kind: str, text: str) -> Any:
     return text
 
 
-def _pair(name: str, text: str) -> tuple[str, str]:
+def _parse_pair(name: str, text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise BadArguments(f"Error: Option --{name} expects k1=v1,k2=v2, not '{text}'")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import duckdb
 
-from .database import Database, opened
+from .database import Database, open_database
 from .result import ExpectationOutcome
 from .session import Session, now
-from .sqltext import constant, dotted
+from .sqltext import quote_path, write_constant
 
 _AUDIT = (
     "JOBID VARCHAR NOT NULL, PATHS VARCHAR NOT NULL, DOMAIN VARCHAR NOT NULL, SCHEMA VARCHAR NOT NULL, SUCCESS BOOLEAN NOT NULL, "
@@ -61,39 +61,41 @@ class Checks:
     outcomes: Sequence[ExpectationOutcome]
 
 
-def write(session: Session, database: Database, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
+def write_rows(session: Session, database: Database, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
     """Write rows, within the transaction of the database that they belong to; with their tables when these do not exist."""
     if not session.settings.audit_active:
         entries = ()
     checked = [(check, outcome) for check in checks for outcome in check.outcomes]
     if entries:
-        _insert(session, database, "audit", _AUDIT, [_values(session, entry) for entry in entries])
+        _insert_rows(session, database, "audit", _AUDIT, [_make_values(session, entry) for entry in entries])
     if checked:
-        _insert(session, database, "expectations", _EXPECTATIONS, [_expectation(check, outcome) for check, outcome in checked])
+        _insert_rows(
+            session, database, "expectations", _EXPECTATIONS, [_make_expectation_values(check, outcome) for check, outcome in checked]
+        )
 
 
-def _insert(
+def _insert_rows(
     session: Session, database: Database, table: str, definition: str, rows: Sequence[Sequence[str | int | bool | datetime]]
 ) -> None:
     schema = session.settings.audit_domain
-    name = dotted(database.catalog, schema, table)
+    name = quote_path(database.catalog, schema, table)
     columns = ", ".join(column.split()[0] for column in definition.split(","))
-    values = ", ".join(f"({', '.join(map(constant, row))})" for row in rows)
+    values = ", ".join(f"({', '.join(map(write_constant, row))})" for row in rows)
     try:
         database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
     except duckdb.CatalogException:
-        database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, schema)}")
+        database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, schema)}")
         database.execute(f"CREATE TABLE {name} ({definition})")
         database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
 
 
-def write_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
+def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
     """Write rows into a database that is not open."""
-    with opened(path, cancelled=None, log=session.log) as database, database.transaction():
-        write(session, database, entries, checks)
+    with open_database(path, cancelled=None, log=session.log) as database, database.transaction():
+        write_rows(session, database, entries, checks)
 
 
-def _values(session: Session, entry: Entry) -> list[str | int | bool | datetime]:
+def _make_values(session: Session, entry: Entry) -> list[str | int | bool | datetime]:
     ended = now()
     return [
         entry.job,
@@ -114,15 +116,15 @@ def _values(session: Session, entry: Entry) -> list[str | int | bool | datetime]
     ]
 
 
-def _expectation(check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
+def _make_expectation_values(check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
     count = 0 if outcome.violations is None else outcome.violations
     if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query gives"):
         count = _NOT_ONE_ROW
-    call = _plain(outcome.expect)
-    error = "" if count == _NOT_ONE_ROW else _plain(outcome.error or "")
-    return [check.job, "", check.domain, check.table, now(), call, call, _plain(outcome.sql or ""), count, error, outcome.success]
+    call = _write_plain(outcome.expect)
+    error = "" if count == _NOT_ONE_ROW else _write_plain(outcome.error or "")
+    return [check.job, "", check.domain, check.table, now(), call, call, _write_plain(outcome.sql or ""), count, error, outcome.success]
 
 
-def _plain(text: str) -> str:
+def _write_plain(text: str) -> str:
     """Write a text as Starlake does in this table."""
     return text.replace("'", '"').replace("\n", " ").replace("{{", "").replace("}}", "")

@@ -9,7 +9,7 @@ from .areas import uri
 from .ddl import TypedAttribute
 from .formats import Source
 from .session import Session
-from .sqltext import listed, literal, quoted
+from .sqltext import quote, quote_list, quote_literal
 from .values import value
 
 FILE_COLUMN = "sl_input_file_name"
@@ -39,17 +39,17 @@ def select(
     ]
     plain = not masked and not table.filter and not any(a.attribute.script for a in attributes)
     if plain:
-        columns = (f"{_required(a, made[a.attribute.name], checked)} AS {quoted(a.attribute.final_name)}" for a in kept)
+        columns = (f"{_required(a, made[a.attribute.name], checked)} AS {quote(a.attribute.final_name)}" for a in kept)
         return f"SELECT {', '.join(columns)} FROM {source.relation}"
-    inner = f"SELECT {', '.join(f'{sql} AS {quoted(name)}' for name, sql in made.items())}, {literal(uri(file))} AS {FILE_COLUMN} FROM {source.relation}"
+    inner = f"SELECT {', '.join(f'{sql} AS {quote(name)}' for name, sql in made.items())}, {quote_literal(uri(file))} AS {FILE_COLUMN} FROM {source.relation}"
     if masked:
-        replaced = ", ".join(f"({_expression(a, table)}) AS {quoted(a.attribute.name)}" for a in masked)
+        replaced = ", ".join(f"({_expression(a, table)}) AS {quote(a.attribute.name)}" for a in masked)
         inner = f"SELECT * REPLACE ({replaced}) FROM ({inner}) AS sl_clear"
-    finals = [f"{a.attribute.script or quoted(a.attribute.name)} AS {quoted(a.attribute.final_name)}" for a in kept]
-    ignored = [quoted(a.attribute.name) for a in attributes if a.attribute.ignore and not a.attribute.script]
+    finals = [f"{a.attribute.script or quote(a.attribute.name)} AS {quote(a.attribute.final_name)}" for a in kept]
+    ignored = [quote(a.attribute.name) for a in attributes if a.attribute.ignore and not a.attribute.script]
     named = f"SELECT {', '.join([*finals, *ignored, FILE_COLUMN])} FROM ({inner}) AS sl_values"
     where = f" WHERE {table.filter}" if table.filter else ""
-    columns_sql = ", ".join(f"{_required(a, quoted(a.attribute.final_name), checked)} AS {quoted(a.attribute.final_name)}" for a in kept)
+    columns_sql = ", ".join(f"{_required(a, quote(a.attribute.final_name), checked)} AS {quote(a.attribute.final_name)}" for a in kept)
     return f"SELECT {columns_sql} FROM ({named}) AS sl_internal_from_select{where}"
 
 
@@ -67,7 +67,7 @@ def _required(typed: TypedAttribute, sql: str, checked: Collection[str]) -> str:
     name = typed.attribute.final_name
     if name.lower() not in checked:
         return sql
-    return f"CASE WHEN {sql} IS NULL THEN error({literal(f'column {name} is required')}) ELSE {sql} END"
+    return f"CASE WHEN {sql} IS NULL THEN error({quote_literal(f'column {name} is required')}) ELSE {sql} END"
 
 
 def hashed(session: Session, table: Table, attributes: Sequence[TypedAttribute], source: Source) -> list[str]:
@@ -83,4 +83,4 @@ def hashed(session: Session, table: Table, attributes: Sequence[TypedAttribute],
 
 def columns_of(attributes: Sequence[TypedAttribute]) -> str:
     """Return the names of a batch's columns in SQL."""
-    return listed(a.attribute.final_name for a in attributes if not a.attribute.ignore)
+    return quote_list(a.attribute.final_name for a in attributes if not a.attribute.ignore)

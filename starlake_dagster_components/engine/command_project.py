@@ -15,7 +15,7 @@ _guard = threading.Lock()
 _read: OrderedDict[tuple[int, str, tuple[tuple[str, str], ...]], tuple[Project, Project]] = OrderedDict()
 
 
-def project_for(arguments: Arguments, environ: Mapping[str, str], project: Project | None) -> Project:
+def select_project(arguments: Arguments, environ: Mapping[str, str], project: Project | None) -> Project:
     """Return the project of a command.
 
     Options are variables of the project's texts. The SQL of tasks is rendered anew by every command, so options that only SQL uses do not
@@ -29,7 +29,7 @@ def project_for(arguments: Arguments, environ: Mapping[str, str], project: Proje
     profile = environ.get("SL_ENV", "")
     wanted_profile = profile if profile and profile.lower() != "none" and profile != project.profile else ""
     changing = {k: v for k, v in arguments.options.items() if project.variables.get(k) != v}
-    if not wanted_profile and not (changing and _mentions(project, _files(project, arguments), changing)):
+    if not wanted_profile and not (changing and _has_mention(project, _list_files(project, arguments), changing)):
         return project
     key = (id(project), wanted_profile, tuple(sorted(changing.items())))
     with _guard:
@@ -45,7 +45,7 @@ def project_for(arguments: Arguments, environ: Mapping[str, str], project: Proje
     return again
 
 
-def _files(project: Project, arguments: Arguments) -> Iterable[str]:
+def _list_files(project: Project, arguments: Arguments) -> Iterable[str]:
     """Return the YAML files that say what the command's tables or task are."""
     yield project.application.origin.file
     if arguments.verb == "transform":
@@ -63,7 +63,7 @@ def _files(project: Project, arguments: Arguments) -> Iterable[str]:
                     yield table.origin.file
 
 
-def _mentions(project: Project, files: Iterable[str], names: Collection[str]) -> bool:
+def _has_mention(project: Project, files: Iterable[str], names: Collection[str]) -> bool:
     wanted = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b")
     for name in dict.fromkeys(files):
         try:

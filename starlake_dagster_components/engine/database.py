@@ -14,9 +14,9 @@ import duckdb
 from ..errors import CommandCancelled
 from ..locks import LockLog, database_locks
 from .engine_errors import DatabaseFailed
-from .instances import Instance, instance
-from .sqltext import dotted, literal, quoted
-from .statement_cancellation import interrupted_by
+from .instances import Instance, lend_instance
+from .sqltext import quote, quote_literal, quote_path
+from .statement_cancellation import interrupt_when
 
 _PRIVATE = frozenset({"memory", "system", "temp"})
 _SMALL = 8 << 20
@@ -68,16 +68,16 @@ class Database:
         except duckdb.InterruptException as error:
             raise CommandCancelled("cancelled") from error
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""
         try:
             return self.execute(sql).fetchall()
         except duckdb.InterruptException as error:
             raise CommandCancelled("cancelled") from error
 
-    def count(self, sql: str) -> int:
+    def fetch_count(self, sql: str) -> int:
         """Run a statement whose result is one number: a counting query, or an INSERT, UPDATE or DELETE."""
-        row = self.rows(sql)
+        row = self.fetch_rows(sql)
         return int(row[0][0]) if row and row[0] and row[0][0] is not None else 0
 
     def spoil_if(self, keyword: str) -> None:
@@ -97,38 +97,38 @@ class Database:
                 self.connection.execute("ROLLBACK")
             raise
 
-    def search(self, schemas: Sequence[str]) -> None:
+    def set_search_path(self, schemas: Sequence[str]) -> None:
         """Look for unqualified names in these schemas, in this order, then in ``main``. Schemas that do not exist are left out."""
         try:
-            self._search(schemas)
+            self._set_search_path(schemas)
         except duckdb.CatalogException:
-            existing = self.schemas()
-            self._search([existing[name.lower()] for name in schemas if name.lower() in existing])
+            existing = self.list_schemas()
+            self._set_search_path([existing[name.lower()] for name in schemas if name.lower() in existing])
 
-    def _search(self, schemas: Sequence[str]) -> None:
-        own = [f"{quoted(self.catalog)}.{quoted(name)}" for name in dict.fromkeys([*schemas, "main"])]
-        text = ",".join([*own, *self._elsewhere()])
-        self.execute(f"SET search_path = {literal(text)}")
+    def _set_search_path(self, schemas: Sequence[str]) -> None:
+        own = [f"{quote(self.catalog)}.{quote(name)}" for name in dict.fromkeys([*schemas, "main"])]
+        text = ",".join([*own, *self._list_other_schemas()])
+        self.execute(f"SET search_path = {quote_literal(text)}")
 
-    def _elsewhere(self) -> list[str]:
+    def _list_other_schemas(self) -> list[str]:
         """Return the schemas of the other databases: DuckDB finds ``schema.table`` there only when the schema is in its path."""
         if not self._others:
             return []
-        names = ", ".join(map(literal, self._others))
-        rows = self.rows(
+        names = ", ".join(map(quote_literal, self._others))
+        rows = self.fetch_rows(
             f"SELECT database_name, schema_name FROM duckdb_schemas() WHERE NOT internal AND database_name IN ({names}) ORDER BY ALL"
         )
-        return [dotted(*row) for row in rows]
+        return [quote_path(*row) for row in rows]
 
-    def schemas(self) -> Mapping[str, str]:
+    def list_schemas(self) -> Mapping[str, str]:
         """Return the schemas: lower-case name -> name."""
-        rows = self.rows(f"SELECT schema_name FROM duckdb_schemas() WHERE database_name = {literal(self.catalog)}")
+        rows = self.fetch_rows(f"SELECT schema_name FROM duckdb_schemas() WHERE database_name = {quote_literal(self.catalog)}")
         return {name.lower(): name for (name,) in rows}
 
-    def kind(self, schema: str, name: str) -> str | None:
+    def find_kind(self, schema: str, name: str) -> str | None:
         """Return ``table`` or ``view``; None when there is neither."""
         try:
-            self.execute(f"SELECT rowid FROM {dotted(self.catalog, schema, name)} LIMIT 0")
+            self.execute(f"SELECT rowid FROM {quote_path(self.catalog, schema, name)} LIMIT 0")
         except duckdb.CatalogException:
             return None
         except duckdb.BinderException:
@@ -136,10 +136,10 @@ class Database:
             return "view"
         return "table"
 
-    def columns(self, schema: str, name: str) -> list[Column]:
+    def list_columns(self, schema: str, name: str) -> list[Column]:
         """Return the columns of a table or view, in order; empty when it does not exist."""
         try:
-            rows = self.rows(f"DESCRIBE {dotted(self.catalog, schema, name)}")
+            rows = self.fetch_rows(f"DESCRIBE {quote_path(self.catalog, schema, name)}")
         except duckdb.CatalogException:
             return []
         return [Column(row[0], row[1], row[2] != "NO") for row in rows]
@@ -164,13 +164,13 @@ class Database:
             self.execute("SET disabled_compression_methods = ''")
 
 
-def _prepare_for_little(connection: duckdb.DuckDBPyConnection) -> None:
+def _prepare_for_small(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("SET threads = 1")
     connection.execute(f"SET disabled_compression_methods = '{_COSTLY}'")
 
 
 @contextlib.contextmanager
-def opened(
+def open_database(
     path: Path,
     *,
     also: Sequence[Path] = (),
@@ -194,7 +194,7 @@ def opened(
     others = [other for other in also if other != path]
     with contextlib.ExitStack() as stack:
         stack.enter_context(database_locks([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
-        lent = stack.enter_context(instance())
+        lent = stack.enter_context(lend_instance())
         path.parent.mkdir(parents=True, exist_ok=True)
         catalog = _attach(lent.connection, path, taken=set(), read_only=False)
         stack.callback(_detach, lent, [catalog])
@@ -206,15 +206,15 @@ def opened(
             names.append(name)
             stack.callback(_detach, lent, [name])
         database = Database(path, catalog, lent, cancelled, others=tuple(names))
-        database.execute(f"USE {quoted(catalog)}")
+        database.execute(f"USE {quote(catalog)}")
         # Errors then tell their place in the statement as a number.
         database.execute("SET errors_as_json = true")
         if database.is_small:
-            _prepare_for_little(lent.connection)
+            _prepare_for_small(lent.connection)
         else:
             database.expect_large()
         if cancelled is not None:
-            stack.enter_context(interrupted_by(cancelled, lent.connection))
+            stack.enter_context(interrupt_when(cancelled, lent.connection))
         yield database
 
 
@@ -223,13 +223,13 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, taken: set[str], 
     while name.lower() in _PRIVATE or name.lower() in taken:
         name += "_"
     try:
-        connection.execute(f"ATTACH {literal(str(path))} AS {quoted(name)}{' (READ_ONLY)' if read_only else ''}")
+        connection.execute(f"ATTACH {quote_literal(str(path))} AS {quote(name)}{' (READ_ONLY)' if read_only else ''}")
     except duckdb.Error as error:
-        raise DatabaseFailed(f"cannot open the database {path}: {_reason(error)}") from error
+        raise DatabaseFailed(f"cannot open the database {path}: {_explain_failure(error)}") from error
     return name
 
 
-def _reason(error: duckdb.Error) -> str:
+def _explain_failure(error: duckdb.Error) -> str:
     text = str(error)
     if "Could not set lock" in text or "Conflicting lock" in text:
         holder = re.search(r"Conflicting lock is held in (.*?)\.(?: |$)", text)
@@ -241,6 +241,6 @@ def _detach(lent: Instance, names: Sequence[str]) -> None:
     try:
         lent.connection.execute("USE memory")
         for name in names:
-            lent.connection.execute(f"DETACH {quoted(name)}")
+            lent.connection.execute(f"DETACH {quote(name)}")
     except duckdb.Error:
         lent.spoiled = True

@@ -8,7 +8,7 @@ from ..errors import did_you_mean
 from ..project.model import Attribute, Origin, Project, Table, TypeDefinition
 from .database import Column, Database
 from .engine_errors import BadSetting
-from .sqltext import dotted, literal, quoted
+from .sqltext import quote, quote_literal, quote_path
 
 _PRIMITIVES = {
     "string": "VARCHAR",
@@ -80,7 +80,7 @@ def typed(project: Project, table: Table) -> list[TypedAttribute]:
 
 def _typed(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
     if attribute.attributes or attribute.type == "struct":
-        fields = ", ".join(f"{quoted(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
+        fields = ", ".join(f"{quote(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
         # Starlake: a struct or an array is never NOT NULL.
         return TypedAttribute(attribute, f"STRUCT({fields}){'[]' if attribute.array else ''}", None, False)
     definition = _definition(project, table.origin, attribute)
@@ -96,7 +96,7 @@ def nested_type(project: Project, table: Table, attribute: Attribute) -> str:
 def _nested(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> str:
     suffix = "[]" if attribute.array else ""
     if attribute.attributes or attribute.type == "struct":
-        fields = ", ".join(f"{quoted(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
+        fields = ", ".join(f"{quote(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
         return f"STRUCT({fields}){suffix}"
     # Starlake looks types up by name alone: a field called as a column has the column's type.
     top = tops.get(attribute.name)
@@ -146,20 +146,20 @@ def _definition(project: Project, origin: Origin, attribute: Attribute) -> TypeD
 def create_table(database: Database, schema: str, name: str, columns: Sequence[Column]) -> None:
     """Create a table, and its schema when there is none."""
     create_schema(database, schema)
-    definitions = ", ".join(f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
-    database.execute(f"CREATE TABLE {dotted(database.catalog, schema, name)} ({definitions})")
+    definitions = ", ".join(f"{quote(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
+    database.execute(f"CREATE TABLE {quote_path(database.catalog, schema, name)} ({definitions})")
 
 
 def create_schema(database: Database, schema: str) -> None:
     """Create a schema when there is none."""
-    database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, schema)}")
+    database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, schema)}")
 
 
 def comment(database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE") -> None:
     """Write comments of a table or view and of its columns: those that are given."""
-    full = dotted(database.catalog, schema, name)
+    full = quote_path(database.catalog, schema, name)
     if text:
-        database.execute(f"COMMENT ON {kind} {full} IS {literal(text)}")
+        database.execute(f"COMMENT ON {kind} {full} IS {quote_literal(text)}")
     for column, words in columns.items():
         if words:
-            database.execute(f"COMMENT ON COLUMN {full}.{quoted(column)} IS {literal(words)}")
+            database.execute(f"COMMENT ON COLUMN {full}.{quote(column)} IS {quote_literal(words)}")

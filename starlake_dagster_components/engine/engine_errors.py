@@ -10,7 +10,7 @@
     ├── BadFile             a data file that cannot be loaded: each bad value with line, column, value and type
     ├── TableDiffers        a table whose columns are not those of the project, where adapting it would lose data
     ├── SqlFailed           a SQL statement of the project, with its file, line and column
-    ├── ExpectationsFailed  expectations that were told to fail the command
+    ├── ExpectationsFailed  blocking expectations that do not hold
     └── DatabaseFailed      the database file: not ours, in use, unreadable
 """
 
@@ -116,7 +116,7 @@ class SqlFailed(EngineError):
 
 
 class ExpectationsFailed(EngineError):
-    """Expectations of a table or task failed and are set to fail the command; nothing was written."""
+    """Blocking expectations of a table or task do not hold; nothing was written."""
 
 
 class DatabaseFailed(EngineError):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..errors import Location
 from .database import Column
 from .engine_errors import TableDiffers
-from .sqltext import listed, quoted
+from .sqltext import quote, quote_list
 from .strategies import Target
 
 
@@ -39,24 +39,24 @@ def evolve(
     if gone and not emptied:
         _refuse_to_lose(target, gone, location)
     for column in added:
-        run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quoted(column.name)} {column.type}")
+        run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
     for column in gone:
-        run.execute(f"ALTER TABLE {target.sql} DROP COLUMN {quoted(column.name)}")
+        run.execute(f"ALTER TABLE {target.sql} DROP COLUMN {quote(column.name)}")
     loosened = [c for c in wanted if c.nullable and c.name.lower() in there and not there[c.name.lower()].nullable]
     for column in loosened:
-        run.execute(f"ALTER TABLE {target.sql} ALTER COLUMN {quoted(column.name)} DROP NOT NULL")
+        run.execute(f"ALTER TABLE {target.sql} ALTER COLUMN {quote(column.name)} DROP NOT NULL")
     return bool(added or gone or loosened)
 
 
 def _refuse_to_lose(target: Target, gone: Sequence[Column], location: Location) -> None:
     run = target.database
-    counts = run.rows(f"SELECT {', '.join(f'count({quoted(c.name)})' for c in gone)} FROM {target.sql}")[0]
+    counts = run.fetch_rows(f"SELECT {', '.join(f'count({quote(c.name)})' for c in gone)} FROM {target.sql}")[0]
     held = [(column, count) for column, count in zip(gone, counts, strict=True) if count]
     if not held:
         return
     one = len(held) == 1
     names = ", ".join(f"'{column.name}' ({count} value{'s' if count != 1 else ''})" for column, count in held)
-    drop = "; ".join(f"ALTER TABLE {target} DROP COLUMN {listed([column.name])}" for column, _ in held)
+    drop = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([column.name])}" for column, _ in held)
     raise TableDiffers(
         f"{location}: {target} has the column{'' if one else 's'} {names}, which the project does not have any more. "
         f"{'It is' if one else 'They are'} not dropped without being told to: put the attribute{'' if one else 's'} back, or run {drop}"

@@ -11,7 +11,7 @@ from ..project.templating import TemplateError, render
 from .database import Database
 from .engine_errors import BadSetting, ExpectationsFailed
 from .result import ExpectationOutcome
-from .scripts import explained
+from .scripts import explain_error
 from .session import Session
 
 _SELF = re.compile("sl_this", re.IGNORECASE)
@@ -26,7 +26,7 @@ class TransactionLost(Exception):
         super().__init__(reason)
 
 
-def evaluate(
+def evaluate_expectations(
     session: Session, database: Database, table: str, expectations: Sequence[Expectation], failing: Mapping[str, str]
 ) -> tuple[ExpectationOutcome, ...]:
     """Evaluate the expectations of a table on what the running transaction sees.
@@ -39,18 +39,20 @@ def evaluate(
         failing: calls whose query is known to fail -> why.
 
     Raises:
-        BadSetting: a call cannot be rendered: no such macro, say.
+        BadSetting: a call cannot be rendered, because its macro does not exist for example.
         TransactionLost: a query failed, and the transaction with it.
     """
     if not session.settings.expectations_active:
         return ()
     unique = dict.fromkeys((e.expect, e.fail_on_error) for e in expectations)
     first = {(e.expect, e.fail_on_error): e for e in reversed(expectations)}
-    return tuple(_evaluate(session, database, table, first[key], failing) for key in unique)
+    return tuple(_evaluate_expectation(session, database, table, first[key], failing) for key in unique)
 
 
-def _evaluate(session: Session, database: Database, table: str, expectation: Expectation, failing: Mapping[str, str]) -> ExpectationOutcome:
-    sql = _query(session, expectation, table)
+def _evaluate_expectation(
+    session: Session, database: Database, table: str, expectation: Expectation, failing: Mapping[str, str]
+) -> ExpectationOutcome:
+    sql = _render_query(session, expectation, table)
     blocking = expectation.fail_on_error and session.settings.expectations_fail_on_error
 
     def outcome(violations: int | None, error: str | None) -> ExpectationOutcome:
@@ -61,20 +63,20 @@ def _evaluate(session: Session, database: Database, table: str, expectation: Exp
     if expectation.expect in failing:
         return outcome(None, failing[expectation.expect])
     try:
-        rows = database.rows(sql)
+        rows = database.fetch_rows(sql)
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
-        return outcome(None, explained(error)[0])
+        return outcome(None, explain_error(error)[0])
     except duckdb.Error as error:
-        raise TransactionLost(expectation.expect, explained(error)[0]) from error
+        raise TransactionLost(expectation.expect, explain_error(error)[0]) from error
     if len(rows) != 1:
         return outcome(None, f"the query gives {len(rows)} rows, not one")
     try:
         return outcome(int(rows[0][0]) if rows[0][0] is not None else 0, None)
     except (TypeError, ValueError):
-        return outcome(None, f"the query gives '{rows[0][0]}', which is no number")
+        return outcome(None, f"the query gives '{rows[0][0]}', which is not a number")
 
 
-def _query(session: Session, expectation: Expectation, table: str) -> str:
+def _render_query(session: Session, expectation: Expectation, table: str) -> str:
     project = session.project
     try:
         macros = strip_comments(SqlPart(project.macros)).text

@@ -33,7 +33,7 @@ class Instance:
 
 
 @contextlib.contextmanager
-def instance() -> Iterator[Instance]:
+def lend_instance() -> Iterator[Instance]:
     """Lend an instance, a new one when none is free; closed afterwards when it was spoiled."""
     taken = Instance(_take())
     try:

@@ -10,13 +10,13 @@ import duckdb
 from .arguments import Arguments
 from .database import Database
 from .engine_errors import BadArguments
-from .scripts import Hint, Script, failed
+from .scripts import Hint, Script, make_failure
 from .session import Session
 
 _FORMATS = ("csv", "json", "json-array", "table")
 
 
-def show(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
+def show_rows(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
     """Print one page of a query's rows, in the format that ``--interactive`` names; nothing is written.
 
     Raises:
@@ -32,19 +32,19 @@ def show(session: Session, arguments: Arguments, database: Database, main: Scrip
         found.fetchmany(arguments.page_size * (arguments.page_number - 1))
         rows = found.fetchmany(arguments.page_size)
     except duckdb.Error as error:
-        raise failed(error, main, query, max(main.part.text.find(query), 0), hint) from error
-    texts = [["NULL" if value is None else _text(value) for value in row] for row in rows]
-    for line in _lines(kind, names, texts):
+        raise make_failure(error, main, query, max(main.part.text.find(query), 0), hint) from error
+    texts = [["NULL" if value is None else _write_value(value) for value in row] for row in rows]
+    for line in _format_rows(kind, names, texts):
         session.out(line)
 
 
-def _text(value: Any) -> str:
+def _write_value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _lines(kind: str, names: list[str], rows: list[list[str]]) -> list[str]:
+def _format_rows(kind: str, names: list[str], rows: list[list[str]]) -> list[str]:
     if kind == "csv":
-        return [_csv(names), *map(_csv, rows)]
+        return [_format_csv_line(names), *map(_format_csv_line, rows)]
     objects = [dict(zip(names, row, strict=True)) for row in rows]
     if kind == "json":
         return [json.dumps(one, ensure_ascii=False) for one in objects]
@@ -57,7 +57,7 @@ def _lines(kind: str, names: list[str], rows: list[list[str]]) -> list[str]:
     return [rule, lines[0], rule, *lines[1:], rule]
 
 
-def _csv(values: list[str]) -> str:
+def _format_csv_line(values: list[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(values)
     return text.getvalue()

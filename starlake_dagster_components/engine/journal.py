@@ -13,7 +13,7 @@ import duckdb
 
 from .areas import Identity, free_name, list_files, move
 from .database import Database
-from .sqltext import dotted, literal
+from .sqltext import quote_literal, quote_path
 
 _SCHEMA = "starlake_dagster_engine"
 _TABLE = "loaded_files"
@@ -44,12 +44,12 @@ class LoadedFile:
 
 def note(database: Database, files: Sequence[LoadedFile]) -> None:
     """Note files as loaded, within the transaction that loads them."""
-    name = dotted(database.catalog, _SCHEMA, _TABLE)
+    name = quote_path(database.catalog, _SCHEMA, _TABLE)
     rows = ", ".join(_row(file) for file in files)
     try:
         database.execute(f"INSERT INTO {name} VALUES {rows}")
     except duckdb.CatalogException:
-        database.execute(f"CREATE SCHEMA IF NOT EXISTS {dotted(database.catalog, _SCHEMA)}")
+        database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, _SCHEMA)}")
         database.execute(f"CREATE TABLE {name} AS SELECT * FROM (VALUES {rows}) AS files({_COLUMNS})")
 
 
@@ -57,7 +57,7 @@ def _row(file: LoadedFile) -> str:
     identity = file.identity
     numbers = (identity.device, identity.inode, identity.size, identity.modified)
     texts = (str(file.path), str(file.origin), str(file.target or ""), *map(str, numbers))
-    return f"({', '.join(map(literal, texts))})"
+    return f"({', '.join(map(quote_literal, texts))})"
 
 
 def finish(file: LoadedFile) -> Path | None:
@@ -77,13 +77,13 @@ def finish(file: LoadedFile) -> Path | None:
 def forget(database: Database) -> None:
     """Remove the notes: every file is where it goes."""
     # Straight to the connection: a cancelled command tidies up as well.
-    database.connection.execute(f"DROP SCHEMA IF EXISTS {dotted(database.catalog, _SCHEMA)} CASCADE")
+    database.connection.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE")
 
 
 def recover(database: Database) -> list[Path]:
     """Finish what an earlier command could not; returns the files that were moved."""
     try:
-        rows = database.rows(f"SELECT {_COLUMNS} FROM {dotted(database.catalog, _SCHEMA, _TABLE)}")
+        rows = database.fetch_rows(f"SELECT {_COLUMNS} FROM {quote_path(database.catalog, _SCHEMA, _TABLE)}")
     except duckdb.CatalogException:
         return []
     moved = []

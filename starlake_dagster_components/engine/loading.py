@@ -10,10 +10,10 @@ from ..errors import EngineError, unknown
 from ..project.model import Domain, Table
 from . import audit_tables as audit
 from . import journal
-from .adaptive import choose
+from .adaptive import choose_strategy
 from .areas import free_name, list_files, make_folders, matches, move, table_of
 from .arguments import Arguments
-from .database import opened
+from .database import open_database
 from .engine_errors import BadArguments, DatabaseFailed
 from .session import Session
 from .unsupported import check_areas, say_unused_options
@@ -92,7 +92,7 @@ def _by_database(
     for domain, tables in selected:
         for table in tables:
             try:
-                path = session.database_of(table)
+                path = session.find_database(table)
             except EngineError as error:
                 if _waiting(session, domain, [table]):
                     loads.fail(error, table.full_name)
@@ -124,7 +124,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     checks: list[audit.Checks] = []
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
-        with opened(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}") as database:
+        with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}") as database:
             for file in journal.recover(database):
                 session.log("warning", f"{file} was loaded by a command that was killed before it could archive it; archived now")
             writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
@@ -137,9 +137,9 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     except DatabaseFailed as error:
         loads.fail(error, *(t.full_name for domain, tables in domains for t in tables if _waiting(session, domain, [t])))
     loads.finished.extend(table.full_name for _, tables in domains for table in tables)
-    other = session.audit_database()
+    other = session.find_audit_database()
     if other is not None and other != path and (entries or checks):
-        audit.write_elsewhere(session, other, entries, checks)
+        audit.write_rows_elsewhere(session, other, entries, checks)
 
 
 def _set_unresolved_aside(session: Session, domain: Domain) -> None:
@@ -213,4 +213,4 @@ def _split(session: Session, table: Table, files: Sequence[Path]) -> Iterator[Gr
 
 def _chosen(session: Session, table: Table, file: Path) -> str | None:
     written = table.metadata.write_strategy
-    return choose(table, file, session.project.application.timezone) if written and written.types else None
+    return choose_strategy(table, file, session.project.application.timezone) if written and written.types else None

@@ -9,7 +9,7 @@ from ..errors import unknown
 from ..project.model import Attribute, Table
 from .database import Database
 from .engine_errors import BadSetting
-from .sqltext import literal, quoted
+from .sqltext import quote, quote_literal
 
 _HASHES = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
 _PARAMETERS: dict[str, tuple[int, ...]] = {
@@ -102,7 +102,7 @@ def _masked(masking: Masking, text: str) -> str:
     if name in _HASHES:
         return _hash(name, text)
     if name == "HIDE":
-        return literal(parameters[0] * int(parameters[1]))
+        return quote_literal(parameters[0] * int(parameters[1]))
     if name == "INITIALS":
         words = rf"list_filter(regexp_split_to_array({text}, '\s+'), lambda word: word <> '')"
         return f"coalesce(array_to_string(list_transform({words}, lambda word: word[1]), '.'), '') || '.'"
@@ -119,7 +119,7 @@ def _masked(masking: Masking, text: str) -> str:
 
 
 def _stars(text: str, character: str, number: str, left: str, right: str) -> str:
-    stars = literal(character[:1] * int(number))
+    stars = quote_literal(character[:1] * int(number))
     return f"CASE WHEN length({text}) <= {int(left)} THEN {text} || {stars} ELSE left({text}, {int(left)}) || {stars} || right({text}, {int(right)}) END"
 
 
@@ -146,20 +146,20 @@ def make_hashes(database: Database, values: Sequence[str]) -> None:
     union = " UNION ".join(values)
     reader = database.connection.cursor()
     try:
-        reader.execute(f"USE {quoted(database.catalog)}")
+        reader.execute(f"USE {quote(database.catalog)}")
         found = reader.execute(f"SELECT DISTINCT * FROM ({union}) AS v(value) WHERE value IS NOT NULL")
         while rows := found.fetchmany(_BATCH):
-            pairs = ", ".join(f"({literal(value)}, {literal(hashlib.sha512(value.encode()).hexdigest())})" for (value,) in rows)
+            pairs = ", ".join(f"({quote_literal(value)}, {quote_literal(hashlib.sha512(value.encode()).hexdigest())})" for (value,) in rows)
             database.execute(f"INSERT INTO {HASHES} VALUES {pairs}")
     finally:
         reader.close()
 
 
 def _ip(text: str, separator: str, masked: int) -> str:
-    parts = f"string_split({text}, {literal(separator)})"
+    parts = f"string_split({text}, {quote_literal(separator)})"
     zeros = "[" + ", ".join(["'0'"] * masked) + "]" if masked else "[]::VARCHAR[]"
     kept = f"list_slice({parts}, 1, len({parts}) - {masked})"
-    return f"array_to_string(list_concat({kept}, {zeros}), {literal(separator)})"
+    return f"array_to_string(list_concat({kept}, {zeros}), {quote_literal(separator)})"
 
 
 def _random(name: str, parameters: tuple[str, ...]) -> str:

@@ -30,7 +30,7 @@ class TableLoad:
 
 @dataclass(frozen=True, slots=True)
 class ExpectationOutcome:
-    """What became of one expectation.
+    """Result of one expectation.
 
     Attributes:
         table: ``domain.table`` as the database knows it.
@@ -73,7 +73,7 @@ class EngineResult:
         not_ready: a ``preload`` that found nothing to load, whatever its exit code.
         counters: logical ``domain.table`` -> what was loaded.
         row_count: rows of the table after a ``transform``; None for a view and for SQL that writes its own tables.
-        expectations: what became of the expectations.
+        expectations: results of the expectations.
         reason: why it failed: one message, several lines.
         retry: False when the same command cannot succeed later (a bad argument, an unsupported key).
         metadata: more about the run: texts and numbers.

@@ -9,16 +9,16 @@ from typing import Any
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
 from ..project import Project
 from ..project.variables import date_variables
-from .arguments import Arguments, parse
-from .command_project import project_for
+from .arguments import Arguments, parse_arguments
+from .command_project import select_project
 from .compile_transform import compile_task
 from .engine_errors import BadArguments, BadSetting, NotFound, NotSupported
 from .loading import load
 from .preloading import preload
 from .result import EngineResult, TableFailure
-from .session import LogLine, Out, Session, now, parse_scheduled, read_settings
+from .session import LogLine, Out, Session, now, parse_scheduled_date, read_settings
 from .staging import stage
-from .transforming import transform
+from .transforming import run_transform
 from .writing import Loads
 
 _NO_RETRY = (BadArguments, BadSetting, NotFound, NotSupported, InvalidProject, ProjectNotFound)
@@ -50,29 +50,29 @@ def run_command(
         CommandCancelled: ``cancelled`` was set.
     """
     try:
-        arguments = parse(argv)
+        arguments = parse_arguments(argv)
     except BadArguments as error:
         log("error", str(error))
         return EngineResult(1, reason=str(error), retry=False)
     try:
-        session = _session(arguments, environ, out, log, cancelled, project)
-        return _run(session, arguments)
+        session = _open_session(arguments, environ, out, log, cancelled, project)
+        return _run_verb(session, arguments)
     except CommandCancelled:
         raise
     except StarlakeError as error:
         log("error", str(error))
-        return EngineResult(1, reason=str(error), retry=_worth_retrying([error]))
+        return EngineResult(1, reason=str(error), retry=_is_worth_retrying([error]))
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
         log("error", reason)
         return EngineResult(1, reason=reason)
 
 
-def _session(
+def _open_session(
     arguments: Arguments, environ: Mapping[str, str], out: Out, log: LogLine, cancelled: threading.Event | None, project: Project | None
 ) -> Session:
     began = now()
-    known = project_for(arguments, environ, project)
+    known = select_project(arguments, environ, project)
     known.raise_for_errors()
     variables = {**known.variables, **date_variables(datetime.now()), **arguments.options}
     return Session(
@@ -83,13 +83,13 @@ def _session(
         out=out,
         log=log,
         began=began,
-        scheduled=parse_scheduled(arguments.scheduled_date, began),
+        scheduled=parse_scheduled_date(arguments.scheduled_date, began),
         cancelled=cancelled,
         options=arguments.options,
     )
 
 
-def _run(session: Session, arguments: Arguments) -> EngineResult:
+def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
     if arguments.verb == "stage":
         moved = stage(session, arguments)
         return EngineResult(0, metadata={"files": len(moved)})
@@ -98,25 +98,25 @@ def _run(session: Session, arguments: Arguments) -> EngineResult:
         code = 0 if readiness.ready or readiness.told else 1
         return EngineResult(code, not_ready=not readiness.ready, metadata={f"files of {name}": n for name, n in readiness.counts.items()})
     if arguments.verb == "load":
-        return _load_result(session, load(session, arguments))
+        return _make_load_result(session, load(session, arguments))
     if arguments.compile:
         compile_task(session, arguments)
         return EngineResult(0)
-    done = transform(session, arguments)
+    done = run_transform(session, arguments)
     expectations = tuple(done.expectations)
     if done.failures:
         reason = "\n".join(str(error) for error in done.failures)
         session.log("error", reason)
-        return EngineResult(1, reason=reason, retry=_worth_retrying(done.failures), expectations=expectations)
+        return EngineResult(1, reason=reason, retry=_is_worth_retrying(done.failures), expectations=expectations)
     metadata: dict[str, Any] = {} if done.written is None else {"rows written": done.written}
     return EngineResult(0, row_count=done.row_count, expectations=expectations, metadata=metadata)
 
 
-def _worth_retrying(failures: Sequence[StarlakeError]) -> bool:
+def _is_worth_retrying(failures: Sequence[StarlakeError]) -> bool:
     return not all(isinstance(error, _NO_RETRY) for error in failures)
 
 
-def _load_result(session: Session, loads: Loads) -> EngineResult:
+def _make_load_result(session: Session, loads: Loads) -> EngineResult:
     tables = loads.tables.values()
     total = {name: sum(getattr(t, name) for t in tables) for name in ("input", "accepted", "rejected")}
     counts = {
@@ -124,13 +124,13 @@ def _load_result(session: Session, loads: Loads) -> EngineResult:
         "expectations": tuple(loads.expectations),
         "finished": tuple(loads.finished),
         "failures": {
-            name: TableFailure("\n".join(map(str, errors)), _worth_retrying(errors)) for name, errors in loads.failures_of.items()
+            name: TableFailure("\n".join(map(str, errors)), _is_worth_retrying(errors)) for name, errors in loads.failures_of.items()
         },
     }
     if loads.failures:
         session.log("error", "Some tables failed to be loaded")
         reason = "\n".join(str(error) for error in loads.failures)
-        return EngineResult(1, reason=reason, retry=_worth_retrying(loads.failures), **counts)  # type: ignore[arg-type]
+        return EngineResult(1, reason=reason, retry=_is_worth_retrying(loads.failures), **counts)  # type: ignore[arg-type]
     files = "\n\t".join(loads.paths)
     lines = f"Load summary:\nInput records: {total['input']}\nAccepted: {total['accepted']}\nRejected: {total['rejected']}"
     for line in f"{lines}\nData successfully loaded from {files}\n".split("\n"):

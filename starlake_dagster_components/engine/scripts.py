@@ -12,7 +12,7 @@ from ..project.model import Project, Task
 from ..project.sql.references import SqlPart, SqlSections, strip_comments
 from .database import Database
 from .engine_errors import SqlFailed
-from .sqltext import Statement, statements
+from .sqltext import Statement, split_statements
 
 _TRANSACTIONS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
 _MISSING = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
@@ -36,7 +36,7 @@ class Script:
     origin: Location
     source: tuple[str, ...] = ()
 
-    def place(self, offset: int) -> tuple[Location, int]:
+    def locate(self, offset: int) -> tuple[Location, int]:
         """Return file, line and column (from 1; 0 = unknown) of an offset in the text."""
         before = self.part.text[:offset]
         number = before.count("\n") + 1
@@ -44,9 +44,9 @@ class Script:
         if not self.part.lines:
             return self.origin, 0
         line = self.part.line_of(number)
-        return Location(self.origin.file, line), self._column(line, number, column)
+        return Location(self.origin.file, line), self._find_column(line, number, column)
 
-    def _column(self, line: int, number: int, column: int) -> int:
+    def _find_column(self, line: int, number: int, column: int) -> int:
         if not 0 < line <= len(self.source):
             return 0
         text = self.part.text.split("\n")[number - 1]
@@ -55,28 +55,28 @@ class Script:
         return at + column - (len(text) - len(text.lstrip())) if at >= 0 else 0
 
 
-def run(database: Database, script: Script, hint: Hint = lambda name: "") -> None:
+def run_script(database: Database, script: Script, hint: Hint = lambda name: "") -> None:
     """Run all statements of a script.
 
     Raises:
         SqlFailed: one fails, or would end the transaction that it is part of.
     """
-    for statement in statements(script.part.text):
+    for statement in split_statements(script.part.text):
         refuse_transactions(script, statement)
         database.spoil_if(statement.keyword)
         try:
             result = database.execute(statement.text)
-            # A SELECT may have any number of rows, which nobody wants.
+            # A SELECT may return any number of rows; they are not used.
             while result.fetchmany(10_000):
                 pass
         except duckdb.Error as error:
-            raise failed(error, script, statement.text, statement.offset, hint) from error
+            raise make_failure(error, script, statement.text, statement.offset, hint) from error
 
 
 def refuse_transactions(script: Script, statement: Statement) -> None:
     """Raise SqlFailed for a statement that would begin or end a transaction."""
     if statement.keyword in _TRANSACTIONS:
-        place, column = script.place(statement.offset)
+        place, column = script.locate(statement.offset)
         raise SqlFailed(
             location=place,
             column=column,
@@ -85,7 +85,7 @@ def refuse_transactions(script: Script, statement: Statement) -> None:
         )
 
 
-def failed(error: duckdb.Error, script: Script, statement: str, offset: int, hint: Hint, *, before: int = 0) -> SqlFailed:
+def make_failure(error: duckdb.Error, script: Script, statement: str, offset: int, hint: Hint, *, before: int = 0) -> SqlFailed:
     """Return the exception for a failing statement.
 
     Args:
@@ -96,29 +96,29 @@ def failed(error: duckdb.Error, script: Script, statement: str, offset: int, hin
         hint: says what makes a missing table.
         before: how many characters the engine put before it.
     """
-    reason, position = explained(error)
-    place, column = script.place(offset)
+    reason, position = explain_error(error)
+    place, column = script.locate(offset)
     if position is not None and before <= position <= before + len(statement):
-        place, column = script.place(offset + position - before)
-    missing = missing_table(reason)
+        place, column = script.locate(offset + position - before)
+    missing = find_missing_table(reason)
     return SqlFailed(location=place, column=column, statement=statement, reason=reason, hint=hint(missing) if missing else "")
 
 
-def explained(error: duckdb.Error) -> tuple[str, int | None]:
+def explain_error(error: duckdb.Error) -> tuple[str, int | None]:
     """Return what DuckDB says, on one line, and the place in the statement where it knows it."""
     text = str(error)
     kind, _, rest = text.partition(": ")
     try:
         found = json.loads(rest)
     except ValueError:
-        return _one_line(text), None
+        return _join_lines(text), None
     if not isinstance(found, dict):
-        return _one_line(text), None
+        return _join_lines(text), None
     position = str(found.get("position", ""))
-    return _one_line(f"{kind}: {found.get('exception_message', rest)}"), int(position) if position.isdigit() else None
+    return _join_lines(f"{kind}: {found.get('exception_message', rest)}"), int(position) if position.isdigit() else None
 
 
-def _one_line(text: str) -> str:
+def _join_lines(text: str) -> str:
     kept = [line.strip() for line in text.splitlines() if line.strip()]
     body = []
     for line in kept:
@@ -128,13 +128,13 @@ def _one_line(text: str) -> str:
     return " ".join(body)
 
 
-def missing_table(reason: str) -> str | None:
+def find_missing_table(reason: str) -> str | None:
     """Return the name of the table that a message says is missing."""
     found = _MISSING.search(reason)
     return found.group(1) if found else None
 
 
-def made_by(project: Project) -> Hint:
+def make_hint(project: Project) -> Hint:
     """Return what says which task or load makes a table."""
 
     def hint(name: str) -> str:
@@ -150,7 +150,7 @@ def made_by(project: Project) -> Hint:
     return hint
 
 
-def source_lines(project: Project, file: str) -> tuple[str, ...]:
+def read_source_lines(project: Project, file: str) -> tuple[str, ...]:
     """Return the lines of a file of the project; empty when it cannot be read."""
     try:
         return tuple(project.path(file).read_text(encoding="utf-8").split("\n"))
@@ -158,19 +158,19 @@ def source_lines(project: Project, file: str) -> tuple[str, ...]:
         return ()
 
 
-def of_file(project: Project, part: SqlPart, file: str | None, origin: Location) -> Script:
-    """Return a part of a task's SQL file with its place; ``origin`` is where the task is written when it has no such file."""
+def make_file_script(project: Project, part: SqlPart, file: str | None, origin: Location) -> Script:
+    """Return a part of a task's SQL file with its place; ``origin`` is where the task is written when it has no SQL file."""
     if file is None:
-        return of_yaml(part, origin)
-    return Script(part, Location(file, part.line), source_lines(project, file))
+        return make_yaml_script(part, origin)
+    return Script(part, Location(file, part.line), read_source_lines(project, file))
 
 
-def of_yaml(part: SqlPart, origin: Location) -> Script:
+def make_yaml_script(part: SqlPart, origin: Location) -> Script:
     """Return a statement of a YAML file with its place."""
     return Script(SqlPart(part.text), origin)
 
 
-def around(project: Project, task: Task, sections: SqlSections) -> tuple[list[Script], list[Script]]:
+def split_scripts(project: Project, task: Task, sections: SqlSections) -> tuple[list[Script], list[Script]]:
     """Return the statements before and after a task's query: those of its SQL file, and those of its YAML, which are nearer to the query.
 
     That is how :func:`~starlake_dagster_components.project.sql.references.render_task` orders them.
@@ -178,8 +178,8 @@ def around(project: Project, task: Task, sections: SqlSections) -> tuple[list[Sc
     before = [text for text in task.presql if strip_comments(SqlPart(text)).text.strip()]
     after = [text for text in task.postsql if strip_comments(SqlPart(text)).text.strip()]
     own = len(sections.presql) - len(before)
-    pre = [of_file(project, part, task.sql_file, task.origin.at("presql")) for part in sections.presql[:own]]
-    pre += [of_yaml(part, task.origin.at(f"presql[{i}]")) for i, part in enumerate(sections.presql[own:])]
-    post = [of_yaml(part, task.origin.at(f"postsql[{i}]")) for i, part in enumerate(sections.postsql[: len(after)])]
-    post += [of_file(project, part, task.sql_file, task.origin.at("postsql")) for part in sections.postsql[len(after) :]]
+    pre = [make_file_script(project, part, task.sql_file, task.origin.at("presql")) for part in sections.presql[:own]]
+    pre += [make_yaml_script(part, task.origin.at(f"presql[{i}]")) for i, part in enumerate(sections.presql[own:])]
+    post = [make_yaml_script(part, task.origin.at(f"postsql[{i}]")) for i, part in enumerate(sections.postsql[: len(after)])]
+    post += [make_file_script(project, part, task.sql_file, task.origin.at("postsql")) for part in sections.postsql[len(after) :]]
     return pre, post

@@ -64,21 +64,21 @@ class Session:
         if self.cancelled is not None and self.cancelled.is_set():
             raise CommandCancelled("cancelled")
 
-    def job_id(self, name: str) -> str:
+    def make_job_id(self, name: str) -> str:
         """Return the id of the audit rows: that of the environment, else the name and the time. Starlake: JobBase.applicationId."""
         variable = self.project.application.job_id_env_name or "SL_JOB_ID"
         return self.environ.get(variable) or f"{name}-{int(now().replace(tzinfo=timezone.utc).timestamp() * 1000)}"
 
-    def database_of(self, node: Table | Task) -> Path:
+    def find_database(self, node: Table | Task) -> Path:
         """Return the DuckDB file that a table or task is written to.
 
         Raises:
-            NotFound: there is no such connection.
-            NotSupported: the connection is no DuckDB file.
+            NotFound: the connection does not exist.
+            NotSupported: the connection is not a DuckDB file.
         """
-        return self.database_path(self.project.connection_of(node), node)
+        return self.find_database_path(self.project.connection_of(node), node)
 
-    def database_path(self, connection: Connection | None, node: Table | Task | None = None) -> Path:
+    def find_database_path(self, connection: Connection | None, node: Table | Task | None = None) -> Path:
         """Return the file of a connection; ``node`` is named when there is none."""
         if connection is None:
             who = f"{node.full_name}: " if node else ""
@@ -90,18 +90,18 @@ class Session:
             raise NotSupported(at, f"connection '{connection.name}' is {connection.engine}; the embedded engine works on DuckDB files only")
         if path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
             raise NotSupported(
-                at, f"connection '{connection.name}' is no file ('{path}'): its data would be lost at the end of the command"
+                at, f"connection '{connection.name}' is not a file ('{path}'): its data would be lost at the end of the command"
             )
         return Path(self.project.root, path)
 
-    def audit_database(self) -> Path | None:
+    def find_audit_database(self) -> Path | None:
         """Return the DuckDB file that the audit is written to; None when audit is off."""
         application = self.project.application
         name = application.audit_connection_ref or application.connection_ref
         connection = application.connections.get(name or "")
         if not self.settings.audit_active:
             return None
-        return self.database_path(connection)
+        return self.find_database_path(connection)
 
 
 def now() -> datetime:
@@ -138,23 +138,23 @@ def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
     )
 
 
-def parse_scheduled(text: str | None, default: datetime) -> datetime:
+def parse_scheduled_date(text: str | None, default: datetime) -> datetime:
     """Return the moment of ``--scheduledDate``: ``2024-02-03T04:05:06``, with or without fraction and zone; UTC, without a zone.
 
     Raises:
-        BadSetting: it is no moment.
+        BadSetting: it is not a date and time.
     """
     if not text:
         return default
     written = text.strip().strip("'\"").replace("T", " ")
     try:
-        moment = datetime.fromisoformat(_iso(written))
+        moment = datetime.fromisoformat(_normalize_iso(written))
     except ValueError:
-        raise BadSetting(None, f"--scheduledDate '{text}' is no moment such as 2024-02-03T04:05:06") from None
+        raise BadSetting(None, f"--scheduledDate '{text}' is not a date and time such as 2024-02-03T04:05:06") from None
     return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
 
 
-def _iso(text: str) -> str:
+def _normalize_iso(text: str) -> str:
     """Write a moment as Python 3.10 reads it: a fraction of 6 digits, a zone with a colon."""
     import re
 

@@ -20,28 +20,28 @@ _COMMENT = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]+")
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """Return an identifier in quotes."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def dotted(*names: str) -> str:
+def quote_path(*names: str) -> str:
     """Return a qualified name, each part in quotes."""
-    return ".".join(quoted(name) for name in names)
+    return ".".join(quote(name) for name in names)
 
 
-def listed(names: Iterable[str], table: str = "") -> str:
+def quote_list(names: Iterable[str], table: str = "") -> str:
     """Return names in quotes with commas, each behind the name of a table if one is given."""
     prefix = f"{table}." if table else ""
-    return ", ".join(prefix + quoted(name) for name in names)
+    return ", ".join(prefix + quote(name) for name in names)
 
 
-def literal(text: str) -> str:
+def quote_literal(text: str) -> str:
     """Return a text as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def constant(value: str | int | bool | datetime | None) -> str:
+def write_constant(value: str | int | bool | datetime | None) -> str:
     """Return a value as SQL. DuckDB's parameters are not used for these: binding one takes longer than running a small statement."""
     if value is None:
         return "NULL"
@@ -52,7 +52,7 @@ def constant(value: str | int | bool | datetime | None) -> str:
     if isinstance(value, datetime):
         return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
     # A null character ends a statement's text.
-    return literal(value.replace("\0", ""))
+    return quote_literal(value.replace("\0", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Statement:
         return word.group().upper() if word else ""
 
 
-def statements(script: str) -> list[Statement]:
+def split_statements(script: str) -> list[Statement]:
     """Split a script at its semicolons; what is only blanks and comments is dropped."""
     found = []
     begin = 0

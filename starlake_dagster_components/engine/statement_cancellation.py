@@ -14,7 +14,7 @@ _watcher: threading.Thread | None = None
 
 
 @contextlib.contextmanager
-def interrupted_by(cancelled: threading.Event, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def interrupt_when(cancelled: threading.Event, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Interrupt whatever the connection runs in the body when the event is set."""
     global _watcher
     key = id(connection)

@@ -10,7 +10,7 @@ from ..errors import Location, unknown
 from ..project.model import Origin, Sink, WriteStrategy
 from .database import Column, Database
 from .engine_errors import BadSetting, NotSupported
-from .sqltext import dotted, listed, quoted
+from .sqltext import quote, quote_list, quote_path
 
 _INCOMING = "sl_incoming"
 _KEYED = frozenset({"UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"})
@@ -70,7 +70,7 @@ class Target:
     @property
     def sql(self) -> str:
         """The table's name in SQL."""
-        return dotted(self.database.catalog, self.schema, self.name)
+        return quote_path(self.database.catalog, self.schema, self.name)
 
     def __str__(self) -> str:
         """Write ``schema.table``."""
@@ -84,7 +84,7 @@ class Written:
     rows: int
 
 
-def strategy(
+def read_strategy(
     written: WriteStrategy | None,
     sink: Sink | None,
     primary_key: Sequence[str],
@@ -156,7 +156,7 @@ def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
                 raise BadSetting(chosen.location, f"{who}: {unknown(f'column in the {role} of {chosen.type},', name, columns)}")
 
 
-def write(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> Written:
+def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> Written:
     """Write a batch into a table that exists and has the batch's columns.
 
     Args:
@@ -171,28 +171,32 @@ def write(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], 
         if chosen.type == "OVERWRITE" or truncate:
             run.execute(f"TRUNCATE {target.sql}")
         return Written(
-            run.count(f"INSERT INTO {target.sql} ({listed(columns)}) SELECT {listed(columns)} FROM (\n{batch}\n) AS {_INCOMING}")
+            run.fetch_count(
+                f"INSERT INTO {target.sql} ({quote_list(columns)}) SELECT {quote_list(columns)} FROM (\n{batch}\n) AS {_INCOMING}"
+            )
         )
-    rows = stage(run, batch, columns)
+    rows = stage_batch(run, batch, columns)
     if truncate:
         run.execute(f"TRUNCATE {target.sql}")
-    write_staged(target, chosen, columns)
+    write_staged_batch(target, chosen, columns)
     return Written(rows)
 
 
-def stage(database: Database, batch: str, columns: Sequence[str]) -> int:
+def stage_batch(database: Database, batch: str, columns: Sequence[str]) -> int:
     """Keep a batch in a temporary table, in its order; returns its number of rows."""
-    return database.count(f"CREATE OR REPLACE TEMP TABLE {_INCOMING} AS SELECT {listed(columns)} FROM (\n{batch}\n) AS {_INCOMING}")
+    return database.fetch_count(
+        f"CREATE OR REPLACE TEMP TABLE {_INCOMING} AS SELECT {quote_list(columns)} FROM (\n{batch}\n) AS {_INCOMING}"
+    )
 
 
-def write_staged(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
+def write_staged_batch(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
     """Write the staged batch."""
     if chosen.type == "SCD2":
         _scd2(target, chosen, columns)
     else:
         _replace(target, chosen)
         target.database.execute(
-            f"INSERT INTO {target.sql} ({listed(columns)}) SELECT {listed(columns)} FROM temp.{_INCOMING} ORDER BY rowid"
+            f"INSERT INTO {target.sql} ({quote_list(columns)}) SELECT {quote_list(columns)} FROM temp.{_INCOMING} ORDER BY rowid"
         )
     target.database.execute(f"DROP TABLE temp.{_INCOMING}")
 
@@ -213,19 +217,19 @@ def _replace(target: Target, chosen: Strategy) -> None:
     elif chosen.type == "DELETE_THEN_INSERT":
         run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
     elif chosen.type == "OVERWRITE_BY_PARTITION":
-        partitions = f"(SELECT DISTINCT {listed(chosen.partition)} FROM temp.{_INCOMING})"
-        same = " AND ".join(f"t.{quoted(c)} IS NOT DISTINCT FROM i.{quoted(c)}" for c in chosen.partition)
+        partitions = f"(SELECT DISTINCT {quote_list(chosen.partition)} FROM temp.{_INCOMING})"
+        same = " AND ".join(f"t.{quote(c)} IS NOT DISTINCT FROM i.{quote(c)}" for c in chosen.partition)
         run.execute(f"DELETE FROM {target.sql} AS t USING {partitions} AS i WHERE {same}")
 
 
 def _same(key: Sequence[str]) -> str:
-    return " AND ".join(f"t.{quoted(c)} = i.{quoted(c)}" for c in key)
+    return " AND ".join(f"t.{quote(c)} = i.{quote(c)}" for c in key)
 
 
 def _moment(chosen: Strategy, table: str) -> str:
     """Return the SQL of a row's timestamp, where a missing one is older than all others."""
     assert chosen.timestamp is not None
-    column = f"{table}.{quoted(chosen.timestamp)}"
+    column = f"{table}.{quote(chosen.timestamp)}"
     return f"(CASE WHEN {column} IS NULL THEN 0 ELSE 1 END, {column})"
 
 
@@ -233,12 +237,12 @@ def _latest(chosen: Strategy) -> str:
     """Return the SQL of the rowid of a group's newest row; of equally new ones the last, or the first where the batch is reduced beforehand."""
     assert chosen.timestamp is not None
     order = "rowid" if chosen.dedupe else "rowid DESC"
-    return f"first(rowid ORDER BY {quoted(chosen.timestamp)} DESC NULLS LAST, {order})"
+    return f"first(rowid ORDER BY {quote(chosen.timestamp)} DESC NULLS LAST, {order})"
 
 
 def _keep_one_per_key(run: Database, chosen: Strategy, kept: str) -> None:
-    """Reduce the staged batch to one row per key. A key with a missing part is no key: such rows stay."""
-    keys = f"SELECT {listed(chosen.key)}, {kept} AS sl_kept, count(*) AS sl_rows FROM temp.{_INCOMING} GROUP BY {listed(chosen.key)} HAVING count(*) > 1"
+    """Reduce the staged batch to one row per key. A key with a missing part does not count as a key: such rows stay."""
+    keys = f"SELECT {quote_list(chosen.key)}, {kept} AS sl_kept, count(*) AS sl_rows FROM temp.{_INCOMING} GROUP BY {quote_list(chosen.key)} HAVING count(*) > 1"
     run.execute(f"DELETE FROM temp.{_INCOMING} AS i USING ({keys}) AS t WHERE {_same(chosen.key)} AND i.rowid <> t.sl_kept")
 
 
@@ -246,21 +250,21 @@ def _scd2(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
     """Write versions: the current row of a key ends when a newer one arrives; at most one row of a key is current.
 
     The rows of a batch count one after the other: by timestamp, or in the batch's order without one. A row that is not newer than the one
-    before it, or than the current one of the table, is no version. Only the last one of a key stays current.
+    before it, or than the current one of the table, does not make a version. Only the last one of a key stays current.
     """
     run = target.database
     if chosen.dedupe:
         _keep_one_per_key(run, chosen, _latest(chosen) if chosen.timestamp else "min(rowid)")
     now = "CAST(current_timestamp AT TIME ZONE 'UTC' AS TIMESTAMP)"
-    key = listed(chosen.key)
-    whole = " AND ".join(f"{quoted(c)} IS NOT NULL" for c in chosen.key)
+    key = quote_list(chosen.key)
+    whole = " AND ".join(f"{quote(c)} IS NOT NULL" for c in chosen.key)
     if chosen.timestamp:
-        current = f"{_same(chosen.key)} AND t.{quoted(chosen.end)} IS NULL"
+        current = f"{_same(chosen.key)} AND t.{quote(chosen.end)} IS NULL"
         run.execute(
             f"DELETE FROM temp.{_INCOMING} AS i USING {target.sql} AS t WHERE {current} AND {_moment(chosen, 'i')} <= {_moment(chosen, 't')}"
         )
         # Of rows of one key and one timestamp the first of the batch is the version.
-        moment = quoted(chosen.timestamp)
+        moment = quote(chosen.timestamp)
         twice = (
             f"SELECT rowid AS sl_row FROM temp.{_INCOMING} WHERE {whole} "
             f"QUALIFY row_number() OVER (PARTITION BY {key}, {moment} ORDER BY rowid) > 1"
@@ -270,11 +274,11 @@ def _scd2(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
     else:
         order = "rowid DESC"
     run.execute(
-        f"UPDATE {target.sql} AS t SET {quoted(chosen.end)} = {now} FROM (SELECT DISTINCT {key} FROM temp.{_INCOMING}) AS i "
-        f"WHERE {_same(chosen.key)} AND t.{quoted(chosen.end)} IS NULL"
+        f"UPDATE {target.sql} AS t SET {quote(chosen.end)} = {now} FROM (SELECT DISTINCT {key} FROM temp.{_INCOMING}) AS i "
+        f"WHERE {_same(chosen.key)} AND t.{quote(chosen.end)} IS NULL"
     )
     last = f"row_number() OVER (PARTITION BY {key} ORDER BY {order}) = 1 OR NOT ({whole})"
     run.execute(
-        f"INSERT INTO {target.sql} ({listed(columns)}, {listed((chosen.start, chosen.end))}) "
-        f"SELECT {listed(columns)}, {now}, CASE WHEN {last} THEN NULL ELSE {now} END FROM temp.{_INCOMING} ORDER BY rowid"
+        f"INSERT INTO {target.sql} ({quote_list(columns)}, {quote_list((chosen.start, chosen.end))}) "
+        f"SELECT {quote_list(columns)}, {now}, CASE WHEN {last} THEN NULL ELSE {now} END FROM temp.{_INCOMING} ORDER BY rowid"
     )

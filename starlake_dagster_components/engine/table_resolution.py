@@ -30,7 +30,7 @@ class Names:
     def _add(self, name: str, schema: str, node: Table | Task) -> None:
         self._by_name.setdefault(name.lower(), {}).setdefault(schema.lower(), []).append(node)
 
-    def meant(self, reference: TableReference) -> Meant | None:
+    def resolve(self, reference: TableReference) -> Meant | None:
         """Return what a reference means; None when the project does not make it.
 
         Raises:
@@ -42,25 +42,25 @@ class Names:
             nodes = schemas.get(before[-1].lower())
             return Meant(before[-1], name, tuple(nodes)) if nodes else None
         if len(schemas) > 1:
-            found = sorted(_full_name(nodes[0]) for nodes in schemas.values())
+            found = sorted(_find_full_name(nodes[0]) for nodes in schemas.values())
             raise BadSetting(reference.location, f"'{name}' may be {', '.join(found)}: write which one")
         for nodes in schemas.values():
-            return Meant(_schema(nodes[0]), name, tuple(nodes))
+            return Meant(_find_schema(nodes[0]), name, tuple(nodes))
         return None
 
 
-def _schema(node: Table | Task) -> str:
+def _find_schema(node: Table | Task) -> str:
     return node.domain if isinstance(node, Task) else node.final_domain
 
 
-def _full_name(node: Table | Task) -> str:
+def _find_full_name(node: Table | Task) -> str:
     return node.sink_name if isinstance(node, Task) else node.final_full_name
 
 
 _latest: tuple[Project, Names] | None = None
 
 
-def names_of(project: Project) -> Names:
+def index_names(project: Project) -> Names:
     """Return the names of a project; kept for the project that was used last."""
     global _latest
     known = _latest
@@ -70,19 +70,19 @@ def names_of(project: Project) -> Names:
     return known[1]
 
 
-def tasks_behind(project: Project, task: Task, references: Iterable[TableReference]) -> list[Task]:
+def find_upstream_tasks(project: Project, task: Task, references: Iterable[TableReference]) -> list[Task]:
     """Return the tasks that make what a task reads, itself left out, in order of appearance."""
-    names = names_of(project)
+    names = index_names(project)
     found: dict[str, Task] = {}
     for reference in references:
-        meant = names.meant(reference)
+        meant = names.resolve(reference)
         for node in meant.nodes if meant else ():
             if isinstance(node, Task) and node.full_name != task.full_name:
                 found.setdefault(node.full_name, node)
     return list(found.values())
 
 
-def with_schemas(query: str, schemas: Mapping[str, str]) -> str:
+def add_schemas(query: str, schemas: Mapping[str, str]) -> str:
     """Return a query with the schemas of tables that it names without one.
 
     Args:
@@ -111,7 +111,7 @@ class Tree:
     order: list[Task]
 
 
-def tree_of(project: Project, task: Task) -> Tree:
+def build_tree(project: Project, task: Task) -> Tree:
     """Return a task with the tasks that it reads from, directly or not, each once.
 
     Raises:
@@ -134,7 +134,7 @@ def tree_of(project: Project, task: Task) -> Tree:
             continue
         state[one.full_name] = "open"
         stack.append((one, depth, True))
-        behind = tasks_behind(project, one, one.references)
+        behind = find_upstream_tasks(project, one, one.references)
         stack.extend((parent, depth + 1, False) for parent in reversed(behind))
     return tree
 

@@ -14,19 +14,19 @@ from ..project.templating import TemplateError
 from . import audit_tables as audit
 from . import ddl
 from .arguments import Arguments
-from .database import Column, Database, opened
+from .database import Column, Database, open_database
 from .engine_errors import BadSetting, DatabaseFailed, ExpectationsFailed, NotSupported, TableDiffers
-from .expectations import TransactionLost, evaluate, raise_for_failed
-from .interactive_transform import show
+from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
+from .interactive_transform import show_rows
 from .result import ExpectationOutcome
-from .scripts import Script, around, failed, made_by, of_file, refuse_transactions, run
+from .scripts import Script, make_failure, make_file_script, make_hint, refuse_transactions, run_script, split_scripts
 from .session import Session, now
-from .sqltext import listed, quoted, statements
-from .strategies import Strategy, Target, check_columns, stage, strategy, write, write_staged
-from .table_resolution import find_task, names_of, tree_of, with_schemas
+from .sqltext import quote, quote_list, split_statements
+from .strategies import Strategy, Target, check_columns, read_strategy, stage_batch, write_batch, write_staged_batch
+from .table_resolution import add_schemas, build_tree, find_task, index_names
 from .unsupported import check_areas, check_task, say_unused_options
 
-# A query that reads what is not in the database, which says nothing about how much that is.
+# A query that reads data from outside the database, whose amount is unknown.
 _MAY_BE_LARGE = re.compile(r"\b(?:read_\w+|\w+_scan|range|generate_series)\s*\(|\bfrom\s+'", re.IGNORECASE)
 _MANY = 1_000_000
 _VIEW = "VIEW"
@@ -41,7 +41,7 @@ class Transformed:
         row_count: rows of the task's table afterwards; None for a view and for SQL that writes its own tables.
         written: rows that the query gave.
         failures: what went wrong, in order.
-        expectations: what became of the expectations.
+        expectations: results of the expectations.
     """
 
     row_count: int | None = None
@@ -50,7 +50,7 @@ class Transformed:
     expectations: list[ExpectationOutcome] = field(default_factory=list)
 
 
-def transform(session: Session, arguments: Arguments) -> Transformed:
+def run_transform(session: Session, arguments: Arguments) -> Transformed:
     """Run a task, and with ``--recursive`` before it all tasks that it reads from, each once.
 
     Unlike Starlake's, a recursive run ends with the first task that fails.
@@ -60,7 +60,7 @@ def transform(session: Session, arguments: Arguments) -> Transformed:
     done = Transformed()
     if arguments.recursive:
         session.out(f"Building dependency tree for task {task.full_name}...")
-        tree = tree_of(session.project, task)
+        tree = build_tree(session.project, task)
         for line in tree.lines:
             session.out(line)
         session.out(f"Dependency tree built for task {task.full_name}")
@@ -69,16 +69,16 @@ def transform(session: Session, arguments: Arguments) -> Transformed:
         for one in tree.order:
             session.check_cancelled()
             done.row_count = done.written = None
-            if not _run(session, arguments, one, done):
+            if not _run_task(session, arguments, one, done):
                 break
         return done
-    _run(session, arguments, task, done)
+    _run_task(session, arguments, task, done)
     return done
 
 
-def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
-    """Run one task; a failure is noted, told to the audit, and said."""
-    entry = audit.Entry(session.job_id(task.name), task.table, task.domain, task.table, "TRANSFORM", True, now())
+def _run_task(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
+    """Run one task; a failure is kept, written to the audit, and logged by the caller."""
+    entry = audit.Entry(session.make_job_id(task.name), task.table, task.domain, task.table, "TRANSFORM", True, now())
     work = _Work(session, arguments, task, entry)
     try:
         work.run(done)
@@ -90,7 +90,7 @@ def _run(session: Session, arguments: Arguments, task: Task, done: Transformed) 
             try:
                 work.audit_failure(error)
             except EngineError as other:
-                session.log("warning", f"the failure cannot be told to the audit: {other}")
+                session.log("warning", f"the failure cannot be written to the audit: {other}")
     done.expectations.extend(work.outcomes)
     return not done.failures
 
@@ -103,7 +103,7 @@ class _Work:
         self._arguments = arguments
         self._task = task
         self._entry = entry
-        self._hint = made_by(session.project)
+        self._hint = make_hint(session.project)
         self._path: Path | None = None
         self.outcomes: tuple[ExpectationOutcome, ...] = ()
 
@@ -112,30 +112,30 @@ class _Work:
         session, task = self._session, self._task
         check_areas(session.project)
         check_task(session, task)
-        _materialized(task)
+        _read_materialization(task)
         say_unused_options(session, session.project.connection_of(task))
-        self._path = session.database_of(task)
-        sections = self._sections()
-        references = self._references(sections)
-        others = self._other_databases(references)
+        self._path = session.find_database(task)
+        sections = self._render_sections()
+        references = self._find_references(sections)
+        others = self._find_other_databases(references)
         failing: dict[str, str] = {}
-        with opened(
+        with open_database(
             self._path, also=others, cancelled=session.cancelled, log=session.log, holder=f"transform of {task.full_name}"
         ) as database:
-            main = self._main(sections)
+            main = self._read_main_script(sections)
             if self._arguments.interactive:
-                self._search(database, references)
-                show(session, self._arguments, database, main, self._query(main), self._hint)
+                self._set_search_path(database, references)
+                show_rows(session, self._arguments, database, main, self._read_query(main), self._hint)
                 return
             while True:
                 try:
-                    self._transaction(database, sections, main, references, done, failing)
+                    self._run_transaction(database, sections, main, references, done, failing)
                     break
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
-        self._audit_elsewhere([self._entry], self.outcomes)
+        self._write_audit_elsewhere([self._entry], self.outcomes)
 
-    def _sections(self) -> SqlSections:
+    def _render_sections(self) -> SqlSections:
         task = self._task
         try:
             return render_task(self._session.project, task, self._session.variables)
@@ -145,7 +145,7 @@ class _Work:
                 place = Location(task.sql_file, error.line)
             raise BadSetting(place, str(error)) from error
 
-    def _references(self, sections: SqlSections) -> Sequence[TableReference]:
+    def _find_references(self, sections: SqlSections) -> Sequence[TableReference]:
         """Return what the query reads; with the command's variables it may be something else than without."""
         task, session = self._task, self._session
         if sections.sql is None or not task.parse_sql:
@@ -155,31 +155,31 @@ class _Work:
         dialect = dialect_of(session.project.connection_of(task))
         return table_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
 
-    def _other_databases(self, references: Sequence[TableReference]) -> list[Path]:
+    def _find_other_databases(self, references: Sequence[TableReference]) -> list[Path]:
         """Return the other database files of the project that the query reads from."""
         found: list[Path] = []
-        names = names_of(self._session.project)
+        names = index_names(self._session.project)
         for reference in references:
-            meant = names.meant(reference)
+            meant = names.resolve(reference)
             for node in meant.nodes if meant else ():
-                path = self._session.database_path(self._session.project.connection_of(node), node)
+                path = self._session.find_database_path(self._session.project.connection_of(node), node)
                 if path != self._path and path not in found and path.exists():
                     found.append(path)
         return found
 
-    def _main(self, sections: SqlSections) -> Script:
+    def _read_main_script(self, sections: SqlSections) -> Script:
         task = self._task
         if sections.sql is None:
             raise BadSetting(task.origin.at(), f"task {task.full_name} has no SQL")
-        return of_file(self._session.project, sections.sql, task.sql_file, task.origin.at("sql"))
+        return make_file_script(self._session.project, sections.sql, task.sql_file, task.origin.at("sql"))
 
-    def _search(self, database: Database, references: Sequence[TableReference]) -> None:
+    def _set_search_path(self, database: Database, references: Sequence[TableReference]) -> None:
         """Look for names without schema in the task's own domain, then where the project says that they are made."""
-        names = names_of(self._session.project)
-        meant = (names.meant(reference) for reference in references if len(reference.parts) == 1)
-        database.search([self._task.domain, *(one.schema for one in meant if one is not None)])
+        names = index_names(self._session.project)
+        meant = (names.resolve(reference) for reference in references if len(reference.parts) == 1)
+        database.set_search_path([self._task.domain, *(one.schema for one in meant if one is not None)])
 
-    def _transaction(
+    def _run_transaction(
         self,
         database: Database,
         sections: SqlSections,
@@ -190,57 +190,57 @@ class _Work:
     ) -> None:
         task, session = self._task, self._session
         target = Target(database, task.domain, task.table)
-        before, after = around(session.project, task, sections)
+        before, after = split_scripts(session.project, task, sections)
         with database.transaction():
             ddl.create_schema(database, task.domain)
-            self._search(database, references)
+            self._set_search_path(database, references)
             if sections.presql and task.parse_sql:
-                self._make_for_presql(target, main)
+                self._create_table_for_presql(target, main)
             for script in before:
-                run(database, script, self._hint)
+                run_script(database, script, self._hint)
             if _MAY_BE_LARGE.search(main.part.text):
                 database.expect_large()
             if task.parse_sql:
-                done.written = self._write(target, main, references)
+                done.written = self._write_table(target, main, references)
                 if (done.written or 0) > _MANY:
                     database.expect_large()
             else:
-                run(database, main, self._hint)
+                run_script(database, main, self._hint)
             for script in after:
-                run(database, script, self._hint)
-            self.outcomes = evaluate(session, database, task.sink_name, task.expectations, failing)
+                run_script(database, script, self._hint)
+            self.outcomes = evaluate_expectations(session, database, task.sink_name, task.expectations, failing)
             raise_for_failed(self.outcomes)
-            if task.parse_sql and _materialized(task) == _TABLE:
-                done.row_count = database.count(f"SELECT count(*) FROM {target.sql}")
-            if session.audit_database() in (None, self._path):
-                audit.write(session, database, [self._entry], [self._checks(self.outcomes)])
+            if task.parse_sql and _read_materialization(task) == _TABLE:
+                done.row_count = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
+            if session.find_audit_database() in (None, self._path):
+                audit.write_rows(session, database, [self._entry], [self._make_checks(self.outcomes)])
 
-    def _checks(self, outcomes: Sequence[ExpectationOutcome]) -> audit.Checks:
+    def _make_checks(self, outcomes: Sequence[ExpectationOutcome]) -> audit.Checks:
         return audit.Checks(self._entry.job, self._task.domain, self._task.table, outcomes)
 
-    def _audit_elsewhere(self, entries: Sequence[audit.Entry], outcomes: Sequence[ExpectationOutcome]) -> None:
-        path = self._session.audit_database()
+    def _write_audit_elsewhere(self, entries: Sequence[audit.Entry], outcomes: Sequence[ExpectationOutcome]) -> None:
+        path = self._session.find_audit_database()
         if path not in (None, self._path) and path is not None:
-            audit.write_elsewhere(self._session, path, entries, [self._checks(outcomes)])
+            audit.write_rows_elsewhere(self._session, path, entries, [self._make_checks(outcomes)])
 
     def audit_failure(self, error: StarlakeError) -> None:
-        """Tell the audit that the task failed; nothing when it failed for want of a database."""
-        path = self._session.audit_database() or self._path
+        """Write to the audit that the task failed; nothing when no database could be opened."""
+        path = self._session.find_audit_database() or self._path
         if path is None or not (self._session.settings.audit_active or self.outcomes):
             return
         entry = replace(self._entry, success=False, message=str(error))
         outcomes = self.outcomes if isinstance(error, ExpectationsFailed) else ()
-        audit.write_elsewhere(self._session, path, [entry], [self._checks(outcomes)])
+        audit.write_rows_elsewhere(self._session, path, [entry], [self._make_checks(outcomes)])
 
-    def _query(self, main: Script) -> str:
+    def _read_query(self, main: Script) -> str:
         """Return the query; it must be one SELECT."""
         task = self._task
-        found = statements(main.part.text)
+        found = split_statements(main.part.text)
         if not found:
             raise BadSetting(task.origin.at("sql"), f"task {task.full_name} has no SQL")
         refuse_transactions(main, found[0])
         if len(found) > 1:
-            place, _ = main.place(found[1].offset)
+            place, _ = main.locate(found[1].offset)
             raise BadSetting(
                 place,
                 f"task {task.full_name} has {len(found)} statements where one query is expected; "
@@ -248,71 +248,75 @@ class _Work:
             )
         return found[0].text
 
-    def _columns(self, database: Database, main: Script, query: str) -> list[Column]:
+    def _describe_columns(self, database: Database, main: Script, query: str) -> list[Column]:
         offset = main.part.text.find(query)
         try:
-            rows = database.rows(_describe(query))
+            rows = database.fetch_rows(_describe_query(query))
         except duckdb.Error as error:
-            raise failed(error, main, query, max(offset, 0), self._hint, before=database.last.find(query)) from error
+            raise make_failure(error, main, query, max(offset, 0), self._hint, before=database.last.find(query)) from error
         return [Column(str(row[0]), str(row[1])) for row in rows]
 
-    def _make_for_presql(self, target: Target, main: Script) -> None:
+    def _create_table_for_presql(self, target: Target, main: Script) -> None:
         """Make the task's table when it is absent, so that statements that run before the query may name it. Starlake: createEmptyTargetForPresql."""
-        if _materialized(self._task) == _VIEW or target.database.columns(target.schema, target.name):
+        if _read_materialization(self._task) == _VIEW or target.database.list_columns(target.schema, target.name):
             return
-        query = self._query(main)
+        query = self._read_query(main)
         try:
-            target.database.rows(_describe(query))
+            target.database.fetch_rows(_describe_query(query))
         except duckdb.Error:
             # The query may need what the statements make.
             return
-        self._create(target, query, self._strategy())
+        self._create_table(target, query, self._read_strategy())
 
-    def _create(self, target: Target, query: str, chosen: Strategy) -> None:
+    def _create_table(self, target: Target, query: str, chosen: Strategy) -> None:
         """Make the task's table, without rows."""
         target.database.execute(f"CREATE TABLE {target.sql} AS\n{query}\nWITH NO DATA")
         for column in chosen.extra_columns:
-            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quoted(column.name)} {column.type}")
+            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
 
-    def _strategy(self) -> Strategy:
+    def _read_strategy(self) -> Strategy:
         task, settings = self._task, self._session.settings
         if task.write_strategy and task.write_strategy.types:
             raise NotSupported(
                 task.origin.at("writeStrategy.types"), "writeStrategy.types is chosen by a file: it has no meaning for a task"
             )
-        return strategy(task.write_strategy, task.sink, task.primary_key, task.origin, "", start=settings.scd2_start, end=settings.scd2_end)
+        return read_strategy(
+            task.write_strategy, task.sink, task.primary_key, task.origin, "", start=settings.scd2_start, end=settings.scd2_end
+        )
 
-    def _write(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
-        query = self._query(main)
+    def _write_table(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
+        query = self._read_query(main)
         database = target.database
-        columns = self._columns(database, main, query)
-        kind = database.kind(target.schema, target.name)
-        if _materialized(self._task) == _VIEW:
-            self._view(target, main, query, kind, references)
+        columns = self._describe_columns(database, main, query)
+        kind = database.find_kind(target.schema, target.name)
+        if _read_materialization(self._task) == _VIEW:
+            self._create_view(target, main, query, kind, references)
             return None
         if kind == "view":
             raise BadSetting(self._task.origin.at(), f"{target} is a view, and the task makes a table: drop the view first")
-        chosen = self._strategy()
+        chosen = self._read_strategy()
         names = [c.name for c in columns]
         check_columns(chosen, names, self._task.full_name)
         if kind is None:
-            self._create(target, query, chosen)
+            self._create_table(target, query, chosen)
         else:
-            names = self._fit(target, chosen, columns)
+            names = self._match_columns(target, chosen, columns)
         try:
             return self._write_rows(target, chosen, query, names, references)
         except duckdb.Error as error:
-            raise failed(error, main, query, max(main.part.text.find(query), 0), self._hint, before=database.last.find(query)) from error
+            raise make_failure(
+                error, main, query, max(main.part.text.find(query), 0), self._hint, before=database.last.find(query)
+            ) from error
 
     def _write_rows(self, target: Target, chosen: Strategy, query: str, names: Sequence[str], references: Sequence[TableReference]) -> int:
         truncate = self._arguments.truncate
         empties = chosen.type == "OVERWRITE" or truncate
         if empties and not chosen.needs_whole_batch and self._may_read_itself(target, references):
-            rows = stage(target.database, query, names)
+            rows = stage_batch(target.database, query, names)
             target.database.execute(f"TRUNCATE {target.sql}")
-            write_staged(target, chosen, names)
+            write_staged_batch(target, chosen, names)
             return rows
-        return write(target, chosen, query, names, truncate=truncate).rows
+        return write_batch(target, chosen, query, names, truncate=truncate).rows
 
     def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:
         """Say whether the query may read the table that it fills: emptying the table first would lose what it reads."""
@@ -321,45 +325,45 @@ class _Work:
             schema, name = (["", *reference.parts])[-2:]
             if name.lower() == target.name.lower() and (not schema or schema.lower() == target.schema.lower()):
                 return True
-            if database.kind(schema or target.schema, name) != "table":
+            if database.find_kind(schema or target.schema, name) != "table":
                 # A view, or something that the project does not know: it may lead back.
                 return True
         return not references
 
-    def _fit(self, target: Target, chosen: Strategy, columns: Sequence[Column]) -> list[str]:
+    def _match_columns(self, target: Target, chosen: Strategy, columns: Sequence[Column]) -> list[str]:
         """Return the table's names of the query's columns, which are matched by name."""
         database = target.database
-        there = {c.name.lower(): c.name for c in database.columns(target.schema, target.name)}
+        there = {c.name.lower(): c.name for c in database.list_columns(target.schema, target.name)}
         own = {c.name.lower() for c in chosen.extra_columns}
         if own - set(there):
             lacking = [c for c in chosen.extra_columns if c.name.lower() not in there]
-            adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {listed([c.name])} {c.type}" for c in lacking)
+            adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {quote_list([c.name])} {c.type}" for c in lacking)
             raise TableDiffers(f"{chosen.location}: {target} lacks the columns of SCD2: run {adding}")
         names = [there.get(c.name.lower(), c.name) for c in columns]
         added = [c for c in columns if c.name.lower() not in there]
         absent = [name for key, name in there.items() if key not in own and key not in {c.name.lower() for c in columns}]
         if added or (absent and chosen.type != "APPEND"):
-            raise TableDiffers(_difference(self._task, target, added, absent))
+            raise TableDiffers(_explain_difference(self._task, target, added, absent))
         return names
 
-    def _view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
+    def _create_view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
         if kind == "table":
             raise BadSetting(
                 self._task.origin.at("sink.materializedView"),
                 f"{target} is a table, and the task makes a view: drop the table first, if its rows may go",
             )
-        names = names_of(self._session.project)
-        short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.meant(r)) is not None}
-        own = {name: target.schema for name in short if target.database.kind(target.schema, name)}
+        names = index_names(self._session.project)
+        short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.resolve(r)) is not None}
+        own = {name: target.schema for name in short if target.database.find_kind(target.schema, name)}
         try:
-            # Whoever reads the view later has another search path.
-            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{with_schemas(query, {**short, **own})}")
+            # Later readers of the view have another search path.
+            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{add_schemas(query, {**short, **own})}")
         except duckdb.Error as error:
             before = target.database.last.find(query)
-            raise failed(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error
+            raise make_failure(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error
 
 
-def _materialized(task: Task) -> str:
+def _read_materialization(task: Task) -> str:
     kind = (task.sink.materialized_view if task.sink else None) or _TABLE
     if kind.upper() not in (_TABLE, _VIEW):
         raise NotSupported(
@@ -369,20 +373,20 @@ def _materialized(task: Task) -> str:
     return kind.upper()
 
 
-def _describe(query: str) -> str:
-    """Return the statement that tells a query's columns; of two with one name DuckDB renames the second."""
+def _describe_query(query: str) -> str:
+    """Return the statement that describes a query's columns; of two with the same name DuckDB renames the second."""
     return f"DESCRIBE SELECT * FROM (\n{query}\n) AS sl_query"
 
 
-def _difference(task: Task, target: Target, added: Sequence[Column], absent: Sequence[str]) -> str:
+def _explain_difference(task: Task, target: Target, added: Sequence[Column], absent: Sequence[str]) -> str:
     parts = []
     if added:
         names = ", ".join(f"'{c.name}'" for c in added)
-        adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {listed([c.name])} {c.type}" for c in added)
+        adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {quote_list([c.name])} {c.type}" for c in added)
         parts.append(f"the query gives {names}, which {target} does not have (to add: {adding})")
     if absent:
         names = ", ".join(f"'{name}'" for name in absent)
-        dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {listed([name])}" for name in absent)
+        dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([name])}" for name in absent)
         parts.append(f"{target} has {names}, which the query does not give (to drop: {dropping})")
     place = task.sql_file or task.origin.at()
     return f"{place}: task {task.full_name} does not fit its table: {'; '.join(parts)}"

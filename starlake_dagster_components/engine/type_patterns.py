@@ -10,8 +10,8 @@ import duckdb
 from ..errors import Location
 from ..project.model import Table, TypeDefinition
 from .engine_errors import BadSetting, NotSupported
-from .instances import instance
-from .sqltext import literal
+from .instances import lend_instance
+from .sqltext import quote_literal
 
 # What Starlake's own types have had as pattern over its versions: DuckDB converts these as Starlake's loader has it do.
 _OWN: dict[str, frozenset[str]] = {
@@ -106,7 +106,7 @@ class Form:
         made = self.make(text, ddl, checked)
         if self.test is None:
             return made
-        bad = f"error({literal(f'column {column}: not {self.kind}: ')} || {text})" if checked else "NULL"
+        bad = f"error({quote_literal(f'column {column}: not {self.kind}: ')} || {text})" if checked else "NULL"
         return f"CASE WHEN {text} IS NULL THEN NULL WHEN {self.test(text)} THEN {made} ELSE {bad} END"
 
 
@@ -138,7 +138,7 @@ def _form(name: str, primitive: str, pattern: str, location: Location) -> Form |
     if primitive in ("struct", "variant"):
         return None
     regex = _regex(pattern, location)
-    return Form(kind, _cast, lambda text: f"regexp_full_match({text}, {literal(regex)})")
+    return Form(kind, _cast, lambda text: f"regexp_full_match({text}, {quote_literal(regex)})")
 
 
 def _cast(text: str, ddl: str, checked: bool) -> str:
@@ -151,9 +151,11 @@ def _boolean(kind: str, pattern: str, location: Location) -> Form:
     true, false = (_regex(part, location) for part in pattern.split(_TF, 1))
 
     def make(text: str, ddl: str, checked: bool) -> str:
-        return f"CAST(regexp_full_match({text}, {literal(true)}) AS {ddl})"
+        return f"CAST(regexp_full_match({text}, {quote_literal(true)}) AS {ddl})"
 
-    return Form(kind, make, lambda text: f"(regexp_full_match({text}, {literal(true)}) OR regexp_full_match({text}, {literal(false)}))")
+    return Form(
+        kind, make, lambda text: f"(regexp_full_match({text}, {quote_literal(true)}) OR regexp_full_match({text}, {quote_literal(false)}))"
+    )
 
 
 def _moment(kind: str, pattern: str, location: Location) -> Form:
@@ -170,7 +172,7 @@ def _moment(kind: str, pattern: str, location: Location) -> Form:
     layout = _strptime(pattern, location)
 
     def of_layout(text: str, ddl: str, checked: bool) -> str:
-        parsed = f"{'strptime' if checked else 'try_strptime'}({text}, {literal(layout)})"
+        parsed = f"{'strptime' if checked else 'try_strptime'}({text}, {quote_literal(layout)})"
         return f"CAST({parsed} AS {ddl})"
 
     return Form(kind, of_layout)
@@ -212,7 +214,7 @@ def _strptime(pattern: str, location: Location) -> str:
 
 def _regex(pattern: str, location: Location) -> str:
     try:
-        with instance() as lent:
+        with lend_instance() as lent:
             lent.connection.execute("SELECT regexp_full_match('', ?)", [pattern]).fetchall()
     except duckdb.Error as error:
         raise BadSetting(location, f"the pattern '{pattern}' cannot be checked: {str(error).splitlines()[0]}") from error

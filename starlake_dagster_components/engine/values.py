@@ -9,7 +9,7 @@ from . import privacy
 from . import type_patterns as patterns
 from .ddl import TypedAttribute
 from .engine_errors import BadSetting, NotSupported
-from .sqltext import literal, quoted
+from .sqltext import quote, quote_literal
 
 _TRIMS = {"LEFT": "ltrim", "RIGHT": "rtrim", "BOTH": "trim"}
 
@@ -73,7 +73,7 @@ def value(
     elif is_text:
         found = _from_text(table, typed, column, checked, masked)
     if attribute.default is not None and typed.definition is not None and not attribute.array:
-        found = f"coalesce({found}, CAST({literal(attribute.default)} AS {typed.type}))"
+        found = f"coalesce({found}, CAST({quote_literal(attribute.default)} AS {typed.type}))"
     return found
 
 
@@ -140,7 +140,7 @@ def _read_type(project: Project, table: Table, attribute: Attribute, ddl: str) -
         return "VARCHAR" if _needs_rule(project, table, attribute) and not attribute.array else ddl
     types = _field_types(ddl)
     fields = [
-        f"{quoted(child.name)} {_read_type(project, table, child, types.get(child.final_name.lower(), 'VARCHAR'))}"
+        f"{quote(child.name)} {_read_type(project, table, child, types.get(child.final_name.lower(), 'VARCHAR'))}"
         for child in attribute.attributes
     ]
     return f"STRUCT({', '.join(fields)}){'[]' if attribute.array else ''}"
@@ -201,7 +201,7 @@ def _struct(project: Project, table: Table, attribute: Attribute, expression: st
     for child in attribute.attributes:
         if child.ignore:
             continue
-        field = f"{expression}.{quoted(child.name)}"
+        field = f"{expression}.{quote(child.name)}"
         if child.attributes:
             made = _nested_value(project, table, child, field, depth)
         else:
@@ -215,7 +215,7 @@ def _struct(project: Project, table: Table, attribute: Attribute, expression: st
                 )
             _check(table, one, masked)
             made = value(project, table, one, field, _needs_rule(project, table, child) and not child.array)
-        fields.append(f"{quoted(child.final_name)} := {made}")
+        fields.append(f"{quote(child.final_name)} := {made}")
     return f"CASE WHEN {expression} IS NULL THEN NULL ELSE struct_pack({', '.join(fields)}) END"
 
 

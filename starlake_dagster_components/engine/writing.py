@@ -20,13 +20,13 @@ from .database import Column, Database
 from .ddl import TypedAttribute, comment, create_table, typed
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve
-from .expectations import TransactionLost, evaluate, raise_for_failed
+from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
 from .formats import Scratch, explain, format_of, source
 from .privacy import make_hashes
 from .result import ExpectationOutcome, TableLoad
-from .scripts import Script, explained, made_by, run
+from .scripts import Script, explain_error, make_hint, run_script
 from .session import Session, now
-from .strategies import Strategy, Target, check_columns, strategy, write
+from .strategies import Strategy, Target, check_columns, read_strategy, write_batch
 
 _SMALL = 4_000_000
 """Bytes that one processor reads at once."""
@@ -126,7 +126,7 @@ class Writer:
         out(f"File(s): {','.join(paths)}")
         out(f"Table: {table.final_full_name}")
         began = now()
-        job = self._session.job_id(f"{table.domain}-{table.name}-{group.files[0].name}")
+        job = self._session.make_job_id(f"{table.domain}-{table.name}-{group.files[0].name}")
         logical = audit.Entry(job, ",".join(paths), table.domain, table.name, "LOAD", True, began)
         try:
             if group.error is not None:
@@ -168,8 +168,8 @@ class Writer:
         try:
             with database.transaction():
                 existing = self._make_table(prepared, target)
-                before = database.count(f"SELECT count(*) FROM {target.sql}")
-                database.search([table.final_domain])
+                before = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
+                database.set_search_path([table.final_domain])
                 self._run(table.presql, table, "presql")
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable} & {c.name.lower() for c in existing if c.nullable}
                 for read in sources:
@@ -179,15 +179,15 @@ class Writer:
                     select(session, table, prepared.attributes, read, file, checked)
                     for read, file in zip(sources, group.files, strict=True)
                 )
-                accepted = write(target, prepared.strategy, batch, prepared.names).rows
-                rejected = sum(database.count(read.skipped) for read in sources if read.skipped)
+                accepted = write_batch(target, prepared.strategy, batch, prepared.names).rows
+                rejected = sum(database.fetch_count(read.skipped) for read in sources if read.skipped)
                 read_rows = accepted
                 if table.filter:
-                    read_rows = sum(database.count(f"SELECT count(*) FROM {read.relation}") for read in sources)
+                    read_rows = sum(database.fetch_count(f"SELECT count(*) FROM {read.relation}") for read in sources)
                 self._run(table.postsql, table, "postsql")
-                outcomes = evaluate(session, database, table.final_full_name, table.expectations, failing)
+                outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
-                rows = database.count(f"SELECT count(*) FROM {target.sql}")
+                rows = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 loaded = TableLoad(table.full_name, read_rows + rejected, accepted, rejected, tuple(uri(f) for f in group.files), (), rows)
                 self._audit(group, entry, rows - before, outcomes)
                 files = self._note(group)
@@ -211,20 +211,20 @@ class Writer:
         """Make the table or adapt it; returns its columns."""
         database, table = self._database, prepared.table
         wanted, extra = prepared.columns, prepared.strategy.extra_columns
-        existing = database.columns(target.schema, target.name)
+        existing = database.list_columns(target.schema, target.name)
         comments = {a.attribute.final_name: a.attribute.comment for a in prepared.attributes if not a.attribute.ignore}
         if not existing:
             create_table(database, target.schema, target.name, [*wanted, *extra])
             comment(database, target.schema, target.name, table.comment, comments)
             return [*wanted, *extra]
-        if database.kind(target.schema, target.name) == "view":
+        if database.find_kind(target.schema, target.name) == "view":
             raise BadSetting(table.origin.at(), f"{target} is a view: rows cannot be loaded into it")
         there = {c.name.lower() for c in existing}
         emptied = prepared.strategy.type == "OVERWRITE"
         if evolve(target, existing, wanted, extra, emptied=emptied, location=table.origin.at("attributes")):
             added = {name: text for name, text in comments.items() if name.lower() not in there}
             comment(database, target.schema, target.name, None, added)
-            return database.columns(target.schema, target.name)
+            return database.list_columns(target.schema, target.name)
         return existing
 
     def _run(self, texts: Sequence[str], table: Table, key: str) -> None:
@@ -235,7 +235,7 @@ class Writer:
                 rendered = render(text, session.variables, metadata_folder=session.project.metadata_folder)
             except TemplateError as error:
                 raise BadSetting(place, str(error)) from error
-            run(self._database, Script(SqlPart(rendered), place), made_by(session.project))
+            run_script(self._database, Script(SqlPart(rendered), place), make_hint(session.project))
 
     def _audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
         table = group.table
@@ -244,9 +244,9 @@ class Writer:
         if _has_second_step(self._prepare(group)):
             entries.append(audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began))
         checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
-        path = self._session.audit_database()
+        path = self._session.find_audit_database()
         if path == self._database.path or path is None:
-            audit.write(self._session, self._database, entries, checks)
+            audit.write_rows(self._session, self._database, entries, checks)
         else:
             self._entries.extend(entries)
             self._checks.extend(checks)
@@ -258,10 +258,10 @@ class Writer:
 
     def _audit_afterwards(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks]) -> None:
         """Write audit rows of what was rolled back."""
-        path = self._session.audit_database()
+        path = self._session.find_audit_database()
         if path == self._database.path or path is None:
             with self._database.transaction():
-                audit.write(self._session, self._database, entries, checks)
+                audit.write_rows(self._session, self._database, entries, checks)
         else:
             self._entries.extend(entries)
             self._checks.extend(checks)
@@ -293,7 +293,7 @@ class Writer:
         """Return the exception for a batch that DuckDB refused: what is wrong in which file, where that can be found."""
         session, table = self._session, group.table
         prepared = self._prepare(group)
-        existing = {c.name.lower(): c for c in self._database.columns(table.final_domain, table.final_name)}
+        existing = {c.name.lower(): c for c in self._database.list_columns(table.final_domain, table.final_name)}
         attributes = [
             replace(a, in_table=there.type)
             if (there := existing.get(a.attribute.final_name.lower())) and there.type != _normal(a.type)
@@ -304,7 +304,7 @@ class Writer:
             found = explain(session, table, attributes, file, scratch)
             if isinstance(found, StarlakeError):
                 return found
-        return BadFile(", ".join(map(str, group.files)), explained(error)[0])
+        return BadFile(", ".join(map(str, group.files)), explain_error(error)[0])
 
     def _failed(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
         table = group.table
@@ -362,7 +362,7 @@ def prepare(session: Session, table: Table, chosen: str | None) -> _Prepared:
         )
     attributes = typed(session.project, table)
     metadata = table.metadata
-    found = strategy(
+    found = read_strategy(
         metadata.write_strategy,
         metadata.sink,
         table.primary_key,

@@ -56,23 +56,23 @@ class DuckDBExecutor(StarlakeExecutor):
             CommandTimeout: it ran longer than ``timeout``; nothing of it was written.
         """
         if importlib.util.find_spec("duckdb") is None:
-            raise _missing()
+            raise _make_missing_dependency()
         return run_locally(command, invocation, partial(self._run, invocation=invocation), trusted=True)
 
     def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return the missing package, if it is missing."""
         if importlib.util.find_spec("duckdb") is None:
-            return (Problem(None, "error", str(_missing())),)
+            return (Problem(None, "error", str(_make_missing_dependency())),)
         return ()
 
     def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return what the engine would refuse at every step: connections that are no DuckDB files, tasks in Python.
+        """Return what the engine would refuse at every step: connections that are not DuckDB files, tasks in Python.
 
         An error when nothing of the pipeline can run, a warning when some of it can.
         """
-        audit = _audit_refused(project)
+        audit = _explain_refused_audit(project)
         nodes: tuple[Table | Task, ...] = (*pipeline.tables, *pipeline.tasks)
-        refused = [_refused(project, node) or audit for node in nodes]
+        refused = [_explain_refusal(project, node) or audit for node in nodes]
         severity: Severity = "error" if all(refused) else "warning"
         return tuple(Problem(where, severity, why) for where, why in dict.fromkeys(filter(None, refused)))
 
@@ -83,19 +83,19 @@ class DuckDBExecutor(StarlakeExecutor):
         mask = command.mask(os.environ, self.env)
         lines = _Lines(invocation.log)
         invocation.log("info", f"running {command.shown.partition(' ')[2]} with the embedded engine")
-        with _ended_by(invocation.cancelled, self.timeout) as cancelled:
+        with _end_when(invocation.cancelled, self.timeout) as cancelled:
             result = run_command(
                 command.argv,
                 environ=environment,
                 out=lambda line: lines.take("info", mask(line)),
                 log=lambda level, line: lines.take(level, mask(line)),
                 cancelled=cancelled,
-                project=self._project(command, environment),
+                project=self._read_project(command, environment),
             )
-        return _result(result, lines, mask, command)
+        return _make_result(result, lines, mask, command)
 
-    def _project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
-        # Variables of the executor are unknown to whoever read the project.
+    def _read_project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
+        # The project was read without the variables of the executor.
         if command.loaded is not None and not self.env:
             return command.loaded
         return PROJECTS.get(command, environment)
@@ -104,24 +104,24 @@ class DuckDBExecutor(StarlakeExecutor):
 Refusal = tuple[Location | None, str]
 
 
-def _refused(project: "Project", node: "Table | Task") -> Refusal | None:
+def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None:
     """Return why the engine cannot make a table, and where that stands."""
     python = getattr(node, "python_file", None)
     if python:
         return node.origin.at(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
-    return _refused_connection(project, project.connection_of(node))
+    return _explain_refused_connection(project, project.connection_of(node))
 
 
-def _audit_refused(project: "Project") -> Refusal | None:
+def _explain_refused_audit(project: "Project") -> Refusal | None:
     """Return why the engine cannot write the audit, without which no command ends well."""
     application = project.application
     if not application.audit_active:
         return None
     name = application.audit_connection_ref or application.connection_ref
-    return _refused_connection(project, application.connections.get(name or ""), " and takes the audit")
+    return _explain_refused_connection(project, application.connections.get(name or ""), " and takes the audit")
 
 
-def _refused_connection(project: "Project", connection: "Connection | None", use: str = "") -> Refusal | None:
+def _explain_refused_connection(project: "Project", connection: "Connection | None", use: str = "") -> Refusal | None:
     application = project.application
     if connection is None:
         known = ", ".join(sorted(application.connections)) or "none"
@@ -132,7 +132,7 @@ def _refused_connection(project: "Project", connection: "Connection | None", use
     if path is None:
         what = connection.engine
     elif path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
-        what = f"no file ('{path}')"
+        what = f"not a file ('{path}')"
     else:
         return None
     return connection.origin.at("options.url"), (
@@ -156,7 +156,7 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _ended_by(cancelled: threading.Event, timeout: float | None) -> Iterator[threading.Event]:
+def _end_when(cancelled: threading.Event, timeout: float | None) -> Iterator[threading.Event]:
     """Yield the event that ends the command: cancellation, or the time limit.
 
     Raises:
@@ -199,7 +199,7 @@ def _wait_for_any(events: Sequence[threading.Event], seconds: float) -> bool:
     return True
 
 
-def _result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:
+def _make_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:
     loads = list(result.counters.values())
     counters = None
     if loads:
@@ -215,16 +215,16 @@ def _result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command)
         not_ready=result.not_ready,
         counters=counters,
         row_count=row_count,
-        expectations=tuple(map(_expectation, result.expectations)),
+        expectations=tuple(map(_make_expectation_result, result.expectations)),
         tail=tuple(lines.tail),
         reason=mask(result.reason) if result.reason else None,
         retry=result.retry,
         metadata=result.metadata,
-        tables={t.name: _table(result, t, mask) for t in command.tables} if len(command.tables) > 1 else {},
+        tables={t.name: _make_table_result(result, t, mask) for t in command.tables} if len(command.tables) > 1 else {},
     )
 
 
-def _table(result: "EngineResult", table: LoadTable, mask: Mask) -> TableResult:
+def _make_table_result(result: "EngineResult", table: LoadTable, mask: Mask) -> TableResult:
     name = f"{table.domain}.{table.name}"
     load, failure = result.counters.get(name), result.failures.get(name)
     if name not in result.finished:
@@ -234,15 +234,15 @@ def _table(result: "EngineResult", table: LoadTable, mask: Mask) -> TableResult:
         "failed" if failure else "loaded",
         Counters(load.input, load.accepted, load.rejected, load.files) if load else NOTHING,
         load.row_count if load else None,
-        tuple(_expectation(e) for e in result.expectations if e.table == table.final_full_name),
+        tuple(_make_expectation_result(e) for e in result.expectations if e.table == table.final_full_name),
         mask(failure.reason) if failure else None,
         failure.retry if failure else True,
     )
 
 
-def _expectation(outcome: "ExpectationOutcome") -> ExpectationResult:
+def _make_expectation_result(outcome: "ExpectationOutcome") -> ExpectationResult:
     return ExpectationResult(outcome.expect, outcome.success, outcome.violations, outcome.sql, outcome.error)
 
 
-def _missing() -> MissingDependency:
+def _make_missing_dependency() -> MissingDependency:
     return MissingDependency(package="duckdb", extra="duckdb", purpose="the executor duckdb")

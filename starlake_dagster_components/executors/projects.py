@@ -37,20 +37,20 @@ class Projects:
     def get(self, command: Command, environment: Mapping[str, str]) -> Project:
         """Return the project as a command with this environment sees it.
 
-        The data interval of ``--options`` is no part of it: it is different for each run, and whoever renders SQL adds it.
+        The data interval of ``--options`` is not part of it: it differs from run to run, and is added when SQL is rendered.
         """
         options = {name: value for name, value in command.given_options.items() if name not in _INTERVAL}
         profile = environment.get("SL_ENV") or None
         seen = {name: value for name, value in environment.items() if name not in _CHANGES_PER_COMMAND}
         key = (command.project, profile, frozenset(seen.items()), frozenset(options.items()))
-        entry = self._entry(key)
+        entry = self._find_entry(key)
         with entry.lock:
-            if entry.project is None or entry.state != _state(entry.project):
+            if entry.project is None or entry.state != _read_state(entry.project):
                 project = self._read(command.project, profile, seen, options)
-                entry.project, entry.state = project, _state(project)
+                entry.project, entry.state = project, _read_state(project)
             return entry.project
 
-    def _entry(self, key: object) -> _Entry:
+    def _find_entry(self, key: object) -> _Entry:
         with self._guard:
             entry = self._entries.pop(key, None) or _Entry(threading.Lock())
             self._entries[key] = entry
@@ -59,14 +59,14 @@ class Projects:
             return entry
 
 
-def _state(project: Project) -> State:
+def _read_state(project: Project) -> State:
     """Return what changes when a file of the project, or the content of a folder, does."""
     files = [project.path(f) for f in project.files]
     folders = {parent for file in files for parent in (file.parent, file.parent.parent)}
-    return tuple(_stats([*files, *sorted(folders)]))
+    return tuple(_list_stats([*files, *sorted(folders)]))
 
 
-def _stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
+def _list_stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
     for path in paths:
         try:
             found = os.stat(path)
@@ -75,11 +75,11 @@ def _stats(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
             yield str(path), -1, -1
 
 
-def _read(root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:
+def _read_project(root: str, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]) -> Project:
     from ..project import read_project
 
     return read_project(root, profile=profile, environ=environ, options=options)
 
 
-PROJECTS = Projects(_read)
+PROJECTS = Projects(_read_project)
 """Those of this process."""

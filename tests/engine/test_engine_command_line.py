@@ -13,9 +13,9 @@ import pytest
 from engine_help import Sandbox, make
 
 from starlake_dagster_components.engine import run_command
-from starlake_dagster_components.engine.arguments import parse
+from starlake_dagster_components.engine.arguments import parse_arguments
 from starlake_dagster_components.engine.engine_errors import BadArguments
-from starlake_dagster_components.engine.sqltext import statements
+from starlake_dagster_components.engine.sqltext import split_statements
 from starlake_dagster_components.errors import CommandCancelled
 
 ENGINE = (sys.executable, "-m", "starlake_dagster_components.engine")
@@ -32,10 +32,14 @@ def start(box: Sandbox, *argv: str, **env: str) -> "subprocess.Popen[str]":
 
 
 def test_arguments_are_starlakes() -> None:
-    found = parse(["load", "--domains", "a,b", "--tables=t", "--options", "k=v,x=1=2", "--scheduledDate", "'2024-01-01T00:00:00'"])
+    found = parse_arguments(
+        ["load", "--domains", "a,b", "--tables=t", "--options", "k=v,x=1=2", "--scheduledDate", "'2024-01-01T00:00:00'"]
+    )
     assert (found.domains, found.tables, dict(found.options)) == (("a", "b"), ("t",), {"k": "v", "x": "1=2"})
     assert found.scheduled_date == "2024-01-01T00:00:00"
-    found = parse(["job", "--name", "a.b", "--options", "k=1", "--options", "l=2", "--recursive", "--truncate", "true", "--pageSize", "5"])
+    found = parse_arguments(
+        ["job", "--name", "a.b", "--options", "k=1", "--options", "l=2", "--recursive", "--truncate", "true", "--pageSize", "5"]
+    )
     assert (found.verb, found.name, dict(found.options), found.recursive, found.truncate, found.page_size) == (
         "transform", "a.b", {"k": "1", "l": "2"}, True, True, 5,
     )  # fmt: skip
@@ -60,7 +64,7 @@ def test_arguments_are_starlakes() -> None:
 )
 def test_wrong_arguments_are_refused(argv: list[str], said: str) -> None:
     with pytest.raises(BadArguments) as error:
-        parse(argv)
+        parse_arguments(argv)
     assert said in str(error.value)
     log: list[str] = []
     result = run_command(argv, environ={}, out=lambda line: None, log=lambda level, line: log.append(line))
@@ -209,6 +213,6 @@ def test_a_terminated_process_says_so_with_its_exit_code(box: Sandbox) -> None:
     ],
 )
 def test_scripts_are_cut_at_semicolons_that_are_none_of_a_text(script: str, expected: list[str]) -> None:
-    found = statements(script)
+    found = split_statements(script)
     assert [s.text for s in found] == expected
     assert all(script[s.offset :].startswith(s.text) for s in found)

@@ -46,7 +46,7 @@ def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path, t
     kept = {name: getattr(subprocess, name) for name in ("DEVNULL", "PIPE", "TimeoutExpired")}
     monkeypatch.setattr(observe, "subprocess", SimpleNamespace(run=run_in_process, **kept))
     actual = observe.observe((shared / "oracle/runs/projects" / case).resolve(), [], tmp_path)
-    verdict = conformance.judge(observe, json.loads((shared / f"oracle/runs/{case}.json").read_text()), actual)
+    verdict = conformance.judge_case(observe, json.loads((shared / f"oracle/runs/{case}.json").read_text()), actual)
     assert verdict.unexplained == []
     assert sorted(verdict.reasons) == CASES[case]
 
@@ -55,7 +55,7 @@ def test_the_documentation_has_every_case_and_every_reason() -> None:
     conformance = load(REPOSITORY / "bench/conformance.py")
     text = (REPOSITORY / "docs/engine.md").read_text()
     verdicts = [conformance.Verdict(case, reasons=set(reasons)) for case, reasons in CASES.items()]
-    for line in conformance.table(verdicts).split("\n\n")[0].splitlines():
+    for line in conformance.format_table(verdicts).split("\n\n")[0].splitlines():
         assert line in text
     for reason in conformance.REASONS:
         assert f"| {reason} |" in text or f"({reason})" in text or f"**{reason.capitalize()}**" in text, reason

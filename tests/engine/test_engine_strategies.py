@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from starlake_dagster_components.engine.database import Column, Database
 from starlake_dagster_components.engine.ddl import create_table
-from starlake_dagster_components.engine.instances import instance
-from starlake_dagster_components.engine.strategies import Strategy, Target, write
+from starlake_dagster_components.engine.instances import lend_instance
+from starlake_dagster_components.engine.strategies import Strategy, Target, write_batch
 
 
 class Row(NamedTuple):
@@ -66,7 +66,7 @@ def select_of(batch: list[Row]) -> str:
 
 @pytest.fixture(scope="module")
 def lent() -> Iterable[Any]:
-    with instance() as one:
+    with lend_instance() as one:
         yield one
 
 
@@ -78,10 +78,10 @@ def run(lent: Any, strategy: Strategy, drawn: list[list[Row]]) -> list[tuple[Any
     create_table(database, "s", "t", [*COLUMNS, *strategy.extra_columns])
     for batch in drawn:
         with database.transaction():
-            written = write(target, strategy, select_of(batch), NAMES)
+            written = write_batch(target, strategy, select_of(batch), NAMES)
         assert written.rows == len(batch)
     extra = ", sl_start_ts, sl_end_ts" if strategy.extra_columns else ""
-    return database.rows(f"SELECT a, b, day(ts), part, n{extra} FROM memory.s.t ORDER BY n")
+    return database.fetch_rows(f"SELECT a, b, day(ts), part, n{extra} FROM memory.s.t ORDER BY n")
 
 
 def moment(row: Row) -> tuple[int, int]:
@@ -232,6 +232,6 @@ def test_a_batch_that_fails_leaves_no_temporary_table_behind(lent: Any) -> None:
     run(lent, strategy, [[row]])
     database = Database(None, "memory", lent, None)  # type: ignore[arg-type]
     with pytest.raises(duckdb.Error), database.transaction():
-        write(Target(database, "s", "t"), strategy, "SELECT 'no number' AS n, 1 AS a, 'x' AS b, NULL AS ts, 'p' AS part", NAMES)
-    assert database.rows("SELECT n FROM memory.s.t") == [(1,)]
+        write_batch(Target(database, "s", "t"), strategy, "SELECT 'no number' AS n, 1 AS a, 'x' AS b, NULL AS ts, 'p' AS part", NAMES)
+    assert database.fetch_rows("SELECT n FROM memory.s.t") == [(1,)]
     assert run(lent, strategy, [[row]]) == [(1, "x", 1, "p", 1)]

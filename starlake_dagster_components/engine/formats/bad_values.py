@@ -3,7 +3,7 @@
 import duckdb
 
 from ..ddl import TypedAttribute
-from ..instances import instance
+from ..instances import lend_instance
 from ..values import rule, value
 from .source import Reading, Source
 
@@ -45,7 +45,7 @@ def find(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str 
         f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
         f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found(record, test, value) ORDER BY record, test LIMIT {MOST}"
     )
-    with instance() as lent:
+    with lend_instance() as lent:
         try:
             rows = lent.connection.execute(query).fetchall()
         except duckdb.Error:

@@ -10,8 +10,8 @@ from ...errors import did_you_mean
 from ...project.model import Table
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
-from ..instances import instance
-from ..sqltext import literal, quoted
+from ..instances import lend_instance
+from ..sqltext import quote, quote_literal
 from ..values import rule
 from . import bad_values, encodings
 from .records import records
@@ -44,7 +44,7 @@ def _source(reading: Reading, *, all_text: bool) -> Source:
     if table.metadata.empty_is_null is False and not table.metadata.null_value:
         kept = [name for name in names if name in attributes and attributes[name].is_text]
         if kept:
-            parameters["force_not_null"] = "[" + ", ".join(map(literal, kept)) + "]"
+            parameters["force_not_null"] = "[" + ", ".join(map(quote_literal, kept)) + "]"
     parameters.update(_written_options(table))
     skipped = None
     if parameters.get("ignore_errors", "").strip("'").lower() == "true" and not all_text:
@@ -53,28 +53,30 @@ def _source(reading: Reading, *, all_text: bool) -> Source:
         skipped = "SELECT count(DISTINCT line) FROM sl_rejects"
     if all_text:
         parameters = {k: v for k, v in parameters.items() if k not in ("store_rejects", "ignore_errors")}
-    relation = f"read_csv([{literal(str(file))}], {', '.join(f'{k} = {v}' for k, v in parameters.items())}, columns = {_struct(types)})"
-    columns = {name: quoted(name) if name in types else "NULL" for name in attributes}
+    relation = (
+        f"read_csv([{quote_literal(str(file))}], {', '.join(f'{k} = {v}' for k, v in parameters.items())}, columns = {_struct(types)})"
+    )
+    columns = {name: quote(name) if name in types else "NULL" for name in attributes}
     return Source(relation, columns, frozenset(texts), skipped)
 
 
 def _struct(types: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"{literal(name)}: {literal(ddl)}" for name, ddl in types.items()) + "}"
+    return "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
 
 
 def _parameters(table: Table, separator: str, encoding: str | None) -> dict[str, str]:
     metadata = table.metadata
     parameters = {
-        "delim": literal(separator),
+        "delim": quote_literal(separator),
         "header": "true" if with_header(table) else "false",
-        "quote": literal(_quote(table)),
-        "escape": literal(_escape(table)),
-        "nullstr": literal(metadata.null_value or ""),
+        "quote": quote_literal(_quote(table)),
+        "escape": quote_literal(_escape(table)),
+        "nullstr": quote_literal(metadata.null_value or ""),
         # What DuckDB guesses to be comments would be dropped silently.
         "comment": "''",
     }
     if encoding:
-        parameters["encoding"] = literal(encoding)
+        parameters["encoding"] = quote_literal(encoding)
     return parameters
 
 
@@ -84,7 +86,7 @@ def _written_options(table: Table) -> dict[str, str]:
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
             raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is no parameter of DuckDB's read_csv")
-        options[name.lower()] = literal(str(text))
+        options[name.lower()] = quote_literal(str(text))
     return options
 
 
@@ -228,7 +230,7 @@ def _broken_lines(reading: Reading) -> list[BadValue]:
     read = _source(reading, all_text=True)
     more = "auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', rejects_scan = 'sl_broken_scan', rejects_limit = 20"
     relation = read.relation.replace(", columns = {", f", {more}, columns = {{", 1)
-    with instance() as lent:
+    with lend_instance() as lent:
         try:
             lent.connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
             rows = lent.connection.execute(

@@ -8,8 +8,8 @@ import duckdb
 from ...project.model import Attribute
 from ..ddl import nested_type, scalar_type
 from ..engine_errors import BadFile, BadSetting, BadValue
-from ..instances import instance
-from ..sqltext import literal, quoted
+from ..instances import lend_instance
+from ..sqltext import quote, quote_literal
 from ..values import read_type, rule
 from . import bad_values, encodings
 from .source import Reading, Source
@@ -25,16 +25,18 @@ def _source(reading: Reading, *, all_text: bool) -> Source:
     session = reading.session
     file = encodings.readable(reading.file, encodings.codec_of(table), reading.scratch)
     attributes = reading.in_file
-    parameters = {"format": literal(_layout(reading))}
+    parameters = {"format": quote_literal(_layout(reading))}
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
             raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is no parameter of DuckDB's read_json")
-        parameters[name.lower()] = literal(str(text))
+        parameters[name.lower()] = quote_literal(str(text))
     written = ", ".join(f"{k} = {v}" for k, v in parameters.items())
     if len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant":
         # The only attribute takes the object as a whole.
         name = attributes[0].attribute.name
-        return Source(f"(SELECT json AS {quoted(name)} FROM read_json_objects([{literal(str(file))}], {written}))", {name: quoted(name)})
+        return Source(
+            f"(SELECT json AS {quote(name)} FROM read_json_objects([{quote_literal(str(file))}], {written}))", {name: quote(name)}
+        )
     texts = {
         a.attribute.name
         for a in attributes
@@ -44,9 +46,9 @@ def _source(reading: Reading, *, all_text: bool) -> Source:
         a.attribute.name: ("VARCHAR" if a.attribute.name in texts else "JSON" if all_text else read_type(session.project, table, a))
         for a in attributes
     }
-    columns = "{" + ", ".join(f"{literal(name)}: {literal(ddl)}" for name, ddl in types.items()) + "}"
-    relation = f"read_json([{literal(str(file))}], {written}, columns = {columns})"
-    return Source(relation, {name: quoted(name) for name in types}, frozenset(texts))
+    columns = "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
+    relation = f"read_json([{quote_literal(str(file))}], {written}, columns = {columns})"
+    return Source(relation, {name: quote(name) for name in types}, frozenset(texts))
 
 
 def _layout(reading: Reading) -> str:
@@ -62,7 +64,7 @@ def explain(reading: Reading) -> Exception | None:
         read = _source(reading, all_text=True)
     except BadFile as error:
         return error
-    with instance() as lent:
+    with lend_instance() as lent:
         try:
             counts = ", ".join(f"count({column})" for column in read.columns.values())
             lent.connection.execute(f"SELECT {counts} FROM {read.relation}").fetchall()
@@ -88,7 +90,7 @@ def _inside(reading: Reading, read: Source) -> BadFile | None:
         if a.definition is None or a.attribute.array
         for path, ddl in _leaves(reading, a.attribute, a.attribute.array)
     ]
-    with instance() as lent:
+    with lend_instance() as lent:
         try:
             lent.connection.execute(
                 f"SELECT {', '.join(f'count({column})' for column in typed.columns.values())} FROM {typed.relation}"
@@ -133,13 +135,13 @@ def _leaves(reading: Reading, attribute: Attribute, array: bool) -> list[tuple[s
             below = _leaves(reading, child, child.array)
         else:
             below = [("[*]" if child.array else "", nested_type(project, table, child).removesuffix("[]"))]
-        found += [(f"{here}.{quoted(child.name)}{path}", ddl) for path, ddl in below]
+        found += [(f"{here}.{quote(child.name)}{path}", ddl) for path, ddl in below]
     return found
 
 
 def _bad_leaf(column: str, path: str, ddl: str) -> str:
     """Return the SQL of the first value at a path that its type cannot take; NULL when all are good."""
-    texts = f"json_extract_string({column}, {literal('$' + path)})"
+    texts = f"json_extract_string({column}, {quote_literal('$' + path)})"
     if "[*]" in path:
         return f"list_filter({texts}, lambda leaf: leaf IS NOT NULL AND TRY_CAST(leaf AS {ddl}) IS NULL)[1]"
     return f"CASE WHEN {texts} IS NOT NULL AND TRY_CAST({texts} AS {ddl}) IS NULL THEN {texts} END"

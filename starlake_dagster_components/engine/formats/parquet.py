@@ -4,8 +4,8 @@ import duckdb
 
 from ...errors import did_you_mean
 from ..engine_errors import BadFile, BadValue
-from ..instances import instance
-from ..sqltext import literal, quoted
+from ..instances import lend_instance
+from ..sqltext import quote, quote_literal
 from ..values import rule
 from . import bad_values
 from .source import Reading, Source
@@ -17,8 +17,8 @@ def source(reading: Reading) -> Source:
     Raises:
         BadFile: it is no PARQUET file, or lacks a required column.
     """
-    relation = f"read_parquet([{literal(str(reading.file))}])"
-    with instance() as lent:
+    relation = f"read_parquet([{quote_literal(str(reading.file))}])"
+    with lend_instance() as lent:
         try:
             found = [str(row[0]) for row in lent.connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
         except duckdb.Error as error:
@@ -37,7 +37,7 @@ def source(reading: Reading) -> Source:
         if there is None:
             columns[name] = f"CAST(NULL AS {'VARCHAR' if from_text else typed.type})"
         else:
-            columns[name] = f"CAST({quoted(there)} AS VARCHAR)" if from_text else quoted(there)
+            columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else quote(there)
         if from_text:
             texts.add(name)
     if lacking:
@@ -53,8 +53,8 @@ def explain(reading: Reading) -> Exception | None:
         return error
     columns = {name: f"CAST({column} AS VARCHAR)" for name, column in read.columns.items()}
     scalar = {a.attribute.name for a in reading.in_file if a.definition is not None and not a.attribute.array}
-    names = ", ".join(f"{column} AS {quoted(name)}" for name, column in columns.items())
-    as_text = Source(f"(SELECT {names} FROM {read.relation})", {name: quoted(name) for name in columns}, frozenset(columns) & scalar)
+    names = ", ".join(f"{column} AS {quote(name)}" for name, column in columns.items())
+    as_text = Source(f"(SELECT {names} FROM {read.relation})", {name: quote(name) for name in columns}, frozenset(columns) & scalar)
     found = bad_values.find(reading, as_text)
     values = [BadValue(0, a.attribute.name, value, f"{kind} (row {number} of the file)") for number, a, value, kind in found]
     return BadFile(str(reading.file), "the file has bad values", values) if values else None

@@ -3,8 +3,8 @@
 import duckdb
 
 from ..engine_errors import BadFile, BadSetting, BadValue
-from ..instances import instance
-from ..sqltext import literal
+from ..instances import lend_instance
+from ..sqltext import quote_literal
 from . import bad_values, encodings
 from .source import Reading, Source
 
@@ -18,7 +18,7 @@ def source(reading: Reading) -> Source:
     header = "skip = 1, " if table.metadata.with_header is not False else ""
     # One field per line: a separator that no text file has, no quotes.
     relation = (
-        f"read_csv([{literal(str(file))}], auto_detect = false, delim = e'\\x01', quote = '', escape = '', comment = '', header = false, {header}"
+        f"read_csv([{quote_literal(str(file))}], auto_detect = false, delim = e'\\x01', quote = '', escape = '', comment = '', header = false, {header}"
         "columns = {'value': 'VARCHAR'})"
     )
     columns = {}
@@ -43,7 +43,7 @@ def explain(reading: Reading) -> Exception | None:
         read = source(reading)
     except BadFile as error:
         return error
-    with instance() as lent:
+    with lend_instance() as lent:
         try:
             lent.connection.execute(f"SELECT count(*) FROM {read.relation}").fetchall()
         except duckdb.Error as error:
