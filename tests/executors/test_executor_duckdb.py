@@ -315,7 +315,7 @@ def test_it_refuses_at_loading_the_connections_that_the_engine_refuses(url: str,
 def refused_by_the_engine(project: Project, connection: str) -> str | None:
     """Return what the engine says when it is to write there."""
     try:
-        Session.database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
+        Session.find_database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
     except NotSupported as refused:
         return str(refused)
     return None
