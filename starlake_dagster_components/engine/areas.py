@@ -50,16 +50,16 @@ def list_files(folder: Path) -> list[Path]:
     return [folder / name for _, name in sorted(found)]
 
 
-def table_of(name: str, tables: Sequence[Table]) -> Table | None:
+def find_table(name: str, tables: Sequence[Table]) -> Table | None:
     """Return the first table whose pattern matches a whole file name.
 
     Raises:
         BadSetting: a pattern cannot be used.
     """
-    return next((table for table in tables if matches(name, table)), None)
+    return next((table for table in tables if matches_table(name, table)), None)
 
 
-def matches(name: str, table: Table) -> bool:
+def matches_table(name: str, table: Table) -> bool:
     """Say whether a file name is one of a table's."""
     try:
         return compile_pattern(table.pattern).fullmatch(name) is not None
@@ -67,10 +67,10 @@ def matches(name: str, table: Table) -> bool:
         raise BadSetting(table.origin.at("pattern"), f"the pattern of {table.full_name} cannot be used: {error}") from error
 
 
-def free_name(folder: Path, name: str) -> Path:
+def find_free_name(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder, numbered (``orders~2.csv``) when the name is taken."""
     path = folder / name
-    stem, extension = _split(name)
+    stem, extension = _split_name(name)
     number = 2
     while path.exists():
         path = folder / f"{stem}~{number}{extension}"
@@ -78,12 +78,12 @@ def free_name(folder: Path, name: str) -> Path:
     return path
 
 
-def _split(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
     match = re.fullmatch(r"(.+?)(\.[A-Za-z0-9]+(?:\.(?:gz|zst|bz2))?)?", name)
     return (match.group(1), match.group(2) or "") if match else (name, "")
 
 
-def same_content(first: Path, second: Path) -> bool:
+def have_same_content(first: Path, second: Path) -> bool:
     """Say whether two files have the same bytes."""
     if first.stat().st_size != second.stat().st_size:
         return False
@@ -96,7 +96,7 @@ def same_content(first: Path, second: Path) -> bool:
                 return True
 
 
-def move(source: Path, target: Path) -> None:
+def move_file(source: Path, target: Path) -> None:
     """Move a file, replacing the target: at once where both are on one file system, else by a copy that appears under its name when whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -110,6 +110,6 @@ def move(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def uri(path: Path) -> str:
+def format_uri(path: Path) -> str:
     """Return a path as Starlake prints it."""
     return f"file:{path}"

@@ -5,18 +5,18 @@ from pathlib import Path
 
 from ..project.model import Table
 from . import privacy
-from .areas import uri
+from .areas import format_uri
 from .ddl import TypedAttribute
 from .formats import Source
 from .session import Session
-from .sqltext import quote, quote_list, quote_literal
-from .values import value
+from .sqltext import quote, quote_literal
+from .values import build_value
 
 FILE_COLUMN = "sl_input_file_name"
 """Column that scripts and filters may use: the file that a row comes from. Starlake: CometColumns."""
 
 
-def select(
+def build_select(
     session: Session, table: Table, attributes: Sequence[TypedAttribute], source: Source, file: Path, checked: Collection[str]
 ) -> str:
     """Return the SELECT of a file's rows, in the order of the table's attributes, under their names in the table.
@@ -32,55 +32,52 @@ def select(
         file: where it lies.
         checked: columns that must have a value and that the table itself lets be empty.
     """
-    made = {a.attribute.name: _made(session, table, a, source) for a in attributes if not a.attribute.script}
+    made = {a.attribute.name: _build_value(session, table, a, source) for a in attributes if not a.attribute.script}
     kept = [a for a in attributes if not a.attribute.ignore]
     masked = [
-        a for a in attributes if (m := privacy.parse(table, a.attribute)) is not None and m.sql is not None and not a.attribute.script
+        a
+        for a in attributes
+        if (m := privacy.parse_masking(table, a.attribute)) is not None and m.sql is not None and not a.attribute.script
     ]
     plain = not masked and not table.filter and not any(a.attribute.script for a in attributes)
     if plain:
-        columns = (f"{_required(a, made[a.attribute.name], checked)} AS {quote(a.attribute.final_name)}" for a in kept)
+        columns = (f"{_require_value(a, made[a.attribute.name], checked)} AS {quote(a.attribute.final_name)}" for a in kept)
         return f"SELECT {', '.join(columns)} FROM {source.relation}"
-    inner = f"SELECT {', '.join(f'{sql} AS {quote(name)}' for name, sql in made.items())}, {quote_literal(uri(file))} AS {FILE_COLUMN} FROM {source.relation}"
+    inner = f"SELECT {', '.join(f'{sql} AS {quote(name)}' for name, sql in made.items())}, {quote_literal(format_uri(file))} AS {FILE_COLUMN} FROM {source.relation}"
     if masked:
-        replaced = ", ".join(f"({_expression(a, table)}) AS {quote(a.attribute.name)}" for a in masked)
+        replaced = ", ".join(f"({_get_expression(a, table)}) AS {quote(a.attribute.name)}" for a in masked)
         inner = f"SELECT * REPLACE ({replaced}) FROM ({inner}) AS sl_clear"
     finals = [f"{a.attribute.script or quote(a.attribute.name)} AS {quote(a.attribute.final_name)}" for a in kept]
     ignored = [quote(a.attribute.name) for a in attributes if a.attribute.ignore and not a.attribute.script]
     named = f"SELECT {', '.join([*finals, *ignored, FILE_COLUMN])} FROM ({inner}) AS sl_values"
     where = f" WHERE {table.filter}" if table.filter else ""
-    columns_sql = ", ".join(f"{_required(a, quote(a.attribute.final_name), checked)} AS {quote(a.attribute.final_name)}" for a in kept)
+    columns_sql = ", ".join(f"{_require_value(a, quote(a.attribute.final_name), checked)} AS {quote(a.attribute.final_name)}" for a in kept)
     return f"SELECT {columns_sql} FROM ({named}) AS sl_internal_from_select{where}"
 
 
-def _made(session: Session, table: Table, typed: TypedAttribute, source: Source) -> str:
+def _build_value(session: Session, table: Table, typed: TypedAttribute, source: Source) -> str:
     name = typed.attribute.name
-    return value(session.project, table, typed, source.columns[name], name in source.texts)
+    return build_value(session.project, table, typed, source.columns[name], name in source.texts)
 
 
-def _expression(typed: TypedAttribute, table: Table) -> str:
-    masking = privacy.parse(table, typed.attribute)
+def _get_expression(typed: TypedAttribute, table: Table) -> str:
+    masking = privacy.parse_masking(table, typed.attribute)
     return (masking.sql if masking else None) or "NULL"
 
 
-def _required(typed: TypedAttribute, sql: str, checked: Collection[str]) -> str:
+def _require_value(typed: TypedAttribute, sql: str, checked: Collection[str]) -> str:
     name = typed.attribute.final_name
     if name.lower() not in checked:
         return sql
     return f"CASE WHEN {sql} IS NULL THEN error({quote_literal(f'column {name} is required')}) ELSE {sql} END"
 
 
-def hashed(session: Session, table: Table, attributes: Sequence[TypedAttribute], source: Source) -> list[str]:
+def list_hash_queries(session: Session, table: Table, attributes: Sequence[TypedAttribute], source: Source) -> list[str]:
     """Return the queries of the values that are looked up in the table of hashes."""
     queries = []
     for typed in attributes:
-        if not typed.attribute.script and privacy.needs_hashes(privacy.parse(table, typed.attribute)):
+        if not typed.attribute.script and privacy.needs_hashes(privacy.parse_masking(table, typed.attribute)):
             name = typed.attribute.name
-            clear = value(session.project, table, typed, source.columns[name], name in source.texts, masked=False)
+            clear = build_value(session.project, table, typed, source.columns[name], name in source.texts, masked=False)
             queries.append(f"SELECT {clear} FROM {source.relation}")
     return queries
-
-
-def columns_of(attributes: Sequence[TypedAttribute]) -> str:
-    """Return the names of a batch's columns in SQL."""
-    return quote_list(a.attribute.final_name for a in attributes if not a.attribute.ignore)

@@ -56,14 +56,14 @@ class TypedAttribute:
         return self.type.upper().split("(")[0] in ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
 
 
-def typed(project: Project, table: Table) -> list[TypedAttribute]:
+def type_attributes(project: Project, table: Table) -> list[TypedAttribute]:
     """Return a table's attributes with their types, ignored ones included.
 
     Raises:
         BadSetting: an attribute has an unknown type, or two have one name in the table.
     """
     tops = {a.name: a for a in table.attributes}
-    found = [_typed(project, table, a, tops) for a in table.attributes]
+    found = [_type_attribute(project, table, a, tops) for a in table.attributes]
     names: dict[str, str] = {}
     for one in found:
         if one.attribute.ignore:
@@ -78,53 +78,57 @@ def typed(project: Project, table: Table) -> list[TypedAttribute]:
     return found
 
 
-def _typed(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
+def _type_attribute(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
     if attribute.attributes or attribute.type == "struct":
-        fields = ", ".join(f"{quote(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
+        fields = ", ".join(
+            f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
+        )
         # Starlake: a struct or an array is never NOT NULL.
         return TypedAttribute(attribute, f"STRUCT({fields}){'[]' if attribute.array else ''}", None, False)
-    definition = _definition(project, table.origin, attribute)
-    ddl = _scalar(definition, _PRIMITIVES)
+    definition = _find_definition(project, table.origin, attribute)
+    ddl = _get_scalar(definition, _PRIMITIVES)
     return TypedAttribute(attribute, ddl + ("[]" if attribute.array else ""), definition, attribute.required and not attribute.array)
 
 
-def nested_type(project: Project, table: Table, attribute: Attribute) -> str:
+def get_nested_type(project: Project, table: Table, attribute: Attribute) -> str:
     """Return the type of a field inside a struct."""
-    return _nested(project, table, attribute, {a.name: a for a in table.attributes})
+    return _get_nested_type(project, table, attribute, {a.name: a for a in table.attributes})
 
 
-def _nested(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> str:
+def _get_nested_type(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> str:
     suffix = "[]" if attribute.array else ""
     if attribute.attributes or attribute.type == "struct":
-        fields = ", ".join(f"{quote(a.final_name)} {_nested(project, table, a, tops)}" for a in attribute.attributes if not a.ignore)
+        fields = ", ".join(
+            f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
+        )
         return f"STRUCT({fields}){suffix}"
     # Starlake looks types up by name alone: a field called as a column has the column's type.
     top = tops.get(attribute.name)
     if top is not None and not top.attributes and top.type != "struct":
-        return _scalar(_definition(project, table.origin, top), _PRIMITIVES) + suffix
-    definition = _definition(project, table.origin, attribute)
-    return _nested_scalar(definition) + suffix
+        return _get_scalar(_find_definition(project, table.origin, top), _PRIMITIVES) + suffix
+    definition = _find_definition(project, table.origin, attribute)
+    return _get_nested_scalar(definition) + suffix
 
 
-def scalar_type(definition: TypeDefinition) -> str:
+def get_scalar_type(definition: TypeDefinition) -> str:
     """Return the type of a column of a type."""
-    return _scalar(definition, _PRIMITIVES)
+    return _get_scalar(definition, _PRIMITIVES)
 
 
-def _nested_scalar(definition: TypeDefinition) -> str:
+def _get_nested_scalar(definition: TypeDefinition) -> str:
     if definition.primitive == "decimal":
-        return _decimal(definition)
+        return _get_decimal(definition)
     return "BIGINT" if definition.primitive == "long" else _NESTED.get(definition.primitive, "VARCHAR")
 
 
-def _scalar(definition: TypeDefinition, primitives: Mapping[str, str]) -> str:
+def _get_scalar(definition: TypeDefinition, primitives: Mapping[str, str]) -> str:
     if definition.primitive == "decimal":
-        return _decimal(definition)
+        return _get_decimal(definition)
     written = definition.ddl_mapping.get("duckdb")
     return str(written) if written else primitives.get(definition.primitive, "VARCHAR")
 
 
-def _decimal(definition: TypeDefinition) -> str:
+def _get_decimal(definition: TypeDefinition) -> str:
     """Return the type of a decimal. Starlake: its ``zone`` (``12,2``), else (38,9), whatever the mapping says."""
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", definition.zone or "")
     if match is None:
@@ -133,7 +137,7 @@ def _decimal(definition: TypeDefinition) -> str:
     return f"DECIMAL({match.group(1)},{match.group(2)})"
 
 
-def _definition(project: Project, origin: Origin, attribute: Attribute) -> TypeDefinition:
+def _find_definition(project: Project, origin: Origin, attribute: Attribute) -> TypeDefinition:
     definition = project.types.get(attribute.type)
     if definition is None:
         raise BadSetting(
@@ -155,7 +159,9 @@ def create_schema(database: Database, schema: str) -> None:
     database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, schema)}")
 
 
-def comment(database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE") -> None:
+def write_comments(
+    database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE"
+) -> None:
     """Write comments of a table or view and of its columns: those that are given."""
     full = quote_path(database.catalog, schema, name)
     if text:

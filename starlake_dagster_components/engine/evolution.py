@@ -9,10 +9,10 @@ from .sqltext import quote, quote_list
 from .strategies import Target
 
 
-def evolve(
+def evolve_table(
     target: Target, existing: Sequence[Column], wanted: Sequence[Column], kept: Sequence[Column], *, emptied: bool, location: Location
 ) -> bool:
-    """Give a table the columns of the project, without losing a value that nobody said to lose.
+    """Give a table the columns of the project, without losing values unless asked to.
 
     Columns that are new are added at the end, and may be empty whatever the project says: older rows have no value. Columns that the project
     has no more are dropped when they hold nothing, or when all rows are about to be replaced. A column's type stays as it is.
@@ -59,5 +59,5 @@ def _refuse_to_lose(target: Target, gone: Sequence[Column], location: Location) 
     drop = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([column.name])}" for column, _ in held)
     raise TableDiffers(
         f"{location}: {target} has the column{'' if one else 's'} {names}, which the project does not have any more. "
-        f"{'It is' if one else 'They are'} not dropped without being told to: put the attribute{'' if one else 's'} back, or run {drop}"
+        f"{'It is' if one else 'They are'} not dropped automatically: put the attribute{'' if one else 's'} back, or run {drop}"
     )

@@ -1,7 +1,7 @@
 """What makes the load of a file all or nothing, the file included.
 
 The transaction that writes the rows of a file also notes where the file is and where it goes. Only then the file is moved, and the note
-removed. Whoever opens the database next and finds a note knows that the rows are there, and finishes the move. Without a note the rows
+removed. The next command that opens the database and finds a note knows that the rows are there, and finishes the move. Without a note the rows
 are not there, and the file is where the next load takes it from. The note lives in a schema that exists only meanwhile.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from .areas import Identity, free_name, list_files, move
+from .areas import Identity, find_free_name, list_files, move_file
 from .database import Database
 from .sqltext import quote_literal, quote_path
 
@@ -26,7 +26,7 @@ class LoadedFile:
 
     Attributes:
         path: where it was loaded from.
-        origin: where it came from: whoever tidies up after a crash may have put it back there.
+        origin: where it came from: someone who cleans up after a crash may have put it back there.
         target: where it goes; None = it is deleted (``archive: false``).
     """
 
@@ -42,10 +42,10 @@ class LoadedFile:
         return next((path for path in (*likely, *rest) if Identity.of(path) == self.identity), None)
 
 
-def note(database: Database, files: Sequence[LoadedFile]) -> None:
+def note_files(database: Database, files: Sequence[LoadedFile]) -> None:
     """Note files as loaded, within the transaction that loads them."""
     name = quote_path(database.catalog, _SCHEMA, _TABLE)
-    rows = ", ".join(_row(file) for file in files)
+    rows = ", ".join(_format_row(file) for file in files)
     try:
         database.execute(f"INSERT INTO {name} VALUES {rows}")
     except duckdb.CatalogException:
@@ -53,14 +53,14 @@ def note(database: Database, files: Sequence[LoadedFile]) -> None:
         database.execute(f"CREATE TABLE {name} AS SELECT * FROM (VALUES {rows}) AS files({_COLUMNS})")
 
 
-def _row(file: LoadedFile) -> str:
+def _format_row(file: LoadedFile) -> str:
     identity = file.identity
     numbers = (identity.device, identity.inode, identity.size, identity.modified)
     texts = (str(file.path), str(file.origin), str(file.target or ""), *map(str, numbers))
     return f"({', '.join(map(quote_literal, texts))})"
 
 
-def finish(file: LoadedFile) -> Path | None:
+def archive_file(file: LoadedFile) -> Path | None:
     """Move a loaded file away; nothing when that was done. Returns where it is now, None when it is gone."""
     path = file.path if Identity.of(file.path) == file.identity else file.found()
     if path is None:
@@ -69,18 +69,18 @@ def finish(file: LoadedFile) -> Path | None:
         path.unlink()
         return None
     # The name was free when it was noted; whatever took it since is not overwritten.
-    target = free_name(file.target.parent, file.target.name)
-    move(path, target)
+    target = find_free_name(file.target.parent, file.target.name)
+    move_file(path, target)
     return target
 
 
-def forget(database: Database) -> None:
+def forget_files(database: Database) -> None:
     """Remove the notes: every file is where it goes."""
     # Straight to the connection: a cancelled command tidies up as well.
     database.connection.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE")
 
 
-def recover(database: Database) -> list[Path]:
+def recover_files(database: Database) -> list[Path]:
     """Finish what an earlier command could not; returns the files that were moved."""
     try:
         rows = database.fetch_rows(f"SELECT {_COLUMNS} FROM {quote_path(database.catalog, _SCHEMA, _TABLE)}")
@@ -90,7 +90,7 @@ def recover(database: Database) -> list[Path]:
     for path, origin, target, *identity in rows:
         file = LoadedFile(Path(path), Path(origin), Path(target) if target else None, Identity(*map(int, identity)))
         if file.found():
-            finish(file)
+            archive_file(file)
             moved.append(file.path)
-    forget(database)
+    forget_files(database)
     return moved

@@ -11,7 +11,7 @@ from ..project.model import Domain, Table
 from . import audit_tables as audit
 from . import journal
 from .adaptive import choose_strategy
-from .areas import free_name, list_files, make_folders, matches, move, table_of
+from .areas import find_free_name, find_table, list_files, make_folders, matches_table, move_file
 from .arguments import Arguments
 from .database import open_database
 from .engine_errors import BadArguments, DatabaseFailed
@@ -20,7 +20,7 @@ from .unsupported import check_areas, say_unused_options
 from .writing import Group, Loads, Writer
 
 
-def load(session: Session, arguments: Arguments) -> Loads:
+def load_tables(session: Session, arguments: Arguments) -> Loads:
     """Load the files that wait in the stage area, and those that an earlier load left in the ingesting area.
 
     Each file is one transaction, or all files of a table with ``SL_GROUPED``. A file that cannot be loaded stays in the ingesting area,
@@ -32,13 +32,13 @@ def load(session: Session, arguments: Arguments) -> Loads:
     make_folders(project.areas, [domain for domain, _ in selected])
     _copy_files(session, arguments, selected)
     loads = Loads()
-    for path, tables in _by_database(session, selected, loads):
+    for path, tables in _group_by_database(session, selected, loads):
         _load_database(session, arguments, path, tables, loads)
     return loads
 
 
 def select_tables(session: Session, arguments: Arguments) -> list[tuple[Domain, list[Table]]]:
-    """Return the domains and tables that a command names, by their logical names; unknown names are said in the log and left out."""
+    """Return the domains and tables that a command names, by their logical names; unknown names are logged and left out."""
     domains = session.project.domains
     known = {d.folder for d in domains} | {d.name for d in domains}
     for name in arguments.domains:
@@ -66,7 +66,7 @@ def _copy_files(session: Session, arguments: Arguments, selected: Sequence[tuple
     for domain, _ in selected:
         folder = Path(session.project.areas.stage, domain.name)
         for name in arguments.files:
-            file = _local(session, name)
+            file = _find_local_file(session, name)
             target = folder / file.name
             if file.parent.resolve() == folder.resolve():
                 continue
@@ -77,14 +77,14 @@ def _copy_files(session: Session, arguments: Arguments, selected: Sequence[tuple
             partial.replace(target)
 
 
-def _local(session: Session, name: str) -> Path:
+def _find_local_file(session: Session, name: str) -> Path:
     file = Path(session.project.root, name.removeprefix("file://").removeprefix("file:"))
     if not file.is_file():
-        raise BadArguments(f"--files: there is no file {file}")
+        raise BadArguments(f"--files: {file} does not exist")
     return file
 
 
-def _by_database(
+def _group_by_database(
     session: Session, selected: Sequence[tuple[Domain, list[Table]]], loads: Loads
 ) -> list[tuple[Path, list[tuple[Domain, list[Table]]]]]:
     """Return the selected tables by the database that they are written to."""
@@ -94,7 +94,7 @@ def _by_database(
             try:
                 path = session.find_database(table)
             except EngineError as error:
-                if _waiting(session, domain, [table]):
+                if _has_files(session, domain, [table]):
                     loads.fail(error, table.full_name)
                 loads.finished.append(table.full_name)
                 continue
@@ -105,10 +105,10 @@ def _by_database(
     return sorted(found.items())
 
 
-def _waiting(session: Session, domain: Domain, tables: Sequence[Table]) -> bool:
+def _has_files(session: Session, domain: Domain, tables: Sequence[Table]) -> bool:
     """Say whether any file waits for these tables."""
     areas = session.project.areas
-    return any(table_of(file.name, tables) for folder in (areas.ingesting, areas.stage) for file in list_files(Path(folder, domain.name)))
+    return any(find_table(file.name, tables) for folder in (areas.ingesting, areas.stage) for file in list_files(Path(folder, domain.name)))
 
 
 def _load_database(session: Session, arguments: Arguments, path: Path, domains: Sequence[tuple[Domain, list[Table]]], loads: Loads) -> None:
@@ -116,7 +116,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         for domain, _ in domains:
             if not arguments.tables:
                 _set_unresolved_aside(session, domain)
-        if not any(_waiting(session, domain, tables) for domain, tables in domains):
+        if not any(_has_files(session, domain, tables) for domain, tables in domains):
             loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
     say_unused_options(session, session.project.connection_of(domains[0][1][0]))
@@ -125,17 +125,17 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
         with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}") as database:
-            for file in journal.recover(database):
+            for file in journal.recover_files(database):
                 session.log("warning", f"{file} was loaded by a command that was killed before it could archive it; archived now")
             writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
             try:
-                for group in _groups(session, arguments, domains):
+                for group in _form_groups(session, arguments, domains):
                     session.check_cancelled()
-                    writer.load(group)
+                    writer.load_group(group)
             finally:
                 writer.close()
     except DatabaseFailed as error:
-        loads.fail(error, *(t.full_name for domain, tables in domains for t in tables if _waiting(session, domain, [t])))
+        loads.fail(error, *(t.full_name for domain, tables in domains for t in tables if _has_files(session, domain, [t])))
     loads.finished.extend(table.full_name for _, tables in domains for table in tables)
     other = session.find_audit_database()
     if other is not None and other != path and (entries or checks):
@@ -143,62 +143,62 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
 
 
 def _set_unresolved_aside(session: Session, domain: Domain) -> None:
-    """Move files of the stage area that are no table's to the unresolved area."""
+    """Move files of the stage area that match no table to the unresolved area."""
     areas = session.project.areas
     for file in list_files(Path(areas.stage, domain.name)):
-        if table_of(file.name, domain.tables) is None:
-            target = free_name(Path(areas.unresolved, domain.name), file.name)
+        if find_table(file.name, domain.tables) is None:
+            target = find_free_name(Path(areas.unresolved, domain.name), file.name)
             # Another command may have been quicker.
             with contextlib.suppress(FileNotFoundError):
-                move(file, target)
+                move_file(file, target)
                 session.log("warning", f"{file.name} matches the pattern of no table of {domain.name}: moved to {target}")
 
 
-def _groups(session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]]) -> Iterator[Group]:
+def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]]) -> Iterator[Group]:
     """Yield the files to load, in the order in which they are loaded, moved to the ingesting area."""
     areas = session.project.areas
     for domain, tables in domains:
         if arguments.in_place:
-            files = [_local(session, name) for name in arguments.files]
+            files = [_find_local_file(session, name) for name in arguments.files]
             for table in tables:
-                yield from _split(session, table, [f for f in files if matches(f.name, table)])
+                yield from _split_files(session, table, [f for f in files if matches_table(f.name, table)])
             continue
         left = list_files(Path(areas.ingesting, domain.name))
         staged = list_files(Path(areas.stage, domain.name))
         for table in tables:
-            old = [f for f in left if table_of(f.name, tables) is table]
-            new = [f for f in staged if table_of(f.name, tables) is table]
+            old = [f for f in left if find_table(f.name, tables) is table]
+            new = [f for f in staged if find_table(f.name, tables) is table]
             for file in old:
                 session.log(
                     "warning", f"{file.name} was left in the ingesting area by an earlier load of {table.full_name}: it is loaded now"
                 )
-            # What could not be loaded before must not keep back what is new.
+            # Files that could not be loaded before must not hold up new ones.
             for files in (old, new):
-                for group in _split(session, table, files):
-                    yield replace(group, files=tuple(_into_ingesting(session, domain, file) for file in group.files))
+                for group in _split_files(session, table, files):
+                    yield replace(group, files=tuple(_move_into_ingesting(session, domain, file) for file in group.files))
 
 
-def _into_ingesting(session: Session, domain: Domain, file: Path) -> Path:
+def _move_into_ingesting(session: Session, domain: Domain, file: Path) -> Path:
     areas = session.project.areas
     target = Path(areas.ingesting, domain.name, file.name)
     if file == target:
         return file
     if target.exists():
-        # A file of this name was tried just before, and refused: the new one stands for it.
-        aside = free_name(Path(areas.unresolved, domain.name), file.name)
+        # A file of this name was refused just before: the new one replaces it.
+        aside = find_free_name(Path(areas.unresolved, domain.name), file.name)
         session.log("warning", f"{target} could not be loaded, and a new file of this name has come: the old one is moved to {aside}")
-        move(target, aside)
-    move(file, target)
+        move_file(target, aside)
+    move_file(file, target)
     return target
 
 
-def _split(session: Session, table: Table, files: Sequence[Path]) -> Iterator[Group]:
+def _split_files(session: Session, table: Table, files: Sequence[Path]) -> Iterator[Group]:
     """Yield files of a table in the groups that are loaded together."""
     run: list[Path] = []
     current: str | None = None
     for file in files:
         try:
-            chosen = _chosen(session, table, file)
+            chosen = _choose_strategy(session, table, file)
         except EngineError as error:
             yield Group(table, (file,), error=error)
             continue
@@ -211,6 +211,6 @@ def _split(session: Session, table: Table, files: Sequence[Path]) -> Iterator[Gr
         yield Group(table, tuple(run), current)
 
 
-def _chosen(session: Session, table: Table, file: Path) -> str | None:
+def _choose_strategy(session: Session, table: Table, file: Path) -> str | None:
     written = table.metadata.write_strategy
     return choose_strategy(table, file, session.project.application.timezone) if written and written.types else None

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EngineError
-from .areas import list_files, make_folders, matches
+from .areas import list_files, make_folders, matches_table
 from .arguments import Arguments
 from .session import Session
-from .staging import incoming
+from .staging import list_incoming
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,15 @@ class Readiness:
     Attributes:
         ready: whether there is.
         counts: files per table, where they were counted.
-        told: whether "not ready" was told by a file (``--notReadySentinel``) instead of the exit code.
+        by_sentinel: whether "not ready" is reported by a file (``--notReadySentinel``) instead of the exit code.
     """
 
     ready: bool
     counts: dict[str, int]
-    told: bool = False
+    by_sentinel: bool = False
 
 
-def preload(session: Session, arguments: Arguments) -> Readiness:
+def check_readiness(session: Session, arguments: Arguments) -> Readiness:
     """Look for files by the strategy of the command.
 
     Without tables ``pending`` is always ready, as in Starlake: it asks for no file.
@@ -33,13 +33,13 @@ def preload(session: Session, arguments: Arguments) -> Readiness:
     strategy = (arguments.strategy or "").lower()
     counts: dict[str, int] = {}
     if strategy == "imported":
-        counts = _imported(session, arguments)
+        counts = _count_incoming(session, arguments)
         ready = not counts or any(counts.values())
     elif strategy == "pending":
-        counts = _pending(session, arguments)
+        counts = _count_staged(session, arguments)
         ready = not counts or any(counts.values())
     elif strategy == "ack":
-        ready = _acknowledged(session, arguments)
+        ready = _take_ack_file(session, arguments)
     else:
         Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
         ready = True
@@ -53,30 +53,30 @@ def preload(session: Session, arguments: Arguments) -> Readiness:
         sentinel.touch()
     except OSError as error:
         session.log("warning", f"cannot write {sentinel}: {error.strerror}")
-    return Readiness(False, counts, told=True)
+    return Readiness(False, counts, by_sentinel=True)
 
 
-def _imported(session: Session, arguments: Arguments) -> dict[str, int]:
+def _count_incoming(session: Session, arguments: Arguments) -> dict[str, int]:
     name = arguments.domains[0]
     domain = next((d for d in session.project.domains if name in (d.folder, d.name)), None)
     make_folders(session.project.areas, [domain] if domain else ())
     tables = [t for t in domain.tables if not arguments.tables or t.name in arguments.tables] if domain else []
     if domain is None or not tables:
         return dict.fromkeys(arguments.tables, 0)
-    found = incoming(session, domain, tables)
-    return {t.name: sum(matches(one.file.name, t) for one in found) for t in tables}
+    found = list_incoming(session, domain, tables)
+    return {t.name: sum(matches_table(one.file.name, t) for one in found) for t in tables}
 
 
-def _pending(session: Session, arguments: Arguments) -> dict[str, int]:
+def _count_staged(session: Session, arguments: Arguments) -> dict[str, int]:
     name = arguments.domains[0]
     chosen = [d for d in session.project.domains if name in (d.folder, d.name)]
     make_folders(session.project.areas, chosen if arguments.tables else ())
     files = list_files(Path(session.project.areas.stage, name))
     known = {t.name: t for d in chosen for t in d.tables}
-    return {table: sum(matches(f.name, known[table]) for f in files) if table in known else 0 for table in arguments.tables}
+    return {table: sum(matches_table(f.name, known[table]) for f in files) if table in known else 0 for table in arguments.tables}
 
 
-def _acknowledged(session: Session, arguments: Arguments) -> bool:
+def _take_ack_file(session: Session, arguments: Arguments) -> bool:
     Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
     if not arguments.global_ack_file_path:
         return False

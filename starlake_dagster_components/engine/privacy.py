@@ -54,7 +54,7 @@ class Masking:
         return self.name not in _NUMBERS and not (self.name == "HIDE" and not self.parameters)
 
 
-def parse(table: Table, attribute: Attribute) -> Masking | None:
+def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
     """Return the masking of an attribute; None when it has none.
 
     Raises:
@@ -71,7 +71,7 @@ def parse(table: Table, attribute: Attribute) -> Masking | None:
     place = table.origin.at("attributes" if index is None else f"attributes[{index}].privacy")
     if match is None or name not in _PARAMETERS:
         raise BadSetting(place, f"attribute '{attribute.name}': {unknown('privacy', name, [*_PARAMETERS, 'SQL:<expression>'])}")
-    parameters = tuple(_unquoted(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()
+    parameters = tuple(_strip_quotes(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()
     if len(parameters) not in _PARAMETERS[name]:
         wanted = " or ".join(map(str, _PARAMETERS[name]))
         raise BadSetting(place, f"attribute '{attribute.name}': privacy {name} takes {wanted} parameters, not {len(parameters)}")
@@ -79,51 +79,53 @@ def parse(table: Table, attribute: Attribute) -> Masking | None:
         raise BadSetting(place, f"attribute '{attribute.name}': privacy EMAIL takes MD5, SHA1 or SHA256, not '{parameters[0]}'")
     for parameter in parameters[{"EMAIL": 1, "HIDE": 1, "MASK": 1}.get(name, 0) :]:
         if not re.fullmatch(r"-?\d+(\.\d+)?", parameter):
-            raise BadSetting(place, f"attribute '{attribute.name}': privacy {name}: '{parameter}' is no number")
+            raise BadSetting(place, f"attribute '{attribute.name}': privacy {name}: '{parameter}' is not a number")
     return Masking(name, parameters)
 
 
-def _unquoted(text: str) -> str:
+def _strip_quotes(text: str) -> str:
     text = text.strip()
     return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
-def expression(masking: Masking, value: str, ddl: str, *, is_text: bool) -> str:
+def mask_value(masking: Masking, value: str, ddl: str, *, is_text: bool) -> str:
     """Return the SQL expression that masks a value; a missing value stays missing."""
     if masking.name == "HIDE" and not masking.parameters:
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE '' END" if is_text else f"CAST(NULL AS {ddl})"
     text = value if is_text else f"CAST({value} AS VARCHAR)"
-    masked = f"CASE WHEN {value} IS NULL THEN NULL ELSE {_masked(masking, text)} END"
+    masked = f"CASE WHEN {value} IS NULL THEN NULL ELSE {_apply_masking(masking, text)} END"
     return masked if is_text else f"CAST({masked} AS {ddl})"
 
 
-def _masked(masking: Masking, text: str) -> str:
+def _apply_masking(masking: Masking, text: str) -> str:
     name, parameters = masking.name, masking.parameters
     if name in _HASHES:
-        return _hash(name, text)
+        return _hash_text(name, text)
     if name == "HIDE":
         return quote_literal(parameters[0] * int(parameters[1]))
     if name == "INITIALS":
         words = rf"list_filter(regexp_split_to_array({text}, '\s+'), lambda word: word <> '')"
         return f"coalesce(array_to_string(list_transform({words}, lambda word: word[1]), '.'), '') || '.'"
     if name == "EMAIL":
-        return f"{_hash(parameters[0].upper().replace('-', ''), f'split_part({text}, {AT}, 1)')} || {AT} || split_part({text}, {AT}, 2)"
+        return (
+            f"{_hash_text(parameters[0].upper().replace('-', ''), f'split_part({text}, {AT}, 1)')} || {AT} || split_part({text}, {AT}, 2)"
+        )
     if name in ("IPV4", "IPV6"):
-        return _ip(text, "." if name == "IPV4" else ":", int(parameters[0]))
+        return _mask_ip(text, "." if name == "IPV4" else ":", int(parameters[0]))
     if name in ("RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT"):
-        return _random(name, parameters)
+        return _make_random(name, parameters)
     if name in ("APPROXDOUBLE", "APPROXLONG"):
         made = f"(CAST({text} AS DOUBLE) * (1 + (random() * 2 - 1) * {int(parameters[0])} / 100.0))"
         return made if name == "APPROXDOUBLE" else f"CAST(trunc({made}) AS BIGINT)"
-    return _stars(text, *parameters)
+    return _mask_with_stars(text, *parameters)
 
 
-def _stars(text: str, character: str, number: str, left: str, right: str) -> str:
+def _mask_with_stars(text: str, character: str, number: str, left: str, right: str) -> str:
     stars = quote_literal(character[:1] * int(number))
     return f"CASE WHEN length({text}) <= {int(left)} THEN {text} || {stars} ELSE left({text}, {int(left)}) || {stars} || right({text}, {int(right)}) END"
 
 
-def _hash(name: str, text: str) -> str:
+def _hash_text(name: str, text: str) -> str:
     if name == "SHA512":
         return f"(SELECT hash FROM {HASHES} WHERE value = {text})"
     return f"{_HASHES[name]}({text})"
@@ -134,7 +136,7 @@ def needs_hashes(masking: Masking | None) -> bool:
     return masking is not None and masking.name == "SHA512"
 
 
-def make_hashes(database: Database, values: Sequence[str]) -> None:
+def fill_hashes(database: Database, values: Sequence[str]) -> None:
     """Fill the table of hashes, which lasts as long as the command.
 
     Args:
@@ -155,14 +157,14 @@ def make_hashes(database: Database, values: Sequence[str]) -> None:
         reader.close()
 
 
-def _ip(text: str, separator: str, masked: int) -> str:
+def _mask_ip(text: str, separator: str, masked: int) -> str:
     parts = f"string_split({text}, {quote_literal(separator)})"
     zeros = "[" + ", ".join(["'0'"] * masked) + "]" if masked else "[]::VARCHAR[]"
     kept = f"list_slice({parts}, 1, len({parts}) - {masked})"
     return f"array_to_string(list_concat({kept}, {zeros}), {quote_literal(separator)})"
 
 
-def _random(name: str, parameters: tuple[str, ...]) -> str:
+def _make_random(name: str, parameters: tuple[str, ...]) -> str:
     bounds = {"RANDOMLONG": 2**63 - 1, "RANDOMINT": 2**31 - 1}
     if parameters:
         low, up = float(parameters[0]), float(parameters[1])

@@ -13,11 +13,11 @@ from .arguments import Arguments, parse_arguments
 from .command_project import select_project
 from .compile_transform import compile_task
 from .engine_errors import BadArguments, BadSetting, NotFound, NotSupported
-from .loading import load
-from .preloading import preload
+from .loading import load_tables
+from .preloading import check_readiness
 from .result import EngineResult, TableFailure
 from .session import LogLine, Out, Session, now, parse_scheduled_date, read_settings
-from .staging import stage
+from .staging import stage_files
 from .transforming import run_transform
 from .writing import Loads
 
@@ -91,14 +91,14 @@ def _open_session(
 
 def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
     if arguments.verb == "stage":
-        moved = stage(session, arguments)
+        moved = stage_files(session, arguments)
         return EngineResult(0, metadata={"files": len(moved)})
     if arguments.verb == "preload":
-        readiness = preload(session, arguments)
-        code = 0 if readiness.ready or readiness.told else 1
+        readiness = check_readiness(session, arguments)
+        code = 0 if readiness.ready or readiness.by_sentinel else 1
         return EngineResult(code, not_ready=not readiness.ready, metadata={f"files of {name}": n for name, n in readiness.counts.items()})
     if arguments.verb == "load":
-        return _make_load_result(session, load(session, arguments))
+        return _make_load_result(session, load_tables(session, arguments))
     if arguments.compile:
         compile_task(session, arguments)
         return EngineResult(0)

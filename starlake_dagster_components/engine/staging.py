@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..project.model import Domain, Table
-from .areas import list_files, make_folders, matches, move, same_content, uri
+from .areas import format_uri, have_same_content, list_files, make_folders, matches_table, move_file
 from .arguments import Arguments
 from .engine_errors import BadSetting, NotSupported
 from .loading import select_tables
@@ -21,7 +21,7 @@ class Incoming:
     ack: Path | None
 
 
-def stage(session: Session, arguments: Arguments) -> list[Path]:
+def stage_files(session: Session, arguments: Arguments) -> list[Path]:
     """Move the files that wait for the given tables into the stage area; returns where they are then.
 
     Raises:
@@ -38,26 +38,26 @@ def stage(session: Session, arguments: Arguments) -> list[Path]:
 
 
 def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Path]:
-    found = incoming(session, domain, tables)
+    found = list_incoming(session, domain, tables)
     folder = Path(session.project.areas.stage, domain.name)
-    session.out(f"Moving {len(found)} file(s) from {directory(session, domain)} to {uri(folder)}")
+    session.out(f"Moving {len(found)} file(s) from {get_incoming_folder(session, domain)} to {format_uri(folder)}")
     moved = []
     for one in found:
         target = folder / one.file.name
-        if target.exists() and not same_content(one.file, target):
+        if target.exists() and not have_same_content(one.file, target):
             session.log(
                 "warning", f"{one.file} stays: {target} has the same name and is not loaded yet; stage it again after the next load"
             )
             continue
         session.out(f"Moving {one.file.name}")
-        move(one.file, target)
+        move_file(one.file, target)
         if one.ack is not None:
             one.ack.unlink(missing_ok=True)
         moved.append(target)
     return moved
 
 
-def directory(session: Session, domain: Domain) -> str:
+def get_incoming_folder(session: Session, domain: Domain) -> str:
     """Return the incoming folder of a domain as the project writes it.
 
     Raises:
@@ -65,17 +65,15 @@ def directory(session: Session, domain: Domain) -> str:
     """
     written = domain.metadata.directory
     if not written:
-        raise BadSetting(
-            domain.origin.at("metadata"), f"domain {domain.name} has no metadata.directory: there is nowhere to take files from"
-        )
+        raise BadSetting(domain.origin.at("metadata"), f"domain {domain.name} has no metadata.directory to take files from")
     if "://" in written.removeprefix("file://"):
-        raise NotSupported(domain.origin.at("metadata.directory"), f"domain {domain.name}: {written} is no local folder")
+        raise NotSupported(domain.origin.at("metadata.directory"), f"domain {domain.name}: {written} is not a local folder")
     return written.removeprefix("file://")
 
 
-def incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Incoming]:
+def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Incoming]:
     """Return the files of a domain's incoming folder that are a table's, those of tables with an ack only when it is there."""
-    folder = Path(session.project.root, directory(session, domain))
+    folder = Path(session.project.root, get_incoming_folder(session, domain))
     if not folder.is_dir():
         session.log("error", f"Input path : {folder} not found, {domain.name} Domain is ignored")
         return []
@@ -85,7 +83,7 @@ def incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[
         extension = table.metadata.ack or domain.metadata.ack or session.project.application.ack or ""
         for file in files:
             is_ack = bool(extension) and file.name.endswith(f".{extension}")
-            if file in found or is_ack or not matches(file.name, table):
+            if file in found or is_ack or not matches_table(file.name, table):
                 continue
             ack = file.with_name(f"{file.name.rpartition('.')[0] or file.name}.{extension}") if extension else None
             if ack is None or ack.exists():

@@ -110,11 +110,11 @@ class Form:
         return f"CASE WHEN {text} IS NULL THEN NULL WHEN {self.test(text)} THEN {made} ELSE {bad} END"
 
 
-def form(definition: TypeDefinition, table: Table) -> Form | None:
+def get_form(definition: TypeDefinition, table: Table) -> Form | None:
     """Return the form of a type's values; None when DuckDB's own conversion is all.
 
     Raises:
-        BadSetting: the pattern is no format and no regular expression.
+        BadSetting: the pattern is neither a format nor a regular expression.
         NotSupported: it says something that DuckDB cannot check.
     """
     if definition.origin is None or not definition.pattern:
@@ -125,30 +125,30 @@ def form(definition: TypeDefinition, table: Table) -> Form | None:
     if definition.pattern in _OWN.get(definition.primitive, ()) or definition.pattern in _OWN_NAMES_ONLY.get(definition.name, ()):
         return None
     location = definition.origin.at() if definition.origin else table.origin.at()
-    return _form(definition.name, definition.primitive, definition.pattern, location)
+    return _make_form(definition.name, definition.primitive, definition.pattern, location)
 
 
 @lru_cache(maxsize=1024)
-def _form(name: str, primitive: str, pattern: str, location: Location) -> Form | None:
+def _make_form(name: str, primitive: str, pattern: str, location: Location) -> Form | None:
     kind = f"of type '{name}' (pattern {pattern})"
     if primitive in ("date", "timestamp"):
-        return _moment(kind, pattern, location)
+        return _make_moment_form(kind, pattern, location)
     if primitive == "boolean" and _TF in pattern:
-        return _boolean(kind, pattern, location)
+        return _make_boolean_form(kind, pattern, location)
     if primitive in ("struct", "variant"):
         return None
-    regex = _regex(pattern, location)
-    return Form(kind, _cast, lambda text: f"regexp_full_match({text}, {quote_literal(regex)})")
+    regex = _check_regex(pattern, location)
+    return Form(kind, _cast_text, lambda text: f"regexp_full_match({text}, {quote_literal(regex)})")
 
 
-def _cast(text: str, ddl: str, checked: bool) -> str:
+def _cast_text(text: str, ddl: str, checked: bool) -> str:
     if ddl.upper().startswith("VARCHAR") and "(" not in ddl:
         return text
     return f"{'CAST' if checked else 'TRY_CAST'}({text} AS {ddl})"
 
 
-def _boolean(kind: str, pattern: str, location: Location) -> Form:
-    true, false = (_regex(part, location) for part in pattern.split(_TF, 1))
+def _make_boolean_form(kind: str, pattern: str, location: Location) -> Form:
+    true, false = (_check_regex(part, location) for part in pattern.split(_TF, 1))
 
     def make(text: str, ddl: str, checked: bool) -> str:
         return f"CAST(regexp_full_match({text}, {quote_literal(true)}) AS {ddl})"
@@ -158,7 +158,7 @@ def _boolean(kind: str, pattern: str, location: Location) -> Form:
     )
 
 
-def _moment(kind: str, pattern: str, location: Location) -> Form:
+def _make_moment_form(kind: str, pattern: str, location: Location) -> Form:
     if pattern.lower() in ("epoch_milli", "epoch_second"):
         factor = 1000 if pattern.lower() == "epoch_second" else 1
 
@@ -169,7 +169,7 @@ def _moment(kind: str, pattern: str, location: Location) -> Form:
             return f"CAST(({moment} AT TIME ZONE 'UTC') AS {ddl})" if _has_zone(ddl) else f"CAST({moment} AS {ddl})"
 
         return Form(kind, of_epoch, lambda text: rf"regexp_full_match({text}, '[+-]?\d+')")
-    layout = _strptime(pattern, location)
+    layout = _translate_format(pattern, location)
 
     def of_layout(text: str, ddl: str, checked: bool) -> str:
         parsed = f"{'strptime' if checked else 'try_strptime'}({text}, {quote_literal(layout)})"
@@ -182,7 +182,7 @@ def _has_zone(ddl: str) -> bool:
     return ddl.upper() in ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
 
 
-def _strptime(pattern: str, location: Location) -> str:
+def _translate_format(pattern: str, location: Location) -> str:
     named = {
         "BASIC_ISO_DATE": "%Y%m%d",
         "ISO_LOCAL_DATE": "%Y-%m-%d",
@@ -212,7 +212,7 @@ def _strptime(pattern: str, location: Location) -> str:
     return "".join(made)
 
 
-def _regex(pattern: str, location: Location) -> str:
+def _check_regex(pattern: str, location: Location) -> str:
     try:
         with lend_instance() as lent:
             lent.connection.execute("SELECT regexp_full_match('', ?)", [pattern]).fetchall()

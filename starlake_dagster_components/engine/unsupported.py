@@ -1,4 +1,4 @@
-"""What the engine does not do: said with the key and its line, never done differently in silence."""
+"""What the engine does not support: reported with the key and its line, never silently done differently."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ _USED_OPTIONS = frozenset({"url", "driver", "user", "password", "account", "quot
 
 
 def check_areas(project: Project) -> None:
-    """Refuse areas that are no local folders."""
+    """Refuse areas that are not local folders."""
     areas = project.areas
     for name in ("datasets", "incoming", "stage", "unresolved", "archive", "ingesting"):
         path: str = getattr(areas, name)

@@ -1,10 +1,8 @@
 """From the value in a file to the value in the table: trim, pattern, default, privacy. Starlake: RowValidator, Type.sparkValue."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import Location
-from ..project.model import Attribute, Project, Table, TypeDefinition
+from ..project.model import Attribute, Project, Table
 from . import privacy
 from . import type_patterns as patterns
 from .ddl import TypedAttribute
@@ -29,7 +27,7 @@ class Rule:
     nested: bool = False
 
 
-def rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
+def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     """Return how an attribute's value is made.
 
     Raises:
@@ -39,19 +37,19 @@ def rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     if typed.definition is None:
         nested = any(_needs_rule(project, table, child) for child in attribute.attributes)
         return Rule(False, typed.type, nested)
-    form = patterns.form(typed.definition, table)
-    masked = privacy.parse(table, attribute)
-    _check(table, typed, masked)
+    form = patterns.get_form(typed.definition, table)
+    masked = privacy.parse_masking(table, attribute)
+    _check_settings(table, typed, masked)
     from_text = form is not None or attribute.trim in _TRIMS or (masked is not None and not masked.sql)
     if attribute.array and from_text:
         raise NotSupported(
-            table.origin.at(_key(table, attribute)),
+            table.origin.at(_get_key(table, attribute)),
             f"attribute '{attribute.name}': trim, patterns and privacy are not supported for arrays of values",
         )
     return Rule(from_text, form.kind if form else f"of type {typed.definition.name}")
 
 
-def value(
+def build_value(
     project: Project, table: Table, typed: TypedAttribute, column: str, is_text: bool, *, checked: bool = True, masked: bool = True
 ) -> str:
     """Return the SQL expression that makes an attribute's value of the column that was read.
@@ -68,16 +66,16 @@ def value(
     attribute = typed.attribute
     found = column
     if typed.definition is None:
-        if rule(project, table, typed).nested:
-            found = _nested_value(project, table, attribute, column)
+        if get_rule(project, table, typed).nested:
+            found = _build_nested(project, table, attribute, column)
     elif is_text:
-        found = _from_text(table, typed, column, checked, masked)
+        found = _convert_text(table, typed, column, checked, masked)
     if attribute.default is not None and typed.definition is not None and not attribute.array:
         found = f"coalesce({found}, CAST({quote_literal(attribute.default)} AS {typed.type}))"
     return found
 
 
-def _from_text(table: Table, typed: TypedAttribute, column: str, checked: bool, masked: bool) -> str:
+def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: bool, masked: bool) -> str:
     attribute = typed.attribute
     definition = typed.definition
     assert definition is not None
@@ -88,24 +86,24 @@ def _from_text(table: Table, typed: TypedAttribute, column: str, checked: bool, 
             text = f"nullif({text}, '')"
     if not typed.is_text:
         text = f"nullif({text}, '')"
-    form = patterns.form(definition, table)
+    form = patterns.get_form(definition, table)
     if form is not None:
         found = form.expression(text, typed.type, attribute.name, checked)
     elif typed.is_text:
         found = text
     else:
         found = f"{'CAST' if checked else 'TRY_CAST'}({text} AS {typed.type})"
-    masking = privacy.parse(table, attribute) if masked else None
+    masking = privacy.parse_masking(table, attribute) if masked else None
     if masking is not None and not masking.sql:
-        found = privacy.expression(masking, found, typed.type, is_text=typed.is_text)
+        found = privacy.mask_value(masking, found, typed.type, is_text=typed.is_text)
     return found
 
 
-def _check(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) -> None:
+def _check_settings(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) -> None:
     attribute = typed.attribute
-    place = table.origin.at(_key(table, attribute))
+    place = table.origin.at(_get_key(table, attribute))
     if attribute.trim and attribute.trim not in (*_TRIMS, "NONE"):
-        raise BadSetting(place, f"attribute '{attribute.name}': trim '{attribute.trim}' is none of LEFT, RIGHT, BOTH, NONE")
+        raise BadSetting(place, f"attribute '{attribute.name}': trim '{attribute.trim}' is not one of LEFT, RIGHT, BOTH, NONE")
     if masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
         raise BadSetting(
             place,
@@ -113,40 +111,35 @@ def _check(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) 
         )
 
 
-def _key(table: Table, attribute: Attribute) -> str:
+def _get_key(table: Table, attribute: Attribute) -> str:
     for index, one in enumerate(table.attributes):
         if one is attribute:
             return f"attributes[{index}]"
     return "attributes"
 
 
-def place_of(table: Table, attribute: Attribute) -> Location:
-    """Return where an attribute of a table is written."""
-    return table.origin.at(_key(table, attribute))
-
-
 # Fields inside structs.
 
 
-def read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
+def get_read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
     """Return the type by which a struct is read: fields under their names in the file, as text where they have rules of their own."""
-    if typed.definition is not None or not rule(project, table, typed).nested:
+    if typed.definition is not None or not get_rule(project, table, typed).nested:
         return typed.type
-    return _read_type(project, table, typed.attribute, typed.type)
+    return _get_read_type(project, table, typed.attribute, typed.type)
 
 
-def _read_type(project: Project, table: Table, attribute: Attribute, ddl: str) -> str:
+def _get_read_type(project: Project, table: Table, attribute: Attribute, ddl: str) -> str:
     if not attribute.attributes:
         return "VARCHAR" if _needs_rule(project, table, attribute) and not attribute.array else ddl
-    types = _field_types(ddl)
+    types = _parse_fields(ddl)
     fields = [
-        f"{quote(child.name)} {_read_type(project, table, child, types.get(child.final_name.lower(), 'VARCHAR'))}"
+        f"{quote(child.name)} {_get_read_type(project, table, child, types.get(child.final_name.lower(), 'VARCHAR'))}"
         for child in attribute.attributes
     ]
     return f"STRUCT({', '.join(fields)}){'[]' if attribute.array else ''}"
 
 
-def _field_types(ddl: str) -> dict[str, str]:
+def _parse_fields(ddl: str) -> dict[str, str]:
     """Return the fields of ``STRUCT("a" T, ...)``: lower-case name -> type."""
     body = ddl[len("STRUCT(") : ddl.rindex(")")]
     parts: list[str] = []
@@ -176,26 +169,26 @@ def _needs_rule(project: Project, table: Table, attribute: Attribute) -> bool:
     if attribute.attributes:
         return any(_needs_rule(project, table, child) for child in attribute.attributes) or attribute.ignore or bool(attribute.rename)
     definition = project.types.get(attribute.type)
-    masked = privacy.parse(table, attribute)
+    masked = privacy.parse_masking(table, attribute)
     return bool(
         attribute.ignore
         or attribute.rename
         or attribute.trim in _TRIMS
         or attribute.default is not None
         or masked
-        or (definition is not None and patterns.form(definition, table) is not None)
+        or (definition is not None and patterns.get_form(definition, table) is not None)
     )
 
 
-def _nested_value(project: Project, table: Table, attribute: Attribute, expression: str, depth: int = 0) -> str:
+def _build_nested(project: Project, table: Table, attribute: Attribute, expression: str, depth: int = 0) -> str:
     if attribute.array:
         name = f"item{depth}"
-        return f"list_transform({expression}, lambda {name}: {_struct(project, table, attribute, name, depth + 1)})"
-    return _struct(project, table, attribute, expression, depth)
+        return f"list_transform({expression}, lambda {name}: {_build_struct(project, table, attribute, name, depth + 1)})"
+    return _build_struct(project, table, attribute, expression, depth)
 
 
-def _struct(project: Project, table: Table, attribute: Attribute, expression: str, depth: int) -> str:
-    from .ddl import nested_type
+def _build_struct(project: Project, table: Table, attribute: Attribute, expression: str, depth: int) -> str:
+    from .ddl import get_nested_type
 
     fields: list[str] = []
     for child in attribute.attributes:
@@ -203,22 +196,17 @@ def _struct(project: Project, table: Table, attribute: Attribute, expression: st
             continue
         field = f"{expression}.{quote(child.name)}"
         if child.attributes:
-            made = _nested_value(project, table, child, field, depth)
+            made = _build_nested(project, table, child, field, depth)
         else:
-            ddl = nested_type(project, table, child)
+            ddl = get_nested_type(project, table, child)
             definition = project.types[child.type]
             one = TypedAttribute(child, ddl, definition, False)
-            masked = privacy.parse(table, child)
+            masked = privacy.parse_masking(table, child)
             if masked is not None and (masked.sql or privacy.needs_hashes(masked)):
                 raise NotSupported(
                     table.origin.at("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
                 )
-            _check(table, one, masked)
-            made = value(project, table, one, field, _needs_rule(project, table, child) and not child.array)
+            _check_settings(table, one, masked)
+            made = build_value(project, table, one, field, _needs_rule(project, table, child) and not child.array)
         fields.append(f"{quote(child.final_name)} := {made}")
     return f"CASE WHEN {expression} IS NULL THEN NULL ELSE struct_pack({', '.join(fields)}) END"
-
-
-def definitions_used(attributes: Sequence[TypedAttribute]) -> list[TypeDefinition]:
-    """Return the types that attributes name, each once."""
-    return list({a.definition.name: a.definition for a in attributes if a.definition is not None}.values())

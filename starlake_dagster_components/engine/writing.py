@@ -14,15 +14,15 @@ from ..project.sql.references import SqlPart
 from ..project.templating import TemplateError, render
 from . import audit_tables as audit
 from . import journal
-from .areas import Identity, free_name, uri
-from .batch_select import hashed, select
+from .areas import Identity, find_free_name, format_uri
+from .batch_select import build_select, list_hash_queries
 from .database import Column, Database
-from .ddl import TypedAttribute, comment, create_table, typed
+from .ddl import TypedAttribute, create_table, type_attributes, write_comments
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
-from .evolution import evolve
+from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
-from .formats import Scratch, explain, format_of, source
-from .privacy import make_hashes
+from .formats import Scratch, describe_source, explain_failure, get_format
+from .privacy import fill_hashes
 from .result import ExpectationOutcome, TableLoad
 from .scripts import Script, explain_error, make_hint, run_script
 from .session import Session, now
@@ -42,7 +42,7 @@ class Loads:
         failures: what went wrong, in order.
         failures_of: the same by table.
         finished: the tables that were gone through, failing ones and those without files too.
-        expectations: what became of the expectations.
+        expectations: the outcome of each expectation.
     """
 
     tables: dict[str, TableLoad] = field(default_factory=dict)
@@ -116,13 +116,13 @@ class Writer:
         self._noted = self._unfinished = False
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
 
-    def load(self, group: Group) -> None:
-        """Load a group of files; what goes wrong is noted, and told to the audit."""
+    def load_group(self, group: Group) -> None:
+        """Load a group of files; a failure is noted, and written to the audit."""
         table = group.table
-        paths = [uri(file) for file in group.files]
+        paths = [format_uri(file) for file in group.files]
         out = self._session.out
         out("Loading")
-        out(f"Format: {format_of(table)}")
+        out(f"Format: {get_format(table)}")
         out(f"File(s): {','.join(paths)}")
         out(f"Table: {table.final_full_name}")
         began = now()
@@ -131,11 +131,11 @@ class Writer:
         try:
             if group.error is not None:
                 raise group.error
-            loaded = self._loaded(group, logical)
+            loaded = self._load_group(group, logical)
         except CommandCancelled:
             raise
         except StarlakeError as error:
-            self._failed(group, logical, error)
+            self._note_failure(group, logical, error)
             return
         self._loads.add(loaded)
         self._loads.jobs.append(job)
@@ -144,23 +144,23 @@ class Writer:
         """Forget what was noted about files that were moved, also when the command is cancelled; not while one of them could not be moved."""
         if self._noted and not self._unfinished:
             with contextlib.suppress(duckdb.Error):
-                journal.forget(self._database)
+                journal.forget_files(self._database)
 
-    def _loaded(self, group: Group, entry: audit.Entry) -> TableLoad:
+    def _load_group(self, group: Group, entry: audit.Entry) -> TableLoad:
         failing: dict[str, str] = {}
         with Scratch() as scratch:
             while True:
                 try:
-                    return self._transaction(group, entry, scratch, failing)
+                    return self._write_group(group, entry, scratch, failing)
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
                 except duckdb.Error as error:
-                    raise self._refusal(group, scratch, error) from error
+                    raise self._explain_refusal(group, scratch, error) from error
 
-    def _transaction(self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str]) -> TableLoad:
+    def _write_group(self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str]) -> TableLoad:
         session, database, table = self._session, self._database, group.table
         prepared = self._prepare(group)
-        sources = [source(session, table, prepared.attributes, file, scratch) for file in group.files]
+        sources = [describe_source(session, table, prepared.attributes, file, scratch) for file in group.files]
         outcomes: tuple[ExpectationOutcome, ...] = ()
         target = Target(database, table.final_domain, table.final_name)
         if sum(file.stat().st_size for file in group.files) > _SMALL:
@@ -170,13 +170,13 @@ class Writer:
                 existing = self._make_table(prepared, target)
                 before = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 database.set_search_path([table.final_domain])
-                self._run(table.presql, table, "presql")
+                self._run_scripts(table.presql, table, "presql")
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable} & {c.name.lower() for c in existing if c.nullable}
                 for read in sources:
-                    if queries := hashed(session, table, prepared.attributes, read):
-                        make_hashes(database, queries)
+                    if queries := list_hash_queries(session, table, prepared.attributes, read):
+                        fill_hashes(database, queries)
                 batch = "\nUNION ALL\n".join(
-                    select(session, table, prepared.attributes, read, file, checked)
+                    build_select(session, table, prepared.attributes, read, file, checked)
                     for read, file in zip(sources, group.files, strict=True)
                 )
                 accepted = write_batch(target, prepared.strategy, batch, prepared.names).rows
@@ -184,18 +184,20 @@ class Writer:
                 read_rows = accepted
                 if table.filter:
                     read_rows = sum(database.fetch_count(f"SELECT count(*) FROM {read.relation}") for read in sources)
-                self._run(table.postsql, table, "postsql")
+                self._run_scripts(table.postsql, table, "postsql")
                 outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
                 rows = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
-                loaded = TableLoad(table.full_name, read_rows + rejected, accepted, rejected, tuple(uri(f) for f in group.files), (), rows)
-                self._audit(group, entry, rows - before, outcomes)
-                files = self._note(group)
+                loaded = TableLoad(
+                    table.full_name, read_rows + rejected, accepted, rejected, tuple(format_uri(f) for f in group.files), (), rows
+                )
+                self._write_audit(group, entry, rows - before, outcomes)
+                files = self._note_files(group)
         except ExpectationsFailed:
-            self._audit_expectations(table, entry, outcomes)
+            self._write_expectations(table, entry, outcomes)
             raise
         self._loads.expectations.extend(outcomes)
-        self._archive(files)
+        self._archive_files(files)
         return loaded
 
     def _prepare(self, group: Group) -> _Prepared:
@@ -203,7 +205,7 @@ class Writer:
         key = (table.full_name, group.chosen)
         found = self._prepared.get(key)
         if found is None:
-            found = prepare(self._session, table, group.chosen)
+            found = prepare_table(self._session, table, group.chosen)
             self._prepared[key] = found
         return found
 
@@ -215,19 +217,19 @@ class Writer:
         comments = {a.attribute.final_name: a.attribute.comment for a in prepared.attributes if not a.attribute.ignore}
         if not existing:
             create_table(database, target.schema, target.name, [*wanted, *extra])
-            comment(database, target.schema, target.name, table.comment, comments)
+            write_comments(database, target.schema, target.name, table.comment, comments)
             return [*wanted, *extra]
         if database.find_kind(target.schema, target.name) == "view":
             raise BadSetting(table.origin.at(), f"{target} is a view: rows cannot be loaded into it")
         there = {c.name.lower() for c in existing}
         emptied = prepared.strategy.type == "OVERWRITE"
-        if evolve(target, existing, wanted, extra, emptied=emptied, location=table.origin.at("attributes")):
+        if evolve_table(target, existing, wanted, extra, emptied=emptied, location=table.origin.at("attributes")):
             added = {name: text for name, text in comments.items() if name.lower() not in there}
-            comment(database, target.schema, target.name, None, added)
+            write_comments(database, target.schema, target.name, None, added)
             return database.list_columns(target.schema, target.name)
         return existing
 
-    def _run(self, texts: Sequence[str], table: Table, key: str) -> None:
+    def _run_scripts(self, texts: Sequence[str], table: Table, key: str) -> None:
         session = self._session
         for index, text in enumerate(texts):
             place = table.origin.at(f"{key}[{index}]")
@@ -237,7 +239,7 @@ class Writer:
                 raise BadSetting(place, str(error)) from error
             run_script(self._database, Script(SqlPart(rendered), place), make_hint(session.project))
 
-    def _audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
+    def _write_audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
         table = group.table
         # Starlake's native loader counts by how much the table has grown.
         entries = [replace(entry, count=growth, accepted=growth)]
@@ -251,12 +253,12 @@ class Writer:
             self._entries.extend(entries)
             self._checks.extend(checks)
 
-    def _audit_expectations(self, table: Table, entry: audit.Entry, outcomes: Sequence[ExpectationOutcome]) -> None:
+    def _write_expectations(self, table: Table, entry: audit.Entry, outcomes: Sequence[ExpectationOutcome]) -> None:
         self._loads.expectations.extend(outcomes)
         checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
-        self._audit_afterwards([], checks)
+        self._write_audit_afterwards([], checks)
 
-    def _audit_afterwards(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks]) -> None:
+    def _write_audit_afterwards(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks]) -> None:
         """Write audit rows of what was rolled back."""
         path = self._session.find_audit_database()
         if path == self._database.path or path is None:
@@ -266,7 +268,7 @@ class Writer:
             self._entries.extend(entries)
             self._checks.extend(checks)
 
-    def _note(self, group: Group) -> list[journal.LoadedFile]:
+    def _note_files(self, group: Group) -> list[journal.LoadedFile]:
         if not self._archived:
             return []
         areas = self._session.project.areas
@@ -274,46 +276,46 @@ class Writer:
         for path in group.files:
             identity = Identity.of(path)
             assert identity is not None
-            target = free_name(Path(areas.archive, group.table.domain), path.name) if self._session.settings.archive else None
+            target = find_free_name(Path(areas.archive, group.table.domain), path.name) if self._session.settings.archive else None
             files.append(journal.LoadedFile(path, Path(areas.stage, group.table.domain, path.name), target, identity))
-        journal.note(self._database, files)
+        journal.note_files(self._database, files)
         self._noted = True
         return files
 
-    def _archive(self, files: Sequence[journal.LoadedFile]) -> None:
+    def _archive_files(self, files: Sequence[journal.LoadedFile]) -> None:
         began = time.monotonic()
         self._unfinished = True
         for file in files:
-            journal.finish(file)
+            journal.archive_file(file)
         self._unfinished = False
         if files and self._session.settings.archive:
             self._session.out(f"Archive duration takes {round((time.monotonic() - began) * 1000)} ms")
 
-    def _refusal(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
-        """Return the exception for a batch that DuckDB refused: what is wrong in which file, where that can be found."""
+    def _explain_refusal(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
+        """Return the exception for a batch that DuckDB refused: the bad values of the file that has them, where they can be found."""
         session, table = self._session, group.table
         prepared = self._prepare(group)
         existing = {c.name.lower(): c for c in self._database.list_columns(table.final_domain, table.final_name)}
         attributes = [
             replace(a, in_table=there.type)
-            if (there := existing.get(a.attribute.final_name.lower())) and there.type != _normal(a.type)
+            if (there := existing.get(a.attribute.final_name.lower())) and there.type != _normalize_type(a.type)
             else a
             for a in prepared.attributes
         ]
         for file in group.files:
-            found = explain(session, table, attributes, file, scratch)
+            found = explain_failure(session, table, attributes, file, scratch)
             if isinstance(found, StarlakeError):
                 return found
         return BadFile(", ".join(map(str, group.files)), explain_error(error)[0])
 
-    def _failed(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
+    def _note_failure(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
         table = group.table
         self._session.log("error", str(error))
         self._loads.fail(error, table.full_name)
         before = self._loads.tables.get(table.full_name, TableLoad(table.full_name))
-        self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(uri(f) for f in group.files)))
+        self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(format_uri(f) for f in group.files)))
         failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))
-        self._audit_afterwards([failed], [])
+        self._write_audit_afterwards([failed], [])
 
 
 def _has_second_step(prepared: _Prepared) -> bool:
@@ -326,7 +328,7 @@ def _has_second_step(prepared: _Prepared) -> bool:
         )
         or prepared.strategy.type not in ("APPEND", "OVERWRITE")
         or bool(table.filter)
-        or format_of(table) == "POSITION"
+        or get_format(table) == "POSITION"
     )
 
 
@@ -340,7 +342,7 @@ _NAMES = {
 }
 
 
-def _normal(ddl: str) -> str:
+def _normalize_type(ddl: str) -> str:
     """Write a type as DuckDB does."""
     upper = ddl.upper().replace(" ", "") if ddl.upper().startswith("DECIMAL") else ddl.upper()
     if upper.startswith(("VARCHAR(", "CHAR(")):
@@ -348,7 +350,7 @@ def _normal(ddl: str) -> str:
     return _NAMES.get(upper, upper if "STRUCT" not in upper else ddl)
 
 
-def prepare(session: Session, table: Table, chosen: str | None) -> _Prepared:
+def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepared:
     """Return a table with all that its load needs to know, checked.
 
     Raises:
@@ -360,7 +362,7 @@ def prepare(session: Session, table: Table, chosen: str | None) -> _Prepared:
         raise NotSupported(
             table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
         )
-    attributes = typed(session.project, table)
+    attributes = type_attributes(session.project, table)
     metadata = table.metadata
     found = read_strategy(
         metadata.write_strategy,

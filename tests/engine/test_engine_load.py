@@ -117,7 +117,7 @@ def test_files_without_header_are_read_by_position(box: Sandbox) -> None:
         ("id;nom\n1;Ann\n", "line 1: the header names the column 'nom', which sales.orders does not have"),
         ("id\n1\n", "line 1: the header lacks the column 'name' of sales.orders"),
         ("id;name;name\n1;a;b\n", "line 1: the header names the column 'name' twice"),
-        (b"id;name\n1;Ann\n2;Zo\xe9\n", "line 3: bytes that are no utf-8 text; metadata.encoding says how the file is encoded"),
+        (b"id;name\n1;Ann\n2;Zo\xe9\n", "line 3: bytes that are not utf-8 text; metadata.encoding says how the file is encoded"),
         ("", "the file is empty; its first line should name the columns: id;name"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_archived_is_not_loaded_again(box: Sandbox, monkey
 
     box.table("sales", "orders", ID_NAME)
     with monkeypatch.context() as patch:
-        patch.setattr("starlake_dagster_components.engine.journal.move", refuse)
+        patch.setattr("starlake_dagster_components.engine.journal.move_file", refuse)
         result = box.load("sales", {"orders.csv": "id;name\n1;a\n"}, check=False)
     assert "Permission denied" in (result.reason or "")
     assert box.files("ingesting") == ["sales/orders.csv"]
@@ -446,7 +446,7 @@ def test_parquet(box: Sandbox) -> None:
     result = box.run("load", "--domains", "t", check=False)
     assert "column 'id': 'x' is not of type long (row 1 of the file)" in (result.reason or "")
     box.write({"datasets/ingesting/t/cols.parquet": "no parquet"})
-    assert "no PARQUET file" in (box.run("load", "--domains", "t", check=False).reason or "")
+    assert "not a Parquet file" in (box.run("load", "--domains", "t", check=False).reason or "")
 
 
 def test_an_unsupported_format_names_the_key_and_its_line(box: Sandbox) -> None:

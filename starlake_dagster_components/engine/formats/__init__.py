@@ -1,4 +1,4 @@
-"""Reading data files: one module per format, one function :func:`sources` for all of them."""
+"""Reading data files: one module per format, one function :func:`describe_source` for all of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,17 +11,17 @@ from ..session import Session
 from . import dsv, json, parquet, position
 from .source import Reading, Scratch, Source
 
-__all__ = ["Reading", "Scratch", "Source", "explain", "format_of", "source"]
+__all__ = ["Reading", "Scratch", "Source", "describe_source", "explain_failure", "get_format"]
 
 
 class _Reader(Protocol):
-    """What a module of a format offers."""
+    """The functions that each format's module has."""
 
-    def source(self, reading: Reading) -> Source:
+    def describe_source(self, reading: Reading) -> Source:
         """Return how a file is read."""
 
-    def explain(self, reading: Reading) -> Exception | None:
-        """Return what is wrong with a file."""
+    def explain_failure(self, reading: Reading) -> Exception | None:
+        """Return the error that a file has."""
 
 
 _READERS: Mapping[str, _Reader] = {
@@ -34,12 +34,12 @@ _READERS: Mapping[str, _Reader] = {
 }
 
 
-def format_of(table: Table) -> str:
+def get_format(table: Table) -> str:
     """Return the format of a table's files. Starlake: DSV unless the metadata says otherwise."""
     return table.metadata.format or "DSV"
 
 
-def source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Source:
+def describe_source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Source:
     """Return how DuckDB reads a file of a table.
 
     Args:
@@ -53,15 +53,15 @@ def source(session: Session, table: Table, attributes: Sequence[TypedAttribute],
         NotSupported: the table's format.
         BadFile: the file's header or beginning says that it cannot be loaded.
     """
-    reader = _READERS.get(format_of(table))
+    reader = _READERS.get(get_format(table))
     if reader is None:
         known = ", ".join(sorted(_READERS))
         raise NotSupported(
-            table.origin.at("metadata.format"), f"format {format_of(table)} is not supported by the embedded engine (it reads {known})"
+            table.origin.at("metadata.format"), f"format {get_format(table)} is not supported by the embedded engine (it reads {known})"
         )
-    return reader.source(Reading(session, table, tuple(attributes), file, scratch))
+    return reader.describe_source(Reading(session, table, tuple(attributes), file, scratch))
 
 
-def explain(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Exception | None:
+def explain_failure(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Exception | None:
     """Return the exception that says which values of a file are bad; None when nothing is found wrong with the file itself."""
-    return _READERS[format_of(table)].explain(Reading(session, table, tuple(attributes), file, scratch))
+    return _READERS[get_format(table)].explain_failure(Reading(session, table, tuple(attributes), file, scratch))

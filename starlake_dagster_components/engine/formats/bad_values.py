@@ -4,14 +4,14 @@ import duckdb
 
 from ..ddl import TypedAttribute
 from ..instances import lend_instance
-from ..values import rule, value
+from ..values import build_value, get_rule
 from .source import Reading, Source
 
 MOST = 20
 """How many bad values are looked for."""
 
 
-def find(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str | None, str]]:
+def find_bad_values(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str | None, str]]:
     """Return the bad values of a file: (number of the record from 1, attribute, value as in the file, what was expected).
 
     Args:
@@ -26,14 +26,14 @@ def find(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str 
             continue
         raw = read.columns[attribute.name]
         is_text = attribute.name in read.texts
-        made = value(session.project, table, typed, raw, is_text, checked=False, masked=False)
-        kind = rule(session.project, table, typed).kind
+        made = build_value(session.project, table, typed, raw, is_text, checked=False, masked=False)
+        kind = get_rule(session.project, table, typed).kind
         if typed.in_table is not None:
             made = f"TRY_CAST({made} AS {typed.in_table})"
             kind = f"of type {typed.in_table}, which the column of the table has"
         blank_is_missing = not typed.is_text or attribute.trim not in (None, "NONE")
         missing = f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL" if blank_is_missing else f"{raw} IS NULL"
-        converted = not typed.is_text or typed.in_table is not None or rule(session.project, table, typed).from_text
+        converted = not typed.is_text or typed.in_table is not None or get_rule(session.project, table, typed).from_text
         if is_text and converted:
             tests.append((typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", kind))
         if typed.required:

@@ -12,9 +12,9 @@ from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
 from ..sqltext import quote, quote_literal
-from ..values import rule
+from ..values import get_rule
 from . import bad_values, encodings
-from .records import records
+from .records import read_records
 from .source import Reading, Source
 
 _LONGEST_SEPARATOR = 4
@@ -24,28 +24,28 @@ _UNIT = "\x1f"
 """Stands for a separator that is too long."""
 
 
-def source(reading: Reading) -> Source:
+def describe_source(reading: Reading) -> Source:
     """Return how a DSV file is read."""
-    return _source(reading, all_text=False)
+    return _describe_source(reading, all_text=False)
 
 
-def _source(reading: Reading, *, all_text: bool) -> Source:
+def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
-    codec = encodings.codec_of(table)
-    names = _columns(reading, codec)
-    file, separator, native = _readable(reading, codec)
+    codec = encodings.get_codec(table)
+    names = _find_columns(reading, codec)
+    file, separator, native = _make_readable(reading, codec)
     attributes = {a.attribute.name: a for a in reading.in_file}
     scripted = {a.attribute.name.lower() for a in reading.attributes if a.attribute.script}
     texts = {
-        name for name, a in attributes.items() if all_text or a.definition is None or rule(reading.session.project, table, a).from_text
+        name for name, a in attributes.items() if all_text or a.definition is None or get_rule(reading.session.project, table, a).from_text
     } | scripted
     types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
-    parameters = _parameters(table, separator, native)
+    parameters = _build_parameters(table, separator, native)
     if table.metadata.empty_is_null is False and not table.metadata.null_value:
         kept = [name for name in names if name in attributes and attributes[name].is_text]
         if kept:
             parameters["force_not_null"] = "[" + ", ".join(map(quote_literal, kept)) + "]"
-    parameters.update(_written_options(table))
+    parameters.update(_read_options(table))
     skipped = None
     if parameters.get("ignore_errors", "").strip("'").lower() == "true" and not all_text:
         parameters.update(store_rejects="true", rejects_table="'sl_rejects'", rejects_scan="'sl_rejects_scan'", rejects_limit="0")
@@ -53,24 +53,22 @@ def _source(reading: Reading, *, all_text: bool) -> Source:
         skipped = "SELECT count(DISTINCT line) FROM sl_rejects"
     if all_text:
         parameters = {k: v for k, v in parameters.items() if k not in ("store_rejects", "ignore_errors")}
-    relation = (
-        f"read_csv([{quote_literal(str(file))}], {', '.join(f'{k} = {v}' for k, v in parameters.items())}, columns = {_struct(types)})"
-    )
+    relation = f"read_csv([{quote_literal(str(file))}], {', '.join(f'{k} = {v}' for k, v in parameters.items())}, columns = {_format_struct(types)})"
     columns = {name: quote(name) if name in types else "NULL" for name in attributes}
     return Source(relation, columns, frozenset(texts), skipped)
 
 
-def _struct(types: Mapping[str, str]) -> str:
+def _format_struct(types: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
 
 
-def _parameters(table: Table, separator: str, encoding: str | None) -> dict[str, str]:
+def _build_parameters(table: Table, separator: str, encoding: str | None) -> dict[str, str]:
     metadata = table.metadata
     parameters = {
         "delim": quote_literal(separator),
-        "header": "true" if with_header(table) else "false",
-        "quote": quote_literal(_quote(table)),
-        "escape": quote_literal(_escape(table)),
+        "header": "true" if has_header(table) else "false",
+        "quote": quote_literal(_get_quote(table)),
+        "escape": quote_literal(_get_escape(table)),
         "nullstr": quote_literal(metadata.null_value or ""),
         # What DuckDB guesses to be comments would be dropped silently.
         "comment": "''",
@@ -80,36 +78,36 @@ def _parameters(table: Table, separator: str, encoding: str | None) -> dict[str,
     return parameters
 
 
-def _written_options(table: Table) -> dict[str, str]:
+def _read_options(table: Table) -> dict[str, str]:
     """Return ``metadata.options``: parameters of read_csv."""
     options = {}
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
-            raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is no parameter of DuckDB's read_csv")
+            raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_csv")
         options[name.lower()] = quote_literal(str(text))
     return options
 
 
-def with_header(table: Table) -> bool:
+def has_header(table: Table) -> bool:
     """Say whether files begin with the names of their columns. Starlake: yes unless the metadata says otherwise."""
     return table.metadata.with_header is not False
 
 
-def separator_of(table: Table) -> str:
+def get_separator(table: Table) -> str:
     r"""Return the text between fields. Starlake: ``;``; the two characters ``\t`` are a tab."""
     written = table.metadata.separator
     return ";" if written is None or written == "" else written.replace("\\t", "\t")
 
 
-def _quote(table: Table) -> str:
-    return _one_character(table, "quote", table.metadata.quote, '"')
+def _get_quote(table: Table) -> str:
+    return _check_character(table, "quote", table.metadata.quote, '"')
 
 
-def _escape(table: Table) -> str:
-    return _one_character(table, "escape", table.metadata.escape, "\\")
+def _get_escape(table: Table) -> str:
+    return _check_character(table, "escape", table.metadata.escape, "\\")
 
 
-def _one_character(table: Table, key: str, written: str | None, default: str) -> str:
+def _check_character(table: Table, key: str, written: str | None, default: str) -> str:
     if written is None:
         return default
     if len(written) > 1:
@@ -117,7 +115,7 @@ def _one_character(table: Table, key: str, written: str | None, default: str) ->
     return written
 
 
-def _columns(reading: Reading, codec: str) -> list[str]:
+def _find_columns(reading: Reading, codec: str) -> list[str]:
     """Return the attribute names of a file's columns, in the file's order.
 
     Raises:
@@ -125,13 +123,15 @@ def _columns(reading: Reading, codec: str) -> list[str]:
     """
     table = reading.table
     expected = [a.attribute.name for a in reading.in_file]
-    if not with_header(table):
+    if not has_header(table):
         if reading.file.stat().st_size == 0:
             raise BadFile(str(reading.file), "the file is empty")
         return expected
-    header = _header(reading, codec)
+    header = _read_header(reading, codec)
     if header is None:
-        raise BadFile(str(reading.file), f"the file is empty; its first line should name the columns: {separator_of(table).join(expected)}")
+        raise BadFile(
+            str(reading.file), f"the file is empty; its first line should name the columns: {get_separator(table).join(expected)}"
+        )
     line, names = header
     known = {a.attribute.name.lower(): a.attribute.name for a in reading.attributes}
     exact = {a.attribute.name for a in reading.attributes}
@@ -155,13 +155,13 @@ def _columns(reading: Reading, codec: str) -> list[str]:
     return found
 
 
-def _header(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
+def _read_header(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
     skip = int(str(reading.table.metadata.options.get("skip", "0")) or 0)
-    # What is no text in this encoding is found when the file is read.
-    with encodings.opened_text(reading.file, codec, errors="replace") as text:
+    # Bytes that are not valid in this encoding are reported when the file is read.
+    with encodings.open_text(reading.file, codec, errors="replace") as text:
         for _ in range(skip):
             text.readline()
-        found = records(text, separator_of(reading.table), _quote(reading.table), _escape(reading.table))
+        found = read_records(text, get_separator(reading.table), _get_quote(reading.table), _get_escape(reading.table))
         first = next(found, None)
     if first is None:
         return None
@@ -169,65 +169,67 @@ def _header(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
     return line + skip, [name.strip() for name in fields]
 
 
-def _readable(reading: Reading, codec: str) -> tuple[Path, str, str | None]:
-    """Return the file to read, its separator and the encoding to tell DuckDB."""
-    separator = separator_of(reading.table)
+def _make_readable(reading: Reading, codec: str) -> tuple[Path, str, str | None]:
+    """Return the file to read, its separator and the encoding to give to DuckDB."""
+    separator = get_separator(reading.table)
     if len(separator.encode()) > _LONGEST_SEPARATOR:
-        return _with_short_separator(reading, codec, separator), _UNIT, None
-    file = encodings.readable(reading.file, codec, reading.scratch, native=frozenset(_NATIVE))
+        return _write_short_separators(reading, codec, separator), _UNIT, None
+    file = encodings.make_readable(reading.file, codec, reading.scratch, native=frozenset(_NATIVE))
     return file, separator, _NATIVE.get(codec) if file == reading.file else None
 
 
-def _with_short_separator(reading: Reading, codec: str, separator: str) -> Path:
+def _write_short_separators(reading: Reading, codec: str, separator: str) -> Path:
     """Write a copy with a separator that DuckDB takes; lines stay the same lines."""
     copy = reading.scratch.file(reading.file.name.removesuffix(".gz"))
-    quote, escape = _quote(reading.table), _escape(reading.table)
+    quote, escape = _get_quote(reading.table), _get_escape(reading.table)
     mark = quote or '"'
     try:
-        with encodings.opened_text(reading.file, codec) as text, copy.open("w", encoding="utf-8", newline="") as out:
-            for _, fields, quotes in records(text, separator, quote, escape):
+        with encodings.open_text(reading.file, codec) as text, copy.open("w", encoding="utf-8", newline="") as out:
+            for _, fields, quotes in read_records(text, separator, quote, escape):
                 out.write(
                     _UNIT.join(
-                        mark + _escaped(field, mark, escape) + mark if was or _UNIT in field or "\n" in field or "\r" in field else field
+                        mark + _escape_field(field, mark, escape) + mark
+                        if was or _UNIT in field or "\n" in field or "\r" in field
+                        else field
                         for field, was in zip(fields, quotes, strict=True)
                     )
                     + "\n"
                 )
     except UnicodeError as error:
-        raise BadFile(str(reading.file), f"bytes that are no {codec} text: {error}") from error
+        raise BadFile(str(reading.file), f"bytes that are not {codec} text: {error}") from error
     return copy
 
 
-def _escaped(field: str, quote: str, escape: str) -> str:
+def _escape_field(field: str, quote: str, escape: str) -> str:
     sign = escape or quote
     if sign != quote:
         field = field.replace(sign, sign + sign)
     return field.replace(quote, sign + quote)
 
 
-def explain(reading: Reading) -> Exception | None:
-    """Return what is wrong with a file that could not be loaded: lines of the wrong length first, then bad values."""
-    codec = encodings.codec_of(reading.table)
-    line = encodings.first_bad_line(reading.file, codec)
+def explain_failure(reading: Reading) -> Exception | None:
+    """Return why a file could not be loaded: lines of the wrong length first, then bad values."""
+    codec = encodings.get_codec(reading.table)
+    line = encodings.find_bad_line(reading.file, codec)
     if line is not None:
-        said = "" if reading.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
-        return BadFile(str(reading.file), "the file cannot be read", [BadValue(line, "", None, f"bytes that are no {codec} text{said}")])
+        hint = "" if reading.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
+        return BadFile(str(reading.file), "the file cannot be read", [BadValue(line, "", None, f"bytes that are not {codec} text{hint}")])
     try:
-        broken = _broken_lines(reading)
+        broken = _find_broken_lines(reading)
         if broken:
             return BadFile(str(reading.file), "the file does not fit the table", broken[:-1] if len(broken) > bad_values.MOST else broken)
-        read = _source(reading, all_text=True)
+        read = _describe_source(reading, all_text=True)
     except BadFile as error:
         return error
-    found = bad_values.find(reading, read)
+    found = bad_values.find_bad_values(reading, read)
     if not found:
         return None
-    return BadFile(str(reading.file), "the file has bad values", _with_lines(reading, found))
+    return BadFile(str(reading.file), "the file has bad values", _add_lines(reading, found))
 
 
-def _broken_lines(reading: Reading) -> list[BadValue]:
+def _find_broken_lines(reading: Reading) -> list[BadValue]:
     """Return what DuckDB cannot even split into fields."""
-    read = _source(reading, all_text=True)
+    read = _describe_source(reading, all_text=True)
     more = "auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', rejects_scan = 'sl_broken_scan', rejects_limit = 20"
     relation = read.relation.replace(", columns = {", f", {more}, columns = {{", 1)
     with lend_instance() as lent:
@@ -237,31 +239,31 @@ def _broken_lines(reading: Reading) -> list[BadValue]:
                 "SELECT line, any_value(error_message), any_value(csv_line), any_value(error_type) FROM sl_broken GROUP BY line ORDER BY line"
             ).fetchall()
         except duckdb.Error as error:
-            return [BadValue(_line_in(str(error)), "", None, str(error).splitlines()[0])]
-    return [BadValue(int(line), "", None, _broken(message, kind), (text or "")[:200]) for line, message, text, kind in rows]
+            return [BadValue(_parse_line(str(error)), "", None, str(error).splitlines()[0])]
+    return [BadValue(int(line), "", None, _explain_line(message, kind), (text or "")[:200]) for line, message, text, kind in rows]
 
 
-def _broken(message: str, kind: str) -> str:
+def _explain_line(message: str, kind: str) -> str:
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if counts:
         return f"{counts.group(1)} fields expected, {counts.group(2)} found"
     return message.splitlines()[0] if message else kind.lower()
 
 
-def _line_in(message: str) -> int:
+def _parse_line(message: str) -> int:
     found = re.search(r"Line: (\d+)", message)
     return int(found.group(1)) if found else 0
 
 
-def _with_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str | None, str]]) -> list[BadValue]:
+def _add_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str | None, str]]) -> list[BadValue]:
     """Turn numbers of records into numbers of lines."""
     wanted = {number for number, *_ in found}
     lines: dict[int, int] = {}
     table = reading.table
-    codec = encodings.codec_of(table)
-    with encodings.opened_text(reading.file, codec, errors="replace") as text:
-        number = 0 if with_header(table) else 1
-        for line, _, _ in records(text, separator_of(table), _quote(table), _escape(table)):
+    codec = encodings.get_codec(table)
+    with encodings.open_text(reading.file, codec, errors="replace") as text:
+        number = 0 if has_header(table) else 1
+        for line, _, _ in read_records(text, get_separator(table), _get_quote(table), _get_escape(table)):
             if number in wanted:
                 lines[number] = line
                 if len(lines) == len(wanted):

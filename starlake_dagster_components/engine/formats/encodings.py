@@ -13,11 +13,11 @@ from .source import Scratch
 _CHUNK = 1 << 20
 
 
-def codec_of(table: Table) -> str:
+def get_codec(table: Table) -> str:
     """Return Python's name of a table's encoding; ``utf-8`` when none is given.
 
     Raises:
-        BadSetting: nobody knows that encoding.
+        BadSetting: Python does not know that encoding.
     """
     written = table.metadata.encoding
     if not written:
@@ -34,10 +34,10 @@ def codec_of(table: Table) -> str:
             return codecs.lookup(candidate).name
         except LookupError:
             continue
-    raise BadSetting(place(table), f"unknown encoding '{written}'")
+    raise BadSetting(locate_encoding(table), f"unknown encoding '{written}'")
 
 
-def place(table: Table) -> Location:
+def locate_encoding(table: Table) -> Location:
     """Return where a table's encoding is written."""
     return table.origin.at("metadata.encoding")
 
@@ -47,7 +47,7 @@ def is_compressed(file: Path) -> bool:
     return file.name.endswith(".gz")
 
 
-def opened_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
+def open_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
     """Open a file as text, decompressed and without byte order mark; line ends stay as they are."""
     codec = "utf-8-sig" if codec in ("utf-8", "ascii") else codec
     if is_compressed(file):
@@ -55,28 +55,30 @@ def opened_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
     return file.open(encoding=codec, errors=errors, newline="")
 
 
-def readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset[str] = frozenset()) -> Path:
+def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset[str] = frozenset()) -> Path:
     """Return a file that DuckDB reads: the file, or a copy in UTF-8 when its encoding is not among the native ones.
 
     Raises:
-        BadFile: bytes that are no text in this encoding.
+        BadFile: bytes that are not valid in this encoding.
     """
     if codec in ("utf-8", "ascii") or codec in native:
         return file
     copy = scratch.file(file.name.removesuffix(".gz"))
     line = 1
-    with opened_text(file, codec) as reader, copy.open("w", encoding="utf-8", newline="") as writer:
+    with open_text(file, codec) as reader, copy.open("w", encoding="utf-8", newline="") as writer:
         try:
             while chunk := reader.read(_CHUNK):
                 line += chunk.count("\n")
                 writer.write(chunk)
         except UnicodeError as error:
-            raise BadFile(str(file), "", [BadValue(0, "", None, f"after line {line}: bytes that are no {codec} text ({error})")]) from error
+            raise BadFile(
+                str(file), "", [BadValue(0, "", None, f"after line {line}: bytes that are not {codec} text ({error})")]
+            ) from error
     return copy
 
 
-def first_bad_line(file: Path, codec: str) -> int | None:
-    """Return the first line of a file that is no text in an encoding; None when all are."""
+def find_bad_line(file: Path, codec: str) -> int | None:
+    """Return the first line of a file that cannot be decoded; None when all can."""
     if codec.startswith(("utf-16", "utf-32")):
         return None
     with gzip.open(file, "rb") if is_compressed(file) else file.open("rb") as lines:

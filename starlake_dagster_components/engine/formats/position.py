@@ -11,10 +11,10 @@ from .source import Reading, Source
 _LINE = '"value"'
 
 
-def source(reading: Reading) -> Source:
+def describe_source(reading: Reading) -> Source:
     """Return how a file of fixed columns is read: every field as text."""
     table = reading.table
-    file = encodings.readable(reading.file, encodings.codec_of(table), reading.scratch)
+    file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
     header = "skip = 1, " if table.metadata.with_header is not False else ""
     # One field per line: a separator that no text file has, no quotes.
     relation = (
@@ -37,10 +37,10 @@ def source(reading: Reading) -> Source:
     return Source(relation, columns, texts)
 
 
-def explain(reading: Reading) -> Exception | None:
-    """Return what is wrong with a file that could not be loaded."""
+def explain_failure(reading: Reading) -> Exception | None:
+    """Return why a file could not be loaded."""
     try:
-        read = source(reading)
+        read = describe_source(reading)
     except BadFile as error:
         return error
     with lend_instance() as lent:
@@ -48,7 +48,7 @@ def explain(reading: Reading) -> Exception | None:
             lent.connection.execute(f"SELECT count(*) FROM {read.relation}").fetchall()
         except duckdb.Error as error:
             return BadFile(str(reading.file), "the file cannot be read", [BadValue(0, "", None, str(error).splitlines()[0])])
-    found = bad_values.find(reading, read)
+    found = bad_values.find_bad_values(reading, read)
     skipped = 1 if reading.table.metadata.with_header is not False else 0
     values = [BadValue(number + skipped, a.attribute.name, value, kind) for number, a, value, kind in found]
     return BadFile(str(reading.file), "the file has bad values", values) if values else None

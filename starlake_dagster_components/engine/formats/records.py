@@ -6,21 +6,21 @@ from typing import IO
 _CHUNK = 1 << 16
 
 
-def records(text: IO[str], separator: str, quote: str, escape: str) -> Iterator[tuple[int, list[str], list[bool]]]:
+def read_records(text: IO[str], separator: str, quote: str, escape: str) -> Iterator[tuple[int, list[str], list[bool]]]:
     """Yield the line on which each record begins (from 1), its fields, and which of them were quoted. Empty lines are left out."""
     line = 1
-    for begin, raw in _raw_records(text, quote, escape):
+    for begin, raw in _read_raw_records(text, quote, escape):
         if raw:
-            fields, marks = split(raw, separator, quote, escape)
+            fields, marks = split_record(raw, separator, quote, escape)
             yield line + begin, fields, marks
 
 
-def _raw_records(text: IO[str], quote: str, escape: str) -> Iterator[tuple[int, str]]:
+def _read_raw_records(text: IO[str], quote: str, escape: str) -> Iterator[tuple[int, str]]:
     """Yield (number of lines before, text without line end) of each record."""
     buffer: list[str] = []
     start = 0
     inside = False
-    for line, physical in enumerate(_lines(text), 1):
+    for line, physical in enumerate(_read_lines(text), 1):
         body = physical.rstrip("\r\n")
         inside = _ends_inside(body, quote, escape, inside)
         buffer.append(physical if inside else body)
@@ -32,7 +32,7 @@ def _raw_records(text: IO[str], quote: str, escape: str) -> Iterator[tuple[int, 
         yield start, "".join(buffer)
 
 
-def _lines(text: IO[str]) -> Iterator[str]:
+def _read_lines(text: IO[str]) -> Iterator[str]:
     rest = ""
     while chunk := text.read(_CHUNK):
         parts = (rest + chunk).splitlines(keepends=True) if "\n" in chunk or "\r" in chunk else [rest + chunk]
@@ -70,7 +70,7 @@ def _ends_inside(body: str, quote: str, escape: str, inside: bool) -> bool:
     return inside
 
 
-def split(raw: str, separator: str, quote: str, escape: str) -> tuple[list[str], list[bool]]:
+def split_record(raw: str, separator: str, quote: str, escape: str) -> tuple[list[str], list[bool]]:
     """Return the fields of a record and which of them were quoted."""
     if not quote or quote not in raw:
         fields = raw.split(separator)
@@ -81,7 +81,7 @@ def split(raw: str, separator: str, quote: str, escape: str) -> tuple[list[str],
     length = len(raw)
     while True:
         if raw.startswith(quote, index):
-            value, index = _quoted(raw, index + len(quote), quote, escape)
+            value, index = _read_quoted(raw, index + len(quote), quote, escape)
             end = raw.find(separator, index)
             tail = raw[index : end if end >= 0 else length]
             fields.append(value + tail)
@@ -95,7 +95,7 @@ def split(raw: str, separator: str, quote: str, escape: str) -> tuple[list[str],
         index = end + len(separator)
 
 
-def _quoted(raw: str, index: int, quote: str, escape: str) -> tuple[str, int]:
+def _read_quoted(raw: str, index: int, quote: str, escape: str) -> tuple[str, int]:
     out: list[str] = []
     while index < len(raw):
         char = raw[index]
