@@ -26,9 +26,9 @@ from bench.synthetic import write_project
 
 _PACKAGE = "starlake_dagster_components"
 _STAGES = {
-    "read: files of the project as a whole": ("pipelines.loading", "begin"),
-    "read: tables, tasks, SQL": ("pipelines.loading", "read_rest"),
-    "plan, without what the cache does": ("pipelines.loading", "_plan"),
+    "read: files of the project as a whole": ("pipelines.plan_loading", "begin"),
+    "read: tables, tasks, SQL": ("pipelines.plan_loading", "read_rest"),
+    "plan, without what the cache does": ("pipelines.plan_loading", "_plan"),
     "cache: look, or keep": ("definitions.build", "load_plan"),
     "graph: nodes and asset specs": ("definitions.build", "build_graph"),
     "problems of sensors": ("definitions.build", "sensor_problems"),

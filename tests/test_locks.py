@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from starlake_dagster_components.errors import CommandCancelled
 from starlake_dagster_components.locks import database_lock, database_locks
 
 
-def until(condition, seconds: float = 180.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -6,20 +6,21 @@ import sys
 from pathlib import Path
 
 import dagster
+import pytest
 
 import starlake_dagster_components
 
 PACKAGE = Path(starlake_dagster_components.__file__).parent
 
 
-def test_dagster_has_everything_that_is_used():
+def test_dagster_has_everything_that_is_used() -> None:
     """When this fails, a release of Dagster has moved something: mend _dagster.py. Until then runs use Dagster's multiprocess executor."""
     code = "import starlake_dagster_components._dagster"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"
 
 
-def test_changes_are_told(monkeypatch):
+def test_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlake_dagster_components import _dagster
 
     monkeypatch.delattr(_dagster.ActiveExecution, "plan_events_iterator")
@@ -33,14 +34,14 @@ def test_changes_are_told(monkeypatch):
     ]
 
 
-def test_jobs_have_everything_that_they_use():
+def test_jobs_have_everything_that_they_use() -> None:
     """When this fails, a release of Dagster has moved something: mend _dagster_jobs.py. Until then jobs are resolved by Dagster."""
     code = "import starlake_dagster_components._dagster_jobs"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"
 
 
-def test_changes_of_jobs_are_told(monkeypatch):
+def test_changes_of_jobs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlake_dagster_components import _dagster_jobs
 
     monkeypatch.setattr(_dagster_jobs, "_PARAMETERS", ((_dagster_jobs.AssetNode.__init__, ("self", "key", "new")),))
@@ -52,7 +53,7 @@ def test_changes_of_jobs_are_told(monkeypatch):
     ]
 
 
-def test_only_two_modules_import_private_names():
+def test_only_two_modules_import_private_names() -> None:
     found = []
     for file in PACKAGE.rglob("*.py"):
         if file.name in ("_dagster.py", "_dagster_jobs.py"):
@@ -65,11 +66,11 @@ def test_only_two_modules_import_private_names():
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
-            found += [f"{file.relative_to(PACKAGE)}:{node.lineno} {m}" for m in modules if m.startswith("dagster._")]
+            found += [f"{file.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)} {m}" for m in modules if m.startswith("dagster._")]
     assert found == []
 
 
-def test_nothing_private_is_imported_before_a_run():
+def test_nothing_private_is_imported_before_a_run() -> None:
     """Code servers and definitions do not depend on it, so a new release of Dagster cannot keep them from loading."""
     code = (
         "import sys, starlake_dagster_components.step_executor as s; s.starlake_step_executor();"

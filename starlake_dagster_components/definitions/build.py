@@ -12,8 +12,8 @@ import dagster as dg
 
 from ..cache import cache_of, without_gc
 from ..errors import InvalidProject, Problem
-from ..pipelines.load_plan import Loaded, load_plan
 from ..pipelines.pipeline import Pipeline, Plan
+from ..pipelines.plan_loading import Loaded, load_plan
 from ..project.model import EMPTY
 from ..step_executor import starlake_step_executor
 from .assets import build_assets

@@ -4,10 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dependency_tree import dependency_diagram as dependency_diagram
-    from .dependency_tree import dependency_tree as dependency_tree
-    from .dependency_tree import starlake_json as starlake_json
-    from .load_plan import load_plan as load_plan
+    from .dependency_trees import dependency_diagram as dependency_diagram
+    from .dependency_trees import dependency_tree as dependency_tree
+    from .dependency_trees import starlake_json as starlake_json
     from .pipeline import Dependencies as Dependencies
     from .pipeline import Dependency as Dependency
     from .pipeline import Pipeline as Pipeline
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from .pipeline import Schedule as Schedule
     from .pipeline import TransformTrigger as TransformTrigger
     from .plan import plan_project as plan_project
+    from .plan_loading import load_plan as load_plan
     from .sensor_triggers import Trigger as Trigger
     from .sensor_triggers import parse_trigger as parse_trigger
 
@@ -45,12 +45,12 @@ _HOMES = {
     "Schedule": "pipeline",
     "TransformTrigger": "pipeline",
     "Trigger": "sensor_triggers",
-    "dependency_diagram": "dependency_tree",
-    "dependency_tree": "dependency_tree",
-    "load_plan": "load_plan",
+    "dependency_diagram": "dependency_trees",
+    "dependency_tree": "dependency_trees",
+    "load_plan": "plan_loading",
     "parse_trigger": "sensor_triggers",
     "plan_project": "plan",
-    "starlake_json": "dependency_tree",
+    "starlake_json": "dependency_trees",
 }
 
 

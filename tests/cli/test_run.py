@@ -39,7 +39,7 @@ def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str
     with pytest.raises(InvalidSetting) as caught:
         run_headless(shop.root, Settings(executor=executor), selection=selection)
     assert str(caught.value).startswith(message)
-    assert executor.commands == ()
+    assert not executor.commands
 
 
 def test_what_is_made_elsewhere_is_left_out_of_a_selection(shop: ProjectFolder) -> None:
@@ -67,7 +67,7 @@ def test_a_date_that_is_none_starts_nothing(shop: ProjectFolder) -> None:
         run_headless(shop.root, Settings(executor=executor), scheduled_date="tomorrow")
     with pytest.raises(InvalidSetting, match="scheduled_date: ''"):
         run_headless(shop.root, Settings(executor=executor), scheduled_date="")
-    assert executor.commands == ()
+    assert not executor.commands
     run_headless(shop.root, Settings(executor=executor), job="shop_tables", scheduled_date="2026-01-31")
     assert all("2026-01-31" in " ".join(c.argv) for c in executor.commands if c.verb == "load")
 

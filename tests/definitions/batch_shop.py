@@ -1,5 +1,7 @@
 """A shop with three tables, what runs it, and programs that fail in the middle: for the tests of batches."""
 
+# mypy: disable-error-code="union-attr"
+
 import contextlib
 import stat
 import sys
@@ -235,7 +237,7 @@ class Run:
         for event in self.events:
             if event.is_step_failure and event.step_failure_data.user_failure_data:
                 told = event.step_failure_data.user_failure_data.metadata
-                found.update({k.removeprefix("shop_"): str(v) for k, v in dict(told[FAILED].value).items()})  # type: ignore[call-overload]
+                found.update({k.removeprefix("shop_"): str(v) for k, v in dict(told[FAILED].value).items()})  # type: ignore[arg-type]
         return found
 
     @property

@@ -8,6 +8,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import build, job_executor, prepare
+from starlake_dagster_components.definitions.names import AssetKeyStyle
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
@@ -69,7 +70,7 @@ def test_jobs_schedules_and_sensors_have_the_names_of_generated_ones(shop: Proje
 
 
 @pytest.mark.parametrize(("style", "orders"), [("flat", "shop_Orders"), ("flat_lower", "shop_orders"), ("path", "shop/Orders")])
-def test_asset_key_styles(folder: ProjectFolder, style: str, orders: str) -> None:
+def test_asset_key_styles(folder: ProjectFolder, style: AssetKeyStyle, orders: str) -> None:
     folder.write("metadata/load/shop/Orders.sl.yml", TABLE.format(name="Orders"))
     assert orders in specs(load_definitions_from_starlake_project(folder.root, asset_keys=style))
 

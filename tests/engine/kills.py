@@ -96,7 +96,7 @@ def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
                     argv,
                     environ={"SL_ROOT": root},
                     out=lambda line: None,
-                    log=lambda level, line, errors=errors: errors.append(line) if level == "error" else None,
+                    log=lambda level, line: errors.append(line) if level == "error" else None,  # noqa: B023
                     project=project,
                 )
                 if result.exit_code:

@@ -46,18 +46,18 @@ def all_attributes(attributes: Iterable[Attribute]) -> Iterable[Attribute]:
 # ---------------------------------------------------------------------------------------------------------------- data
 
 
-def test_the_script_writes_the_committed_files(tmp_path):
+def test_the_script_writes_the_committed_files(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, EXAMPLE / "make_data.py", tmp_path / "batches"], check=True, env=environment)
     assert contents(tmp_path / "batches") == contents(EXAMPLE / "batches")
 
 
-def test_the_data_is_small():
+def test_the_data_is_small() -> None:
     assert sum(p.stat().st_size for p in (EXAMPLE / "batches").rglob("*") if p.is_file()) < 2_000_000
 
 
 @pytest.mark.parametrize("batch", ["1", "2"])
-def test_each_batch_brings_one_file_for_each_table_to_where_its_job_looks(batch):
+def test_each_batch_brings_one_file_for_each_table_to_where_its_job_looks(batch: str) -> None:
     known = {"complete.ack"}
     for table in project().tables:
         pipeline = plan().pipeline_of(table)
@@ -72,7 +72,7 @@ def test_each_batch_brings_one_file_for_each_table_to_where_its_job_looks(batch)
     assert {p.name for p in (EXAMPLE / "batches" / batch).rglob("*") if p.is_file()} == known
 
 
-def test_the_ack_file_lies_where_the_job_waits_for_it():
+def test_the_ack_file_lies_where_the_job_waits_for_it() -> None:
     (lending,) = [p for p in plan().pipelines if "lending" in p.pre_load]
     path = lending.pre_load["lending"].global_ack_file_path
     assert path is not None
@@ -83,11 +83,11 @@ def test_the_ack_file_lies_where_the_job_waits_for_it():
 # ---------------------------------------------------------------------------------------------------------------- project
 
 
-def test_nothing_is_wrong_with_it():
+def test_nothing_is_wrong_with_it() -> None:
     assert [str(p) for p in plan().problems] == []
 
 
-def test_it_is_as_rich_as_promised():
+def test_it_is_as_rich_as_promised() -> None:
     tables, tasks = project().tables, project().tasks
     assert len(project().domains) >= 3
     assert len(tables) >= 10
@@ -110,7 +110,7 @@ def test_it_is_as_rich_as_promised():
     assert any((t.sql_file or "").endswith(".sql.j2") for t in tasks)
 
 
-def test_everything_is_explained():
+def test_everything_is_explained() -> None:
     for domain in project().domains:
         assert domain.comment, domain.name
         for table in domain.tables:
@@ -125,12 +125,12 @@ def test_everything_is_explained():
             assert [a.name for a in task.attributes if not a.comment] == [], task.full_name
 
 
-def test_tables_and_tasks_have_expectations():
+def test_tables_and_tasks_have_expectations() -> None:
     assert all(t.expectations for t in project().tables)
     assert sum(1 for t in project().tasks if t.expectations) >= 12
 
 
-def test_jobs_are_those_of_the_readme():
+def test_jobs_are_those_of_the_readme() -> None:
     jobs = {p.name for p in plan().pipelines}
     assert jobs == {word for word in re.findall(r"`(\w+)`", README) if re.match(r"(load|kpi)_.*_|load_(cat|lend)|\w+_tasks", word)} - {
         "load_from_incoming",
@@ -141,26 +141,26 @@ def test_jobs_are_those_of_the_readme():
     assert len({p.schedule.cron for p in plan().pipelines if p.schedule}) == 8
 
 
-def test_the_readme_names_every_table_and_task():
+def test_the_readme_names_every_table_and_task() -> None:
     names = set(re.findall(r"^\| `([\w.]+)` \|", README, re.MULTILINE))
     assert {t.full_name for t in project().tables} <= names
     assert {t.full_name for t in project().tasks} <= names
 
 
-def test_every_reference_is_a_table_or_task_of_the_project():
+def test_every_reference_is_a_table_or_task_of_the_project() -> None:
     reads = {t.full_name: plan().dependencies.of(t.full_name) for t in project().tasks}
     assert all(reads.values())
     assert {d.name for found in reads.values() for d in found if d.kind == "external"} == set()
     assert [d.name for d in reads["core.ledger"]] == ["core.bank_line"]  # not itself
 
 
-def test_the_ledger_is_hidden_from_the_reference_scan_of_dag_generate():
+def test_the_ledger_is_hidden_from_the_reference_scan_of_dag_generate() -> None:
     """That scan sees no name in double quotes; one that it saw would send dag-generate into an endless recursion."""
     (ledger,) = [t for t in project().tasks if t.full_name == "core.ledger"]
     assert '"core"."ledger"' in (ledger.sql_text or "")
     assert not re.search(r"(from|join)\s+core\.ledger\b", ledger.sql_text or "", re.IGNORECASE)
 
 
-def test_a_profile_changes_variables():
+def test_a_profile_changes_variables() -> None:
     assert project().variables["grace_days"] == "2"
     assert read_project(EXAMPLE, profile="SUMMER", environ={}).variables["grace_days"] == "7"

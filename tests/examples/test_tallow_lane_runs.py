@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -59,9 +60,10 @@ class Library:
             self.command("transform", "--name", name)
             left.remove(name)
 
-    def query(self, sql: str) -> list[tuple]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.root / "datasets" / "tallow_lane.db"), read_only=True) as connection:
-            return connection.execute(sql).fetchall()
+            rows: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
+            return rows
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +78,13 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Library, Librar
 
 
 @pytest.mark.parametrize("after", [1, 2])
-def test_rows_are_those_of_the_readme(libraries, after):
+def test_rows_are_those_of_the_readme(libraries: tuple[Library, Library], after: int) -> None:
     expected = {row[0]: int(row[after]) for row in ROWS}
     assert len(expected) == 33
     assert {name: libraries[after - 1].query(f"SELECT count(*) FROM {name}")[0][0] for name in expected} == expected
 
 
-def test_every_file_was_archived(libraries):
+def test_every_file_was_archived(libraries: tuple[Library, Library]) -> None:
     for library in libraries:
         left = [
             p for area in ("incoming", "stage", "ingesting", "unresolved", "pending") for p in (library.root / "datasets" / area).rglob("*")
@@ -91,32 +93,32 @@ def test_every_file_was_archived(libraries):
         assert len([p for p in (library.root / "datasets" / "archive").rglob("*") if p.is_file()]) in (12, 24)
 
 
-def test_changed_members_have_two_versions_and_late_ones_do_not_win(libraries):
+def test_changed_members_have_two_versions_and_late_ones_do_not_win(libraries: tuple[Library, Library]) -> None:
     assert libraries[1].query("SELECT versions, count(*) FROM core.member GROUP BY ALL ORDER BY ALL") == [(1, 366), (2, 38)]
     assert libraries[1].query("SELECT count(*) FROM desk.members WHERE sl_end_ts IS NOT NULL") == [(38,)]
     assert libraries[1].query("SELECT count(*) FROM catalogue.items WHERE title LIKE '%first entered%'") == [(0,)]
 
 
-def test_what_is_private_does_not_reach_the_database(libraries):
+def test_what_is_private_does_not_reach_the_database(libraries: tuple[Library, Library]) -> None:
     assert libraries[1].query("SELECT count(*) FROM desk.members WHERE email LIKE '%@%' OR length(email) <> 64") == [(0,)]
     assert libraries[1].query("SELECT count(*) FROM desk.members WHERE length(phone) > 0") == [(0,)]
     assert "note" not in [row[0] for row in libraries[1].query("DESCRIBE desk.members")]
 
 
-def test_a_withdrawn_tariff_is_gone_but_remembered(libraries):
+def test_a_withdrawn_tariff_is_gone_but_remembered(libraries: tuple[Library, Library]) -> None:
     sql = "SELECT count(*) FROM {} WHERE category_code = 'SHR' AND period = 'weekend'"
     assert [library.query(sql.format("catalogue.tariffs"))[0][0] for library in libraries] == [1, 0]
     assert libraries[1].query(sql.format("core.tariff_history")) == [(1,)]
 
 
-def test_the_ledger_goes_on_where_it_stopped(libraries):
+def test_the_ledger_goes_on_where_it_stopped(libraries: tuple[Library, Library]) -> None:
     first, both = libraries
     assert both.query("FROM core.ledger ORDER BY entry_no")[:1153] == first.query("FROM core.ledger ORDER BY entry_no")
     assert both.query("SELECT min(entry_no), max(entry_no), count(DISTINCT entry_no) FROM core.ledger") == [(1, 1262, 1262)]
     assert both.query("SELECT max_by(balance, entry_no) = sum(amount) FROM core.ledger") == [(True,)]
 
 
-def test_values_survive_separators_quotes_and_line_ends(libraries):
+def test_values_survive_separators_quotes_and_line_ends(libraries: tuple[Library, Library]) -> None:
     both = libraries[1]
     assert both.query("SELECT street FROM desk.branches WHERE branch_code = 'TAN'") == [('17 Hide Street, "the vats"',)]
     assert both.query("SELECT label FROM workshop.spare_parts WHERE sku = 'SP100'") == [('Hose 1/2" ^ 2 m',)]
@@ -126,6 +128,6 @@ def test_values_survive_separators_quotes_and_line_ends(libraries):
     assert both.query("SELECT sum(len(parts_used)) = (SELECT count(*) FROM core.repair_part) FROM workshop.repairs") == [(True,)]
 
 
-def test_only_the_empty_drawer_is_complained_about(libraries):
+def test_only_the_empty_drawer_is_complained_about(libraries: tuple[Library, Library]) -> None:
     failed = [library.query("SELECT DISTINCT domain, schema FROM audit.expectations WHERE NOT success") for library in libraries]
     assert failed == [[], [("workshop", "spare_parts")]]

@@ -6,6 +6,7 @@ import stat
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from contract import Behaviour, Seen
 
@@ -50,7 +51,7 @@ class Program:
     def behave(self, behaviour: Behaviour) -> None:
         (self.folder / "behaviour.json").write_text(json.dumps(asdict(behaviour)), encoding="utf-8")
 
-    def _starts(self) -> list[dict]:
+    def _starts(self) -> list[dict[str, Any]]:
         files = sorted((self.folder / "seen").glob("*.json"))
         return [json.loads(f.read_text(encoding="utf-8", errors="surrogateescape")) for f in files]
 

@@ -21,7 +21,7 @@ from starlake_dagster_components.errors import CommandCancelled, Location, Missi
 from starlake_dagster_components.executors import duckdb as executor_module
 from starlake_dagster_components.executors.base import Counters, ExpectationResult, StarlakeExecutor
 from starlake_dagster_components.executors.duckdb import DuckDBExecutor
-from starlake_dagster_components.executors.projects import Projects
+from starlake_dagster_components.executors.projects import PROJECTS, Projects
 from starlake_dagster_components.pipelines.pipeline import Pipeline
 from starlake_dagster_components.project.model import (
     Application,
@@ -112,7 +112,7 @@ class EngineHarness:
 def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineHarness:
     harness = EngineHarness(tmp_path)
     monkeypatch.setitem(vars(engine), "run_command", harness.run_command)
-    monkeypatch.setattr(executor_module.PROJECTS, "get", lambda command, environment: a_project(tmp_path))
+    monkeypatch.setattr(PROJECTS, "get", lambda command, environment: a_project(tmp_path))
     return harness
 
 
@@ -248,7 +248,7 @@ def test_the_project_that_dagster_shows_is_used_where_the_command_sees_the_same(
     harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    monkeypatch.setitem(vars(engine), "run_command", lambda *args, project, **kwargs: given.append(project) or EngineResult(0))
+    monkeypatch.setitem(vars(engine), "run_command", lambda *args, project, **kwargs: given.append(project) or EngineResult(0))  # type: ignore[func-returns-value]
     read = a_project(harness.folder)
     monkeypatch.setattr(executor_module, "PROJECTS", SimpleNamespace(get=lambda command, environment: read))
     command = harness.command()

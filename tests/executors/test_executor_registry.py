@@ -18,7 +18,8 @@ class Holder(dg.Model, dg.Resolvable):
 
 
 def resolve(yaml: str, **scope: object) -> StarlakeExecutor:
-    return Holder.resolve_from_yaml(yaml, scope=scope).executor
+    executor: StarlakeExecutor = Holder.resolve_from_yaml(yaml, scope=scope).executor
+    return executor
 
 
 @pytest.mark.parametrize("kind", sorted(EXECUTORS))

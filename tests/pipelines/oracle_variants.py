@@ -36,11 +36,13 @@ class Variant:
 
     @property
     def recorded(self) -> dict[str, Any]:
-        return _recorded(self.project)[self.name]
+        found: dict[str, Any] = _recorded(self.project)[self.name]
+        return found
 
     @property
     def files(self) -> dict[str, Any]:
-        return self.recorded.get("files", {})
+        found: dict[str, Any] = self.recorded.get("files", {})
+        return found
 
     @property
     def edit(self) -> str:

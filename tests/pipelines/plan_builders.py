@@ -161,7 +161,7 @@ def plan(
 
 def jobs(made: Plan) -> dict[str, list[str]]:
     """Return what each job runs."""
-    return {p.name: [n.full_name for n in (*p.tables, *p.tasks)] for p in made.pipelines}
+    return {p.name: [*(t.full_name for t in p.tables), *(t.full_name for t in p.tasks)] for p in made.pipelines}
 
 
 def messages(made: Plan, severity: str | None = None) -> list[str]:

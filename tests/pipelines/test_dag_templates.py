@@ -22,6 +22,7 @@ def test_a_built_in_template_says_everything_in_its_name(template: str, spelling
     said = read_template(dag("d", "x.py", spelling.format(template, short, short.replace("__", "_"))), Path("/nowhere"))
     assert said.orchestrator == "dagster"
     assert said.kind == ("load" if "table" in template else "transform")
+    assert said.executor
     assert said.executor in template
 
 

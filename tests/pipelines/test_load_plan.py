@@ -17,7 +17,7 @@ from project_folder import ProjectFolder
 from starlake_dagster_components.cache import Cache
 from starlake_dagster_components.errors import ProjectNotFound
 from starlake_dagster_components.pipelines import Plan, load_plan, plan_project
-from starlake_dagster_components.pipelines.load_plan import Loaded
+from starlake_dagster_components.pipelines.plan_loading import Loaded
 from starlake_dagster_components.project import disk, read_project
 from starlake_dagster_components.project.model import EMPTY
 
@@ -73,17 +73,17 @@ def test_what_is_asked_for_has_entries_of_its_own(load: Load, cache: Cache) -> N
     assert len(list(cache.folder.iterdir())) == len(ways)
 
 
-EDITS: dict[str, Callable[[Path], None]] = {
+EDITS: dict[str, Callable[[Path], object]] = {
     "a letter": lambda root: _replace(root / "metadata/load/shop/orders.sl.yml", "The key", "The kex"),
     "a letter of SQL": lambda root: _replace(root / "metadata/transform/kpi/daily.sql", "shop.items", "shop.itemz"),
-    "a new table": lambda root: shutil.copy(root / "metadata/load/shop/orders.sl.yml", root / "metadata/load/shop/returns.sl.yml") and None,
+    "a new table": lambda root: shutil.copy(root / "metadata/load/shop/orders.sl.yml", root / "metadata/load/shop/returns.sl.yml"),
     "a table less": lambda root: (root / "metadata/load/shop/items.sl.yml").unlink(),
-    "a new domain": lambda root: shutil.copytree(root / "metadata/load/shop", root / "metadata/load/shop2") and None,
-    "a task as Python": lambda root: (root / "metadata/transform/kpi/more.py").write_text("") and None,
+    "a new domain": lambda root: shutil.copytree(root / "metadata/load/shop", root / "metadata/load/shop2"),
+    "a task as Python": lambda root: (root / "metadata/transform/kpi/more.py").write_text(""),
     "a task less": lambda root: (root / "metadata/transform/kpi/top.sql").unlink(),
-    "a table renamed": lambda root: (root / "metadata/load/shop/items.sl.yml").rename(root / "metadata/load/shop/item.sl.yml") and None,
+    "a table renamed": lambda root: (root / "metadata/load/shop/items.sl.yml").rename(root / "metadata/load/shop/item.sl.yml"),
     "the application": lambda root: _replace(root / "metadata/application.sl.yml", "connectionRef: duckdb", "connectionRef: duckdc"),
-    "an env file": lambda root: (root / "metadata/env.sl.yml").write_text("version: 1\nenv:\n  domain: x\n") and None,
+    "an env file": lambda root: (root / "metadata/env.sl.yml").write_text("version: 1\nenv:\n  domain: x\n"),
     "types": lambda root: _write(root / "metadata/types/types.sl.yml", "version: 1\ntypes:\n  - name: long\n    pattern: x\n"),
     "references": lambda root: _write(root / "metadata/refs.sl.yml", "version: 1\nrefs: []\n"),
     "a DAG config": lambda root: _replace(root / "metadata/dags/loads.sl.yml", "nightly", "daily"),

@@ -3,6 +3,7 @@
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.model import Table, Task
 
 
 def test_settings_of_the_file_beat_the_environment(folder: ProjectFolder) -> None:
@@ -143,5 +144,6 @@ def test_which_connection_a_table_or_task_is_written_to(folder: ProjectFolder) -
     folder.write("metadata/transform/k/c.sql", "select 1\n")
     project = read_project(folder.root, environ={})
     assert not project.problems
-    names = [getattr(project.connection_of(node), "name", None) for node in (*project.tables, *project.tasks)]
+    nodes: list[Table | Task] = [*project.tables, *project.tasks]
+    names = [getattr(project.connection_of(node), "name", None) for node in nodes]
     assert names == ["d", "b", "e", "d", "c"]

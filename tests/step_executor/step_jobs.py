@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -48,7 +50,7 @@ def wait_for(name: str, cancelled: threading.Event | None = None) -> None:
             raise TimeoutError(name)
 
 
-def resolve(assets, executor=None, hooks=None, **kwargs) -> dg.JobDefinition:
+def resolve(assets: Sequence[Any], executor: dg.ExecutorDefinition | None = None, hooks: Any = None, **kwargs: Any) -> dg.JobDefinition:
     job = dg.define_asset_job("job", executor_def=executor or starlake_step_executor(max_concurrent=4), hooks=hooks, **kwargs)
     return dg.Definitions(assets=assets, jobs=[job]).resolve_job_def("job")
 
@@ -57,72 +59,71 @@ def resolve(assets, executor=None, hooks=None, **kwargs) -> dg.JobDefinition:
 
 
 @dg.asset
-def plain(context):
+def plain(context: dg.AssetExecutionContext) -> Any:
     context.log.info("a line of plain")
     ran("plain")
     return dg.MaterializeResult(metadata={"rows": 3})
 
 
 @dg.asset(output_required=False)
-def nothing_new(context):
+def nothing_new(context: dg.AssetExecutionContext) -> Any:
     ran("nothing_new")
-    if False:
-        yield
+    yield from ()
 
 
 @dg.asset(deps=[nothing_new])
-def after_nothing_new():
+def after_nothing_new() -> None:
     ran("after_nothing_new")
 
 
 @dg.asset(deps=[after_nothing_new])
-def long_after_nothing_new():
+def long_after_nothing_new() -> None:
     ran("long_after_nothing_new")
 
 
 @dg.asset
-def failing():
+def failing() -> None:
     ran("failing")
     raise ValueError("broken on purpose")
 
 
 @dg.asset(deps=[failing])
-def after_failing():
+def after_failing() -> None:
     ran("after_failing")
 
 
 @dg.asset(deps=[plain], retry_policy=dg.RetryPolicy(max_retries=2, delay=0.2))
-def retried_by_policy():
+def retried_by_policy() -> None:
     ran("retried_by_policy")
     if executions()["retried_by_policy"] < 3:
         raise ValueError("not yet")
 
 
 @dg.asset
-def retried_by_request(context):
+def retried_by_request(context: dg.AssetExecutionContext) -> None:
     ran("retried_by_request")
     if context.op_execution_context.retry_number < 1:
         raise dg.RetryRequested(max_retries=1)
 
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=3))
-def not_to_be_retried():
+def not_to_be_retried() -> None:
     ran("not_to_be_retried")
     raise dg.Failure("no use to try again", metadata={"exit_code": 2}, allow_retries=False)
 
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("small", asset="checked", blocking=True)], deps=[plain])
-def checked():
+def checked():  # type: ignore[no-untyped-def]
     ran("checked")
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False)])
 
 
 @dg.asset(deps=[checked])
-def after_checked():
+def after_checked() -> None:
     ran("after_checked")
 
 
-class Tool(dg.ConfigurableResource):
+class Tool(dg.ConfigurableResource[Any]):
     """A resource with set-up and teardown, which counts itself."""
 
     name: str = "tool"
@@ -135,45 +136,45 @@ class Tool(dg.ConfigurableResource):
 
 
 @dg.asset
-def with_resource(tool: Tool):
+def with_resource(tool: Tool) -> Any:
     ran("with_resource")
     return tool.name
 
 
 @dg.asset
-def reads_value(with_resource):
+def reads_value(with_resource: str) -> None:
     ran(f"reads_value_{with_resource}")
 
 
 @dg.asset
-async def asynchronous():
+async def asynchronous() -> Any:
     ran("asynchronous")
     return 1
 
 
 @dg.multi_asset(specs=[dg.AssetSpec("left", skippable=True), dg.AssetSpec("right", skippable=True)])
-def two_sides():
+def two_sides():  # type: ignore[no-untyped-def]
     ran("two_sides")
     yield dg.MaterializeResult("left")
 
 
 @dg.asset(deps=["left"])
-def after_left():
+def after_left() -> None:
     ran("after_left")
 
 
 @dg.asset(deps=["right"])
-def after_right():
+def after_right() -> None:
     ran("after_right")
 
 
 @dg.success_hook
-def done_hook(context: dg.HookContext):
+def done_hook(context: dg.HookContext) -> None:
     ran(f"success_hook_{context.op.name}")
 
 
 @dg.failure_hook
-def failed_hook(context: dg.HookContext):
+def failed_hook(context: dg.HookContext) -> None:
     ran(f"failure_hook_{context.op.name}")
     raise RuntimeError("a hook that fails")
 
@@ -207,7 +208,7 @@ EXECUTORS = {
 SOME = [plain, nothing_new, after_nothing_new, failing, after_failing, retried_by_request, with_resource, reads_value]
 
 
-def with_all(assets, executor: str) -> dg.JobDefinition:
+def with_all(assets: Sequence[Any], executor: str) -> dg.JobDefinition:
     job = dg.define_asset_job("job", executor_def=EXECUTORS[executor], hooks={done_hook, failed_hook})
     return dg.Definitions(assets=assets, jobs=[job], resources={"tool": Tool()}).resolve_job_def("job")
 
@@ -232,13 +233,13 @@ def some_multiprocess() -> dg.JobDefinition:
 
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
-def watches_event(context):
+def watches_event(context: dg.AssetExecutionContext) -> None:
     """Waits as an executor of commands does."""
     ran("watches_event")
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     (folder() / "watched_pid").write_text(str(process.pid))
 
-    def wait(cancelled):
+    def wait(cancelled: threading.Event) -> None:
         mark("watches_event_runs")
         cancelled.wait()
         process.send_signal(signal.SIGTERM)
@@ -250,7 +251,7 @@ def watches_event(context):
 
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
-def interrupted_in_python():
+def interrupted_in_python() -> None:
     """Knows nothing of cancellation."""
     ran("interrupted_in_python")
     mark("interrupted_in_python_runs")
@@ -263,12 +264,12 @@ def interrupted_in_python():
 
 
 @dg.asset(deps=[watches_event])
-def after_watches_event():
+def after_watches_event() -> None:
     ran("after_watches_event")
 
 
 @dg.asset
-def finished_before():
+def finished_before() -> None:
     ran("finished_before")
 
 
@@ -285,7 +286,7 @@ def cancellable_multiprocess() -> dg.JobDefinition:
 
 
 @dg.asset
-def ignores_everything(context):
+def ignores_everything(context: dg.AssetExecutionContext) -> None:
     ran("ignores_everything")
     cancellation_of(context)
     mark("ignores_everything_runs")
@@ -299,9 +300,9 @@ def stubborn() -> dg.JobDefinition:
 # ---------------------------------------------------------------------------------------------- a lost process
 
 
-def _table(number: int, deps: list[str]):
+def _table(number: int, deps: list[str]) -> Any:
     @dg.asset(name=f"table_{number}", deps=deps)
-    def table(context):
+    def table(context: dg.AssetExecutionContext) -> None:
         ran(f"table_{number}")
         if number >= 6:  # the tables from 6 on need the file that the test makes after the process was killed
             mark(f"table_{number}_runs")
@@ -323,9 +324,9 @@ definitions = dg.Definitions(
 # ---------------------------------------------------------------------------------------------- logs
 
 
-def speaking(name: str):
+def speaking(name: str) -> Any:
     @dg.asset(name=name)
-    def speaks(context):
+    def speaks(context: dg.AssetExecutionContext) -> None:
         another = threading.Thread(target=printer_of(context), args=(f"{name} in another thread",))
         _all_here.wait(600)
         for number in range(20):

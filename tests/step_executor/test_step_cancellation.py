@@ -1,13 +1,17 @@
 """Cancelling a run whose steps run in threads: from a signal to the run's process, and from Dagster's own termination."""
 
+# mypy: disable-error-code="union-attr, attr-defined"
+
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import step_jobs
+from step_fixtures import Start
 from step_waiting import EXECUTE, until
 from web_server import WebServer
 
@@ -57,7 +61,7 @@ def all_run(work: Path) -> bool:
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
-def test_signal_to_the_run_process(instance, work, start, signal_):
+def test_signal_to_the_run_process(instance: dg.DagsterInstance, work: Path, start: Start, signal_: signal.Signals) -> None:
     process = start("-c", EXECUTE.format(job="cancellable"))
     until(lambda: all_run(work), "the steps to run")
     run = only_run(instance)
@@ -70,7 +74,7 @@ def test_signal_to_the_run_process(instance, work, start, signal_):
 
 
 @pytest.mark.slow
-def test_terminated_as_the_ui_does_it(instance, work, start):
+def test_terminated_as_the_ui_does_it(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     """A run that a web server launched into a process of its code server, and terminates."""
     pytest.importorskip("dagster_webserver")
     web = WebServer(start, "step_jobs")
@@ -82,7 +86,7 @@ def test_terminated_as_the_ui_does_it(instance, work, start):
     check_cancelled(instance, run_id, work)
 
 
-def test_step_that_ignores_its_cancellation(instance, work, start):
+def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     process = start("-c", EXECUTE.format(job="stubborn"))
     until(lambda: (work / "ignores_everything_runs").exists(), "the step to run")
     run = only_run(instance)
@@ -98,7 +102,7 @@ def test_step_that_ignores_its_cancellation(instance, work, start):
 
 
 @pytest.mark.parametrize("job", ["cancellable_in_process", pytest.param("cancellable_multiprocess", marks=pytest.mark.slow)])
-def test_under_dagsters_executors(instance, work, start, job):
+def test_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, start: Start, job: str) -> None:
     """run_cancellable tells a command of the cancellation also where Dagster interrupts the main thread."""
     process = start("-c", EXECUTE.format(job=job))
     until(lambda: (work / "watches_event_runs").exists(), "the step to run")
@@ -113,11 +117,11 @@ def test_under_dagsters_executors(instance, work, start, job):
     process.wait(600)
 
 
-def test_without_cancellation_the_event_is_never_set(instance, work):
+def test_without_cancellation_the_event_is_never_set(instance: dg.DagsterInstance, work: Path) -> None:
     found = []
 
     @dg.asset
-    def looks(context):
+    def looks(context: dg.AssetExecutionContext) -> None:
         event = step_jobs.cancellation_of(context)
         assert event is step_jobs.cancellation_of(context)
         found.append(event.is_set())
@@ -128,10 +132,10 @@ def test_without_cancellation_the_event_is_never_set(instance, work):
     assert found == [False, False]
 
 
-def test_errors_of_the_call_arrive(work):
+def test_errors_of_the_call_arrive(work: Path) -> None:
     @dg.asset
-    def fails(context):
-        def call(cancelled):
+    def fails(context: dg.AssetExecutionContext) -> None:
+        def call(cancelled: threading.Event) -> None:
             raise KeyError("from the call")
 
         step_jobs.run_cancellable(context, call)

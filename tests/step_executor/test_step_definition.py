@@ -1,7 +1,11 @@
 """The executor's definition: configuration, the field of a component, and what happens when Dagster's insides have moved."""
 
+# mypy: disable-error-code="union-attr"
+
 import logging
 import sys
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,19 +17,19 @@ from starlake_dagster_components.step_executor import starlake_step_executor
 from starlake_dagster_components.step_executor.resolved import step_executor_of
 
 
-def test_name_and_defaults():
+def test_name_and_defaults() -> None:
     definition = starlake_step_executor()
     assert definition.name == "starlake_threads"
     assert starlake_step_executor(max_concurrent=7).name == "starlake_threads"
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_max_concurrent_must_be_positive(number):
+def test_max_concurrent_must_be_positive(number: int) -> None:
     with pytest.raises(dg.DagsterInvalidDefinitionError, match=f"max_concurrent is {number}, expected 1 or more"):
         starlake_step_executor(max_concurrent=number)
 
 
-def test_max_concurrent_in_run_config_must_be_positive(instance):
+def test_max_concurrent_in_run_config_must_be_positive(instance: dg.DagsterInstance) -> None:
     config = {"execution": {"config": {"max_concurrent": 0}}}
     result = dg.execute_job(dg.reconstructable(step_jobs.some_threads), instance, run_config=config)
     assert not result.success
@@ -38,7 +42,9 @@ def small() -> dg.JobDefinition:
 
 
 @pytest.mark.slow
-def test_moved_names_of_dagster_mean_its_own_executor(instance, work, monkeypatch, caplog):
+def test_moved_names_of_dagster_mean_its_own_executor(
+    instance: dg.DagsterInstance, work: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for module in [m for m in sys.modules if m.startswith("starlake_dagster_components.step_executor.threads")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "starlake_dagster_components._dagster", None)
@@ -50,10 +56,11 @@ def test_moved_names_of_dagster_mean_its_own_executor(instance, work, monkeypatc
 
 
 def load(yaml: str) -> StarlakeProjectComponent:
-    return StarlakeProjectComponent.resolve_from_yaml(f"project: anywhere\n{yaml}")
+    component: StarlakeProjectComponent = StarlakeProjectComponent.resolve_from_yaml(f"project: anywhere\n{yaml}")
+    return component
 
 
-def test_field_of_a_component():
+def test_field_of_a_component() -> None:
     assert load("").step_executor is None
     assert load("step_executor: multiprocess").step_executor is dg.multiprocess_executor
     assert load("step_executor: in_process").step_executor is dg.in_process_executor
@@ -72,12 +79,12 @@ def test_field_of_a_component():
         ("dagster.AssetKey", "expected an executor definition"),
     ],
 )
-def test_wrong_type_in_a_component(type_, message):
+def test_wrong_type_in_a_component(type_: Any, message: str) -> None:
     with pytest.raises(InvalidSetting, match=message):
         step_executor_of(type_)
 
 
-def test_configured_executor_runs(instance, work):
+def test_configured_executor_runs(instance: dg.DagsterInstance, work: Path) -> None:
     result = dg.execute_job(dg.reconstructable(configured_job), instance)
     assert result.success
     assert any("at most 2 at a time" in (e.message or "") for e in result.all_events)
@@ -87,7 +94,7 @@ def configured_job() -> dg.JobDefinition:
     return step_jobs.resolve([step_jobs.plain], step_executor_of("threads", {"max_concurrent": 2}))
 
 
-def test_executor_of_a_code_location(work):
+def test_executor_of_a_code_location(work: Path) -> None:
     """The implicit job behind the Materialize buttons takes the executor of the definitions."""
     definitions = dg.Definitions(assets=[step_jobs.plain], executor=starlake_step_executor())
     assert definitions.resolve_implicit_global_asset_job_def().executor_def.name == "starlake_threads"

@@ -1,7 +1,11 @@
 """The same job gives the same events under this package's executor and under Dagster's."""
 
+# mypy: disable-error-code="union-attr"
+
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -38,11 +42,13 @@ def stored_by_step(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[
     return by_step(entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event)
 
 
-def run(name: str, instance: dg.DagsterInstance, **kwargs) -> dg.JobExecutionResult:
+def run(name: str, instance: dg.DagsterInstance, **kwargs: Any) -> dg.JobExecutionResult:
     return dg.execute_job(dg.reconstructable(getattr(step_jobs, name)), instance, **kwargs)
 
 
-def in_process(name: str, instance, tmp_path, monkeypatch) -> tuple[dict[str, list[str]], Counter[str]]:
+def in_process(
+    name: str, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, list[str]], Counter[str]]:
     """Events and executions under Dagster's in-process executor."""
     other = tmp_path / "expected"
     other.mkdir()
@@ -52,7 +58,7 @@ def in_process(name: str, instance, tmp_path, monkeypatch) -> tuple[dict[str, li
         return events_by_step(result), step_jobs.executions()
 
 
-def test_same_as_in_process(instance, work, tmp_path, monkeypatch):
+def test_same_as_in_process(instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events, executions = in_process("everything_in_process", instance, tmp_path, monkeypatch)
     result = run("everything_threads", instance)
     assert not result.success
@@ -65,7 +71,7 @@ def test_same_as_in_process(instance, work, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_same_as_multiprocess(instance, work, tmp_path, monkeypatch):
+def test_same_as_multiprocess(instance: dg.DagsterInstance, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resources included: each step that needs one has its own, as in a process of its own."""
     with monkeypatch.context() as patch:
         patch.setitem(globals(), "AROUND", AROUND - {"RESOURCE_INIT_STARTED", "RESOURCE_INIT_SUCCESS"})
@@ -78,7 +84,7 @@ def test_same_as_multiprocess(instance, work, tmp_path, monkeypatch):
         assert step_jobs.executions() == executions
 
 
-def test_what_happened(instance, work):
+def test_what_happened(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance)
     events = events_by_step(result)
     assert events["after_nothing_new"] == ["STEP_SKIPPED"]
@@ -99,7 +105,7 @@ def test_what_happened(instance, work):
     assert executions["tool_set_up"] == executions["tool_torn_down"] == 1
 
 
-def test_order_of_events(instance, work):
+def test_order_of_events(instance: dg.DagsterInstance, work: Path) -> None:
     """Events of a step come in their order, and a step starts after what it depends on has succeeded."""
     result = run("everything_threads", instance)
     values = [(e.event_type_value, e.step_key) for e in result.all_events]
@@ -111,7 +117,7 @@ def test_order_of_events(instance, work):
     assert max(starts.values()) == 1
 
 
-def test_failure_of_a_step_carries_its_error(instance, work):
+def test_failure_of_a_step_carries_its_error(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance)
     failure = result.failure_data_for_node("failing")
     assert failure.error.cause.message == "ValueError: broken on purpose\n"
@@ -119,35 +125,35 @@ def test_failure_of_a_step_carries_its_error(instance, work):
     assert intended.metadata["exit_code"].value == 2
 
 
-def test_retries_can_be_disabled(instance, work):
+def test_retries_can_be_disabled(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance, run_config={"execution": {"config": {"retries": {"disabled": {}}}}})
     assert step_jobs.executions()["retried_by_policy"] == 1
     assert "retried_by_request" in result.get_failed_step_keys()
 
 
-def test_raise_on_error(instance, work):
+def test_raise_on_error(instance: dg.DagsterInstance, work: Path) -> None:
     with pytest.raises(Exception, match=r"on purpose|no use|blocking asset check"):
         run("everything_threads", instance, raise_on_error=True)
 
 
-def test_runs_without_reconstructable_job_and_persistent_instance(work):
+def test_runs_without_reconstructable_job_and_persistent_instance(work: Path) -> None:
     @dg.op
-    def one():
+    def one() -> Any:
         return 1
 
     @dg.op
-    def two(one):
+    def two(one: Any) -> None:
         step_jobs.ran(f"two_{one}")
 
     @dg.job(executor_def=step_jobs.EXECUTORS["threads"])
-    def in_memory():
+    def in_memory() -> None:
         two(one())
 
     assert in_memory.execute_in_process().success
     assert step_jobs.executions()["two_1"] == 1
 
 
-def test_failing_resource_fails_its_step_only(instance, work):
+def test_failing_resource_fails_its_step_only(instance: dg.DagsterInstance, work: Path) -> None:
     result = dg.execute_job(dg.reconstructable(broken_resource), instance)
     events = events_by_step(result)
     assert events["needs_it"] == ["RESOURCE_INIT_FAILURE", "STEP_UP_FOR_RETRY", "RESOURCE_INIT_FAILURE", "STEP_FAILURE"]
@@ -155,16 +161,16 @@ def test_failing_resource_fails_its_step_only(instance, work):
 
 
 def broken_resource() -> dg.JobDefinition:
-    class Broken(dg.ConfigurableResource):
+    class Broken(dg.ConfigurableResource[Any]):
         def setup_for_execution(self, context: dg.InitResourceContext) -> None:
             raise OSError("no connection")
 
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
-    def needs_it(broken: Broken):
+    def needs_it(broken: Broken) -> None:
         pass
 
     @dg.asset
-    def does_not():
+    def does_not() -> None:
         pass
 
     job = dg.define_asset_job("job", executor_def=step_jobs.EXECUTORS["threads"])

@@ -62,6 +62,7 @@ class Location:
         """Kill the run's process and wait until Dagster knows."""
         (began,) = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START)
         assert began.dagster_event is not None
+        assert began.dagster_event.pid is not None
         os.kill(began.dagster_event.pid, signal.SIGKILL)
         assert self.finish(run_id) == dg.DagsterRunStatus.FAILURE
 
@@ -119,7 +120,7 @@ def test_killed_at_any_moment(location: Locations, strategy: str, moments: list[
         (found.root / "program/told").unlink(missing_ok=True)
         lost = found.web.launch(table_jobs.JOB, QUIETLY)
         begun = chance.randrange(1, 50)
-        until(lambda begun=begun: sum(found.begun().values()) >= begun, "commands to begin")
+        until(lambda: sum(found.begun().values()) >= begun, "commands to begin")  # noqa: B023
         time.sleep(chance.uniform(0, 0.4))
         found.kill(lost)
         done = found.succeeded(lost) if strategy == "FROM_FAILURE" else found.materialised(lost)

@@ -1,7 +1,12 @@
 """How many steps run at a time, in which order, and with which limits."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 import threading
 from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import step_jobs
@@ -15,11 +20,11 @@ _now: dict[str, int] = defaultdict(int)
 _most: dict[str, int] = defaultdict(int)
 
 
-def counted(name: str, group: str, together: threading.Barrier | None = None, **kwargs):
+def counted(name: str, group: str, together: threading.Barrier | None = None, **kwargs: Any) -> Any:
     """An asset that counts how many of its group run at the same time; with a barrier none of them ends before so many of them run."""
 
     @dg.asset(name=name, **kwargs)
-    def body():
+    def body() -> None:
         with _lock:
             _now[group] += 1
             _now["all"] += 1
@@ -42,7 +47,7 @@ def start_counting() -> None:
     _most.clear()
 
 
-def run(make, instance, **kwargs) -> dg.JobExecutionResult:
+def run(make: Callable[[], dg.JobDefinition], instance: dg.DagsterInstance, **kwargs: Any) -> dg.JobExecutionResult:
     start_counting()
     result = dg.execute_job(dg.reconstructable(make), instance, **kwargs)
     assert result.success
@@ -54,7 +59,7 @@ def three_at_a_time() -> dg.JobDefinition:
     return resolve([counted(f"step_{i}", "x", together) for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
-def test_max_concurrent(instance):
+def test_max_concurrent(instance: dg.DagsterInstance) -> None:
     run(three_at_a_time, instance)
     assert _most["all"] == 3
 
@@ -63,7 +68,7 @@ def as_many_as_configured() -> dg.JobDefinition:
     return resolve([counted(f"step_{i}", "x") for i in range(NUMBER)], starlake_step_executor(max_concurrent=3))
 
 
-def test_max_concurrent_in_run_config(instance):
+def test_max_concurrent_in_run_config(instance: dg.DagsterInstance) -> None:
     run(as_many_as_configured, instance, run_config={"execution": {"config": {"max_concurrent": 1}}})
     assert _most["all"] == 1
 
@@ -74,7 +79,7 @@ def by_priority() -> dg.JobDefinition:
     return resolve(assets, starlake_step_executor(max_concurrent=1))
 
 
-def test_priority(instance, work):
+def test_priority(instance: dg.DagsterInstance, work: Path) -> None:
     run(by_priority, instance)
     assert (work / "ran").read_text().split() == ["priority_3", "priority_2", "priority_1", "priority_minus_1"]
 
@@ -87,7 +92,7 @@ def tagged() -> dg.JobDefinition:
     return resolve([*heavy, *light], starlake_step_executor(max_concurrent=8).configured(limits))
 
 
-def test_tag_concurrency_limits(instance):
+def test_tag_concurrency_limits(instance: dg.DagsterInstance) -> None:
     run(tagged, instance)
     assert _most["heavy"] == 2
     assert _most["light"] > 2
@@ -99,7 +104,7 @@ def pooled() -> dg.JobDefinition:
     return resolve([*in_pool, *[counted(f"free_{i}", "free", two) for i in range(4)]], starlake_step_executor(max_concurrent=8))
 
 
-def test_pools(instance):
+def test_pools(instance: dg.DagsterInstance) -> None:
     instance.event_log_storage.set_concurrency_slots("warehouse", 1)
     result = run(pooled, instance)
     assert _most["pooled"] == 1
@@ -115,9 +120,9 @@ _all_here = threading.Barrier(HUNDREDS)
 
 
 def hundreds() -> dg.JobDefinition:
-    def waits(number: int):
+    def waits(number: int) -> Any:
         @dg.asset(name=f"waits_{number}")
-        def body():
+        def body() -> None:
             _all_here.wait(300)
 
         return body
@@ -125,7 +130,7 @@ def hundreds() -> dg.JobDefinition:
     return resolve([waits(i) for i in range(HUNDREDS)], starlake_step_executor(max_concurrent=HUNDREDS))
 
 
-def test_hundreds_wait_at_once(instance):
+def test_hundreds_wait_at_once(instance: dg.DagsterInstance) -> None:
     """None of them ends before all of them run."""
     result = dg.execute_job(dg.reconstructable(hundreds), instance)
     assert result.success

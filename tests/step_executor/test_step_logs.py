@@ -1,10 +1,15 @@
 """What steps print and log ends up with their own step."""
 
+# mypy: disable-error-code="union-attr, attr-defined, arg-type, return-value"
+
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
 import step_jobs
 from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager  # the base of Dagster's S3, GCS, Azure
 from dagster._core.storage.compute_log_manager import ComputeIOType
@@ -34,7 +39,7 @@ def run_speakers(instance: dg.DagsterInstance) -> str:
     return result.run_id
 
 
-def test_each_step_has_its_own_output(instance):
+def test_each_step_has_its_own_output(instance: dg.DagsterInstance) -> None:
     before = sys.stdout, sys.stderr
     found = captured(instance, run_speakers(instance))
     assert (sys.stdout, sys.stderr) == before
@@ -47,7 +52,7 @@ def test_each_step_has_its_own_output(instance):
         assert not any(other in out + err for other in SPEAKERS if other != name)
 
 
-def test_each_step_has_its_own_log_lines(instance):
+def test_each_step_has_its_own_log_lines(instance: dg.DagsterInstance) -> None:
     run_id = run_speakers(instance)
     lines: dict[str, list[str]] = {}
     for entry in instance.all_logs(run_id):
@@ -58,8 +63,8 @@ def test_each_step_has_its_own_log_lines(instance):
 
 def thread_of_its_own() -> dg.JobDefinition:
     @dg.asset
-    def starts_a_thread(context):
-        def work():
+    def starts_a_thread(context: dg.AssetExecutionContext) -> None:
+        def work() -> None:
             context.log.info("through the context")
             dg.get_dagster_logger().info("through a shared logger")
 
@@ -70,7 +75,7 @@ def thread_of_its_own() -> dg.JobDefinition:
     return resolve([starts_a_thread])
 
 
-def test_threads_that_a_body_starts(instance):
+def test_threads_that_a_body_starts(instance: dg.DagsterInstance) -> None:
     """What they log is kept; a shared logger cannot tell the step."""
     result = dg.execute_job(dg.reconstructable(thread_of_its_own), instance)
     lines = {e.user_message: e.step_key for e in instance.all_logs(result.run_id) if e.dagster_event is None}
@@ -87,39 +92,39 @@ class FolderLogManager(CloudStorageComputeLogManager):
         self._local = LocalComputeLogManager(str(folder / "local"))
 
     @property
-    def local_manager(self):
+    def local_manager(self) -> Any:
         return self._local
 
     @property
-    def upload_interval(self):
+    def upload_interval(self) -> Any:
         return None
 
-    def _object(self, log_key, io_type):
+    def _object(self, log_key: Sequence[str], io_type: ComputeIOType) -> Any:
         return self._cloud / ("-".join(log_key) + "." + IO_TYPE_EXTENSION[io_type])
 
-    def delete_logs(self, log_key=None, prefix=None):
+    def delete_logs(self, log_key: Sequence[str] | None = None, prefix: Sequence[str] | None = None) -> None:
         raise NotImplementedError
 
-    def download_url_for_type(self, log_key, io_type):
+    def download_url_for_type(self, log_key: Sequence[str], io_type: ComputeIOType) -> Any:
         return None
 
-    def display_path_for_type(self, log_key, io_type):
+    def display_path_for_type(self, log_key: Sequence[str], io_type: ComputeIOType) -> Any:
         return str(self._object(log_key, io_type))
 
-    def cloud_storage_has_logs(self, log_key, io_type, partial=False):
+    def cloud_storage_has_logs(self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False) -> Any:
         return not partial and self._object(log_key, io_type).exists()
 
-    def upload_to_cloud_storage(self, log_key, io_type, partial=False):
+    def upload_to_cloud_storage(self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False) -> None:
         local = Path(self._local.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type]))
         self._object(log_key, io_type).write_text(local.read_text() if local.exists() else "")
 
-    def download_from_cloud_storage(self, log_key, io_type, partial=False):
+    def download_from_cloud_storage(self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False) -> None:
         local = Path(self._local.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type]))
         local.parent.mkdir(parents=True, exist_ok=True)
         local.write_bytes(self._object(log_key, io_type).read_bytes())
 
 
-def test_logs_in_a_cloud_storage(instance, tmp_path, monkeypatch):
+def test_logs_in_a_cloud_storage(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = FolderLogManager(tmp_path)
     monkeypatch.setattr(type(instance), "compute_log_manager", manager)
     found = captured(instance, run_speakers(instance))
@@ -129,7 +134,7 @@ def test_logs_in_a_cloud_storage(instance, tmp_path, monkeypatch):
         assert f"{name} complains 19" in found[name][1]
 
 
-def test_managers_that_capture_processes_only(home, work, capfd):
+def test_managers_that_capture_processes_only(home: Path, work: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """One log for all steps, as with Dagster's in-process executor; with the default settings of a test there is none."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         result = dg.execute_job(dg.reconstructable(step_jobs.speakers), ephemeral)
@@ -139,9 +144,9 @@ def test_managers_that_capture_processes_only(home, work, capfd):
 
 
 def loud() -> dg.JobDefinition:
-    def shouts(number: int):
+    def shouts(number: int) -> Any:
         @dg.asset(name=f"loud_{number}")
-        def body():
+        def body() -> None:
             for line in range(50):
                 print(f"loud_{number} {line}")  # noqa: T201
 
@@ -150,17 +155,17 @@ def loud() -> dg.JobDefinition:
     return resolve([shouts(i) for i in range(80)], step_jobs.starlake_step_executor(max_concurrent=80))
 
 
-def test_more_steps_than_files_may_be_open(instance):
+def test_more_steps_than_files_may_be_open(instance: dg.DagsterInstance) -> None:
     result = dg.execute_job(dg.reconstructable(loud), instance)
     found = captured(instance, result.run_id)
     for number in range(80):
         assert found[f"loud_{number}"][0].splitlines() == [f"loud_{number} {line}" for line in range(50)]
 
 
-def test_lost_output_does_not_fail_a_step(instance, tmp_path, monkeypatch):
+def test_lost_output_does_not_fail_a_step(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = FolderLogManager(tmp_path)
 
-    def broken(*_args, **_kwargs):
+    def broken(*_args: Any, **_kwargs: Any) -> None:
         raise OSError("the cloud is gone")
 
     monkeypatch.setattr(manager, "upload_to_cloud_storage", broken)
@@ -173,17 +178,17 @@ def test_lost_output_does_not_fail_a_step(instance, tmp_path, monkeypatch):
 
 def nesting() -> dg.JobDefinition:
     @dg.asset
-    def inner():
+    def inner() -> None:
         pass
 
     @dg.asset
-    def starts_runs(context):
+    def starts_runs(context: dg.AssetExecutionContext) -> None:
         for _ in range(5):
             assert dg.materialize([inner], instance=context.instance).success
 
-    def noisy(number: int):
+    def noisy(number: int) -> Any:
         @dg.asset(name=f"noisy_{number}")
-        def body(context):
+        def body(context: dg.AssetExecutionContext) -> None:
             for line in range(30):
                 context.log.info(f"{line}")
 
@@ -192,6 +197,6 @@ def nesting() -> dg.JobDefinition:
     return resolve([starts_runs, *[noisy(i) for i in range(16)]], step_jobs.starlake_step_executor(max_concurrent=5))
 
 
-def test_a_step_may_start_runs_of_its_own(instance):
+def test_a_step_may_start_runs_of_its_own(instance: dg.DagsterInstance) -> None:
     """Beginning a run configures Python's logging, which takes the locks of all handlers while other steps store events."""
     assert dg.execute_job(dg.reconstructable(nesting), instance).success

@@ -1,16 +1,20 @@
 """The run's process is killed; what had not finished runs exactly once more."""
 
+# mypy: disable-error-code="union-attr, misc"
+
 import signal
 from importlib import import_module
+from pathlib import Path
 
 import dagster as dg
 import step_jobs
+from step_fixtures import Start
 from step_waiting import EXECUTE, until
 
 STARTED_LATE = ["table_6", "table_7", "table_8", "table_9"]
 
 
-def kill_in_the_middle(instance, work, start) -> tuple[dg.DagsterRun, dict[str, int], set[str]]:
+def kill_in_the_middle(instance: dg.DagsterInstance, work: Path, start: Start) -> tuple[dg.DagsterRun, dict[str, int], set[str]]:
     """Kill a run when some tables are done, some run and some wait; return executions so far, and the tables that are done."""
     process = start("-c", EXECUTE.format(job="tables"))
 
@@ -36,7 +40,7 @@ def check_once_more(before: dict[str, int], done: set[str]) -> None:
     assert {k: after[k] - before.get(k, 0) for k in after} == {f"table_{i}": int(i >= 6) for i in range(15)}
 
 
-def test_reexecution_from_failure(instance, work, start):
+def test_reexecution_from_failure(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     run, before, done = kill_in_the_middle(instance, work, start)
     instance.report_run_failed(run)  # Dagster's run monitoring does that
     step_jobs.mark("go")
@@ -46,7 +50,7 @@ def test_reexecution_from_failure(instance, work, start):
     check_once_more(before, done)
 
 
-def test_resumed_run(instance, work, start):
+def test_resumed_run(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
     """Run monitoring may start a new process for the same run (max_resume_run_attempts)."""
     run, before, done = kill_in_the_middle(instance, work, start)
     step_jobs.mark("go")

@@ -63,4 +63,5 @@ class WebServer:
         with urllib.request.urlopen(request, timeout=600) as answer:
             found: dict[str, Any] = json.loads(answer.read())
         assert "errors" not in found, found
-        return found["data"]
+        data: dict[str, Any] = found["data"]
+        return data

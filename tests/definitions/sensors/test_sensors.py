@@ -181,7 +181,8 @@ class TestTicks:
         with dg.build_multi_asset_sensor_context(
             monitored_assets=ticking.keys, instance=instance, repository_def=ticking.repository
         ) as context:
-            context.advance_all_cursors()
+            assert isinstance(context, dg.MultiAssetSensorEvaluationContext)
+            context.advance_all_cursors()  # type: ignore[no-untyped-call]
             context.update_cursor_after_evaluation()
             ticking.cursor = context.cursor
         assert ticking.skipped() == "No materializations observed"
@@ -197,6 +198,7 @@ class TestTicks:
         with dg.build_multi_asset_sensor_context(
             monitored_assets=ticking.keys, instance=instance, cursor=ticking.cursor, repository_def=ticking.repository
         ) as context:
+            assert isinstance(context, dg.MultiAssetSensorEvaluationContext)
             found = context.latest_materialization_records_by_key()
         assert {key: record is not None for key, record in found.items()} == {ORDERS: False, LINES: True}
 
@@ -409,7 +411,7 @@ class TestCost:
             for name in ("fetch_materializations", "get_event_records", "get_logs_for_run", "fetch_observations"):
                 monkeypatch.setattr(storage, name, lambda *_, **__: pytest.fail("reads events one by one"))
             read = instance.get_asset_records
-            monkeypatch.setattr(instance, "get_asset_records", lambda keys: returned.append(len(found := read(keys))) or found)
+            monkeypatch.setattr(instance, "get_asset_records", lambda keys: returned.append(len(found := read(keys))) or found)  # type: ignore[func-returns-value]
             with statements() as seen:
                 ticking.started()
         assert returned == [2]

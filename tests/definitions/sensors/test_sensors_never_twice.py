@@ -184,9 +184,9 @@ def perform(play: Play, backend: Backend) -> None:
     once = Counter((job, asset, count) for job, run in found for asset, count in run.items())
     assert not [what for what, times in once.items() if times > 1]
     # Never lost: nothing that would start a run is left.
-    for number, job in enumerate(play.jobs):
-        left = {a for a in job.watches if model.made[a] > max((r[a] for j, r in found if j == number and a in r), default=0)}
-        assert not (left and job.holds(left.__contains__))
+    for number, each in enumerate(play.jobs):
+        left = {a for a in each.watches if model.made[a] > max((r[a] for j, r in found if j == number and a in r), default=0)}
+        assert not (left and each.holds(left.__contains__))
 
 
 def _order(run: tuple[int, dict[int, int]]) -> tuple[int, list[tuple[int, int]]]:

@@ -1,5 +1,7 @@
 """Batches of tables in real runs: with the embedded engine, and with the shell executor on the engine as a program."""
 
+# mypy: disable-error-code="union-attr, operator"
+
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

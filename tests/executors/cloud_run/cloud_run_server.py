@@ -3,6 +3,8 @@
 An execution really runs its command as a process. Faults (delays, lost answers, refused calls) are injected per call.
 """
 
+# mypy: disable-error-code="assignment"
+
 import bisect
 import contextlib
 import heapq

@@ -109,7 +109,7 @@ def test_dag_options_say_where_and_yaml_fields_win(server: CloudRunServer, watch
 def test_ids_and_links_are_told_before_the_first_poll(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     polls_when_told = []
     invocation = watched.invocation(
-        report=lambda metadata: polls_when_told.append(server.calls["GetExecution"]) or watched.reported.update(metadata)
+        report=lambda metadata: polls_when_told.append(server.calls["GetExecution"]) or watched.reported.update(metadata)  # type: ignore[func-returns-value]
     )
     result = an_executor(server).run(effect(effects), invocation)
     (execution,) = server.all()

@@ -28,4 +28,4 @@ class TestCloudRunWithSentinelContract(ExecutorContract):
         shared.mkdir()
         return CloudRunHarness(tmp_path, server, not_ready_folder=str(shared))
 
-    test_much_output_keeps_only_its_end = None  # The same as above, and it takes its time.
+    test_much_output_keeps_only_its_end = None  # type: ignore[assignment]  # The same as above, and it takes its time.

@@ -10,6 +10,7 @@ from google.cloud.logging_v2.types import LogEntry
 from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
 
+from starlake_dagster_components import CommandResult
 from starlake_dagster_components.commands import LoadTable
 from starlake_dagster_components.executors.base import Counters
 from starlake_dagster_components.executors.cloud_run import cloud_logging
@@ -24,7 +25,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
         yield server
 
 
-def run(server: CloudRunServer, script: str, verb: str = "transform", **fields: object) -> tuple[Watched, object]:
+def run(server: CloudRunServer, script: str, verb: str = "transform", **fields: object) -> tuple[Watched, CommandResult]:
     server.add_job(command=[*SHELL, script, "sh"])
     watched = Watched()
     result = an_executor(server, **{"logs": "tail", **fields}).run(a_command(verb=verb), watched.invocation(run_id=server.address))

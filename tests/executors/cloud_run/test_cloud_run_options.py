@@ -1,5 +1,7 @@
 """Settings of cloud_run: DAG options, YAML fields, and what is said when definitions are built."""
 
+# mypy: disable-error-code="arg-type"
+
 from datetime import timedelta
 from pathlib import Path
 

@@ -248,7 +248,7 @@ def test_of_two_executions_of_one_command_only_one_goes_on(server: CloudRunServe
     process = worker(lasts=3)
     until(lambda: counted(effects))
     process.kill()
-    server.run_job(server.requests[0], None)  # type: ignore[arg-type]
+    server.run_job(server.requests[0], None)
     until(lambda: len(counted(effects)) == 2)
     watched = Watched()
     assert retry(server, effects, watched=watched, LASTS=3).exit_code == 0
