@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
-
 from .database import Database, open_database
 from .result import ExpectationOutcome
 from .session import Session, now
@@ -81,12 +79,10 @@ def _insert_rows(
     name = quote_path(database.catalog, schema, table)
     columns = ", ".join(column.split()[0] for column in definition.split(","))
     values = ", ".join(f"({', '.join(map(write_constant, row))})" for row in rows)
-    try:
-        database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
-    except duckdb.CatalogException:
+    if database.find_kind(schema, table) is None:
         database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, schema)}")
         database.execute(f"CREATE TABLE {name} ({definition})")
-        database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
+    database.execute(f"INSERT INTO {name} ({columns}) VALUES {values}")
 
 
 def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:

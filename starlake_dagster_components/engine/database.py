@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
@@ -22,6 +22,27 @@ _PRIVATE = frozenset({"memory", "system", "temp"})
 _SMALL = 8 << 20
 _COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
+
+# Statements after which the database has the same schemas, tables and views as before.
+_CHANGES_NOTHING = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE temp\.)\b",
+    re.IGNORECASE,
+)
+
+Kind = Literal["table", "view"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """What a database has.
+
+    Attributes:
+        schemas: lower-case name -> name.
+        kinds: lower-case schema and name -> what it is.
+    """
+
+    schemas: Mapping[str, str]
+    kinds: Mapping[tuple[str, str], Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +73,20 @@ class Database:
         self._cancelled = cancelled
         self.last = ""
         self._large = False
+        self._entries: _Entries | None = None
 
-    def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
-        """Run one statement.
+    def execute(self, sql: str, *, cancellable: bool = True) -> duckdb.DuckDBPyConnection:
+        """Run one statement, also in a cancelled command unless it is ``cancellable``.
 
         Raises:
             duckdb.Error: it fails.
             CommandCancelled: the command was cancelled meanwhile.
         """
-        if self._cancelled is not None and self._cancelled.is_set():
+        if cancellable and self._cancelled is not None and self._cancelled.is_set():
             raise CommandCancelled("cancelled")
         self.last = sql
+        if _CHANGES_NOTHING.match(sql) is None:
+            self._entries = None
         try:
             return self.connection.execute(sql)
         except duckdb.InterruptException as error:
@@ -93,20 +117,16 @@ class Database:
             yield
             self.execute("COMMIT")
         except BaseException:
+            self._entries = None
             with contextlib.suppress(duckdb.Error):
                 self.connection.execute("ROLLBACK")
             raise
 
     def set_search_path(self, schemas: Sequence[str]) -> None:
         """Look for unqualified names in these schemas, in this order, then in ``main``. Schemas that do not exist are left out."""
-        try:
-            self._set_search_path(schemas)
-        except duckdb.CatalogException:
-            existing = self.list_schemas()
-            self._set_search_path([existing[name.lower()] for name in schemas if name.lower() in existing])
-
-    def _set_search_path(self, schemas: Sequence[str]) -> None:
-        own = [f"{quote(self.catalog)}.{quote(name)}" for name in dict.fromkeys([*schemas, "main"])]
+        existing = self.list_schemas()
+        found = [existing[name.lower()] for name in schemas if name.lower() in existing]
+        own = [f"{quote(self.catalog)}.{quote(name)}" for name in dict.fromkeys([*found, "main"])]
         text = ",".join([*own, *self._list_other_schemas()])
         self.execute(f"SET search_path = {quote_literal(text)}")
 
@@ -122,27 +142,49 @@ class Database:
 
     def list_schemas(self) -> Mapping[str, str]:
         """Return the schemas: lower-case name -> name."""
-        rows = self.fetch_rows(f"SELECT schema_name FROM duckdb_schemas() WHERE database_name = {quote_literal(self.catalog)}")
-        return {name.lower(): name for (name,) in rows}
+        return self._read_entries().schemas
 
-    def find_kind(self, schema: str, name: str) -> str | None:
+    def find_kind(self, schema: str, name: str) -> Kind | None:
         """Return ``table`` or ``view``; None when there is neither."""
-        try:
-            self.execute(f"SELECT rowid FROM {quote_path(self.catalog, schema, name)} LIMIT 0")
-        except duckdb.CatalogException:
-            return None
-        except duckdb.BinderException:
-            # Only tables have row ids.
-            return "view"
-        return "table"
+        return self._read_entries().kinds.get((schema.lower(), name.lower()))
 
     def list_columns(self, schema: str, name: str) -> list[Column]:
-        """Return the columns of a table or view, in order; empty when it does not exist."""
+        """Return the columns of a table or view, in order; empty when it does not exist.
+
+        Raises:
+            DatabaseFailed: the query of a view no longer works.
+        """
+        kind = self.find_kind(schema, name)
+        if kind is None:
+            return []
         try:
             rows = self.fetch_rows(f"DESCRIBE {quote_path(self.catalog, schema, name)}")
-        except duckdb.CatalogException:
-            return []
+        except duckdb.Error as error:
+            if kind != "view":
+                raise
+            raise DatabaseFailed(f"the view {schema}.{name} no longer works: {str(error).splitlines()[0]}") from error
         return [Column(row[0], row[1], row[2] != "NO") for row in rows]
+
+    def is_transaction_lost(self) -> bool:
+        """Say whether the running transaction can only be rolled back. After which errors that is so depends on DuckDB's version."""
+        try:
+            self.connection.execute("SELECT 1")
+        except duckdb.Error:
+            return True
+        return False
+
+    def _read_entries(self) -> "_Entries":
+        """Return what the database has, as the running transaction sees it: a statement on a missing table would end the transaction."""
+        if self._entries is None:
+            own = f"database_name = {quote_literal(self.catalog)}"
+            rows = self.fetch_rows(
+                f"SELECT 'schema', schema_name, '' FROM duckdb_schemas() WHERE {own} "
+                f"UNION ALL SELECT 'table', schema_name, table_name FROM duckdb_tables() WHERE {own} "
+                f"UNION ALL SELECT 'view', schema_name, view_name FROM duckdb_views() WHERE {own}"
+            )
+            schemas = {schema.lower(): schema for kind, schema, _ in rows if kind == "schema"}
+            self._entries = _Entries(schemas, {(s.lower(), name.lower()): kind for kind, s, name in rows if kind != "schema"})
+        return self._entries
 
     @property
     def is_small(self) -> bool:

@@ -64,10 +64,11 @@ def _evaluate_expectation(
         return outcome(None, failing[expectation.expect])
     try:
         rows = database.fetch_rows(sql)
-    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
-        return outcome(None, explain_error(error)[0])
     except duckdb.Error as error:
-        raise TransactionLost(expectation.expect, explain_error(error)[0]) from error
+        reason = explain_error(error)[0]
+        if database.is_transaction_lost():
+            raise TransactionLost(expectation.expect, reason) from error
+        return outcome(None, reason)
     if len(rows) != 1:
         return outcome(None, f"the query gives {len(rows)} rows, not one")
     try:

@@ -51,7 +51,8 @@ def _take() -> duckdb.DuckDBPyConnection:
             if pid == os.getpid():
                 return base
     folder = Path(tempfile.gettempdir()) / f"starlake-dagster-duckdb-{os.getpid()}-{threading.get_ident()}"
-    return duckdb.connect(":memory:", config={"temp_directory": str(folder), "threads": 1})
+    # A table that is not in the database must not be looked for among the variables of this package.
+    return duckdb.connect(":memory:", config={"temp_directory": str(folder), "threads": 1, "python_enable_replacements": False})
 
 
 def _give_back(used: Instance) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
 from .areas import Identity, find_free_name, list_files, move_file
 from .database import Database
 from .sqltext import quote_literal, quote_path
@@ -46,9 +44,9 @@ def note_files(database: Database, files: Sequence[LoadedFile]) -> None:
     """Note files as loaded, within the transaction that loads them."""
     name = quote_path(database.catalog, _SCHEMA, _TABLE)
     rows = ", ".join(_format_row(file) for file in files)
-    try:
+    if database.find_kind(_SCHEMA, _TABLE):
         database.execute(f"INSERT INTO {name} VALUES {rows}")
-    except duckdb.CatalogException:
+    else:
         database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, _SCHEMA)}")
         database.execute(f"CREATE TABLE {name} AS SELECT * FROM (VALUES {rows}) AS files({_COLUMNS})")
 
@@ -76,16 +74,15 @@ def archive_file(file: LoadedFile) -> Path | None:
 
 def forget_files(database: Database) -> None:
     """Remove the notes: every file is where it goes."""
-    # Straight to the connection: a cancelled command tidies up as well.
-    database.connection.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE")
+    # A cancelled command tidies up as well.
+    database.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE", cancellable=False)
 
 
 def recover_files(database: Database) -> list[Path]:
     """Finish what an earlier command could not; returns the files that were moved."""
-    try:
-        rows = database.fetch_rows(f"SELECT {_COLUMNS} FROM {quote_path(database.catalog, _SCHEMA, _TABLE)}")
-    except duckdb.CatalogException:
+    if database.find_kind(_SCHEMA, _TABLE) is None:
         return []
+    rows = database.fetch_rows(f"SELECT {_COLUMNS} FROM {quote_path(database.catalog, _SCHEMA, _TABLE)}")
     moved = []
     for path, origin, target, *identity in rows:
         file = LoadedFile(Path(path), Path(origin), Path(target) if target else None, Identity(*map(int, identity)))

@@ -191,11 +191,13 @@ class _Work:
         task, session = self._task, self._session
         target = Target(database, task.domain, task.table)
         before, after = split_scripts(session.project, task, sections)
+        self._set_search_path(database, references)
+        early = self._find_query_for_presql(target, main) if sections.presql and task.parse_sql else None
         with database.transaction():
             ddl.create_schema(database, task.domain)
             self._set_search_path(database, references)
-            if sections.presql and task.parse_sql:
-                self._create_table_for_presql(target, main)
+            if early:
+                self._create_table(target, early, self._read_strategy())
             for script in before:
                 run_script(database, script, self._hint)
             if _MAY_BE_LARGE.search(main.part.text):
@@ -256,17 +258,20 @@ class _Work:
             raise make_failure(error, main, query, max(offset, 0), self._hint, before=database.last.find(query)) from error
         return [Column(str(row[0]), str(row[1])) for row in rows]
 
-    def _create_table_for_presql(self, target: Target, main: Script) -> None:
-        """Make the task's table when it is absent, so that statements that run before the query may name it. Starlake: createEmptyTargetForPresql."""
-        if _read_materialization(self._task) == _VIEW or target.database.list_columns(target.schema, target.name):
-            return
+    def _find_query_for_presql(self, target: Target, main: Script) -> str | None:
+        """Return the query by which the absent table is made before ``presql`` runs, so that its statements may name it.
+
+        None when the table exists, and when the query needs what these statements make. Asked before the transaction begins: a query that
+        does not work would end it. Starlake: createEmptyTargetForPresql.
+        """
+        if _read_materialization(self._task) == _VIEW or target.database.find_kind(target.schema, target.name):
+            return None
         query = self._read_query(main)
         try:
             target.database.fetch_rows(_describe_query(query))
         except duckdb.Error:
-            # The query may need what the statements make.
-            return
-        self._create_table(target, query, self._read_strategy())
+            return None
+        return query
 
     def _create_table(self, target: Target, query: str, chosen: Strategy) -> None:
         """Make the task's table, without rows."""
