@@ -157,14 +157,14 @@ def run(
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print what the tasks of PROJECT read: as dag-generate writes it (json), or as `starlake lineage --json` (diagram)."""
     from ..definitions.build import prepare
-    from ..pipelines import dependency_diagram, dependency_tree, starlake_json
+    from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
 
     plan, _, problems = prepare(project, settings_of(given))
     if output == "diagram":
-        click.echo(starlake_json(dependency_diagram(plan)))
+        click.echo(format_starlake_json(build_dependency_diagram(plan)))
     else:
-        tree = dependency_tree(plan, tasks or None)
-        click.echo(starlake_json(tree) if output == "json" else "\n".join(_indented(tree)))
+        tree = build_dependency_tree(plan, tasks or None)
+        click.echo(format_starlake_json(tree) if output == "json" else "\n".join(_indented(tree)))
     errors = _errors(problems)
     _show(errors, err=True)
     sys.exit(1 if errors else 0)

@@ -153,7 +153,8 @@ def run_order(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list
     """
     makers = {t.full_name: p.name for p in pipelines for t in p.tasks}
     waits = {
-        p.name: {makers[d.name] for t in p.tasks for d in dependencies.of(t.full_name) if d.kind == "task" and d.name in makers} - {p.name}
+        p.name: {makers[d.name] for t in p.tasks for d in dependencies.get_direct(t.full_name) if d.kind == "task" and d.name in makers}
+        - {p.name}
         for p in pipelines
     }
     order = [p.name for p in pipelines if p.kind == "load"]

@@ -19,7 +19,7 @@ from ..step_executor import starlake_step_executor
 from .assets import build_assets
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, job_tags
-from .schedules import build_schedule
+from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
 from .sensors.watched import sensor_problems, timings_of, watched_by, with_other_names
 from .settings import Settings
@@ -73,6 +73,7 @@ def examine(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, 
     for pipeline in plan.pipelines:
         found.extend(_executor_problems(plan, pipeline, settings))
         found.extend(sensor_problems(graph, pipeline, settings))
+        found.extend(find_cron_problems(pipeline))
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
     return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))

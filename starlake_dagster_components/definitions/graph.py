@@ -79,7 +79,7 @@ class AssetGraph:
         """Return what the tasks of a pipeline wait for, directly or not, minus what the pipeline makes: name -> key."""
         found = self._upstream.get(pipeline.name)
         if found is None:
-            everything = self.plan.dependencies.transitive(*(t.full_name for t in pipeline.tasks))
+            everything = self.plan.dependencies.get_transitive(*(t.full_name for t in pipeline.tasks))
             keys = self.keys
             found = self._upstream[pipeline.name] = {d.name: keys[d.kind, d.name] for d in everything if d.awaited}
         return found
@@ -94,7 +94,7 @@ class AssetGraph:
         return {
             d.name: self.key(d.kind, d.name)
             for task in pipeline.tasks
-            for d in self.plan.dependencies.of(task.full_name)
+            for d in self.plan.dependencies.get_direct(task.full_name)
             if d.awaited and not (d.kind == "task" and d.name in own)
         }
 
@@ -138,7 +138,7 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
         key = asset_key(domain.final_name, style)
         yield domain.name, StarlakeNode("domain", domain.final_name, key, domain.final_name, project, pipeline, load_domain=domain)
     for table in project.tables:
-        pipeline_of_table = plan.pipeline_of(table)
+        pipeline_of_table = plan.find_pipeline(table)
         yield (
             table.full_name,
             StarlakeNode(
@@ -154,7 +154,7 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
         )
     external: dict[str, None] = {}
     for task in project.tasks:
-        reads = plan.dependencies.of(task.full_name)
+        reads = plan.dependencies.get_direct(task.full_name)
         external.update((d.name, None) for d in reads if d.kind == "external")
         key = asset_key(task.full_name, style)
         upstream = dict.fromkeys(asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
@@ -167,7 +167,7 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
                 key,
                 task.domain,
                 project,
-                plan.pipeline_of(task),
+                plan.find_pipeline(task),
                 task=task,
                 dependencies=reads,
                 upstream=tuple(upstream),

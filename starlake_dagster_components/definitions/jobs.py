@@ -26,7 +26,7 @@ def job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
     keys = dict.fromkeys(graph.keys_of(pipeline))
     if pipeline.run_dependencies_first:
         for task in pipeline.tasks:
-            for dependency in graph.plan.dependencies.transitive(task.full_name):
+            for dependency in graph.plan.dependencies.get_transitive(task.full_name):
                 if dependency.kind == "external":
                     continue
                 node_id = (dependency.kind, dependency.name)

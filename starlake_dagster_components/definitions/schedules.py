@@ -1,11 +1,13 @@
 """Schedules: one per pipeline with a cron."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 
 import dagster as dg
 
+from ..errors import Problem
+from ..pipelines.pipeline import Pipeline
 from .sensors.cron_ticks import interval_before
 from .steps.run_tags import time_tags
 
@@ -68,3 +70,23 @@ def _tick(
     if end_date and tick.date() > end_date:
         return dg.SkipReason(f"{tick.isoformat()} is after the end date {end_date.isoformat()}")
     return dg.RunRequest(tags={**tags, **time_tags(tick, start, tick)})
+
+
+def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """Yield an error for each cron of a pipeline that Dagster rejects; planning has reported values out of range before."""
+    schedule, trigger = pipeline.schedule, pipeline.trigger
+    crons = [(schedule.cron, schedule.preset or schedule.location)] if schedule else []
+    if trigger.data_cycle:
+        crons.append((trigger.data_cycle, pipeline.dag_config.origin.at("options.data_cycle")))
+    for cron, where in crons:
+        if not _is_accepted(cron):
+            yield Problem(where, "error", f"Dagster does not accept the cron '{cron}'")
+
+
+@lru_cache(maxsize=256)
+def _is_accepted(cron: str) -> bool:
+    try:
+        dg.ScheduleDefinition(job_name="any", cron_schedule=cron)
+    except dg.DagsterInvalidDefinitionError:
+        return False
+    return True

@@ -1,12 +1,12 @@
-"""PLAN: a project becomes pipelines, schedules and dependencies, as data. Nothing here knows Dagster. Names are imported at first use."""
+"""PLAN: a project becomes pipelines, schedules and dependencies, as data, without Dagster. Names are imported at first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dependency_trees import dependency_diagram as dependency_diagram
-    from .dependency_trees import dependency_tree as dependency_tree
-    from .dependency_trees import starlake_json as starlake_json
+    from .dependency_trees import build_dependency_diagram as build_dependency_diagram
+    from .dependency_trees import build_dependency_tree as build_dependency_tree
+    from .dependency_trees import format_starlake_json as format_starlake_json
     from .pipeline import Dependencies as Dependencies
     from .pipeline import Dependency as Dependency
     from .pipeline import Pipeline as Pipeline
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
     from .sensor_triggers import Trigger as Trigger
     from .sensor_triggers import parse_trigger as parse_trigger
 
-__all__ = [
-    "Dependencies",
-    "Dependency",
-    "Pipeline",
-    "Plan",
-    "PreLoad",
-    "Schedule",
-    "TransformTrigger",
-    "Trigger",
-    "dependency_diagram",
-    "dependency_tree",
-    "load_plan",
-    "parse_trigger",
-    "plan_project",
-    "starlake_json",
-]
-
 _HOMES = {
     "Dependencies": "pipeline",
     "Dependency": "pipeline",
@@ -45,13 +28,14 @@ _HOMES = {
     "Schedule": "pipeline",
     "TransformTrigger": "pipeline",
     "Trigger": "sensor_triggers",
-    "dependency_diagram": "dependency_trees",
-    "dependency_tree": "dependency_trees",
+    "build_dependency_diagram": "dependency_trees",
+    "build_dependency_tree": "dependency_trees",
+    "format_starlake_json": "dependency_trees",
     "load_plan": "plan_loading",
     "parse_trigger": "sensor_triggers",
     "plan_project": "plan",
-    "starlake_json": "dependency_trees",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""Validity of cron texts: what Dagster accepts, said clearly, without importing Dagster."""
+"""Checks of crons: five fields, values in their ranges, a day that exists, and a hint for Quartz crons.
+
+Planning does not import Dagster. These checks give messages that name the field; Dagster checks the rest where schedules are defined.
+"""
 
 import re
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ MACROS = {
 
 _MONTHS = {name: n for n, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}
 _DAYS = {name: n for n, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
+_LONGEST = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+"""Days of the months that have fewer than 31."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +28,17 @@ class _Field:
     low: int
     high: int
     names: dict[str, int]
-    question_mark: bool = False
+    special: str = r"(?!)"
+    """Pattern of whole items that only this field has."""
 
 
 _FIELDS = (
     _Field("minute", 0, 59, {}),
     _Field("hour", 0, 23, {}),
-    _Field("day of month", 1, 31, {}, question_mark=True),
+    _Field("day of month", 1, 31, {}, r"\?|l|\d+-l"),
     _Field("month", 1, 12, _MONTHS),
-    _Field("day of week", 0, 7, _DAYS, question_mark=True),
+    _Field("day of week", 0, 7, _DAYS, r"\?|l[0-7]|([a-z]{3}-[a-z]{3}|[a-z]{3}|[0-7])#[1-5]"),
 )
-_DAY_OF_MONTH, _MONTH, _DAY_OF_WEEK = _FIELDS[2], _FIELDS[3], _FIELDS[4]
-_NTH_DAY = re.compile(r"(?P<days>[a-z]{3}-[a-z]{3}|[a-z]{3}|\d+)#(?P<nth>\d+)")
-_NUMBER = re.compile(r"[0-9]+")
 
 
 class InvalidCron(ValueError):
@@ -46,147 +49,85 @@ def check_cron(text: str) -> str:
     """Return a cron text as Dagster takes it: trimmed, one blank between its five fields, macros (``@daily``) as they are.
 
     Raises:
-        InvalidCron: Dagster would refuse it. A Quartz text (six or seven fields) gets its five-field equivalent in the message.
-
-    Dagster: ``is_valid_cron_schedule`` (croniter, five fields, no 30th or 31st of February).
+        InvalidCron: it has a wrong number of fields or a value out of range, or it never comes, as on April 31. A Quartz text (six or seven
+            fields) gets its five-field equivalent in the message.
     """
     text = " ".join(text.split())
     lower = text.lower()
     if lower in MACROS:
         return lower
-    fields = lower.split(" ") if lower else []
+    fields = lower.split()
     if len(fields) in (6, 7):
-        raise InvalidCron(_about_quartz(text))
+        raise InvalidCron(_describe_quartz(text))
     if len(fields) != len(_FIELDS):
-        what = f"has {len(fields)} field{'s' if len(fields) != 1 else ''}" if fields else "is empty"
-        raise InvalidCron(f"cron '{text}' {what}; expected five: minute, hour, day of month, month, day of week")
-    try:
-        plain = [_check_field(field, value) for field, value in zip(_FIELDS, fields, strict=True)]
-        _check_days_of_week(fields[4])
-    except ValueError as error:
-        raise InvalidCron(f"cron '{text}': {error}") from None
-    if plain[3] == {2} and plain[2] and plain[2] <= {30, 31} and len(plain[2]) == 1:
-        raise InvalidCron(f"cron '{text}' never comes: February has no day {next(iter(plain[2]))}")
+        found = f"has {len(fields)} field{'s' if len(fields) != 1 else ''}" if fields else "is empty"
+        raise InvalidCron(f"cron '{text}' {found}; expected five: minute, hour, day of month, month, day of week")
+    for field, value in zip(_FIELDS, fields, strict=True):
+        try:
+            _check_field(field, value)
+        except ValueError as error:
+            raise InvalidCron(f"cron '{text}': {error}") from None
+    if not _comes(fields[2], fields[3]):
+        raise InvalidCron(f"cron '{text}' never comes: month {fields[3]} has no day {fields[2]}")
     return text
 
 
-def is_cron(text: str) -> bool:
-    """Tell whether :func:`check_cron` accepts a text."""
-    try:
-        check_cron(text)
-    except InvalidCron:
-        return False
-    return True
-
-
-def _check_field(field: _Field, text: str) -> set[int] | None:
-    """Check one field and return the values that it lists one by one; None when there are others (ranges, steps, ``*``, ``l``)."""
-    if "?" in text:
-        if text != "?" or not field.question_mark:
-            raise ValueError(f"'{text}' in the field {field.name}; '?' stands alone, as day of month or day of week")
-        return None
-    values: set[int] = set()
-    plain = True
+def _check_field(field: _Field, text: str) -> None:
     for item in text.split(","):
-        value = _check_item(field, item, text)
-        if value is None:
-            plain = False
-        else:
-            values.add(value)
-    return values if plain else None
+        if re.fullmatch(field.special, item):
+            continue
+        base, slash, step = item.partition("/")
+        if slash and not re.fullmatch(r"0*[1-9][0-9]*", step):
+            raise ValueError(f"step '{step}' in '{item}' ({field.name}) is not a positive number")
+        for value in base.split("-", 1) if base != "*" else ():
+            _parse_value(field, value, item)
 
 
-def _check_item(field: _Field, item: str, text: str) -> int | None:
-    if not item:
-        raise ValueError(f"an empty item in '{text}' ({field.name})")
-    if field is _DAY_OF_WEEK:
-        nth = _NTH_DAY.fullmatch(item)
-        if nth:
-            if not 1 <= int(nth["nth"]) <= 5:
-                raise ValueError(f"'{item}' ({field.name}): expected #1 to #5")
-            for day in nth["days"].split("-"):
-                _value(field, day, item)
-            return None
-        if re.fullmatch(r"l[0-9]+", item):
-            _value(field, item[1:], item)
-            return None
-    base, slash, step = item.partition("/")
-    if slash and (not _NUMBER.fullmatch(step) or int(step) == 0):
-        raise ValueError(f"step '{step}' in '{item}' ({field.name}) is not a positive number")
-    low, dash, high = base.partition("-")
-    if dash:
-        _value(field, low, item)
-        if not (field is _DAY_OF_MONTH and high == "l"):
-            _value(field, high, item)
-        return None
-    if base == "*" or (field is _DAY_OF_MONTH and base == "l" and not slash):
-        return None
-    value = _value(field, base, item)
-    return None if slash else value
-
-
-def _value(field: _Field, text: str, item: str) -> int:
+def _parse_value(field: _Field, text: str, item: str) -> int:
     if text in field.names:
         return field.names[text]
-    if not _NUMBER.fullmatch(text):
-        named = f" or {', '.join(field.names)}" if field.names else ""
-        raise ValueError(f"'{item}' ({field.name}): expected {field.low} to {field.high}{named}")
+    expected = f"expected {field.low} to {field.high}{' or ' if field.names else ''}{', '.join(field.names)}"
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"'{item}' ({field.name}): {expected}")
     if not field.low <= int(text) <= field.high:
-        raise ValueError(f"'{item}' ({field.name}) is out of range: expected {field.low} to {field.high}")
+        raise ValueError(f"'{item}' ({field.name}) is out of range: {expected}")
     return int(text)
 
 
-def _check_days_of_week(text: str) -> None:
-    """Refuse the mix of ``fri`` and ``fri#2``, which croniter cannot follow."""
-    nth: set[int] = set()
-    literal: set[int] = set()
+def _comes(day: str, month: str) -> bool:
+    """Tell whether one of the months has one of the days; Dagster's croniter fails otherwise, whatever the day of the week is."""
+    if "l" in day or "?" in day:
+        return True
+    days, months = _expand(_FIELDS[2], day), _expand(_FIELDS[3], month)
+    return any(min(days) <= _LONGEST.get(number, 31) for number in months)
+
+
+def _expand(field: _Field, text: str) -> set[int]:
+    values: set[int] = set()
     for item in text.split(","):
-        match = _NTH_DAY.fullmatch(item)
-        if match:
-            nth |= _days(match["days"])
-        elif re.fullmatch(r"l[0-9]+", item):
-            nth.add(int(item[1:]) % 7)
-        elif item not in ("*", "?"):
-            literal |= _days(item)
-    star = bool({"*", "?"} & set(text.split(",")))
-    if nth and literal - nth and len(literal | nth) + star != len(_DAYS):
-        raise ValueError(f"'{text}' ({_DAY_OF_WEEK.name}) mixes days with numbered days (#)")
+        base, slash, step = item.partition("/")
+        first, dash, last = base.partition("-")
+        low = field.low if base == "*" else _parse_value(field, first, item)
+        high = _parse_value(field, last, item) if dash else field.high if slash or base == "*" else low
+        # A range may pass the end of its field.
+        values.update(range(low, high + 1, int(step or 1)) if low <= high else range(field.low, field.high + 1))
+    return values
 
 
-def _days(item: str) -> set[int]:
-    """Return the days of an item as croniter counts them: a range may pass Sunday, and equal ends mean the whole week."""
-    base, slash, step_text = item.partition("/")
-    step = int(step_text) if slash else 1
-    low_text, dash, high_text = base.partition("-")
-    if base == "*":
-        return set(range(0, 7, step))
-    low = _value(_DAY_OF_WEEK, low_text, item) % 7
-    if not dash and not slash:
-        return {low}
-    high = _value(_DAY_OF_WEEK, high_text, item) % 7 if dash else 6
-    if low == high:
-        return set(range(0, 7, step))
-    if low > high:
-        return {*range(low, 7, step), *range(0, high + 1, step)}
-    return set(range(low, high + 1, step))
-
-
-def _about_quartz(text: str) -> str:
-    fields = text.split(" ")
-    equivalent = quartz_equivalent(text)
-    message = f"cron '{text}' has {len(fields)} fields like Quartz'; expected five (minute, hour, day of month, month, day of week)"
+def _describe_quartz(text: str) -> str:
+    fields = text.split()
+    equivalent = convert_quartz(text)
+    message = (
+        f"cron '{text}' has {len(fields)} fields, like those of Quartz; expected five (minute, hour, day of month, month, day of week)"
+    )
     if equivalent is None:
         return message
-    lost = []
-    if fields[0] != "0":
-        lost.append("without its seconds")
-    if len(fields) == 7 and fields[6] != "*":
-        lost.append("without its years")
+    lost = [*(["without its seconds"] if fields[0] != "0" else []), *(["without its years"] if fields[6:] not in ([], ["*"]) else [])]
     return f"{message}: write '{equivalent}'{' (' + ', '.join(lost) + ')' if lost else ''}"
 
 
-def quartz_equivalent(text: str) -> str | None:
-    """Return the five-field text for one of Quartz (seconds first, Sunday = 1); None when there is none.
+def convert_quartz(text: str) -> str | None:
+    """Return the five-field text for a Quartz cron (seconds first, Sunday = 1); None where it has no equivalent.
 
     ``0 0 1 * * ?`` becomes ``0 1 * * *``.
     """
@@ -195,7 +136,9 @@ def quartz_equivalent(text: str) -> str | None:
         return None
     minute, hour, day, month, weekday = ("*" if f == "?" else f for f in fields[1:6])
     weekday = re.sub(r"^([1-7])[lL]$", r"L\1", weekday)
-    # Quartz counts days from 1 = Sunday, cron from 0; numbers behind # or / are no days.
+    # Quartz counts days from 1 = Sunday, cron from 0; numbers behind # or / are not days.
     weekday = re.sub(r"(?<![#/0-9])([1-7])(?![0-9])", lambda m: str(int(m[1]) - 1), weekday)
-    equivalent = " ".join((minute, hour, day, month, weekday))
-    return equivalent if is_cron(equivalent) else None
+    try:
+        return check_cron(f"{minute} {hour} {day} {month} {weekday}")
+    except InvalidCron:
+        return None

@@ -1,4 +1,4 @@
-"""Tasks that read each other in a circle."""
+"""Circular dependencies between tasks."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from .pipeline import Dependency
 
 _SHOWN = 20
 _STARTS = 50
-"""Tasks from which the shortest circle is looked for: a group of thousands should not take its square."""
+"""Tasks from which a shortest cycle is searched: the time must not grow with the square of a group of thousands."""
 
 
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
-    """Return one error per circle of tasks, which names them in order with the lines that say so.
+    """Return one error per group of tasks that depend on each other, with the tasks in order and the lines that say so.
 
-    Of tasks that are connected in several circles a short one is shown. Works on chains of any length.
+    Where a group has several cycles, a short one is shown. Works on chains of any length.
 
     Args:
         direct: full task name -> what it reads.
@@ -25,12 +25,14 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
         starts = sorted(group)[:_STARTS]
         cycle = min((_shortest_cycle(edges, task, group) for task in starts), key=len)
         steps = [edges[task][cycle[(i + 1) % len(cycle)]] for i, task in enumerate(cycle)]
-        said = ", ".join(f"{task} reads {step.name} ({step.location})" for task, step in list(zip(cycle, steps, strict=True))[:_SHOWN])
+        steps_text = ", ".join(
+            f"{task} reads {step.name} ({step.location})" for task, step in list(zip(cycle, steps, strict=True))[:_SHOWN]
+        )
         if len(cycle) > _SHOWN:
-            said += f" and so on over {len(cycle)} tasks back to {cycle[0]}"
+            steps_text += f" and so on over {len(cycle)} tasks back to {cycle[0]}"
         rest = sorted(set(group) - set(cycle))
-        more = f"; also tied up in it: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
-        problems.append(Problem(steps[0].location, "error", f"tasks read each other in a circle: {said}{more}"))
+        more = f"; also part of it: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
+        problems.append(Problem(steps[0].location, "error", f"circular dependency: {steps_text}{more}"))
     return problems
 
 
@@ -73,7 +75,7 @@ def _strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[s
 
 
 def _shortest_cycle(edges: Mapping[str, Mapping[str, Dependency]], start: str, group: set[str]) -> list[str]:
-    """Return the shortest way from a task back to itself, beginning with it."""
+    """Return the shortest path from a task back to itself, beginning with it."""
     before: dict[str, str] = {}
     queue = deque([start])
     while queue:

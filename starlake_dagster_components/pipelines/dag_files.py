@@ -1,4 +1,4 @@
-"""Pipelines before their names are known to be free: what load and transform DAGs have in common."""
+"""What load and transform pipelines have in common: rendering a DAG config for one generated file, shared options, unique names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,17 +11,17 @@ from .dag_options import OptionReader
 from .dag_refs import DagConfigs
 from .dag_templates import Template
 from .dag_variables import DagRenderer
-from .job_names import job_name
+from .job_names import make_job_name
 from .pipeline import Pipeline
 from .schedule_presets import ScheduleReader
 
 _RETRY_DELAY = timedelta(seconds=300)
-"""As in starlake-orchestration."""
+"""The default of starlake-orchestration."""
 
 
 @dataclass(slots=True)
 class Planning:
-    """What is at hand while pipelines are made of one project."""
+    """The inputs of planning one project and where its problems go."""
 
     project: Project
     timezone: str | None
@@ -52,20 +52,20 @@ class DagFile:
     reader: OptionReader = field(repr=False, compare=False)
 
 
-def dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]) -> DagFile:
+def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]) -> DagFile:
     """Render the texts of a DAG config for one file.
 
     Args:
-        planning: the project at hand.
+        planning: the inputs of planning.
         config: the DAG config.
         variables: the DAG's own variables.
     """
     renderer = planning.renderer
     options = {name: renderer.render(config, f"options.{name}", value, variables) for name, value in config.options.items()}
-    template = planning.configs.template(config)
+    template = planning.configs.read_template(config)
     jobs = template.literals.get("jobs")
     if isinstance(jobs, Mapping):
-        # The generated files merge `jobs` into the options: texts replace options, the others belong to tasks.
+        # The generated files merge `jobs` into the options: strings replace options, mappings belong to tasks.
         options.update({str(k): renderer.render(config, "template", v, variables) for k, v in jobs.items() if isinstance(v, str)})
     return DagFile(
         config=config,
@@ -77,7 +77,7 @@ def dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]
     )
 
 
-def common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
+def read_common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
     """Return the fields of a pipeline that load and transform DAGs share."""
     options = file.reader
     return {
@@ -86,29 +86,29 @@ def common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
         "filename": file.filename,
         "comment": file.comment,
         "options": file.options,
-        "environment": options.environment(),
-        "tags": options.labels("tags"),
-        "retries": options.number("retries"),
-        "retry_delay": options.seconds("retry_delay", _RETRY_DELAY),
-        "starlake_path": _starlake_path(planning.project, options),
-        "start_date": options.day("start_date"),
-        "end_date": options.day("end_date"),
-        "spark": _spark(file),
+        "environment": options.read_environment(),
+        "tags": options.read_labels("tags"),
+        "retries": options.read_number("retries"),
+        "retry_delay": options.read_seconds("retry_delay", _RETRY_DELAY),
+        "starlake_path": _find_starlake_path(planning.project, options),
+        "start_date": options.read_day("start_date"),
+        "end_date": options.read_day("end_date"),
+        "spark": _read_spark(file),
     }
 
 
-def _starlake_path(project: Project, options: OptionReader) -> str:
+def _find_starlake_path(project: Project, options: OptionReader) -> str:
     """Return SL_STARLAKE_PATH; under SL_SCRIPT_DIR the plain ``starlake`` is the one there. Starlake: DagHandler."""
-    path = options.text("SL_STARLAKE_PATH", "starlake")
+    path = options.read_text("SL_STARLAKE_PATH", "starlake")
     scripts = project.variables.get("SL_SCRIPT_DIR")
     return f"{scripts}/starlake" if scripts and path == "starlake" else path
 
 
-def _spark(file: DagFile) -> Mapping[str, str]:
-    """Return what the options and a custom template say about Spark. starlake-orchestration: StarlakeSparkConfig."""
+def _read_spark(file: DagFile) -> Mapping[str, str]:
+    """Return the Spark configuration from the options and a custom template. starlake-orchestration: StarlakeSparkConfig."""
     found: dict[str, str] = {}
     for name in ("memory", "cores", "instances"):
-        value = file.template.literals.get(f"spark_executor_{name}") or file.reader.text(f"spark_executor_{name}")
+        value = file.template.literals.get(f"spark_executor_{name}") or file.reader.read_text(f"spark_executor_{name}")
         if value:
             found[f"spark.executor.{name}"] = str(value)
     properties = file.template.literals.get("spark_properties")
@@ -117,8 +117,8 @@ def _spark(file: DagFile) -> Mapping[str, str]:
     return found or EMPTY
 
 
-def unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tuple[Pipeline, ...]:
-    """Return the pipelines by name; two with one name, and one without, become errors and only the first stays."""
+def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tuple[Pipeline, ...]:
+    """Return the pipelines sorted by name. Of several with the same name the first stays; the others and those without a name become errors."""
     taken: dict[str, Pipeline] = {}
     for draft in drafts:
         where = draft.dag_config.origin.at("filename")
@@ -127,7 +127,7 @@ def unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tup
                 Problem(
                     where,
                     "error",
-                    f"filename '{draft.dag_config.filename}' gives no name ('{draft.filename}') for {_what(draft)}; "
+                    f"filename '{draft.dag_config.filename}' gives the job of {_describe_members(draft)} an empty name ('{draft.filename}'); "
                     "Starlake groups by plain variables only, like {{domain}}, without a filter",
                 )
             )
@@ -139,24 +139,24 @@ def unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tup
                 Problem(
                     where,
                     "error",
-                    f"two jobs would be called '{draft.name}': {_what(other)} in '{other.filename}'{at} and "
-                    f"{_what(draft)} in '{draft.filename}'; add {_variable(draft)} to the filename",
+                    f"two jobs would be named '{draft.name}': {_describe_members(other)} in '{other.filename}'{at} and "
+                    f"{_describe_members(draft)} in '{draft.filename}'; add {_suggest_variable(draft)} to the filename",
                 )
             )
     return tuple(taken[name] for name in sorted(taken))
 
 
-def named(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
-    """Return a pipeline with the name that follows from its file name and schedule."""
-    return replace(draft, name=job_name(filename if filename is not None else draft.filename, schedule))
+def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
+    """Return a pipeline with the name that its file name and schedule give."""
+    return replace(draft, name=make_job_name(filename if filename is not None else draft.filename, schedule))
 
 
-def _what(pipeline: Pipeline) -> str:
+def _describe_members(pipeline: Pipeline) -> str:
     names = [t.full_name for t in pipeline.tables] + [t.full_name for t in pipeline.tasks]
     kind = "table" if pipeline.kind == "load" else "task"
     shown = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
     return f"the {kind}{'s' if len(names) != 1 else ''} {shown}"
 
 
-def _variable(pipeline: Pipeline) -> str:
+def _suggest_variable(pipeline: Pipeline) -> str:
     return "{{domain}}" if "{{domain}}" not in pipeline.dag_config.filename.replace(" ", "") else "{{table}} or {{schedule}}"

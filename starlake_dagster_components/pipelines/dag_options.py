@@ -1,4 +1,4 @@
-"""The options of DAG configs: which there are, what is done with them, and their values."""
+"""The options of DAG configs: the known ones, the unsupported ones, and reading their values."""
 
 import json
 import re
@@ -31,7 +31,7 @@ class Option:
 
     Attributes:
         kind: the kind of DAG that it belongs to; None for both.
-        unsupported: why it has no effect here; empty when it is honoured or needs nothing.
+        unsupported: why it has no effect here; empty when it is honored or needs nothing.
     """
 
     kind: Kind | None = None
@@ -117,7 +117,7 @@ OPTIONS: Mapping[str, Option] = {
         )
     },
     "catchup": Option(unsupported=_NO_CATCHUP),
-    "default_dag_args": Option(unsupported="it is Airflow's"),
+    "default_dag_args": Option(unsupported="it belongs to Airflow"),
     "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
     "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it as well"),
     "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
@@ -132,19 +132,19 @@ OPTIONS: Mapping[str, Option] = {
 """Every option that the Dagster templates announce or that starlake-orchestration 0.5 reads."""
 
 REPLACED = {"load_dependencies": "run_dependencies_first", "run_dependencies": "run_dependencies_first"}
-"""Options of former versions, which Starlake ignores silently, and what replaced them."""
+"""Options of earlier versions, which Starlake silently ignores, and their replacements."""
 
 
 def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
-    """Return warnings for options of a DAG config that are unknown, dead, not supported, or of the other kind of DAG."""
+    """Return warnings for options of a DAG config that are unknown, outdated, not supported, or for the other kind of DAG."""
     problems = []
     for name in config.options:
         where = config.origin.at(f"options.{name}")
         option = OPTIONS.get(name)
         if name in REPLACED:
-            message = f"option '{name}' has no effect any more; write '{REPLACED[name]}'"
+            message = f"option '{name}' no longer has an effect; use '{REPLACED[name]}'"
         elif option is None:
-            message = f"unknown option '{name}'{did_you_mean(name, OPTIONS)}; it is passed on and has no effect"
+            message = f"unknown option '{name}'{did_you_mean(name, OPTIONS)}; it has no effect here"
         elif option.unsupported:
             message = f"option '{name}' is not supported: {option.unsupported}"
         elif option.kind not in (None, kind):
@@ -156,7 +156,7 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
 
 
 def check_validity(config: DagConfig, root: str) -> list[Problem]:
-    """Return errors for what dag-generate refuses in the DAG config of a load. Starlake: ``DagInfo.checkValidity``.
+    """Return errors for what dag-generate rejects in the DAG config of a load. Starlake: ``DagInfo.checkValidity``.
 
     Args:
         config: the DAG config, as written.
@@ -182,7 +182,7 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
 
 
 class OptionReader:
-    """Reads the values of one pipeline's options; what cannot be read becomes a problem and the default.
+    """Reads the values of one pipeline's options; a wrong value becomes a problem, and the default is used.
 
     Args:
         config: where the options stand.
@@ -195,74 +195,74 @@ class OptionReader:
         self._options = options
         self._problems = problems
 
-    def text(self, name: str, default: str = "") -> str:
+    def read_text(self, name: str, default: str = "") -> str:
         """Return the value, trimmed, or the default."""
         return (self._options.get(name) or "").strip() or default
 
-    def error(self, name: str, message: str) -> None:
-        """Note an error at an option."""
+    def add_error(self, name: str, message: str) -> None:
+        """Add an error at an option."""
         self._problems.append(Problem(self._config.origin.at(f"options.{name}"), "error", message))
 
     def read(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
         """Return the parsed value, or the default when it is absent or wrong."""
-        text = self.text(name)
+        text = self.read_text(name)
         if not text:
             return default
         try:
             return parse(text)
         except (ValueError, OverflowError, KeyError):
-            self.error(name, f"option '{name}': '{text}' is not {expected}")
+            self.add_error(name, f"option '{name}': '{text}' is not {expected}")
             return default
 
-    def boolean(self, name: str, default: bool = False) -> bool:
+    def read_boolean(self, name: str, default: bool = False) -> bool:
         """Return ``true`` or ``false``, in any case."""
         return self.read(name, lambda text: {"true": True, "false": False}[text.lower()], default, "true or false")
 
-    def number(self, name: str, default: int = 0) -> int:
-        """Return a number that is not negative."""
-        return self.read(name, _natural, default, "a number of 0 or more")
+    def read_number(self, name: str, default: int = 0) -> int:
+        """Return a number of 0 or more."""
+        return self.read(name, _parse_natural, default, "a number of 0 or more")
 
-    def seconds(self, name: str, default: timedelta) -> timedelta:
+    def read_seconds(self, name: str, default: timedelta) -> timedelta:
         """Return a number of seconds."""
-        return self.read(name, lambda text: timedelta(seconds=_natural(text)), default, "a number of seconds")
+        return self.read(name, lambda text: timedelta(seconds=_parse_natural(text)), default, "a number of seconds")
 
-    def day(self, name: str) -> date | None:
+    def read_day(self, name: str) -> date | None:
         """Return a day written as ``2026-01-31``."""
-        return self.read(name, _day, None, "a day like 2026-01-31")
+        return self.read(name, _parse_day, None, "a day like 2026-01-31")
 
-    def choice(self, name: str, known: Iterable[T], default: T) -> T:
+    def read_choice(self, name: str, known: Iterable[T], default: T) -> T:
         """Return one of the known values, in any case."""
         values = {str(value): value for value in known}
-        text = self.text(name)
+        text = self.read_text(name)
         if not text:
             return default
         if text.lower() not in values:
             hint = did_you_mean(text, values)
-            self.error(name, f"option '{name}': unknown value '{text}'{hint}; expected {', '.join(values)}")
+            self.add_error(name, f"option '{name}': unknown value '{text}'{hint}; expected {', '.join(values)}")
         return values.get(text.lower(), default)
 
-    def labels(self, name: str) -> tuple[str, ...]:
-        """Return words separated by blanks or commas."""
-        return tuple(dict.fromkeys(label for label in re.split(r"[\s,]+", self.text(name)) if label))
+    def read_labels(self, name: str) -> tuple[str, ...]:
+        """Return words separated by spaces or commas."""
+        return tuple(dict.fromkeys(label for label in re.split(r"[\s,]+", self.read_text(name)) if label))
 
-    def environment(self) -> Mapping[str, str]:
+    def read_environment(self) -> Mapping[str, str]:
         """Return ``sl_env_var``: a JSON object of variables."""
-        text = self.text("sl_env_var")
+        text = self.read_text("sl_env_var")
         if not text:
             return {}
         try:
             value = json.loads(text)
         except ValueError as error:
-            self.error("sl_env_var", f"option 'sl_env_var' is not JSON: {error}")
+            self.add_error("sl_env_var", f"option 'sl_env_var' is not JSON: {error}")
             return {}
         if not isinstance(value, dict):
-            self.error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, got {type(value).__name__}")
+            self.add_error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, got {type(value).__name__}")
             return {}
-        return {str(key): _as_text(item) for key, item in value.items() if item is not None}
+        return {str(key): _format_value(item) for key, item in value.items() if item is not None}
 
-    def cycle(self) -> str | None:
-        """Return the cron of ``data_cycle``; None when there is none."""
-        text = self.text("data_cycle", "none")
+    def read_cycle(self) -> str | None:
+        """Return the cron of ``data_cycle``; None when it is absent or ``none``."""
+        text = self.read_text("data_cycle", "none")
         if text.lower() == "none":
             return None
         if text.lower() in DATA_CYCLES:
@@ -270,25 +270,25 @@ class OptionReader:
         try:
             return check_cron(text)
         except InvalidCron as error:
-            self.error("data_cycle", f"option 'data_cycle': {error}; or {', '.join(DATA_CYCLES)}, none")
+            self.add_error("data_cycle", f"option 'data_cycle': {error}; or {', '.join(DATA_CYCLES)}, none")
             return None
 
 
 BOOLEAN_TEXT: Mapping[bool, Literal["true", "false"]] = {True: "true", False: "false"}
 
 
-def _as_text(value: object) -> str:
+def _format_value(value: object) -> str:
     return BOOLEAN_TEXT[value] if isinstance(value, bool) else value if isinstance(value, str) else json.dumps(value)
 
 
-def _natural(text: str) -> int:
+def _parse_natural(text: str) -> int:
     number = int(text)
     if number < 0:
         raise ValueError(text)
     return number
 
 
-def _day(text: str) -> date | None:
+def _parse_day(text: str) -> date | None:
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         raise ValueError(text)
     return date.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""Which DAG config a table or task belongs to, and whether that config can make a job here."""
+"""Which DAG config a table or task refers to, and whether that config makes a job here."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from ..errors import Location, Problem, did_you_mean
 from ..project import disk
 from ..project.model import DagConfig, Project, Table, Task
 from .dag_options import check_names, check_validity
-from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, dagster_template, read_template
+from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, find_dagster_template, read_template
 from .pipeline import Kind
 
 N = TypeVar("N", Table, Task)
@@ -33,7 +33,7 @@ class Member(Generic[N]):
 
 
 class DagConfigs:
-    """The DAG configs of a project as far as tables and tasks refer to them."""
+    """The DAG configs that the tables and tasks of a project refer to, each checked once."""
 
     def __init__(self, project: Project, orchestrators: Sequence[str], problems: list[Problem]) -> None:
         self._project = project
@@ -42,20 +42,20 @@ class DagConfigs:
         self._templates: dict[str, Template] = {}
         self._checked: dict[tuple[str, Kind], bool] = {}
 
-    def template(self, config: DagConfig) -> Template:
-        """Return what the template of a config says, read once."""
+    def read_template(self, config: DagConfig) -> Template:
+        """Return what the template of a config says."""
         if config.name not in self._templates:
             self._templates[config.name] = read_template(config, self._project.metadata_folder)
         return self._templates[config.name]
 
-    def members(self, nodes: Iterable[N], kind: Kind) -> list[Member[N]]:
-        """Return the tables or tasks that make jobs here, each with its config; the reasons why others do not are noted.
+    def find_members(self, nodes: Iterable[N], kind: Kind) -> list[Member[N]]:
+        """Return the tables or tasks that make jobs here, each with its config; problems say why others do not.
 
-        A table or task without a ``dagRef`` is left out silently. Starlake: DagGenerateJob.
+        A table or task without a ``dagRef`` is left out without a problem. Starlake: DagGenerateJob.
         """
         found: dict[tuple[str, Location], list[N]] = {}
         for node in nodes:
-            ref, where = self.dag_ref(node)
+            ref, where = self.find_dag_ref(node)
             if ref:
                 found.setdefault((ref, where), []).append(node)
         members = []
@@ -63,11 +63,11 @@ class DagConfigs:
             config = self._project.dag_configs.get(ref)
             if config is None:
                 self._report_unknown(ref, where, users)
-            elif self._right_kind(config, kind, where, users) and self._makes_jobs(config, kind):
+            elif self._check_kind(config, kind, where, users) and self._check_once(config, kind):
                 members += [Member(node, config, where) for node in users]
         return members
 
-    def dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
+    def find_dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
         """Return the name of the DAG config of a table or task, its own or the application's, and the place that names it."""
         application = self._project.application
         if isinstance(node, Table):
@@ -81,11 +81,11 @@ class DagConfigs:
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
         if any(p.severity == "error" and p.location and p.location.file.endswith(f"dags/{ref}.sl.yml") for p in self._project.problems):
             return
-        who = f"needed by {_names(users)}"
+        who = f"needed by {_list_names(users)}"
         variable = _VARIABLE.search(ref)
         if variable:
             name = variable[1] or variable[2]
-            setter = self._line_of_variable(variable[0])
+            setter = self._find_variable(variable[0])
             at = f" ({setter})" if setter else ""
             message = f"dagRef '{ref}': the variable {name} is not set{at}; {who}"
             self._problems.append(Problem(where, "error", message))
@@ -97,8 +97,8 @@ class DagConfigs:
             hint = did_you_mean(ref, configs) or (f"; there are {', '.join(sorted(configs))}" if 0 < len(configs) <= 12 else "")
         self._problems.append(Problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}"))
 
-    def _line_of_variable(self, text: str) -> Location | None:
-        """Return the line of an environment file that holds a variable which was not replaced."""
+    def _find_variable(self, text: str) -> Location | None:
+        """Return the line of an env file that holds a variable which was not replaced."""
         for file in self._project.files:
             name = file.rpartition("/")[2]
             if not (name.startswith("env.") and name.endswith(".sl.yml")):
@@ -112,8 +112,8 @@ class DagConfigs:
                     return Location(file, number)
         return None
 
-    def _right_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
-        template = self.template(config)
+    def _check_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
+        template = self.read_template(config)
         if template.kind is None or template.kind == kind:
             return True
         what = "tables" if kind == "load" else "tasks"
@@ -121,24 +121,24 @@ class DagConfigs:
             Problem(
                 where,
                 "error",
-                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: {_names(users)}",
+                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: {_list_names(users)}",
             )
         )
         return False
 
-    def _makes_jobs(self, config: DagConfig, kind: Kind) -> bool:
-        """Check a config that tables or tasks refer to, once, and tell whether it makes jobs."""
+    def _check_once(self, config: DagConfig, kind: Kind) -> bool:
+        """Tell whether a config that tables or tasks refer to makes jobs."""
         key = (config.name, kind)
         if key not in self._checked:
             self._checked[key] = self._check(config, kind)
         return self._checked[key]
 
     def _check(self, config: DagConfig, kind: Kind) -> bool:
-        template = self.template(config)
+        template = self.read_template(config)
         where = config.origin.at("template")
         by = template.orchestrator
         if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
-            message = f"DAG config '{config.name}' makes no job: its template '{config.template}' is for {by.capitalize()}; {self._remedy(template, by)}"
+            message = f"DAG config '{config.name}' makes no job, because its template '{config.template}' is for {by.capitalize()}; {self._suggest_remedy(template, by)}"
             self._problems.append(Problem(where, "warning", message))
             return False
         if not template.orchestrator or template.kind is None or template.executor not in EXECUTORS:
@@ -152,7 +152,7 @@ class DagConfigs:
         self._problems += check_names(config, kind)
         self._problems += [
             Problem(
-                self._place_in_template(config, line),
+                self._locate_in_template(config, line),
                 "warning",
                 f"'{name}' is computed, and templates are not executed: it has no effect; write it as a literal",
             )
@@ -160,14 +160,14 @@ class DagConfigs:
         ]
         return not problems
 
-    def _remedy(self, template: Template, orchestrator: str) -> str:
-        """Say how the config of another orchestrator makes jobs."""
-        like = dagster_template(template.kind or "load", template.executor or "")
+    def _suggest_remedy(self, template: Template, orchestrator: str) -> str:
+        """Return how to make jobs of the config of another orchestrator."""
+        like = find_dagster_template(template.kind or "load", template.executor or "")
         if template.kind is None or like is None:
-            return f"take one of Starlake's Dagster templates, like '{like or DAGSTER_TEMPLATES[0]}'"
-        return f"set orchestrators to [{', '.join((*self._orchestrators, orchestrator))}], or take the template '{like}'"
+            return f"use one of Starlake's Dagster templates, such as '{like or DAGSTER_TEMPLATES[0]}'"
+        return f"set orchestrators to [{', '.join((*self._orchestrators, orchestrator))}], or use the template '{like}'"
 
-    def _place_in_template(self, config: DagConfig, line: int) -> Location:
+    def _locate_in_template(self, config: DagConfig, line: int) -> Location:
         file = self._project.metadata_folder / "dags" / "templates" / config.template
         root = self._project.root
         return Location(file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix(), line)
@@ -181,7 +181,7 @@ class DagConfigs:
                 if not value
             ]
             message = (
-                f"DAG config '{config.name}' makes no job: its template '{config.template}' does not say its {' and '.join(missing)}; "
+                f"DAG config '{config.name}' makes no job, because its template '{config.template}' does not say its {' and '.join(missing)}; "
                 "expected includes of Starlake's Dagster templates"
             )
             self._problems.append(Problem(where, "warning", message))
@@ -191,12 +191,12 @@ class DagConfigs:
         self._problems.append(Problem(where, "error", f"unknown template '{config.template}'{hint}{known}"))
 
 
-def _names(nodes: Sequence[Table | Task]) -> str:
+def _list_names(nodes: Sequence[Table | Task]) -> str:
     names = sorted(node.full_name for node in nodes)
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:
+def collect_dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:
     """Return the places that name the DAG config of each member."""
     return {member.node.full_name: member.dag_ref for member in members}

@@ -1,4 +1,4 @@
-"""What the template of a DAG config says: orchestrator, kind and executor, by its name or by what it includes. Never executed."""
+"""Reads orchestrator, kind and executor from a DAG template, by its name or its includes. Templates are never executed."""
 
 import ast
 import re
@@ -49,14 +49,14 @@ _MAX_INCLUDES = 50
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a template says; None where it does not say it.
+    """What a template says; None where it does not.
 
     Attributes:
         orchestrator: lower case: ``dagster``, ``airflow``, ...
         kind: whether it loads tables or runs tasks.
         executor: ``shell`` (also for ``bash`` and ``sql``), ``cloud_run``, ``dataproc``, ``fargate``, or what an unknown name says.
         literals: values of the module variables that starlake-orchestration reads (``jobs``, ``filtered_datasets``, ``spark_*``).
-        not_literal: those of them that are no literal, name -> line.
+        not_literal: those of them that are not literals, name -> line.
         custom: whether it is a file of the project.
     """
 
@@ -71,26 +71,26 @@ class Template:
 def read_template(config: DagConfig, metadata_folder: Path) -> Template:
     """Return what the template of a DAG config says.
 
-    The name of a built-in template says everything, in the spelling of today (``load/dagster__scheduled_table__shell.py.j2``) and
-    that of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project says it by the templates that it
-    includes, directly or through other files of the project, or else by its name.
+    The name of a built-in template says everything, in the current spelling (``load/dagster__scheduled_table__shell.py.j2``) and
+    the one of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project says it by the templates that it
+    includes, directly or through other files of the project, otherwise by its name.
 
     Args:
         config: the DAG config; ``template_text`` is the text of a custom template.
         metadata_folder: where ``{% include 'path' %}`` looks first.
     """
-    named = _by_name(config.template)
+    named = _parse_name(config.template)
     if config.template_text is None:
         return named
-    text, includes = _with_includes(config.template_text, metadata_folder)
+    text, includes = _resolve_includes(config.template_text, metadata_folder)
     orchestrator, kind, executor = named.orchestrator, named.kind, named.executor
     for path in includes:
-        included = _by_name(path)
+        included = _parse_name(path)
         what = _INCLUDED_KIND.search(path)
         by = _INCLUDED_ORCHESTRATOR.search(path)
         where = _INCLUDED_EXECUTOR.search(path)
         orchestrator = (by and by["orchestrator"]) or included.orchestrator or orchestrator
-        kind = (_kind(what["what"]) if what else included.kind) or kind
+        kind = (_parse_kind(what["what"]) if what else included.kind) or kind
         executor = (where and _EXECUTOR_NAMES[where["executor"]]) or included.executor or executor
     if not orchestrator and (match := _PYTHON_ORCHESTRATOR.search(text)):
         orchestrator = (match["orchestrator"] or match["job"]).lower()
@@ -104,25 +104,25 @@ def read_template(config: DagConfig, metadata_folder: Path) -> Template:
     return Template(orchestrator, kind, executor, literals, not_literal, custom=True)
 
 
-def dagster_template(kind: Kind, executor: str) -> str | None:
-    """Return Starlake's Dagster template for a kind of job and an executor; None when there is none for the executor."""
+def find_dagster_template(kind: Kind, executor: str) -> str | None:
+    """Return Starlake's Dagster template for a kind of job and an executor; None when Starlake does not have one."""
     return _DAGSTER_TEMPLATES.get((kind, executor))
 
 
-def _by_name(template: str) -> Template:
+def _parse_name(template: str) -> Template:
     match = _NAME.search(template)
     if match:
         executor = match["executor"].lower()
-        return Template(match["orchestrator"].lower(), _kind(match["what"]), _EXECUTOR_NAMES.get(executor, executor))
+        return Template(match["orchestrator"].lower(), _parse_kind(match["what"]), _EXECUTOR_NAMES.get(executor, executor))
     match = _ANY_ORCHESTRATOR.search(template)
     return Template(match["orchestrator"].lower()) if match else Template()
 
 
-def _kind(what: str) -> Kind:
+def _parse_kind(what: str) -> Kind:
     return "load" if what.lower() == "table" else "transform"
 
 
-def _with_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]:
+def _resolve_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]:
     """Return a template's text with those that it includes from the project, and the paths of all its includes."""
     texts, paths = [text], list(dict.fromkeys(_INCLUDE.findall(text)))
     for path in paths:
@@ -151,7 +151,7 @@ def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:
             continue
         name = match["name"]
         try:
-            literals[name] = ast.literal_eval(_expression(lines, index, match.end()))
+            literals[name] = ast.literal_eval(_parse_expression(lines, index, match.end()))
             computed.pop(name, None)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             literals.pop(name, None)
@@ -159,12 +159,12 @@ def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:
     return literals, computed
 
 
-def _expression(lines: list[str], first: int, column: int) -> ast.expr:
-    """Return the expression that begins in a line, which may go on over the following ones; the rest of the file may hold Jinja."""
+def _parse_expression(lines: list[str], first: int, column: int) -> ast.expr:
+    """Return the expression that begins in a line, which may continue on the following lines; the rest of the file may hold Jinja."""
     source = lines[first][column:]
     for line in [*lines[first + 1 :], ""]:
         try:
             return ast.parse(source.strip(), mode="eval").body
         except SyntaxError:
             source = f"{source}\n{line}"
-    raise SyntaxError(f"no expression in line {first + 1}")
+    raise SyntaxError(f"missing expression in line {first + 1}")

@@ -1,4 +1,4 @@
-"""Texts of DAG configs (``filename``, ``comment``, options) with a DAG's variables filled in."""
+"""Renders ``filename``, ``comment`` and options of DAG configs with the variables of a DAG."""
 
 import json
 import re
@@ -14,13 +14,13 @@ NO_PROJECT_ID = "-1"
 """Value of ``sl_project_id`` on the command line. Starlake: DagGenerateJob."""
 
 
-def filename_variables(filename: str) -> frozenset[str]:
-    """Return the variables that decide how files are grouped; one with a filter is not seen (Starlake: ``extractVars``)."""
+def find_filename_variables(filename: str) -> frozenset[str]:
+    """Return the variables that decide how files are grouped; one with a filter does not count (Starlake: ``extractVars``)."""
     return frozenset(_FILENAME_VARIABLE.findall(filename))
 
 
 class DagRenderer:
-    """Renders the texts of the DAG configs of one project. Starlake: ``Utils.parseJinja``, DagGenerateJob."""
+    """Renders the DAG configs of one project. Starlake: ``Utils.parseJinja``, DagGenerateJob."""
 
     def __init__(self, project: Project, problems: list[Problem]) -> None:
         self._project = project
@@ -30,19 +30,19 @@ class DagRenderer:
         self._roots: dict[str, str] = {}
 
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
-        """Return a text of a DAG config with variables replaced, trimmed; one that cannot be rendered is a problem and stays as it is.
+        """Return a value of a DAG config with variables replaced, trimmed; one that cannot be rendered becomes a problem and is returned unchanged.
 
         Args:
             config: the DAG config, whose ``sl_env_var`` may say another SL_ROOT.
-            key: where the text stands: ``filename``, ``options.tags``.
-            text: the text as written.
+            key: its key: ``filename``, ``options.tags``.
+            text: the value as written.
             variables: what the DAG itself adds: ``domain``, ``table``, ``schedule``, ...
         """
         if "{" not in text:
             return text.strip()
         everything = ChainMap(
             {**variables, "sl_project_id": NO_PROJECT_ID},
-            {"SL_ROOT": self.root_of(config)},
+            {"SL_ROOT": self.find_root(config)},
             self._variables,
         )
         try:
@@ -55,8 +55,8 @@ class DagRenderer:
         """Return the file name that dag-generate would write."""
         return self.render(config, "filename", config.filename, variables).replace("_-1", "")
 
-    def root_of(self, config: DagConfig) -> str:
-        """Return SL_ROOT as the DAG sees it: that of ``sl_env_var``, else the project's folder. Starlake: ``DagInfo.getSlRoot``."""
+    def find_root(self, config: DagConfig) -> str:
+        """Return SL_ROOT as the DAG sees it: the one of ``sl_env_var``, else the project's folder. Starlake: ``DagInfo.getSlRoot``."""
         if config.name not in self._roots:
             root = str(self._project.root)
             try:

@@ -1,4 +1,4 @@
-"""What every task reads: from dependency JSON for the tasks that it names, from SQL for the others."""
+"""The dependencies of every task: from dependency JSON for the tasks that it names, from SQL for the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..errors import Location, Problem, did_you_mean
 from ..project.model import Project, Task
 from .cycles import find_cycles
-from .dependency_json import NamedChild, NamedTask, find_files, read_files, task_from_json
+from .dependency_json import NamedChild, NamedTask, find_files, make_task, read_files
 from .pipeline import Dependencies, Dependency
 from .table_names import ReferenceIndex
 
@@ -17,14 +17,14 @@ def plan_dependencies(project: Project, setting: str, problems: list[Problem]) -
     Args:
         project: the project.
         setting: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
-        problems: where ambiguous names, disagreements, stale names, broken files and circles go.
+        problems: where ambiguous names, disagreements, unknown names, broken files and cycles go.
 
     Returns:
         The project, with the tasks that JSON names when it comes without any transform, and its dependencies.
     """
     named = read_files(project, find_files(project, setting, problems), problems)
     if named and not project.tasks:
-        made = (task_from_json(task) for task in named.values())
+        made = (make_task(task) for task in named.values())
         tasks = sorted((task for task in made if task), key=lambda t: t.full_name)
         project = replace(project, tasks=tuple(tasks))
     index = ReferenceIndex(project)
@@ -32,13 +32,13 @@ def plan_dependencies(project: Project, setting: str, problems: list[Problem]) -
     direct: dict[str, tuple[Dependency, ...]] = {}
     for task in project.tasks:
         ambiguous: list[Problem] = []
-        from_sql = index.all_dependencies(task, ambiguous)
-        given = json.of(task)
+        from_sql = index.resolve_all(task, ambiguous)
+        given = json.find(task)
         if given is None:
             problems += ambiguous
             direct[task.full_name] = from_sql
         else:
-            problems += _disagreements(task, named[task.full_name.lower()].location, given, from_sql)
+            problems += _compare_with_sql(task, named[task.full_name.lower()].location, given, from_sql)
             direct[task.full_name] = (*given, *(d for d in from_sql if d.kind == "external"))
     problems += find_cycles(direct)
     return project, Dependencies(direct)
@@ -52,14 +52,14 @@ class _JsonDependencies:
         self._index = index
         self._named = named
         self._problems = problems
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         known = [t.full_name for t in project.tasks]
         for lower, task in named.items():
-            if index.task(lower) is None:
-                self._stale("task", task.name, task.location, known)
+            if index.find_task(lower) is None:
+                self._warn_stale("task", task.name, task.location, known)
 
-    def of(self, task: Task) -> tuple[Dependency, ...] | None:
-        """Return what JSON says that a task reads; None when it does not name the task."""
+    def find(self, task: Task) -> tuple[Dependency, ...] | None:
+        """Return the dependencies of a task from JSON; None when it does not name the task."""
         named = self._named.get(task.full_name.lower())
         if named is None:
             return None
@@ -71,31 +71,31 @@ class _JsonDependencies:
 
     def _resolve(self, task: Task, child: NamedChild) -> Sequence[Dependency]:
         index = self._index
-        upstream = index.task(child.name) if child.kind == "task" else None
-        table = index.table(child.name)
+        upstream = index.find_task(child.name) if child.kind == "task" else None
+        table = index.find_table(child.name)
         if upstream is None and table is None:
-            upstream = index.task(child.name) or next(iter(index.writers(child.name)), None)
+            upstream = index.find_task(child.name) or next(iter(index.find_writers(child.name)), None)
         if upstream is not None:
             same = upstream.full_name == task.full_name
             return () if same else (Dependency("task", upstream.full_name, child.location, "json"),)
         if table is not None:
             return (Dependency("table", table.full_name, child.location, "json", child.name),)
         if child.kind == "task":
-            self._stale("task", child.name, child.location, [t.full_name for t in self._project.tasks])
+            self._warn_stale("task", child.name, child.location, [t.full_name for t in self._project.tasks])
             return ()
         if self._project.domains:
-            self._stale("table", child.name, child.location, [t.final_full_name for t in self._project.tables])
-        return (Dependency("external", index.external_name(child.name), child.location, "json"),)
+            self._warn_stale("table", child.name, child.location, [t.final_full_name for t in self._project.tables])
+        return (Dependency("external", index.normalize_external_name(child.name), child.location, "json"),)
 
-    def _stale(self, kind: str, name: str, where: Location, known: Sequence[str]) -> None:
-        if name.lower() not in self._told:
-            self._told.add(name.lower())
+    def _warn_stale(self, kind: str, name: str, where: Location, known: Sequence[str]) -> None:
+        if name.lower() not in self._reported:
+            self._reported.add(name.lower())
             message = f"the dependencies name the {kind} '{name}', which the project does not have{did_you_mean(name, known)}"
             self._problems.append(Problem(where, "warning", message))
 
 
-def _disagreements(task: Task, where: Location, given: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
-    """Return warnings where JSON and SQL say different things; external tables are none of JSON's business."""
+def _compare_with_sql(task: Task, where: Location, given: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
+    """Return warnings where JSON and SQL disagree; external tables are not compared, because JSON leaves them out."""
     in_json = {(d.kind, d.name) for d in given}
     in_sql = {(d.kind, d.name) for d in from_sql}
     problems = [

@@ -1,6 +1,6 @@
 """Dependency JSON: the tree that dag-generate writes into transform files, and the diagram of ``starlake lineage --json``."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +9,17 @@ from typing import Any, Literal
 from ..errors import Location, Problem
 from ..project import disk
 from ..project.model import Freshness, Origin, Project, Task, WriteStrategy
-from .json_with_lines import InvalidJson, JsonObject, parse_json
+from .json_documents import InvalidJson, Lines, parse_json
 
 _WRAPPERS = ("dependencies", "task_deps", "context")
+Object = dict[str, Any]
+Locate = Callable[..., Location]
 _EXPECTED = "expected the tree that dag-generate writes (a list of objects with 'data') or the diagram of 'starlake lineage --json --all'"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedChild:
-    """Something that JSON says a task reads."""
+    """A dependency of a task in JSON."""
 
     kind: Literal["task", "table"]
     name: str
@@ -26,12 +28,12 @@ class NamedChild:
 
 @dataclass(slots=True)
 class NamedTask:
-    """A task that JSON names, with what it reads; from several places, if it is named there.
+    """A task that JSON names, with its dependencies from all places that name it.
 
     Attributes:
         name: full name.
         location: the first place.
-        children: what it reads, by name in lower case.
+        children: its dependencies, by name in lower case.
         data: the ``data`` of its node in a tree.
     """
 
@@ -42,12 +44,12 @@ class NamedTask:
 
 
 def find_files(project: Project, setting: str, problems: list[Problem]) -> list[Path]:
-    """Return the dependency files that a setting means.
+    """Return the dependency files that a setting selects.
 
     Args:
         project: the project.
         setting: ``auto`` (``metadata/dependencies*.json``, if any), ``sql`` (none), or a path or glob relative to the project.
-        problems: gets an error when a path or glob fits no file.
+        problems: gets an error when no file matches a path or glob.
     """
     if setting == "sql":
         return []
@@ -63,7 +65,9 @@ def find_files(project: Project, setting: str, problems: list[Problem]) -> list[
     except ValueError:
         found = []
     if not found:
-        message = f"setting dependencies: no file fits '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
+        message = (
+            f"setting dependencies: no file matches '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
+        )
         problems.append(Problem(None, "error", message))
     return found
 
@@ -80,8 +84,7 @@ def read_files(project: Project, files: Iterable[Path], problems: list[Problem])
     for path in files:
         name = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else path.as_posix()
         try:
-            document = parse_json(disk.content(path).decode("utf-8"))
-            _read_document(document, name, 1, tasks, problems)
+            _read_document(disk.content(path).decode("utf-8").removeprefix("\ufeff"), name, tasks, problems)
         except InvalidJson as error:
             hint = "; write lineage with --output, its standard output holds more than JSON" if error.line <= 2 else ""
             problems.append(Problem(Location(name, error.line), "error", f"not JSON: {error}{hint}"))
@@ -92,102 +95,101 @@ def read_files(project: Project, files: Iterable[Path], problems: list[Problem])
     return tasks
 
 
-def _read_document(document: Any, file: str, line: int, tasks: dict[str, NamedTask], problems: list[Problem], offset: int = 0) -> None:
-    """Read one document, which may be wrapped in objects or be a JSON text inside JSON (``{{ json }}`` of a DAG template)."""
+def _read_document(text: str, file: str, tasks: dict[str, NamedTask], problems: list[Problem]) -> None:
+    """Read one document, which may be wrapped in objects or be a JSON string inside JSON (``{{ json }}`` of a DAG template)."""
+    document = parse_json(text)
+    lines = Lines(text, document)
+    line, inner = 1, False
     while True:
         if isinstance(document, str):
             try:
                 document = parse_json(document)
             except InvalidJson as error:
-                problems.append(
-                    Problem(Location(file, line), "error", f"the JSON in this text is broken in its line {error.line}: {error}")
-                )
+                message = f"the JSON in this string is broken in its line {error.line}: {error}"
+                problems.append(Problem(Location(file, line), "error", message))
                 return
-            offset = line
-        elif isinstance(document, JsonObject) and "data" not in document and "relations" not in document:
+            inner = True
+        elif isinstance(document, dict) and "data" not in document and "relations" not in document:
             key = next((k for k in _WRAPPERS if k in document), None)
             if key is None:
                 break
-            line = offset or document.lines[key]
+            line = line if inner else lines.find(document, key)
             document = document[key]
         else:
             break
 
-    def place(number: int) -> Location:
-        # Inside of a text the lines are not those of the file.
-        return Location(file, offset or number)
+    def locate(value: Object, key: str | None = None) -> Location:
+        # Lines inside a string are not lines of the file.
+        return Location(file, line if inner else lines.find(value, key))
 
-    if isinstance(document, list) and all(isinstance(node, JsonObject) for node in document):
-        _read_tree(document, place, tasks, problems)
-    elif isinstance(document, JsonObject) and "data" in document:
-        _read_tree([document], place, tasks, problems)
-    elif (isinstance(document, JsonObject) and isinstance(document.get("relations"), list)) or (
-        isinstance(document, JsonObject) and isinstance(document.get("items"), list)
-    ):
-        _read_diagram(document, place, tasks)
+    if isinstance(document, dict) and "data" in document:
+        document = [document]
+    if isinstance(document, list) and all(isinstance(node, dict) for node in document):
+        _read_tree(document, locate, tasks, problems)
+    elif isinstance(document, dict) and any(isinstance(document.get(key), list) for key in ("relations", "items")):
+        _read_diagram(document, locate, tasks)
     else:
         problems.append(Problem(Location(file, line), "error", _EXPECTED))
 
 
-def _read_tree(nodes: list[JsonObject], place: Any, tasks: dict[str, NamedTask], problems: list[Problem]) -> None:
-    """Note every task of a tree, at any depth, with its children. Starlake: TaskViewDependencyNode."""
+def _read_tree(nodes: list[Object], locate: Locate, tasks: dict[str, NamedTask], problems: list[Problem]) -> None:
+    """Add every task of a tree, at any depth, with its children. Starlake: TaskViewDependencyNode."""
     waiting = list(reversed(nodes))
     while waiting:
         node = waiting.pop()
-        name, data = _name_of(node)
+        name, data = _get_name(node)
         if name is None:
-            problems.append(Problem(place(node.line), "error", f"a node without 'data' and 'name'; {_EXPECTED}"))
+            problems.append(Problem(locate(node), "error", f"a node without 'data' and 'name'; {_EXPECTED}"))
             continue
         if not _is_task(node, data):
             continue
-        task = tasks.setdefault(name.lower(), NamedTask(name, place(data.lines.get("name", data.line)), data=data))
-        for child in _objects(node.get("children")):
-            child_name, child_data = _name_of(child)
+        task = tasks.setdefault(name.lower(), NamedTask(name, locate(data, "name"), data=data))
+        for child in _iterate_objects(node.get("children")):
+            child_name, child_data = _get_name(child)
             if child_name is not None:
                 kind: Literal["task", "table"] = "task" if _is_task(child, child_data) else "table"
-                where = place(child_data.lines.get("name", child_data.line))
-                task.children.setdefault(child_name.lower(), NamedChild(kind, child_name, where))
+                task.children.setdefault(child_name.lower(), NamedChild(kind, child_name, locate(child_data, "name")))
             waiting.append(child)
 
 
-def _name_of(node: JsonObject) -> tuple[str | None, JsonObject]:
+def _get_name(node: Object) -> tuple[str | None, Object]:
     data = node.get("data")
-    if not isinstance(data, JsonObject) or not isinstance(data.get("name"), str) or not data["name"]:
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not data["name"]:
         return None, node
     return data["name"], data
 
 
-def _is_task(node: JsonObject, data: JsonObject) -> bool:
+def _is_task(node: Object, data: Object) -> bool:
     return data["typ"] == "task" if "typ" in data else node.get("task") is True
 
 
-def _read_diagram(diagram: JsonObject, place: Any, tasks: dict[str, NamedTask]) -> None:
-    """Note the tasks of a diagram; a relation goes from what is read to what reads. Starlake: AutoTaskDependencies."""
+def _read_diagram(diagram: Object, locate: Locate, tasks: dict[str, NamedTask]) -> None:
+    """Add the tasks of a diagram; a relation goes from what is read to what reads it. Starlake: AutoTaskDependencies."""
     types: dict[str, str] = {}
-    for item in _objects(diagram.get("items")):
+    for item in _iterate_objects(diagram.get("items")):
         name = item.get("id")
         if isinstance(name, str) and name:
             types[name.lower()] = str(item.get("displayType", ""))
             if types[name.lower()] == "task":
-                tasks.setdefault(name.lower(), NamedTask(name, place(item.lines["id"])))
-    for relation in _objects(diagram.get("relations")):
+                tasks.setdefault(name.lower(), NamedTask(name, locate(item, "id")))
+    for relation in _iterate_objects(diagram.get("relations")):
         source, target = relation.get("source"), relation.get("target")
         if not isinstance(source, str) or not isinstance(target, str) or not source or not target:
             continue
         if types.get(target.lower(), relation.get("relationType")) != "task":
             continue
-        where = place(relation.lines.get("source", relation.line))
+        where = locate(relation, "source")
         task = tasks.setdefault(target.lower(), NamedTask(target, where))
         kind: Literal["task", "table"] = "task" if types.get(source.lower()) == "task" else "table"
         task.children.setdefault(source.lower(), NamedChild(kind, source, where))
 
 
-def _objects(value: Any) -> Iterator[JsonObject]:
-    return (item for item in value if isinstance(item, JsonObject)) if isinstance(value, list) else iter(())
+def _iterate_objects(value: Any) -> Iterator[Object]:
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
-def task_from_json(named: NamedTask) -> Task | None:
-    """Return a task known from JSON alone, for a project that comes without its transforms; None when the name has no domain."""
+def make_task(named: NamedTask) -> Task | None:
+    """Return a task made from JSON alone, for a project without transforms; None when its name lacks a domain."""
     domain, _, name = named.name.partition(".")
     if not domain or not name:
         return None
@@ -202,14 +204,14 @@ def task_from_json(named: NamedTask) -> Task | None:
         table=sink_table if sink_table and same_domain else name,
         folder=domain,
         parse_sql=False,
-        write_strategy=_write_strategy(data.get("writeStrategy")),
+        write_strategy=_read_write_strategy(data.get("writeStrategy")),
         schedule=cron if isinstance(cron, str) and cron.lower() != "none" else None,
         freshness=Freshness(error=timedelta(seconds=freshness)) if isinstance(freshness, (int, float)) and freshness > 0 else None,
         origin=Origin(named.location.file, named.location.line),
     )
 
 
-def _write_strategy(value: Any) -> WriteStrategy | None:
+def _read_write_strategy(value: Any) -> WriteStrategy | None:
     if not isinstance(value, Mapping):
         return None
     key = value.get("key")

@@ -15,7 +15,7 @@ _Key = tuple[str, str, str]
 """Kind, logical name, and the name that is shown."""
 
 
-def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
+def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
     """Return the dependency tree as dag-generate writes it into transform files (``context.dependencies``).
 
     Args:
@@ -24,10 +24,10 @@ def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node
 
     Returns:
         Nodes with ``data``, ``children`` and ``task``; keys in Starlake's order, empty values left out, children by name. Load tables are
-        called as the SQL writes them, as Starlake does. A node that occurs in several places is one object.
+        named as the SQL writes them, as Starlake does. A node that occurs in several places is one object.
 
     Raises:
-        UnknownName: there is no such task.
+        UnknownName: a task does not exist.
 
     Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY).
     """
@@ -37,10 +37,10 @@ def dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node
         if name not in known:
             raise UnknownName(kind="task", name=name, known=known)
     writer = _TreeWriter(plan, known)
-    return [writer.node(name) for name in names]
+    return [writer.build(name) for name in names]
 
 
-def _shown(dependency: Dependency) -> str:
+def _get_shown_name(dependency: Dependency) -> str:
     return dependency.written or dependency.name
 
 
@@ -54,7 +54,7 @@ class _TreeWriter:
         self._index = ReferenceIndex(plan.project)
         self._nodes: dict[_Key, Node] = {}
 
-    def node(self, name: str) -> Node:
+    def build(self, name: str) -> Node:
         """Return the node of a task with everything upstream of it."""
         root: _Key = ("task", name, name)
         waiting = [root]
@@ -64,77 +64,79 @@ class _TreeWriter:
             if key in self._nodes:
                 waiting.pop()
                 continue
-            children = self._children(key)
+            children = self._list_children(key)
             missing = [c for c in children if c not in self._nodes and c not in started]
             started.add(key)
             if missing:
                 waiting.extend(missing)
                 continue
             waiting.pop()
-            self._nodes[key] = self._make(key, [self._nodes[c] for c in children if c in self._nodes])
+            self._nodes[key] = self._make_node(key, [self._nodes[c] for c in children if c in self._nodes])
         return self._nodes[root]
 
-    def _children(self, key: _Key) -> list[_Key]:
+    def _list_children(self, key: _Key) -> list[_Key]:
         if key[0] != "task":
             return []
-        found = [(d.kind, d.name, _shown(d)) for d in self._plan.dependencies.of(key[1]) if d.kind != "external"]
+        found = [(d.kind, d.name, _get_shown_name(d)) for d in self._plan.dependencies.get_direct(key[1]) if d.kind != "external"]
         return sorted(found, key=lambda c: c[2])
 
-    def _make(self, key: _Key, children: list[Node]) -> Node:
+    def _make_node(self, key: _Key, children: list[Node]) -> Node:
         kind, name, shown = key
-        node: Node = {"data": self._task_data(self._tasks[name]) if kind == "task" else self._table_data(self._tables[name], shown)}
+        node: Node = {
+            "data": self._make_task_data(self._tasks[name]) if kind == "task" else self._make_table_data(self._tables[name], shown)
+        }
         if children:
             node["children"] = children
         node["task"] = kind == "task"
         return node
 
-    def _task_data(self, task: Task) -> Node:
-        parent, parent_type, text = self._first_parent(task)
-        return _without_empty(
+    def _make_task_data(self, task: Task) -> Node:
+        parent, parent_type, text = self._find_first_parent(task)
+        return _drop_empty(
             {
                 "name": task.full_name,
                 "typ": "task",
                 "parent": parent,
                 "parentTyp": parent_type,
                 "parentRef": text,
-                "writeStrategy": write_strategy_json(task.write_strategy),
+                "writeStrategy": format_write_strategy(task.write_strategy),
                 "sink": task.sink_name,
-                "cron": self._cron(task.schedule),
-                "freshness": _seconds(task.freshness),
+                "cron": self._find_cron(task.schedule),
+                "freshness": _count_seconds(task.freshness),
             }
         )
 
-    def _table_data(self, table: Table, name: str) -> Node:
-        return _without_empty(
+    def _make_table_data(self, table: Table, name: str) -> Node:
+        return _drop_empty(
             {
                 "name": name,
                 "typ": "table",
                 "parentTyp": "unknown",
-                "writeStrategy": write_strategy_json(table.metadata.write_strategy),
+                "writeStrategy": format_write_strategy(table.metadata.write_strategy),
                 "sink": name,
-                "cron": self._cron(table.metadata.schedule),
-                "freshness": _seconds(table.metadata.freshness),
+                "cron": self._find_cron(table.metadata.schedule),
+                "freshness": _count_seconds(table.metadata.freshness),
             }
         )
 
-    def _first_parent(self, task: Task) -> tuple[str, str, str]:
-        """Return name and type of what the task's first reference means, and the reference as written."""
+    def _find_first_parent(self, task: Task) -> tuple[str, str, str]:
+        """Return name and type of what the task's first reference stands for, and the reference as written."""
         if not task.references:
-            first = next((d for d in self._plan.dependencies.of(task.full_name) if d.kind != "external"), None)
-            return (_shown(first), first.kind, _shown(first)) if first else ("", "unknown", "")
+            first = next((d for d in self._plan.dependencies.get_direct(task.full_name) if d.kind != "external"), None)
+            return (_get_shown_name(first), first.kind, _get_shown_name(first)) if first else ("", "unknown", "")
         for reference in task.references:
-            for dependency in self._index.dependencies(task, reference, []):
+            for dependency in self._index.resolve(task, reference, []):
                 if dependency.kind == "external":
                     return "", "unknown", reference.text
-                return _shown(dependency), dependency.kind, reference.text
+                return _get_shown_name(dependency), dependency.kind, reference.text
         return "", "unknown", ""
 
-    def _cron(self, schedule: str | None) -> str:
+    def _find_cron(self, schedule: str | None) -> str:
         text = schedule or NONE
         return self._plan.project.application.schedule_presets.get(text, text)
 
 
-def dependency_diagram(plan: Plan) -> Node:
+def build_dependency_diagram(plan: Plan) -> Node:
     """Return the dependencies as ``starlake lineage --json --all`` writes them: items, relations from what is read to what reads it.
 
     Starlake: AutoTaskDependencies (``jobAsDiagram``).
@@ -144,30 +146,33 @@ def dependency_diagram(plan: Plan) -> Node:
     read: dict[str, Table] = {}
     relations = []
     for task in tasks:
-        for dependency in sorted(plan.dependencies.of(task.full_name), key=_by_name):
+        for dependency in sorted(plan.dependencies.get_direct(task.full_name), key=_get_sort_key):
             if dependency.kind == "external":
                 continue
-            source = _shown(dependency)
+            source = _get_shown_name(dependency)
             if dependency.kind == "table":
                 read[source] = tables[dependency.name]
             relations.append({"source": source, "target": task.full_name, "relationType": "task"})
     items = [
-        _item(name, "table", read[name].metadata.write_strategy, read[name].attributes, read[name].primary_key) for name in sorted(read)
+        _make_item(name, "table", read[name].metadata.write_strategy, read[name].attributes, read[name].primary_key)
+        for name in sorted(read)
     ]
-    items += [_item(t.full_name, "task", t.write_strategy, t.attributes, None) for t in tasks]
-    return _without_empty({"items": items, "relations": relations, "diagramType": "task"})
+    items += [_make_item(t.full_name, "task", t.write_strategy, t.attributes, None) for t in tasks]
+    return _drop_empty({"items": items, "relations": relations, "diagramType": "task"})
 
 
-def _by_name(dependency: Dependency) -> tuple[str, str]:
+def _get_sort_key(dependency: Dependency) -> tuple[str, str]:
     return dependency.kind, dependency.name
 
 
-def _item(name: str, kind: str, strategy: WriteStrategy | None, attributes: Sequence[Attribute], primary_key: Sequence[str] | None) -> Node:
+def _make_item(
+    name: str, kind: str, strategy: WriteStrategy | None, attributes: Sequence[Attribute], primary_key: Sequence[str] | None
+) -> Node:
     columns = []
     for attribute in attributes:
         column = attribute.name if primary_key is None else attribute.final_name
         columns.append(
-            _without_empty(
+            _drop_empty(
                 {
                     "id": f"{name}.{column}",
                     "name": column,
@@ -178,15 +183,15 @@ def _item(name: str, kind: str, strategy: WriteStrategy | None, attributes: Sequ
                 }
             )
         )
-    options = _without_empty({"writeStrategy": strategy.type if strategy else None})
-    return _without_empty({"id": name, "label": name, "displayType": kind, "columns": columns, "options": options})
+    options = _drop_empty({"writeStrategy": strategy.type if strategy else None})
+    return _drop_empty({"id": name, "label": name, "displayType": kind, "columns": columns, "options": options})
 
 
-def write_strategy_json(strategy: WriteStrategy | None) -> Node:
+def format_write_strategy(strategy: WriteStrategy | None) -> Node:
     """Return a write strategy with Starlake's keys, empty ones left out."""
     if strategy is None:
         return {}
-    return _without_empty(
+    return _drop_empty(
         {
             "type": strategy.type,
             "types": dict(strategy.types),
@@ -200,17 +205,17 @@ def write_strategy_json(strategy: WriteStrategy | None) -> Node:
     )
 
 
-def _seconds(freshness: Freshness | None) -> int:
+def _count_seconds(freshness: Freshness | None) -> int:
     """Return the seconds after which data counts as stale; the warning does not count. Starlake: ``Freshness.acceptability``."""
     return max(int(freshness.error.total_seconds()), 0) if freshness and freshness.error else 0
 
 
-def _without_empty(values: Node) -> Node:
-    """Leave out what Jackson's NON_EMPTY leaves out: null, empty texts and collections; 0 and false stay."""
+def _drop_empty(values: Node) -> Node:
+    """Leave out what Jackson's NON_EMPTY leaves out: null, empty strings and collections; 0 and false stay."""
     return {key: value for key, value in values.items() if value is not None and value not in ("", [], {})}
 
 
-def starlake_json(value: object) -> str:
+def format_starlake_json(value: object) -> str:
     """Return a value as JSON in the layout of Starlake's printer, so that it can be compared with its files line by line.
 
     Works on trees of any depth. Starlake: Jackson's ``DefaultPrettyPrinter``.

@@ -1,4 +1,4 @@
-"""Names of jobs: what dag-generate and starlake-dagster make of a file name, as Dagster allows it."""
+"""Names of jobs: the names that dag-generate and starlake-dagster give, with only the characters that Dagster allows."""
 
 import keyword
 import re
@@ -21,19 +21,19 @@ RESERVED = frozenset(keyword.kwlist) | {
     "output",
     "type",
 }
-"""Names that Dagster refuses. Dagster: ``DISALLOWED_NAMES``."""
+"""Names that Dagster rejects. Dagster: ``DISALLOWED_NAMES``."""
 
 
-def job_name(filename: str, schedule: str | None = None) -> str:
-    """Return the name of the job behind a generated file.
+def make_job_name(filename: str, schedule: str | None = None) -> str:
+    """Return the name of the job of a generated file.
 
     Args:
         filename: the rendered file name, folders allowed.
         schedule: name of the schedule where the file has several.
 
     Returns:
-        The base name without ``.py``, lower case, and ``_<schedule>``; every character that Dagster refuses is ``_``, and a name that it
-        reserves gets ``_job`` behind. Empty when the file name has no name.
+        The base name without ``.py``, lower case, and ``_<schedule>``; characters that Dagster rejects become ``_``, and ``_job``
+        is appended to a name that it reserves. Empty when the file name has no base name.
 
     starlake-orchestration: AbstractPipeline (``pipeline_id``).
     """
@@ -44,15 +44,15 @@ def job_name(filename: str, schedule: str | None = None) -> str:
     return f"{name}_job" if name in RESERVED else name
 
 
-def prefixed(prefix: str, name: str) -> str:
-    """Return the name of a job with a text before it; a name that Dagster reserves gets ``_job`` behind. No name stays none."""
+def add_prefix(prefix: str, name: str) -> str:
+    """Return the name of a job with a prefix; ``_job`` is appended to a name that Dagster reserves. An empty name stays empty."""
     whole = f"{prefix}{name}" if name else ""
     return f"{whole}_job" if whole in RESERVED else whole
 
 
-def name_of_schedule_text(schedule: str) -> str:
-    """Return a schedule as part of a name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
+def make_schedule_name(schedule: str) -> str:
+    """Return a schedule in a form that fits into a name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
 
-    dag-generate puts the text itself into the names of transform files, where blanks, ``*`` and ``/`` make no job name.
+    dag-generate puts the cron itself into the names of transform files; spaces, ``*`` and ``/`` are not allowed in the name of a job.
     """
     return _OUTSIDE.sub("_", schedule.replace("*", "x"))

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..project.model import DagConfig, Table
-from .dag_files import DagFile, Planning, common_values, dag_file, named
+from .dag_files import DagFile, Planning, name_pipeline, read_common_values, render_dag_file
 from .dag_options import PRE_LOAD_STRATEGIES
-from .dag_refs import Member, dag_refs
-from .dag_variables import filename_variables
+from .dag_refs import Member, collect_dag_refs
+from .dag_variables import find_filename_variables
 from .pipeline import Pipeline, PreLoad
-from .scala_order import scala_hash_order
-from .schedule_presets import NONE, number_crons, schedule_location, schedule_text, timezone_of
+from .scala_order import sort_as_scala
+from .schedule_presets import NONE, find_timezone, get_schedule_text, locate_schedule, number_crons
 
 _TABLE_VARIABLES = frozenset({"table", "finalTable", "renamedTable"})
 _DOMAIN_VARIABLES = frozenset({"domain", "finalDomain", "renamedDomain"})
@@ -33,11 +33,11 @@ class _File:
     entries: tuple[_Entry, ...]
 
 
-def load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iterator[Pipeline]:
+def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iterator[Pipeline]:
     """Yield the pipelines of load tables: one per file and schedule, each table in exactly one.
 
     Args:
-        planning: the project at hand.
+        planning: the inputs of planning.
         members: the tables with their DAG configs.
     """
     by_config: dict[str, list[Member[Table]]] = {}
@@ -46,31 +46,31 @@ def load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iter
     for name in sorted(by_config):
         group = sorted(by_config[name], key=lambda m: (m.node.domain, m.node.name))
         config = group[0].config
-        for file in _files(config, group):
-            yield from _pipelines(planning, dag_file(planning, config, file.variables), file.entries)
+        for file in _group_into_files(config, group):
+            yield from _build_pipelines(planning, render_dag_file(planning, config, file.variables), file.entries)
 
 
-def _files(config: DagConfig, members: Sequence[Member[Table]]) -> Iterator[_File]:
-    variables = filename_variables(config.filename)
+def _group_into_files(config: DagConfig, members: Sequence[Member[Table]]) -> Iterator[_File]:
+    variables = find_filename_variables(config.filename)
     if variables & _TABLE_VARIABLES:
-        return _files_per_table(members)
+        return _make_files_per_table(members)
     if variables & _DOMAIN_VARIABLES:
-        return _files_per_domain(members, per_schedule="schedule" in variables)
-    return _files_of_config(members, per_schedule="schedule" in variables)
+        return _make_files_per_domain(members, per_schedule="schedule" in variables)
+    return _make_files_of_config(members, per_schedule="schedule" in variables)
 
 
-def _files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
-    """One file per table; every inline cron counts on its own. Domains are taken by name, where Starlake's order is not stable."""
+def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
+    """Yield one file per table; every inline cron gets its own number. Domains are sorted by name; Starlake's order is not stable."""
     number = 1
-    by_schedule = _by_schedule(members)
-    for schedule in scala_hash_order(by_schedule):
+    by_schedule = _group_by_schedule(members)
+    for schedule in sort_as_scala(by_schedule):
         for member in by_schedule[schedule]:
             name = number_crons([schedule], number)[schedule]
             number += name != schedule
             table = member.node
             yield _File(
                 {
-                    **_domain_variables(table),
+                    **_make_domain_variables(table),
                     "schedule": name,
                     "table": table.name,
                     "finalTable": table.final_name,
@@ -80,95 +80,95 @@ def _files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
             )
 
 
-def _files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
-    """One file per domain, or per domain and schedule.
+def _make_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
+    """Yield one file per domain, or per domain and schedule.
 
-    Starlake goes through a domain once for every schedule that it has, counting on, and the last time wins: the only inline cron
-    of a domain that also has tables without schedule is called ``cron2``. The names agree with that.
+    Starlake goes through a domain once for each of its schedules, keeps counting, and the last pass wins: the only inline cron
+    of a domain that also has tables without a schedule is named ``cron2``. The names here agree with that.
     """
     number = 1
     by_domain: dict[str, list[Member[Table]]] = {}
     for member in members:
         by_domain.setdefault(member.node.domain, []).append(member)
-    order = scala_hash_order(_by_schedule(members))
+    order = sort_as_scala(_group_by_schedule(members))
     for domain in sorted(by_domain):
-        by_schedule = _by_schedule(by_domain[domain])
+        by_schedule = _group_by_schedule(by_domain[domain])
         schedules = [s for s in order if s in by_schedule]
         names: dict[str, str] = {}
         for _ in schedules:
             names = number_crons(schedules, number)
             number += sum(name != schedule for schedule, name in names.items())
-        entries = _entries(by_schedule, names)
-        variables = _domain_variables(by_domain[domain][0].node)
+        entries = _make_entries(by_schedule, names)
+        variables = _make_domain_variables(by_domain[domain][0].node)
         if per_schedule:
             yield from (_File({**variables, "schedule": entry.schedule_name}, (entry,)) for entry in entries)
         else:
             yield _File(variables, entries)
 
 
-def _files_of_config(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
-    """One file for all tables of a config, or one per schedule."""
-    by_schedule = _by_schedule(members)
-    entries = _entries(by_schedule, number_crons(scala_hash_order(by_schedule)))
+def _make_files_of_config(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
+    """Yield one file for all tables of a config, or one per schedule."""
+    by_schedule = _group_by_schedule(members)
+    entries = _make_entries(by_schedule, number_crons(sort_as_scala(by_schedule)))
     if per_schedule:
         yield from (_File({"schedule": entry.schedule_name}, (entry,)) for entry in entries)
     else:
         yield _File({}, entries)
 
 
-def _by_schedule(members: Sequence[Member[Table]]) -> dict[str, list[Member[Table]]]:
+def _group_by_schedule(members: Sequence[Member[Table]]) -> dict[str, list[Member[Table]]]:
     found: dict[str, list[Member[Table]]] = {}
     for member in members:
-        found.setdefault(schedule_text(member.node), []).append(member)
+        found.setdefault(get_schedule_text(member.node), []).append(member)
     return found
 
 
-def _entries(by_schedule: Mapping[str, list[Member[Table]]], names: Mapping[str, str]) -> tuple[_Entry, ...]:
+def _make_entries(by_schedule: Mapping[str, list[Member[Table]]], names: Mapping[str, str]) -> tuple[_Entry, ...]:
     return tuple(_Entry(s, names[s], tuple(by_schedule[s])) for s in sorted(by_schedule, key=lambda s: names[s]))
 
 
-def _domain_variables(table: Table) -> dict[str, str]:
+def _make_domain_variables(table: Table) -> dict[str, str]:
     return {"domain": table.domain, "finalDomain": table.final_domain, "renamedDomain": table.final_domain}
 
 
-def _pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry]) -> Iterator[Pipeline]:
-    values = common_values(planning, file)
-    timezone = timezone_of(file.config, file.reader, planning.timezone)
+def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry]) -> Iterator[Pipeline]:
+    values = read_common_values(planning, file)
+    timezone = find_timezone(file.config, file.reader, planning.timezone)
     pre_load = _PreLoads(planning, file)
     for entry in entries:
         first = entry.members[0]
-        schedule = planning.schedules.read(entry.schedule, entry.schedule_name, schedule_location(first.node), timezone)
+        schedule = planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(first.node), timezone)
         for member in entry.members[1:]:
-            # The same text may be wrong in several places, and each is worth a line.
-            planning.schedules.read(entry.schedule, entry.schedule_name, schedule_location(member.node), timezone)
+            # The same cron may be wrong in several places; each is reported.
+            planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(member.node), timezone)
         tables = tuple(m.node for m in entry.members)
         draft = Pipeline(
             name="",
             kind="load",
             schedule=schedule,
             tables=tables,
-            pre_load={domain: pre_load.of(final) for domain, final in sorted({t.domain: t.final_domain for t in tables}.items())},
-            dag_refs=dag_refs(entry.members),
+            pre_load={domain: pre_load.make(final) for domain, final in sorted({t.domain: t.final_domain for t in tables}.items())},
+            dag_refs=collect_dag_refs(entry.members),
             **values,
         )
         suffix = entry.schedule_name if len(entries) > 1 and entry.schedule != NONE else None
-        yield named(draft, suffix)
+        yield name_pipeline(draft, suffix)
 
 
 class _PreLoads:
-    """The pre-load of one file's domains. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
+    """Makes the pre-loads of one file's domains. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
 
     def __init__(self, planning: Planning, file: DagFile) -> None:
         options = file.reader
-        self._strategy = options.choice("pre_load_strategy", PRE_LOAD_STRATEGIES, "none")
-        self._ack_path = options.text("global_ack_file_path")
-        self._timeout = options.seconds("ack_wait_timeout", PreLoad().ack_wait_timeout)
-        environment = options.environment()
+        self._strategy = options.read_choice("pre_load_strategy", PRE_LOAD_STRATEGIES, "none")
+        self._ack_path = options.read_text("global_ack_file_path")
+        self._timeout = options.read_seconds("ack_wait_timeout", PreLoad().ack_wait_timeout)
+        environment = options.read_environment()
         root = environment.get("SL_ROOT")
         own = planning.project.areas.datasets if not root or root == str(planning.project.root) else f"{root}/datasets"
         self._datasets = environment.get("SL_DATASETS") or own
 
-    def of(self, final_domain: str) -> PreLoad:
+    def make(self, final_domain: str) -> PreLoad:
         """Return the pre-load of a domain."""
         if self._strategy != "ack":
             return PreLoad(self._strategy, None, self._timeout)

@@ -1,4 +1,4 @@
-"""What ``starlake dag-generate`` would have written as files, as data."""
+"""Pipelines, schedules and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +20,8 @@ class Schedule:
     Attributes:
         name: preset name, or ``cronN`` for an inline cron of a load pipeline.
         cron: five-field cron text.
-        timezone: IANA name; None = the setting of the definitions (UTC).
-        location: where the schedule was given: at a table or task, its domain's configuration.
+        timezone: IANA name; None = the setting ``timezone`` (UTC).
+        location: where the schedule is set: at a table or task, or in its domain's configuration.
         preset: where the project gives the preset its cron; None for an inline cron and for Starlake's own presets.
     """
 
@@ -38,17 +38,17 @@ class PreLoad:
 
     strategy: PreLoadStrategy = "none"
     global_ack_file_path: str | None = None
-    """Rendered already; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack`` (starlake-orchestration):
-    the text ``{YYYY-MM-DD}`` is to be replaced by the date of the run."""
+    """Rendered; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack`` (starlake-orchestration):
+    ``{YYYY-MM-DD}`` stands for the date of the run."""
     ack_wait_timeout: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class TransformTrigger:
-    """How a transform pipeline without a schedule is started by what it reads. Option names are starlake-orchestration's."""
+    """How updates of its dependencies start a transform pipeline without a schedule. Option names are those of starlake-orchestration."""
 
     strategy: str = "all"
-    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``); :func:`..triggers.parse_trigger` reads it."""
+    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``); :func:`~starlake_dagster_components.pipelines.parse_trigger` reads it."""
     optional_dataset_enabled: bool = False
     data_cycle_enabled: bool = False
     data_cycle: str | None = None
@@ -56,27 +56,27 @@ class TransformTrigger:
     beyond_data_cycle_enabled: bool = True
     min_timedelta_between_runs: timedelta = timedelta()
     filtered_datasets: frozenset[str] = frozenset()
-    """Names that are not waited for: the literal ``filtered_datasets`` of a custom template."""
+    """Names that sensors ignore: the literal ``filtered_datasets`` of a custom template."""
     timezone: str | None = None
     """IANA name: time zone of the data cycle; None = the setting of the definitions (UTC)."""
 
     @property
     def plain(self) -> bool:
-        """Whether it is ``all`` or ``any`` of what is read, and names or times of datasets do not matter."""
+        """Whether it is ``all`` or ``any`` of the dependencies, whatever the names and times of the datasets."""
         cycle = self.data_cycle_enabled or self.optional_dataset_enabled
         return not cycle and not self.filtered_datasets and self.strategy.strip().lower() in ("all", "any")
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One job: tables or tasks that one generated DAG file (and one of its schedules) would have run."""
+    """One job: the tables or tasks that one generated DAG file runs for one of its schedules."""
 
     name: str
     """The job's name: base name of the rendered file name, lower case, plus the schedule's name where a load file has several."""
     kind: Kind
     dag_config: DagConfig
     executor: str
-    """``shell``, ``cloud_run``, ``dataproc`` or ``fargate``: what the template's name says."""
+    """``shell``, ``cloud_run``, ``dataproc`` or ``fargate``: from the name of the template."""
     filename: str
     """The rendered file name of the generated file."""
     comment: str = ""
@@ -99,9 +99,9 @@ class Pipeline:
     starlake_path: str = "starlake"
     """``SL_STARLAKE_PATH``."""
     start_date: date | None = None
-    """No tick of a schedule before this day (option ``start_date``)."""
+    """First day with a tick of the schedule (option ``start_date``)."""
     end_date: date | None = None
-    """No tick of a schedule after this day (option ``end_date``)."""
+    """Last day with a tick of the schedule (option ``end_date``)."""
     task_options: Mapping[str, Mapping[str, str]] = EMPTY
     """Full task name -> more ``--options`` of its command: the literal ``jobs`` of a custom template."""
     spark: Mapping[str, str] = EMPTY
@@ -113,7 +113,7 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """One thing that a task reads.
+    """One dependency of a task.
 
     Attributes:
         kind: ``task``, ``table`` (a load table of this project) or ``external``.
@@ -133,39 +133,39 @@ class Dependency:
     def awaited(self) -> bool:
         """Whether a sensor waits for it.
 
-        Upstream's sensors know tasks and load tables only; nobody reports a table from elsewhere. One that dependency JSON names
-        is such a task or table of another part of the project.
+        The sensors of starlake-dagster know tasks and load tables only: external tables have no materializations. An external table
+        that dependency JSON names is a task or table of another part of the project.
         """
         return self.kind != "external" or self.source == "json"
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What every task reads: full task name -> its direct dependencies, each once, self references left out."""
+    """The dependencies of all tasks: full task name -> its direct dependencies, each once, self references left out."""
 
     direct: Mapping[str, tuple[Dependency, ...]] = EMPTY
 
-    def of(self, task: str) -> tuple[Dependency, ...]:
-        """Return what a task reads directly."""
+    def get_direct(self, task: str) -> tuple[Dependency, ...]:
+        """Return the direct dependencies of a task."""
         return self.direct.get(task, ())
 
-    def transitive(self, *tasks: str) -> tuple[Dependency, ...]:
+    def get_transitive(self, *tasks: str) -> tuple[Dependency, ...]:
         """Return everything upstream of tasks, except themselves, each once, nearest first. Iterative: any depth."""
         own = {("task", task) for task in tasks}
         seen: dict[tuple[str, str], Dependency] = {}
-        queue = [dependency for task in tasks for dependency in self.of(task)]
+        queue = [dependency for task in tasks for dependency in self.get_direct(task)]
         for dependency in queue:
             key = (dependency.kind, dependency.name)
             if key not in seen and key not in own:
                 seen[key] = dependency
                 if dependency.kind == "task":
-                    queue.extend(self.of(dependency.name))
+                    queue.extend(self.get_direct(dependency.name))
         return tuple(seen.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A project with everything that is derived from it before Dagster comes in."""
+    """A project with the pipelines and dependencies that are derived from it."""
 
     project: Project
     pipelines: tuple[Pipeline, ...] = ()
@@ -178,7 +178,7 @@ class Plan:
     _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Build the index behind :meth:`pipeline_of`."""
+        """Build the index behind :meth:`find_pipeline`."""
         index: dict[tuple[NodeKind, str], Pipeline] = {}
         for pipeline in sorted(self.pipelines, key=lambda p: p.name):
             for table in pipeline.tables:
@@ -187,6 +187,6 @@ class Plan:
                 index.setdefault(("task", task.full_name), pipeline)
         object.__setattr__(self, "_pipelines", index)
 
-    def pipeline_of(self, node: Table | Task) -> Pipeline | None:
+    def find_pipeline(self, node: Table | Task) -> Pipeline | None:
         """Return the pipeline that runs a table or task (the first by name when several do)."""
         return self._pipelines.get(("table" if isinstance(node, Table) else "task", node.full_name))

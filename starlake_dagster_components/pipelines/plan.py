@@ -1,20 +1,20 @@
-"""``plan_project``: what dag-generate would have written as files, as data."""
+"""``plan_project``: derives pipelines and dependencies from a project, as dag-generate does."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import InvalidSetting, Problem, unknown
 from ..project.model import Project
-from .dag_files import Planning, unique_pipelines
+from .dag_files import Planning, keep_unique_pipelines
 from .dag_refs import DagConfigs
 from .dag_templates import ORCHESTRATORS
 from .dag_variables import DagRenderer
 from .dependencies import plan_dependencies
-from .job_names import prefixed
-from .load_pipelines import load_pipelines
+from .job_names import add_prefix
+from .load_pipelines import build_load_pipelines
 from .pipeline import Plan
 from .schedule_presets import ScheduleReader, check_timezone
-from .transform_pipelines import transform_pipelines
+from .transform_pipelines import build_transform_pipelines
 
 
 def plan_project(
@@ -29,16 +29,16 @@ def plan_project(
 
     Args:
         project: the project, read.
-        orchestrators: whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
+        orchestrators: those whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
-        timezone: IANA name for schedules whose DAG config gives none; None leaves it open.
+        timezone: IANA name for schedules whose DAG config gives none; None = the one of the definitions.
         name_prefix: text before the names of all jobs.
 
     Returns:
-        The plan. Whatever is wrong is among its problems, after those of the project; nothing is raised for it.
+        The plan. Its problems are those of the project, then those found while planning; they are not raised.
 
     Raises:
-        InvalidSetting: ``timezone`` is no time zone, or one of ``orchestrators`` is none.
+        InvalidSetting: ``timezone`` is not a time zone, or one of ``orchestrators`` is unknown.
     """
     timezone = check_timezone(timezone)
     problems: list[Problem] = []
@@ -47,12 +47,12 @@ def plan_project(
     _check_orchestrators(project, orchestrators, configs)
     planning = Planning(project, timezone, problems, configs, DagRenderer(project, problems), ScheduleReader(project, problems))
     drafts = [
-        *load_pipelines(planning, configs.members(project.tables, "load")),
-        *transform_pipelines(planning, configs.members(project.tasks, "transform")),
+        *build_load_pipelines(planning, configs.find_members(project.tables, "load")),
+        *build_transform_pipelines(planning, configs.find_members(project.tasks, "transform")),
     ]
     if name_prefix:
-        drafts = [replace(draft, name=prefixed(name_prefix, draft.name)) for draft in drafts]
-    pipelines = unique_pipelines(drafts, problems)
+        drafts = [replace(draft, name=add_prefix(name_prefix, draft.name)) for draft in drafts]
+    pipelines = keep_unique_pipelines(drafts, problems)
     return Plan(
         project=project,
         pipelines=pipelines,
@@ -68,10 +68,10 @@ def plan_project(
 
 
 def _check_orchestrators(project: Project, orchestrators: Sequence[str], configs: DagConfigs) -> None:
-    """Refuse a name that Starlake does not know; a template of the project's own may be for an orchestrator of its own."""
-    unheard = [name for name in orchestrators if name.lower() not in ORCHESTRATORS]
-    if unheard:
-        own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.template(config)).orchestrator}
-        for name in unheard:
+    """Reject an orchestrator that neither Starlake nor a custom template of the project knows."""
+    unknown_names = [name for name in orchestrators if name.lower() not in ORCHESTRATORS]
+    if unknown_names:
+        own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.read_template(config)).orchestrator}
+        for name in unknown_names:
             if name.lower() not in own:
                 raise InvalidSetting(f"orchestrators: {unknown('orchestrator', name, ORCHESTRATORS)}")

@@ -5,18 +5,18 @@ from collections.abc import Iterable
 _BITS_PER_LEVEL = 5
 
 
-def scala_hash_order(texts: Iterable[str]) -> list[str]:
-    """Return the texts, each once, in the iteration order of Scala 2.13's ``immutable.HashMap``.
+def sort_as_scala(strings: Iterable[str]) -> list[str]:
+    """Return the strings, each once, in the iteration order of Scala 2.13's ``immutable.HashMap``.
 
-    The map is a trie over slices of five bits, lowest first: in each node come the texts that are alone in their slice, then the
-    sub-nodes, both by ascending slice. Texts with the same hash keep the given order.
+    The map is a trie over slices of five bits, lowest first: in each node come the strings that are alone in their slice, then the
+    sub-nodes, both by ascending slice. Strings with the same hash keep the given order.
 
     Starlake: DagGenerateJob (``groupBy(_.schedule)``).
     """
-    return _trie_order([(_improved(_java_hash(text)), text) for text in dict.fromkeys(texts)], 0)
+    return _walk_trie([(_spread_bits(_hash_as_java(text)), text) for text in dict.fromkeys(strings)], 0)
 
 
-def _trie_order(entries: list[tuple[int, str]], shift: int) -> list[str]:
+def _walk_trie(entries: list[tuple[int, str]], shift: int) -> list[str]:
     if len({code for code, _ in entries}) <= 1:
         return [text for _, text in entries]
     slices: dict[int, list[tuple[int, str]]] = {}
@@ -24,11 +24,11 @@ def _trie_order(entries: list[tuple[int, str]], shift: int) -> list[str]:
         slices.setdefault((code >> shift) & 31, []).append((code, text))
     ordered = [slices[key] for key in sorted(slices)]
     alone = [group[0][1] for group in ordered if len(group) == 1]
-    deeper = [text for group in ordered if len(group) > 1 for text in _trie_order(group, shift + _BITS_PER_LEVEL)]
+    deeper = [text for group in ordered if len(group) > 1 for text in _walk_trie(group, shift + _BITS_PER_LEVEL)]
     return alone + deeper
 
 
-def _java_hash(text: str) -> int:
+def _hash_as_java(text: str) -> int:
     """Return ``String.hashCode`` as an unsigned 32-bit number; it counts UTF-16 units."""
     units = text.encode("utf-16-be", "surrogatepass")
     code = 0
@@ -37,7 +37,7 @@ def _java_hash(text: str) -> int:
     return code
 
 
-def _improved(code: int) -> int:
+def _spread_bits(code: int) -> int:
     """Spread the bits of a hash as ``scala.collection.Hashing.improve`` does."""
     mask = 0xFFFFFFFF
     code = (code + (~(code << 9) & mask)) & mask

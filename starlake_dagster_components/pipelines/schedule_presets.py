@@ -10,31 +10,31 @@ from .dag_options import OptionReader
 from .pipeline import Schedule
 
 NONE = "None"
-"""The name of no schedule. Starlake: DagGenerateJob."""
+"""The name that stands for the absence of a schedule. Starlake: DagGenerateJob."""
 
 
-def schedule_text(node: Table | Task) -> str:
-    """Return the schedule of a table or task as dag-generate groups by it; ``None`` when it has none.
+def get_schedule_text(node: Table | Task) -> str:
+    """Return the schedule of a table or task, by which dag-generate groups; ``None`` when it has none.
 
-    ``None`` in any case and an empty text are no schedule. starlake-orchestration: StarlakeSchedule.
+    ``None`` in any case and an empty string both mean no schedule. starlake-orchestration: StarlakeSchedule.
     """
     text = (node.metadata.schedule if isinstance(node, Table) else node.schedule) or ""
     text = text.strip()
     return NONE if text.lower() in ("", "none") else text
 
 
-def schedule_location(node: Table | Task) -> Location:
-    """Return where a table or task, or its domain, gives its schedule."""
+def locate_schedule(node: Table | Task) -> Location:
+    """Return where the schedule of a table or task is set."""
     return node.origin.at("metadata.schedule" if isinstance(node, Table) else "schedule")
 
 
 def is_inline(schedule: str) -> bool:
-    """Tell whether a schedule is a cron itself; other texts name a preset. Starlake: ``getScheduleName``."""
+    """Tell whether a schedule is an inline cron; otherwise it names a preset. Starlake: ``getScheduleName``."""
     return " " in schedule
 
 
 def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
-    """Return the names of schedules, which an inline cron gets from its place: ``cron1``, ``cron2``, ...
+    """Return the names of schedules; inline crons are numbered: ``cron1``, ``cron2``, ...
 
     Args:
         schedules: the schedules in Scala's order.
@@ -52,43 +52,39 @@ def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
 
 @dataclass(slots=True)
 class ScheduleReader:
-    """Turns schedule texts of one project into schedules and reports those that cannot be followed, each place once."""
+    """Turns the schedules of one project into crons and reports the wrong ones, each place once."""
 
     project: Project
     problems: list[Problem]
     _crons: dict[tuple[str, Location], str | None] = field(default_factory=dict)
 
     def read(self, text: str, name: str, where: Location, timezone: str | None) -> Schedule | None:
-        """Return the schedule for a text, or None for ``None`` and for one that cannot be followed.
+        """Return the schedule for a preset or cron; None for ``None`` and for a wrong one.
 
         Args:
             text: preset name or cron.
             name: name of the schedule.
-            where: where it was given.
+            where: its place.
             timezone: IANA name, checked.
         """
         if text == NONE:
             return None
         key = (text, where)
         if key not in self._crons:
-            self._crons[key] = self._cron(text, where)
+            self._crons[key] = self._find_cron(text, where)
         cron = self._crons[key]
         preset = (
             None if is_inline(text) or text not in self._presets else self.project.application.origin.keys.get(f"schedulePresets.{text}")
         )
         return Schedule(name=name, cron=cron, timezone=timezone, location=where, preset=preset) if cron else None
 
-    def cron_text(self, text: str) -> str:
-        """Return the cron that Starlake writes for a schedule text, checked or not; ``None`` for none."""
-        return self._presets.get(text, text)
-
     @property
     def _presets(self) -> Mapping[str, str]:
         return self.project.application.schedule_presets
 
-    def _cron(self, text: str, where: Location) -> str | None:
+    def _find_cron(self, text: str, where: Location) -> str | None:
         if is_inline(text) or text.lower() in MACROS:
-            return self._checked(text, where, "")
+            return self._check(text, where, "")
         if text not in self._presets:
             hint = did_you_mean(text, self._presets)
             known = "" if hint else f"; known presets: {', '.join(sorted(self._presets))}"
@@ -98,9 +94,9 @@ class ScheduleReader:
         cron = self._presets[text].strip()
         if cron.lower() in ("", "none"):
             return None
-        return self._checked(cron, given or where, f"preset '{text}': ")
+        return self._check(cron, given or where, f"preset '{text}': ")
 
-    def _checked(self, cron: str, where: Location, what: str) -> str | None:
+    def _check(self, cron: str, where: Location, what: str) -> str | None:
         try:
             return check_cron(cron)
         except InvalidCron as error:
@@ -108,17 +104,17 @@ class ScheduleReader:
             return None
 
 
-def timezone_of(config: DagConfig, options: OptionReader, default: str | None) -> str | None:
+def find_timezone(config: DagConfig, options: OptionReader, default: str | None) -> str | None:
     """Return the time zone of a pipeline's schedules: option ``timezone`` (which starlake-orchestration reads), SL_TIMEZONE, the setting.
 
-    A name that is no IANA time zone becomes a problem.
+    A name that is not an IANA time zone becomes a problem.
     """
     for name in ("timezone", "SL_TIMEZONE"):
-        text = options.text(name)
+        text = options.read_text(name)
         if text:
             if is_timezone(text):
                 return text
-            options.error(name, f"option '{name}': {_unknown_timezone(text)}")
+            options.add_error(name, f"option '{name}': {_describe_unknown_timezone(text)}")
     return default
 
 
@@ -126,15 +122,15 @@ def check_timezone(name: str | None) -> str | None:
     """Return the setting ``timezone``.
 
     Raises:
-        InvalidSetting: it is no IANA name.
+        InvalidSetting: it is not an IANA name.
     """
     if name and not is_timezone(name):
-        raise InvalidSetting(f"timezone: {_unknown_timezone(name)}")
+        raise InvalidSetting(f"timezone: {_describe_unknown_timezone(name)}")
     return name or None
 
 
 def is_timezone(name: str) -> bool:
-    """Tell whether a text is the IANA name of a time zone."""
+    """Tell whether a name is the IANA name of a time zone."""
     from zoneinfo import ZoneInfo
 
     try:
@@ -144,7 +140,7 @@ def is_timezone(name: str) -> bool:
     return True
 
 
-def _unknown_timezone(name: str) -> str:
+def _describe_unknown_timezone(name: str) -> str:
     from zoneinfo import available_timezones
 
     return f"unknown time zone '{name}'{did_you_mean(name, available_timezones())}; expected an IANA name like Europe/Paris"

@@ -9,7 +9,7 @@ _OPERATORS = {"and": "and", "&": "and", "&&": "and", "or": "or", "|": "or", "||"
 
 
 class InvalidTrigger(ValueError):
-    """An expression that cannot be read; the message says where."""
+    """An expression that is not well formed; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Trigger:
         """Tell whether the strategy is satisfied.
 
         Args:
-            updated: whether the dataset of a name has news.
+            updated: tells whether a dataset was updated.
             watched: all datasets, for ``any`` and ``all``.
         """
         if not self.postfix:
@@ -52,7 +52,7 @@ def parse_trigger(text: str) -> Trigger:
     """Read a strategy.
 
     Args:
-        text: ``any``, ``all``, or names with ``and`` / ``or`` (also ``&``, ``|``) and brackets; ``and`` binds tighter.
+        text: ``any``, ``all``, or names with ``and`` / ``or`` (also ``&``, ``|``) and parentheses; ``and`` binds tighter.
 
     Raises:
         InvalidTrigger: the expression is not well formed.
@@ -60,15 +60,15 @@ def parse_trigger(text: str) -> Trigger:
     lower = text.strip().lower()
     if lower in ("all", "any"):
         return Trigger(every=lower == "all")
-    return Trigger(postfix=tuple(_to_postfix(text.strip())))
+    return Trigger(postfix=tuple(_order_postfix(text.strip())))
 
 
-def _to_postfix(text: str) -> list[tuple[str, str]]:
-    """Bring an expression into postfix order (shunting-yard)."""
+def _order_postfix(text: str) -> list[tuple[str, str]]:
+    """Return an expression in postfix order (shunting-yard)."""
     output: list[tuple[str, str]] = []
     waiting: list[str] = []
     operand_expected = True
-    for kind, token in _tokens(text):
+    for kind, token in _tokenize(text):
         if operand_expected != (kind in ("name", "open")):
             raise InvalidTrigger(f"'{token}' in '{text}': expected {'a dataset name' if operand_expected else 'and, or'}")
         if kind == "name":
@@ -78,27 +78,27 @@ def _to_postfix(text: str) -> list[tuple[str, str]]:
         elif kind == "close":
             _flush(waiting, output, lambda _: True)
             if not waiting:
-                raise InvalidTrigger(f"'{text}': a bracket is closed that was not opened")
+                raise InvalidTrigger(f"'{text}': unmatched closing parenthesis")
             waiting.pop()
         else:
             _flush(waiting, output, lambda before, now=token: not (now == "and" and before == "or"))  # type: ignore[misc]
             waiting.append(token)
         operand_expected = kind in ("open", "operator")
     if operand_expected:
-        raise InvalidTrigger(f"'{text}': expected any, all or an expression of dataset names, and, or, brackets")
+        raise InvalidTrigger(f"'{text}': expected any, all or an expression of dataset names, and, or, parentheses")
     _flush(waiting, output, lambda _: True)
     if waiting:
-        raise InvalidTrigger(f"'{text}': a bracket is not closed")
+        raise InvalidTrigger(f"'{text}': unmatched opening parenthesis")
     return output
 
 
 def _flush(waiting: list[str], output: list[tuple[str, str]], wanted: Callable[[str], bool]) -> None:
-    """Move operators to the output, back to the last open bracket, as long as they are wanted."""
+    """Move operators to the output, back to the last open parenthesis, as long as ``wanted`` says so."""
     while waiting and waiting[-1] != "(" and wanted(waiting[-1]):
         output.append(("operator", waiting.pop()))
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
+def _tokenize(text: str) -> list[tuple[str, str]]:
     tokens = []
     for match in _TOKEN.finditer(text):
         kind, token = match.lastgroup or "", match[match.lastgroup or 0]

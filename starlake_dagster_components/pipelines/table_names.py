@@ -1,4 +1,4 @@
-"""What a name in SQL stands for: a task of the project, a load table, or a table from elsewhere."""
+"""Resolves names in SQL to tasks of the project, load tables, or external tables."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,11 +7,11 @@ from ..project.model import Project, Table, TableReference, Task
 from .pipeline import Dependency
 
 SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
-"""Schemas of the database itself: reading them is no dependency."""
+"""Schemas of the database itself: reading them is not a dependency."""
 
 
 class ReferenceIndex:
-    """All names that SQL of a project can mean. Starlake: TaskViewDependency.
+    """All names that the SQL of a project can refer to. Starlake: TaskViewDependency.
 
     Tasks are found by the table that they write or by their own name, load tables by their final names, without regard to case. Tasks
     win over load tables. Everything else is external; one name has one spelling, the first by task.
@@ -42,22 +42,22 @@ class ReferenceIndex:
             for table in domain.tables:
                 self._external.setdefault(table.final_full_name.lower(), table.final_full_name)
 
-    def task(self, name: str) -> Task | None:
+    def find_task(self, name: str) -> Task | None:
         """Return the task of a full name, in any case."""
         found = self._tasks_by_name.get(name.lower())
         return next((t for t in found if t.full_name == name), found[0]) if found else None
 
-    def table(self, name: str) -> Table | None:
+    def find_table(self, name: str) -> Table | None:
         """Return the load table of a final name, in any case."""
         found = self._tables.get(name.lower())
         return found[0] if found else None
 
-    def writers(self, name: str) -> Sequence[Task]:
+    def find_writers(self, name: str) -> Sequence[Task]:
         """Return the tasks that write a table."""
         return self._tasks_by_sink.get(name.lower(), ())
 
-    def all_dependencies(self, task: Task, problems: list[Problem]) -> tuple[Dependency, ...]:
-        """Return what a task's SQL reads, each once, in order of appearance; itself left out.
+    def resolve_all(self, task: Task, problems: list[Problem]) -> tuple[Dependency, ...]:
+        """Return the dependencies of a task from its SQL, each once, in order of appearance, without the task itself.
 
         Args:
             task: the task with its references.
@@ -65,75 +65,75 @@ class ReferenceIndex:
         """
         found: dict[tuple[str, str], Dependency] = {}
         for reference in task.references:
-            for dependency in self.dependencies(task, reference, problems):
+            for dependency in self.resolve(task, reference, problems):
                 found.setdefault((dependency.kind, dependency.name), dependency)
         return tuple(found.values())
 
-    def dependencies(self, task: Task, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
-        """Return what one reference stands for: nothing for the task itself, several where several tasks write the table.
+    def resolve(self, task: Task, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
+        """Return the dependencies that one reference stands for: several where several tasks write the table, none for the task itself.
 
-        A name of three parts means the project's own table unless that is in another database.
+        A name with three parts means the project's own table unless that one is in another database.
         """
         parts = self._streams.get(reference.text.lower(), reference.parts)
         if len(parts) == 1:
-            return self._short(task, parts[0], reference, problems)
+            return self._resolve_short_name(task, parts[0], reference, problems)
         if len(parts) > 3:
             if reference.kind == "parsed":
-                message = f"{task.full_name} reads '{reference.text}', which has {len(parts)} parts; taken for an external table"
+                message = f"{task.full_name} reads '{reference.text}', which has {len(parts)} parts; it is taken for an external table"
                 problems.append(Problem(reference.location, "warning", message))
-            return self._outside(parts, reference)
+            return self._make_external(parts, reference)
         if not parts or parts[-2].lower() in SYSTEM_SCHEMAS:
             return ()
         key = f"{parts[-2]}.{parts[-1]}".lower()
         database = parts[0].lower() if len(parts) == 3 else None
-        writers = [t for t in self._tasks_by_sink.get(key, ()) if _in_database(t, database)]
-        writers = writers or [t for t in self._tasks_by_name.get(key, ()) if _in_database(t, database)]
+        writers = [t for t in self._tasks_by_sink.get(key, ()) if _is_in_database(t, database)]
+        writers = writers or [t for t in self._tasks_by_name.get(key, ()) if _is_in_database(t, database)]
         if writers:
-            return () if task.full_name in (w.full_name for w in writers) else _on_tasks(writers, reference)
-        tables = [t for t in self._tables.get(key, ()) if _in_database(t, database)]
+            return () if task.full_name in (w.full_name for w in writers) else _depend_on(writers, reference)
+        tables = [t for t in self._tables.get(key, ()) if _is_in_database(t, database)]
         if tables:
             return (Dependency("table", tables[0].full_name, reference.location, written=".".join(parts[-2:])),)
-        return self._outside(parts, reference)
+        return self._make_external(parts, reference)
 
-    def _short(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
+    def _resolve_short_name(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
         """Resolve a name without domain: a task's own name (same case) or table, or a load table."""
-        tasks = _unique([*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ())])
+        tasks = _sort_unique([*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ())])
         sure = reference.kind == "parsed"
         if len(tasks) > 1:
             names = ", ".join(t.full_name for t in tasks)
-            message = f"{task.full_name} reads '{name}', which could be each of the tasks {names}; write domain.table"
+            message = f"{task.full_name} reads '{name}', which could be any of the tasks {names}; write domain.table"
             problems.append(Problem(reference.location, "error" if sure else "warning", message))
             return ()
         if tasks:
-            return () if tasks[0].full_name == task.full_name else _on_tasks(tasks, reference)
+            return () if tasks[0].full_name == task.full_name else _depend_on(tasks, reference)
         tables = self._tables_by_short_name.get(name.lower(), [])
         if len(tables) > 1:
             names = ", ".join(t.final_full_name for t in tables)
-            message = f"{task.full_name} reads '{name}', which could be each of the tables {names}; taken for the first; write domain.table"
+            message = f"{task.full_name} reads '{name}', which could be any of the tables {names}; the first is used; write domain.table"
             problems.append(Problem(reference.location, "warning", message))
         if tables:
             written = f"{tables[0].final_domain}.{name}"
             return (Dependency("table", tables[0].full_name, reference.location, written=written),)
-        return self._outside((name,), reference) if sure else ()
+        return self._make_external((name,), reference) if sure else ()
 
-    def _outside(self, parts: Sequence[str], reference: TableReference) -> Sequence[Dependency]:
+    def _make_external(self, parts: Sequence[str], reference: TableReference) -> Sequence[Dependency]:
         text = ".".join(parts)
-        return (Dependency("external", self.external_name(text), reference.location),)
+        return (Dependency("external", self.normalize_external_name(text), reference.location),)
 
-    def external_name(self, name: str) -> str:
-        """Return the one spelling of an external table's name."""
+    def normalize_external_name(self, name: str) -> str:
+        """Return the spelling of an external table's name that its first reference uses."""
         return self._external.setdefault(name.lower(), name)
 
 
-def _on_tasks(tasks: Iterable[Task], reference: TableReference) -> tuple[Dependency, ...]:
+def _depend_on(tasks: Iterable[Task], reference: TableReference) -> tuple[Dependency, ...]:
     return tuple(Dependency("task", t.full_name, reference.location) for t in tasks)
 
 
-def _in_database(node: Table | Task, database: str | None) -> bool:
+def _is_in_database(node: Table | Task, database: str | None) -> bool:
     return database is None or not node.database or node.database.lower() == database
 
 
-def _unique(tasks: Iterable[Task]) -> list[Task]:
+def _sort_unique(tasks: Iterable[Task]) -> list[Task]:
     return list({t.full_name: t for t in sorted(tasks, key=lambda t: t.full_name)}.values())
 
 

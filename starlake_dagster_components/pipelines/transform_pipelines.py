@@ -4,80 +4,80 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..errors import Problem
 from ..project.model import Task
-from .dag_files import DagFile, Planning, common_values, dag_file, named
-from .dag_refs import Member, dag_refs
-from .job_names import name_of_schedule_text
+from .dag_files import DagFile, Planning, name_pipeline, read_common_values, render_dag_file
+from .dag_refs import Member, collect_dag_refs
+from .job_names import make_schedule_name
 from .pipeline import Pipeline, TransformTrigger
-from .schedule_presets import is_inline, schedule_location, schedule_text, timezone_of
+from .schedule_presets import find_timezone, get_schedule_text, is_inline, locate_schedule
 from .sensor_triggers import InvalidTrigger, parse_trigger
 
 
-def transform_pipelines(planning: Planning, members: Iterable[Member[Task]]) -> Iterator[Pipeline]:
+def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]]) -> Iterator[Pipeline]:
     """Yield the pipelines of tasks: one per rendered file name.
 
-    Schedule, options and comment are those of the group's first task by name; tasks that say otherwise get a warning.
+    Schedule, options and comment are those of the group's first task by name; there is a warning where other tasks differ.
 
     Args:
-        planning: the project at hand.
+        planning: the inputs of planning.
         members: the tasks with their DAG configs.
     """
     groups: dict[str, list[Member[Task]]] = {}
     for member in sorted(members, key=lambda m: m.node.full_name):
-        groups.setdefault(planning.renderer.render_filename(member.config, _variables(member.node)), []).append(member)
+        groups.setdefault(planning.renderer.render_filename(member.config, _make_variables(member.node)), []).append(member)
     for group in groups.values():
-        yield _pipeline(planning, group)
+        yield _build_pipeline(planning, group)
 
 
-def _variables(task: Task) -> dict[str, str]:
+def _make_variables(task: Task) -> dict[str, str]:
     """Return the variables of a task's file. Starlake: DagGenerateJob; ``name`` is deprecated there."""
     return {
         "table": task.table,
         "domain": task.domain,
         "name": task.full_name,
         "task": task.full_name,
-        "schedule": schedule_text(task),
+        "schedule": get_schedule_text(task),
     }
 
 
-def _pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeline:
+def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeline:
     head = group[0]
     _warn_if_different(planning, group)
-    file = dag_file(planning, head.config, _variables(head.node))
-    values = common_values(planning, file)
-    text = schedule_text(head.node)
-    timezone = timezone_of(file.config, file.reader, planning.timezone)
-    schedule = planning.schedules.read(text, text, schedule_location(head.node), timezone)
+    file = render_dag_file(planning, head.config, _make_variables(head.node))
+    values = read_common_values(planning, file)
+    text = get_schedule_text(head.node)
+    timezone = find_timezone(file.config, file.reader, planning.timezone)
+    schedule = planning.schedules.read(text, text, locate_schedule(head.node), timezone)
     for member in group[1:]:
-        # Not followed here, but it is a cron in the dependencies, and a wrong one should not wait for its day.
-        planning.schedules.read(schedule_text(member.node), "", schedule_location(member.node), timezone)
+        # Only the first task's schedule is used, but wrong crons of the others are reported too.
+        planning.schedules.read(get_schedule_text(member.node), "", locate_schedule(member.node), timezone)
     draft = Pipeline(
         name="",
         kind="transform",
         schedule=schedule,
         tasks=tuple(m.node for m in group),
-        run_dependencies_first=file.reader.boolean("run_dependencies_first"),
-        trigger=_trigger(file, timezone),
-        task_options=_task_options(planning, file, head.node),
-        dag_refs=dag_refs(group),
+        run_dependencies_first=file.reader.read_boolean("run_dependencies_first"),
+        trigger=_read_trigger(file, timezone),
+        task_options=_read_task_options(planning, file, head.node),
+        dag_refs=collect_dag_refs(group),
         **values,
     )
     readable = planning.renderer.render_filename(
-        head.config, {**_variables(head.node), "schedule": name_of_schedule_text(text) if is_inline(text) else text}
+        head.config, {**_make_variables(head.node), "schedule": make_schedule_name(text) if is_inline(text) else text}
     )
-    return named(draft, filename=readable)
+    return name_pipeline(draft, filename=readable)
 
 
 def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> None:
     head = group[0]
-    what = planning.renderer.render_filename(head.config, _variables(head.node))
-    schedules = {schedule_text(m.node): m.node for m in reversed(group)}
+    what = planning.renderer.render_filename(head.config, _make_variables(head.node))
+    schedules = {get_schedule_text(m.node): m.node for m in reversed(group)}
     if len(schedules) > 1:
-        said = ", ".join(f"'{s}' ({t.full_name}, {schedule_location(t)})" for s, t in sorted(schedules.items()))
+        said = ", ".join(f"'{s}' ({t.full_name}, {locate_schedule(t)})" for s, t in sorted(schedules.items()))
         planning.problems.append(
             Problem(
-                schedule_location(head.node),
+                locate_schedule(head.node),
                 "warning",
-                f"the tasks of '{what}' have different schedules: {said}; that of the first task by name, {head.node.full_name}, holds",
+                f"the tasks of '{what}' have different schedules: {said}; the one of {head.node.full_name}, the first task by name, is used",
             )
         )
     configs = {m.config.name: m for m in reversed(group)}
@@ -87,7 +87,7 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
             Problem(
                 head.dag_ref,
                 "warning",
-                f"the tasks of '{what}' have different DAG configs: {said}; that of the first task by name, {head.node.full_name}, holds",
+                f"the tasks of '{what}' have different DAG configs: {said}; the one of {head.node.full_name}, the first task by name, is used",
             )
         )
     for member in group:
@@ -101,33 +101,33 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
             )
 
 
-def _trigger(file: DagFile, timezone: str | None) -> TransformTrigger:
+def _read_trigger(file: DagFile, timezone: str | None) -> TransformTrigger:
     options = file.reader
     default = TransformTrigger()
-    strategy = options.text("dataset_triggering_strategy", default.strategy)
+    strategy = options.read_text("dataset_triggering_strategy", default.strategy)
     if strategy.lower() in ("any", "all"):
         strategy = strategy.lower()
     else:
         try:
             parse_trigger(strategy)
         except InvalidTrigger as error:
-            options.error("dataset_triggering_strategy", f"option 'dataset_triggering_strategy': {error}")
+            options.add_error("dataset_triggering_strategy", f"option 'dataset_triggering_strategy': {error}")
             strategy = default.strategy
     filtered = file.template.literals.get("filtered_datasets") or ()
-    enabled = options.boolean("data_cycle_enabled")
+    enabled = options.read_boolean("data_cycle_enabled")
     return TransformTrigger(
         strategy=strategy,
-        optional_dataset_enabled=options.boolean("optional_dataset_enabled"),
+        optional_dataset_enabled=options.read_boolean("optional_dataset_enabled"),
         data_cycle_enabled=enabled,
-        data_cycle=options.cycle() if enabled else None,
-        beyond_data_cycle_enabled=options.boolean("beyond_data_cycle_enabled", default.beyond_data_cycle_enabled),
-        min_timedelta_between_runs=options.seconds("min_timedelta_between_runs", default.min_timedelta_between_runs),
+        data_cycle=options.read_cycle() if enabled else None,
+        beyond_data_cycle_enabled=options.read_boolean("beyond_data_cycle_enabled", default.beyond_data_cycle_enabled),
+        min_timedelta_between_runs=options.read_seconds("min_timedelta_between_runs", default.min_timedelta_between_runs),
         filtered_datasets=frozenset(str(name) for name in filtered) if isinstance(filtered, (set, list, tuple)) else frozenset(),
         timezone=timezone,
     )
 
 
-def _task_options(planning: Planning, file: DagFile, head: Task) -> Mapping[str, Mapping[str, str]]:
+def _read_task_options(planning: Planning, file: DagFile, head: Task) -> Mapping[str, Mapping[str, str]]:
     """Return ``jobs`` of a custom template: ``{"domain.task": {"options": "k=v,k2=v2"}}``. starlake-orchestration: ``sl_transform``."""
     jobs = file.template.literals.get("jobs")
     if not isinstance(jobs, Mapping):
@@ -137,7 +137,7 @@ def _task_options(planning: Planning, file: DagFile, head: Task) -> Mapping[str,
         text = value.get("options") if isinstance(value, Mapping) else None
         if not isinstance(text, str) or not text.strip():
             continue
-        rendered = planning.renderer.render(file.config, "template", text, _variables(head))
+        rendered = planning.renderer.render(file.config, "template", text, _make_variables(head))
         pairs = (item.partition("=") for item in rendered.split(",") if "=" in item)
         found[str(name)] = {key.strip(): given.strip() for key, _, given in pairs}
     return found

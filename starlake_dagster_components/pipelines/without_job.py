@@ -1,4 +1,4 @@
-"""Why a table or task belongs to no job."""
+"""Why a table or task is not part of a job."""
 
 from ..errors import Location, Problem
 from ..project.model import Table, Task
@@ -6,19 +6,19 @@ from .dag_refs import DagConfigs
 from .pipeline import Plan
 
 
-def why_no_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
-    """Return why no pipeline of a plan runs a table or task, and the place to look at.
+def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
+    """Return why a table or task is not in a pipeline of a plan, and the place to look at.
 
     Args:
         plan: the plan.
-        node: a table or task of its project that is in none of its pipelines.
+        node: a table or task of its project that is not in one of its pipelines.
     """
     problems: list[Problem] = []
     configs = DagConfigs(plan.project, plan.settings.get("orchestrators", ("dagster",)), problems)
-    ref, where = configs.dag_ref(node)
+    ref, where = configs.find_dag_ref(node)
     if ref is None:
         return f"it has no dagRef, and the application no dagRef.{'load' if isinstance(node, Table) else 'transform'}", None
-    makes_jobs = configs.members([node], "load") if isinstance(node, Table) else configs.members([node], "transform")
+    makes_jobs = configs.find_members([node], "load") if isinstance(node, Table) else configs.find_members([node], "transform")
     if problems and not makes_jobs:
         return problems[0].message, problems[0].location
     return f"its DAG config '{ref}' makes no job of it: see the errors of the project", where

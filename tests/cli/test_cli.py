@@ -240,7 +240,7 @@ def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder)
         text = (shop.root / f"metadata/dags/{config}.sl.yml").read_text()
         shop.write(f"metadata/dags/{config}.sl.yml", text.replace("dagster__", "airflow__"))
     output = run("check", shop.root).output
-    assert "set orchestrators to [dagster, airflow], or take the template 'load/dagster__scheduled_table__shell.py.j2'" in output
+    assert "set orchestrators to [dagster, airflow], or use the template 'load/dagster__scheduled_table__shell.py.j2'" in output
     assert (
         output.splitlines()[-1] == "4 assets have no job: the DAG config 'loads' makes none (2), the DAG config 'transforms' makes none (2)"
     )

@@ -8,8 +8,11 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from starlake_dagster_components.definitions.schedules import build_schedule
+from starlake_dagster_components.definitions.schedules import build_schedule, find_cron_problems
 from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
+from starlake_dagster_components.errors import Location
+from starlake_dagster_components.pipelines.pipeline import Pipeline, Schedule, TransformTrigger
+from starlake_dagster_components.project.model import DagConfig, Origin
 
 CRONS = [
     "0 * * * *",
@@ -118,3 +121,24 @@ def test_in_definitions() -> None:
         schedules=[build_schedule(name="load_schedule", job_name="load", cron="0 0 * * *")],
     )
     assert definitions.resolve_schedule_def("load_schedule").job_name == "load"
+
+
+@pytest.mark.parametrize(
+    ("crons", "rejected"),
+    [
+        (("0 0 * * fri,mon#2", None), ["metadata/load/a/x.sl.yml:2: Dagster does not accept the cron '0 0 * * fri,mon#2'"]),
+        (("0 0 * * *", "0 0 * * fri,mon#2"), ["d.sl.yml: Dagster does not accept the cron '0 0 * * fri,mon#2'"]),
+        (("@daily", "0 0 * * 1#1"), []),
+    ],
+)
+def test_crons_that_only_dagster_rejects(crons: tuple[str, str | None], rejected: list[str]) -> None:
+    pipeline = Pipeline(
+        name="load",
+        kind="load",
+        dag_config=DagConfig("d", "", "", origin=Origin("d.sl.yml", 0)),
+        executor="shell",
+        filename="load.py",
+        schedule=Schedule("s", crons[0], location=Location("metadata/load/a/x.sl.yml", 2)),
+        trigger=TransformTrigger(data_cycle=crons[1]),
+    )
+    assert [str(problem) for problem in find_cron_problems(pipeline)] == rejected

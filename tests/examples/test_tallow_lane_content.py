@@ -60,7 +60,7 @@ def test_the_data_is_small() -> None:
 def test_each_batch_brings_one_file_for_each_table_to_where_its_job_looks(batch: str) -> None:
     known = {"complete.ack"}
     for table in project().tables:
-        pipeline = plan().pipeline_of(table)
+        pipeline = plan().find_pipeline(table)
         assert pipeline is not None
         area = "incoming" if pipeline.pre_load[table.domain].strategy == "imported" else "stage"
         folder = EXAMPLE / "batches" / batch / area / table.domain
@@ -148,7 +148,7 @@ def test_the_readme_names_every_table_and_task() -> None:
 
 
 def test_every_reference_is_a_table_or_task_of_the_project() -> None:
-    reads = {t.full_name: plan().dependencies.of(t.full_name) for t in project().tasks}
+    reads = {t.full_name: plan().dependencies.get_direct(t.full_name) for t in project().tasks}
     assert all(reads.values())
     assert {d.name for found in reads.values() for d in found if d.kind == "external"} == set()
     assert [d.name for d in reads["core.ledger"]] == ["core.bank_line"]  # not itself

@@ -56,7 +56,7 @@ class Library:
     def transform(self, pipeline: Pipeline) -> None:
         left = {t.full_name for t in pipeline.tasks}
         while left:
-            name = min(n for n in left if not {d.name for d in self.plan.dependencies.of(n)} & left)
+            name = min(n for n in left if not {d.name for d in self.plan.dependencies.get_direct(n)} & left)
             self.command("transform", "--name", name)
             left.remove(name)
 

@@ -14,15 +14,14 @@ def transform(**options: str) -> list[str]:
 
 def test_an_unknown_option_is_a_warning_with_the_closest_known() -> None:
     assert load(pre_load_stategy="imported") == [
-        "metadata/dags/load.sl.yml:5: warning: unknown option 'pre_load_stategy' (did you mean 'pre_load_strategy'?); "
-        "it is passed on and has no effect"
+        "metadata/dags/load.sl.yml:5: warning: unknown option 'pre_load_stategy' (did you mean 'pre_load_strategy'?); it has no effect here"
     ]
 
 
 @pytest.mark.parametrize("dead", ["load_dependencies", "run_dependencies"])
 def test_a_dead_option_names_the_one_that_replaced_it(dead: str) -> None:
     assert transform(**{dead: "True"}) == [
-        f"metadata/dags/transform.sl.yml:5: warning: option '{dead}' has no effect any more; write 'run_dependencies_first'"
+        f"metadata/dags/transform.sl.yml:5: warning: option '{dead}' no longer has an effect; use 'run_dependencies_first'"
     ]
 
 

@@ -126,9 +126,9 @@ def test_only_templates_of_the_chosen_orchestrators_make_jobs() -> None:
     made = plan(table("a.x"), table("b.y"), airflow)
     assert made.pipelines == ()
     assert messages(made) == [
-        "metadata/dags/load.sl.yml:2: warning: DAG config 'load' makes no job: its template "
+        "metadata/dags/load.sl.yml:2: warning: DAG config 'load' makes no job, because its template "
         "'load/airflow__scheduled_table__shell.py.j2' is for Airflow; set orchestrators to [dagster, airflow], "
-        "or take the template 'load/dagster__scheduled_table__shell.py.j2'"
+        "or use the template 'load/dagster__scheduled_table__shell.py.j2'"
     ]
     assert jobs(plan(table("a.x"), airflow, orchestrators=("dagster", "airflow"))) == {"a": ["a.x"]}
 
@@ -136,7 +136,7 @@ def test_only_templates_of_the_chosen_orchestrators_make_jobs() -> None:
 def test_a_template_of_another_orchestrator_that_could_not_make_jobs_either_is_to_be_replaced() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "load/airflow__scheduled_table__kubernetes.py.j2"))
     (message,) = messages(made)
-    assert message.endswith("is for Airflow; take one of Starlake's Dagster templates, like 'load/dagster__scheduled_table__shell.py.j2'")
+    assert message.endswith("is for Airflow; use one of Starlake's Dagster templates, such as 'load/dagster__scheduled_table__shell.py.j2'")
 
 
 def test_a_config_that_nothing_refers_to_is_not_looked_at() -> None:

@@ -9,7 +9,7 @@ from plan_builders import plan as plan_with_jobs
 from plan_builders import table, task
 
 from starlake_dagster_components.errors import UnknownName
-from starlake_dagster_components.pipelines import Plan, dependency_diagram, dependency_tree, starlake_json
+from starlake_dagster_components.pipelines import Plan, build_dependency_diagram, build_dependency_tree, format_starlake_json
 from starlake_dagster_components.project.model import Attribute, Freshness, WriteStrategy
 
 
@@ -30,7 +30,7 @@ def made() -> Plan:
 
 def test_the_tree_is_starlakes(made: Plan) -> None:
     assert (
-        starlake_json(dependency_tree(made, ["kpi.summary"]))
+        format_starlake_json(build_dependency_tree(made, ["kpi.summary"]))
         == """[ {
   "data" : {
     "name" : "kpi.summary",
@@ -89,14 +89,14 @@ def test_the_tree_is_starlakes(made: Plan) -> None:
 
 
 def test_roots_are_in_the_order_asked_for_and_all_by_default(made: Plan) -> None:
-    assert [n["data"]["name"] for n in dependency_tree(made)] == ["kpi.nop", "kpi.revenue", "kpi.summary"]
-    assert [n["data"]["name"] for n in dependency_tree(made, ["kpi.summary", "kpi.nop"])] == ["kpi.summary", "kpi.nop"]
+    assert [n["data"]["name"] for n in build_dependency_tree(made)] == ["kpi.nop", "kpi.revenue", "kpi.summary"]
+    assert [n["data"]["name"] for n in build_dependency_tree(made, ["kpi.summary", "kpi.nop"])] == ["kpi.summary", "kpi.nop"]
     with pytest.raises(UnknownName, match=r"unknown task 'kpi.sumary' \(did you mean 'kpi.summary'"):
-        dependency_tree(made, ["kpi.sumary"])
+        build_dependency_tree(made, ["kpi.sumary"])
 
 
 def test_an_unknown_first_reference(made: Plan) -> None:
-    (node,) = dependency_tree(made, ["kpi.nop"])
+    (node,) = build_dependency_tree(made, ["kpi.nop"])
     assert node == {
         "data": {
             "name": "kpi.nop", "typ": "task", "parentTyp": "unknown", "parentRef": "out.first", "sink": "kpi.nop", "cron": "None", "freshness": 0,
@@ -108,7 +108,7 @@ def test_an_unknown_first_reference(made: Plan) -> None:
 def test_every_key_of_a_write_strategy() -> None:
     strategy = WriteStrategy("SCD2", {"a": "b"}, ("k", "l"), "ts", "x > 1", "TARGET", "s", "e")
     made = plan_with_jobs(task("k.t", write_strategy=strategy), transform=None)
-    (node,) = dependency_tree(made)
+    (node,) = build_dependency_tree(made)
     assert list(node["data"]["writeStrategy"].items()) == [
         ("type", "SCD2"),
         ("types", {"a": "b"}),
@@ -122,7 +122,7 @@ def test_every_key_of_a_write_strategy() -> None:
 
 
 def test_the_diagram_is_starlakes(made: Plan) -> None:
-    assert dependency_diagram(made) == {
+    assert build_dependency_diagram(made) == {
         "items": [
             {"id": "sales.clients", "label": "sales.clients", "displayType": "table"},
             {
@@ -155,10 +155,10 @@ def test_the_diagram_is_starlakes(made: Plan) -> None:
     }
 
 
-@pytest.mark.parametrize("write", [dependency_tree, dependency_diagram])
+@pytest.mark.parametrize("write", [build_dependency_tree, build_dependency_diagram])
 def test_what_is_written_can_be_read_back(made: Plan, write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "metadata").mkdir()
-    (tmp_path / "metadata/dependencies.json").write_text(starlake_json(write(made)))
+    (tmp_path / "metadata/dependencies.json").write_text(format_starlake_json(write(made)))
     from dataclasses import replace
 
     from starlake_dagster_components.pipelines import plan_project
@@ -172,30 +172,30 @@ def test_what_is_written_can_be_read_back(made: Plan, write, tmp_path: Path) -> 
 
     assert named(again) == named(made)
     assert {d.source for reads in again.dependencies.direct.values() for d in reads if d.kind != "external"} == {"json"}
-    assert [n.get("children") for n in dependency_tree(again)] == [n.get("children") for n in dependency_tree(made)]
+    assert [n.get("children") for n in build_dependency_tree(again)] == [n.get("children") for n in build_dependency_tree(made)]
 
 
 def test_a_chain_of_3000_tasks() -> None:
     made = plan_with_jobs(*(task(f"k.t{i:04}", *([f"k.t{i - 1:04}"] if i else [])) for i in range(3000)), transform=None)
-    (node,) = dependency_tree(made, ["k.t2999"])
-    text = starlake_json([node])
+    (node,) = build_dependency_tree(made, ["k.t2999"])
+    text = format_starlake_json([node])
     assert text.count('"typ" : "task"') == 3000
 
 
 def test_a_shared_ancestor_is_one_object() -> None:
     layers = [[task(f"k.l{i}{s}", *([f"k.l{i - 1}a", f"k.l{i - 1}b"] if i else [])) for s in "ab"] for i in range(40)]
     made = plan_with_jobs(*(t for layer in layers for t in layer), transform=None)
-    (node,) = dependency_tree(made, ["k.l39a"])
+    (node,) = build_dependency_tree(made, ["k.l39a"])
     assert node["children"][0]["children"][0] is node["children"][1]["children"][0]
 
 
 def test_a_circle_does_not_hang() -> None:
     made = plan_with_jobs(task("k.a", "k.b"), task("k.b", "k.a"), transform=None)
-    assert len(dependency_tree(made)) == 2
+    assert len(build_dependency_tree(made)) == 2
 
 
 def test_the_layout_is_jacksons() -> None:
     value = {"a": [], "b": {}, "c": [1, "é\n", None, True], "d": [[{"x": 0.5}]]}
-    text = starlake_json(value)
+    text = format_starlake_json(value)
     assert text == '{\n  "a" : [ ],\n  "b" : { },\n  "c" : [ 1, "é\\n", null, true ],\n  "d" : [ [ {\n    "x" : 0.5\n  } ] ]\n}'
     assert json.loads(text) == value

@@ -30,12 +30,12 @@ def test_a_name_that_dagster_reserves_is_avoided_with_a_prefix_too() -> None:
 
 def test_two_jobs_of_one_name_are_reported_under_the_name_they_would_have() -> None:
     (message,) = messages(plan(table("a.x"), task("k.t"), dag("load", "same.py"), dag("transform", "same.py", TRANSFORM), name_prefix="n_"))
-    assert "two jobs would be called 'n_same'" in message
+    assert "two jobs would be named 'n_same'" in message
 
 
 def test_a_file_name_without_a_name_stays_one() -> None:
     (message,) = messages(plan(task("k.t"), dag("transform", ".py", TRANSFORM), name_prefix="n_"))
-    assert "gives no name" in message
+    assert "an empty name" in message
 
 
 @pytest.mark.parametrize("wrong", ["dagstr", "mage", ""])

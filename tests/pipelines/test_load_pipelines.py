@@ -176,7 +176,7 @@ def test_two_jobs_of_one_name_are_an_error_that_names_both() -> None:
     made = plan(table("a.x"), table("b.x"), dag("load", "{{table}}.py"))
     assert jobs(made) == {"x": ["a.x"]}
     assert messages(made) == [
-        "metadata/dags/load.sl.yml:3: two jobs would be called 'x': the table a.x in 'x.py' and the table b.x in 'x.py'; "
+        "metadata/dags/load.sl.yml:3: two jobs would be named 'x': the table a.x in 'x.py' and the table b.x in 'x.py'; "
         "add {{domain}} to the filename"
     ]
 
@@ -191,7 +191,7 @@ def test_a_file_name_without_a_name_is_an_error() -> None:
     made = plan(table("a.x"), dag("load", "{{ domain | lower }}.py"))
     assert made.pipelines == ()
     assert messages(made) == [
-        "metadata/dags/load.sl.yml:3: filename '{{ domain | lower }}.py' gives no name ('.py') for the table a.x; "
+        "metadata/dags/load.sl.yml:3: filename '{{ domain | lower }}.py' gives the job of the table a.x an empty name ('.py'); "
         "Starlake groups by plain variables only, like {{domain}}, without a filter"
     ]
 
@@ -240,6 +240,6 @@ def test_where_things_come_from() -> None:
 def test_the_plan_finds_the_pipeline_of_a_node() -> None:
     one, other, nowhere = table("a.x"), table("b.y"), table("c.z", dag_ref="none")
     made = plan(one, other, dag("load", "{{domain}}.py"))
-    assert made.pipeline_of(one) is made.pipelines[0]
-    assert made.pipeline_of(other) is made.pipelines[1]
-    assert made.pipeline_of(nowhere) is None
+    assert made.find_pipeline(one) is made.pipelines[0]
+    assert made.find_pipeline(other) is made.pipelines[1]
+    assert made.find_pipeline(nowhere) is None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from oracle_variants import Variant, variants
 
-from starlake_dagster_components.pipelines import Pipeline, Plan, dependency_tree
-from starlake_dagster_components.pipelines.schedule_presets import schedule_text
+from starlake_dagster_components.pipelines import Pipeline, Plan, build_dependency_tree
+from starlake_dagster_components.pipelines.schedule_presets import get_schedule_text
 
 VARIANTS = list(variants())
 READABLE = [v for v in VARIANTS if v.recorded["exit_code"] == 0]
@@ -109,7 +109,7 @@ def watched(plan: Plan, pipeline: Pipeline) -> tuple[str, ...]:
     own = {sanitized(t.sink_name) for t in pipeline.tasks}
     found = set()
     for task in pipeline.tasks:
-        for d in plan.dependencies.of(task.full_name):
+        for d in plan.dependencies.get_direct(task.full_name):
             if d.awaited:
                 found.add(sanitized(tasks[d.name].sink_name if d.kind == "task" else tables[d.name].final_full_name))
     return tuple(sorted(found - own))
@@ -123,7 +123,7 @@ def commands(plan: Plan, pipeline: Pipeline) -> set[str]:
     found = {f"{t.full_name.replace('.', '_')}_task" for t in pipeline.tasks}
     if pipeline.run_dependencies_first:
         for task in pipeline.tasks:
-            for d in plan.dependencies.transitive(task.full_name):
+            for d in plan.dependencies.get_transitive(task.full_name):
                 if d.awaited:
                     name = tables[d.name].final_full_name if d.kind == "table" else d.name
                     found.add(f"{name.replace('.', '_')}_{d.kind}")
@@ -150,7 +150,7 @@ def compare_context(variant: Variant, pipelines: list[Pipeline], made: dict[str,
         for schedule in made["schedules"]
     }
     ours = {
-        (p.schedule.name if p.schedule else schedule_text(p.tables[0]), p.schedule.cron if p.schedule else None): {
+        (p.schedule.name if p.schedule else get_schedule_text(p.tables[0]), p.schedule.cron if p.schedule else None): {
             (t.domain, t.final_domain, t.name, t.final_name) for t in p.tables
         }
         for p in pipelines
@@ -173,7 +173,7 @@ NO_TABLES = {"kpi.q7_volume_shipping_query": "l_shipdate", "kpi.q9_product_type_
 def compare_tree(plan: Plan, pipelines: list[Pipeline], made: list[dict[str, Any]]) -> Counter[str]:
     """Compare the dependency tree of a transform file; neither roots nor children have an order that means anything."""
     (pipeline,) = pipelines
-    ours = dependency_tree(plan, [t.full_name for t in pipeline.tasks])
+    ours = build_dependency_tree(plan, [t.full_name for t in pipeline.tasks])
     assert _ordered(ours) == _ordered(made)
     return Counter(trees=1, nodes=_nodes(made))
 

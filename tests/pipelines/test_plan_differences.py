@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from plan_builders import TRANSFORM, dag, jobs, messages, plan, table, task
 
-from starlake_dagster_components.pipelines import dependency_tree
+from starlake_dagster_components.pipelines import build_dependency_tree
 
 DIFFERENCES: dict[str, Callable[[], None]] = {}
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
@@ -30,7 +30,7 @@ def transforms(filename: str = "t.py", **options: str):  # type: ignore[no-untyp
 
 def reads(*nodes: object, name: str = "k.t") -> list[tuple[str, str]]:
     made = plan(*nodes, load=None, transform=None)  # type: ignore[arg-type]
-    return [(d.kind, d.name) for d in made.dependencies.of(name)]
+    return [(d.kind, d.name) for d in made.dependencies.get_direct(name)]
 
 
 @difference("one-job-per-schedule")
@@ -60,13 +60,13 @@ def _() -> None:
 @difference("jobs-of-one-name")
 def _() -> None:
     made = plan(table("a.x"), table("b.x"), dag("load", "{{table}}.py"))
-    assert ["two jobs would be called 'x'" in m for m in messages(made, "error")] == [True]
+    assert ["two jobs would be named 'x'" in m for m in messages(made, "error")] == [True]
 
 
 @difference("file-names-without-a-name")
 def _() -> None:
     (message,) = messages(plan(table("a.x"), dag("load", "{{domain | upper}}.py")), "error")
-    assert "gives no name" in message
+    assert "an empty name" in message
 
 
 @difference("configs-on-their-own")
@@ -187,7 +187,7 @@ def _() -> None:
 @difference("circles")
 def _() -> None:
     made = plan(task("k.a", "k.b"), task("k.b", "k.a"), transform=None)
-    assert "tasks read each other in a circle: k.a reads k.b" in messages(made, "error")[0]
+    assert "circular dependency: k.a reads k.b" in messages(made, "error")[0]
 
 
 @difference("several-writers")
@@ -199,8 +199,8 @@ def _() -> None:
 @difference("short-names-of-tables")
 def _() -> None:
     made = plan(table("b.x"), table("a.x"), task("k.t", "x"), load=None, transform=None)
-    assert [d.name for d in made.dependencies.of("k.t")] == ["a.x"]
-    assert "which could be each of the tables a.x, b.x" in messages(made, "warning")[0]
+    assert [d.name for d in made.dependencies.get_direct("k.t")] == ["a.x"]
+    assert "which could be any of the tables a.x, b.x" in messages(made, "warning")[0]
 
 
 @difference("four-parts")
@@ -217,14 +217,14 @@ def _() -> None:
 @difference("external-tables")
 def _() -> None:
     made = plan(task("k.t", "out.x"), transforms())
-    (dependency,) = made.dependencies.of("k.t")
+    (dependency,) = made.dependencies.get_direct("k.t")
     assert (dependency.kind, dependency.awaited) == ("external", False)
 
 
 @difference("one-node-per-table")
 def _() -> None:
     made = plan(table("s.x"), task("k.t", "S.X", "s.x"), load=None, transform=None)
-    assert [c["data"]["name"] for c in dependency_tree(made)[0]["children"]] == ["S.X"]
+    assert [c["data"]["name"] for c in build_dependency_tree(made)[0]["children"]] == ["S.X"]
 
 
 @difference("strategy-on-a-task")

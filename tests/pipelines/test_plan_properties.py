@@ -8,7 +8,7 @@ from plan_builders import LOAD, TRANSFORM, dag, plan, table, task
 
 from starlake_dagster_components.pipelines import Plan
 from starlake_dagster_components.pipelines.job_names import RESERVED
-from starlake_dagster_components.pipelines.schedule_presets import schedule_text
+from starlake_dagster_components.pipelines.schedule_presets import get_schedule_text
 
 NAMES = st.sampled_from(["a", "b", "orders", "Items", "config", "x_1", "none"])
 SCHEDULES = st.sampled_from([None, "None", "", "daily", "hourly", "0 0 * * *", "5 4 * * *", "*/5 * * * *", "0 12 1 * *"])
@@ -46,12 +46,12 @@ def test_every_table_with_a_dag_ref_is_in_one_job_with_its_schedule(
     expected = {n.full_name for n in nodes if n.metadata.dag_ref in ("load", "other")}
     lost = expected - set(runs)
     # Only a name that two jobs want keeps tables out, and then it is said.
-    said = [p.message for p in made.problems if "two jobs would be called" in p.message]
+    said = [p.message for p in made.problems if "two jobs would be named" in p.message]
     assert set(runs) <= expected
     assert bool(lost) == bool(said)
     for pipeline in made.pipelines:
-        assert len({schedule_text(t) for t in pipeline.tables}) == 1
-        assert (pipeline.schedule is None) == (schedule_text(pipeline.tables[0]) == "None")
+        assert len({get_schedule_text(t) for t in pipeline.tables}) == 1
+        assert (pipeline.schedule is None) == (get_schedule_text(pipeline.tables[0]) == "None")
         assert set(pipeline.dag_refs) == {t.full_name for t in pipeline.tables}
         assert {t.domain for t in pipeline.tables} == set(pipeline.pre_load)
 
@@ -73,12 +73,12 @@ def test_every_task_with_a_dag_ref_is_in_one_job(tasks: dict[tuple[str, str], tu
     check_names(made)
     runs = Counter(t.full_name for p in made.pipelines for t in p.tasks)
     expected = {n.full_name for n in nodes if n.dag_ref in ("load", "other")}
-    said = any("two jobs would be called" in p.message for p in made.problems)
+    said = any("two jobs would be named" in p.message for p in made.problems)
     assert set(runs) <= expected
     assert said or set(runs) == expected
     assert set(runs.values()) <= {1}
     for pipeline in made.pipelines:
-        assert len({made.pipeline_of(t) and made.pipeline_of(t).name for t in pipeline.tasks}) == 1  # type: ignore[union-attr]
+        assert len({made.find_pipeline(t) and made.find_pipeline(t).name for t in pipeline.tasks}) == 1  # type: ignore[union-attr]
 
 
 def check_names(made: Plan) -> None:

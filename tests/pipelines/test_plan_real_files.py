@@ -5,7 +5,7 @@ from typing import Any
 
 from plan_builders import jobs, messages
 
-from starlake_dagster_components.pipelines import Plan, dependency_tree, plan_project, starlake_json
+from starlake_dagster_components.pipelines import Plan, build_dependency_tree, format_starlake_json, plan_project
 from starlake_dagster_components.project import read_project
 
 
@@ -29,11 +29,11 @@ def test_a_small_project(shop: Any) -> None:
         ("shop.items", "shop.orders"), "metadata/application.sl.yml:12"
     )
     assert set(map(str, tasks.dag_refs.values())) == {"metadata/application.sl.yml:13"}
-    assert [(d.kind, d.name, str(d.location)) for d in made.dependencies.of("kpi.daily")] == [
+    assert [(d.kind, d.name, str(d.location)) for d in made.dependencies.get_direct("kpi.daily")] == [
         ("table", "shop.orders", "metadata/transform/kpi/daily.sql:2"),
         ("table", "shop.items", "metadata/transform/kpi/daily.sql:3"),
     ]
-    assert [(d.kind, d.name) for d in made.dependencies.of("kpi.top")] == [("task", "kpi.daily"), ("external", "elsewhere.rates")]
+    assert [(d.kind, d.name) for d in made.dependencies.get_direct("kpi.top")] == [("task", "kpi.daily"), ("external", "elsewhere.rates")]
 
 
 def test_places_of_what_is_wrong(shop: Any) -> None:
@@ -72,10 +72,10 @@ def test_places_of_what_is_wrong(shop: Any) -> None:
     )
     assert sorted(messages(planned(shop))) == [
         "metadata/dags/mine.sl.yml:6: option 'retries': 'many' is not a number of 0 or more",
-        "metadata/dags/mine.sl.yml:7: warning: option 'load_dependencies' has no effect any more; write 'run_dependencies_first'",
+        "metadata/dags/mine.sl.yml:7: warning: option 'load_dependencies' no longer has an effect; use 'run_dependencies_first'",
         "metadata/load/shop/_config.sl.yml:6: unknown DAG config 'laods' (did you mean 'loads'?): there is no dags/laods.sl.yml; "
         "needed by shop.items, shop.orders",
-        "metadata/transform/kpi/daily.sl.yml:3: cron '0 0 1 * * ?' has 6 fields like Quartz'; expected five "
+        "metadata/transform/kpi/daily.sl.yml:3: cron '0 0 1 * * ?' has 6 fields, like those of Quartz; expected five "
         "(minute, hour, day of month, month, day of week): write '0 1 * * *'",
     ]
 
@@ -125,11 +125,11 @@ def test_a_custom_template_on_disk(shop: Any) -> None:
 
 
 def test_dependency_json_beside_the_sql(shop: Any) -> None:
-    tree = dependency_tree(planned(shop))
-    shop.write("metadata/dependencies.json", starlake_json(tree))
+    tree = build_dependency_tree(planned(shop))
+    shop.write("metadata/dependencies.json", format_starlake_json(tree))
     made = planned(shop)
     assert messages(made) == []
-    assert [(d.name, d.source) for d in made.dependencies.of("kpi.top")] == [("kpi.daily", "json"), ("elsewhere.rates", "sql")]
+    assert [(d.name, d.source) for d in made.dependencies.get_direct("kpi.top")] == [("kpi.daily", "json"), ("elsewhere.rates", "sql")]
     shop.write("metadata/transform/kpi/daily.sql", "select 1\n\nfrom shop.orders")
     said = messages(planned(shop), "warning")
     assert len(said) == 1
@@ -138,7 +138,7 @@ def test_dependency_json_beside_the_sql(shop: Any) -> None:
 
 def test_dependency_json_without_any_sql(shop: Any) -> None:
     before = planned(shop)
-    shop.write("metadata/dependencies.json", json.dumps(dependency_tree(before)))
+    shop.write("metadata/dependencies.json", json.dumps(build_dependency_tree(before)))
     for path in (shop.root / "metadata/transform").rglob("*.sql"):
         path.unlink()
     for name in ("daily", "top"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starlake_dagster_components.pipelines.scala_order import scala_hash_order
+from starlake_dagster_components.pipelines.scala_order import sort_as_scala
 
 
 @pytest.mark.parametrize(
@@ -19,16 +19,16 @@ from starlake_dagster_components.pipelines.scala_order import scala_hash_order
     ],
 )
 def test_texts_come_in_the_order_of_scalas_hash_map(ordered: list[str]) -> None:
-    assert scala_hash_order(sorted(ordered)) == ordered
-    assert scala_hash_order(sorted(ordered, reverse=True)) == ordered
+    assert sort_as_scala(sorted(ordered)) == ordered
+    assert sort_as_scala(sorted(ordered, reverse=True)) == ordered
 
 
 def test_texts_with_one_hash_stay_in_their_order() -> None:
-    assert scala_hash_order(["Aa 1", "BB 1", "None"]) == ["None", "Aa 1", "BB 1"]
-    assert scala_hash_order(["BB 1", "None", "Aa 1"]) == ["None", "BB 1", "Aa 1"]
+    assert sort_as_scala(["Aa 1", "BB 1", "None"]) == ["None", "Aa 1", "BB 1"]
+    assert sort_as_scala(["BB 1", "None", "Aa 1"]) == ["None", "BB 1", "Aa 1"]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(max_size=8)))
 def test_nothing_is_lost_and_nothing_comes_twice(texts: list[str]) -> None:
-    assert sorted(scala_hash_order(texts)) == sorted(set(texts))
+    assert sorted(sort_as_scala(texts)) == sorted(set(texts))

@@ -67,7 +67,7 @@ def test_a_wrong_cron_is_an_error_at_every_place_that_gives_it() -> None:
 def test_a_quartz_cron_gets_its_equivalent() -> None:
     (message,) = messages(plan(task("k.t", schedule="0 0 1 * * ?"), dag("transform", "t.py", TRANSFORM)))
     assert message == (
-        "metadata/transform/k/t.sl.yml:2: cron '0 0 1 * * ?' has 6 fields like Quartz'; expected five "
+        "metadata/transform/k/t.sl.yml:2: cron '0 0 1 * * ?' has 6 fields, like those of Quartz; expected five "
         "(minute, hour, day of month, month, day of week): write '0 1 * * *'"
     )
 

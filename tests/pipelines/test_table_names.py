@@ -16,7 +16,7 @@ def plan(*nodes: Any, **values: Any) -> Plan:
 
 
 def reads(made: Plan, name: str) -> list[tuple[str, str]]:
-    return [(d.kind, d.name) for d in made.dependencies.of(name)]
+    return [(d.kind, d.name) for d in made.dependencies.get_direct(name)]
 
 
 def test_tasks_by_name_and_by_table() -> None:
@@ -52,7 +52,7 @@ def test_a_task_does_not_depend_on_itself() -> None:
 
 def test_each_dependency_once_in_order_with_its_line() -> None:
     made = plan(ORDERS, task("k.a"), task("k.t", "k.a", "mart.o", "k.a", "else.where"))
-    assert [(d.name, str(d.location), d.source) for d in made.dependencies.of("k.t")] == [
+    assert [(d.name, str(d.location), d.source) for d in made.dependencies.get_direct("k.t")] == [
         ("k.a", "metadata/transform/k/t.sql:2", "sql"),
         ("shop.orders", "metadata/transform/k/t.sql:3", "sql"),
         ("else.where", "metadata/transform/k/t.sql:5", "sql"),
@@ -72,7 +72,9 @@ def test_three_parts_drop_the_database_unless_it_is_another() -> None:
 def test_four_parts_are_external() -> None:
     made = plan(task("k.t", "a.b.c.d"))
     assert reads(made, "k.t") == [("external", "a.b.c.d")]
-    assert messages(made) == ["metadata/transform/k/t.sql:2: warning: k.t reads 'a.b.c.d', which has 4 parts; taken for an external table"]
+    assert messages(made) == [
+        "metadata/transform/k/t.sql:2: warning: k.t reads 'a.b.c.d', which has 4 parts; it is taken for an external table"
+    ]
 
 
 def test_short_names() -> None:
@@ -87,7 +89,7 @@ def test_a_short_name_of_a_task_must_have_its_case() -> None:
 
 def test_an_ambiguous_short_name_is_an_error() -> None:
     made = plan(task("k.a"), task("m.a"), task("k.t", "a"))
-    assert messages(made) == ["metadata/transform/k/t.sql:2: k.t reads 'a', which could be each of the tasks k.a, m.a; write domain.table"]
+    assert messages(made) == ["metadata/transform/k/t.sql:2: k.t reads 'a', which could be any of the tasks k.a, m.a; write domain.table"]
     made = plan(task("k.a"), task("m.a"), task("k.t", "a", kind="scanned"))
     assert [p.severity for p in made.problems] == ["warning"]
 
@@ -123,8 +125,8 @@ def test_streams_stand_for_their_tables() -> None:
 
 def test_transitive_dependencies() -> None:
     made = plan(ORDERS, task("k.a", "mart.o", "out.x"), task("k.b", "k.a"), task("k.c", "k.b", "mart.o"))
-    assert [d.name for d in made.dependencies.transitive("k.c")] == ["k.b", "shop.orders", "k.a", "out.x"]
-    assert [d.awaited for d in made.dependencies.of("k.a")] == [True, False]
+    assert [d.name for d in made.dependencies.get_transitive("k.c")] == ["k.b", "shop.orders", "k.a", "out.x"]
+    assert [d.awaited for d in made.dependencies.get_direct("k.a")] == [True, False]
 
 
 @pytest.mark.parametrize("length", [2, 3, 20])
@@ -133,7 +135,7 @@ def test_a_circle_is_an_error_that_names_its_tasks_in_order(length: int) -> None
     made = plan(*tasks, task("k.outside", "k.t0000"))
     (message,) = messages(made)
     said = [f"k.t{i:04} reads k.t{(i + 1) % length:04} (metadata/transform/k/t{i:04}.sql:2)" for i in range(length)]
-    assert message == "metadata/transform/k/t0000.sql:2: tasks read each other in a circle: " + ", ".join(said)
+    assert message == "metadata/transform/k/t0000.sql:2: circular dependency: " + ", ".join(said)
 
 
 def test_a_long_circle_is_cut() -> None:
@@ -145,7 +147,7 @@ def test_of_several_circles_the_shortest_is_shown() -> None:
     made = plan(task("k.a", "k.b"), task("k.b", "k.c", "k.a"), task("k.c", "k.a"), task("x.a", "x.b"), task("x.b", "x.a"))
     first, second = messages(made)
     assert first.endswith(
-        "k.a reads k.b (metadata/transform/k/a.sql:2), k.b reads k.a (metadata/transform/k/b.sql:3); also tied up in it: k.c"
+        "k.a reads k.b (metadata/transform/k/a.sql:2), k.b reads k.a (metadata/transform/k/b.sql:3); also part of it: k.c"
     )
     assert "x.a reads x.b" in second
 
@@ -153,4 +155,4 @@ def test_of_several_circles_the_shortest_is_shown() -> None:
 def test_a_chain_of_2000_tasks() -> None:
     made = plan(*(task(f"k.t{i:04}", *([f"k.t{i - 1:04}"] if i else [])) for i in range(2000)))
     assert made.problems == ()
-    assert len(made.dependencies.transitive("k.t1999")) == 1999
+    assert len(made.dependencies.get_transitive("k.t1999")) == 1999

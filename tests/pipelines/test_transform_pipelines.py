@@ -41,16 +41,16 @@ def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
     assert (pipeline.comment, pipeline.tags, pipeline.dag_config.name, pipeline.schedule) == ("one", ("one",), "one", None)
     assert messages(made) == [
         "metadata/transform/k/a.sl.yml:2: warning: the tasks of 'same.py' have different schedules: 'None' (k.a, metadata/transform/k/a.sl.yml:2), "
-        "'daily' (k.b, metadata/transform/k/b.sl.yml:2); that of the first task by name, k.a, holds",
+        "'daily' (k.b, metadata/transform/k/b.sl.yml:2); the one of k.a, the first task by name, is used",
         "metadata/transform/k/a.sl.yml:3: warning: the tasks of 'same.py' have different DAG configs: 'one' (k.a, metadata/transform/k/a.sl.yml:3), "
-        "'two' (k.b, metadata/transform/k/b.sl.yml:3); that of the first task by name, k.a, holds",
+        "'two' (k.b, metadata/transform/k/b.sl.yml:3); the one of k.a, the first task by name, is used",
     ]
 
 
 def test_a_load_and_a_transform_of_one_name() -> None:
     made = plan(table("a.x"), task("k.t"), dag("load", "same.py"), config("same.py"))
     (message,) = messages(made, "error")
-    assert "two jobs would be called 'same': the table a.x in 'same.py' (metadata/dags/load.sl.yml:3) and the task k.t" in message
+    assert "two jobs would be named 'same': the table a.x in 'same.py' (metadata/dags/load.sl.yml:3) and the task k.t" in message
 
 
 def test_texts_are_rendered_for_the_first_task() -> None:

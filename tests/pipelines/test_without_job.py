@@ -1,15 +1,15 @@
 from plan_builders import LOAD, TRANSFORM, dag, plan, table, task
 
 from starlake_dagster_components.pipelines.pipeline import Plan
-from starlake_dagster_components.pipelines.without_job import why_no_job
+from starlake_dagster_components.pipelines.without_job import explain_missing_job
 from starlake_dagster_components.project.model import Table, Task
 
 
 def why(made: Plan) -> tuple[str, str]:
     nodes: list[Table | Task] = [*made.project.tables, *made.project.tasks]
     (node,) = nodes
-    assert made.pipeline_of(node) is None
-    text, where = why_no_job(made, node)
+    assert made.find_pipeline(node) is None
+    text, where = explain_missing_job(made, node)
     return text, str(where or "")
 
 

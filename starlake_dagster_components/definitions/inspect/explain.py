@@ -6,7 +6,7 @@ import dagster as dg
 
 from ...errors import Location, UnknownName
 from ...pipelines.pipeline import Pipeline
-from ...pipelines.without_job import why_no_job
+from ...pipelines.without_job import explain_missing_job
 from ..graph import AssetGraph, NodeId
 from ..jobs import job_keys
 from ..nodes import StarlakeNode
@@ -91,7 +91,7 @@ def _sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterat
     readers: dict[str, list[str]] = {}
     for task in pipeline.tasks:
         reads = graph.plan.dependencies
-        for dependency in reads.transitive(task.full_name) if settings.watch == "transitive" else reads.of(task.full_name):
+        for dependency in reads.get_transitive(task.full_name) if settings.watch == "transitive" else reads.get_direct(task.full_name):
             readers.setdefault(dependency.name, []).append(f"{task.full_name}{_at(dependency.location)}")
     for name, key in watched_by(graph, pipeline, settings).items():
         yield f"  watches {key.to_user_string()}: upstream of {', '.join(readers[name])}"
@@ -111,7 +111,7 @@ def _asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
     if jobs:
         yield f"  in the jobs {', '.join(jobs)}"
     elif described:
-        why, where = why_no_job(graph.plan, described)
+        why, where = explain_missing_job(graph.plan, described)
         yield f"  in no job: {why}{_at(where)}"
 
 

@@ -43,7 +43,7 @@ def without_job(graph: AssetGraph) -> str | None:
     for node_id, node in graph.nodes.items():
         described = node.table or node.task
         if described and graph.keys[node_id] not in made:
-            ref, _ = configs.dag_ref(described)
+            ref, _ = configs.find_dag_ref(described)
             reasons[f"the DAG config '{ref}' makes none" if ref else "no dagRef"] += 1
     if not reasons:
         return None

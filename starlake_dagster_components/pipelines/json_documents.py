@@ -1,0 +1,143 @@
+"""JSON as Python reads it, at any depth, and the lines of its objects and keys."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_SLICE = 150
+"""Levels that Python's parser gets at a time where a document is too deep for it: it recurses once per level."""
+
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
+_PLACE = re.compile(rf"(?P<text>{_STRING})(?P<colon>\s*:)?|{{", re.DOTALL)
+_STANDS_FOR = "\0"
+"""Only key of an object that stands for a part which has been parsed before."""
+
+
+class InvalidJson(ValueError):
+    """A text that is not JSON.
+
+    Attributes:
+        line: where, from 1.
+    """
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+    def __reduce__(self) -> tuple[type["InvalidJson"], tuple[int, str]]:
+        """Let the exception travel between processes."""
+        return InvalidJson, (self.line, str(self))
+
+
+def parse_json(text: str) -> Any:
+    """Return a JSON document.
+
+    A dependency tree nests two levels per task of a chain, more than Python's parser follows; such a document is parsed in slices.
+
+    Raises:
+        InvalidJson: the text is not JSON; has the line.
+    """
+    text = text.removeprefix("\ufeff")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return _parse_in_slices(text)
+    except json.JSONDecodeError as error:
+        raise InvalidJson(error.lineno, error.msg) from None
+
+
+def _parse_in_slices(text: str) -> Any:
+    """Parse the innermost levels first and put a short object in their place, with as many lines as they had."""
+    parsed: list[Any] = []
+    slices: list[tuple[int, list[str]]] = [(1, [])]
+    depth, position, line = 0, 0, 1
+    for match in _BRACKET.finditer(text):
+        bracket = match[0]
+        if bracket in ("{", "["):
+            depth += 1
+            if depth % _SLICE == 0:
+                before = text[position : match.start()]
+                slices[-1][1].append(before)
+                line += before.count("\n")
+                slices.append((line, []))
+                position = match.start()
+        elif bracket in ("}", "]"):
+            if depth % _SLICE == 0 and len(slices) > 1:
+                first, texts = slices.pop()
+                rest = text[position : match.end()]
+                line += rest.count("\n")
+                parsed.append(_parse_slice("".join((*texts, rest)), first, parsed))
+                slices[-1][1].append(f'{{"\\u0000": {len(parsed) - 1}}}' + "\n" * (line - first))
+                position = match.end()
+            depth -= 1
+    first, texts = slices[-1]
+    return _parse_slice("".join((*texts, text[position:])), first, parsed)
+
+
+def _parse_slice(text: str, first_line: int, parsed: list[Any]) -> Any:
+    def restore(value: dict[str, Any]) -> Any:
+        return parsed[value[_STANDS_FOR]] if value.keys() == {_STANDS_FOR} else value
+
+    try:
+        return json.loads(text, object_hook=restore)
+    except json.JSONDecodeError as error:
+        raise InvalidJson(first_line + error.lineno - 1, error.msg) from None
+
+
+class Lines:
+    """Finds the lines of the objects and keys of a document; they are counted when the first one is asked for.
+
+    Args:
+        text: the text of the document.
+        document: what :func:`parse_json` made of it.
+    """
+
+    def __init__(self, text: str, document: Any) -> None:
+        self._text = text
+        self._document = document
+        self._lines: dict[tuple[int, str | None], int] | None = None
+
+    def find(self, value: dict[str, Any], key: str | None = None) -> int:
+        """Return the line of a key of an object, or of the object itself; 0 where it is not known."""
+        if self._lines is None:
+            self._lines = dict(_number_lines(self._text, self._document))
+        return self._lines.get((id(value), key)) or self._lines.get((id(value), None), 0)
+
+
+def _number_lines(text: str, document: Any) -> Iterator[tuple[tuple[int, str | None], int]]:
+    """Yield objects (by identity) and their keys with their lines: they come in the document in the order in which the text has them.
+
+    Ends early where they do not, as after a key that an object has twice.
+    """
+    places = _find_places(text)
+    stack: list[Iterator[tuple[dict[str, Any] | None, str, Any]]] = [iter([(None, "", document)])]
+    while stack:
+        for owner, key, value in stack[-1]:
+            if owner is not None:
+                written, line = next(places, ("", 0))
+                if written != key and "\\" not in written:
+                    return
+                yield (id(owner), key), line
+            if isinstance(value, dict):
+                _, line = next(places, ("", 0))
+                yield (id(value), None), line
+                stack.append(iter([(value, name, inner) for name, inner in value.items()]))
+                break
+            if isinstance(value, list):
+                stack.append(iter([(None, "", inner) for inner in value]))
+                break
+        else:
+            stack.pop()
+
+
+def _find_places(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the keys of a JSON text, as written, and ``{`` for each object, with their lines."""
+    line, position = 1, 0
+    for match in _PLACE.finditer(text):
+        if match["text"] and not match["colon"]:
+            continue
+        line += text.count("\n", position, match.start())
+        position = match.start()
+        yield (match["text"][1:-1] if match["text"] else "{"), line
