@@ -9,7 +9,7 @@ SIZE   ?= 1000
 CACHE  ?= off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint types tests format conformance bench profile lock wheel clean
+.PHONY: help install demo dev test lint types tests format docs conformance bench profile lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ tests: $(READY) ## The tests alone; JOBS=1 for one process
 format: $(READY) ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## Write the tables of docs/ anew from the settings
+	$(BIN)/python -m starlake_dagster_components.cli.docs docs
 
 conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
 	$(BIN)/python bench/conformance.py

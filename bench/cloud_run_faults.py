@@ -238,7 +238,7 @@ def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
 def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     """Run a job of many tasks through Dagster, in one run."""
     from starlake_dagster_components.cli.run import run_headless
-    from starlake_dagster_components.definitions.settings import Settings
+    from starlake_dagster_components.settings import Settings
 
     os.environ.pop("DAGSTER_HOME", None)
     names = [f"t{number:03d}" for number in range(commands)]

@@ -87,7 +87,7 @@ def time_stages(root: str) -> None:
     stages.end()
     stages.begin("import of this package")
     load: Any = import_module(f"{_PACKAGE}.load")
-    settings = import_module(f"{_PACKAGE}.definitions.settings").Settings()
+    settings = import_module(f"{_PACKAGE}.settings").Settings()
     stages.end()
     for stage, (module, name) in _STAGES.items():
         stages.watch(stage, module, name)
@@ -116,7 +116,7 @@ def describe(definitions: Any, stages: Stages) -> None:
 def profile_functions(root: str, file: str) -> None:
     """Load a project in this process under the profiler and write what it found, imports left out."""
     load: Any = import_module(f"{_PACKAGE}.load")
-    settings = import_module(f"{_PACKAGE}.definitions.settings").Settings()
+    settings = import_module(f"{_PACKAGE}.settings").Settings()
     import_module("dagster._core.remote_representation.external_data")
     profiler = cProfile.Profile()
     profiler.enable()

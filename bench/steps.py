@@ -37,9 +37,9 @@ from bench.synthetic import write_project
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.commands import RunContext, load_command
 from starlake_dagster_components.definitions.build import prepare
-from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
+from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.step_executor import starlake_step_executor
 
 REPOSITORY = Path(__file__).resolve().parent.parent

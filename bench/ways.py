@@ -133,8 +133,8 @@ def _asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None =
 
 def starlake(root: str) -> "dg.Definitions":
     """Return the definitions of a Starlake project that has a code location to itself."""
-    from starlake_dagster_components.definitions.settings import Settings
     from starlake_dagster_components.load import load_code_location
+    from starlake_dagster_components.settings import Settings
 
     return load_code_location(root, Settings())
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .commands import Command as Command
     from .component.component import StarlakeProjectComponent as StarlakeProjectComponent
     from .definitions.nodes import StarlakeNode as StarlakeNode
-    from .definitions.settings import Settings as Settings
     from .definitions.translator import StarlakeTranslator as StarlakeTranslator
     from .errors import CommandCancelled as CommandCancelled
     from .errors import InvalidProject as InvalidProject
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from .executors.local.dagster_shell import DagsterShellExecutor as DagsterShellExecutor
     from .executors.local.shell import ShellExecutor as ShellExecutor
     from .load import load_definitions_from_starlake_project as load_definitions_from_starlake_project
+    from .settings import Settings as Settings
     from .step_executor import starlake_step_executor as starlake_step_executor
 
 __version__ = "0.1.0"
@@ -65,7 +65,7 @@ _HOMES = {
     "InvalidSetting": "errors",
     "Invocation": "executors.base",
     "ProjectNotFound": "errors",
-    "Settings": "definitions.settings",
+    "Settings": "settings",
     "ShellExecutor": "executors.local.shell",
     "StarlakeError": "errors",
     "StarlakeExecutor": "executors.base",

@@ -103,7 +103,7 @@ class Cache:
                         os.unlink(entry.path)
 
 
-def cache_of(setting: str | None, environ: Mapping[str, str], *, readable: bool = False) -> Cache | None:
+def cache_of(setting: str | os.PathLike[str] | None, environ: Mapping[str, str], *, readable: bool = False) -> Cache | None:
     """Return the cache that a setting means.
 
     Args:
@@ -114,7 +114,7 @@ def cache_of(setting: str | None, environ: Mapping[str, str], *, readable: bool 
     Raises:
         InvalidSetting: the folder is a file.
     """
-    chosen = setting or environ.get(VARIABLE, "").strip()
+    chosen = os.fspath(setting) if setting else environ.get(VARIABLE, "").strip()
     if chosen.lower() == OFF:
         return None
     if chosen and os.path.isfile(os.path.expanduser(chosen)):

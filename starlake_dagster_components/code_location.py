@@ -6,7 +6,7 @@
 
 import os
 
-from .definitions.settings_text import settings_from_environment
-from .load import load_code_location, project_root
+from .load import find_project, load_code_location
+from .settings import read_settings
 
-defs = load_code_location(project_root(), settings_from_environment(os.environ))
+defs = load_code_location(find_project(), read_settings(os.environ))

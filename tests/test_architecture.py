@@ -23,7 +23,9 @@ ALLOWED = {
     "_dagster": set(),
     "_dagster_jobs": set(),
     "step_executor": {"_dagster", "errors"},
+    "settings": {"errors", "cache", "pipelines", "executors", "step_executor"},
     "definitions": {
+        "settings",
         "errors",
         "project",
         "pipelines",

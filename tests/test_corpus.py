@@ -14,8 +14,8 @@ import pytest
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.definitions.build import build, prepare
-from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.engine import run_command
+from starlake_dagster_components.settings import Settings
 
 BOTH = ("dagster", "airflow", "snowflake")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..cache import OFF, VARIABLE, cache_of
 from ..definitions.build import load
-from ..definitions.settings import Settings
 from ..errors import InvalidSetting
 from ..pipelines.pipeline import Plan
+from ..settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

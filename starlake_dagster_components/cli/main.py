@@ -11,7 +11,8 @@ import click
 
 from .. import __version__
 from ..errors import Problem, StarlakeError
-from .options import RUNNING, SERVING, in_terms_of_options, project_options, remember, settings_of, texts_of
+from ..settings import variable_of
+from .options import in_terms_of_options, project_options, remember, settings_of, texts_of
 
 
 class _Group(click.Group):
@@ -111,7 +112,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
 
 
 @main.command()
-@project_options(*RUNNING)
+@project_options("run")
 @click.option("--job", default=None, help="Name of the job to run. Default: all load jobs, then all transform jobs.")
 @click.option("--select", "selection", default=None, help="Assets to materialise instead, in Dagster's selection syntax: '+kpi_revenue'.")
 @click.option(
@@ -199,14 +200,12 @@ def explain(project: Path, name: str, **given: str | bool | None) -> None:
 @click.option("--folder", default=None, metavar="FOLDER", help="Where to keep it. Default: SL_DAGSTER_CACHE, else a folder of the user's.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
     """Fill the cache of plans with PROJECT, readable for everybody, as when an image is built; exit code 1 when nothing was kept."""
-    from dataclasses import replace
-
     from ..definitions.build import examine
     from .fill_cache import fill_cache
 
     settings = settings_of(given)
     if folder is not None:
-        settings = replace(settings, cache=folder)
+        settings = settings.override(cache=folder)
     filled = fill_cache(project, settings)
     _, problems = examine(filled.plan, settings)
     errors = _errors(problems)
@@ -223,7 +222,7 @@ def _size(number: int) -> str:
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
-@project_options(*RUNNING, *SERVING)
+@project_options("run", "serve")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def dev(project: Path, arguments: tuple[str, ...], **given: str | bool | None) -> None:
     """Open Dagster's web interface on PROJECT (`dagster dev`); further ARGUMENTS go to dagster."""
@@ -231,7 +230,7 @@ def dev(project: Path, arguments: tuple[str, ...], **given: str | bool | None) -
     if texts:
         # Said here, where it was typed, not in the log of a code server.
         settings_of(given)
-    environment = {**os.environ, "SL_ROOT": str(project.resolve()), **{f"SL_DAGSTER_{name.upper()}": text for name, text in texts.items()}}
+    environment = {**os.environ, "SL_ROOT": str(project.resolve()), **{variable_of(name): text for name, text in texts.items()}}
     # This command is Dagster's for projects without a pyproject.toml of its own; that there is another is of no use here.
     program = [sys.executable, "-W", "ignore:Function `dev_command` is superseded", "-m", "dagster", "dev"]
     os.execve(sys.executable, [*program, "-m", "starlake_dagster_components.code_location", *arguments], environment)

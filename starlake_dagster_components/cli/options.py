@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+from pydantic.fields import FieldInfo
 
-from ..errors import InvalidSetting
-
-if TYPE_CHECKING:
-    from ..definitions.settings import Settings
+from ..settings import OptionGroup, Settings, choices_of, option_of, read_settings, setting_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]
@@ -20,62 +18,46 @@ _GIVEN = "starlake_dagster_components.given"
 """Where click's context keeps the names of the settings that options gave."""
 
 
-@dataclass(frozen=True, slots=True)
-class SettingOption:
-    """A setting as an option: its name, its help, and whether it is a switch."""
+class Choice(click.ParamType):  # type: ignore[type-arg]
+    """A setting with fixed values: help and completion name them. What is wrong is found, with what was meant, when the settings are read."""
 
-    setting: str
-    help: str
-    switch: bool = False
+    name = "choice"
 
+    def __init__(self, choices: Sequence[str]) -> None:
+        self.choices = choices
 
-READING: Sequence[SettingOption] = (
-    SettingOption("executor", "Where commands run: a type (shell, cloud_run, dagster_shell, duckdb) or a JSON object."),
-    SettingOption("env", "Starlake's environment (SL_ENV)."),
-    SettingOption("variables", "Starlake variables: name=value,name=value."),
-    SettingOption("asset_keys", "flat, flat_lower or path."),
-    SettingOption("orchestrators", "Whose templates make jobs, separated by commas."),
-    SettingOption("dependencies", "auto, sql, or a path or glob of dependency JSON."),
-    SettingOption("timezone", "Time zone of schedules."),
-    SettingOption("name_prefix", "Text before the names of all jobs."),
-    SettingOption("watch", "What sensors watch: transitive or direct dependencies."),
-)
-"""What decides how a project is read and what becomes of it: of every command."""
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return the values as the help shows them."""
+        return f"[{'|'.join(self.choices)}]"
 
-RUNNING: Sequence[SettingOption] = (
-    SettingOption("max_concurrent", "Commands at a time in one run."),
-    SettingOption("pool", "Concurrency pool of every step."),
-    SettingOption("op_tags", "Tags of every step: name=value,name=value."),
-    SettingOption("expectation_checks", "Whether expectations become asset checks.", switch=True),
-    SettingOption("batch", "Whether the tables of a domain are loaded in one command.", switch=True),
-)
-"""What decides how steps run."""
-
-SERVING: Sequence[SettingOption] = (
-    SettingOption("default_status", "RUNNING or STOPPED: whether schedules and sensors are on when Dagster first sees them."),
-    SettingOption("step_executor", "How Dagster runs steps: threads, multiprocess or in_process."),
-)
-"""What matters where Dagster goes on running."""
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the values that begin with what was typed."""
+        return [CompletionItem(choice) for choice in self.choices if choice.lower().startswith(incomplete.lower())]
 
 
-def option_of(setting: str) -> str:
-    """Return the option of a setting: ``--asset-keys``."""
-    return f"--{setting.replace('_', '-')}"
-
-
-def project_options(*more: SettingOption) -> Callable[[F], F]:
-    """Give a command the argument PROJECT, the settings of reading, and further ones, as options."""
+def project_options(*groups: OptionGroup) -> Callable[[F], F]:
+    """Give a command the argument PROJECT and, as options, the settings of reading and of further groups."""
 
     def decorate(function: F) -> F:
-        for option in reversed((*READING, *more)):
-            name = option_of(option.setting)
-            if option.switch:
-                function = click.option(f"{name}/--no-{name[2:]}", default=None, help=option.help)(function)
-            else:
-                function = click.option(name, default=None, metavar="TEXT", help=option.help)(function)
+        for name, field in reversed(fields_of("read", *groups)):
+            function = _option(name, field)(function)
         return click.argument("project", type=click.Path(path_type=Path, exists=True, file_okay=False))(function)
 
     return decorate
+
+
+def fields_of(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
+    """Return the settings of groups of options."""
+    return [(name, field) for name, field in Settings.model_fields.items() if setting_of(field).options in groups]
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
+    option, help_ = option_of(name), setting_of(field).help
+    if field.annotation is bool:
+        return click.option(f"{option}/--no-{option[2:]}", default=None, help=help_)
+    choices = choices_of(field)
+    type_ = Choice(choices) if choices else click.STRING
+    return click.option(option, default=None, type=type_, metavar=None if choices else "TEXT", help=help_)
 
 
 def texts_of(given: Given) -> dict[str, str]:
@@ -83,25 +65,15 @@ def texts_of(given: Given) -> dict[str, str]:
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items() if value is not None}
 
 
-def settings_of(given: Given) -> "Settings":
+def settings_of(given: Given) -> Settings:
     """Return the settings of the environment, with the options that were given instead.
 
     Raises:
         InvalidSetting: a value that cannot be used; the message begins with its option, or its variable.
     """
-    from dataclasses import replace
-
-    from ..definitions.settings_text import settings_from_environment, settings_from_texts
-
     texts = texts_of(given)
     remember(*texts)
-    chosen = {}
-    for name, text in texts.items():
-        try:
-            chosen[name] = getattr(settings_from_texts({name: text}), name)
-        except InvalidSetting as error:
-            raise InvalidSetting(f"{option_of(name)}: {str(error).removeprefix(f'{name}: ')}") from error
-    return replace(settings_from_environment(os.environ), **chosen)
+    return read_settings(os.environ, texts)
 
 
 def remember(*settings: str) -> None:

@@ -16,10 +16,10 @@ import dagster as dg
 from ..definitions.batches import FAILED
 from ..definitions.build import Built, build, job_executor
 from ..definitions.inspect.summary import without_job
-from ..definitions.settings import Settings
 from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
 from ..errors import InvalidSetting, StarlakeError, UnknownName, did_you_mean
 from ..pipelines.pipeline import Dependencies, Pipeline
+from ..settings import Settings
 
 Status = Literal["done", "skipped", "failed", "not run"]
 
@@ -86,7 +86,7 @@ def run_headless(
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
     tags = _tags(scheduled_date)
-    built = build(root, replace(settings, step_executor=None))
+    built = build(root, settings.override(step_executor=None))
     names = run_order(built.plan.pipelines, built.plan.dependencies)
     if job is not None and job not in names:
         raise UnknownName(kind="job", name=job, known=names)
@@ -189,7 +189,7 @@ def rebuild(token: str, job: str) -> dg.JobDefinition:
 @contextlib.contextmanager
 def _kept(built: Built, settings: Settings) -> Iterator[str]:
     everything = dg.define_asset_job(
-        _selection_job(built), dg.AssetSelection.all(), executor_def=job_executor(None, replace(settings, step_executor=None))
+        _selection_job(built), dg.AssetSelection.all(), executor_def=job_executor(None, settings.override(step_executor=None))
     )
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))

@@ -1,31 +1,26 @@
 """``StarlakeProjectComponent``: a Starlake project in a ``defs.yaml``."""
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated
 
 import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import ComponentTranslator, TranslationFn, create_component_translator_cls
 from dagster_shared.libraries import DagsterLibraryRegistry
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from .. import __version__
 from ..definitions.build import Built, build
-from ..definitions.names import AssetKeyStyle
 from ..definitions.nodes import StarlakeNode
-from ..definitions.settings import Settings
 from ..definitions.translator import StarlakeTranslator
-from ..executors import ResolvedExecutor
-from ..executors.base import StarlakeExecutor
-from ..step_executor.resolved import StepExecutorFields
+from ..settings import Settings, SharedSettings
+from .fields import NodeTranslation, SettingFields, describe_fields
 from .scaffolder import StarlakeProjectScaffolder
-from .yaml_schema import with_precise_schema
-from .yaml_values import NodeTranslation, cache_setting, project_folder, setting, starlake_variables
+from .yaml_schema import make_schema_precise
 
 
 @dg.scaffold_with(StarlakeProjectScaffolder)
-class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
+class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
     """Turns a Starlake project into assets, checks, jobs, schedules and sensors, without generated code.
 
     The project is read when the code location loads: edit a YAML or SQL file, reload, and Dagster shows it.
@@ -39,178 +34,9 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
 
     What wins, from weak to strong: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
 
-    Attributes:
-        project: folder of the Starlake project, the one that holds ``metadata/``.
-        executor: where commands run; None = what the template of each DAG config says.
-        env: Starlake's environment (``SL_ENV``).
-        variables: Starlake variables on top of all others.
-        asset_keys: ``flat``, ``flat_lower`` or ``path``.
-        orchestrators: whose templates make jobs.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON.
-        timezone: time zone of schedules whose DAG config gives none.
-        default_status: whether schedules and sensors start ``RUNNING`` or ``STOPPED``.
-        watch: whether sensors watch ``transitive`` dependencies or ``direct`` ones.
-        max_concurrent: commands at a time in one run.
-        name_prefix: text before the names of all jobs.
-        cache: folder in which plans are kept, or ``off``.
-        step_executor: how jobs run their steps.
-        expectation_checks: whether expectations become asset checks.
-        batch: whether the load tables of a domain are loaded in one command.
-        op: tags and pool of every step.
-        translation: changes of the assets.
-
     In Python make it with these as keyword arguments; :meth:`build` gives definitions, plan and problems.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    project: Annotated[
-        str,
-        dg.Resolver(
-            project_folder,
-            model_field_type=str,
-            inject_before_resolve=False,
-            description="Folder of the Starlake project (the one that holds metadata/), relative to this file.",
-            examples=["../../starlake", "{{ context.project_root }}/starlake", "{{ env.SL_ROOT }}"],
-        ),
-    ]
-    executor: Annotated[StarlakeExecutor | None, get_args(ResolvedExecutor)[1]] = None
-    env: Annotated[
-        str | None,
-        setting(
-            "env",
-            str | None,
-            description="Starlake's environment (SL_ENV): which metadata/env.<name>.sl.yml is used, at load and by every command. "
-            "Default: what the project and the process environment say.",
-            examples=["PROD"],
-        ),
-    ] = None
-    variables: Annotated[
-        Mapping[str, str],
-        dg.Resolver(
-            starlake_variables,
-            model_field_type=Mapping[str, Any] | str | None,
-            inject_before_resolve=False,
-            description="Starlake variables on top of env files and environment; also passed to every command as --options. {{NAME}} and ${NAME} in "
-            "a value are other Starlake variables.",
-            examples=[{"country": "FR"}],
-        ),
-    ] = Field(default_factory=dict)
-    asset_keys: Annotated[
-        AssetKeyStyle,
-        setting(
-            "asset_keys",
-            AssetKeyStyle | None,
-            description="flat: sales_orders (as generated DAGs of starlake-dagster < 0.3). flat_lower: the same in lower case (>= 0.3). path: sales/orders.",
-            examples=["flat", "flat_lower", "path"],
-        ),
-    ] = "flat"
-    orchestrators: Annotated[
-        Sequence[str],
-        setting(
-            "orchestrators",
-            Sequence[str] | str | None,
-            description="DAG configs whose template belongs to one of these make jobs. Add airflow to move a project over without editing it.",
-            examples=[["dagster"], ["dagster", "airflow"]],
-        ),
-    ] = ("dagster",)
-    dependencies: Annotated[
-        str,
-        setting(
-            "dependencies",
-            str | None,
-            description="Where dependencies of tasks come from: auto (metadata/dependencies*.json where present, else SQL), sql, or a path or "
-            "glob of JSON files relative to the project.",
-            examples=["auto", "sql", "metadata/deps.json"],
-        ),
-    ] = "auto"
-    timezone: Annotated[
-        str | None,
-        setting(
-            "timezone",
-            str | None,
-            description="Time zone of schedules whose DAG config has no SL_TIMEZONE. Default: UTC.",
-            examples=["Europe/Paris"],
-        ),
-    ] = None
-    default_status: Annotated[
-        Literal["RUNNING", "STOPPED"],
-        setting(
-            "default_status",
-            Literal["RUNNING", "STOPPED"] | None,
-            description="Whether schedules and sensors are on when they are first seen.",
-            examples=["RUNNING", "STOPPED"],
-        ),
-    ] = "RUNNING"
-    watch: Annotated[
-        Literal["transitive", "direct"],
-        setting(
-            "watch",
-            Literal["transitive", "direct"] | None,
-            description="What a sensor watches: everything upstream of the job (transitive), or only what its tasks read themselves (direct).",
-            examples=["transitive", "direct"],
-        ),
-    ] = "transitive"
-    max_concurrent: Annotated[
-        int | None,
-        setting(
-            "max_concurrent",
-            int | str | None,
-            description="Commands at a time in one run. Default: a sensible number for the executor.",
-            examples=[8],
-        ),
-    ] = None
-    name_prefix: Annotated[
-        str,
-        setting(
-            "name_prefix",
-            str | None,
-            description="Text before the names of all jobs, and so of schedules and sensors: lets one project, or two with equal job names, be in a "
-            "code location twice. Asset keys differ by translation: {key_prefix: ...}.",
-            examples=["north_"],
-        ),
-    ] = ""
-    cache: Annotated[
-        str | None,
-        dg.Resolver(
-            cache_setting,
-            model_field_type=str | bool | None,
-            inject_before_resolve=False,
-            description="Folder in which what was read and planned is kept, relative to this file, or off. Default: SL_DAGSTER_CACHE, else the user's "
-            "cache folder.",
-            examples=["off", "/var/cache/starlake-plans"],
-        ),
-    ] = None
-    step_executor: Annotated[
-        dg.ExecutorDefinition | None,
-        setting(
-            "step_executor",
-            StepExecutorFields | dict[str, Any] | str | None,
-            description="How the steps of runs are executed. Default: threads, as many at a time as the executor of commands proposes. "
-            "An executor of your own: its import path, or '{{ my_executor }}' with a template variable.",
-            examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
-            typed=True,
-        ),
-    ] = None
-    expectation_checks: Annotated[
-        bool,
-        setting(
-            "expectation_checks",
-            bool | str | None,
-            description="Whether expectations become asset checks.",
-            examples=[True],
-        ),
-    ] = True
-    batch: Annotated[
-        bool,
-        setting(
-            "batch",
-            bool | str | None,
-            description="Whether the load tables of a domain are one step, which loads those that a run selects in one command. Saves Starlake's "
-            "start per table; each table still gets its own materialisation, counts and checks.",
-            examples=[True],
-        ),
-    ] = False
     op: Annotated[
         OpSpec | None,
         dg.Resolver.default(
@@ -222,7 +48,7 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """Return the model of the YAML; its schema names what is wrong."""
-        return with_precise_schema(cls.model())
+        return make_schema_precise(cls.model())
 
     @cached_property
     def translator(self) -> StarlakeTranslator:
@@ -251,24 +77,10 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
         """Return the settings of the definitions that the fields amount to."""
         op = self.op
         return Settings(
-            executor=self.executor,
-            env=self.env,
-            variables=self.variables,
-            asset_keys=self.asset_keys,
-            orchestrators=self.orchestrators,
-            dependencies=self.dependencies,
-            timezone=self.timezone,
-            default_status=self.default_status,
-            watch=self.watch,
+            **{name: getattr(self, name) for name in SharedSettings.model_fields},
             translator=self.translator,
-            step_executor=self.step_executor,
-            max_concurrent=self.max_concurrent,
             op_tags=(op.tags or {}) if op else {},
             pool=op.pool if op else None,
-            expectation_checks=self.expectation_checks,
-            batch=self.batch,
-            name_prefix=self.name_prefix,
-            cache=self.cache,
         )
 
     def build(self) -> Built:
@@ -283,6 +95,9 @@ class StarlakeProjectComponent(dg.Component, dg.Model, dg.Resolvable):
             ProjectNotFound: there is no project in the folder.
         """
         return self.build().definitions
+
+
+StarlakeProjectComponent.__doc__ = describe_fields(StarlakeProjectComponent)
 
 
 class _ComponentTranslator(

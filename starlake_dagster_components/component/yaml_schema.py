@@ -18,7 +18,7 @@ _PLAIN = ("integer", "number", "boolean")
 
 
 @cache
-def with_precise_schema(model: type[BaseModel]) -> type[BaseModel]:
+def make_schema_precise(model: type[BaseModel]) -> type[BaseModel]:
     """Return a model that differs in its JSON schema only.
 
     Args:
@@ -46,17 +46,17 @@ def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
     # A text among the examples is no template: what is expected may be a text, too.
     texts = any(isinstance(example, str) for example in field.get("examples", ())) and not any("enum" in v for v in scalars)
     if tagged:
-        _be_any_object(field)
-        field["allOf"] = _of_types(tagged["discriminator"], definitions)
+        _allow_any_object(field)
+        field["allOf"] = _check_types(tagged["discriminator"], definitions)
     elif len(models) == 1 and all("$ref" in v or _is_any_object(v) for v in variants):
-        _be_any_object(field)
+        _allow_any_object(field)
         field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}]
     elif scalars and len(scalars) == len(variants) and not texts:
         field["if"] = {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}
         field["else"] = scalars[0] if len(scalars) == 1 else {"anyOf": scalars}
 
 
-def _be_any_object(field: Schema) -> None:
+def _allow_any_object(field: Schema) -> None:
     if not any(_is_any_object(v) for v in field["anyOf"]):
         field["anyOf"].append({"type": "object"})
 
@@ -65,7 +65,7 @@ def _is_any_object(variant: Schema) -> bool:
     return variant.get("type") == "object" and "properties" not in variant
 
 
-def _of_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Schema]) -> list[Schema]:
+def _check_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Schema]) -> list[Schema]:
     """Return what holds for a mapping with a type: that the type is known, and for each type its own fields. A text is a type alone."""
     key, types = discriminator["propertyName"], discriminator["mapping"]
     known: Schema = {"if": _IS_TEMPLATE, "else": {"enum": list(types)}}
@@ -75,16 +75,16 @@ def _of_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Schema
     ]
     for name, reference in types.items():
         of_this_type = {"type": "object", "required": [key], "properties": {key: {"const": name}}}
-        conditions.append({"if": of_this_type, "then": _with_templates(definitions[reference.rpartition("/")[2]])})
+        conditions.append({"if": of_this_type, "then": _allow_templates(definitions[reference.rpartition("/")[2]])})
     return conditions
 
 
-def _with_templates(model: Schema) -> Schema:
+def _allow_templates(model: Schema) -> Schema:
     """Return the schema of a model whose fields may also be templates."""
-    return {**model, "properties": {name: _or_template(field) for name, field in model.get("properties", {}).items()}}
+    return {**model, "properties": {name: _allow_template(field) for name, field in model.get("properties", {}).items()}}
 
 
-def _or_template(field: Schema) -> Schema:
+def _allow_template(field: Schema) -> Schema:
     variants = field.get("anyOf", [])
     needed = [v for v in variants if v != {"type": "null"}]
     if len(needed) == 1 and len(needed) < len(variants):

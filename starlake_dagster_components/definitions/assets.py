@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
+from ..settings import Settings
 from .batches import Batch, batches, members_by_node
 from .checks import check_specs
 from .graph import AssetGraph, NodeId
 from .names import op_name, tag_value
 from .nodes import StarlakeNode
-from .settings import Settings
 from .steps.bodies import Bodies, OpBody
 
 RUN_CONFIG = dg.Field(

@@ -15,6 +15,7 @@ from ..errors import InvalidProject, Problem
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
 from ..project.model import EMPTY
+from ..settings import Settings
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
 from .graph import AssetGraph, build_graph
@@ -22,7 +23,6 @@ from .jobs import build_job, job_tags
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
 from .sensors.watched import sensor_problems, timings_of, watched_by, with_other_names
-from .settings import Settings
 from .steps.bodies import Bodies
 from .warnings import log_warnings, warnings_of_job, with_warnings
 

@@ -9,9 +9,10 @@ import dagster as dg
 from ..errors import Location, Problem
 from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import Domain, Table
-from .names import AssetKeyStyle, asset_key
+from ..settings import AssetKeyStyle, Settings
+from .names import asset_key
 from .nodes import StarlakeNode
-from .settings import Settings
+from .translator import StarlakeTranslator
 
 NodeId = tuple[str, str]
 """``(type, logical name)``: ``("table", "sales.orders")``; the name by which dependencies speak of a node."""
@@ -110,7 +111,8 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
         The graph; two nodes with one key are among its problems.
     """
     nodes = _nodes(plan, settings)
-    translated = {node_id: settings.translator.get_asset_spec(node) for node_id, node in nodes.items()}
+    translator = settings.translator or StarlakeTranslator()
+    translated = {node_id: translator.get_asset_spec(node) for node_id, node in nodes.items()}
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _renamed(spec, renamed) for node_id, spec in translated.items()} if renamed else translated

@@ -3,14 +3,11 @@
 import re
 import zlib
 from collections.abc import Container, Iterable, Mapping
-from typing import Literal, get_args
 
 import dagster as dg
 
-from ..errors import InvalidSetting, unknown
 from ..pipelines.job_names import RESERVED
-
-AssetKeyStyle = Literal["flat", "flat_lower", "path"]
+from ..settings import AssetKeyStyle
 
 _OUTSIDE_KEY = re.compile(r"[^a-zA-Z0-9_-]")
 _OUTSIDE_NAME = re.compile(r"[^a-zA-Z0-9_]")
@@ -38,18 +35,6 @@ def asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
         return dg.AssetKey([sanitize_id(part) or "_" for part in name.split(".")])
     flat = sanitize_id(name) or "_"
     return dg.AssetKey(flat.lower() if style == "flat_lower" else flat)
-
-
-def check_style(style: str) -> AssetKeyStyle:
-    """Return the style, typed.
-
-    Raises:
-        InvalidSetting: it is none of the three.
-    """
-    for known in get_args(AssetKeyStyle):
-        if style == known:
-            return known  # type: ignore[no-any-return]
-    raise InvalidSetting(unknown("asset_keys", style, get_args(AssetKeyStyle)))
 
 
 def op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:

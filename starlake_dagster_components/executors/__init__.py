@@ -1,17 +1,20 @@
-"""Executors: where commands run. One file each; the registry is imported at its first use."""
+"""Executors: where commands run. One file each, imported at its first use."""
 
-from importlib import import_module
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .registry import EXECUTORS as EXECUTORS
-    from .registry import ResolvedExecutor as ResolvedExecutor
+    from .base import StarlakeExecutor
+
+    EXECUTORS: Mapping[str, type[StarlakeExecutor]]
+    """``type`` -> class."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import the registry at its first use."""
-    if name not in ("EXECUTORS", "ResolvedExecutor"):
+    """Import all executors at the first use of ``EXECUTORS``."""
+    if name != "EXECUTORS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(".registry", __name__), name)
-    globals()[name] = value
-    return value
+    from .registry import import_executors
+
+    globals()[name] = import_executors()
+    return globals()[name]

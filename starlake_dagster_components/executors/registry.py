@@ -1,54 +1,65 @@
-"""The executors by their ``type``, and the field ``executor:`` of a component."""
+"""The executors by their ``type``. Each is imported when it is asked for."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from functools import cache
+from importlib import import_module
+from typing import Any
 
-import dagster as dg
-from pydantic import Field
+from pydantic import ValidationError
 
-from ..errors import InvalidSetting
+from ..errors import InvalidSetting, did_you_mean, unknown
 from .base import StarlakeExecutor
-from .cloud_run import CloudRunExecutor
-from .duckdb import DuckDBExecutor
-from .given import executor_of
-from .local.dagster_shell import DagsterShellExecutor
-from .local.shell import ShellExecutor
-from .yaml_values import rendered
 
-EXECUTORS: Mapping[str, type[StarlakeExecutor]] = {
-    "shell": ShellExecutor,
-    "cloud_run": CloudRunExecutor,
-    "dagster_shell": DagsterShellExecutor,
-    "duckdb": DuckDBExecutor,
+EXECUTOR_TYPES: Mapping[str, str] = {
+    "shell": "local.shell:ShellExecutor",
+    "cloud_run": "cloud_run:CloudRunExecutor",
+    "dagster_shell": "local.dagster_shell:DagsterShellExecutor",
+    "duckdb": "duckdb:DuckDBExecutor",
 }
-"""``type`` -> class."""
+"""``type`` -> module of this package and class."""
 
 
-def _resolve(context: dg.ResolutionContext, given: Any) -> StarlakeExecutor | None:
-    # Templates first, so that any field may have one; a template may also give an executor, or nothing.
-    found = rendered(context, given)
-    if found is None or found == "" or isinstance(found, StarlakeExecutor):
-        return found or None
-    if not isinstance(found, (str, Mapping)):
-        raise InvalidSetting(f"executor: {found!r} cannot be used (expected a type, a mapping with one, or an executor)")
-    return executor_of(found)
+def find_executor(type_: str) -> type[StarlakeExecutor]:
+    """Return the class of a type of executor.
+
+    Raises:
+        InvalidSetting: there is no such type.
+    """
+    if type_ not in EXECUTOR_TYPES:
+        raise InvalidSetting(unknown("executor", type_, EXECUTOR_TYPES))
+    module, _, name = EXECUTOR_TYPES[type_].partition(":")
+    found: type[StarlakeExecutor] = getattr(import_module(f".{module}", __package__), name)
+    return found
 
 
-# The YAML side is a discriminated union of plain models: of a union of Resolvables the wrong class is taken silently. A mapping of anything is
-# let through to :func:`executor_of`, which says what is wrong with it.
-ResolvedExecutor = Annotated[
-    StarlakeExecutor,
-    dg.Resolver(
-        _resolve,
-        model_field_type=Annotated[
-            ShellExecutor | CloudRunExecutor | DagsterShellExecutor | DuckDBExecutor,
-            Field(discriminator="type"),
-        ]
-        | dict[str, Any]
-        | None,
-        inject_before_resolve=False,
-        description="Where Starlake commands run: shell (the starlake command), cloud_run, dagster_shell or duckdb (embedded, no Starlake needed). "
-        "Default: what the template of each DAG config says. A type alone is enough. An executor of your own: '{{ my_executor }}', see docs/settings.md.",
-        examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
-    ),
-]
+@cache
+def import_executors() -> Mapping[str, type[StarlakeExecutor]]:
+    """Return all classes by their type."""
+    return {type_: find_executor(type_) for type_ in EXECUTOR_TYPES}
+
+
+def make_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
+    """Return an executor.
+
+    Args:
+        given: its type, or a mapping with ``type`` and fields.
+
+    Raises:
+        InvalidSetting: no type or an unknown one, or a field that is missing, unknown or wrong.
+    """
+    fields = {"type": given} if isinstance(given, str) else dict(given)
+    type_ = fields.get("type")
+    if type_ is None:
+        raise InvalidSetting(f"it has no type (known: {', '.join(EXECUTOR_TYPES)})")
+    executor = find_executor(str(type_))
+    try:
+        return executor.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidSetting(f"{type_}: {'; '.join(_describe(e, executor.model_fields) for e in error.errors())}") from error
+
+
+def _describe(error: Any, known: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown field '{where}'{did_you_mean(where, known) or ' (known: ' + ', '.join(sorted(known)) + ')'}"
+    return f"{where}: {error['msg']}"

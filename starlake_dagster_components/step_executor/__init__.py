@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from .cancellation import printer_of as printer_of
     from .cancellation import run_cancellable as run_cancellable
     from .definition import starlake_step_executor as starlake_step_executor
-    from .resolved import ResolvedStepExecutor as ResolvedStepExecutor
 
 __all__ = [
-    "ResolvedStepExecutor",
     "cancellation_of",
     "printer_of",
     "run_cancellable",
@@ -19,7 +17,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ResolvedStepExecutor": "resolved",
     "cancellation_of": "cancellation",
     "printer_of": "cancellation",
     "run_cancellable": "cancellation",

@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.cli import main
-from starlake_dagster_components.definitions.settings_text import settings_from_environment
 from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.settings import read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +125,9 @@ def test_dependencies_in_every_format(shop: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["list", "--asset-keys", "flatt"], "--asset-keys: unknown asset_keys 'flatt' (did you mean 'flat'?)"),
+        (["list", "--asset-keys", "flatt"], "--asset-keys: unknown value 'flatt' (did you mean 'flat'?)"),
         (["check", "--executor", "dukdb"], "--executor: unknown executor 'dukdb' (did you mean 'duckdb'?)"),
-        (["check", "--watch", "dirct"], "--watch: unknown watch 'dirct' (did you mean 'direct'?)"),
+        (["check", "--watch", "dirct"], "--watch: unknown value 'dirct' (did you mean 'direct'?)"),
         (["check", "--timezone", "Europe/Pariss"], "--timezone: "),
         (["check", "--orchestrators", "dagstr"], "--orchestrators: unknown orchestrator 'dagstr' (did you mean 'dagster'?)"),
         (["check", "--orchestrators", "zzz"], "--orchestrators: unknown orchestrator 'zzz'"),
@@ -137,7 +137,7 @@ def test_dependencies_in_every_format(shop: ProjectFolder) -> None:
         (["run", "--scheduled-date", "tomorrow"], "--scheduled-date: 'tomorrow' is no ISO 8601 time"),
         (["run", "--select", "kpi_dayly"], "selection 'kpi_dayly' names no asset (did you mean 'kpi_daily'?)"),
         (["run", "--select", ""], "selection '' is empty"),
-        (["dev", "--default-status", "running_"], "--default-status: unknown default_status 'running_'"),
+        (["dev", "--default-status", "running_"], "--default-status: unknown value 'running_'"),
     ],
 )
 def test_a_wrong_option_is_one_line_that_names_it(shop: ProjectFolder, arguments: list[str], message: str) -> None:
@@ -197,7 +197,7 @@ def test_dev_hands_settings_over_as_the_environment_names_them(shop: ProjectFold
         "SL_DAGSTER_DEFAULT_STATUS": "stopped",
         "SL_DAGSTER_MAX_CONCURRENT": "3",
     }
-    settings = settings_from_environment(environment)
+    settings = read_settings(environment)
     assert (settings.expectation_checks, settings.default_status, settings.max_concurrent) == (False, "STOPPED", 3)
 
 
@@ -328,7 +328,7 @@ def test_cache_shows_the_errors_of_the_project_as_check_does(shop: ProjectFolder
 
 
 def test_settings_from_the_environment() -> None:
-    settings = settings_from_environment(
+    settings = read_settings(
         {
             "SL_DAGSTER_EXECUTOR": '{"type": "shell", "env": {"A": "1"}}',
             "SL_DAGSTER_ASSET_KEYS": "path",
@@ -359,7 +359,7 @@ def test_settings_from_the_environment() -> None:
 )
 def test_wrong_settings_say_which_and_what_is_expected(environment: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidSetting) as caught:
-        settings_from_environment(environment)
+        read_settings(environment)
     assert message in str(caught.value)
 
 

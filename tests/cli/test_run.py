@@ -5,8 +5,8 @@ from project_folder import ProjectFolder
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.cli.report import print_results
 from starlake_dagster_components.cli.run import AssetResult, RunResult, run_headless
-from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.errors import InvalidSetting, StarlakeError, UnknownName
+from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
 

@@ -17,7 +17,7 @@ from starlake_dagster_components import DuckDBExecutor, ShellExecutor
 from starlake_dagster_components.cli import run as headless
 from starlake_dagster_components.definitions.batches import FAILED
 from starlake_dagster_components.definitions.build import build
-from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.settings import Settings
 
 TABLES = ("orders", "items", "prices")
 JOB = "shop_tables"

@@ -16,9 +16,9 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import CommandResult, DuckDBExecutor, commands, load_definitions_from_starlake_project
 from starlake_dagster_components.commands import Command
-from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.errors import CommandError, CommandTimeout
 from starlake_dagster_components.executors.base import Counters, Invocation, TableResult
+from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
 

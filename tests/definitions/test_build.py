@@ -10,9 +10,9 @@ from starlake_dagster_components import InvalidProject, load_definitions_from_st
 from starlake_dagster_components.definitions.build import build, job_executor, prepare
 from starlake_dagster_components.definitions.names import AssetKeyStyle
 from starlake_dagster_components.definitions.nodes import StarlakeNode
-from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
 from starlake_dagster_components.errors import InvalidSetting, ProjectNotFound
+from starlake_dagster_components.settings import Settings
 
 
 def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from starlake_dagster_components.definitions.names import asset_key, check_style, group_name, op_name, sanitize_id, tag_value, tags_of
-from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.definitions.names import asset_key, group_name, op_name, sanitize_id, tag_value, tags_of
 
 
 @pytest.mark.parametrize(
@@ -27,11 +26,6 @@ def test_asset_keys_in_every_style() -> None:
     assert asset_key("Sales.Orders") == dg.AssetKey("Sales_Orders")
     assert asset_key("Sales.Orders", "flat_lower") == dg.AssetKey("sales_orders")
     assert asset_key("Sales.Orders", "path") == dg.AssetKey(["Sales", "Orders"])
-
-
-def test_an_unknown_style_names_the_known_ones() -> None:
-    with pytest.raises(InvalidSetting, match="did you mean 'flat_lower'"):
-        check_style("flat-lower")
 
 
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=3))

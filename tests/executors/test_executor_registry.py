@@ -3,22 +3,19 @@
 import subprocess
 import sys
 
-import dagster as dg
 import pytest
 from dagster.components.resolved.errors import ResolutionException
 
-from starlake_dagster_components.executors import EXECUTORS, ResolvedExecutor
+from starlake_dagster_components import StarlakeProjectComponent
+from starlake_dagster_components.executors import EXECUTORS
 from starlake_dagster_components.executors.base import StarlakeExecutor
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.testing import RecordingExecutor
 
 
-class Holder(dg.Model, dg.Resolvable):
-    executor: ResolvedExecutor
-
-
 def resolve(yaml: str, **scope: object) -> StarlakeExecutor:
-    executor: StarlakeExecutor = Holder.resolve_from_yaml(yaml, scope=scope).executor
+    executor = StarlakeProjectComponent.resolve_from_yaml(f"{yaml}\nproject: x\n", scope=scope).executor
+    assert isinstance(executor, StarlakeExecutor)
     return executor
 
 
@@ -53,9 +50,12 @@ executor:
     [
         ("executor: {type: shel}", "unknown executor 'shel' (did you mean 'shell'?)"),
         ("executor: shel", "unknown executor 'shel' (did you mean 'shell'?)"),
-        ("executor: {type: shell, starlake_pth: x}", "executor shell: unknown field 'starlake_pth' (did you mean 'starlake_path'?)"),
-        ("executor: {type: shell, xyz: x}", "executor shell: unknown field 'xyz' (known: env, grace_period, starlake_path, timeout, type)"),
-        ("executor: {type: shell, timeout: soon}", "executor shell: timeout: Input should be a valid number"),
+        ("executor: {type: shell, starlake_pth: x}", "executor: shell: unknown field 'starlake_pth' (did you mean 'starlake_path'?)"),
+        (
+            "executor: {type: shell, xyz: x}",
+            "executor: shell: unknown field 'xyz' (known: env, grace_period, starlake_path, timeout, type)",
+        ),
+        ("executor: {type: shell, timeout: soon}", "executor: shell: timeout: Input should be a valid number"),
         ("executor: {env: {A: b}}", "executor: it has no type (known: shell, cloud_run, dagster_shell, duckdb)"),
         ("executor: '{{ [1] }}'", "executor: [1] cannot be used"),
     ],

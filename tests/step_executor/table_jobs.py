@@ -10,7 +10,7 @@ import dagster as dg
 
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.executors import EXECUTORS
-from starlake_dagster_components.step_executor.resolved import step_executor_of
+from starlake_dagster_components.step_executor.names import find_step_executor
 
 JOB = "all_tables"
 
@@ -123,7 +123,7 @@ def definitions(project: str, commands: str, steps: str) -> dg.Definitions:
     return load_definitions_from_starlake_project(
         project,
         executor=EXECUTORS[fields["type"]].model_validate(fields),
-        step_executor=step_executor_of(step_fields["type"], step_fields.get("config")),
+        step_executor=find_step_executor(step_fields["type"], step_fields.get("config")),
     )
 
 

@@ -14,7 +14,7 @@ import step_jobs
 from starlake_dagster_components.component import StarlakeProjectComponent
 from starlake_dagster_components.errors import InvalidSetting
 from starlake_dagster_components.step_executor import starlake_step_executor
-from starlake_dagster_components.step_executor.resolved import step_executor_of
+from starlake_dagster_components.step_executor.names import find_step_executor
 
 
 def test_name_and_defaults() -> None:
@@ -81,7 +81,7 @@ def test_field_of_a_component() -> None:
 )
 def test_wrong_type_in_a_component(type_: Any, message: str) -> None:
     with pytest.raises(InvalidSetting, match=message):
-        step_executor_of(type_)
+        find_step_executor(type_)
 
 
 def test_configured_executor_runs(instance: dg.DagsterInstance, work: Path) -> None:
@@ -91,7 +91,7 @@ def test_configured_executor_runs(instance: dg.DagsterInstance, work: Path) -> N
 
 
 def configured_job() -> dg.JobDefinition:
-    return step_jobs.resolve([step_jobs.plain], step_executor_of("threads", {"max_concurrent": 2}))
+    return step_jobs.resolve([step_jobs.plain], find_step_executor("threads", {"max_concurrent": 2}))
 
 
 def test_executor_of_a_code_location(work: Path) -> None:

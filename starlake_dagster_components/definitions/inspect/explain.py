@@ -7,11 +7,11 @@ import dagster as dg
 from ...errors import Location, UnknownName
 from ...pipelines.pipeline import Pipeline
 from ...pipelines.without_job import explain_missing_job
+from ...settings import Settings
 from ..graph import AssetGraph, NodeId
 from ..jobs import job_keys
 from ..nodes import StarlakeNode
 from ..sensors.watched import watched_by
-from ..settings import Settings
 from .summary import executor_name
 
 

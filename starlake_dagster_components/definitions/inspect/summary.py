@@ -7,11 +7,11 @@ from typing import Any
 from ...errors import Problem
 from ...pipelines.dag_refs import DagConfigs
 from ...pipelines.pipeline import Pipeline
+from ...settings import Settings
 from ..graph import AssetGraph
 from ..jobs import job_keys
 from ..sensors.definition import MINIMUM_INTERVAL_SECONDS
 from ..sensors.watched import watched_by
-from ..settings import Settings
 
 
 def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:

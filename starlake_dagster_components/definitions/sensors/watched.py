@@ -7,8 +7,8 @@ import dagster as dg
 
 from ...errors import Problem
 from ...pipelines.pipeline import Pipeline
+from ...settings import Settings
 from ..graph import AssetGraph
-from ..settings import Settings
 
 if TYPE_CHECKING:
     from .rule import DatasetTiming

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ...settings import Settings
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..batches import Member

@@ -11,10 +11,10 @@ from ...commands import Command, RunContext
 from ...errors import CommandCancelled, InvalidSetting, StarlakeError
 from ...executors.base import CommandResult, Counters, Invocation, Level
 from ...pipelines.pipeline import Pipeline
+from ...settings import Settings
 from ...step_executor import printer_of, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from ..settings import Settings
 from .run_history import RunHistories, RunHistory
 from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 

@@ -11,11 +11,11 @@ from ...executors.base import CommandResult
 from ...executors.local.load_files import waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
 from ...project.model import Domain, Table
+from ...settings import Settings
 from ..batches import Member
 from ..checks import check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from ..settings import Settings
 from .command import Events, StepCommands, counts_metadata, scheduled_metadata
 from .load_tables import LoadSteps
 from .reexecution import done_before, made_again

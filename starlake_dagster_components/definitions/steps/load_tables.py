@@ -17,10 +17,10 @@ from ...executors.base import CommandResult, TableResult
 from ...executors.starlake_output.table_outcomes import together
 from ...pipelines.pipeline import Pipeline
 from ...project.model import Domain, Table
+from ...settings import Settings
 from ..batches import FAILED, Member
 from ..checks import check_results
 from ..graph import AssetGraph
-from ..settings import Settings
 from .command import Events, StepCommands, broken, counts_metadata, failure, failure_metadata, scheduled_metadata
 from .reexecution import loaded_before, made_again
 

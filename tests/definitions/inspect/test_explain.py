@@ -5,8 +5,8 @@ from starlake_dagster_components import DuckDBExecutor
 from starlake_dagster_components.definitions.build import prepare
 from starlake_dagster_components.definitions.inspect.explain import explain
 from starlake_dagster_components.definitions.nodes import StarlakeNode
-from starlake_dagster_components.definitions.settings import Settings
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
+from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
 

@@ -11,7 +11,7 @@ from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import prepare
 from starlake_dagster_components.definitions.sensors.rule import DatasetTiming
 from starlake_dagster_components.definitions.sensors.watched import timings_of, with_other_names
-from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
 

@@ -14,7 +14,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, StarlakeExecutor
 from starlake_dagster_components.cli.run import run_headless
-from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from cloud_run_server import CloudRunServer
 from contract import until
 
 from starlake_dagster_components.cli.run import RunResult, run_headless
-from starlake_dagster_components.definitions.settings import Settings
+from starlake_dagster_components.settings import Settings
 
 FILES = {
     "metadata/application.sl.yml": """

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from starlake_dagster_components import (
     StarlakeTranslator,
     load_definitions_from_starlake_project,
 )
-from starlake_dagster_components.definitions.settings import Settings
-from starlake_dagster_components.definitions.settings_text import settings_from_environment
+from starlake_dagster_components.cli.docs import write_tables
 from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.settings import Settings, read_settings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 RIGHT: list[tuple[str, Any, Any]] = [
     ("executor", "duckdb", DuckDBExecutor()),
@@ -50,15 +49,15 @@ WRONG: list[tuple[str, Any, str]] = [
     ("executor", DuckDBExecutor, "DuckDBExecutor is a class (expected an executor: DuckDBExecutor(...))"),
     ("executor", 3, "expected an executor"),
     ("asset_keys", "paths", "did you mean 'path'?"),
-    ("watch", "dirct", "unknown watch 'dirct' (did you mean 'direct'?)"),
+    ("watch", "dirct", "watch: unknown value 'dirct' (did you mean 'direct'?)"),
     ("default_status", "on", "known: RUNNING, STOPPED"),
-    ("orchestrators", "dagster", "orchestrators: 'dagster' cannot be used (expected a list of texts)"),
+    ("orchestrators", "dagster", "orchestrators: 'dagster' cannot be used (expected a list of strings)"),
     ("orchestrators", ["airflow", "dagstr"], "orchestrators: unknown orchestrator 'dagstr' (did you mean 'dagster'?)"),
     ("orchestrators", ["mage"], "orchestrators: unknown orchestrator 'mage' (known: airflow, dagster, databricks, snowflake, starlake)"),
     ("executor", {"starlake_path": "x"}, "executor: it has no type"),
     ("timezone", "Europe/Pariss", "timezone: unknown time zone 'Europe/Pariss' (did you mean 'Europe/Paris'?)"),
-    ("variables", {True: "a"}, "variables: the name True is no text: put it in quotes"),
-    ("cache", True, "cache: True cannot be used (expected a text)"),
+    ("variables", {True: "a"}, "variables: the name True is not a string: put it in quotes"),
+    ("cache", True, "cache: True cannot be used (expected a string)"),
     ("asset_key", "path", "unknown setting 'asset_key' (did you mean 'asset_keys'?)"),
     ("max_concurrent", 0, "max_concurrent: 0 cannot be used (expected a whole number from 1)"),
     ("max_concurrent", -3, "expected a whole number from 1"),
@@ -70,7 +69,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("name_prefix", "a-b", "expected letters, digits and underscores"),
     ("step_executor", "thread", "did you mean 'threads'?"),
     ("step_executor", {"type": "threads", "cfg": {}}, "a mapping with type and config"),
-    ("pool", 5, "expected a text"),
+    ("pool", 5, "expected a string"),
     ("translator", StarlakeTranslator, "expected a StarlakeTranslator"),
 ]
 
@@ -89,18 +88,37 @@ def test_a_wrong_value_says_what_was_expected(shop: ProjectFolder, name: str, gi
 
 def test_the_function_takes_what_settings_are() -> None:
     given = inspect.signature(load_definitions_from_starlake_project).parameters
-    assert set(given) - {"root", "unknown"} == {f.name for f in fields(Settings)}
+    assert set(given) - {"root"} == set(Settings.model_fields)
 
 
-def test_every_setting_can_be_given_in_every_way_and_is_documented() -> None:
-    names = {f.name for f in fields(Settings)}
+def test_every_setting_can_be_given_in_every_way() -> None:
+    names = set(Settings.model_fields)
     elsewhere = {"translator": "translation", "op_tags": "op", "pool": "op"}
     assert {elsewhere.get(name, name) for name in names} == set(StarlakeProjectComponent.model_fields) - {"project"}
     with pytest.raises(InvalidSetting) as error:
-        settings_from_environment({"SL_DAGSTER_ZZZ": "x"})
+        read_settings({"SL_DAGSTER_ZZZ": "x"})
     assert {f"SL_DAGSTER_{name.upper()}" for name in names - {"translator"}} == set(re.findall(r"SL_DAGSTER_(?!ZZZ)\w+", str(error.value)))
-    documented = set(re.findall(r"^\| `(\w+)` \|", (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(StarlakeProjectComponent.model_fields) - documented == set()
+
+
+@pytest.mark.parametrize("page", ["settings.md", "command_line.md"])
+def test_the_tables_of_the_documentation_are_those_of_the_settings(page: str) -> None:
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    assert "<!-- table: " in text
+    assert text == write_tables(text), "run `make docs`"
+
+
+def test_the_function_documents_every_setting() -> None:
+    documented = load_definitions_from_starlake_project.__doc__ or ""
+    assert [name for name in Settings.model_fields if f"\n        {name}: " not in documented] == []
+
+
+def test_settings_cannot_be_changed_but_overridden() -> None:
+    settings = Settings(timezone="Europe/Paris", batch=True)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.batch = False
+    assert settings.override(batch="false") == Settings(timezone="Europe/Paris")
+    with pytest.raises(InvalidSetting, match="did you mean 'batch'"):
+        settings.override(batc=True)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +129,7 @@ def test_every_setting_can_be_given_in_every_way_and_is_documented() -> None:
             "thread",
             "SL_DAGSTER_STEP_EXECUTOR: unknown step executor 'thread' (did you mean 'threads'?); the import path of another one has a dot",
         ),
-        ("WATCH", "dirct", "SL_DAGSTER_WATCH: unknown watch 'dirct' (did you mean 'direct'?)"),
+        ("WATCH", "dirct", "SL_DAGSTER_WATCH: unknown value 'dirct' (did you mean 'direct'?)"),
         ("OP_TAGS", "team", "SL_DAGSTER_OP_TAGS: 'team' has no value (expected name=value,name=value)"),
         ("OP_TAG", "a=b", "unknown setting 'SL_DAGSTER_OP_TAG' (did you mean 'SL_DAGSTER_OP_TAGS'?)"),
         ("OP", "a", "unknown setting 'SL_DAGSTER_OP' (SL_DAGSTER_OP_TAGS or SL_DAGSTER_POOL)"),
@@ -119,32 +137,32 @@ def test_every_setting_can_be_given_in_every_way_and_is_documented() -> None:
         (
             "ORCHESTRATORS",
             "dagster,airflw",
-            "SL_DAGSTER_ORCHESTRATORS: orchestrators: unknown orchestrator 'airflw' (did you mean 'airflow'?)",
+            "SL_DAGSTER_ORCHESTRATORS: unknown orchestrator 'airflw' (did you mean 'airflow'?)",
         ),
-        ("BATCH", "maybe", "SL_DAGSTER_BATCH: batch: 'maybe' cannot be used (expected true or false)"),
+        ("BATCH", "maybe", "SL_DAGSTER_BATCH: 'maybe' cannot be used (expected true or false)"),
     ],
 )
 def test_the_environment_names_the_variable(variable: str, text: str, message: str) -> None:
     with pytest.raises(InvalidSetting) as error:
-        settings_from_environment({f"SL_DAGSTER_{variable}": text})
+        read_settings({f"SL_DAGSTER_{variable}": text})
     assert str(error.value) == message
 
 
 def test_a_misspelt_variable_is_not_taken_for_one_that_only_begins_alike() -> None:
     with pytest.raises(InvalidSetting) as error:
-        settings_from_environment({"SL_DAGSTER_ZZZ": "x"})
+        read_settings({"SL_DAGSTER_ZZZ": "x"})
     assert "did you mean" not in str(error.value)
     assert "(known: SL_DAGSTER_EXECUTOR, SL_DAGSTER_ENV, " in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["a=1,b=x", '{"a": 1, "b": "x"}'])
 def test_mappings_in_the_environment(text: str) -> None:
-    settings = settings_from_environment({"SL_DAGSTER_VARIABLES": text, "SL_DAGSTER_OP_TAGS": text})
+    settings = read_settings({"SL_DAGSTER_VARIABLES": text, "SL_DAGSTER_OP_TAGS": text})
     assert (settings.variables, settings.op_tags) == ({"a": "1", "b": "x"}, {"a": "1", "b": "x"})
 
 
 def test_the_environment_can_give_every_setting_that_is_text() -> None:
-    settings = settings_from_environment({"SL_DAGSTER_STEP_EXECUTOR": "multiprocess", "SL_DAGSTER_OP_TAGS": "team=data,dagster/priority=3"})
+    settings = read_settings({"SL_DAGSTER_STEP_EXECUTOR": "multiprocess", "SL_DAGSTER_OP_TAGS": "team=data,dagster/priority=3"})
     assert settings.step_executor is dg.multiprocess_executor
     assert settings.op_tags == {"team": "data", "dagster/priority": "3"}
 
@@ -156,7 +174,7 @@ def test_the_environment_can_give_every_setting_that_is_text() -> None:
         ("watch: directt", "did you mean 'direct'?"),
         ("default_status: on_", "known: RUNNING, STOPPED"),
         ("max_concurrent: many", "expected a whole number from 1"),
-        ("orchestrators: dagster", "expected a list of texts"),
+        ("orchestrators: dagster", "expected a list of strings"),
         ("expectation_checks: maybe", "expected true or false"),
         ("name_prefix: a b", "expected letters, digits and underscores"),
         ("orchestrators: [dagstr]", "did you mean 'dagster'?"),
@@ -182,7 +200,7 @@ def test_an_empty_project_asks_for_the_variable() -> None:
 
 
 def test_what_gives_nothing_in_yaml_means_the_default() -> None:
-    names = [f.name for f in fields(Settings) if f.name not in ("translator", "op_tags", "pool")]
+    names = [name for name in Settings.model_fields if name not in ("translator", "op_tags", "pool")]
     yaml = "project: x\n" + "".join(f'{name}: "{{{{ env.NO_SUCH_VARIABLE }}}}"\n' for name in names)
     found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).settings(), Settings()
     assert {name: getattr(found, name) for name in names} == {name: getattr(default, name) for name in names}

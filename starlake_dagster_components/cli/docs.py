@@ -1,0 +1,98 @@
+"""The tables of settings in the documentation: ``python -m starlake_dagster_components.cli.docs docs``, or ``make docs``."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from ..settings import OptionGroup, Settings, SharedSettings, choices_of, option_of, setting_of
+from .options import fields_of
+
+_COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "serve": "`dev`"}
+_OF_PYTHON = "Function, and as `SL_DAGSTER_...`; in YAML: `op`"
+
+
+def list_settings() -> list[str]:
+    """Return the table of the settings that all ways of giving them share, in Markdown."""
+    return _make_table(SharedSettings.model_fields)
+
+
+def list_python_settings() -> list[str]:
+    """Return the table of the settings that YAML gives in another way, in Markdown."""
+    return _make_table({name: field for name, field in Settings.model_fields.items() if name not in SharedSettings.model_fields})
+
+
+def _make_table(fields: Mapping[str, FieldInfo]) -> list[str]:
+    rows = [f"| `{name}` | {_values(field)} | {_default(field)} | {_meaning(field)} |" for name, field in fields.items()]
+    return ["| setting | values | default | meaning |", "|---|---|---|---|", *rows]
+
+
+def list_options() -> list[str]:
+    """Return the table of the settings that are options of ``sl-dagster``, in Markdown."""
+    rows = [
+        f"| {', '.join(_options(name, field) for name, field in fields_of(group))} | {commands} |" for group, commands in _COMMANDS.items()
+    ]
+    return ["| options | commands |", "|---|---|", *rows]
+
+
+def _options(name: str, field: FieldInfo) -> str:
+    option = option_of(name)
+    return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool else f"`{option}`"
+
+
+def _values(field: FieldInfo) -> str:
+    written = setting_of(field).values
+    if written:
+        return written
+    if field.annotation is bool:
+        return "`true`, `false`"
+    if get_origin(field.annotation) in (Mapping, Sequence):
+        return "mapping" if get_origin(field.annotation) is Mapping else "list"
+    return ", ".join(f"`{c}`" for c in choices_of(field)) or ("number" if int in get_args(field.annotation) else "string")
+
+
+def _default(field: FieldInfo) -> str:
+    value: Any = field.get_default(call_default_factory=True)
+    if setting_of(field).default or not (value or value is False):
+        return setting_of(field).default
+    return f"`[{', '.join(value)}]`" if isinstance(value, tuple) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _meaning(field: FieldInfo) -> str:
+    setting = setting_of(field)
+    # What looks like a name of a file, a variable or an element is set as code.
+    text = re.sub(r"(\{\{\w+\}\}|\$\{\w+\}|\{key_prefix: \.\.\.\}|[^\s(]*[*<][^\s(]*\w|--\w+|\bSL_\w+|\bsl_\w+)", r"`\1`", setting.help)
+    return " ".join(filter(None, (text, f"{setting.more}." if setting.more else "")))
+
+
+TABLES: Mapping[str, Callable[[], list[str]]] = {
+    "settings": list_settings,
+    "python settings": list_python_settings,
+    "options": list_options,
+}
+"""What stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in the documentation."""
+
+
+def write_tables(text: str) -> str:
+    """Return a page of the documentation with its tables made anew."""
+
+    def write(found: re.Match[str]) -> str:
+        return "\n".join([found[1], *TABLES[found[2]](), found[3]])
+
+    return re.sub(r"(<!-- table: ([a-z ]+) -->)\n.*?(<!-- end of table -->)", write, text, flags=re.DOTALL)
+
+
+def main(folder: Path) -> None:
+    """Write the tables of all pages in a folder anew."""
+    for page in sorted(folder.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if write_tables(text) != text:
+            page.write_text(write_tables(text), encoding="utf-8")
+            print(f"wrote the tables of {page}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

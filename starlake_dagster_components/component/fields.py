@@ -1,0 +1,160 @@
+"""The fields of the component: one for each setting, made from ``settings.py``, and how each is read from YAML."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+import dagster as dg
+from dagster.components.utils.translation import TranslationFnResolver
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic.fields import FieldInfo
+
+from ..cache import OFF
+from ..definitions.nodes import StarlakeNode
+from ..errors import InvalidSetting
+from ..executors import EXECUTORS
+from ..settings import SharedSettings, check_value, setting_of
+from .templates import render_value, render_variables
+
+
+class StepExecutorFields(BaseModel):
+    """``step_executor:`` as a mapping."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(
+        default="threads",
+        description="threads (this package's), multiprocess or in_process (Dagster's), or the import path of another executor definition.",
+        examples=["threads", "multiprocess", "dagster_k8s.k8s_job_executor"],
+    )
+    config: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="The executor's configuration, as in run config.",
+        examples=[{"max_concurrent": 16}, {"start_method": {"forkserver": {}}}],
+    )
+
+
+_YAML_TYPES: Mapping[str, Any] = {
+    # A discriminated union of plain models: of a union of Resolvables Dagster silently takes the wrong class. A mapping of anything is let
+    # through, because the check says what is wrong with it.
+    "executor": Annotated[Union[tuple(EXECUTORS.values())], Field(discriminator="type")] | dict[str, Any] | None,  # noqa: UP007
+    "step_executor": StepExecutorFields | dict[str, Any] | str | None,
+    "cache": str | bool | None,
+}
+"""What a setting may be in YAML where that does not follow from its type."""
+
+
+def _yaml_type(name: str, field: FieldInfo) -> Any:
+    """Return the type of a setting in YAML: its own, or a string, which may be a template."""
+    if name in _YAML_TYPES:
+        return _YAML_TYPES[name]
+    annotation: Any = field.annotation
+    origin = get_origin(annotation)
+    if origin is Mapping:
+        return Mapping[str, Any] | str | None
+    if origin is Sequence:
+        return Sequence[str] | str | None
+    return annotation | str | None if annotation is bool or int in get_args(annotation) else annotation | None
+
+
+def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
+    """Return the resolver of a setting; what it raises is shown with file, line and key. What gives nothing means the default."""
+    setting = setting_of(field)
+    render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
+
+    def resolve(context: dg.ResolutionContext, given: Any) -> Any:
+        # The configuration of a step executor is only checked by Dagster, which wants numbers where it says so.
+        value = render_value(context, given, typed=True) if name == "step_executor" else render(context, given)
+        if value is None:
+            return field.get_default(call_default_factory=True)
+        checked = check_value(name, value)
+        return _resolve_path(context, checked) if setting.path and isinstance(checked, str) else checked
+
+    return dg.Resolver(
+        resolve,
+        model_field_type=_yaml_type(name, field),
+        inject_before_resolve=False,
+        description=_describe(setting.help, setting.default),
+        examples=list(setting.examples),
+    )
+
+
+def _describe(help_: str, default: str) -> str:
+    return f"{help_} Default: {default.replace('`', '')}." if default else help_
+
+
+def _resolve_path(context: dg.ResolutionContext, path: str) -> str:
+    return path if path.lower() == OFF or path.startswith("~") else str(context.resolve_source_relative_path(path))
+
+
+def _resolve_project(context: dg.ResolutionContext, given: Any) -> str:
+    """Return the project's folder, relative to the file that names it.
+
+    Raises:
+        InvalidSetting: it is empty.
+    """
+    path = render_value(context, given)
+    if path is None or not str(path).strip():
+        raise InvalidSetting(f"project: {given!r} gives no folder; is the environment variable set?")
+    return str(context.resolve_source_relative_path(str(path)))
+
+
+ProjectFolder = Annotated[
+    str,
+    dg.Resolver(
+        _resolve_project,
+        model_field_type=str,
+        inject_before_resolve=False,
+        description="Folder of the Starlake project (the one that holds metadata/), relative to this file.",
+        examples=["../../starlake", "{{ context.project_root }}/starlake", "{{ env.SL_ROOT }}"],
+    ),
+]
+
+if TYPE_CHECKING:
+
+    class SettingFields(SharedSettings, dg.Model):
+        """``project`` and the settings, as fields of a component."""
+
+        project: ProjectFolder
+
+else:
+
+    class _CheckedFields(dg.Model):
+        model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+        @field_validator(*SharedSettings.model_fields, mode="before", check_fields=False)
+        @classmethod
+        def _check(cls, value: Any, info: Any) -> Any:
+            return check_value(info.field_name, value)
+
+    def _make_field(name: str, field: FieldInfo) -> tuple[Any, Any]:
+        default = Field(default_factory=field.default_factory) if field.default_factory else field.default
+        return Annotated[Any, _make_resolver(name, field)], default
+
+    SettingFields = create_model(
+        "SettingFields",
+        __base__=_CheckedFields,
+        project=(ProjectFolder, ...),
+        **{name: _make_field(name, field) for name, field in SharedSettings.model_fields.items()},
+    )
+
+
+def describe_fields(component: type[BaseModel]) -> str:
+    """Return the docstring of a component with its fields."""
+    lines = [f"        {name}: {_find_resolver(field).description}" for name, field in component.model_fields.items()]
+    return "\n".join([(component.__doc__ or "").rstrip(), "", "    Attributes:", *lines, "    "])
+
+
+def _find_resolver(field: FieldInfo) -> dg.Resolver:
+    return next(item for item in field.metadata if isinstance(item, dg.Resolver))
+
+
+class NodeTranslation(TranslationFnResolver[StarlakeNode]):
+    """The resolver of ``translation``, with a description for the YAML's schema."""
+
+    def __init__(self) -> None:
+        super().__init__(template_vars_for_translation_fn=lambda node: {"node": node})
+        self.description = (
+            "Changes of the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), name, "
+            "domain, key, table and task, and {{ spec }} is what the defaults made."
+        )
+        self.examples = [{"group_name": "{{ 'raw' if node.type == 'table' else node.domain }}"}]

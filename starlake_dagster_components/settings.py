@@ -1,0 +1,592 @@
+"""Every setting once: its type, its default, what it means, what it may be, and how it is written as text.
+
+All ways of giving settings are made from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
+``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>``, the options of ``sl-dagster`` (``cli/options.py``) and the tables of
+docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
+
+This module imports neither Dagster nor executors: the command line shows its help without them.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from .cache import OFF
+from .errors import InvalidSetting, did_you_mean, unknown
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from .executors.base import StarlakeExecutor
+    from .pipelines.pipeline import Pipeline
+
+    AnyExecutor = StarlakeExecutor | str | Mapping[str, Any] | None
+    AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None
+    AnyPath = str | os.PathLike[str] | None
+else:
+    AnyExecutor = AnyStepExecutor = AnyPath = Any
+
+AssetKeyStyle = Literal["flat", "flat_lower", "path"]
+OptionGroup = Literal["read", "run", "serve"]
+"""Which commands of ``sl-dagster`` have a setting as an option: all, those that run something, or those that keep a Dagster running."""
+
+PREFIX = "SL_DAGSTER_"
+"""What the environment variables of settings begin with."""
+
+
+class Translator(Protocol):
+    """What makes the asset specs: a ``StarlakeTranslator``."""
+
+    def get_asset_spec(self, node: Any) -> "dg.AssetSpec":
+        """Return the asset spec of a node of the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What there is to say about a field of :class:`Settings` besides its type and its default.
+
+    Attributes:
+        help: what it means, for YAML schemas, ``--help``, docstrings and the documentation.
+        examples: values as YAML has them.
+        options: the commands that have it as an option; None = no command.
+        check: takes the name to show and a value, returns the value in its own type or raises :class:`InvalidSetting`; None = what follows
+            from the field's type.
+        parse: takes the name to show and a text, returns a value to check; None = the text itself.
+        path: whether a relative path in YAML is relative to the file that has it.
+        values: how the documentation writes the possible values; empty = what follows from the type.
+        default: how the documentation writes the default; empty = the default itself.
+        more: what the documentation adds to ``help``, in Markdown.
+    """
+
+    help: str
+    examples: Sequence[Any] = ()
+    options: OptionGroup | None = None
+    check: Callable[[str, Any], Any] | None = None
+    parse: Callable[[str, str], Any] | None = None
+    path: bool = False
+    values: str = ""
+    default: str = ""
+    more: str = ""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Accept anything: :func:`check_values` has checked it, and says more than pydantic would."""
+        return core_schema.any_schema()
+
+
+def _fail(name: str, value: Any, expected: str) -> InvalidSetting:
+    return InvalidSetting(f"{name}: {value!r} cannot be used (expected {expected})")
+
+
+def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """Return the one of the known values that is meant, in its own case."""
+    for choice in known:
+        if isinstance(value, str) and value.lower() == choice.lower():
+            return choice
+    raise InvalidSetting(f"{name}: {unknown('value', str(value), known)}")
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """Return a truth value, also of the strings ``true`` and ``false``."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise _fail(name, value, "true or false")
+    return value
+
+
+def check_count(name: str, value: Any) -> int | None:
+    """Return a whole number from 1, also of a string; None stays None."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise _fail(name, value, "a whole number from 1")
+
+
+def check_string(name: str, value: Any) -> str | None:
+    """Return a string; an empty one is None."""
+    if value is None or isinstance(value, str):
+        return value or None
+    raise _fail(name, value, "a string")
+
+
+def check_strings(name: str, value: Any) -> tuple[str, ...]:
+    """Return a list of strings as a tuple."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise _fail(name, value, "a list of strings")
+    return tuple(value)
+
+
+def check_mapping(name: str, value: Any) -> Mapping[str, str]:
+    """Return a mapping of strings to strings; numbers and truth values are written as YAML writes them."""
+    if not isinstance(value, Mapping):
+        raise _fail(name, value, "a mapping of names to values")
+    for key in value:
+        if not isinstance(key, str):
+            hint = "put it in quotes (YAML reads on, off, yes and no as true and false)"
+            raise InvalidSetting(f"{name}: the name {key!r} is not a string: {hint}")
+    return {key: _write_scalar(f"{name}.{key}", item) for key, item in value.items()}
+
+
+def _write_scalar(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, (str, int, float)):
+        raise _fail(name, value, "a string or a number")
+    return str(value)
+
+
+def _check_tags(name: str, value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping):
+        # As Dagster takes them: a mapping (a Kubernetes configuration, say) as JSON.
+        value = {key: json.dumps(item) if isinstance(item, (Mapping, list)) else item for key, item in value.items()}
+    return check_mapping(name, value)
+
+
+def _check_path(name: str, value: Any) -> str | None:
+    return check_string(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def _check_cache(name: str, value: Any) -> str | None:
+    # YAML reads ``off`` as false.
+    return OFF if value is False else _check_path(name, value)
+
+
+def _check_timezone(name: str, value: Any) -> str | None:
+    text = check_string(name, value)
+    if text is None:
+        return None
+    from .pipelines.schedule_presets import check_timezone
+
+    try:
+        return check_timezone(text)
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{name}: {str(error).removeprefix('timezone: ')}") from error
+
+
+def _check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
+    found = check_strings(name, value)
+    if found != ("dagster",):
+        from .pipelines.dag_templates import ORCHESTRATORS
+
+        for item in found:
+            # A template of the project's own may be for another orchestrator: planning knows, and refuses what no template is for.
+            if item.lower() not in ORCHESTRATORS and did_you_mean(item, ORCHESTRATORS):
+                raise InvalidSetting(f"{name}: {unknown('orchestrator', item, ORCHESTRATORS)}")
+    return found
+
+
+def _check_executor(name: str, value: Any) -> Any:
+    if value is None or value == "":
+        return None
+    if isinstance(value, (str, Mapping)):
+        from .executors.registry import make_executor
+
+        try:
+            return make_executor(value)
+        except InvalidSetting as error:
+            raise InvalidSetting(f"{name}: {error}") from error
+    from .executors.base import StarlakeExecutor
+
+    if isinstance(value, type) and issubclass(value, StarlakeExecutor):
+        raise InvalidSetting(f"{name}: {value.__name__} is a class (expected an executor: {value.__name__}(...))")
+    if isinstance(value, StarlakeExecutor):
+        return value
+    raise _fail(name, value, "an executor, its type or a mapping with its type")
+
+
+def _check_step_executor(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    from .step_executor.names import find_step_executor, is_step_executor
+
+    if is_step_executor(value):
+        return value
+    fields: Any = {"type": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping) or set(fields) - {"type", "config"}:
+        raise _fail(name, value, "an executor definition, its name, or a mapping with type and config")
+    try:
+        return find_step_executor(str(fields.get("type", "threads")), fields.get("config"))
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{name}: {error}") from error
+
+
+def _check_translator(name: str, value: Any) -> Any:
+    if value is not None and (not callable(getattr(value, "get_asset_spec", None)) or isinstance(value, type)):
+        raise _fail(name, value, "a StarlakeTranslator")
+    return value
+
+
+def _check_prefix(name: str, value: Any) -> str:
+    text = check_string(name, value) or ""
+    if not all(c.isascii() and (c.isalnum() or c == "_") for c in text):
+        raise _fail(name, value, "letters, digits and underscores")
+    return text
+
+
+def _parse_json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidSetting(f"{name}: invalid JSON: {error}") from error
+
+
+def _parse_name_or_json(name: str, text: str) -> Any:
+    return _parse_json(name, text) if text.startswith("{") else text
+
+
+def _parse_list(name: str, text: str) -> Any:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _parse_pairs(name: str, text: str) -> Any:
+    """Parse ``a=1,b=2`` (as Starlake's ``--options``), or a JSON object."""
+    if text.startswith("{"):
+        return _parse_json(name, text)
+    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
+    wrong = [key for key, sign, _ in pairs if not sign]
+    if wrong:
+        raise InvalidSetting(f"{name}: '{wrong[0]}' has no value (expected name=value,name=value)")
+    return {key.strip(): value for key, _, value in pairs}
+
+
+class SharedSettings(BaseModel):
+    """The settings that the component, the function, the environment and the command line give in the same way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    executor: Annotated[
+        AnyExecutor,
+        Setting(
+            "Where Starlake commands run: shell (the starlake command), cloud_run, dagster_shell or duckdb (embedded, no Starlake needed). A type, or "
+            "a mapping with its type and fields.",
+            examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
+            options="read",
+            check=_check_executor,
+            parse=_parse_name_or_json,
+            values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
+            default="what the template of each DAG config says",
+            more="See [running.md](running.md). An executor of your own: see [below](#an-executor-of-your-own)",
+        ),
+    ] = None
+    env: Annotated[
+        str | None,
+        Setting(
+            "Starlake's environment (SL_ENV): which metadata/env.<name>.sl.yml is used, at load and by every command, whatever the sl_env_var of a DAG "
+            "config says.",
+            examples=["PROD"],
+            options="read",
+            values="name",
+            default="`SL_ENV`, as Starlake finds it",
+        ),
+    ] = None
+    variables: Annotated[
+        Mapping[str, str],
+        Setting(
+            "Starlake variables on top of env files and environment, also passed to every command as --options. {{NAME}} and ${NAME} in a value are "
+            "other Starlake variables.",
+            examples=[{"country": "FR"}],
+            options="read",
+            parse=_parse_pairs,
+        ),
+    ] = Field(default_factory=dict)
+    asset_keys: Annotated[
+        AssetKeyStyle,
+        Setting(
+            "How asset keys are written. sales.Orders becomes sales_Orders (flat, as generated DAGs of starlake-dagster < 0.3), sales_orders "
+            "(flat_lower, >= 0.3) or sales/Orders (path).",
+            examples=["flat", "flat_lower", "path"],
+            options="read",
+        ),
+    ] = "flat"
+    orchestrators: Annotated[
+        Sequence[str],
+        Setting(
+            "DAG configs whose template belongs to one of these orchestrators make jobs. Add airflow to move a project over without editing it.",
+            examples=[["dagster"], ["dagster", "airflow"]],
+            options="read",
+            check=_check_orchestrators,
+            parse=_parse_list,
+            values="list of `dagster`, `airflow`, `snowflake`, `databricks`, `starlake`",
+        ),
+    ] = ("dagster",)
+    dependencies: Annotated[
+        str,
+        Setting(
+            "Where dependencies of tasks come from: auto (metadata/dependencies*.json where present, else the SQL), sql, or a path or glob of "
+            "JSON files relative to the project.",
+            examples=["auto", "sql", "metadata/deps.json"],
+            options="read",
+            check=lambda name, value: _check_path(name, value) or "auto",
+            values="`auto`, `sql`, path or glob",
+        ),
+    ] = "auto"
+    timezone: Annotated[
+        str | None,
+        Setting(
+            "Time zone of schedules whose DAG config has no SL_TIMEZONE.",
+            examples=["Europe/Paris"],
+            options="read",
+            check=_check_timezone,
+            values="IANA name",
+            default="`UTC`",
+        ),
+    ] = None
+    default_status: Annotated[
+        Literal["RUNNING", "STOPPED"],
+        Setting(
+            "Whether schedules and sensors are on when Dagster first sees them.",
+            examples=["RUNNING", "STOPPED"],
+            options="serve",
+        ),
+    ] = "RUNNING"
+    watch: Annotated[
+        Literal["transitive", "direct"],
+        Setting(
+            "What a sensor watches: everything upstream of its job (transitive), or only what its tasks read themselves (direct).",
+            examples=["transitive", "direct"],
+            options="read",
+        ),
+    ] = "transitive"
+    max_concurrent: Annotated[
+        int | None,
+        Setting(
+            "Commands that run at the same time in one run.",
+            examples=[8],
+            options="run",
+            default="what the executor suggests",
+        ),
+    ] = None
+    name_prefix: Annotated[
+        str,
+        Setting(
+            "Prefix of the names of all jobs, and so of schedules and sensors: lets one project, or two with equal job names, be in a code location "
+            "twice. Asset keys get theirs by translation: {key_prefix: ...}.",
+            examples=["north_"],
+            options="read",
+            check=_check_prefix,
+            values="letters, digits, `_`",
+            more="See [several projects](#several-projects-or-one-project-twice)",
+        ),
+    ] = ""
+    cache: Annotated[
+        AnyPath,
+        Setting(
+            "Folder for the plans of projects, so that a project that has not changed is not read again, or off. A relative path in YAML is relative to "
+            "the file.",
+            examples=["off", "/var/cache/starlake-plans"],
+            check=_check_cache,
+            path=True,
+            values="folder, `off`",
+            default="`SL_DAGSTER_CACHE`, else the user's cache folder",
+            more="See [loading.md](loading.md)",
+        ),
+    ] = None
+    step_executor: Annotated[
+        AnyStepExecutor,
+        Setting(
+            "How Dagster runs the steps of a job: threads, multiprocess or in_process, or the import path of an executor definition; alone, or as type of "
+            "a mapping with its config.",
+            examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
+            options="serve",
+            check=_check_step_executor,
+            parse=_parse_name_or_json,
+            values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
+            default="`threads`, as many as the executor of commands suggests",
+            more="See [steps.md](steps.md)",
+        ),
+    ] = None
+    expectation_checks: Annotated[
+        bool,
+        Setting(
+            "Whether expectations become asset checks.",
+            examples=[True],
+            options="run",
+        ),
+    ] = True
+    batch: Annotated[
+        bool,
+        Setting(
+            "Whether the load tables of a domain are one step, which loads those that a run selects in one command. Saves the start of Starlake for each "
+            "table; each table still gets its own materialization, counts and checks.",
+            examples=[True],
+            options="run",
+            more="See [running.md](running.md#batches-of-tables)",
+        ),
+    ] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check(cls, values: Any) -> Any:
+        return check_values(values, cls) if isinstance(values, dict) else values
+
+
+class Settings(SharedSettings):
+    """How a project becomes definitions: all settings, as keyword arguments. Values are checked and brought into their types.
+
+    Raises:
+        InvalidSetting: a value cannot be used, or there is no such setting.
+    """
+
+    op_tags: Annotated[
+        Mapping[str, str],
+        Setting(
+            "Tags of every step (dagster/priority, concurrency keys, Kubernetes configuration).",
+            examples=[{"team": "data"}],
+            options="run",
+            check=_check_tags,
+            parse=_parse_pairs,
+        ),
+    ] = Field(default_factory=dict)
+    pool: Annotated[str | None, Setting("Concurrency pool of every step.", examples=["warehouse"], options="run", values="name")] = None
+    translator: Annotated[
+        Translator | None,
+        Setting("What makes the asset specs.", check=_check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"),
+    ] = None
+
+    def executor_of(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
+        """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).
+
+        None when the template asks for one that does not exist here and no setting replaces it.
+        """
+        return self.executor or _make_executor_of_template(pipeline.executor if pipeline else "shell")  # type: ignore[return-value]
+
+    def override(self, **changes: Any) -> "Settings":
+        """Return settings with some values replaced.
+
+        Raises:
+            InvalidSetting: a value cannot be used, or there is no such setting.
+        """
+        return Settings(**{**dict(self), **changes})
+
+
+@cache
+def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
+    # Imported where a template asks for it, as every import here makes every start longer.
+    from .executors.registry import EXECUTOR_TYPES, make_executor
+
+    return make_executor(name) if name in EXECUTOR_TYPES else None
+
+
+def setting_of(field: FieldInfo) -> Setting:
+    """Return what a field says about its setting."""
+    return next(item for item in field.metadata if isinstance(item, Setting))
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """Return the values of a setting that has fixed ones."""
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def check_value(name: str, value: Any, shown: str = "") -> Any:
+    """Return the value of a setting in its own type.
+
+    Args:
+        name: a field of :class:`Settings`.
+        value: as it was given.
+        shown: the name for messages; empty = the field's own.
+
+    Raises:
+        InvalidSetting: it cannot be used; the message names the setting, the value and what was expected.
+    """
+    return _check_of(name)(shown or name, value)
+
+
+@cache
+def _check_of(name: str) -> Callable[[str, Any], Any]:
+    field = Settings.model_fields[name]
+    setting, choices = setting_of(field), choices_of(field)
+    if setting.check:
+        return setting.check
+    if choices:
+        return lambda shown, value: check_choice(shown, value, choices)
+    if field.annotation is bool:
+        return check_boolean
+    types = get_args(field.annotation) or (field.annotation,)
+    if get_origin(field.annotation) is Mapping:
+        return check_mapping
+    return check_count if int in types else check_string
+
+
+def check_values(values: Mapping[str, Any], model: type[BaseModel] = Settings) -> dict[str, Any]:
+    """Return the values of settings in their own types.
+
+    Args:
+        values: by field name, as they were given.
+        model: the settings that there may be.
+
+    Raises:
+        InvalidSetting: there is no such setting, or a value cannot be used.
+    """
+    known = model.model_fields
+    for name in values:
+        if name not in known:
+            raise InvalidSetting(f"unknown setting '{name}'{did_you_mean(name, known)}")
+    return {name: check_value(name, value) for name, value in values.items()}
+
+
+def option_of(name: str) -> str:
+    """Return the option of a setting: ``--asset-keys``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting: ``SL_DAGSTER_ASSET_KEYS``."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings that an environment and options of a command line give as text.
+
+    ``SL_DAGSTER_EXECUTOR`` and ``SL_DAGSTER_STEP_EXECUTOR`` are a type (``duckdb``) or a JSON object (``{"type": "shell", "env": {...}}``), lists are
+    separated by commas, mappings are ``name=value,name=value`` or a JSON object, everything else is as in YAML.
+
+    Args:
+        environ: the environment; of its variables those that begin with ``SL_DAGSTER_``.
+        options: texts by field name; they win.
+
+    Raises:
+        InvalidSetting: an unknown setting or a value that cannot be used; the message begins with its variable or option.
+    """
+    given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
+    values = {name: _read_text(name, text, variable_of) for name, text in given.items()}
+    values.update({name: _read_text(name, text, option_of) for name, text in (options or {}).items()})
+    return Settings(**values)
+
+
+def _read_text(name: str, text: str, show: Callable[[str], str]) -> Any:
+    field = Settings.model_fields.get(name)
+    if field is None or name in _NOT_AS_TEXT:
+        raise InvalidSetting(f"unknown setting '{show(name)}'{_explain_unknown(name, show)}")
+    shown, text = show(name), text.strip()
+    parse = setting_of(field).parse
+    return check_value(name, parse(shown, text) if parse else text, shown)
+
+
+_NOT_AS_TEXT: Mapping[str, str] = {
+    "project": "the project is SL_ROOT, or an argument",
+    "root": "the project is SL_ROOT, or an argument",
+    "op": "{op_tags} or {pool}",
+    "translation": "only the component and, as translator, the function have it",
+    "translator": "only the component, as translation, and the function have it",
+}
+"""What is not given as text, and what to do instead."""
+
+
+def _explain_unknown(name: str, show: Callable[[str], str]) -> str:
+    """Return what was meant by an unknown name, or what there is."""
+    known = {n: show(n) for n in Settings.model_fields if n not in _NOT_AS_TEXT}
+    if name in _NOT_AS_TEXT:
+        return f" ({_NOT_AS_TEXT[name].format_map(known)})"
+    # Compared without the prefix, which makes all names alike.
+    for close in get_close_matches(name, known, n=1):
+        return f" (did you mean '{known[close]}'?)"
+    return f" (known: {', '.join(known.values())})"

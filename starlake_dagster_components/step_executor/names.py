@@ -1,0 +1,56 @@
+"""The executor definitions that steps can run in, by name."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import dagster as dg
+
+from ..errors import InvalidSetting, unknown
+from .definition import starlake_step_executor
+
+_KNOWN = ("threads", "multiprocess", "in_process")
+
+
+def is_step_executor(value: object) -> bool:
+    """Tell whether a value is an executor definition."""
+    return isinstance(value, dg.ExecutorDefinition)
+
+
+def find_step_executor(name: str, config: Mapping[str, Any] | None = None) -> dg.ExecutorDefinition:
+    """Return an executor definition by name.
+
+    Args:
+        name: ``threads`` (this package's), ``multiprocess`` or ``in_process`` (Dagster's), or an import path (``module.name``).
+        config: its configuration, as in run config; None = its defaults.
+
+    Raises:
+        InvalidSetting: there is no such executor, or it is not an executor definition, or the configuration does not fit it.
+    """
+    definition = _find_definition(name)
+    if not config:
+        return definition
+    try:
+        configured: dg.ExecutorDefinition = definition.configured(dict(config))
+    except dg.DagsterError as error:
+        raise InvalidSetting(f"{name}: {error}") from error
+    return configured
+
+
+def _find_definition(name: str) -> dg.ExecutorDefinition:
+    if name == "threads":
+        return starlake_step_executor()
+    if name == "multiprocess":
+        return dg.multiprocess_executor
+    if name == "in_process":
+        return dg.in_process_executor
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise InvalidSetting(f"{unknown('step executor', name, _KNOWN)}; the import path of another one has a dot")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidSetting(f"'{name}' cannot be imported: {error}") from error
+    if not isinstance(found, dg.ExecutorDefinition):
+        raise InvalidSetting(f"'{name}' is a {type(found).__name__} (expected an executor definition)")
+    return found
