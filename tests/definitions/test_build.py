@@ -8,11 +8,10 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import build, job_executor, prepare
-from starlake_dagster_components.definitions.names import AssetKeyStyle
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
 from starlake_dagster_components.errors import InvalidSetting, ProjectNotFound
-from starlake_dagster_components.settings import Settings
+from starlake_dagster_components.settings import AssetKeyStyle, Settings
 
 
 def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
