@@ -9,10 +9,10 @@ SIZE   ?= 1000
 CACHE  ?= off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint types tests format docs conformance bench profile lock wheel clean
+.PHONY: help install demo dev test test-all test-matrix lint types tests format docs conformance bench profile lock wheel clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY) ## Make the virtual environment from requirements/dev.txt
 
@@ -29,17 +29,24 @@ demo: $(READY) ## Run every job of the example on real data, twice (two batches)
 dev: $(READY) ## Open Dagster on the example (http://127.0.0.1:3000); SL_ROOT=... for another project
 	$(BIN)/python -m examples.dev
 
-test: lint types tests ## Lint, types and tests
+test: lint types tests ## Lint, types and tests, without the measurements of bench/
+
+test-all: lint types ## The same with every test
+	$(BIN)/pytest -n $(JOBS)
+
+test-matrix: ## Short tests with the lowest and the newest versions of the dependencies; PYTHONS="python3.10 python3.13" for more interpreters
+	$(PYTHON) tests/version_matrix.py $(PYTHONS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/vulture
 
 types: $(READY)
 	$(BIN)/mypy
 
-tests: $(READY) ## The tests alone; JOBS=1 for one process
-	$(BIN)/pytest -n $(JOBS)
+tests: $(READY) ## The tests alone, without the measurements; JOBS=1 for one process
+	$(BIN)/pytest -n $(JOBS) -m "not measurement"
 
 format: $(READY) ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix-only .

@@ -1,0 +1,105 @@
+"""Run a short suite with the lowest and the newest versions of what the package depends on: ``make test-matrix``.
+
+Each combination of an interpreter and a set of versions gets a virtual environment of its own, in a temporary folder. The lowest versions are the
+lower bounds in pyproject.toml, so that the bounds there say exactly what passes.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXTRAS = ("duckdb", "cloud-run-logs")
+TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema")
+SUITE = ("tests/project", "tests/pipelines", "tests/definitions", "tests/component", "tests/cli", "tests/engine", "tests/test_cache.py")
+_BOUND = re.compile(r"^([\w.-]+)\s*>=\s*([\w.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """An interpreter and a set of versions."""
+
+    python: str
+    versions: str
+
+    def __str__(self) -> str:
+        return f"{self.python}, {self.versions} versions"
+
+
+def read_requirements() -> list[str]:
+    """Return the requirements of the package with its extras, as pyproject.toml has them."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *(requirement for extra in EXTRAS for requirement in extras[extra])]
+
+
+def pin_lowest(requirements: Sequence[str]) -> list[str]:
+    """Return requirements pinned to their lower bounds.
+
+    Raises:
+        ValueError: a requirement has no lower bound.
+    """
+    pinned: dict[str, str] = {}
+    for requirement in requirements:
+        found = _BOUND.match(requirement)
+        if found is None:
+            raise ValueError(f"{requirement!r} has no lower bound")
+        pinned[found[1]] = f"{found[1]}=={found[2]}"
+    return list(pinned.values())
+
+
+def run_combination(combination: Combination, folder: Path, jobs: str) -> bool:
+    """Install one combination, run the suite with it, and return whether it passed."""
+    python = folder / "bin" / "python"
+    requirements = read_requirements()
+    if combination.versions == "lowest":
+        requirements = pin_lowest(requirements)
+    dagster = next((r for r in requirements if r.startswith("dagster==")), "dagster")
+    webserver = dagster.replace("dagster", "dagster-webserver")
+    for command in (
+        [combination.python, "-m", "venv", str(folder)],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements, webserver, *TOOLS],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", str(REPOSITORY)],
+        [str(python), "-m", "pytest", "-q", "-n", jobs, "-p", "no:cacheprovider", "-m", "not slow and not measurement", *SUITE],
+    ):
+        if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:
+            return False
+    return True
+
+
+def list_combinations(pythons: Sequence[str]) -> Iterator[Combination]:
+    """Yield every combination to test."""
+    for python in pythons:
+        for versions in ("lowest", "newest"):
+            yield Combination(python, versions)
+
+
+def main() -> int:
+    """Test all combinations; return 1 if one failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pythons", nargs="*", default=[sys.executable], metavar="PYTHON", help="interpreters; default: this one")
+    parser.add_argument("--jobs", default="auto", help="processes of a suite")
+    arguments = parser.parse_args()
+    results: list[tuple[Combination, bool]] = []
+    for combination in list_combinations(arguments.pythons):
+        print(f"\n== {combination}", flush=True)
+        with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+            results.append((combination, run_combination(combination, Path(folder), arguments.jobs)))
+    print()
+    for combination, passed in results:
+        print(f"{'passed' if passed else 'FAILED'}: {combination}")
+    return 0 if all(passed for _, passed in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
