@@ -1,0 +1,97 @@
+"""What happens at a tick of a file sensor: its rule, bound to Dagster. Imported by the first tick."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from hashlib import blake2b
+from typing import Any
+
+import dagster as dg
+
+from ...pipelines.waiting_files import WaitingFolder
+from .file_cursor import FileCursor, read_file_cursor, write_file_cursor
+from .file_listing import FolderUnreadable, list_folder_files, list_waiting_files
+from .file_rule import StartLoad, WaitingFile, decide_load
+
+MAX_LISTED = 20
+"""File names that an observation lists."""
+
+_RUN_KEY = "dagster/run_key"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.MANAGED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def evaluate_files(
+    context: dg.SensorEvaluationContext, job_name: str, folders: Sequence[WaitingFolder], incoming: Mapping[str, dg.AssetKey]
+) -> dg.SensorResult | dg.SkipReason:
+    """Evaluate one tick: one look at each folder, and one database query while a run may go on.
+
+    Args:
+        context: of the tick.
+        job_name: the job that it starts.
+        folders: where files wait.
+        incoming: logical name of a domain -> key of the asset whose observations say what waits.
+    """
+    now = datetime.now(timezone.utc)
+    cursor = read_file_cursor(context.cursor)
+    try:
+        # Ack files are named after the local day, as Starlake names them.
+        waiting = list_waiting_files(folders, now.astimezone())
+        by_domain = {folder.domain: list_folder_files(folder) for folder in folders if folder.domain in incoming}
+    except FolderUnreadable as error:
+        return dg.SkipReason(str(error))
+    unfinished = _find_unfinished_run(context.instance, job_name, cursor.memory.run_key)
+    decision, memory = decide_load(waiting, cursor.memory, now, unfinished)
+    observed = {domain: _digest_files(files) for domain, files in by_domain.items()}
+    changed = [domain for domain, digest in observed.items() if cursor.observed.get(domain) != digest]
+    started = isinstance(decision, StartLoad)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=decision.run_key, tags=_tag_run(decision))] if isinstance(decision, StartLoad) else None,
+        skip_reason=None if started else dg.SkipReason(getattr(decision, "reason", "")),
+        cursor=write_file_cursor(FileCursor(memory, observed)),
+        asset_events=[
+            dg.AssetObservation(incoming[domain], metadata=describe_waiting(by_domain[domain]), description="What waits for the domain")
+            for domain in changed
+        ],
+    )
+
+
+def describe_waiting(files: Sequence[WaitingFile]) -> dict[str, Any]:
+    """Return the metadata of an observation: how many files wait, since when the oldest one does, and the names of the first ones."""
+    metadata: dict[str, Any] = {"starlake/files": len(files)}
+    times = [file.modified for file in files if file.modified]
+    if times:
+        metadata["starlake/oldest"] = dg.MetadataValue.timestamp(min(times))
+        metadata["starlake/oldest_age_seconds"] = max(0, int(datetime.now(timezone.utc).timestamp() - min(times)))
+    if files:
+        metadata["starlake/names"] = dg.MetadataValue.md("\n".join(_list_names(files)))
+    return metadata
+
+
+def _list_names(files: Sequence[WaitingFile]) -> Iterator[str]:
+    for file in files[:MAX_LISTED]:
+        yield f"* `{file.name}`" + (f" for {file.table}" if file.table else "") + (f" (waits for `{file.missing}`)" if file.missing else "")
+    if len(files) > MAX_LISTED:
+        yield f"* and {len(files) - MAX_LISTED} more"
+
+
+def _digest_files(files: Sequence[WaitingFile]) -> str:
+    text = "\n".join(f"{file.path}\0{file.version}\0{file.missing}" for file in files)
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def _tag_run(decision: StartLoad) -> dict[str, str]:
+    return {"starlake/files": str(len(decision.files))}
+
+
+def _find_unfinished_run(instance: dg.DagsterInstance, job_name: str, run_key: str) -> str:
+    """Return the id of the run that was requested last, while it goes on; an empty string otherwise."""
+    if not run_key:
+        return ""
+    wanted = dg.RunsFilter(job_name=job_name, tags={_RUN_KEY: run_key}, statuses=_UNFINISHED)
+    return next((run.run_id for run in instance.get_runs(wanted, limit=1)), "")

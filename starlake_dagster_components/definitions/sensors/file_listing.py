@@ -1,0 +1,148 @@
+"""Look at the folders in which files wait: local ones, and through fsspec those of an object store."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ...errors import InvalidSetting, StarlakeError
+from ...pipelines.waiting_files import WaitingFolder, match_tables, name_ack_file
+from .file_rule import WaitingFile
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    version: str
+    modified: float = 0.0
+
+
+class FolderUnreadable(StarlakeError):
+    """A folder cannot be looked at; the message names it and the reason."""
+
+
+def list_waiting_files(folders: Sequence[WaitingFolder], now: datetime) -> list[WaitingFile]:
+    """Return the files that wait in some folders, by path: those that a table takes, or the ack file of a domain.
+
+    Args:
+        folders: where to look.
+        now: for the day in the name of an ack file.
+
+    Raises:
+        FolderUnreadable: a folder is there and cannot be read, or its storage cannot be reached.
+        InvalidSetting: the package for a storage is not installed.
+    """
+    found: dict[str, WaitingFile] = {}
+    for folder in folders:
+        for file in _list_folder(folder, now):
+            found.setdefault(file.path, file)
+    return [found[path] for path in sorted(found)]
+
+
+def _list_folder(folder: WaitingFolder, now: datetime) -> Iterator[WaitingFile]:
+    if folder.ack_file:
+        path = folder.get_ack_file(now)
+        parent, _, name = path.rpartition("/")
+        entry = _list_entries(parent).get(name)
+        if entry is not None:
+            # Its only meaning is that it is there.
+            yield WaitingFile(path, entry.version, complete=True, modified=entry.modified)
+        return
+    yield from list_folder_files(folder)
+
+
+def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
+    """Return the files of a folder that a table takes, by name.
+
+    Raises:
+        FolderUnreadable: the folder is there and cannot be read, or its storage cannot be reached.
+        InvalidSetting: the package for its storage is not installed.
+    """
+    entries = _list_entries(folder.path)
+    # Object stores show a file only when it is whole.
+    whole = "://" in folder.path
+    found = []
+    for name, table in sorted(match_tables(list(entries), folder.tables).items()):
+        ack = name_ack_file(name, table)
+        found.append(
+            WaitingFile(
+                f"{folder.path}/{name}",
+                entries[name].version,
+                complete=whole or bool(ack),
+                missing=ack if ack and ack not in entries else "",
+                table=table.table,
+                modified=entries[name].modified,
+            )
+        )
+    return found
+
+
+def _list_entries(folder: str) -> Mapping[str, _Entry]:
+    """Return the files of a folder by name, without hidden ones and folders; nothing where there is no folder."""
+    try:
+        return dict(_scan_remote(folder) if "://" in folder else _scan_local(folder))
+    except FileNotFoundError:
+        return {}
+    except NotADirectoryError as error:
+        raise FolderUnreadable(f"{folder} is not a folder") from error
+    except InvalidSetting:
+        raise
+    except Exception as error:  # each kind of storage raises its own
+        raise FolderUnreadable(f"{folder} cannot be read: {error or type(error).__name__}") from error
+
+
+def _scan_local(folder: str) -> Iterator[tuple[str, _Entry]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_file():
+                    status = entry.stat()
+                    yield entry.name, _Entry(f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}", status.st_mtime)
+            except FileNotFoundError:
+                continue  # taken while the folder was read
+
+
+_EXTRAS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+
+
+def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
+    scheme = folder.partition("://")[0]
+    try:
+        import fsspec
+
+        # A tick sees what is there now: fsspec would remember what it listed before.
+        storage, path = fsspec.url_to_fs(_normalize_scheme(folder), use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        package = _EXTRAS.get(scheme)
+        hint = f": install {package}" if package else ""
+        raise InvalidSetting(f"file_sensors: {folder} cannot be looked at{hint} ({error})") from error
+    for found in storage.ls(path, detail=True):
+        name = str(found["name"]).rstrip("/").rpartition("/")[2]
+        if found.get("type") == "file" and name and not name.startswith("."):
+            yield name, _describe_remote(found)
+
+
+def _normalize_scheme(address: str) -> str:
+    """Return an address with the scheme that fsspec knows: Starlake's projects have Hadoop's."""
+    return (
+        address.replace("s3a://", "s3://", 1).replace("wasbs://", "abfs://", 1) if address.startswith(("s3a://", "wasbs://")) else address
+    )
+
+
+def _describe_remote(found: Mapping[str, Any]) -> _Entry:
+    modified = next((found[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created") if found.get(key)), None)
+    version = next((found[key] for key in ("generation", "ETag", "etag", "md5Hash", "VersionId") if found.get(key)), modified)
+    return _Entry(f"{found.get('size')}-{version}", _read_time(modified))
+
+
+def _read_time(value: Any) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, (int, float)):
+        return float(value)
+    try:
+        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0

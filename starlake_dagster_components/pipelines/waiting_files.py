@@ -1,0 +1,134 @@
+"""Where the files of a load pipeline wait before a run takes them. Starlake: PreLoadCmd, IngestionWorkflow.stage."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..project.file_patterns import compile_pattern
+from ..project.model import Domain, Project, Table
+from .pipeline import Pipeline, PreLoad
+
+_DATE = "{YYYY-MM-DD}"
+
+
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """The files of one table in a folder.
+
+    Attributes:
+        table: full name.
+        pattern: the pattern that a whole file name matches, a regular expression of Java.
+        ack: ending of the file that says that a file is complete, without a dot; empty when there is none.
+    """
+
+    table: str
+    pattern: str
+    ack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFolder:
+    """A folder in which files of a domain wait.
+
+    Attributes:
+        domain: logical name of the domain.
+        path: absolute path, or an address with a scheme (``gs://bucket/incoming``).
+        tables: the tables that take files from it, in the order in which they are asked.
+        ack_file: absolute path of the one file that says that all files of the domain are there (strategy ``ack``), in which ``{YYYY-MM-DD}`` stands
+            for the day; empty for the other strategies.
+    """
+
+    domain: str
+    path: str
+    tables: tuple[TableFiles, ...] = ()
+    ack_file: str = ""
+
+    def get_ack_file(self, now: datetime) -> str:
+        """Return the path of the ack file of a day."""
+        return self.ack_file.replace(_DATE, now.strftime("%Y-%m-%d"))
+
+
+def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingFolder, ...]:
+    """Return the folders in which files of a load pipeline wait, one per domain that has a pre-load strategy.
+
+    ``imported`` files wait in the domain's incoming folder (``metadata.directory``), ``pending`` ones in its folder of the stage area; with ``ack``
+    a run starts when one file is there.
+
+    Args:
+        project: the project.
+        pipeline: a load pipeline.
+    """
+    domains = {domain.name: domain for domain in project.domains}
+    return tuple(_list_folders(project, domains, pipeline))
+
+
+def _list_folders(project: Project, domains: dict[str, Domain], pipeline: Pipeline) -> Iterator[WaitingFolder]:
+    for name, pre_load in pipeline.pre_load.items():
+        domain = domains[name]
+        tables = [table for table in pipeline.tables if table.domain == name]
+        folder = _find_folder(project, domain, pre_load)
+        if folder is not None and tables:
+            ack_file = _find_ack_file(project, domain, pre_load)
+            yield WaitingFolder(name, folder, tuple(_list_tables(project, domain, tables, pre_load)), ack_file)
+
+
+def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | None:
+    """Return the folder of a domain's waiting files; None where nothing waits."""
+    if pre_load.strategy == "none":
+        return None
+    if pre_load.strategy == "imported":
+        return _make_absolute(project, domain.metadata.directory) if domain.metadata.directory else None
+    return _make_absolute(project, f"{project.areas.stage}/{domain.name}")
+
+
+def _find_ack_file(project: Project, domain: Domain, pre_load: PreLoad) -> str:
+    if pre_load.strategy != "ack":
+        return ""
+    path = pre_load.global_ack_file_path or f"{project.areas.datasets}/pending/{domain.final_name}/{_DATE}.ack"
+    return _make_absolute(project, path)
+
+
+def _make_absolute(project: Project, path: str) -> str:
+    if path.startswith("file:"):
+        path = "/" + path[len("file:") :].lstrip("/")
+    if "://" in path or path.startswith("/"):
+        return path.rstrip("/")
+    return f"{project.root}/{path}".rstrip("/")
+
+
+def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_load: PreLoad) -> Iterator[TableFiles]:
+    for table in tables:
+        # Starlake: preload with the strategy pending looks for no ack file, stage does.
+        ack = (table.metadata.ack or domain.metadata.ack or project.application.ack or "") if pre_load.strategy == "imported" else ""
+        yield TableFiles(table.full_name, table.pattern or "", ack.lstrip("."))
+
+
+def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:
+    """Return the table that takes each file: the first whose pattern matches the whole name. Files of no table, and ack files, are left out.
+
+    Args:
+        names: file names, without folders.
+        tables: in the order in which they are asked.
+    """
+    patterns = []
+    for table in tables:
+        try:
+            patterns.append((table, compile_pattern(table.pattern)))
+        except ValueError:
+            # Reported when the project is read; no file belongs to such a table.
+            continue
+    endings = tuple(f".{table.ack}" for table in tables if table.ack)
+    found = {}
+    for name in names:
+        if endings and name.endswith(endings):
+            continue
+        for table, pattern in patterns:
+            if pattern.fullmatch(name):
+                found[name] = table
+                break
+    return found
+
+
+def name_ack_file(name: str, table: TableFiles) -> str:
+    """Return the name of the file that says that a file is complete: ``orders.csv`` -> ``orders.ack``; empty when none is asked for."""
+    return f"{name.rpartition('.')[0] or name}.{table.ack}" if table.ack else ""
