@@ -261,7 +261,7 @@ def _parse_pairs(name: str, text: str) -> Any:
 class SharedSettings(BaseModel):
     """The settings that the component, the function, the environment and the command line give in the same way."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
     executor: Annotated[
         AnyExecutor,
@@ -435,6 +435,8 @@ class Settings(SharedSettings):
     Raises:
         InvalidSetting: a value cannot be used, or there is no such setting.
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     op_tags: Annotated[
         Mapping[str, str],

@@ -138,7 +138,10 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
     names = {("table", t.full_name): t.final_full_name for t in project.tables}
     for domain, pipeline in _pre_loaded(plan):
         key = asset_key(domain.final_name, style)
-        yield domain.name, StarlakeNode("domain", domain.final_name, key, domain.final_name, project, pipeline, load_domain=domain)
+        yield (
+            domain.name,
+            StarlakeNode("domain", domain.final_name, key, domain.final_name, project, pipeline, load_domain=domain, settings=settings),
+        )
     for table in project.tables:
         pipeline_of_table = plan.find_pipeline(table)
         yield (
@@ -152,6 +155,7 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
                 pipeline_of_table,
                 table=table,
                 upstream=_pre_load_of(table, pipeline_of_table, style),
+                settings=settings,
             ),
         )
     external: dict[str, None] = {}
@@ -173,10 +177,14 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
                 task=task,
                 dependencies=reads,
                 upstream=tuple(upstream),
+                settings=settings,
             ),
         )
     for name in external:
-        yield name, StarlakeNode("external", name, asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project)
+        yield (
+            name,
+            StarlakeNode("external", name, asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project, settings=settings),
+        )
 
 
 def _pre_load_of(table: Table, pipeline: Pipeline | None, style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:

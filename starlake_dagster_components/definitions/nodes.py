@@ -8,6 +8,7 @@ import dagster as dg
 from ..errors import Location
 from ..pipelines.pipeline import Dependency, Pipeline
 from ..project.model import Connection, Domain, Origin, Project, Table, Task
+from ..settings import Settings
 
 NodeType = Literal["domain", "table", "task", "external"]
 
@@ -27,6 +28,7 @@ class StarlakeNode:
         table, task, load_domain: what it is, according to ``type``.
         dependencies: what a task reads.
         upstream: asset keys of what it waits for, as they follow from the names; a key that the translator changes is followed afterwards.
+        settings: how the project becomes definitions.
     """
 
     type: NodeType
@@ -40,6 +42,7 @@ class StarlakeNode:
     load_domain: Domain | None = field(default=None, repr=False)
     dependencies: tuple[Dependency, ...] = field(default=(), repr=False)
     upstream: tuple[dg.AssetKey, ...] = ()
+    settings: Settings = field(default_factory=Settings, repr=False)
 
     @property
     def description(self) -> str | None:
