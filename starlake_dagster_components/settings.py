@@ -422,6 +422,13 @@ class SharedSettings(BaseModel):
             more="See [running.md](running.md#batches-of-tables)",
         ),
     ] = False
+    show_sql: Annotated[
+        bool,
+        Setting(
+            "Whether the description of a task's asset shows its SQL, as the project has it: with variables and Jinja not yet replaced.",
+            examples=[True],
+        ),
+    ] = True
 
     @model_validator(mode="before")
     @classmethod

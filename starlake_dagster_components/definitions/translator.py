@@ -1,5 +1,6 @@
 """From a node of a Starlake project to an asset spec: the one place to override."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from .names import group_name, tags_of
 from .nodes import StarlakeNode
 
 _MINUTE = timedelta(minutes=1)
+_BACKTICKS = re.compile("`+")
 
 
 class StarlakeTranslator:
@@ -61,7 +63,14 @@ def _description(node: StarlakeNode) -> str | None:
         strategy = node.pipeline.pre_load[node.load_domain.name].strategy if node.pipeline and node.load_domain else "none"
         text = f"Pre-load of the domain {node.name}: strategy `{strategy}`."
         return f"{text}\n\n{node.description}" if node.description else text
-    return node.description
+    sql = node.task.sql_text if node.task and node.settings.show_sql else None
+    return "\n\n".join(filter(None, (node.description, sql and _fence(sql)))) or None
+
+
+def _fence(sql: str) -> str:
+    """Return SQL as a block of Markdown; its fence is longer than any in it."""
+    fence = "`" * max(3, 1 + max((len(run) for run in _BACKTICKS.findall(sql)), default=0))
+    return f"{fence}sql\n{sql.strip()}\n{fence}"
 
 
 def _kinds(node: StarlakeNode) -> set[str]:

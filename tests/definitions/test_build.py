@@ -53,6 +53,15 @@ def test_assets_look_native(shop: ProjectFolder) -> None:
     assert set(files) == {"daily.sql", "daily.sl.yml"}
 
 
+def test_the_description_of_a_task_shows_its_sql(shop: ProjectFolder) -> None:
+    shop.write("metadata/transform/kpi/top.sql", "select '```' as fence, {{ country }} as c\nfrom kpi.daily\n")
+    described = specs(load_definitions_from_starlake_project(shop.root))["kpi_top"].description
+    assert described is not None
+    assert described.endswith("````sql\nselect '```' as fence, {{ country }} as c\nfrom kpi.daily\n````")
+    without = specs(load_definitions_from_starlake_project(shop.root, show_sql=False))["kpi_top"].description
+    assert "select" not in (without or "")
+
+
 def test_jobs_schedules_and_sensors_have_the_names_of_generated_ones(shop: ProjectFolder) -> None:
     defs = load_definitions_from_starlake_project(shop.root)
     repository = defs.get_repository_def()
