@@ -356,6 +356,19 @@ class SharedSettings(BaseModel):
             options="read",
         ),
     ] = "transitive"
+    file_sensors: Annotated[
+        Literal["off", "on"],
+        Setting(
+            "Whether the files that a load job waits for start it: a sensor looks at the folders, without starting Starlake. The option pre_load_sensor of "
+            "a DAG config decides for its own jobs.",
+            examples=["off", "on"],
+            options="serve",
+            check=lambda name, value: check_choice(
+                name, {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value, ("off", "on")
+            ),
+            more="See [triggers.md](triggers.md#files-that-start-a-load)",
+        ),
+    ] = "off"
     max_concurrent: Annotated[
         int | None,
         Setting(

@@ -39,7 +39,7 @@ class Option:
 
 
 _NO_CATCHUP = "Dagster's schedules do not catch up; launch a backfill instead"
-_ONE_TRY = "the pre-load is tried once per run; the next run tries again"
+_NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables tells when files are late"
 _EVENT_NAMES = "asset keys carry no schedule"
 
 OPTIONS: Mapping[str, Option] = {
@@ -103,7 +103,10 @@ OPTIONS: Mapping[str, Option] = {
             "spark_executor_instances",
         )
     },
-    **{name: Option("load") for name in ("pre_load_strategy", "global_ack_file_path", "ack_wait_timeout")},
+    **{
+        name: Option("load")
+        for name in ("pre_load_strategy", "global_ack_file_path", "ack_wait_timeout", "pre_load_sensor", "pre_load_poke_interval")
+    },
     **{
         name: Option("transform")
         for name in (
@@ -122,10 +125,7 @@ OPTIONS: Mapping[str, Option] = {
     "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it as well"),
     "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
     "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
-    **{
-        name: Option("load", unsupported=_ONE_TRY)
-        for name in ("pre_load_sensor", "pre_load_poke_interval", "pre_load_timeout", "pre_load_sensor_soft_fail")
-    },
+    **{name: Option("load", unsupported=_NO_TIMEOUT) for name in ("pre_load_timeout", "pre_load_sensor_soft_fail")},
     "pre_load_not_ready_sentinel_path": Option("load", unsupported="whether files are ready is seen in the command's result"),
     "default_pool": Option(unsupported="set a concurrency pool in the component"),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ..project.model import DagConfig, Table
 from .dag_files import DagFile, Planning, name_pipeline, read_common_values, render_dag_file
@@ -135,6 +136,8 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
     values = read_common_values(planning, file)
     timezone = find_timezone(file.config, file.reader, planning.timezone)
     pre_load = _PreLoads(planning, file)
+    sensor = file.reader.read_boolean("pre_load_sensor") if file.reader.read_text("pre_load_sensor") else None
+    interval = file.reader.read_seconds("pre_load_poke_interval", timedelta()) or None
     for entry in entries:
         first = entry.members[0]
         schedule = planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(first.node), timezone)
@@ -148,6 +151,8 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
             schedule=schedule,
             tables=tables,
             pre_load={domain: pre_load.make(final) for domain, final in sorted({t.domain: t.final_domain for t in tables}.items())},
+            file_sensor=sensor,
+            file_sensor_interval=interval,
             dag_refs=collect_dag_refs(entry.members),
             **values,
         )

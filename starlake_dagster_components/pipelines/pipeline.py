@@ -89,6 +89,10 @@ class Pipeline:
     """Of a transform pipeline, by full name."""
     pre_load: Mapping[str, PreLoad] = EMPTY
     """Logical domain name -> pre-load, for load pipelines."""
+    file_sensor: bool | None = None
+    """Whether files that arrive start the job (``pre_load_sensor``); None = what the setting ``file_sensors`` says."""
+    file_sensor_interval: timedelta | None = None
+    """Between two looks for files (``pre_load_poke_interval``)."""
     run_dependencies_first: bool = False
     trigger: TransformTrigger = TransformTrigger()
     environment: Mapping[str, str] = field(default=EMPTY, repr=False)
