@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "execu
 
 from cloud_run_server import CloudRunServer, Fault, some
 
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import CommandCancelled, CommandError
 from starlake_dagster_components.executors.base import CommandResult, Invocation
@@ -47,8 +48,8 @@ def command(effects: Path, step: str, *, lasts: float = 0.3, code: int = 0) -> C
     return Command("transform", ("--name", step), "/project", environment=environment)
 
 
-def invocation(step: str, attempt: int = 0, cancelled: threading.Event | None = None) -> Invocation:
-    return Invocation(log=lambda level, line: None, cancelled=cancelled or threading.Event(), run_id="run", step_key=step, attempt=attempt)
+def invocation(step: str, attempt: int = 0, cancelled: Cancelled | None = None) -> Invocation:
+    return Invocation(log=lambda level, line: None, cancelled=cancelled or Cancelled(), run_id="run", step_key=step, attempt=attempt)
 
 
 def effects_of(effects: Path) -> Counter[str]:
@@ -189,7 +190,7 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
             cancelled_in_time = 0
             waits = []
             for number in range(each):
-                step, cancelled = f"step{number}", threading.Event()
+                step, cancelled = f"step{number}", Cancelled()
                 timer = threading.Timer(chance.uniform(*moment), cancelled.set)
                 timer.start()
                 begun = time.monotonic()

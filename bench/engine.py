@@ -9,7 +9,6 @@ import resource
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import duckdb
 
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.project import read_project
 
@@ -83,7 +83,7 @@ def command(root: Path, project: object, *argv: str) -> None:
         environ={**os.environ, "SL_ROOT": str(root)},
         out=lambda line: None,
         log=lambda level, line: problems.append(line) if level in ("warning", "error") else None,
-        cancelled=threading.Event(),
+        cancelled=Cancelled(),
         project=project,  # type: ignore[arg-type]
     )
     if result.exit_code or problems:

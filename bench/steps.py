@@ -35,8 +35,9 @@ import dagster as dg
 from bench.process_tree import Tree, run_tree
 from bench.synthetic import write_project
 from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import RunContext, load_command
-from starlake_dagster_components.definitions.build import prepare
+from starlake_dagster_components.definitions.build import prepare_graph
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.settings import Settings
@@ -138,10 +139,10 @@ def job() -> dg.JobDefinition:
 
 def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinition:
     """One op that runs the commands of all tables, as a generated DAG of one step would."""
-    plan, graph, _ = prepare(root, settings)
+    plan, graph, _ = prepare_graph(root, settings)
     (pipeline,) = (p for p in plan.pipelines if p.name == JOB)
     domains = {d.name: d for d in plan.project.domains}
-    tables = {graph.key("table", t.full_name): t for t in pipeline.tables}
+    tables = {graph.get_key("table", t.full_name): t for t in pipeline.tables}
     executor = settings.executor
     assert executor is not None
 
@@ -153,7 +154,7 @@ def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinit
             table = tables[key]
             invocation = Invocation(
                 log=lambda level, line: getattr(context.log, level)(f"{table.name}: {line}"),
-                cancelled=threading.Event(),
+                cancelled=Cancelled(),
                 run_id=context.run.run_id,
                 step_key=table.name,
             )

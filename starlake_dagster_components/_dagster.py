@@ -48,7 +48,7 @@ from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState as KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep as ExecutionStep
 
-# Initialises the resources of a step and reports it.
+# Initializes the resources of a step and reports it.
 from dagster._core.execution.resources_init import get_required_resource_keys_to_init as get_required_resource_keys_to_init
 from dagster._core.execution.resources_init import resource_initialization_manager as resource_initialization_manager
 
@@ -73,13 +73,13 @@ from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 run_hooks = _trigger_hook
 
 
-def log_handlers_of(manager: DagsterLogManager) -> tuple[Sequence[Logger], Sequence[Handler], Sequence[Logger]]:
+def get_log_handlers(manager: DagsterLogManager) -> tuple[Sequence[Logger], Sequence[Handler], Sequence[Logger]]:
     """Return where a log manager writes to (user's loggers, handlers with the event log) and the Python loggers that it captures."""
     handler = manager._dagster_handler
     return handler._loggers, handler._handlers, manager._managed_loggers
 
 
-def plan_of_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
+def narrow_plan_to_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
     """Return the plan with one step to execute; Dagster attributes events of resources to that step."""
     return plan._replace(step_handles_to_execute=[step.handle])
 
@@ -128,7 +128,7 @@ _PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     ),
     (run_hooks, "", ("step_context", "step_event_list")),
 )
-"""What is called: a function, or a class and its method, with the names of the parameters."""
+"""Functions, or classes and their methods, that are called, with the names of the parameters that they are given."""
 
 _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
@@ -164,11 +164,11 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (RetryMode, ("from_config", "for_inner_plan")),
     (StepDependencyConfig, ("from_config",)),
 )
-"""What is called or read as an attribute."""
+"""Attributes that are called or read."""
 
 
-def changes() -> Iterator[str]:
-    """Return what is not as this package needs it, one sentence each."""
+def find_changes() -> Iterator[str]:
+    """Yield each difference from what this package needs, in one sentence."""
     for owner, method, parameters in _PARAMETERS:
         name = f"{owner.__module__}.{owner.__qualname__}" + (f".{method}" if method else "")
         called = getattr(owner, method, None) if method else owner
@@ -185,15 +185,15 @@ def changes() -> Iterator[str]:
                 yield f"{owner.__module__}.{owner.__qualname__} has no '{attribute}'"
     metadata: Any = {}
     try:
-        log_handlers_of(DagsterLogManager(dagster_handler=DagsterLogHandler(metadata=metadata, loggers=[], handlers=[])))
+        get_log_handlers(DagsterLogManager(dagster_handler=DagsterLogHandler(metadata=metadata, loggers=[], handlers=[])))
     except (AttributeError, TypeError) as error:
         yield f"dagster._core.log_manager: {error}"
 
 
-def _check() -> None:
-    found = list(changes())
+def _check_dagster() -> None:
+    found = list(find_changes())
     if found:
         raise ImportError(f"dagster {dagster.__version__} is not as expected: {'; '.join(found)}")
 
 
-_check()
+_check_dagster()

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import dagster as dg
 
-from .definitions.build import build, job_executor
+from .definitions.build import build_definitions, choose_job_executor
 from .settings import Settings, setting_of
 
 Arguments = ParamSpec("Arguments")
@@ -56,7 +56,7 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
 
             defs = load_definitions_from_starlake_project("/projects/shop", executor=DuckDBExecutor(), env="DEV")
     """
-    return build(root, Settings(**settings)).definitions
+    return build_definitions(root, Settings(**settings)).definitions
 
 
 def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
@@ -65,8 +65,8 @@ def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
     The same as :func:`load_definitions_from_starlake_project`, plus the executor of the code location, which is what the
     Materialize buttons use.
     """
-    definitions = build(root, settings).definitions
-    return dg.Definitions.merge(definitions, dg.Definitions(executor=job_executor(None, settings)))
+    definitions = build_definitions(root, settings).definitions
+    return dg.Definitions.merge(definitions, dg.Definitions(executor=choose_job_executor(None, settings)))
 
 
 def find_project(environ: Mapping[str, str] | None = None) -> str:

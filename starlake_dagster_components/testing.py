@@ -1,4 +1,4 @@
-"""For tests of your own definitions: an executor that runs nothing, remembers every command and answers what the test says.
+"""For tests of your own definitions: an executor that runs nothing, records every command and returns the results that the test sets.
 
 .. code-block:: python
 
@@ -41,7 +41,7 @@ class _Rule:
 
 
 class RecordingExecutor(StarlakeExecutor):
-    """Runs nothing: remembers commands and answers as told; a command that nobody said anything about is done.
+    """Runs nothing: records commands and returns the results set with :meth:`on`; a command without a rule succeeds.
 
     A ``load`` of several tables is answered table by table, as it would be if each had a command of its own; the command fails when one of them does.
     A rule for the domain answers the command as a whole.
@@ -58,7 +58,7 @@ class RecordingExecutor(StarlakeExecutor):
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def on(self, verb: Verb, name: str, *answers: Answer) -> "RecordingExecutor":
-        """Say how commands are answered.
+        """Set the results of commands.
 
         Args:
             verb: ``stage``, ``preload``, ``load`` or ``transform``.
@@ -81,9 +81,9 @@ class RecordingExecutor(StarlakeExecutor):
         with self._lock:
             self._commands.append(command)
             self._invocations.append(invocation)
-            answers = self._answers(command)
-        results = [(tables, _given(answer, command, invocation)) for tables, answer in answers]
-        return results[0][1] if len(results) == 1 else _combined(results)
+            answers = self._find_answers(command)
+        results = [(tables, _resolve_answer(answer, command, invocation)) for tables, answer in answers]
+        return results[0][1] if len(results) == 1 else _combine_results(results)
 
     @property
     def commands(self) -> Sequence[Command]:
@@ -100,19 +100,19 @@ class RecordingExecutor(StarlakeExecutor):
     @property
     def lines(self) -> Sequence[str]:
         """The commands as text: ``load --domains sales --tables orders``, without ``--options`` and ``--scheduledDate``."""
-        return tuple(" ".join(_without_values_of_the_run(c)) for c in self.commands)
+        return tuple(" ".join(_drop_values_of_the_run(c)) for c in self.commands)
 
     def ran(self, verb: Verb, name: str) -> int:
         """Return how many commands of a verb had a name on their command line."""
-        return sum(c.verb == verb and name in _names(c) for c in self.commands)
+        return sum(c.verb == verb and name in _list_names(c) for c in self.commands)
 
-    def _answers(self, command: Command) -> list[tuple[Sequence[str], Answer]]:
+    def _find_answers(self, command: Command) -> list[tuple[Sequence[str], Answer]]:
         """Return the answers to a command, each with the tables of a load that it is for; one answer for all is one entry."""
-        tables = _values(command, "--tables") if command.verb == "load" else []
+        tables = _list_values(command, "--tables") if command.verb == "load" else []
         others = tables if len(tables) > 1 else []
         found: list[tuple[list[str], _Rule | None]] = []
         for table in others or [""]:
-            names = _names(command) - {t for t in others if t != table}
+            names = _list_names(command) - {t for t in others if t != table}
             rule = next((r for r in reversed(self._rules) if r.verb == command.verb and r.name in names), None)
             same = next((entry for entry in found if entry[1] is rule), None)
             if same is None:
@@ -124,13 +124,13 @@ class RecordingExecutor(StarlakeExecutor):
         return [(named, rule.take() if rule else CommandResult(exit_code=0)) for named, rule in found]
 
 
-def _given(answer: Answer, command: Command, invocation: Invocation) -> CommandResult:
+def _resolve_answer(answer: Answer, command: Command, invocation: Invocation) -> CommandResult:
     if isinstance(answer, BaseException):
         raise answer
     return answer if isinstance(answer, CommandResult) else answer(command, invocation)
 
 
-def _combined(results: Sequence[tuple[Sequence[str], CommandResult]]) -> CommandResult:
+def _combine_results(results: Sequence[tuple[Sequence[str], CommandResult]]) -> CommandResult:
     """Return the result of a load of several tables from those of its tables."""
     worst = next((result for _, result in results if result.exit_code), results[0][1])
     tables: dict[str, TableResult] = {}
@@ -145,16 +145,16 @@ _NAMES = ("--domain", "--domains", "--tables", "--name")
 _OF_THE_RUN = ("--options", "--scheduledDate")
 
 
-def _names(command: Command) -> set[str]:
-    return {name for option in _NAMES for name in _values(command, option)}
+def _list_names(command: Command) -> set[str]:
+    return {name for option in _NAMES for name in _list_values(command, option)}
 
 
-def _values(command: Command, option: str) -> list[str]:
+def _list_values(command: Command, option: str) -> list[str]:
     pairs = zip(command.arguments, command.arguments[1:], strict=False)
     return [name for given, value in pairs if given == option for name in value.split(",")]
 
 
-def _without_values_of_the_run(command: Command) -> list[str]:
+def _drop_values_of_the_run(command: Command) -> list[str]:
     words = list(command.argv)
     for option in _OF_THE_RUN:
         while option in words:

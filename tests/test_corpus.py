@@ -13,7 +13,7 @@ import pytest
 
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor
 from starlake_dagster_components.cli.run import run_headless
-from starlake_dagster_components.definitions.build import build, prepare
+from starlake_dagster_components.definitions.build import build_definitions, prepare_graph
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.settings import Settings
 
@@ -43,7 +43,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str) -> None:
     tables, tasks, jobs, wrong = PROJECTS[name]
     settings = Settings(executor=ShellExecutor(), orchestrators=BOTH)
-    plan, _, problems = prepare(shared / "corpus" / name, settings)
+    plan, _, problems = prepare_graph(shared / "corpus" / name, settings)
     errors = [str(p) for p in problems if p.severity == "error"]
     assert len(errors) == len(wrong), errors
     for expected, error in zip(wrong, errors, strict=True):
@@ -52,11 +52,11 @@ def test_every_real_project_loads_or_says_what_is_wrong(shared: Path, name: str)
     assert (len(plan.project.tables), len(plan.project.tasks)) == (tables, tasks)
     if not errors:
         assert len(plan.pipelines) == jobs
-        build(shared / "corpus" / name, settings).definitions.get_repository_def().load_all_definitions()
+        build_definitions(shared / "corpus" / name, settings).definitions.get_repository_def().load_all_definitions()
 
 
 def test_the_embedded_engine_says_at_loading_which_connections_it_cannot_serve(shared: Path) -> None:
-    _, _, problems = prepare(shared / "corpus" / "StarBake", Settings(executor=DuckDBExecutor(), orchestrators=BOTH))
+    _, _, problems = prepare_graph(shared / "corpus" / "StarBake", Settings(executor=DuckDBExecutor(), orchestrators=BOTH))
     (error,) = [str(p) for p in problems if p.severity == "error"]
     assert error.startswith(
         "metadata/application.sl.yml:18: connection 'localFileSystem' is spark; the executor duckdb works on DuckDB files only"
@@ -67,7 +67,7 @@ def test_loading_writes_nothing_into_a_project(shared: Path, tmp_path: Path) -> 
     root = tmp_path / "project"
     shutil.copytree(shared / "corpus" / "starlake-docker-starbake-dagster", root)
     before = sorted((str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.rglob("*"))
-    build(root, Settings(executor=DuckDBExecutor()))
+    build_definitions(root, Settings(executor=DuckDBExecutor()))
     assert sorted((str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.rglob("*")) == before
 
 

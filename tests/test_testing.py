@@ -1,9 +1,8 @@
 """The executor for users' tests."""
 
-import threading
-
 import pytest
 
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import CommandCancelled, CommandTimeout
 from starlake_dagster_components.executors.base import CommandResult, Invocation
@@ -16,7 +15,7 @@ def load(table: str = "orders") -> Command:
 
 
 def invocation(cancelled: bool = False) -> Invocation:
-    event = threading.Event()
+    event = Cancelled()
     if cancelled:
         event.set()
     return Invocation(log=lambda level, line: None, cancelled=event, run_id="run-1")
@@ -59,7 +58,7 @@ def test_a_function_may_do_what_a_command_does() -> None:
         return CommandResult(0, row_count=3)
 
     executor = RecordingExecutor().on("load", "orders", work)
-    cancelled = threading.Event()
+    cancelled = Cancelled()
     result = executor.run(load(), Invocation(log=lambda level, line: lines.append(line), cancelled=cancelled))
     assert (result.row_count, lines) == (3, ["loading orders"])
 

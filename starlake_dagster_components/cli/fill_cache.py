@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache import OFF, VARIABLE, cache_of
-from ..definitions.build import load
+from ..definitions.build import load_project_plan
 from ..errors import InvalidSetting
 from ..pipelines.pipeline import Plan
 from ..settings import Settings
@@ -45,7 +45,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
     """
     if cache_of(settings.cache, os.environ) is None:
         raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}): give a folder")
-    loaded = load(root, settings, readable=True)
+    loaded = load_project_plan(root, settings, readable=True)
     if loaded.entry is None:
         return Filled(loaded.plan, None, reason=loaded.reason)
     if settings.cache or os.environ.get(VARIABLE, "").strip():
@@ -53,7 +53,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
         _open(loaded.entry.parent, 0o555)
     _open(loaded.entry, 0o444)
     if not loaded.from_cache:
-        again = load(root, settings, readable=True)
+        again = load_project_plan(root, settings, readable=True)
         if not again.from_cache:
             return Filled(again.plan, None, reason=f"it was kept, and not found again: {again.reason}")
     return Filled(loaded.plan, loaded.entry, loaded.entry.stat().st_size, loaded.from_cache)

@@ -38,17 +38,17 @@ def main() -> None:
 @click.option("--strict", is_flag=True, help="Warnings give exit code 1, too.")
 def check(project: Path, strict: bool, **given: str | bool | None) -> None:
     """Read PROJECT and say what is wrong with it; exit code 1 when there are errors."""
-    from ..definitions.build import prepare
-    from ..definitions.inspect.summary import without_job
+    from ..definitions.build import prepare_graph
+    from ..definitions.inspect.summary import describe_assets_without_job
     from .report import counted
 
-    plan, graph, problems = prepare(project, settings_of(given))
+    plan, graph, problems = prepare_graph(project, settings_of(given))
     _show(problems)
     errors = _errors(problems)
     counts = {"table": len(plan.project.tables), "task": len(plan.project.tasks), "job": len(plan.pipelines), "asset": len(graph.by_key)}
     found = f"{counted(len(errors), 'error')}, {counted(len(problems) - len(errors), 'warning')}"
     click.echo(f"{', '.join(counted(number, name) for name, number in counts.items())}: {found}")
-    note = without_job(graph)
+    note = describe_assets_without_job(graph)
     if note:
         click.echo(note)
     sys.exit(1 if errors or (strict and problems) else 0)
@@ -71,18 +71,18 @@ def _show(problems: Sequence[Problem], *, err: bool = False) -> None:
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", help="A readable table, or data.")
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets that PROJECT becomes."""
-    from ..definitions.build import prepare
-    from ..definitions.inspect.summary import summarize, without_job
+    from ..definitions.build import prepare_graph
+    from ..definitions.inspect.summary import describe_assets_without_job, summarize_project
 
     settings = settings_of(given)
-    _, graph, problems = prepare(project, settings)
-    summary = summarize(graph, settings, problems)
+    _, graph, problems = prepare_graph(project, settings)
+    summary = summarize_project(graph, settings, problems)
     if output == "json":
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         _print_tables(summary)
         _show(problems)
-        note = without_job(graph)
+        note = describe_assets_without_job(graph)
         if note:
             click.echo(note)
     sys.exit(1 if _errors(problems) else 0)
@@ -157,10 +157,10 @@ def run(
 )
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print what the tasks of PROJECT read: as dag-generate writes it (json), or as `starlake lineage --json` (diagram)."""
-    from ..definitions.build import prepare
+    from ..definitions.build import prepare_graph
     from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
 
-    plan, _, problems = prepare(project, settings_of(given))
+    plan, _, problems = prepare_graph(project, settings_of(given))
     if output == "diagram":
         click.echo(format_starlake_json(build_dependency_diagram(plan)))
     else:
@@ -187,12 +187,12 @@ def _indented(tree: list[dict[str, Any]]) -> list[str]:
 @click.argument("name")
 def explain(project: Path, name: str, **given: str | bool | None) -> None:
     """Say why the job, asset, schedule or sensor NAME of PROJECT exists: the file and line behind each fact."""
-    from ..definitions.build import prepare
-    from ..definitions.inspect.explain import explain as explanation
+    from ..definitions.build import prepare_graph
+    from ..definitions.inspect.explain import explain_name
 
     settings = settings_of(given)
-    _, graph, _ = prepare(project, settings)
-    click.echo("\n".join(explanation(graph, settings, name)))
+    _, graph, _ = prepare_graph(project, settings)
+    click.echo("\n".join(explain_name(graph, settings, name)))
 
 
 @main.command("cache")
@@ -200,14 +200,14 @@ def explain(project: Path, name: str, **given: str | bool | None) -> None:
 @click.option("--folder", default=None, metavar="FOLDER", help="Where to keep it. Default: SL_DAGSTER_CACHE, else a folder of the user's.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
     """Fill the cache of plans with PROJECT, readable for everybody, as when an image is built; exit code 1 when nothing was kept."""
-    from ..definitions.build import examine
+    from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
     settings = settings_of(given)
     if folder is not None:
         settings = settings.override(cache=folder)
     filled = fill_cache(project, settings)
-    _, problems = examine(filled.plan, settings)
+    _, problems = examine_plan(filled.plan, settings)
     errors = _errors(problems)
     _show(errors)
     if filled.entry is None:

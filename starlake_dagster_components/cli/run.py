@@ -14,8 +14,8 @@ from typing import Literal
 import dagster as dg
 
 from ..definitions.batches import FAILED
-from ..definitions.build import Built, build, job_executor
-from ..definitions.inspect.summary import without_job
+from ..definitions.build import Built, build_definitions, choose_job_executor
+from ..definitions.inspect.summary import describe_assets_without_job
 from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
 from ..errors import InvalidSetting, StarlakeError, UnknownName, did_you_mean
 from ..pipelines.pipeline import Dependencies, Pipeline
@@ -69,7 +69,7 @@ def run_headless(
         root: the project's folder.
         settings: as for the definitions.
         job: one job; None = all load jobs, then all transform jobs, upstream ones first.
-        selection: assets to materialise instead of a job, in Dagster's selection syntax.
+        selection: assets to materialize instead of a job, in Dagster's selection syntax.
         scheduled_date: logical date of the runs, ISO 8601.
         log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
         say: takes a sentence on what is left out because it has no job.
@@ -86,13 +86,13 @@ def run_headless(
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
     tags = _tags(scheduled_date)
-    built = build(root, settings.override(step_executor=None))
+    built = build_definitions(root, settings.override(step_executor=None))
     names = run_order(built.plan.pipelines, built.plan.dependencies)
     if job is not None and job not in names:
         raise UnknownName(kind="job", name=job, known=names)
     keys = _selected(built, selection) if selection is not None else None
     if job is None and keys is None:
-        left_out = without_job(built.graph)
+        left_out = describe_assets_without_job(built.graph)
         if not names:
             why = f"{left_out}; run assets instead (--select '*' for all of them)" if left_out else "it has no tables and no tasks"
             raise StarlakeError(f"{built.plan.project.root} has no job to run: {why}")
@@ -189,7 +189,7 @@ def rebuild(token: str, job: str) -> dg.JobDefinition:
 @contextlib.contextmanager
 def _kept(built: Built, settings: Settings) -> Iterator[str]:
     everything = dg.define_asset_job(
-        _selection_job(built), dg.AssetSelection.all(), executor_def=job_executor(None, settings.override(step_executor=None))
+        _selection_job(built), dg.AssetSelection.all(), executor_def=choose_job_executor(None, settings.override(step_executor=None))
     )
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
@@ -269,7 +269,7 @@ def _materialized(materialization: dg.AssetMaterialization) -> AssetResult:
 
 
 def _not_made(key: str, event: dg.DagsterEvent, *, together: bool) -> AssetResult:
-    """Return what became of an asset that its step did not materialise."""
+    """Return what became of an asset that its step did not materialize."""
     if not event.is_step_failure:
         return AssetResult(key, "skipped")
     error = event.step_failure_data.error

@@ -10,7 +10,7 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import BaseModel
 
 from .. import __version__
-from ..definitions.build import Built, build
+from ..definitions.build import Built, build_definitions
 from ..definitions.nodes import StarlakeNode
 from ..definitions.translator import StarlakeTranslator
 from ..settings import Settings, SharedSettings
@@ -85,7 +85,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     def build(self) -> Built:
         """Read the project and build its definitions; see :func:`starlake_dagster_components.definitions.build.build`."""
-        return build(self.project, self.settings())
+        return build_definitions(self.project, self.settings())
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the definitions of the project.

@@ -5,18 +5,26 @@ Here a job takes its own assets and what they read out of the graph; the result 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import dagster as dg
 
-from .._dagster_jobs import AssetGraph, AssetNode, JobScopedAssetGraph, UnresolvedAssetJobDefinition, build_asset_job
+from .._dagster_jobs import (
+    JOBS_HAVE_OWNERS,
+    AssetGraph,
+    AssetNode,
+    JobScopedAssetGraph,
+    UnresolvedAssetJobDefinition,
+    build_asset_job,
+)
 
 _upstream: "WeakKeyDictionary[AssetGraph, dict[dg.AssetKey, dg.AssetsDefinition]]" = WeakKeyDictionary()
-"""What jobs read without making it, once for all jobs of a graph."""
+"""Assets that jobs read without making them, kept once for all jobs of a graph."""
 
 
 class AssetJob(UnresolvedAssetJobDefinition):
-    """What ``dagster.define_asset_job`` returns, with another way to resolve it."""
+    """The class that ``dagster.define_asset_job`` returns, resolved in another way."""
 
     def resolve(
         self,
@@ -25,9 +33,12 @@ class AssetJob(UnresolvedAssetJobDefinition):
         resource_defs: Mapping[str, dg.ResourceDefinition] | None = None,
     ) -> dg.JobDefinition:
         """Return the job, from all assets of the code location."""
-        own = _graph_of_job(asset_graph, self.selection)
-        if own is None or self.config is not None or self.partitions_def is not None or self.automation_condition is not None:
+        own = _build_job_graph(asset_graph, self.selection)
+        # Dagster has automation conditions of jobs from 1.13.14 on.
+        conditioned = getattr(self, "automation_condition", None) is not None
+        if own is None or self.config is not None or self.partitions_def is not None or conditioned:
             return super().resolve(asset_graph, default_executor_def, resource_defs)
+        owners: dict[str, Any] = {"owners": self.owners} if JOBS_HAVE_OWNERS else {}
         return build_asset_job(
             self.name,
             asset_graph=own,
@@ -40,11 +51,11 @@ class AssetJob(UnresolvedAssetJobDefinition):
             op_retry_policy=self.op_retry_policy,
             resource_defs=resource_defs,
             allow_different_partitions_defs=False,
-            owners=self.owners,
+            **owners,
         )
 
 
-def _graph_of_job(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGraph | None:
+def _build_job_graph(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGraph | None:
     """Return the selected assets with their checks and, not to be run, what they read; None where Dagster has to do it.
 
     That is where assets have partitions, where an op makes more than what is selected, and where something selected cannot be run.
@@ -58,7 +69,7 @@ def _graph_of_job(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGraph
     if any(not d.is_executable or not entities.issuperset(d.keys | d.check_keys) for d in made):
         return None
     touched = {key for d in made for keys in (d.node_keys_by_input_name, d.node_keys_by_output_name) for key in keys.values()}
-    read = _read_only(graph, touched - selected)
+    read = _strip_bodies(graph, touched - selected)
     own = {
         **{key: (d, nodes[key].check_keys) for d in made for key in d.keys},
         **{key: (d, frozenset[dg.AssetCheckKey]()) for key, d in read.items()},
@@ -74,7 +85,7 @@ def _graph_of_job(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGraph
     )
 
 
-def _read_only(graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> Mapping[dg.AssetKey, dg.AssetsDefinition]:
+def _strip_bodies(graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> Mapping[dg.AssetKey, dg.AssetsDefinition]:
     """Return assets as a job sees those that it reads and does not make: without anything to run."""
     seen = _upstream.setdefault(graph, {})
     for key in keys:

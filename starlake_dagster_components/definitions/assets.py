@@ -11,10 +11,10 @@ import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
 from ..settings import Settings
-from .batches import Batch, batches, members_by_node
-from .checks import check_specs
+from .batches import Batch, build_batches, index_batches
+from .checks import build_check_specs
 from .graph import AssetGraph, NodeId
-from .names import op_name, tag_value
+from .names import make_op_name, make_tag_value
 from .nodes import StarlakeNode
 from .steps.bodies import Bodies, OpBody
 
@@ -42,33 +42,33 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
-    together = _batches(graph, jobs, settings) if settings.batch else {}
+    together = _group_batches(graph, jobs, settings) if settings.batch else {}
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
         batch = together.get(node_id)
         if batch is not None:
             if batch.members[0].node is node:
-                made.append(_batch_asset(batch, graph, bodies, settings))
+                made.append(_build_batch_asset(batch, graph, bodies, settings))
         elif node.type != "external":
-            made.append(_asset(node, spec, op_name(spec.key, jobs), bodies, settings))
+            made.append(_build_asset(node, spec, make_op_name(spec.key, jobs), bodies, settings))
         elif graph.by_key[spec.key] is node:
             made.append(spec)
     return made
 
 
-def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
-    checks = {f"check_{i}": check for i, check in enumerate(check_specs(node, spec.key))} if settings.expectation_checks else {}
+def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
+    checks = {f"check_{i}": check for i, check in enumerate(build_check_specs(node, spec.key))} if settings.expectation_checks else {}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
     pipeline = node.pipeline
     op = dg.OpDefinition(
-        compute_fn=_compute(bodies.of(node, spec.key)),
+        compute_fn=_build_compute_fn(bodies.build_body(node, spec.key)),
         name=name,
         description=spec.description,
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs={"result": _SKIPPABLE if spec.skippable else _RESULT, **dict.fromkeys(checks, _SKIPPABLE)},
         config_schema=RUN_CONFIG,
-        tags=_op_tags(node, settings),
-        retry_policy=_retry_policy(pipeline, settings),
+        tags=_build_op_tags(node, settings),
+        retry_policy=_build_retry_policy(pipeline, settings),
         pool=settings.pool,
     )
     return dg.AssetsDefinition(
@@ -80,13 +80,13 @@ def _asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, se
     )
 
 
-def _batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
+def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
     """Return the tables that share an op with others."""
-    ops = {op_name(spec.key, jobs) for spec in graph.specs.values()}
-    return members_by_node(batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
+    ops = {make_op_name(spec.key, jobs) for spec in graph.specs.values()}
+    return index_batches(build_batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
 
 
-def _batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
+def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
     """Return the assets of tables that are loaded together, any part of which can be run."""
     members = batch.members
     specs = [graph.specs["table", m.table.full_name] for m in members]
@@ -94,17 +94,17 @@ def _batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Sett
     checks: dict[str, dg.AssetCheckSpec] = {}
     if settings.expectation_checks:
         for member in members:
-            checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(check_specs(member.node, member.key))})
+            checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(build_check_specs(member.node, member.key))})
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
     op = dg.OpDefinition(
-        compute_fn=_compute(bodies.of_loads(members)),
+        compute_fn=_build_compute_fn(bodies.build_load_body(members)),
         name=batch.name,
         description=f"Loads the tables of {first.domain} that a run selects, in one command.",
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs=dict.fromkeys([*(m.output for m in members), *checks], _SKIPPABLE),
         config_schema=RUN_CONFIG,
-        tags=_op_tags(first, settings),
-        retry_policy=_retry_policy(first.pipeline, settings),
+        tags=_build_op_tags(first, settings),
+        retry_policy=_build_retry_policy(first.pipeline, settings),
         pool=settings.pool,
     )
     return dg.AssetsDefinition(
@@ -117,20 +117,20 @@ def _batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Sett
     )
 
 
-def _compute(body: OpBody) -> Callable[[dg.AssetExecutionContext, Mapping[str, Any]], Iterator[Any]]:
+def _build_compute_fn(body: OpBody) -> Callable[[dg.AssetExecutionContext, Mapping[str, Any]], Iterator[Any]]:
     def compute(context: dg.AssetExecutionContext, inputs: Mapping[str, Any]) -> Iterator[Any]:
         yield from body(context)
 
     return compute
 
 
-def _op_tags(node: StarlakeNode, settings: Settings) -> dict[str, str]:
+def _build_op_tags(node: StarlakeNode, settings: Settings) -> dict[str, str]:
     verb = {"domain": "preload", "table": "load", "task": "transform"}[node.type]
-    return {**settings.op_tags, "starlake/command": verb, "starlake/domain": tag_value(node.domain)}
+    return {**settings.op_tags, "starlake/command": verb, "starlake/domain": make_tag_value(node.domain)}
 
 
-def _retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.RetryPolicy | None:
-    """Return the retries of the DAG config, else those that the executor's options ask for; none when nobody asked."""
+def _build_retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.RetryPolicy | None:
+    """Return the retries of the DAG config, else those that the executor's options ask for; none where neither does."""
     if pipeline is None:
         return None
     retries, delay = pipeline.retries, pipeline.retry_delay

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ..project.model import Table
 from .graph import AssetGraph, NodeId
-from .names import op_name, output_name, readable_name
+from .names import make_op_name, make_output_name, make_readable_name
 from .nodes import StarlakeNode
 
 FAILED = "starlake/failed_tables"
@@ -37,7 +37,7 @@ class Batch:
     members: tuple[Member, ...]
 
 
-def batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -> Sequence[Batch]:
+def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -> Sequence[Batch]:
     """Return the tables that are loaded together, two at least.
 
     Args:
@@ -65,23 +65,23 @@ def batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -
     names: set[str] = set()
     for group in several:
         alone = of_domain[graph.nodes[group[0]].domain] == 1
-        name = _name(graph, group, prefix, alone=alone, taken=lambda n: taken(n) or n in names)
+        name = _name_batch(graph, group, prefix, alone=alone, taken=lambda n: taken(n) or n in names)
         names.add(name)
-        made.append(Batch(name, tuple(Member(graph.nodes[i], graph.specs[i].key, output_name(graph.specs[i].key)) for i in group)))
+        made.append(Batch(name, tuple(Member(graph.nodes[i], graph.specs[i].key, make_output_name(graph.specs[i].key)) for i in group)))
     return made
 
 
-def _name(graph: AssetGraph, group: Sequence[NodeId], prefix: str, *, alone: bool, taken: Callable[[str], bool]) -> str:
+def _name_batch(graph: AssetGraph, group: Sequence[NodeId], prefix: str, *, alone: bool, taken: Callable[[str], bool]) -> str:
     """Return ``load_<domain>``, with the pipeline behind it where the tables of the domain belong to several."""
     node = graph.nodes[group[0]]
     parts = ["load", node.domain] if alone or node.pipeline is None else ["load", node.domain, node.pipeline.name]
-    name = readable_name(prefix + "_".join(parts))
+    name = make_readable_name(prefix + "_".join(parts))
     if taken(name):
         # The op of the first table has a name that no other op has, and so has this one.
-        name = f"{name}_{op_name(graph.specs[group[0]].key, (op_name(graph.specs[group[0]].key),))}"
+        name = f"{name}_{make_op_name(graph.specs[group[0]].key, (make_op_name(graph.specs[group[0]].key),))}"
     return name
 
 
-def members_by_node(made: Sequence[Batch]) -> Mapping[NodeId, Batch]:
+def index_batches(made: Sequence[Batch]) -> Mapping[NodeId, Batch]:
     """Return batches by the tables that they load."""
     return {("table", m.table.full_name): batch for batch in made for m in batch.members}

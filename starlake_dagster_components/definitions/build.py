@@ -19,12 +19,12 @@ from ..settings import Settings
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
 from .graph import AssetGraph, build_graph
-from .jobs import build_job, job_tags
+from .jobs import build_job, build_job_tags
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
-from .sensors.watched import sensor_problems, timings_of, watched_by, with_other_names
+from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
 from .steps.bodies import Bodies
-from .warnings import log_warnings, warnings_of_job, with_warnings
+from .warnings import add_warnings, collect_job_warnings, log_warnings
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
@@ -39,7 +39,7 @@ class Built:
         plan: the planned project.
         graph: nodes and asset specs.
         definitions: what Dagster gets.
-        problems: everything worth saying, errors first.
+        problems: everything that was found, errors first.
     """
 
     plan: Plan
@@ -48,7 +48,7 @@ class Built:
     problems: tuple[Problem, ...]
 
 
-def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
+def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
     """Read and plan a project and work out its assets, without building Dagster objects.
 
     Args:
@@ -61,25 +61,25 @@ def prepare(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tup
     Raises:
         ProjectNotFound: there is no project.
     """
-    plan = load(root, settings).plan
-    return (plan, *examine(plan, settings))
+    plan = load_project_plan(root, settings).plan
+    return (plan, *examine_plan(plan, settings))
 
 
-def examine(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
-    """Return the assets of a plan, and all problems of the project and of what becomes of it, errors first."""
-    with _quiet(), without_gc():
+def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
+    """Return the assets of a plan, and all problems of the project and its definitions, errors first."""
+    with _silence_beta_warnings(), without_gc():
         graph = build_graph(plan, settings)
-    found = [*plan.problems, *graph.problems, *_variable_problems(settings)]
+    found = [*plan.problems, *graph.problems, *_find_variable_problems(settings)]
     for pipeline in plan.pipelines:
-        found.extend(_executor_problems(plan, pipeline, settings))
-        found.extend(sensor_problems(graph, pipeline, settings))
+        found.extend(_find_executor_problems(plan, pipeline, settings))
+        found.extend(find_sensor_problems(graph, pipeline, settings))
         found.extend(find_cron_problems(pipeline))
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
     return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
 
-def load(root: str | Path, settings: Settings, *, readable: bool = False) -> Loaded:
+def load_project_plan(root: str | Path, settings: Settings, *, readable: bool = False) -> Loaded:
     """Read and plan a project, or take its plan from the cache.
 
     Args:
@@ -102,7 +102,7 @@ def load(root: str | Path, settings: Settings, *, readable: bool = False) -> Loa
     )
 
 
-def build(root: str | Path, settings: Settings) -> Built:
+def build_definitions(root: str | Path, settings: Settings) -> Built:
     """Build the definitions of a project.
 
     Args:
@@ -113,12 +113,12 @@ def build(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: there is no project.
     """
-    with _quiet(), without_gc():
-        return _build(root, settings)
+    with _silence_beta_warnings(), without_gc():
+        return _build_definitions(root, settings)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_beta_warnings() -> Iterator[None]:
     """Keep Dagster's notes about its own beta and preview features (code references, freshness policies) from people who did not choose them."""
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -126,25 +126,25 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _build(root: str | Path, settings: Settings) -> Built:
-    plan, graph, problems = prepare(root, settings)
+def _build_definitions(root: str | Path, settings: Settings) -> Built:
+    plan, graph, problems = prepare_graph(root, settings)
     if any(p.severity == "error" for p in problems):
         raise InvalidProjectDefinition(str(plan.project.root), problems)
     log_warnings(plan.project, problems)
-    graph = with_warnings(graph, problems)
-    _make_room(graph.depth)
+    graph = add_warnings(graph, problems)
+    _raise_recursion_limit(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     definitions = dg.Definitions(
         assets=build_assets(graph, bodies, settings),
-        jobs=[build_job(graph, p, job_executor(p, settings), warnings_of_job(p, problems)) for p in plan.pipelines],
-        schedules=[_schedule(p, settings) for p in plan.pipelines if p.schedule],
-        sensors=[s for p in plan.pipelines if (s := _sensor(graph, p, settings))],
+        jobs=[build_job(graph, p, choose_job_executor(p, settings), collect_job_warnings(p, problems)) for p in plan.pipelines],
+        schedules=[_build_schedule(p, settings) for p in plan.pipelines if p.schedule],
+        sensors=[s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))],
     )
     return Built(plan, graph, definitions, problems)
 
 
-def job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDefinition:
+def choose_job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDefinition:
     """Return how the steps of a job run: the setting, else in threads of the run's process, as many as its executor proposes.
 
     With None: for the implicit job behind the Materialize buttons.
@@ -162,7 +162,7 @@ def job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDe
     )
 
 
-def _variable_problems(settings: Settings) -> Iterator[Problem]:
+def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
     if settings.variables:
         from ..commands import refused_variable
 
@@ -172,7 +172,7 @@ def _variable_problems(settings: Settings) -> Iterator[Problem]:
                 yield Problem(None, "error", f"variables: {refused}")
 
 
-def _executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
+def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
     executor = settings.executor_of(pipeline)
     if executor is not None:
         return (*executor.problems(pipeline), *executor.unsupported(plan.project, pipeline))
@@ -186,18 +186,18 @@ def _executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Se
     ]
 
 
-def _make_room(depth: int) -> None:
+def _raise_recursion_limit(depth: int) -> None:
     """Let Dagster build jobs of long chains: it follows a job's dependencies by recursion, a few calls per asset on the longest path."""
     needed = 1000 + 4 * depth
     if depth > 200 and sys.getrecursionlimit() < needed:
         sys.setrecursionlimit(needed)
 
 
-def _status_of_schedule(settings: Settings) -> dg.DefaultScheduleStatus:
+def _get_schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
     return dg.DefaultScheduleStatus[settings.default_status]
 
 
-def _schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
+def _build_schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
     schedule = pipeline.schedule
     assert schedule is not None
     return build_schedule(
@@ -205,27 +205,27 @@ def _schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
         job_name=pipeline.name,
         cron=schedule.cron,
         timezone=schedule.timezone or settings.timezone,
-        default_status=_status_of_schedule(settings),
+        default_status=_get_schedule_status(settings),
         description=f"{schedule.name}: {schedule.cron}",
-        tags=job_tags(pipeline),
+        tags=build_job_tags(pipeline),
         start_date=pipeline.start_date,
         end_date=pipeline.end_date,
     )
 
 
-def _sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
-    watched = watched_by(graph, pipeline, settings)
+def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
+    watched = find_watched_assets(graph, pipeline, settings)
     if not watched:
         return None
     plain = pipeline.trigger.plain
     return build_sensor(
         name=f"{pipeline.name}_sensor",
         job_name=pipeline.name,
-        watched=watched if plain else with_other_names(graph, watched),
+        watched=watched if plain else add_other_names(graph, watched),
         trigger=replace(pipeline.trigger, timezone=pipeline.trigger.timezone or settings.timezone),
-        timings=EMPTY if plain else timings_of(graph, watched, settings),
+        timings=EMPTY if plain else find_timings(graph, watched, settings),
         default_status=dg.DefaultSensorStatus[settings.default_status],
-        description=f"Starts {pipeline.name} when what it reads has been materialised.",
-        tags=job_tags(pipeline),
+        description=f"Starts {pipeline.name} when its inputs have been materialized.",
+        tags=build_job_tags(pipeline),
         start_date=pipeline.start_date,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
 
-def check_name(expect: str) -> str:
+def make_check_name(expect: str) -> str:
     """Return the check name for the call of an expectation: readable, and different for different calls.
 
     ``is_col_value_not_unique('id')`` -> ``is_col_value_not_unique_id``; a suffix is added where characters were lost that matter.
@@ -29,12 +29,12 @@ def check_name(expect: str) -> str:
     return name
 
 
-def unique_expectations(expectations: Iterable[Expectation]) -> list[Expectation]:
+def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expectation]:
     """Return the expectations, each call once: Starlake joins a default's list twice (Starlake: AutoTaskInfo.merge)."""
     return list({e.expect: e for e in reversed(list(expectations))}.values())[::-1]
 
 
-def check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
+def build_check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
     """Yield a check spec for each expectation of a table or task.
 
     Args:
@@ -44,17 +44,17 @@ def check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckS
     described = node.table or node.task
     if described is None or not node.project.application.expectations_active:
         return
-    for expectation in unique_expectations(described.expectations):
+    for expectation in drop_repeated_expectations(described.expectations):
         yield dg.AssetCheckSpec(
-            name=check_name(expectation.expect),
+            name=make_check_name(expectation.expect),
             asset=key,
             description=expectation.expect,
             metadata={"starlake/expectation": expectation.expect, "starlake/fail_on_error": expectation.fail_on_error},
         )
 
 
-def check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable[ExpectationResult]") -> Iterator[dg.AssetCheckResult]:
-    """Yield what became of the expectations of a table or task.
+def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable[ExpectationResult]") -> Iterator[dg.AssetCheckResult]:
+    """Yield the results of the expectations of a table or task.
 
     Args:
         node: the table or task.
@@ -73,7 +73,7 @@ def check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable[Expec
         if expectation is None:
             continue
         yield dg.AssetCheckResult(
-            check_name=check_name(expect),
+            check_name=make_check_name(expect),
             asset_key=key,
             passed=result.success,
             severity=dg.AssetCheckSeverity.ERROR if expectation.fail_on_error else dg.AssetCheckSeverity.WARN,

@@ -8,7 +8,7 @@ import dagster as dg
 from ..project.model import Attribute, Table, Task, TypeDefinition
 
 
-def table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) -> dg.TableSchema | None:
+def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) -> dg.TableSchema | None:
     """Return the declared columns of a table or task; None when it declares none.
 
     Nested fields follow their column with a dotted name. Types are Starlake's, arrays as ``array<...>``.
@@ -17,39 +17,39 @@ def table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) -> dg.
     if not attributes:
         return None
     keys = frozenset(node.primary_key)
-    return dg.TableSchema(columns=list(_columns(attributes, types, "", keys)))
+    return dg.TableSchema(columns=list(_build_columns(attributes, types, "", keys)))
 
 
-def _columns(
+def _build_columns(
     attributes: Sequence[Attribute], types: Mapping[str, TypeDefinition], prefix: str, primary_key: frozenset[str]
 ) -> Iterator[dg.TableColumn]:
     for attribute in attributes:
         if attribute.ignore:
             continue
         name = prefix + attribute.final_name
-        yield _column(
+        yield _build_column(
             name,
             f"array<{attribute.type}>" if attribute.array else attribute.type,
             attribute.comment,
             not attribute.required,
-            tuple(_constraints(attribute, types, attribute.name in primary_key and not prefix)),
+            tuple(_list_constraints(attribute, types, attribute.name in primary_key and not prefix)),
         )
         if attribute.attributes:
-            yield from _columns(attribute.attributes, types, f"{name}.", frozenset())
+            yield from _build_columns(attribute.attributes, types, f"{name}.", frozenset())
 
 
 @lru_cache(maxsize=10_000)
-def _column(name: str, type_: str, description: str | None, nullable: bool, constraints: tuple[str, ...]) -> dg.TableColumn:
+def _build_column(name: str, type_: str, description: str | None, nullable: bool, constraints: tuple[str, ...]) -> dg.TableColumn:
     """Return a column; tables share those that are alike, of which a project has many."""
-    return dg.TableColumn(name=name, type=type_, description=description, constraints=_constraints_of(nullable, constraints), tags={})
+    return dg.TableColumn(name=name, type=type_, description=description, constraints=_build_constraints(nullable, constraints), tags={})
 
 
 @lru_cache(maxsize=1_000)
-def _constraints_of(nullable: bool, other: tuple[str, ...]) -> dg.TableColumnConstraints:
+def _build_constraints(nullable: bool, other: tuple[str, ...]) -> dg.TableColumnConstraints:
     return dg.TableColumnConstraints(nullable=nullable, other=list(other))
 
 
-def _constraints(attribute: Attribute, types: Mapping[str, TypeDefinition], is_key: bool) -> list[str]:
+def _list_constraints(attribute: Attribute, types: Mapping[str, TypeDefinition], is_key: bool) -> list[str]:
     found = []
     if is_key:
         found.append("primary key")

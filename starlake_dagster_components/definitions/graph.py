@@ -10,7 +10,7 @@ from ..errors import Location, Problem
 from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import Domain, Table
 from ..settings import AssetKeyStyle, Settings
-from .names import asset_key
+from .names import make_asset_key
 from .nodes import StarlakeNode
 from .translator import StarlakeTranslator
 
@@ -63,20 +63,20 @@ class AssetGraph:
                 depths.setdefault(key, 1 + max((depths.get(k, 0) for k in upstream.get(key, ())), default=0))
         return max(depths.values(), default=0)
 
-    def key(self, kind: str, name: str) -> dg.AssetKey:
+    def get_key(self, kind: str, name: str) -> dg.AssetKey:
         """Return the asset key of a node."""
         return self.keys[kind, name]
 
-    def keys_of(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
+    def get_pipeline_keys(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
         """Return the assets that a pipeline runs itself: its tables with their pre-load, or its tasks."""
         domains = [d for d, pre_load in pipeline.pre_load.items() if pre_load.strategy != "none"]
         return (
-            *(self.key("domain", d) for d in domains),
-            *(self.key("table", t.full_name) for t in pipeline.tables),
-            *(self.key("task", t.full_name) for t in pipeline.tasks),
+            *(self.get_key("domain", d) for d in domains),
+            *(self.get_key("table", t.full_name) for t in pipeline.tables),
+            *(self.get_key("task", t.full_name) for t in pipeline.tasks),
         )
 
-    def upstream_of(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
+    def find_upstream(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
         """Return what the tasks of a pipeline wait for, directly or not, minus what the pipeline makes: name -> key."""
         found = self._upstream.get(pipeline.name)
         if found is None:
@@ -89,11 +89,11 @@ class AssetGraph:
     def _upstream(self) -> dict[str, Mapping[str, dg.AssetKey]]:
         return {}
 
-    def read_by(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
+    def find_inputs(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
         """Return what the tasks of a pipeline wait for among what they read directly, minus what the pipeline makes: name -> key."""
         own = {t.full_name for t in pipeline.tasks}
         return {
-            d.name: self.key(d.kind, d.name)
+            d.name: self.get_key(d.kind, d.name)
             for task in pipeline.tasks
             for d in self.plan.dependencies.get_direct(task.full_name)
             if d.awaited and not (d.kind == "task" and d.name in own)
@@ -110,16 +110,16 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
     Returns:
         The graph; two nodes with one key are among its problems.
     """
-    nodes = _nodes(plan, settings)
+    nodes = _build_nodes(plan, settings)
     translator = settings.translator or StarlakeTranslator()
     translated = {node_id: translator.get_asset_spec(node) for node_id, node in nodes.items()}
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
-    specs = {node_id: _renamed(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
-    return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=_collisions(nodes, keys))
+    specs = {node_id: _follow_renames(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
+    return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=_find_collisions(nodes, keys))
 
 
-def _renamed(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
+def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
     """Let a spec depend on the keys that the translator gave."""
     if not any(d.asset_key in renamed for d in spec.deps):
         return spec
@@ -128,16 +128,16 @@ def _renamed(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> 
     )
 
 
-def _nodes(plan: Plan, settings: Settings) -> dict[NodeId, StarlakeNode]:
-    return {(node.type, name): node for name, node in _named_nodes(plan, settings)}
+def _build_nodes(plan: Plan, settings: Settings) -> dict[NodeId, StarlakeNode]:
+    return {(node.type, name): node for name, node in _iterate_nodes(plan, settings)}
 
 
-def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, StarlakeNode]]:
+def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, StarlakeNode]]:
     """Yield every node with its logical name."""
     project, style = plan.project, settings.asset_keys
     names = {("table", t.full_name): t.final_full_name for t in project.tables}
-    for domain, pipeline in _pre_loaded(plan):
-        key = asset_key(domain.final_name, style)
+    for domain, pipeline in _find_pre_loaded_domains(plan):
+        key = make_asset_key(domain.final_name, style)
         yield (
             domain.name,
             StarlakeNode("domain", domain.final_name, key, domain.final_name, project, pipeline, load_domain=domain, settings=settings),
@@ -149,12 +149,12 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
             StarlakeNode(
                 "table",
                 table.final_full_name,
-                asset_key(table.final_full_name, style),
+                make_asset_key(table.final_full_name, style),
                 table.final_domain,
                 project,
                 pipeline_of_table,
                 table=table,
-                upstream=_pre_load_of(table, pipeline_of_table, style),
+                upstream=_find_pre_load_key(table, pipeline_of_table, style),
                 settings=settings,
             ),
         )
@@ -162,8 +162,8 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
     for task in project.tasks:
         reads = plan.dependencies.get_direct(task.full_name)
         external.update((d.name, None) for d in reads if d.kind == "external")
-        key = asset_key(task.full_name, style)
-        upstream = dict.fromkeys(asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
+        key = make_asset_key(task.full_name, style)
+        upstream = dict.fromkeys(make_asset_key(names.get((d.kind, d.name), d.name), style) for d in reads)
         upstream.pop(key, None)
         yield (
             task.full_name,
@@ -183,16 +183,18 @@ def _named_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starlake
     for name in external:
         yield (
             name,
-            StarlakeNode("external", name, asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project, settings=settings),
+            StarlakeNode(
+                "external", name, make_asset_key(name, style), name.rpartition(".")[0].rpartition(".")[2], project, settings=settings
+            ),
         )
 
 
-def _pre_load_of(table: Table, pipeline: Pipeline | None, style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
+def _find_pre_load_key(table: Table, pipeline: Pipeline | None, style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
     pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
-    return (asset_key(table.final_domain, style),) if pre_load and pre_load.strategy != "none" else ()
+    return (make_asset_key(table.final_domain, style),) if pre_load and pre_load.strategy != "none" else ()
 
 
-def _pre_loaded(plan: Plan) -> list[tuple[Domain, Pipeline]]:
+def _find_pre_loaded_domains(plan: Plan) -> list[tuple[Domain, Pipeline]]:
     """Return the domains that have a pre-load step, each with the first pipeline that asks for it."""
     domains = {d.name: d for d in plan.project.domains}
     first: dict[str, Pipeline] = {}
@@ -203,7 +205,7 @@ def _pre_loaded(plan: Plan) -> list[tuple[Domain, Pipeline]]:
     return [(domains[name], first[name]) for name in sorted(first)]
 
 
-def _collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.AssetKey]) -> tuple[Problem, ...]:
+def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.AssetKey]) -> tuple[Problem, ...]:
     seen: dict[dg.AssetKey, NodeId] = {}
     problems = []
     for node_id, key in keys.items():
@@ -215,15 +217,15 @@ def _collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId, dg.A
         if node_id[0] == "external":
             problems.append(Problem(where, "warning", f"taken for one asset, '{key.to_user_string()}': {both}"))
             continue
-        advice = _advice(nodes[other], nodes[node_id], key)
+        advice = _advise(nodes[other], nodes[node_id], key)
         problems.append(Problem(where, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}"))
     return tuple(problems)
 
 
-def _advice(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
+def _advise(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
     """Say what parts two nodes that have one key."""
     if one.key != key or other.key != key:
         both = "both" if one.key != key and other.key != key else "one of them"
         return f"the translation (or get_asset_spec) gives {both} this key"
-    helps = asset_key(one.name, "path") != asset_key(other.name, "path")
+    helps = make_asset_key(one.name, "path") != make_asset_key(other.name, "path")
     return "rename one, or set asset_keys to path" if helps else "rename one"

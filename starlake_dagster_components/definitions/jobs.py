@@ -9,7 +9,7 @@ import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
 from .graph import AssetGraph
-from .names import tag_value, tags_of
+from .names import make_tag_value, make_tags
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -17,13 +17,13 @@ Job = Any
 """Dagster's type of a job that is still to be resolved is not public."""
 
 
-def job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
+def select_job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
     """Return the assets that a pipeline's job runs.
 
     Those of the pipeline itself; with ``run_dependencies_first`` also every task and load table upstream, with the pre-load of
-    their domains (seed: Inline dependencies).
+    their domains (Starlake's guide "Customize Dagster DAGs", option ``run_dependencies_first``).
     """
-    keys = dict.fromkeys(graph.keys_of(pipeline))
+    keys = dict.fromkeys(graph.get_pipeline_keys(pipeline))
     if pipeline.run_dependencies_first:
         for task in pipeline.tasks:
             for dependency in graph.plan.dependencies.get_transitive(task.full_name):
@@ -33,7 +33,7 @@ def job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
                 keys[graph.keys[node_id]] = None
                 table = graph.nodes[node_id].table
                 if table and ("domain", table.domain) in graph.keys:
-                    domain_key = graph.key("domain", table.domain)
+                    domain_key = graph.get_key("domain", table.domain)
                     if any(d.asset_key == domain_key for d in graph.specs[node_id].deps):
                         keys[domain_key] = None
     return tuple(keys)
@@ -50,18 +50,18 @@ def build_job(
         executor: how its steps run; None = the code location's.
         metadata: what Dagster shows of it.
     """
-    return _maker()(
+    return _get_job_factory()(
         name=pipeline.name,
-        selection=dg.AssetSelection.assets(*job_keys(graph, pipeline)),
+        selection=dg.AssetSelection.assets(*select_job_keys(graph, pipeline)),
         description=pipeline.comment or None,
-        tags=job_tags(pipeline),
+        tags=build_job_tags(pipeline),
         executor_def=executor,
         metadata=metadata,
     )
 
 
 @cache
-def _maker() -> Callable[..., Job]:
+def _get_job_factory() -> Callable[..., Job]:
     """Return what makes a job of a selection: ours, which is quicker to resolve, or Dagster's where its inner modules have changed."""
     try:
         from .asset_job import AssetJob
@@ -71,10 +71,10 @@ def _maker() -> Callable[..., Job]:
     return AssetJob
 
 
-def job_tags(pipeline: Pipeline) -> Mapping[str, str]:
+def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the tags of a pipeline's job and of its runs: the option ``tags`` and where the job comes from."""
     return {
-        **tags_of(pipeline.tags),
+        **make_tags(pipeline.tags),
         "starlake/kind": pipeline.kind,
-        "starlake/dag": tag_value(pipeline.dag_config.name),
+        "starlake/dag": make_tag_value(pipeline.dag_config.name),
     }

@@ -18,17 +18,17 @@ _TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
 def sanitize_id(text: str) -> str:
     """Return the text as starlake-dagster writes it in asset keys: ``$`` becomes ``S``, what is not ``[a-zA-Z0-9_-]`` becomes ``_``.
 
-    Seed: How assets are materialized (``sanitize_id``).
+    Starlake's guide "Customize Dagster DAGs", ``sanitize_id``.
     """
     return _OUTSIDE_KEY.sub("_", text.replace("$", "S"))
 
 
-def asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
+def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
     """Return the asset key of a domain, table or task.
 
     Args:
         name: ``domain`` or ``domain.table``.
-        style: ``flat`` is the seed's (``sales_orders``), ``flat_lower`` what starlake-dagster >= 0.3 writes, ``path`` one
+        style: ``flat`` is what generated DAGs write (``sales_orders``), ``flat_lower`` what starlake-dagster >= 0.3 writes, ``path`` one
             component per part (``sales/orders``).
     """
     if style == "path":
@@ -37,45 +37,45 @@ def asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
     return dg.AssetKey(flat.lower() if style == "flat_lower" else flat)
 
 
-def op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
+def make_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
     """Return the name of the op behind an asset key: letters, digits and underscores, different for different keys.
 
     Args:
         key: the asset's key.
         taken: names of jobs: Dagster knows jobs and ops by one name (a job called like its domain's asset is common in Starlake).
     """
-    name = _readable_op_name(key)
-    return f"{name}_step_{_checksum(key)}" if name in taken else name
+    name = _make_readable_op_name(key)
+    return f"{name}_step_{_compute_checksum(key)}" if name in taken else name
 
 
-def output_name(key: dg.AssetKey) -> str:
+def make_output_name(key: dg.AssetKey) -> str:
     """Return the name of the output behind an asset key in an op that makes several: different for different keys."""
-    return f"table_{_readable_op_name(key)}"
+    return f"table_{_make_readable_op_name(key)}"
 
 
-def readable_name(text: str) -> str:
-    """Return a text as the name of an op: letters, digits and underscores; a suffix tells texts apart that would look the same."""
-    return _readable_op_name(dg.AssetKey(text))
+def make_readable_name(text: str) -> str:
+    """Return a text as the name of an op: letters, digits and underscores; a suffix separates texts that would look the same."""
+    return _make_readable_op_name(dg.AssetKey(text))
 
 
-def _checksum(key: dg.AssetKey) -> str:
+def _compute_checksum(key: dg.AssetKey) -> str:
     return f"{zlib.crc32(chr(0).join(key.path).encode()):08x}"
 
 
-def _readable_op_name(key: dg.AssetKey) -> str:
+def _make_readable_op_name(key: dg.AssetKey) -> str:
     readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
     # Also a key of one part: another project in the code location may have keys of several.
     if readable != "__".join(key.path) or any("__" in part for part in key.path) or readable in RESERVED:
-        return f"{readable}_{_checksum(key)}"
+        return f"{readable}_{_compute_checksum(key)}"
     return readable
 
 
-def group_name(name: str) -> str:
+def make_group_name(name: str) -> str:
     """Return the name of an asset group for a domain: letters, digits and underscores."""
     return _OUTSIDE_NAME.sub("_", name) or "default"
 
 
-def tags_of(labels: Iterable[str]) -> Mapping[str, str]:
+def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
     """Return Dagster tags for Starlake's ``tags``: labels, or ``key=value`` where both sides are valid; others are cleaned.
 
     A label that stays invalid after cleaning (empty) is left out.
@@ -93,6 +93,6 @@ def tags_of(labels: Iterable[str]) -> Mapping[str, str]:
     return tags
 
 
-def tag_value(text: str) -> str:
+def make_tag_value(text: str) -> str:
     """Return a text as the value of a tag, which allows fewer characters and 63 of them."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

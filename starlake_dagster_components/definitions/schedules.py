@@ -8,8 +8,8 @@ import dagster as dg
 
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
-from .sensors.cron_ticks import interval_before
-from .steps.run_tags import time_tags
+from .sensors.cron_ticks import find_interval_before
+from .steps.run_tags import build_time_tags
 
 
 def build_schedule(
@@ -49,14 +49,14 @@ def build_schedule(
         job_name=job_name,
         cron_schedule=cron,
         execution_timezone=timezone or "UTC",
-        execution_fn=partial(_tick, cron, timezone, dict(tags or {}), start_date, end_date),
+        execution_fn=partial(_evaluate_tick, cron, timezone, dict(tags or {}), start_date, end_date),
         default_status=default_status,
         description=description,
         tags=tags,
     )
 
 
-def _tick(
+def _evaluate_tick(
     cron: str,
     timezone: str | None,
     tags: Mapping[str, str],
@@ -64,12 +64,12 @@ def _tick(
     end_date: date | None,
     context: dg.ScheduleEvaluationContext,
 ) -> dg.RunRequest | dg.SkipReason:
-    start, tick = interval_before(cron, timezone, context.scheduled_execution_time)
+    start, tick = find_interval_before(cron, timezone, context.scheduled_execution_time)
     if start_date and tick.date() < start_date:
         return dg.SkipReason(f"{tick.isoformat()} is before the start date {start_date.isoformat()}")
     if end_date and tick.date() > end_date:
         return dg.SkipReason(f"{tick.isoformat()} is after the end date {end_date.isoformat()}")
-    return dg.RunRequest(tags={**tags, **time_tags(tick, start, tick)})
+    return dg.RunRequest(tags={**tags, **build_time_tags(tick, start, tick)})
 
 
 def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:

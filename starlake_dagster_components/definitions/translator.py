@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 from ..project.model import Freshness, Table, Task, WriteStrategy
-from .columns import table_schema
-from .names import group_name, tags_of
+from .columns import build_table_schema
+from .names import make_group_name, make_tags
 from .nodes import StarlakeNode
 
 _MINUTE = timedelta(minutes=1)
@@ -44,21 +44,21 @@ class StarlakeTranslator:
         return dg.AssetSpec(
             key=node.key,
             deps=node.upstream,
-            description=_description(node),
-            group_name=group_name(node.domain) if node.domain else None,
-            kinds=_kinds(node),
-            tags=tags_of(_labels(node)),
-            metadata=_metadata(node),
+            description=_describe(node),
+            group_name=make_group_name(node.domain) if node.domain else None,
+            kinds=_list_kinds(node),
+            tags=make_tags(_list_labels(node)),
+            metadata=_build_metadata(node),
             skippable=node.type == "domain",
-            freshness_policy=_freshness(node),
+            freshness_policy=_build_freshness(node),
         )
 
 
-def _described(node: StarlakeNode) -> Table | Task | None:
+def _get_described(node: StarlakeNode) -> Table | Task | None:
     return node.table or node.task
 
 
-def _description(node: StarlakeNode) -> str | None:
+def _describe(node: StarlakeNode) -> str | None:
     if node.type == "domain":
         strategy = node.pipeline.pre_load[node.load_domain.name].strategy if node.pipeline and node.load_domain else "none"
         text = f"Pre-load of the domain {node.name}: strategy `{strategy}`."
@@ -73,7 +73,7 @@ def _fence(sql: str) -> str:
     return f"{fence}sql\n{sql.strip()}\n{fence}"
 
 
-def _kinds(node: StarlakeNode) -> set[str]:
+def _list_kinds(node: StarlakeNode) -> set[str]:
     if node.type == "external":
         return set()
     connection = node.connection
@@ -85,27 +85,27 @@ def _kinds(node: StarlakeNode) -> set[str]:
     return kinds
 
 
-def _labels(node: StarlakeNode) -> tuple[str, ...]:
+def _list_labels(node: StarlakeNode) -> tuple[str, ...]:
     described = node.table or node.task or node.load_domain
     return described.tags if described else ()
 
 
-def _metadata(node: StarlakeNode) -> Mapping[str, Any]:
-    return dict(_metadata_items(node))
+def _build_metadata(node: StarlakeNode) -> Mapping[str, Any]:
+    return dict(_iterate_metadata(node))
 
 
-def _metadata_items(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
-    references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = list(_code_references(node))
+def _iterate_metadata(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
+    references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = list(_list_code_references(node))
     if references:
         yield "dagster/code_references", dg.CodeReferencesMetadataValue(code_references=references)
-    described = _described(node)
+    described = _get_described(node)
     if described is None:
         if node.type == "domain" and node.load_domain:
             yield "starlake/domain", node.load_domain.name
             if node.load_domain.metadata.directory:
                 yield "starlake/directory", node.load_domain.metadata.directory
         return
-    schema = table_schema(described, node.project.types)
+    schema = build_table_schema(described, node.project.types)
     if schema:
         yield "dagster/column_schema", schema
     final = described.final_full_name if isinstance(described, Table) else described.sink_name
@@ -116,25 +116,25 @@ def _metadata_items(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
         if connection.engine != "unknown":
             yield "dagster/storage_kind", connection.engine
     if isinstance(described, Table):
-        yield from _table_items(described)
+        yield from _iterate_table_metadata(described)
     else:
         yield "starlake/task", described.full_name
-        yield from _strategy_items(described.write_strategy)
+        yield from _iterate_strategy_metadata(described.write_strategy)
     if described.primary_key:
         yield "starlake/primary_key", ", ".join(described.primary_key)
     if node.pipeline:
         yield "starlake/dag", node.pipeline.dag_config.name
 
 
-def _table_items(table: Table) -> Iterator[tuple[str, Any]]:
+def _iterate_table_metadata(table: Table) -> Iterator[tuple[str, Any]]:
     yield "starlake/table", table.full_name
     yield "starlake/pattern", table.pattern
     if table.metadata.format:
         yield "starlake/format", table.metadata.format
-    yield from _strategy_items(table.metadata.write_strategy)
+    yield from _iterate_strategy_metadata(table.metadata.write_strategy)
 
 
-def _strategy_items(strategy: WriteStrategy | None) -> Iterator[tuple[str, Any]]:
+def _iterate_strategy_metadata(strategy: WriteStrategy | None) -> Iterator[tuple[str, Any]]:
     yield "starlake/write_strategy", (strategy.type if strategy else None) or "APPEND"
     if strategy and strategy.key:
         yield "starlake/key", ", ".join(strategy.key)
@@ -142,7 +142,7 @@ def _strategy_items(strategy: WriteStrategy | None) -> Iterator[tuple[str, Any]]
         yield "starlake/timestamp", strategy.timestamp
 
 
-def _code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeReference]:
+def _list_code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeReference]:
     """Yield links to the files that describe the node: its YAML with the line, and a task's SQL or Python."""
     origin = node.origin
     root = node.project.root
@@ -154,7 +154,7 @@ def _code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeReference]:
         yield dg.LocalFileCodeReference(file_path=str(root / origin.file), line_number=origin.line, label=origin.file)
 
 
-def _freshness(node: StarlakeNode) -> dg.FreshnessPolicy | None:
+def _build_freshness(node: StarlakeNode) -> dg.FreshnessPolicy | None:
     """Return Starlake's freshness as a time window; Dagster wants at least a minute and a warning before the failure."""
     freshness: Freshness | None = node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
     if freshness is None:

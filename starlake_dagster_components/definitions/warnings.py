@@ -17,9 +17,9 @@ from .nodes import StarlakeNode
 logger = logging.getLogger("starlake_dagster_components")
 
 WARNINGS = "starlake/warnings"
-"""Metadata of an asset or a job: what the project's files are warned of, a line each."""
+"""Metadata of an asset or a job: the warnings about the project's files, one per line."""
 
-_told: dict[tuple[str, str | None], frozenset[str]] = {}
+_logged: dict[tuple[str, str | None], frozenset[str]] = {}
 """Project and profile -> the warnings that were logged when this process loaded it last."""
 
 
@@ -29,43 +29,43 @@ def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
     Dagster builds the definitions of a code location twice when it starts; what was logged at the last building is not logged again.
     """
     about = (str(project.root), project.profile)
-    lines = dict.fromkeys(_line(project, p) for p in problems if p.severity == "warning")
-    before = _told.get(about, frozenset())
-    _told[about] = frozenset(lines)
-    with _somewhere():
+    lines = dict.fromkeys(_format_line(project, p) for p in problems if p.severity == "warning")
+    before = _logged.get(about, frozenset())
+    _logged[about] = frozenset(lines)
+    with _ensure_log_handler():
         for line in lines:
             if line not in before:
                 logger.warning("%s", line)
 
 
-def with_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
+def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
     """Return the graph whose specs have, as metadata, the warnings about the files of their table, task or domain."""
-    by_file = _by_file(problems)
+    by_file = _group_by_file(problems)
     if not by_file:
         return graph
     specs = dict(graph.specs)
     for node_id, node in graph.nodes.items():
-        found = _metadata([p for file in _files(node) for p in by_file.get(file, ())])
+        found = _build_metadata([p for file in _list_files(node) for p in by_file.get(file, ())])
         if found:
             spec = specs[node_id]
             specs[node_id] = spec.replace_attributes(metadata={**spec.metadata, **found})
     return replace(graph, specs=specs)
 
 
-def warnings_of_job(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:
+def collect_job_warnings(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:
     """Return, as metadata, the warnings about the DAG config of a job."""
-    return _metadata(_by_file(problems).get(pipeline.dag_config.origin.file, ())) or EMPTY
+    return _build_metadata(_group_by_file(problems).get(pipeline.dag_config.origin.file, ())) or EMPTY
 
 
-def _line(project: Project, problem: Problem) -> str:
+def _format_line(project: Project, problem: Problem) -> str:
     where = problem.location
     place = os.path.join(project.root, str(where)) if where else str(project.root)
     return f"{place}: {' '.join(problem.message.split())}"
 
 
 @contextmanager
-def _somewhere() -> Iterator[None]:
-    """Where nobody has configured logging, write as Dagster does: Python would write the bare text, without saying whose it is."""
+def _ensure_log_handler() -> Iterator[None]:
+    """Where logging is not configured, write as Dagster does: Python would write the bare message, without the logger's name."""
     if logger.hasHandlers():
         yield
         return
@@ -78,7 +78,7 @@ def _somewhere() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _by_file(problems: Sequence[Problem]) -> Mapping[str, Sequence[Problem]]:
+def _group_by_file(problems: Sequence[Problem]) -> Mapping[str, Sequence[Problem]]:
     found: dict[str, list[Problem]] = {}
     for problem in problems:
         if problem.severity == "warning" and problem.location:
@@ -86,13 +86,13 @@ def _by_file(problems: Sequence[Problem]) -> Mapping[str, Sequence[Problem]]:
     return found
 
 
-def _files(node: StarlakeNode) -> Iterator[str]:
+def _list_files(node: StarlakeNode) -> Iterator[str]:
     files = [node.origin.file if node.origin else None]
     if node.task:
         files += [node.task.sql_file, node.task.python_file]
     yield from dict.fromkeys(file for file in files if file)
 
 
-def _metadata(problems: Sequence[Problem]) -> dict[str, dg.MetadataValue]:
+def _build_metadata(problems: Sequence[Problem]) -> dict[str, dg.MetadataValue]:
     lines = [f"{p.location}: {p.message}" for p in problems]
     return {WARNINGS: dg.MetadataValue.text("\n".join(lines))} if lines else {}

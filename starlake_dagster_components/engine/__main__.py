@@ -17,10 +17,11 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments or arguments[0] in ("help", "--help", "-h"):
         sys.stdout.write(f"{_HELP}\n")
         return 0
+    from ..cancellation_event import Cancelled
     from .run import run_command
 
     threshold = _LEVELS.get(os.environ.get("SL_LOG_LEVEL", "error").lower(), 40)
-    cancelled = threading.Event()
+    cancelled = Cancelled()
     received: list[int] = []
 
     def stop(number: int, _frame: object) -> None:

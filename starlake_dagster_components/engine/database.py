@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import duckdb
 
+from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
 from ..locks import LockLog, database_locks
 from .engine_errors import DatabaseFailed
@@ -64,7 +64,7 @@ class Database:
         last: the statement that was run last.
     """
 
-    def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: threading.Event | None, others: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: Cancelled | None, others: Sequence[str] = ()) -> None:
         self.path = path
         self.catalog = catalog
         self.connection = lent.connection
@@ -216,7 +216,7 @@ def open_database(
     path: Path,
     *,
     also: Sequence[Path] = (),
-    cancelled: threading.Event | None = None,
+    cancelled: Cancelled | None = None,
     log: LockLog | None = None,
     holder: str = "",
 ) -> Iterator[Database]:

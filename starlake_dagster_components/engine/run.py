@@ -1,11 +1,11 @@
 """One command of the engine, from its arguments to its exit code. Starlake: Main.run."""
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
 from ..project import Project
 from ..project.variables import date_variables
@@ -30,7 +30,7 @@ def run_command(
     environ: Mapping[str, str],
     out: Out,
     log: LogLine,
-    cancelled: threading.Event | None = None,
+    cancelled: Cancelled | None = None,
     project: Project | None = None,
 ) -> EngineResult:
     """Run ``stage``, ``preload``, ``load`` or ``transform`` with Starlake's arguments.
@@ -69,7 +69,7 @@ def run_command(
 
 
 def _open_session(
-    arguments: Arguments, environ: Mapping[str, str], out: Out, log: LogLine, cancelled: threading.Event | None, project: Project | None
+    arguments: Arguments, environ: Mapping[str, str], out: Out, log: LogLine, cancelled: Cancelled | None, project: Project | None
 ) -> Session:
     began = now()
     known = select_project(arguments, environ, project)

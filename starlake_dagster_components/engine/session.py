@@ -1,12 +1,12 @@
 """What every part of a command needs: the project, its variables, where output goes, when it is."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
 from ..project.model import Connection, Project, Table, Task
 from .engine_errors import BadSetting, NotFound, NotSupported
@@ -56,7 +56,7 @@ class Session:
     log: LogLine
     began: datetime
     scheduled: datetime
-    cancelled: threading.Event | None = None
+    cancelled: Cancelled | None = None
     options: Mapping[str, str] = field(default_factory=dict)
 
     def check_cancelled(self) -> None:

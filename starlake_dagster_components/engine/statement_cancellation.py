@@ -1,4 +1,4 @@
-"""Ends running statements when their command is cancelled: one thread for all commands of this process."""
+"""Ends running statements when their command is cancelled."""
 
 import contextlib
 import threading
@@ -6,38 +6,36 @@ from collections.abc import Iterator
 
 import duckdb
 
-_POLL = 0.1
+from ..cancellation_event import Cancelled
 
-_changed = threading.Condition()
-_watched: dict[int, tuple[threading.Event, duckdb.DuckDBPyConnection]] = {}
-_watcher: threading.Thread | None = None
+_PAUSE = 0.1
+"""Seconds between two interrupts: DuckDB forgets one that comes between two statements."""
 
 
 @contextlib.contextmanager
-def interrupt_when(cancelled: threading.Event, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt whatever the connection runs in the body when the event is set."""
-    global _watcher
-    key = id(connection)
-    with _changed:
-        _watched[key] = (cancelled, connection)
-        if _watcher is None or not _watcher.is_alive():
-            _watcher = threading.Thread(target=_watch, name="duckdb-cancel", daemon=True)
-            _watcher.start()
-        _changed.notify()
-    try:
-        yield
-    finally:
-        with _changed:
-            del _watched[key]
+def interrupt_when(cancelled: Cancelled, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Interrupt every statement that the connection runs in the body once the event is set.
 
+    A thread is started only then.
+    """
+    done = threading.Event()
+    threads: list[threading.Thread] = []
 
-def _watch() -> None:
-    while True:
-        with _changed:
-            while not _watched:
-                _changed.wait()
-            # Holding the condition: a connection that is interrupted here is still in the hands of its command.
-            for cancelled, connection in _watched.values():
-                if cancelled.is_set():
-                    connection.interrupt()
-            _changed.wait(_POLL)
+    def interrupt() -> None:
+        while not done.is_set():
+            connection.interrupt()
+            done.wait(_PAUSE)
+
+    def begin() -> None:
+        thread = threading.Thread(target=interrupt, name="duckdb-cancel", daemon=True)
+        threads.append(thread)
+        thread.start()
+
+    with cancelled.calling(begin):
+        try:
+            yield
+        finally:
+            # The connection is about to be given to another command, which must not be interrupted.
+            done.set()
+            for thread in threads:
+                thread.join()

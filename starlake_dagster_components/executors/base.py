@@ -1,6 +1,5 @@
 """The contract of executors: one method that runs one command."""
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from ..cancellation_event import Cancelled
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
 
@@ -143,7 +143,7 @@ class Invocation:
     """
 
     log: Log
-    cancelled: threading.Event
+    cancelled: Cancelled
     run_id: str = ""
     step_key: str = ""
     attempt: int = 0

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ..cancellation_event import Cancelled
 from ..commands import Command, LoadTable
 from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity
 from ..masking import Mask
@@ -156,7 +156,7 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _end_when(cancelled: threading.Event, timeout: float | None) -> Iterator[threading.Event]:
+def _end_when(cancelled: Cancelled, timeout: float | None) -> Iterator[Cancelled]:
     """Yield the event that ends the command: cancellation, or the time limit.
 
     Raises:
@@ -165,38 +165,27 @@ def _end_when(cancelled: threading.Event, timeout: float | None) -> Iterator[thr
     if timeout is None:
         yield cancelled
         return
-    either, done = threading.Event(), threading.Event()
+    either, timed_out = Cancelled(), threading.Event()
 
-    def watch() -> None:
-        cancelled_in_time = _wait_for_any((cancelled, done), timeout)
-        if not done.is_set():
-            timed_out.append(not cancelled_in_time)
+    def end_in_time() -> None:
+        if not cancelled.is_set():
+            timed_out.set()
             either.set()
 
-    timed_out: list[bool] = []
-    watcher = threading.Thread(target=watch, name="starlake-timeout", daemon=True)
-    watcher.start()
+    timer = threading.Timer(timeout, end_in_time)
+    timer.daemon = True
+    timer.start()
     try:
-        yield either
+        with cancelled.calling(either.set):
+            yield either
     except CommandCancelled as error:
-        if any(timed_out):
+        if timed_out.is_set():
             text = f"the command ran longer than {timeout:g} seconds and was interrupted (setting 'timeout' of the executor)"
             raise CommandTimeout(text) from error
         raise
     finally:
-        done.set()
-        watcher.join()
-
-
-def _wait_for_any(events: Sequence[threading.Event], seconds: float) -> bool:
-    """Wait until one of some events is set; say whether one was."""
-    end = time.monotonic() + seconds
-    while not any(event.is_set() for event in events):
-        rest = end - time.monotonic()
-        if rest <= 0:
-            return False
-        events[-1].wait(min(rest, 0.1))
-    return True
+        timer.cancel()
+        timer.join()
 
 
 def _make_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:

@@ -4,21 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cancellation import cancellation_of as cancellation_of
-    from .cancellation import printer_of as printer_of
+    from .cancellation import get_cancellation as get_cancellation
+    from .cancellation import get_printer as get_printer
     from .cancellation import run_cancellable as run_cancellable
     from .definition import starlake_step_executor as starlake_step_executor
 
 __all__ = [
-    "cancellation_of",
-    "printer_of",
+    "get_cancellation",
+    "get_printer",
     "run_cancellable",
     "starlake_step_executor",
 ]
 
 _HOMES = {
-    "cancellation_of": "cancellation",
-    "printer_of": "cancellation",
+    "get_cancellation": "cancellation",
+    "get_printer": "cancellation",
     "run_cancellable": "cancellation",
     "starlake_step_executor": "definition",
 }

@@ -9,26 +9,27 @@ from weakref import WeakValueDictionary
 
 import dagster as dg
 
+from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
 from .definition import GRACE_SECONDS
-from .running import has_retry_policy, identity_of, running_step
+from .running import find_running_step, get_identity, has_retry_policy
 
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.25
 """Signals may be delivered to any thread; the main thread sees them when it next wakes up."""
 
-_events: "WeakValueDictionary[tuple[str, str], threading.Event]" = WeakValueDictionary()
+_events: "WeakValueDictionary[tuple[str, str], Cancelled]" = WeakValueDictionary()
 _interrupted_runs: set[str] = set()
 """Runs of this process that were cancelled under Dagster's executors. Its in-process executor goes on with such a run when the
 interrupted step has a retry policy; what it starts then ends at once."""
 
 
-def cancellation_of(context: Any) -> threading.Event:
+def get_cancellation(context: Any) -> Cancelled:
     """Return the event that is set when the run of a step is cancelled.
 
     Asking for it is a promise to watch it: under this package's executor a body that has asked gets no
-    DagsterExecutionInterruptedError. Under Dagster's executors nobody but :func:`run_cancellable` sets the event, because there the
+    DagsterExecutionInterruptedError. Under Dagster's executors only :func:`run_cancellable` sets the event, because there the
     main thread gets that exception.
 
     Args:
@@ -37,18 +38,18 @@ def cancellation_of(context: Any) -> threading.Event:
     Returns:
         One event per attempt of a step.
     """
-    step = running_step(context)
+    step = find_running_step(context)
     if step is not None:
         step.cooperative = True
         return step.cancelled
-    run_id, _ = identity = identity_of(context)
-    event = _events.setdefault(identity, threading.Event())
+    run_id, _ = identity = get_identity(context)
+    event = _events.setdefault(identity, Cancelled())
     if run_id in _interrupted_runs:
         event.set()
     return event
 
 
-def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
+def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
     """Call something that waits for long and ends when an event is set, so that cancelling the run ends it under every executor.
 
     Under this package's executor it is called at once. Under Dagster's, whose interrupts are exceptions at any place of the main
@@ -67,9 +68,9 @@ def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
         Failure: the same, of a step with a retry policy under Dagster's executors, which would try it again.
         Exception: what the call raises.
     """
-    cancelled = cancellation_of(context)
-    if running_step(context) is None and threading.current_thread() is threading.main_thread():
-        return _run_beside(context, call, cancelled)
+    cancelled = get_cancellation(context)
+    if find_running_step(context) is None and threading.current_thread() is threading.main_thread():
+        return _run_in_thread(context, call, cancelled)
     try:
         return call(cancelled)
     except CommandCancelled as error:
@@ -78,9 +79,9 @@ def run_cancellable(context: Any, call: Callable[[threading.Event], T]) -> T:
         raise
 
 
-def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: threading.Event) -> T:
+def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Cancelled) -> T:
     """Call something in a thread while the calling thread, the main one, waits for it or for an interrupt."""
-    _must_not_be_left_behind(context)
+    _refuse_if_run_ended(context)
     result: Future[T] = Future()
 
     def work() -> None:
@@ -89,7 +90,7 @@ def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: t
         except BaseException as error:  # noqa: BLE001 -- raised again in the step's own thread
             result.set_exception(error)
 
-    thread = threading.Thread(target=copy_context().run, args=(work,), name=f"command of {identity_of(context)[1]}", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(work,), name=f"command of {get_identity(context)[1]}", daemon=True)
     thread.start()
     try:
         while thread.is_alive():
@@ -98,7 +99,7 @@ def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: t
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, CommandCancelled) as interrupt:
         if isinstance(interrupt, CommandCancelled) and not cancelled.is_set():
             raise
-        _interrupted_runs.add(identity_of(context)[0])
+        _interrupted_runs.add(get_identity(context)[0])
         cancelled.set()
         thread.join(GRACE_SECONDS)
         if has_retry_policy(context):
@@ -108,24 +109,24 @@ def _run_beside(context: Any, call: Callable[[threading.Event], T], cancelled: t
         raise
 
 
-def _must_not_be_left_behind(context: Any) -> None:
+def _refuse_if_run_ended(context: Any) -> None:
     """Refuse to begin when the run is over: a step process that was just starting when the run's process was killed does not notice.
 
-    Somebody may have re-executed the run by now, and the step with it.
+    The run, and the step with it, may have been re-executed by now.
     """
-    run = context.instance.get_run_by_id(identity_of(context)[0])
+    run = context.instance.get_run_by_id(get_identity(context)[0])
     if run is not None and run.is_finished:
         raise dg.Failure(
             f"run {run.run_id} ended ({run.status.value}) before this step's process began its work; nothing was done", allow_retries=False
         )
 
 
-def printer_of(context: Any) -> Callable[[str], None]:
+def get_printer(context: Any) -> Callable[[str], None]:
     """Return a function that prints a line into the step's own output, from whatever thread.
 
     ``print`` does that only in the step's own thread.
     """
-    step = running_step(context)
+    step = find_running_step(context)
     if step is None or step.output is None:
         return print
     output = step.output

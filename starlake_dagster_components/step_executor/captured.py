@@ -25,10 +25,10 @@ class StepLogs:
 
     def __init__(self, manager: ComputeLogManager[Any]) -> None:
         self._manager = manager
-        self._files = _files_of(manager)
+        self._files = _find_local_manager(manager)
         self.per_step = self._files is not None
 
-    def log_key(self, run_id: str) -> Sequence[str]:
+    def make_log_key(self, run_id: str) -> Sequence[str]:
         """Return a new key of a log."""
         return self._manager.build_log_key_for_run(run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
 
@@ -40,15 +40,15 @@ class StepLogs:
         def open_stream(stream: Stream) -> Any:
             return files.open_log_stream(log_key, _TYPES[stream])
 
-        return FileOutput(open_stream, self._publish(files, log_key))
+        return FileOutput(open_stream, self._make_publisher(files, log_key))
 
-    def _publish(self, files: LocalComputeLogManager, log_key: Sequence[str]) -> Callable[[], None]:
+    def _make_publisher(self, files: LocalComputeLogManager, log_key: Sequence[str]) -> Callable[[], None]:
         if files is self._manager:
             return partial(_mark_complete, files, log_key)
-        return partial(_upload, self._manager, files, log_key)
+        return partial(_upload_files, self._manager, files, log_key)
 
 
-def _files_of(manager: ComputeLogManager[Any]) -> LocalComputeLogManager | None:
+def _find_local_manager(manager: ComputeLogManager[Any]) -> LocalComputeLogManager | None:
     """Return the manager of the files in which logs are collected; cloud managers have one inside and copy from there."""
     if isinstance(manager, LocalComputeLogManager):
         return manager
@@ -63,7 +63,7 @@ def _mark_complete(files: LocalComputeLogManager, log_key: Sequence[str]) -> Non
     marker.touch()
 
 
-def _upload(manager: Any, files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
+def _upload_files(manager: Any, files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
     """Copy a finished log to the cloud storage and remove the files, as these managers do for a captured process."""
     for kind in _TYPES.values():
         manager.upload_to_cloud_storage(log_key, kind)

@@ -16,8 +16,8 @@ GRACE_SECONDS = 60.0
 logger = logging.getLogger("starlake_dagster_components")
 
 
-def default_max_concurrent() -> int:
-    """Return how many steps run at a time when nobody says it: one per processor as with Dagster's executor, but at least 4."""
+def get_default_max_concurrent() -> int:
+    """Return how many steps run at a time by default: one per processor as with Dagster's executor, but at least 4."""
     return max(4, os.cpu_count() or 1)
 
 
@@ -42,12 +42,12 @@ def starlake_step_executor(max_concurrent: int | None = None, *, require_upstrea
     """
     if max_concurrent is not None and max_concurrent < 1:
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
-    return _executor_definition(max_concurrent or default_max_concurrent(), require_upstream_step_success)
+    return _build_executor_definition(max_concurrent or get_default_max_concurrent(), require_upstream_step_success)
 
 
 @cache
-def _executor_definition(max_concurrent: int, require_upstream_step_success: bool) -> dg.ExecutorDefinition:
-    @dg.executor(name=NAME, config_schema=_config_schema(max_concurrent, require_upstream_step_success))
+def _build_executor_definition(max_concurrent: int, require_upstream_step_success: bool) -> dg.ExecutorDefinition:
+    @dg.executor(name=NAME, config_schema=_build_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
         """Runs each step in a thread of the run's process."""
         config: Mapping[str, Any] = init_context.executor_config
@@ -55,7 +55,7 @@ def _executor_definition(max_concurrent: int, require_upstream_step_success: boo
             from .._dagster import RetryMode, StepDependencyConfig
             from .threads import StepThreadsExecutor, ThreadOptions
         except ImportError as error:
-            return _dagsters_own(init_context, error)
+            return _create_multiprocess_executor(init_context, error)
         if config["max_concurrent"] < 1:
             raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
         return StepThreadsExecutor(
@@ -71,7 +71,7 @@ def _executor_definition(max_concurrent: int, require_upstream_step_success: boo
     return starlake_threads
 
 
-def _config_schema(max_concurrent: int, require_upstream_step_success: bool) -> dict[str, Any]:
+def _build_config_schema(max_concurrent: int, require_upstream_step_success: bool) -> dict[str, Any]:
     """Return the run config of the executor; what Dagster's executors have as well is written in the same way."""
     return {
         "max_concurrent": dg.Field(int, default_value=max_concurrent, description="Steps that run at a time in this run."),
@@ -110,7 +110,7 @@ def _config_schema(max_concurrent: int, require_upstream_step_success: bool) -> 
     }
 
 
-def _dagsters_own(init_context: dg.InitExecutorContext, error: ImportError) -> dg.Executor:
+def _create_multiprocess_executor(init_context: dg.InitExecutorContext, error: ImportError) -> dg.Executor:
     """Return Dagster's multiprocess executor with the same limits."""
     logger.warning(
         "steps run in processes instead of threads, which costs seconds of CPU per step: this version of starlake-dagster-components "

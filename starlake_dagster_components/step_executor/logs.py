@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from .._dagster import DagsterLogHandler, DagsterLogManager, PlanOrchestrationContext, log_handlers_of
+from .._dagster import DagsterLogHandler, DagsterLogManager, PlanOrchestrationContext, get_log_handlers
 from .running import RunningStep
 
 Handler = TypeVar("Handler", bound=logging.Handler)
@@ -42,7 +42,7 @@ class _NoLock:
         pass
 
 
-def _without_lock(handler: Handler) -> Handler:
+def _drop_lock(handler: Handler) -> Handler:
     handler.lock = _NoLock()  # type: ignore[assignment]
     return handler
 
@@ -57,7 +57,7 @@ class StepLogHandler(DagsterLogHandler):
 
     def __init__(self, metadata: Any, loggers: Sequence[logging.Logger], handlers: Sequence[logging.Handler], step: RunningStep) -> None:
         super().__init__(metadata=metadata, loggers=loggers, handlers=handlers)
-        _without_lock(self)
+        _drop_lock(self)
         self._sinks = loggers, handlers
         self._step = step
 
@@ -89,10 +89,10 @@ class StepLogManager(DagsterLogManager):
         self._step = step
 
     @classmethod
-    def of(cls, plan_context: PlanOrchestrationContext, step: RunningStep) -> "StepLogManager":
+    def create_for_step(cls, plan_context: PlanOrchestrationContext, step: RunningStep) -> "StepLogManager":
         """Return the log manager of a step, which writes where the run's log manager writes to."""
-        loggers, handlers, managed = log_handlers_of(plan_context.log)
-        event_log = _without_lock(plan_context.instance.get_event_log_handler())
+        loggers, handlers, managed = get_log_handlers(plan_context.log)
+        event_log = _drop_lock(plan_context.instance.get_event_log_handler())
         own = [event_log if isinstance(handler, type(event_log)) else handler for handler in handlers]
         handler = StepLogHandler(plan_context.log.metadata, loggers, own, step)
         return cls(handler, managed, plan_context.log.level, step)
@@ -120,12 +120,12 @@ class PythonLogCapture(logging.Handler):
 
     def __init__(self, plan_context: PlanOrchestrationContext) -> None:
         super().__init__()
-        _without_lock(self)
-        loggers, handlers, self._managed = log_handlers_of(plan_context.log)
+        _drop_lock(self)
+        loggers, handlers, self._managed = get_log_handlers(plan_context.log)
         event_log = type(plan_context.instance.get_event_log_handler())
         for handler in (*plan_context.log.handlers, *(h for h in handlers if isinstance(h, event_log))):
-            _without_lock(handler)
-        self._of_run = _without_lock(DagsterLogHandler(metadata=plan_context.log.metadata, loggers=loggers, handlers=handlers))
+            _drop_lock(handler)
+        self._of_run = _drop_lock(DagsterLogHandler(metadata=plan_context.log.metadata, loggers=loggers, handlers=handlers))
         self._main = threading.get_ident()
 
     def __enter__(self) -> "PythonLogCapture":

@@ -116,13 +116,13 @@ _lock = threading.Lock()
 _users = 0
 
 
-def print_to(output: StepOutput | None) -> None:
+def redirect_prints(output: StepOutput | None) -> None:
     """Send what the calling thread prints from now on to a step's output; None ends that."""
     _OUTPUT.set(output)
 
 
 @contextmanager
-def routed_output() -> Iterator[None]:
+def route_output() -> Iterator[None]:
     """Replace the standard streams while at least one run of this process is inside."""
     global _users
     with _lock:

@@ -20,7 +20,7 @@ class ResumedRun:
         self._events = events
 
     @classmethod
-    def of(cls, plan_context: PlanOrchestrationContext) -> "ResumedRun":
+    def read(cls, plan_context: PlanOrchestrationContext) -> "ResumedRun":
         """Return what a run has finished before this process; nothing when it begins here."""
         if not plan_context.resume_from_failure:
             return cls({})
@@ -37,6 +37,6 @@ class ResumedRun:
                 done.add(event.step_key)
         return cls({key: events for key, events in found.items() if key in done})
 
-    def events_of(self, step_key: str) -> Sequence[dg.DagsterEvent]:
+    def get_events(self, step_key: str) -> Sequence[dg.DagsterEvent]:
         """Return the events that say how a step ended before, oldest first; none when it has not."""
         return self._events.get(step_key, ())

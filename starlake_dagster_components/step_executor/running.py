@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from ..cancellation_event import Cancelled
 from .output import StepOutput
 
 
@@ -20,13 +21,13 @@ class RunningStep:
         output: takes what the step prints.
         started: whether an event says that the step started.
         settled: whether an event says how the attempt ended.
-        abandoned: whether the executor waits no longer for it.
+        abandoned: whether the executor no longer waits for it.
     """
 
     def __init__(self, run_id: str, key: str) -> None:
         self.run_id = run_id
         self.key = key
-        self.cancelled = threading.Event()
+        self.cancelled = Cancelled()
         self.cooperative = False
         self.output: StepOutput | None = None
         self.started = False
@@ -93,7 +94,7 @@ class RunningStep:
 _RUNNING: dict[tuple[str, str], RunningStep] = {}
 
 
-def _step_context(context: Any) -> Any:
+def _get_step_context(context: Any) -> Any:
     """Return Dagster's own context of the step; None for a context that was built for a test."""
     try:
         return context.get_step_execution_context()
@@ -101,9 +102,9 @@ def _step_context(context: Any) -> Any:
         return None
 
 
-def identity_of(context: Any) -> tuple[str, str]:
+def get_identity(context: Any) -> tuple[str, str]:
     """Return run id and step key of the context of an op or asset; of one that was built for a test: its run id and no key."""
-    step_context = _step_context(context)
+    step_context = _get_step_context(context)
     if step_context is None:
         return str(getattr(context, "op_execution_context", context).run_id), ""
     return str(step_context.run_id), str(step_context.step.key)
@@ -111,10 +112,10 @@ def identity_of(context: Any) -> tuple[str, str]:
 
 def has_retry_policy(context: Any) -> bool:
     """Return whether Dagster tries the step of a context again when it fails."""
-    step_context = _step_context(context)
+    step_context = _get_step_context(context)
     return step_context is not None and step_context.op_retry_policy is not None
 
 
-def running_step(context: Any) -> RunningStep | None:
+def find_running_step(context: Any) -> RunningStep | None:
     """Return the attempt that a context belongs to; None when it does not run in a thread of this package's executor."""
-    return _RUNNING.get(identity_of(context))
+    return _RUNNING.get(get_identity(context))

@@ -24,14 +24,14 @@ from .._dagster import (
     create_execution_data,
     dagster_event_sequence_for_step,
     get_required_resource_keys_to_init,
-    plan_of_step,
+    narrow_plan_to_step,
     resource_initialization_manager,
     run_hooks,
     serializable_error_info_from_exc_info,
 )
 from .captured import StepLogs
 from .logs import STEP_THREAD, StepLogManager
-from .output import print_to
+from .output import redirect_prints
 from .running import RunningStep
 
 
@@ -40,7 +40,7 @@ class Ended:
     """Says that the thread of an attempt is done.
 
     Attributes:
-        error: what went wrong outside of the step itself, or what the step's events already tell; None when nothing did.
+        error: what went wrong outside of the step itself, or what the step's events already say; None when nothing did.
     """
 
     error: BaseException | None = None
@@ -93,7 +93,7 @@ class StepRunner:
         error: BaseException | None = None
         running.begin()
         try:
-            for event in self._events(running, step, known_state):
+            for event in self._run_captured(running, step, known_state):
                 if not running.abandoned:
                     send(running, event)
         except BaseException as raised:  # noqa: BLE001 -- the executor's thread decides what becomes of it
@@ -102,17 +102,17 @@ class StepRunner:
             running.end()
             send(running, Ended(error))
 
-    def _events(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState) -> Iterator[dg.DagsterEvent]:
+    def _run_captured(self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState) -> Iterator[dg.DagsterEvent]:
         if not self._logs.per_step:
-            yield from self._events_of_step(running, step, known_state, None)
+            yield from self._run_step(running, step, known_state, None)
             return
-        log_key = self._logs.log_key(running.run_id)
+        log_key = self._logs.make_log_key(running.run_id)
         running.output = self._logs.open(log_key)
-        print_to(running.output)
+        redirect_prints(running.output)
         try:
-            yield from self._events_of_step(running, step, known_state, log_key)
+            yield from self._run_step(running, step, known_state, log_key)
         finally:
-            print_to(None)
+            redirect_prints(None)
             try:
                 running.output.close()
             except Exception:  # noqa: BLE001 -- lost output is no reason for a step to fail; Dagster reports it in the same way
@@ -122,12 +122,12 @@ class StepRunner:
                     EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),
                 )
 
-    def _events_of_step(
+    def _run_step(
         self, running: RunningStep, step: ExecutionStep, known_state: KnownExecutionState, log_key: Any
     ) -> Iterator[dg.DagsterEvent]:
         creation = self._creation
-        log_manager = StepLogManager.of(self._context, running)
-        plan = plan_of_step(self._plan_data.execution_plan, step)
+        log_manager = StepLogManager.create_for_step(self._context, running)
+        plan = narrow_plan_to_step(self._plan_data.execution_plan, step)
         loop = _LazyLoop()
         resources = resource_initialization_manager(
             resource_defs=creation.job_def.get_required_resource_defs(),

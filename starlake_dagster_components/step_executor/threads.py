@@ -31,7 +31,7 @@ from .._dagster import (
 )
 from .captured import StepLogs
 from .logs import PythonLogCapture
-from .output import routed_output
+from .output import route_output
 from .resumed import ResumedRun
 from .running import RunningStep
 from .step import Ended, StepRunner
@@ -92,7 +92,7 @@ class StepThreadsExecutor(dg.Executor):
         Raises:
             DagsterExecutionInterruptedError: the run was cancelled and its steps have ended or had their time to.
         """
-        yield from _Execution(self._options, plan_context, execution_plan).events()
+        yield from _Execution(self._options, plan_context, execution_plan).execute_steps()
 
 
 class _Execution:
@@ -110,11 +110,11 @@ class _Execution:
         self._to_interrupt: list[RunningStep] = []
         self._active: ActiveExecution
         self._instance_limits: InstanceConcurrencyContext
-        self._resumed = ResumedRun.of(plan_context)
+        self._resumed = ResumedRun.read(plan_context)
         self._deadline: float | None = None
         """When to give up on steps that were cancelled; None while the run is not cancelled."""
 
-    def events(self) -> Iterator[dg.DagsterEvent]:
+    def execute_steps(self) -> Iterator[dg.DagsterEvent]:
         """Run all steps and yield their events."""
         began = time.monotonic()
         yield self._engine_event(
@@ -135,7 +135,7 @@ class _Execution:
             captured = ExitStack()
             yield from self._capture(captured)
             try:
-                yield from self._loop()
+                yield from self._run_loop()
             except GeneratorExit:
                 self._cancel()
                 for _ in self._wait_for_end():
@@ -154,11 +154,11 @@ class _Execution:
             EngineEventData.in_process(os.getpid(), self._plan.step_keys_to_execute),
         )
 
-    def _loop(self) -> Iterator[dg.DagsterEvent]:
+    def _run_loop(self) -> Iterator[dg.DagsterEvent]:
         look_for_work, looked = True, time.monotonic()
         while self._running or (self._deadline is None and not self._active.is_complete):
             if self._active.check_for_interrupts() and self._deadline is None:
-                yield from self._interrupted()
+                yield from self._handle_interrupt()
             if self._deadline is not None:
                 self._to_interrupt = [s for s in self._to_interrupt if s.key in self._running and not s.interrupt()]
                 if self._running and time.monotonic() > self._deadline:
@@ -170,7 +170,7 @@ class _Execution:
             changed = yield from self._receive()
             if changed:
                 yield from self._active.plan_events_iterator(self._context)
-            look_for_work = changed or (time.monotonic() - looked > POLL_SECONDS and self._time_matters())
+            look_for_work = changed or (time.monotonic() - looked > POLL_SECONDS and self._is_waiting_for_time())
         if self._deadline is not None:
             yield self._engine_event("All steps have ended after being cancelled", EngineEventData())
 
@@ -184,7 +184,7 @@ class _Execution:
                 return
             replayed = False
             for step in steps:
-                earlier = self._resumed.events_of(step.key)
+                earlier = self._resumed.get_events(step.key)
                 if earlier:
                     replayed = True
                     for event in earlier:
@@ -205,25 +205,25 @@ class _Execution:
         try:
             running, item = self._inbox.get(timeout=min(POLL_SECONDS, until_retry) if until_retry > 0 else POLL_SECONDS)
         except Empty:
-            return self._time_matters()
+            return self._is_waiting_for_time()
         changed = False
         while True:
             if isinstance(item, Ended):
-                yield from self._ended(running, item)
+                yield from self._handle_end(running, item)
                 changed = True
             else:
-                yield from self._happened(running, item)
+                yield from self._handle_event(running, item)
                 changed = changed or item.is_step_success or item.is_step_failure
             try:
                 running, item = self._inbox.get_nowait()
             except Empty:
                 return changed
 
-    def _time_matters(self) -> bool:
+    def _is_waiting_for_time(self) -> bool:
         """Return whether steps may become ready without an event: after the delay of a retry, or when another run leaves a pool."""
         return self._active.sleep_interval() != 0 or self._instance_limits.has_pending_claims()  # type: ignore[no-untyped-call]
 
-    def _happened(self, running: RunningStep, event: dg.DagsterEvent) -> Iterator[dg.DagsterEvent]:
+    def _handle_event(self, running: RunningStep, event: dg.DagsterEvent) -> Iterator[dg.DagsterEvent]:
         yield event
         if event.is_step_up_for_retry:
             # The attempt's thread still runs hooks and releases resources: the next attempt waits for that.
@@ -238,39 +238,39 @@ class _Execution:
         elif event.is_resource_init_failure:
             error = event.engine_event_data.error
             assert error is not None
-            yield from self._failed_outside(running, error)
+            yield from self._report_outside_failure(running, error)
 
-    def _ended(self, running: RunningStep, ended: Ended) -> Iterator[dg.DagsterEvent]:
+    def _handle_end(self, running: RunningStep, ended: Ended) -> Iterator[dg.DagsterEvent]:
         self._running.pop(running.key, None)
         retry = self._retries.pop(running.key, None)
         if retry is not None and self._deadline is not None:
             # Dagster respects retry policies also of interrupted steps; without this the step would wait for ever in the UI.
-            yield from self._cancelled_failure(running, "the run was cancelled: the step is not tried again")
+            yield from self._report_cancelled_step(running, "the run was cancelled: the step is not tried again")
         elif retry is not None:
             self._active.handle_event(retry)
         elif not running.settled:
-            yield from self._unsettled(running, ended.error)
+            yield from self._settle(running, ended.error)
         interrupted = (dg.DagsterExecutionInterruptedError, KeyboardInterrupt)
         if ended.error is not None and self._context.raise_on_error and not isinstance(ended.error, interrupted):
             raise ended.error
 
-    def _unsettled(self, running: RunningStep, error: BaseException | None) -> Iterator[dg.DagsterEvent]:
+    def _settle(self, running: RunningStep, error: BaseException | None) -> Iterator[dg.DagsterEvent]:
         """Deal with an attempt of which no event says how it ended."""
         if error is None:
             self._active.verify_complete(self._context, running.key)
         elif self._deadline is not None:
             if running.started:
-                yield from self._cancelled_failure(running, "the step was cancelled")
+                yield from self._report_cancelled_step(running, "the step was cancelled")
         else:
-            info = _info(error)
+            info = _describe_error(error)
             yield dg.DagsterEvent.engine_event(
                 self._context.for_step(self._active.get_step_by_key(running.key)),
                 f"The thread of step {running.key} ended unexpectedly",
                 EngineEventData.engine_error(info),
             )
-            yield from self._failed_outside(running, info)
+            yield from self._report_outside_failure(running, info)
 
-    def _failed_outside(self, running: RunningStep, error: SerializableErrorInfo) -> Iterator[dg.DagsterEvent]:
+    def _report_outside_failure(self, running: RunningStep, error: SerializableErrorInfo) -> Iterator[dg.DagsterEvent]:
         """Report that a step failed outside of its body, as a failure or as another attempt."""
         running.settled = True
         context = self._context.for_step(self._active.get_step_by_key(running.key))
@@ -290,7 +290,7 @@ class _Execution:
 
     # ------------------------------------------------------------------------------------------------------------------ the end
 
-    def _interrupted(self) -> Iterator[dg.DagsterEvent]:
+    def _handle_interrupt(self) -> Iterator[dg.DagsterEvent]:
         self._active.mark_interrupted()
         self._cancel()
         yield self._engine_event(
@@ -316,12 +316,12 @@ class _Execution:
         for running in list(self._running.values()):
             running.abandoned = True
             if running.started and not running.settled:
-                yield from self._cancelled_failure(
+                yield from self._report_cancelled_step(
                     running, f"the step did not end within {self._options.cancel_grace_seconds:g}s after it was cancelled"
                 )
         self._running.clear()
 
-    def _cancelled_failure(self, running: RunningStep, why: str) -> Iterator[dg.DagsterEvent]:
+    def _report_cancelled_step(self, running: RunningStep, why: str) -> Iterator[dg.DagsterEvent]:
         error = SerializableErrorInfo(message=f"{why}\n", stack=[], cls_name="DagsterExecutionInterruptedError")
         event = dg.DagsterEvent.step_failure_event(
             self._context.for_step(self._active.get_step_by_key(running.key)),
@@ -363,9 +363,9 @@ class _Execution:
         """Begin to capture what steps print and log."""
         stack.enter_context(PythonLogCapture(self._context))
         if self._logs.per_step:
-            stack.enter_context(routed_output())
+            stack.enter_context(route_output())
             return
-        log_key = self._logs.log_key(self._context.run_id)
+        log_key = self._logs.make_log_key(self._context.run_id)
         try:
             captured = stack.enter_context(self._context.instance.compute_log_manager.capture_logs(log_key))
             yield dg.DagsterEvent.capture_logs(self._context, self._plan.step_keys_to_execute, log_key, captured)
@@ -388,6 +388,6 @@ class _Execution:
         return dg.DagsterEvent.engine_event(self._context, message, data)
 
 
-def _info(error: BaseException) -> SerializableErrorInfo:
+def _describe_error(error: BaseException) -> SerializableErrorInfo:
     assert error.__traceback__ is not None
     return serializable_error_info_from_exc_info((type(error), error, error.__traceback__))

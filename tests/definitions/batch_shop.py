@@ -16,7 +16,7 @@ from project_folder import ProjectFolder
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor
 from starlake_dagster_components.cli import run as headless
 from starlake_dagster_components.definitions.batches import FAILED
-from starlake_dagster_components.definitions.build import build
+from starlake_dagster_components.definitions.build import build_definitions
 from starlake_dagster_components.settings import Settings
 
 TABLES = ("orders", "items", "prices")
@@ -59,7 +59,7 @@ def take(table):
     os.rename(root + "/datasets/stage/shop/" + table + ".csv", root + "/datasets/ingesting/shop/" + table + ".csv")
 
 
-{behaviour}
+{behavior}
 sys.exit(run(*arguments))
 """
 
@@ -107,10 +107,10 @@ class Shop:
         text += "  attributes:\n    - name: id\n      type: long\n      required: true\n    - name: value\n      type: string\n"
         self.folder.write(f"metadata/load/shop/{name}.sl.yml", text)
 
-    def behave(self, behaviour: str) -> None:
+    def behave(self, behavior: str) -> None:
         """Let the program do something else than the engine does."""
         path = [p for p in sys.path if p]
-        text = PROGRAM.format(path=path, log=str(self.log), behaviour=behaviour)
+        text = PROGRAM.format(path=path, log=str(self.log), behavior=behavior)
         self.program.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
         self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
 
@@ -144,7 +144,7 @@ class Shop:
 
     @contextlib.contextmanager
     def jobs(self, settings: Settings) -> Iterator["Jobs"]:
-        built = build(self.root, settings)
+        built = build_definitions(self.root, settings)
         with headless._kept(built, settings) as token:
             yield Jobs(self, token, built.definitions)
 
@@ -202,7 +202,7 @@ def own_job(root: str, step_executor: str, job: str) -> dg.JobDefinition:
     """Return a job of batches with the embedded engine, on one of Dagster's executors."""
     executors = {e.name: e for e in (dg.in_process_executor, dg.multiprocess_executor)}
     settings = Settings(executor=DuckDBExecutor(), batch=True, step_executor=executors[step_executor])
-    return build(root, settings).definitions.resolve_job_def(job)
+    return build_definitions(root, settings).definitions.resolve_job_def(job)
 
 
 class Run:
@@ -216,12 +216,12 @@ class Run:
 
     @property
     def materialized(self) -> dict[str, dict[str, Any]]:
-        """Asset -> metadata of its materialisation; each asset once."""
+        """Asset -> metadata of its materialization; each asset once."""
         found: dict[str, dict[str, Any]] = {}
         for event in self.events:
             if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
                 key = event.materialization.asset_key.to_user_string()
-                assert key not in found, f"{key} is materialised twice"
+                assert key not in found, f"{key} is materialized twice"
                 found[key] = {k: v.value for k, v in event.materialization.metadata.items()}
         return found
 

@@ -20,14 +20,14 @@ Build = Callable[[], dg.Definitions]
 def own_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each resolved job was made in its own way (True), or by Dagster because it cannot be (False)."""
     ways: list[bool] = []
-    make = asset_job._graph_of_job
+    make = asset_job._build_job_graph
 
-    def graph_of_job(*arguments: Any) -> Any:
+    def build(*arguments: Any) -> Any:
         found = make(*arguments)
         ways.append(found is not None)
         return found
 
-    monkeypatch.setattr(asset_job, "_graph_of_job", graph_of_job)
+    monkeypatch.setattr(asset_job, "_build_job_graph", build)
     return ways
 
 
@@ -38,7 +38,7 @@ def same(monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], None]:
     def check(build: Build) -> None:
         ours = _shown(build())
         with monkeypatch.context() as patch:
-            patch.setattr(jobs, "_maker", lambda: dg.define_asset_job)
+            patch.setattr(jobs, "_get_job_factory", lambda: dg.define_asset_job)
             theirs = _shown(build())
         assert ours == theirs
 
@@ -160,10 +160,10 @@ def test_where_dagster_has_changed_it_makes_the_jobs(
 ) -> None:
     import sys
 
-    jobs._maker.cache_clear()
+    jobs._get_job_factory.cache_clear()
     monkeypatch.setitem(sys.modules, "starlake_dagster_components.definitions.asset_job", None)
     try:
         assert not isinstance(next(iter(_resolved(shop).jobs or ())), AssetJob)
         assert "jobs are resolved by Dagster" in caplog.text
     finally:
-        jobs._maker.cache_clear()
+        jobs._get_job_factory.cache_clear()

@@ -7,7 +7,7 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
-from starlake_dagster_components.definitions.build import build, job_executor, prepare
+from starlake_dagster_components.definitions.build import build_definitions, choose_job_executor, prepare_graph
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
 from starlake_dagster_components.errors import InvalidSetting, ProjectNotFound
@@ -114,16 +114,16 @@ def test_two_nodes_with_one_key_are_an_error_that_names_both_files(folder: Proje
 def test_asset_keys_path_is_the_advice_where_it_helps(folder: ProjectFolder) -> None:
     folder.write("metadata/load/a_b/c.sl.yml", TABLE.format(name="c"))
     folder.write("metadata/load/a/b_c.sl.yml", TABLE.format(name="b_c"))
-    _, _, problems = prepare(folder.root, Settings())
+    _, _, problems = prepare_graph(folder.root, Settings())
     assert [p.message.rpartition("; ")[2] for p in problems if p.severity == "error"] == ["rename one, or set asset_keys to path"]
-    assert not [p for p in prepare(folder.root, Settings(asset_keys="path"))[2] if p.severity == "error"]
+    assert not [p for p in prepare_graph(folder.root, Settings(asset_keys="path"))[2] if p.severity == "error"]
 
 
 @pytest.mark.parametrize("style", ["flat", "flat_lower", "path"])
 def test_a_table_and_a_task_of_one_name_are_told_to_part(folder: ProjectFolder, style: str) -> None:
     folder.write("metadata/load/desk/branches.sl.yml", TABLE.format(name="branches"))
     folder.write("metadata/transform/desk/branches.sql", "select 1 as id\n")
-    _, _, problems = prepare(folder.root, Settings(asset_keys=style))  # type: ignore[arg-type]
+    _, _, problems = prepare_graph(folder.root, Settings(asset_keys=style))  # type: ignore[arg-type]
     (error,) = [p for p in problems if p.severity == "error"]
     assert error.message.startswith("two nodes have the asset key 'desk")
     assert "table desk.branches (metadata/load/desk/branches.sl.yml:2) and task desk.branches (metadata/transform/desk/branches.sql" in (
@@ -139,7 +139,7 @@ def test_a_translator_that_gives_one_key_twice_is_to_blame(folder: ProjectFolder
 
     folder.write("metadata/load/shop/orders.sl.yml", TABLE.format(name="orders"))
     folder.write("metadata/load/shop/items.sl.yml", TABLE.format(name="items"))
-    _, _, problems = prepare(folder.root, Settings(translator=OneKey()))
+    _, _, problems = prepare_graph(folder.root, Settings(translator=OneKey()))
     (error,) = [p for p in problems if p.severity == "error"]
     assert error.message.endswith("; the translation (or get_asset_spec) gives both this key")
 
@@ -161,11 +161,11 @@ def test_all_problems_are_reported_at_once_with_file_and_line(shop: ProjectFolde
 def test_an_executor_that_does_not_exist_is_an_error_unless_one_is_set(shop: ProjectFolder) -> None:
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text().replace("__shell.", "__dataproc.")
     shop.write("metadata/dags/transforms.sl.yml", config)
-    _, _, problems = prepare(shop.root, Settings())
+    _, _, problems = prepare_graph(shop.root, Settings())
     assert any("dataproc" in p.message and p.severity == "error" for p in problems)
     from starlake_dagster_components import DuckDBExecutor
 
-    assert build(shop.root, Settings(executor=DuckDBExecutor())).plan.pipelines
+    assert build_definitions(shop.root, Settings(executor=DuckDBExecutor())).plan.pipelines
 
 
 def test_loading_changes_no_file(shop: ProjectFolder) -> None:
@@ -206,7 +206,7 @@ def test_a_chain_of_2000_tasks_in_one_job(shop: ProjectFolder) -> None:
         shop.write(f"metadata/transform/chain/{name}.sql", f"select * from {source}\n")
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text() + "  options:\n    run_dependencies_first: true\n"
     shop.write("metadata/dags/transforms.sl.yml", config)
-    built = build(shop.root, Settings())
+    built = build_definitions(shop.root, Settings())
     assert built.graph.depth == 2002
     job = built.definitions.get_repository_def().get_job("chain_tasks")
     assert len(list(job.asset_layer.executable_asset_keys)) == 2002
@@ -237,7 +237,7 @@ def test_a_job_may_be_called_like_one_of_its_assets(shop: ProjectFolder) -> None
     ],
 )
 def test_a_variable_that_no_command_can_get_is_an_error_of_loading(shop: ProjectFolder, name: str, value: str, message: str) -> None:
-    _, _, problems = prepare(shop.root, Settings(variables={name: value, "fine": "1"}))
+    _, _, problems = prepare_graph(shop.root, Settings(variables={name: value, "fine": "1"}))
     (error,) = [p for p in problems if p.severity == "error"]
     assert error.message.startswith(message)
 
@@ -245,4 +245,4 @@ def test_a_variable_that_no_command_can_get_is_an_error_of_loading(shop: Project
 @pytest.mark.parametrize("number", [0, -3])
 def test_a_number_of_commands_below_1_is_never_taken_for_none(number: int) -> None:
     with pytest.raises((InvalidSetting, dg.DagsterInvalidDefinitionError), match="max_concurrent"):
-        job_executor(None, Settings(max_concurrent=number))
+        choose_job_executor(None, Settings(max_concurrent=number))

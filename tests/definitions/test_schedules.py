@@ -9,7 +9,7 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from starlake_dagster_components.definitions.schedules import build_schedule, find_cron_problems
-from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
+from starlake_dagster_components.definitions.sensors.cron_ticks import find_interval_before
 from starlake_dagster_components.errors import Location
 from starlake_dagster_components.pipelines.pipeline import Pipeline, Schedule, TransformTrigger
 from starlake_dagster_components.project.model import DagConfig, Origin
@@ -53,7 +53,7 @@ def test_intervals_join_over_changes_of_the_clock(cron: str, zone: str) -> None:
         for before, tick in pairwise(next(ticks) for _ in range(30)):
             moment = tick.astimezone(timezone.utc)
             for later in (moment, moment + timedelta(seconds=40)):
-                found = interval_before(cron, zone, later)
+                found = find_interval_before(cron, zone, later)
                 assert [t.timestamp() for t in found] == [before.timestamp(), tick.timestamp()]
 
 

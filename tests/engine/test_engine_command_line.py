@@ -12,6 +12,7 @@ import duckdb
 import pytest
 from engine_help import Sandbox, make
 
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.engine.arguments import parse_arguments
 from starlake_dagster_components.engine.engine_errors import BadArguments
@@ -159,7 +160,7 @@ def test_commands_of_several_threads_wait_for_each_other(box: Sandbox) -> None:
             environ={"SL_ROOT": str(box.root)},
             out=lambda line: None,
             log=lambda level, line: None,
-            cancelled=threading.Event(),
+            cancelled=Cancelled(),
             project=project,
         )
         codes.append(result.exit_code)
@@ -178,7 +179,7 @@ SLOW = "select count(*) as n from range(100000000) a, range(100000) b where a.ra
 
 def test_a_cancelled_command_ends_soon_and_leaves_nothing(box: Sandbox) -> None:
     box.task("kpi.slow", SLOW)
-    cancelled = threading.Event()
+    cancelled = Cancelled()
     threading.Timer(0.5, cancelled.set).start()
     with pytest.raises(CommandCancelled):
         run_command(

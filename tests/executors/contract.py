@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 import pytest
 
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import CommandCancelled, CommandTimeout
 from starlake_dagster_components.executors.base import CommandResult, Counters, Invocation, Level, StarlakeExecutor
@@ -94,7 +95,7 @@ class Watched:
 
     lines: list[tuple[Level, str]] = field(default_factory=list)
     reported: dict[str, Any] = field(default_factory=dict)
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Cancelled = field(default_factory=Cancelled)
     on_line: Callable[[str], None] = lambda line: None
 
     def log(self, level: Level, line: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 
 from starlake_dagster_components.errors import CommandCancelled
-from starlake_dagster_components.step_executor import cancellation_of, printer_of, run_cancellable, starlake_step_executor
+from starlake_dagster_components.step_executor import get_cancellation, get_printer, run_cancellable, starlake_step_executor
 
 
 def folder() -> Path:
@@ -288,7 +288,7 @@ def cancellable_multiprocess() -> dg.JobDefinition:
 @dg.asset
 def ignores_everything(context: dg.AssetExecutionContext) -> None:
     ran("ignores_everything")
-    cancellation_of(context)
+    get_cancellation(context)
     mark("ignores_everything_runs")
     time.sleep(600)
 
@@ -306,7 +306,7 @@ def _table(number: int, deps: list[str]) -> Any:
         ran(f"table_{number}")
         if number >= 6:  # the tables from 6 on need the file that the test makes after the process was killed
             mark(f"table_{number}_runs")
-            wait_for("go", cancellation_of(context))
+            wait_for("go", get_cancellation(context))
 
     return table
 
@@ -327,7 +327,7 @@ definitions = dg.Definitions(
 def speaking(name: str) -> Any:
     @dg.asset(name=name)
     def speaks(context: dg.AssetExecutionContext) -> None:
-        another = threading.Thread(target=printer_of(context), args=(f"{name} in another thread",))
+        another = threading.Thread(target=get_printer(context), args=(f"{name} in another thread",))
         _all_here.wait(600)
         for number in range(20):
             print(f"{name} prints {number}")  # noqa: T201

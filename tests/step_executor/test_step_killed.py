@@ -44,8 +44,8 @@ class Location:
         stored = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
         return {e.dagster_event.step_key.partition("_")[2] for e in stored if e.dagster_event and e.dagster_event.step_key}
 
-    def materialised(self, run_id: str) -> set[str]:
-        """Return the tables whose materialisation is stored; an instant later their step's success is."""
+    def materialized(self, run_id: str) -> set[str]:
+        """Return the tables whose materialization is stored; an instant later their step's success is."""
         stored = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         return {e.dagster_event.step_key.partition("_")[2] for e in stored if e.dagster_event and e.dagster_event.step_key}
 
@@ -123,7 +123,7 @@ def test_killed_at_any_moment(location: Locations, strategy: str, moments: list[
         until(lambda: sum(found.begun().values()) >= begun, "commands to begin")  # noqa: B023
         time.sleep(chance.uniform(0, 0.4))
         found.kill(lost)
-        done = found.succeeded(lost) if strategy == "FROM_FAILURE" else found.materialised(lost)
+        done = found.succeeded(lost) if strategy == "FROM_FAILURE" else found.materialized(lost)
         again = found.web.reexecute(lost, strategy)
         assert found.finish(again) == dg.DagsterRunStatus.SUCCESS
         check(found, lost, again, done, names)

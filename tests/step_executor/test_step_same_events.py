@@ -63,7 +63,7 @@ class Runs:
             events.setdefault(event.step_key, []).append(event.event_type_value)
             if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
                 key = event.materialization.asset_key.to_user_string()
-                assert key not in metadata, "materialised twice"
+                assert key not in metadata, "materialized twice"
                 metadata[key] = {
                     name: (type(value).__name__, value.value)
                     for name, value in event.materialization.metadata.items()

@@ -9,13 +9,13 @@ from ...pipelines.pipeline import Pipeline
 from ...pipelines.without_job import explain_missing_job
 from ...settings import Settings
 from ..graph import AssetGraph, NodeId
-from ..jobs import job_keys
+from ..jobs import select_job_keys
 from ..nodes import StarlakeNode
-from ..sensors.watched import watched_by
-from .summary import executor_name
+from ..sensors.watched import find_watched_assets
+from .summary import get_executor_name
 
 
-def explain(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
+def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     """Return the lines that explain what has a name.
 
     Args:
@@ -28,111 +28,111 @@ def explain(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     """
     jobs = {p.name: p for p in graph.plan.pipelines}
     schedules = {f"{p.name}_schedule": p for p in jobs.values() if p.schedule}
-    sensors = {f"{p.name}_sensor": p for p in jobs.values() if watched_by(graph, p, settings)}
+    sensors = {f"{p.name}_sensor": p for p in jobs.values() if find_watched_assets(graph, p, settings)}
     nodes: dict[str, NodeId] = {}
     for node_id, spec in graph.specs.items():
         for known_as in (spec.key.to_user_string(), node_id[1], graph.nodes[node_id].name):
             nodes.setdefault(known_as, node_id)
     found: list[str] = []
     if name in jobs:
-        found += _job(graph, settings, jobs[name])
+        found += _explain_job(graph, settings, jobs[name])
     if name in schedules:
-        found += _schedule(settings, schedules[name])
+        found += _explain_schedule(settings, schedules[name])
     if name in sensors:
-        found += _sensor(graph, settings, sensors[name])
+        found += _explain_sensor(graph, settings, sensors[name])
     if name in nodes:
-        found += _asset(graph, nodes[name])
+        found += _explain_asset(graph, nodes[name])
     if not found:
         raise UnknownName(kind="job, asset, schedule or sensor", name=name, known=[*jobs, *schedules, *sensors, *nodes])
     return found
 
 
-def _at(location: Location | None) -> str:
+def _format_location(location: Location | None) -> str:
     return f"  [{location}]" if location else ""
 
 
-def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
+def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
     config = pipeline.dag_config
-    yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_at(config.origin.at())}"
-    yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_at(config.origin.at('filename'))}"
+    yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_format_location(config.origin.at())}"
+    yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_format_location(config.origin.at('filename'))}"
     template = f"the template '{config.template}'"
     by = f"the setting executor; {template} says {pipeline.executor}" if settings.executor else template
-    yield f"  executor {executor_name(settings, pipeline)}: from {by}{_at(config.origin.at('template'))}"
+    yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_format_location(config.origin.at('template'))}"
     if pipeline.run_dependencies_first:
-        yield f"  runs everything upstream first: run_dependencies_first{_at(config.origin.at('options.run_dependencies_first'))}"
+        yield f"  runs everything upstream first: run_dependencies_first{_format_location(config.origin.at('options.run_dependencies_first'))}"
     for domain, pre_load in pipeline.pre_load.items():
-        yield f"  pre-load of {domain}: {pre_load.strategy}{_at(_place_of_strategy(pipeline))}"
+        yield f"  pre-load of {domain}: {pre_load.strategy}{_format_location(_locate_strategy(pipeline))}"
     if pipeline.schedule:
-        yield from (f"  {line}" for line in _schedule(settings, pipeline))
+        yield from (f"  {line}" for line in _explain_schedule(settings, pipeline))
     for name in (*(t.full_name for t in pipeline.tables), *(t.full_name for t in pipeline.tasks)):
-        yield f"  runs {name}: dagRef{_at(pipeline.dag_refs.get(name))}"
-    own = set(graph.keys_of(pipeline))
-    for key in job_keys(graph, pipeline):
+        yield f"  runs {name}: dagRef{_format_location(pipeline.dag_refs.get(name))}"
+    own = set(graph.get_pipeline_keys(pipeline))
+    for key in select_job_keys(graph, pipeline):
         if key not in own:
             yield f"  runs {key.to_user_string()} first: a task of this job reads it"
 
 
-def _place_of_strategy(pipeline: Pipeline) -> Location:
+def _locate_strategy(pipeline: Pipeline) -> Location:
     return pipeline.dag_config.origin.at("options.pre_load_strategy")
 
 
-def _schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:
+def _explain_schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:
     schedule = pipeline.schedule
     if schedule is None:
         return
     timezone = schedule.timezone or settings.timezone or "UTC"
-    yield f"schedule {pipeline.name}_schedule: '{schedule.cron}' ({timezone}), named {schedule.name}{_at(schedule.location)}"
+    yield f"schedule {pipeline.name}_schedule: '{schedule.cron}' ({timezone}), named {schedule.name}{_format_location(schedule.location)}"
     if schedule.preset:
-        yield f"  preset {schedule.name}{_at(schedule.preset)}"
+        yield f"  preset {schedule.name}{_format_location(schedule.preset)}"
 
 
-def _sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
+def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
     yield f"sensor {pipeline.name}_sensor: the job has no schedule and not run_dependencies_first; strategy {pipeline.trigger.strategy}"
     readers: dict[str, list[str]] = {}
     for task in pipeline.tasks:
         reads = graph.plan.dependencies
         for dependency in reads.get_transitive(task.full_name) if settings.watch == "transitive" else reads.get_direct(task.full_name):
-            readers.setdefault(dependency.name, []).append(f"{task.full_name}{_at(dependency.location)}")
-    for name, key in watched_by(graph, pipeline, settings).items():
+            readers.setdefault(dependency.name, []).append(f"{task.full_name}{_format_location(dependency.location)}")
+    for name, key in find_watched_assets(graph, pipeline, settings).items():
         yield f"  watches {key.to_user_string()}: upstream of {', '.join(readers[name])}"
 
 
-def _asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
+def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
     node, spec = graph.nodes[node_id], graph.specs[node_id]
     what = f"pre-load of the domain {node.name}" if node.type == "domain" else f"{node.type} {node.name}"
-    yield f"asset {spec.key.to_user_string()}: {what}{_at(node.location)}"
+    yield f"asset {spec.key.to_user_string()}: {what}{_format_location(node.location)}"
     if node.task and node.task.sql_file:
-        yield f"  SQL{_at(Location(node.task.sql_file, node.task.sql_line))}"
+        yield f"  SQL{_format_location(Location(node.task.sql_file, node.task.sql_line))}"
     if node.load_domain:
-        yield from _strategies(graph, node.load_domain.name)
-    yield from _upstream(graph, node, spec)
-    jobs = [p.name for p in graph.plan.pipelines if spec.key in job_keys(graph, p)]
+        yield from _explain_strategies(graph, node.load_domain.name)
+    yield from _explain_upstream(graph, node, spec)
+    jobs = [p.name for p in graph.plan.pipelines if spec.key in select_job_keys(graph, p)]
     described = node.table or node.task
     if jobs:
         yield f"  in the jobs {', '.join(jobs)}"
     elif described:
         why, where = explain_missing_job(graph.plan, described)
-        yield f"  in no job: {why}{_at(where)}"
+        yield f"  in no job: {why}{_format_location(where)}"
 
 
-def _strategies(graph: AssetGraph, domain: str) -> Iterator[str]:
+def _explain_strategies(graph: AssetGraph, domain: str) -> Iterator[str]:
     for pipeline in graph.plan.pipelines:
         pre_load = pipeline.pre_load.get(domain)
         if pre_load and pre_load.strategy != "none":
             config = pipeline.dag_config.name
-            yield f"  strategy {pre_load.strategy}: DAG config '{config}', job {pipeline.name}{_at(_place_of_strategy(pipeline))}"
+            yield f"  strategy {pre_load.strategy}: DAG config '{config}', job {pipeline.name}{_format_location(_locate_strategy(pipeline))}"
 
 
-def _upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec) -> Iterator[str]:
-    told = set()
+def _explain_upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec) -> Iterator[str]:
+    shown = set()
     for dependency in node.dependencies:
-        key = graph.key(dependency.kind, dependency.name)
-        told.add(key)
-        yield f"  after {key.to_user_string()} ({dependency.kind} {dependency.name}): {dependency.source}{_at(dependency.location)}"
+        key = graph.get_key(dependency.kind, dependency.name)
+        shown.add(key)
+        yield f"  after {key.to_user_string()} ({dependency.kind} {dependency.name}): {dependency.source}{_format_location(dependency.location)}"
     pre_load = graph.keys.get(("domain", node.table.domain)) if node.table else None
     for key in dict.fromkeys(d.asset_key for d in spec.deps):
         if key == pre_load and node.table and node.pipeline and node.table.domain in node.pipeline.pre_load:
             strategy = node.pipeline.pre_load[node.table.domain].strategy
-            yield f"  after {key.to_user_string()}: pre-load of its domain, strategy {strategy}{_at(_place_of_strategy(node.pipeline))}"
-        elif key not in told:
+            yield f"  after {key.to_user_string()}: pre-load of its domain, strategy {strategy}{_format_location(_locate_strategy(node.pipeline))}"
+        elif key not in shown:
             yield f"  after {key.to_user_string()}: from the translation (or get_asset_spec)"

@@ -9,12 +9,12 @@ from ...pipelines.dag_refs import DagConfigs
 from ...pipelines.pipeline import Pipeline
 from ...settings import Settings
 from ..graph import AssetGraph
-from ..jobs import job_keys
+from ..jobs import select_job_keys
 from ..sensors.definition import MINIMUM_INTERVAL_SECONDS
-from ..sensors.watched import watched_by
+from ..sensors.watched import find_watched_assets
 
 
-def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
+def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
     """Return jobs, assets and problems of a project.
 
     Returns:
@@ -22,22 +22,22 @@ def summarize(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]
         described in docs/command_line.md and stays.
     """
     return {
-        "jobs": [_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
-        "assets": sorted((_asset(graph, node_id) for node_id in graph.specs), key=lambda a: (a["key"], a["kind"])),
-        "problems": [_problem(p) for p in problems],
+        "jobs": [_summarize_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
+        "assets": sorted((_summarize_asset(graph, node_id) for node_id in graph.specs), key=lambda a: (a["key"], a["kind"])),
+        "problems": [_summarize_problem(p) for p in problems],
     }
 
 
-def executor_name(settings: Settings, pipeline: Pipeline) -> str:
+def get_executor_name(settings: Settings, pipeline: Pipeline) -> str:
     """Return the type of the executor of a pipeline's commands; the name of its class where it has no type."""
     executor = settings.executor_of(pipeline)
     return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
 
 
-def without_job(graph: AssetGraph) -> str | None:
+def describe_assets_without_job(graph: AssetGraph) -> str | None:
     """Return a sentence on the tables and tasks that no job runs, with the reasons; None when there are none."""
     plan = graph.plan
-    made = {key for pipeline in plan.pipelines for key in job_keys(graph, pipeline)}
+    made = {key for pipeline in plan.pipelines for key in select_job_keys(graph, pipeline)}
     configs = DagConfigs(plan.project, (), [])
     reasons: Counter[str] = Counter()
     for node_id, node in graph.nodes.items():
@@ -52,15 +52,15 @@ def without_job(graph: AssetGraph) -> str | None:
     return f"{total} {'asset has' if total == 1 else 'assets have'} no job: {', '.join(why)}"
 
 
-def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
+def _summarize_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:
     schedule = pipeline.schedule
-    watched = watched_by(graph, pipeline, settings)
+    watched = find_watched_assets(graph, pipeline, settings)
     return {
         "name": pipeline.name,
         "kind": pipeline.kind,
         "dag_config": pipeline.dag_config.name,
-        "executor": executor_name(settings, pipeline),
-        "assets": sorted(key.to_user_string() for key in job_keys(graph, pipeline)),
+        "executor": get_executor_name(settings, pipeline),
+        "assets": sorted(key.to_user_string() for key in select_job_keys(graph, pipeline)),
         "schedule": {
             "name": f"{pipeline.name}_schedule",
             "cron": schedule.cron,
@@ -79,7 +79,7 @@ def _job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str,
     }
 
 
-def _asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, Any]:
+def _summarize_asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, Any]:
     spec = graph.specs[node_id]
     node = graph.nodes[node_id]
     return {
@@ -92,7 +92,7 @@ def _asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
+def _summarize_problem(problem: Problem) -> dict[str, Any]:
     where = problem.location
     return {
         "severity": problem.severity,

@@ -6,7 +6,7 @@ from functools import lru_cache
 import dagster as dg
 
 
-def interval_before(cron: str, timezone: str | None, moment: datetime) -> tuple[datetime, datetime]:
+def find_interval_before(cron: str, timezone: str | None, moment: datetime) -> tuple[datetime, datetime]:
     """Return the last complete interval of a cron: the last tick that is not after a moment, and the tick before that.
 
     For a moment that is a tick: that tick and the one before. starlake-orchestration: ``scheduled_dates_range``.
@@ -19,13 +19,13 @@ def interval_before(cron: str, timezone: str | None, moment: datetime) -> tuple[
     Returns:
         Begin and end of the interval, in the time zone.
     """
-    window = _windows(cron, timezone or "UTC").get_prev_partition_window(moment, respect_bounds=False)
+    window = _make_windows(cron, timezone or "UTC").get_prev_partition_window(moment, respect_bounds=False)
     if window is None:
         raise ValueError(f"cron '{cron}' has no tick before {moment.isoformat()}")
     return window.start, window.end
 
 
 @lru_cache(maxsize=1024)
-def _windows(cron: str, timezone: str) -> dg.TimeWindowPartitionsDefinition:
+def _make_windows(cron: str, timezone: str) -> dg.TimeWindowPartitionsDefinition:
     # Only its arithmetic is used; the windows are bounded by ticks, and its start does not matter without bounds.
     return dg.TimeWindowPartitionsDefinition(start=datetime(1970, 1, 1), fmt="%Y-%m-%dT%H:%M:%S%z", cron_schedule=cron, timezone=timezone)

@@ -16,8 +16,8 @@ _OWN = "starlake"
 def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumption:
     """Return what a sensor remembers.
 
-    Dagster's cursor has, under each asset key, the partition and storage id of the last consumed materialisation and a mapping. One more
-    entry of this form has the time of the last run, and the time of the newest consumed materialisation in microseconds.
+    Dagster's cursor has, under each asset key, the partition and storage id of the last consumed materialization and a mapping. One more
+    entry of this form has the time of the last run, and the time of the newest consumed materialization in microseconds.
 
     Args:
         cursor: as :func:`write_cursor` or Dagster's own multi-asset sensors write it; None before the first run.
@@ -29,7 +29,7 @@ def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumpt
     last_run, watermark, _ = entries.get(_OWN) or (None, None, None)
     consumed = {name: entry[1] for name, key in keys.items() if (entry := entries.get(str(key))) and len(entry) == 3}
     if watermark is None and entries:
-        # Dagster's own cursor: only ids tell what is new.
+        # Dagster's own cursor has ids only.
         watermark = math.inf
     return Consumption(
         storage_ids={name: storage_id for name, storage_id in consumed.items() if storage_id is not None},
@@ -48,7 +48,7 @@ def write_cursor(consumption: Consumption, keys: Mapping[str, dg.AssetKey]) -> s
     ids = consumption.storage_ids
     entries: dict[str, list[object]] = {str(key): [None, ids[name], {}] for name, key in keys.items() if name in ids}
     last_run = consumption.last_run
-    # Rounded up: a consumed materialisation must never look younger than the watermark.
+    # Rounded up: a consumed materialization must never look younger than the watermark.
     watermark = None if math.isinf(consumption.watermark) else math.ceil(consumption.watermark * 1e6) + 1
     entries[_OWN] = [last_run.isoformat() if last_run else None, watermark, {}]
     return json.dumps(entries)

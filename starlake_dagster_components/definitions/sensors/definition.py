@@ -1,4 +1,4 @@
-"""Sensors: one per transform pipeline without a schedule; it starts the job when what the job reads was materialised."""
+"""Sensors: one per transform pipeline without a schedule; it starts the job when the job's inputs have been materialized."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .rule import DatasetTiming
 
 MINIMUM_INTERVAL_SECONDS = 60
-"""Seed: Multi Asset Sensor."""
+"""As in the sensors of generated DAGs: Starlake's guide "Customize Dagster DAGs"."""
 
 
 def build_sensor(
@@ -33,14 +33,14 @@ def build_sensor(
     minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
     start_date: date | None = None,
 ) -> dg.MultiAssetSensorDefinition:
-    """Return the sensor of a job. Seed: Multi Asset Sensor.
+    """Return the sensor of a job. Starlake's guide "Customize Dagster DAGs": multi-asset sensor.
 
-    All watched assets materialised since the last run (or whatever else the options ask for, see docs/triggers.md): one run is requested and
-    everything that is new is consumed; otherwise the tick is skipped with a reason that names what was and what was not materialised.
+    All watched assets materialized since the last run (or whatever else the options ask for, see docs/triggers.md): one run is requested and
+    everything that is new is consumed; otherwise the tick is skipped with a reason that names what was and what was not materialized.
     The run has the tags ``starlake/scheduled_date`` (the newest logical time among what it consumed), ``starlake/data_interval_start`` (that of
     the last successful run of the job), ``starlake/data_interval_end`` and ``starlake/triggered_by`` (what it consumed).
 
-    Unlike the seed's, it consumes what it has seen, not what there is when it is done, so that nothing is lost between the two.
+    Unlike a generated one, it consumes what it has seen, not what there is when it is done, so that nothing is lost between the two.
 
     Args:
         name: the sensor's name.

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ...pipelines.pipeline import TransformTrigger
-from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, parse_time, tagged_time, time_tags, triggered_by
-from .cron_ticks import interval_before
+from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, build_time_tags, format_triggered_by, parse_time, read_tagged_time
+from .cron_ticks import find_interval_before
 from .cursor import read_cursor, write_cursor
-from .rule import DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide
+from .rule import DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide_run
 
 MAX_FORMER_RUNS = 20
 """Successful runs of the job among which the one before a logical time is looked for."""
@@ -52,12 +52,12 @@ class Evaluation:
         """Evaluate one tick: two database queries, three when a run starts, however many assets there are and however long their history."""
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
-        decision = decide(self.rule, self._latest(context.instance), consumption, now, interval_before)
+        decision = decide_run(self.rule, self._latest(context.instance), consumption, now, find_interval_before)
         if isinstance(decision, Wait):
             return dg.SkipReason(decision.reason)
         # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume what arrived meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
-        return dg.RunRequest(run_key=_run_key(decision.consumed), tags=self._tags(context, decision))
+        return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags=self._tags(context, decision))
 
     def _latest(self, instance: dg.DagsterInstance) -> dict[str, Materialization]:
         found = {}
@@ -65,7 +65,7 @@ class Evaluation:
             event = record.asset_entry.last_materialization_record
             if event is not None:
                 found[record.asset_entry.asset_key.to_user_string()] = Materialization(
-                    storage_id=event.storage_id, run_id=event.run_id, timestamp=event.timestamp, logical_time=_logical_time(event)
+                    storage_id=event.storage_id, run_id=event.run_id, timestamp=event.timestamp, logical_time=_read_logical_time(event)
                 )
         return found
 
@@ -75,8 +75,8 @@ class Evaluation:
         begin = self._former_time(context, end) or self._beginning(end)
         newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
         return {
-            **time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone)),
-            TRIGGERED_BY: triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
+            **build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone)),
+            TRIGGERED_BY: format_triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
         }
 
     def _former_time(self, context: dg.MultiAssetSensorEvaluationContext, before: datetime) -> datetime | None:
@@ -85,8 +85,8 @@ class Evaluation:
         times = []
         for record in context.instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
             run = record.dagster_run
-            moment = tagged_time(run.tags, INTERVAL_END) or tagged_time(run.tags, SCHEDULED_DATE)
-            if moment and moment < before and _same_location(run, context):
+            moment = read_tagged_time(run.tags, INTERVAL_END) or read_tagged_time(run.tags, SCHEDULED_DATE)
+            if moment and moment < before and _is_same_location(run, context):
                 times.append(moment)
         return max(times, default=None)
 
@@ -98,16 +98,16 @@ class Evaluation:
         return _BEGINNING
 
 
-def _logical_time(event: dg.EventLogRecord) -> datetime:
-    """Return for when something was materialised, in UTC.
+def _read_logical_time(event: dg.EventLogRecord) -> datetime:
+    """Return the logical time of a materialization, in UTC.
 
-    The scheduled date that the materialisation has, as this package or starlake-dagster notes it; else a partition key that is a time; else
+    The scheduled date that the materialization has, as this package or starlake-dagster notes it; else a partition key that is a time; else
     when it was logged.
     """
     materialization = event.asset_materialization
     if materialization is not None:
         tags = materialization.tags or {}
-        noted = [_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
+        noted = [_read_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
         for text in (*noted, tags.get("sl_data_interval_end"), materialization.partition):
             moment = text if isinstance(text, datetime) else parse_time(text or "")
             if moment:
@@ -115,15 +115,15 @@ def _logical_time(event: dg.EventLogRecord) -> datetime:
     return datetime.fromtimestamp(event.timestamp, UTC)
 
 
-def _value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
+def _read_value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
     plain = value.value if value is not None else None
     if isinstance(plain, (int, float)) and not isinstance(plain, bool):
         return datetime.fromtimestamp(plain, UTC)
     return plain if isinstance(plain, str) else None
 
 
-def _run_key(consumed: Mapping[str, Materialization]) -> str:
-    """Return a key that is the same for the same materialisations: Dagster starts no second run for it.
+def _make_run_key(consumed: Mapping[str, Materialization]) -> str:
+    """Return a key that is the same for the same materializations: Dagster starts no second run for it.
 
     Storage ids alone would do, if SQLite did not hand out those of deleted runs again.
     """
@@ -131,7 +131,7 @@ def _run_key(consumed: Mapping[str, Materialization]) -> str:
     return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _same_location(run: dg.DagsterRun, context: dg.MultiAssetSensorEvaluationContext) -> bool:
+def _is_same_location(run: dg.DagsterRun, context: dg.MultiAssetSensorEvaluationContext) -> bool:
     """Tell whether a run may be one of the sensor's job: another code location may have a job of the same name."""
     here, there = context.code_location_origin, run.remote_job_origin
     return here is None or there is None or there.repository_origin.code_location_origin.location_name == here.location_name

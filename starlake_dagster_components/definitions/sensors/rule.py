@@ -1,4 +1,4 @@
-"""When a sensor starts a run: a pure function of what is materialised, what former runs consumed, and the options of the pipeline."""
+"""When a sensor starts a run: a pure function of what is materialized, what former runs consumed, and the options of the pipeline."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class DatasetTiming:
 
 @dataclass(frozen=True, slots=True)
 class Materialization:
-    """The latest materialisation of an asset.
+    """The latest materialization of an asset.
 
     Attributes:
         storage_id: its id in the event log.
@@ -57,8 +57,8 @@ class Consumption:
     """What the runs of a sensor have consumed: all that it remembers.
 
     Attributes:
-        storage_ids: asset -> id of the materialisation that the last run consumed.
-        watermark: when the newest of all consumed materialisations was logged.
+        storage_ids: asset -> id of the materialization that the last run consumed.
+        watermark: when the newest of all consumed materializations was logged.
         last_run: when the last run was requested.
     """
 
@@ -67,7 +67,7 @@ class Consumption:
     last_run: datetime | None = None
 
     def is_new(self, asset: str, materialization: Materialization) -> bool:
-        """Tell whether no run has consumed a materialisation.
+        """Return whether no run has consumed a materialization.
 
         Ids grow; but SQLite hands out those of deleted runs again, so one that was logged after everything that was ever consumed is new
         whatever its id.
@@ -76,7 +76,7 @@ class Consumption:
         return consumed is None or materialization.storage_id > consumed or materialization.timestamp > self.watermark
 
     def after(self, consumed: Mapping[str, Materialization], now: datetime) -> "Consumption":
-        """Return what is remembered once a run was requested for some materialisations."""
+        """Return what is remembered once a run was requested for some materializations."""
         return Consumption(
             storage_ids={**self.storage_ids, **{asset: m.storage_id for asset, m in consumed.items()}},
             watermark=max([self.watermark, *(m.timestamp for m in consumed.values())]),
@@ -108,7 +108,7 @@ class Start:
     """A run is to be started.
 
     Attributes:
-        consumed: the materialisations that it consumes: all new ones, whether the strategy needed them or not.
+        consumed: the materializations that it consumes: all new ones, whether the strategy needed them or not.
     """
 
     consumed: Mapping[str, Materialization]
@@ -144,19 +144,19 @@ def build_rule(
     Raises:
         InvalidTrigger: the strategy cannot be read, or names a dataset that is not watched.
     """
-    waited = waited_for(watched, trigger)
+    waited = drop_filtered_datasets(watched, trigger)
     by_asset = {asset: timings[name] for name, asset in waited.items() if name in timings}
     assets = tuple(dict.fromkeys(waited.values()))
     return Rule(
         trigger=trigger,
         assets=assets,
-        strategy=_resolved(parse_trigger(trigger.strategy or "all"), waited),
+        strategy=_resolve_strategy(parse_trigger(trigger.strategy or "all"), waited),
         timings=by_asset,
-        cycles=_cycles(trigger, assets, by_asset),
+        cycles=_find_cycles(trigger, assets, by_asset),
     )
 
 
-def waited_for(watched: Mapping[str, str], trigger: TransformTrigger) -> Mapping[str, str]:
+def drop_filtered_datasets(watched: Mapping[str, str], trigger: TransformTrigger) -> Mapping[str, str]:
     """Return what is watched without the datasets that a template takes out (``filtered_datasets``)."""
     names = {name.lower() for name in trigger.filtered_datasets}
     left_out = {asset for name, asset in watched.items() if name.lower() in names or asset.lower() in names}
@@ -172,7 +172,7 @@ class OptionProblem:
     message: str
 
 
-def trigger_problems(
+def find_trigger_problems(
     trigger: TransformTrigger, watched: Mapping[str, str], timings: Mapping[str, DatasetTiming] = EMPTY
 ) -> tuple[OptionProblem, ...]:
     """Return what is wrong with the options of a sensor, as far as it shows only when it is known what the sensor watches.
@@ -195,7 +195,7 @@ def trigger_problems(
                 "warning",
                 "data_cycle_enabled",
                 "option 'data_cycle_enabled': there is no 'data_cycle', and none follows from what the job reads, since "
-                f"{_names(unscheduled)} have no schedule; the job starts as without it",
+                f"{_format_names(unscheduled)} have no schedule; the job starts as without it",
             )
         )
     if trigger.optional_dataset_enabled and not rule.cycles:
@@ -206,30 +206,30 @@ def trigger_problems(
     return tuple(found)
 
 
-def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
+def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
     """Decide whether a run is to be started.
 
     Args:
         rule: the sensor's rule.
-        latest: the latest materialisation of each asset that has one.
+        latest: the latest materialization of each asset that has one.
         consumption: what former runs consumed.
         now: the present, with an offset.
         interval: arithmetic of crons.
 
     Returns:
-        :class:`Start` with everything that is new, or :class:`Wait` with the reason, in the words of the seed (Multi Asset Sensor).
+        :class:`Start` with everything that is new, or :class:`Wait` with the reason, worded as in generated DAGs.
     """
     new = {a: latest[a] for a in rule.assets if a in latest and consumption.is_new(a, latest[a])}
     if not new:
         return Wait("No materializations observed")
     cycle = _Cycle(rule, Start(new).logical_time, interval) if rule.cycles else None
-    if not _satisfied(rule, latest, new, cycle):
-        return Wait(_observed(rule, latest, new, cycle))
+    if not _is_satisfied(rule, latest, new, cycle):
+        return Wait(_describe_observed(rule, latest, new, cycle))
     if consumption.last_run is not None:
         pause = consumption.last_run + rule.trigger.min_timedelta_between_runs - now
         if pause > timedelta():
             return Wait(
-                f"Observed materializations for {_names(list(new))}, but the last run was requested at "
+                f"Observed materializations for {_format_names(list(new))}, but the last run was requested at "
                 f"{consumption.last_run.isoformat(timespec='seconds')}: the next one in {pause.total_seconds():.0f} s at the earliest "
                 "(min_timedelta_between_runs)"
             )
@@ -237,7 +237,7 @@ def decide(rule: Rule, latest: Mapping[str, Materialization], consumption: Consu
 
 
 class _Cycle:
-    """The data cycle of a run for a logical time: which materialisations belong to it. starlake-dagster: ``check_datasets_freshness``."""
+    """The data cycle of a run for a logical time: which materializations belong to it. starlake-dagster: ``check_datasets_freshness``."""
 
     def __init__(self, rule: Rule, logical_time: datetime, interval: Interval) -> None:
         self._rule = rule
@@ -250,19 +250,19 @@ class _Cycle:
         self.begin = begin.astimezone(_timezone.utc)
 
     def is_slow(self, asset: str) -> bool:
-        """Tell whether an asset is renewed by a schedule of its own, less often than the cycle turns."""
+        """Return whether an asset is renewed by a schedule of its own, less often than the cycle turns."""
         timing = self._rule.timings.get(asset)
         return bool(timing and timing.cron) and self._own_interval(asset)[1] > self._length * SLOWER
 
     def is_optional(self, asset: str) -> bool:
-        """Tell whether an asset need not come in every cycle, and options say that it is then not waited for."""
+        """Return whether an asset need not come in every cycle, and options say that it is then not waited for."""
         if not self._rule.trigger.optional_dataset_enabled:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
     def contains(self, asset: str, materialization: Materialization | None) -> bool:
-        """Tell whether a materialisation is recent enough: of the last complete interval or later, of the asset's own schedule or of the cycle."""
+        """Return whether a materialization is recent enough: of the last complete interval or later, of the asset's own schedule or of the cycle."""
         if materialization is None:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
@@ -279,41 +279,41 @@ class _Cycle:
         return begin.astimezone(_timezone.utc), end - begin
 
 
-def _satisfied(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> bool:
+def _is_satisfied(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> bool:
     if cycle is None:
         return rule.strategy.holds(new.__contains__, rule.assets)
     if rule.strategy.postfix or rule.strategy.every:
-        return rule.strategy.holds(lambda a: cycle.is_optional(a) or _up_to_date(a, latest, new, cycle), rule.assets)
+        return rule.strategy.holds(lambda a: cycle.is_optional(a) or _is_up_to_date(a, latest, new, cycle), rule.assets)
     return all(cycle.is_optional(a) or cycle.contains(a, latest.get(a)) for a in rule.assets)
 
 
-def _up_to_date(asset: str, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle) -> bool:
+def _is_up_to_date(asset: str, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle) -> bool:
     return (asset in new or cycle.is_slow(asset)) and cycle.contains(asset, latest.get(asset))
 
 
-def _observed(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> str:
+def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: Mapping[str, Materialization], cycle: _Cycle | None) -> str:
     seen = list(new)
     if cycle is None:
         missing = [a for a in rule.assets if a not in new]
-        text = f"Observed materializations for {_names(seen)}, but not for {_names(missing)}"
+        text = f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)}"
         return f"{text} (strategy: {rule.trigger.strategy.strip()})" if rule.strategy.postfix else text
     any_of = not rule.strategy.postfix and not rule.strategy.every
     missing = [
         a
         for a in rule.assets
-        if not cycle.is_optional(a) and not (cycle.contains(a, latest.get(a)) if any_of else _up_to_date(a, latest, new, cycle))
+        if not cycle.is_optional(a) and not (cycle.contains(a, latest.get(a)) if any_of else _is_up_to_date(a, latest, new, cycle))
     ]
-    return f"Observed materializations for {_names(seen)}, but not for {_names(missing)} (data cycle: since {cycle.begin.isoformat()})"
+    return f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: since {cycle.begin.isoformat()})"
 
 
-def _names(assets: list[str]) -> str:
-    """Write a list as Python does, which is how the seed's sensor writes it; a very long one ends with a count."""
+def _format_names(assets: list[str]) -> str:
+    """Write a list as Python does, as the sensors of generated DAGs do; a very long one ends with a count."""
     if len(assets) <= MAX_NAMED:
         return str(assets)
     return f"{assets[:MAX_NAMED]} and {len(assets) - MAX_NAMED} more"
 
 
-def _resolved(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
+def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
     """Return a strategy whose names are assets instead of datasets."""
     if not strategy.postfix:
         return strategy
@@ -328,7 +328,9 @@ def _resolved(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
     )
 
 
-def _cycles(trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]) -> tuple[tuple[str, str | None], ...]:
+def _find_cycles(
+    trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]
+) -> tuple[tuple[str, str | None], ...]:
     """Return the data cycle: the option, else the schedules of what is watched when everything has one (starlake-orchestration)."""
     if not trigger.data_cycle_enabled:
         return ()

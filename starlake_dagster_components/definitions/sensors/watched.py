@@ -1,4 +1,4 @@
-"""What the sensors of a project watch, under which names, and what is wrong with their options."""
+"""Which assets the sensors of a project watch, under which names, and problems with their options."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from .rule import DatasetTiming
 
 
-def watched_by(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
+def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
     """Return what the sensor of a pipeline watches: name -> asset key; empty when it has no sensor.
 
-    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (seed: Multi Asset Sensor). What a
+    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (Starlake's guide "Customize Dagster DAGs"). What a
     custom template takes out (``filtered_datasets``) is not watched.
     """
     if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
         return {}
-    found = graph.upstream_of(pipeline) if settings.watch == "transitive" else graph.read_by(pipeline)
+    found = graph.find_upstream(pipeline) if settings.watch == "transitive" else graph.find_inputs(pipeline)
     if not pipeline.trigger.filtered_datasets:
         return found
-    from .rule import waited_for
+    from .rule import drop_filtered_datasets
 
-    kept = waited_for({name: key.to_user_string() for name, key in found.items()}, pipeline.trigger)
+    kept = drop_filtered_datasets({name: key.to_user_string() for name, key in found.items()}, pipeline.trigger)
     return {name: key for name, key in found.items() if name in kept}
 
 
-def with_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Mapping[str, dg.AssetKey]:
+def add_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Mapping[str, dg.AssetKey]:
     """Return what is watched under every name by which an option may call it.
 
     Those are the full name of a task and that of its table, the logical and the final name of a load table, and the asset key.
@@ -47,12 +47,12 @@ def with_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> M
     return names
 
 
-def timings_of(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Mapping[str, DatasetTiming]":
+def find_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Mapping[str, DatasetTiming]":
     """Return how often each watched dataset is renewed: the schedule of the job that makes it, and its freshness."""
-    return dict(_timings(graph, watched, settings))
+    return dict(_iterate_timings(graph, watched, settings))
 
 
-def _timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Iterator[tuple[str, DatasetTiming]]":
+def _iterate_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Iterator[tuple[str, DatasetTiming]]":
     from .rule import DatasetTiming
 
     for name, key in watched.items():
@@ -72,13 +72,13 @@ def _timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Se
             )
 
 
-def sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
+def find_sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
     """Yield what is wrong with the options of a pipeline's sensor, with file and line."""
-    watched = watched_by(graph, pipeline, settings)
+    watched = find_watched_assets(graph, pipeline, settings)
     if not watched or pipeline.trigger.plain:
         return
-    from .rule import trigger_problems
+    from .rule import find_trigger_problems
 
-    names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
-    for found in trigger_problems(pipeline.trigger, names, timings_of(graph, watched, settings)):
+    names = {name: key.to_user_string() for name, key in add_other_names(graph, watched).items()}
+    for found in find_trigger_problems(pipeline.trigger, names, find_timings(graph, watched, settings)):
         yield Problem(pipeline.dag_config.origin.at(f"options.{found.option}"), found.severity, found.message)

@@ -30,18 +30,18 @@ class Bodies:
 
         return Steps(self._graph, self._settings)
 
-    def of(self, node: StarlakeNode, key: dg.AssetKey) -> OpBody:
+    def build_body(self, node: StarlakeNode, key: dg.AssetKey) -> OpBody:
         """Return the body of a node's op."""
 
         def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from self._steps.body(node, key)(context)
+            yield from self._steps.build_body(node, key)(context)
 
         return body
 
-    def of_loads(self, members: "Sequence[Member]") -> OpBody:
+    def build_load_body(self, members: "Sequence[Member]") -> OpBody:
         """Return the body of an op that loads several tables."""
 
         def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from self._steps.loads(members)(context)
+            yield from self._steps.build_load_body(members)(context)
 
         return body

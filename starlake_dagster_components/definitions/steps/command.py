@@ -1,18 +1,18 @@
-"""One command of a step: on whose behalf it runs, how it is run, and what its end is in Dagster."""
+"""One command of a step: on whose behalf it runs, how it is run, and how its result appears in Dagster."""
 
-import threading
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from ...cancellation_event import Cancelled
 from ...commands import Command, RunContext
 from ...errors import CommandCancelled, InvalidSetting, StarlakeError
 from ...executors.base import CommandResult, Counters, Invocation, Level
 from ...pipelines.pipeline import Pipeline
 from ...settings import Settings
-from ...step_executor import printer_of, run_cancellable
+from ...step_executor import get_printer, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
 from .run_history import RunHistories, RunHistory
@@ -33,7 +33,7 @@ class StepCommands:
         self._pipelines = {p.name: p for p in graph.plan.pipelines}
         self._histories = RunHistories()
 
-    def pipeline_of(self, node: StarlakeNode, context: dg.AssetExecutionContext) -> Pipeline | None:
+    def find_pipeline(self, node: StarlakeNode, context: dg.AssetExecutionContext) -> Pipeline | None:
         """Return the pipeline on whose behalf a step runs: that of the run's job where it runs the node, else the node's own."""
         pipeline = self._pipelines.get(context.run.job_name)
         if pipeline is not None:
@@ -48,8 +48,8 @@ class StepCommands:
                 return pipeline
         return node.pipeline
 
-    def run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> RunContext:
-        """Return for whom and when the commands of a step run."""
+    def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> RunContext:
+        """Return the pipeline, project and logical time that the commands of a step run for."""
         tags = context.run.tags
         config = context.op_execution_context.op_config or {}
         return RunContext(
@@ -57,31 +57,31 @@ class StepCommands:
             pipeline=pipeline,
             profile=self._settings.env,
             variables=self._settings.variables,
-            scheduled_date=_time(config.get("scheduled_date") or tags.get(SCHEDULED_DATE), "scheduled_date"),
-            interval_start=_time(tags.get(INTERVAL_START), INTERVAL_START),
-            interval_end=_time(tags.get(INTERVAL_END), INTERVAL_END),
-            job_id=f"{context.run.run_id}.{step_key(context)}",
+            scheduled_date=_parse_moment(config.get("scheduled_date") or tags.get(SCHEDULED_DATE), "scheduled_date"),
+            interval_start=_parse_moment(tags.get(INTERVAL_START), INTERVAL_START),
+            interval_end=_parse_moment(tags.get(INTERVAL_END), INTERVAL_END),
+            job_id=f"{context.run.run_id}.{get_step_key(context)}",
         )
 
-    def history(self, context: dg.AssetExecutionContext) -> RunHistory:
-        """Return what the run continues."""
-        return self._histories.of(context.run, context.instance)
+    def find_history(self, context: dg.AssetExecutionContext) -> RunHistory:
+        """Return the history of the run."""
+        return self._histories.find(context.run, context.instance)
 
-    def run(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
+    def run_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
         """Run a command; return its result when it is done or not ready.
 
         Raises:
             dagster.Failure: it failed, with command, exit code and last lines.
         """
         try:
-            result = self.attempt(context, pipeline, command)
+            result = self.attempt_command(context, pipeline, command)
         except StarlakeError as error:
-            raise broken(command, error) from error
+            raise build_error_failure(command, error) from error
         if result.exit_code != 0 and not result.not_ready:
-            raise failure(command, result)
+            raise build_failure(command, result)
         return result
 
-    def attempt(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
+    def attempt_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
         """Run a command and return its result, whatever it is.
 
         Raises:
@@ -91,13 +91,13 @@ class StepCommands:
         executor = self._settings.executor_of(pipeline)
         assert executor is not None
         try:
-            return run_cancellable(context, lambda cancelled: executor.run(command, self._invocation(context, cancelled)))
+            return run_cancellable(context, lambda cancelled: executor.run(command, self._build_invocation(context, cancelled)))
         except CommandCancelled as cancelled:
             raise dg.Failure(f"cancelled: {cancelled}", allow_retries=False) from cancelled
 
-    def _invocation(self, context: dg.AssetExecutionContext, cancelled: threading.Event) -> Invocation:
-        history = self.history(context)
-        key = step_key(context)
+    def _build_invocation(self, context: dg.AssetExecutionContext, cancelled: Cancelled) -> Invocation:
+        history = self.find_history(context)
+        key = get_step_key(context)
         return Invocation(
             log=_Log(context),
             cancelled=cancelled,
@@ -105,23 +105,23 @@ class StepCommands:
             step_key=key,
             attempt=context.op_execution_context.retry_number,
             since=history.since,
-            earlier_runs=history.continued(key),
+            earlier_runs=history.list_continued_runs(key),
             report=lambda metadata: context.log.info("; ".join(f"{k}: {getattr(v, 'value', v)}" for k, v in metadata.items())),
         )
 
 
-def step_key(context: dg.AssetExecutionContext) -> str:
+def get_step_key(context: dg.AssetExecutionContext) -> str:
     """Return the key of the step that runs."""
     key: str = context.op_execution_context.get_step_execution_context().step.key
     return key
 
 
 class _Log:
-    """Writes a command's lines into the run's log; a talkative command's later lines go to standard output only."""
+    """Writes a command's lines into the run's log; a verbose command's later lines go to standard output only."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
-        self._print = printer_of(context)
+        self._print = get_printer(context)
         self._count = 0
 
     def __call__(self, level: Level, line: str) -> None:
@@ -137,22 +137,22 @@ class _Log:
         self._print(line)
 
 
-def broken(command: Command, error: StarlakeError) -> dg.Failure:
+def build_error_failure(command: Command, error: StarlakeError) -> dg.Failure:
     """Return the failure of a step whose command could not be run to its end."""
     return dg.Failure(str(error), metadata={"command": command.shown}, allow_retries=getattr(error, "retry", True))
 
 
-def failure(command: Command, result: CommandResult) -> dg.Failure:
+def build_failure(command: Command, result: CommandResult) -> dg.Failure:
     """Return the failure of a step whose command failed."""
     reason = result.reason or (result.tail[-1] if result.tail else "no output")
     return dg.Failure(
         description=f"{command.verb} failed with exit code {result.exit_code}: {reason}",
-        metadata=failure_metadata(command, result),
+        metadata=build_failure_metadata(command, result),
         allow_retries=result.retry,
     )
 
 
-def failure_metadata(command: Command, result: CommandResult) -> dict[str, Any]:
+def build_failure_metadata(command: Command, result: CommandResult) -> dict[str, Any]:
     """Return what is shown of a command that failed: command line, exit code, last lines."""
     lines = "\n".join(result.tail)
     return {
@@ -163,8 +163,8 @@ def failure_metadata(command: Command, result: CommandResult) -> dict[str, Any]:
     }
 
 
-def counts_metadata(counters: Counters | None, row_count: int | None) -> Iterator[tuple[str, Any]]:
-    """Yield the metadata of a materialisation that says how many rows there are."""
+def build_count_metadata(counters: Counters | None, row_count: int | None) -> Iterator[tuple[str, Any]]:
+    """Yield the metadata of a materialization that says how many rows there are."""
     if counters:
         for name, count in (("rows_read", counters.input), ("rows_loaded", counters.accepted), ("rows_rejected", counters.rejected)):
             if count is not None:
@@ -176,15 +176,15 @@ def counts_metadata(counters: Counters | None, row_count: int | None) -> Iterato
         yield "dagster/row_count", row_count
 
 
-def scheduled_metadata(run: RunContext) -> dict[str, Any]:
-    """Return the metadata by which a sensor further down knows for when its run is."""
+def build_schedule_metadata(run: RunContext) -> dict[str, Any]:
+    """Return the metadata from which a sensor downstream takes the logical time of its run."""
     return {SCHEDULED_DATE: dg.MetadataValue.timestamp(run.scheduled_date)} if run.scheduled_date else {}
 
 
-def _time(text: str | None, what: str) -> datetime | None:
+def _parse_moment(text: str | None, what: str) -> datetime | None:
     if not text:
         return None
     moment = parse_time(text)
     if moment is None:
-        raise InvalidSetting(f"{what} '{text}' is no ISO 8601 time (expected like 2026-01-31T00:00:00)")
+        raise InvalidSetting(f"{what} '{text}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
     return moment

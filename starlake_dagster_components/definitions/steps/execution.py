@@ -1,4 +1,4 @@
-"""What the steps do: which commands run for a domain, a table or a task, and what their results become in Dagster."""
+"""The steps: which commands run for a domain, a table or a task, and how their results appear in Dagster."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ from ...pipelines.pipeline import Pipeline, PreLoad
 from ...project.model import Domain, Table
 from ...settings import Settings
 from ..batches import Member
-from ..checks import check_results
+from ..checks import build_check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from .command import Events, StepCommands, counts_metadata, scheduled_metadata
+from .command import Events, StepCommands, build_count_metadata, build_schedule_metadata
 from .load_tables import LoadSteps
-from .reexecution import done_before, made_again
+from .reexecution import find_done_before, report_kept_assets
 
 Body = Callable[[dg.AssetExecutionContext], Events]
 
@@ -32,33 +32,33 @@ class Steps:
         self._commands = StepCommands(graph, settings)
         self._loads = LoadSteps(graph, settings, self._commands)
 
-    def body(self, node: StarlakeNode, key: dg.AssetKey) -> Body:
+    def build_body(self, node: StarlakeNode, key: dg.AssetKey) -> Body:
         """Return the body of a node's op."""
         if node.type == "table":
-            return self.loads([Member(node, key, "result")])
-        return partial({"domain": self.pre_load, "task": self.transform}[node.type], node, key)
+            return self.build_load_body([Member(node, key, "result")])
+        return partial({"domain": self.run_pre_load, "task": self.run_transform}[node.type], node, key)
 
-    def loads(self, members: Sequence[Member]) -> Body:
+    def build_load_body(self, members: Sequence[Member]) -> Body:
         """Return the body of an op that loads tables of one domain: those of them that a run selects."""
         return partial(self._loads.load, tuple(members))
 
-    def pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
+    def run_pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a domain's ``preload`` and, for IMPORTED, its ``stage``; no output when nothing is ready.
 
-        Starlake: PreLoadCmd; seed: Pre-load strategy. The tables are those of this run, never none: without ``--tables`` some
+        Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, never none: without ``--tables`` some
         strategies succeed whatever is there.
         """
         domain = node.load_domain
-        pipeline = self._commands.pipeline_of(node, context)
+        pipeline = self._commands.find_pipeline(node, context)
         assert domain is not None
         assert pipeline is not None
         pre_load = pipeline.pre_load[domain.name]
-        tables = self._tables_of_run(context, domain.tables, pipeline)
-        run = self._commands.run_context(context, pipeline)
+        tables = self._select_tables(context, domain.tables, pipeline)
+        run = self._commands.build_run_context(context, pipeline)
         names = ", ".join(t.name for t in tables)
-        result = self._commands.run(context, pipeline, preload_command(run, domain, tables, pre_load))
+        result = self._commands.run_command(context, pipeline, preload_command(run, domain, tables, pre_load))
         if result.not_ready:
-            left = self._left_behind(run, domain, tables, pre_load)
+            left = self._find_files_left_behind(run, domain, tables, pre_load)
             if not left or pre_load.strategy == "ack":
                 # A load would also take the files that wait for their ack.
                 later = f"; {', '.join(left)}, left by an earlier load, will be loaded with the next ack" if left else ""
@@ -68,44 +68,44 @@ class Steps:
                 return
             context.log.info(f"{domain.name}: nothing new (strategy {pre_load.strategy}), but an earlier load left {', '.join(left)}")
         elif pre_load.strategy == "imported":
-            staged = self._commands.run(context, pipeline, stage_command(run, domain, tables))
+            staged = self._commands.run_command(context, pipeline, stage_command(run, domain, tables))
             result = CommandResult(0, metadata={**result.metadata, **staged.metadata})
         yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, **result.metadata})
 
-    def _left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
+    def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
         """Return the files that an earlier load of these tables did not load: ``preload`` does not look for them, and they would wait for ever."""
         files = load_command(run, domain, tables).files
         return waiting_files(files, staged=pre_load.strategy == "imported") if files else []
 
-    def transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
+    def run_transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a task's ``transform``."""
         task = node.task
         assert task is not None
         if self._settings.batch:
-            history = self._commands.history(context)
-            before = done_before(context, history)
+            history = self._commands.find_history(context)
+            before = find_done_before(context, history)
             if key in before:
-                yield from made_again(context, history, [("result", key)], before)
+                yield from report_kept_assets(context, history, [("result", key)], before)
                 return
-        pipeline = self._commands.pipeline_of(node, context)
-        run = self._commands.run_context(context, pipeline)
+        pipeline = self._commands.find_pipeline(node, context)
+        run = self._commands.build_run_context(context, pipeline)
         began = time.monotonic()
-        result = self._commands.run(context, pipeline, transform_command(run, task))
+        result = self._commands.run_command(context, pipeline, transform_command(run, task))
         yield dg.MaterializeResult(
             asset_key=key,
             metadata={
-                **dict(counts_metadata(result.counters, result.row_count)),
+                **dict(build_count_metadata(result.counters, result.row_count)),
                 "starlake/seconds": round(time.monotonic() - began, 3),
-                **scheduled_metadata(run),
+                **build_schedule_metadata(run),
                 **result.metadata,
             },
-            check_results=list(check_results(node, key, result.expectations)) if self._settings.expectation_checks else None,
+            check_results=list(build_check_results(node, key, result.expectations)) if self._settings.expectation_checks else None,
         )
 
-    def _tables_of_run(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:
+    def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:
         selected = context.run.asset_selection or None
         candidates = tables
         if context.run.job_name == pipeline.name:
             candidates = [t for t in tables if t in pipeline.tables]
-        chosen = [t for t in candidates if selected is None or self._graph.key("table", t.full_name) in selected]
+        chosen = [t for t in candidates if selected is None or self._graph.get_key("table", t.full_name) in selected]
         return list(chosen or candidates)

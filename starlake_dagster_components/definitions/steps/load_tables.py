@@ -1,7 +1,7 @@
 """What the steps of load tables do: one table, or the tables of a domain together (setting ``batch``).
 
 Several tables are one ``load``. What it did to each is found out by the executor; a table of which that is not known, or that the command did not come to,
-is loaded alone afterwards. Each table gets its own materialisation and its own checks; at the end the step fails if any table failed.
+is loaded alone afterwards. Each table gets its own materialization and its own checks; at the end the step fails if any table failed.
 """
 
 import time
@@ -19,10 +19,18 @@ from ...pipelines.pipeline import Pipeline
 from ...project.model import Domain, Table
 from ...settings import Settings
 from ..batches import FAILED, Member
-from ..checks import check_results
+from ..checks import build_check_results
 from ..graph import AssetGraph
-from .command import Events, StepCommands, broken, counts_metadata, failure, failure_metadata, scheduled_metadata
-from .reexecution import loaded_before, made_again
+from .command import (
+    Events,
+    StepCommands,
+    build_count_metadata,
+    build_error_failure,
+    build_failure,
+    build_failure_metadata,
+    build_schedule_metadata,
+)
+from .reexecution import find_loaded_before, report_kept_assets
 
 _TIMED_OUT = 124
 """The exit code that ``timeout`` of the shell gives to a command that ran too long."""
@@ -39,7 +47,7 @@ class _Ended:
 
     def raised(self) -> dg.Failure:
         """Return the failure of a step that had nothing else to do."""
-        return broken(self.command, self.error) if self.error is not None else failure(self.command, self.result)
+        return build_error_failure(self.command, self.error) if self.error is not None else build_failure(self.command, self.result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +74,19 @@ class LoadSteps:
         selected = _selected(members, context)
         waiting = selected
         if len(members) > 1:
-            history = self._commands.history(context)
-            before = loaded_before(context, history)
+            history = self._commands.find_history(context)
+            before = find_loaded_before(context, history)
             waiting = [m for m in selected if m.key not in before]
-            yield from made_again(context, history, [(m.output, m.key) for m in selected], before)
+            yield from report_kept_assets(context, history, [(m.output, m.key) for m in selected], before)
         if not waiting:
             return
         node = waiting[0].node
-        pipeline = self._commands.pipeline_of(node, context)
-        run = self._commands.run_context(context, pipeline)
+        pipeline = self._commands.find_pipeline(node, context)
+        run = self._commands.build_run_context(context, pipeline)
         tables = [m.table for m in waiting]
         domain = next(d for d in node.project.domains if d.name == tables[0].domain)
         if self._stages_itself(tables[0], pipeline, context):
-            self._commands.run(context, pipeline, stage_command(run, domain, tables))
+            self._commands.run_command(context, pipeline, stage_command(run, domain, tables))
         failed = yield from _Load(self._commands, self._settings, context, pipeline, run, domain).all(waiting)
         if failed:
             raise _failure_of(failed, waiting, domain)
@@ -89,7 +97,7 @@ class LoadSteps:
             return False
         # Dagster's execute_in_process gives an empty selection where the whole job is meant.
         selected = context.run.asset_selection or None
-        return selected is not None and self._graph.key("domain", table.domain) not in selected
+        return selected is not None and self._graph.get_key("domain", table.domain) not in selected
 
 
 def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
@@ -98,7 +106,7 @@ def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> l
     keys = context.selected_asset_keys
     alone = sorted({check.asset_key.to_user_string() for check in context.selected_asset_check_keys if check.asset_key not in keys})
     if alone:
-        text = f"expectations are evaluated when their table is loaded, not alone: materialise {', '.join(alone)}"
+        text = f"expectations are evaluated when their table is loaded, not alone: materialize {', '.join(alone)}"
         if not keys:
             raise dg.Failure(text, allow_retries=False)
         context.log.warning(text)
@@ -209,7 +217,7 @@ class _Load:
             return time.monotonic() - began
 
         try:
-            result = self._commands.attempt(self._context, self._pipeline, command)
+            result = self._commands.attempt_command(self._context, self._pipeline, command)
         except StarlakeError as error:
             code, retry = (_TIMED_OUT, True) if isinstance(error, CommandTimeout) else (1, getattr(error, "retry", True))
             tables = error.tables if isinstance(error, CommandTimeout) else _all_failed(batch, error, retry)
@@ -227,14 +235,14 @@ class _Load:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
         checks = self._settings.expectation_checks
-        results = check_results(member.node, member.key, found.expectations) if checks else ()
+        results = build_check_results(member.node, member.key, found.expectations) if checks else ()
         wanted = self._context.selected_asset_check_keys
         return dg.MaterializeResult(
             asset_key=member.key,
             metadata={
-                **dict(counts_metadata(found.counters, found.row_count)),
+                **dict(build_count_metadata(found.counters, found.row_count)),
                 **spent,
-                **scheduled_metadata(self._run),
+                **build_schedule_metadata(self._run),
                 **ended.result.metadata,
             },
             check_results=[r for r in results if dg.AssetCheckKey(member.key, str(r.check_name)) in wanted] if checks else None,
@@ -263,7 +271,7 @@ def _failure_of(failed: Sequence[_Failed], members: Sequence[Member], domain: Do
         return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {told(f)}" for f in failed]
     commands = list({f.of.command.shown: f.of for f in failed}.values())
-    metadata = failure_metadata(commands[0].command, commands[0].result)
+    metadata = build_failure_metadata(commands[0].command, commands[0].result)
     if len(commands) > 1:
         metadata["command"] = "\n".join(c.command.shown for c in commands)
         metadata["last_lines"] = dg.MetadataValue.md(

@@ -8,37 +8,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from .command import Events, step_key
-from .run_history import Materialized, RunHistory, materialized_before
+from .command import Events, get_step_key
+from .run_history import Materialized, RunHistory, find_materializations
 
 
-def loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
+def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
     """Return what earlier attempts of this step made before they failed, in this run or in those that it goes on with from their failure."""
-    key = step_key(context)
-    runs = history.continued(key)[: history.from_failure]
-    return materialized_before(context.instance, (context.run.run_id, *runs), key)
+    key = get_step_key(context)
+    runs = history.list_continued_runs(key)[: history.from_failure]
+    return find_materializations(context.instance, (context.run.run_id, *runs), key)
 
 
-def done_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
+def find_done_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
     """Return what this step made in a run that this one goes on with, where it succeeded and is only run again with what it depends on."""
-    key = step_key(context)
+    key = get_step_key(context)
     if key not in history.succeeded_before:
         return {}
     to_do = context.run.step_keys_to_execute or ()
-    if not any(step == key and read in to_do for step, read, _ in _dependencies(context)):
+    if not any(step == key and read in to_do for step, read, _ in _iterate_dependencies(context)):
         return {}
-    return materialized_before(context.instance, history.earlier_runs[: history.from_failure], key)
+    return find_materializations(context.instance, history.earlier_runs[: history.from_failure], key)
 
 
-def made_again(
+def report_kept_assets(
     context: dg.AssetExecutionContext,
     history: RunHistory,
     outputs: Iterable[tuple[str, dg.AssetKey]],
     before: Mapping[dg.AssetKey, Materialized],
 ) -> Events:
-    """Say what is not done again; materialise anew, with the metadata of then, what something waits for that this run still has to do.
+    """Log what is not done again; materialize again, with the earlier metadata, the assets that later steps of this run wait for.
 
-    Dagster knows no outputs of a step that a run executes anew. Within one process it remembers those of an earlier attempt.
+    Dagster does not know earlier outputs of a step that a run executes again. Within one process it remembers those of an earlier attempt.
 
     Args:
         context: the step.
@@ -53,17 +53,17 @@ def made_again(
         in_run = "this run" if earlier.run_id == context.run.run_id else f"run {earlier.run_id}"
         context.log.info(f"{key.to_user_string()} is not made again: an earlier attempt in {in_run} has made it")
         known_here = earlier.run_id == context.run.run_id and context.op_execution_context.retry_number > 0
-        if not known_here and _is_waited_for(context, output, history.succeeded_before):
+        if not known_here and _is_needed_later(context, output, history.succeeded_before):
             yield dg.MaterializeResult(asset_key=key, metadata={**earlier.metadata, "starlake/made_in_run": earlier.run_id})
 
 
-def _is_waited_for(context: dg.AssetExecutionContext, output: str, done: frozenset[str]) -> bool:
-    """Say whether a step that this run still has to do depends, directly or not, on an output of the step that runs."""
+def _is_needed_later(context: dg.AssetExecutionContext, output: str, done: frozenset[str]) -> bool:
+    """Return whether a step that this run still has to do depends, directly or not, on an output of the step that runs."""
     to_do: Sequence[str] | None = context.run.step_keys_to_execute
     readers: dict[str, list[tuple[str, str]]] = {}
-    for reader, read, name in _dependencies(context):
+    for reader, read, name in _iterate_dependencies(context):
         readers.setdefault(read, []).append((name, reader))
-    waiting = [reader for name, reader in readers.get(step_key(context), ()) if name == output]
+    waiting = [reader for name, reader in readers.get(get_step_key(context), ()) if name == output]
     seen: set[str] = set()
     while waiting:
         step = waiting.pop()
@@ -75,7 +75,7 @@ def _is_waited_for(context: dg.AssetExecutionContext, output: str, done: frozens
     return False
 
 
-def _dependencies(context: dg.AssetExecutionContext) -> Iterator[tuple[str, str, str]]:
+def _iterate_dependencies(context: dg.AssetExecutionContext) -> Iterator[tuple[str, str, str]]:
     """Yield what the steps of the job depend on: the step, the other step, the name of its output."""
     for invocation, inputs in context.job_def.dependencies.items():
         for dependency in inputs.values():

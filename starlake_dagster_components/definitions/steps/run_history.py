@@ -1,4 +1,4 @@
-"""What a run continues: needed by executors that find remote work of a lost worker again."""
+"""Which runs a run continues: executors need it to find the remote work of a lost worker."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _FROM_FAILURE = "dagster/is_resume_retry"
 """Tag of runs that re-execute from failure. Dagster: RESUME_RETRY_TAG."""
 
 _CHOSEN_STEPS = "dagster/step_selection"
-"""Tag of runs that re-execute steps that somebody chose. Dagster: STEP_SELECTION_TAG."""
+"""Tag of runs that re-execute selected steps. Dagster: STEP_SELECTION_TAG."""
 
 MAX_RUNS = 50
 """Runs to look back at: a chain of re-executions is not longer in practice."""
@@ -27,9 +27,9 @@ class RunHistory:
     succeeded: tuple[frozenset[str], ...] = ()
     """Keys of the steps that succeeded in each of ``earlier_runs``."""
     from_failure: int = 0
-    """How many of ``earlier_runs`` are gone on with where they failed; the rest of the chain was begun anew as a whole."""
+    """How many of ``earlier_runs`` this run continues from their failure; the runs before those were re-executed as a whole."""
 
-    def continued(self, step_key: str) -> tuple[str, ...]:
+    def list_continued_runs(self, step_key: str) -> tuple[str, ...]:
         """Return the earlier runs that a step continues: back to, and without, the latest one in which it succeeded.
 
         A step that succeeded there is run again on purpose: nothing of that run may stand for it.
@@ -49,14 +49,14 @@ class RunHistory:
 
 @dataclass(frozen=True, slots=True)
 class Materialized:
-    """A materialisation of an earlier attempt of a step."""
+    """A materialization of an earlier attempt of a step."""
 
     run_id: str
     metadata: Mapping[str, dg.MetadataValue[Any]]
 
 
-def materialized_before(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
-    """Return what a step has materialised in some runs, the latest of each asset.
+def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
+    """Return what a step has materialized in some runs, the latest of each asset.
 
     Args:
         instance: where events are kept.
@@ -81,17 +81,17 @@ class RunHistories:
         self._lock = threading.Lock()
         self._known: dict[str, RunHistory] = {}
 
-    def of(self, run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
+    def find(self, run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
         """Return the history of a run."""
         with self._lock:
             if run.run_id not in self._known:
                 if len(self._known) > 100:
                     self._known.clear()
-                self._known[run.run_id] = _look_up(run, instance)
+                self._known[run.run_id] = _look_up_history(run, instance)
             return self._known[run.run_id]
 
 
-def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
+def _look_up_history(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
     since: datetime | None = None
     earlier: list[str] = []
     succeeded: list[frozenset[str]] = []
@@ -109,14 +109,14 @@ def _look_up(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHistory:
         since = created if created.tzinfo else created.replace(tzinfo=timezone.utc)
         parent = record.dagster_run.parent_run_id
         run_id = parent if parent not in (*earlier, run.run_id) else None
-        unbroken = unbroken and _goes_on(record.dagster_run)
+        unbroken = unbroken and _continues_from_failure(record.dagster_run)
         from_failure += bool(unbroken and run_id)
     return RunHistory(since, tuple(earlier), tuple(succeeded), from_failure)
 
 
-def _goes_on(run: dg.DagsterRun) -> bool:
-    """Say whether a run goes on with another one from its failure, rather than that it does all of it, or chosen steps, anew.
+def _continues_from_failure(run: dg.DagsterRun) -> bool:
+    """Return whether a run continues another one from its failure, rather than re-executing all of it or selected steps.
 
-    Dagster tags such runs in its web interface, its API and its automatic retries; in Python only the list of steps tells.
+    Dagster tags such runs in its web interface, its API and its automatic retries; for runs started in Python only the list of steps shows it.
     """
     return run.tags.get(_FROM_FAILURE) == "true" or (run.step_keys_to_execute is not None and _CHOSEN_STEPS not in run.tags)

@@ -6,32 +6,32 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 
 SCHEDULED_DATE = "starlake/scheduled_date"
-"""The logical time of a run, ISO 8601: ``--scheduledDate``. Also the metadata of a materialisation that says for when it was made."""
+"""The logical time of a run, ISO 8601: ``--scheduledDate``. Also metadata of a materialization: its logical time."""
 INTERVAL_START = "starlake/data_interval_start"
 """Beginning of the data interval of a run, ISO 8601: ``sl_data_interval_start`` of transforms."""
 INTERVAL_END = "starlake/data_interval_end"
 """End of the data interval of a run, ISO 8601: ``sl_data_interval_end`` of transforms."""
 TRIGGERED_BY = "starlake/triggered_by"
-"""JSON: asset key -> ``[storage id, run id]`` of the materialisation that a run started by a sensor consumed."""
+"""JSON: asset key -> ``[storage id, run id]`` of the materialization that a run started by a sensor consumed."""
 
 MAX_TRIGGERED_BY = 2000
-"""Characters that the list of consumed materialisations may have; the rest is counted."""
+"""Characters that the list of consumed materializations may have; the rest is counted."""
 REST = "..."
-"""Key under which :data:`TRIGGERED_BY` has the number of materialisations that it does not list."""
+"""Key under which :data:`TRIGGERED_BY` has the number of materializations that it does not list."""
 
 _ZONE = re.compile(r"([+-]\d{2})(\d{2})$")
 
 
-def time_tags(scheduled: datetime, start: datetime, end: datetime) -> dict[str, str]:
+def build_time_tags(scheduled: datetime, start: datetime, end: datetime) -> dict[str, str]:
     """Return the tags for the logical time and the data interval of a run."""
     return {SCHEDULED_DATE: scheduled.isoformat(), INTERVAL_START: start.isoformat(), INTERVAL_END: end.isoformat()}
 
 
-def triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
+def format_triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
     """Return the value of :data:`TRIGGERED_BY`, never longer than :data:`MAX_TRIGGERED_BY`.
 
     Args:
-        consumed: asset key, storage id and run id of each materialisation; those that come first are listed first.
+        consumed: asset key, storage id and run id of each materialization; those that come first are listed first.
     """
     items = list(consumed)
     shown: dict[str, list[object] | int] = {}
@@ -64,6 +64,6 @@ def parse_time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def tagged_time(tags: Mapping[str, str], name: str) -> datetime | None:
-    """Return the time that a tag has; None without the tag or when it is no time."""
+def read_tagged_time(tags: Mapping[str, str], name: str) -> datetime | None:
+    """Return the time that a tag has; None without the tag or when its value is not a time."""
     return parse_time(tags.get(name, ""))

@@ -25,7 +25,6 @@ APPEARS_WITHIN = 120.0
 SILENCE = 3600.0
 """Seconds without any answer after which an execution counts as lost."""
 LONGEST_INTERVAL = 120.0
-CANCEL_TICK = 0.25
 
 
 class Watch:
@@ -204,55 +203,14 @@ class Poller:
             group.remove(watch)
 
 
-class Cancellations:
-    """Wakes sleepers when their run is cancelled: one thread looks at all the events, so that nobody else has to."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sleepers: dict[int, tuple[threading.Event, threading.Event]] = {}
-        self._number = 0
-        self._thread: threading.Thread | None = None
-
-    @contextmanager
-    def waking(self, cancelled: threading.Event, wake: threading.Event) -> Iterator[None]:
-        """Set ``wake`` when ``cancelled`` is set while the block lasts."""
-        with self._lock:
-            self._number += 1
-            number = self._number
-            self._sleepers[number] = (cancelled, wake)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-cancellations")
-                self._thread.start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._sleepers.pop(number, None)
-
-    def _loop(self) -> None:
-        idle = 0
-        while True:
-            with self._lock:
-                sleepers = list(self._sleepers.items())
-                idle = 0 if sleepers else idle + 1
-                if idle > 20:
-                    self._thread = None
-                    return
-                for number, (cancelled, wake) in sleepers:
-                    if cancelled.is_set():
-                        del self._sleepers[number]
-                        wake.set()
-            time.sleep(CANCEL_TICK)
-
-
-_processes: dict[int, tuple[Poller, Cancellations]] = {}
+_processes: dict[int, Poller] = {}
 _processes_lock = threading.Lock()
 
 
-def poller() -> tuple[Poller, Cancellations]:
-    """Return this process's poller and its watch over cancellations; a forked process gets its own."""
+def poller() -> Poller:
+    """Return this process's poller; a forked process gets its own."""
     with _processes_lock:
-        return _processes.setdefault(os.getpid(), (Poller(), Cancellations()))
+        return _processes.setdefault(os.getpid(), Poller())
 
 
 def explain_short(error: BaseException) -> str:

@@ -270,9 +270,8 @@ class _Run:
             if state.finished:
                 return state
             watch = Watch(state.name, self.target.interval, self.say)
-            polls, cancellations = poller()
-            stack.enter_context(cancellations.waking(self.invocation.cancelled, watch.wake))
-            group = stack.enter_context(polls.watching(self.connection, self.job, watch))
+            stack.enter_context(self.invocation.cancelled.calling(watch.wake.set))
+            group = stack.enter_context(poller().watching(self.connection, self.job, watch))
             deadline = self._deadline(state)
             while not watch.is_over():
                 watch.wake.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -377,7 +376,7 @@ class _Run:
         if state is None or state.finished:
             return
         watch = Watch(state.name, 2.0, self.say)
-        polls, _ = poller()
+        polls = poller()
         with polls.watching(self.connection, self.job, watch) as group:
             self._cancel(watch, group.hurry)
 

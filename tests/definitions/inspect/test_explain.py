@@ -2,8 +2,8 @@ import dagster as dg
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor
-from starlake_dagster_components.definitions.build import prepare
-from starlake_dagster_components.definitions.inspect.explain import explain
+from starlake_dagster_components.definitions.build import prepare_graph
+from starlake_dagster_components.definitions.inspect.explain import explain_name
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
 from starlake_dagster_components.settings import Settings
@@ -12,8 +12,8 @@ from starlake_dagster_components.testing import RecordingExecutor
 
 def lines(project: ProjectFolder, name: str, settings: Settings | None = None) -> list[str]:
     used = settings or Settings()
-    _, graph, _ = prepare(project.root, used)
-    return explain(graph, used, name)
+    _, graph, _ = prepare_graph(project.root, used)
+    return explain_name(graph, used, name)
 
 
 def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFolder) -> None:

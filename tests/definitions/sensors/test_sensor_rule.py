@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
+from starlake_dagster_components.definitions.sensors.cron_ticks import find_interval_before
 from starlake_dagster_components.definitions.sensors.rule import (
     Consumption,
     DatasetTiming,
@@ -15,8 +15,8 @@ from starlake_dagster_components.definitions.sensors.rule import (
     Start,
     Wait,
     build_rule,
-    decide,
-    trigger_problems,
+    decide_run,
+    find_trigger_problems,
 )
 from starlake_dagster_components.pipelines.pipeline import TransformTrigger
 from starlake_dagster_components.pipelines.sensor_triggers import InvalidTrigger
@@ -44,7 +44,7 @@ def decided(
     **options: object,
 ) -> Decision:
     rule = build_rule(TransformTrigger(**options), WATCHED, timings or {})
-    return decide(rule, latest, consumption or Consumption(), now, interval_before)
+    return decide_run(rule, latest, consumption or Consumption(), now, find_interval_before)
 
 
 class TestAll:
@@ -83,13 +83,13 @@ class TestAll:
         assert isinstance(decided(again, consumption=consumption), Start)
 
     def test_an_older_one_seen_later_is_not_new(self) -> None:
-        """Two writers may note their materialisations of one asset in the wrong order."""
+        """Two writers may note their materializations of one asset in the wrong order."""
         consumption = Consumption().after({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
         assert decided({ORDERS: made(6)}, consumption=consumption) == Wait("No materializations observed")
 
     def test_a_long_list_ends_with_a_count(self) -> None:
         watched = {f"d.t{i}": f"d_t{i}" for i in range(300)}
-        decision = decide(build_rule(TransformTrigger(), watched), {"d_t0": made(1)}, Consumption(), NOW, interval_before)
+        decision = decide_run(build_rule(TransformTrigger(), watched), {"d_t0": made(1)}, Consumption(), NOW, find_interval_before)
         assert isinstance(decision, Wait)
         assert decision.reason.startswith("Observed materializations for ['d_t0'], but not for ['d_t1', 'd_t2'")
         assert decision.reason.endswith("'d_t100'] and 199 more")
@@ -209,7 +209,7 @@ class TestDataCycle:
         assert isinstance(decided({**unscheduled, ORDERS: made(4, "2026-01-06T23:00")}, **options), Wait)
 
     def test_any(self) -> None:
-        """One has news, and all others have been materialised in the cycle, consumed or not."""
+        """One has news, and all others have been materialized in the cycle, consumed or not."""
         consumption = self.after_monday().after({ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}, NOW)
         options = {**self.CYCLE, "strategy": "any", "consumption": consumption, "timings": self.TIMINGS}
         latest = {ORDERS: made(7, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
@@ -319,7 +319,7 @@ class TestFilteredDatasets:
 
 class TestProblems:
     def problems(self, timings: dict[str, DatasetTiming] | None = None, **options: object) -> list[tuple[str, str, str]]:
-        found = trigger_problems(TransformTrigger(**options), WATCHED, timings or {})
+        found = find_trigger_problems(TransformTrigger(**options), WATCHED, timings or {})
         return [(p.severity, p.option, p.message) for p in found]
 
     def test_none(self) -> None:

@@ -233,7 +233,7 @@ class TestTicks:
         ticking.started()
 
     def test_partitioned_materializations(self, instance: dg.DagsterInstance) -> None:
-        """Generated DAGs give each materialisation a partition of its own; Dagster's advance_cursor gives up at the 25th."""
+        """Generated DAGs give each materialization a partition of its own; Dagster's advance_cursor gives up at the 25th."""
         ticking = Ticking(instance, sensor())
         for day in range(1, 29):
             materialize(instance, ORDERS, partition=f"2026-01-{day:02}")

@@ -1,7 +1,7 @@
-"""Never twice, never lost: random graphs of jobs, random orders of materialisations and ticks, a daemon that dies anywhere.
+"""Never twice, never lost: random graphs of jobs, random orders of materializations and ticks, a daemon that dies anywhere.
 
 The world is played twice: once with our sensors behind a daemon that dies, and once as a small model in which nothing dies and which counts
-materialisations instead of reading an event log.
+materializations instead of reading an event log.
 """
 
 import itertools
@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from starlake_dagster_components.definitions.sensors.cron_ticks import interval_before
+from starlake_dagster_components.definitions.sensors.cron_ticks import find_interval_before
 from starlake_dagster_components.definitions.sensors.cursor import read_cursor, write_cursor
 from starlake_dagster_components.definitions.sensors.definition import build_sensor
-from starlake_dagster_components.definitions.sensors.rule import Materialization, Start, build_rule, decide
+from starlake_dagster_components.definitions.sensors.rule import Materialization, Start, build_rule, decide_run
 from starlake_dagster_components.pipelines.pipeline import TransformTrigger
 
 Death = Literal["none", "evaluated", "reserved", "created"]
@@ -49,10 +49,10 @@ Request = tuple[str, dict[str, int]]
 
 
 class Backend(Protocol):
-    """Where materialisations are noted and sensors are evaluated."""
+    """Where materializations are noted and sensors are evaluated."""
 
     def materialize(self, asset: int) -> int:
-        """Note a materialisation; return its storage id."""
+        """Note a materialization; return its storage id."""
 
     def evaluate(self, job: int, cursor: str | None) -> tuple[Request | None, str | None]:
         """Evaluate a sensor; return what it requests, and the cursor afterwards."""
@@ -101,7 +101,7 @@ class Model:
     consumed: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def evaluate(self, number: int) -> dict[int, int] | None:
-        """Return what a run of the job consumes now, as asset -> how many-th materialisation; None when there is no run."""
+        """Return what a run of the job consumes now, as asset -> how many-th materialization; None when there is no run."""
         job = self.jobs[number]
         new = {a: self.made[a] for a in job.watches if self.made[a] > self.consumed[number, a]}
         if not new or not job.holds(new.__contains__):
@@ -218,7 +218,7 @@ class Decisions:
         keys = self._keys[job]
         latest = {a: m for a, m in self._latest.items() if a in keys}
         consumption = read_cursor(cursor, keys)
-        decision = decide(self._rules[job], latest, consumption, datetime.now(timezone.utc), interval_before)
+        decision = decide_run(self._rules[job], latest, consumption, datetime.now(timezone.utc), find_interval_before)
         if not isinstance(decision, Start):
             return None, cursor
         consumed = {a: m.storage_id for a, m in decision.consumed.items()}

@@ -8,9 +8,9 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import load_definitions_from_starlake_project
-from starlake_dagster_components.definitions.build import prepare
+from starlake_dagster_components.definitions.build import prepare_graph
 from starlake_dagster_components.definitions.sensors.rule import DatasetTiming
-from starlake_dagster_components.definitions.sensors.watched import timings_of, with_other_names
+from starlake_dagster_components.definitions.sensors.watched import add_other_names, find_timings
 from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
@@ -29,7 +29,7 @@ def options(project: ProjectFolder, **values: str) -> ProjectFolder:
 
 
 def problems(project: ProjectFolder) -> list[str]:
-    return [str(p) for p in prepare(project.root, Settings())[2]]
+    return [str(p) for p in prepare_graph(project.root, Settings())[2]]
 
 
 def test_logical_times_travel_from_the_schedule_to_the_transforms(project: ProjectFolder, tmp_path: Path) -> None:
@@ -85,18 +85,18 @@ def test_timings_and_other_names(project: ProjectFolder) -> None:
         .replace("  name: orders\n", "  name: orders\n  rename: sales\n")
     )
     project.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  table: best\n")
-    plan, graph, found = prepare(project.root, Settings())
+    plan, graph, found = prepare_graph(project.root, Settings())
     assert not [p for p in found if p.severity == "error"], found
     watched = {
-        "shop.orders": graph.key("table", "shop.orders"),
-        "shop.items": graph.key("table", "shop.items"),
-        "kpi.top": graph.key("task", "kpi.top"),
+        "shop.orders": graph.get_key("table", "shop.orders"),
+        "shop.items": graph.get_key("table", "shop.items"),
+        "kpi.top": graph.get_key("task", "kpi.top"),
     }
     zone = plan.pipelines[-1].schedule.timezone  # type: ignore[union-attr]
-    assert timings_of(graph, watched, Settings()) == {
+    assert find_timings(graph, watched, Settings()) == {
         "shop.orders": DatasetTiming("0 0 * * *", zone, timedelta(days=2)),
         "shop.items": DatasetTiming("0 0 * * *", zone),
     }
-    names = {name: key.to_user_string() for name, key in with_other_names(graph, watched).items()}
+    names = {name: key.to_user_string() for name, key in add_other_names(graph, watched).items()}
     assert {name for name, key in names.items() if key == "shop_sales"} == {"shop.orders", "shop.sales", "shop_sales"}
     assert {name for name, key in names.items() if key == "kpi_top"} == {"kpi.top", "kpi.best", "kpi_top"}

@@ -173,7 +173,7 @@ def test_a_check_alone_says_what_to_do(shop: Shop) -> None:
         result = defs.resolve_job_def("checks").execute_in_process(instance=shop.instance, raise_on_error=False)
     assert not result.success
     (failed,) = [e.step_failure_data.user_failure_data for e in result.all_events if e.is_step_failure]
-    assert "materialise shop_orders" in failed.description
+    assert "materialize shop_orders" in failed.description
 
 
 # ------------------------------------------------------------------------------------------ commands that end in the middle

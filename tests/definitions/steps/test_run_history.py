@@ -14,20 +14,20 @@ def history(*succeeded: set[str]) -> RunHistory:
 
 
 def test_a_first_run_continues_nothing() -> None:
-    assert history().continued("orders") == ()
+    assert history().list_continued_runs("orders") == ()
 
 
 def test_all_runs_in_which_the_step_did_not_succeed_are_continued() -> None:
-    assert history({"items"}, set(), {"items"}).continued("orders") == ("run_0", "run_1", "run_2")
+    assert history({"items"}, set(), {"items"}).list_continued_runs("orders") == ("run_0", "run_1", "run_2")
 
 
 def test_a_run_in_which_the_step_succeeded_is_not_nor_what_was_before_it() -> None:
-    assert history({"orders"}).continued("orders") == ()
-    assert history(set(), {"orders"}, set()).continued("orders") == ("run_0",)
+    assert history({"orders"}).list_continued_runs("orders") == ()
+    assert history(set(), {"orders"}, set()).list_continued_runs("orders") == ("run_0",)
 
 
 def test_success_of_a_step_whose_name_begins_alike_does_not_count() -> None:
-    assert history({"orders_2"}).continued("orders") == ("run_0",)
+    assert history({"orders_2"}).list_continued_runs("orders") == ("run_0",)
 
 
 _broken = False
@@ -63,10 +63,10 @@ def test_a_chain_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setitem(globals(), "_broken", True)
         second = run(dg.ReexecutionOptions(first.run_id))
         third = run(dg.ReexecutionOptions.from_failure(second.run_id, instance))
-        found = RunHistories().of(third, instance)
+        found = RunHistories().find(third, instance)
         assert found.earlier_runs == (second.run_id, first.run_id)
-        assert found.continued("orders") == (second.run_id,)
-        assert found.continued("items") == ()
+        assert found.list_continued_runs("orders") == (second.run_id,)
+        assert found.list_continued_runs("items") == ()
         created = instance.get_run_record_by_id(first.run_id)
         assert created is not None
         assert found.since is not None

@@ -5,7 +5,13 @@ from datetime import datetime, timezone
 
 import pytest
 
-from starlake_dagster_components.definitions.steps.run_tags import MAX_TRIGGERED_BY, parse_time, tagged_time, time_tags, triggered_by
+from starlake_dagster_components.definitions.steps.run_tags import (
+    MAX_TRIGGERED_BY,
+    build_time_tags,
+    format_triggered_by,
+    parse_time,
+    read_tagged_time,
+)
 
 UTC = timezone.utc
 
@@ -36,23 +42,23 @@ def test_times(text: str, expected: datetime | None) -> None:
 
 def test_time_tags_can_be_read_back() -> None:
     start, end = datetime(2026, 1, 4, tzinfo=UTC), datetime(2026, 1, 5, 1, 2, 3, tzinfo=UTC)
-    tags = time_tags(end, start, end)
+    tags = build_time_tags(end, start, end)
     assert tags == {
         "starlake/scheduled_date": "2026-01-05T01:02:03+00:00",
         "starlake/data_interval_start": "2026-01-04T00:00:00+00:00",
         "starlake/data_interval_end": "2026-01-05T01:02:03+00:00",
     }
-    assert tagged_time(tags, "starlake/data_interval_start") == start
-    assert tagged_time(tags, "other") is None
+    assert read_tagged_time(tags, "starlake/data_interval_start") == start
+    assert read_tagged_time(tags, "other") is None
 
 
 def test_what_started_a_run() -> None:
-    assert json.loads(triggered_by([("a", 12, "r1"), ("b", 3, "r2")])) == {"a": [12, "r1"], "b": [3, "r2"]}
+    assert json.loads(format_triggered_by([("a", 12, "r1"), ("b", 3, "r2")])) == {"a": [12, "r1"], "b": [3, "r2"]}
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 39, 40, 41, 42, 60, 500, 20_000])
 def test_the_list_is_bounded_and_says_what_it_leaves_out(count: int) -> None:
-    text = triggered_by((f"asset_{i}", i, "r" * 36) for i in range(count))
+    text = format_triggered_by((f"asset_{i}", i, "r" * 36) for i in range(count))
     assert len(text) <= MAX_TRIGGERED_BY
     listed = json.loads(text)
     assert listed.pop("...", 0) == count - len(listed)

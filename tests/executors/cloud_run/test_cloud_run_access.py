@@ -45,13 +45,13 @@ def python(code: str, *refused: str, **environment: str) -> str:
 
 
 RUN = """
-import threading
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import StarlakeError
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
 try:
-    CloudRunExecutor(job_name="starlake").run(Command("load", (), "/p"), Invocation(lambda level, line: None, threading.Event()))
+    CloudRunExecutor(job_name="starlake").run(Command("load", (), "/p"), Invocation(lambda level, line: None, Cancelled()))
 except StarlakeError as error:
     print(type(error).__name__, error)
 """

@@ -188,7 +188,7 @@ def log(level, line):
     count += 1
 command = Command("transform", (), {str(tmp_path)!r}, program={program!r})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-ShellExecutor().run(command, Invocation(log=log, cancelled=threading.Event()))
+ShellExecutor().run(command, Invocation(log=log, cancelled=Cancelled()))
 print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
@@ -382,13 +382,13 @@ def test_ctrl_c_in_the_terminal_of_a_run_ends_the_command(tmp_path: Path) -> Non
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
     code = f"""
 import signal
-import threading
+from starlake_dagster_components.cancellation_event import Cancelled
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that started the tests in the background has it ignored
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 command = Command("transform", (), {str(tmp_path)!r}, program={program!r})
-ShellExecutor().run(command, Invocation(log=lambda level, line: None, cancelled=threading.Event()))
+ShellExecutor().run(command, Invocation(log=lambda level, line: None, cancelled=Cancelled()))
 """
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     until(lambda: len(pids(tmp_path)) == 2)

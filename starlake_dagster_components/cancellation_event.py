@@ -1,0 +1,45 @@
+"""The event that is set when a run is cancelled, with callbacks: nothing has to poll it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Cancelled(threading.Event):
+    """An event that calls functions when it is set.
+
+    It may be set from a signal handler: callbacks then run in the main thread.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Re-entrant: a signal handler may set the event while its own thread registers a callback.
+        self._guard = threading.RLock()
+        self._callbacks: dict[object, Callable[[], None]] = {}
+
+    def set(self) -> None:
+        """Set the event, then call what is registered."""
+        super().set()
+        self._run_callbacks()
+
+    @contextmanager
+    def calling(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call a function once if the event is set while the block lasts, or was set before.
+
+        The function runs in the thread that sets the event. It must return soon; it does not run any more once the block has been left.
+        """
+        key = object()
+        with self._guard:
+            self._callbacks[key] = callback
+        if self.is_set():
+            self._run_callbacks()
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._callbacks.pop(key, None)
+
+    def _run_callbacks(self) -> None:
+        with self._guard:
+            while self._callbacks:
+                self._callbacks.pop(next(iter(self._callbacks)))()
