@@ -27,7 +27,7 @@ from bench.synthetic import write_project
 _PACKAGE = "starlake_dagster_components"
 _STAGES = {
     "read: files of the project as a whole": ("pipelines.plan_loading", "begin"),
-    "read: tables, tasks, SQL": ("pipelines.plan_loading", "read_rest"),
+    "read: tables, tasks, SQL": ("pipelines.plan_loading", "read_remaining_files"),
     "plan, without what the cache does": ("pipelines.plan_loading", "_plan"),
     "cache: look, or keep": ("definitions.build", "load_plan"),
     "graph: nodes and asset specs": ("definitions.build", "build_graph"),

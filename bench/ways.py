@@ -62,7 +62,7 @@ def alike(objects: int) -> "dg.Definitions":
 
     def make(number: int) -> dg.AssetsDefinition:
         reads, group = _reads(number, objects), f"group_{number // TABLES_PER_DOMAIN}"
-        is_table = number < objects // 2
+        is_table_name = number < objects // 2
         file = f"{group}/asset_{number}.sl.yml"
         references: list[Any] = [dg.LocalFileCodeReference(file_path=f"/project/metadata/{file}", line_number=1, label=file)]
         metadata: dict[str, Any] = {
@@ -73,7 +73,7 @@ def alike(objects: int) -> "dg.Definitions":
             "starlake/write_strategy": "APPEND",
             "starlake/dag": "dags",
         }
-        if is_table:
+        if is_table_name:
             metadata["dagster/column_schema"] = dg.TableSchema(columns=columns())
             metadata["starlake/pattern"] = f"asset_{number}.*.csv"
         spec = dg.AssetSpec(
@@ -83,7 +83,7 @@ def alike(objects: int) -> "dg.Definitions":
             group_name=group,
             description=f"Asset {number}",
             kinds={"starlake", "duckdb"},
-            tags={"starlake/layer": "raw" if is_table else "mart"},
+            tags={"starlake/layer": "raw" if is_table_name else "mart"},
         )
         return _asset(spec, reads, tags={"starlake/command": "load", "starlake/domain": group})
 

@@ -1,11 +1,11 @@
-"""Everything that this package raises.
+"""The exceptions of this package.
 
 ::
 
     StarlakeError
     ├── InvalidProject           the project's files: all problems at once, each with file and line
     ├── ProjectNotFound          there is no Starlake project at the given folder
-    ├── UnknownName              a name given by a person (job, task, table, setting) that does not exist
+    ├── UnknownName              a name (of a job, task, table, setting) that does not exist
     ├── InvalidSetting           a setting of the component, the environment or the command line
     ├── MissingDependency        an optional package that is needed and not installed
     ├── CommandError             a Starlake command that could not be started or followed
@@ -13,7 +13,7 @@
     │   └── CommandTimeout       ... because it ran longer than allowed
     └── EngineError              the embedded DuckDB engine (see ``engine/errors.py`` for its branches)
 
-Messages say what is wrong, where (``file:line``), what was expected and how to mend it.
+Messages say what is wrong, where (``file:line``), what was expected and how to fix it.
 """
 
 import difflib
@@ -46,9 +46,9 @@ class Problem:
     """Something that is wrong with a project.
 
     Attributes:
-        location: where; None when no file is to blame (an environment variable, say).
+        location: where; None when it is not in a file (but in an environment variable, say).
         severity: ``error`` stops the definitions from loading, ``warning`` does not.
-        message: one sentence: what is wrong, the value, what was expected, a did-you-mean.
+        message: one sentence: what is wrong, the value, what was expected, the closest known name.
     """
 
     location: Location | None
@@ -104,7 +104,7 @@ class MissingDependency(StarlakeError):
     """An optional package is needed and not installed; the message has the pip command."""
 
     def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
-        """Say how to install a package: by an extra of this one, or alone where its own requirements are out of date."""
+        """Say how to install a package: as an extra of this one, or alone where its own requirements are outdated."""
         what = f"'starlake-dagster-components[{extra}]'" if extra else f"--no-deps {package}"
         super().__init__(f"{purpose} needs {package}: pip install {what}")
 
@@ -114,7 +114,7 @@ class CommandError(StarlakeError):
 
     Attributes:
         retry: False when another attempt cannot succeed (a missing permission, a wrong name).
-        tables: what is known of each table of a ``load`` that was ended in the middle: logical name -> ``executors.base.TableResult``.
+        tables: what is known of each table of a ``load`` that was interrupted: logical name -> ``executors.base.TableResult``.
     """
 
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
@@ -124,11 +124,11 @@ class CommandError(StarlakeError):
 
 
 class CommandCancelled(CommandError):
-    """A Starlake command that was ended because its run was cancelled."""
+    """A Starlake command that was stopped because its run was canceled."""
 
 
 class CommandTimeout(CommandError):
-    """A Starlake command that was ended because it ran longer than allowed."""
+    """A Starlake command that was stopped because it ran longer than allowed."""
 
 
 class EngineError(StarlakeError):

@@ -1,6 +1,6 @@
 """``transform --compile``: the SQL of a task as it would be run."""
 
-from ..project.sql.references import render_task
+from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
 from .arguments import Arguments
 from .engine_errors import BadSetting

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from ..project.model import Expectation
-from ..project.sql.references import SqlPart, strip_comments
+from ..project.sql.sections import SqlPart, strip_comments
 from ..project.templating import TemplateError, render
 from .database import Database
 from .engine_errors import BadSetting, ExpectationsFailed

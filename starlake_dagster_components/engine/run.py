@@ -8,7 +8,7 @@ from typing import Any
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
 from ..project import Project
-from ..project.variables import date_variables
+from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
 from .command_project import select_project
 from .compile_transform import compile_task
@@ -74,7 +74,7 @@ def _open_session(
     began = now()
     known = select_project(arguments, environ, project)
     known.raise_for_errors()
-    variables = {**known.variables, **date_variables(datetime.now()), **arguments.options}
+    variables = {**known.variables, **make_date_variables(datetime.now()), **arguments.options}
     return Session(
         project=known,
         environ=environ,

@@ -9,7 +9,7 @@ import duckdb
 
 from ..errors import Location
 from ..project.model import Project, Task
-from ..project.sql.references import SqlPart, SqlSections, strip_comments
+from ..project.sql.sections import SqlPart, SqlSections, strip_comments
 from .database import Database
 from .engine_errors import SqlFailed
 from .sqltext import Statement, split_statements
@@ -173,7 +173,7 @@ def make_yaml_script(part: SqlPart, origin: Location) -> Script:
 def split_scripts(project: Project, task: Task, sections: SqlSections) -> tuple[list[Script], list[Script]]:
     """Return the statements before and after a task's query: those of its SQL file, and those of its YAML, which are nearer to the query.
 
-    That is how :func:`~starlake_dagster_components.project.sql.references.render_task` orders them.
+    That is how :func:`~starlake_dagster_components.project.sql.sections.render_task` orders them.
     """
     before = [text for text in task.presql if strip_comments(SqlPart(text)).text.strip()]
     after = [text for text in task.postsql if strip_comments(SqlPart(text)).text.strip()]

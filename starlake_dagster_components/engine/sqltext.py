@@ -1,23 +1,10 @@
 """Small pieces of SQL text: identifiers, literals, statements of a script."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-# Comments, strings, quoted names, dollar quotes (each may be unfinished), and the semicolons between them.
-_TOKEN = re.compile(
-    r"""--[^\n]*
-      | /\*.*?(?:\*/|\Z)
-      | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
-      | '(?:[^']|'')*(?:'|\Z)
-      | "(?:[^"]|"")*(?:"|\Z)
-      | \$(\w*)\$.*?(?:\$\1\$|\Z)
-      | ;""",
-    re.DOTALL | re.VERBOSE,
-)
-_COMMENT = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
-_WORD = re.compile(r"[A-Za-z_]+")
+from ..project.sql.tokens import DUCKDB, tokenize_sql
 
 
 def quote(name: str) -> str:
@@ -62,29 +49,31 @@ class Statement:
     Attributes:
         text: the statement without its semicolon and the blanks around it.
         offset: where it begins in the script.
+        keyword: its first word, upper case; empty when the statement begins otherwise.
     """
 
     text: str
     offset: int
-
-    @property
-    def keyword(self) -> str:
-        """The first word, upper case; empty when the statement begins otherwise."""
-        lead = _COMMENT.match(self.text)
-        word = _WORD.match(self.text, lead.end() if lead else 0)
-        return word.group().upper() if word else ""
+    keyword: str
 
 
 def split_statements(script: str) -> list[Statement]:
     """Split a script at its semicolons; what is only blanks and comments is dropped."""
-    found = []
+    found: list[Statement] = []
     begin = 0
-    cuts = [match.start() for match in _TOKEN.finditer(script) if match.group() == ";"]
-    for cut in [*cuts, len(script)]:
-        text = script[begin:cut]
-        lead = _COMMENT.match(text)
-        if lead is None or lead.end() < len(text):
+    first: str | None = None  # the first token of the statement that is neither blank nor comment
+
+    def add_statement(end: int) -> None:
+        if first is not None:
+            text = script[begin:end]
             stripped = text.strip()
-            found.append(Statement(stripped, begin + text.index(stripped[0]) if stripped else begin))
-        begin = cut + 1
+            found.append(Statement(stripped, begin + text.index(stripped[0]), first))
+
+    for token in tokenize_sql(script, DUCKDB):
+        if token.text == ";":
+            add_statement(token.start)
+            begin, first = token.start + 1, None
+        elif first is None and token.kind not in ("blank", "comment"):
+            first = token.text.upper() if token.kind == "word" else ""
+    add_statement(len(script))
     return found

@@ -9,7 +9,8 @@ import duckdb
 
 from ..errors import CommandCancelled, EngineError, Location, StarlakeError
 from ..project.model import TableReference, Task
-from ..project.sql.references import SqlSections, dialect_of, render_task, table_references
+from ..project.sql.references import find_dialect, find_references
+from ..project.sql.sections import SqlSections, render_task
 from ..project.templating import TemplateError
 from . import audit_tables as audit
 from . import ddl
@@ -152,8 +153,8 @@ class _Work:
             return ()
         if not session.options or not any(mark in (task.sql_text or "") for mark in ("{{", "{%", "${")):
             return task.references
-        dialect = dialect_of(session.project.connection_of(task))
-        return table_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
+        dialect = find_dialect(session.project.connection_of(task))
+        return find_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
 
     def _find_other_databases(self, references: Sequence[TableReference]) -> list[Path]:
         """Return the other database files of the project that the query reads from."""

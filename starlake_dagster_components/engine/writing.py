@@ -10,7 +10,7 @@ import duckdb
 
 from ..errors import CommandCancelled, EngineError, StarlakeError
 from ..project.model import Table
-from ..project.sql.references import SqlPart
+from ..project.sql.sections import SqlPart
 from ..project.templating import TemplateError, render
 from . import audit_tables as audit
 from . import journal

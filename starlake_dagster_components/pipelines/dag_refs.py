@@ -104,7 +104,7 @@ class DagConfigs:
             if not (name.startswith("env.") and name.endswith(".sl.yml")):
                 continue
             try:
-                lines = disk.content(self._project.path(file)).decode("utf-8").splitlines()
+                lines = disk.read_bytes(self._project.path(file)).decode("utf-8").splitlines()
             except (OSError, UnicodeDecodeError):
                 continue
             for number, line in enumerate(lines, 1):

@@ -130,9 +130,9 @@ def _resolve_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]
             break
         file = metadata_folder / path
         try:
-            if not Path(disk.real(file)).is_relative_to(disk.real(metadata_folder)):
+            if not Path(disk.resolve_links(file)).is_relative_to(disk.resolve_links(metadata_folder)):
                 continue
-            included = disk.content(file).decode("utf-8")
+            included = disk.read_bytes(file).decode("utf-8")
         except (OSError, ValueError):
             continue
         texts.append(included)

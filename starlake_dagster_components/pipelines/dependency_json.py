@@ -54,14 +54,14 @@ def find_files(project: Project, setting: str, problems: list[Problem]) -> list[
     if setting == "sql":
         return []
     if setting == "auto":
-        return disk.matches(project.metadata_folder, "dependencies*.json")
+        return disk.find_files(project.metadata_folder, "dependencies*.json")
     direct = project.root / setting
-    if disk.kind(direct) == "file":
+    if disk.find_kind(direct) == "file":
         return [direct]
     anchor = Path(setting).anchor
     base, pattern = (Path(anchor), setting[len(anchor) :]) if anchor else (project.root, setting)
     try:
-        found = disk.matches(base, pattern)
+        found = disk.find_files(base, pattern)
     except ValueError:
         found = []
     if not found:
@@ -84,7 +84,7 @@ def read_files(project: Project, files: Iterable[Path], problems: list[Problem])
     for path in files:
         name = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else path.as_posix()
         try:
-            _read_document(disk.content(path).decode("utf-8").removeprefix("\ufeff"), name, tasks, problems)
+            _read_document(disk.read_bytes(path).decode("utf-8").removeprefix("\ufeff"), name, tasks, problems)
         except InvalidJson as error:
             hint = "; write lineage with --output, its standard output holds more than JSON" if error.line <= 2 else ""
             problems.append(Problem(Location(name, error.line), "error", f"not JSON: {error}{hint}"))

@@ -12,7 +12,7 @@ from ..cache import Cache, dumps, loads, name_of
 from ..masking import secrets_of
 from ..project import disk
 from ..project.model import EMPTY, Application, Project
-from ..project.reader import Begun, begin, read_rest
+from ..project.reader import StartedProject, read_remaining_files, start_reading
 from .pipeline import Plan
 
 logger = logging.getLogger("starlake_dagster_components")
@@ -73,10 +73,10 @@ def load_plan(
     environment = os.environ if environ is None else environ
     planning = {"orchestrators": tuple(orchestrators), "dependencies": dependencies, "timezone": timezone, "name_prefix": name_prefix}
     if cache is None:
-        begun = begin(root, profile=profile, environ=environment, options=options)
+        begun = start_reading(root, profile=profile, environ=environment, options=options)
         return Loaded(_plan(begun, planning), reason="there is no cache")
-    with disk.noting() as looks:
-        begun = begin(root, profile=profile, environ=environment, options=options)
+    with disk.record_lookups() as looks:
+        begun = start_reading(root, profile=profile, environ=environment, options=options)
         about = (
             os.fspath(begun.project.root),
             begun.project.profile,
@@ -100,14 +100,14 @@ def load_plan(
     return Loaded(plan, reason=why_not or reason, entry=None if why_not else cache.path(name))
 
 
-def _plan(begun: Begun, planning: Mapping[str, Any]) -> Plan:
+def _plan(begun: StartedProject, planning: Mapping[str, Any]) -> Plan:
     # Not imported where the plan comes from a cache.
     from .plan import plan_project
 
-    return plan_project(read_rest(begun), **planning)
+    return plan_project(read_remaining_files(begun), **planning)
 
 
-def _keep(cache: Cache, name: str, plan: Plan, looks: disk.Looks) -> str:
+def _keep(cache: Cache, name: str, plan: Plan, looks: disk.Lookups) -> str:
     """Keep a plan; return why it was not kept, or an empty text."""
     if not looks.steady:
         return "files changed while they were read"
@@ -129,14 +129,14 @@ def _keep(cache: Cache, name: str, plan: Plan, looks: disk.Looks) -> str:
     return ""
 
 
-def _recall(kept: memoryview, begun: Begun, looks: disk.Looks) -> Plan | str:
+def _recall(kept: memoryview, begun: StartedProject, looks: disk.Lookups) -> Plan | str:
     """Return the plan that was kept, or why it does not hold any more."""
     try:
         length = int.from_bytes(kept[:8], "big")
         seen, words, checksum = loads(kept[8 : 8 + length])
         if _checksum(_used_variables(begun.project.variables, words)) != checksum:
             return "variables have other values"
-        changed = disk.first_change(seen, looks.seen)
+        changed = disk.find_change(seen, looks.seen)
         if changed is not None:
             return f"{begun.reading.files.name(changed)} has changed"
         slim, pipelines, dependencies, problems, settings = loads(kept[8 + length :])
@@ -155,7 +155,7 @@ def _used_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str
         value = waiting.pop()
         if "{" not in value:
             continue
-        for name in disk.words_of(value.encode("utf-8", "surrogateescape")):
+        for name in disk.find_words(value.encode("utf-8", "surrogateescape")):
             if name in values and name not in found:
                 found[name] = values[name]
                 waiting.append(values[name])

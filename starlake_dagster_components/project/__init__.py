@@ -1,4 +1,4 @@
-"""Reading a Starlake project: a folder on disk -> a frozen, typed :class:`Project`. Knows nothing of Dagster. Names are imported at first use."""
+"""Reading a Starlake project: a folder on disk -> a frozen, typed :class:`Project`. Names are imported at first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

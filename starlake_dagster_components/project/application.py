@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import did_you_mean
 from . import disk
 from . import schema_keys as keys
-from .documents import Kind, Reading, load_section
+from .documents import FileKind, Reading, load_section
 from .model import EMPTY, Application, Areas, Connection, FrozenDict, Origin
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
@@ -19,7 +19,7 @@ _PRESETS = {
     "monthly": "0 0 1 * *",
     "yearly": "0 0 1 1 *",
 }
-_KIND = Kind("application")
+_KIND = FileKind("application")
 _ENGINES_IN_USE = ("connectionRef", "loadConnectionRef", "transformConnectionRef")
 
 
@@ -36,14 +36,16 @@ class Folders:
         self._root = root
         self._environ = environ
         self._application = application
-        self.metadata = self._folder("metadata", "SL_METADATA", str(root / "metadata"))
-        self.dags = self._folder("dags", "SL_DAGS", os.path.join(self.metadata, "dags"))
-        self.types = self._folder("types", "SL_TYPES", os.path.join(self.metadata, "types"))
-        self.macros = self._folder("macros", "SL_MACROS", os.path.join(self.metadata, "macros"))
-        self.write_strategies = self._folder("writeStrategies", "SL_WRITE_STRATEGIES", os.path.join(self.metadata, "write-strategies"))
-        datasets = self._folder("datasets", "SL_DATASETS", str(root / "datasets"))
-        names = {name: self._area(name) for name in ("incoming", "stage", "unresolved", "archive", "ingesting", "replay")}
-        self.areas = Areas(datasets=datasets, metadata=self.metadata, **{name: _join(datasets, value) for name, value in names.items()})
+        self.metadata = self._find_folder("metadata", "SL_METADATA", str(root / "metadata"))
+        self.dags = self._find_folder("dags", "SL_DAGS", os.path.join(self.metadata, "dags"))
+        self.types = self._find_folder("types", "SL_TYPES", os.path.join(self.metadata, "types"))
+        self.macros = self._find_folder("macros", "SL_MACROS", os.path.join(self.metadata, "macros"))
+        self.write_strategies = self._find_folder("writeStrategies", "SL_WRITE_STRATEGIES", os.path.join(self.metadata, "write-strategies"))
+        datasets = self._find_folder("datasets", "SL_DATASETS", str(root / "datasets"))
+        names = {name: self._find_area(name) for name in ("incoming", "stage", "unresolved", "archive", "ingesting", "replay")}
+        self.areas = Areas(
+            datasets=datasets, metadata=self.metadata, **{name: _join_path(datasets, value) for name, value in names.items()}
+        )
         self.variables = {
             "SL_AREA_INCOMING": names["incoming"],
             "SL_INCOMING": names["incoming"],
@@ -51,32 +53,32 @@ class Folders:
             "SL_AREA_UNRESOLVED": names["unresolved"],
             "SL_AREA_ARCHIVE": names["archive"],
             "SL_AREA_INGESTING": names["ingesting"],
-            "SL_AREA_HIVE_DATABASE": self._area("hiveDatabase", "${domain}_${area}"),
+            "SL_AREA_HIVE_DATABASE": self._find_area("hiveDatabase", "${domain}_${area}"),
             "SL_DATASETS": datasets,
             "SL_METADATA": self.metadata,
             "SL_DAGS": self.dags,
-            "SL_TESTS": self._setting("tests", "SL_TESTS") or "tests",
+            "SL_TESTS": self._find_setting("tests", "SL_TESTS") or "tests",
             "SL_TYPES": self.types,
             "SL_MACROS": self.macros,
         }
 
-    def _setting(self, key: str, variable: str) -> str | None:
-        written = self._application.name(key) if self._application else None
+    def _find_setting(self, key: str, variable: str) -> str | None:
+        written = self._application.get_name(key) if self._application else None
         return written or self._environ.get(variable) or None
 
-    def _folder(self, key: str, variable: str, default: str) -> str:
-        return _join(str(self._root), self._setting(key, variable) or default)
+    def _find_folder(self, key: str, variable: str, default: str) -> str:
+        return _join_path(str(self._root), self._find_setting(key, variable) or default)
 
-    def _area(self, name: str, default: str = "") -> str:
-        area = self._application.section("area") if self._application else None
-        written = area.name(name) if area else None
+    def _find_area(self, name: str, default: str = "") -> str:
+        area = self._application.get_section("area") if self._application else None
+        written = area.get_name(name) if area else None
         variables = {"incoming": ("SL_INCOMING", "SL_AREA_INCOMING"), "hiveDatabase": ("SL_AREA_HIVE_DATABASE",)}
         for variable in variables.get(name, (f"SL_AREA_{name.upper()}",)):
             written = written or self._environ.get(variable)
         return written or default or name
 
 
-def _join(folder: str, path: str) -> str:
+def _join_path(folder: str, path: str) -> str:
     """Return a path below a folder; an absolute one or a URL stays as it is."""
     if "://" in path:
         return path
@@ -87,13 +89,13 @@ def _join(folder: str, path: str) -> str:
 
 def read_application_section(reading: Reading, path: str) -> Section | None:
     """Return the content of ``application.sl.yml``, or None when it is absent or broken."""
-    if not disk.kind(path):
+    if not disk.find_kind(path):
         return None
-    return load_section(reading, path, _KIND, ignore_unset=_harmless)
+    return load_section(reading, path, _KIND, ignore_unset=_allows_unset)
 
 
-def _harmless(path: str) -> bool:
-    # Connections that nobody uses often name variables that are set elsewhere only.
+def _allows_unset(path: str) -> bool:
+    # Unused connections often name variables that are only set elsewhere.
     return path.startswith(
         ("connections.", "spark.", "extra.", "kafka.", "hadoop.", "jdbcEngines.", "privacy.", "dsvOptions.", "accessPolicies.")
     )
@@ -112,37 +114,36 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
         section = Section(Context(file, Positions(file, {}), [], "error"), {})
         origin = Origin(file)
     else:
-        origin = section.origin()
-        section.unknown_keys(keys.APPLICATION, "application", legacy=("ack",))
-    audit = _sub_section(section, "audit", keys.AUDIT)
-    expectations = _sub_section(section, "expectations", keys.EXPECTATIONS)
-    dag_ref = _sub_section(section, "dagRef", keys.DAG_REF)
-    _sub_section(section, "area", keys.AREA)
-    sink = audit.section("sink")
+        origin = section.make_origin()
+        section.warn_about_unknown_keys(keys.APPLICATION, "application", legacy=("ack",))
+    audit = _read_sub_section(section, "audit", keys.AUDIT)
+    expectations = _read_sub_section(section, "expectations", keys.EXPECTATIONS)
+    dag_ref = _read_sub_section(section, "dagRef", keys.DAG_REF)
+    _read_sub_section(section, "area", keys.AREA)
+    sink = audit.get_section("sink")
     default_connection = environ.get("SL_CONNECTION_REF") or None
     application = Application(
-        connection_ref=section.name("connectionRef") or default_connection,
-        load_connection_ref=section.name("loadConnectionRef") or default_connection or environ.get("SL_LOAD_CONNECTION_REF") or None,
-        transform_connection_ref=section.name("transformConnectionRef")
+        connection_ref=section.get_name("connectionRef") or default_connection,
+        load_connection_ref=section.get_name("loadConnectionRef") or default_connection or environ.get("SL_LOAD_CONNECTION_REF") or None,
+        transform_connection_ref=section.get_name("transformConnectionRef")
         or default_connection
         or environ.get("SL_TRANSFORM_CONNECTION_REF")
         or None,
-        audit_connection_ref=(sink.name("connectionRef") if sink else None)
+        audit_connection_ref=(sink.get_name("connectionRef") if sink else None)
         or environ.get("SL_AUDIT_SINK_CONNECTION_REF")
         or default_connection,
-        audit_active=_switch(audit, "active", environ, "SL_AUDIT_ACTIVE", True),
-        audit_domain=audit.name("domain") or environ.get("SL_AUDIT_DOMAIN") or "audit",
-        expectations_active=_switch(expectations, "active", environ, "SL_EXPECTATIONS_ACTIVE", True),
-        expectations_fail_on_error=_switch(expectations, "failOnError", environ, "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
-        connections=_connections(section),
-        dag_ref_load=dag_ref.name("load") or environ.get("SL_DAG_REF_LOAD") or None,
-        dag_ref_transform=dag_ref.name("transform") or environ.get("SL_DAG_REF_TRANSFORM") or None,
-        schedule_presets=FrozenDict({**_PRESETS, **section.mapping("schedulePresets")}),
-        ack=section.text("ack"),
-        loader=section.name("loader") or environ.get("SL_LOADER") or None,
-        default_format=section.name("defaultWriteFormat") or environ.get("SL_DEFAULT_WRITE_FORMAT") or None,
-        timezone=section.name("timezone") or environ.get("SL_TIMEZONE") or None,
-        job_id_env_name=section.name("jobIdEnvName") or environ.get("SL_JOB_ID_ENV_NAME") or None,
+        audit_active=_read_switch(audit, "active", environ, "SL_AUDIT_ACTIVE", True),
+        audit_domain=audit.get_name("domain") or environ.get("SL_AUDIT_DOMAIN") or "audit",
+        expectations_active=_read_switch(expectations, "active", environ, "SL_EXPECTATIONS_ACTIVE", True),
+        expectations_fail_on_error=_read_switch(expectations, "failOnError", environ, "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
+        connections=_read_connections(section),
+        dag_ref_load=dag_ref.get_name("load") or environ.get("SL_DAG_REF_LOAD") or None,
+        dag_ref_transform=dag_ref.get_name("transform") or environ.get("SL_DAG_REF_TRANSFORM") or None,
+        schedule_presets=FrozenDict({**_PRESETS, **section.get_mapping("schedulePresets")}),
+        ack=section.get_text("ack"),
+        loader=section.get_name("loader") or environ.get("SL_LOADER") or None,
+        timezone=section.get_name("timezone") or environ.get("SL_TIMEZONE") or None,
+        job_id_env_name=section.get_name("jobIdEnvName") or environ.get("SL_JOB_ID_ENV_NAME") or None,
         raw=FrozenDict(section.data),
         origin=origin,
     )
@@ -150,41 +151,40 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
     return application
 
 
-def _sub_section(section: Section, key: str, known: frozenset[str]) -> Section:
-    found = section.section(key)
+def _read_sub_section(section: Section, key: str, known: frozenset[str]) -> Section:
+    found = section.get_section(key)
     if found is None:
-        return Section(section.context, {}, section.key(key))
-    found.unknown_keys(known, key)
+        return Section(section.context, {}, section.join_key(key))
+    found.warn_about_unknown_keys(known, key)
     return found
 
 
-def _switch(section: Section, key: str, environ: Mapping[str, str], variable: str, default: bool) -> bool:
-    written = section.boolean(key)
+def _read_switch(section: Section, key: str, environ: Mapping[str, str], variable: str, default: bool) -> bool:
+    written = section.get_boolean(key)
     if written is not None:
         return written
     value = environ.get(variable, "").strip().lower()
     return value in ("true", "yes", "on") if value else default
 
 
-def _connections(section: Section) -> Mapping[str, Connection]:
-    connections = section.section("connections")
+def _read_connections(section: Section) -> Mapping[str, Connection]:
+    connections = section.get_section("connections")
     if connections is None:
         return EMPTY
     found = {}
     for name in connections.data:
-        connection = connections.section(name)
+        connection = connections.get_section(name)
         if connection is None:
             continue
-        connection.unknown_keys(keys.CONNECTION, f"connection '{name}'")
-        kind = connection.name("type")
+        connection.warn_about_unknown_keys(keys.CONNECTION, f"connection '{name}'")
+        kind = connection.get_name("type")
         if kind is None:
-            connection.refuse("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
-        place = connections.at(name)
+            connection.refuse_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
+        place = connections.find_location(name)
         found[name] = Connection(
             name=name,
             type=(kind or "").lower(),
-            spark_format=connection.name("sparkFormat"),
-            options=connection.mapping("options"),
+            options=connection.get_mapping("options"),
             origin=Origin(place.file, place.line, section.context.positions.below(connection.path)),
         )
     return FrozenDict(found)
@@ -192,11 +192,11 @@ def _connections(section: Section) -> Mapping[str, Connection]:
 
 def _check_connections(section: Section, application: Application) -> None:
     for key in _ENGINES_IN_USE:
-        check_connection(section, key, section.name(key), application)
-    audit = section.section("audit")
-    sink = audit.section("sink") if audit else None
+        check_connection(section, key, section.get_name(key), application)
+    audit = section.get_section("audit")
+    sink = audit.get_section("sink") if audit else None
     if sink:
-        check_connection(sink, "connectionRef", sink.name("connectionRef"), application)
+        check_connection(sink, "connectionRef", sink.get_name("connectionRef"), application)
 
 
 def check_connection(section: Section, key: str, name: str | None, application: Application) -> None:
@@ -205,4 +205,4 @@ def check_connection(section: Section, key: str, name: str | None, application: 
         return
     known = sorted(application.connections)
     hint = did_you_mean(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
-    section.error(key, f"unknown connection '{name}'{hint}")
+    section.report_error(key, f"unknown connection '{name}'{hint}")

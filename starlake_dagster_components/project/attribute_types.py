@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from ..errors import Location
 from . import disk
 from . import schema_keys as keys
-from .documents import Kind, Reading, load_document, refuse
+from .documents import FileKind, Reading, load_document, refuse_file
 from .model import EMPTY, FrozenDict, Origin, TypeDefinition
-from .word_sets import words
+from .word_sets import split_words
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
@@ -29,14 +29,14 @@ _BUILT_IN: dict[str, tuple[str, str, str]] = {
     "date": ("date", "yyyy-MM-dd", "DATE"),
 }
 # Names of java.time's predefined formats: the pattern is the name in capitals.
-_FORMATS = words(
+_FORMATS = split_words(
     "basic_iso_date iso_local_date iso_offset_date iso_date iso_local_date_time iso_offset_date_time iso_zoned_date_time "
     "iso_date_time iso_ordinal_date iso_week_date iso_instant rfc_1123_date_time"
 )
-_KIND = Kind("types", rendered=False)
+_KIND = FileKind("types", rendered=False)
 
 
-def built_in_types() -> dict[str, TypeDefinition]:
+def make_built_in_types() -> dict[str, TypeDefinition]:
     """Return the types that every project knows."""
     found = {
         name: TypeDefinition(name, primitive, pattern, ddl_mapping=FrozenDict(duckdb=database_type))
@@ -50,10 +50,10 @@ def built_in_types() -> dict[str, TypeDefinition]:
 
 def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
     """Return all types: those of ``types.sl.yml`` over those of ``default.sl.yml`` over Starlake's own, each replaced as a whole."""
-    found = built_in_types()
+    found = make_built_in_types()
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
-        if disk.kind(path):
+        if disk.find_kind(path):
             for definition in _read_file(reading, path):
                 found[definition.name] = definition
     return FrozenDict(found)
@@ -71,25 +71,25 @@ def _read_file(reading: Reading, path: str) -> list[TypeDefinition]:
         # An old file without version is its list of types.
         body = {"types": data}
     else:
-        refuse(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")
+        refuse_file(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")
         return []
     lines = {"types" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
     section = Section(Context(name, Positions(name, lines), reading.problems, "error"), body)
-    return [definition for definition in map(_definition, section.sections("types")) if definition]
+    return [definition for definition in map(_read_definition, section.get_sections("types")) if definition]
 
 
-def _definition(item: Section) -> TypeDefinition | None:
-    item.unknown_keys(keys.TYPE, "a type")
-    if not item.require(("name", "pattern"), "a type"):
+def _read_definition(item: Section) -> TypeDefinition | None:
+    item.warn_about_unknown_keys(keys.TYPE, "a type")
+    if not item.require_keys(("name", "pattern"), "a type"):
         return None
-    place = item.at()
-    mapping = item.mapping("ddlMapping")
+    place = item.find_location()
+    mapping = item.get_mapping("ddlMapping")
     return TypeDefinition(
-        name=item.text("name") or "",
-        primitive=item.choice("primitiveType", keys.PRIMITIVES, "primitiveType", str.lower) or "string",
-        pattern=item.text("pattern"),
-        zone=item.name("zone"),
-        comment=item.text("comment"),
+        name=item.get_text("name") or "",
+        primitive=item.get_choice("primitiveType", keys.PRIMITIVES, "primitiveType", str.lower) or "string",
+        pattern=item.get_text("pattern"),
+        zone=item.get_name("zone"),
+        comment=item.get_text("comment"),
         ddl_mapping=mapping or EMPTY,
         origin=Origin(place.file, place.line),
     )

@@ -7,28 +7,27 @@ from typing import Any
 
 from ..errors import Location, Problem, Severity, did_you_mean
 from . import schema_keys as keys
-from .legacy import Migration, old_table_roots
+from .migration import Migration, rename_table_roots
 from .project_files import ProjectFiles, Unreadable
 from .templating import Rendered, Renderer, TemplateError
 from .variables import UNSET_MARK, Unset, Variables
-from .word_sets import words
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
-# Keys whose text nobody acts on while reading: a variable that is not set does no harm there, or gets its value when SQL is run.
-_DESCRIPTIVE = words("comment description sample patternSample tags sql presql postsql")
+# Keys whose text has no effect while a project is read: an unset variable does no harm there, or gets its value when the SQL runs.
+_DESCRIPTIVE = frozenset(["comment", "description", "sample", "patternSample", "tags", "sql", "presql", "postsql"])
 
 
 @dataclass(slots=True)
 class Reading:
-    """What is shared while one project is read.
+    """The state that is shared while a project is read.
 
     Attributes:
         files: access to its files.
         renderer: its Jinja.
         variables: its variables, without those of the areas.
         values: all variables, as YAML texts see them.
-        problems: everything found wrong so far.
+        problems: the problems found so far.
     """
 
     files: ProjectFiles
@@ -37,15 +36,15 @@ class Reading:
     variables: Variables
     values: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
-    told_unset: set[str] = field(default_factory=set)
+    reported_unset: set[str] = field(default_factory=set)
 
-    def problem(self, location: Location | None, severity: Severity, message: str) -> None:
+    def add_problem(self, location: Location | None, severity: Severity, message: str) -> None:
         """Add a problem."""
         self.problems.append(Problem(location, severity, message))
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """A kind of file.
 
     Attributes:
@@ -66,13 +65,13 @@ class Kind:
 def load_section(
     reading: Reading,
     path: str,
-    kind: Kind,
+    kind: FileKind,
     migrate: Callable[[Migration, dict[str, Any]], None] | None = None,
     *,
     ignore_unset: Callable[[str], bool] | None = None,
     document: YamlDocument | None = None,
 ) -> Section | None:
-    """Return what stands under the root key of a file, or None when it cannot be read (which is then among the problems).
+    """Return the content of the root key of a file, or None when it cannot be read (which is then among the problems).
 
     Args:
         reading: the project being read.
@@ -85,39 +84,39 @@ def load_section(
     document = document or load_document(reading, path, kind, ignore_unset=ignore_unset)
     if document is None:
         return None
-    return _root_section(reading, reading.files.name(path), document, kind, migrate)
+    return _find_root_section(reading, reading.files.name(path), document, kind, migrate)
 
 
-def load_document(reading: Reading, path: str, kind: Kind, *, ignore_unset: Callable[[str], bool] | None = None) -> YamlDocument | None:
+def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: Callable[[str], bool] | None = None) -> YamlDocument | None:
     """Return a file's parsed YAML with lines of the file, or None when it cannot be read."""
     name = reading.files.name(path)
     try:
         text = reading.files.read(path)
     except Unreadable as error:
-        refuse(reading, kind, error.problem.location or Location(name), error.problem.message)
+        refuse_file(reading, kind, error.problem.location or Location(name), error.problem.message)
         return None
     if kind.rendered:
         try:
             rendered = reading.renderer.render(text, reading.values)
         except TemplateError as error:
-            refuse(reading, kind, Location(name, error.line), str(error))
+            refuse_file(reading, kind, Location(name, error.line), str(error))
             return None
     else:
         rendered = Rendered(text)
     try:
         document = parse_yaml(rendered.text, kind.root)
     except YamlError as error:
-        refuse(reading, kind, Location(name, rendered.line(error.line)), str(error))
+        refuse_file(reading, kind, Location(name, rendered.line(error.line)), str(error))
         return None
     if rendered.moved:
         document.lines = {key: rendered.line(line) for key, line in document.lines.items()}
         document.duplicates = [(key, rendered.line(first), rendered.line(second)) for key, first, second in document.duplicates]
     for key, first, second in document.duplicates:
-        reading.problem(
-            Location(name, second), "warning" if kind.lenient else "error", f"key '{key}' is given twice, first on line {first}"
+        reading.add_problem(
+            Location(name, second), "warning" if kind.lenient else "error", f"key '{key}' appears twice, first on line {first}"
         )
     if document.more:
-        reading.problem(
+        reading.add_problem(
             Location(name, rendered.line(document.more)), "warning", "a second YAML document begins here; Starlake reads the first one only"
         )
     if reading.variables.unset and kind.rendered:
@@ -125,25 +124,25 @@ def load_document(reading: Reading, path: str, kind: Kind, *, ignore_unset: Call
     return document
 
 
-def refuse(reading: Reading, kind: Kind, location: Location, message: str) -> None:
-    """Report that a file cannot be read, with what that means."""
+def refuse_file(reading: Reading, kind: FileKind, location: Location, message: str) -> None:
+    """Report that a file cannot be read, and the consequence."""
     if kind.lenient or kind.severity == "warning":
-        reading.problem(location, "warning", f"{message}{kind.effect and '; ' + kind.effect}")
+        reading.add_problem(location, "warning", f"{message}{kind.effect and '; ' + kind.effect}")
     else:
-        reading.problem(location, "error", message)
+        reading.add_problem(location, "error", message)
 
 
-def _root_section(
-    reading: Reading, name: str, document: YamlDocument, kind: Kind, migrate: Callable[[Migration, dict[str, Any]], None] | None
+def _find_root_section(
+    reading: Reading, name: str, document: YamlDocument, kind: FileKind, migrate: Callable[[Migration, dict[str, Any]], None] | None
 ) -> Section | None:
     data = document.data
     if not isinstance(data, dict):
-        what = "is empty" if data is None else f"is no mapping with the root key '{kind.root}'"
-        refuse(reading, kind, Location(name, 1), what)
+        what = "is empty" if data is None else f"is not a mapping with the root key '{kind.root}'"
+        refuse_file(reading, kind, Location(name, 1), what)
         return None
     versioned = "version" in data
     if versioned and data["version"] != 1:
-        refuse(reading, kind, Location(name, document.lines.get("version", 1)), f"version must be 1, found {data['version']!r}")
+        refuse_file(reading, kind, Location(name, document.lines.get("version", 1)), f"version must be 1, found {data['version']!r}")
         return None
     body: Any
     if kind.root in data:
@@ -151,7 +150,7 @@ def _root_section(
     elif versioned or kind.root == "table":
         others = sorted(set(data) - {"version"})
         hint = f"; found '{others[0]}'{did_you_mean(others[0], (kind.root,))}" if others else ""
-        refuse(
+        refuse_file(
             reading, kind, Location(name, document.lines.get(others[0], 1) if others else 1), f"the root key '{kind.root}' is missing{hint}"
         )
         return None
@@ -159,49 +158,49 @@ def _root_section(
         body = data
     if not isinstance(body, dict):
         what = f"'{kind.root}' is empty" if body is None else f"'{kind.root}' must be a mapping"
-        refuse(reading, kind, Location(name, document.lines.get("", 1)), what)
+        refuse_file(reading, kind, Location(name, document.lines.get("", 1)), what)
         return None
-    if migrate and not versioned and not _migrated(reading, name, document, kind, migrate, body):
+    if migrate and not versioned and not _migrate_body(reading, name, document, kind, migrate, body):
         return None
     severity: Severity = "warning" if kind.lenient else kind.severity
     context = Context(name, Positions(name, document.lines), reading.problems, severity, lenient=kind.lenient, effect=kind.effect)
     context.blocks = frozenset(document.blocks)
     if body is not data:
-        Section(context, data).unknown_keys(keys.ROOTS | {"version"}, "the file")
+        Section(context, data).warn_about_unknown_keys(keys.ROOTS | {"version"}, "the file")
     return Section(context, body)
 
 
-def _migrated(
+def _migrate_body(
     reading: Reading,
     name: str,
     document: YamlDocument,
-    kind: Kind,
+    kind: FileKind,
     migrate: Callable[[Migration, dict[str, Any]], None],
     body: dict[str, Any],
 ) -> bool:
     migration = Migration(document)
     migrate(migration, body)
     for key, message in migration.failures:
-        refuse(reading, kind, Location(name, document.lines.get(key, 1)), message)
+        refuse_file(reading, kind, Location(name, document.lines.get(key, 1)), message)
     return not migration.failures
 
 
-def table_bodies(reading: Reading, name: str, document: YamlDocument, kind: Kind) -> YamlDocument | None:
+def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: FileKind) -> YamlDocument | None:
     """Bring a table file's old root keys to ``table``; of a list ``tables`` only the first counts. Starlake: deserializeYamlTables."""
     data = document.data
     if not isinstance(data, dict):
         return document
     if "version" not in data:
-        old_table_roots(data, document)
+        rename_table_roots(data, document)
     tables = data.get("tables")
     if "tables" not in data:
         return document
     if not isinstance(tables, list) or not tables or not isinstance(tables[0], dict):
-        refuse(reading, kind, Location(name, document.lines.get("tables", 1)), "'tables' must be a list of tables")
+        refuse_file(reading, kind, Location(name, document.lines.get("tables", 1)), "'tables' must be a list of tables")
         return None
     if len(tables) > 1:
         place = Location(name, document.lines.get("tables[1]", 1))
-        reading.problem(place, "warning", "Starlake reads the first table of a file only; give each table a file of its own")
+        reading.add_problem(place, "warning", "Starlake reads the first table of a file only; give each table a file of its own")
     first = tables[0]
     prefix = "tables[0].table." if "table" in first else "tables[0]."
     lines = {key[len(prefix) :]: line for key, line in document.lines.items() if key.startswith(prefix)}
@@ -212,33 +211,36 @@ def table_bodies(reading: Reading, name: str, document: YamlDocument, kind: Kind
     return YamlDocument(wrapped, lines, [], document.blocks)
 
 
-def section_of_table(reading: Reading, path: str, kind: Kind) -> Section | None:
+def load_table_section(reading: Reading, path: str, kind: FileKind) -> Section | None:
     """Return the table of a table file."""
     document = load_document(reading, path, kind)
     if document is None:
         return None
     name = reading.files.name(path)
-    found = table_bodies(reading, name, document, kind)
+    found = unwrap_table(reading, name, document, kind)
     if found is None:
         return None
-    return _root_section(reading, name, found, kind, lambda migration, table: migration.table(table))
+    return _find_root_section(reading, name, found, kind, lambda migration, table: migration.migrate_table(table))
 
 
-def section_of_inline_table(section: Section, document: YamlDocument, data: dict[str, Any], path: str) -> Section:
+def make_inline_table_section(section: Section, document: YamlDocument, data: dict[str, Any], path: str) -> Section:
     """Return a table written inside a domain's ``_config`` (an old form)."""
     migration = Migration(document)
     body = data["table"] if isinstance(data.get("table"), dict) else data
     place = f"{path}.table" if body is not data else path
-    migration.table(body, place)
+    migration.migrate_table(body, place)
     return Section(section.context, body, place)
 
 
-def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: Kind, ignore: Callable[[str], bool] | None) -> None:
-    """Report variables that were never set where a value with them is acted on; elsewhere put their text back. Surprise 20."""
+def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: FileKind, ignore: Callable[[str], bool] | None) -> None:
+    """Report variables that were never set where their value has an effect; elsewhere put their text back.
+
+    Starlake keeps the placeholder as the value and fails later, far from its cause.
+    """
 
     def walk(value: Any, path: str) -> Any:
         if isinstance(value, dict):
-            return {key: walk(item, _below(path, key, kind.root)) for key, item in value.items()}
+            return {key: walk(item, _join_key(path, key, kind.root)) for key, item in value.items()}
         if isinstance(value, list):
             return [walk(item, f"{path}[{index}]") for index, item in enumerate(value)]
         if not isinstance(value, str):
@@ -246,31 +248,31 @@ def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: Kin
         found = UNSET_MARK.findall(value)
         if not found:
             return value
-        if kind.lenient or (ignore and ignore(path)) or _last(path) in _DESCRIPTIVE:
+        if kind.lenient or (ignore and ignore(path)) or _find_last_key(path) in _DESCRIPTIVE:
             return UNSET_MARK.sub(lambda match: reading.variables.unset[match.group(1)].value, value)
         for variable in found:
-            _tell_unset(reading, reading.variables.unset[variable], Location(name, document.lines.get(path, 1)), path)
+            _report_variable(reading, reading.variables.unset[variable], Location(name, document.lines.get(path, 1)), path)
         return UNSET_MARK.sub("", value) or None
 
     document.data = walk(document.data, "")
 
 
-def _tell_unset(reading: Reading, unset: Unset, used: Location, path: str) -> None:
-    if unset.name in reading.told_unset:
+def _report_variable(reading: Reading, unset: Unset, used: Location, path: str) -> None:
+    if unset.name in reading.reported_unset:
         return
-    reading.told_unset.add(unset.name)
+    reading.reported_unset.add(unset.name)
     if unset.missing.replace("_", "").isalnum():
         cause = f"{unset.missing} is not set; set it in the environment, or give '{unset.name}' a value"
     else:
         cause = "an env file knows only {{NAME}} and ${NAME}, no other Jinja"
-    reading.problem(unset.location, "error", f"variable '{unset.name}' is '{unset.value}', and {cause} (used for {path} in {used})")
+    reading.add_problem(unset.location, "error", f"variable '{unset.name}' is '{unset.value}', and {cause} (used for {path} in {used})")
 
 
-def _below(path: str, key: str, root: str) -> str:
+def _join_key(path: str, key: str, root: str) -> str:
     if not path:
         return "" if key == root else key
     return f"{path}.{key}"
 
 
-def _last(path: str) -> str:
+def _find_last_key(path: str) -> str:
     return path.rpartition(".")[2].partition("[")[0]

@@ -34,29 +34,29 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
     """Return a pattern whose ``fullmatch`` says what Java's ``matches`` says of a whole file name.
 
     Raises:
-        ValueError: it is no regular expression, or uses what Python cannot say (intersections of classes, Unicode properties).
+        ValueError: it is not a regular expression, or uses what Python's do not have (intersections of classes, Unicode properties).
     """
     try:
-        return re.compile(_translate(java_regex), re.ASCII)
+        return re.compile(_translate_pattern(java_regex), re.ASCII)
     except re.error as error:
         place = f" at position {error.pos + 1}" if error.pos is not None else ""
-        raise ValueError(f"'{java_regex}' is no regular expression: {error.msg}{place}") from error
+        raise ValueError(f"'{java_regex}' is not a regular expression: {error.msg}{place}") from error
     except (RecursionError, OverflowError) as error:
         raise ValueError(f"'{java_regex}' is too complicated for a regular expression") from error
 
 
-def _translate(regex: str) -> str:
+def _translate_pattern(regex: str) -> str:
     out: list[str] = []
     to_close = [0]  # per open group: how many groups were opened for flags set in its middle
     index = 0
     while index < len(regex):
         char = regex[index]
         if char == "\\":
-            text, index = _escape(regex, index, in_class=False)
+            text, index = _translate_escape(regex, index, in_class=False)
         elif char == "[":
-            text, index = _class(regex, index)
+            text, index = _translate_class(regex, index)
         elif char == "(":
-            text, index = _group(regex, index, to_close)
+            text, index = _translate_group(regex, index, to_close)
         elif char == ")":
             text, index = ")" * (to_close.pop() + 1) if len(to_close) > 1 else ")", index + 1
         elif char == "+" and not _KNOWS_POSSESSIVE and out and (out[-1] in ("*", "+", "?") or _COUNT.search("".join(out))):
@@ -67,7 +67,7 @@ def _translate(regex: str) -> str:
     return "".join(out) + ")" * to_close[0]
 
 
-def _group(regex: str, index: int, to_close: list[int]) -> tuple[str, int]:
+def _translate_group(regex: str, index: int, to_close: list[int]) -> tuple[str, int]:
     """Translate what begins with a parenthesis: Java names groups without P, and sets flags anywhere."""
     flags = _FLAGS.match(regex, index)
     if flags:
@@ -82,7 +82,7 @@ def _group(regex: str, index: int, to_close: list[int]) -> tuple[str, int]:
     return "(", index + 1
 
 
-def _class(regex: str, start: int) -> tuple[str, int]:
+def _translate_class(regex: str, start: int) -> tuple[str, int]:
     out = ["["]
     index = start + 1
     if regex.startswith("^", index):
@@ -94,7 +94,7 @@ def _class(regex: str, start: int) -> tuple[str, int]:
         if char == "]" and index > first:
             return "".join(out) + "]", index + 1
         if char == "\\":
-            text, index = _escape(regex, index, in_class=True)
+            text, index = _translate_escape(regex, index, in_class=True)
             out.append(text)
             continue
         if char == "[":
@@ -103,10 +103,10 @@ def _class(regex: str, start: int) -> tuple[str, int]:
             raise ValueError(f"'{regex}' has an intersection of classes (&&) at position {index + 1}, which is not supported")
         out.append("\\" + char if char in "|~&]" else char)
         index += 1
-    raise ValueError(f"'{regex}' is no regular expression: the [ at position {start + 1} is not closed")
+    raise ValueError(f"'{regex}' is not a regular expression: the [ at position {start + 1} is not closed")
 
 
-def _escape(regex: str, index: int, in_class: bool) -> tuple[str, int]:
+def _translate_escape(regex: str, index: int, in_class: bool) -> tuple[str, int]:
     following = regex[index + 1 : index + 2]
     if following == "Q":
         end = regex.find("\\E", index + 2)
@@ -131,7 +131,7 @@ def _escape(regex: str, index: int, in_class: bool) -> tuple[str, int]:
     if following == "k" and regex.startswith("<", index + 2):
         end = regex.find(">", index)
         if end < 0:
-            raise ValueError(f"'{regex}' is no regular expression: the name of a group at position {index + 1} is not closed")
+            raise ValueError(f"'{regex}' is not a regular expression: the name of a group at position {index + 1} is not closed")
         return f"(?P={regex[index + 3 : end]})", end + 1
     if following.isascii() and following.isalpha() and following not in "abBdDsSwWnrtfvxuA0":
         raise ValueError(f"'{regex}' has an unknown escape \\{following} at position {index + 1}; a backslash itself is written \\\\")

@@ -92,7 +92,6 @@ class Connection:
     name: str
     type: str
     """Lower case: ``jdbc``, ``bigquery``, ``snowflake``, ``spark``, ``fs``, ..."""
-    spark_format: str | None = None
     options: Mapping[str, str] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("")
 
@@ -111,7 +110,7 @@ class Connection:
 
     @property
     def duckdb_path(self) -> str | None:
-        """Path (or ``:memory:``) behind ``jdbc:duckdb:``, without the URL's options; None when this is no DuckDB."""
+        """Path (or ``:memory:``) behind ``jdbc:duckdb:``, without the URL's options; None when it is not a DuckDB database."""
         url = self.options.get("url", "")
         return url[len("jdbc:duckdb:") :].split("?", 1)[0].split(";", 1)[0] if url.startswith("jdbc:duckdb:") else None
 
@@ -287,7 +286,7 @@ class TableReference:
     Attributes:
         parts: the name's parts, unquoted, as written: ``("sales", "orders")``.
         location: file and line of the reference.
-        kind: ``parsed`` by the SQL parser, or ``scanned`` by the tokeniser because the statement could not be parsed.
+        kind: ``parsed`` by the SQL parser, or ``scanned`` by the tokenizer because the statement could not be parsed.
     """
 
     parts: tuple[str, ...]
@@ -418,7 +417,6 @@ class Application:
     """Starlake's own presets with the project's on top: name -> cron."""
     ack: str | None = None
     loader: str | None = None
-    default_format: str | None = None
     timezone: str | None = None
     job_id_env_name: str | None = None
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False)

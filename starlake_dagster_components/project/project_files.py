@@ -9,7 +9,7 @@ from . import disk
 
 
 class Unreadable(Exception):
-    """A file that is not there or may not be read; carries the problem to report."""
+    """A file that does not exist or cannot be read; carries the problem to report."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -22,7 +22,7 @@ class ProjectFiles:
     Attributes:
         root: absolute folder of the project.
         read_files: names of all files read so far, in order.
-        problems: what was odd about them.
+        problems: problems with them.
     """
 
     def __init__(self, root: Path) -> None:
@@ -47,7 +47,7 @@ class ProjectFiles:
         name = self.name(path)
         self.read_files[name] = None
         try:
-            content = disk.content(path)
+            content = disk.read_bytes(path)
         except OSError as error:
             raise Unreadable(Problem(Location(name), "error", f"cannot be read: {error.strerror or error}")) from error
         try:
@@ -62,31 +62,31 @@ class ProjectFiles:
         return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def visible_folders(folder: Path | str) -> list[str]:
+def list_folders(folder: Path | str) -> list[str]:
     """Return the paths of the sub-folders by name; those beginning with a dot are hidden. Starlake: HdfsStorageHandler."""
-    return [entry.path for entry in disk.entries(folder) if entry.is_folder]
+    return [entry.path for entry in disk.list_entries(folder) if entry.is_folder]
 
 
-def visible_files(folder: Path | str) -> list[tuple[str, str]]:
+def list_files(folder: Path | str) -> list[tuple[str, str]]:
     """Return (name, path) of the files directly in a folder, by name; those beginning with a dot are hidden."""
-    return [(entry.name, entry.path) for entry in disk.entries(folder) if not entry.is_folder]
+    return [(entry.name, entry.path) for entry in disk.list_entries(folder) if not entry.is_folder]
 
 
-def nested_files(folder: Path | str) -> Iterator[tuple[str, str]]:
+def walk_files(folder: Path | str) -> Iterator[tuple[str, str]]:
     """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself; each folder once."""
-    seen = {_identity(folder)}
-    waiting = visible_folders(folder)[::-1]
+    seen = {_identify_folder(folder)}
+    waiting = list_folders(folder)[::-1]
     while waiting:
         sub_folder = waiting.pop()
-        identity = _identity(sub_folder)
+        identity = _identify_folder(sub_folder)
         if identity in seen:
             continue  # a link to a folder that was visited
         seen.add(identity)
-        yield from visible_files(sub_folder)
-        waiting += visible_folders(sub_folder)[::-1]
+        yield from list_files(sub_folder)
+        waiting += list_folders(sub_folder)[::-1]
 
 
-def _identity(folder: Path | str) -> tuple[int, int]:
+def _identify_folder(folder: Path | str) -> tuple[int, int]:
     try:
         status = os.stat(folder)
     except OSError:

@@ -22,7 +22,7 @@ from .yaml_source import Positions
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedProject:
     """A project whose variables and application are read, and nothing else.
 
     Attributes:
@@ -56,16 +56,16 @@ def read_project(
     Raises:
         ProjectNotFound: the folder is not there, or holds no Starlake project.
     """
-    return read_rest(begin(root, profile=profile, environ=environ, options=options))
+    return read_remaining_files(start_reading(root, profile=profile, environ=environ, options=options))
 
 
-def begin(
+def start_reading(
     root: str | os.PathLike[str],
     *,
     profile: str | None = None,
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
-) -> Begun:
+) -> StartedProject:
     """Read the variables and the application of a project: three files or so, on which everything else depends.
 
     Args and exceptions are those of :func:`read_project`.
@@ -91,41 +91,43 @@ def begin(
         )
 
     first = variables(None)
-    reading = _reading(files, metadata, first, folders)
+    reading = _make_reading(files, metadata, first, folders)
     reading.problems.extend(env_files.problems)
     application_path = os.path.join(folders.metadata, "application.sl.yml")
     section = read_application_section(reading, application_path)
-    if section is None and not disk.kind(application_path) and disk.kind(os.path.join(folders.metadata, "application.conf")):
+    if section is None and not disk.find_kind(application_path) and disk.find_kind(os.path.join(folders.metadata, "application.conf")):
         place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
-        reading.problem(place, "warning", "is not read: write the settings to application.sl.yml, which Starlake prefers")
+        reading.add_problem(place, "warning", "is not read: write the settings to application.sl.yml, which Starlake prefers")
     application = make_application(section, environment, files.name(metadata))
     if section is not None:
         folders = Folders(folder, environment, section)
         metadata = Path(folders.metadata)
-        told = reading.told_unset
-        reading = replace(_reading(files, metadata, variables(section.name("env")), folders), problems=reading.problems, told_unset=told)
+        reported = reading.reported_unset
+        reading = replace(
+            _make_reading(files, metadata, variables(section.get_name("env")), folders), problems=reading.problems, reported_unset=reported
+        )
     reading.problems.extend(reading.variables.problems)
     values = FrozenDict({**reading.variables.values, **folders.variables})
-    return Begun(Project(folder, reading.variables.profile, application, folders.areas, values), reading, folders, section)
+    return StartedProject(Project(folder, reading.variables.profile, application, folders.areas, values), reading, folders, section)
 
 
-def read_rest(begun: Begun) -> Project:
-    """Read everything else of a project that :func:`begin` has begun to read."""
+def read_remaining_files(started: StartedProject) -> Project:
+    """Read everything else of a project that :func:`start_reading` has started to read."""
     # Not imported where the rest comes from a cache.
     from .attribute_types import read_types
-    from .dags import read_dag_configs, read_macros
-    from .loads import LoadContext, own_strategies, read_domains
-    from .refs_file import read_refs
-    from .sql.task_references import add_references, connection_finder
-    from .transforms import read_tasks
+    from .dag_configs import read_dag_configs, read_macros
+    from .load_domains import LoadContext, list_own_strategies, read_domains
+    from .refs import read_refs
+    from .sql.references import add_references, make_connection_finder
+    from .transform_tasks import read_tasks
 
-    reading, folders, project, metadata = begun.reading, begun.folders, begun.project, begun.folders.metadata
+    reading, folders, project, metadata = started.reading, started.folders, started.project, started.folders.metadata
     types = read_types(reading, folders.types)
-    context = LoadContext(project.application, types, own_strategies(folders.write_strategies))
+    context = LoadContext(project.application, types, list_own_strategies(folders.write_strategies))
     domains = read_domains(reading, os.path.join(metadata, "load"), context)
     external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
-    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, begun.section))
-    tasks = add_references(reading, tasks, connection_finder(project), project.variables)
+    tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, started.section))
+    tasks = add_references(reading, tasks, make_connection_finder(project), project.variables)
     dag_configs = read_dag_configs(reading, folders.dags)
     for origin in (*(t.origin for t in tasks), *(t.origin for d in (*domains, *external) for t in d.tables)):
         if isinstance(origin.keys, Positions):
@@ -141,19 +143,19 @@ def read_rest(begun: Begun) -> Project:
         types=types,
         macros=macros,
         files=tuple(reading.files.read_files),
-        problems=_in_order(reading.problems),
+        problems=_sort_problems(reading.problems),
     )
 
 
-def _reading(files: ProjectFiles, metadata: Path, variables: Variables, folders: Folders) -> Reading:
-    def included(path: str) -> None:
+def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, folders: Folders) -> Reading:
+    def note_include(path: str) -> None:
         files.read_files[files.name(path)] = None
 
-    renderer = Renderer(metadata, files.root, included)
+    renderer = Renderer(metadata, files.root, note_include)
     return Reading(files, metadata, renderer, variables, {**variables.for_yaml(), **folders.variables})
 
 
-def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:
     """Return the problems once each, by file and line, those without a file first."""
     once = dict.fromkeys(problems)
     return tuple(sorted(once, key=lambda problem: (problem.location or Location(""), problem.severity, problem.message)))

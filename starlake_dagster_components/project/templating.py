@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StarlakeError
 from . import disk
-from .word_sets import words
+from .word_sets import split_words
 
 if TYPE_CHECKING:
     import jinja2
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 _SIMPLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
 _OPENING = re.compile(r"\{[{%#]")
-# Words that are no variables in Jinja, or globals that every template knows.
-_NO_VARIABLES = words(
+# Words that are not variables in Jinja, or globals that every template has.
+_NO_VARIABLES = split_words(
     "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs"
 )
 _MAX_ROUNDS = 8
@@ -64,7 +64,7 @@ class Rendered:
         """Whether a line of the text may have another number than in the source."""
         return self._lines is not None or self._offset != 0
 
-    def all_lines(self) -> list[int]:
+    def list_lines(self) -> list[int]:
         """Return the source line of every line of the rendered text."""
         count = self.text.count("\n") + 1
         if self._lines is None:
@@ -91,18 +91,18 @@ class Renderer:
         """Render a text: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
 
         Raises:
-            TemplateError: the text is no Jinja template, or rendering it failed.
+            TemplateError: the text is not a Jinja template, or rendering it failed.
         """
         lines: list[int] | None = None
         if "{{" in text or "{%" in text or "{#" in text:
-            rendered, lines = self._jinja(text, variables)
+            rendered, lines = self._render_jinja(text, variables)
         else:
             rendered = text
         if "${" in rendered or "{{" in rendered:
-            rendered, lines = _substitute_keeping_lines(rendered, variables, lines)
-        return _trimmed(rendered, lines)
+            rendered, lines = _substitute_lines(rendered, variables, lines)
+        return _trim(rendered, lines)
 
-    def _jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int] | None]:
+    def _render_jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int] | None]:
         simple = _SIMPLE.findall(text)
         if len(simple) == len(_OPENING.findall(text)) and "{{{" not in text and _NO_VARIABLES.isdisjoint(simple):
             # Plain variables only: what Jinja would do, without compiling a template.
@@ -110,10 +110,10 @@ class Renderer:
             result = _SIMPLE.sub(lambda match: str(variables.get(match.group(1), "")), text)
             if not any("\n" in value for value in values):
                 return result, None
-            return result, _lines_of_substitution(text, variables)
-        return self._full_jinja(text, variables)
+            return result, _map_substituted_lines(text, variables)
+        return self._render_template(text, variables)
 
-    def _full_jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int]]:
+    def _render_template(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int]]:
         import jinja2
 
         environment = self._get_environment()
@@ -129,11 +129,12 @@ class Renderer:
                 parts.append(part)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
-                f"is no Jinja template: {(error.message or '').rstrip('.')}", error.lineno if error.name is None else 0
+                f"is not a Jinja template: {(error.message or '').rstrip('.')}", error.lineno if error.name is None else 0
             ) from error
         except jinja2.TemplateNotFound as error:
             raise TemplateError(
-                f"includes '{error.message or error.name}', which is not a file of the metadata folder", _line_of_include(text, error.name)
+                f"includes '{error.message or error.name}', which is not a file of the metadata folder",
+                _find_line_of_include(text, error.name),
             ) from error
         except (
             jinja2.TemplateError,
@@ -145,8 +146,8 @@ class Renderer:
             RecursionError,
             MemoryError,
         ) as error:
-            raise TemplateError(f"cannot be rendered: {error or type(error).__name__}", _line_of_failure(error)) from error
-        return _unmark("".join(parts))
+            raise TemplateError(f"cannot be rendered: {error or type(error).__name__}", _find_line_of_failure(error)) from error
+        return _remove_marks("".join(parts))
 
     def _get_environment(self) -> "jinja2.Environment":
         if self._environment is None:
@@ -156,11 +157,11 @@ class Renderer:
     def _load(self, name: str) -> str | None:
         if self.metadata_folder is None or self.root is None or "\0" in name:
             return None
-        path = disk.real(os.path.join(self.metadata_folder, name))
-        if not any(path.startswith(os.path.join(disk.real(folder), "")) for folder in (self.root, self.metadata_folder)):
+        path = disk.resolve_links(os.path.join(self.metadata_folder, name))
+        if not any(path.startswith(os.path.join(disk.resolve_links(folder), "")) for folder in (self.root, self.metadata_folder)):
             return None
         try:
-            content = disk.content(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+            content = disk.read_bytes(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
         except (OSError, UnicodeDecodeError):
             return None
         if self.on_include:
@@ -177,9 +178,9 @@ def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | N
         metadata_folder: where includes are looked up; None allows none.
 
     Raises:
-        TemplateError: the text is no Jinja template, or rendering it failed.
+        TemplateError: the text is not a Jinja template, or rendering it failed.
     """
-    return _renderer(metadata_folder).render(text, variables).text
+    return _find_renderer(metadata_folder).render(text, variables).text
 
 
 def substitute(text: str, variables: Mapping[str, str]) -> str:
@@ -198,7 +199,7 @@ def substitute(text: str, variables: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=16)
-def _renderer(metadata_folder: Path | None) -> Renderer:
+def _find_renderer(metadata_folder: Path | None) -> Renderer:
     return Renderer(metadata_folder)
 
 
@@ -260,7 +261,7 @@ def _mark_lines(tree: "nodes.Template") -> None:
             stack.extend(node.iter_child_nodes())
 
 
-def _unmark(text: str) -> tuple[str, list[int]]:
+def _remove_marks(text: str) -> tuple[str, list[int]]:
     lines = []
     current = 1
     for line in text.split("\n"):
@@ -276,7 +277,7 @@ def _unmark(text: str) -> tuple[str, list[int]]:
     return _MARK.sub("", text), lines
 
 
-def _lines_of_substitution(text: str, variables: Mapping[str, str]) -> list[int]:
+def _map_substituted_lines(text: str, variables: Mapping[str, str]) -> list[int]:
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         extra = sum(str(variables.get(name, "")).count("\n") for name in _SIMPLE.findall(line))
@@ -284,7 +285,7 @@ def _lines_of_substitution(text: str, variables: Mapping[str, str]) -> list[int]
     return lines
 
 
-def _substitute_keeping_lines(text: str, variables: Mapping[str, str], lines: list[int] | None) -> tuple[str, list[int] | None]:
+def _substitute_lines(text: str, variables: Mapping[str, str], lines: list[int] | None) -> tuple[str, list[int] | None]:
     result = substitute(text, variables)
     if result.count("\n") == text.count("\n"):
         return result, lines
@@ -295,7 +296,7 @@ def _substitute_keeping_lines(text: str, variables: Mapping[str, str], lines: li
     return result, mapped
 
 
-def _trimmed(text: str, lines: list[int] | None) -> Rendered:
+def _trim(text: str, lines: list[int] | None) -> Rendered:
     # Java's trim: every character up to the blank.
     stripped = text.strip("".join(map(chr, range(33))))
     start = text.find(stripped) if stripped else 0
@@ -305,12 +306,12 @@ def _trimmed(text: str, lines: list[int] | None) -> Rendered:
     return Rendered(stripped, 0, lines[skipped:])
 
 
-def _line_of_include(text: str, name: object) -> int:
+def _find_line_of_include(text: str, name: object) -> int:
     place = text.find(name) if isinstance(name, str) and name else -1
     return text.count("\n", 0, place) + 1 if place >= 0 else 0
 
 
-def _line_of_failure(error: BaseException) -> int:
+def _find_line_of_failure(error: BaseException) -> int:
     trace = error.__traceback__
     line = 0
     while trace is not None:

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem
-from .project_files import ProjectFiles, Unreadable, visible_files
+from .project_files import ProjectFiles, Unreadable, list_files
 from .templating import substitute
-from .yaml_mappings import scalar_text
+from .yaml_mappings import format_scalar
 from .yaml_source import YamlDocument, YamlError, parse_yaml
 
 _LEFT_OVER = re.compile(r"\{\{\s*(.*?)\s*\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
@@ -58,7 +58,7 @@ class Variables:
         return {**self.values, **{name: f"{_UNSET_START}{name}{_UNSET_END}" for name in self.unset}}
 
 
-def date_variables(now: datetime) -> dict[str, str]:
+def make_date_variables(now: datetime) -> dict[str, str]:
     """Return Starlake's own date variables for a local time. Starlake: SchemaHandler.slDateVars."""
     milliseconds = int(now.timestamp() * 1000)
     return {
@@ -97,7 +97,7 @@ class EnvFiles:
 def read_env_files(files: ProjectFiles, metadata: Path) -> EnvFiles:
     """Read ``env.sl.yml`` and every ``env.<profile>.sl.yml``."""
     env = EnvFiles()
-    for name, path in visible_files(metadata):
+    for name, path in list_files(metadata):
         if name == "env.sl.yml":
             env.common = _read_env_file(files, path, "", env)
         elif name.startswith("env.") and name.endswith(".sl.yml"):
@@ -120,13 +120,13 @@ def _read_env_file(files: ProjectFiles, path: str, profile: str, env: EnvFiles) 
     except YamlError as error:
         env.problems.append(Problem(Location(name, error.line), "error", str(error)))
         return {}
-    return _env_values(document, name, profile, env)
+    return _read_env_values(document, name, profile, env)
 
 
-def _env_values(document: YamlDocument, name: str, profile: str, env: EnvFiles) -> dict[str, str]:
+def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFiles) -> dict[str, str]:
     data = document.data
     for key, first, second in document.duplicates:
-        env.problems.append(Problem(Location(name, second), "error", f"'{key}' is given twice, first on line {first}"))
+        env.problems.append(Problem(Location(name, second), "error", f"'{key}' appears twice, first on line {first}"))
     if isinstance(data, dict) and "env" in data:
         body = data["env"]
     elif isinstance(data, dict) and "version" not in data:
@@ -140,11 +140,11 @@ def _env_values(document: YamlDocument, name: str, profile: str, env: EnvFiles) 
         return {}
     values = {}
     for key, value in body.items():
-        text = "" if value is None else scalar_text(value)
+        text = "" if value is None else format_scalar(value)
         place = Location(name, document.lines.get(key, 1))
         if text is None:
             env.problems.append(
-                Problem(place, "error", f"variable '{key}' must be a text, found {'a mapping' if isinstance(value, dict) else 'a list'}")
+                Problem(place, "error", f"variable '{key}' must be a string, found {'a mapping' if isinstance(value, dict) else 'a list'}")
             )
             continue
         values[key] = text
@@ -174,14 +174,14 @@ def resolve_variables(
         now: local time for the date variables.
     """
     result = Variables()
-    dates = date_variables(now)
+    dates = make_date_variables(now)
     # Shells put the path of whatever they start into "_": another value for each program, and nothing that a project means.
     external = {**{name: value for name, value in environ.items() if name != "_"}, "SL_ROOT": root}
     if profile is not None:
         external["SL_ENV"] = profile
     outside = {**external, **dates}
     common = {key: substitute(value, outside) for key, value in env.common.items()}
-    chosen = _first_name(profile, application_env, environ.get("SL_ENV"), common.get("SL_ENV"))
+    chosen = _choose_name(profile, application_env, environ.get("SL_ENV"), common.get("SL_ENV"))
     result.profile = chosen
     local: dict[str, str] = {}
     if chosen is not None:
@@ -210,7 +210,7 @@ def resolve_variables(
     return result
 
 
-def _first_name(profile: str | None, *others: str | None) -> str | None:
+def _choose_name(profile: str | None, *others: str | None) -> str | None:
     if profile is not None:
         return profile if profile not in ("", "None") else None
     for name in others:

@@ -1,6 +1,6 @@
-"""Sets of words, written as text."""
+"""Long sets of words, written as text."""
 
 
-def words(text: str) -> frozenset[str]:
+def split_words(text: str) -> frozenset[str]:
     """Return the words of a text, separated by blanks, as a set."""
     return frozenset(text.split())

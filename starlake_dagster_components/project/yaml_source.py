@@ -199,7 +199,7 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
         root: the key whose content is the object; its keys get no prefix.
 
     Raises:
-        YamlError: it is no YAML, or nested or repeated beyond reason.
+        YamlError: it is not YAML, or nested or repeated beyond reason.
     """
     _refuse_deep_nesting(text)
     try:
@@ -260,7 +260,7 @@ class _Walk:
     def value(self, node: yaml.Node, path: str, depth: int) -> Any:
         if isinstance(node, yaml.ScalarNode):
             if not node.tag:
-                value = plain_value(node.value)
+                value = resolve_plain_value(node.value)
                 # Types, names and options come again and again.
                 return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
@@ -306,7 +306,7 @@ class _Walk:
         return result
 
 
-def plain_value(text: str) -> str | bool | int | float | None:
+def resolve_plain_value(text: str) -> str | bool | int | float | None:
     """Return the value of a plain (unquoted) scalar. YAML 1.2, core schema; numbers only when written canonically."""
     if text in _WORDS:
         return _WORDS[text]
@@ -324,5 +324,5 @@ def plain_value(text: str) -> str | bool | int | float | None:
 def _tagged(node: yaml.ScalarNode) -> Any:
     name = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
     if name in ("int", "float", "bool", "null"):
-        return plain_value(node.value)
+        return resolve_plain_value(node.value)
     return node.value

@@ -262,7 +262,7 @@ def test_an_entry_of_the_administrator_serves_everybody_from_a_folder_that_canno
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(shop: ProjectFolder, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     path = shop.root / "metadata/application.sl.yml"
-    read, count = disk.content, 0
+    read, count = disk.read_bytes, 0
 
     def content(name: Any) -> bytes:
         nonlocal count
@@ -273,7 +273,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(shop: ProjectFolder, l
             read(path)
         return found
 
-    monkeypatch.setattr(disk, "content", content)
+    monkeypatch.setattr(disk, "read_bytes", content)
     assert load().reason == "files changed while they were read"
 
 
@@ -306,7 +306,7 @@ def test_neither_yaml_of_tables_nor_sql_is_parsed_again(shop: ProjectFolder, loa
         "own = 'starlake_dagster_components.'; print(*sorted(m[len(own):] for m in sys.modules if m.startswith(own)))"
     )
     done = subprocess.run([sys.executable, "-c", code, shop.root, cache.folder], capture_output=True, text=True, check=True)
-    parts = {"project.loads", "project.transforms", "project.sql", "project.sql_quick", "pipelines.plan", "pipelines.options"}
+    parts = {"project.load_domains", "project.transform_tasks", "project.sql", "project.sql_quick", "pipelines.plan", "pipelines.options"}
     assert parts & set(done.stdout.split()) == set()
 
 

@@ -90,7 +90,7 @@ def test_unknown_connections_are_errors_with_what_was_meant(folder: ProjectFolde
         "metadata/application.sl.yml:3: unknown connection 'duckbd' (did you mean 'duckdb'?)",
         "metadata/application.sl.yml:4: unknown connection 'other' (known: duckdb, pg)",
         "metadata/application.sl.yml:5: warning: unknown key 'conections' in application (did you mean 'connections'?); "
-        "it is ignored, and Starlake refuses the file",
+        "it is ignored here, and Starlake rejects the file",
         "metadata/application.sl.yml:8: connection 'pg' needs a 'type', such as jdbc, bigquery or fs",
         "metadata/load/d/t.sl.yml:2: unknown connection 'duk' (did you mean 'duckdb'?)",
         "metadata/transform/d/t.sl.yml:4: unknown connection 'nope' (known: duckdb, pg)",

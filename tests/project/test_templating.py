@@ -70,7 +70,7 @@ def test_substitute_ends_when_variables_name_each_other() -> None:
 def test_lines_lead_back_to_the_source(text: str, lines: dict[str, list[int]]) -> None:
     rendered = Renderer(None).render(text, VARIABLES)
     found: dict[str, list[int]] = {}
-    for number, (line, content) in enumerate(zip(rendered.all_lines(), rendered.text.split("\n"), strict=True), 1):
+    for number, (line, content) in enumerate(zip(rendered.list_lines(), rendered.text.split("\n"), strict=True), 1):
         assert rendered.line(number) == line
         if content.strip():
             found.setdefault(content, []).append(line)
@@ -85,9 +85,9 @@ def test_marks_do_not_reach_captured_text() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("a\n{% if %}", 2, "is no Jinja template"),
-        ("a\nb {{ x", 2, "is no Jinja template"),
-        ("a\n\n{% for x in y %}", 3, "is no Jinja template"),
+        ("a\n{% if %}", 2, "is not a Jinja template"),
+        ("a\nb {{ x", 2, "is not a Jinja template"),
+        ("a\n\n{% for x in y %}", 3, "is not a Jinja template"),
         ("{{ x | no_such_filter }}", 1, "no_such_filter"),
         ("a\n{{ 1 // 0 }}", 2, "cannot be rendered"),
         ("a\n{% include 'nothing.j2' %}", 2, "'nothing.j2'"),
@@ -147,7 +147,7 @@ def test_includes_come_from_the_metadata_folder_only(tmp_path: Path) -> None:
 def test_messages_of_jinja_have_no_full_stop_in_the_middle_of_a_sentence() -> None:
     with pytest.raises(TemplateError) as caught:
         render("{{ }}", {})
-    assert str(caught.value) == "is no Jinja template: Expected an expression, got 'end of print statement'"
+    assert str(caught.value) == "is not a Jinja template: Expected an expression, got 'end of print statement'"
     with pytest.raises(TemplateError) as caught:
         render("{% unknown %}", {})
     assert str(caught.value).endswith("Encountered unknown tag 'unknown'")

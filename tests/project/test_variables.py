@@ -3,7 +3,7 @@
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import Project, read_project
-from starlake_dagster_components.project.sql.references import render_task
+from starlake_dagster_components.project.sql.sections import render_task
 
 
 def errors(project: Project) -> list[str]:
@@ -159,8 +159,8 @@ def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolde
     folder.write("metadata/env.c.sl.yml", "")
     folder.write("metadata/env.d.sl.yml", "version: 1\nenv:\n")
     assert errors(read_project(folder.root, environ={})) == [
-        "metadata/env.a.sl.yml:2: variable 'A' must be a text, found a list",
-        "metadata/env.a.sl.yml:4: 'B' is given twice, first on line 3",
+        "metadata/env.a.sl.yml:2: variable 'A' must be a string, found a list",
+        "metadata/env.a.sl.yml:4: 'B' appears twice, first on line 3",
         "metadata/env.b.sl.yml:2: is not YAML: did not find expected node content, while parsing a flow node, column 1",
         "metadata/env.d.sl.yml:2: 'env' is empty",
         "metadata/env.sl.yml:1: the root key 'env' is missing",

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starlake_dagster_components.errors import Location
-from starlake_dagster_components.project.yaml_source import Positions, YamlError, parse_yaml, plain_value
+from starlake_dagster_components.project.yaml_source import Positions, YamlError, parse_yaml, resolve_plain_value
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from starlake_dagster_components.project.yaml_source import Positions, YamlError
     ],
 )
 def test_plain_values_are_those_of_yaml_1_2_and_texts_keep_their_spelling(text: str, value: object) -> None:
-    found = plain_value(text)
+    found = resolve_plain_value(text)
     assert found == value
     assert type(found) is type(value)
 

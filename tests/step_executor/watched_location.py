@@ -12,8 +12,8 @@ OF_PARSING = frozenset(
         "sqlglot",
         f"{PACKAGE}.project.sql_tree",
         f"{PACKAGE}.project.sql",
-        f"{PACKAGE}.project.loads",
-        f"{PACKAGE}.project.transforms",
+        f"{PACKAGE}.project.load_domains",
+        f"{PACKAGE}.project.transform_tasks",
         f"{PACKAGE}.pipelines.plan",
     )
 )

@@ -8,8 +8,8 @@ parser's. The tests compare the two on real and on generated SQL.
 import re
 from typing import NoReturn
 
-from ..word_sets import words
-from .keywords import COLUMNS_IN_FROM, Found, Unparsable, is_table
+from ..word_sets import split_words
+from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 
 _DOUBLE_QUOTED_NAMES = frozenset(("", "duckdb", "postgres", "redshift", "snowflake"))
 _BACKTICKED_NAMES = frozenset(("bigquery", "spark", "databricks"))
@@ -23,14 +23,14 @@ _MAX_DEPTH = 60
 _FUNCTIONS_WITH_FROM = frozenset(("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"))
 _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "MINUS"))
 _CLAUSES = frozenset(("WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FETCH", "QUALIFY", "WINDOW"))
-_JOIN_WORDS = words("JOIN INNER LEFT RIGHT FULL CROSS OUTER NATURAL SEMI ANTI ASOF POSITIONAL ON USING")
+_JOIN_WORDS = split_words("JOIN INNER LEFT RIGHT FULL CROSS OUTER NATURAL SEMI ANTI ASOF POSITIONAL ON USING")
 # What may stand after a table, its alias included.
 _FOLLOWS = _SET_OPERATIONS | _CLAUSES | _JOIN_WORDS
 # Words that are neither a table nor an alias: after a table they begin something that only the parser knows.
-_NO_NAMES = _FOLLOWS | words(
+_NO_NAMES = _FOLLOWS | split_words(
     "SELECT FROM WITH LATERAL TABLE VALUES ONLY UNNEST TABLESAMPLE SAMPLE PIVOT UNPIVOT MATCH_RECOGNIZE AT BEFORE CHANGES FOR "
-    "VERSION TIMESTAMP PARTITION INDEX FORCE IGNORE USE FINAL AS SET INTO APPLY OVER WHEN THEN ELSE END CASE AND OR NOT IN IS "
-    "NULL EXISTS BETWEEN LIKE ALL ANY DISTINCT RETURNING IDENTIFIER ROWS MODEL GENERATOR FLATTEN WITHIN"
+    "VERSION TIMESTAMP PARTITION INDEX FORCE IGNORE USE FINAL AS SET INTO APPLY OVER WHEN THEN ELSE END CASE AND OR NOT IN IS NULL "
+    "EXISTS BETWEEN LIKE ALL ANY DISTINCT RETURNING IDENTIFIER ROWS MODEL GENERATOR FLATTEN WITHIN"
 )
 _NOT_IN_FROM = frozenset(("SELECT", "WITH", "LATERAL", "PIVOT", "UNPIVOT", "MATCH_RECOGNIZE", "APPLY", "INTO", "TABLESAMPLE"))
 _NOT_IN_EXPRESSION = frozenset(("SELECT", "JOIN", "UNION", "INTERSECT", "INTO", "TABLE", "MODEL"))
@@ -45,7 +45,7 @@ _BRACKETS = frozenset("([{")
 _START, _LIST, _FROM, _AFTER = range(4)
 
 
-def quick_tables(sql: str, dialect: str) -> list[Found]:
+def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
     """Return the tables that one query reads, in order of appearance, with repetitions.
 
     Raises:
@@ -335,7 +335,7 @@ class _Query:
     def _add(self, parts: tuple[str, ...], start: int, common: frozenset[str]) -> None:
         if len(parts) == 1 and self._columns_in_from and parts[0].lower() in self._aliases:
             self._give_up()
-        if is_table(parts) and (len(parts) > 1 or parts[0].lower() not in common):
+        if is_table_name(parts) and (len(parts) > 1 or parts[0].lower() not in common):
             self.found.append(Found(parts, self._sql.count("\n", 0, start) + 1, start))
 
     def _alias(self, index: int, common: frozenset[str]) -> int:

@@ -1,24 +1,13 @@
 """The tables that a SQL text reads, found without a syntax tree, when the parser gives up."""
 
-import re
+from ..word_sets import split_words
+from .found_tables import Found, is_table_name
+from .tokens import ANY_DATABASE, tokenize_sql
 
-from ..word_sets import words
-from .keywords import Found, is_table
-
-_TOKEN = re.compile(
-    r"""
-      (?P<skip>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
-    | (?P<string>'(?:[^']|'')*(?:'|\Z)|\$\$.*?(?:\$\$|\Z))
-    | (?P<quoted>"(?:[^"]|"")*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[A-Za-z_][\w\ ]*\])
-    | (?P<word>[^\W\d][\w$]*)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 # Functions whose arguments may have a FROM of their own.
 FUNCTIONS_WITH_FROM = frozenset(("EXTRACT", "SUBSTRING", "SUBSTR", "TRIM", "OVERLAY", "POSITION"))
-_NO_NAMES = words("SELECT LATERAL UNNEST TABLE VALUES ONLY WHERE ON USING SET AS WITH")
-_ENDS_A_LIST = words(
+_NO_NAMES = frozenset(["SELECT", "LATERAL", "UNNEST", "TABLE", "VALUES", "ONLY", "WHERE", "ON", "USING", "SET", "AS", "WITH"])
+_ENDS_A_LIST = split_words(
     "WHERE GROUP ORDER HAVING LIMIT UNION INTERSECT EXCEPT MINUS QUALIFY WINDOW SELECT ON USING SET WHEN FETCH OFFSET RETURNING"
 )
 
@@ -34,34 +23,32 @@ def scan_tables(sql: str) -> list[Found]:
 class _Scan:
     def __init__(self, sql: str) -> None:
         self._sql = sql
-        self._tokens = [
-            (match.lastgroup or "", match.group(), match.start()) for match in _TOKEN.finditer(sql) if match.lastgroup != "skip"
-        ]
-        self._common = self._common_table_expressions()
+        self._tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
+        self._common = self._find_ctes()
         self.found: list[Found] = []
         self._scan()
 
-    def _word(self, index: int) -> str:
+    def _get_word(self, index: int) -> str:
         if 0 <= index < len(self._tokens):
             kind, text, _ = self._tokens[index]
             return text.upper() if kind == "word" else text if kind == "other" else ""
         return ""
 
-    def _common_table_expressions(self) -> set[str]:
+    def _find_ctes(self) -> set[str]:
         names = set()
         for index, (kind, text, _) in enumerate(self._tokens):
-            if kind in ("word", "quoted") and self._word(index - 1) in ("WITH", ",", "RECURSIVE"):
+            if kind in ("word", "quoted") and self._get_word(index - 1) in ("WITH", ",", "RECURSIVE"):
                 following = index + 1
-                if self._word(following) == "(":
-                    following = self._after_group(following)
-                if self._word(following) == "AS" and self._word(following + 1) in ("(", "MATERIALIZED", "NOT"):
-                    names.add(_unquoted(kind, text)[0].lower())
+                if self._get_word(following) == "(":
+                    following = self._skip_group(following)
+                if self._get_word(following) == "AS" and self._get_word(following + 1) in ("(", "MATERIALIZED", "NOT"):
+                    names.add(_unquote(kind, text)[0].lower())
         return names
 
-    def _after_group(self, index: int) -> int:
+    def _skip_group(self, index: int) -> int:
         depth = 0
         while index < len(self._tokens):
-            text = self._word(index)
+            text = self._get_word(index)
             depth += (text == "(") - (text == ")")
             index += 1
             if depth == 0:
@@ -71,19 +58,19 @@ class _Scan:
     def _scan(self) -> None:
         # One entry per open parenthesis: the word before it, and whether a FROM list is being read.
         groups: list[tuple[str, bool]] = [("", False)]
-        merge = any(self._word(index) == "MERGE" for index in range(len(self._tokens)))
+        merge = any(self._get_word(index) == "MERGE" for index in range(len(self._tokens)))
         index = 0
         while index < len(self._tokens):
-            word = self._word(index)
+            word = self._get_word(index)
             opens = False
             if word == "(":
-                groups.append((self._word(index - 1), False))
+                groups.append((self._get_word(index - 1), False))
             elif word == ")" and len(groups) > 1:
                 groups.pop()
             elif word == "FROM":
-                plain = self._word(index - 1) != "DISTINCT" or self._word(index - 2) not in ("IS", "NOT")
+                plain = self._get_word(index - 1) != "DISTINCT" or self._get_word(index - 2) not in ("IS", "NOT")
                 opens = plain and groups[-1][0] not in FUNCTIONS_WITH_FROM
-                if self._word(index - 1) == "DELETE":
+                if self._get_word(index - 1) == "DELETE":
                     opens = False
             elif word == "JOIN" or (word == "USING" and merge) or (word == "," and groups[-1][1]):
                 opens = True
@@ -91,34 +78,34 @@ class _Scan:
                 groups[-1] = (groups[-1][0], False)
             if opens:
                 groups[-1] = (groups[-1][0], word != "USING")
-                index = self._name(index + 1)
+                index = self._read_name(index + 1)
             else:
                 index += 1
 
-    def _name(self, index: int) -> int:
+    def _read_name(self, index: int) -> int:
         parts: list[str] = []
         start = index
         while index < len(self._tokens):
             kind, text, _ = self._tokens[index]
             if kind not in ("word", "quoted") or (kind == "word" and not parts and text.upper() in _NO_NAMES):
                 break
-            parts.extend(_unquoted(kind, text))
+            parts.extend(_unquote(kind, text))
             index += 1
-            if self._word(index) != ".":
+            if self._get_word(index) != ".":
                 break
             index += 1
         if not parts:
             return start
-        if self._word(index) == "(":
+        if self._get_word(index) == "(":
             return index
         lower = [part.lower() for part in parts]
-        if (len(parts) > 1 or lower[0] not in self._common) and is_table(tuple(parts)):
+        if (len(parts) > 1 or lower[0] not in self._common) and is_table_name(tuple(parts)):
             position = self._tokens[start][2]
             self.found.append(Found(tuple(parts), self._sql.count("\n", 0, position) + 1, position))
         return index
 
 
-def _unquoted(kind: str, text: str) -> list[str]:
+def _unquote(kind: str, text: str) -> list[str]:
     if kind != "quoted":
         return [text]
     closing = {"[": "]"}.get(text[0], text[0])

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..word_sets import words
-from .keywords import COLUMNS_IN_FROM, Found, Unparsable, is_table
+from ..word_sets import split_words
+from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 
 # Statements that name tables without reading them.
-_READS_NOTHING = words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
+_READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
 # Parts of a statement that do so; WITH is handled on its own.
 _NO_TABLES = ("with", "with_", "hint", "locks", "into")
 
@@ -40,20 +40,20 @@ class Statements:
             parser = Dialect.get_or_raise(dialect or None)
             tokens = parser.tokenize(sql)
         except (SqlglotError, ValueError) as error:
-            raise Unparsable(_first_line(error)) from error
-        for chunk in _split(tokens):
+            raise Unparsable(_shorten_error(error)) from error
+        for chunk in _split_tokens(tokens):
             try:
-                with _quiet():
+                with _silence_log():
                     trees = parser.parser().parse(chunk, sql)
             except RecursionError:
-                self._failed(chunk, "it is nested too deeply")
+                self._add_failure(chunk, "it is nested too deeply")
                 continue
             except (SqlglotError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
-                self._failed(chunk, _first_line(error))
+                self._add_failure(chunk, _shorten_error(error))
                 continue
             self._collect(trees, chunk)
 
-    def _failed(self, chunk: list[Any], reason: str) -> None:
+    def _add_failure(self, chunk: list[Any], reason: str) -> None:
         self.failures.append((chunk[0].line, reason, chunk[0].start, chunk[-1].end + 1))
 
     def _collect(self, trees: Iterable[Any], chunk: list[Any]) -> None:
@@ -63,20 +63,20 @@ class Statements:
             if tree is None:
                 continue
             if isinstance(tree, exp.Command):
-                self._failed(chunk, f"{chunk[0].text.upper()} is not known to the SQL parser")
+                self._add_failure(chunk, f"{chunk[0].text.upper()} is not known to the SQL parser")
                 continue
             walk = _TreeWalk(self._sql, self._dialect, chunk[0].line, self._created)
             try:
                 walk.visit(tree, frozenset(), frozenset())
             except RecursionError:
-                self._failed(chunk, "it is nested too deeply")
+                self._add_failure(chunk, "it is nested too deeply")
                 continue
             self.found.extend(sorted(walk.found, key=lambda item: item.start))
             self._created |= walk.created
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_log() -> Iterator[None]:
     # sqlglot logs a warning for each statement that it does not know; the caller reports it with file and line.
     logger = logging.getLogger("sqlglot")
     before = logger.disabled
@@ -87,7 +87,7 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def _split(tokens: list[Any]) -> list[list[Any]]:
+def _split_tokens(tokens: list[Any]) -> list[list[Any]]:
     chunks: list[list[Any]] = [[]]
     for token in tokens:
         if token.text == ";" and token.token_type.name == "SEMICOLON":
@@ -97,7 +97,7 @@ def _split(tokens: list[Any]) -> list[list[Any]]:
     return [chunk for chunk in chunks if chunk]
 
 
-def _first_line(error: BaseException) -> str:
+def _shorten_error(error: BaseException) -> str:
     text = str(error).split("\n", 1)[0].rstrip(".")
     return text or type(error).__name__
 
@@ -129,36 +129,36 @@ class _TreeWalk:
         """
         exp = self._exp
         if isinstance(node, exp.Table):
-            self._table(node, ctes, aliases)
+            self._add_table(node, ctes, aliases)
             return
         if isinstance(node, self._reads_nothing):
             return
-        ctes = self._with(node, ctes, aliases)
+        ctes = self._visit_with(node, ctes, aliases)
         if isinstance(node, exp.Select):
-            self._select(node, ctes, aliases)
+            self._visit_select(node, ctes, aliases)
             return
         if isinstance(node, exp.Copy):
             # COPY table TO file reads the table, COPY table FROM file writes it.
-            self._values(node.args.get("files") if node.args.get("kind") else node.this, ctes, aliases)
+            self._visit_values(node.args.get("files") if node.args.get("kind") else node.this, ctes, aliases)
             return
         skip: tuple[str, ...] = _NO_TABLES
         if isinstance(node, self._written):
             if isinstance(node, (exp.Create, exp.Cache)):
-                self._target(node.this)
+                self._note_target(node.this)
             skip = (*_NO_TABLES, "this")
         for key, value in node.args.items():
             if key in skip:
                 continue
-            self._values(value, ctes, aliases)
+            self._visit_values(value, ctes, aliases)
 
-    def _values(self, value: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
+    def _visit_values(self, value: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         if isinstance(value, list):
             for item in value:
-                self._values(item, ctes, aliases)
+                self._visit_values(item, ctes, aliases)
         elif isinstance(value, self._node):
             self.visit(value, ctes, aliases)
 
-    def _with(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> frozenset[str]:
+    def _visit_with(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> frozenset[str]:
         clause = node.args.get("with_") or node.args.get("with")
         if not isinstance(clause, self._exp.With):
             return ctes
@@ -167,43 +167,43 @@ class _TreeWalk:
             # Each one sees itself; sqlglot and the databases allow references forward, too.
             ctes = ctes | {item.alias.lower() for item in clause.expressions}
         for item in clause.expressions:
-            self._values(item.this, ctes, aliases)
+            self._visit_values(item.this, ctes, aliases)
             ctes = ctes | {item.alias.lower()}
         return ctes
 
-    def _select(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
+    def _visit_select(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         own: set[str] = set()
         sources = [node.args.get("from_") or node.args.get("from"), *(node.args.get("joins") or []), *(node.args.get("laterals") or [])]
         for source in sources:
             if source is None:
                 continue
             self.visit(source, ctes, aliases | own)
-            own |= _names_of(source)
+            own |= _find_names(source)
         inner = aliases | own
         for key, value in node.args.items():
             if key not in ("from", "from_", "joins", "laterals") and key not in _NO_TABLES:
-                self._values(value, ctes, inner)
+                self._visit_values(value, ctes, inner)
 
-    def _target(self, target: Any) -> None:
+    def _note_target(self, target: Any) -> None:
         table = target.this if isinstance(target, self._exp.Schema) else target
         if isinstance(table, self._exp.Table):
-            self.created.add(tuple(part.lower() for part in self._parts(table)))
+            self.created.add(tuple(part.lower() for part in self._split_name(table)))
 
-    def _table(self, table: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
+    def _add_table(self, table: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         exp = self._exp
         for key, value in table.args.items():
             if key not in ("this", "db", "catalog", "alias"):
-                self._values(value, ctes, aliases)
+                self._visit_values(value, ctes, aliases)
         inner = table.this
         if isinstance(inner, exp.Func):
-            self._values(inner, ctes, aliases)
+            self._visit_values(inner, ctes, aliases)
             return
         if not isinstance(inner, (exp.Identifier, exp.Dot)):
             return
-        parts = self._parts(table)
-        place = _position(inner)
+        parts = self._split_name(table)
+        place = _find_position(inner)
         start = place.get("start")
-        first = _position(table.parts[0]) if table.parts else place
+        first = _find_position(table.parts[0]) if table.parts else place
         line, begin = first.get("line", self._line), first.get("start", start if start is not None else 0)
         if start is not None and self._sql[start : start + 1] == "'":
             return  # a file: FROM 'orders.csv'
@@ -218,24 +218,24 @@ class _TreeWalk:
             return False
         if len(lower) == 1:
             return lower[0] not in ctes
-        return not (lower[0] in aliases and self._dialect in COLUMNS_IN_FROM) and is_table(parts)
+        return not (lower[0] in aliases and self._dialect in COLUMNS_IN_FROM) and is_table_name(parts)
 
-    def _parts(self, table: Any) -> tuple[str, ...]:
+    def _split_name(self, table: Any) -> tuple[str, ...]:
         parts: list[str] = []
         for part in table.parts:
             name = part.name if hasattr(part, "name") else str(part)
-            start = _position(part).get("start")
+            start = _find_position(part).get("start")
             quoted = start is not None and self._sql[start : start + 1] == "`"
             parts.extend(name.split(".") if quoted and "." in name else [name])
         return tuple(parts)
 
 
-def _position(node: Any) -> dict[str, Any]:
+def _find_position(node: Any) -> dict[str, Any]:
     meta = getattr(node, "meta", None)
     return meta if isinstance(meta, dict) else {}
 
 
-def _names_of(source: Any) -> set[str]:
+def _find_names(source: Any) -> set[str]:
     """Return the lower-case name under which a FROM item or a join is known."""
     item = source.this if hasattr(source, "this") else source
     name = getattr(item, "alias_or_name", "") or getattr(source, "alias", "")

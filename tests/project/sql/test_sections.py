@@ -5,14 +5,8 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import Connection
-from starlake_dagster_components.project.sql.references import (
-    SqlPart,
-    dialect_of,
-    render_task,
-    split_sections,
-    strip_comments,
-    table_references,
-)
+from starlake_dagster_components.project.sql.references import find_dialect, find_references
+from starlake_dagster_components.project.sql.sections import SqlPart, render_task, split_sections, strip_comments
 from starlake_dagster_components.project.templating import TemplateError
 
 
@@ -104,7 +98,7 @@ def test_a_broken_template_is_a_warning_and_the_text_is_scanned(folder: ProjectF
     folder.write("metadata/transform/kpi/t.sql", "select *\nfrom a.b\n{% if %}\n")
     project = read_project(folder.root, environ={})
     (problem,) = project.problems
-    assert str(problem).startswith("metadata/transform/kpi/t.sql:3: warning: is no Jinja template:")
+    assert str(problem).startswith("metadata/transform/kpi/t.sql:3: warning: is not a Jinja template:")
     assert [(ref.text, ref.kind) for ref in project.tasks[0].references] == [("a.b", "scanned")]
     with pytest.raises(TemplateError) as error:
         render_task(project, project.tasks[0])
@@ -142,7 +136,7 @@ def test_references_keep_their_lines_through_loops(folder: ProjectFolder) -> Non
     ],
 )
 def test_what_cannot_be_parsed_is_scanned_with_a_warning(sql: str, dialect: str, line: int, tables: str) -> None:
-    references, problems = table_references(sql, dialect, "x.sql", 11)
+    references, problems = find_references(sql, dialect, "x.sql", 11)
     assert [reference.text for reference in references] == tables.split()
     (problem,) = problems
     assert (problem.severity, problem.location and problem.location.line) == ("warning", line + 10)
@@ -150,20 +144,20 @@ def test_what_cannot_be_parsed_is_scanned_with_a_warning(sql: str, dialect: str,
 
 
 def test_lines_of_a_text_inside_a_file() -> None:
-    references, _ = table_references("select 1\nfrom a.b\njoin\nc.d on true", "duckdb", "x.sql", 10)
+    references, _ = find_references("select 1\nfrom a.b\njoin\nc.d on true", "duckdb", "x.sql", 10)
     assert [reference.location.line for reference in references] == [11, 13]
-    references, _ = table_references("select 1\nfrom a.b", "duckdb", "x.sql", lines=(3, 7))
+    references, _ = find_references("select 1\nfrom a.b", "duckdb", "x.sql", lines=(3, 7))
     assert [reference.location.line for reference in references] == [7]
 
 
 def test_many_comments_before_the_query_take_no_time() -> None:
-    references, problems = table_references("/* a */ /* b */\n" * 200 + "select 1 from a.b", "duckdb", "x.sql")
+    references, problems = find_references("/* a */ /* b */\n" * 200 + "select 1 from a.b", "duckdb", "x.sql")
     assert [(reference.text, reference.location.line) for reference in references] == [("a.b", 201)]
     assert problems == ()
 
 
 def test_parser_messages_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    table_references("call something()", "duckdb", "x.sql")
+    find_references("call something()", "duckdb", "x.sql")
     assert caplog.records == []
 
 
@@ -181,13 +175,13 @@ def test_parser_messages_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -
     ],
 )
 def test_dialects(url: str, kind: str, dialect: str) -> None:
-    assert dialect_of(Connection("c", kind, options={"url": url})) == dialect
+    assert find_dialect(Connection("c", kind, options={"url": url})) == dialect
 
 
 def test_no_connection_no_dialect() -> None:
-    assert dialect_of(None) == ""
-    references, problems = table_references('select * from "a".b, c', "", "x.sql")
+    assert find_dialect(None) == ""
+    references, problems = find_references('select * from "a".b, c', "", "x.sql")
     assert [ref.text for ref in references] == ["a.b", "c"]
-    references, problems = table_references("select * from `a`.b lateral view explode(c) d", "", "x.sql")
+    references, problems = find_references("select * from `a`.b lateral view explode(c) d", "", "x.sql")
     assert [ref.text for ref in references] == ["a.b"]
     assert problems == ()

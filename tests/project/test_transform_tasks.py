@@ -243,8 +243,8 @@ def test_what_starlake_skips_is_a_warning(folder: ProjectFolder) -> None:
         "Starlake skips the task, its SQL file included",
         "metadata/transform/b/_config.sl.yml:2: warning: 'transform' is empty; Starlake skips all tasks of the folder",
         "metadata/transform/c/other.yml: warning: is not read: Starlake reads files named *.sl.yml only",
-        "metadata/transform/c/sub/nested.sql: warning: is not read: a task's file stands directly in metadata/transform/c",
-        "metadata/transform/loose.sql: warning: is not read: a task's file stands in the folder of its domain, metadata/transform/<domain>",
+        "metadata/transform/c/sub/nested.sql: warning: is not read: a task's file belongs directly in metadata/transform/c",
+        "metadata/transform/loose.sql: warning: is not read: a task's file belongs in the folder of its domain, metadata/transform/<domain>",
     ]
 
 
@@ -266,10 +266,10 @@ def test_wrong_values_that_are_acted_on_are_errors(folder: ProjectFolder) -> Non
     project = read(folder)
     assert [text for text in messages(project) if "warning" not in text] == [
         "metadata/transform/d/t.sl.yml:5: writeStrategy SCD2 needs a 'key': the columns that identify a row",
-        "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is no duration: expected a number and a unit of days, hours, minutes or "
+        "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is not a duration: expected a number and a unit of days, hours, minutes or "
         "seconds, such as '3 days', '2h', '30 min'",
         "metadata/transform/d/t.sl.yml:7: taskTimeoutMs -1 is out of range: expected milliseconds",
-        "metadata/transform/d/t.sl.yml:9: key 'schedule' is given twice, first on line 8",
+        "metadata/transform/d/t.sl.yml:9: key 'schedule' appears twice, first on line 8",
     ]
     assert project.tasks[0].schedule == "b"
 
@@ -346,7 +346,7 @@ def test_refs_move_tables(folder: ProjectFolder) -> None:
         ("kpi.c", "kpi.c", None),
         ("scratch.a_tmp", "scratch.a_tmp", None),
     ]
-    assert messages(project) == ["metadata/refs.sl.yml:7: domain '[' is no regular expression: the [ at position 1 is not closed"]
+    assert messages(project) == ["metadata/refs.sl.yml:7: domain '[' is not a regular expression: the [ at position 1 is not closed"]
 
 
 def test_python_tasks_have_no_references(folder: ProjectFolder) -> None:

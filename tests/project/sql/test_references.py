@@ -2,7 +2,7 @@
 
 import pytest
 
-from starlake_dagster_components.project.sql.references import table_references
+from starlake_dagster_components.project.sql.references import find_references
 
 # (name, dialect, SQL, tables in order of appearance); tables with dots.
 STATEMENTS = [
@@ -214,7 +214,7 @@ STATEMENTS = [
 
 @pytest.mark.parametrize(("dialect", "sql", "expected"), [pytest.param(*rest, id=name) for name, *rest in STATEMENTS])
 def test_tables_that_are_read(dialect: str, sql: str, expected: str) -> None:
-    references, problems = table_references(sql, dialect, "x.sql")
+    references, problems = find_references(sql, dialect, "x.sql")
     names = ["my sales.the orders"] if expected == "my sales.the orders" else expected.split()
     assert [reference.text for reference in references] == names
     assert [str(problem) for problem in problems] == []

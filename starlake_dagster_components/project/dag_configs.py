@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from ..errors import Location
 from . import disk
 from . import schema_keys as keys
-from .documents import Kind, Reading, load_section
-from .loads import warn_about_suffix
+from .documents import FileKind, Reading, load_section
+from .load_domains import warn_about_suffix
 from .model import DagConfig, FrozenDict
-from .project_files import Unreadable, nested_files, visible_files
+from .project_files import Unreadable, list_files, walk_files
 from .yaml_mappings import Section
 
-_KIND = Kind("dag", rendered=False)
+_KIND = FileKind("dag", rendered=False)
 _SUFFIX = ".sl.yml"
 
 
 def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
     """Return the DAG configs of ``metadata/dags`` (not of its sub-folders) by name; their texts are not rendered."""
     found = {}
-    for file_name, path in visible_files(folder):
+    for file_name, path in list_files(folder):
         if not file_name.endswith(_SUFFIX):
             warn_about_suffix(reading, file_name, path)
             continue
@@ -27,38 +27,38 @@ def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
         if section is None:
             continue
         name = file_name[: -len(_SUFFIX)]
-        config = _config(reading, section, name, folder)
+        config = _read_config(reading, section, name, folder)
         if config is not None:
             found[name] = config
     return FrozenDict(found)
 
 
-def _config(reading: Reading, section: Section, name: str, folder: str) -> DagConfig | None:
-    section.unknown_keys(keys.DAG, "dag")
-    if not section.require(("template", "filename"), "a DAG config"):
+def _read_config(reading: Reading, section: Section, name: str, folder: str) -> DagConfig | None:
+    section.warn_about_unknown_keys(keys.DAG, "dag")
+    if not section.require_keys(("template", "filename"), "a DAG config"):
         return None
-    template = section.text("template") or ""
+    template = section.get_text("template") or ""
     return DagConfig(
         name=name,
         template=template,
-        filename=section.text("filename") or "",
-        comment=section.text("comment") or "",
-        options=section.mapping("options"),
-        template_text=_template_text(reading, template, folder),
-        origin=section.origin(),
+        filename=section.get_text("filename") or "",
+        comment=section.get_text("comment") or "",
+        options=section.get_mapping("options"),
+        template_text=_read_template(reading, template, folder),
+        origin=section.make_origin(),
     )
 
 
-def _template_text(reading: Reading, template: str, folder: str) -> str | None:
+def _read_template(reading: Reading, template: str, folder: str) -> str | None:
     """Return the text of a project's own template; None when it is one of Starlake's. Starlake: AnyTemplateLoader."""
     if not template or "\0" in template:
         return None
     root = str(reading.files.root)
     for path in (os.path.join(root, template), os.path.join(folder, "templates", template)):
-        if disk.kind(path) != "file":
+        if disk.find_kind(path) != "file":
             continue
-        real = disk.real(path)
-        if not any(real.startswith(os.path.join(disk.real(allowed), "")) for allowed in (root, folder)):
+        real = disk.resolve_links(path)
+        if not any(real.startswith(os.path.join(disk.resolve_links(allowed), "")) for allowed in (root, folder)):
             continue
         try:
             return reading.files.read(path)
@@ -72,11 +72,11 @@ def read_macros(reading: Reading, expectations: str, macros: str) -> str:
     """Return all macros: every ``.j2`` of the two folders and their sub-folders, by path. Starlake: SchemaHandler.allMacros."""
     texts = []
     for folder in (expectations, macros):
-        for name, path in (*visible_files(folder), *nested_files(folder)):
+        for name, path in (*list_files(folder), *walk_files(folder)):
             if not name.endswith(".j2"):
                 continue
             try:
                 texts.append(reading.files.read(path))
             except Unreadable as error:
-                reading.problem(error.problem.location or Location(reading.files.name(path)), "error", error.problem.message)
+                reading.add_problem(error.problem.location or Location(reading.files.name(path)), "error", error.problem.message)
     return "\n".join(f"\n{text}\n" for text in texts)

@@ -1,4 +1,4 @@
-"""Words and small types that the ways of looking at SQL share."""
+"""Types and rules that all searches for tables in SQL share."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _FILE_FORMATS = frozenset(("parquet", "csv", "json", "orc", "avro", "delta", "te
 
 
 class Unparsable(Exception):
-    """A text that cannot be looked at this way; the message says why."""
+    """SQL that this way of reading does not understand; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Found:
     start: int
 
 
-def is_table(parts: tuple[str, ...]) -> bool:
-    """Return whether a name can be a table of the project: no system catalogue, no file, no empty part."""
+def is_table_name(parts: tuple[str, ...]) -> bool:
+    """Return whether a name can be a table of the project: not a system catalog, a file, or a name with an empty part."""
     if not parts or not all(parts):
         return False
     if len(parts) == 1:

@@ -9,13 +9,9 @@ from typing import Any
 from ..errors import Location, did_you_mean
 from . import schema_keys as keys
 from .application import check_connection
-from .documents import Kind, Reading, load_section
-from .loads import LoadContext, warn_about_suffix
-from .model import EMPTY, Attribute, FrozenDict, Origin, Task
-from .project_files import Unreadable, nested_files, visible_files, visible_folders
-from .refs_file import Reference, rewrite
-from .table_blocks import (
-    extra_keys,
+from .common_sections import (
+    collect_extra_keys,
+    find_strategy_faults,
     merge_sinks,
     read_attributes,
     read_expectations,
@@ -23,18 +19,22 @@ from .table_blocks import (
     read_grants,
     read_sink,
     read_write_strategy,
-    strategy_faults,
 )
-from .word_sets import words
+from .documents import FileKind, Reading, load_section
+from .load_domains import LoadContext, warn_about_suffix
+from .model import EMPTY, Attribute, FrozenDict, Origin, Task
+from .project_files import Unreadable, list_files, list_folders, walk_files
+from .refs import Reference, rewrite_name
+from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions
 
-_TASK = Kind("task", "warning", "Starlake skips the task, its SQL file included")
-_CONFIG = Kind("transform", "warning", "Starlake skips all tasks of the folder")
+_TASK = FileKind("task", "warning", "Starlake skips the task, its SQL file included")
+_CONFIG = FileKind("transform", "warning", "Starlake skips all tasks of the folder")
 # In the order in which Starlake looks for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")
 _SUFFIXES = (".sl.yml", *_COMMANDS)
-_HANDLED = words(
+_HANDLED = split_words(
     "name sql streams primaryKey database domain table presql postsql sink rls expectations acl comment freshness attributes tags "
     "writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef dataset_triggering_strategy"
 )
@@ -83,13 +83,15 @@ class _Folder:
 def read_tasks(reading: Reading, folder: str, context: LoadContext, references: tuple[Reference, ...]) -> tuple[Task, ...]:
     """Return all tasks of ``metadata/transform``, by name, without the tables that they read."""
     tasks: list[Task] = []
-    for name, path in visible_files(folder):
+    for name, path in list_files(folder):
         if name.endswith(_SUFFIXES):
             place = Location(reading.files.name(path))
-            reading.problem(place, "warning", "is not read: a task's file stands in the folder of its domain, metadata/transform/<domain>")
-    for path in visible_folders(folder):
+            reading.add_problem(
+                place, "warning", "is not read: a task's file belongs in the folder of its domain, metadata/transform/<domain>"
+            )
+    for path in list_folders(folder):
         tasks.extend(_read_folder(reading, path, context, references))
-    return _without_duplicates(reading, tasks)
+    return _drop_duplicates(reading, tasks)
 
 
 def _read_folder(reading: Reading, path: str, context: LoadContext, references: tuple[Reference, ...]) -> list[Task]:
@@ -97,7 +99,7 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
     folder = _Folder(path, name, name)
     yaml_files: dict[str, str] = {}
     config = None
-    for file_name, file_path in visible_files(path):
+    for file_name, file_path in list_files(path):
         if file_name == "_config.sl.yml":
             config = file_path
         elif file_name.startswith("_config."):
@@ -112,25 +114,25 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
     bodies: list[_Body] = []
     if config is not None and not _read_config(reading, config, folder, bodies, context):
         return []
-    tasks = [task for body in bodies if (task := _inline_task(reading, folder, body, references)) is not None]
+    tasks = [task for body in bodies if (task := _make_inline_task(reading, folder, body, references)) is not None]
     taken = {base.lower() for base in yaml_files} | {body.name.lower() for body in bodies if body.name}
     for base, file_path in yaml_files.items():
-        task = _yaml_task(reading, folder, base, file_path, context, references)
+        task = _read_yaml_task(reading, folder, base, file_path, context, references)
         if task is not None:
             tasks.append(task)
     for file_name in folder.commands:
         suffix = next(suffix for suffix in (".sql.j2", ".sql", ".py") if file_name.endswith(suffix))
         base = file_name[: -len(suffix)]
         if base.lower() not in taken:
-            tasks.append(_sql_only_task(reading, folder, base, references))
-    return [task for task in tasks if _has_command(reading, folder, task)]
+            tasks.append(_make_sql_task(reading, folder, base, references))
+    return [task for task in tasks if _check_command(reading, folder, task)]
 
 
 def _warn_about_nested_files(reading: Reading, folder: _Folder) -> None:
-    for name, path in nested_files(folder.path):
+    for name, path in walk_files(folder.path):
         if name.endswith((".sl.yml", ".sql", ".sql.j2")) and not name.startswith("_config."):
             place = Location(reading.files.name(path))
-            reading.problem(place, "warning", f"is not read: a task's file stands directly in {reading.files.name(folder.path)}")
+            reading.add_problem(place, "warning", f"is not read: a task's file belongs directly in {reading.files.name(folder.path)}")
 
 
 def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Body], context: LoadContext) -> bool:
@@ -138,22 +140,22 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
         tasks = transform.get("tasks")
         for index, task in enumerate(tasks if isinstance(tasks, list) else []):
             if isinstance(task, dict):
-                migration.task(task, f"tasks[{index}]")
+                migration.migrate_task(task, f"tasks[{index}]")
 
     if _is_empty_config(reading, path):
         return True
     section = load_section(reading, path, _CONFIG, migrate)
     if section is None:
         return False
-    section.unknown_keys(keys.TRANSFORM, "transform")
-    folder.job = section.name("name") or folder.name
+    section.warn_about_unknown_keys(keys.TRANSFORM, "transform")
+    folder.job = section.get_name("name") or folder.name
     if folder.job != folder.name:
         message = f"the domain is called '{folder.job}' and its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', tasks that are a SQL file only in '{folder.name}'"
-        section.warn("name", message)
-    default = section.section("default")
+        section.report_warning("name", message)
+    default = section.get_section("default")
     if default is not None:
-        folder.default = _body(default, context)
-    bodies.extend(_body(item, context) for item in section.sections("tasks"))
+        folder.default = _read_body(default, context)
+    bodies.extend(_read_body(item, context) for item in section.get_sections("tasks"))
     return not section.context.broken
 
 
@@ -165,116 +167,118 @@ def _is_empty_config(reading: Reading, path: str) -> bool:
         return False
 
 
-def _body(section: Section, context: LoadContext) -> _Body:
-    section.unknown_keys(keys.TASK, "a task")
+def _read_body(section: Section, context: LoadContext) -> _Body:
+    section.warn_about_unknown_keys(keys.TASK, "a task")
     found: dict[str, Any] = {}
     readers: dict[str, tuple[str, Callable[[], Any]]] = {
-        "database": ("database", lambda: section.name("database")),
-        "sink": ("sink", lambda: _sink(section, context)),
+        "database": ("database", lambda: section.get_name("database")),
+        "sink": ("sink", lambda: _read_sink(section, context)),
         "writeStrategy": ("write_strategy", lambda: read_write_strategy(section, context.strategies)),
-        "schedule": ("schedule", lambda: section.text("schedule")),
-        "dagRef": ("dag_ref", lambda: section.name("dagRef")),
-        "parseSQL": ("parse_sql", lambda: section.boolean("parseSQL")),
-        "taskTimeoutMs": ("timeout", lambda: _timeout(section)),
-        "connectionRef": ("connection_ref", lambda: _connection(section, context)),
-        "dataset_triggering_strategy": ("dataset_triggering_strategy", lambda: section.name("dataset_triggering_strategy")),
-        "presql": ("presql", lambda: section.texts("presql")),
-        "postsql": ("postsql", lambda: section.texts("postsql")),
+        "schedule": ("schedule", lambda: section.get_text("schedule")),
+        "dagRef": ("dag_ref", lambda: section.get_name("dagRef")),
+        "parseSQL": ("parse_sql", lambda: section.get_boolean("parseSQL")),
+        "taskTimeoutMs": ("timeout", lambda: _read_timeout(section)),
+        "connectionRef": ("connection_ref", lambda: _read_connection(section, context)),
+        "dataset_triggering_strategy": ("dataset_triggering_strategy", lambda: section.get_name("dataset_triggering_strategy")),
+        "presql": ("presql", lambda: section.get_texts("presql")),
+        "postsql": ("postsql", lambda: section.get_texts("postsql")),
         "rls": ("rls", lambda: read_grants(section, "rls", keys.RLS)),
         "acl": ("acl", lambda: read_grants(section, "acl", keys.ACL)),
         "expectations": ("expectations", lambda: read_expectations(section)),
         "freshness": ("freshness", lambda: read_freshness(section)),
-        "attributes": ("attributes", lambda: _attributes(section, context)),
-        "tags": ("tags", lambda: section.texts("tags")),
-        "comment": ("comment", lambda: section.text("comment")),
-        "primaryKey": ("primary_key", lambda: section.texts("primaryKey")),
+        "attributes": ("attributes", lambda: _read_attributes(section, context)),
+        "tags": ("tags", lambda: section.get_texts("tags")),
+        "comment": ("comment", lambda: section.get_text("comment")),
+        "primaryKey": ("primary_key", lambda: section.get_texts("primaryKey")),
     }
     for key, (name, read) in readers.items():
         if section.data.get(key) is not None:
             value = read()
             if value is not None:
                 found[name] = value
-    extra = extra_keys(section, _HANDLED)
+    extra = collect_extra_keys(section, _HANDLED)
     if extra:
         found["extra"] = FrozenDict(extra)
-    sql = section.text("sql")
-    sql_place = section.at("sql") if sql is not None else section.at()
-    in_block = section.key("sql") in section.context.blocks
-    origin = section.origin()
+    sql = section.get_text("sql")
+    sql_place = section.find_location("sql") if sql is not None else section.find_location()
+    in_block = section.join_key("sql") in section.context.blocks
+    origin = section.make_origin()
     if section.path:
-        origin = Origin(section.context.file, section.at().line, section.context.positions.below(section.path))
+        origin = Origin(section.context.file, section.find_location().line, section.context.positions.below(section.path))
     return _Body(
         fields=found,
-        domain=section.name("domain"),
-        table=section.name("table"),
-        name=section.name("name"),
+        domain=section.get_name("domain"),
+        table=section.get_name("table"),
+        name=section.get_name("name"),
         sql=sql if sql and sql.strip() else None,
         sql_line=sql_place.line + (1 if in_block else 0),
-        streams=section.texts("streams"),
+        streams=section.get_texts("streams"),
         origin=origin,
     )
 
 
-def _sink(section: Section, context: LoadContext) -> Any:
+def _read_sink(section: Section, context: LoadContext) -> Any:
     sink = read_sink(section)
-    place = section.section("sink")
+    place = section.get_section("sink")
     if sink is not None and place is not None:
         check_connection(place, "connectionRef", sink.connection_ref, context.application)
     return sink
 
 
-def _connection(section: Section, context: LoadContext) -> str | None:
-    name = section.name("connectionRef")
+def _read_connection(section: Section, context: LoadContext) -> str | None:
+    name = section.get_name("connectionRef")
     check_connection(section, "connectionRef", name, context.application)
     return name
 
 
-def _timeout(section: Section) -> timedelta | None:
-    milliseconds = section.integer("taskTimeoutMs")
+def _read_timeout(section: Section) -> timedelta | None:
+    milliseconds = section.get_integer("taskTimeoutMs")
     if milliseconds is None:
         return None
     if not 0 <= milliseconds < 10**15:
-        section.error("taskTimeoutMs", f"taskTimeoutMs {milliseconds} is out of range: expected milliseconds")
+        section.report_error("taskTimeoutMs", f"taskTimeoutMs {milliseconds} is out of range: expected milliseconds")
         return None
     return timedelta(milliseconds=milliseconds)
 
 
-def _attributes(section: Section, context: LoadContext) -> tuple[Attribute, ...]:
+def _read_attributes(section: Section, context: LoadContext) -> tuple[Attribute, ...]:
     attributes = read_attributes(section)
     for index, attribute in enumerate(attributes):
         if attribute.type not in context.types:
             hint = did_you_mean(attribute.type, context.types)
-            section.warn(f"attributes[{index}].type", f"attribute '{attribute.name}': unknown type '{attribute.type}'{hint}")
+            section.report_warning(f"attributes[{index}].type", f"attribute '{attribute.name}': unknown type '{attribute.type}'{hint}")
     return attributes
 
 
-def _yaml_task(
+def _read_yaml_task(
     reading: Reading, folder: _Folder, base: str, path: str, context: LoadContext, references: tuple[Reference, ...]
 ) -> Task | None:
-    section = load_section(reading, path, _TASK, lambda migration, task: migration.task(task))
+    section = load_section(reading, path, _TASK, lambda migration, task: migration.migrate_task(task))
     if section is None:
         return None
-    body = _body(section, context)
+    body = _read_body(section, context)
     if section.context.broken:
         return None
-    return _finish(reading, folder, body, base, body.domain or folder.job, body.table or base, references)
+    return _make_task(reading, folder, body, base, body.domain or folder.job, body.table or base, references)
 
 
-def _inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
+def _make_inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
     name, table = body.name or body.table, body.table or body.name
     if name is None or table is None:
-        reading.problem(body.origin.at(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
+        reading.add_problem(body.origin.at(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
         return None
-    return _finish(reading, folder, body, name, body.domain or folder.name, table, references)
+    return _make_task(reading, folder, body, name, body.domain or folder.name, table, references)
 
 
-def _sql_only_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
+def _make_sql_task(reading: Reading, folder: _Folder, base: str, references: tuple[Reference, ...]) -> Task:
     file = next(reading.files.name(folder.commands[base + suffix]) for suffix in _COMMANDS if base + suffix in folder.commands)
     body = _Body(origin=Origin(file, 1))
-    return _finish(reading, folder, body, base, folder.name, base, references)
+    return _make_task(reading, folder, body, base, folder.name, base, references)
 
 
-def _finish(reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]) -> Task:
+def _make_task(
+    reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]
+) -> Task:
     """Add a task's command, its folder's default, and what ``refs.sl.yml`` says."""
     values = dict(body.fields)
     origin = body.origin
@@ -283,7 +287,7 @@ def _finish(reading: Reading, folder: _Folder, body: _Body, name: str, domain: s
         # Lost in Starlake whenever the folder has a default. Starlake: AutoTaskInfo.merge.
         streams, primary_key = (), ()
         origin = _merge_default(values, folder.default, origin)
-    database, domain, table = rewrite(references, values.pop("database", None), domain, table)
+    database, domain, table = rewrite_name(references, values.pop("database", None), domain, table)
     task = Task(
         domain=domain,
         name=name,
@@ -299,8 +303,8 @@ def _finish(reading: Reading, folder: _Folder, body: _Body, name: str, domain: s
         **values,
     )
     if task.write_strategy is not None:
-        for key, message in strategy_faults(task.write_strategy):
-            reading.problem(origin.at(f"writeStrategy.{key}"), "error", message)
+        for key, message in find_strategy_faults(task.write_strategy):
+            reading.add_problem(origin.at(f"writeStrategy.{key}"), "error", message)
     for suffix in _COMMANDS:
         path = folder.commands.get(name + suffix)
         if path is None:
@@ -350,16 +354,16 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
     return replace(origin, keys=FrozenDict(inherited))
 
 
-def _has_command(reading: Reading, folder: _Folder, task: Task) -> bool:
+def _check_command(reading: Reading, folder: _Folder, task: Task) -> bool:
     """Warn about a task that has neither SQL nor Python; it stays, as in Starlake."""
     if task.sql_text is None and task.python_file is None:
         near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
         hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
-        reading.problem(task.origin.at(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
+        reading.add_problem(task.origin.at(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
     return True
 
 
-def _without_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
+def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
     # Starlake finds tasks by their name in any case.
     found: dict[str, Task] = {}
     for task in sorted(tasks, key=lambda task: (task.domain, task.name, task.origin.file)):
@@ -371,5 +375,5 @@ def _without_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]
                 message = f"task '{task.full_name}' is defined twice, also by {PurePath(ours).parent.as_posix()}/{other}"
             else:
                 message = f"task '{task.full_name}' is defined twice, also in {first.origin.at()}"
-            reading.problem(task.origin.at(), "error", message)
+            reading.add_problem(task.origin.at(), "error", message)
     return tuple(found.values())

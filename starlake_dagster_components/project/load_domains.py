@@ -9,30 +9,30 @@ from ..errors import Location, Problem, Severity, unknown
 from . import disk
 from . import schema_keys as keys
 from .application import check_connection
-from .documents import Kind, Reading, load_document, load_section, section_of_inline_table, section_of_table
-from .file_patterns import compile_pattern
-from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
-from .project_files import nested_files, visible_files, visible_folders
-from .table_blocks import (
-    extra_keys,
+from .common_sections import (
+    collect_extra_keys,
+    find_strategy_faults,
     read_attributes,
     read_expectations,
     read_freshness,
     read_grants,
     read_sink,
     read_write_strategy,
-    strategy_faults,
 )
-from .word_sets import words
+from .documents import FileKind, Reading, load_document, load_section, load_table_section, make_inline_table_section
+from .file_patterns import compile_pattern
+from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
+from .project_files import list_files, list_folders, walk_files
+from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions, YamlDocument
 
-_TABLE = Kind("table")
-_CONFIG = Kind("load", "warning", "Starlake skips the whole domain")
-_EXTERNAL_TABLE = Kind("table", "warning", "the external table is ignored", lenient=True)
-_EXTERNAL_CONFIG = Kind("load", "warning", "the external domain is ignored", lenient=True)
+_TABLE = FileKind("table")
+_CONFIG = FileKind("load", "warning", "Starlake skips the whole domain")
+_EXTERNAL_TABLE = FileKind("table", "warning", "the external table is ignored", lenient=True)
+_EXTERNAL_CONFIG = FileKind("load", "warning", "the external domain is ignored", lenient=True)
 _SUFFIX = ".sl.yml"
-_TABLE_FIELDS = words(
+_TABLE_FIELDS = split_words(
     "name pattern attributes metadata comment streams presql postsql tags rls expectations primaryKey acl rename sample filter "
     "patternSample"
 )
@@ -80,7 +80,7 @@ def read_domains(reading: Reading, folder: str, context: LoadContext, *, externa
     if not external:
         _warn_about_stray_files(reading, folder)
     domains = []
-    for domain_folder in visible_folders(folder):
+    for domain_folder in list_folders(folder):
         domain = _read_domain(reading, domain_folder, context, external)
         if domain is not None:
             domains.append(domain)
@@ -89,21 +89,21 @@ def read_domains(reading: Reading, folder: str, context: LoadContext, *, externa
 
 
 def _warn_about_stray_files(reading: Reading, folder: str) -> None:
-    for name, path in visible_files(folder):
+    for name, path in list_files(folder):
         if name.endswith(_SUFFIX):
             place = Location(reading.files.name(path))
-            reading.problem(place, "warning", "is not read: a table's file stands in the folder of its domain, metadata/load/<domain>")
+            reading.add_problem(place, "warning", "is not read: a table's file belongs in the folder of its domain, metadata/load/<domain>")
 
 
 def warn_about_suffix(reading: Reading, name: str, path: str) -> None:
     """Warn about a YAML file that Starlake does not look at because of its name."""
     if name.endswith((".yml", ".yaml")) and not name.endswith(_SUFFIX):
-        reading.problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads files named *{_SUFFIX} only")
+        reading.add_problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads files named *{_SUFFIX} only")
 
 
 def _read_domain(reading: Reading, folder: str, context: LoadContext, external: bool) -> Domain | None:
     folder_name = PurePath(folder).name
-    config_path, table_files = _files_of_domain(reading, folder, external)
+    config_path, table_files = _list_domain_files(reading, folder, external)
     domain = Domain(
         folder_name, folder_name, folder_name, (), comment=f"{folder_name} domain", origin=Origin(reading.files.name(folder), 0)
     )
@@ -112,27 +112,27 @@ def _read_domain(reading: Reading, folder: str, context: LoadContext, external: 
         section, inline = _read_config(reading, config_path, _EXTERNAL_CONFIG if external else _CONFIG)
         if section is None:
             return None
-        domain = _domain(section, folder_name, context)
+        domain = _make_domain(section, folder_name, context)
         if section.context.broken:
             return None
-    tables = [_table(section, domain, context) for section in inline]
+    tables = [_read_table(section, domain, context) for section in inline]
     for name, path in table_files:
-        section = section_of_table(reading, path, _EXTERNAL_TABLE if external else _TABLE)
+        section = load_table_section(reading, path, _EXTERNAL_TABLE if external else _TABLE)
         if section is not None:
-            tables.append(_table(section, domain, context, name[: -len(_SUFFIX)]))
+            tables.append(_read_table(section, domain, context, name[: -len(_SUFFIX)]))
     found = sorted((table for table in tables if table is not None), key=lambda table: table.name)
     if not found:
         if not table_files and not external:
-            reading.problem(Location(reading.files.name(folder)), "warning", f"domain '{domain.name}' has no tables and is left out")
+            reading.add_problem(Location(reading.files.name(folder)), "warning", f"domain '{domain.name}' has no tables and is left out")
         return None
     return replace(domain, tables=tuple(found))
 
 
-def _files_of_domain(reading: Reading, folder: str, external: bool) -> tuple[str | None, list[tuple[str, str]]]:
+def _list_domain_files(reading: Reading, folder: str, external: bool) -> tuple[str | None, list[tuple[str, str]]]:
     """Return the path of ``_config.sl.yml`` and (name, path) of the table files; report files that Starlake cannot read."""
     config_path = None
     table_files = []
-    for name, path in visible_files(folder):
+    for name, path in list_files(folder):
         if name == "_config.sl.yml":
             config_path = path
         elif name.endswith(_SUFFIX) and not name.startswith("_config."):
@@ -140,26 +140,26 @@ def _files_of_domain(reading: Reading, folder: str, external: bool) -> tuple[str
         elif not external:
             warn_about_suffix(reading, name, path)
     if not external:
-        for name, path in nested_files(folder):
+        for name, path in walk_files(folder):
             if name.endswith(_SUFFIX) and not name.startswith("_config."):
                 place = Location(reading.files.name(path))
-                message = f"a table's file must stand directly in {reading.files.name(folder)}; Starlake cannot read it here"
-                reading.problem(place, "error", message)
+                message = f"a table's file must be directly in {reading.files.name(folder)}; Starlake cannot read it here"
+                reading.add_problem(place, "error", message)
     return config_path, table_files
 
 
-def _read_config(reading: Reading, path: str, kind: Kind) -> tuple[Section | None, list[Section]]:
+def _read_config(reading: Reading, path: str, kind: FileKind) -> tuple[Section | None, list[Section]]:
     document = load_document(reading, path, kind)
     if document is None:
         return None, []
-    inline = _inline_tables(document)
-    section = load_section(reading, path, kind, lambda migration, domain: migration.domain(domain), document=document)
+    inline = _find_inline_tables(document)
+    section = load_section(reading, path, kind, lambda migration, domain: migration.migrate_domain(domain), document=document)
     if section is None:
         return None, []
-    return section, [section_of_inline_table(section, document, item, place) for place, item in inline]
+    return section, [make_inline_table_section(section, document, item, place) for place, item in inline]
 
 
-def _inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
+def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
     """Return (dotted key, mapping) of tables in a domain's own file, an old form. Starlake: YamlSerde.deserializeYamlLoadConfig."""
     data = document.data
     if not isinstance(data, dict):
@@ -175,53 +175,53 @@ def _inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
     return [(f"tables[{index}]", item) for index, item in enumerate(items) if isinstance(item, dict)]
 
 
-def _domain(section: Section, folder: str, context: LoadContext) -> Domain:
-    section.unknown_keys(keys.DOMAIN, "load")
-    name = section.name("name") or folder
+def _make_domain(section: Section, folder: str, context: LoadContext) -> Domain:
+    section.warn_about_unknown_keys(keys.DOMAIN, "load")
+    name = section.get_name("name") or folder
     if name != folder:
         message = f"the domain is called '{name}' and its folder '{folder}'; Starlake's load --domains finds no table when they differ"
-        section.warn("name", message)
+        section.report_warning("name", message)
     return Domain(
         name=name,
-        final_name=section.name("rename") or name,
+        final_name=section.get_name("rename") or name,
         folder=folder,
         tables=(),
         metadata=read_metadata(section, context),
-        comment=section.text("comment"),
-        tags=section.texts("tags"),
-        database=section.name("database"),
-        origin=section.origin(),
+        comment=section.get_text("comment"),
+        tags=section.get_texts("tags"),
+        database=section.get_name("database"),
+        origin=section.make_origin(),
     )
 
 
 def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     """Return the ``metadata`` of a table or domain, not merged."""
-    section = parent.section("metadata")
+    section = parent.get_section("metadata")
     if section is None:
         return Metadata()
-    section.unknown_keys(keys.METADATA, "metadata")
+    section.warn_about_unknown_keys(keys.METADATA, "metadata")
     sink = read_sink(section)
-    if sink is not None and (place := section.section("sink")) is not None:
+    if sink is not None and (place := section.get_section("sink")) is not None:
         check_connection(place, "connectionRef", sink.connection_ref, context.application)
     return Metadata(
-        format=section.choice("format", keys.FORMATS, "format"),
-        encoding=section.name("encoding"),
-        multiline=section.boolean("multiline"),
-        array=section.boolean("array"),
-        with_header=section.boolean("withHeader"),
-        separator=section.text("separator"),
-        quote=section.text("quote"),
-        escape=section.text("escape"),
-        null_value=section.text("nullValue"),
-        empty_is_null=section.boolean("emptyIsNull"),
-        directory=section.name("directory"),
-        ack=section.text("ack"),
-        loader=section.name("loader"),
-        options=section.mapping("options"),
+        format=section.get_choice("format", keys.FORMATS, "format"),
+        encoding=section.get_name("encoding"),
+        multiline=section.get_boolean("multiline"),
+        array=section.get_boolean("array"),
+        with_header=section.get_boolean("withHeader"),
+        separator=section.get_text("separator"),
+        quote=section.get_text("quote"),
+        escape=section.get_text("escape"),
+        null_value=section.get_text("nullValue"),
+        empty_is_null=section.get_boolean("emptyIsNull"),
+        directory=section.get_name("directory"),
+        ack=section.get_text("ack"),
+        loader=section.get_name("loader"),
+        options=section.get_mapping("options"),
         sink=sink,
         write_strategy=read_write_strategy(section, context.strategies),
-        dag_ref=section.name("dagRef"),
-        schedule=section.text("schedule"),
+        dag_ref=section.get_name("dagRef"),
+        schedule=section.get_text("schedule"),
         freshness=read_freshness(section),
     )
 
@@ -238,7 +238,7 @@ def merge_metadata(parent: Metadata, child: Metadata) -> Metadata:
     return replace(child, **changes)
 
 
-def _inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
+def _find_inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
     positions = domain.origin.keys
     if not isinstance(positions, Positions):
         return {}
@@ -250,13 +250,13 @@ def _inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
     return found
 
 
-def _table(section: Section, domain: Domain, context: LoadContext, file_name: str | None = None) -> Table | None:
-    section.unknown_keys(keys.TABLE, "table")
-    complete = section.require(("name", "pattern", "attributes"), "a table")
-    name = section.name("name")
+def _read_table(section: Section, domain: Domain, context: LoadContext, file_name: str | None = None) -> Table | None:
+    section.warn_about_unknown_keys(keys.TABLE, "table")
+    complete = section.require_keys(("name", "pattern", "attributes"), "a table")
+    name = section.get_name("name")
     if name is None:
         if complete:
-            section.refuse("name", "a table needs a 'name'")
+            section.refuse_file("name", "a table needs a 'name'")
         name = file_name
     if name is None:
         return None
@@ -264,67 +264,67 @@ def _table(section: Section, domain: Domain, context: LoadContext, file_name: st
         message = (
             f"the table is called '{name}' and its file '{file_name}{_SUFFIX}'; Starlake's load --tables finds no table when they differ"
         )
-        section.warn("name", message)
+        section.report_warning("name", message)
     own = read_metadata(section, context)
     attributes = read_attributes(section)
-    pattern = section.text("pattern") or ""
+    pattern = section.get_text("pattern") or ""
     _check_pattern(section, pattern)
     check_attribute_types(section, attributes, context.types, "attributes")
-    origin = section.origin() if section.path == "" else _inline_origin(section)
-    inherited = _inherited(domain, own)
+    origin = section.make_origin() if section.path == "" else _find_inline_origin(section)
+    inherited = _find_inherited(domain, own)
     if inherited and isinstance(origin.keys, Positions):
         origin = replace(origin, keys=origin.keys.inheriting(inherited))
-    extra = extra_keys(section, _TABLE_FIELDS)
-    metadata = section.section("metadata") if isinstance(section.data.get("metadata"), dict) else None
+    extra = collect_extra_keys(section, _TABLE_FIELDS)
+    metadata = section.get_section("metadata") if isinstance(section.data.get("metadata"), dict) else None
     if metadata is not None:
-        extra.update(extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
+        extra.update(collect_extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
     merged = merge_metadata(domain.metadata, own)
     if merged.write_strategy is not None and not section.context.lenient:
-        for key, message in strategy_faults(merged.write_strategy, _column_names(attributes)):
+        for key, message in find_strategy_faults(merged.write_strategy, _collect_column_names(attributes)):
             section.context.problems.append(Problem(origin.at(f"metadata.writeStrategy.{key}"), "error", message))
     return Table(
         domain=domain.name,
         name=name,
         final_domain=domain.final_name,
-        final_name=section.name("rename") or name,
+        final_name=section.get_name("rename") or name,
         pattern=pattern,
         metadata=merged,
         attributes=attributes,
-        primary_key=section.texts("primaryKey"),
-        comment=section.text("comment"),
-        tags=section.texts("tags"),
-        presql=section.texts("presql"),
-        postsql=section.texts("postsql"),
-        filter=section.name("filter"),
+        primary_key=section.get_texts("primaryKey"),
+        comment=section.get_text("comment"),
+        tags=section.get_texts("tags"),
+        presql=section.get_texts("presql"),
+        postsql=section.get_texts("postsql"),
+        filter=section.get_name("filter"),
         expectations=read_expectations(section),
         acl=read_grants(section, "acl", keys.ACL),
         rls=read_grants(section, "rls", keys.RLS),
-        streams=section.texts("streams"),
+        streams=section.get_texts("streams"),
         database=domain.database,
         extra=FrozenDict(extra),
         origin=origin,
     )
 
 
-def _column_names(attributes: Iterable[Attribute]) -> frozenset[str]:
+def _collect_column_names(attributes: Iterable[Attribute]) -> frozenset[str]:
     """Return the lower-case names of a table's columns, before and after renaming."""
     return frozenset(name.lower() for attribute in attributes for name in (attribute.name, attribute.final_name))
 
 
-def _inline_origin(section: Section) -> Origin:
-    return Origin(section.context.file, section.at().line, section.context.positions.below(section.path))
+def _find_inline_origin(section: Section) -> Origin:
+    return Origin(section.context.file, section.find_location().line, section.context.positions.below(section.path))
 
 
 def _check_pattern(section: Section, pattern: str) -> None:
     if not pattern:
         if "pattern" in section.data and section.data["pattern"] is not None:
-            section.error("pattern", "the pattern is empty: expected a regular expression for file names, such as orders.*.csv")
+            section.report_error("pattern", "the pattern is empty: expected a regular expression for file names, such as orders.*.csv")
         return
     try:
         compile_pattern(pattern)
     except ValueError as error:
         hint = "; 'all files' is .* in a regular expression" if pattern.startswith(("*", "?", "+")) else ""
-        section.error("pattern", f"pattern {error}{hint}")
+        section.report_error("pattern", f"pattern {error}{hint}")
 
 
 def check_attribute_types(section: Section, attributes: Iterable[Attribute], types: Mapping[str, TypeDefinition], key: str) -> None:
@@ -332,7 +332,7 @@ def check_attribute_types(section: Section, attributes: Iterable[Attribute], typ
     for index, attribute in enumerate(attributes):
         if attribute.type not in types:
             place = f"{key}[{index}].type"
-            section.error(place, f"attribute '{attribute.name}': {unknown('type', attribute.type, types)}")
+            section.report_error(place, f"attribute '{attribute.name}': {unknown('type', attribute.type, types)}")
         if attribute.attributes:
             check_attribute_types(section, attribute.attributes, types, f"{key}[{index}].attributes")
 
@@ -344,19 +344,19 @@ def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) 
         other = names.setdefault(domain.name, domain)
         if other is not domain and not external:
             message = f"domain '{domain.name}' is defined twice, also in {other.origin.at('name')}"
-            reading.problem(domain.origin.at("name"), "error", message)
+            reading.add_problem(domain.origin.at("name"), "error", message)
     tables: dict[str, Table] = {}
     for domain in domains:
         for table in domain.tables:
             first = tables.setdefault(table.full_name, table)
             if first is not table:
                 message = f"table '{table.full_name}' is defined twice, also in {first.origin.at('name')}"
-                reading.problem(table.origin.at("name"), severity, message)
+                reading.add_problem(table.origin.at("name"), severity, message)
 
 
-def own_strategies(folder: str) -> frozenset[str]:
+def list_own_strategies(folder: str) -> frozenset[str]:
     """Return the upper-case names of the write strategies that the project defines itself. Starlake: metadata/write-strategies."""
-    if disk.kind(folder) != "folder":
+    if disk.find_kind(folder) != "folder":
         return frozenset()
-    names = [name for name, _ in visible_files(folder)] + [name for name, _ in nested_files(folder)]
+    names = [name for name, _ in list_files(folder)] + [name for name, _ in walk_files(folder)]
     return frozenset(name.partition(".")[0].upper() for name in names if name.endswith((".j2", ".sql", ".conf")))

@@ -233,9 +233,9 @@ def test_files_that_starlake_does_not_read(folder: ProjectFolder) -> None:
     assert [table.full_name for table in project.tables] == ["d.t"]
     assert messages(project) == [
         "metadata/load/d/notes.yml: warning: is not read: Starlake reads files named *.sl.yml only",
-        "metadata/load/d/sub/u.sl.yml: a table's file must stand directly in metadata/load/d; Starlake cannot read it here",
+        "metadata/load/d/sub/u.sl.yml: a table's file must be directly in metadata/load/d; Starlake cannot read it here",
         "metadata/load/empty: warning: domain 'empty' has no tables and is left out",
-        "metadata/load/loose.sl.yml: warning: is not read: a table's file stands in the folder of its domain, metadata/load/<domain>",
+        "metadata/load/loose.sl.yml: warning: is not read: a table's file belongs in the folder of its domain, metadata/load/<domain>",
     ]
 
 
@@ -304,19 +304,19 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
     )
     where = "metadata/load/d/t.sl.yml"
     assert messages(read(folder)) == [
-        f"{where}:4: pattern '*.csv' is no regular expression: nothing to repeat at position 1; 'all files' is .* in a regular expression",
-        f"{where}:5: warning: unknown key 'nmae' in table (did you mean 'name'?); it is ignored, and Starlake refuses the file",
+        f"{where}:4: pattern '*.csv' is not a regular expression: nothing to repeat at position 1; 'all files' is .* in a regular expression",
+        f"{where}:5: warning: unknown key 'nmae' in table (did you mean 'name'?); it is ignored here, and Starlake rejects the file",
         f"{where}:6: tags: expected a list, found 'pii'",
-        f"{where}:7: presql[0]: expected a text, found a list",
+        f"{where}:7: presql[0]: expected a string, found a list",
         f"{where}:8: expectations[0]: expected a mapping, found \"is_unique('id')\"",
         f"{where}:10: unknown format 'TABLEAU' (known: DATAFRAME, DSV, GENERIC, JSON, JSON_ARRAY, JSON_FLAT, KAFKA, KAFKASTREAM, PARQUET, "
         "POSITION, TEXT_XML, XML)",
         f"{where}:11: metadata.withHeader: expected true or false, found 'maybe'",
-        f"{where}:12: warning: unknown key 'sepparator' in metadata (did you mean 'separator'?); it is ignored, and Starlake refuses the file",
-        f"{where}:13: metadata.options.a: expected a text, found a list",
-        f"{where}:14: freshness warn: '1 week' is no duration: expected a number and a unit of days, hours, minutes or seconds, "
+        f"{where}:12: warning: unknown key 'sepparator' in metadata (did you mean 'separator'?); it is ignored here, and Starlake rejects the file",
+        f"{where}:13: metadata.options.a: expected a string, found a list",
+        f"{where}:14: freshness warn: '1 week' is not a duration: expected a number and a unit of days, hours, minutes or seconds, "
         "such as '3 days', '2h', '30 min'",
-        f"{where}:14: warning: unknown key 'erorr' in freshness (did you mean 'error'?); it is ignored, and Starlake refuses the file",
+        f"{where}:14: warning: unknown key 'erorr' in freshness (did you mean 'error'?); it is ignored here, and Starlake rejects the file",
         f"{where}:15: startTs and endTs must be given together",
         f"{where}:15: unknown writeStrategy 'on' 'BOTH' (known: SOURCE_AND_TARGET, TARGET)",
         f"{where}:15: unknown writeStrategy type 'UPSRT_BY_KEY' (did you mean 'UPSERT_BY_KEY'?)",
@@ -325,7 +325,7 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
         f"{where}:18: unknown trim 'ALL' (known: BOTH, LEFT, NONE, RIGHT)",
         f"{where}:19: an attribute needs a 'name'",
         f"{where}:20: attributes[2]: expected a mapping, found 'id'",
-        f"{where}:21: position 5 to 2 of 'p' is no range: expected 0 <= first <= last",
+        f"{where}:21: position 5 to 2 of 'p' is not a range: expected 0 <= first <= last",
         f"{where}:22: a position needs 'first' and 'last'",
         f"{where}:22: attributes[4].position.first: expected a whole number, found 'a'",
     ]
@@ -335,8 +335,8 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable:\n  name: t\n  patern: x\n")
     assert messages(read(folder)) == [
         "metadata/load/d/t.sl.yml:2: a table needs 'attributes', which is missing",
-        "metadata/load/d/t.sl.yml:2: a table needs 'pattern', which is missing; 'patern' is not known, is it meant?",
-        "metadata/load/d/t.sl.yml:4: warning: unknown key 'patern' in table (did you mean 'pattern'?); it is ignored, and Starlake refuses the file",
+        "metadata/load/d/t.sl.yml:2: a table needs 'pattern', which is missing; 'patern' is unknown: did you mean that?",
+        "metadata/load/d/t.sl.yml:4: warning: unknown key 'patern' in table (did you mean 'pattern'?); it is ignored here, and Starlake rejects the file",
     ]
 
 
@@ -392,7 +392,7 @@ def test_duplicates_name_both_files(folder: ProjectFolder) -> None:
     found = [text for text in messages(read(folder)) if "warning" not in text]
     assert found == [
         "metadata/load/d/_config.sl.yml:4: domain 'd' is defined twice, also in metadata/load/a/_config.sl.yml:2",
-        "metadata/load/d/_config.sl.yml:4: key 'name' is given twice, first on line 3",
+        "metadata/load/d/_config.sl.yml:4: key 'name' appears twice, first on line 3",
         "metadata/load/d/t.sl.yml:2: table 'd.t' is defined twice, also in metadata/load/a/t.sl.yml:2",
         "metadata/load/d/u.sl.yml:2: table 'd.t' is defined twice, also in metadata/load/a/t.sl.yml:2",
     ]
@@ -437,7 +437,7 @@ def test_jinja_in_table_files_keeps_lines(folder: ProjectFolder) -> None:
 def test_a_jinja_error_in_a_table_file(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable:\n  name: {{ x\n")
     (message,) = messages(read(folder))
-    assert message.startswith("metadata/load/d/t.sl.yml:3: is no Jinja template:")
+    assert message.startswith("metadata/load/d/t.sl.yml:3: is not a Jinja template:")
 
 
 def test_external_tables_are_read_leniently(folder: ProjectFolder) -> None:

@@ -23,23 +23,23 @@ class Migration:
         self._lines = document.lines
         self.failures: list[tuple[str, str]] = []
 
-    def table(self, table: dict[str, Any], path: str = "") -> None:
+    def migrate_table(self, table: dict[str, Any], path: str = "") -> None:
         """Bring a load table to version 1. Starlake: YamlMigrator.V1.TableConfig."""
         metadata = table.get("metadata")
         if isinstance(metadata, dict):
-            self.metadata(metadata, _join(path, "metadata"))
+            self.migrate_metadata(metadata, _join_key(path, "metadata"))
         write = metadata.get("write") if isinstance(metadata, dict) else None
         table.pop("flat", None)
         if "merge" in table:
             if not isinstance(metadata, dict):
                 metadata = table["metadata"] = {}
-            self._merge(table, metadata, write, path, _join(path, "metadata"))
+            self._migrate_merge(table, metadata, write, path, _join_key(path, "metadata"))
         if isinstance(metadata, dict):
             metadata.pop("write", None)
 
-    def metadata(self, metadata: dict[str, Any], path: str) -> None:
+    def migrate_metadata(self, metadata: dict[str, Any], path: str) -> None:
         """Bring the metadata of a table or domain to version 1."""
-        self._sink(metadata, path)
+        self._migrate_sink(metadata, path)
         strategy = metadata.get("writeStrategy")
         if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
             if isinstance(strategy.get("type"), str) and strategy["type"].upper() == _UPSERT:
@@ -48,43 +48,43 @@ class Migration:
             if isinstance(types, dict):
                 for name in [name for name in types if name.upper() == _UPSERT]:
                     types[_DELETE_THEN_INSERT] = types.pop(name)
-        self._write(metadata, path)
+        self._migrate_write(metadata, path)
         metadata.pop("mode", None)
 
-    def domain(self, domain: dict[str, Any]) -> None:
+    def migrate_domain(self, domain: dict[str, Any]) -> None:
         """Bring a load ``_config`` to version 1. Starlake: YamlMigrator.V1.LoadConfig."""
         metadata = domain.get("metadata")
         if isinstance(metadata, dict):
-            self.metadata(metadata, "metadata")
+            self.migrate_metadata(metadata, "metadata")
             metadata.pop("write", None)
         domain.pop("tables", None)
 
-    def task(self, task: dict[str, Any], path: str = "") -> None:
+    def migrate_task(self, task: dict[str, Any], path: str = "") -> None:
         """Bring a transform task to version 1. Starlake: YamlMigrator.V1.TaskConfig."""
-        self._rename(task, "attributesDesc", "attributes", path)
-        self._rename(task, "dataset", "table", path)
+        self._rename_key(task, "attributesDesc", "attributes", path)
+        self._rename_key(task, "dataset", "table", path)
         for key in ("engine", "sqlEngine", "flat"):
             task.pop(key, None)
-        self._sink(task, path)
-        self._write(task, path)
+        self._migrate_sink(task, path)
+        self._migrate_write(task, path)
         if "merge" in task:
-            self._merge(task, task, task.get("write"), path, path)
+            self._migrate_merge(task, task, task.get("write"), path, path)
         task.pop("write", None)
 
-    def _rename(self, mapping: dict[str, Any], old: str, new: str, path: str) -> None:
+    def _rename_key(self, mapping: dict[str, Any], old: str, new: str, path: str) -> None:
         if mapping.get(old) is not None and mapping.get(new) is None:
             mapping[new] = mapping.pop(old)
-            self._moved(_join(path, old), _join(path, new))
+            self._move_lines(_join_key(path, old), _join_key(path, new))
 
-    def _moved(self, old: str, new: str) -> None:
+    def _move_lines(self, old: str, new: str) -> None:
         for key in [key for key in self._lines if key == old or key.startswith((old + ".", old + "["))]:
             self._lines.setdefault(new + key[len(old) :], self._lines[key])
 
-    def _sink(self, parent: dict[str, Any], path: str) -> None:
+    def _migrate_sink(self, parent: dict[str, Any], path: str) -> None:
         sink = parent.get("sink")
         if not isinstance(sink, dict):
             return
-        place = _join(path, "sink")
+        place = _join_key(path, "sink")
         sink.pop("type", None)
         if "partition" in sink:
             partition = sink["partition"]
@@ -95,13 +95,13 @@ class Migration:
         timestamp = sink.pop("timestamp", None)
         if timestamp is not None and not isinstance(timestamp, (dict, list)):
             sink["partition"] = [timestamp]
-            self._moved(f"{place}.timestamp", f"{place}.partition")
+            self._move_lines(f"{place}.timestamp", f"{place}.partition")
         dynamic = sink.pop("dynamicPartitionOverwrite", None)
         if dynamic is True and not _has_type(parent):
             parent["writeStrategy"] = {"type": "OVERWRITE_BY_PARTITION"}
-            self._moved(f"{place}.dynamicPartitionOverwrite", _join(path, "writeStrategy"))
+            self._move_lines(f"{place}.dynamicPartitionOverwrite", _join_key(path, "writeStrategy"))
 
-    def _write(self, parent: dict[str, Any], path: str) -> None:
+    def _migrate_write(self, parent: dict[str, Any], path: str) -> None:
         write = parent.get("write")
         if not isinstance(write, str) or not write:
             return
@@ -109,17 +109,17 @@ class Migration:
         if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
             return
         parent["writeStrategy"] = {"type": "OVERWRITE" if write.upper() == "OVERWRITE" else "APPEND"}
-        self._moved(_join(path, "write"), _join(path, "writeStrategy"))
+        self._move_lines(_join_key(path, "write"), _join_key(path, "writeStrategy"))
 
-    def _merge(self, owner: dict[str, Any], target: dict[str, Any], write: object, path: str, target_path: str) -> None:
+    def _migrate_merge(self, owner: dict[str, Any], target: dict[str, Any], write: object, path: str, target_path: str) -> None:
         merge = owner["merge"]
         strategy = target.get("writeStrategy") if target is not owner else None
         if isinstance(strategy, dict) and strategy.get("type") == "OVERWRITE_BY_PARTITION":
-            self.failures.append((_join(path, "merge"), "'merge' cannot be used together with dynamicPartitionOverwrite"))
+            self.failures.append((_join_key(path, "merge"), "'merge' cannot be used together with dynamicPartitionOverwrite"))
             return
         del owner["merge"]
         merge = dict(merge) if isinstance(merge, dict) else {}
-        self._moved(_join(path, "merge"), _join(target_path, "writeStrategy"))
+        self._move_lines(_join_key(path, "merge"), _join_key(target_path, "writeStrategy"))
         has_types = isinstance(strategy, dict) and isinstance(strategy.get("types"), dict)
         result = {**merge, **strategy} if isinstance(strategy, dict) else merge
         if not has_types:
@@ -130,7 +130,7 @@ class Migration:
         target["writeStrategy"] = result
 
 
-def _join(path: str, key: str) -> str:
+def _join_key(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
@@ -139,7 +139,7 @@ def _has_type(parent: dict[str, Any]) -> bool:
     return isinstance(strategy, dict) and ("type" in strategy or "types" in strategy)
 
 
-def old_table_roots(data: dict[str, Any], document: YamlDocument) -> None:
+def rename_table_roots(data: dict[str, Any], document: YamlDocument) -> None:
     """Rename the oldest root keys of a table file: ``schema`` and ``schemas``. Starlake: YamlMigrator.PreV1.TableConfig."""
     for old, new in _TABLE_ROOTS:
         if data.get(old) is not None and data.get(new) is None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starlake_dagster_components.project.sql.keywords import Unparsable
-from starlake_dagster_components.project.sql.quick import quick_tables
-from starlake_dagster_components.project.sql.references import split_sections
+from starlake_dagster_components.project.sql.found_tables import Unparsable
+from starlake_dagster_components.project.sql.quick import find_tables_quickly
+from starlake_dagster_components.project.sql.sections import split_sections
 from starlake_dagster_components.project.sql.tree import Statements
 
 DIALECTS = ("duckdb", "bigquery", "snowflake", "postgres", "redshift", "spark", "databricks", "")
@@ -126,7 +126,7 @@ def parsed(sql: str, dialect: str) -> list[tuple[str, ...]]:
 def agreement(sql: str, dialect: str) -> str:
     """Return how the two ways answer: ``unsure``, ``invalid`` or ``same``; fail when they differ."""
     try:
-        quick = quick_tables(sql, dialect)
+        quick = find_tables_quickly(sql, dialect)
     except Unparsable:
         return "unsure"
     try:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from ..errors import Location
 from . import disk
 from . import schema_keys as keys
-from .documents import Kind, Reading, load_document, refuse
+from .documents import FileKind, Reading, load_document, refuse_file
 from .file_patterns import compile_pattern
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
-_KIND = Kind("refs")
+_KIND = FileKind("refs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Reference:
 def read_refs(reading: Reading, metadata: str, application: Section | None) -> tuple[Reference, ...]:
     """Return the entries of ``refs.sl.yml``, or else those of ``application.refs``."""
     path = os.path.join(metadata, "refs.sl.yml")
-    if not disk.kind(path):
-        return _entries(application) if application is not None and "refs" in application else ()
+    if not disk.find_kind(path):
+        return _read_entries(application) if application is not None and "refs" in application else ()
     document = load_document(reading, path, _KIND)
     if document is None:
         return ()
@@ -39,41 +39,43 @@ def read_refs(reading: Reading, metadata: str, application: Section | None) -> t
     if isinstance(data, list):
         data = {"refs": data}
     if not isinstance(data, dict) or "refs" not in data:
-        refuse(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
+        refuse_file(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
         return ()
     lines = {"refs" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
-    return _entries(Section(Context(name, Positions(name, lines), reading.problems, "error"), data))
+    return _read_entries(Section(Context(name, Positions(name, lines), reading.problems, "error"), data))
 
 
-def _entries(parent: Section) -> tuple[Reference, ...]:
+def _read_entries(parent: Section) -> tuple[Reference, ...]:
     found = []
-    for item in parent.sections("refs"):
-        item.unknown_keys(keys.REFERENCE, "an entry of refs")
-        source, target = item.section("input"), item.section("output")
+    for item in parent.get_sections("refs"):
+        item.warn_about_unknown_keys(keys.REFERENCE, "an entry of refs")
+        source, target = item.get_section("input"), item.get_section("output")
         if source is None or target is None:
-            item.refuse("", "an entry of refs needs 'input' and 'output'")
+            item.refuse_file("", "an entry of refs needs 'input' and 'output'")
             continue
-        table = _pattern(source, "table")
+        source.warn_about_unknown_keys(keys.REFERENCE_PARTS, "the input of an entry of refs")
+        target.warn_about_unknown_keys(keys.REFERENCE_PARTS, "the output of an entry of refs")
+        table = _read_pattern(source, "table")
         if table is None:
-            source.refuse("table", "the input of an entry of refs needs a 'table'")
+            source.refuse_file("table", "the input of an entry of refs needs a 'table'")
             continue
-        output = (target.text("database") or "", target.text("domain") or "", target.text("table") or "")
-        found.append(Reference(_pattern(source, "database"), _pattern(source, "domain"), table, output))
+        output = (target.get_text("database") or "", target.get_text("domain") or "", target.get_text("table") or "")
+        found.append(Reference(_read_pattern(source, "database"), _read_pattern(source, "domain"), table, output))
     return tuple(found)
 
 
-def _pattern(section: Section, key: str) -> re.Pattern[str] | None:
-    text = section.name(key)
+def _read_pattern(section: Section, key: str) -> re.Pattern[str] | None:
+    text = section.get_name(key)
     if text is None:
         return None
     try:
         return compile_pattern(text)
     except ValueError as error:
-        section.error(key, f"{key} {error}")
+        section.report_error(key, f"{key} {error}")
         return None
 
 
-def rewrite(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:
+def rewrite_name(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:
     """Return the database, domain and table that a task writes to, after the first entry that matches."""
     for entry in references:
         if entry.domain is None or (entry.database is None) != (database is None):

@@ -9,21 +9,21 @@ from ..errors import unknown
 from . import schema_keys as keys
 from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
-from .yaml_mappings import Section, scalar_text
+from .yaml_mappings import Section, format_scalar
 
 
 def read_attributes(section: Section, key: str = "attributes") -> tuple[Attribute, ...]:
     """Return the attributes of a table, task or struct. Starlake: TableAttribute."""
-    return tuple([_attribute(item) for item in section.sections(key)])
+    return tuple([_read_attribute(item) for item in section.get_sections(key)])
 
 
-def _attribute(item: Section) -> Attribute:
+def _read_attribute(item: Section) -> Attribute:
     data = item.data
     if not keys.ATTRIBUTE.issuperset(data):
-        item.unknown_keys(keys.ATTRIBUTE, "an attribute")
-    name = item.name("name")
+        item.warn_about_unknown_keys(keys.ATTRIBUTE, "an attribute")
+    name = item.get_name("name")
     if name is None:
-        item.refuse("name", "an attribute needs a 'name'")
+        item.refuse_file("name", "an attribute needs a 'name'")
         name = ""
     # Most attributes have a name, a type and little else: what is absent is not asked for.
     rest: dict[str, Any] = {}
@@ -31,22 +31,22 @@ def _attribute(item: Section) -> Attribute:
         if value is None:
             continue
         if attribute_key in _TEXTS:
-            rest[_TEXTS[attribute_key]] = item.text(attribute_key)
+            rest[_TEXTS[attribute_key]] = item.get_text(attribute_key)
         elif attribute_key in ("array", "required", "ignore"):
-            rest[attribute_key] = bool(item.boolean(attribute_key))
+            rest[attribute_key] = bool(item.get_boolean(attribute_key))
         elif attribute_key == "attributes":
             rest["attributes"] = read_attributes(item)
         elif attribute_key == "position":
-            rest["position"] = _position(item)
+            rest["position"] = _read_position(item)
         elif attribute_key == "tags":
-            rest["tags"] = item.texts("tags")
+            rest["tags"] = item.get_texts("tags")
         elif attribute_key == "trim":
-            rest["trim"] = item.choice("trim", keys.TRIMS, "trim")
-    return _shared(Attribute(name=name, type=item.name("type") or "string", **rest))
+            rest["trim"] = item.get_choice("trim", keys.TRIMS, "trim")
+    return _share_attribute(Attribute(name=name, type=item.get_name("type") or "string", **rest))
 
 
 @lru_cache(maxsize=10_000)
-def _shared(attribute: Attribute) -> Attribute:
+def _share_attribute(attribute: Attribute) -> Attribute:
     """Return the first of equal attributes: tables have many in common."""
     return attribute
 
@@ -63,35 +63,37 @@ _TEXTS = {
 }
 
 
-def _position(item: Section) -> tuple[int, int] | None:
-    position = item.section("position")
+def _read_position(item: Section) -> tuple[int, int] | None:
+    position = item.get_section("position")
     if position is None:
         return None
-    position.unknown_keys(keys.POSITION, "a position")
-    first, last = position.integer("first"), position.integer("last")
+    position.warn_about_unknown_keys(keys.POSITION, "a position")
+    first, last = position.get_integer("first"), position.get_integer("last")
     if first is None or last is None:
-        item.refuse("position", "a position needs 'first' and 'last'")
+        item.refuse_file("position", "a position needs 'first' and 'last'")
         return None
     if not 0 <= first <= last:
-        item.error("position", f"position {first} to {last} of '{item.data.get('name')}' is no range: expected 0 <= first <= last")
+        item.report_error(
+            "position", f"position {first} to {last} of '{item.data.get('name')}' is not a range: expected 0 <= first <= last"
+        )
         return None
     return first, last
 
 
 def read_sink(parent: Section) -> Sink | None:
     """Return the sink of a table, domain or task."""
-    sink = parent.section("sink")
+    sink = parent.get_section("sink")
     if sink is None:
         return None
-    sink.unknown_keys(keys.SINK, "sink")
+    sink.warn_about_unknown_keys(keys.SINK, "sink")
     known = ("connectionRef", "format", "partition", "clustering", "materializedView")
     options = {key: value for key, value in sink.data.items() if key not in known and value is not None}
     return Sink(
-        connection_ref=sink.name("connectionRef"),
-        format=sink.name("format"),
-        partition=sink.texts("partition"),
-        clustering=sink.texts("clustering"),
-        materialized_view=sink.choice("materializedView", keys.MATERIALIZATIONS, "materializedView"),
+        connection_ref=sink.get_name("connectionRef"),
+        format=sink.get_name("format"),
+        partition=sink.get_texts("partition"),
+        clustering=sink.get_texts("clustering"),
+        materialized_view=sink.get_choice("materializedView", keys.MATERIALIZATIONS, "materializedView"),
         options=FrozenDict(options) if options else EMPTY,
     )
 
@@ -103,30 +105,30 @@ def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrate
         parent: the section that has ``writeStrategy``.
         custom: upper-case names of the project's own strategies.
     """
-    strategy = parent.section("writeStrategy")
+    strategy = parent.get_section("writeStrategy")
     if strategy is None:
         return None
-    strategy.unknown_keys(keys.WRITE_STRATEGY, "writeStrategy")
+    strategy.warn_about_unknown_keys(keys.WRITE_STRATEGY, "writeStrategy")
     known = keys.STRATEGIES.union(custom)
-    types = strategy.mapping("types")
+    types = strategy.get_mapping("types")
     found = WriteStrategy(
-        type=strategy.choice("type", known, "writeStrategy type"),
+        type=strategy.get_choice("type", known, "writeStrategy type"),
         types=types,
-        key=strategy.texts("key"),
-        timestamp=strategy.name("timestamp"),
-        query_filter=strategy.name("queryFilter"),
-        on=strategy.choice("on", keys.MERGE_ON, "writeStrategy 'on'"),
-        start_ts=strategy.name("startTs"),
-        end_ts=strategy.name("endTs"),
+        key=strategy.get_texts("key"),
+        timestamp=strategy.get_name("timestamp"),
+        query_filter=strategy.get_name("queryFilter"),
+        on=strategy.get_choice("on", keys.MERGE_ON, "writeStrategy 'on'"),
+        start_ts=strategy.get_name("startTs"),
+        end_ts=strategy.get_name("endTs"),
     )
     for name in types:
         if name.upper() not in known:
-            strategy.error(f"types.{name}", unknown("writeStrategy type", name, known))
+            strategy.report_error(f"types.{name}", unknown("writeStrategy type", name, known))
     return found
 
 
-def strategy_faults(strategy: WriteStrategy, columns: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for what would make Starlake lose rows: its own check, which its commands do not run.
+def find_strategy_faults(strategy: WriteStrategy, columns: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (key, message) for what would make Starlake lose rows: a check of its own that its commands do not run.
 
     Starlake: WriteStrategy.checkValidity.
 
@@ -151,35 +153,35 @@ def strategy_faults(strategy: WriteStrategy, columns: Collection[str] = ()) -> I
 
 def read_freshness(parent: Section) -> Freshness | None:
     """Return the freshness of a table, domain or task; a duration that Scala does not know is an error."""
-    freshness = parent.section("freshness")
+    freshness = parent.get_section("freshness")
     if freshness is None:
         return None
-    freshness.unknown_keys(keys.FRESHNESS, "freshness")
-    return Freshness(warn=_duration(freshness, "warn"), error=_duration(freshness, "error"))
+    freshness.warn_about_unknown_keys(keys.FRESHNESS, "freshness")
+    return Freshness(warn=_read_duration(freshness, "warn"), error=_read_duration(freshness, "error"))
 
 
-def _duration(section: Section, key: str) -> timedelta | None:
-    text = section.name(key)
+def _read_duration(section: Section, key: str) -> timedelta | None:
+    text = section.get_name(key)
     if text is None:
         return None
     try:
         return parse_duration(text)
     except ValueError as error:
-        section.error(key, f"freshness {key}: {error}")
+        section.report_error(key, f"freshness {key}: {error}")
         return None
 
 
 def read_expectations(parent: Section) -> tuple[Expectation, ...]:
-    """Return the expectations of a table or task. A text instead of a mapping is what Starlake refuses too."""
+    """Return the expectations of a table or task. A string instead of a mapping is rejected by Starlake, too."""
     found = []
-    for item in parent.sections("expectations"):
-        item.unknown_keys(keys.EXPECTATION, "an expectation")
-        call = item.name("expect")
+    for item in parent.get_sections("expectations"):
+        item.warn_about_unknown_keys(keys.EXPECTATION, "an expectation")
+        call = item.get_name("expect")
         if call is None:
-            item.refuse("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")
+            item.refuse_file("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")
             continue
-        fail = item.boolean("failOnError")
-        place = item.at("expect")
+        fail = item.get_boolean("failOnError")
+        place = item.find_location("expect")
         found.append(Expectation(expect=call, fail_on_error=True if fail is None else fail, origin=Origin(place.file, place.line)))
     return tuple(found)
 
@@ -187,10 +189,10 @@ def read_expectations(parent: Section) -> tuple[Expectation, ...]:
 def read_grants(parent: Section, key: str, known: Collection[str]) -> tuple[Mapping[str, Any], ...]:
     """Return ``acl`` or ``rls``; a grant may be a comma-separated list. Starlake: SchemaHandler.buildAutoTaskInfo."""
     found = []
-    for item in parent.sections(key):
-        item.unknown_keys(known, key)
-        entry: dict[str, Any] = {name: scalar_text(value) for name, value in item.data.items() if name != "grants" and value is not None}
-        grants = [part for grant in item.texts("grants") for part in grant.replace('"', "").split(",")]
+    for item in parent.get_sections(key):
+        item.warn_about_unknown_keys(known, key)
+        entry: dict[str, Any] = {name: format_scalar(value) for name, value in item.data.items() if name != "grants" and value is not None}
+        grants = [part for grant in item.get_texts("grants") for part in grant.replace('"', "").split(",")]
         entry["grants"] = tuple(grants)
         found.append(FrozenDict(entry))
     return tuple(found)
@@ -210,6 +212,6 @@ def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
     )
 
 
-def extra_keys(section: Section, handled: Collection[str], prefix: str = "") -> dict[str, Any]:
+def collect_extra_keys(section: Section, handled: Collection[str], prefix: str = "") -> dict[str, Any]:
     """Return the keys that nothing acts on, as written."""
     return {prefix + key: value for key, value in section.data.items() if key not in handled and value is not None}

@@ -1,0 +1,160 @@
+"""The SQL of a task: Jinja rendered, cut into its sections, comments removed. Starlake: SqlTaskExtractor, SqlCommentStripper."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..model import Project, Task
+from ..templating import Rendered, Renderer, TemplateError
+from ..variables import make_date_variables
+from .tokens import STARLAKE, tokenize_sql
+
+_MARKER = re.compile(r"--\s*(SL_SQL|SL_PRESQL|SL_POSTSQL)\s*")
+_JAVA_BLANKS = "".join(map(chr, range(33)))
+
+
+@dataclass(frozen=True, slots=True)
+class SqlPart:
+    """A piece of SQL.
+
+    Attributes:
+        text: the SQL.
+        lines: for each line of the text, the line of the source that it comes from (from 1).
+    """
+
+    text: str
+    lines: tuple[int, ...] = ()
+
+    @property
+    def line(self) -> int:
+        """Source line of the first line."""
+        return self.lines[0] if self.lines else 1
+
+    def line_of(self, number: int) -> int:
+        """Return the source line of a line of the text (from 1)."""
+        if not self.lines:
+            return number
+        return self.lines[min(max(number, 1), len(self.lines)) - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSections:
+    """The SQL of a task: what runs before, the query, what runs after."""
+
+    presql: tuple[SqlPart, ...] = ()
+    sql: SqlPart | None = None
+    postsql: tuple[SqlPart, ...] = ()
+
+
+def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
+    """Cut a SQL file at the lines ``-- SL_PRESQL``, ``-- SL_SQL`` and ``-- SL_POSTSQL``. Starlake: SqlTaskExtractor.
+
+    Every line is trimmed and blank ones are dropped, as Starlake does; of several SL_SQL sections the first that is not empty counts.
+
+    Args:
+        text: the file, Jinja rendered.
+        lines: for each line of the text its line in the source; by default they are the same.
+    """
+    sections: dict[str, list[SqlPart]] = {"SL_SQL": [], "SL_PRESQL": [], "SL_POSTSQL": []}
+    current = "SL_SQL"
+    kept: list[str] = []
+    kept_lines: list[int] = []
+
+    def close() -> None:
+        if kept:
+            sections[current].append(SqlPart("\n".join(kept), tuple(kept_lines)))
+            kept.clear()
+            kept_lines.clear()
+
+    for index, line in enumerate(text.split("\n")):
+        trimmed = line.strip(_JAVA_BLANKS)
+        if not trimmed:
+            continue
+        # Starlake looks for the marker in the line as it is: an indented one is a comment.
+        if line.startswith("--") and (marker := _MARKER.fullmatch(line)):
+            close()
+            current = marker.group(1)
+            continue
+        kept.append(trimmed)
+        kept_lines.append(lines[index] if index < len(lines) else index + 1)
+    close()
+    queries = sections["SL_SQL"]
+    return SqlSections(tuple(sections["SL_PRESQL"]), queries[0] if queries else None, tuple(sections["SL_POSTSQL"]))
+
+
+def strip_comments(part: SqlPart) -> SqlPart:
+    """Remove comments, blank lines and a last semicolon. Starlake: SqlCommentStripper (which knows single quotes only)."""
+    text = _remove_comments(part.text) if "--" in part.text or "/*" in part.text else part.text
+    kept = []
+    lines = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip(_JAVA_BLANKS):
+            kept.append(line)
+            lines.append(part.line_of(number))
+    result = "\n".join(kept)
+    trimmed = result.strip(_JAVA_BLANKS)
+    if trimmed.endswith(";"):
+        result = trimmed[:-1]
+    return SqlPart(result, tuple(lines))
+
+
+def _remove_comments(sql: str) -> str:
+    # The line ends of a comment stay, so that the lines keep their numbers; blank lines are dropped afterwards.
+    tokens = tokenize_sql(sql, STARLAKE)
+    return "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
+
+
+def render_task(project: Project, task: Task, variables: Mapping[str, str] | None = None) -> SqlSections:
+    """Return a task's SQL as Starlake would run it: Jinja rendered, cut at the markers, YAML statements joined, comments removed.
+
+    Starlake: SchemaHandler.buildAutoTaskInfo. The statements before are those of the file, then those of the YAML; the
+    statements after are those of the YAML, then those of the file.
+
+    Args:
+        project: the project, for variables and includes.
+        task: one of its tasks.
+        variables: more variables (``--options``, the logical date), over those of the project.
+
+    Raises:
+        TemplateError: the SQL is not a Jinja template, or rendering it failed; the line is that of the file.
+    """
+    renderer = Renderer(project.metadata_folder, project.root)
+    values = {**project.variables, **_fresh_dates(project.variables), **(variables or {})}
+    sections = render_sections(renderer, task, values)
+    presql = (*sections.presql, *(SqlPart(text) for text in task.presql))
+    postsql = (*(SqlPart(text) for text in task.postsql), *sections.postsql)
+    return SqlSections(
+        tuple(part for part in map(strip_comments, presql) if part.text.strip()),
+        strip_comments(sections.sql) if sections.sql else None,
+        tuple(part for part in map(strip_comments, postsql) if part.text.strip()),
+    )
+
+
+def _fresh_dates(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return Starlake's date variables for now, without those that an env file or the environment has set."""
+    written = variables.get("sl_epoch_milli", "")
+    if not written.isdecimal() or len(written) > 15:
+        return {}
+    then = make_date_variables(datetime.fromtimestamp(int(written) / 1000))
+    now = make_date_variables(datetime.now())
+    return {name: value for name, value in now.items() if variables.get(name) == then[name]}
+
+
+def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -> SqlSections:
+    """Return the sections of a task's own SQL, rendered, with comments and with lines of its file."""
+    if task.sql_text is None:
+        return SqlSections()
+    try:
+        rendered = renderer.render(task.sql_text, values)
+    except TemplateError as error:
+        raise TemplateError(str(error), error.line + task.sql_line - 1 if error.line else task.sql_line) from error
+    return _sections(task, rendered)
+
+
+def _sections(task: Task, rendered: Rendered) -> SqlSections:
+    lines = [line + task.sql_line - 1 for line in rendered.list_lines()]
+    if task.sql_file is not None and task.sql_file.endswith(".yml"):
+        # Starlake looks for markers in SQL files only.
+        return SqlSections(sql=SqlPart(rendered.text, tuple(lines)) if rendered.text else None)
+    return split_sections(rendered.text, lines)
