@@ -12,7 +12,7 @@ import duckdb
 
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
-from ..locks import LockLog, database_locks
+from ..locks import LockLog, lock_databases
 from .engine_errors import DatabaseFailed
 from .instances import Instance, lend_instance
 from .sqltext import quote, quote_literal, quote_path
@@ -235,7 +235,7 @@ def open_database(
     """
     others = [other for other in also if other != path]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(database_locks([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
+        stack.enter_context(lock_databases([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
         lent = stack.enter_context(lend_instance())
         path.parent.mkdir(parents=True, exist_ok=True)
         catalog = _attach(lent.connection, path, taken=set(), read_only=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import Cache, dumps, loads, name_of
-from ..masking import secrets_of
+from ..masking import find_secrets
 from ..project import disk
 from ..project.model import EMPTY, Application, Project
 from ..project.reader import StartedProject, read_remaining_files, start_reading
@@ -119,7 +119,7 @@ def _keep(cache: Cache, name: str, plan: Plan, looks: disk.Lookups) -> str:
     # Variables and connections are read anew each time, so that their secrets are not written anywhere.
     slim = replace(project, variables=EMPTY, application=Application())
     payload = dumps((slim, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
-    if any(secret.encode() in payload for secret in secrets_of(project.variables)):
+    if any(secret.encode() in payload for secret in find_secrets(project.variables)):
         return "the value of a variable that is secret by its name stands in it"
     header = dumps((looks.seen, frozenset(looks.words), _checksum(used)))
     try:
