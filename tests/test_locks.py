@@ -1,12 +1,13 @@
 """Locks between threads and processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,16 @@ with lock_database(sys.argv[1], holder="a load"):
 """
 
 
-def holder(path: Path, seconds: float = 600) -> "subprocess.Popen[bytes]":
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"held\n"
-    return process
+@contextlib.contextmanager
+def start_holder(path: Path, seconds: float = 600) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a process that holds a lock, and end it."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_threads_exclude_each_other(tmp_path: Path) -> None:
@@ -98,29 +104,27 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
 
 def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_path: Path) -> None:
     lines: list[str] = []
-    other = holder(tmp_path / "a.db", 1.0)
-    with lock_database(tmp_path / "a.db", log=lambda level, line: lines.append(line)):
+    with (
+        start_holder(tmp_path / "a.db", 1.0) as other,
+        lock_database(tmp_path / "a.db", log=lambda level, line: lines.append(line)),
+    ):
         assert other.wait() == 0
     assert lines == [f"waiting for database {tmp_path / 'a.db'} (in use by process {other.pid}: a load)"]
 
 
 def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
-    other = holder(tmp_path / "a.db")
-    other.kill()
-    with lock_database(tmp_path / "a.db"):
-        assert other.wait() == -signal.SIGKILL
+    with start_holder(tmp_path / "a.db") as other:
+        other.kill()
+        with lock_database(tmp_path / "a.db"):
+            assert other.wait() == -signal.SIGKILL
 
 
 def test_waiting_ends_when_the_run_is_cancelled(tmp_path: Path) -> None:
     cancelled = threading.Event()
-    other = holder(tmp_path / "a.db")
-    try:
+    with start_holder(tmp_path / "a.db"):
         threading.Timer(0.2, cancelled.set).start()
         with pytest.raises(CommandCancelled, match="waiting for database"), lock_database(tmp_path / "a.db", cancelled=cancelled):
-            pytest.fail("somebody else holds it")
-    finally:
-        other.kill()
-        other.wait()
+            pytest.fail("another process holds it")
 
 
 def test_taking_a_lock_again_in_the_same_thread_is_no_waiting(tmp_path: Path) -> None:
@@ -173,12 +177,11 @@ with locks.lock_database(sys.argv[1]):
     print(command.pid, flush=True)
     time.sleep(600)
 """
-    worker = subprocess.Popen([sys.executable, "-c", worker_code, str(tmp_path / "a.db")], stdout=subprocess.PIPE)
-    assert worker.stdout is not None
-    command = int(worker.stdout.readline())
-    try:
+    with subprocess.Popen([sys.executable, "-c", worker_code, str(tmp_path / "a.db")], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        command = int(worker.stdout.readline())
         worker.kill()
-        worker.wait()
+    try:
         assert _is_locked(tmp_path / "a.db"), "the command still writes"
     finally:
         os.kill(command, signal.SIGKILL)
