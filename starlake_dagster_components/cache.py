@@ -1,13 +1,14 @@
-"""A folder of files that hold what was worked out before; never wrong, never an error.
+"""A folder of files that hold what was computed before; a wrong file is ignored, and a missing one is never an error.
 
-A file that was cut short, changed, written by somebody else or by another version is as good as none. Files are replaced as a whole, so that any
-number of processes may write at once; where nothing can be written, nothing is kept.
+A file that was cut short or changed, or that another user or version wrote, counts as missing. Files are replaced as a whole, so that any number of
+processes may write at once; where nothing can be written, nothing is kept.
 """
 
 import gc
-import importlib
+import io
 import os
 import pickle
+import stat
 import sys
 import tempfile
 import time
@@ -25,24 +26,21 @@ OFF = "off"
 VARIABLE = "SL_DAGSTER_CACHE"
 """Environment variable with the folder, or ``off``."""
 
-_PACKAGE = __package__ or ""
-_MAGIC = b"starlake-dagster-components cache 1\n"
+_MAGIC = b"starlake-dagster-components cache 2\n"
 _CHECKSUM = 32
 _SUFFIX = ".plan"
 _DAYS_UNUSED = 30
-_PARTS = ("errors.py", "cache.py", "project", "pipelines")
+_PARTS = ("errors.py", "cache.py", "project/**/*.py", "pipelines/**/*.py")
 _LIBRARIES = ("sqlglot", "jinja2", "PyYAML")
-_PLAIN = frozenset(("datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "datetime.timezone"))
-_OWN = (f"{_PACKAGE}.errors", f"{_PACKAGE}.project.", f"{_PACKAGE}.pipelines.")
 
 
 class Cache:
     """Entries by name in one folder.
 
     Attributes:
-        folder: where they are; made when the first one is kept.
-        readable: whether everybody may read what is kept, as in an image whose processes run as another user than its build; else its
-            owner only.
+        folder: their folder; created with the first entry.
+        readable: whether every user may read the entries, as in an image whose processes run as another user than its build; otherwise
+            only their owner.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, readable: bool = False) -> None:
@@ -54,21 +52,24 @@ class Cache:
         return self.folder / f"{name}{_SUFFIX}"
 
     def get(self, name: str) -> memoryview | None:
-        """Return an entry as it was kept; None where there is none, or none to be trusted."""
+        """Return an entry as it was kept; None where it is missing or cannot be trusted."""
         try:
-            with open(self.path(name), "rb") as file:
-                if not _is_ours(os.fstat(file.fileno())):
+            # A named pipe would wait for a writer.
+            descriptor = os.open(self.path(name), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+            with open(descriptor, "rb") as file:
+                if not _is_trusted(os.fstat(descriptor)):
                     return None
                 found = memoryview(file.read())
         except OSError:
             return None
         start = len(_MAGIC) + _CHECKSUM
-        if found[: len(_MAGIC)] != _MAGIC or found[len(_MAGIC) : start] != _checksum(found[start:]):
+        if found[: len(_MAGIC)] != _MAGIC or found[len(_MAGIC) : start] != _compute_checksum(found[start:]):
             return None
+        self._mark_used(name)
         return found[start:]
 
     def put(self, name: str, body: bytes) -> Path:
-        """Keep an entry and return its file. Entries that nobody used for a month go.
+        """Keep an entry and return its file. Entries that were not used for a month are removed.
 
         Raises:
             OSError: it cannot be written.
@@ -77,7 +78,7 @@ class Cache:
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
         try:
             with open(handle, "wb") as file:
-                file.write(_MAGIC + _checksum(body) + body)
+                file.write(_MAGIC + _compute_checksum(body) + body)
             if self.readable:
                 os.chmod(temporary, 0o644)
             os.replace(temporary, self.path(name))
@@ -85,31 +86,31 @@ class Cache:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        self._forget_unused()
+        self._remove_unused()
         return self.path(name)
 
-    def used(self, name: str) -> None:
-        """Note that an entry was of use, once a day."""
+    def _mark_used(self, name: str) -> None:
+        """Set the time of an entry, once a day."""
         with suppress(OSError):
             if time.time() - self.path(name).stat().st_mtime > 86_400:
                 os.utime(self.path(name))
 
-    def _forget_unused(self) -> None:
+    def _remove_unused(self) -> None:
         limit = time.time() - _DAYS_UNUSED * 86_400
         with suppress(OSError):
             for entry in list(os.scandir(self.folder)):
-                if entry.name.endswith((_SUFFIX, ".tmp")) and entry.stat().st_mtime < limit:
-                    with suppress(OSError):
+                with suppress(OSError):
+                    if entry.name.endswith((_SUFFIX, ".tmp")) and entry.stat(follow_symlinks=False).st_mtime < limit:
                         os.unlink(entry.path)
 
 
-def cache_of(setting: str | os.PathLike[str] | None, environ: Mapping[str, str], *, readable: bool = False) -> Cache | None:
-    """Return the cache that a setting means.
+def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str], *, readable: bool = False) -> Cache | None:
+    """Return the cache that a setting selects; None for ``off``.
 
     Args:
-        setting: a folder, ``off``, or None: what ``SL_DAGSTER_CACHE`` says, else a folder of the user's.
+        setting: a folder, ``off``, or None: the value of ``SL_DAGSTER_CACHE``, else the user's cache folder.
         environ: process environment.
-        readable: whether everybody may read what is kept.
+        readable: whether every user may read the entries.
 
     Raises:
         InvalidSetting: the folder is a file.
@@ -119,98 +120,73 @@ def cache_of(setting: str | os.PathLike[str] | None, environ: Mapping[str, str],
         return None
     if chosen and os.path.isfile(os.path.expanduser(chosen)):
         raise InvalidSetting(f"cache: {chosen} is a file (expected a folder, or {OFF})")
-    return Cache(chosen or _folder_of_user(environ), readable=readable)
-
-
-def _folder_of_user(environ: Mapping[str, str]) -> str:
     own = environ.get("XDG_CACHE_HOME", "") or (environ.get("LOCALAPPDATA", "") if os.name == "nt" else "")
-    return os.path.join(own if os.path.isabs(own) else os.path.join("~", ".cache"), "starlake-dagster-components")
+    folder = chosen or os.path.join(own if os.path.isabs(own) else os.path.join("~", ".cache"), "starlake-dagster-components")
+    return Cache(folder, readable=readable)
 
 
-def name_of(*parts: object) -> str:
-    """Return the name of an entry for all that it is about; other versions of this package and of what it reads with have other names."""
-    text = "\0".join(map(repr, (*parts, _versions())))
+def make_entry_name(*parts: object) -> str:
+    """Return the name of an entry for the values that it depends on; it differs with the versions of this package and of its libraries."""
+    text = "\0".join(map(repr, (*parts, _describe_versions())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1)
-def _versions() -> tuple[str, ...]:
+def _describe_versions() -> tuple[str, ...]:
     libraries = []
     for library in _LIBRARIES:
         try:
             libraries.append(version(library))
         except PackageNotFoundError:
             libraries.append("")
-    return (sys.version, *libraries, _source_checksum())
+    return (sys.version, *libraries, _compute_source_checksum())
 
 
-def _source_checksum() -> str:
-    """Return a checksum of the code that reads and plans: while this package is developed its version says little."""
+def _compute_source_checksum() -> str:
+    """Return a checksum of the code that reads and plans: the version does not change with every edit during development."""
     here = Path(__file__).parent
-    seen = blake2b(digest_size=16)
+    checksum = blake2b(digest_size=16)
     for part in _PARTS:
-        for path in sorted((here / part).glob("*.py")) if not part.endswith(".py") else [here / part]:
+        for path in sorted(here.glob(part)):
             with suppress(OSError):
-                seen.update(path.read_bytes())
-    return seen.hexdigest()
+                checksum.update(path.read_bytes())
+    return checksum.hexdigest()
 
 
-def dumps(value: object) -> bytes:
+def serialize(value: object) -> bytes:
     """Return a value as bytes."""
     return pickle.dumps(value, protocol=5)
 
 
-def loads(body: memoryview) -> Any:
-    """Return the value of bytes; data only: of classes, those of this package's model, paths and times.
+def deserialize(body: memoryview | bytes, allowed: Mapping[tuple[str, str], Any]) -> Any:
+    """Return the value that :func:`serialize` wrote.
+
+    Args:
+        body: the bytes.
+        allowed: what the bytes may refer to, by module and name: classes and constants. Nothing else is imported or called.
 
     Raises:
-        Exception: the bytes are no such value.
+        Exception: the bytes are not such a value.
     """
     with without_gc():
-        return _Loader(_Reader(body)).load()
-
-
-class _Reader:
-    """A file of bytes that are in memory already; ``io.BytesIO`` would copy them."""
-
-    __slots__ = ("_body", "_place")
-
-    def __init__(self, body: memoryview) -> None:
-        self._body = body
-        self._place = 0
-
-    def read(self, size: int = -1) -> bytes:
-        end = len(self._body) if size < 0 else self._place + size
-        found = bytes(self._body[self._place : end])
-        self._place += len(found)
-        return found
-
-    def readinto(self, buffer: bytearray) -> int:
-        found = self._body[self._place : self._place + len(buffer)]
-        buffer[: len(found)] = found
-        self._place += len(found)
-        return len(found)
-
-    def readline(self) -> bytes:
-        end = bytes(self._body[self._place : self._place + 200]).find(b"\n") + 1
-        return self.read(end or 200)
+        return _Loader(body, allowed).load()
 
 
 class _Loader(pickle.Unpickler):
+    def __init__(self, body: memoryview | bytes, allowed: Mapping[tuple[str, str], Any]) -> None:
+        super().__init__(io.BytesIO(body))
+        self._allowed = allowed
+
     def find_class(self, module: str, name: str) -> Any:
-        own = module.startswith(_OWN) and "." not in name
-        path = name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath") and module.partition(".")[0] == "pathlib"
-        if own or path or f"{module}.{name}" in _PLAIN:
-            found = getattr(importlib.import_module(module), name)
-            # Functions of our modules are none of the data's business.
-            if isinstance(found, (type, Mapping)):
-                return found
-        raise pickle.UnpicklingError(f"{module}.{name} is not expected here")
+        try:
+            return self._allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not expected here") from None
 
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Keep the garbage collector from going through what is being made and kept: it would do so many times, and find nothing."""
+    """Pause the garbage collector while many objects are made that stay: it would search them again and again and find nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -220,12 +196,12 @@ def without_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _checksum(body: bytes | memoryview) -> bytes:
+def _compute_checksum(body: bytes | memoryview) -> bytes:
     return blake2b(body, digest_size=_CHECKSUM).digest()
 
 
-def _is_ours(status: os.stat_result) -> bool:
-    """Tell whether nobody but this user and the administrator can have written a file."""
-    if os.name == "nt":
-        return True
-    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+def _is_trusted(status: os.stat_result) -> bool:
+    """Tell whether this is a regular file that only this user and the administrator can have written."""
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)

@@ -403,6 +403,16 @@ class SharedSettings(BaseModel):
             more="See [loading.md](loading.md)",
         ),
     ] = None
+    on_error: Annotated[
+        Literal["fail", "last_good", "leave_out"],
+        Setting(
+            "What a project with errors in single tables, tasks or DAG configs becomes: nothing (fail), the definitions of its last plan without errors "
+            "(last_good; fails where there is none), or everything that does not depend on what is broken (leave_out).",
+            examples=["fail", "last_good", "leave_out"],
+            options="serve",
+            more="See [loading.md](loading.md#a-project-with-errors)",
+        ),
+    ] = "last_good"
     step_executor: Annotated[
         AnyStepExecutor,
         Setting(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache import OFF, VARIABLE, cache_of
+from ..cache import OFF, VARIABLE, open_cache
 from ..definitions.build import load_project_plan
 from ..errors import InvalidSetting
 from ..pipelines.pipeline import Plan
@@ -43,20 +43,23 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
         InvalidSetting: the cache is off, or its folder is a file.
         ProjectNotFound: there is no project.
     """
-    if cache_of(settings.cache, os.environ) is None:
+    if open_cache(settings.cache, os.environ) is None:
         raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}): give a folder")
     loaded = load_project_plan(root, settings, readable=True)
-    if loaded.entry is None:
+    loaded.keep()
+    files = loaded.list_files()
+    if not files:
         return Filled(loaded.plan, None, reason=loaded.reason)
     if settings.cache or os.environ.get(VARIABLE, "").strip():
-        # A folder that somebody chose; that of the user's own is nobody else's business.
-        _open(loaded.entry.parent, 0o555)
-    _open(loaded.entry, 0o444)
+        # The user's own cache folder stays private; this one was chosen for others.
+        _open(files[0].parent, 0o555)
+    for file in files:
+        _open(file, 0o444)
     if not loaded.from_cache:
         again = load_project_plan(root, settings, readable=True)
         if not again.from_cache:
-            return Filled(again.plan, None, reason=f"it was kept, and not found again: {again.reason}")
-    return Filled(loaded.plan, loaded.entry, loaded.entry.stat().st_size, loaded.from_cache)
+            return Filled(again.plan, None, reason=again.reason)
+    return Filled(loaded.plan, files[0], sum(file.stat().st_size for file in files), loaded.from_cache)
 
 
 def _open(path: Path, mode: int) -> None:

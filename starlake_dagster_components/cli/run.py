@@ -86,7 +86,7 @@ def run_headless(
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
     tags = _tags(scheduled_date)
-    built = build_definitions(root, settings.override(step_executor=None))
+    built = build_definitions(root, settings.override(step_executor=None, on_error="fail"))
     names = run_order(built.plan.pipelines, built.plan.dependencies)
     if job is not None and job not in names:
         raise UnknownName(kind="job", name=job, known=names)
@@ -189,7 +189,9 @@ def rebuild(token: str, job: str) -> dg.JobDefinition:
 @contextlib.contextmanager
 def _kept(built: Built, settings: Settings) -> Iterator[str]:
     everything = dg.define_asset_job(
-        _selection_job(built), dg.AssetSelection.all(), executor_def=choose_job_executor(None, settings.override(step_executor=None))
+        _selection_job(built),
+        dg.AssetSelection.all(),
+        executor_def=choose_job_executor(None, settings.override(step_executor=None, on_error="fail")),
     )
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))

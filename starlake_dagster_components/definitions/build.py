@@ -4,13 +4,14 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dagster as dg
 
-from ..cache import cache_of, without_gc
+from .._dagster_load import find_noted, note_for_runs
+from ..cache import open_cache, without_gc
 from ..errors import InvalidProject, Problem
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
@@ -61,8 +62,29 @@ def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGrap
     Raises:
         ProjectNotFound: there is no project.
     """
-    plan = load_project_plan(root, settings).plan
-    return (plan, *examine_plan(plan, settings))
+    loaded, graph, problems = _load_and_examine(root, settings)
+    if any(p.severity == "error" for p in problems):
+        from .recovery import recover
+
+        recovered = recover(loaded, problems, settings, examine_plan)
+        if recovered:
+            problems = (*problems, recovered.problems[0])
+    return loaded.plan, graph, problems
+
+
+def _load_and_examine(
+    root: str | Path, settings: Settings, find_pinned: Callable[[str], str] | None = None
+) -> tuple[Loaded, AssetGraph, tuple[Problem, ...]]:
+    """Load the plan of a project, make its assets, and keep it in the cache if it has no errors."""
+    loaded = load_project_plan(root, settings, find_pinned=find_pinned)
+    graph, problems = examine_plan(loaded.plan, settings)
+    if not any(p.severity == "error" for p in problems):
+        if not loaded.from_cache and (last := loaded.find_last_good()):
+            from .recovery import DROPPED_SHARE, find_dropped_jobs
+
+            problems = (*find_dropped_jobs(last.plan, loaded.plan, DROPPED_SHARE), *problems)
+        loaded.keep()
+    return loaded, graph, problems
 
 
 def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
@@ -79,13 +101,16 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
     return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
 
 
-def load_project_plan(root: str | Path, settings: Settings, *, readable: bool = False) -> Loaded:
+def load_project_plan(
+    root: str | Path, settings: Settings, *, readable: bool = False, find_pinned: Callable[[str], str] | None = None
+) -> Loaded:
     """Read and plan a project, or take its plan from the cache.
 
     Args:
         root: the project's folder.
         settings: how it becomes definitions.
-        readable: whether everybody may read what is kept in the cache.
+        readable: whether every user may read what is kept in the cache.
+        find_pinned: see :func:`~starlake_dagster_components.pipelines.load_plan`.
 
     Raises:
         ProjectNotFound: there is no project.
@@ -93,12 +118,13 @@ def load_project_plan(root: str | Path, settings: Settings, *, readable: bool = 
     return load_plan(
         root,
         profile=settings.env,
-        options=settings.variables or None,
+        options=settings.variables,
         orchestrators=tuple(settings.orchestrators),
         dependencies=settings.dependencies,
         timezone=settings.timezone,
         name_prefix=settings.name_prefix,
-        cache=cache_of(settings.cache, os.environ, readable=readable),
+        cache=open_cache(settings.cache, os.environ, readable=readable),
+        find_pinned=find_pinned,
     )
 
 
@@ -127,9 +153,18 @@ def _silence_beta_warnings() -> Iterator[None]:
 
 
 def _build_definitions(root: str | Path, settings: Settings) -> Built:
-    plan, graph, problems = prepare_graph(root, settings)
+    loaded, graph, problems = _load_and_examine(root, settings, find_noted)
+    plan, identity = loaded.plan, loaded.identity
     if any(p.severity == "error" for p in problems):
-        raise InvalidProjectDefinition(str(plan.project.root), problems)
+        from .recovery import recover
+
+        recovered = recover(loaded, problems, settings, examine_plan)
+        if recovered is None:
+            raise InvalidProjectDefinition(str(plan.project.root), problems)
+        plan, graph, problems, identity = recovered.plan, recovered.graph, recovered.problems, recovered.identity
+    if loaded.stored and identity:
+        # The processes of a run find the plan that it was launched with, whatever is edited meanwhile.
+        note_for_runs(loaded.stored.name, identity)
     log_warnings(plan.project, problems)
     graph = add_warnings(graph, problems)
     _raise_recursion_limit(graph.depth)

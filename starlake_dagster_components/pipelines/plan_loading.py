@@ -1,41 +1,61 @@
-"""``load_plan``: read and plan a project, or take what came of it before from a cache, where nothing that it came from has changed."""
+"""``load_plan``: reads and plans a project, or takes its plan from the cache where nothing has changed."""
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..cache import Cache, dumps, loads, name_of
-from ..masking import find_secrets
+from ..cache import Cache, make_entry_name
 from ..project import disk
-from ..project.model import EMPTY, Application, Project
-from ..project.reader import StartedProject, read_remaining_files, start_reading
+from ..project.model import EMPTY
+from ..project.reader import read_remaining_files, start_reading
 from .pipeline import Plan
+from .stored_plans import LastPlan, NotKept, StoredPlans
 
 logger = logging.getLogger("starlake_dagster_components")
 
-_FAST_CLOCK = frozenset(("sl_datetime", "sl_minute", "sl_second", "sl_milli", "sl_epoch_second", "sl_epoch_milli"))
-"""Variables of the present time that are never twice the same."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loaded:
     """A plan and where it came from.
 
     Attributes:
         plan: the plan.
+        stored: the plans of its project in the cache; None without a cache.
+        looks: all looks at the file system that were taken for it.
         from_cache: whether it was taken from the cache.
-        reason: why it was not, or why it was not kept there either; empty otherwise.
-        entry: its file in the cache; None without one.
+        reason: why it was not, or why it could not be kept; empty otherwise.
+        identity: its name in the cache; empty where it is not kept.
     """
 
     plan: Plan
+    stored: StoredPlans | None
+    looks: disk.Lookups
     from_cache: bool = False
     reason: str = ""
-    entry: Path | None = None
+    identity: str = ""
+
+    def keep(self) -> None:
+        """Keep the plan as the last good one of its project; ``reason`` says why where it has errors or cannot be kept."""
+        if self.stored is None or self.identity:
+            return
+        if any(problem.severity == "error" for problem in self.plan.problems):
+            self.reason = "the project has errors"
+            return
+        try:
+            self.identity = self.stored.keep(self.plan, self.looks)
+        except NotKept as error:
+            self.reason = str(error)
+            logger.debug("%s: the plan is not kept, because %s", self.plan.project.root, self.reason)
+
+    def find_last_good(self) -> LastPlan | None:
+        """Return the plan that was kept last for the project, without errors, whatever has changed since."""
+        return self.stored.find_last() if self.stored else None
+
+    def list_files(self) -> tuple[Path, ...]:
+        """Return the files of the cache that hold the plan."""
+        return self.stored.list_files(self.identity) if self.stored and self.identity else ()
 
 
 def load_plan(
@@ -43,129 +63,58 @@ def load_plan(
     *,
     profile: str | None = None,
     environ: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
+    options: Mapping[str, str] = EMPTY,
     orchestrators: Sequence[str] = ("dagster",),
     dependencies: str = "auto",
     timezone: str | None = None,
     name_prefix: str = "",
     cache: Cache | None = None,
+    find_pinned: Callable[[str], str] | None = None,
 ) -> Loaded:
-    """Return the plan of the project in a folder.
+    """Return the plan of the project in a folder; :meth:`Loaded.keep` keeps it for the next time.
 
-    It is the same with and without a cache. What came of the files before is taken from it when every look at the file system that was taken
-    then (contents, folders, links) shows the same now, and every variable that can have had an effect has the same value.
+    The plan is the same with and without a cache. A plan is taken from the cache if every look at the file system (contents, folders, links) shows what
+    it showed then, and every variable that can have had an effect has the same value.
 
     Args:
         root: folder that has ``metadata`` in it (``SL_ROOT``).
-        profile: active environment, as ``SL_ENV`` names it; by default what the project or the environment says.
+        profile: active environment, as ``SL_ENV`` names it; by default the one of the project or of the environment.
         environ: environment variables to look at; by default those of the process.
         options: more variables, as ``--options`` of Starlake's commands gives them.
-        orchestrators: whose templates make jobs.
+        orchestrators: those whose templates make jobs.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
         timezone: IANA name for schedules whose DAG config gives none.
         name_prefix: text before the names of all jobs.
-        cache: where to look first, and to keep it; None for neither.
+        cache: where to look first; None for no cache.
+        find_pinned: takes the name of the project's plans in the cache and returns the identity of the plan that is used whatever has changed
+            since, as in the processes of a run. None, or an empty result: the plan of the project as it is now.
 
     Raises:
-        ProjectNotFound: the folder is not there, or holds no Starlake project.
-        InvalidSetting: ``timezone`` is no time zone, or one of ``orchestrators`` is none.
+        ProjectNotFound: the folder does not exist, or has no Starlake project.
+        InvalidSetting: ``timezone`` is not a time zone, or one of ``orchestrators`` is unknown.
     """
     environment = os.environ if environ is None else environ
     planning = {"orchestrators": tuple(orchestrators), "dependencies": dependencies, "timezone": timezone, "name_prefix": name_prefix}
-    if cache is None:
-        begun = start_reading(root, profile=profile, environ=environment, options=options)
-        return Loaded(_plan(begun, planning), reason="there is no cache")
     with disk.record_lookups() as looks:
-        begun = start_reading(root, profile=profile, environ=environment, options=options)
-        about = (
-            os.fspath(begun.project.root),
-            begun.project.profile,
-            sorted((options or {}).items()),
-            *planning.items(),
-        )
-        name = name_of("plan", environment.get("SL_ENV"), *about)
-        kept = cache.get(name)
-        if kept is None:
-            reason = "nothing was kept"
-        else:
-            found = _recall(kept, begun, looks)
-            if isinstance(found, Plan):
-                cache.used(name)
-                logger.debug("%s: taken from the cache %s", root, cache.path(name))
-                return Loaded(found, from_cache=True, entry=cache.path(name))
+        started = start_reading(root, profile=profile, environ=environment, options=options)
+        stored, reason = None, "there is no cache"
+        if cache is not None:
+            project = started.project
+            name = make_entry_name(
+                "plan", environment.get("SL_ENV"), os.fspath(project.root), project.profile, sorted(options.items()), *planning.items()
+            )
+            stored = StoredPlans(cache, name, started)
+            pinned = find_pinned(name) if find_pinned else ""
+            if pinned and (plan := stored.find(pinned)):
+                return Loaded(plan, stored, looks, from_cache=True, identity=pinned)
+            found = stored.find_current(looks)
+            if isinstance(found, tuple):
+                logger.debug("%s: the plan is taken from the cache", root)
+                return Loaded(found[0], stored, looks, from_cache=True, identity=found[1])
             reason = found
-        plan = _plan(begun, planning)
-    why_not = _keep(cache, name, plan, looks)
-    logger.debug("%s: read anew, because %s%s", root, reason, f"; not kept, because {why_not}" if why_not else "")
-    return Loaded(plan, reason=why_not or reason, entry=None if why_not else cache.path(name))
+        logger.debug("%s: the project is read, because %s", root, reason)
+        # Not imported where the plan comes from a cache.
+        from .plan import plan_project
 
-
-def _plan(begun: StartedProject, planning: Mapping[str, Any]) -> Plan:
-    # Not imported where the plan comes from a cache.
-    from .plan import plan_project
-
-    return plan_project(read_remaining_files(begun), **planning)
-
-
-def _keep(cache: Cache, name: str, plan: Plan, looks: disk.Lookups) -> str:
-    """Keep a plan; return why it was not kept, or an empty text."""
-    if not looks.steady:
-        return "files changed while they were read"
-    project = plan.project
-    used = _used_variables(project.variables, looks.words)
-    restless = sorted(_FAST_CLOCK & used.keys())
-    if restless:
-        return f"the project uses the time of reading it ({', '.join(restless)})"
-    # Variables and connections are read anew each time, so that their secrets are not written anywhere.
-    slim = replace(project, variables=EMPTY, application=Application())
-    payload = dumps((slim, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
-    if any(secret.encode() in payload for secret in find_secrets(project.variables)):
-        return "the value of a variable that is secret by its name stands in it"
-    header = dumps((looks.seen, frozenset(looks.words), _checksum(used)))
-    try:
-        cache.put(name, len(header).to_bytes(8, "big") + header + payload)
-    except OSError as error:
-        return f"it cannot be written: {error}"
-    return ""
-
-
-def _recall(kept: memoryview, begun: StartedProject, looks: disk.Lookups) -> Plan | str:
-    """Return the plan that was kept, or why it does not hold any more."""
-    try:
-        length = int.from_bytes(kept[:8], "big")
-        seen, words, checksum = loads(kept[8 : 8 + length])
-        if _checksum(_used_variables(begun.project.variables, words)) != checksum:
-            return "variables have other values"
-        changed = disk.find_change(seen, looks.seen)
-        if changed is not None:
-            return f"{begun.reading.files.name(changed)} has changed"
-        slim, pipelines, dependencies, problems, settings = loads(kept[8 + length :])
-        project: Project = replace(slim, variables=begun.project.variables, application=begun.project.application)
-        return Plan(project, pipelines, dependencies, problems, settings)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, reading anew is right
-        return f"what was kept cannot be used ({type(error).__name__}: {error})"
-
-
-def _used_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
-    """Return the variables that can have had an effect: those that a file may name, Starlake's own, and those that their values may name."""
-    known = words if isinstance(words, (set, frozenset)) else set(words)
-    found = {name: value for name, value in values.items() if name in known or _is_starlakes(name)}
-    waiting = list(found.values())
-    while waiting:
-        value = waiting.pop()
-        if "{" not in value:
-            continue
-        for name in disk.find_words(value.encode("utf-8", "surrogateescape")):
-            if name in values and name not in found:
-                found[name] = values[name]
-                waiting.append(values[name])
-    return found
-
-
-def _is_starlakes(name: str) -> bool:
-    return name.startswith("SL_") and not name.startswith("SL_DAGSTER_")
-
-
-def _checksum(values: Mapping[str, str]) -> bytes:
-    text = "\0".join(f"{name}\0{value}" for name, value in sorted(values.items()))
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=32).digest()
+        plan = plan_project(read_remaining_files(started), **planning)  # type: ignore[arg-type]
+    return Loaded(plan, stored, looks, reason=reason)

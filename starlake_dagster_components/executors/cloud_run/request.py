@@ -74,7 +74,7 @@ def split_id(text: str) -> tuple[str, int] | None:
     return (family, int(attempt)) if family and attempt.isdecimal() else None
 
 
-def build_run_request(
+def run_job_request(
     job: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],
@@ -109,7 +109,7 @@ def build_run_request(
     return run_v2.RunJobRequest(name=job, overrides=overrides)
 
 
-def relocate_paths(text: str, project: str, root: str | None) -> str:
+def relocated(text: str, project: str, root: str | None) -> str:
     """Return a text with the project's folder on this machine replaced by the folder in the container, wherever it is a whole path.
 
     Args:

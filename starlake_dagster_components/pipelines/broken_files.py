@@ -1,0 +1,125 @@
+"""A plan without the tables, tasks and DAG configs of broken files, and without the tasks that depend on them."""
+
+from collections.abc import Collection, Iterable, Set
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from ..errors import Problem
+from ..project.model import Project, Table, Task
+from .pipeline import Dependency, Pipeline, Plan
+from .plan import plan_project
+
+_FOLDERS = ("load", "transform", "external", "dags")
+"""Folders under ``metadata`` whose files concern single tables, tasks and jobs; everything depends on the others."""
+
+
+def can_leave_out(project: Project, file: str) -> bool:
+    """Tell whether the rest of a project can do without a file.
+
+    Args:
+        project: the project.
+        file: path relative to the project.
+    """
+    parts = _split(project, file)
+    return parts is not None and len(parts) >= 2 and parts[0] in _FOLDERS
+
+
+def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
+    """Return the plan without what broken files define, and without the tasks downstream of it.
+
+    Errors in these files become warnings. A broken DAG config leaves its tables and tasks without a job.
+
+    Args:
+        plan: a plan whose errors are in these files, at least partly.
+        files: paths relative to the project, see :func:`can_leave_out`.
+    """
+    left_out = _find_left_out(plan, files)
+    project = plan.project
+    domains = (replace(domain, tables=tuple(t for t in domain.tables if t.full_name not in left_out.tables)) for domain in project.domains)
+    slim = replace(
+        project,
+        domains=tuple(domain for domain in domains if domain.tables),
+        tasks=tuple(t for t in project.tasks if t.full_name not in left_out.tasks),
+        problems=(),
+    )
+    planned = plan_project(slim, **plan.settings)
+    kept = tuple(p for p in planned.pipelines if p.dag_config.origin.file not in files)
+    # Problems of the first planning tell more: what is left out is not among the new ones.
+    problems = dict.fromkeys(_weaken(p, files) for p in (*plan.problems, *planned.problems))
+    return replace(planned, pipelines=kept, problems=(*problems, *left_out.describe(planned.pipelines, kept)))
+
+
+class _LeftOut:
+    """What is left out: logical names of tables and tasks, and names in lower case by which SQL refers to them."""
+
+    def __init__(self) -> None:
+        self.tables: set[str] = set()
+        self.tasks: set[str] = set()
+        self.names: set[str] = set()
+        self.domains: set[str] = set()
+
+    def add_table(self, table: Table) -> None:
+        self.tables.add(table.full_name)
+        self.names |= {table.full_name.lower(), table.final_full_name.lower()}
+
+    def add_task(self, task: Task) -> None:
+        self.tasks.add(task.full_name)
+        self.names |= {task.full_name.lower(), task.sink_name.lower()}
+
+    def covers(self, dependency: Dependency) -> bool:
+        if dependency.kind == "table":
+            return dependency.name in self.tables
+        if dependency.kind == "task":
+            return dependency.name in self.tasks
+        # The table or task of a file that could not be read looks like one from elsewhere.
+        name = ".".join(dependency.name.lower().split(".")[-2:])
+        return name in self.names or name.split(".")[0] in self.domains
+
+    def describe(self, planned: Collection[Pipeline], kept: Collection[Pipeline]) -> Iterable[Problem]:
+        names = sorted(self.tables | self.tasks)
+        if names:
+            shown = f"{', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}"
+            yield Problem(None, "warning", f"left out because of errors: {shown}")
+        jobs = sorted({p.name for p in planned} - {p.name for p in kept})
+        if jobs:
+            yield Problem(None, "warning", f"jobs left out because of errors in their DAG config: {', '.join(jobs)}")
+
+
+def _find_left_out(plan: Plan, files: Set[str]) -> _LeftOut:
+    left_out = _LeftOut()
+    folders = set()
+    for file in files:
+        parts = _split(plan.project, file) or ()
+        if len(parts) < 3 or parts[0] not in ("load", "transform"):
+            continue
+        if parts[-1].startswith("_config."):
+            folders.add(file.rpartition("/")[0])
+            left_out.domains.add(parts[1].lower())
+        else:
+            left_out.names.add(f"{parts[1]}.{parts[-1].split('.')[0]}".lower())
+    for table in plan.project.tables:
+        if table.origin.file in files or table.origin.file.rpartition("/")[0] in folders:
+            left_out.add_table(table)
+    for task in plan.project.tasks:
+        own = {task.origin.file, task.sql_file, task.python_file}
+        if own & files or task.origin.file.rpartition("/")[0] in folders:
+            left_out.add_task(task)
+    waiting = [t for t in plan.project.tasks if t.full_name not in left_out.tasks]
+    while True:
+        hit = [t for t in waiting if any(left_out.covers(d) for d in plan.dependencies.get_direct(t.full_name))]
+        if not hit:
+            return left_out
+        for task in hit:
+            left_out.add_task(task)
+        waiting = [t for t in waiting if t.full_name not in left_out.tasks]
+
+
+def _weaken(problem: Problem, files: Set[str]) -> Problem:
+    broken = problem.severity == "error" and problem.location is not None and problem.location.file in files
+    return replace(problem, severity="warning") if broken else problem
+
+
+def _split(project: Project, file: str) -> tuple[str, ...] | None:
+    """Return the parts of a path below ``metadata``; None for a file elsewhere."""
+    path, metadata = PurePosixPath(project.root.as_posix()) / file, PurePosixPath(project.metadata_folder.as_posix())
+    return path.relative_to(metadata).parts if path.is_relative_to(metadata) else None

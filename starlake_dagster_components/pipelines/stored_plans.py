@@ -1,0 +1,180 @@
+"""The plans of one project in the cache: the last one without errors, and those that runs were launched with."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from datetime import date, datetime, timedelta, timezone
+from datetime import time as time_of_day
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from .. import errors
+from ..cache import Cache, deserialize, serialize
+from ..masking import secrets_of
+from ..project import disk, model
+from ..project.model import EMPTY, Application
+from ..project.reader import StartedProject
+from ..project.yaml_source import Positions
+from . import pipeline as plan_model
+from .pipeline import Plan
+
+_FAST_CLOCK = frozenset(("sl_datetime", "sl_minute", "sl_second", "sl_milli", "sl_epoch_second", "sl_epoch_milli"))
+"""Variables of the present time that change all the time."""
+
+
+class NotKept(Exception):
+    """A plan that cannot be kept; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastPlan:
+    """The last plan of a project that was kept.
+
+    Attributes:
+        plan: the plan.
+        identity: its name in the cache.
+        kept_at: when it was kept; local time.
+    """
+
+    plan: Plan
+    identity: str
+    kept_at: datetime
+
+
+class StoredPlans:
+    """Plans of one project, planned in one way, in the cache.
+
+    There is an entry for the last plan, with everything that it was made from: what each look at the file system showed, and the variables. Every plan
+    has an entry by the checksum of its content, its identity, so that a run finds the plan that it was launched with.
+
+    Variables and ``application.sl.yml`` are not kept, because secrets are in them; they are those of the project as it is now.
+
+    Args:
+        cache: where the entries are.
+        name: of the entry of the last plan: what all plans of this project with these settings have in common.
+        started: the project, with its variables and its application.
+    """
+
+    def __init__(self, cache: Cache, name: str, started: StartedProject) -> None:
+        self.name = name
+        self._cache = cache
+        self._started = started
+
+    def list_files(self, identity: str) -> tuple[Path, ...]:
+        """Return the files of the last plan and of the plan with an identity."""
+        return self._cache.path(self.name), self._cache.path(identity)
+
+    def find_current(self, looks: disk.Lookups) -> tuple[Plan, str] | str:
+        """Return the last plan and its identity if nothing that it was made from has changed, else the reason why it is not used.
+
+        Args:
+            looks: looks at the file system that were taken just now.
+        """
+        body = self._cache.get(self.name)
+        if body is None:
+            return "nothing was kept"
+        try:
+            identity, _, why_not, seen, words, checksum = deserialize(body, {})
+            if why_not:
+                return str(why_not)
+            if _compute_checksum(_select_variables(self._started.project.variables, words)) != checksum:
+                return "variables have other values"
+            changed = disk.find_change(seen, looks.seen)
+            if changed is not None:
+                return f"{self._started.reading.files.name(changed)} has changed"
+            return self._load(identity), identity
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an entry, reading anew is right
+            return f"what was kept cannot be used ({type(error).__name__}: {error})"
+
+    def find_last(self) -> LastPlan | None:
+        """Return the last plan, whatever has changed since."""
+        body = self._cache.get(self.name)
+        try:
+            if body is None:
+                return None
+            identity, kept_at, *_ = deserialize(body, {})
+            return LastPlan(self._load(identity), identity, datetime.fromtimestamp(kept_at))
+        except Exception:  # noqa: BLE001 - as above
+            return None
+
+    def find(self, identity: str) -> Plan | None:
+        """Return the plan with an identity; None where it is no longer there."""
+        try:
+            return self._load(identity)
+        except Exception:  # noqa: BLE001 - as above
+            return None
+
+    def _load(self, identity: str) -> Plan:
+        body = self._cache.get(identity)
+        if body is None:
+            raise LookupError("the plan is missing")
+        slim, *others = deserialize(body, _list_allowed())
+        project = self._started.project
+        return Plan(replace(slim, variables=project.variables, application=project.application), *others)
+
+    def keep(self, plan: Plan, looks: disk.Lookups) -> str:
+        """Keep a plan as the last one and return its identity.
+
+        Args:
+            plan: a plan without errors.
+            looks: all looks at the file system of reading and planning it.
+
+        Raises:
+            NotKept: secrets are in it, or it cannot be written.
+        """
+        project = plan.project
+        slim = replace(project, variables=EMPTY, application=Application())
+        body = serialize((slim, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
+        if any(secret.encode() in body for secret in secrets_of(project.variables)):
+            raise NotKept("it contains the value of a variable whose name says that it is secret")
+        identity = blake2b(body, digest_size=16).hexdigest()
+        used = _select_variables(project.variables, looks.words)
+        restless = sorted(_FAST_CLOCK & used.keys())
+        why_not = "" if looks.steady else "files changed while they were read"
+        if restless:
+            why_not = f"the project uses the time at which it is read ({', '.join(restless)})"
+        head = serialize((identity, time.time(), why_not, looks.seen, frozenset(looks.words), _compute_checksum(used)))
+        try:
+            self._cache.put(identity, body)
+            self._cache.put(self.name, head)
+        except OSError as error:
+            raise NotKept(f"it cannot be written: {error}") from error
+        return identity
+
+
+@lru_cache(maxsize=1)
+def _list_allowed() -> Mapping[tuple[str, str], Any]:
+    """Return what a plan is made of: the data classes of errors, model and pipelines, paths and times."""
+    classes: list[type] = [Positions, type(Path()), PurePosixPath, PureWindowsPath, date, datetime, time_of_day, timedelta, timezone]
+    for module in (errors, model, plan_model):
+        classes += [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__ and is_dataclass(c)]
+    allowed: dict[tuple[str, str], Any] = {(c.__module__, c.__qualname__): c for c in (*classes, model.FrozenDict)}
+    allowed[model.__name__, "EMPTY"] = EMPTY
+    return allowed
+
+
+def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
+    """Return the variables that can have had an effect: those that a file may name, Starlake's own, and those that their values may name."""
+    known = words if isinstance(words, (set, frozenset)) else set(words)
+    found = {name: value for name, value in values.items() if name in known or _belongs_to_starlake(name)}
+    waiting = list(found.values())
+    while waiting:
+        value = waiting.pop()
+        if "{" not in value:
+            continue
+        for name in disk.find_words(value.encode("utf-8", "surrogateescape")):
+            if name in values and name not in found:
+                found[name] = values[name]
+                waiting.append(values[name])
+    return found
+
+
+def _belongs_to_starlake(name: str) -> bool:
+    return name.startswith("SL_") and not name.startswith("SL_DAGSTER_")
+
+
+def _compute_checksum(values: Mapping[str, str]) -> bytes:
+    text = "\0".join(f"{name}\0{value}" for name, value in sorted(values.items()))
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=32).digest()

@@ -1,0 +1,228 @@
+"""Projects with errors: the definitions that a code location goes on with."""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._cli.job import _create_run
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import PythonFileTarget
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import Settings
+from starlake_dagster_components.cli.run import run_headless
+from starlake_dagster_components.definitions.build import Built, build_definitions, prepare_graph
+from starlake_dagster_components.definitions.warnings import WARNINGS
+from starlake_dagster_components.errors import InvalidProject
+
+BROKEN = "version: 1\ntable: [\n"
+
+
+@pytest.fixture
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of plans."""
+    monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "plans"))
+    return tmp_path / "plans"
+
+
+@pytest.fixture
+def project(shop: ProjectFolder, plans: Path) -> ProjectFolder:
+    """The shop, and a task that reads nothing, in a job of its own."""
+    shop.write("metadata/transform/kpi/alone.sql", "select 1 as one\n")
+    shop.write("metadata/transform/kpi/alone.sl.yml", "version: 1\ntask:\n  dagRef: alone\n")
+    shop.write(
+        "metadata/dags/alone.sl.yml",
+        """
+        version: 1
+        dag:
+          template: transform/dagster__scheduled_task__shell.py.j2
+          filename: alone.py
+        """,
+    )
+    return shop
+
+
+def jobs(built: Built) -> set[str]:
+    return {pipeline.name for pipeline in built.plan.pipelines}
+
+
+def assets(built: Built) -> set[str]:
+    return {key.to_user_string() for key in built.definitions.resolve_asset_graph().get_all_asset_keys()}
+
+
+def warnings_of(built: Built, key: str) -> str:
+    metadata: Any = built.definitions.resolve_asset_graph().get(dg.AssetKey(key)).metadata
+    return str(metadata[WARNINGS].value) if WARNINGS in metadata else ""
+
+
+ALL = {"shop_tables", "kpi_tasks", "alone"}
+
+
+class TestLastGood:
+    def test_a_broken_file_changes_nothing_but_warnings(self, project: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
+        good = build_definitions(project.root, Settings())
+        project.write("metadata/load/shop/items.sl.yml", BROKEN)
+        with caplog.at_level(logging.WARNING, "starlake_dagster_components"):
+            built = build_definitions(project.root, Settings())
+        assert jobs(built) == jobs(good)
+        assert assets(built) == assets(good)
+        assert "metadata/load/shop/items.sl.yml:3: ERROR, the last good plan is used: is not YAML" in warnings_of(built, "shop_items")
+        assert warnings_of(built, "shop_orders") == ""
+        said = [r.getMessage() for r in caplog.records]
+        assert any(
+            "THE PROJECT HAS ERRORS (metadata/load/shop/items.sl.yml): jobs and assets are those of the last plan" in m for m in said
+        )
+
+    def test_once_it_is_fixed_the_project_is_what_it_is(self, project: ProjectFolder) -> None:
+        build_definitions(project.root, Settings())
+        items = (project.root / "metadata/load/shop/items.sl.yml").read_text()
+        project.write("metadata/load/shop/items.sl.yml", BROKEN)
+        build_definitions(project.root, Settings())
+        project.write("metadata/load/shop/items.sl.yml", items)
+        project.write("metadata/transform/kpi/more.sql", "select 2 as two\n")
+        built = build_definitions(project.root, Settings())
+        assert "kpi_more" in assets(built)
+        assert warnings_of(built, "shop_items") == ""
+
+    def test_without_a_good_plan_all_errors_are_listed(self, project: ProjectFolder) -> None:
+        project.write("metadata/load/shop/items.sl.yml", BROKEN)
+        project.write("metadata/load/shop/orders.sl.yml", BROKEN)
+        with pytest.raises(InvalidProject, match="2 problems"):
+            build_definitions(project.root, Settings())
+
+    @pytest.mark.parametrize("file", ["metadata/application.sl.yml", "metadata/env.sl.yml", "metadata/types/types.sl.yml"])
+    def test_what_every_command_reads_is_never_ignored(self, project: ProjectFolder, file: str) -> None:
+        build_definitions(project.root, Settings())
+        project.write(file, "version: [")
+        with pytest.raises(InvalidProject, match=file):
+            build_definitions(project.root, Settings())
+
+    def test_a_plan_whose_assets_have_errors_is_not_a_good_one(self, project: ProjectFolder) -> None:
+        build_definitions(project.root, Settings())
+        # Two nodes with one key: found when assets are made of the plan.
+        project.write("metadata/transform/kpi/to_p.sql", "select 1 as one\n").write("metadata/transform/kpi_to/p.sql", "select 1 as one\n")
+        built = build_definitions(project.root, Settings())
+        assert jobs(built) == ALL
+        assert not {"kpi_to_p"} & assets(built)
+
+    def test_fail_fails(self, project: ProjectFolder) -> None:
+        build_definitions(project.root, Settings())
+        project.write("metadata/load/shop/items.sl.yml", BROKEN)
+        with pytest.raises(InvalidProject):
+            build_definitions(project.root, Settings(on_error="fail"))
+
+
+class TestLeaveOut:
+    def test_what_depends_on_a_broken_table_is_left_out(self, project: ProjectFolder) -> None:
+        project.write("metadata/load/shop/items.sl.yml", BROKEN)
+        built = build_definitions(project.root, Settings(on_error="leave_out"))
+        assert jobs(built) == {"shop_tables", "alone"}
+        assert "shop_orders" in assets(built)
+        assert not {"shop_items", "kpi_daily", "kpi_top"} & assets(built)
+        said = [p.message for p in built.problems]
+        assert "left out because of errors: kpi.daily, kpi.top" in said
+        assert said[0].startswith("THE PROJECT HAS ERRORS (metadata/load/shop/items.sl.yml)")
+        assert {p.severity for p in built.problems} == {"warning"}
+
+    def test_a_broken_task_takes_what_reads_it_along(self, project: ProjectFolder) -> None:
+        project.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: nowhere\n")
+        built = build_definitions(project.root, Settings(on_error="leave_out"))
+        assert jobs(built) == {"shop_tables", "alone"}
+
+    def test_a_broken_domain_takes_its_tables_along(self, project: ProjectFolder) -> None:
+        config = project.root / "metadata/load/shop/_config.sl.yml"
+        config.write_text(config.read_text().replace("schedule: daily", "schedule: dayly"))
+        built = build_definitions(project.root, Settings(on_error="leave_out"))
+        assert jobs(built) == {"alone"}
+
+    def test_a_broken_dag_config_leaves_assets_without_a_job(self, project: ProjectFolder) -> None:
+        good = build_definitions(project.root, Settings())
+        project.write("metadata/dags/loads.sl.yml", (project.root / "metadata/dags/loads.sl.yml").read_text() + "    retries: many\n")
+        built = build_definitions(project.root, Settings(on_error="leave_out"))
+        assert jobs(built) == {"kpi_tasks", "alone"}
+        assert assets(good) - assets(built) <= {"shop"}
+        assert "jobs left out because of errors in their DAG config: shop_tables" in [p.message for p in built.problems]
+
+    def test_a_broken_application_fails(self, project: ProjectFolder) -> None:
+        project.write("metadata/application.sl.yml", "version: [")
+        with pytest.raises(InvalidProject):
+            build_definitions(project.root, Settings(on_error="leave_out"))
+
+
+def test_a_reload_that_drops_all_jobs_of_a_kind_warns(project: ProjectFolder) -> None:
+    build_definitions(project.root, Settings())
+    (project.root / "metadata/transform").rename(project.root / "metadata/transform_")
+    built = build_definitions(project.root, Settings())
+    said = [str(p) for p in built.problems if "THIS RELOAD DROPS" in p.message]
+    assert said == [
+        "metadata/transform: warning: THIS RELOAD DROPS 2 of 2 transform jobs with their schedules and sensors: alone, kpi_tasks",
+    ]
+    assert not [p for p in build_definitions(project.root, Settings()).problems if "THIS RELOAD DROPS" in p.message]
+
+
+LOCATION = """
+
+from starlake_dagster_components import load_definitions_from_starlake_project
+
+defs = load_definitions_from_starlake_project({root!r}, executor="duckdb", on_error="fail")
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_a_run_uses_the_plan_that_it_was_launched_with(project: ProjectFolder, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    location = tmp_path / "location.py"
+    location.write_text(LOCATION.format(root=str(project.root)))
+    target = PythonFileTarget(python_file=str(location), attribute=None, working_directory=str(tmp_path), location_name="shop")
+    with WorkspaceProcessContext(instance, target) as process_context:
+        context = process_context.create_request_context()
+        code_location = context.get_code_location("shop")
+        repository = code_location.get_repository("__repository__")
+        runs = [_create_run(instance, code_location, repository, repository.get_full_job("alone"), {}, {}, None, None) for _ in range(2)]
+        # Edits of other files, one of them broken, and of the graph of this very job.
+        project.write("metadata/load/shop/items.sl.yml", BROKEN)
+        project.write("metadata/transform/kpi/alone.sl.yml", "version: 1\ntask:\n  comment: moved out of its job\n  dagRef: transforms\n")
+        for run in runs:
+            instance.launch_run(run.run_id, context)
+        statuses = {wait_for_end(instance, run.run_id) for run in runs}
+    assert statuses == {dg.DagsterRunStatus.SUCCESS}
+    assert instance.get_latest_materialization_event(dg.AssetKey("kpi_alone"))
+
+
+def wait_for_end(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        run = instance.get_run_by_id(run_id)
+        if run and run.is_finished:
+            return run.status
+        time.sleep(0.2)
+    raise AssertionError("the run did not end")
+
+
+@pytest.mark.parametrize(
+    ("on_error", "said"), [("last_good", "of the last plan without errors"), ("leave_out", "is left out"), ("fail", "")]
+)
+def test_check_shows_the_errors_and_what_a_code_location_becomes(project: ProjectFolder, on_error: Any, said: str) -> None:
+    build_definitions(project.root, Settings())
+    project.write("metadata/load/shop/items.sl.yml", BROKEN)
+    _, _, problems = prepare_graph(project.root, Settings(on_error=on_error))
+    assert problems[0].severity == "error"
+    loud = [p.message for p in problems if p.message.startswith("THE PROJECT HAS ERRORS")]
+    assert [said in message for message in loud] == [True] * bool(said)
+
+
+def test_a_headless_run_fails_on_errors(project: ProjectFolder) -> None:
+    build_definitions(project.root, Settings(executor="duckdb"))
+    project.write("metadata/load/shop/items.sl.yml", BROKEN)
+    with pytest.raises(InvalidProject):
+        run_headless(project.root, Settings(executor="duckdb"), job="alone")
