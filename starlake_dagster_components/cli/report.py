@@ -53,6 +53,8 @@ def _table(results: Sequence[RunResult]) -> "Table":
         table.add_row(Text(result.job, "bold"), Text(status, _STYLES.get(status, "")), "", "", f"{result.seconds:.2f}")
         for asset in result.assets:
             loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
+            if asset.files == 0:
+                loaded = "0 files"
             seconds = f"{asset.seconds:.2f}" if asset.seconds else ""
             table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, rows, seconds)
     return table

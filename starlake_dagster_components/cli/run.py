@@ -30,7 +30,7 @@ class AssetResult:
 
     ``status`` is ``done``, ``skipped``, ``failed``, or ``not run`` behind a failure; ``rows`` the rows of its table afterwards and ``loaded`` those
     that a load brought, where they are known; ``seconds`` the time of its step, or of the command that loaded it together with others; ``error``
-    why it failed.
+    why it failed; ``files`` how many files a load took, where that is known.
     """
 
     key: str
@@ -39,6 +39,7 @@ class AssetResult:
     loaded: int | None = None
     seconds: float = 0.0
     error: str | None = None
+    files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,7 @@ def _materialized(materialization: dg.AssetMaterialization) -> AssetResult:
         "done",
         rows=_number(metadata.get("dagster/row_count")),
         loaded=_number(metadata.get("starlake/rows_loaded")),
+        files=_number(metadata.get("starlake/files")),
         seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
     )
 

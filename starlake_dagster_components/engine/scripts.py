@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import duckdb
 
 from ..errors import Location
-from ..project.model import Project, Task
+from ..project.missing_files import find_missing_files
+from ..project.model import Project, Table, Task
 from ..project.sql.sections import SqlPart, SqlSections, strip_comments
 from .database import Database
 from .engine_errors import SqlFailed
@@ -134,6 +135,14 @@ def find_missing_table(reason: str) -> str | None:
     return found.group(1) if found else None
 
 
+def _describe_load(project: Project, table: Table) -> str:
+    """Return how a load table comes into being: by a load, or, where a load finds nothing, why it does."""
+    missing = find_missing_files(project, table)
+    if missing is not None:
+        return f"loading {table.full_name} makes it, and finds nothing: {missing.describe('none')}"
+    return f"loading {table.full_name} makes it: run load --domains {table.domain} --tables {table.name} first"
+
+
 def make_hint(project: Project) -> Hint:
     """Return what says which task or load makes a table."""
 
@@ -144,7 +153,7 @@ def make_hint(project: Project) -> Hint:
                 return f"the task {task.full_name} makes it: run transform --name {task.full_name} first"
         for table in project.tables:
             if parts[-1] == table.final_name.lower() and (len(parts) == 1 or parts[0] == table.final_domain.lower()):
-                return f"loading {table.full_name} makes it: run load --domains {table.domain} --tables {table.name} first"
+                return _describe_load(project, table)
         return ""
 
     return hint

@@ -190,7 +190,7 @@ def _end_when(cancelled: Cancelled, timeout: float | None) -> Iterator[Cancelled
 
 def _make_result(result: "EngineResult", lines: _Lines, mask: Mask, command: Command) -> CommandResult:
     loads = list(result.counters.values())
-    counters = None
+    counters = NOTHING if command.verb == "load" and result.exit_code == 0 else None
     if loads:
         counters = Counters(
             input=sum(t.input for t in loads),

@@ -30,6 +30,7 @@ from .command import (
     build_failure_metadata,
     build_schedule_metadata,
 )
+from .empty_loads import report_empty_load
 from .reexecution import find_loaded_before, report_kept_assets
 
 _TIMED_OUT = 124
@@ -241,6 +242,7 @@ class _Load:
             asset_key=member.key,
             metadata={
                 **dict(build_count_metadata(found.counters, found.row_count)),
+                **report_empty_load(self._context.log, self._run.project, member.table, self._pipeline, found.counters),
                 **spent,
                 **build_schedule_metadata(self._run),
                 **ended.result.metadata,

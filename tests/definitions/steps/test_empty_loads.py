@@ -1,0 +1,106 @@
+"""A load that finds no file succeeds, and says so where people look."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import DuckDBExecutor, load_definitions_from_starlake_project
+from starlake_dagster_components.cli.report import print_results
+from starlake_dagster_components.cli.run import run_headless
+from starlake_dagster_components.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SL_ENV", "SL_ROOT", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write_shop(root: Path, pre_load: str) -> ProjectFolder:
+    folder = ProjectFolder(root)
+    folder.write(
+        "metadata/application.sl.yml",
+        """
+        application:
+          connectionRef: duck
+          loader: native
+          dagRef: {load: loads}
+          connections: {duck: {type: jdbc, options: {url: 'jdbc:duckdb:{{SL_ROOT}}/x.db'}}}
+        """,
+    )
+    folder.write(
+        "metadata/dags/loads.sl.yml",
+        f"""
+        dag:
+          template: load/dagster__scheduled_table__shell.py.j2
+          filename: 'load_{{{{domain}}}}.py'
+          options: {{pre_load_strategy: {pre_load}}}
+        """,
+    )
+    folder.write("metadata/load/sales/_config.sl.yml", "load: {name: sales, metadata: {directory: '{{SL_ROOT}}/in', withHeader: true}}\n")
+    for table in ("customers", "orders"):
+        folder.write(
+            f"metadata/load/sales/{table}.sl.yml",
+            f"table: {{name: {table}, pattern: '{table}.*.csv', attributes: [{{name: id, type: int}}]}}\n",
+        )
+    return folder
+
+
+def run(folder: ProjectFolder, tmp_path: Path, batch: bool) -> tuple[dict[str, dict[str, object]], dict[str, list[str]]]:
+    """Run the load job; return the metadata of each materialization and the log messages by level."""
+    (tmp_path / "home").mkdir()
+    definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor(), batch=batch)
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        result = definitions.resolve_job_def("load_sales").execute_in_process(instance=instance)
+        assert result.success
+        metadata = {
+            e.materialization.asset_key.to_user_string(): {k: v.value for k, v in e.materialization.metadata.items()}
+            for e in result.get_asset_materialization_events()
+        }
+        lines: dict[str, list[str]] = {}
+        for entry in instance.all_logs(result.run_id):
+            if entry.dagster_event is None:
+                lines.setdefault({20: "info", 30: "warning"}.get(int(entry.level), "other"), []).append(entry.user_message)
+    return metadata, lines
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_files_in_incoming_are_not_loaded_without_a_pre_load(tmp_path: Path, batch: bool) -> None:
+    folder = write_shop(tmp_path / "shop", "none")
+    folder.write("in/customers1.csv", "id\n1\n")
+    metadata, lines = run(folder, tmp_path, batch)
+    assert metadata["sales_customers"]["starlake/files"] == 0
+    text = str(metadata["sales_customers"]["starlake/no_files"])
+    assert text.endswith(f"1 that matches waits in {folder.root}/in: set pre_load_strategy: imported, or run stage")
+    assert f"sales.customers: nothing was loaded: {text}" in lines["warning"]
+    assert metadata["sales_orders"]["starlake/files"] == 0
+
+
+def test_behind_a_pre_load_a_table_without_a_file_is_usual(tmp_path: Path) -> None:
+    folder = write_shop(tmp_path / "shop", "imported")
+    folder.write("in/customers1.csv", "id\n1\n")
+    metadata, lines = run(folder, tmp_path, False)
+    assert metadata["sales_customers"]["starlake/files"] == 1
+    assert "starlake/no_files" not in metadata["sales_customers"]
+    assert metadata["sales_orders"]["starlake/files"] == 0
+    assert not [line for line in lines.get("warning", ()) if "nothing was loaded" in line]
+    assert any("sales.orders: nothing was loaded" in line for line in lines["info"])
+
+
+def test_the_first_run_of_the_project_that_starlake_gives_to_beginners(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "shop"
+    shutil.copytree(shared / "corpus" / "starlake-bootstrap-sample-project", root)
+    incoming = root / "datasets/incoming/starbake"
+    incoming.mkdir(parents=True, exist_ok=True)
+    (incoming / "customers_1.csv").write_text("customer_id\n1\n")
+    results = run_headless(root, Settings(executor=DuckDBExecutor(), orchestrators=("dagster", "airflow")), log_level="CRITICAL")
+    print_results(results, width=200)
+    output = capsys.readouterr().out
+    assert "0 files" in output
+    assert "run load --domains starbake --tables customers first" not in output
+    assert "set pre_load_strategy: imported, or run stage" in output
