@@ -21,6 +21,9 @@ from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 MAX_LOGGED = 2000
 """Lines of one command at level info or debug that go to the event log; all further ones go to the step's standard output."""
 
+READY = "starlake/ready"
+"""Metadata of a pre-load's materialization: false where it found nothing to load."""
+
 Events = Iterator[dg.MaterializeResult[Any]]
 
 
@@ -47,6 +50,27 @@ class StepCommands:
             if own:
                 return pipeline
         return node.pipeline
+
+    def runs_dependencies_first(self, context: dg.AssetExecutionContext) -> bool:
+        """Return whether a step is part of a job with ``run_dependencies_first``."""
+        pipeline = self._pipelines.get(context.run.job_name)
+        return pipeline is not None and pipeline.run_dependencies_first
+
+    def found_nothing(self, context: dg.AssetExecutionContext, pre_load: dg.AssetKey) -> bool:
+        """Return whether a pre-load of this run, or of a run that this one continues, found nothing to load.
+
+        Args:
+            context: the step of a table of the domain.
+            pre_load: asset key of the domain.
+        """
+        latest = context.instance.get_latest_materialization_event(pre_load)
+        materialization = latest.asset_materialization if latest else None
+        if latest is None or materialization is None:
+            return False
+        ready = materialization.metadata.get(READY)
+        return (
+            ready is not None and ready.value is False and latest.run_id in (context.run.run_id, *self.find_history(context).earlier_runs)
+        )
 
     def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> RunContext:
         """Return the pipeline, project and logical time that the commands of a step run for."""

@@ -16,7 +16,7 @@ from ..batches import Member
 from ..checks import build_check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from .command import Events, StepCommands, build_count_metadata, build_schedule_metadata
+from .command import READY, Events, StepCommands, build_count_metadata, build_schedule_metadata
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
 
@@ -45,6 +45,9 @@ class Steps:
     def run_pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a domain's ``preload`` and, for IMPORTED, its ``stage``; no output when nothing is ready.
 
+        A job that runs dependencies first gets an output all the same: Dagster would skip its tasks with the tables, and the generated job runs
+        them whatever the loads find.
+
         Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, never none: without ``--tables`` some
         strategies succeed whatever is there.
         """
@@ -62,9 +65,11 @@ class Steps:
             if not left or pre_load.strategy == "ack":
                 # A load would also take the files that wait for their ack.
                 later = f"; {', '.join(left)}, left by an earlier load, will be loaded with the next ack" if left else ""
-                context.log.info(
-                    f"{domain.name}: nothing to load for {names} (strategy {pre_load.strategy}); the tables are skipped{later}"
-                )
+                goes_on = self._commands.runs_dependencies_first(context)
+                then = "the tables stay as they are" if goes_on else "the tables are skipped"
+                context.log.info(f"{domain.name}: nothing to load for {names} (strategy {pre_load.strategy}); {then}{later}")
+                if goes_on:
+                    yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, READY: False, **result.metadata})
                 return
             context.log.info(f"{domain.name}: nothing new (strategy {pre_load.strategy}), but an earlier load left {', '.join(left)}")
         elif pre_load.strategy == "imported":

@@ -30,7 +30,7 @@ from .command import (
     build_failure_metadata,
     build_schedule_metadata,
 )
-from .empty_loads import report_empty_load
+from .empty_loads import NO_FILES, report_empty_load
 from .reexecution import find_loaded_before, report_kept_assets
 
 _TIMED_OUT = 124
@@ -81,6 +81,11 @@ class LoadSteps:
             yield from report_kept_assets(context, history, [(m.output, m.key) for m in selected], before)
         if not waiting:
             return
+        if self._has_nothing_to_load(waiting[0].table, context):
+            context.log.info(f"nothing was loaded: the pre-load of {waiting[0].table.domain} found nothing")
+            for member in waiting:
+                yield dg.MaterializeResult(asset_key=member.key, metadata={"starlake/files": 0, NO_FILES: "the pre-load found nothing"})
+            return
         node = waiting[0].node
         pipeline = self._commands.find_pipeline(node, context)
         run = self._commands.build_run_context(context, pipeline)
@@ -91,6 +96,11 @@ class LoadSteps:
         failed = yield from _Load(self._commands, self._settings, context, pipeline, run, domain).all(waiting)
         if failed:
             raise _failure_of(failed, waiting, domain)
+
+    def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
+        """Return whether the pre-load of a job that runs dependencies first found nothing: its steps go on, so that the tasks run."""
+        domain = self._graph.keys.get(("domain", table.domain))
+        return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.found_nothing(context, domain)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None

@@ -56,7 +56,7 @@ def run(folder: ProjectFolder, tmp_path: Path, batch: bool) -> tuple[dict[str, d
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
         result = definitions.resolve_job_def("load_sales").execute_in_process(instance=instance)
         assert result.success
-        metadata = {
+        metadata: dict[str, dict[str, object]] = {
             e.materialization.asset_key.to_user_string(): {k: v.value for k, v in e.materialization.metadata.items()}
             for e in result.get_asset_materialization_events()
         }
