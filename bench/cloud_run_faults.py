@@ -296,9 +296,10 @@ def waiter(address: str, commands: str, seconds: str, folder: str) -> None:
         step = f"step{number}"
         work = command(Path(folder, "effects"), step)
         threading.Thread(target=runner.run, args=(work, invocation(step)), daemon=True).start()
-    from starlake_dagster_components.executors.cloud_run.poller import poller
 
-    while sum(len(g._watches) for g in poller()[0]._groups.values()) < int(commands):
+    from starlake_dagster_components.executors.cloud_run.poller import find_poller
+
+    while sum(len(g._watches) for g in find_poller()._groups.values()) < int(commands):
         time.sleep(0.1)
     before, begun = time.process_time(), time.monotonic()
     time.sleep(float(seconds))

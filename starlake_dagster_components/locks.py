@@ -1,4 +1,4 @@
-"""Locks between processes: commands on one DuckDB file wait for each other, and nobody touches the files of a running load.
+"""Locks between processes: commands on one DuckDB file wait for each other, and the files of a running load are left alone.
 
 A lock is a file in a folder of the temporary folder, locked with ``flock``. Processes that a command starts inherit the lock: when the
 worker dies (SIGKILL, out of memory) and its command lives on, the lock stays taken until that command has ended as well.
@@ -20,8 +20,8 @@ from typing import Any, Literal, TypeVar
 
 from .errors import CommandCancelled, CommandError
 
-HELD = "STARLAKE_DAGSTER_LOCKS"
-"""Environment variable by which a process knows what whoever started it has locked on its behalf."""
+INHERITED_LOCKS = "STARLAKE_DAGSTER_LOCKS"
+"""Environment variable by which a process knows which locks the process that started it holds for it."""
 
 Taken = TypeVar("Taken")
 LockLog = Callable[[Literal["info"], str], None]
@@ -30,26 +30,26 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Lock:
     key: str
     descriptor: int
 
 
-class _HeldHere(threading.local):
-    """The locks of one thread: taking one of them again is no waiting for oneself."""
+class _LocksOfThread(threading.local):
+    """The locks of one thread: a thread never waits for itself."""
 
     def __init__(self) -> None:
-        self.locks: list[_Held] = []
+        self.locks: list[_Lock] = []
 
 
-_here = _HeldHere()
+_own = _LocksOfThread()
 
 
 @contextlib.contextmanager
-def database_lock(
+def lock_database(
     path: str | os.PathLike[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
-    """Hold a DuckDB file against everybody else who takes this lock, in this process or another; wait until it is free.
+    """Hold a DuckDB file against all others that take this lock, in this process or another; wait until it is free.
 
     Taking it again in the same thread, or in a process that was started while holding it, is allowed and does nothing.
 
@@ -63,96 +63,96 @@ def database_lock(
         CommandCancelled: ``cancelled`` was set while waiting.
         CommandError: the lock file cannot be made.
     """
-    with held(f"database {os.path.realpath(path)}", cancelled=cancelled, log=log, holder=holder):
+    with hold_lock(f"database {os.path.realpath(path)}", cancelled=cancelled, log=log, holder=holder):
         yield
 
 
 @contextlib.contextmanager
-def database_locks(
+def lock_databases(
     paths: Iterable[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
     """Hold several DuckDB files; always taken in the same order, so that two commands cannot wait for each other."""
     with contextlib.ExitStack() as stack:
         for path in sorted({os.path.realpath(p) for p in paths}):
-            stack.enter_context(database_lock(path, cancelled=cancelled, log=log, holder=holder))
+            stack.enter_context(lock_database(path, cancelled=cancelled, log=log, holder=holder))
         yield
 
 
 @contextlib.contextmanager
-def held(
+def hold_lock(
     name: str, *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = "", passing: bool = False
 ) -> Iterator[None]:
-    """Hold the lock of any name; see :func:`database_lock`.
+    """Hold the lock of any name; see :func:`lock_database`.
 
-    With ``passing`` the lock's file is removed afterwards: for names that nobody uses again.
+    With ``passing`` the lock's file is removed afterwards: for names that are used only once.
     """
-    key = _key(name)
-    if key in _inherited() or any(lock.key == key for lock in _here.locks):
+    key = _build_file_name(name)
+    if key in _read_inherited() or any(lock.key == key for lock in _own.locks):
         yield
         return
     waiting = _Waiting(name, key, cancelled, log)
-    gate = _gate(key)
+    gate = _find_gate(key)
     # Threads of this process hand the lock on to each other at once; only other processes are looked for again and again.
     waiting.until(lambda pause: gate.acquire(timeout=pause))
     try:
-        descriptor = waiting.until(lambda pause: _try(key), between=True)
-        lock = _Held(key, descriptor)
+        descriptor = waiting.until(lambda pause: _try_lock(key), between=True)
+        lock = _Lock(key, descriptor)
         try:
-            _here.locks.append(lock)
-            _note(descriptor, {"name": name, "pid": os.getpid(), "holder": holder})
+            _own.locks.append(lock)
+            _write_note(descriptor, {"name": name, "pid": os.getpid(), "holder": holder})
             yield
         finally:
-            _here.locks.remove(lock)
+            _own.locks.remove(lock)
             if passing:
                 with contextlib.suppress(OSError):
-                    (_folder() / key).unlink()
-            _release(descriptor)
+                    (_find_folder() / key).unlink()
+            _release_lock(descriptor)
     finally:
         gate.release()
 
 
-def is_held_elsewhere(name: str) -> bool:
-    """Say whether somebody else than this thread holds the lock of a name at this moment."""
-    key = _key(name)
-    if key in _inherited() or any(lock.key == key for lock in _here.locks) or not (_folder() / key).exists():
+def is_locked_elsewhere(name: str) -> bool:
+    """Say whether another thread or process holds the lock of a name at this moment."""
+    key = _build_file_name(name)
+    if key in _read_inherited() or any(lock.key == key for lock in _own.locks) or not (_find_folder() / key).exists():
         return False
-    descriptor = _try(key)
+    descriptor = _try_lock(key)
     if descriptor is None:
         return True
-    _release(descriptor)
+    _release_lock(descriptor)
     return False
 
 
-def names_held_elsewhere(prefix: str) -> list[str]:
-    """Return the names of all locks that begin with a text and that somebody else than this thread holds at this moment."""
+def find_locks_elsewhere(prefix: str) -> list[str]:
+    """Return the names of all locks that begin with a text and that another thread or process holds at this moment."""
     names = []
-    for path in _folder().glob(f"{_slug(prefix.partition(' ')[0])}-*.lock"):
+    for path in _find_folder().glob(f"{_simplify(prefix.partition(' ')[0])}-*.lock"):
         name = str(_read_note(path).get("name", ""))
-        if name.startswith(prefix) and is_held_elsewhere(name):
+        if name.startswith(prefix) and is_locked_elsewhere(name):
             names.append(name)
     return sorted(names)
 
 
-def inherited_descriptors() -> tuple[int, ...]:
+def list_inherited_descriptors() -> tuple[int, ...]:
     """Return what a process that is started now must inherit so that it keeps the locks of this thread (``pass_fds``)."""
-    return tuple(lock.descriptor for lock in _here.locks)
+    return tuple(lock.descriptor for lock in _own.locks)
 
 
-def inherited_environment() -> dict[str, str]:
+def build_inherited_environment() -> dict[str, str]:
     """Return the environment by which a process that is started now knows that it has the locks of this thread."""
-    keys = [*sorted(_inherited()), *(lock.key for lock in _here.locks)]
-    return {HELD: os.pathsep.join(keys)} if keys else {}
+    keys = [*sorted(_read_inherited()), *(lock.key for lock in _own.locks)]
+    return {INHERITED_LOCKS: os.pathsep.join(keys)} if keys else {}
 
 
-def _inherited() -> frozenset[str]:
-    return frozenset(filter(None, os.environ.get(HELD, "").split(os.pathsep)))
+def _read_inherited() -> frozenset[str]:
+    return frozenset(filter(None, os.environ.get(INHERITED_LOCKS, "").split(os.pathsep)))
 
 
 _gates: dict[str, threading.Lock] = {}
 _gates_guard = threading.Lock()
 
 
-def _gate(key: str) -> threading.Lock:
+def _find_gate(key: str) -> threading.Lock:
     with _gates_guard:
         return _gates.setdefault(key, threading.Lock())
 
@@ -176,7 +176,7 @@ class _Waiting:
         self._key = key
         self._cancelled = cancelled
         self._log = log
-        self._told = False
+        self._announced = False
 
     def until(self, take: Callable[[float], Taken | None], *, between: bool = False) -> Taken:
         """Try until something is there.
@@ -193,35 +193,35 @@ class _Waiting:
             # A descriptor may be 0.
             if taken is not None and taken is not False:
                 return taken
-            self._tell(pause)
+            self._announce(pause)
             if between and self._cancelled is not None:
                 self._cancelled.wait(pause)
             elif between:
                 time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _tell(self, pause: float) -> None:
-        if not self._told and self._log is not None and pause > 4 * _SHORTEST_PAUSE:
-            self._log("info", f"waiting for {self._name}{_told_by(_read_note(_folder() / self._key))}")
-            self._told = True
+    def _announce(self, pause: float) -> None:
+        if not self._announced and self._log is not None and pause > 4 * _SHORTEST_PAUSE:
+            self._log("info", f"waiting for {self._name}{_describe_holder(_read_note(_find_folder() / self._key))}")
+            self._announced = True
 
 
-def _told_by(note: Mapping[str, Any]) -> str:
+def _describe_holder(note: Mapping[str, Any]) -> str:
     holder = f": {note['holder']}" if note.get("holder") else ""
     return f" (in use by process {note['pid']}{holder})" if note.get("pid") else ""
 
 
-def _try(key: str) -> int | None:
-    """Return the descriptor of the lock's file, locked; None while somebody else holds it."""
-    path = _folder() / key
+def _try_lock(key: str) -> int | None:
+    """Return the descriptor of the lock's file, locked; None while another thread or process holds it."""
+    path = _find_folder() / key
     while True:
-        descriptor = _open(path)
-        if descriptor is None or _is_still(path, descriptor):
+        descriptor = _open_locked(path)
+        if descriptor is None or _leads_to(path, descriptor):
             return descriptor
         os.close(descriptor)  # its last holder has removed it, after it was opened here
 
 
-def _open(path: Path) -> int | None:
+def _open_locked(path: Path) -> int | None:
     import fcntl
 
     try:
@@ -239,7 +239,7 @@ def _open(path: Path) -> int | None:
     return descriptor
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _leads_to(path: Path, descriptor: int) -> bool:
     """Say whether a path still leads to an open file."""
     try:
         there, here = path.stat(follow_symlinks=False), os.fstat(descriptor)
@@ -248,7 +248,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
-def _release(descriptor: int) -> None:
+def _release_lock(descriptor: int) -> None:
     import fcntl
 
     # Unlocking, not only closing: what a command left behind has the same open file, and would keep the lock.
@@ -256,7 +256,7 @@ def _release(descriptor: int) -> None:
     os.close(descriptor)
 
 
-def _note(descriptor: int, note: Mapping[str, Any]) -> None:
+def _write_note(descriptor: int, note: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
@@ -270,18 +270,16 @@ def _read_note(path: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _key(name: str) -> str:
+def _build_file_name(name: str) -> str:
     kind, _, rest = name.partition(" ")
-    return (
-        f"{_slug(kind)}-{_slug(rest.rpartition('/')[2])[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.lock"
-    )
+    return f"{_simplify(kind)}-{_simplify(rest.rpartition('/')[2])[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.lock"
 
 
-def _slug(text: str) -> str:
+def _simplify(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", text)
 
 
-def _folder() -> Path:
+def _find_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / "starlake-dagster-locks"
     if not folder.is_dir():
         with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ class Mask:
     __slots__ = ("_pattern", "_values")
 
     def __init__(self, *environments: Mapping[str, str]) -> None:
-        values = {part for environment in environments for part in secrets_of(environment)}
+        values = {part for environment in environments for part in find_secrets(environment)}
         self._values = tuple(sorted(values, key=lambda v: (-len(v), v)))
         self._pattern = re.compile("|".join(map(re.escape, self._values))) if self._values else None
 
@@ -49,7 +49,7 @@ class Mask:
         return text
 
 
-def secrets_of(environment: Mapping[str, str]) -> Iterable[str]:
+def find_secrets(environment: Mapping[str, str]) -> Iterable[str]:
     """Yield the values of variables whose names look secret, and each line of those that have several."""
     for name, value in environment.items():
         if is_secret_name(name):

@@ -1,19 +1,20 @@
 """Locks between threads and processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from starlake_dagster_components import locks
 from starlake_dagster_components.errors import CommandCancelled
-from starlake_dagster_components.locks import database_lock, database_locks
+from starlake_dagster_components.locks import lock_database, lock_databases
 
 
 def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
@@ -25,18 +26,23 @@ def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
 
 HOLD = """
 import sys, time
-from starlake_dagster_components.locks import database_lock
-with database_lock(sys.argv[1], holder="a load"):
+from starlake_dagster_components.locks import lock_database
+with lock_database(sys.argv[1], holder="a load"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
 
 
-def holder(path: Path, seconds: float = 600) -> "subprocess.Popen[bytes]":
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"held\n"
-    return process
+@contextlib.contextmanager
+def start_holder(path: Path, seconds: float = 600) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a process that holds a lock, and end it."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_threads_exclude_each_other(tmp_path: Path) -> None:
@@ -45,7 +51,7 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
     def work() -> None:
         nonlocal inside, most, done
         for _ in range(20):
-            with database_lock(tmp_path / "a.db"):
+            with lock_database(tmp_path / "a.db"):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.0005)
@@ -65,7 +71,7 @@ def test_threads_hand_a_lock_on_at_once(tmp_path: Path) -> None:
 
     def work() -> None:
         for _ in range(400):
-            with database_lock(tmp_path / "a.db"):
+            with lock_database(tmp_path / "a.db"):
                 pass
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -80,7 +86,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
     inside, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with database_lock(tmp_path / "a.db"):
+        with lock_database(tmp_path / "a.db"):
             inside.set()
             done.wait()
 
@@ -89,7 +95,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
     inside.wait()
     child = os.fork()
     if child == 0:
-        with database_lock(tmp_path / "a.db"):
+        with lock_database(tmp_path / "a.db"):
             os._exit(0)
     done.set()
     thread.join()
@@ -98,34 +104,32 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_does_not_have(tmp_pa
 
 def test_processes_exclude_each_other_and_the_one_that_waits_says_for_whom(tmp_path: Path) -> None:
     lines: list[str] = []
-    other = holder(tmp_path / "a.db", 1.0)
-    with database_lock(tmp_path / "a.db", log=lambda level, line: lines.append(line)):
+    with (
+        start_holder(tmp_path / "a.db", 1.0) as other,
+        lock_database(tmp_path / "a.db", log=lambda level, line: lines.append(line)),
+    ):
         assert other.wait() == 0
     assert lines == [f"waiting for database {tmp_path / 'a.db'} (in use by process {other.pid}: a load)"]
 
 
 def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
-    other = holder(tmp_path / "a.db")
-    other.kill()
-    with database_lock(tmp_path / "a.db"):
-        assert other.wait() == -signal.SIGKILL
+    with start_holder(tmp_path / "a.db") as other:
+        other.kill()
+        with lock_database(tmp_path / "a.db"):
+            assert other.wait() == -signal.SIGKILL
 
 
 def test_waiting_ends_when_the_run_is_cancelled(tmp_path: Path) -> None:
     cancelled = threading.Event()
-    other = holder(tmp_path / "a.db")
-    try:
+    with start_holder(tmp_path / "a.db"):
         threading.Timer(0.2, cancelled.set).start()
-        with pytest.raises(CommandCancelled, match="waiting for database"), database_lock(tmp_path / "a.db", cancelled=cancelled):
-            pytest.fail("somebody else holds it")
-    finally:
-        other.kill()
-        other.wait()
+        with pytest.raises(CommandCancelled, match="waiting for database"), lock_database(tmp_path / "a.db", cancelled=cancelled):
+            pytest.fail("another process holds it")
 
 
 def test_taking_a_lock_again_in_the_same_thread_is_no_waiting(tmp_path: Path) -> None:
-    with database_lock(tmp_path / "a.db"):
-        with database_lock(tmp_path / "a.db"):
+    with lock_database(tmp_path / "a.db"):
+        with lock_database(tmp_path / "a.db"):
             pass
         assert _is_locked(tmp_path / "a.db"), "the inner one does not give it away"
     assert not _is_locked(tmp_path / "a.db")
@@ -134,7 +138,7 @@ def test_taking_a_lock_again_in_the_same_thread_is_no_waiting(tmp_path: Path) ->
 def test_several_names_of_one_file_are_one_lock(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    with database_lock(tmp_path / "data" / "a.db"):
+    with lock_database(tmp_path / "data" / "a.db"):
         assert _is_locked(tmp_path / "link" / ".." / "link" / "a.db")
         assert not _is_locked(tmp_path / "data" / "b.db")
 
@@ -144,7 +148,7 @@ def test_opposite_orders_do_not_lock_each_other_out(tmp_path: Path) -> None:
 
     def work(order: list[str]) -> None:
         for _ in range(50):
-            with database_locks(order):
+            with lock_databases(order):
                 pass
 
     threads = [threading.Thread(target=work, args=(order,)) for order in (paths, paths[::-1])]
@@ -156,8 +160,8 @@ def test_opposite_orders_do_not_lock_each_other_out(tmp_path: Path) -> None:
 
 
 def test_a_process_that_was_started_under_a_lock_may_take_it(tmp_path: Path) -> None:
-    with database_lock(tmp_path / "a.db"):
-        environment = {**os.environ, **locks.inherited_environment()}
+    with lock_database(tmp_path / "a.db"):
+        environment = {**os.environ, **locks.build_inherited_environment()}
         done = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path / "a.db"), "0"], env=environment, timeout=60, check=True)
         assert done.returncode == 0
         assert _is_locked(tmp_path / "a.db"), "its end does not give the lock away"
@@ -168,17 +172,16 @@ def test_a_command_keeps_the_locks_of_a_worker_that_was_killed(tmp_path: Path) -
     worker_code = """
 import subprocess, sys, time
 from starlake_dagster_components import locks
-with locks.database_lock(sys.argv[1]):
-    command = subprocess.Popen(["sleep", "600"], pass_fds=locks.inherited_descriptors(), start_new_session=True)
+with locks.lock_database(sys.argv[1]):
+    command = subprocess.Popen(["sleep", "600"], pass_fds=locks.list_inherited_descriptors(), start_new_session=True)
     print(command.pid, flush=True)
     time.sleep(600)
 """
-    worker = subprocess.Popen([sys.executable, "-c", worker_code, str(tmp_path / "a.db")], stdout=subprocess.PIPE)
-    assert worker.stdout is not None
-    command = int(worker.stdout.readline())
-    try:
+    with subprocess.Popen([sys.executable, "-c", worker_code, str(tmp_path / "a.db")], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        command = int(worker.stdout.readline())
         worker.kill()
-        worker.wait()
+    try:
         assert _is_locked(tmp_path / "a.db"), "the command still writes"
     finally:
         os.kill(command, signal.SIGKILL)
@@ -186,8 +189,8 @@ with locks.database_lock(sys.argv[1]):
 
 
 def test_what_a_command_leaves_behind_does_not_keep_a_lock(tmp_path: Path) -> None:
-    with database_lock(tmp_path / "a.db"):
-        daemon = subprocess.Popen(["sleep", "600"], pass_fds=locks.inherited_descriptors(), start_new_session=True)
+    with lock_database(tmp_path / "a.db"):
+        daemon = subprocess.Popen(["sleep", "600"], pass_fds=locks.list_inherited_descriptors(), start_new_session=True)
     try:
         assert not _is_locked(tmp_path / "a.db")
     finally:
@@ -197,8 +200,8 @@ def test_what_a_command_leaves_behind_does_not_keep_a_lock(tmp_path: Path) -> No
 
 def _is_locked(path: Path) -> bool:
     """Ask another process."""
-    code = "import sys; from starlake_dagster_components.locks import is_held_elsewhere as held; print(held('database ' + sys.argv[1]))"
-    environment = {k: v for k, v in os.environ.items() if k != locks.HELD}
+    code = "import sys; from starlake_dagster_components.locks import is_locked_elsewhere as is_locked; print(is_locked('database ' + sys.argv[1]))"
+    environment = {k: v for k, v in os.environ.items() if k != locks.INHERITED_LOCKS}
     real = os.path.realpath(path)
     done = subprocess.run([sys.executable, "-c", code, real], capture_output=True, text=True, check=True, env=environment)
     return done.stdout.strip() == "True"
@@ -207,10 +210,10 @@ def _is_locked(path: Path) -> bool:
 COUNT = """
 import sys
 from pathlib import Path
-from starlake_dagster_components.locks import held
+from starlake_dagster_components.locks import hold_lock
 path = Path(sys.argv[1])
 for _ in range(300):
-    with held(sys.argv[2], passing=True):
+    with hold_lock(sys.argv[2], passing=True):
         path.write_text(str(int(path.read_text()) + 1))
 """
 
@@ -222,5 +225,5 @@ def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(counter), name]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert counter.read_text() == "900"
-    assert not locks.is_held_elsewhere(name)
-    assert not (locks._folder() / locks._key(name)).exists()
+    assert not locks.is_locked_elsewhere(name)
+    assert not (locks._find_folder() / locks._build_file_name(name)).exists()

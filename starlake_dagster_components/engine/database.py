@@ -12,7 +12,7 @@ import duckdb
 
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
-from ..locks import LockLog, database_locks
+from ..locks import LockLog, lock_databases
 from .engine_errors import DatabaseFailed
 from .instances import Instance, lend_instance
 from .sqltext import quote, quote_literal, quote_path
@@ -25,7 +25,7 @@ _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTA
 
 # Statements after which the database has the same schemas, tables and views as before.
 _CHANGES_NOTHING = re.compile(
-    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE temp\.)\b",
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE temp)\b",
     re.IGNORECASE,
 )
 
@@ -235,7 +235,7 @@ def open_database(
     """
     others = [other for other in also if other != path]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(database_locks([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
+        stack.enter_context(lock_databases([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
         lent = stack.enter_context(lend_instance())
         path.parent.mkdir(parents=True, exist_ok=True)
         catalog = _attach(lent.connection, path, taken=set(), read_only=False)

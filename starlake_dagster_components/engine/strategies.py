@@ -12,7 +12,6 @@ from .database import Column, Database
 from .engine_errors import BadSetting, NotSupported
 from .sqltext import quote, quote_list, quote_path
 
-_INCOMING = "sl_incoming"
 _KEYED = frozenset({"UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"})
 TYPES = (
     "APPEND",
@@ -170,115 +169,153 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
     if not chosen.needs_whole_batch:
         if chosen.type == "OVERWRITE" or truncate:
             run.execute(f"TRUNCATE {target.sql}")
-        return Written(
-            run.fetch_count(
-                f"INSERT INTO {target.sql} ({quote_list(columns)}) SELECT {quote_list(columns)} FROM (\n{batch}\n) AS {_INCOMING}"
-            )
-        )
-    rows = stage_batch(run, batch, columns)
+        names = quote_list(columns)
+        return Written(run.fetch_count(f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM (\n{batch}\n) AS {STAGED}"))
+    staged = stage_batch(target, batch, columns)
     if truncate:
         run.execute(f"TRUNCATE {target.sql}")
-    write_staged_batch(target, chosen, columns)
-    return Written(rows)
+    write_staged_batch(target, chosen, staged)
+    return Written(staged.rows)
 
 
-def stage_batch(database: Database, batch: str, columns: Sequence[str]) -> int:
-    """Keep a batch in a temporary table, in its order; returns its number of rows."""
-    return database.fetch_count(
-        f"CREATE OR REPLACE TEMP TABLE {_INCOMING} AS SELECT {quote_list(columns)} FROM (\n{batch}\n) AS {_INCOMING}"
-    )
+STAGED = "starlake_dagster_batch"
+"""Name of the temporary table of a batch, and prefix of all other names that the engine gives within a statement."""
+_TABLE = f"temp.main.{STAGED}"
 
 
-def write_staged_batch(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A batch in a temporary table, whose columns are numbered: a column of the project may be called ``rowid``.
+
+    Attributes:
+        columns: the columns of the batch, by their names in the table that they are written to.
+        rows: number of rows that were staged.
+    """
+
+    columns: tuple[str, ...]
+    rows: int = 0
+
+    def name_column(self, column: str) -> str:
+        """Return the SQL of the column of the temporary table that has a column of the batch."""
+        return f"c{next(i for i, name in enumerate(self.columns) if name.lower() == column.lower())}"
+
+    def list_columns(self, columns: Sequence[str]) -> str:
+        """Return the SQL of several of these columns."""
+        return ", ".join(map(self.name_column, columns))
+
+
+def stage_batch(target: Target, batch: str, columns: Sequence[str]) -> Staged:
+    """Keep a batch in a temporary table, in its order, with the types of the table that it is written to.
+
+    Rows are compared with each other as they are compared with those of the table: ``1.0`` and ``1`` are one key of an integer column.
+    """
+    run = target.database
+    numbered = ", ".join(f"{quote(name)} AS c{i}" for i, name in enumerate(columns))
+    run.execute(f"CREATE OR REPLACE TEMP TABLE {STAGED} AS SELECT {numbered} FROM {target.sql} WITH NO DATA")
+    rows = run.fetch_count(f"INSERT INTO {_TABLE} SELECT {quote_list(columns)} FROM (\n{batch}\n) AS {STAGED}")
+    return Staged(tuple(columns), rows)
+
+
+def write_staged_batch(target: Target, chosen: Strategy, staged: Staged) -> None:
     """Write the staged batch."""
     if chosen.type == "SCD2":
-        _scd2(target, chosen, columns)
+        _write_versions(target, chosen, staged)
     else:
-        _replace(target, chosen)
-        target.database.execute(
-            f"INSERT INTO {target.sql} ({quote_list(columns)}) SELECT {quote_list(columns)} FROM temp.{_INCOMING} ORDER BY rowid"
-        )
-    target.database.execute(f"DROP TABLE temp.{_INCOMING}")
+        _replace_rows(target, chosen, staged)
+        # The rows come in the order of the temporary table.
+        numbered = staged.list_columns(staged.columns)
+        target.database.execute(f"INSERT INTO {target.sql} ({quote_list(staged.columns)}) SELECT {numbered} FROM {_TABLE}")
+    target.database.execute(f"DROP TABLE {_TABLE}")
 
 
-def _replace(target: Target, chosen: Strategy) -> None:
+def _replace_rows(target: Target, chosen: Strategy, staged: Staged) -> None:
     """Delete the rows of the table that the staged batch replaces, and those of the batch that are not to be written."""
     run = target.database
+    same = _match_keys(staged, chosen.key)
+    replace = f"DELETE FROM {target.sql} AS t USING {_TABLE} AS i WHERE {same}"
     if chosen.type == "OVERWRITE":
         run.execute(f"TRUNCATE {target.sql}")
     elif chosen.type == "UPSERT_BY_KEY":
-        _keep_one_per_key(run, chosen, "min(rowid)" if chosen.dedupe else "max(rowid)")
-        run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
+        _keep_one_per_key(run, chosen, staged, "min(rowid)" if chosen.dedupe else "max(rowid)")
+        run.execute(replace)
     elif chosen.type == "UPSERT_BY_KEY_AND_TIMESTAMP":
-        _keep_one_per_key(run, chosen, _latest(chosen))
-        older = f"{_moment(chosen, 'i')} < {_moment(chosen, 't')}"
-        run.execute(f"DELETE FROM temp.{_INCOMING} AS i USING {target.sql} AS t WHERE {_same(chosen.key)} AND {older}")
-        run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
+        _keep_one_per_key(run, chosen, staged, _find_latest(chosen, staged))
+        new, old = _order_moments(chosen, staged)
+        run.execute(f"DELETE FROM {_TABLE} AS i USING {target.sql} AS t WHERE {same} AND {new} < {old}")
+        run.execute(replace)
     elif chosen.type == "DELETE_THEN_INSERT":
-        run.execute(f"DELETE FROM {target.sql} AS t USING temp.{_INCOMING} AS i WHERE {_same(chosen.key)}")
+        run.execute(replace)
     elif chosen.type == "OVERWRITE_BY_PARTITION":
-        partitions = f"(SELECT DISTINCT {quote_list(chosen.partition)} FROM temp.{_INCOMING})"
-        same = " AND ".join(f"t.{quote(c)} IS NOT DISTINCT FROM i.{quote(c)}" for c in chosen.partition)
-        run.execute(f"DELETE FROM {target.sql} AS t USING {partitions} AS i WHERE {same}")
+        partitions = f"(SELECT DISTINCT {staged.list_columns(chosen.partition)} FROM {_TABLE})"
+        run.execute(
+            f"DELETE FROM {target.sql} AS t USING {partitions} AS i WHERE {_match_keys(staged, chosen.partition, 'IS NOT DISTINCT FROM')}"
+        )
 
 
-def _same(key: Sequence[str]) -> str:
-    return " AND ".join(f"t.{quote(c)} = i.{quote(c)}" for c in key)
+def _match_keys(staged: Staged, key: Sequence[str], comparison: str = "=") -> str:
+    """Return the condition for a row ``t`` of the table and a row ``i`` of the batch to have the same key."""
+    return " AND ".join(f"t.{quote(column)} {comparison} i.{staged.name_column(column)}" for column in key)
 
 
-def _moment(chosen: Strategy, table: str) -> str:
-    """Return the SQL of a row's timestamp, where a missing one is older than all others."""
+def _order_moments(chosen: Strategy, staged: Staged) -> tuple[str, str]:
+    """Return the SQL of the timestamps of a row of the batch and one of the table, where a missing one is older than all others."""
     assert chosen.timestamp is not None
-    column = f"{table}.{quote(chosen.timestamp)}"
-    return f"(CASE WHEN {column} IS NULL THEN 0 ELSE 1 END, {column})"
+    columns = (f"i.{staged.name_column(chosen.timestamp)}", f"t.{quote(chosen.timestamp)}")
+    new, old = (f"(CASE WHEN {column} IS NULL THEN 0 ELSE 1 END, {column})" for column in columns)
+    return new, old
 
 
-def _latest(chosen: Strategy) -> str:
+def _find_latest(chosen: Strategy, staged: Staged) -> str:
     """Return the SQL of the rowid of a group's newest row; of equally new ones the last, or the first where the batch is reduced beforehand."""
     assert chosen.timestamp is not None
     order = "rowid" if chosen.dedupe else "rowid DESC"
-    return f"first(rowid ORDER BY {quote(chosen.timestamp)} DESC NULLS LAST, {order})"
+    return f"first(rowid ORDER BY {staged.name_column(chosen.timestamp)} DESC NULLS LAST, {order})"
 
 
-def _keep_one_per_key(run: Database, chosen: Strategy, kept: str) -> None:
-    """Reduce the staged batch to one row per key. A key with a missing part does not count as a key: such rows stay."""
-    keys = f"SELECT {quote_list(chosen.key)}, {kept} AS sl_kept, count(*) AS sl_rows FROM temp.{_INCOMING} GROUP BY {quote_list(chosen.key)} HAVING count(*) > 1"
-    run.execute(f"DELETE FROM temp.{_INCOMING} AS i USING ({keys}) AS t WHERE {_same(chosen.key)} AND i.rowid <> t.sl_kept")
+def _keep_one_per_key(run: Database, chosen: Strategy, staged: Staged, kept: str) -> None:
+    """Reduce the staged batch to one row per key. A key with a missing part does not count as a key: such rows stay.
+
+    Most batches have one row per key, which is found out at less cost than the rows to keep are.
+    """
+    key = staged.list_columns(chosen.key)
+    if not run.fetch_count(f"SELECT count(*) FROM (SELECT 1 FROM {_TABLE} GROUP BY {key} HAVING count(*) > 1)"):
+        return
+    groups = f"SELECT {key}, {kept} AS kept, count(*) AS found FROM {_TABLE} GROUP BY {key} HAVING count(*) > 1"
+    same = " AND ".join(f"t.{column} = i.{column}" for column in map(staged.name_column, chosen.key))
+    run.execute(f"DELETE FROM {_TABLE} AS i USING ({groups}) AS t WHERE {same} AND i.rowid <> t.kept")
 
 
-def _scd2(target: Target, chosen: Strategy, columns: Sequence[str]) -> None:
-    """Write versions: the current row of a key ends when a newer one arrives; at most one row of a key is current.
+def _write_versions(target: Target, chosen: Strategy, staged: Staged) -> None:
+    """Write versions (SCD2): the current row of a key ends when a newer one arrives; at most one row of a key is current.
 
     The rows of a batch count one after the other: by timestamp, or in the batch's order without one. A row that is not newer than the one
     before it, or than the current one of the table, does not make a version. Only the last one of a key stays current.
     """
     run = target.database
     if chosen.dedupe:
-        _keep_one_per_key(run, chosen, _latest(chosen) if chosen.timestamp else "min(rowid)")
-    now = "CAST(current_timestamp AT TIME ZONE 'UTC' AS TIMESTAMP)"
-    key = quote_list(chosen.key)
-    whole = " AND ".join(f"{quote(c)} IS NOT NULL" for c in chosen.key)
+        _keep_one_per_key(run, chosen, staged, _find_latest(chosen, staged) if chosen.timestamp else "min(rowid)")
+    # Starlake: CURRENT_TIMESTAMP in a column without zone, which is the time of the session's zone.
+    now = "CAST(current_timestamp AS TIMESTAMP)"
+    key = staged.list_columns(chosen.key)
+    whole = " AND ".join(f"{staged.name_column(column)} IS NOT NULL" for column in chosen.key)
+    same = _match_keys(staged, chosen.key)
+    order = "rowid DESC"
     if chosen.timestamp:
-        current = f"{_same(chosen.key)} AND t.{quote(chosen.end)} IS NULL"
-        run.execute(
-            f"DELETE FROM temp.{_INCOMING} AS i USING {target.sql} AS t WHERE {current} AND {_moment(chosen, 'i')} <= {_moment(chosen, 't')}"
-        )
+        new, old = _order_moments(chosen, staged)
+        run.execute(f"DELETE FROM {_TABLE} AS i USING {target.sql} AS t WHERE {same} AND t.{quote(chosen.end)} IS NULL AND {new} <= {old}")
         # Of rows of one key and one timestamp the first of the batch is the version.
-        moment = quote(chosen.timestamp)
-        twice = (
-            f"SELECT rowid AS sl_row FROM temp.{_INCOMING} WHERE {whole} "
-            f"QUALIFY row_number() OVER (PARTITION BY {key}, {moment} ORDER BY rowid) > 1"
+        moment = staged.name_column(chosen.timestamp)
+        again = (
+            f"SELECT rowid AS found FROM {_TABLE} WHERE {whole} QUALIFY row_number() OVER (PARTITION BY {key}, {moment} ORDER BY rowid) > 1"
         )
-        run.execute(f"DELETE FROM temp.{_INCOMING} WHERE rowid IN ({twice})")
+        run.execute(f"DELETE FROM {_TABLE} WHERE rowid IN ({again})")
         order = f"{moment} DESC NULLS LAST, rowid DESC"
-    else:
-        order = "rowid DESC"
     run.execute(
-        f"UPDATE {target.sql} AS t SET {quote(chosen.end)} = {now} FROM (SELECT DISTINCT {key} FROM temp.{_INCOMING}) AS i "
-        f"WHERE {_same(chosen.key)} AND t.{quote(chosen.end)} IS NULL"
+        f"UPDATE {target.sql} AS t SET {quote(chosen.end)} = {now} FROM (SELECT DISTINCT {key} FROM {_TABLE}) AS i "
+        f"WHERE {same} AND t.{quote(chosen.end)} IS NULL"
     )
     last = f"row_number() OVER (PARTITION BY {key} ORDER BY {order}) = 1 OR NOT ({whole})"
     run.execute(
-        f"INSERT INTO {target.sql} ({quote_list(columns)}, {quote_list((chosen.start, chosen.end))}) "
-        f"SELECT {quote_list(columns)}, {now}, CASE WHEN {last} THEN NULL ELSE {now} END FROM temp.{_INCOMING} ORDER BY rowid"
+        f"INSERT INTO {target.sql} ({quote_list(staged.columns)}, {quote_list((chosen.start, chosen.end))}) "
+        f"SELECT {staged.list_columns(staged.columns)}, {now}, CASE WHEN {last} THEN NULL ELSE {now} END FROM {_TABLE} ORDER BY rowid"
     )

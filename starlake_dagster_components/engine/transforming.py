@@ -318,10 +318,10 @@ class _Work:
         truncate = self._arguments.truncate
         empties = chosen.type == "OVERWRITE" or truncate
         if empties and not chosen.needs_whole_batch and self._may_read_itself(target, references):
-            rows = stage_batch(target.database, query, names)
+            staged = stage_batch(target, query, names)
             target.database.execute(f"TRUNCATE {target.sql}")
-            write_staged_batch(target, chosen, names)
-            return rows
+            write_staged_batch(target, chosen, staged)
+            return staged.rows
         return write_batch(target, chosen, query, names, truncate=truncate).rows
 
     def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..commands import Command
-from ..locks import HELD
+from ..locks import INHERITED_LOCKS
 from ..project.model import Project
 
 _KEPT = 4
-_CHANGES_PER_COMMAND = frozenset(("SL_JOB_ID", "SL_API", HELD))
+_CHANGES_PER_COMMAND = frozenset(("SL_JOB_ID", "SL_API", INHERITED_LOCKS))
 _INTERVAL = ("sl_data_interval_start", "sl_data_interval_end")
 
 Read = Callable[[str, str | None, Mapping[str, str], Mapping[str, str]], Project]

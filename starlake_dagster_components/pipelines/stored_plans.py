@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import errors
 from ..cache import Cache, deserialize, serialize
-from ..masking import secrets_of
+from ..masking import find_secrets
 from ..project import disk, model
 from ..project.model import EMPTY, Application
 from ..project.reader import StartedProject
@@ -127,7 +127,7 @@ class StoredPlans:
         project = plan.project
         slim = replace(project, variables=EMPTY, application=Application())
         body = serialize((slim, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
-        if any(secret.encode() in body for secret in secrets_of(project.variables)):
+        if any(secret.encode() in body for secret in find_secrets(project.variables)):
             raise NotKept("it contains the value of a variable whose name says that it is secret")
         identity = blake2b(body, digest_size=16).hexdigest()
         used = _select_variables(project.variables, looks.words)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ...errors import CommandError, StarlakeError
 from ..base import Log
-from .connection import missing_credentials
+from .connection import explain_missing_credentials
 
 T = TypeVar("T")
 
@@ -37,29 +37,29 @@ class Backoff:
         self._next = first
         self._last = last
 
-    def delay(self) -> float:
+    def next_delay(self) -> float:
         """Return the next delay in seconds."""
         delay = min(self._next, self._last)
         self._next = delay * 2
         return delay * random.uniform(0.5, 1.0)
 
 
-def status(error: BaseException) -> str:
+def read_status(error: BaseException) -> str:
     """Return the name of an error's gRPC status (``NOT_FOUND``); empty when it has none."""
     code = getattr(error, "grpc_status_code", None)
     return str(code.name) if code is not None else ""
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Say whether a failed call is worth another try."""
     from google.api_core import exceptions
 
     if _BAD_CREDENTIALS.search(str(error)):
         return False
-    return status(error) in PASSING or isinstance(error, exceptions.RetryError)
+    return read_status(error) in PASSING or isinstance(error, exceptions.RetryError)
 
 
-def explain(error: BaseException, *, doing: str, resource: str) -> StarlakeError:
+def explain_failure(error: BaseException, *, doing: str, resource: str) -> StarlakeError:
     """Return the exception for a call that failed for good: what happened and what to check.
 
     Args:
@@ -70,11 +70,11 @@ def explain(error: BaseException, *, doing: str, resource: str) -> StarlakeError
     if isinstance(error, StarlakeError):
         return error
     detail = getattr(error, "message", None) or str(error)
-    name = status(error)
+    name = read_status(error)
     parts = resource.split("/")
     project, region, job = parts[1], parts[3], parts[5]
     if name == "UNAUTHENTICATED" or _BAD_CREDENTIALS.search(str(error)) or type(error).__module__.startswith("google.auth"):
-        return missing_credentials(detail)
+        return explain_missing_credentials(detail)
     if name == "PERMISSION_DENIED":
         return CommandError(
             f"not allowed to {doing} {resource}: {detail}. Check that the account has run.jobs.run, run.jobs.runWithOverrides and "
@@ -88,10 +88,10 @@ def explain(error: BaseException, *, doing: str, resource: str) -> StarlakeError
             f"cloud_run_project_id ('{project}'): `gcloud run jobs list --project {project}` shows the jobs with their regions",
             retry=False,
         )
-    return CommandError(f"cannot {doing} {resource}: {name or type(error).__name__}: {detail}", retry=passes(error))
+    return CommandError(f"cannot {doing} {resource}: {name or type(error).__name__}: {detail}", retry=is_transient(error))
 
 
-def persist(
+def call_until_answered(
     call: Callable[[], T],
     *,
     doing: str,
@@ -125,14 +125,14 @@ def persist(
         try:
             return call()
         except exceptions.GoogleAPIError as error:
-            delay = backoff.delay()
-            if not passes(error):
-                raise explain(error, doing=doing, resource=resource) from error
+            delay = backoff.next_delay()
+            if not is_transient(error):
+                raise explain_failure(error, doing=doing, resource=resource) from error
             if time.monotonic() + delay > end:
-                raise CommandError(f"cannot {doing} {resource} for {seconds:g} s: {status(error)}: {error}") from error
-            log("debug", f"cannot {doing} {resource} yet ({status(error)}); again in {delay:.1f} s")
+                raise CommandError(f"cannot {doing} {resource} for {seconds:g} s: {read_status(error)}: {error}") from error
+            log("debug", f"cannot {doing} {resource} yet ({read_status(error)}); again in {delay:.1f} s")
         except GoogleAuthError as error:
-            raise missing_credentials(str(error)) from error
+            raise explain_missing_credentials(str(error)) from error
         pause(delay, cancelled)
 
 

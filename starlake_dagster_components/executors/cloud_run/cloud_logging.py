@@ -41,7 +41,7 @@ class Line:
     text: str
 
 
-def fetch(
+def fetch_lines(
     connection: Connection,
     project: str,
     executions: Sequence[str],
@@ -84,10 +84,10 @@ def fetch(
     entries = (entry for page in pages for entry in ListLogEntriesResponse.pb(page).entries)
     chosen = reversed(list(islice(entries, newest))) if newest else entries
     for entry in chosen:
-        yield from _lines(entry)
+        yield from _split_entry(entry)
 
 
-def _lines(entry: Any) -> Iterator[Line]:
+def _split_entry(entry: Any) -> Iterator[Line]:
     text = entry.text_payload
     if entry.HasField("json_payload"):
         from google.protobuf.json_format import MessageToDict
@@ -96,12 +96,12 @@ def _lines(entry: Any) -> Iterator[Line]:
         text = str(payload.get("message") or json.dumps(payload, ensure_ascii=False))
     name = entry.labels["run.googleapis.com/execution_name"]
     at = entry.timestamp.seconds + entry.timestamp.nanos / 1e9
-    level = _level(entry.severity)
+    level = _read_level(entry.severity)
     for number, line in enumerate(text.split("\n")):
         yield Line(name, f"{entry.insert_id}.{number}", at, level, line)
 
 
-def _level(severity: int) -> Level | None:
+def _read_level(severity: int) -> Level | None:
     """Return the level for a LogSeverity: 500 = ERROR, 400 = WARNING, 200 = INFO, 100 = DEBUG; None for plain output."""
     if not severity:
         return None
@@ -203,7 +203,7 @@ class Follower:
             # After much output looking far back again would cost more queries than are allowed.
             since = min(f.newest for f in followed) - (OVERLAP if self._last < PAGE_SIZE else 1.0)
             try:
-                for line in fetch(self._connection, self._project, list(by_name), since=since):
+                for line in fetch_lines(self._connection, self._project, list(by_name), since=since):
                     if line.execution in by_name:
                         new += by_name[line.execution].take(line)
             except exceptions.GoogleAPIError:
@@ -221,13 +221,13 @@ _followers: dict[tuple[Connection, str], Follower] = {}
 _followers_lock = threading.Lock()
 
 
-def follower(connection: Connection, project: str, interval: float) -> Follower:
+def find_follower(connection: Connection, project: str, interval: float) -> Follower:
     """Return this process's follower for the logs of a project."""
     with _followers_lock:
         return _followers.setdefault((connection, project), Follower(connection, project, interval))
 
 
-def last_lines(
+def fetch_last_lines(
     connection: Connection,
     project: str,
     execution: str,
@@ -252,7 +252,7 @@ def last_lines(
     try:
         for delay in LATE_LINES:
             time.sleep(delay)
-            lines = list(fetch(connection, project, [execution], since=since, newest=count))
+            lines = list(fetch_lines(connection, project, [execution], since=since, newest=count))
             if enough(lines):
                 break
     except MissingDependency as error:
@@ -262,7 +262,7 @@ def last_lines(
     return lines[-count:] or "Cloud Logging has no lines of it yet"
 
 
-def lines_of_load(
+def fetch_load_lines(
     connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool], settled: bool
 ) -> LoadLines:
     """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late lines.
@@ -281,7 +281,7 @@ def lines_of_load(
     try:
         for delay in LATE_LINES:
             time.sleep(delay)
-            found, lines = LoadLines(), list(fetch(connection, project, [execution], since=since, matching=PATTERN))
+            found, lines = LoadLines(), list(fetch_lines(connection, project, [execution], since=since, matching=PATTERN))
             for line in lines:
                 found.take(line.text)
             if enough(found) and (not settled or len(lines) == before):

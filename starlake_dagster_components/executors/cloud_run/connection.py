@@ -43,7 +43,7 @@ class Connection:
         self._project: str | None = None
         self._clients: dict[str, Any] = {}
 
-    def project(self) -> str:
+    def find_project(self) -> str:
         """Return the project of the credentials.
 
         Raises:
@@ -88,7 +88,7 @@ class Connection:
         client: LoggingServiceV2Client = self._client("Logging")
         return client
 
-    def storage(self) -> Any:
+    def open_storage(self) -> Any:
         """Return an HTTP session for Cloud Storage with the same credentials (``requests``)."""
         import requests
         from google.auth.transport.requests import AuthorizedSession
@@ -105,7 +105,7 @@ class Connection:
             return self._clients[service]
 
     def _make(self, service: str) -> Any:
-        client, transport = _classes(service)
+        client, transport = _import_classes(service)
         access = self.access
         if access.insecure:
             return client(transport=transport(channel=self._plain_channel()))
@@ -117,7 +117,7 @@ class Connection:
         import grpc
 
         if not self.access.api_endpoint:
-            raise CommandError("insecure: true needs api_endpoint: there is no Cloud Run without TLS but an emulator", retry=False)
+            raise CommandError("insecure: true needs api_endpoint: only an emulator can be reached without TLS", retry=False)
         if "channel" not in self._clients:
             unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
             self._clients["channel"] = grpc.insecure_channel(self.access.api_endpoint, options=unlimited)
@@ -127,14 +127,14 @@ class Connection:
         with self._lock:
             if self._credentials is not None:
                 return
-            _need_sdk()
+            _require_sdk()
             import google.auth
             from google.auth import exceptions, impersonated_credentials
 
             try:
                 credentials, self._project = google.auth.default(scopes=_SCOPES)
             except exceptions.DefaultCredentialsError as error:
-                raise missing_credentials(str(error)) from error
+                raise explain_missing_credentials(str(error)) from error
             if self.access.service_account:
                 credentials = impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]
                     source_credentials=credentials, target_principal=self.access.service_account, target_scopes=list(_SCOPES)
@@ -142,7 +142,7 @@ class Connection:
             self._credentials = credentials
 
 
-def missing_credentials(detail: str) -> CommandError:
+def explain_missing_credentials(detail: str) -> CommandError:
     """Return the error for credentials that are missing or refused, with the ways to get some."""
     return CommandError(_NO_CREDENTIALS.format(detail=detail.split("\n", 1)[0].rstrip(". ")[:300]), retry=False)
 
@@ -157,14 +157,14 @@ def connect(access: Access) -> Connection:
         return _connections.setdefault((os.getpid(), access), Connection(access))
 
 
-def _need_sdk() -> None:
+def _require_sdk() -> None:
     try:
         import google.cloud.run_v2  # noqa: F401
     except ImportError:
         raise MissingDependency(package="google-cloud-run", extra="cloud-run", purpose="The executor cloud_run") from None
 
 
-def _classes(service: str) -> tuple[Any, Any]:
+def _import_classes(service: str) -> tuple[Any, Any]:
     """Return client and gRPC transport of a service."""
     if service == "Logging":
         try:
@@ -173,7 +173,7 @@ def _classes(service: str) -> tuple[Any, Any]:
         except ImportError:
             raise MissingDependency(package="google-cloud-logging", extra="cloud-run-logs", purpose="Reading an execution's logs") from None
         return LoggingServiceV2Client, LoggingServiceV2GrpcTransport
-    _need_sdk()
+    _require_sdk()
     from google.cloud import run_v2
     from google.cloud.run_v2.services.executions.transports import ExecutionsGrpcTransport
     from google.cloud.run_v2.services.jobs.transports import JobsGrpcTransport

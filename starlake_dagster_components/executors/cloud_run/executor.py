@@ -1,6 +1,7 @@
 """The executor ``cloud_run``: its YAML fields, and what they must say before anything runs."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,7 @@ from ..fields import Environment, Seconds
 # Every component imports this class for its fields; what else is needed is imported where a pipeline runs there.
 if TYPE_CHECKING:
     from ...commands import Command
+    from .execution_settings import ExecutionSettings
     from .job_options import Given
 
 
@@ -45,7 +47,7 @@ class CloudRunExecutor(StarlakeExecutor):
     env: Environment = Field(
         default_factory=dict,
         description="Environment variables of every execution, on top of those of the job. sl_env_var of a DAG config wins over them. "
-        "Whoever may read executions in the console sees their values: secrets belong into the job (Secret Manager).",
+        "Everyone who may read executions in the console sees their values: secrets belong in the job (Secret Manager).",
     )
     arguments_prefix: list[str] = Field(
         default_factory=list, description="Arguments before Starlake's verb, for an image whose entry point is not Starlake."
@@ -105,24 +107,24 @@ class CloudRunExecutor(StarlakeExecutor):
         """
         from .run_execution import run_command
 
-        return run_command(self, command, invocation)
+        return run_command(self.settings, command, invocation)
 
     def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return what is wrong with the Cloud Run settings of a pipeline: no job name, above all."""
-        from .job_options import validate
+        from .job_options import check_options
 
         origin = pipeline.dag_config.origin
 
         def where(key: str) -> Location:
             return origin.at(f"options.{key}")
 
-        return validate(self.given, pipeline.options, where)
+        return check_options(self.given, pipeline.options, where)
 
     def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retry that ``retry_on_failure`` asks for."""
-        from .job_options import retries
+        from .job_options import find_retries
 
-        return retries(self.given, pipeline.options)
+        return find_retries(self.given, pipeline.options)
 
     @property
     def given(self) -> "Given":
@@ -138,6 +140,13 @@ class CloudRunExecutor(StarlakeExecutor):
             retry_on_failure=self.retry_on_failure,
             retry_delay_in_seconds=self.retry_delay_in_seconds,
         )
+
+    @property
+    def settings(self) -> "ExecutionSettings":
+        """The fields that matter while a command runs."""
+        from .execution_settings import ExecutionSettings
+
+        return ExecutionSettings(**{field.name: getattr(self, field.name) for field in fields(ExecutionSettings)})
 
     @property
     def max_concurrent(self) -> int:

@@ -2,7 +2,7 @@
 
 Every execution carries the id of its command in ``STARLAKE_DAGSTER_COMMAND_ID``, and the API gives it back in
 ``Execution.template``. So the record of what was started is the execution itself: it exists from the moment the start was
-carried out, whatever became of the process that asked for it, of its disk and of the answer.
+carried out, even if the process that asked for it, its disk or the answer is lost.
 """
 
 import threading
@@ -56,7 +56,7 @@ class Finder:
         asked = time.monotonic()
         with self._lock:
             listing = self._listing
-            if listing is None or listing.began < asked or not _reaches(listing.since, since):
+            if listing is None or listing.began < asked or not _reaches_back(listing.since, since):
                 listing = self._list(since)
                 self._listing = listing
         matches = [(i, attempt, state) for i, family in enumerate(families) for attempt, state in listing.found.get(family, ())]
@@ -64,18 +64,18 @@ class Finder:
 
     def _list(self, since: float | None) -> _Listing:
         listing = _Listing(time.monotonic(), since)
-        for page in pages(self._connection, self._job, PAGE_SIZE):
+        for page in list_pages(self._connection, self._job, PAGE_SIZE):
             states = [read_message(message) for message in page]
             for state in states:
                 split = split_id(state.command_id)
                 if split:
                     listing.found.setdefault(split[0], []).append((split[1], state))
-            if since is not None and len(states) > 1 and _newest_first(states) and states[-1].created < since:
+            if since is not None and len(states) > 1 and _is_newest_first(states) and states[-1].created < since:
                 break
         return listing
 
 
-def pages(connection: Connection, job: str, size: int) -> Iterator[Sequence[Any]]:
+def list_pages(connection: Connection, job: str, size: int) -> Iterator[Sequence[Any]]:
     """Yield the executions of a job, page by page, as protobuf messages; the API lists the newest first."""
     from google.cloud import run_v2
 
@@ -87,9 +87,9 @@ def pages(connection: Connection, job: str, size: int) -> Iterator[Sequence[Any]
             return
 
 
-def _reaches(have: float | None, want: float | None) -> bool:
+def _reaches_back(have: float | None, want: float | None) -> bool:
     return have is None or (want is not None and have <= want)
 
 
-def _newest_first(states: Sequence[ExecutionState]) -> bool:
+def _is_newest_first(states: Sequence[ExecutionState]) -> bool:
     return all(a.created >= b.created for a, b in pairwise(states))

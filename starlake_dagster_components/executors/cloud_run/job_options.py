@@ -63,49 +63,53 @@ class Target:
     interval: float = 10.0
 
 
-def resolve(given: Given, options: Mapping[str, str], *, default_interval: float) -> Target:
+def resolve_target(given: Given, options: Mapping[str, str], *, default_interval: float) -> Target:
     """Return the target of a command.
 
     Args:
         given: the executor's YAML fields, which win.
-        options: the DAG config's options (Starlake: the ``cloud_run`` templates). An empty text is no value.
-        default_interval: seconds between two looks where nobody says.
+        options: the DAG config's options (Starlake: the ``cloud_run`` templates). An empty string is not a value.
+        default_interval: seconds between two looks where neither says so.
 
     Raises:
-        CommandError: there is no job name, or a value cannot be used; both are found by :func:`validate` when definitions are built.
+        CommandError: the job has no name, or a value cannot be used; both are found by :func:`check_options` when definitions are built.
     """
-    problems = [p.message for p in validate(given, options, lambda key: None) if p.severity == "error"]
+    problems = [p.message for p in check_options(given, options, lambda key: None) if p.severity == "error"]
     if problems:
         raise CommandError("; ".join(problems), retry=False)
-    name = given.job_name or _text(options, JOB_NAME) or ""
+    name = given.job_name or _read_text(options, JOB_NAME) or ""
     full = _FULL_JOB.match(name)
-    interval = given.poll_interval or _number(options, POKE_INTERVAL) or default_interval
-    if given.poll_interval is None and _boolean(options, ASYNC) is False:
+    interval = given.poll_interval or _read_number(options, POKE_INTERVAL) or default_interval
+    if given.poll_interval is None and _read_boolean(options, ASYNC) is False:
         interval = min(interval, SYNC_INTERVAL)
     return Target(
-        project=given.project_id or (full["project"] if full else None) or _text(options, PROJECT_ID),
-        region=given.region or (full["region"] if full else None) or _text(options, JOB_REGION) or _text(options, REGION) or DEFAULT_REGION,
+        project=given.project_id or (full["project"] if full else None) or _read_text(options, PROJECT_ID),
+        region=given.region
+        or (full["region"] if full else None)
+        or _read_text(options, JOB_REGION)
+        or _read_text(options, REGION)
+        or DEFAULT_REGION,
         job=full["job"] if full else name,
-        service_account=given.service_account or _text(options, SERVICE_ACCOUNT),
+        service_account=given.service_account or _read_text(options, SERVICE_ACCOUNT),
         interval=interval,
     )
 
 
-def retries(given: Given, options: Mapping[str, str]) -> tuple[int, timedelta] | None:
+def find_retries(given: Given, options: Mapping[str, str]) -> tuple[int, timedelta] | None:
     """Return the retries that ``retry_on_failure`` asks for: one more attempt of the step after ``retry_delay_in_seconds`` (10).
 
     An attempt is an execution of its own; within one attempt nothing is ever started twice.
     """
-    wanted = given.retry_on_failure if given.retry_on_failure is not None else _boolean(options, RETRY_ON_FAILURE)
+    wanted = given.retry_on_failure if given.retry_on_failure is not None else _read_boolean(options, RETRY_ON_FAILURE)
     if not wanted:
         return None
     delay = given.retry_delay_in_seconds
     if delay is None:
-        delay = _number(options, RETRY_DELAY)
+        delay = _read_number(options, RETRY_DELAY)
     return 1, timedelta(seconds=10.0 if delay is None else delay)
 
 
-def validate(given: Given, options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
+def check_options(given: Given, options: Mapping[str, str], where: Callable[[str], Location | None]) -> list[Problem]:
     """Return what is wrong with the Cloud Run settings of a pipeline.
 
     Args:
@@ -115,36 +119,36 @@ def validate(given: Given, options: Mapping[str, str], where: Callable[[str], Lo
     """
     found: list[Problem] = []
 
-    def wrong(key: str, message: str) -> None:
+    def report(key: str, message: str) -> None:
         found.append(Problem(where(key), "error", message))
 
     def check(key: str, value: str | None, given_value: object, pattern: re.Pattern[str], expected: str) -> None:
         if given_value is None and value and not pattern.match(value):
-            wrong(key, f"{key} '{value}' is not {expected}")
+            report(key, f"{key} '{value}' is not {expected}")
 
-    name = given.job_name or _text(options, JOB_NAME)
+    name = given.job_name or _read_text(options, JOB_NAME)
     if not name:
         similar = [key for key in options if did_you_mean(key, [JOB_NAME])]
         hint = f" (is '{similar[0]}' meant to be it?)" if similar else ""
-        wrong(
+        report(
             JOB_NAME,
             f"the executor cloud_run needs the name of the Cloud Run job: set {JOB_NAME} in the options of this DAG config, "
             f"or job_name in the component's executor{hint}",
         )
     elif not _JOB.match(name) and not _FULL_JOB.match(name):
-        wrong(JOB_NAME, f"{JOB_NAME} '{name}' is not a job's name (lower case letters, digits and -) nor projects/P/locations/R/jobs/NAME")
-    check(PROJECT_ID, _text(options, PROJECT_ID), given.project_id, _PROJECT, "a Google Cloud project id")
+        report(JOB_NAME, f"{JOB_NAME} '{name}' is not a job's name (lower case letters, digits and -) nor projects/P/locations/R/jobs/NAME")
+    check(PROJECT_ID, _read_text(options, PROJECT_ID), given.project_id, _PROJECT, "a Google Cloud project id")
     for key in (REGION, JOB_REGION):
-        check(key, _text(options, key), given.region, _REGION, "a Google Cloud region (like europe-west1)")
-    check(SERVICE_ACCOUNT, _text(options, SERVICE_ACCOUNT), given.service_account, _ACCOUNT, "the e-mail address of a service account")
+        check(key, _read_text(options, key), given.region, _REGION, "a Google Cloud region (like europe-west1)")
+    check(SERVICE_ACCOUNT, _read_text(options, SERVICE_ACCOUNT), given.service_account, _ACCOUNT, "the e-mail address of a service account")
     for key in (ASYNC, RETRY_ON_FAILURE):
-        if _text(options, key) and _boolean(options, key) is None:
-            wrong(key, f"{key} '{options[key]}' is neither true nor false")
+        if _read_text(options, key) and _read_boolean(options, key) is None:
+            report(key, f"{key} '{options[key]}' is neither true nor false")
     for key in (POKE_INTERVAL, RETRY_DELAY):
-        number = _number(options, key)
-        if _text(options, key) and (number is None or number < 0 or (key == POKE_INTERVAL and number == 0)):
-            wrong(key, f"{key} '{options[key]}' is not a positive number of seconds")
-    regions = {_text(options, key) for key in (REGION, JOB_REGION)} - {None}
+        number = _read_number(options, key)
+        if _read_text(options, key) and (number is None or number < 0 or (key == POKE_INTERVAL and number == 0)):
+            report(key, f"{key} '{options[key]}' is not a positive number of seconds")
+    regions = {_read_text(options, key) for key in (REGION, JOB_REGION)} - {None}
     if given.region is None and len(regions) > 1:
         found.append(
             Problem(
@@ -156,11 +160,11 @@ def validate(given: Given, options: Mapping[str, str], where: Callable[[str], Lo
     return found
 
 
-def _text(options: Mapping[str, str], key: str) -> str | None:
+def _read_text(options: Mapping[str, str], key: str) -> str | None:
     return str(options.get(key, "")).strip() or None
 
 
-def _number(options: Mapping[str, str], key: str) -> float | None:
+def _read_number(options: Mapping[str, str], key: str) -> float | None:
     try:
         number = float(options[key])
     except (KeyError, ValueError):
@@ -168,7 +172,7 @@ def _number(options: Mapping[str, str], key: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _boolean(options: Mapping[str, str], key: str) -> bool | None:
+def _read_boolean(options: Mapping[str, str], key: str) -> bool | None:
     text = str(options.get(key, "")).strip().lower()
     if key not in options:
         return None

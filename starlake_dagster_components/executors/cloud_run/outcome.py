@@ -13,8 +13,8 @@ from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import Output
 from ..starlake_output.table_outcomes import from_output
 from . import sentinel
-from .calls import persist
-from .cloud_logging import Line, last_lines, lines_of_load
+from .calls import call_until_answered
+from .cloud_logging import Line, fetch_last_lines, fetch_load_lines
 from .connection import Connection
 from .finder import TIMEOUT
 from .state import ExecutionState
@@ -55,16 +55,16 @@ class Ended:
     metadata: Mapping[str, Any]
 
 
-def judge(ended: Ended) -> CommandResult:
+def judge_execution(ended: Ended) -> CommandResult:
     """Return the result of a command."""
     state = ended.state
     if state.succeeded:
-        return _success(ended)
-    output = _output(ended)
+        return _judge_success(ended)
+    output = _fetch_output(ended)
     if state.cancelled:
         reason = f"Cloud Run execution {state.short_name} was cancelled from outside ({state.message or state.reason})"
-        return _failed(ended, 1, reason, output)
-    code = _exit_code(ended)
+        return _build_failure(ended, 1, reason, output)
+    code = _fetch_exit_code(ended)
     if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not output.has_exception:
         ended.log(
             "info",
@@ -73,14 +73,14 @@ def judge(ended: Ended) -> CommandResult:
         return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
     said = ": ".join(filter(None, (state.message, output.reason)))
     reason = f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){f': {said}' if said else ''}"
-    return _failed(ended, code or 1, reason, output)
+    return _build_failure(ended, code or 1, reason, output)
 
 
-def _success(ended: Ended) -> CommandResult:
+def _judge_success(ended: Ended) -> CommandResult:
     state = ended.state
-    if ended.sentinel is not None and sentinel.exists(ended.sentinel, ended.connection):
-        if sentinel.given(ended.command.arguments) is None:
-            sentinel.remove(ended.sentinel, ended.connection)
+    if ended.sentinel is not None and sentinel.has_sentinel(ended.sentinel, ended.connection):
+        if sentinel.find_given(ended.command.arguments) is None:
+            sentinel.remove_sentinel(ended.sentinel, ended.connection)
         return CommandResult(exit_code=0, not_ready=True, tail=ended.followed.tail if ended.followed else (), metadata=ended.metadata)
     if state.retried and ended.command.verb == "load" and not ended.allow_task_retries:
         reason = (
@@ -88,26 +88,26 @@ def _success(ended: Ended) -> CommandResult:
             "files in the ingesting area, which a further load does not see: look there, move them back to stage, and set --max-retries 0 "
             "on the job (or allow_task_retries: true)"
         )
-        return _failed(ended, 1, reason, _output(ended))
+        return _build_failure(ended, 1, reason, _fetch_output(ended))
     output = ended.followed
     if output is None and ended.command.verb == "load":
-        output = _output(ended, enough=lambda lines: any(_COUNTS.match(line.text) for line in lines))
+        output = _fetch_output(ended, enough=lambda lines: any(_COUNTS.match(line.text) for line in lines))
     if output is None:
         return CommandResult(exit_code=0, metadata=ended.metadata)
-    tables = _tables(ended, 0, output)
+    tables = _find_table_results(ended, 0, output)
     return CommandResult(exit_code=0, counters=output.counters, tail=output.tail, metadata=ended.metadata, tables=tables)
 
 
-def _failed(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
+def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
     counters = output.counters if ended.command.verb == "load" else None
-    tables = _tables(ended, code, output)
+    tables = _find_table_results(ended, code, output)
     return CommandResult(
         exit_code=code, reason=ended.mask(reason), counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables
     )
 
 
-def _tables(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult]:
-    """Return what became of the tables of a load of several.
+def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult]:
+    """Return the results of the tables of a load of several.
 
     Nothing is known where Cloud Run has run the task more than once: a later attempt says nothing about what an earlier one left.
     """
@@ -122,7 +122,7 @@ def _tables(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult
         return found.tried == files if code == 0 else found.progress == "complete"
 
     # The last lines are not all that it wrote about its tables, and lines that were followed come in any order.
-    lines = lines_of_load(
+    lines = fetch_load_lines(
         ended.connection,
         ended.project,
         state.short_name,
@@ -133,8 +133,8 @@ def _tables(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult
     return from_output(ended.command, code, lines, output.counters)
 
 
-def _exit_code(ended: Ended) -> int | None:
-    """Return the exit code of the task's last attempt, 128 + n when signal n ended it; None when nobody tells."""
+def _fetch_exit_code(ended: Ended) -> int | None:
+    """Return the exit code of the task's last attempt, 128 + n when signal n ended it; None when it is not known."""
     from google.cloud import run_v2
 
     def ask() -> int | None:
@@ -148,14 +148,14 @@ def _exit_code(ended: Ended) -> int | None:
         return None
 
     try:
-        code = persist(ask, doing="list the tasks of", resource=ended.state.name, log=ended.log, cancelled=None, seconds=60.0)
+        code = call_until_answered(ask, doing="list the tasks of", resource=ended.state.name, log=ended.log, cancelled=None, seconds=60.0)
     except StarlakeError as error:
         ended.log("debug", f"the exit code is not known: {error}")
         code = None
     return code if code is not None else ended.state.exit_code
 
 
-def _output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool) -> Output:
+def _fetch_output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool) -> Output:
     """Return the command's output: all of it where it was followed, else its last lines, as far as they can be had."""
     if ended.followed is not None:
         return ended.followed
@@ -164,7 +164,7 @@ def _output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool) -> Ou
         return output
     state = ended.state
     since = state.created - 60.0 if state.created else None
-    lines = last_lines(ended.connection, ended.project, state.short_name, ended.tail_lines, since=since, enough=enough)
+    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, ended.tail_lines, since=since, enough=enough)
     if isinstance(lines, str):
         ended.log("info" if not state.succeeded else "debug", f"no output of {state.short_name}: {lines}")
         return output

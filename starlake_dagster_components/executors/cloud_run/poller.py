@@ -1,6 +1,6 @@
 """One poller per job and process looks at all executions that the process waits for.
 
-Whoever waits sleeps on an event; a listing of the job answers for all its executions at once. So hundreds of steps cost one call per
+A waiting step sleeps on an event; a listing of the job answers for all its executions at once. So hundreds of steps cost one call per
 interval and no CPU.
 """
 
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 from ...errors import CommandError, StarlakeError
 from ..base import Log
-from .calls import explain, passes, status
+from .calls import explain_failure, is_transient, read_status
 from .connection import Connection
-from .finder import TIMEOUT, pages
+from .finder import TIMEOUT, list_pages
 from .state import ExecutionState, read_message, read_state
 
 FEW = 3
@@ -28,7 +28,7 @@ LONGEST_INTERVAL = 120.0
 
 
 class Watch:
-    """One execution that somebody waits for.
+    """One execution that a step waits for.
 
     Attributes:
         wake: set when there is something to look at: the end, an error, the run's cancellation.
@@ -81,7 +81,7 @@ class _Group:
     def add(self, watch: Watch) -> None:
         with self._condition:
             self._watches.append(watch)
-            self._due = min(self._due, self._next(watch.interval)) if len(self._watches) > 1 else self._next(watch.interval)
+            self._due = min(self._due, self._choose_time(watch.interval)) if len(self._watches) > 1 else self._choose_time(watch.interval)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, daemon=True, name=f"cloud-run-poller-{self._job.rsplit('/', 1)[-1]}")
                 self._thread.start()
@@ -98,7 +98,7 @@ class _Group:
             self._due = min(self._due, time.monotonic() + 0.5)
             self._condition.notify()
 
-    def _next(self, interval: float) -> float:
+    def _choose_time(self, interval: float) -> float:
         return time.monotonic() + interval * random.uniform(0.8, 1.2)
 
     def _loop(self) -> None:
@@ -111,21 +111,21 @@ class _Group:
                     self._thread = None
                     return
                 # Where all are over, their threads are about to take them away.
-                self._due = self._next(min((w.interval for w in watches), default=1.0))
+                self._due = self._choose_time(min((w.interval for w in watches), default=1.0))
             if watches:
-                self._look(watches)
+                self._look_at(watches)
 
-    def _look(self, watches: list[Watch]) -> None:
+    def _look_at(self, watches: list[Watch]) -> None:
         from google.api_core import exceptions
 
         try:
-            states = self._states(watches)
+            states = self._fetch_states(watches)
         except exceptions.GoogleAPIError as error:
-            self._failed(watches, error)
+            self._note_failure(watches, error)
             return
         except Exception as error:  # noqa: BLE001 -- a poller that dies would leave every step waiting for ever
             for watch in watches:
-                watch.fail(explain(error, doing="follow", resource=watch.name))
+                watch.fail(explain_failure(error, doing="follow", resource=watch.name))
             return
         self._failures = 0
         for watch in watches:
@@ -133,9 +133,9 @@ class _Group:
             if isinstance(state, ExecutionState):
                 watch.saw(state)
             elif state is not None:
-                self._missing(watch, state)
+                self._note_missing(watch, state)
 
-    def _states(self, watches: list[Watch]) -> dict[str, ExecutionState | BaseException]:
+    def _fetch_states(self, watches: list[Watch]) -> dict[str, ExecutionState | BaseException]:
         """Return the state of every execution, or why it has none (NOT_FOUND)."""
         from google.api_core import exceptions
         from google.cloud import run_v2
@@ -143,7 +143,7 @@ class _Group:
         found: dict[str, ExecutionState | BaseException] = {}
         missing = {w.name for w in watches}
         if len(missing) > FEW:
-            for page in pages(self._connection, self._job, max(100, 2 * len(missing))):
+            for page in list_pages(self._connection, self._job, max(100, 2 * len(missing))):
                 before = len(missing)
                 for message in page:
                     if message.name in missing:
@@ -161,27 +161,27 @@ class _Group:
                 found[name] = error
         return found
 
-    def _missing(self, watch: Watch, error: BaseException) -> None:
+    def _note_missing(self, watch: Watch, error: BaseException) -> None:
         if watch.state is None and time.monotonic() - watch.began < APPEARS_WITHIN:
             return
-        watch.fail(CommandError(f"the execution {watch.name} does not exist any more (deleted?): {explain_short(error)}"))
+        watch.fail(CommandError(f"the execution {watch.name} does not exist any more (deleted?): {summarize_error(error)}"))
 
-    def _failed(self, watches: list[Watch], error: BaseException) -> None:
-        if not passes(error):
+    def _note_failure(self, watches: list[Watch], error: BaseException) -> None:
+        if not is_transient(error):
             for watch in watches:
-                watch.fail(explain(error, doing="follow", resource=watch.name))
+                watch.fail(explain_failure(error, doing="follow", resource=watch.name))
             return
         self._failures += 1
         interval = min((w.interval for w in watches), default=1.0)
         delay = min(interval * 2 ** min(self._failures, 10), max(interval, LONGEST_INTERVAL))
         now = time.monotonic()
         with self._condition:
-            self._due = self._next(delay)
+            self._due = self._choose_time(delay)
         for watch in watches:
             if now - watch.answered > SILENCE:
-                watch.fail(CommandError(f"no answer about {watch.name} for {SILENCE:g} s: {explain_short(error)}"))
+                watch.fail(CommandError(f"no answer about {watch.name} for {SILENCE:g} s: {summarize_error(error)}"))
             elif self._failures in (3, 10):
-                watch.log("warning", f"Cloud Run does not tell the state of {watch.name}: {explain_short(error)}; going on")
+                watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; going on")
 
 
 class Poller:
@@ -207,12 +207,12 @@ _processes: dict[int, Poller] = {}
 _processes_lock = threading.Lock()
 
 
-def poller() -> Poller:
+def find_poller() -> Poller:
     """Return this process's poller; a forked process gets its own."""
     with _processes_lock:
         return _processes.setdefault(os.getpid(), Poller())
 
 
-def explain_short(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Return an error on one line."""
-    return f"{status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"
+    return f"{read_status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"

@@ -74,7 +74,7 @@ def split_id(text: str) -> tuple[str, int] | None:
     return (family, int(attempt)) if family and attempt.isdecimal() else None
 
 
-def run_job_request(
+def build_run_request(
     job: str,
     arguments: Sequence[str],
     environment: Mapping[str, str],
@@ -109,7 +109,7 @@ def run_job_request(
     return run_v2.RunJobRequest(name=job, overrides=overrides)
 
 
-def relocated(text: str, project: str, root: str | None) -> str:
+def relocate_paths(text: str, project: str, root: str | None) -> str:
     """Return a text with the project's folder on this machine replaced by the folder in the container, wherever it is a whole path.
 
     Args:

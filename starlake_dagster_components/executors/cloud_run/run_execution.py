@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -13,26 +13,24 @@ from ...errors import CommandCancelled, CommandError, CommandTimeout, StarlakeEr
 from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
 from . import sentinel
-from .calls import QUOTA, Backoff, Interrupted, explain, passes, pause, persist, status
-from .cloud_logging import follower
+from .calls import QUOTA, Backoff, Interrupted, call_until_answered, explain_failure, is_transient, pause, read_status
+from .cloud_logging import find_follower
 from .connection import Access, Connection, connect
-from .container import arguments_of, environment_of, sentinel_of
+from .container import build_arguments, build_environment, choose_sentinel
+from .execution_settings import ExecutionSettings
 from .finder import TIMEOUT, Finder
-from .job_options import Target, resolve
-from .outcome import Ended, judge
-from .poller import Watch, poller
-from .request import CommandIds, run_job_request
+from .job_options import Target, resolve_target
+from .outcome import Ended, judge_execution
+from .poller import Watch, find_poller
+from .request import CommandIds, build_run_request
 from .state import ExecutionState, read_state
-from .takeover import History, Match, choose
-
-if TYPE_CHECKING:
-    from .executor import CloudRunExecutor
+from .takeover import History, Match, choose_execution
 
 POLL_INTERVAL = 10.0
 START_CALL = 60.0
 """Seconds that one start may take to be answered."""
 CANCEL_DELAY = 4.0
-"""Seconds between two tries to cancel: whoever ends a run does not wait long for it."""
+"""Seconds between two tries to cancel: a run that ends does not wait long for it."""
 CLOCKS = 300.0
 """Seconds by which the clocks here and there may differ."""
 
@@ -42,12 +40,12 @@ _finders: dict[tuple[Connection, str], Finder] = {}
 _finders_lock = threading.Lock()
 
 
-def run_command(executor: "CloudRunExecutor", command: Command, invocation: Invocation) -> CommandResult:
+def run_command(settings: ExecutionSettings, command: Command, invocation: Invocation) -> CommandResult:
     """Run a command as one execution; see :meth:`CloudRunExecutor.run`."""
-    target = resolve(executor.given, command.options, default_interval=POLL_INTERVAL)
-    connection = connect(Access(target.service_account, executor.api_endpoint, executor.insecure))
-    project = target.project or connection.project()
-    return _Run(executor, command, invocation, target, connection, project).run()
+    target = resolve_target(settings.given, command.options, default_interval=POLL_INTERVAL)
+    connection = connect(Access(target.service_account, settings.api_endpoint, settings.insecure))
+    project = target.project or connection.find_project()
+    return _Run(settings, command, invocation, target, connection, project).run()
 
 
 class _Run:
@@ -55,14 +53,14 @@ class _Run:
 
     def __init__(
         self,
-        executor: "CloudRunExecutor",
+        settings: ExecutionSettings,
         command: Command,
         invocation: Invocation,
         target: Target,
         connection: Connection,
         project: str,
     ) -> None:
-        self.executor = executor
+        self.settings = settings
         self.command = command
         self.invocation = invocation
         self.target = target
@@ -71,11 +69,11 @@ class _Run:
         self.job = f"projects/{project}/locations/{target.region}/jobs/{target.job}"
         self.id = _ids.next(command, invocation)
         self.in_doubt = False
-        """A start was asked for and not answered: an execution may exist that nobody here knows."""
+        """A start was asked for and not answered: an execution may exist that is not known here."""
         self.looked = False
         """Executions of earlier attempts have been looked for."""
         self.known: ExecutionState | None = None
-        self.mask = command.mask(executor.env)
+        self.mask = command.mask(settings.env)
         self.output = Output(self._log_line, self.mask)
         self.severity: Level | None = None
         with _finders_lock:
@@ -84,11 +82,11 @@ class _Run:
     def run(self) -> CommandResult:
         attempted_here = _history.begin(self.invocation)
         try:
-            state = self._obtain(attempted_here)
-            self._announce(state)
-            state = self._follow(state)
+            state = self._obtain_execution(attempted_here)
+            self._announce_execution(state)
+            state = self._follow_execution(state)
         except Interrupted:
-            self._leave_nothing()
+            self._cancel_all()
             raise CommandCancelled(f"{self.command.verb} was cancelled before it ran") from None
         except CommandError as error:
             hidden = self.mask(str(error))
@@ -99,20 +97,20 @@ class _Run:
             raise
         except BaseException:
             # The step's thread or process is being torn down (a signal, an interrupt): what it started must not go on without it.
-            self._leave_nothing()
+            self._cancel_all()
             raise
-        result = self._result(state)
+        result = self._build_result(state)
         _history.deliver(state.name)
         return result
 
     # ------------------------------------------------------------------------------------------------ start, or take over
 
-    def _obtain(self, attempted_here: bool) -> ExecutionState:
+    def _obtain_execution(self, attempted_here: bool) -> ExecutionState:
         """Return the execution to follow: one that exists for this command already, or a new one."""
         invocation = self.invocation
-        matches = self._find(invocation.cancelled)
+        matches = self._find_matches(invocation.cancelled)
         self.looked = True
-        chosen = self._choose(matches)
+        chosen = self._choose_execution(matches)
         lost_before_answer = (
             (invocation.attempt > 0 or invocation.earlier_runs)
             and not matches
@@ -122,30 +120,30 @@ class _Run:
         if chosen is None and lost_before_answer:
             # The earlier worker may have died between asking for an execution and its appearance.
             self.in_doubt = True
-            chosen = self._look_out(invocation.cancelled)
+            chosen = self._wait_for_execution(invocation.cancelled)
             self.in_doubt = False
-        return chosen or self._start()
+        return chosen or self._start_execution()
 
-    def _find(self, cancelled: threading.Event | None) -> list[Match]:
+    def _find_matches(self, cancelled: threading.Event | None) -> list[Match]:
         """Return all executions of this command, in this run and in those that it continues."""
         invocation = self.invocation
         families = [self.id.family(run_id) for run_id in (self.id.run_id, *invocation.earlier_runs)]
         since = invocation.since.timestamp() - CLOCKS if invocation.since else None
-        return persist(
+        return call_until_answered(
             lambda: self.finder.find(families, since),
             doing="list the executions of",
             resource=self.job,
             log=self.say,
             cancelled=cancelled,
-            seconds=self.executor.start_timeout,
+            seconds=self.settings.start_timeout,
         )
 
-    def _choose(self, matches: Sequence[Match]) -> ExecutionState | None:
-        chosen, others = choose(
+    def _choose_execution(self, matches: Sequence[Match]) -> ExecutionState | None:
+        chosen, others = choose_execution(
             matches,
             self.id,
             may_be_lost=lambda state: not self.invocation.earlier_attempts_ended and not _history.delivered(state.name),
-            stale=self._says_nothing,
+            stale=self._is_stale,
         )
         for other in others:
             self.say("warning", f"cancelling Cloud Run execution {other.short_name}: a second one of the same command")
@@ -155,24 +153,24 @@ class _Run:
             self.say("info", f"{how} Cloud Run execution {chosen.short_name} that was started for this step before")
         return chosen
 
-    def _says_nothing(self, state: ExecutionState) -> bool:
+    def _is_stale(self, state: ExecutionState) -> bool:
         """Say whether a success is none for this attempt: a load that is not trusted, or a preload that was not ready then."""
         if self.command.verb == "load":
-            return bool(state.retried) and not self.executor.allow_task_retries
-        place = sentinel_of(self.executor, self.command, state.command_id)
-        return place is not None and sentinel.exists(place, self.connection)
+            return bool(state.retried) and not self.settings.allow_task_retries
+        place = choose_sentinel(self.settings, self.command, state.command_id)
+        return place is not None and sentinel.has_sentinel(place, self.connection)
 
-    def _look_out(self, cancelled: threading.Event | None) -> ExecutionState | None:
+    def _wait_for_execution(self, cancelled: threading.Event | None) -> ExecutionState | None:
         """Look for an execution that may be about to appear, for as long as the settings say."""
-        end = time.monotonic() + self.executor.start_settle
-        step = min(2.0, self.executor.start_settle / 4)
+        end = time.monotonic() + self.settings.start_settle
+        step = min(2.0, self.settings.start_settle / 4)
         while True:
-            chosen = self._choose(self._find(cancelled))
+            chosen = self._choose_execution(self._find_matches(cancelled))
             if chosen or time.monotonic() + step > end:
                 return chosen
             pause(step, cancelled)
 
-    def _start(self) -> ExecutionState:
+    def _start_execution(self) -> ExecutionState:
         """Start an execution.
 
         A refused start is repeated. One without an answer may have been carried out: then the execution is looked for, and only when
@@ -182,15 +180,15 @@ class _Run:
         from google.auth.exceptions import GoogleAuthError
 
         cancelled = self.invocation.cancelled
-        request = run_job_request(
+        request = build_run_request(
             self.job,
-            arguments_of(self.executor, self.command, self.id.text),
-            environment_of(self.executor, self.command, self.id.text),
-            container=self.executor.container_name,
-            task_timeout=self.executor.task_timeout,
+            build_arguments(self.settings, self.command, self.id.text),
+            build_environment(self.settings, self.command, self.id.text),
+            container=self.settings.container_name,
+            task_timeout=self.settings.task_timeout,
         )
         backoff = Backoff()
-        end = time.monotonic() + self.executor.start_timeout
+        end = time.monotonic() + self.settings.start_timeout
         while True:
             if cancelled.is_set():
                 raise Interrupted
@@ -199,47 +197,47 @@ class _Run:
             try:
                 operation = self.connection.jobs.run_job(request=request, timeout=START_CALL)
                 if operation.metadata is not None and operation.metadata.name:
-                    return self._mine(read_state(operation.metadata))
+                    return self._adopt(read_state(operation.metadata))
             except GoogleAuthError as error:
                 self.in_doubt = False
-                raise explain(error, doing="start the job", resource=self.job) from error
+                raise explain_failure(error, doing="start the job", resource=self.job) from error
             except exceptions.GoogleAPIError as error:
                 problem = error
-                if not passes(error):
+                if not is_transient(error):
                     self.in_doubt = False
-                    raise explain(error, doing="start the job", resource=self.job) from error
-            if problem is not None and status(problem) in QUOTA:
+                    raise explain_failure(error, doing="start the job", resource=self.job) from error
+            if problem is not None and read_status(problem) in QUOTA:
                 self.in_doubt = False
             else:
                 found = self._look_for_unanswered(problem)
                 if found:
-                    return self._mine(found)
+                    return self._adopt(found)
                 self.in_doubt = False
-            delay = backoff.delay()
+            delay = backoff.next_delay()
             if time.monotonic() + delay > end:
-                raise CommandError(f"cannot start the job {self.job} for {self.executor.start_timeout:g} s: {problem}")
-            self.say("debug", f"cannot start {self.job} yet ({status(problem) if problem else 'no name'}); again in {delay:.1f} s")
+                raise CommandError(f"cannot start the job {self.job} for {self.settings.start_timeout:g} s: {problem}")
+            self.say("debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); again in {delay:.1f} s")
             pause(delay, cancelled)
 
     def _look_for_unanswered(self, problem: BaseException | None) -> ExecutionState | None:
         try:
-            return self._look_out(None)
+            return self._wait_for_execution(None)
         except CommandError as error:
             raise CommandError(
                 f"the start of {self.job} was not answered ({problem}), and it is not known whether an execution runs: {error}"
             ) from error
 
-    def _mine(self, state: ExecutionState) -> ExecutionState:
+    def _adopt(self, state: ExecutionState) -> ExecutionState:
         self.known = state
         self.in_doubt = False
         return state
 
     # ------------------------------------------------------------------------------------------------ follow
 
-    def _announce(self, state: ExecutionState) -> None:
-        """Tell ids and links before anything else happens."""
+    def _announce_execution(self, state: ExecutionState) -> None:
+        """Report ids and links before anything else happens."""
         self.known = state
-        self.invocation.report(self._metadata(state))
+        self.invocation.report(self._build_metadata(state))
         self.say("info", f"Cloud Run execution {state.short_name} of {self.job}: {state.console}")
         if state.max_retries and not state.finished:
             self.say(
@@ -249,7 +247,7 @@ class _Run:
                 f"--region {self.target.region} --project {self.project}",
             )
 
-    def _metadata(self, state: ExecutionState) -> Mapping[str, Any]:
+    def _build_metadata(self, state: ExecutionState) -> Mapping[str, Any]:
         metadata: dict[str, Any] = {
             "starlake/cloud_run_execution": state.short_name,
             "starlake/cloud_run_console": dg.MetadataValue.url(state.console),
@@ -260,54 +258,54 @@ class _Run:
             metadata["starlake/cloud_run_retried_tasks"] = state.retried
         return metadata
 
-    def _follow(self, state: ExecutionState) -> ExecutionState:
+    def _follow_execution(self, state: ExecutionState) -> ExecutionState:
         """Wait for the end; cancel when the run is cancelled or the time is up."""
         with ExitStack() as stack:
-            if self.executor.logs == "follow":
-                follow = follower(self.connection, self.project, self.executor.log_interval)
-                settle = self.executor.log_settle
-                stack.enter_context(follow.following(state.short_name, self._line, since=state.created, settle=settle))
+            if self.settings.logs == "follow":
+                follow = find_follower(self.connection, self.project, self.settings.log_interval)
+                settle = self.settings.log_settle
+                stack.enter_context(follow.following(state.short_name, self._take_line, since=state.created, settle=settle))
             if state.finished:
                 return state
             watch = Watch(state.name, self.target.interval, self.say)
             stack.enter_context(self.invocation.cancelled.calling(watch.wake.set))
-            group = stack.enter_context(poller().watching(self.connection, self.job, watch))
-            deadline = self._deadline(state)
+            group = stack.enter_context(find_poller().watching(self.connection, self.job, watch))
+            deadline = self._compute_deadline(state)
             while not watch.is_over():
                 watch.wake.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
                 watch.wake.clear()
                 if watch.is_over():
                     break
                 if self.invocation.cancelled.is_set():
-                    self._cancel(watch, group.hurry)
+                    self._cancel_execution(watch, group.hurry)
                     raise CommandCancelled(f"Cloud Run execution {state.short_name} was cancelled with the run")
                 if deadline is not None and time.monotonic() >= deadline:
-                    self._cancel(watch, group.hurry)
+                    self._cancel_execution(watch, group.hurry)
                     raise CommandTimeout(
-                        f"Cloud Run execution {state.short_name} ran longer than {self.executor.timeout:g} s and was cancelled"
+                        f"Cloud Run execution {state.short_name} ran longer than {self.settings.timeout:g} s and was cancelled"
                     )
-            return self._over(watch)
+            return self._read_end(watch)
 
-    def _over(self, watch: Watch) -> ExecutionState:
+    def _read_end(self, watch: Watch) -> ExecutionState:
         if watch.error is not None:
             error = watch.error
             if isinstance(error, CommandError) and not error.retry and not self._ask_to_cancel(watch.name):
-                raise CommandError(f"{error}. {self._may_still_run(watch.name)}", retry=False) from error
+                raise CommandError(f"{error}. {self._explain_may_run(watch.name)}", retry=False) from error
             raise error
         assert watch.state is not None
         return watch.state
 
-    def _deadline(self, state: ExecutionState) -> float | None:
-        if self.executor.timeout is None:
+    def _compute_deadline(self, state: ExecutionState) -> float | None:
+        if self.settings.timeout is None:
             return None
         age = max(time.time() - state.created, 0.0) if state.created else 0.0
-        return time.monotonic() + self.executor.timeout - age
+        return time.monotonic() + self.settings.timeout - age
 
     def say(self, level: Level, text: str) -> None:
         """Log a remark of our own."""
         self.invocation.log(level, self.mask(text))
 
-    def _line(self, severity: Level | None, text: str) -> None:
+    def _take_line(self, severity: Level | None, text: str) -> None:
         """Take a line of the command's output."""
         self.severity = severity
         self.output.feed("out", f"{text}\n".encode("utf-8", "backslashreplace"))
@@ -317,14 +315,14 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------------ cancel
 
-    def _cancel(self, watch: Watch, hurry: Callable[[], None]) -> None:
+    def _cancel_execution(self, watch: Watch, hurry: Callable[[], None]) -> None:
         """Cancel the followed execution and wait for its end.
 
         Raises:
             CommandError: it may still run.
         """
         self.say("info", f"cancelling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
-        end = time.monotonic() + self.executor.cancel_timeout
+        end = time.monotonic() + self.settings.cancel_timeout
         asked = self._ask_to_cancel(watch.name)
         watch.interval = min(watch.interval, 2.0)
         while not watch.is_over() and asked and time.monotonic() < end:
@@ -333,7 +331,7 @@ class _Run:
             watch.wake.clear()
         self.known = watch.state or self.known
         if watch.state is None or not watch.state.finished:
-            raise CommandError(f"Cloud Run execution {watch.name} could not be cancelled. {self._may_still_run(watch.name)}", retry=False)
+            raise CommandError(f"Cloud Run execution {watch.name} could not be cancelled. {self._explain_may_run(watch.name)}", retry=False)
 
     def _ask_to_cancel(self, name: str) -> bool:
         """Ask the API to cancel an execution; return whether it was heard (or the execution is over)."""
@@ -347,13 +345,13 @@ class _Run:
                 return  # It is over already.
 
         try:
-            persist(
+            call_until_answered(
                 ask,
                 doing="cancel",
                 resource=name,
                 log=self.say,
                 cancelled=None,
-                seconds=self.executor.cancel_timeout,
+                seconds=self.settings.cancel_timeout,
                 longest_delay=CANCEL_DELAY,
             )
         except StarlakeError as error:
@@ -361,13 +359,13 @@ class _Run:
             return False
         return True
 
-    def _leave_nothing(self) -> None:
+    def _cancel_all(self) -> None:
         """Cancel what this command may have started, known or not, in this attempt or in an earlier one, and wait for its end."""
         state = self.known
         earlier = not self.looked and (self.invocation.attempt > 0 or bool(self.invocation.earlier_runs))
         if state is None and (self.in_doubt or earlier):
             try:
-                state = self._look_out(None) if self.in_doubt else self._choose(self._find(None))
+                state = self._wait_for_execution(None) if self.in_doubt else self._choose_execution(self._find_matches(None))
             except StarlakeError as error:
                 raise CommandError(
                     f"the run was cancelled, and it is not known whether an execution of {self.job} runs for it: {error}",
@@ -376,28 +374,28 @@ class _Run:
         if state is None or state.finished:
             return
         watch = Watch(state.name, 2.0, self.say)
-        polls = poller()
+        polls = find_poller()
         with polls.watching(self.connection, self.job, watch) as group:
-            self._cancel(watch, group.hurry)
+            self._cancel_execution(watch, group.hurry)
 
-    def _may_still_run(self, name: str) -> str:
+    def _explain_may_run(self, name: str) -> str:
         return f"It may still run: gcloud run jobs executions cancel {name.rsplit('/', 1)[-1]} --region {self.target.region} --project {self.project}"
 
     # ------------------------------------------------------------------------------------------------ result
 
-    def _result(self, state: ExecutionState) -> CommandResult:
-        place = sentinel_of(self.executor, self.command, state.command_id or self.id.text)
+    def _build_result(self, state: ExecutionState) -> CommandResult:
+        place = choose_sentinel(self.settings, self.command, state.command_id or self.id.text)
         ended = Ended(
             command=self.command,
             state=state,
             connection=self.connection,
             project=self.project,
             sentinel=place,
-            followed=self.output if self.executor.logs == "follow" else None,
-            tail_lines=self.executor.tail_lines if self.executor.logs != "none" else 0,
+            followed=self.output if self.settings.logs == "follow" else None,
+            tail_lines=self.settings.tail_lines if self.settings.logs != "none" else 0,
             mask=self.mask,
-            allow_task_retries=self.executor.allow_task_retries,
+            allow_task_retries=self.settings.allow_task_retries,
             log=self.say,
-            metadata=self._metadata(state),
+            metadata=self._build_metadata(state),
         )
-        return judge(ended)
+        return judge_execution(ended)

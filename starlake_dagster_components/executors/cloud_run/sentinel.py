@@ -19,7 +19,7 @@ _STORAGE = "https://storage.googleapis.com"
 _TRIES = 5
 
 
-def given(arguments: Sequence[str]) -> str | None:
+def find_given(arguments: Sequence[str]) -> str | None:
     """Return the sentinel that a command's arguments name already."""
     for index, argument in enumerate(arguments):
         if argument == OPTION and index + 1 < len(arguments):
@@ -29,12 +29,12 @@ def given(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def place(folder: str, command_id: str) -> str:
+def choose_place(folder: str, command_id: str) -> str:
     """Return a place of its own for one execution: a sentinel that was left by another one would say "not ready" for ever."""
     return f"{folder.rstrip('/')}/{hashlib.sha256(command_id.encode()).hexdigest()[:32]}.not_ready"
 
 
-def exists(uri: str, connection: Connection) -> bool:
+def has_sentinel(uri: str, connection: Connection) -> bool:
     """Say whether the sentinel is there.
 
     Raises:
@@ -42,21 +42,21 @@ def exists(uri: str, connection: Connection) -> bool:
     """
     if not uri.startswith("gs://"):
         return Path(uri.removeprefix("file://")).exists()
-    return _request("GET", uri, connection) == 200
+    return _send_request("GET", uri, connection) == 200
 
 
-def remove(uri: str, connection: Connection) -> None:
+def remove_sentinel(uri: str, connection: Connection) -> None:
     """Remove the sentinel; it is a matter of tidiness only."""
     try:
         if uri.startswith("gs://"):
-            _request("DELETE", uri, connection)
+            _send_request("DELETE", uri, connection)
         else:
             Path(uri.removeprefix("file://")).unlink(missing_ok=True)
     except (CommandError, OSError):
         return
 
 
-def _request(method: str, uri: str, connection: Connection) -> int:
+def _send_request(method: str, uri: str, connection: Connection) -> int:
     from google.auth.exceptions import GoogleAuthError
     from requests import RequestException
 
@@ -68,7 +68,7 @@ def _request(method: str, uri: str, connection: Connection) -> int:
         if number:
             time.sleep(2.0 ** (number - 1))
         try:
-            status = connection.storage().request(method, url, timeout=30).status_code
+            status = connection.open_storage().request(method, url, timeout=30).status_code
         except (RequestException, GoogleAuthError) as error:
             problem = str(error)
             continue

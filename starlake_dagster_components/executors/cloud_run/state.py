@@ -51,11 +51,11 @@ class ExecutionState:
     @property
     def console(self) -> str:
         """Link to the execution in the console."""
-        return console_link(self.name)
+        return build_console_link(self.name)
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code that the message tells; None when it tells none."""
+        """The exit code that the message names; None when it names none."""
         match = _EXIT_CODE.search(self.message)
         return int(match[1]) if match else None
 
@@ -89,32 +89,32 @@ def read_message(message: Any) -> ExecutionState:
     )
     return ExecutionState(
         name=message.name,
-        command_id=_command_id(message),
+        command_id=_read_command_id(message),
         created=message.create_time.seconds + message.create_time.nanos / 1e9,
         finished=finished,
         succeeded=succeeded,
-        cancelled=bool(message.cancelled_count) or _reason(completed) in ("CANCELLED", "CANCELLING", "DELETED"),
+        cancelled=bool(message.cancelled_count) or _read_reason(completed) in ("CANCELLED", "CANCELLING", "DELETED"),
         running=message.running_count,
         retried=message.retried_count,
         max_retries=message.template.max_retries,
-        reason=_reason(completed),
+        reason=_read_reason(completed),
         message=completed.message.strip() if completed is not None else "",
         log_uri=message.log_uri,
     )
 
 
-def console_link(execution: str) -> str:
+def build_console_link(execution: str) -> str:
     """Return the link to an execution in the console."""
     parts = execution.split("/")
     project, region, name = parts[1], parts[3], parts[-1]
     return f"https://console.cloud.google.com/run/jobs/executions/details/{region}/{name}/tasks?project={project}"
 
 
-def _command_id(message: Any) -> str:
+def _read_command_id(message: Any) -> str:
     return next((e.value for c in message.template.containers for e in c.env if e.name == COMMAND_ID), "")
 
 
-def _reason(condition: Any) -> str:
+def _read_reason(condition: Any) -> str:
     """Return the name of the condition's reason, whichever of the three kinds it is."""
     if condition is None:
         return ""

@@ -29,13 +29,13 @@ class History:
             return (invocation.run_id, invocation.step_key, invocation.attempt - 1) in self._attempts
 
     def deliver(self, execution: str) -> None:
-        """Note that the end of an execution was told to its step."""
+        """Note that the end of an execution was reported to its step."""
         with self._lock:
             self._delivered[execution] = None
             _trim(self._delivered, self.SIZE)
 
     def delivered(self, execution: str) -> bool:
-        """Say whether the end of an execution was told to its step in this process."""
+        """Say whether the end of an execution was reported to its step in this process."""
         with self._lock:
             return execution in self._delivered
 
@@ -45,7 +45,7 @@ def _trim(known: dict[object, None] | dict[str, None] | dict[tuple[str, str, int
         del known[next(iter(known))]  # type: ignore[arg-type]
 
 
-def choose(
+def choose_execution(
     matches: Sequence[Match],
     command: CommandId,
     *,
@@ -57,7 +57,7 @@ def choose(
     The rules, in this order:
 
     1. An execution of this very attempt: its result is the attempt's, whatever it is. Never two executions for one step attempt.
-    2. One of an earlier attempt that still runs: whoever waited for it is gone.
+    2. One of an earlier attempt that still runs: the worker that waited for it is gone.
     3. One of an earlier attempt that succeeded without its step having heard of it: the worker was lost.
     4. None: earlier ones failed or were cancelled, and this attempt is there to try again.
 

@@ -1,4 +1,4 @@
-"""``executor: {type: dagster_shell}``: the ``starlake`` command through the package dagster-shell, as generated DAGs run it (seed)."""
+"""``executor: {type: dagster_shell}``: the ``starlake`` command through the package dagster-shell, as the DAGs that Starlake generates do."""
 
 import importlib.util
 import os
@@ -20,8 +20,8 @@ from ...errors import CommandCancelled, CommandError, CommandTimeout, MissingDep
 from ...pipelines.pipeline import Pipeline
 from ..base import CommandResult, Invocation
 from ..starlake_output.process_output import Output
-from .process import end_group, group_lives, has_ended
-from .shell import ShellExecutor, result_of
+from .process import end_group, has_ended, is_group_alive
+from .shell import ShellExecutor, build_result
 
 _LOOK = 0.2
 _SETTLE = 1.0
@@ -32,7 +32,7 @@ class DagsterShellExecutor(ShellExecutor):
     """Runs the ``starlake`` command through the package ``dagster-shell``.
 
     The same as ``shell`` for a project, with the limits of that package: standard error and standard output are one stream; all output is kept in memory
-    until the command ends; output that is no UTF-8 ends the command; a program that leaves a process in a session of its own which keeps standard output
+    until the command ends; output that is not UTF-8 ends the command; a program that leaves a process in a session of its own which keeps standard output
     open is waited for; while a worker is dead and its command still runs, nothing holds its locks. Prefer ``shell``.
     """
 
@@ -43,11 +43,11 @@ class DagsterShellExecutor(ShellExecutor):
     def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return the missing package, if it is missing."""
         if importlib.util.find_spec("dagster_shell") is None:
-            return (Problem(None, "error", str(_missing())),)
+            return (Problem(None, "error", str(_explain_missing())),)
         return ()
 
     def _run(self, program: str, command: Command, invocation: Invocation) -> tuple[CommandResult, Output]:
-        execute = _execute()
+        execute = _import_execute()
         output = Output(invocation.log, command.mask(os.environ, self.env))
         output.say("info", f"running {shlex.join((program, *command.argv))}")
         with tempfile.TemporaryDirectory(prefix="starlake-shell-") as folder:
@@ -60,19 +60,19 @@ class DagsterShellExecutor(ShellExecutor):
                     output_logging="STREAM",
                     log=_Log(output, watch),
                     cwd=command.project,
-                    env=dict(self._environment(command)),
+                    env=dict(self._build_environment(command)),
                     log_shell_command=False,
                 )
             except UnicodeDecodeError as error:
                 raise CommandError(
-                    f"the command wrote bytes that are no UTF-8, which dagster-shell cannot read ({error.reason}); executor {{type: shell}} can"
+                    f"the command wrote bytes that are not UTF-8, which dagster-shell cannot read ({error.reason}); executor {{type: shell}} can"
                 ) from error
             finally:
                 watch.stop()
         output.close()
         if watch.ended_because is not None:
             raise watch.ended_because
-        return result_of(command, 128 - exit_code if exit_code < 0 else exit_code, output), output
+        return build_result(command, 128 - exit_code if exit_code < 0 else exit_code, output), output
 
 
 class _Log:
@@ -85,7 +85,7 @@ class _Log:
     def info(self, line: str) -> None:
         """Take a line: until the program has started it is a message of dagster-shell itself, and so is the very last one."""
         its_own = line.startswith("Command pid: ") or _ITS_LAST_LINE.fullmatch(line)
-        if not its_own and (self._watch.started or self._watch.look_for_pid()):
+        if not its_own and (self._watch.started or self._watch.read_pid()):
             self._output.feed("out", line.encode("utf-8", "surrogateescape") + b"\n")
 
 
@@ -107,7 +107,7 @@ class _Watch(threading.Thread):
     def started(self) -> bool:
         return self._pid is not None
 
-    def look_for_pid(self) -> bool:
+    def read_pid(self) -> bool:
         """Say whether the program runs; its process is the leader of a session and group (dagster-shell calls setsid)."""
         try:
             text = self.pid_file.read_text()
@@ -122,7 +122,7 @@ class _Watch(threading.Thread):
         end = None if self._timeout is None else time.monotonic() + self._timeout
         left_behind_since: float | None = None
         while not self._done.wait(_LOOK):
-            if not self.started and not self.look_for_pid():
+            if not self.started and not self.read_pid():
                 continue
             assert self._pid is not None
             if self._cancelled.is_set():
@@ -143,15 +143,15 @@ class _Watch(threading.Thread):
         """Stop looking, and end what the program left behind."""
         self._done.set()
         self.join()
-        if (self.started or self.look_for_pid()) and self._pid is not None and group_lives(self._pid):
+        if (self.started or self.read_pid()) and self._pid is not None and is_group_alive(self._pid):
             end_group(self._pid, self._grace, self._say)
 
 
-def _missing() -> MissingDependency:
+def _explain_missing() -> MissingDependency:
     return MissingDependency(package="dagster-shell", extra=None, purpose="the executor dagster_shell")
 
 
-def _execute() -> Callable[..., tuple[str, int]]:
+def _import_execute() -> Callable[..., tuple[str, int]]:
     """Return ``dagster_shell.execute_shell_command``.
 
     Raises:
@@ -163,7 +163,7 @@ def _execute() -> Callable[..., tuple[str, int]]:
         try:
             import dagster_shell
         except ImportError as error:
-            raise _missing() from error
+            raise _explain_missing() from error
     execute: Callable[..., tuple[str, int]] = dagster_shell.execute_shell_command
     return execute
 

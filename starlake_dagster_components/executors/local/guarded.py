@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...commands import Command
 from ...errors import CommandCancelled, CommandError
-from ...locks import database_locks, held
+from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Counters, Invocation, TableResult
 from ..starlake_output import audit
 from ..starlake_output.table_outcomes import Places, from_places
@@ -47,8 +47,8 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
         if invocation.run_id:
             first = invocation.earlier_runs[-1] if invocation.earlier_runs else invocation.run_id
             step = f"step {invocation.step_key} of run {first}"
-            stack.enter_context(held(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, passing=True))
-        stack.enter_context(database_locks(command.databases, cancelled=invocation.cancelled, log=invocation.log, holder=holder))
+            stack.enter_context(hold_lock(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, passing=True))
+        stack.enter_context(lock_databases(command.databases, cancelled=invocation.cancelled, log=invocation.log, holder=holder))
         watched = _Watched(command, files, invocation)
         try:
             result = run(command)

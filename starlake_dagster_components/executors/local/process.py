@@ -60,19 +60,19 @@ def run_process(
         CommandTimeout: it ran longer than ``timeout``.
         CommandError: it could not be started.
     """
-    process = _start(argv, folder, environment)
+    process = _start_process(argv, folder, environment)
     ended = False
     try:
         with _Pipes(process, feed) as pipes:
             try:
-                _follow(process, pipes, cancelled, timeout)
+                _follow_process(process, pipes, cancelled, timeout)
             finally:
                 pipes.ending = True
-                _end(process, pipes, grace, say)
+                _end_process(process, pipes, grace, say)
                 ended = True
     finally:
         if not ended:  # interrupted once more while ending it
-            _kill(process.pid, signal.SIGKILL)
+            _signal_group(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_RESORT)
     code = process.returncode
@@ -81,14 +81,14 @@ def run_process(
     return 128 - code if code < 0 else code
 
 
-def signal_of(exit_code: int) -> str | None:
+def find_signal_name(exit_code: int) -> str | None:
     """Return the name of the signal that ended a program, for exit codes above 128."""
     with contextlib.suppress(ValueError):
         return signal.Signals(exit_code - 128).name if exit_code > 128 else None
     return None
 
 
-def _start(argv: Sequence[str], folder: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _start_process(argv: Sequence[str], folder: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             argv,
@@ -98,7 +98,7 @@ def _start(argv: Sequence[str], folder: str, environment: Mapping[str, str]) -> 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            pass_fds=locks.inherited_descriptors(),
+            pass_fds=locks.list_inherited_descriptors(),
             bufsize=0,
         )
     except FileNotFoundError as error:
@@ -146,7 +146,7 @@ class _Pipes:
 
     @property
     def open(self) -> bool:
-        """Whether somebody can still write."""
+        """Whether a process can still write."""
         return any(key.data is not None for key in self._selector.get_map().values())
 
     def read(self, seconds: float) -> bool:
@@ -179,7 +179,7 @@ class _Pipes:
             self._feed = lambda stream, data: None
 
 
-def _follow(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled: threading.Event, timeout: float | None) -> None:
+def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled: threading.Event, timeout: float | None) -> None:
     end = None if timeout is None else time.monotonic() + timeout
     while process.poll() is None:
         if cancelled.is_set():
@@ -190,23 +190,23 @@ def _follow(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled: thread
         pipes.read(min(_LOOK, rest))
 
 
-def _end(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, say: Callable[[str], None]) -> None:
+def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, say: Callable[[str], None]) -> None:
     """End what still runs of the program's group, and hand over the last output."""
     by_itself = process.poll() is not None
     if by_itself:
         _read_until(lambda: not pipes.open, pipes, _SETTLE)
-    if not _group_lives(process):
-        _drain(pipes)
+    if not _is_group_of_alive(process):
+        _drain_pipes(pipes)
         return
     if by_itself:
         say(f"the program ended and left processes behind (group {process.pid}): they are ended as well")
-    _kill(process.pid, signal.SIGTERM)
-    if not _read_until(lambda: not _group_lives(process), pipes, grace):
+    _signal_group(process.pid, signal.SIGTERM)
+    if not _read_until(lambda: not _is_group_of_alive(process), pipes, grace):
         say(f"processes of the command (group {process.pid}) are still there {grace:g} s after SIGTERM: SIGKILL")
-        _kill(process.pid, signal.SIGKILL)
-        if not _read_until(lambda: not _group_lives(process), pipes, _LAST_RESORT):
+        _signal_group(process.pid, signal.SIGKILL)
+        if not _read_until(lambda: not _is_group_of_alive(process), pipes, _LAST_RESORT):
             say(f"processes of the command (group {process.pid}) cannot be ended, not even by SIGKILL")
-    _drain(pipes)
+    _drain_pipes(pipes)
 
 
 def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) -> bool:
@@ -220,47 +220,47 @@ def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) ->
     return True
 
 
-def _drain(pipes: _Pipes) -> None:
-    """Hand over what was written already; somebody who got away may keep the pipes open and go on writing."""
+def _drain_pipes(pipes: _Pipes) -> None:
+    """Hand over what was written already; a process that got away may keep the pipes open and go on writing."""
     end = time.monotonic() + _SETTLE
     while pipes.read(0) and time.monotonic() < end:
         pass
 
 
-def _kill(group: int, number: int) -> None:
+def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
-def _group_lives(process: "subprocess.Popen[bytes]") -> bool:
-    return process.poll() is None or group_lives(process.pid)
+def _is_group_of_alive(process: "subprocess.Popen[bytes]") -> bool:
+    return process.poll() is None or is_group_alive(process.pid)
 
 
-def group_lives(group: int) -> bool:
-    """Say whether any process of a process group runs; those that ended and wait to be collected by somebody do not."""
+def is_group_alive(group: int) -> bool:
+    """Say whether any process of a process group runs; those that ended and wait to be collected do not."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    states = list(_states(group))
+    states = list(_read_states(group))
     return any(state not in "ZX" for state in states) if states else not Path("/proc/self/stat").exists()
 
 
 def end_group(group: int, grace: float, say: Callable[[str], None]) -> None:
-    """End the processes of a group that somebody else started and collects: SIGTERM, after the grace period SIGKILL."""
+    """End the processes of a group that another process started and collects: SIGTERM, after the grace period SIGKILL."""
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST_RESORT)):
-        _kill(group, number)
+        _signal_group(group, number)
         end = time.monotonic() + seconds
-        while group_lives(group) and time.monotonic() < end:
+        while is_group_alive(group) and time.monotonic() < end:
             time.sleep(0.05)
-        if not group_lives(group):
+        if not is_group_alive(group):
             return
     say(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
 
 
-def _states(group: int) -> Iterator[str]:
+def _read_states(group: int) -> Iterator[str]:
     """Yield the states of the processes of a group, where there is a /proc (Linux)."""
     with contextlib.suppress(OSError):
         for entry in os.scandir("/proc"):
@@ -273,7 +273,7 @@ def _states(group: int) -> Iterator[str]:
 
 
 def has_ended(pid: int) -> bool:
-    """Say whether a process that somebody else collects has ended (Linux; elsewhere it is known only once it is collected)."""
+    """Say whether a process that another one collects has ended (Linux; elsewhere it is known only once it is collected)."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except (OSError, IndexError):

@@ -67,13 +67,13 @@ class ShellExecutor(StarlakeExecutor):
         """
         from .guarded import run_locally
 
-        program = self._program(command)
+        program = self._find_program(command)
         for caveat in command.caveats:
             invocation.log("warning", caveat)
-        run = partial(self._preload, program) if command.verb == "preload" else partial(self._start, program)
+        run = partial(self._run_preload, program) if command.verb == "preload" else partial(self._run_command, program)
         return run_locally(command, invocation, partial(run, invocation=invocation))
 
-    def _preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
+    def _run_preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
         """Run a ``preload`` so that "nothing to load" can be told from a failure.
 
         Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions refuse the
@@ -95,7 +95,7 @@ class ShellExecutor(StarlakeExecutor):
         result, output = self._run(program, command, invocation)
         return replace(result, not_ready=True) if result.exit_code == 1 and not output.has_exception else result
 
-    def _start(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
+    def _run_command(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
         return self._run(program, command, invocation)[0]
 
     def _run(self, program: str, command: "Command", invocation: Invocation) -> "tuple[CommandResult, Output]":
@@ -107,7 +107,7 @@ class ShellExecutor(StarlakeExecutor):
         exit_code = run_process(
             [program, *command.argv],
             folder=command.project,
-            environment=self._environment(command),
+            environment=self._build_environment(command),
             feed=output.feed,
             cancelled=invocation.cancelled,
             timeout=self.timeout,
@@ -115,16 +115,16 @@ class ShellExecutor(StarlakeExecutor):
             say=partial(output.say, "warning"),
         )
         output.close()
-        return result_of(command, exit_code, output), output
+        return build_result(command, exit_code, output), output
 
-    def _environment(self, command: "Command") -> Mapping[str, str]:
+    def _build_environment(self, command: "Command") -> Mapping[str, str]:
         from ... import locks
 
         # SL_ROOT is the project that Dagster shows, also where sl_env_var names the folder of an image.
-        return {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project, **locks.inherited_environment()}
+        return {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project, **locks.build_inherited_environment()}
 
-    def _program(self, command: "Command") -> str:
-        return find_program(self.starlake_path or command.program, command.project, self._environment(command).get("PATH"))
+    def _find_program(self, command: "Command") -> str:
+        return find_program(self.starlake_path or command.program, command.project, self._build_environment(command).get("PATH"))
 
 
 def find_program(program: str, project: str, path: str | None) -> str:
@@ -146,7 +146,7 @@ def find_program(program: str, project: str, path: str | None) -> str:
         missing = f"the Starlake command {where} {problem}"
     else:
         found = shutil.which(given, path=path)
-        missing = f"there is no Starlake command '{program}' on the PATH"
+        missing = f"the Starlake command '{program}' is not on the PATH"
     if found is None:
         raise CommandError(
             f"{missing}: install Starlake, or say where it is with SL_STARLAKE_PATH in the options of the DAG config (or in the environment), or with "
@@ -156,12 +156,12 @@ def find_program(program: str, project: str, path: str | None) -> str:
     return os.path.abspath(found)
 
 
-def result_of(command: "Command", exit_code: int, output: "Output") -> CommandResult:
+def build_result(command: "Command", exit_code: int, output: "Output") -> CommandResult:
     """Return the result of a program that ended."""
     from ..starlake_output.table_outcomes import from_output
-    from .process import signal_of
+    from .process import find_signal_name
 
-    signal_name = signal_of(exit_code)
+    signal_name = find_signal_name(exit_code)
     reason = output.reason if exit_code else None
     if signal_name and not reason:
         hint = ", often for lack of memory" if signal_name == "SIGKILL" else ""

@@ -161,8 +161,9 @@ class Execution:
         timer.daemon = True
         timer.start()
         assert self.process.stdout is not None
-        for raw in self.process.stdout:
-            self.lines.append((time.time(), raw.decode(errors="replace").rstrip("\r\n")))
+        with self.process.stdout as output:
+            for raw in output:
+                self.lines.append((time.time(), raw.decode(errors="replace").rstrip("\r\n")))
         code = self.process.wait()
         timer.cancel()
         self.exit_code, self.term_signal = (code, None) if code >= 0 else (None, -code)

@@ -258,7 +258,7 @@ def test_bursts_of_failing_polls_are_waited_out(server: CloudRunServer, effects:
     server.faults = lambda method, request: Fault(code=codes.pop()) if method in polls and counted(effects) and codes else None
     assert an_executor(server).run(effect(effects, LASTS=0.3), watched.invocation()).exit_code == 0
     assert not codes
-    assert any("does not tell the state" in text for text in watched.texts)
+    assert any("does not report the state" in text for text in watched.texts)
 
 
 def test_with_30_percent_of_calls_failing_every_command_still_runs_once(server: CloudRunServer, effects: Path) -> None:

@@ -102,11 +102,11 @@ def test_a_service_account_is_impersonated() -> None:
 @pytest.mark.usefixtures("user_credentials")
 def test_the_project_is_that_of_the_credentials_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="cloud_run_project_id"):
-        Connection(Access()).project()
+        Connection(Access()).find_project()
     monkeypatch.setenv("GCP_PROJECT", "gcp-1")
-    assert Connection(Access()).project() == "gcp-1"
+    assert Connection(Access()).find_project() == "gcp-1"
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "cloud-1")
-    assert Connection(Access()).project() == "cloud-1"
+    assert Connection(Access()).find_project() == "cloud-1"
 
 
 def test_credentials_that_are_refused_are_not_tried_again(watched_server: CloudRunServer) -> None:

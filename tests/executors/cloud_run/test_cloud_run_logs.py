@@ -69,7 +69,7 @@ def test_followed_lines_are_complete_when_some_queries_fail(server: CloudRunServ
 
 
 def lines(**fields: object) -> list[cloud_logging.Line]:
-    return list(cloud_logging._lines(LogEntry.pb(LogEntry(insert_id="i", **fields))))
+    return list(cloud_logging._split_entry(LogEntry.pb(LogEntry(insert_id="i", **fields))))
 
 
 def test_structured_entries_have_a_level_and_a_message() -> None:

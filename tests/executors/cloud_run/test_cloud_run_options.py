@@ -9,7 +9,7 @@ import pytest
 
 from starlake_dagster_components.errors import CommandError, Location
 from starlake_dagster_components.executors.cloud_run import CloudRunExecutor
-from starlake_dagster_components.executors.cloud_run.job_options import Given, Target, resolve, retries, validate
+from starlake_dagster_components.executors.cloud_run.job_options import Given, Target, check_options, find_retries, resolve_target
 from starlake_dagster_components.pipelines.pipeline import Pipeline
 from starlake_dagster_components.project.model import DagConfig, Origin
 
@@ -17,11 +17,11 @@ JOB = {"cloud_run_job_name": "starlake"}
 
 
 def target(given: Given | None = None, **options: str) -> Target:
-    return resolve(given or Given(), {**JOB, **options}, default_interval=10.0)
+    return resolve_target(given or Given(), {**JOB, **options}, default_interval=10.0)
 
 
 def messages(given: Given | None = None, **options: str) -> list[str]:
-    return [str(p) for p in validate(given or Given(), options, lambda key: Location("metadata/dags/load.sl.yml", 7))]
+    return [str(p) for p in check_options(given or Given(), options, lambda key: Location("metadata/dags/load.sl.yml", 7))]
 
 
 def test_only_the_job_s_name_is_needed() -> None:
@@ -57,7 +57,7 @@ def test_yaml_fields_win() -> None:
 
 
 def test_a_full_job_name_says_project_and_region() -> None:
-    got = resolve(Given(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"}, default_interval=1)
+    got = resolve_target(Given(job_name="projects/lake-1/locations/us-east1/jobs/sl"), {"cloud_run_region": "us-west1"}, default_interval=1)
     assert (got.project, got.region, got.job) == ("lake-1", "us-east1", "sl")
 
 
@@ -67,12 +67,12 @@ def test_a_synchronous_job_is_looked_at_often(asynchronous: str, interval: float
 
 
 def test_retry_on_failure_is_one_more_attempt_after_the_delay() -> None:
-    assert retries(Given(), {}) is None
-    assert retries(Given(), {"retry_on_failure": "False"}) is None
-    assert retries(Given(), {"retry_on_failure": "True"}) == (1, timedelta(seconds=10))
-    assert retries(Given(), {"retry_on_failure": "True", "retry_delay_in_seconds": "0"}) == (1, timedelta())
-    assert retries(Given(retry_on_failure=False), {"retry_on_failure": "True"}) is None
-    assert retries(Given(retry_on_failure=True, retry_delay_in_seconds=3), {}) == (1, timedelta(seconds=3))
+    assert find_retries(Given(), {}) is None
+    assert find_retries(Given(), {"retry_on_failure": "False"}) is None
+    assert find_retries(Given(), {"retry_on_failure": "True"}) == (1, timedelta(seconds=10))
+    assert find_retries(Given(), {"retry_on_failure": "True", "retry_delay_in_seconds": "0"}) == (1, timedelta())
+    assert find_retries(Given(retry_on_failure=False), {"retry_on_failure": "True"}) is None
+    assert find_retries(Given(retry_on_failure=True, retry_delay_in_seconds=3), {}) == (1, timedelta(seconds=3))
 
 
 def test_a_missing_job_name_is_an_error_with_its_place_and_the_way_out() -> None:
@@ -103,7 +103,7 @@ def test_values_that_cannot_be_used_are_errors(options: dict[str, str], needle: 
     (message,) = messages(**options)
     assert needle in message
     with pytest.raises(CommandError) as error:
-        resolve(Given(), options, default_interval=10)
+        resolve_target(Given(), options, default_interval=10)
     assert needle in str(error.value)
     assert not error.value.retry
 

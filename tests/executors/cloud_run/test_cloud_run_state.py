@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from google.cloud.run_v2 import Condition, Container, EnvVar, Execution, TaskTemplate
 
-from starlake_dagster_components.executors.cloud_run.request import CommandId, relocated, split_id
+from starlake_dagster_components.executors.cloud_run.request import CommandId, relocate_paths, split_id
 from starlake_dagster_components.executors.cloud_run.state import ExecutionState, read_state
-from starlake_dagster_components.executors.cloud_run.takeover import choose
+from starlake_dagster_components.executors.cloud_run.takeover import choose_execution
 
 NAME = "projects/shop/locations/europe-west1/jobs/starlake/executions/starlake-x1"
 NOW = datetime(2026, 1, 31, tzinfo=timezone.utc)
@@ -90,8 +90,8 @@ def test_the_command_is_read_from_the_environment() -> None:
     ],
 )
 def test_the_project_s_folder_is_replaced_as_a_whole(text: str, expected: str) -> None:
-    assert relocated(text, "/work/shop", "/app") == expected
-    assert relocated(text, "/work/shop", None) == text
+    assert relocate_paths(text, "/work/shop", "/app") == expected
+    assert relocate_paths(text, "/work/shop", None) == text
 
 
 def one(attempt: int, *, run: int = 0, finished: bool = True, succeeded: bool = False, at: float = 0.0) -> tuple[int, int, ExecutionState]:
@@ -123,7 +123,7 @@ DONE = {"succeeded": True}
 )
 def test_which_execution_is_gone_on_with(matches: Any, chosen: int | None, others: list[int]) -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
-    got, rest = choose(matches, command, may_be_lost=lambda s: True, stale=lambda s: False)
+    got, rest = choose_execution(matches, command, may_be_lost=lambda s: True, stale=lambda s: False)
     assert got == (None if chosen is None else matches[chosen][2])
     assert list(rest) == [matches[i][2] for i in others]
 
@@ -131,5 +131,5 @@ def test_which_execution_is_gone_on_with(matches: Any, chosen: int | None, other
 def test_a_success_that_was_heard_of_or_says_nothing_is_not_taken() -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
     done = [one(0, at=1, succeeded=True)]
-    assert choose(done, command, may_be_lost=lambda s: False, stale=lambda s: False) == (None, ())
-    assert choose(done, command, may_be_lost=lambda s: True, stale=lambda s: True) == (None, ())
+    assert choose_execution(done, command, may_be_lost=lambda s: False, stale=lambda s: False) == (None, ())
+    assert choose_execution(done, command, may_be_lost=lambda s: True, stale=lambda s: True) == (None, ())

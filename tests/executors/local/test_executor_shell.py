@@ -99,7 +99,7 @@ def test_the_executor_s_path_wins_over_the_dag_option(tmp_path: Path, watched: W
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        ("no-such-starlake", "there is no Starlake command 'no-such-starlake' on the PATH"),
+        ("no-such-starlake", "the Starlake command 'no-such-starlake' is not on the PATH"),
         ("/no/such/starlake", "/no/such/starlake does not exist"),
         ("./plain", "plain is not executable"),
     ],

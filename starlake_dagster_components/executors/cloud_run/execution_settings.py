@@ -1,0 +1,40 @@
+"""How the commands of an executor run on Cloud Run: the executor's fields as plain data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .job_options import Given
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSettings:
+    """The fields of the executor that matter while a command runs; see :class:`CloudRunExecutor` for what each of them means.
+
+    Attributes:
+        given: the fields that stand for options of a DAG config.
+        env, root, arguments_prefix, container_name, not_ready_folder: what the container gets.
+        task_timeout, timeout, start_timeout, start_settle, cancel_timeout: seconds.
+        logs, log_interval, log_settle, tail_lines: what is read of the output, and when.
+        allow_task_retries: accept a load that succeeded only after Cloud Run had retried its task.
+        api_endpoint, insecure: where the API is.
+    """
+
+    given: Given
+    env: Mapping[str, str]
+    root: str | None
+    arguments_prefix: Sequence[str]
+    container_name: str | None
+    not_ready_folder: str | None
+    task_timeout: float | None
+    timeout: float | None
+    start_timeout: float
+    start_settle: float
+    cancel_timeout: float
+    logs: Literal["none", "tail", "follow"]
+    log_interval: float
+    log_settle: float
+    tail_lines: int
+    allow_task_retries: bool
+    api_endpoint: str | None
+    insecure: bool
