@@ -40,13 +40,11 @@ class Audit:
         database: absolute path of the DuckDB file with the audit tables.
         schema: their schema (``audit``).
         job_id: the ``JOBID`` of the command's rows.
-        expectations: the calls of the expectations that the command evaluates, as the project writes them.
     """
 
     database: str
     schema: str
     job_id: str
-    expectations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +98,7 @@ class Command:
         options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
         audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
         target: for ``load`` of one table and ``transform``: the table, where it is in a DuckDB file.
+        expectations: the calls of the expectations that the command evaluates, as the project writes them.
         tables: for ``load``: its tables, in the order of the command line.
         caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
         loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
@@ -115,6 +114,7 @@ class Command:
     options: Mapping[str, str] = field(default_factory=dict)
     audit: Audit | None = None
     target: Target | None = None
+    expectations: tuple[str, ...] = ()
     tables: tuple[LoadTable, ...] = ()
     caveats: tuple[str, ...] = ()
     loaded: Project | None = field(default=None, repr=False, compare=False)
@@ -215,7 +215,7 @@ def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Co
     )
     # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
     command = command.with_environment({"SL_API": "1"})
-    described = tuple(_load_table(project, table, evaluated=command.audit is not None) for table in tables)
+    described = tuple(_load_table(project, table) for table in tables)
     return replace(
         command,
         files=_load_files(project, domain, tables),
@@ -256,7 +256,8 @@ def _command(
 ) -> Command:
     project, pipeline = run.project, run.pipeline
     environment = _environment(run)
-    audit = _audit(run, environment, expectations) if verb in ("load", "transform") else None
+    audit = _audit(run, environment) if verb in ("load", "transform") else None
+    evaluated = tuple(dict.fromkeys(expectations)) if project.application.expectations_active else ()
     files = {path for c in connections if (path := _duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
         verb,
@@ -267,6 +268,7 @@ def _command(
         databases=tuple(sorted(files)),
         options=pipeline.options if pipeline else {},
         audit=audit,
+        expectations=evaluated,
         loaded=project if _is_what_the_command_reads(run, environment) else None,
     )
 
@@ -431,8 +433,8 @@ def _load_files(project: Project, domain: Domain, tables: Sequence[Table]) -> Lo
     return LoadFiles(stage, ingesting, tuple(dict.fromkeys(t.pattern for t in tables if t.pattern)), archive or "")
 
 
-def _load_table(project: Project, table: Table, *, evaluated: bool) -> LoadTable:
-    expectations = dict.fromkeys(e.expect for e in table.expectations) if evaluated and project.application.expectations_active else ()
+def _load_table(project: Project, table: Table) -> LoadTable:
+    expectations = dict.fromkeys(e.expect for e in table.expectations) if project.application.expectations_active else ()
     return LoadTable(
         name=table.name,
         domain=table.domain,
@@ -469,14 +471,13 @@ def _duckdb_file(project: Project, connection: Connection | None) -> str | None:
     return os.path.normpath(os.path.join(project.root, path))
 
 
-def _audit(run: RunContext, environment: Mapping[str, str], expectations: Iterable[str]) -> Audit | None:
+def _audit(run: RunContext, environment: Mapping[str, str]) -> Audit | None:
     """Return where the audit rows of a command are; None where they cannot be read or told from those of other commands."""
     project, application = run.project, run.project.application
     database = _duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
     if not application.audit_active or not database or not run.job_id or environment.get(_job_id_name(project)) != run.job_id:
         return None
-    evaluated = tuple(dict.fromkeys(expectations)) if application.expectations_active else ()
-    return Audit(database, application.audit_domain, run.job_id, evaluated)
+    return Audit(database, application.audit_domain, run.job_id)
 
 
 def _target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:

@@ -115,12 +115,14 @@ class CommandError(StarlakeError):
     Attributes:
         retry: False when another attempt cannot succeed (a missing permission, a wrong name).
         tables: what is known of each table of a ``load`` that was interrupted: logical name -> ``executors.base.TableResult``.
+        trail: what its output said until then: ``executors.starlake_output.process_output.OutputTrail``.
     """
 
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
         super().__init__(message)
         self.retry = retry
         self.tables: Mapping[str, Any] = {}
+        self.trail: Any = None
 
 
 class CommandCancelled(CommandError):

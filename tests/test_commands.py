@@ -257,7 +257,8 @@ def test_the_audit_and_the_sink_may_be_elsewhere() -> None:
     other = replace(ORDERS, metadata=Metadata(sink=Sink(connection_ref="other")))
     command = load_command(run(of), SALES, [other])
     assert command.databases == ("/o.db", "/project/audit.db")
-    assert command.audit == Audit("/project/audit.db", "audit", "run-1.step", ("is_unique('id')",))
+    assert command.audit == Audit("/project/audit.db", "audit", "run-1.step")
+    assert command.expectations == ("is_unique('id')",)
     assert command.target == Target("/o.db", "SALES", "ORDERS")
 
 

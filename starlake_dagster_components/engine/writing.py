@@ -244,7 +244,9 @@ class Writer:
         # Starlake's native loader counts by how much the table has grown.
         entries = [replace(entry, count=growth, accepted=growth)]
         if _has_second_step(self._prepare(group)):
-            entries.append(audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began))
+            # Starlake notes the second step first: IngestionJob.run.
+            second = audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began)
+            entries.insert(0, second)
         checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
         path = self._session.find_audit_database()
         if path == self._database.path or path is None:

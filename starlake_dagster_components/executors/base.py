@@ -15,6 +15,7 @@ from ..pipelines.pipeline import Pipeline
 if TYPE_CHECKING:
     from ..commands import Command
     from ..project.model import Project
+    from .starlake_output.process_output import OutputTrail
 
 Level = Literal["debug", "info", "warning", "error"]
 Log = Callable[[Level, str], None]
@@ -66,6 +67,7 @@ class TableResult:
         expectations: what became of its expectations, where that is known.
         reason: one sentence on a failure, when more is known than that the command failed.
         retry: False when another attempt cannot succeed.
+        failed_in_table: the load failed although rows of its files are in the table (its expectations failed): no other attempt finds these files.
     """
 
     outcome: Outcome
@@ -74,6 +76,7 @@ class TableResult:
     expectations: tuple[ExpectationResult, ...] = ()
     reason: str | None = None
     retry: bool = True
+    failed_in_table: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class CommandResult:
         tables: for a ``load``: what is known of each table, by its logical name. Of a table that is missing here only the exit code speaks.
         progress: how far a ``load`` that failed says that it came: it had ``begun`` with some table, so that it knew all files, or it went through all
             of its tables (``complete``).
+        failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
+        trail: what the output says about single files and expectations, for executors that see the files too.
     """
 
     exit_code: int
@@ -106,6 +111,8 @@ class CommandResult:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, TableResult] = field(default_factory=dict)
     progress: Progress = "none"
+    failed_in_table: bool = False
+    trail: "OutputTrail | None" = field(default=None, repr=False, compare=False)
 
     def of_table(self, name: str, tables: int) -> TableResult:
         """Return what is known of one table of a ``load``.
@@ -119,7 +126,7 @@ class CommandResult:
             if self.exit_code == 0:
                 return TableResult("loaded", self.counters, self.row_count, self.expectations)
             reason = self.reason or (self.tail[-1] if self.tail else "no output")
-            return TableResult("failed", self.counters, self.row_count, self.expectations, reason, self.retry)
+            return TableResult("failed", self.counters, self.row_count, self.expectations, reason, self.retry, self.failed_in_table)
         if known is None:
             return TableResult("loaded") if self.exit_code == 0 else TableResult("unknown")
         return known

@@ -24,7 +24,7 @@ MAX_LOGGED = 2000
 READY = "starlake/ready"
 """Metadata of a pre-load's materialization: false where it found nothing to load."""
 
-Events = Iterator[dg.MaterializeResult[Any]]
+Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation]
 
 
 class StepCommands:

@@ -5,7 +5,7 @@ is loaded alone afterwards. Each table gets its own materialization and its own 
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,8 @@ import dagster as dg
 from ...commands import Command, RunContext, batches_of, load_command, stage_command
 from ...errors import CommandTimeout, StarlakeError
 from ...executors.base import CommandResult, TableResult
-from ...executors.starlake_output.table_outcomes import together
+from ...executors.starlake_output.audit_rows import is_failed_expectation
+from ...executors.starlake_output.table_outcomes import add_counters
 from ...pipelines.pipeline import Pipeline
 from ...project.model import Domain, Table
 from ...settings import Settings
@@ -31,10 +32,14 @@ from .command import (
     build_schedule_metadata,
 )
 from .empty_loads import NO_FILES, report_empty_load
-from .reexecution import find_loaded_before, report_kept_assets
+from .reexecution import find_failed_in_table_before, find_loaded_before, report_kept_assets
+from .run_history import FAILED_IN_TABLE
 
 _TIMED_OUT = 124
 """The exit code that ``timeout`` of the shell gives to a command that ran too long."""
+
+
+LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class LoadSteps:
         if self._stages_itself(tables[0], pipeline, context):
             self._commands.run_command(context, pipeline, stage_command(run, domain, tables))
         failed = yield from _Load(self._commands, self._settings, context, pipeline, run, domain).all(waiting)
+        for one in failed:
+            yield from self._report_failure(one, context)
         if failed:
             raise _failure_of(failed, waiting, domain)
 
@@ -102,6 +109,18 @@ class LoadSteps:
         domain = self._graph.keys.get(("domain", table.domain))
         return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.found_nothing(context, domain)
 
+    def _report_failure(self, failed: "_Failed", context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
+        """Yield what is known of a table whose load failed: its checks, and that its rows are in the table nevertheless."""
+        member, result = failed.member, failed.result
+        if result.failed_in_table:
+            reason = result.reason or failed.of.result.reason or "no reason is known"
+            yield dg.AssetObservation(
+                member.key,
+                description=f"The load failed, but its rows are in the table: {reason}",
+                metadata={FAILED_IN_TABLE: reason, **dict(build_count_metadata(result.counters, result.row_count))},
+            )
+        yield from _build_wanted_checks(self._settings, context, member, result)
+
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
         if pre_load is None or pre_load.strategy != "imported":
@@ -109,6 +128,18 @@ class LoadSteps:
         # Dagster's execute_in_process gives an empty selection where the whole job is meant.
         selected = context.run.asset_selection or None
         return selected is not None and self._graph.get_key("domain", table.domain) not in selected
+
+
+def _build_wanted_checks(
+    settings: Settings, context: dg.AssetExecutionContext, member: Member, result: TableResult
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the check results of a table that the run asks for."""
+    if not settings.expectation_checks:
+        return
+    wanted = context.selected_asset_check_keys
+    for check in build_check_results(member.node, member.key, result.expectations):
+        if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted:
+            yield check
 
 
 def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
@@ -122,6 +153,9 @@ def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> l
             raise dg.Failure(text, allow_retries=False)
         context.log.warning(text)
     return [m for m in members if m.key in keys]
+
+
+LoadEvents = Generator[LoadEvent, None, "list[_Failed]"]
 
 
 class _Load:
@@ -143,8 +177,9 @@ class _Load:
         self._run = run
         self._domain = domain
         self._number = 0
+        self._failed_before: Mapping[dg.AssetKey, str] | None = None
 
-    def all(self, members: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, list[_Failed]]:
+    def all(self, members: Sequence[Member]) -> LoadEvents:
         """Load tables; yield what is loaded, return what failed."""
         by_name = {m.table.name: m for m in members}
         failed: list[_Failed] = []
@@ -152,7 +187,7 @@ class _Load:
             batch = [by_name[t.name] for t in tables]
             if len(batch) == 1:
                 ended = yield from self._command(batch)
-                found = ended.result.of_table(tables[0].name, 1)
+                found = self._unless_failed_before(batch[0], ended.result.of_table(tables[0].name, 1))
                 if found.outcome == "loaded":
                     yield self._materialized(batch[0], found, ended, 1)
                 else:
@@ -161,13 +196,13 @@ class _Load:
                 failed += yield from self._together(batch)
         return failed
 
-    def _together(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, list[_Failed]]:
+    def _together(self, batch: Sequence[Member]) -> LoadEvents:
         self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_names(batch)}")
         ended = yield from self._command(batch)
         failed: list[_Failed] = []
         again: list[tuple[Member, TableResult]] = []
         for member in batch:
-            found = ended.result.of_table(member.table.name, len(batch))
+            found = self._unless_failed_before(member, ended.result.of_table(member.table.name, len(batch)))
             if found.outcome == "loaded":
                 yield self._materialized(member, found, ended, len(batch))
             elif found.outcome == "failed":
@@ -185,7 +220,7 @@ class _Load:
             failed += yield from self._alone(member, found, ended)
         return failed
 
-    def _alone(self, member: Member, before: TableResult, earlier: _Ended) -> Generator[dg.MaterializeResult[Any], None, list[_Failed]]:
+    def _alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
         """Load a table after a command for several that did not tell its fate.
 
         Args:
@@ -194,7 +229,7 @@ class _Load:
             earlier: that command.
         """
         ended = yield from self._command([member])
-        found = ended.result.of_table(member.table.name, 1)
+        found = self._unless_failed_before(member, ended.result.of_table(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
         if before.outcome == "unknown" and not (found.counters and found.counters.files):
@@ -206,12 +241,24 @@ class _Load:
             return [_Failed(member, replace(found, outcome="failed", reason=why, retry=False), earlier)]
         merged = replace(
             found,
-            counters=together(before.counters, found.counters),
+            counters=add_counters(before.counters, found.counters),
             row_count=found.row_count if found.row_count is not None else before.row_count,
             expectations=found.expectations or before.expectations,
         )
         yield self._materialized(member, merged, ended, 1)
         return []
+
+    def _unless_failed_before(self, member: Member, found: TableResult) -> TableResult:
+        """Return the result of a table, or a failure where there was no file for it because an earlier attempt has loaded it and failed afterwards."""
+        if found.outcome != "loaded" or found.counters is None or found.counters.files:
+            return found
+        if self._failed_before is None:
+            self._failed_before = find_failed_in_table_before(self._context, self._commands.find_history(self._context))
+        reason = self._failed_before.get(member.key)
+        if reason is None:
+            return found
+        why = f"there is no new file, and the load of the last one failed after its rows were in the table: {reason}"
+        return replace(found, outcome="failed", reason=why, retry=False, failed_in_table=True)
 
     def _command(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
         """Run the ``load`` of some tables; return how it ended.
@@ -240,14 +287,12 @@ class _Load:
                 if member.table.name in known and known[member.table.name].outcome == "loaded":
                     yield self._materialized(member, known[member.table.name], ended, len(batch))
             raise
-        return _Ended(command, result, seconds())
+        return _Ended(command, _without_retry_of_expectations(result), seconds())
 
     def _materialized(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
-        checks = self._settings.expectation_checks
-        results = build_check_results(member.node, member.key, found.expectations) if checks else ()
-        wanted = self._context.selected_asset_check_keys
+        checks = list(_build_wanted_checks(self._settings, self._context, member, found))
         return dg.MaterializeResult(
             asset_key=member.key,
             metadata={
@@ -257,8 +302,20 @@ class _Load:
                 **build_schedule_metadata(self._run),
                 **ended.result.metadata,
             },
-            check_results=[r for r in results if dg.AssetCheckKey(member.key, str(r.check_name)) in wanted] if checks else None,
+            check_results=checks if self._settings.expectation_checks else None,
         )
+
+
+def _without_retry_of_expectations(result: CommandResult) -> CommandResult:
+    """Return a result that is not tried again where expectations failed: they are evaluated when the rows are in the table. Starlake: IngestionJob.run."""
+    if result.exit_code == 0 or not is_failed_expectation(result.reason):
+        return result
+    if not result.tables:
+        return replace(result, retry=False, failed_in_table=True)
+    # Executors that see the files have given each table a reason of its own.
+    unexplained = {name: table for name, table in result.tables.items() if table.outcome == "failed" and table.reason is None}
+    judged = {name: replace(table, retry=False, failed_in_table=True, reason=result.reason) for name, table in unexplained.items()}
+    return replace(result, tables={**result.tables, **judged})
 
 
 def _all_failed(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
@@ -279,7 +336,11 @@ def _failure_of(failed: Sequence[_Failed], members: Sequence[Member], domain: Do
     told: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
     reasons = {f.member.key.to_user_string(): told(f) for f in failed}
     if len(members) == 1:
-        alone = failed[0].of.raised()
+        only = failed[0]
+        if only.of.result.exit_code == 0 and only.of.error is None:
+            metadata = {**build_failure_metadata(only.of.command, only.of.result), FAILED: reasons}
+            return dg.Failure(f"load failed: {told(only)}", metadata, allow_retries=only.result.retry)
+        alone = only.of.raised()
         return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {told(f)}" for f in failed]
     commands = list({f.of.command.shown: f.of for f in failed}.values())

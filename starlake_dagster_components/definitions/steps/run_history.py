@@ -74,6 +74,30 @@ def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], 
     return found
 
 
+FAILED_IN_TABLE = "starlake/failed_in_table"
+"""Metadata of an observation: why the load of a table failed although its rows are in the table."""
+
+
+def find_failures_in_table(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, str]:
+    """Return the tables of a step whose load failed in some runs after their rows were in the table, with the latest reason.
+
+    Args:
+        instance: where events are kept.
+        run_ids: the runs, nearest first.
+        step_key: the step.
+    """
+    found: dict[dg.AssetKey, str] = {}
+    for run_id in reversed(run_ids):
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
+            event = entry.dagster_event
+            if event is None or event.step_key != step_key or event.asset_key is None:
+                continue
+            reason = event.asset_observation_data.asset_observation.metadata.get(FAILED_IN_TABLE)
+            if reason is not None:
+                found[event.asset_key] = str(reason.value)
+    return found
+
+
 class RunHistories:
     """Looks a run's history up once per run and process."""
 

@@ -11,7 +11,7 @@ from ...masking import Mask
 from ..base import CommandResult, Log, TableResult
 from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import Output
-from ..starlake_output.table_outcomes import from_output
+from ..starlake_output.table_outcomes import judge_output
 from . import sentinel
 from .calls import call_until_answered
 from .cloud_logging import Line, fetch_last_lines, fetch_load_lines
@@ -130,7 +130,7 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
         enough=enough,
         settled=code != 0,
     )
-    return from_output(ended.command, code, lines, output.counters)
+    return judge_output(ended.command, code, lines, output.counters)
 
 
 def _fetch_exit_code(ended: Ended) -> int | None:

@@ -21,7 +21,7 @@ from ...pipelines.pipeline import Pipeline
 from ..base import CommandResult, Invocation
 from ..starlake_output.process_output import Output
 from .process import end_group, has_ended, is_group_alive
-from .shell import ShellExecutor, build_result
+from .shell import ShellExecutor, build_result, keep_trail
 
 _LOOK = 0.2
 _SETTLE = 1.0
@@ -69,9 +69,9 @@ class DagsterShellExecutor(ShellExecutor):
                 ) from error
             finally:
                 watch.stop()
-        output.close()
-        if watch.ended_because is not None:
-            raise watch.ended_because
+        with keep_trail(output):
+            if watch.ended_because is not None:
+                raise watch.ended_because
         return build_result(command, 128 - exit_code if exit_code < 0 else exit_code, output), output
 
 

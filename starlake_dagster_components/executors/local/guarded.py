@@ -9,9 +9,14 @@ from ...commands import Command
 from ...errors import CommandCancelled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Counters, Invocation, TableResult
-from ..starlake_output import audit
-from ..starlake_output.table_outcomes import Places, from_places
-from .load_files import FilesOfLoad, by_table, files_of_load
+from ..starlake_output.audit import Findings, read_findings
+from ..starlake_output.audit_rows import is_failed_expectation
+from ..starlake_output.file_fates import FileFates, judge_files
+from ..starlake_output.load_log import LoadLines
+from ..starlake_output.process_output import OutputTrail
+from ..starlake_output.table_files import group_by_table
+from ..starlake_output.table_outcomes import Places, judge_output, judge_tables, reason_in_table
+from .load_files import FilesOfLoad, files_of_load
 
 Run = Callable[[Command], CommandResult]
 
@@ -54,48 +59,56 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
             result = run(command)
         except CommandError as error:
             if not error.tables:
-                error.tables = _of_interrupted(command, invocation, watched, files)
+                error.tables = _judge_interrupted(command, invocation, watched, files, error.trail)
             raise
         except BaseException:
-            if files is not None:
-                _put_back(files, files.left(), invocation)
+            _judge_interrupted(command, invocation, watched, files)
             raise
         return result if trusted else _checked(command, invocation, result, files, watched)
 
 
 class _Watched:
-    """The files of a load of several tables, before and after it."""
+    """The files of a load, before and after it."""
 
     def __init__(self, command: Command, files: FilesOfLoad | None, invocation: Invocation) -> None:
         self._tables = command.tables
-        self._files = None
-        if command.files is not None and len(command.tables) > 1:
-            self._files = files or FilesOfLoad(command.files, invocation.log)
-        self._before = frozenset(self._files.staged()) if self._files is not None else frozenset()
+        self._files = files
+        if files is None and command.files is not None and len(command.tables) > 1:
+            self._files = FilesOfLoad(command.files, invocation.log)
+        self.before = frozenset(self._files.staged()) if self._files is not None else frozenset()
 
     def places(self, left: Sequence[str] | None = None) -> Places | None:
-        """Return where the files are now; None where nobody can say it from here.
+        """Return where the files are now; None where it cannot be said from here, and for a load of one table.
 
         Args:
             left: what lies in ingesting, if that is known already.
         """
-        if self._files is None:
+        if self._files is None or len(self._tables) < 2:
             return None
-        staged = self._before.intersection(self._files.staged())
+        staged = self.before.intersection(self._files.staged())
         ingesting = self._files.left() if left is None else left
-        return Places(by_table(self._before, self._tables), by_table(staged, self._tables), by_table(ingesting, self._tables))
+        return Places(
+            group_by_table(self.before, self._tables), group_by_table(staged, self._tables), group_by_table(ingesting, self._tables)
+        )
 
 
-def _of_interrupted(command: Command, invocation: Invocation, watched: _Watched, files: FilesOfLoad | None) -> Mapping[str, TableResult]:
-    """Put files back after a command that was ended, and return what became of each of its tables."""
+def _judge_interrupted(
+    command: Command, invocation: Invocation, watched: _Watched, files: FilesOfLoad | None, trail: OutputTrail | None = None
+) -> Mapping[str, TableResult]:
+    """Put files back after a command that was ended in the middle, and return the result of each of its tables."""
     places = watched.places()
-    findings = audit.look(command, invocation.log) if places is not None else audit.Findings()
+    if files is None and places is None:
+        return {}
+    findings = read_findings(command, invocation.log, trail)
+    left = files.left() if files is not None else []
+    fates = judge_files(command, findings, trail.load if trail else None, left, watched.before, ended_by_itself=False)
     if files is not None:
-        left = files.left()
-        loaded = [name for name in left if name in findings.loaded_files]
-        files.archive(loaded)
-        _put_back(files, [name for name in left if name not in loaded], invocation)
-    return _masked(command, from_places(command, CommandResult(1), findings, places)) if places is not None else {}
+        _move_files(files, left, fates, invocation)
+    if places is None:
+        return {}
+    lines = trail.load if trail else LoadLines()
+    said = CommandResult(1, tables=judge_output(command, 1, lines, None), progress=lines.progress)
+    return _masked(command, judge_tables(command, said, findings, places, fates))
 
 
 def _masked(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
@@ -118,9 +131,41 @@ def _put_back_old(files: FilesOfLoad, invocation: Invocation) -> None:
         invocation.log("warning", f"an earlier load left files in ingesting; they are loaded now: {', '.join(files.put_back(names))}")
 
 
-def _put_back(files: FilesOfLoad, names: list[str], invocation: Invocation) -> None:
-    if names:
-        invocation.log("warning", f"files that were not loaded are back in the stage folder: {', '.join(files.put_back(names))}")
+def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invocation: Invocation) -> tuple[list[str], str | None]:
+    """Put each file where it belongs after a load: to the archive if its rows are in the table, else to the stage folder.
+
+    Args:
+        files: the folders.
+        left: names of the files in ingesting.
+        fates: what is known about them.
+        invocation: receives what is done.
+
+    Returns:
+        The names of files that were left without being loaded, and what someone has to look at, if anything.
+    """
+    problems = []
+    kept = [name for name in left if name in fates.kept]
+    if kept:
+        moved = ", ".join(files.archive(kept))
+        invocation.log(
+            "warning", f"the rows of these files are in the table, so they are not loaded again although the load failed: {moved}"
+        )
+    unclear = [name for name in left if name in fates.unclear]
+    if unclear:
+        moved = ", ".join(files.set_aside(unclear))
+        problems.append(f"whether the rows of these files are in the table cannot be told, so they are not loaded again: {moved}")
+    elsewhere = sorted(fates.unclear.difference(left))
+    if elsewhere:
+        problems.append(f"whether the rows of these files are in the table cannot be told; Starlake archived them: {', '.join(elsewhere)}")
+    unloaded = [name for name in left if name not in fates.kept and name not in fates.unclear]
+    if unloaded:
+        invocation.log("warning", f"files that were not loaded are back in the stage folder: {', '.join(files.put_back(unloaded))}")
+    found, missing = files.take_from_archive(fates.lost)
+    if found:
+        invocation.log("warning", f"archived, but their rows are not in the table; back in the stage folder: {', '.join(found)}")
+    if missing:
+        problems.append(f"the rows of these files are not in the table, and the files are not in the archive: {', '.join(missing)}")
+    return unloaded, "; ".join(problems) or None
 
 
 def _checked(
@@ -129,41 +174,62 @@ def _checked(
     """Return the result, or a failure where the audit or the files say that the command did not do its work."""
     if result.not_ready:
         return result
-    findings = audit.look(command, invocation.log)
+    trail = result.trail
+    findings = read_findings(command, invocation.log, trail)
     result = replace(
         result,
         row_count=result.row_count if result.row_count is not None else findings.row_count,
         expectations=result.expectations or findings.expectations,
+        trail=None,
     )
     failure = findings.failure if result.exit_code == 0 else None
-    if files is not None:
-        left = files.left()
-        places = watched.places(left)
-        if places is not None:
-            result = replace(result, tables=_masked(command, from_places(command, result, findings, places)))
-        loaded = [name for name in left if name in findings.loaded_files]
-        if loaded:
-            archived = files.archive(loaded)
-            invocation.log(
-                "warning",
-                f"the rows of these files are in the table, so they are archived although the command failed: {', '.join(archived)}",
-            )
-        unloaded = [name for name in left if name not in loaded]
-        _put_back(files, unloaded, invocation)
-        if result.exit_code == 0:
-            lost = files.take_from_archive(findings.lost_files)
-            if lost:
-                invocation.log("warning", f"archived, but their rows are not in the table; back in the stage folder: {', '.join(lost)}")
-        if unloaded and failure is None and result.exit_code == 0:
-            failure = (
-                f"the load left {', '.join(unloaded)} in {command.files.ingesting if command.files else 'ingesting'} without loading them"
-            )
-        result = replace(result, counters=_without(result.counters, unloaded))
+    if command.verb == "load":
+        result, failure = _check_load(command, invocation, result, failure, findings, files, watched, trail)
     if failure is None:
         return result
     failure = command.mask(os.environ)(failure)
     invocation.log("error", failure)
     return replace(result, exit_code=result.exit_code or 1, reason=failure)
+
+
+def _check_load(
+    command: Command,
+    invocation: Invocation,
+    result: CommandResult,
+    failure: str | None,
+    findings: Findings,
+    files: FilesOfLoad | None,
+    watched: _Watched,
+    trail: OutputTrail | None,
+) -> tuple[CommandResult, str | None]:
+    """Return the result of a load and why it failed where its exit code does not say it; files are moved to where they belong."""
+    lines = trail.load if trail else None
+    left = files.left() if files is not None else []
+    fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=result.exit_code < _KILLED)
+    places = watched.places(left) if files is not None else None
+    if places is not None:
+        result = replace(result, tables=_masked(command, judge_tables(command, result, findings, places, fates)))
+    unloaded: list[str] = []
+    if files is not None:
+        unloaded, problem = _move_files(files, left, fates, invocation)
+        if unloaded and failure is None and result.exit_code == 0:
+            failure = (
+                f"the load left {', '.join(unloaded)} in {command.files.ingesting if command.files else 'ingesting'} without loading them"
+            )
+        failure = "; ".join(filter(None, (failure or (result.reason if problem else None), problem))) or None
+    elif fates.lost:
+        failure = f"{failure}; their rows are not in the table, but Starlake archived them: {', '.join(sorted(fates.lost))}"
+    failed_in_table = fates.has_failed_in_table or (result.exit_code != 0 and is_failed_expectation(result.reason))
+    if failed_in_table:
+        only_one = len(command.tables) < 2
+        result = replace(result, failed_in_table=only_one, retry=result.retry and not only_one)
+        if only_one and failure is None:
+            failure = reason_in_table(findings, result, fates)
+    return replace(result, counters=_without(result.counters, unloaded)), failure
+
+
+_KILLED = 128
+"""Exit codes from here on are those of signals."""
 
 
 def _without(counters: Counters | None, names: list[str]) -> Counters | None:

@@ -7,16 +7,24 @@ So files that lie in ingesting are put back into the stage folder, before a load
 import contextlib
 import filecmp
 import os
-import re
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ... import locks
-from ...commands import LoadFiles, LoadTable
+from ...commands import LoadFiles
 from ...errors import CommandError
 from ..base import Log
+from ..starlake_output.table_files import compile_file_pattern
+
+LOADED = ".sl-loaded"
+UNCLEAR = ".sl-unclear"
+"""Ends of the names of files in ingesting that are not put back."""
+
+
+def _is_set_aside(name: str) -> bool:
+    return name.startswith(".") or name.endswith(LOADED) or UNCLEAR in name
 
 
 def waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
@@ -26,11 +34,11 @@ def waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
         files: the folders and the patterns of the tables.
         staged: whether files in the stage folder count too, not only those in ingesting.
     """
-    patterns = [_compiled(p) for p in files.patterns]
+    patterns = [compile_file_pattern(p) for p in files.patterns]
     found: set[str] = set()
     for folder in (files.ingesting, files.stage) if staged else (files.ingesting,):
         with contextlib.suppress(OSError):
-            found.update(e.name for e in os.scandir(folder) if e.is_file() and not e.name.startswith("."))
+            found.update(e.name for e in os.scandir(folder) if e.is_file() and not _is_set_aside(e.name))
     return sorted(name for name in found if any(p.fullmatch(name) for p in patterns))
 
 
@@ -42,7 +50,7 @@ class FilesOfLoad:
         self._log = log
         self._stage = Path(files.stage)
         self._ingesting = Path(files.ingesting)
-        self._patterns = [_compiled(p) for p in files.patterns]
+        self._patterns = [compile_file_pattern(p) for p in files.patterns]
 
     def left(self) -> list[str]:
         """Return the names of files of these tables that lie in ingesting, by name."""
@@ -58,7 +66,7 @@ class FilesOfLoad:
             entries = [e.name for e in os.scandir(folder) if e.is_file(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(name for name in entries if not name.startswith(".") and any(p.fullmatch(name) for p in self._patterns))
+        return sorted(name for name in entries if not _is_set_aside(name) and any(p.fullmatch(name) for p in self._patterns))
 
     def put_back(self, names: list[str]) -> list[str]:
         """Move files from ingesting to the stage folder, never over another file; return the names that they have there.
@@ -71,25 +79,47 @@ class FilesOfLoad:
         """
         return [self._put_back(name) for name in names]
 
-    def take_from_archive(self, names: list[str]) -> list[str]:
-        """Move files that were archived without their rows being in the table to the stage folder; return those that were found."""
-        if not self._files.archive:
-            return []
-        found = [name for name in names if (Path(self._files.archive) / name).is_file()]
-        return [self._move(Path(self._files.archive) / name, name) for name in found]
+    def take_from_archive(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Move files that were archived without their rows being in the table to the stage folder.
 
-    def archive(self, names: list[str]) -> list[str]:
-        """Move files from ingesting to the archive folder, as Starlake does with files whose rows are in the table; return those that were moved."""
-        if not self._files.archive:
-            return []
+        Returns:
+            The names that they have there, and the names of those that are not in the archive (``archive: false`` deletes them).
+        """
+        found: list[str] = []
+        missing: list[str] = []
+        for name in sorted(names):
+            source = Path(self._files.archive, name)
+            if self._files.archive and source.is_file():
+                found.append(self._move(source, name))
+            else:
+                missing.append(name)
+        return found, missing
+
+    def archive(self, names: Iterable[str]) -> list[str]:
+        """Move files from ingesting to the archive folder, as Starlake does with files whose rows are in the table; return where they are.
+
+        Without a local archive they stay in ingesting, under names that are never put back.
+        """
         moved = []
-        for name in names:
-            target = Path(self._files.archive) / name
+        for name in sorted(names):
+            target = Path(self._files.archive, name) if self._files.archive else self._ingesting / f"{name}{LOADED}"
             target.parent.mkdir(parents=True, exist_ok=True)
             # Starlake: a file of the same name is replaced in the archive.
             with _move_errors(self._ingesting / name, target):
                 shutil.move(self._ingesting / name, target)
-            moved.append(name)
+            moved.append(str(target))
+        return moved
+
+    def set_aside(self, names: Iterable[str]) -> list[str]:
+        """Rename files in ingesting so that they are never put back; return where they are."""
+        moved = []
+        for name in sorted(names):
+            source = self._ingesting / name
+            targets = (self._ingesting / f"{name}{UNCLEAR}{number or ''}" for number in range(1000))
+            target = next(target for target in targets if not target.exists())
+            with _move_errors(source, target):
+                source.rename(target)
+            moved.append(str(target))
         return moved
 
     def _put_back(self, name: str) -> str:
@@ -119,18 +149,7 @@ class FilesOfLoad:
         prefix = _lock_prefix(self._files.ingesting)
         own = {prefix + pattern for pattern in self._files.patterns}
         others = [n[len(prefix) :] for n in locks.find_locks_elsewhere(prefix) if n not in own]
-        return any(_compiled(pattern).fullmatch(name) for pattern in others)
-
-
-def by_table(names: Iterable[str], tables: Sequence[LoadTable]) -> Mapping[str, frozenset[str]]:
-    """Return names of files by the table that takes them: the first whose pattern accepts the name. Starlake: DomainInfo.findSchema."""
-    patterns = [(table.name, _compiled(table.pattern)) for table in tables]
-    found: dict[str, set[str]] = {}
-    for name in names:
-        table = next((table for table, pattern in patterns if pattern.fullmatch(name)), None)
-        if table is not None:
-            found.setdefault(table, set()).add(name)
-    return {table: frozenset(files) for table, files in found.items()}
+        return any(compile_file_pattern(pattern).fullmatch(name) for pattern in others)
 
 
 @contextlib.contextmanager
@@ -155,16 +174,6 @@ def files_of_load(files: LoadFiles, *, log: Log, cancelled: threading.Event, hol
 
 def _lock_prefix(ingesting: str) -> str:
     return f"files of {os.path.realpath(ingesting)} matching "
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    from ...project.file_patterns import compile_pattern
-
-    try:
-        return compile_pattern(pattern)
-    except ValueError:
-        # Reported when the project is read; no file belongs to such a table.
-        return re.compile(r"(?!)")
 
 
 def _names_like(name: str) -> Iterator[str]:

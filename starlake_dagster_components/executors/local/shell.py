@@ -1,10 +1,11 @@
 """``executor: {type: shell}``: the ``starlake`` command as a process on this machine."""
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -104,17 +105,17 @@ class ShellExecutor(StarlakeExecutor):
 
         output = Output(invocation.log, command.mask(os.environ, self.env))
         output.say("info", f"running {replace(command, program=program).shown}")
-        exit_code = run_process(
-            [program, *command.argv],
-            folder=command.project,
-            environment=self._build_environment(command),
-            feed=output.feed,
-            cancelled=invocation.cancelled,
-            timeout=self.timeout,
-            grace=self.grace_period,
-            say=partial(output.say, "warning"),
-        )
-        output.close()
+        with keep_trail(output):
+            exit_code = run_process(
+                [program, *command.argv],
+                folder=command.project,
+                environment=self._build_environment(command),
+                feed=output.feed,
+                cancelled=invocation.cancelled,
+                timeout=self.timeout,
+                grace=self.grace_period,
+                say=partial(output.say, "warning"),
+            )
         return build_result(command, exit_code, output), output
 
     def _build_environment(self, command: "Command") -> Mapping[str, str]:
@@ -156,9 +157,21 @@ def find_program(program: str, project: str, path: str | None) -> str:
     return os.path.abspath(found)
 
 
+@contextlib.contextmanager
+def keep_trail(output: "Output") -> Iterator[None]:
+    """Close the output of a command when it has ended; give what it said to the exception when it was ended in the middle."""
+    try:
+        yield
+    except CommandError as error:
+        output.close()
+        error.trail = output.trail
+        raise
+    output.close()
+
+
 def build_result(command: "Command", exit_code: int, output: "Output") -> CommandResult:
     """Return the result of a program that ended."""
-    from ..starlake_output.table_outcomes import from_output
+    from ..starlake_output.table_outcomes import judge_output
     from .process import find_signal_name
 
     signal_name = find_signal_name(exit_code)
@@ -171,6 +184,7 @@ def build_result(command: "Command", exit_code: int, output: "Output") -> Comman
         counters=output.counters,
         tail=output.tail,
         reason=reason,
-        tables=from_output(command, exit_code, output.load, output.counters),
+        tables=judge_output(command, exit_code, output.load, output.counters),
         progress=output.load.progress,
+        trail=output.trail,
     )

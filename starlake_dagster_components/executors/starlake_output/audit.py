@@ -4,6 +4,7 @@ Its exit code does not tell everything: the second half of a native load can fai
 row of step TRANSFORM says ``SUCCESS = false``. Starlake: reference-engines.conf (audit, expectations), IngestionAudit.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,22 +12,9 @@ from typing import Any
 
 from ...commands import Audit, Command, LoadTable, Target
 from ..base import Counters, ExpectationResult, Log
-from .process_output import believable, known
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """A row of ``audit.audit``: one half (``LOAD`` or ``TRANSFORM``) of the load of a file, or a transform."""
-
-    domain: str
-    table: str
-    step: str
-    success: bool
-    message: str
-    files: tuple[str, ...] = ()
-    """Names of the files, without folders; of LOAD rows only."""
-    counts: tuple[int, int, int] = (-1, -1, -1)
-    """Rows read, accepted, rejected; negative = unknown."""
+from .audit_log import expectation_result
+from .audit_rows import AuditRow, ExpectationRow, FileLoad, file_names, pair_steps
+from .process_output import OutputTrail, drop_growth, known_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,42 +41,38 @@ class Findings:
             return None
         first = failed[0]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        step = "the second half of the load" if first.step == "TRANSFORM" and self._loads else f"step {first.step}"
-        return f"Starlake's audit says that {step} of {first.domain}.{first.table} failed: {first.message}{more}"
+        step = "the second half of the load" if first.step == "TRANSFORM" and self.loads else f"step {first.step}"
+        return f"Starlake's audit says that {step} of {first.domain}.{first.table} failed: {first_line(first.message)}{more}"
 
     @property
-    def lost_files(self) -> list[str]:
-        """Files whose first half succeeded and whose second half failed: Starlake archives them although their rows are nowhere."""
-        return sorted(name for row, half in self._loads for name in row.files if row.success and half is not None and not half.success)
+    def loads(self) -> list[FileLoad]:
+        """The loads of files, in the order in which they were noted."""
+        return pair_steps(self.rows)[0]
 
     @property
-    def loaded_files(self) -> list[str]:
-        """Files both halves of whose load succeeded: their rows are in the table, even where the command failed afterwards."""
-        return sorted(name for row, half in self._loads for name in row.files if row.success and half is not None and half.success)
+    def unfinished(self) -> list[AuditRow]:
+        """TRANSFORM rows of loads that were ended before Starlake noted them as a whole."""
+        return pair_steps(self.rows)[1]
 
     @property
     def counters(self) -> Counters | None:
         """The counts of what was loaded; None without audit rows. Starlake adds up what it prints in the same way."""
-        if not any(row.step == "LOAD" for row in self.rows):
+        loads = self.loads
+        if not loads:
             return None
-        loaded = [row for row, half in self._loads if row.success and (half is None or half.success)]
-        read, accepted, rejected = (known(sum(row.counts[i] for row in loaded)) for i in range(3))
-        return believable(read, accepted, rejected, tuple(name for row in loaded for name in row.files))
+        loaded = [load.load for load in loads if load.in_table]
+        read, accepted, rejected = (known_count(sum(row.counts[i] for row in loaded)) for i in range(3))
+        return drop_growth(read, accepted, rejected, tuple(name for row in loaded for name in row.files))
 
-    @property
-    def _loads(self) -> list[tuple[AuditRow, AuditRow | None]]:
-        """Each LOAD row with the TRANSFORM row of the same table that follows it."""
-        pairs: list[tuple[AuditRow, AuditRow | None]] = []
-        open_pairs: dict[tuple[str, str], int] = {}
-        for row in self.rows:
-            key = (row.domain, row.table)
-            if row.step == "LOAD":
-                open_pairs[key] = len(pairs)
-                pairs.append((row, None))
-            elif row.step == "TRANSFORM" and key in open_pairs:
-                at = open_pairs.pop(key)
-                pairs[at] = (pairs[at][0], row)
-        return pairs
+
+_FIRST_FRAME = re.compile(r"\s+at [\w$.<>/]+\(")
+"""Where the stack begins in a message: Starlake replaces line ends by blanks."""
+
+
+def first_line(message: str) -> str:
+    """Return a message of the audit without the stack of the exception."""
+    found = _FIRST_FRAME.search(message)
+    return message[: found.start()].strip() if found else message.strip()
 
 
 @dataclass(slots=True)
@@ -106,16 +90,44 @@ class _Reader:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-def look(command: Command, log: Log) -> Findings:
-    """Return what DuckDB knows about a command that has ended; nothing where there is no DuckDB file, no ``duckdb`` package or no audit table.
+def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) -> Findings:
+    """Return what Starlake noted about a command that has ended, and how many rows its tables have.
+
+    The audit is read from its DuckDB file. Where there is none that can be read (another database, no ``duckdb`` package), the rows are taken from the log.
 
     Call it while holding the locks of the command's databases.
+
+    Args:
+        command: what ran.
+        log: receives a line about a file that cannot be read.
+        trail: what the output of the command says.
     """
-    findings = Findings()
+    rows, expectations, counts = _read_databases(command, log)
+    if trail is not None:
+        rows = rows or tuple(trail.rows)
+        expectations = expectations or tuple(trail.expectations)
+    rows = tuple(_with_logical_name(row, command.tables) for row in rows)
+    several = command.tables if len(command.tables) > 1 else ()
+    return Findings(
+        rows,
+        _last_results(expectations, command.expectations),
+        None if several else next(iter(counts.values()), None),
+        {t.name: _of_table(t, command.tables, rows, expectations, counts.get(t.name)) for t in several},
+    )
+
+
+_Read = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int | None]]
+
+
+def _read_databases(command: Command, log: Log) -> _Read:
+    """Return audit rows, rows about expectations, and the row counts of tables by logical name."""
+    rows: tuple[AuditRow, ...] = ()
+    expectations: tuple[ExpectationRow, ...] = ()
+    counts: dict[str, int | None] = {}
     try:
         import duckdb
     except ImportError:
-        return findings
+        return rows, expectations, counts
     looks: dict[Target, list[str]] = {}
     for name, target in _targets(command).items():
         looks.setdefault(target, []).append(name)
@@ -123,27 +135,19 @@ def look(command: Command, log: Log) -> Findings:
     for wanted in (command.audit, *looks):
         if wanted is not None and Path(wanted.database).is_file():
             by_database.setdefault(wanted.database, []).append(wanted)
-    rows: tuple[AuditRow, ...] = ()
-    expectations: tuple[_Noted, ...] = ()
-    counts: dict[str, int | None] = {}
     for database, wants in by_database.items():
         try:
             with duckdb.connect(database, read_only=True) as connection:
                 reader = _Reader(database, connection)
                 for want in wants:
                     if isinstance(want, Audit):
-                        rows, expectations = _audit_rows(reader, want, command.tables), _expectations(reader, want, command.tables)
+                        rows = _audit_rows(reader, want)
+                        expectations = _expectations(reader, want) if command.expectations else ()
                     else:
                         counts.update(dict.fromkeys(looks[want], _count(reader, want)))
         except duckdb.Error as error:
             log("info", f"cannot look into {database} for what Starlake noted about the command: {str(error).splitlines()[0]}")
-    several = command.tables if len(command.tables) > 1 else ()
-    return Findings(
-        rows,
-        _last(expectations, command.audit.expectations if command.audit else ()),
-        None if several else next(iter(counts.values()), None),
-        {t.name: _of_table(t, rows, expectations, counts.get(t.name)) for t in several},
-    )
+    return rows, expectations, counts
 
 
 def _targets(command: Command) -> dict[str, Target]:
@@ -153,12 +157,19 @@ def _targets(command: Command) -> dict[str, Target]:
     return {t.name: t.target for t in command.tables if t.target is not None}
 
 
-def _of_table(table: LoadTable, rows: Sequence[AuditRow], expectations: "Sequence[_Noted]", count: int | None) -> Findings:
+def _of_table(
+    table: LoadTable, tables: Sequence[LoadTable], rows: Sequence[AuditRow], expectations: Sequence[ExpectationRow], count: int | None
+) -> Findings:
     return Findings(
         tuple(row for row in rows if (row.domain, row.table) == (table.domain, table.name)),
-        _last([e for e in expectations if e.table == table.name], table.expectations),
+        _last_results([e for e in expectations if _logical(tables, e.domain, e.table) is table], table.expectations),
         count,
     )
+
+
+def _with_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
+    table = _logical(tables, row.domain, row.table)
+    return replace(row, domain=table.domain, table=table.name) if table else row
 
 
 def _logical(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable | None:
@@ -168,17 +179,16 @@ def _logical(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable 
     return next(iter(found or (t for t in tables if final == (t.final_domain.lower(), t.final_name.lower()))), None)
 
 
-def _audit_rows(reader: _Reader, audit: Audit, tables: Sequence[LoadTable]) -> tuple[AuditRow, ...]:
+def _audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:
     if not _exists(reader, audit.schema, "audit"):
         return ()
     rows = []
     for noted in reader.records(f"SELECT * FROM {_quoted(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
-        domain, table, step = noted["DOMAIN"], noted["SCHEMA"], noted["STEP"]
-        files = _file_names(noted["PATHS"]) if step == "LOAD" else ()
+        files = file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
         counts = (_number(noted.get("COUNT")), _number(noted.get("COUNTACCEPTED")), _number(noted.get("COUNTREJECTED")))
-        row = AuditRow(domain, table, step, bool(noted["SUCCESS"]), noted["MESSAGE"] or "", files, counts)
-        logical = _logical(tables, domain, table)
-        rows.append(replace(row, domain=logical.domain, table=logical.name) if logical else row)
+        rows.append(
+            AuditRow(noted["DOMAIN"], noted["SCHEMA"], noted["STEP"], bool(noted["SUCCESS"]), noted["MESSAGE"] or "", files, counts)
+        )
     return tuple(rows)
 
 
@@ -186,45 +196,27 @@ def _number(count: Any) -> int:
     return count if isinstance(count, int) else -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    """A row of ``audit.expectations``: the logical name of its table, the call as it is noted, how it ended."""
-
-    table: str
-    call: str
-    name: str
-    result: ExpectationResult
-
-
-def _expectations(reader: _Reader, audit: Audit, tables: Sequence[LoadTable]) -> tuple[_Noted, ...]:
-    if not audit.expectations or not _exists(reader, audit.schema, "expectations"):
+def _expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, ...]:
+    if not _exists(reader, audit.schema, "expectations"):
         return ()
     rows = reader.rows(
         "SELECT DOMAIN, SCHEMA, PARAMS, NAME, SQL, COUNT, EXCEPTION, SUCCESS "
         f"FROM {_quoted(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
         [audit.job_id],
     )
-    noted = []
-    for domain, table, params, name, sql, count, exception, success in rows:
-        logical = _logical(tables, domain, table)
-        result = ExpectationResult(
-            expect=params,
-            success=bool(success),
-            violations=count if count is not None and count >= 0 and not exception else None,
-            sql=sql or None,
-            error=exception or None,
-        )
-        noted.append(_Noted(logical.name if logical else table, params, name, result))
-    return tuple(noted)
+    return tuple(
+        ExpectationRow(domain, table, params, name, expectation_result(params, bool(success), count, sql, exception))
+        for domain, table, params, name, sql, count, exception, success in rows
+    )
 
 
-def _last(noted: Sequence[_Noted], declared: Sequence[str]) -> tuple[ExpectationResult, ...]:
+def _last_results(rows: Sequence[ExpectationRow], declared: Sequence[str]) -> tuple[ExpectationResult, ...]:
     """Return the last result of each expectation, named as the project writes it: a load evaluates them twice per file."""
     as_written = {_as_noted(call): call for call in declared}
     results: dict[str, ExpectationResult] = {}
-    for note in noted:
-        call = as_written.get(_as_noted(note.call)) or as_written.get(_as_noted(note.name)) or note.call
-        results[call] = replace(note.result, expect=call)
+    for row in rows:
+        call = as_written.get(_as_noted(row.call)) or as_written.get(_as_noted(row.name)) or row.call
+        results[call] = replace(row.result, expect=call)
     return tuple(results.values())
 
 
@@ -253,8 +245,3 @@ def _exists(reader: _Reader, schema: str, table: str) -> bool:
 
 def _quoted(*names: str) -> str:
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def _file_names(paths: str | None) -> tuple[str, ...]:
-    """Return the names of the files of a LOAD row: ``file:/a/x-1.csv,file:/a/x-2.csv``."""
-    return tuple(path.rpartition("/")[2] for path in (paths or "").split(",") if path)

@@ -5,7 +5,12 @@ them to the archive took when they are loaded. A file that fails is followed by 
 prints row counts, and these are sums.
 """
 
+import re
+from dataclasses import dataclass
+
 from ..base import Progress
+from .audit_rows import is_raised_after_commit, split_paths
+from .log_levels import RECORD
 
 _FILES = "File(s): "
 _TABLE = "Table: "
@@ -17,6 +22,43 @@ _BROKEN = "Error during ingestion"
 
 PATTERN = "|".join(("^File.s.: ", "^Table: ", "^Archive duration takes ", _RESOLVED, _INFORMS, f"{_COMPLETE}$", f"{_BROKEN}$"))
 """Regular expression (RE2) that finds the lines that matter."""
+
+_FAILED_JOB = re.compile(r"\bERROR\b.*\bIngestionWorkflow: (?!Some tables failed|Error during ingestion)")
+_LONGEST_FAILURE = 200
+"""Lines of an exception that are looked at."""
+
+
+@dataclass(slots=True)
+class FileJob:
+    """A file, or files that are loaded together, of which the output says that their load begins.
+
+    Attributes:
+        table: final name of the table with its domain.
+        paths: the files.
+        archived: whether the output says that they were moved to the archive.
+    """
+
+    table: str
+    paths: tuple[str, ...]
+    archived: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files, without folders."""
+        return tuple(path.rpartition("/")[2] for path in self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why the load of files failed.
+
+    Attributes:
+        after_commit: whether their rows are in the table: expectations failed.
+        message: class and first line of the exception.
+    """
+
+    after_commit: bool
+    message: str
 
 
 class LoadLines:
@@ -36,23 +78,31 @@ class LoadLines:
         self._current: str | None = None
         self._ended = self._broken = False
         self._has_gaps = False
+        self.jobs: list[FileJob] = []
+        """The loads of files, in their order."""
+        self.failures: list[JobFailure] = []
+        """The exceptions of the loads of files that failed, in their order."""
+        self._failure: list[str] | None = None
 
     def take(self, line: str) -> None:
         """Take a line; most say nothing about tables."""
+        self._take_failure(line)
         if line.startswith(_TABLE):
             self._has_gaps = self._has_gaps or not self._files
             self._current = table = line[len(_TABLE) :].strip()
             self._begun[table] = self._begun.get(table, 0) + 1
             self._files_of.setdefault(table, []).extend(self._files)
+            self.jobs.append(FileJob(table, tuple(self._files)))
             self._files = []
         elif line.startswith(_FILES):
             self._has_gaps = self._has_gaps or bool(self._files)
-            self._files = [path for path in line[len(_FILES) :].strip().split(",") if path]
+            self._files = list(split_paths(line[len(_FILES) :].strip()))
             self._current = None
         elif line.startswith(_ARCHIVED):
             self._has_gaps = self._has_gaps or self._current is None
             if self._current is not None:
                 self._archived[self._current] = self._archived.get(self._current, 0) + 1
+                self.jobs[-1].archived = True
         elif _RESOLVED in line:
             self._resolved.add(line.rpartition(" as table ")[2].strip())
         elif _INFORMS in line:
@@ -61,6 +111,23 @@ class LoadLines:
             self._ended = True
         elif line.endswith(_BROKEN):
             self._broken = True
+
+    def _take_failure(self, line: str) -> None:
+        """Take the exceptions that Starlake logs one by one, before it sums them up. Starlake: IngestionWorkflow.ingest, Utils.logException."""
+        if not RECORD.match(line):
+            if self._failure is not None and len(self._failure) < _LONGEST_FAILURE:
+                self._failure.append(line)
+            return
+        self.close()
+        if not self._ended and _FAILED_JOB.search(line):
+            self._failure = [line]
+
+    def close(self) -> None:
+        """Say that no line follows that belongs to the last one."""
+        if self._failure is not None:
+            message = self._failure[0].partition("IngestionWorkflow: ")[2].strip()
+            self.failures.append(JobFailure(is_raised_after_commit("\n".join(self._failure)), message))
+            self._failure = None
 
     @property
     def progress(self) -> Progress:

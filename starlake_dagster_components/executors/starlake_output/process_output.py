@@ -3,11 +3,15 @@
 import json
 import re
 from collections import deque
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...masking import Mask
 from ..base import Counters, Level, Log
+from .audit_log import AuditLines
+from .audit_rows import AuditRow, ExpectationRow
 from .load_log import LoadLines
+from .log_levels import EXCEPTION, RECORD, USAGE, level_of
 
 Stream = Literal["out", "err"]
 
@@ -20,24 +24,6 @@ LONGEST_SHOWN = 8_000
 LONGEST_READ = 4 * 1024 * 1024
 """Bytes of a line that are looked at; the line of the row counts names every file of a load."""
 
-_LEVEL = re.compile(
-    r"""^\W{0,2}(?:\d[\d/.:,TZ+-]*\s+){0,3}      # date and time
-        (?:\[[^\]]*\]\s+)?                       # thread
-        \[?(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL|SEVERE)\]?(?=[\s:])\s*:?\s*(?:[\w.$]+:\s)?(.*)$""",
-    re.VERBOSE,
-)
-_LEVELS: dict[str, Level] = {
-    "TRACE": "debug",
-    "DEBUG": "debug",
-    "INFO": "info",
-    "WARN": "warning",
-    "WARNING": "warning",
-    "ERROR": "error",
-    "FATAL": "error",
-    "SEVERE": "error",
-}
-_EXCEPTION = re.compile(r'^Exception in thread "[^"]*" (.*)$')
-_USAGE = re.compile(r"^Error: (.*)$")
 _JAVA_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]+: ")
 _STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
 _COUNTERS = "IngestionCounters:"
@@ -56,6 +42,7 @@ class Output:
     def __init__(self, log: Log, mask: Mask) -> None:
         self.load = LoadLines()
         """What it says about the tables of a load."""
+        self._audit = AuditLines()
         self._log = log
         self._mask = mask
         self._open: dict[Stream, _Line] = {"out": _Line(), "err": _Line()}
@@ -79,6 +66,20 @@ class Output:
         for stream, line in self._open.items():
             self._take(line)
             self._open[stream] = _Line()
+        self.load.close()
+        self._audit.close()
+
+    @property
+    def trail(self) -> "OutputTrail":
+        """What the output says about single files and expectations; call it after :meth:`close`."""
+        expectations = tuple(
+            replace(row, result=replace(row.result, sql=self._masked(row.result.sql), error=self._masked(row.result.error)))
+            for row in self._audit.expectations
+        )
+        return OutputTrail(tuple(self._audit.rows), expectations, self.load)
+
+    def _masked(self, text: str | None) -> str | None:
+        return text and self._mask(text)
 
     def say(self, level: Level, text: str) -> None:
         """Log a line of our own, which is no output of the process."""
@@ -113,12 +114,28 @@ class Output:
             self._counters = parse_counters(raw[len(_COUNTERS) :]) or self._counters
         self._summary.take(raw)
         self.load.take(raw)
+        self._audit.take(raw)
         if len(text) > LONGEST_SHOWN or line.dropped:
             text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
         level, message = level_of(text)
         self._reason.take(level, message, text)
         self._tail.append(text)
         self._log(level, text)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTrail:
+    """What the output of a command says beyond its result.
+
+    Attributes:
+        rows: the rows that it writes into the audit, as far as its log has them (level info).
+        expectations: the rows that it writes about expectations.
+        load: what it says about the files of a load.
+    """
+
+    rows: tuple[AuditRow, ...]
+    expectations: tuple[ExpectationRow, ...]
+    load: LoadLines
 
 
 class _Line:
@@ -149,21 +166,6 @@ class _Line:
         return b"".join(self._parts).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
-def level_of(line: str) -> tuple[Level, str]:
-    """Return level and message of a log line; a line without a level is ``info``, wherever it came from.
-
-    Starlake: distrib/log4j2.properties (``26/01/31 10:00:00 INFO Class: message``); other log4j and JUL layouts are understood as well.
-    """
-    match = _LEVEL.match(line)
-    if match:
-        return _LEVELS[match[1]], match[2]
-    for pattern in (_EXCEPTION, _USAGE):
-        match = pattern.match(line)
-        if match:
-            return "error", match[1]
-    return "info", line
-
-
 def parse_counters(text: str) -> Counters | None:
     """Return the row counts of an ``IngestionCounters`` line; None when it cannot be read. Starlake: LoadCmd, IngestionCounters.
 
@@ -172,20 +174,20 @@ def parse_counters(text: str) -> Counters | None:
     try:
         data = json.loads(text)
         paths = tuple(str(p) for p in data.get("paths") or ())
-        read, accepted, rejected = (known(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
+        read, accepted, rejected = (known_count(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
     except (ValueError, AttributeError, TypeError):
         return None
-    return believable(read, accepted, rejected, paths)
+    return drop_growth(read, accepted, rejected, paths)
 
 
-def believable(read: int | None, accepted: int | None, rejected: int | None, files: tuple[str, ...]) -> Counters:
+def drop_growth(read: int | None, accepted: int | None, rejected: int | None, files: tuple[str, ...]) -> Counters:
     """Drop counts that the native DuckDB loader gets wrong: it reports by how much the table grew, 0 for files that replaced its rows."""
     if rejected is None and files and read == accepted == 0:
         return Counters(None, None, None, files)
     return Counters(read, accepted, rejected, files)
 
 
-def known(count: object) -> int | None:
+def known_count(count: object) -> int | None:
     """Return a count as Starlake prints it; None for what is negative or no number."""
     return count if isinstance(count, int) and count >= 0 else None
 
@@ -214,8 +216,8 @@ class _Summary:
     def counters(self) -> Counters | None:
         if not self._counts and not self._files:
             return None
-        read, accepted, rejected = (known(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
-        return believable(read, accepted, rejected, tuple(self._files))
+        read, accepted, rejected = (known_count(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
+        return drop_growth(read, accepted, rejected, tuple(self._files))
 
 
 class _Reason:
@@ -231,16 +233,16 @@ class _Reason:
         self._goes_on = False
 
     def take(self, level: Level, message: str, line: str) -> None:
-        if _EXCEPTION.match(line):
+        if EXCEPTION.match(line):
             self.exception = [message]
             self._goes_on = True
             return
         if self._goes_on and self.exception is not None:
-            self._goes_on = not _STACK.match(line) and _LEVEL.match(line) is None and len(self.exception) < _REASON_LINES
+            self._goes_on = not _STACK.match(line) and RECORD.match(line) is None and len(self.exception) < _REASON_LINES
             if self._goes_on:
                 self.exception.append(line.strip())
                 return
-        if _USAGE.match(line):
+        if USAGE.match(line):
             self._usage = self._usage or message
         elif level == "error":
             self._first_error = self._first_error or message

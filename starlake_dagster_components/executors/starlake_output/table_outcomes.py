@@ -1,4 +1,4 @@
-"""What became of each table of a ``load``: found out from what it wrote, from its audit rows, and from where its files are afterwards."""
+"""The result of each table of a ``load``: found out from what it wrote, from its audit rows, and from where its files are afterwards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from ...commands import Command, LoadTable
 from ..base import CommandResult, Counters, TableResult
 from .audit import Findings
+from .file_fates import FileFates
 from .load_log import LoadLines
 
 NOTHING = Counters(0, 0, 0)
 """The counts of a table without files."""
 
 
-def from_output(command: Command, exit_code: int, lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
+def judge_output(command: Command, exit_code: int, lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
     """Return what the output of a load says about its tables; nothing for other commands, and for a load of one table.
 
     Args:
@@ -25,10 +26,10 @@ def from_output(command: Command, exit_code: int, lines: LoadLines, counters: Co
         return {}
     if exit_code == 0:
         return _all_loaded(command.tables, lines, counters)
-    return {table.name: _of_lines(table, lines) for table in command.tables}
+    return {table.name: _judge_lines(table, lines) for table in command.tables}
 
 
-def _of_lines(table: LoadTable, lines: LoadLines) -> TableResult:
+def _judge_lines(table: LoadTable, lines: LoadLines) -> TableResult:
     logical = f"{table.domain}.{table.name}"
     loaded = lines.loaded(table.final_full_name, logical)
     if loaded:
@@ -67,8 +68,10 @@ class Places:
     ingesting: Mapping[str, frozenset[str]]
 
 
-def from_places(command: Command, result: CommandResult, findings: Findings, places: Places) -> Mapping[str, TableResult]:
-    """Return what became of the tables of a load whose files are on this machine.
+def judge_tables(
+    command: Command, result: CommandResult, findings: Findings, places: Places, fates: FileFates
+) -> Mapping[str, TableResult]:
+    """Return the results of the tables of a load whose files are on this machine.
 
     The audit is asked first, then the output, then the folders. Files that are left will be where the next load finds them.
 
@@ -77,37 +80,43 @@ def from_places(command: Command, result: CommandResult, findings: Findings, pla
         result: how it ended, with what its output says about the tables.
         findings: what the audit says.
         places: where the files are.
+        fates: which of them have their rows in a table.
     """
     if len(command.tables) < 2:
         return result.tables
     if findings.rows and result.progress == "none":
         result = replace(result, progress="begun")
-    return {t.name: _of_places(t, result, findings.tables.get(t.name, Findings()), places) for t in command.tables}
+    judged = {}
+    for table in command.tables:
+        noted = findings.tables.get(table.name, Findings())
+        names = places.ingesting.get(table.name, frozenset()) | places.before.get(table.name, frozenset())
+        judged[table.name] = _judge_table(table, result, noted, places, fates.of_table(names, noted))
+    return judged
 
 
-def _of_places(table: LoadTable, result: CommandResult, noted: Findings, places: Places) -> TableResult:
+def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, places: Places, fates: FileFates) -> TableResult:
     said = result.tables.get(table.name) or TableResult("unknown")
-    left, staged = places.ingesting.get(table.name, frozenset()), places.staged.get(table.name, frozenset())
+    left = places.ingesting.get(table.name, frozenset()) - fates.kept
+    staged = places.staged.get(table.name, frozenset())
     known = replace(
         said,
         counters=noted.counters or _without(said.counters, left),
         row_count=noted.row_count,
         expectations=noted.expectations,
-        retry=result.retry,
+        retry=result.retry and not fates.has_failed_in_table,
+        failed_in_table=fates.has_failed_in_table,
     )
-    unmet = [e.expect for e in noted.expectations if not e.success]
+    if fates.has_failed_in_table:
+        return replace(known, outcome="failed", reason=reason_in_table(noted, result, fates))
     if noted.failure:
         return replace(known, outcome="failed", reason=noted.failure)
-    if left and unmet and left <= set(noted.loaded_files):
-        return replace(known, outcome="failed", reason=f"expectations failed: {', '.join(unmet)}")
     if result.exit_code == 0:
-        lost = left - set(noted.loaded_files)
-        reason = f"the load left {', '.join(sorted(lost))} in ingesting without loading them" if lost else None
-        return replace(known, outcome="failed" if lost else "loaded", reason=reason)
+        reason = f"the load left {', '.join(sorted(left))} in ingesting without loading them" if left else None
+        return replace(known, outcome="failed" if left else "loaded", reason=reason)
     if said.outcome == "loaded" and not left:
         return known
-    if said.outcome == "failed" or (result.progress == "complete" and left):
-        return replace(known, outcome="failed", reason=result.reason)
+    if left and (said.outcome == "failed" or result.progress == "complete"):
+        return replace(known, outcome="failed", reason=next(iter(fates.reasons.values()), result.reason))
     if left or (staged and result.progress != "complete"):
         return replace(known, outcome="open")
     before = places.before.get(table.name)
@@ -118,6 +127,14 @@ def _of_places(table: LoadTable, result: CommandResult, noted: Findings, places:
     return replace(known, outcome="open") if result.progress == "none" else replace(known, outcome="loaded", counters=NOTHING)
 
 
+def reason_in_table(noted: Findings, result: CommandResult, fates: FileFates) -> str | None:
+    """Return why a load failed whose rows are in the table: its expectations, if they are known."""
+    unmet = [e.expect for e in noted.expectations if not e.success]
+    if unmet and not noted.failure:
+        return f"expectations failed: {', '.join(unmet)} (the rows are in the table)"
+    return noted.failure or next(iter(fates.reasons.values()), result.reason)
+
+
 def _without(counters: Counters | None, names: Iterable[str]) -> Counters | None:
     if counters is None:
         return None
@@ -125,7 +142,7 @@ def _without(counters: Counters | None, names: Iterable[str]) -> Counters | None
     return replace(counters, files=tuple(path for path in counters.files if path.rpartition("/")[2] not in gone))
 
 
-def together(first: Counters | None, second: Counters | None) -> Counters | None:
+def add_counters(first: Counters | None, second: Counters | None) -> Counters | None:
     """Return the counts of two loads of one table."""
     if first is None or second is None:
         return second if first is None else first

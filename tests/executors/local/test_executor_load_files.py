@@ -51,15 +51,15 @@ for name in sorted(os.listdir(stage)):
     if text == "killed":
         os.kill(os.getpid(), 9)
     paths.append("file:" + here)
-    note("LOAD", "file:" + here, True)
     if text == "lost":
         note("TRANSFORM", "orders", False, "no such strategy")
     else:
         connection.execute("insert into sales.orders values (?)", [text])
         note("TRANSFORM", "orders", True)
-        if text == "expectation":
-            code = 1
-            continue
+    note("LOAD", "file:" + here, True)
+    if text == "expectation":
+        code = 1
+        continue
     shutil.move(here, os.path.join(archive, name))
 if code:
     print('Exception in thread "main" java.lang.Exception: some tables failed', file=sys.stderr)

@@ -9,7 +9,7 @@ from contract import Watched, a_command
 
 from starlake_dagster_components.commands import Audit, Command, LoadTable, Target
 from starlake_dagster_components.executors.base import Counters, ExpectationResult
-from starlake_dagster_components.executors.starlake_output.audit import Findings, look
+from starlake_dagster_components.executors.starlake_output.audit import Findings, read_findings
 
 AUDIT = """create table audit.audit(JOBID varchar, PATHS varchar, DOMAIN varchar, SCHEMA varchar, SUCCESS boolean, COUNT bigint, COUNTACCEPTED bigint,
 COUNTREJECTED bigint, TIMESTAMP timestamp, DURATION bigint, MESSAGE varchar, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp)"""
@@ -42,8 +42,8 @@ class Book:
             )
 
     def look(self, *expectations: str, log: Watched | None = None) -> Findings:
-        command = a_command(audit=Audit(self.path, "audit", "j", expectations), target=Target(self.path, "sales", "Orders"))
-        return look(command, (log or Watched()).log)
+        command = a_command(audit=Audit(self.path, "audit", "j"), expectations=expectations, target=Target(self.path, "sales", "Orders"))
+        return read_findings(command, (log or Watched()).log)
 
 
 @pytest.fixture
@@ -69,19 +69,27 @@ def test_halves_of_loads_are_paired_per_table_in_their_order(book: Book) -> None
         ("o-4.csv", True, True),
         ("o-5.csv", True, None),
     ):
-        book.note("LOAD", first, paths=f"file:/x/ingesting/sales/{name}")
-        book.note("LOAD", True, paths=f"file:/x/ingesting/sales/c-{name}", table="clients")
         if second is not None:
             book.note("TRANSFORM", second)
+        book.note("LOAD", True, paths=f"file:/x/ingesting/sales/c-{name}", table="clients")
+        book.note("LOAD", first, paths=f"file:/x/ingesting/sales/{name}")
     findings = book.look()
-    assert findings.loaded_files == ["o-1.csv", "o-4.csv"]
-    assert findings.lost_files == ["o-3.csv"]
+    inside = {name: load.in_table for load in findings.loads for name in load.load.files}
+    assert {name: known for name, known in inside.items() if name.startswith("o-")} == {
+        "o-1.csv": True,
+        "o-2.csv": False,
+        "o-3.csv": False,
+        "o-4.csv": True,
+        "o-5.csv": True,
+    }
+    assert all(known for name, known in inside.items() if name.startswith("c-"))
 
 
 def test_a_group_of_files_is_one_load(book: Book) -> None:
-    book.note("LOAD", True, paths="file:/x/o-1.csv,file:/x/o-2.csv")
     book.note("TRANSFORM", False)
-    assert book.look().lost_files == ["o-1.csv", "o-2.csv"]
+    book.note("LOAD", True, paths="file:/x/o-1.csv,file:/x/o,2.csv")
+    (load,) = book.look().loads
+    assert (load.load.files, load.in_table) == (("o-1.csv", "o,2.csv"), False)
 
 
 def test_expectations_are_named_as_the_project_writes_them_and_counted_once(book: Book) -> None:
@@ -112,13 +120,13 @@ def test_the_query_of_a_view_is_not_run(book: Book) -> None:
 def test_nothing_is_known_without_tables_file_or_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched()
     path = str(tmp_path / "new.db")
-    command: Command = a_command(audit=Audit(path, "audit", "j", ("x()",)), target=Target(path, "sales", "orders"))
-    assert look(command, watched.log) == Findings()
+    command: Command = a_command(audit=Audit(path, "audit", "j"), expectations=("x()",), target=Target(path, "sales", "orders"))
+    assert read_findings(command, watched.log) == Findings()
     assert not Path(path).exists(), "looking makes no file"
     duckdb.connect(path).close()
-    assert look(command, watched.log) == Findings()
+    assert read_findings(command, watched.log) == Findings()
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    assert look(command, watched.log) == Findings()
+    assert read_findings(command, watched.log) == Findings()
     assert watched.lines == []
 
 
@@ -127,7 +135,7 @@ def test_a_file_that_cannot_be_read_is_said_and_no_failure(tmp_path: Path) -> No
     path.write_text("this is no database at all" * 1000)
     watched = Watched()
     command = a_command(audit=Audit(str(path), "audit", "j"))
-    assert look(command, watched.log) == Findings()
+    assert read_findings(command, watched.log) == Findings()
     assert "cannot look into" in watched.texts[0]
 
 
@@ -142,12 +150,12 @@ def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Boo
             "create table sales.orders_v2 as select * from range(3); create table sales.clients_v2 as select * from range(5)"
         )
         for domain, table, step, success, paths, count in (
-            ("crm", "orders", "LOAD", True, "file:/x/o-1.csv", 3),
             ("sales", "orders_v2", "TRANSFORM", True, "orders_v2", -1),
-            ("crm", "clients", "LOAD", True, "file:/x/c-1.csv", 4),
+            ("crm", "orders", "LOAD", True, "file:/x/o-1.csv", 3),
             ("sales", "clients_v2", "TRANSFORM", False, "clients_v2", -1),
-            ("crm", "clients", "LOAD", True, "file:/x/c-2.csv", 5),
+            ("crm", "clients", "LOAD", True, "file:/x/c-1.csv", 0),
             ("sales", "clients_v2", "TRANSFORM", True, "clients_v2", -1),
+            ("crm", "clients", "LOAD", True, "file:/x/c-2.csv", 5),
         ):
             connection.execute(
                 "insert into audit.audit values ('j', ?, ?, ?, ?, ?, ?, -1, now(), 1, 'why', ?, '', '', now())",
@@ -157,8 +165,8 @@ def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Boo
             connection.execute(
                 "insert into audit.expectations values ('j', '', 'sales', ?, now(), 'unique()', 'unique()', '', 0, '', ?)", [table, success]
             )
-    command = a_command(verb="load", audit=Audit(book.path, "audit", "j", ("unique()",)), tables=tables)
-    found = look(command, Watched().log).tables
+    command = a_command(verb="load", audit=Audit(book.path, "audit", "j"), expectations=("unique()",), tables=tables)
+    found = read_findings(command, Watched().log).tables
     assert {name: f.counters for name, f in found.items()} == {
         "orders": Counters(3, 3, None, ("o-1.csv",)),
         "clients": Counters(5, 5, None, ("c-2.csv",)),
@@ -167,4 +175,5 @@ def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Boo
     assert {name: f.row_count for name, f in found.items()} == {"orders": 3, "clients": 5, "items": None}
     assert {name: [e.success for e in f.expectations] for name, f in found.items()} == {"orders": [True], "clients": [False], "items": []}
     assert found["clients"].failure == "Starlake's audit says that the second half of the load of crm.clients failed: why"
-    assert (found["orders"].failure, found["clients"].lost_files, found["clients"].loaded_files) == (None, ["c-1.csv"], ["c-2.csv"])
+    assert found["orders"].failure is None
+    assert {load.load.files: load.in_table for load in found["clients"].loads} == {("c-1.csv",): False, ("c-2.csv",): True}

@@ -9,7 +9,7 @@ import pytest
 from starlake_dagster_components.commands import Command, LoadTable
 from starlake_dagster_components.executors.base import Counters, TableResult
 from starlake_dagster_components.executors.starlake_output.load_log import LoadLines
-from starlake_dagster_components.executors.starlake_output.table_outcomes import from_output
+from starlake_dagster_components.executors.starlake_output.table_outcomes import judge_output
 
 TABLES = tuple(LoadTable(name, "sales", "SALES", f"{name}_v2", f"{name}.*") for name in ("orders", "clients", "items"))
 COMMAND = Command("load", (), "/p", tables=TABLES)
@@ -37,7 +37,7 @@ def results(code: int, lines: Iterable[str], counters: Counters | None = None) -
     seen = LoadLines()
     for line in lines:
         seen.take(line)
-    return dict(from_output(COMMAND, code, seen, counters))
+    return dict(judge_output(COMMAND, code, seen, counters))
 
 
 def test_a_load_that_went_through_all_tables_tells_which_failed() -> None:

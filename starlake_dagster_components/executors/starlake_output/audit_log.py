@@ -1,0 +1,79 @@
+"""The rows that Starlake writes into its audit tables, read from its log.
+
+At level info it logs each statement that it runs by JDBC, also ``INSERT INTO audit.audit`` and ``INSERT INTO audit.expectations``: what a load did can be
+found out wherever the audit is. Starlake: JdbcDbUtils.executeUpdate, AuditLog.asSelect, ExpectationReport.asSelect, reference-engines.conf.
+"""
+
+import itertools
+import re
+
+from ..base import ExpectationResult
+from .audit_rows import AuditRow, ExpectationRow, file_names
+from .log_levels import RECORD
+
+MAX_ROWS = 100_000
+"""Rows that are kept of one command."""
+_MAX_LINES = 20_000
+"""Lines of one statement that are kept."""
+_STATEMENT = re.compile(r"Running .*?SQL.*?\bINSERT INTO ", re.IGNORECASE)
+_FIRST_COLUMN = re.compile(r"'([^']*)'\s+AS\s+JOBID\b", re.IGNORECASE)
+_COLUMN = re.compile(r"(?:'([^']*)'|(-?\w+))\s+AS\s+\"?(\w+)\"?", re.IGNORECASE)
+
+
+class AuditLines:
+    """Takes the lines of a command, in their order, and keeps the rows that it writes."""
+
+    def __init__(self) -> None:
+        self.rows: list[AuditRow] = []
+        self.expectations: list[ExpectationRow] = []
+        self._statement: list[str] | None = None
+
+    def take(self, line: str) -> None:
+        """Take a line of standard error."""
+        if RECORD.match(line):
+            self.close()
+            if _STATEMENT.search(line):
+                self._statement = [line]
+        elif self._statement is not None and len(self._statement) < _MAX_LINES:
+            self._statement.append(line)
+
+    def close(self) -> None:
+        """Read the statement that is complete now; lines that follow do not belong to it."""
+        statement, self._statement = self._statement, None
+        if statement is None:
+            return
+        text = "\n".join(statement)
+        # Rows of one statement are joined by UNION ALL.
+        starts = [match.start() for match in _FIRST_COLUMN.finditer(text)]
+        for start, end in itertools.pairwise([*starts, len(text)]):
+            if len(self.rows) + len(self.expectations) < MAX_ROWS:
+                self._add({name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in _columns(text[start:end])})
+
+    def _add(self, values: dict[str, str]) -> None:
+        domain, table, success = values.get("DOMAIN", ""), values.get("SCHEMA", ""), values.get("SUCCESS", "").lower() == "true"
+        if "STEP" in values:
+            counts = (_number(values.get("COUNT")), _number(values.get("COUNTACCEPTED")), _number(values.get("COUNTREJECTED")))
+            step = values["STEP"]
+            files = file_names(values.get("PATHS")) if step == "LOAD" else ()
+            self.rows.append(AuditRow(domain, table, step, success, values.get("MESSAGE", ""), files, counts))
+        elif "PARAMS" in values:
+            call = values["PARAMS"]
+            result = expectation_result(call, success, _number(values.get("COUNT")), values.get("SQL"), values.get("EXCEPTION"))
+            self.expectations.append(ExpectationRow(domain, table, call, values.get("NAME", call), result))
+
+
+def expectation_result(call: str, success: bool, count: int | None, sql: str | None, exception: str | None) -> ExpectationResult:
+    """Return the result that a row of ``audit.expectations`` describes."""
+    violations = count if count is not None and count >= 0 and not exception else None
+    return ExpectationResult(call, success, violations, sql or None, exception or None)
+
+
+def _columns(text: str) -> list[tuple[str | None, str | None, str]]:
+    return [(match[1], match[2], match[3]) for match in _COLUMN.finditer(text)]
+
+
+def _number(text: str | None) -> int:
+    try:
+        return int(text or "")
+    except ValueError:
+        return -1

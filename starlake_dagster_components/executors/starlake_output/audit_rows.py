@@ -1,0 +1,117 @@
+"""What rows of Starlake's audit say about the files of a load.
+
+A native load is two steps: files into a work table, the work table into the table. Starlake notes the second one first (step TRANSFORM, without the
+names of files), then the load as a whole (step LOAD). The Spark loader notes LOAD alone, and so does a load whose first step fails. Expectations come
+last; one that fails on error leaves ``LOAD`` successful. Starlake: DuckDbNativeLoader.run, IngestionJob.run, IngestionAudit, JdbcAutoTask.runJDBC.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..base import ExpectationResult
+
+_COMMITTED = re.compile(
+    r"ai\.starlake\.job\.metrics\.ExpectationJob|AutoTask\.runAndSinkExpectations|IngestionExpectations\.|ExtractSchemaCmd|applyJdbcAcl"
+)
+"""Frames in the stack of an exception that is raised after the rows are committed. Starlake: JdbcAutoTask.runJDBC."""
+_FAILED_EXPECTATIONS = re.compile(r"\b\d+ Expectations failed\b")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """A row of ``audit.audit``: one step (``LOAD`` or ``TRANSFORM``) of the load of files, or a transform."""
+
+    domain: str
+    table: str
+    step: str
+    success: bool
+    message: str
+    files: tuple[str, ...] = ()
+    """Names of the files, without folders; of LOAD rows only."""
+    counts: tuple[int, int, int] = (-1, -1, -1)
+    """Rows read, accepted, rejected; negative = unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationRow:
+    """A row of ``audit.expectations``.
+
+    Attributes:
+        domain, table: as they are noted: their names in the database.
+        call, name: the call, as Starlake notes it.
+        result: how it ended.
+    """
+
+    domain: str
+    table: str
+    call: str
+    name: str
+    result: ExpectationResult
+
+
+@dataclass(frozen=True, slots=True)
+class FileLoad:
+    """The load of one file, or of files that Starlake loads together.
+
+    Attributes:
+        load: the row of step LOAD.
+        transform: the row of step TRANSFORM that belongs to it, if there is one.
+        in_table: whether the rows of the files are in the table; None where files were loaded in parallel and it cannot be said of which one a row is.
+    """
+
+    load: AuditRow
+    transform: AuditRow | None
+    in_table: bool | None
+
+
+def pair_steps(rows: Iterable[AuditRow]) -> tuple[list[FileLoad], list[AuditRow]]:
+    """Return each LOAD row with the TRANSFORM row that belongs to it, and the TRANSFORM rows that no LOAD row follows.
+
+    Args:
+        rows: audit rows of one command, in the order in which they were written; rows of several tables may alternate.
+    """
+    loads: list[FileLoad] = []
+    waiting: dict[tuple[str, str], list[AuditRow]] = {}
+    for row in rows:
+        transforms = waiting.setdefault((row.domain, row.table), [])
+        if row.step == "TRANSFORM":
+            transforms.append(row)
+        elif row.step == "LOAD":
+            # Setting spark scheduling maxJobs: files of one table are loaded at the same time, and their rows alternate.
+            told_apart = len({t.success for t in transforms}) <= 1
+            transform = transforms.pop(0) if transforms else None
+            loads.append(FileLoad(row, transform, _is_in_table(row, transform) if told_apart else None))
+    return loads, [row for transforms in waiting.values() for row in transforms]
+
+
+def _is_in_table(load: AuditRow, transform: AuditRow | None) -> bool:
+    if transform is None:
+        return load.success
+    # COUNT of a native load is by how much the table has grown.
+    return transform.success or is_raised_after_commit(transform.message) or load.counts[0] > 0
+
+
+def is_raised_after_commit(text: str) -> bool:
+    """Say whether an exception (its message and stack) means that expectations failed, or something else that follows the commit of the rows."""
+    return bool(_FAILED_EXPECTATIONS.search(text) or _COMMITTED.search(text))
+
+
+def is_failed_expectation(text: str | None) -> bool:
+    """Say whether the reason of a failure is that expectations failed. Starlake: ExpectationJob.run."""
+    return bool(text and _FAILED_EXPECTATIONS.search(text))
+
+
+def file_names(paths: str | None) -> tuple[str, ...]:
+    """Return the names of the files in a list of paths: ``file:/a/x-1.csv,file:/a/x,2.csv``; a name may have a comma."""
+    return tuple(path.rpartition("/")[2] for path in split_paths(paths or ""))
+
+
+def split_paths(paths: str) -> Sequence[str]:
+    """Split a list of paths at the commas between them: a path begins with its scheme."""
+    return [path for path in re.split(r",(?=[A-Za-z][A-Za-z0-9+.-]*:)", paths) if path]
+
+
+def noted_name(name: str) -> str:
+    """Return the name of a file as the audit has it. Starlake: AuditLog.asSelect."""
+    return name.replace("'", "-")

@@ -1,0 +1,157 @@
+"""Which files of a load have their rows in the table, whatever Starlake did with the files.
+
+A failing load leaves its files in the ingesting folder. That does not mean that their rows are missing: expectations are evaluated after the commit. And
+a file in the archive may have no rows in the table: the second step of a native load can fail with exit code 0. Starlake: IngestionWorkflow.ingest,
+IngestionJob.run, DuckDbNativeLoader.run.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...commands import Command, LoadTable
+from .audit import Findings
+from .audit_rows import AuditRow, is_raised_after_commit, noted_name
+from .load_log import FileJob, JobFailure, LoadLines
+from .table_files import group_by_table
+
+
+@dataclass(frozen=True, slots=True)
+class FileFates:
+    """What is known about the files of a load that has ended.
+
+    Attributes:
+        kept: files in ingesting whose rows are in the table.
+        lost: files that Starlake archived although their rows are not in the table.
+        unclear: files of which it cannot be said.
+        failed_in_table: those of ``kept`` whose load failed nevertheless, after the commit of the rows.
+        by_rows: whether the audit says so of any load.
+        reasons: why loads of files in ingesting failed, where the output says it.
+    """
+
+    kept: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+    unclear: frozenset[str] = frozenset()
+    failed_in_table: frozenset[str] = frozenset()
+    by_rows: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_failed_in_table(self) -> bool:
+        """Whether the load of files failed whose rows are in the table, or may be: another attempt would not find them, or load them twice."""
+        return bool(self.failed_in_table or self.unclear or self.by_rows)
+
+    def of_table(self, names: Iterable[str], findings: Findings) -> "FileFates":
+        """Return the same of one table.
+
+        Args:
+            names: its files, wherever they are now.
+            findings: what the audit says about it.
+        """
+        own = frozenset(names)
+        return FileFates(
+            self.kept & own,
+            self.lost & own,
+            self.unclear & own,
+            self.failed_in_table & own,
+            _has_failed_in_table(findings),
+            {name: reason for name, reason in self.reasons.items() if name in own},
+        )
+
+
+def judge_files(
+    command: Command,
+    findings: Findings,
+    lines: LoadLines | None,
+    left: Sequence[str],
+    before: Iterable[str] = (),
+    *,
+    ended_by_itself: bool = True,
+) -> FileFates:
+    """Return what is known about the files of a load that has ended, or was ended.
+
+    The audit is asked first. About files that it does not name, the output is: the exceptions of the loads that failed, in their order.
+
+    Args:
+        command: what ran.
+        findings: what the audit says, if there is one.
+        lines: what the output says, if it is known.
+        left: names of the files in ingesting.
+        before: names of the files that waited in stage.
+        ended_by_itself: whether the command ended by itself and was not killed: then a file in ingesting is one whose load failed.
+    """
+    real_names = {noted_name(name): name for name in (*before, *left)}
+    noted: dict[str, bool | None] = {}
+    lost: set[str] = set()
+    for load in findings.loads:
+        names = [real_names.get(name, name) for name in load.load.files]
+        noted.update(dict.fromkeys(names, load.in_table))
+        if load.load.success and load.in_table is False:
+            lost.update(name for name in names if name not in left)
+    failures = _failures_by_file(lines, left)
+    by_failures = {name: failure.after_commit for name, failure in failures.items() if name not in noted}
+    by_rows = {name: noted[name] for name in left if name in noted}
+    unfinished = _by_unfinished(command, findings.unfinished, lines, [name for name in left if name not in noted])
+    in_table: dict[str, bool | None] = {**unfinished, **by_failures, **by_rows}
+    failed = frozenset(name for name, inside in ({**by_failures, **by_rows} if ended_by_itself else by_failures).items() if inside)
+    return FileFates(
+        kept=frozenset(name for name, inside in in_table.items() if inside),
+        lost=frozenset(lost),
+        unclear=frozenset(name for name, inside in {**noted, **in_table}.items() if inside is None),
+        failed_in_table=failed,
+        by_rows=_has_failed_in_table(findings),
+        reasons={name: failure.message for name, failure in failures.items()},
+    )
+
+
+def _has_failed_in_table(findings: Findings) -> bool:
+    return any(load.in_table and not (load.load.success and (load.transform is None or load.transform.success)) for load in findings.loads)
+
+
+def _failures_by_file(lines: LoadLines | None, left: Sequence[str]) -> dict[str, JobFailure]:
+    """Return why the load of each file failed, by the exceptions in the output; nothing where it cannot be said which is whose."""
+    if lines is None or not lines.failures:
+        return {}
+    failed = [job for job in lines.jobs if any(name in left for name in job.names)]
+    if len(lines.failures) > len(failed):
+        # Lines are missing, or files were moved by someone else.
+        return dict.fromkeys(left, lines.failures[0]) if all(f.after_commit for f in lines.failures) else {}
+    return {name: failure for job, failure in zip(failed, lines.failures, strict=False) for name in job.names if name in left}
+
+
+def _by_unfinished(
+    command: Command, unfinished: Sequence[AuditRow], lines: LoadLines | None, names: Sequence[str]
+) -> dict[str, bool | None]:
+    """Return the files whose second step is done, of loads that were ended before Starlake noted them as a whole.
+
+    Args:
+        command: what ran.
+        unfinished: the rows of the second steps.
+        lines: what the output says.
+        names: files in ingesting that the audit does not name.
+    """
+    found: dict[str, bool | None] = {}
+    done = [row for row in unfinished if row.success or is_raised_after_commit(row.message)]
+    for table in {(row.domain, row.table) for row in done}:
+        count = sum((row.domain, row.table) == table for row in done)
+        candidates = _current_files(command, table, lines, names)
+        groups = {names_of_job for names_of_job in candidates if names_of_job}
+        inside = True if len(groups) <= count else None
+        for group in groups:
+            found.update(dict.fromkeys(group, inside))
+    return found
+
+
+def _current_files(command: Command, table: tuple[str, str], lines: LoadLines | None, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the files of a table whose load had begun and was not noted, in the groups in which they are loaded."""
+    described = next((t for t in command.tables if (t.domain, t.name) == table), None)
+    of_table = set(group_by_table(names, command.tables).get(table[1], ())) if described and described.pattern else set(names)
+    jobs = _jobs_of(lines, described)
+    if jobs:
+        return [tuple(name for name in job.names if name in of_table) for job in jobs]
+    return [(name,) for name in sorted(of_table)]
+
+
+def _jobs_of(lines: LoadLines | None, table: LoadTable | None) -> list[FileJob]:
+    if lines is None or table is None:
+        return []
+    return [job for job in lines.jobs if job.table == table.final_full_name and not job.archived]
