@@ -161,7 +161,7 @@ def test_a_failing_expectation_fails_its_table_only(shop: Shop, executor: Starla
     assert run.loaded == {"items": 1, "prices": 1}
     assert list(run.failed) == ["orders"]
     assert "nothing_over(10)" in run.failed["orders"]
-    assert run.checks == {"shop_prices.nothing_over_10": True, "shop_prices.nothing_over_1": True}
+    assert run.checks == {"shop_orders.nothing_over_10": False, "shop_prices.nothing_over_10": True, "shop_prices.nothing_over_1": True}
 
 
 def test_a_check_alone_says_what_to_do(shop: Shop) -> None:

@@ -37,6 +37,8 @@ class Case:
         dags.write_text(
             dags.read_text().replace("pre_load_strategy: imported", "pre_load_strategy: imported, retries: '1', retry_delay: '0'")
         )
+        if batch:
+            dags.write_text(dags.read_text().replace("{{domain}}_{{table}}.py", "{{domain}}_all.py"))
         if not audit:
             application = self.root / "metadata/application.sl.yml"
             elsewhere = 'other: {type: jdbc, options: {url: "jdbc:postgresql://nowhere/audit", driver: org.postgresql.Driver}}'
