@@ -1,6 +1,6 @@
 """Locks between processes: commands on one DuckDB file wait for each other, and the files of a running load are left alone.
 
-A lock is a file in a folder of the temporary folder, locked with ``flock``. Processes that a command starts inherit the lock: when the
+A lock is a file in a folder of the temporary folder (see ``lock_folders``), locked with ``flock``. Processes that a command starts inherit the lock: when the
 worker dies (SIGKILL, out of memory) and its command lives on, the lock stays taken until that command has ended as well.
 """
 
@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import CommandCancelled, CommandError
+from .lock_folders import choose_lock_folder, remove_abandoned_locks
 
 INHERITED_LOCKS = "STARLAKE_DAGSTER_LOCKS"
 """Environment variable by which a process knows which locks the process that started it holds for it."""
@@ -27,6 +27,7 @@ Taken = TypeVar("Taken")
 LockLog = Callable[[Literal["info"], str], None]
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
+_LONGEST_NOTE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class _LocksOfThread(threading.local):
 
 
 _own = _LocksOfThread()
+_ONCE = "step"
+"""What the names of locks begin with that are used only once."""
 
 
 @contextlib.contextmanager
@@ -63,7 +66,8 @@ def lock_database(
         CommandCancelled: ``cancelled`` was set while waiting.
         CommandError: the lock file cannot be made.
     """
-    with hold_lock(f"database {os.path.realpath(path)}", cancelled=cancelled, log=log, holder=holder):
+    real = os.path.realpath(path)
+    with hold_lock(f"database {real}", beside=os.path.dirname(real), cancelled=cancelled, log=log, holder=holder):
         yield
 
 
@@ -80,22 +84,37 @@ def lock_databases(
 
 @contextlib.contextmanager
 def hold_lock(
-    name: str, *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = "", passing: bool = False
+    name: str,
+    *,
+    beside: str | os.PathLike[str] | None = None,
+    cancelled: threading.Event | None = None,
+    log: LockLog | None = None,
+    holder: str = "",
+    passing: bool = False,
 ) -> Iterator[None]:
     """Hold the lock of any name; see :func:`lock_database`.
 
-    With ``passing`` the lock's file is removed afterwards: for names that are used only once.
+    Args:
+        name: a kind, a blank and anything: ``step a of run b``.
+        beside: the folder of the data that the lock is about; None = no other user has to do with it.
+        cancelled: ends the waiting when set.
+        log: receives one line when there is something to wait for.
+        holder: what others read about the holder while they wait.
+        passing: remove the lock's file afterwards: for names that are used only once.
     """
     key = _build_file_name(name)
-    if key in _read_inherited() or any(lock.key == key for lock in _own.locks):
+    if _is_own(key):
         yield
         return
-    waiting = _Waiting(name, key, cancelled, log)
+    path = choose_lock_folder(beside) / key
+    if passing:
+        remove_abandoned_locks(path.parent, f"{_ONCE}-*.lock", _take_file)
+    waiting = _Waiting(name, path, cancelled, log)
     gate = _find_gate(key)
     # Threads of this process hand the lock on to each other at once; only other processes are looked for again and again.
     waiting.until(lambda pause: gate.acquire(timeout=pause))
     try:
-        descriptor = waiting.until(lambda pause: _try_lock(key), between=True)
+        descriptor = waiting.until(lambda pause: _try_lock(path), between=True)
         lock = _Lock(key, descriptor)
         try:
             _own.locks.append(lock)
@@ -105,32 +124,59 @@ def hold_lock(
             _own.locks.remove(lock)
             if passing:
                 with contextlib.suppress(OSError):
-                    (_find_folder() / key).unlink()
+                    path.unlink()
             _release_lock(descriptor)
     finally:
         gate.release()
 
 
-def is_locked_elsewhere(name: str) -> bool:
+@contextlib.contextmanager
+def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iterator[bool]:
+    """Hold the lock of a name if it is free; yield whether it was. See :func:`hold_lock`."""
+    key = _build_file_name(name)
+    gate = _find_gate(key)
+    if _is_own(key) or not gate.acquire(blocking=False):
+        yield False
+        return
+    try:
+        with _take_file(choose_lock_folder(beside) / key) as taken:
+            yield taken
+    finally:
+        gate.release()
+
+
+def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = None) -> bool:
     """Say whether another thread or process holds the lock of a name at this moment."""
     key = _build_file_name(name)
-    if key in _read_inherited() or any(lock.key == key for lock in _own.locks) or not (_find_folder() / key).exists():
+    path = choose_lock_folder(beside) / key
+    if _is_own(key) or not path.exists():
         return False
-    descriptor = _try_lock(key)
-    if descriptor is None:
-        return True
-    _release_lock(descriptor)
-    return False
+    with _take_file(path) as taken:
+        return not taken
 
 
-def find_locks_elsewhere(prefix: str) -> list[str]:
+def find_locks_elsewhere(prefix: str, *, beside: str | os.PathLike[str] | None = None) -> list[str]:
     """Return the names of all locks that begin with a text and that another thread or process holds at this moment."""
     names = []
-    for path in _find_folder().glob(f"{_simplify(prefix.partition(' ')[0])}-*.lock"):
+    for path in choose_lock_folder(beside).glob(f"{_simplify(prefix.partition(' ')[0])}-*.lock"):
         name = str(_read_note(path).get("name", ""))
-        if name.startswith(prefix) and is_locked_elsewhere(name):
+        if name.startswith(prefix) and is_locked_elsewhere(name, beside=beside):
             names.append(name)
     return sorted(names)
+
+
+def _is_own(key: str) -> bool:
+    return key in _read_inherited() or any(lock.key == key for lock in _own.locks)
+
+
+@contextlib.contextmanager
+def _take_file(path: Path) -> Iterator[bool]:
+    descriptor = _try_lock(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            _release_lock(descriptor)
 
 
 def list_inherited_descriptors() -> tuple[int, ...]:
@@ -171,9 +217,9 @@ if hasattr(os, "register_at_fork"):
 class _Waiting:
     """Waits for something that may be taken, can be cancelled, and says once what it waits for."""
 
-    def __init__(self, name: str, key: str, cancelled: threading.Event | None, log: LockLog | None) -> None:
+    def __init__(self, name: str, path: Path, cancelled: threading.Event | None, log: LockLog | None) -> None:
         self._name = name
-        self._key = key
+        self._path = path
         self._cancelled = cancelled
         self._log = log
         self._announced = False
@@ -202,7 +248,7 @@ class _Waiting:
 
     def _announce(self, pause: float) -> None:
         if not self._announced and self._log is not None and pause > 4 * _SHORTEST_PAUSE:
-            self._log("info", f"waiting for {self._name}{_describe_holder(_read_note(_find_folder() / self._key))}")
+            self._log("info", f"waiting for {self._name}{_describe_holder(_read_note(self._path))}")
             self._announced = True
 
 
@@ -211,9 +257,8 @@ def _describe_holder(note: Mapping[str, Any]) -> str:
     return f" (in use by process {note['pid']}{holder})" if note.get("pid") else ""
 
 
-def _try_lock(key: str) -> int | None:
+def _try_lock(path: Path) -> int | None:
     """Return the descriptor of the lock's file, locked; None while another thread or process holds it."""
-    path = _find_folder() / key
     while True:
         descriptor = _open_locked(path)
         if descriptor is None or _leads_to(path, descriptor):
@@ -224,11 +269,10 @@ def _try_lock(key: str) -> int | None:
 def _open_locked(path: Path) -> int | None:
     import fcntl
 
+    descriptor = _open_file(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise CommandError(f"cannot open the lock file {path}: {error.strerror}") from error
-    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CommandError(f"the lock file {path} is not a file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
@@ -237,6 +281,30 @@ def _open_locked(path: Path) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _open_file(path: Path) -> int:
+    """Open a lock's file, and make it where there is none.
+
+    Of a file that another user made only reading may be allowed, which is enough to lock it; with O_CREAT even that is refused in a folder like
+    /tmp (Linux: fs.protected_regular).
+    """
+    # A named pipe would wait for a writer.
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    ways = (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR, os.O_RDONLY)
+    problem: OSError | None = None
+    for way in ways:
+        try:
+            descriptor = os.open(path, flags | way, 0o666)
+        except OSError as error:
+            problem = error
+            continue
+        if way & os.O_CREAT:
+            with contextlib.suppress(OSError):
+                os.fchmod(descriptor, 0o666)
+        return descriptor
+    assert problem is not None
+    raise CommandError(f"cannot open the lock file {path}: {problem.strerror}") from problem
 
 
 def _leads_to(path: Path, descriptor: int) -> bool:
@@ -258,13 +326,18 @@ def _release_lock(descriptor: int) -> None:
 
 def _write_note(descriptor: int, note: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
+        if os.fstat(descriptor).st_nlink > 1:
+            return  # another name of a file that has nothing to do with locks
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
 
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        note = json.loads(path.read_bytes())
+        # A named pipe would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            note = json.loads(file.read(_LONGEST_NOTE))
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}
@@ -277,13 +350,3 @@ def _build_file_name(name: str) -> str:
 
 def _simplify(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", text)
-
-
-def _find_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / "starlake-dagster-locks"
-    if not folder.is_dir():
-        with contextlib.suppress(OSError):
-            folder.mkdir(exist_ok=True)
-            # Several users of a machine may share a database.
-            folder.chmod(0o777 | stat.S_ISVTX)
-    return folder

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from starlake_dagster_components import locks
-from starlake_dagster_components.errors import CommandCancelled
+from starlake_dagster_components.errors import CommandCancelled, CommandError
+from starlake_dagster_components.lock_folders import choose_lock_folder
 from starlake_dagster_components.locks import lock_database, lock_databases
 
 
@@ -200,7 +203,7 @@ def test_what_a_command_leaves_behind_does_not_keep_a_lock(tmp_path: Path) -> No
 
 def _is_locked(path: Path) -> bool:
     """Ask another process."""
-    code = "import sys; from starlake_dagster_components.locks import is_locked_elsewhere as is_locked; print(is_locked('database ' + sys.argv[1]))"
+    code = "import sys; from starlake_dagster_components.locks import is_locked_elsewhere; from os.path import dirname; print(is_locked_elsewhere('database ' + sys.argv[1], beside=dirname(sys.argv[1])))"
     environment = {k: v for k, v in os.environ.items() if k != locks.INHERITED_LOCKS}
     real = os.path.realpath(path)
     done = subprocess.run([sys.executable, "-c", code, real], capture_output=True, text=True, check=True, env=environment)
@@ -226,4 +229,133 @@ def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert counter.read_text() == "900"
     assert not locks.is_locked_elsewhere(name)
-    assert not (locks._find_folder() / locks._build_file_name(name)).exists()
+    assert not (choose_lock_folder(None) / locks._build_file_name(name)).exists()
+
+
+TAKE = """
+import os, sys
+from starlake_dagster_components.errors import CommandError
+from starlake_dagster_components.locks import is_locked_elsewhere, lock_database
+try:
+    print(is_locked_elsewhere("database " + sys.argv[1], beside=os.path.dirname(sys.argv[1])))
+    with lock_database(sys.argv[1]):
+        print("held")
+except CommandError as error:
+    print(error)
+"""
+
+OTHER = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="becoming another user takes root")
+
+
+def run_as(user: int, path: Path, temporary: Path) -> list[str]:
+    """Take the lock of a database as a user."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "TMPDIR": str(temporary),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    code = f"import os; os.setgroups([]); os.setgid({user}); os.setuid({user})\n" if user else ""
+    # Modules are imported as root: another user may not be allowed to look into the checkout.
+    imports = "import fcntl, starlake_dagster_components.locks\n"
+    done = subprocess.run(
+        [sys.executable, "-c", imports + code + TAKE, str(path)], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder like /tmp, with a folder for temporary files that all users may write."""
+    folder = Path(tempfile.mkdtemp(prefix="locks-", dir="/tmp"))
+    try:
+        folder.chmod(0o1777)
+        (folder / "tmp").mkdir()
+        (folder / "tmp").chmod(0o1777)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@as_root
+@pytest.mark.parametrize("users", [(0, OTHER), (OTHER, 0)])
+def test_users_that_share_a_folder_share_its_locks(public: Path, users: tuple[int, int]) -> None:
+    old = os.umask(0o077)
+    try:
+        for user in (*users, *users):
+            assert run_as(user, public / "shop.db", public / "tmp") == ["False", "held"]
+    finally:
+        os.umask(old)
+
+
+@as_root
+def test_users_that_share_a_folder_wait_for_each_other(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(public / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with lock_database(public / "shop.db"):
+        process = subprocess.run(
+            [sys.executable, "-c", "import fcntl, starlake_dagster_components.locks as l, os, sys\nos.setuid(65534)\n"
+             "print(l.is_locked_elsewhere('database ' + sys.argv[1], beside=os.path.dirname(sys.argv[1])))", str(public / "shop.db")],
+            capture_output=True, text=True, check=True, env={k: v for k, v in os.environ.items() if k != locks.INHERITED_LOCKS},
+        )  # fmt: skip
+    assert process.stdout == "True\n"
+
+
+@as_root
+def test_no_other_user_can_hold_the_lock_of_a_private_folder(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(public / "tmp"))
+    (public / "own").mkdir(mode=0o755)
+    folder = choose_lock_folder(public / "own")
+    assert folder.stat().st_mode & 0o077 == 0
+    assert run_as(OTHER, public / "own" / "shop.db", public / "tmp") == ["False", "held"], "it holds another one"
+    assert folder != public / "tmp" / "starlake-dagster-locks"
+
+
+@as_root
+def test_root_shares_the_locks_of_the_user_whose_folder_it_writes(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(public / "tmp"))
+    (public / "own").mkdir(mode=0o755)
+    os.chown(public / "own", OTHER, OTHER)
+    for user in (0, OTHER, 0):
+        assert run_as(user, public / "own" / "shop.db", public / "tmp") == ["False", "held"]
+    assert choose_lock_folder(public / "own").stat().st_uid == OTHER
+    assert len(list((public / "tmp").iterdir())) == 1
+
+
+@as_root
+def test_a_name_that_another_user_has_taken_is_left_to_them(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(public / "tmp"))
+    taken = public / "tmp" / "starlake-dagster-locks-0"
+    taken.mkdir(mode=0o700)
+    os.chown(taken, OTHER, OTHER)
+    assert choose_lock_folder(None).name == "starlake-dagster-locks-0-1"
+    assert choose_lock_folder(None).name == "starlake-dagster-locks-0-1"
+
+
+def test_a_named_pipe_in_place_of_a_lock_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(choose_lock_folder(tmp_path) / locks._build_file_name(f"database {tmp_path / 'a.db'}"))
+    with pytest.raises(CommandError, match="is not a file"), lock_database(tmp_path / "a.db"):
+        pytest.fail("there is no lock")
+
+
+def test_files_of_steps_whose_processes_were_killed_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = choose_lock_folder(None)
+    for name in ("step-old.lock", "step-new.lock", "database-old.lock"):
+        (folder / name).touch()
+        if "old" in name:
+            os.utime(folder / name, (1, 1))
+    with locks.hold_lock("step x of run y", passing=True):
+        assert not (folder / "step-old.lock").exists()
+    assert {path.name for path in folder.iterdir()} == {"step-new.lock", "database-old.lock"}
+
+
+def test_trying_takes_a_free_lock_and_does_not_wait(tmp_path: Path) -> None:
+    with locks.try_lock(f"archive {tmp_path}") as first:
+        assert first
+        with locks.try_lock(f"archive {tmp_path}") as second:
+            assert not second
+    with locks.try_lock(f"archive {tmp_path}") as third:
+        assert third

@@ -148,7 +148,7 @@ class FilesOfLoad:
         """Say whether a load of another table that accepts this file as well runs at this moment."""
         prefix = _lock_prefix(self._files.ingesting)
         own = {prefix + pattern for pattern in self._files.patterns}
-        others = [n[len(prefix) :] for n in locks.find_locks_elsewhere(prefix) if n not in own]
+        others = [n[len(prefix) :] for n in locks.find_locks_elsewhere(prefix, beside=self._files.ingesting) if n not in own]
         return any(compile_file_pattern(pattern).fullmatch(name) for pattern in others)
 
 
@@ -168,7 +168,7 @@ def files_of_load(files: LoadFiles, *, log: Log, cancelled: threading.Event, hol
     prefix = _lock_prefix(files.ingesting)
     with contextlib.ExitStack() as stack:
         for pattern in sorted(set(files.patterns)):
-            stack.enter_context(locks.hold_lock(prefix + pattern, cancelled=cancelled, log=log, holder=holder))
+            stack.enter_context(locks.hold_lock(prefix + pattern, beside=files.ingesting, cancelled=cancelled, log=log, holder=holder))
         yield FilesOfLoad(files, log)
 
 
