@@ -178,7 +178,8 @@ def test_a_very_long_line_is_shortened(tmp_path: Path, watched: Watched) -> None
 def test_a_hundred_megabytes_of_output_need_little_memory(tmp_path: Path) -> None:
     program = script(tmp_path, "import os\nline = b'y' * 99 + b'\\n'\nfor i in range(1000):\n    os.write(1, line * 1000)")
     measure = f"""
-import resource, threading
+import resource
+from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
