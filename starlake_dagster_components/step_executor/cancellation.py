@@ -57,7 +57,7 @@ def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
 
     Args:
         context: context of the op or asset.
-        call: what to call, with the event of :func:`cancellation_of`.
+        call: what to call, with the event of :func:`get_cancellation`.
 
     Returns:
         What it returns.

@@ -122,8 +122,8 @@ def test_without_cancellation_the_event_is_never_set(instance: dg.DagsterInstanc
 
     @dg.asset
     def looks(context: dg.AssetExecutionContext) -> None:
-        event = step_jobs.cancellation_of(context)
-        assert event is step_jobs.cancellation_of(context)
+        event = step_jobs.get_cancellation(context)
+        assert event is step_jobs.get_cancellation(context)
         found.append(event.is_set())
         assert step_jobs.run_cancellable(context, lambda cancelled: cancelled is event)
 
