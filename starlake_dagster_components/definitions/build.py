@@ -19,6 +19,7 @@ from ..project.model import EMPTY
 from ..settings import Settings
 from ..step_executor import starlake_step_executor
 from .assets import build_assets
+from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
 from .schedules import build_schedule, find_cron_problems
@@ -96,6 +97,7 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
         found.extend(_find_executor_problems(plan, pipeline, settings))
         found.extend(find_sensor_problems(graph, pipeline, settings))
         found.extend(find_cron_problems(pipeline))
+        found.extend(find_tag_problems(pipeline))
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
     return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))

@@ -1,6 +1,7 @@
 """Which nodes there are, how each looks, and what each waits for: everything about assets that needs no op yet."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from ..errors import Location, Problem
 from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import Domain, Table
 from ..settings import AssetKeyStyle, Settings
+from .dagster_limits import find_freshness_problems, translate_node
 from .names import make_asset_key
 from .nodes import StarlakeNode
 from .translator import StarlakeTranslator
@@ -112,11 +114,16 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
     """
     nodes = _build_nodes(plan, settings)
     translator = settings.translator or StarlakeTranslator()
-    translated = {node_id: translator.get_asset_spec(node) for node_id, node in nodes.items()}
+    translated: dict[NodeId, dg.AssetSpec] = {}
+    problems: list[Problem] = []
+    for node_id, node in nodes.items():
+        translated[node_id], refused = translate_node(translator, node)
+        problems += [refused] if refused else ()
+        problems += find_freshness_problems(node)
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _follow_renames(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
-    return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=_find_collisions(nodes, keys))
+    return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=(*problems, *_find_collisions(nodes, keys)))
 
 
 def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
@@ -136,12 +143,12 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
     """Yield every node with its logical name."""
     project, style = plan.project, settings.asset_keys
     names = {("table", t.full_name): t.final_full_name for t in project.tables}
-    for domain, pipeline in _find_pre_loaded_domains(plan):
-        key = make_asset_key(domain.final_name, style)
-        yield (
-            domain.name,
-            StarlakeNode("domain", domain.final_name, key, domain.final_name, project, pipeline, load_domain=domain, settings=settings),
-        )
+    pre_loaded = _find_pre_loaded_domains(plan)
+    pre_load_names = _name_pre_loads([domain for domain, _ in pre_loaded])
+    for domain, pipeline in pre_loaded:
+        name = pre_load_names[domain.name]
+        key = make_asset_key(name, style)
+        yield (domain.name, StarlakeNode("domain", name, key, domain.final_name, project, pipeline, load_domain=domain, settings=settings))
     for table in project.tables:
         pipeline_of_table = plan.find_pipeline(table)
         yield (
@@ -154,7 +161,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
                 project,
                 pipeline_of_table,
                 table=table,
-                upstream=_find_pre_load_key(table, pipeline_of_table, style),
+                upstream=_find_pre_load_key(table, pipeline_of_table, pre_load_names, style),
                 settings=settings,
             ),
         )
@@ -189,9 +196,15 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
         )
 
 
-def _find_pre_load_key(table: Table, pipeline: Pipeline | None, style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
+def _name_pre_loads(domains: Sequence[Domain]) -> Mapping[str, str]:
+    """Return the names of the pre-loads of some domains, by logical name: the final one, or the logical one where several have the same ``rename``."""
+    shared = Counter(domain.final_name for domain in domains)
+    return {d.name: d.final_name if shared[d.final_name] == 1 else d.name for d in domains}
+
+
+def _find_pre_load_key(table: Table, pipeline: Pipeline | None, names: Mapping[str, str], style: AssetKeyStyle) -> tuple[dg.AssetKey, ...]:
     pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
-    return (make_asset_key(table.final_domain, style),) if pre_load and pre_load.strategy != "none" else ()
+    return (make_asset_key(names[table.domain], style),) if pre_load and pre_load.strategy != "none" else ()
 
 
 def _find_pre_loaded_domains(plan: Plan) -> list[tuple[Domain, Pipeline]]:

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
+from .dagster_limits import make_run_tags
 from .graph import AssetGraph
-from .names import make_tag_value, make_tags
+from .names import make_tag_value
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -74,7 +75,7 @@ def _get_job_factory() -> Callable[..., Job]:
 def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the tags of a pipeline's job and of its runs: the option ``tags`` and where the job comes from."""
     return {
-        **make_tags(pipeline.tags),
+        **make_run_tags(pipeline.tags),
         "starlake/kind": pipeline.kind,
         "starlake/dag": make_tag_value(pipeline.dag_config.name),
     }

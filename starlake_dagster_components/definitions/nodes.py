@@ -19,7 +19,8 @@ class StarlakeNode:
 
     Attributes:
         type: ``domain`` (its pre-load), ``table`` (a load table), ``task`` (a transform) or ``external`` (read, not made here).
-        name: the name that the asset key is made of: final names for domains and tables, ``domain.task`` for tasks, the name as
+        name: the name that the asset key is made of: the final names for domains and tables (the logical name of a domain
+            that shares its ``rename`` with another: ``load_domain`` has both), ``domain.task`` for tasks, the name as
             written for external tables.
         key: the asset key that follows from the name and the setting ``asset_keys``.
         domain: the final name of its domain; empty for an external table without one.

@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
-from ..project.model import Freshness, Table, Task, WriteStrategy
+from ..project.model import Table, Task, WriteStrategy
 from .columns import build_table_schema
-from .names import make_group_name, make_tags
+from .dagster_limits import build_freshness_policy, get_freshness
+from .names import make_group_name, make_tag_value, make_tags
 from .nodes import StarlakeNode
 
-_MINUTE = timedelta(minutes=1)
 _BACKTICKS = re.compile("`+")
 
 
@@ -50,7 +49,7 @@ class StarlakeTranslator:
             tags=make_tags(_list_labels(node)),
             metadata=_build_metadata(node),
             skippable=node.type == "domain",
-            freshness_policy=_build_freshness(node),
+            freshness_policy=build_freshness_policy(get_freshness(node)),
         )
 
 
@@ -79,7 +78,7 @@ def _list_kinds(node: StarlakeNode) -> set[str]:
     connection = node.connection
     kinds = {"starlake"}
     if connection and connection.engine != "unknown":
-        kinds.add(connection.engine)
+        kinds.add(make_tag_value(connection.engine))
     if node.task and node.task.python_file:
         kinds.add("python")
     return kinds
@@ -152,15 +151,3 @@ def _list_code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeRefere
         yield dg.LocalFileCodeReference(file_path=str(root / program), line_number=task.sql_line, label=program)
     if origin and origin.file and origin.file != program:
         yield dg.LocalFileCodeReference(file_path=str(root / origin.file), line_number=origin.line, label=origin.file)
-
-
-def _build_freshness(node: StarlakeNode) -> dg.FreshnessPolicy | None:
-    """Return Starlake's freshness as a time window; Dagster wants at least a minute and a warning before the failure."""
-    freshness: Freshness | None = node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
-    if freshness is None:
-        return None
-    fail = freshness.error or freshness.warn
-    if fail is None or fail < _MINUTE:
-        return None
-    warn = freshness.warn if freshness.error else None
-    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn if warn and _MINUTE <= warn < fail else None)

@@ -1,0 +1,103 @@
+"""What Dagster does not accept of a project, as problems with file and line instead of its exceptions."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+from dagster_shared.check import CheckError
+
+from ..errors import Problem
+from ..pipelines.pipeline import Pipeline
+from ..project.model import Freshness
+from ..settings import Translator
+from .names import make_tags
+from .nodes import StarlakeNode
+
+MINIMUM_WINDOW = timedelta(minutes=1)
+"""Dagster: TimeWindowFreshnessPolicy accepts no shorter window."""
+
+NEVER = timedelta(days=3650)
+"""The time after which an asset counts as failed that only has a warning: Dagster has no policy without a failure."""
+
+EDITABLE_TAGS = frozenset(
+    (
+        "dagster/priority",
+        "dagster/max_retries",
+        "dagster/retry_strategy",
+        "dagster/max_runtime",
+        "dagster/isolation",
+        "dagster/retry_on_asset_or_op_failure",
+    )
+)
+"""Tags with Dagster's own prefix that runs may be given. Dagster: USER_EDITABLE_SYSTEM_TAGS."""
+
+
+def make_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
+    """Return labels as tags of runs, without those whose prefix Dagster reserves."""
+    return {key: value for key, value in make_tags(labels).items() if not _is_reserved(key)}
+
+
+def find_tag_problems(pipeline: Pipeline) -> Iterator[Problem]:
+    """Yield a warning for each tag of a DAG config that Dagster does not accept."""
+    for key in make_tags(pipeline.tags):
+        if _is_reserved(key):
+            yield Problem(
+                pipeline.dag_config.origin.at("options.tags"),
+                "warning",
+                f"option 'tags': Dagster reserves the prefix 'dagster/', so '{key}' is left out",
+            )
+
+
+def _is_reserved(key: str) -> bool:
+    return key.startswith("dagster/") and key not in EDITABLE_TAGS
+
+
+def build_freshness_policy(freshness: Freshness | None) -> dg.FreshnessPolicy | None:
+    """Return Starlake's freshness as a time window of Dagster; None where it cannot be one.
+
+    A warning alone stays a warning.
+    """
+    if freshness is None or find_freshness_fault(freshness):
+        return None
+    if freshness.error:
+        return dg.FreshnessPolicy.time_window(fail_window=freshness.error, warn_window=freshness.warn)
+    return (
+        dg.FreshnessPolicy.time_window(fail_window=max(NEVER, freshness.warn * 2), warn_window=freshness.warn) if freshness.warn else None
+    )
+
+
+def find_freshness_fault(freshness: Freshness) -> tuple[str, str] | None:
+    """Return the key of a freshness that Dagster does not accept, and why; None when it accepts all of it."""
+    for key, window in (("warn", freshness.warn), ("error", freshness.error)):
+        if window is not None and window < MINIMUM_WINDOW:
+            kind = "negative" if window < timedelta() else "less than a minute"
+            return key, f"freshness {key}: {window.total_seconds():g} s is {kind}; the table gets no freshness policy"
+    if freshness.warn and freshness.error and freshness.warn >= freshness.error:
+        return "warn", "freshness: 'warn' is not shorter than 'error'; the table gets no freshness policy"
+    return None
+
+
+def find_freshness_problems(node: StarlakeNode) -> Iterator[Problem]:
+    """Yield a warning where the freshness of a table or task cannot be a policy of Dagster."""
+    freshness = get_freshness(node)
+    fault = find_freshness_fault(freshness) if freshness else None
+    if fault and node.origin:
+        key, message = fault
+        path = f"metadata.freshness.{key}" if node.table else f"freshness.{key}"
+        yield Problem(node.origin.at(path), "warning", message)
+
+
+def get_freshness(node: StarlakeNode) -> Freshness | None:
+    """Return the freshness of a table or task."""
+    return node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
+
+
+def translate_node(translator: Translator, node: StarlakeNode) -> tuple[dg.AssetSpec, Problem | None]:
+    """Return the asset spec of a node; where Dagster does not accept what the translator gives, a bare one with the problem."""
+    try:
+        return translator.get_asset_spec(node), None
+    except (dg.DagsterError, CheckError) as error:
+        text = " ".join(str(error).split())
+        return dg.AssetSpec(node.key), Problem(
+            node.location, "error", f"Dagster does not accept the asset of {node.type} {node.name}: {text}"
+        )

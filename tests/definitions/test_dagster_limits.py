@@ -1,0 +1,124 @@
+"""What Dagster does not accept is said with file and line, or made acceptable."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import StarlakeNode, StarlakeTranslator, load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.build import prepare_graph
+from starlake_dagster_components.definitions.dagster_limits import build_freshness_policy
+from starlake_dagster_components.project.model import Freshness
+from starlake_dagster_components.settings import Settings
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ProjectFolder:
+    folder = ProjectFolder(tmp_path / "shop")
+    folder.write(
+        "metadata/application.sl.yml",
+        "application: {connectionRef: duck, connections: {duck: {type: jdbc, options: {url: 'jdbc:duckdb:x.db'}}}}\n",
+    )
+    folder.write("metadata/load/sales/_config.sl.yml", "load: {name: sales}\n")
+    write_orders(folder, "{}")
+    return folder
+
+
+def write_orders(folder: ProjectFolder, freshness: str) -> None:
+    folder.write(
+        "metadata/load/sales/orders.sl.yml",
+        f"""
+        table:
+          name: orders
+          pattern: orders.*.csv
+          metadata:
+            freshness: {freshness}
+          attributes: [{{name: id, type: int}}]
+        """,
+    )
+
+
+def problems(folder: ProjectFolder, settings: Settings | None = None) -> list[str]:
+    return [str(p) for p in prepare_graph(folder.root, settings or Settings())[2]]
+
+
+@pytest.mark.parametrize(
+    ("freshness", "message"),
+    [
+        ("{error: -1 day}", "freshness error: -86400 s is negative; the table gets no freshness policy"),
+        ("{warn: 30 s}", "freshness warn: 30 s is less than a minute; the table gets no freshness policy"),
+        ("{warn: 2 days, error: 1 day}", "freshness: 'warn' is not shorter than 'error'; the table gets no freshness policy"),
+    ],
+)
+def test_freshness_that_cannot_be_is_a_warning_with_its_line(folder: ProjectFolder, freshness: str, message: str) -> None:
+    write_orders(folder, freshness)
+    found = problems(folder)
+    assert len(found) == 1
+    assert message in found[0]
+    assert found[0].startswith("metadata/load/sales/orders.sl.yml:5")
+    (spec,) = load_definitions_from_starlake_project(folder.root).resolve_all_asset_specs()
+    assert spec.freshness_policy is None
+
+
+def test_a_warning_alone_never_becomes_a_failure() -> None:
+    policy = build_freshness_policy(Freshness(warn=minutes(60)))
+    assert policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3650), warn_window=minutes(60))
+    assert build_freshness_policy(Freshness(warn=timedelta(days=7000)))
+    assert build_freshness_policy(Freshness(error=minutes(60))) == dg.FreshnessPolicy.time_window(fail_window=minutes(60))
+    assert build_freshness_policy(Freshness()) is None
+    assert build_freshness_policy(None) is None
+
+
+class Refused(StarlakeTranslator):
+    def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+        return super().get_asset_spec(node).replace_attributes(**self.changes)
+
+    changes: dict[str, object]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"owners": ["joe"]}, "Invalid owner 'joe'"),
+        ({"group_name": "a b"}, '"a b" is not a valid asset group name'),
+        ({"kinds": {str(i) for i in range(11)}}, "Assets can have at most ten kinds"),
+        ({"tags": {"a": 5}}, "Tag values must be strings"),
+    ],
+)
+def test_what_a_translator_gives_is_an_error_with_the_line_of_the_table(
+    folder: ProjectFolder, changes: dict[str, object], message: str
+) -> None:
+    translator = Refused()
+    translator.changes = changes
+    found = problems(folder, Settings(translator=translator))
+    assert len(found) == 1
+    assert "metadata/load/sales/orders.sl.yml:2: " in found[0] or "metadata/load/sales/orders.sl.yml:1: " in found[0]
+    assert f"Dagster does not accept the asset of table sales.orders: {message}" in found[0]
+
+
+def test_reserved_tags_of_jobs_are_left_out(shared: Path, tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    shutil.copytree(shared / "cases" / "plans" / "c32_reserved_tag", root)
+    (found,) = problems(ProjectFolder(root))
+    assert found.startswith("metadata/dags/loads.sl.yml:7: ")
+    assert found.endswith("option 'tags': Dagster reserves the prefix 'dagster/', so 'dagster/foo' is left out")
+    load_definitions_from_starlake_project(root).get_repository_def().load_all_definitions()
+
+
+def test_two_domains_with_one_rename_have_pre_loads_of_their_own(shared: Path, tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    shutil.copytree(shared / "cases" / "plans" / "c01_shared_schema", root)
+    _, graph, found = prepare_graph(root, Settings())
+    assert found == ()
+    deps = {s.key.to_user_string(): sorted(d.asset_key.to_user_string() for d in s.deps) for s in graph.specs.values()}
+    assert deps == {"eu": [], "us": [], "shop_clients": ["us"], "shop_orders": ["eu"], "kpi_both": ["shop_clients", "shop_orders"]}
+    node = graph.nodes["domain", "eu"]
+    assert node.load_domain
+    assert (node.name, node.load_domain.name, node.load_domain.final_name) == ("eu", "eu", "shop")
