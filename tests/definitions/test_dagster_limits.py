@@ -3,6 +3,7 @@
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -80,7 +81,7 @@ class Refused(StarlakeTranslator):
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
         return super().get_asset_spec(node).replace_attributes(**self.changes)
 
-    changes: dict[str, object]
+    changes: dict[str, Any]
 
 
 @pytest.mark.parametrize(
