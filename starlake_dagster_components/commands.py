@@ -10,6 +10,7 @@ from typing import Literal
 from .errors import InvalidSetting
 from .masking import Mask
 from .pipelines.pipeline import Pipeline, PreLoad
+from .project.loaders import Loader, find_loader
 from .project.model import Attribute, Connection, Domain, Project, Table, Task
 
 Verb = Literal["stage", "preload", "load", "transform"]
@@ -67,6 +68,8 @@ class LoadTable:
         pattern: Java regular expression of its file names.
         expectations: the calls of its expectations, as the project writes them.
         target: the table, where it is in a DuckDB file.
+        loader: which of Starlake's loaders it has.
+        appends: whether each file adds its rows and changes no others.
     """
 
     name: str
@@ -76,6 +79,8 @@ class LoadTable:
     pattern: str
     expectations: tuple[str, ...] = ()
     target: Target | None = None
+    loader: Loader = "spark"
+    appends: bool = True
 
     @property
     def final_full_name(self) -> str:
@@ -443,18 +448,26 @@ def _load_table(project: Project, table: Table) -> LoadTable:
         pattern=table.pattern or "",
         expectations=tuple(expectations),
         target=_target(project, table, table.final_domain, table.final_name),
+        loader=find_loader(project, table),
+        appends=_appends(table),
     )
 
 
+def _appends(table: Table) -> bool:
+    strategy = table.metadata.write_strategy
+    only_appends = strategy is None or ((strategy.type or "APPEND").upper() == "APPEND" and not strategy.types)
+    return only_appends and not table.presql and not table.postsql
+
+
 def _in_clear(project: Project, tables: Sequence[Table]) -> Iterator[str]:
-    """Yield a sentence for each table whose ``privacy`` Starlake's native DuckDB loader ignores (observed: everything but ``SQL:``)."""
+    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores (observed with both loaders: everything but ``SQL:``)."""
     for table in tables:
         connection = project.connection_of(table)
-        loader = table.metadata.loader or project.application.loader or project.variables.get("SL_LOADER") or ""
-        if connection is not None and connection.engine == "duckdb" and loader.lower() == "native":
+        if connection is not None and connection.engine == "duckdb":
             names = ", ".join(_private(table.attributes))
             if names:
-                yield f"Starlake's native DuckDB loader ignores privacy: these columns of {table.full_name} are stored in clear: {names}"
+                loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
+                yield f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
 
 
 def _private(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:

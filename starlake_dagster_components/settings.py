@@ -435,6 +435,16 @@ class SharedSettings(BaseModel):
             options="run",
         ),
     ] = True
+    rejected_rows: Annotated[
+        Literal["ignore", "warn", "block"],
+        Setting(
+            "What it means that Starlake's Spark loader, the default one, rejects rows of a file: the check rejected_rows of the table fails with a warning, "
+            "the load fails so that nothing behind it runs (block), or there is no such check (ignore). The log has a warning in any case.",
+            examples=["block"],
+            options="run",
+            more="See [running.md](running.md#rejected-rows)",
+        ),
+    ] = "warn"
     batch: Annotated[
         bool,
         Setting(

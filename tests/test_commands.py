@@ -281,7 +281,7 @@ def test_the_table_is_named_as_in_the_database() -> None:
     assert load_command(run(), SALES, [ORDERS, CLIENTS]).target is None, "several tables have no row count"
 
 
-def test_columns_that_the_native_loader_stores_in_clear_are_named() -> None:
+def test_columns_that_starlake_stores_in_clear_are_named() -> None:
     attributes = (
         Attribute("id"),
         Attribute("mail", privacy="SHA256", rename="email"),
@@ -290,10 +290,13 @@ def test_columns_that_the_native_loader_stores_in_clear_are_named() -> None:
         Attribute("address", type="struct", attributes=(Attribute("street", privacy="HIDE"),)),
     )
     orders = replace(ORDERS, attributes=attributes)
+    told = "loader ignores privacy on DuckDB: these columns of sales.orders are stored in clear: email, address.street"
     native = project(application=replace(project().application, loader="native"))
-    (caveat,) = load_command(run(native), SALES, [orders, CLIENTS]).caveats
-    assert caveat.endswith("these columns of sales.orders are stored in clear: email, address.street")
-    assert load_command(run(), SALES, [orders]).caveats == (), "Spark applies it"
+    assert load_command(run(native), SALES, [orders, CLIENTS]).caveats == (f"Starlake's native {told}",)
+    assert load_command(run(), SALES, [orders]).caveats == (f"Starlake's Spark {told}",)
+    postgres = replace(DUCKDB, options={"url": "jdbc:postgresql://db/sales"})
+    elsewhere = project(application=replace(project().application, connections={"duckdb": postgres}))
+    assert load_command(run(elsewhere), SALES, [orders]).caveats == ()
 
 
 # ------------------------------------------------------------------------------------------------------------- the project as read

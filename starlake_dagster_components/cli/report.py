@@ -46,17 +46,22 @@ def _table(results: Sequence[RunResult]) -> "Table":
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("job, asset", overflow="fold")
     table.add_column("result", no_wrap=True)
-    for name in ("loaded", "rows", "seconds"):
+    # Rows are rejected by Starlake's Spark loader only.
+    rejects = any(asset.rejected for result in results for asset in result.assets)
+    for name in ("loaded", *(["rejected"] if rejects else []), "rows", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         status = "done" if result.success else "failed"
-        table.add_row(Text(result.job, "bold"), Text(status, _STYLES.get(status, "")), "", "", f"{result.seconds:.2f}")
+        table.add_row(
+            Text(result.job, "bold"), Text(status, _STYLES.get(status, "")), *[""] * (3 if rejects else 2), f"{result.seconds:.2f}"
+        )
         for asset in result.assets:
             loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
             if asset.files == 0:
                 loaded = "0 files"
             seconds = f"{asset.seconds:.2f}" if asset.seconds else ""
-            table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, rows, seconds)
+            rejected = [Text(str(asset.rejected or ""), "yellow")] if rejects else []
+            table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, *rejected, rows, seconds)
     return table
 
 

@@ -30,7 +30,7 @@ class AssetResult:
 
     ``status`` is ``done``, ``skipped``, ``failed``, or ``not run`` behind a failure; ``rows`` the rows of its table afterwards and ``loaded`` those
     that a load brought, where they are known; ``seconds`` the time of its step, or of the command that loaded it together with others; ``error``
-    why it failed; ``files`` how many files a load took, where that is known.
+    why it failed; ``files`` how many files a load took and ``rejected`` how many rows it left out, where that is known.
     """
 
     key: str
@@ -40,6 +40,7 @@ class AssetResult:
     seconds: float = 0.0
     error: str | None = None
     files: int | None = None
+    rejected: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,7 @@ def _materialized(materialization: dg.AssetMaterialization) -> AssetResult:
         rows=_number(metadata.get("dagster/row_count")),
         loaded=_number(metadata.get("starlake/rows_loaded")),
         files=_number(metadata.get("starlake/files")),
+        rejected=_number(metadata.get("starlake/rows_rejected")),
         seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
     )
 

@@ -12,7 +12,7 @@ import dagster as dg
 from ..pipelines.pipeline import Pipeline
 from ..settings import Settings
 from .batches import Batch, build_batches, index_batches
-from .checks import build_check_specs
+from .checks import build_asset_check_specs
 from .graph import AssetGraph, NodeId
 from .names import make_op_name, make_tag_value
 from .nodes import StarlakeNode
@@ -57,7 +57,7 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
 
 
 def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
-    checks = {f"check_{i}": check for i, check in enumerate(build_check_specs(node, spec.key))} if settings.expectation_checks else {}
+    checks = {f"check_{i}": check for i, check in enumerate(build_asset_check_specs(node, spec.key, settings))}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
     pipeline = node.pipeline
     op = dg.OpDefinition(
@@ -92,9 +92,9 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     specs = [graph.specs["table", m.table.full_name] for m in members]
     first = members[0].node
     checks: dict[str, dg.AssetCheckSpec] = {}
-    if settings.expectation_checks:
-        for member in members:
-            checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(build_check_specs(member.node, member.key))})
+    for member in members:
+        specs_of_member = build_asset_check_specs(member.node, member.key, settings)
+        checks.update({f"check_{i}_of_{member.output}": check for i, check in enumerate(specs_of_member)})
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(specs[0].deps)}
     op = dg.OpDefinition(
         compute_fn=_build_compute_fn(bodies.build_load_body(members)),

@@ -1,4 +1,4 @@
-"""Expectations of tables and tasks as asset checks."""
+"""Expectations of tables and tasks, and rejected rows of loads, as asset checks."""
 
 import re
 import zlib
@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ..project.loaders import find_loader
 from ..project.model import Expectation
 from .nodes import StarlakeNode
 
 if TYPE_CHECKING:
-    from ..executors.base import ExpectationResult
+    from ..executors.base import Counters, ExpectationResult
+    from ..settings import Settings
+
+REJECTED_ROWS = "rejected_rows"
+"""Name of the check that fails when a load rejected rows."""
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -83,3 +88,58 @@ def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable
                 **({"sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```")} if result.sql else {}),
             },
         )
+
+
+def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: "Settings") -> list[dg.AssetCheckSpec]:
+    """Return all checks of a table or task that the settings ask for.
+
+    Args:
+        node: the table or task; others have none.
+        key: its asset key.
+        settings: whether expectations and rejected rows are checks.
+    """
+    specs = list(build_check_specs(node, key)) if settings.expectation_checks else []
+    if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
+        specs.append(
+            dg.AssetCheckSpec(
+                name=REJECTED_ROWS,
+                asset=key,
+                blocking=settings.rejected_rows == "block",
+                description="Whether Starlake's Spark loader took all rows of the files.",
+            )
+        )
+    return specs
+
+
+def has_reject_check(node: StarlakeNode, settings: "Settings") -> bool:
+    """Return whether a table has the check ``rejected_rows``: it may reject rows, and the settings ask for it."""
+    if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
+        return False
+    executor = settings.executor_of(node.pipeline)
+    return executor is None or executor.rejects_rows
+
+
+def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: "Settings") -> dg.AssetCheckResult | None:
+    """Return the result of the check ``rejected_rows``; None where it is not known how many rows were rejected, or there was no file.
+
+    Args:
+        key: the table's asset key.
+        counters: the counts of the load.
+        settings: whether rejected rows are an error.
+    """
+    if counters is None or counters.rejected is None or not counters.files:
+        return None
+    return dg.AssetCheckResult(
+        check_name=REJECTED_ROWS,
+        asset_key=key,
+        passed=counters.rejected == 0,
+        severity=dg.AssetCheckSeverity.ERROR if settings.rejected_rows == "block" else dg.AssetCheckSeverity.WARN,
+        description=describe_rejected(counters),
+        metadata={"rows_rejected": counters.rejected, **({"rows_read": counters.input} if counters.input is not None else {})},
+    )
+
+
+def describe_rejected(counters: "Counters") -> str:
+    """Return how many rows of how many were rejected: ``rejected rows: 3 of 10``."""
+    of = f" of {counters.input}" if counters.input is not None else ""
+    return f"rejected rows: {counters.rejected}{of}"

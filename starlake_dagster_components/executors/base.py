@@ -202,6 +202,11 @@ class StarlakeExecutor(dg.Model, ABC):
         return None
 
     @property
+    def rejects_rows(self) -> bool:
+        """Whether a load may leave out rows of a file, as Starlake's Spark loader does."""
+        return True
+
+    @property
     def max_concurrent(self) -> int:
         """How many commands may run at a time in one run, unless the user says otherwise."""
         return 4

@@ -47,6 +47,11 @@ class DuckDBExecutor(StarlakeExecutor):
         examples=[600],
     )
 
+    @property
+    def rejects_rows(self) -> bool:
+        """Never: a file is loaded with all of its rows or not at all."""
+        return False
+
     def run(self, command: Command, invocation: Invocation) -> CommandResult:
         """Run one command in the calling thread; see :meth:`StarlakeExecutor.run`.
 

@@ -20,7 +20,7 @@ from ...pipelines.pipeline import Pipeline
 from ...project.model import Domain, Table
 from ...settings import Settings
 from ..batches import FAILED, Member
-from ..checks import build_check_results
+from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check
 from ..graph import AssetGraph
 from .command import (
     Events,
@@ -134,12 +134,12 @@ def _build_wanted_checks(
     settings: Settings, context: dg.AssetExecutionContext, member: Member, result: TableResult
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the check results of a table that the run asks for."""
-    if not settings.expectation_checks:
-        return
+    found = list(build_check_results(member.node, member.key, result.expectations)) if settings.expectation_checks else []
+    if has_reject_check(member.node, settings) and all(check.check_name != REJECTED_ROWS for check in found):
+        rejected = build_reject_check_result(member.key, result.counters, settings)
+        found += [rejected] if rejected else []
     wanted = context.selected_asset_check_keys
-    for check in build_check_results(member.node, member.key, result.expectations):
-        if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted:
-            yield check
+    yield from (check for check in found if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted)
 
 
 def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
@@ -187,7 +187,7 @@ class _Load:
             batch = [by_name[t.name] for t in tables]
             if len(batch) == 1:
                 ended = yield from self._command(batch)
-                found = self._unless_failed_before(batch[0], ended.result.of_table(tables[0].name, 1))
+                found = self._judge(batch[0], ended.result.of_table(tables[0].name, 1))
                 if found.outcome == "loaded":
                     yield self._materialized(batch[0], found, ended, 1)
                 else:
@@ -202,7 +202,7 @@ class _Load:
         failed: list[_Failed] = []
         again: list[tuple[Member, TableResult]] = []
         for member in batch:
-            found = self._unless_failed_before(member, ended.result.of_table(member.table.name, len(batch)))
+            found = self._judge(member, ended.result.of_table(member.table.name, len(batch)))
             if found.outcome == "loaded":
                 yield self._materialized(member, found, ended, len(batch))
             elif found.outcome == "failed":
@@ -229,7 +229,7 @@ class _Load:
             earlier: that command.
         """
         ended = yield from self._command([member])
-        found = self._unless_failed_before(member, ended.result.of_table(member.table.name, 1))
+        found = self._judge(member, ended.result.of_table(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
         if before.outcome == "unknown" and not (found.counters and found.counters.files):
@@ -247,6 +247,22 @@ class _Load:
         )
         yield self._materialized(member, merged, ended, 1)
         return []
+
+    def _judge(self, member: Member, found: TableResult) -> TableResult:
+        """Return the result of a table, or a failure where Dagster knows or the settings say more than the executor."""
+        found = self._unless_failed_before(member, found)
+        counters = found.counters
+        if counters is None or not counters.rejected:
+            return found
+        what, where = describe_rejected(counters), f"{self._run.project.application.audit_domain}.rejected"
+        strategy = member.table.metadata.write_strategy
+        overwrites = strategy is not None and (strategy.type or "") == "OVERWRITE"
+        emptied = ", and the table was overwritten with nothing" if overwrites and not counters.accepted else ""
+        text = f"{what}{emptied}; their errors are in the table {where} (JOBID '{self._run.job_id}')"
+        self._context.log.warning(f"{member.table.full_name}: {text}")
+        if self._settings.rejected_rows != "block" or found.outcome != "loaded":
+            return found
+        return replace(found, outcome="failed", reason=text, retry=False, failed_in_table=True)
 
     def _unless_failed_before(self, member: Member, found: TableResult) -> TableResult:
         """Return the result of a table, or a failure where there was no file for it because an earlier attempt has loaded it and failed afterwards."""
@@ -302,7 +318,7 @@ class _Load:
                 **build_schedule_metadata(self._run),
                 **ended.result.metadata,
             },
-            check_results=checks if self._settings.expectation_checks else None,
+            check_results=checks or None,
         )
 
 

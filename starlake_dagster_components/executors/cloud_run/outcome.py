@@ -10,7 +10,7 @@ from ...errors import StarlakeError
 from ...masking import Mask
 from ..base import CommandResult, Log, TableResult
 from ..starlake_output.load_log import LoadLines
-from ..starlake_output.process_output import Output
+from ..starlake_output.process_output import Output, drop_growth
 from ..starlake_output.table_outcomes import judge_output
 from . import sentinel
 from .calls import call_until_answered
@@ -95,11 +95,13 @@ def _judge_success(ended: Ended) -> CommandResult:
     if output is None:
         return CommandResult(exit_code=0, metadata=ended.metadata)
     tables = _find_table_results(ended, 0, output)
-    return CommandResult(exit_code=0, counters=output.counters, tail=output.tail, metadata=ended.metadata, tables=tables)
+    return CommandResult(
+        exit_code=0, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, metadata=ended.metadata, tables=tables
+    )
 
 
 def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
-    counters = output.counters if ended.command.verb == "load" else None
+    counters = drop_growth(output.counters, ended.command.tables) if ended.command.verb == "load" else None
     tables = _find_table_results(ended, code, output)
     return CommandResult(
         exit_code=code, reason=ended.mask(reason), counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables

@@ -171,6 +171,7 @@ def keep_trail(output: "Output") -> Iterator[None]:
 
 def build_result(command: "Command", exit_code: int, output: "Output") -> CommandResult:
     """Return the result of a program that ended."""
+    from ..starlake_output.process_output import drop_growth
     from ..starlake_output.table_outcomes import judge_output
     from .process import find_signal_name
 
@@ -181,7 +182,7 @@ def build_result(command: "Command", exit_code: int, output: "Output") -> Comman
         reason = f"it was ended by {signal_name}{hint}"
     return CommandResult(
         exit_code=exit_code,
-        counters=output.counters,
+        counters=drop_growth(output.counters, command.tables),
         tail=output.tail,
         reason=reason,
         tables=judge_output(command, exit_code, output.load, output.counters),

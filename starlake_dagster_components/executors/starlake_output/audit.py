@@ -54,15 +54,14 @@ class Findings:
         """TRANSFORM rows of loads that were ended before Starlake noted them as a whole."""
         return pair_steps(self.rows)[1]
 
-    @property
-    def counters(self) -> Counters | None:
-        """The counts of what was loaded; None without audit rows. Starlake adds up what it prints in the same way."""
+    def count_rows(self, table: LoadTable) -> Counters | None:
+        """Return the counts of what was loaded into a table; None without audit rows. Starlake adds up what it prints in the same way."""
         loads = self.loads
         if not loads:
             return None
         loaded = [load.load for load in loads if load.in_table]
         read, accepted, rejected = (known_count(sum(row.counts[i] for row in loaded)) for i in range(3))
-        return drop_growth(read, accepted, rejected, tuple(name for row in loaded for name in row.files))
+        return drop_growth(Counters(read, accepted, rejected, tuple(name for row in loaded for name in row.files)), [table])
 
 
 _FIRST_FRAME = re.compile(r"\s+at [\w$.<>/]+\(")

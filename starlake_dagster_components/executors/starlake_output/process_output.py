@@ -3,9 +3,11 @@
 import json
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ...commands import LoadTable
 from ...masking import Mask
 from ..base import Counters, Level, Log
 from .audit_log import AuditLines
@@ -177,14 +179,19 @@ def parse_counters(text: str) -> Counters | None:
         read, accepted, rejected = (known_count(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
     except (ValueError, AttributeError, TypeError):
         return None
-    return drop_growth(read, accepted, rejected, paths)
+    return Counters(read, accepted, rejected, paths)
 
 
-def drop_growth(read: int | None, accepted: int | None, rejected: int | None, files: tuple[str, ...]) -> Counters:
-    """Drop counts that the native DuckDB loader gets wrong: it reports by how much the table grew, 0 for files that replaced its rows."""
-    if rejected is None and files and read == accepted == 0:
-        return Counters(None, None, None, files)
-    return Counters(read, accepted, rejected, files)
+def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Counters | None:
+    """Return counts without those that are no counts of rows: the native loader reports by how much the table grew. Starlake: DuckDbNativeLoader.run.
+
+    Args:
+        counters: what Starlake says. The native loader does not know how many rows were rejected, the Spark loader does.
+        tables: the tables that were loaded.
+    """
+    if counters is None or counters.rejected is not None or not counters.files:
+        return counters
+    return counters if all(table.appends for table in tables) else Counters(files=counters.files)
 
 
 def known_count(count: object) -> int | None:
@@ -217,7 +224,7 @@ class _Summary:
         if not self._counts and not self._files:
             return None
         read, accepted, rejected = (known_count(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
-        return drop_growth(read, accepted, rejected, tuple(self._files))
+        return Counters(read, accepted, rejected, tuple(self._files))
 
 
 class _Reason:

@@ -8,6 +8,7 @@ from ..base import CommandResult, Counters, TableResult
 from .audit import Findings
 from .file_fates import FileFates
 from .load_log import LoadLines
+from .process_output import drop_growth
 
 NOTHING = Counters(0, 0, 0)
 """The counts of a table without files."""
@@ -49,7 +50,8 @@ def _all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: Counter
     with_files = [name for name, paths in files.items() if paths]
     counts = {name: Counters(files=paths) if paths else NOTHING for name, paths in files.items()}
     if len(with_files) == 1:
-        counts[with_files[0]] = counters
+        only = next(table for table in tables if table.name == with_files[0])
+        counts[only.name] = drop_growth(counters, [only]) or NOTHING
     return {name: TableResult("loaded", count) for name, count in counts.items()}
 
 
@@ -100,7 +102,7 @@ def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, place
     staged = places.staged.get(table.name, frozenset())
     known = replace(
         said,
-        counters=noted.counters or _without(said.counters, left),
+        counters=noted.count_rows(table) or _without(said.counters, left),
         row_count=noted.row_count,
         expectations=noted.expectations,
         retry=result.retry and not fates.has_failed_in_table,

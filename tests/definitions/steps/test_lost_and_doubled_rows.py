@@ -11,6 +11,7 @@ import pytest
 from starlake_playback import Program
 
 from starlake_dagster_components import ShellExecutor
+from starlake_dagster_components.cli.report import print_results
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.settings import Settings
 
@@ -154,3 +155,37 @@ def test_a_retry_that_finds_no_file_does_not_turn_green(shared: Path, tmp_path: 
     assert materialized == ["d", "d_ovr"]
     assert case.rows("app") == [("6",), ("7",)]
     assert case.files("stage") == ["ups_1.json"]
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
+@pytest.mark.parametrize("setting", ["ignore", "warn", "block"])
+def test_rejected_rows_are_seen(shared: Path, tmp_path: Path, setting: Any, batch: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    case = Case(shared / "cases/real/sp0", tmp_path, batch=batch)
+    for name in ("ups", "app"):
+        (case.root / f"metadata/load/d/{name}.sl.yml").unlink()
+    case.settings = case.settings.override(rejected_rows=setting)
+    case.program.double("spark")
+    case.put("ovr_1.psv", "id,mail\n1,reject\n2,reject\n")
+    (result,) = run_headless(case.root, case.settings)
+    with dg.DagsterInstance.get() as instance:
+        logs = list(instance.all_logs(result.run_id))
+    run = Run(result, [e.dagster_event for e in logs if e.dagster_event])
+    warnings = [e.user_message for e in logs if e.level == 30]
+    told = "d.ovr: rejected rows: 2 of 2, and the table was overwritten with nothing; their errors are in the table audit.rejected (JOBID '"
+    assert any(told in warning for warning in warnings)
+    assert run.success == (setting != "block")
+    assert run.checks == ([] if setting == "ignore" else [("rejected_rows", False)])
+    if setting == "block":
+        assert "rejected rows: 2 of 2" in run.failure
+    else:
+        print_results([result])
+        header, *lines = capsys.readouterr().out.splitlines()
+        assert header.split() == ["job,", "asset", "result", "loaded", "rejected", "rows", "seconds"]
+        assert ["d_ovr", "done", "0", "2", "0"] in [line.split()[:5] for line in lines]
+
+
+def test_tables_of_the_native_loader_have_no_such_check(shared: Path, tmp_path: Path) -> None:
+    case = Case(shared / "cases/real/half0", tmp_path)
+    case.program.double("native")
+    case.put("ev_1.csv", "id,name\n1,fine\n")
+    assert case.run().checks == []

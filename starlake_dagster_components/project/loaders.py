@@ -1,0 +1,31 @@
+"""Which loader Starlake takes for a table. Starlake: IngestionJob.selectLoader, isNativeCandidate."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from .model import Project, Table
+
+Loader = Literal["native", "spark"]
+
+_NATIVE_FORMATS: Mapping[str, frozenset[str]] = {
+    "duckdb": frozenset(("DSV", "JSON", "JSON_FLAT", "POSITION")),
+    "bigquery": frozenset(("DSV", "JSON", "JSON_FLAT", "POSITION")),
+    "snowflake": frozenset(("DSV", "JSON", "JSON_FLAT", "XML", "PARQUET", "POSITION")),
+}
+
+
+def find_loader(project: Project, table: Table) -> Loader:
+    """Return the loader of a table: ``native`` where it is asked for and the warehouse has one for the format, else ``spark``, the default."""
+    application = project.application
+    connection = project.connection_of(table)
+    asked = table.metadata.loader or _loader_of_connection(application.raw, connection.name if connection else "") or application.loader
+    if (asked or project.variables.get("SL_LOADER") or "").lower() != "native" or connection is None:
+        return "spark"
+    return "native" if (table.metadata.format or "DSV").upper() in _NATIVE_FORMATS.get(connection.engine, ()) else "spark"
+
+
+def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | None:
+    connections = application.get("connections")
+    connection = connections.get(name) if isinstance(connections, Mapping) else None
+    loader = connection.get("loader") if isinstance(connection, Mapping) else None
+    return loader if isinstance(loader, str) else None
