@@ -212,7 +212,13 @@ def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
 def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
     executor = settings.executor_of(pipeline)
     if executor is not None:
-        return (*executor.problems(pipeline), *executor.unsupported(plan.project, pipeline))
+        unsupported = executor.unsupported(plan.find_project(pipeline), pipeline)
+        environment = plan.environments.get(pipeline.dag_config.name)
+        if environment:
+            name = f"the environment '{environment.profile}'" if environment.profile else "no environment"
+            setter = f"the DAG config '{pipeline.dag_config.name}' sets {name} ({environment.location})"
+            unsupported = [replace(p, message=f"{p.message}; {setter}") for p in unsupported]
+        return (*executor.problems(pipeline), *unsupported)
     return [
         Problem(
             pipeline.dag_config.origin.at("template"),

@@ -148,7 +148,12 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
     for domain, pipeline in pre_loaded:
         name = pre_load_names[domain.name]
         key = make_asset_key(name, style)
-        yield (domain.name, StarlakeNode("domain", name, key, domain.final_name, project, pipeline, load_domain=domain, settings=settings))
+        yield (
+            domain.name,
+            StarlakeNode(
+                "domain", name, key, domain.final_name, plan.find_project(pipeline), pipeline, load_domain=domain, settings=settings
+            ),
+        )
     for table in project.tables:
         pipeline_of_table = plan.find_pipeline(table)
         yield (
@@ -158,7 +163,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
                 table.final_full_name,
                 make_asset_key(table.final_full_name, style),
                 table.final_domain,
-                project,
+                plan.find_project(pipeline_of_table),
                 pipeline_of_table,
                 table=table,
                 upstream=_find_pre_load_key(table, pipeline_of_table, pre_load_names, style),
@@ -179,7 +184,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
                 task.full_name,
                 key,
                 task.domain,
-                project,
+                plan.find_project(plan.find_pipeline(task)),
                 plan.find_pipeline(task),
                 task=task,
                 dependencies=reads,

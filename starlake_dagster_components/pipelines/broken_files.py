@@ -42,7 +42,7 @@ def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
         tasks=tuple(t for t in project.tasks if t.full_name not in left_out.tasks),
         problems=(),
     )
-    planned = plan_project(slim, **plan.settings)
+    planned = plan_project(slim, environments=plan.environments, **plan.settings)
     kept = tuple(p for p in planned.pipelines if p.dag_config.origin.file not in files)
     # Problems of the first planning tell more: what is left out is not among the new ones.
     problems = dict.fromkeys(_weaken(p, files) for p in (*plan.problems, *planned.problems))

@@ -69,14 +69,7 @@ class DagConfigs:
 
     def find_dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
         """Return the name of the DAG config of a table or task, its own or the application's, and the place that names it."""
-        application = self._project.application
-        if isinstance(node, Table):
-            own, key, default, default_key = node.metadata.dag_ref, "metadata.dagRef", application.dag_ref_load, "dagRef.load"
-        else:
-            own, key, default, default_key = node.dag_ref, "dagRef", application.dag_ref_transform, "dagRef.transform"
-        if own and own.strip():
-            return own.strip(), node.origin.at(key)
-        return (default or "").strip() or None, application.origin.at(default_key)
+        return find_dag_ref(self._project, node)
 
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
         if any(p.severity == "error" and p.location and p.location.file.endswith(f"dags/{ref}.sl.yml") for p in self._project.problems):
@@ -195,6 +188,18 @@ def _list_names(nodes: Sequence[Table | Task]) -> str:
     names = sorted(node.full_name for node in nodes)
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Location]:
+    """Return the name of the DAG config of a table or task, its own or the application's, and the place that names it."""
+    application = project.application
+    if isinstance(node, Table):
+        own, key, default, default_key = node.metadata.dag_ref, "metadata.dagRef", application.dag_ref_load, "dagRef.load"
+    else:
+        own, key, default, default_key = node.dag_ref, "dagRef", application.dag_ref_transform, "dagRef.transform"
+    if own and own.strip():
+        return own.strip(), node.origin.at(key)
+    return (default or "").strip() or None, application.origin.at(default_key)
 
 
 def collect_dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:

@@ -168,6 +168,25 @@ class Dependencies:
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """The environment that the commands of a DAG config get from ``sl_env_var``.
+
+    Attributes:
+        profile: Starlake's environment (``SL_ENV``); None for none.
+        location: where it is set.
+        variables: those that commands get as ``--options``.
+        inherited: those that ``--options`` cannot carry, and that reach commands as environment variables only.
+        project: the project in this environment.
+    """
+
+    profile: str | None
+    location: Location
+    variables: Mapping[str, str]
+    inherited: Mapping[str, str]
+    project: Project = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A project with the pipelines and dependencies that are derived from it."""
 
@@ -178,6 +197,8 @@ class Plan:
     problems: tuple[Problem, ...] = ()
     """Those of the project and those found while planning."""
     settings: Mapping[str, Any] = EMPTY
+    environments: Mapping[str, Environment] = EMPTY
+    """Name of a DAG config -> the environment of its commands, where that is not the one of the project."""
 
     _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -190,6 +211,15 @@ class Plan:
             for task in pipeline.tasks:
                 index.setdefault(("task", task.full_name), pipeline)
         object.__setattr__(self, "_pipelines", index)
+
+    def list_projects(self) -> list[Project]:
+        """Return the project in each environment, once."""
+        return list({id(p): p for p in (self.project, *(e.project for e in self.environments.values()))}.values())
+
+    def find_project(self, pipeline: Pipeline | None) -> Project:
+        """Return the project as the commands of a pipeline see it: in the environment that they get."""
+        environment = self.environments.get(pipeline.dag_config.name) if pipeline else None
+        return environment.project if environment else self.project
 
     def find_pipeline(self, node: Table | Task) -> Pipeline | None:
         """Return the pipeline that runs a table or task (the first by name when several do)."""

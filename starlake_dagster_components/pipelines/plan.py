@@ -1,18 +1,19 @@
 """``plan_project``: derives pipelines and dependencies from a project, as dag-generate does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import InvalidSetting, Problem, unknown
-from ..project.model import Project
+from ..project.model import EMPTY, Project
 from .dag_files import Planning, keep_unique_pipelines
 from .dag_refs import DagConfigs
 from .dag_templates import ORCHESTRATORS
 from .dag_variables import DagRenderer
 from .dependencies import plan_dependencies
+from .environments import apply_environments
 from .job_names import add_prefix
 from .load_pipelines import build_load_pipelines
-from .pipeline import Plan
+from .pipeline import Environment, Plan
 from .schedule_presets import ScheduleReader, check_timezone
 from .transform_pipelines import build_transform_pipelines
 
@@ -24,6 +25,7 @@ def plan_project(
     dependencies: str = "auto",
     timezone: str | None = None,
     name_prefix: str = "",
+    environments: Mapping[str, Environment] = EMPTY,
 ) -> Plan:
     """Derive the pipelines and dependencies of a project.
 
@@ -33,6 +35,8 @@ def plan_project(
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
         timezone: IANA name for schedules whose DAG config gives none; None = the one of the definitions.
         name_prefix: text before the names of all jobs.
+        environments: name of a DAG config -> the environment of its commands, where it is not the one of the project
+            (:func:`~starlake_dagster_components.pipelines.environments.read_environments`).
 
     Returns:
         The plan. Its problems are those of the project, then those found while planning; they are not raised.
@@ -42,6 +46,7 @@ def plan_project(
     """
     timezone = check_timezone(timezone)
     problems: list[Problem] = []
+    project = apply_environments(project, environments)
     project, found = plan_dependencies(project, dependencies, problems)
     configs = DagConfigs(project, orchestrators, problems)
     _check_orchestrators(project, orchestrators, configs)
@@ -64,6 +69,7 @@ def plan_project(
             "timezone": timezone,
             "name_prefix": name_prefix,
         },
+        environments=environments,
     )
 
 

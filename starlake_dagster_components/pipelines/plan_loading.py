@@ -99,11 +99,15 @@ def load_plan(
         started = start_reading(root, profile=profile, environ=environment, options=options)
         stored, reason = None, "there is no cache"
         if cache is not None:
-            project = started.project
             name = make_entry_name(
-                "plan", environment.get("SL_ENV"), os.fspath(project.root), project.profile, sorted(options.items()), *planning.items()
+                "plan",
+                environment.get("SL_ENV"),
+                os.fspath(started.project.root),
+                started.project.profile,
+                sorted(options.items()),
+                *planning.items(),
             )
-            stored = StoredPlans(cache, name, started)
+            stored = StoredPlans(cache, name, started, environment, options)
             pinned = find_pinned(name) if find_pinned else ""
             if pinned and (plan := stored.find(pinned)):
                 return Loaded(plan, stored, looks, from_cache=True, identity=pinned)
@@ -114,7 +118,10 @@ def load_plan(
             reason = found
         logger.debug("%s: the project is read, because %s", root, reason)
         # Not imported where the plan comes from a cache.
+        from .environments import read_environments
         from .plan import plan_project
 
-        plan = plan_project(read_remaining_files(started), **planning)  # type: ignore[arg-type]
+        project = read_remaining_files(started)
+        others = read_environments(project, profile=profile, environ=environment, options=options)
+        plan = plan_project(project, environments=others, **planning)  # type: ignore[arg-type]
     return Loaded(plan, stored, looks, reason=reason)

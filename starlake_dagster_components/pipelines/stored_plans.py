@@ -14,7 +14,7 @@ from .. import errors
 from ..cache import Cache, deserialize, serialize
 from ..masking import find_secrets
 from ..project import disk, model
-from ..project.model import EMPTY, Application
+from ..project.model import EMPTY, Application, Project
 from ..project.reader import StartedProject
 from ..project.yaml_source import Positions
 from . import pipeline as plan_model
@@ -55,12 +55,18 @@ class StoredPlans:
         cache: where the entries are.
         name: of the entry of the last plan: what all plans of this project with these settings have in common.
         started: the project, with its variables and its application.
+        environ: process environment.
+        options: variables on top of all others.
     """
 
-    def __init__(self, cache: Cache, name: str, started: StartedProject) -> None:
+    def __init__(
+        self, cache: Cache, name: str, started: StartedProject, environ: Mapping[str, str] = EMPTY, options: Mapping[str, str] = EMPTY
+    ) -> None:
         self.name = name
         self._cache = cache
         self._started = started
+        self._environ = environ
+        self._options = options
 
     def list_files(self, identity: str) -> tuple[Path, ...]:
         """Return the files of the last plan and of the plan with an identity."""
@@ -110,9 +116,18 @@ class StoredPlans:
         body = self._cache.get(identity)
         if body is None:
             raise LookupError("the plan is missing")
-        slim, *others = deserialize(body, _list_allowed())
-        project = self._started.project
-        return Plan(replace(slim, variables=project.variables, application=project.application), *others)
+        slim, environments, pipelines, dependencies, problems, settings = deserialize(body, _list_allowed())
+        started: dict[int, Project] = {}
+        completed = {}
+        for name, environment in environments.items():
+            # Not imported where all pipelines have the same environment.
+            from .environments import start_reading_environment
+
+            key = id(environment.project)
+            if key not in started:
+                started[key] = start_reading_environment(environment, self._environ, self._options).project
+            completed[name] = replace(environment, project=_complete(environment.project, started[key]))
+        return Plan(_complete(slim, self._started.project), pipelines, dependencies, problems, settings, completed)
 
     def keep(self, plan: Plan, looks: disk.Lookups) -> str:
         """Keep a plan as the last one and return its identity.
@@ -124,13 +139,14 @@ class StoredPlans:
         Raises:
             NotKept: secrets are in it, or it cannot be written.
         """
-        project = plan.project
-        slim = replace(project, variables=EMPTY, application=Application())
-        body = serialize((slim, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
-        if any(secret.encode() in body for secret in find_secrets(project.variables)):
+        variables = plan.project.variables
+        slim = {id(p): replace(p, variables=EMPTY, application=Application()) for p in plan.list_projects()}
+        environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
+        body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
+        if any(secret.encode() in body for project in plan.list_projects() for secret in find_secrets(project.variables)):
             raise NotKept("it contains the value of a variable whose name says that it is secret")
         identity = blake2b(body, digest_size=16).hexdigest()
-        used = _select_variables(project.variables, looks.words)
+        used = _select_variables(variables, looks.words)
         restless = sorted(_FAST_CLOCK & used.keys())
         why_not = "" if looks.steady else "files changed while they were read"
         if restless:
@@ -142,6 +158,10 @@ class StoredPlans:
         except OSError as error:
             raise NotKept(f"it cannot be written: {error}") from error
         return identity
+
+
+def _complete(slim: Project, started: Project) -> Project:
+    return replace(slim, variables=started.variables, application=started.application)
 
 
 @lru_cache(maxsize=1)

@@ -58,6 +58,9 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     template = f"the template '{config.template}'"
     by = f"the setting executor; {template} says {pipeline.executor}" if settings.executor else template
     yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_format_location(config.origin.at('template'))}"
+    environment = graph.plan.environments.get(config.name)
+    if environment:
+        yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_format_location(environment.location)}"
     if pipeline.run_dependencies_first:
         yield f"  runs everything upstream first: run_dependencies_first{_format_location(config.origin.at('options.run_dependencies_first'))}"
     for domain, pre_load in pipeline.pre_load.items():

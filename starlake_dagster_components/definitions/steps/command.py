@@ -77,7 +77,7 @@ class StepCommands:
         tags = context.run.tags
         config = context.op_execution_context.op_config or {}
         return RunContext(
-            project=self._graph.plan.project,
+            project=self._graph.plan.find_project(pipeline),
             pipeline=pipeline,
             profile=self._settings.env,
             variables=self._settings.variables,

@@ -1,0 +1,120 @@
+"""The environment of each pipeline: what its commands get from ``sl_env_var``, and the project as it is in that environment."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from ..errors import Problem
+from ..project.model import DagConfig, Project, Table, Task
+from ..project.reader import StartedProject, read_remaining_files, start_reading
+from .dag_refs import find_dag_ref
+from .dag_variables import DagRenderer
+from .pipeline import Environment
+
+_NOT_VARIABLES = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
+"""Keys of ``sl_env_var`` that are not variables of the project: SL_ROOT is where the commands find it, maybe in a container."""
+
+
+def start_reading_environment(environment: Environment, environ: Mapping[str, str], options: Mapping[str, str]) -> StartedProject:
+    """Read the variables and the application of a project in an environment.
+
+    Args:
+        environment: the environment, with the project read in any environment.
+        environ: process environment.
+        options: variables on top of all others.
+    """
+    inherited = {**environ, **environment.inherited}
+    variables = {**environment.variables, **options}
+    return start_reading(environment.project.root, profile=environment.profile, environ=inherited, options=variables)
+
+
+def read_environments(
+    project: Project, *, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]
+) -> Mapping[str, Environment]:
+    """Return the environments of DAG configs that differ from the one in which a project was read, by name of the DAG config.
+
+    Args:
+        project: the project.
+        profile: the setting ``env``, which wins over ``sl_env_var``; None if it is not set.
+        environ: process environment.
+        options: variables on top of all others.
+    """
+    read: dict[str, Project] = {}
+    found = {}
+    for name, environment in _find_environments(project, profile):
+        key = repr((environment.profile, sorted(environment.variables.items()), sorted(environment.inherited.items())))
+        if key not in read:
+            read[key] = read_remaining_files(start_reading_environment(environment, environ, options))
+        found[name] = replace(environment, project=read[key])
+    return found
+
+
+def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[str, Environment]]:
+    renderer = DagRenderer(project, [])
+    nodes: list[Table | Task] = [*project.tables, *project.tasks]
+    used = {find_dag_ref(project, node)[0] for node in nodes}
+    for name, config in project.dag_configs.items():
+        given = _read_variables(config, renderer) if name in used else {}
+        wanted = profile or given.get("SL_ENV") or project.profile
+        values = {key: value for key, value in given.items() if key not in _NOT_VARIABLES}
+        if wanted == project.profile and all(project.variables.get(key) == value for key, value in values.items()):
+            continue
+        # The launcher splits --options at blanks and commas.
+        inherited = {key: value for key, value in values.items() if any(c.isspace() or c == "," for c in value)}
+        variables = {key: value for key, value in values.items() if key not in inherited}
+        yield name, Environment(wanted, config.origin.at("options.sl_env_var"), variables, inherited, project)
+
+
+def apply_environments(project: Project, environments: Mapping[str, Environment]) -> Project:
+    """Return a project whose tables and tasks are those of the environment in which their commands run, with the problems that they have there.
+
+    Args:
+        project: the project.
+        environments: see :func:`read_environments`.
+    """
+    if not environments:
+        return project
+    tables = {(name, t.full_name): t for name, e in environments.items() for t in e.project.tables}
+    tasks = {(name, t.full_name): t for name, e in environments.items() for t in e.project.tasks}
+    nodes: list[Table | Task] = [*project.tables, *project.tasks]
+    configs = {node.origin.file: find_dag_ref(project, node)[0] or "" for node in nodes}
+
+    def find_table(table: Table) -> Table:
+        return tables.get((find_dag_ref(project, table)[0] or "", table.full_name), table)
+
+    def find_task(task: Task) -> Task:
+        return tasks.get((find_dag_ref(project, task)[0] or "", task.full_name), task)
+
+    return replace(
+        project,
+        domains=tuple(replace(domain, tables=tuple(find_table(t) for t in domain.tables)) for domain in project.domains),
+        tasks=tuple(find_task(t) for t in project.tasks),
+        problems=tuple(dict.fromkeys(_choose_problems(project, environments, configs))),
+    )
+
+
+def _choose_problems(project: Project, environments: Mapping[str, Environment], configs: Mapping[str, str]) -> Iterator[Problem]:
+    everywhere = list(environments.values()) if set(configs.values()) <= environments.keys() else []
+    for problem in project.problems:
+        config = configs.get(problem.location.file) if problem.location else None
+        # A problem of no table or task concerns those that run in the project's environment, if there are any.
+        there = everywhere if config is None else [environments[config]] if config in environments else []
+        if not there or any(problem in environment.project.problems for environment in there):
+            yield problem
+    known = set(project.problems)
+    for name, environment in environments.items():
+        for problem in environment.project.problems:
+            concerned = problem.location is None or configs.get(problem.location.file, name) == name
+            if problem not in known and concerned:
+                setting = f"in the environment '{environment.profile or ''}' of the DAG config '{name}' ({environment.location})"
+                yield replace(problem, message=f"{problem.message}; {setting}")
+
+
+def _read_variables(config: DagConfig, renderer: DagRenderer) -> Mapping[str, str]:
+    """Return ``sl_env_var`` of a DAG config, as far as it does not depend on the DAG; planning reports what is wrong with it."""
+    text = renderer.render(config, "options.sl_env_var", config.options.get("sl_env_var") or "", {})
+    try:
+        value = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return {str(key): str(item) for key, item in value.items() if isinstance(item, (str, int))} if isinstance(value, dict) else {}
