@@ -20,7 +20,7 @@ from starlake_dagster_components.errors import ProjectNotFound
 from starlake_dagster_components.pipelines import Plan, load_plan, plan_project
 from starlake_dagster_components.pipelines.plan_loading import Loaded
 from starlake_dagster_components.project import disk, read_project
-from starlake_dagster_components.project.model import EMPTY
+from starlake_dagster_components.project.model import EMPTY, Project
 
 Load = Callable[..., Loaded]
 
@@ -32,8 +32,12 @@ def cache(tmp_path: Path) -> Cache:
 
 def without_clock(plan: Plan) -> Plan:
     """Return a plan without the variables of the present time, which differ from one moment to the next."""
-    variables = {name: value for name, value in plan.project.variables.items() if not name.startswith("sl_")}
-    return replace(plan, project=replace(plan.project, variables=variables))
+
+    def strip(project: Project) -> Project:
+        return replace(project, variables={name: value for name, value in project.variables.items() if not name.startswith("sl_")})
+
+    environments = {name: replace(e, project=strip(e.project)) for name, e in plan.environments.items()}
+    return replace(plan, project=strip(plan.project), environments=environments)
 
 
 def load_kept(shop: ProjectFolder, cache: Cache, **arguments: Any) -> Loaded:
