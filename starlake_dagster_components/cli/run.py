@@ -6,7 +6,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -77,7 +77,7 @@ def run_headless(
         say: takes a sentence on what is left out because it has no job.
 
     Returns:
-        One result per job, in the order in which they ran. A failing job does not stop the others.
+        One result per job, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does not run.
 
     Raises:
         UnknownName: there is no such job.
@@ -103,7 +103,49 @@ def run_headless(
     with _instance() as instance, _kept(built, settings) as token:
         if keys is not None:
             return [_run(instance, token, _selection_job(built), tags, keys, log_level)]
-        return [_run(instance, token, name, tags, None, log_level) for name in ([job] if job is not None else names)]
+        if job is not None:
+            return [_run(instance, token, job, tags, None, log_level)]
+        return _run_all(instance, token, names, tags, log_level)
+
+
+def _run_all(instance: dg.DagsterInstance, token: str, names: Sequence[str], tags: Mapping[str, str], log_level: str) -> list[RunResult]:
+    """Run jobs one after the other, without the assets that need one that an earlier job did not make."""
+    results: list[RunResult] = []
+    not_made: set[dg.AssetKey] = set()
+    for name in names:
+        keys, blocked = _split_blocked(token, name, not_made) if not_made else (None, {})
+        if keys == []:
+            result = RunResult(name, "", False, 0.0, (), error="nothing of it can run: " + "; ".join(blocked.values()))
+        else:
+            result = _run(instance, token, name, tags, keys, log_level)
+        waiting = tuple(AssetResult(key.to_user_string(), "not run") for key in blocked)
+        result = replace(result, assets=(*result.assets, *waiting))
+        results.append(result)
+        for asset in result.assets:
+            key = dg.AssetKey.from_user_string(asset.key)
+            (not_made.add if asset.status in ("failed", "not run") else not_made.discard)(key)
+    return results
+
+
+def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:
+    """Return the assets of a job that can run (None = all), and those that need one that was not made, each with a sentence that says which.
+
+    Args:
+        token: the definitions.
+        job: the job.
+        not_made: assets that failed or did not run in earlier jobs. Those that this job runs again do not count.
+    """
+    definitions = _BUILT[token]
+    graph = definitions.resolve_asset_graph()
+    keys = definitions.resolve_job_def(job).asset_layer.selected_asset_keys
+    blocked: dict[dg.AssetKey, str] = {}
+    for key in graph.toposorted_asset_keys:
+        if key not in keys:
+            continue
+        needs = sorted(p.to_user_string() for p in graph.get(key).parent_keys if p in blocked or (p in not_made and p not in keys))
+        if needs:
+            blocked[key] = f"{key.to_user_string()} needs {', '.join(needs)}"
+    return (sorted(keys - blocked.keys()) if blocked else None), blocked
 
 
 def _tags(scheduled_date: str | None) -> dict[str, str]:

@@ -167,3 +167,23 @@ def test_results_go_where_dagster_keeps_runs(
         run = instance.get_run_by_id(result.run_id)
     assert run
     assert run.status == dg.DagsterRunStatus.SUCCESS
+
+
+def test_what_needs_a_failed_asset_does_not_run_in_later_jobs_either(shop: ProjectFolder) -> None:
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
+    shop.write("metadata/dags/transforms.sl.yml", config.replace("{{domain}}_tasks", "{{domain}}_{{table}}"))
+    shop.write("metadata/transform/kpi/labels.sql", "select label from shop.items\n")
+    executor = RecordingExecutor().on("load", "orders", CommandResult(1, reason="bad file"))
+    results = run_headless(shop.root, Settings(executor=executor))
+    assert outcome(results) == {
+        "shop": "done",
+        "shop_items": "done",
+        "shop_orders": "failed",
+        "kpi_daily": "not run",
+        "kpi_labels": "done",
+        "kpi_top": "not run",
+    }
+    assert [c.shown.split()[2:] for c in executor.commands if c.verb == "transform"] == [["--name", "kpi.labels"]]
+    errors = {r.job: r.error for r in results if r.error}
+    assert errors["kpi_daily"] == "nothing of it can run: kpi_daily needs shop_orders"
+    assert errors["kpi_top"] == "nothing of it can run: kpi_top needs kpi_daily"

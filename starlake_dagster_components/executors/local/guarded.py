@@ -9,7 +9,7 @@ from ...commands import Command
 from ...errors import CommandCancelled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Counters, Invocation, TableResult
-from ..starlake_output.audit import Findings, read_findings
+from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
 from ..starlake_output.file_fates import FileFates, judge_files
 from ..starlake_output.load_log import LoadLines
@@ -76,6 +76,13 @@ class _Watched:
         if files is None and command.files is not None and len(command.tables) > 1:
             self._files = FilesOfLoad(command.files, invocation.log)
         self.before = frozenset(self._files.staged()) if self._files is not None else frozenset()
+        self._command, self._log = command, invocation.log
+        self._rows = count_rows_of_tables(command, invocation.log) if files is not None else {}
+
+    def count_growth(self) -> Mapping[str, int]:
+        """Return by how many rows the tables have grown, see :func:`count_rows_of_tables`."""
+        rows = count_rows_of_tables(self._command, self._log)
+        return {name: count - self._rows[name] for name, count in rows.items() if name in self._rows}
 
     def places(self, left: Sequence[str] | None = None) -> Places | None:
         """Return where the files are now; None where it cannot be said from here, and for a load of one table.
@@ -101,7 +108,15 @@ def _judge_interrupted(
         return {}
     findings = read_findings(command, invocation.log, trail)
     left = files.left() if files is not None else []
-    fates = judge_files(command, findings, trail.load if trail else None, left, watched.before, ended_by_itself=False)
+    fates = judge_files(
+        command,
+        findings,
+        trail.load if trail else None,
+        left,
+        watched.before,
+        ended_by_itself=False,
+        growth=watched.count_growth() if left else {},
+    )
     if files is not None:
         _move_files(files, left, fates, invocation)
     if places is None:
@@ -182,6 +197,11 @@ def _checked(
         expectations=result.expectations or findings.expectations,
         trail=None,
     )
+    if command.expectations and not result.expectations and result.exit_code == 0 and (result.counters is None or result.counters.files):
+        invocation.log(
+            "info",
+            "the results of expectations are not known: they are read from the audit in a DuckDB file, or from Starlake's log at level info (SL_LOG_LEVEL)",
+        )
     failure = findings.failure if result.exit_code == 0 else None
     if command.verb == "load":
         result, failure = _check_load(command, invocation, result, failure, findings, files, watched, trail)
@@ -205,7 +225,9 @@ def _check_load(
     """Return the result of a load and why it failed where its exit code does not say it; files are moved to where they belong."""
     lines = trail.load if trail else None
     left = files.left() if files is not None else []
-    fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=result.exit_code < _KILLED)
+    killed = result.exit_code >= _KILLED
+    growth = watched.count_growth() if killed and left else {}
+    fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=not killed, growth=growth)
     places = watched.places(left) if files is not None else None
     if places is not None:
         result = replace(result, tables=_masked(command, judge_tables(command, result, findings, places, fates)))

@@ -115,6 +115,17 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
     )
 
 
+def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
+    """Return how many rows the tables of a load have, by logical name (of a load of one table: an empty name); nothing of those that cannot be read.
+
+    Call it while holding the locks of the command's databases.
+    """
+    targets = _targets(command)
+    missing = {name: 0 for name, target in targets.items() if not Path(target.database).exists()}
+    counts = _read_databases(replace(command, audit=None), log)[2]
+    return {**missing, **{name: count or 0 for name, count in counts.items()}}
+
+
 _Read = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int | None]]
 
 

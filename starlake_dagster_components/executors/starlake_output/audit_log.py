@@ -15,7 +15,8 @@ MAX_ROWS = 100_000
 """Rows that are kept of one command."""
 _MAX_LINES = 20_000
 """Lines of one statement that are kept."""
-_STATEMENT = re.compile(r"Running .*?SQL.*?\bINSERT INTO ", re.IGNORECASE)
+_STATEMENT = re.compile(r"(?<!end )\b[Rr]unning .*?SQL.*?\bINSERT INTO ")
+"""A statement is logged before it runs, and once more when it has ended."""
 _FIRST_COLUMN = re.compile(r"'([^']*)'\s+AS\s+JOBID\b", re.IGNORECASE)
 _COLUMN = re.compile(r"(?:'([^']*)'|(-?\w+))\s+AS\s+\"?(\w+)\"?", re.IGNORECASE)
 

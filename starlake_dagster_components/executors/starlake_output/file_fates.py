@@ -7,6 +7,7 @@ IngestionJob.run, DuckDbNativeLoader.run.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ...commands import Command, LoadTable
 from .audit import Findings
@@ -66,6 +67,7 @@ def judge_files(
     before: Iterable[str] = (),
     *,
     ended_by_itself: bool = True,
+    growth: Mapping[str, int] = MappingProxyType({}),
 ) -> FileFates:
     """Return what is known about the files of a load that has ended, or was ended.
 
@@ -78,6 +80,7 @@ def judge_files(
         left: names of the files in ingesting.
         before: names of the files that waited in stage.
         ended_by_itself: whether the command ended by itself and was not killed: then a file in ingesting is one whose load failed.
+        growth: by how many rows tables have grown, by logical name (of a load of one table: an empty name).
     """
     real_names = {noted_name(name): name for name in (*before, *left)}
     noted: dict[str, bool | None] = {}
@@ -90,7 +93,10 @@ def judge_files(
     failures = _failures_by_file(lines, left)
     by_failures = {name: failure.after_commit for name, failure in failures.items() if name not in noted}
     by_rows = {name: noted[name] for name in left if name in noted}
-    unfinished = _by_unfinished(command, findings.unfinished, lines, [name for name in left if name not in noted])
+    silent = [name for name in left if name not in noted]
+    unfinished = _by_unfinished(command, findings.unfinished, lines, silent)
+    if not ended_by_itself:
+        unfinished = {**_by_growth(command, findings, lines, silent, growth), **unfinished}
     in_table: dict[str, bool | None] = {**unfinished, **by_failures, **by_rows}
     failed = frozenset(name for name, inside in ({**by_failures, **by_rows} if ended_by_itself else by_failures).items() if inside)
     return FileFates(
@@ -138,6 +144,27 @@ def _by_unfinished(
         inside = True if len(groups) <= count else None
         for group in groups:
             found.update(dict.fromkeys(group, inside))
+    return found
+
+
+def _by_growth(
+    command: Command, findings: Findings, lines: LoadLines | None, names: Sequence[str], growth: Mapping[str, int]
+) -> dict[str, bool | None]:
+    """Return the files whose rows are in their tables although nothing was noted of them: a table has grown by more rows than were noted.
+
+    That is certain of tables to which rows are only appended; others have the same rows when a file is loaded again.
+    """
+    found: dict[str, bool | None] = {}
+    for table in command.tables:
+        grown = growth.get(table.name if len(command.tables) > 1 else "")
+        loads = [load for load in findings.loads if (load.load.domain, load.load.table) == (table.domain, table.name)]
+        counts = [load.load.counts[1] for load in loads if load.in_table]
+        jobs = _jobs_of(lines, table)
+        if grown is None or not table.appends or not jobs or any(count < 0 for count in counts):
+            continue
+        archived = sum(job.table == table.final_full_name and job.archived for job in lines.jobs) if lines else 0
+        if archived <= len(loads) and grown > sum(counts):
+            found.update(dict.fromkeys((name for name in jobs[-1].names if name in names), True))
     return found
 
 

@@ -369,6 +369,19 @@ def test_a_load_that_is_killed_at_any_moment_that_the_audit_knows(tmp_path: Path
     shop.model.check()
 
 
+@pytest.mark.parametrize("before", [[], ["fine"], ["second", "fine"]])
+def test_a_load_that_is_killed_between_its_rows_and_its_audit_row(tmp_path: Path, audit: str, before: list[str]) -> None:
+    """The table has grown by more rows than were noted."""
+    if before and audit == "silent":
+        pytest.skip("how many rows the other files had is not known")
+    shop = Shop(tmp_path, "native", audit)
+    for number, words in enumerate([*before, "kill-after-insert", "fine"]):
+        shop.put(f"a{number}.csv", words)
+    assert shop.load().exit_code == 137
+    assert shop.model.staged() == [f"a{n}.csv" for n, words in enumerate(before) if words == "second"] + [f"a{len(before) + 1}.csv"]
+    shop.model.check()
+
+
 @pytest.mark.parametrize("kind", EXECUTORS)
 def test_a_file_with_a_quote_in_its_name(tmp_path: Path, audit: str, kind: str) -> None:
     """The audit notes another name: Starlake replaces quotes."""

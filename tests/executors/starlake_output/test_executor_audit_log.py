@@ -1,0 +1,65 @@
+"""Audit rows that are read from the log are those that Starlake wrote."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from starlake_dagster_components.executors.starlake_output.audit_log import AuditLines
+from starlake_dagster_components.executors.starlake_output.audit_rows import file_names, is_raised_after_commit, noted_name
+
+CASES = ["expectations_load", "expectations_transform", "load_grouped", "smoke", "transform_features", "types_bad"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_of_recorded_commands(shared: Path, case: str) -> None:
+    folder = shared / "oracle/shell"
+    lines = AuditLines()
+    for command in json.loads((folder / f"{case}.native.json").read_text())["commands"]:
+        for line in command["stderr"]:
+            lines.take(line)
+        lines.close()
+    recorded = json.loads((folder / f"{case}.native.audit.json").read_text())
+    rows = [dict(zip(recorded["audit"]["columns"], row, strict=True)) for row in recorded["audit"]["rows_in_write_order"]]
+    assert [(r.domain, r.table, r.step, str(r.success), r.message, r.files, tuple(map(str, r.counts))) for r in lines.rows] == [
+        (
+            r["DOMAIN"],
+            r["SCHEMA"],
+            r["STEP"],
+            r["SUCCESS"],
+            r["MESSAGE"],
+            file_names(r["PATHS"]) if r["STEP"] == "LOAD" else (),
+            (r["COUNT"], r["COUNTACCEPTED"], r["COUNTREJECTED"]),
+        )
+        for r in rows
+    ]
+    noted = recorded.get("expectations", {"columns": [], "rows_in_write_order": []})
+    expectations = [dict(zip(noted["columns"], row, strict=True)) for row in noted["rows_in_write_order"]]
+    assert [(e.domain, e.table, e.call, str(e.result.success), e.result.error or "", e.result.sql) for e in lines.expectations] == [
+        (r["DOMAIN"], r["SCHEMA"], r["PARAMS"], r["SUCCESS"], r["EXCEPTION"], r["SQL"]) for r in expectations
+    ]
+
+
+def test_several_rows_of_one_statement_and_the_words_of_other_databases() -> None:
+    lines = AuditLines()
+    for line in (
+        "26/11/28 21:41:22 INFO JdbcDbUtils$: Running JDBC SQL with id 1: INSERT INTO audit.audit SELECT",
+        "  'j' AS JOBID, 'file:/x/a,1.csv,file:/x/b.csv' AS PATHS, 'd' AS DOMAIN, 't' AS SCHEMA, TRUE AS SUCCESS, 5 AS COUNT, 4 AS COUNTACCEPTED,",
+        "  1 AS COUNTREJECTED, TO_TIMESTAMP('2026-11-28 21:41:22.0', 'YYYY-MM-DD HH24:MI:SS') AS TIMESTAMP, 'success' AS MESSAGE, 'LOAD' AS STEP",
+        "UNION ALL",
+        "SELECT 'j' AS JOBID, 'file:/x/c.csv' AS PATHS, 'd' AS DOMAIN, 't' AS SCHEMA, false AS SUCCESS, 0 AS COUNT, 'no ''rows' AS MESSAGE, 'LOAD' AS STEP",
+        "26/11/28 21:41:22 INFO JdbcDbUtils$: 2 records affected",
+        "  'j' AS JOBID, 'not a statement' AS PATHS, 'LOAD' AS STEP",
+    ):
+        lines.take(line)
+    assert [(r.files, r.success, r.counts) for r in lines.rows] == [
+        (("a,1.csv", "b.csv"), True, (5, 4, 1)),
+        (("c.csv",), False, (0, -1, -1)),
+    ]
+
+
+def test_what_is_raised_after_the_commit() -> None:
+    assert is_raised_after_commit("java.lang.Exception: 12 Expectations failed")
+    assert is_raised_after_commit("x \tat ai.starlake.job.metrics.ExpectationJob.runExpectations(ExpectationJob.scala:165)")
+    assert not is_raised_after_commit("java.sql.SQLException: Conversion Error: CSV Error on Line: 2")
+    assert noted_name("o'brien.csv") == "o-brien.csv"
