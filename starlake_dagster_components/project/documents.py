@@ -101,6 +101,8 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
         except TemplateError as error:
             refuse_file(reading, kind, Location(name, error.line), str(error))
             return None
+        for line, message in reading.renderer.warnings:
+            reading.add_problem(Location(name, line), "warning", message)
     else:
         rendered = Rendered(text)
     try:

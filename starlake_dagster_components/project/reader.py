@@ -13,6 +13,7 @@ from ..errors import Location, Problem, ProjectNotFound
 from . import disk
 from .application import Folders, make_application, read_application_section
 from .documents import Reading
+from .jinja.budget import ProjectBudget
 from .model import FrozenDict, Project
 from .project_files import ProjectFiles
 from .templating import Renderer
@@ -151,7 +152,7 @@ def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, fol
     def note_include(path: str) -> None:
         files.read_files[files.name(path)] = None
 
-    renderer = Renderer(metadata, files.root, note_include)
+    renderer = Renderer(metadata, files.root, note_include, ProjectBudget())
     return Reading(files, metadata, renderer, variables, {**variables.for_yaml(), **folders.variables})
 
 

@@ -3,21 +3,22 @@
 Project files are data: templates run in Jinja's immutable sandbox and can include files of the project only.
 """
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import StarlakeError
 from . import disk
+from .jinja.budget import ProjectBudget
 from .word_sets import split_words
 
 if TYPE_CHECKING:
-    import jinja2
     from jinja2 import nodes
+
+    from .jinja.environment import JinjavaEnvironment
 
 _PLACEHOLDER = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 _SIMPLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
@@ -30,7 +31,6 @@ _MAX_ROUNDS = 8
 # A mark at the start of each line of a template: where the line comes from. From the private use area, so nothing else has it.
 _MARK_START, _MARK_END = "\uf8f0", "\uf8f1"
 _MARK = re.compile(f"{_MARK_START}([0-9]+){_MARK_END}")
-_MAX_LENGTH = 20_000_000
 
 
 class TemplateError(StarlakeError):
@@ -64,6 +64,10 @@ class Rendered:
         """Whether a line of the text may have another number than in the source."""
         return self._lines is not None or self._offset != 0
 
+    def follow(self, earlier: "Rendered") -> "Rendered":
+        """Return this text with the lines of the source that an earlier rendering, the source of this one, came from."""
+        return Rendered(self.text, 0, [earlier.line(line) for line in self.list_lines()])
+
     def list_lines(self) -> list[int]:
         """Return the source line of every line of the rendered text."""
         count = self.text.count("\n") + 1
@@ -79,13 +83,23 @@ class Renderer:
         metadata_folder: folder that includes are looked up in; None allows no include.
         root: folder that an included file must be below.
         on_include: called with the path of each included file.
+        budget: time that all templates of the project may take together; None for no common limit.
+        warnings: (line, message) of what Starlake passes over in silence in the text that was rendered last.
     """
 
-    def __init__(self, metadata_folder: Path | None, root: Path | None = None, on_include: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        metadata_folder: Path | None,
+        root: Path | None = None,
+        on_include: Callable[[str], None] | None = None,
+        budget: ProjectBudget | None = None,
+    ) -> None:
         self.metadata_folder = metadata_folder
         self.root = root or metadata_folder
         self.on_include = on_include
-        self._environment: jinja2.Environment | None = None
+        self.budget = budget
+        self.warnings: list[tuple[int, str]] = []
+        self._environment: JinjavaEnvironment | None = None
 
     def render(self, text: str, variables: Mapping[str, str]) -> Rendered:
         """Render a text: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
@@ -94,6 +108,7 @@ class Renderer:
             TemplateError: the text is not a Jinja template, or rendering it failed.
         """
         lines: list[int] | None = None
+        self.warnings = []
         if "{{" in text or "{%" in text or "{#" in text:
             rendered, lines = self._render_jinja(text, variables)
         else:
@@ -117,41 +132,36 @@ class Renderer:
         import jinja2
 
         environment = self._get_environment()
+        budget = environment.start(self.budget or ProjectBudget())
         try:
             tree = environment.parse(text)
             _mark_lines(tree)
             template = environment.from_string(tree)
-            length, parts = 0, []
+            budget.check_time()
+            parts = []
             for part in template.generate(dict(variables)):
-                length += len(part)
-                if length > _MAX_LENGTH:
-                    raise TemplateError(f"the rendered text is longer than {_MAX_LENGTH} characters")
+                budget.use_characters(len(part))
                 parts.append(part)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(
-                f"is not a Jinja template: {(error.message or '').rstrip('.')}", error.lineno if error.name is None else 0
-            ) from error
+            line = error.lineno if error.name is None else 0
+            raise TemplateError(f"is not a Jinja template: {(error.message or '').rstrip('.')}", line) from error
         except jinja2.TemplateNotFound as error:
-            raise TemplateError(
-                f"includes '{error.message or error.name}', which is not a file of the metadata folder",
-                _find_line_of_include(text, error.name),
-            ) from error
-        except (
-            jinja2.TemplateError,
-            ArithmeticError,
-            TypeError,
-            ValueError,
-            LookupError,
-            AttributeError,
-            RecursionError,
-            MemoryError,
-        ) as error:
-            raise TemplateError(f"cannot be rendered: {error or type(error).__name__}", _find_line_of_failure(error)) from error
+            name = error.message or error.name
+            message = f"includes '{name}', which is not a file of the metadata folder"
+            raise TemplateError(message, _find_line_of_include(text, error.name)) from error
+        except Exception as error:
+            reason = _shorten_reason(error)
+            raise TemplateError(f"cannot be rendered: {reason}", _find_line_of_failure(error)) from error
+        finally:
+            budget.charge_project()
+        self.warnings = environment.warnings
         return _remove_marks("".join(parts))
 
-    def _get_environment(self) -> "jinja2.Environment":
+    def _get_environment(self) -> "JinjavaEnvironment":
         if self._environment is None:
-            self._environment = _make_environment(self._load)
+            from .jinja.environment import JinjavaEnvironment
+
+            self._environment = JinjavaEnvironment(self._load)
         return self._environment
 
     def _load(self, name: str) -> str | None:
@@ -201,49 +211,6 @@ def substitute(text: str, variables: Mapping[str, str]) -> str:
 @lru_cache(maxsize=16)
 def _find_renderer(metadata_folder: Path | None) -> Renderer:
     return Renderer(metadata_folder)
-
-
-def _make_environment(load: Callable[[str], str | None]) -> "jinja2.Environment":
-    import jinja2
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Absent(jinja2.ChainableUndefined):
-        """An undefined name: empty wherever it is used. Starlake: Jinjava with failOnUnknownTokens=false."""
-
-        __slots__ = ()
-
-        def _itself(self, *_: Any, **__: Any) -> "Absent":
-            return self
-
-        def _never(self, _: object) -> bool:
-            return False
-
-        __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _itself  # type: ignore[assignment]
-        __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _itself  # type: ignore[assignment]
-        __pos__ = __neg__ = __pow__ = __rpow__ = _itself  # type: ignore[assignment]
-        __lt__ = __le__ = __gt__ = __ge__ = _never  # type: ignore[assignment]
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        """Jinja's sandbox, which also refuses to build enormous values."""
-
-        intercepted_binops = frozenset(("*", "**"))
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            numbers = [abs(value) for value in (left, right) if isinstance(value, int)]
-            texts = [len(value) for value in (left, right) if isinstance(value, (str, list, tuple))]
-            if operator == "**" and max(numbers, default=0) > 10_000:
-                raise OverflowError("the power is too large")
-            if texts and operator == "*" and math.prod((*numbers, *texts)) > 1_000_000:
-                raise OverflowError("the repeated text is too long")
-            return super().call_binop(context, operator, left, right)
-
-    return Sandbox(
-        undefined=Absent,
-        loader=jinja2.FunctionLoader(load),
-        extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
-        cache_size=50,
-        auto_reload=False,
-    )
 
 
 def _mark_lines(tree: "nodes.Template") -> None:
@@ -304,6 +271,15 @@ def _trim(text: str, lines: list[int] | None) -> Rendered:
     if lines is None:
         return Rendered(stripped, skipped)
     return Rendered(stripped, 0, lines[skipped:])
+
+
+def _shorten_reason(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, SyntaxError):
+        return error.msg  # of the Python code that Jinja makes: a break outside of a loop, a macro with an argument twice
+    reason = str(error).split("\n", 1)[0].rstrip(".")
+    return (reason if len(reason) <= 300 else f"{reason[:300]}...") or type(error).__name__
 
 
 def _find_line_of_include(text: str, name: object) -> int:

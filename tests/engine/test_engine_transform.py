@@ -317,7 +317,7 @@ def test_the_table_can_be_emptied_first(box: Sandbox) -> None:
 
 def test_expectations_of_a_task(box: Sandbox) -> None:
     box.write(
-        {"metadata/expectations/default.j2": "{% macro nulls(col) %}select count(*) from SL_THIS where {{ col }} is null{% endmacro %}\n"}
+        {"metadata/expectations/default.j2": "{% macro nulls(col) %}select count(*) from sl_this where {{ col }} is null{% endmacro %}\n"}
     )
     box.task("kpi.out", "select id, name from src.t", "  expectations: [{ expect: \"nulls('id')\" }, { expect: \"nulls('name')\" }]\n")
     result = box.run("transform", "--name", "kpi.out")

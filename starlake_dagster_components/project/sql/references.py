@@ -55,6 +55,8 @@ def _with_references(reading: Reading, task: Task, connection: Connection | None
         reading.add_problem(Location(file, error.line), "warning", message)
         found, _ = find_references(task.sql_text, dialect, file, task.sql_line)
         return replace(task, references=tuple(replace(reference, kind="scanned") for reference in found))
+    for line, message in reading.renderer.warnings:
+        reading.add_problem(Location(file, line + task.sql_line - 1), "warning", message)
     if part is None:
         if task.sql_text.strip():
             reading.add_problem(Location(file, task.sql_line), "warning", f"the SQL of task '{task.full_name}' is empty")

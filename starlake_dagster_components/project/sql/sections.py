@@ -147,6 +147,11 @@ def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -
         return SqlSections()
     try:
         rendered = renderer.render(task.sql_text, values)
+        if "{{" in rendered.text or "{%" in rendered.text or "{#" in rendered.text:
+            # Starlake renders SQL when it reads a file and again when it runs a task: what {% raw %} kept goes now.
+            warnings = renderer.warnings
+            rendered = renderer.render(rendered.text, values).follow(rendered)
+            renderer.warnings = warnings
     except TemplateError as error:
         raise TemplateError(str(error), error.line + task.sql_line - 1 if error.line else task.sql_line) from error
     return _sections(task, rendered)

@@ -1,0 +1,377 @@
+"""Jinja2 with Jinjava's rules: expressions are rewritten so that values, conditions and loops behave as Jinjava's.
+
+Jinja2 parses and compiles; what an operator, a filter, a test or ``{{ }}`` does comes from the modules beside this one. Templates
+run in Jinja2's sandbox, with a budget.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import local
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.runtime import Context, Macro, Undefined
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import Namespace, missing
+
+from . import values
+from .budget import ProjectBudget, TemplateBudget
+from .expression_tests import TESTS
+from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, Filters, make_range
+from .strings import find_method
+from .values import Entry, ExpressionError
+
+# Dashes at the edges of expressions and comments. Jinjava 2.7 drops them and strips nothing; only those of {%- tags -%} strip.
+_EDGE_DASH = re.compile(r"(?<=\{\{)(\s*)-|-(?=\s*\}\})|(?<=\{#)-|-(?=#\})")
+
+
+class Absent(jinja2.ChainableUndefined):
+    """An undefined name: null wherever it is used. Starlake: Jinjava with failOnUnknownTokens=false."""
+
+    __slots__ = ()
+
+
+class _Operand:
+    """A value with Jinjava's truth, for Python's ``or``."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __bool__(self) -> bool:
+        return values.is_true(self.value)
+
+
+class _Rounds(Sequence[Any]):
+    """The items of a loop; going through them counts rounds."""
+
+    __slots__ = ("_budget", "_items", "_text")
+
+    def __init__(self, items: Sequence[Any], budget: TemplateBudget, text: int) -> None:
+        self._items = items
+        self._budget = budget
+        self._text = text
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self._budget.use_round(self._text)
+            yield item
+
+
+def _to_null(value: Any) -> Any:
+    return None if isinstance(value, Undefined) else value
+
+
+def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter or test that gets None for undefined values."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return function(*map(_to_null, arguments), **{name: _to_null(value) for name, value in named.items()})
+
+    return call
+
+
+class JinjavaEnvironment(SandboxedEnvironment):
+    """Jinja2's environment with Jinjava's rules. Use :meth:`parse_template`, and :meth:`start` before rendering."""
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
+    intercepted_unops = frozenset(("+", "-"))
+
+    def __init__(self, load: Callable[[str], str | None]) -> None:
+        super().__init__(
+            undefined=Absent,
+            loader=jinja2.FunctionLoader(load),
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
+            cache_size=50,
+            auto_reload=False,
+            optimized=False,
+            finalize=self.print_value,
+        )
+        self._state = local()
+        found = Filters(lambda value, name: _to_null(self.getattr(value, name)))
+        self.filters = {name: _accept_null(filter_) for name in FILTER_NAMES if (filter_ := found.find(name)) is not None}
+        self.tests = {name: _accept_null(test) for name, test in TESTS.items()}
+        self.globals = {"range": _accept_null(make_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
+
+    def start(self, project: ProjectBudget) -> TemplateBudget:
+        """Give the template that this thread renders next a budget."""
+        budget = TemplateBudget(project)
+        self._state.budget = budget
+        self._state.warnings = []
+        self._state.macros = []
+        return budget
+
+    @property
+    def warnings(self) -> list[tuple[int, str]]:
+        """(line, message) of what Starlake passes over in silence, since :meth:`start`."""
+        found: list[tuple[int, str]] = self._state.warnings
+        return found
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if "-" in source:
+            source = self._drop_edge_dashes(source)
+        tree = super()._parse(source, name, filename)
+        _Rewriter(self).rewrite(tree)
+        return tree
+
+    def _drop_edge_dashes(self, source: str) -> str:
+        def drop(match: re.Match[str]) -> str:
+            if match.group(1):
+                line = source.count("\n", 0, match.start()) + 1
+                self.warnings.append((line, "Starlake drops a minus at the beginning of {{ }}: put the expression in parentheses"))
+            return f"{match.group(1) or ''} "
+
+        return _EDGE_DASH.sub(drop, source)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Return the value of an arithmetic operation."""
+        return values.calculate(operator, _to_null(left), _to_null(right))
+
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        """Return ``-value`` or ``+value``."""
+        return values.negate(_to_null(arg)) if operator == "-" else values.absolute(_to_null(arg))
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return ``obj[argument]``; null where there is no such item."""
+        obj, argument = _to_null(obj), _to_null(argument)
+        if isinstance(obj, Mapping):
+            if argument not in obj and obj:
+                try:
+                    argument = values.convert_like(argument, next(iter(obj)))
+                except ExpressionError:
+                    return None
+            return obj.get(argument)
+        if isinstance(argument, slice) or (isinstance(obj, (list, tuple)) and not isinstance(obj, Entry) and isinstance(argument, int)):
+            try:
+                return obj[argument]
+            except (LookupError, TypeError):
+                return None
+        return super().getitem(obj, argument) if isinstance(argument, str) else None
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return ``obj.attribute``: a key of a map, a method, or an attribute of Jinja's own objects."""
+        obj = _to_null(obj)
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        method = find_method(obj, attribute)
+        if method is not None:
+            return _accept_null(method)
+        if isinstance(obj, Entry) and attribute in ("key", "value"):
+            return obj.key if attribute == "key" else obj.value
+        if obj is None or isinstance(obj, (str, int, float, list, tuple, Mapping)):
+            if isinstance(obj, str) and attribute[:1] != "_" and hasattr(obj, attribute):
+                raise ExpressionError(f"strings have no method '{attribute}' in Starlake's Jinja, where they are Java's; use a filter")
+            return self.undefined(obj=obj, name=attribute)
+        return super().getattr(obj, attribute)
+
+    def call(self, context: Context, function: Any, *arguments: Any, **named: Any) -> Any:
+        """Call one of the functions of this class, or what a template calls."""
+        if getattr(function, "__self__", None) is self:
+            return function(*arguments)
+        if isinstance(function, Undefined):
+            if function._undefined_obj is missing and function._undefined_name:
+                raise ExpressionError(f"could not resolve function '{function._undefined_name}'")
+            return None
+        if function is None:
+            return None
+        self._state.budget.use_round()
+        if isinstance(function, Macro):
+            return self._call_macro(context, function, arguments, named)
+        result = super().call(context, function, *arguments, **named)
+        return values.check_length(result) if isinstance(result, (str, list)) else result
+
+    def _call_macro(self, context: Context, macro: Macro, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        # Jinjava does not call a macro that is being called: the inner call gives nothing.
+        if macro.name != "caller" and macro.name in self._state.macros:
+            return ""
+        self._state.macros.append(macro.name)
+        try:
+            return super().call(context, macro, *arguments, **named)
+        finally:
+            self._state.macros.pop()
+
+    def print_value(self, value: Any) -> str:
+        """Return what ``{{ value }}`` prints."""
+        text = values.format_value(_to_null(value))
+        budget = getattr(self._state, "budget", None)
+        if budget is not None:
+            budget.use_characters(len(text))
+        return text
+
+    def test_truth(self, value: Any) -> bool:
+        """Return the truth of a value."""
+        return values.is_true(_to_null(value))
+
+    def negate_truth(self, value: Any) -> bool:
+        """Return ``not value``."""
+        return not values.is_true(_to_null(value))
+
+    def wrap_operand(self, value: Any) -> _Operand:
+        """Return a value as an operand of ``or``."""
+        return _Operand(_to_null(value))
+
+    def unwrap_operand(self, operand: _Operand) -> Any:
+        """Return the value of an operand of ``or``."""
+        return operand.value
+
+    def compare_values(self, first: Any, *rest: Any) -> bool:
+        """Return the value of a comparison: operators and operands take turns. A chain goes on with the result, as in Java."""
+        result = _to_null(first)
+        for operator, value in zip(rest[::2], rest[1::2], strict=True):
+            result = values.compare(operator, result, _to_null(value))
+        return bool(result)
+
+    def join_text(self, *parts: Any) -> str:
+        """Return ``a ~ b``."""
+        return str(values.check_length("".join(values.format_value(_to_null(part)) for part in parts)))
+
+    def start_loop(self, value: Any, text: int) -> _Rounds:
+        """Return what a loop goes through; ``text`` is the length of the literal text in its body."""
+        return _Rounds(values.list_items(_to_null(value)), self._state.budget, text)
+
+    def start_macro(self, text: int) -> str:
+        """Count the call of a macro."""
+        self._state.budget.use_round(text)
+        return ""
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """Strings have Java's methods only, so there is nothing to wrap."""
+        return None
+
+
+class _Rewriter:
+    """Puts calls of the environment's functions in place of what Python would do."""
+
+    def __init__(self, environment: JinjavaEnvironment) -> None:
+        self._environment = environment
+
+    def rewrite(self, tree: nodes.Template) -> None:
+        """Rewrite a parsed template in place."""
+        for field, value in list(tree.iter_fields()):
+            setattr(tree, field, self._visit(value))
+
+    def _visit(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._visit(item) for item in value]
+        if not isinstance(value, nodes.Node):
+            return value
+        if isinstance(value, nodes.Compare):
+            return self._rewrite_comparison(value)
+        for field, child in list(value.iter_fields()):
+            setattr(value, field, self._visit(child))
+        rewrite = _REWRITERS.get(type(value))
+        return rewrite(self, value) if rewrite else value
+
+    def _call(self, node: nodes.Node, name: str, *arguments: Any) -> nodes.Call:
+        expressions = [item if isinstance(item, nodes.Expr) else nodes.Const(item) for item in arguments]
+        call = nodes.Call(nodes.EnvironmentAttribute(name), expressions, [], None, None)
+        call.set_lineno(node.lineno).set_environment(self._environment)
+        return call
+
+    def _rewrite_comparison(self, node: nodes.Compare) -> nodes.Expr:
+        arguments: list[Any] = [self._visit(node.expr)]
+        for operand in node.ops:
+            arguments += [operand.op, self._visit(operand.expr)]
+        return self._call(node, "compare_values", *arguments)
+
+    def _rewrite_condition(self, node: nodes.Node) -> nodes.Node:
+        test = getattr(node, "test", None)
+        if test is not None:
+            node.test = self._call(node, "test_truth", test)  # type: ignore[attr-defined]
+        if isinstance(node, nodes.CondExpr) and node.expr2 is None:
+            node.expr2 = nodes.Const(None, lineno=node.lineno, environment=self._environment)
+        return node
+
+    def _rewrite_and(self, node: nodes.And) -> nodes.Expr:
+        right = self._call(node, "test_truth", node.right)
+        false = nodes.Const(False, lineno=node.lineno, environment=self._environment)
+        return nodes.CondExpr(self._call(node, "test_truth", node.left), right, false, lineno=node.lineno, environment=self._environment)
+
+    def _rewrite_or(self, node: nodes.Or) -> nodes.Expr:
+        node.left = self._call(node, "wrap_operand", node.left)
+        node.right = self._call(node, "wrap_operand", node.right)
+        return self._call(node, "unwrap_operand", node)
+
+    def _rewrite_not(self, node: nodes.Not) -> nodes.Expr:
+        return self._call(node, "negate_truth", node.node)
+
+    def _rewrite_concat(self, node: nodes.Concat) -> nodes.Expr:
+        return self._call(node, "join_text", *node.nodes)
+
+    def _rewrite_filter(self, node: nodes.Filter) -> nodes.Expr:
+        if node.name in FILTER_NAMES:
+            return node
+        if node.name in UNSUPPORTED_FILTERS:
+            raise jinja2.TemplateSyntaxError(f"the filter '{node.name}' is not supported here", node.lineno)
+        self._environment.warnings.append((node.lineno, f"unknown filter '{node.name}': Starlake renders nothing for it"))
+        return nodes.Const(None, lineno=node.lineno, environment=self._environment)
+
+    def _rewrite_test(self, node: nodes.Test) -> nodes.Expr:
+        if node.name in TESTS:
+            return node
+        self._environment.warnings.append((node.lineno, f"unknown test '{node.name}': Starlake takes it for false"))
+        return nodes.Const(None, lineno=node.lineno, environment=self._environment)
+
+    def _refuse_filter_block(self, node: nodes.FilterBlock) -> nodes.Node:
+        raise jinja2.TemplateSyntaxError("Starlake's Jinja has no tag 'filter'", node.lineno)
+
+    def _rewrite_loop(self, node: nodes.For) -> nodes.Node:
+        if node.else_:
+            self._environment.warnings.append(
+                (node.lineno, "Starlake renders the 'else' of a loop in each round, and never without rounds")
+            )
+            node.body, node.else_ = [*node.body, *node.else_], []
+        if node.test is not None:
+            # Jinjava reads "for x in y if z" as a loop through the expression "y if z".
+            nothing = nodes.Const(None, lineno=node.lineno, environment=self._environment)
+            test = self._call(node, "test_truth", node.test)
+            node.iter = nodes.CondExpr(test, node.iter, nothing, lineno=node.lineno, environment=self._environment)
+            node.test = None
+        node.iter = self._call(node, "start_loop", node.iter, _measure_text(node.body))
+        return node
+
+    def _rewrite_macro(self, node: nodes.Macro) -> nodes.Node:
+        # Naming varargs and kwargs makes the macro take any arguments, as Jinjava's macros do.
+        names: list[nodes.Expr] = [nodes.Name("varargs", "load"), nodes.Name("kwargs", "load")]
+        never = nodes.If(nodes.Const(False), [nodes.Output(names)], [], [])
+        count = nodes.Output([self._call(node, "start_macro", _measure_text(node.body))])
+        for added in (never, count):
+            added.set_lineno(node.lineno).set_environment(self._environment)
+        node.body = [never, count, *node.body]
+        return node
+
+
+_REWRITERS: Mapping[type[nodes.Node], Callable[[_Rewriter, Any], nodes.Node]] = {
+    nodes.And: _Rewriter._rewrite_and,
+    nodes.Concat: _Rewriter._rewrite_concat,
+    nodes.CondExpr: _Rewriter._rewrite_condition,
+    nodes.Filter: _Rewriter._rewrite_filter,
+    nodes.FilterBlock: _Rewriter._refuse_filter_block,
+    nodes.For: _Rewriter._rewrite_loop,
+    nodes.If: _Rewriter._rewrite_condition,
+    nodes.Macro: _Rewriter._rewrite_macro,
+    nodes.Not: _Rewriter._rewrite_not,
+    nodes.Or: _Rewriter._rewrite_or,
+    nodes.Test: _Rewriter._rewrite_test,
+}
+
+
+def _measure_text(body: Sequence[nodes.Node]) -> int:
+    """Return the length of the literal text of a body, without that of the loops in it, which count themselves."""
+    length = 0
+    waiting: list[nodes.Node] = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, nodes.TemplateData):
+            length += len(node.data)
+        elif not isinstance(node, (nodes.For, nodes.Macro)):
+            waiting.extend(node.iter_child_nodes())
+    return length

@@ -1,0 +1,76 @@
+"""The tests of Jinjava: what follows ``is``. Jinjava: lib/exptest."""
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from .values import ExpressionError, contains, is_equal, is_less, is_true, list_items, write_value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+
+
+def _is_divisible(value: Any, divisor: Any = None) -> bool:
+    if not _is_number(value) or divisor is None or value != int(value):
+        return False
+    if not _is_number(divisor) or divisor == 0:
+        raise ExpressionError("divisibleby needs a number other than 0")
+    return int(value) % int(divisor) == 0
+
+
+def _is_iterable(value: Any) -> bool:
+    return value is not None and isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _compare_order(less: bool, or_equal: bool) -> Callable[[Any, Any], bool]:
+    def test(value: Any, other: Any) -> bool:
+        if value is None or other is None:
+            return False
+        if or_equal:
+            return not (is_less(other, value) if less else is_less(value, other))
+        return is_less(value, other) if less else is_less(other, value)
+
+    return test
+
+
+def _is_not_equal(value: Any, other: Any) -> bool:
+    return not is_equal(value, other)
+
+
+TESTS: Mapping[str, Callable[..., Any]] = {
+    "boolean": lambda value: isinstance(value, bool),
+    "containing": lambda value, item: contains(value, item),
+    "containingall": lambda value, items: all(contains(value, item) for item in list_items(items)),
+    "defined": lambda value: value is not None,
+    "divisibleby": _is_divisible,
+    "even": lambda value: _is_number(value) and int(value) % 2 == 0,
+    "false": lambda value: value is False,
+    "float": lambda value: isinstance(value, float) or (isinstance(value, Decimal) and int(value.as_tuple().exponent) < 0),
+    "in": lambda value, container: contains(container, value),
+    "integer": lambda value: (
+        (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, Decimal) and value.as_tuple().exponent == 0)
+    ),
+    "iterable": _is_iterable,
+    "lower": lambda value: isinstance(value, str) and value.isalpha() and value.islower(),
+    "mapping": lambda value: isinstance(value, Mapping),
+    "none": lambda value: value is None,
+    "number": _is_number,
+    "odd": lambda value: _is_number(value) and int(value) % 2 != 0,
+    "sameas": lambda value, other: value is other,
+    "sequence": _is_iterable,
+    "string": lambda value: isinstance(value, str),
+    "string_containing": lambda value, part: isinstance(value, str) and write_value(part) in value,
+    "string_startingwith": lambda value, part: isinstance(value, str) and value.startswith(write_value(part)),
+    "true": lambda value: value is True,
+    "truthy": is_true,
+    "undefined": lambda value: value is None,
+    "upper": lambda value: isinstance(value, str) and value.isalpha() and value.isupper(),
+    "within": lambda value, container: contains(container, value),
+    **dict.fromkeys(("==", "eq", "equalto"), is_equal),
+    **dict.fromkeys(("!=", "ne"), _is_not_equal),
+    **dict.fromkeys(("<", "lt", "lessthan"), _compare_order(True, False)),
+    **dict.fromkeys((">", "gt", "greaterthan"), _compare_order(False, False)),
+    **dict.fromkeys(("<=", "le"), _compare_order(True, True)),
+    **dict.fromkeys((">=", "ge"), _compare_order(False, True)),
+}

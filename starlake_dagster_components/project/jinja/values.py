@@ -1,0 +1,365 @@
+"""Values of Jinjava's expressions: truth, printing, arithmetic and comparison.
+
+Jinjava: ObjectTruthValue, TruthyTypeConverter, AdditionOperator, TruncDivOperator, PowerOfOperator, CollectionMembershipOperator;
+JUEL: TypeConverterImpl, NumberOperations, BooleanOperations. Python's None stands for Java's null and for undefined names,
+int for Long, float for Double, Decimal for BigDecimal, list and tuple for PyList, dict for PyMap.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+MAX_LENGTH = 2_000_000
+"""Longest string or list that an expression may make."""
+_LONG = 2**63
+
+
+class ExpressionError(ValueError):
+    """An expression that Jinjava refuses, too, or one whose value would be too large."""
+
+
+class Entry(tuple[Any, Any]):
+    """An entry of a map: a key and its value."""
+
+    __slots__ = ()
+
+    @property
+    def key(self) -> Any:
+        """The key."""
+        return self[0]
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return self[1]
+
+
+def is_true(value: Any) -> bool:
+    """Return the truth of a value: null, false, 0, empty collections, ``""`` and ``"false"`` in any case are false."""
+    if isinstance(value, str):
+        return value != "" and value.lower() != "false"
+    return bool(value)
+
+
+def format_value(value: Any) -> str:
+    """Return a value as ``{{ }}`` prints it; nothing for null."""
+    return "" if value is None else write_value(value)
+
+
+def write_value(value: Any) -> str:
+    """Return a value as Java writes it; ``null`` for null. Java: Objects.toString."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _write_double(value)
+    if isinstance(value, Entry):
+        return f"{write_value(value.key)}={write_value(value.value)}"
+    if isinstance(value, Mapping):
+        return str(check_length("{" + ", ".join(f"{write_value(key)}={write_value(item)}" for key, item in value.items()) + "}"))
+    if isinstance(value, (list, tuple)):
+        return str(check_length("[" + ", ".join(map(write_value, value)) + "]"))
+    return str(value)
+
+
+def _write_double(value: float) -> str:
+    """Return a Double as Java writes it. Java: Double.toString."""
+    if math.isnan(value) or math.isinf(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        text = format(Decimal(repr(value)), "f")
+        return text if "." in text else f"{text}.0"
+    sign, digits, exponent = Decimal(repr(value)).as_tuple()
+    text = "".join(map(str, digits)).rstrip("0")
+    power = len(digits) + int(exponent) - 1
+    return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{power}"
+
+
+def check_length(value: Any) -> Any:
+    """Return a string or list that is not too long.
+
+    Raises:
+        ExpressionError: it is.
+    """
+    if len(value) > MAX_LENGTH:
+        raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
+    return value
+
+
+def convert_to_long(value: Any) -> int:
+    """Return a value as a whole number; null and the empty string are 0.
+
+    Raises:
+        ExpressionError: it is not a number.
+    """
+    if value is None or value == "":
+        return 0
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return _wrap(int(value)) if not isinstance(value, float) or math.isfinite(value) else 0
+    if isinstance(value, str) and len(value) <= 20:
+        digits = value[1:] if value[0] in "+-" else value
+        if digits.isdecimal() and -_LONG <= int(value) < _LONG:
+            return int(value)
+    raise ExpressionError(f"'{_shorten(value)}' is not a whole number")
+
+
+def convert_to_double(value: Any) -> float:
+    """Return a value as a Double; null and the empty string are 0.
+
+    Raises:
+        ExpressionError: it is not a number.
+    """
+    if value is None or value == "":
+        return 0.0
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and "_" not in value and len(value) < 400:
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise ExpressionError(f"'{_shorten(value)}' is not a number")
+
+
+def convert_to_decimal(value: Any) -> Decimal:
+    """Return a number, or a string with one, as a BigDecimal.
+
+    Raises:
+        ExpressionError: it is not a number.
+    """
+    text = write_value(value)
+    try:
+        number = Decimal(text) if "_" not in text and len(text) < 400 else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite() or abs(number.adjusted()) > 400:
+        raise ExpressionError(f"'{_shorten(value)}' is not a number")
+    return number
+
+
+def _shorten(value: Any) -> str:
+    text = write_value(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _wrap(number: int) -> int:
+    return (number + _LONG) % (2 * _LONG) - _LONG
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, str) and any(char in value for char in ".eE"))
+
+
+def add(left: Any, right: Any) -> Any:
+    """Return ``left + right``: joined lists, merged maps, a string where one of the two is a string, else a number."""
+    if isinstance(left, (list, tuple)):
+        return check_length([*left, *right] if isinstance(right, (list, tuple)) else [*left, right])
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return {**left, **right}
+    if isinstance(left, str) or isinstance(right, str):
+        return check_length(write_value(left) + write_value(right))
+    return _calculate("+", left, right)
+
+
+def calculate(operator: str, left: Any, right: Any) -> Any:
+    """Return the value of an arithmetic operation; strings with numbers count as numbers.
+
+    Raises:
+        ExpressionError: an operand is not a number, or a division by zero of whole numbers.
+    """
+    if operator == "+":
+        return add(left, right)
+    if operator in ("//", "**"):
+        return _calculate_numbers(operator, left, right)
+    return _calculate(operator, left, right)
+
+
+def _calculate(operator: str, left: Any, right: Any) -> Any:
+    if operator == "/":
+        return _divide(left, right)
+    if operator == "%":
+        if isinstance(left, Decimal) or isinstance(right, Decimal) or _is_real(left) or _is_real(right):
+            first, second = convert_to_double(left), convert_to_double(right)
+            return math.fmod(first, second) if second and math.isfinite(first) else math.nan
+        dividend, divisor = convert_to_long(left), convert_to_long(right)
+        return _divide_whole(dividend, divisor)[1]
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        return _apply(operator, convert_to_decimal(left or 0), convert_to_decimal(right or 0))
+    if _is_real(left) or _is_real(right):
+        return _apply(operator, convert_to_double(left), convert_to_double(right))
+    return _wrap(_apply(operator, convert_to_long(left), convert_to_long(right)))
+
+
+def _apply(operator: str, left: Any, right: Any) -> Any:
+    return left + right if operator == "+" else left - right if operator == "-" else left * right
+
+
+def _divide_whole(dividend: int, divisor: int) -> tuple[int, int]:
+    """Divide as Java does: towards zero, the remainder with the sign of the dividend."""
+    if divisor == 0:
+        raise ExpressionError("division by zero")
+    quotient = abs(dividend) // abs(divisor) * (1 if (dividend < 0) == (divisor < 0) else -1)
+    return quotient, dividend - quotient * divisor
+
+
+def _divide(left: Any, right: Any) -> Any:
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        dividend, divisor = convert_to_decimal(left or 0), convert_to_decimal(right or 0)
+        if not divisor:
+            raise ExpressionError("division by zero")
+        exponent = int(dividend.as_tuple().exponent)
+        return (dividend / divisor).quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP)
+    first, second = convert_to_double(left), convert_to_double(right)
+    if second == 0:
+        return math.nan if first == 0 or math.isnan(first) else math.copysign(math.inf, first) * math.copysign(1, second)
+    return first / second
+
+
+def _calculate_numbers(operator: str, left: Any, right: Any) -> Any:
+    for value in (left, right):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ExpressionError(f"unsupported operands of {operator}: '{_shorten(left)}' and '{_shorten(right)}'")
+    whole = isinstance(left, int) and isinstance(right, int)
+    if operator == "//":
+        if whole:
+            if right == 0:
+                raise ExpressionError("division by zero")
+            return left // right
+        quotient = _divide(left, right)
+        return float(math.floor(quotient)) if math.isfinite(quotient) else quotient
+    try:
+        power = math.pow(left, right)
+    except OverflowError:
+        power = math.inf
+    except ValueError:
+        power = math.nan
+    if not whole:
+        return power
+    return 0 if math.isnan(power) else _LONG - 1 if power >= _LONG else -_LONG if power < -_LONG else int(power)
+
+
+def negate(value: Any) -> Any:
+    """Return ``-value``."""
+    if isinstance(value, Decimal):
+        return -value
+    return -convert_to_double(value) if _is_real(value) else _wrap(-convert_to_long(value))
+
+
+def absolute(value: Any) -> Any:
+    """Return ``+value``, which is the absolute value. Jinjava: AbsOperator."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ExpressionError(f"+ needs a number, found '{_shorten(value)}'")
+    return abs(value)
+
+
+def is_equal(left: Any, right: Any) -> bool:
+    """Return ``left == right``: a number and a string compare as numbers, a boolean and anything else as booleans."""
+    if left is None or right is None:
+        return left is right
+    kinds = (type(left), type(right))
+    if kinds[0] is kinds[1]:
+        return bool(left == right)
+    if Decimal in kinds:
+        return convert_to_decimal(left) == convert_to_decimal(right)
+    if float in kinds:
+        return convert_to_double(left) == convert_to_double(right)
+    if int in kinds:
+        return convert_to_long(left) == convert_to_long(right)
+    if bool in kinds:
+        return is_true(left) == is_true(right)
+    if str in kinds:
+        return format_value(left) == format_value(right)
+    return bool(left == right)
+
+
+def is_less(left: Any, right: Any) -> bool:
+    """Return ``left < right`` for values that are not null.
+
+    Raises:
+        ExpressionError: they cannot be compared.
+    """
+    kinds = (type(left), type(right))
+    if Decimal in kinds:
+        return convert_to_decimal(left) < convert_to_decimal(right)
+    if float in kinds:
+        return convert_to_double(left) < convert_to_double(right)
+    if int in kinds:
+        return convert_to_long(left) < convert_to_long(right)
+    if str in kinds:
+        return format_value(left) < format_value(right)
+    if kinds == (bool, bool):
+        return bool(left < right)
+    raise ExpressionError(f"cannot compare '{_shorten(left)}' and '{_shorten(right)}'")
+
+
+def compare(operator: str, left: Any, right: Any) -> bool:
+    """Return the value of a comparison; one with null is false. ``operator`` is Jinja's name for it: ``eq``, ``lt``, ``in``, ..."""
+    if operator in ("eq", "ne"):
+        return is_equal(left, right) == (operator == "eq")
+    if operator in ("in", "notin"):
+        return contains(right, left) == (operator == "in")
+    if left is right and operator in ("lteq", "gteq"):
+        return True
+    if left is None or right is None:
+        return False
+    if operator == "lt":
+        return is_less(left, right)
+    if operator == "gt":
+        return is_less(right, left)
+    if operator == "lteq":
+        return not is_less(right, left)
+    return not is_less(left, right)
+
+
+def contains(container: Any, value: Any) -> bool:
+    """Return whether a string, list or map contains a value, which is converted to the type of its first element."""
+    if isinstance(container, str):
+        return format_value(value) in container
+    if isinstance(container, (list, tuple, Mapping)):
+        first = next((item for item in container if item is not None), None)
+        if value is None or first is None:
+            return value is None and None in container
+        try:
+            return convert_like(value, first) in container
+        except (ExpressionError, TypeError):
+            return False
+    return False
+
+
+def convert_like(value: Any, example: Any) -> Any:
+    """Return a value converted to the type of another one.
+
+    Raises:
+        ExpressionError: it cannot be.
+    """
+    if isinstance(example, bool):
+        return is_true(value)
+    if isinstance(example, str):
+        return format_value(value)
+    if isinstance(example, int):
+        return convert_to_long(value)
+    if isinstance(example, float):
+        return convert_to_double(value)
+    return value
+
+
+def list_items(value: Any) -> Sequence[Any]:
+    """Return what a loop goes through: the values of a map, the items of a list, nothing for null, anything else itself.
+
+    Jinjava: ObjectIterator. A string is one item, not its characters.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, (set, frozenset)) or (hasattr(value, "__iter__") and not isinstance(value, str)):
+        return list(value)
+    return (value,)

@@ -1,0 +1,163 @@
+"""Jinja with Jinjava's rules: recorded results, and what a template may use up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from starlake_dagster_components.project.jinja.budget import ProjectBudget
+from starlake_dagster_components.project.templating import Renderer, TemplateError, render
+
+RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "jinjava.json").read_text(encoding="utf-8"))
+RULES = {
+    "accepted": "what Jinjava refuses for its syntax and Python's Jinja knows",
+    "refused": "what Jinjava knows and Python's Jinja does not: an error",
+    "array": "Java's arrays print their address; here they print their items",
+    "tuple": "the first of several values with commas; here a tuple",
+    "sameas": "whether two strings are one object",
+    "unknown test": "the negation of an unknown test gives nothing; here true",
+}
+"""Where the output differs from Jinjava's, as docs/engine.md lists it."""
+
+
+def _render(template: str) -> str | None:
+    try:
+        return Renderer(None)._render_jinja(template, RECORDED["variables"])[0]
+    except TemplateError:
+        return None
+
+
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case[0])
+def test_rendered_as_jinjava_does(case: list[Any]) -> None:
+    template, expected, *difference = case
+    found = _render(template)
+    if not difference:
+        assert found == expected
+        return
+    rule, ours = difference
+    assert rule in RULES
+    assert found == ours
+    if rule == "accepted":
+        assert expected is None
+    if rule == "refused":
+        assert ours is None
+
+
+def test_most_expressions_are_the_same() -> None:
+    same = [case for case in RECORDED["cases"] if len(case) == 2]
+    assert len(same) > 500
+
+
+@pytest.mark.parametrize(
+    ("template", "line", "message"),
+    [
+        ("a\n{{ 'x' | nosuch }}", 2, "unknown filter 'nosuch': Starlake renders nothing for it"),
+        ("{% if x is nosuch %}{% endif %}", 1, "unknown test 'nosuch': Starlake takes it for false"),
+        ("{% for x in [] %}{% else %}y{% endfor %}", 1, "Starlake renders the 'else' of a loop in each round, and never without rounds"),
+        ("\n{{ -3 }}", 2, "Starlake drops a minus at the beginning of {{ }}: put the expression in parentheses"),
+    ],
+)
+def test_what_starlake_passes_over_in_silence_is_a_warning(template: str, line: int, message: str) -> None:
+    renderer = Renderer(None)
+    renderer.render(template, {})
+    assert renderer.warnings == [(line, message)]
+    renderer.render("{{ x }}", {})
+    assert renderer.warnings == []
+
+
+HOSTILE = [
+    "{% for i in range(1000) %}{% for j in range(1000) %}{% for k in range(1000) %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+    "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "{% set l = [1] %}{% for i in range(60) %}{% do l.extend(l) %}{% endfor %}",
+    "{% set ns = namespace(x='aa') %}{% for i in range(60) %}{% set ns.x = ns.x|replace('a', 'aaaa') %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x.replace('a', 'aaaa') %}{% endfor %}",
+    "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
+    "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+    "{% macro a() %}" + "x" * 1000 + "{% endmacro %}{% for i in range(1000) %}{% for j in range(1000) %}{{ a() }}{% endfor %}{% endfor %}",
+    "{% for i in range(1000) %}{% for j in range(1000) %}" + "x" * 1000 + "{% endfor %}{% endfor %}",
+    "{% macro a(n) %}{{ b(n) }}{{ b(n) }}{% endmacro %}{% macro b(n) %}{{ a(n) }}{% endmacro %}{{ a(1) }}{% for i in range(1000) %}"
+    "{% for j in range(1000) %}{{ a(1) }}{% endfor %}{% endfor %}",
+    "{{ 'x'|center(1000000000) }}",
+    "{{ 'x'|indent(1000000000, true) }}",
+    "{{ '%1000000000d'|format(1) }}",
+    "{{ '%.1000000000f'|format(1.5) }}",
+    "{{ 'x'.repeat(1000000000) }}",
+    "{{ [1]|batch(1000000000, 'x') }}",
+    "{{ 1|round(1000000000) }}",
+    "{{ ('a'.repeat(5000) ~ '!')|regex_replace('(a+)+$', '') }}",
+    "{{ 'a'.repeat(1000000).matches('(a|a)*b') }}",
+    "{{ [1,2,3]|join('x'.repeat(1500000)) }}",
+    "{{ ('1' ~ '0'.repeat(1000000))|int }}{{ 1 / 0 % 'x' }}",
+    "{{ '1e999999999'|round }}",
+    "{% set x = 9 ** 9 ** 9 ** 9 %}{{ 'a' * x }}",
+    "{{ (" + "[" * 300 + "1" + "]" * 300 + ")|string|length }}{{ 1 // 0 }}",
+    "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}",
+    "{{ " + "-" * 3000 + "1 }}",
+    "{% include 'self.j2' %}",
+]
+
+
+@pytest.mark.parametrize("template", HOSTILE)
+def test_a_template_that_uses_too_much_is_one_error(template: str, tmp_path: Path) -> None:
+    (tmp_path / "self.j2").write_text("{% include 'self.j2' %}{% include 'self.j2' %}")
+    with pytest.raises(TemplateError) as caught:
+        render(template, {}, metadata_folder=tmp_path)
+    assert len(str(caught.value)) < 400
+
+
+UNCOMMON = [
+    "{% call foo() %}a{% endcall %}",
+    "{{ 'a'|truncate(1) }}",
+    "{% break %}",
+    "{% macro m(a,a) %}{% endmacro %}",
+    "{{ cycler() }}",
+    "{{ '1e400'|int }}{{ 1e400|int }}",
+    "{{ 1e400 }}",
+    "{% for i in [1] recursive %}{{ loop([i]) }}{% endfor %}",
+    "{{ range(1, 2, 3, 4, 5) }}",
+    "{{ namespace(1) }}",
+    "{% set a.b = 1 %}",
+    "{% from 'x.j2' import a %}",
+    "{% extends 'x.j2' %}",
+    "{% block a %}{% endblock %}{% block a %}{% endblock %}",
+    "{{ super() }}",
+    "{{ caller() }}",
+    "{{ loop.index }}",
+    "{{ self.a() }}",
+    "{{ {'a': 1}|dictsort(1, 2, 3) }}",
+    "{{ 'x'|default }}",
+    "{{ [1]|map }}",
+    "{{ [none]|sort }}",
+    "{{ ['a', 1]|sort }}",
+    "{{ 'x'|b64decode }}",
+    "{{ {[1]: 2} }}",
+    "{{ {} | attr }}",
+    "{{ 'a'.split() }}",
+    "{% trans %}x{% endtrans %}",
+    "{{ \ud800 }}",
+]
+
+
+@pytest.mark.parametrize("template", UNCOMMON)
+def test_whatever_fails_is_a_template_error(template: str) -> None:
+    try:
+        result = render(template, {})
+    except TemplateError as error:
+        result = str(error).replace("\n", "more than a line")
+    assert "more than a line" not in result
+
+
+def test_the_templates_of_a_project_have_a_budget_together() -> None:
+    project = ProjectBudget(seconds=0.5)
+    renderer = Renderer(None, budget=project)
+    slow = "{% for i in range(1000) %}{% for j in range(1000) %}{% set x = i * j %}{% endfor %}{% endfor %}{{ x }}"
+    messages = []
+    for _ in range(5):
+        with pytest.raises(TemplateError) as caught:
+            renderer.render(slow, {})
+        messages.append(str(caught.value))
+    assert messages[-1] == "cannot be rendered: the templates of the project take too long together"
+    assert renderer.render("plain {{ X }}", {"X": "text"}).text == "plain text"
