@@ -204,7 +204,9 @@ class _TreeWalk:
         place = _find_position(inner)
         start = place.get("start")
         first = _find_position(table.parts[0]) if table.parts else place
-        line, begin = first.get("line", self._line), first.get("start", start if start is not None else 0)
+        begin = first.get("start", start)
+        # sqlglot counts some line ends twice; the position is exact.
+        line, begin = (self._sql.count("\n", 0, begin) + 1, begin) if begin is not None else (self._line, 0)
         if start is not None and self._sql[start : start + 1] == "'":
             return  # a file: FROM 'orders.csv'
         if self._is_table(parts, ctes, aliases):
