@@ -1,5 +1,6 @@
 """Folders and files of the data: stage, ingesting, archive. Starlake: DatasetArea."""
 
+import contextlib
 import errno
 import os
 import re
@@ -31,6 +32,14 @@ class Identity:
             return None
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
+    def is_same_file(self, other: "Identity | None") -> bool:
+        """Say whether another identity is that of the same file, whatever was written to it since."""
+        return other is not None and (self.device, self.inode) == (other.device, other.inode)
+
+    def has_same_content(self, other: "Identity | None") -> bool:
+        """Say whether another identity is that of the same file or of a copy of it, and nothing was written since."""
+        return other is not None and (self.size, self.modified) == (other.size, other.modified)
+
 
 def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
     """Make the folders that Starlake makes at the start of a command. Starlake: DatasetArea.initMetadata, initDomains."""
@@ -42,12 +51,31 @@ def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
 
 def list_files(folder: Path) -> list[Path]:
     """Return the files of a folder, oldest first, then by name; hidden ones and sub-folders left out. Starlake: LocalStorageHandler.list."""
+    found = []
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+            for entry in entries:
+                # Another command may be moving it.
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.is_file() and not entry.name.startswith("."):
+                        found.append((entry.stat().st_mtime_ns, entry.name))
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for _, name in sorted(found)]
+
+
+def is_utf8(name: str) -> bool:
+    """Say whether the bytes of a file's name are UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def show_path(path: Path | str) -> str:
+    r"""Return a path as it can be printed: bytes that are not UTF-8 as ``\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def find_table(name: str, tables: Sequence[Table]) -> Table | None:
@@ -79,7 +107,7 @@ def find_free_name(folder: Path, name: str) -> Path:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+?)(\.[A-Za-z0-9]+(?:\.(?:gz|zst|bz2))?)?", name)
+    match = re.fullmatch(r"(.+?)(\.[A-Za-z0-9]+(?:\.(?i:gz|zst|bz2))?)?", name, re.DOTALL)
     return (match.group(1), match.group(2) or "") if match else (name, "")
 
 
@@ -112,4 +140,4 @@ def move_file(source: Path, target: Path) -> None:
 
 def format_uri(path: Path) -> str:
     """Return a path as Starlake prints it."""
-    return f"file:{path}"
+    return f"file:{show_path(path)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..project.model import Table
 from . import privacy
 from .areas import format_uri
+from .casts import convert
 from .ddl import TypedAttribute
 from .formats import Source
 from .session import Session
@@ -32,27 +33,42 @@ def build_select(
         file: where it lies.
         checked: columns that must have a value and that the table itself lets be empty.
     """
-    made = {a.attribute.name: _build_value(session, table, a, source) for a in attributes if not a.attribute.script}
+    in_file = [a for a in attributes if a.attribute.name in source.columns]
+    made = {a.attribute.name: _build_value(session, table, a, source) for a in in_file}
     kept = [a for a in attributes if not a.attribute.ignore]
-    masked = [
-        a
-        for a in attributes
-        if (m := privacy.parse_masking(table, a.attribute)) is not None and m.sql is not None and not a.attribute.script
-    ]
-    plain = not masked and not table.filter and not any(a.attribute.script for a in attributes)
-    if plain:
+    masked = [a for a in in_file if (m := privacy.parse_masking(table, a.attribute)) is not None and m.sql is not None]
+    scripted = any(a.attribute.script for a in attributes)
+    converted = any(_is_converted(a) for a in kept)
+    if not masked and not table.filter and not scripted and not converted:
         columns = (f"{_require_value(a, made[a.attribute.name], checked)} AS {quote(a.attribute.final_name)}" for a in kept)
         return f"SELECT {', '.join(columns)} FROM {source.relation}"
-    inner = f"SELECT {', '.join(f'{sql} AS {quote(name)}' for name, sql in made.items())}, {quote_literal(format_uri(file))} AS {FILE_COLUMN} FROM {source.relation}"
+    names = {name.lower() for a in attributes for name in (a.attribute.name, a.attribute.final_name)}
+    # A column of this name in the file is that column.
+    whence = [] if FILE_COLUMN in names else [FILE_COLUMN]
+    values = [f"{sql} AS {quote(name)}" for name, sql in made.items()]
+    inner = f"SELECT {', '.join([*values, *(f'{quote_literal(format_uri(file))} AS {name}' for name in whence)])} FROM {source.relation}"
     if masked:
         replaced = ", ".join(f"({_get_expression(a, table)}) AS {quote(a.attribute.name)}" for a in masked)
         inner = f"SELECT * REPLACE ({replaced}) FROM ({inner}) AS sl_clear"
-    finals = [f"{a.attribute.script or quote(a.attribute.name)} AS {quote(a.attribute.final_name)}" for a in kept]
-    ignored = [quote(a.attribute.name) for a in attributes if a.attribute.ignore and not a.attribute.script]
-    named = f"SELECT {', '.join([*finals, *ignored, FILE_COLUMN])} FROM ({inner}) AS sl_values"
+    finals = [
+        f"{f'({a.attribute.script})' if a.attribute.script else quote(a.attribute.name)} AS {quote(a.attribute.final_name)}" for a in kept
+    ]
+    ignored = [quote(a.attribute.name) for a in attributes if a.attribute.ignore and a.attribute.name in made]
+    named = f"SELECT {', '.join([*finals, *ignored, *whence])} FROM ({inner}) AS sl_values"
     where = f" WHERE {table.filter}" if table.filter else ""
-    columns_sql = ", ".join(f"{_require_value(a, quote(a.attribute.final_name), checked)} AS {quote(a.attribute.final_name)}" for a in kept)
+    columns_sql = ", ".join(f"{_finish_value(a, checked)} AS {quote(a.attribute.final_name)}" for a in kept)
     return f"SELECT {columns_sql} FROM ({named}) AS sl_internal_from_select{where}"
+
+
+def _is_converted(typed: TypedAttribute) -> bool:
+    return typed.in_table is not None and not typed.attribute.script
+
+
+def _finish_value(typed: TypedAttribute, checked: Collection[str]) -> str:
+    name = quote(typed.attribute.final_name)
+    if _is_converted(typed):
+        name = convert(name, typed.type, typed.in_table or typed.type, typed.attribute.final_name)
+    return _require_value(typed, name, checked)
 
 
 def _build_value(session: Session, table: Table, typed: TypedAttribute, source: Source) -> str:
@@ -76,7 +92,7 @@ def list_hash_queries(session: Session, table: Table, attributes: Sequence[Typed
     """Return the queries of the values that are looked up in the table of hashes."""
     queries = []
     for typed in attributes:
-        if not typed.attribute.script and privacy.needs_hashes(privacy.parse_masking(table, typed.attribute)):
+        if typed.attribute.name in source.columns and privacy.needs_hashes(privacy.parse_masking(table, typed.attribute)):
             name = typed.attribute.name
             clear = build_value(session.project, table, typed, source.columns[name], name in source.texts, masked=False)
             queries.append(f"SELECT {clear} FROM {source.relation}")

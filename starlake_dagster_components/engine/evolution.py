@@ -1,11 +1,12 @@
 """Tables that exist already when the project's columns changed. Starlake: JdbcAutoTask.updateJdbcTableSchema."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import Location
+from .casts import find_missing_fields, get_shape, normalize_type
 from .database import Column
 from .engine_errors import TableDiffers
-from .sqltext import quote, quote_list
+from .sqltext import quote, quote_list, quote_path
 from .strategies import Target
 
 
@@ -29,23 +30,46 @@ def evolve_table(
         Whether the table was changed.
 
     Raises:
-        TableDiffers: a column with values would be dropped.
+        TableDiffers: a column with values would be dropped, or an array, a struct and a scalar would be converted into each other.
     """
     run = target.database
     there = {c.name.lower(): c for c in existing}
     named = {c.name.lower() for c in (*wanted, *kept)}
     gone = [c for c in existing if c.name.lower() not in named]
     added = [c for c in (*wanted, *kept) if c.name.lower() not in there]
+    _refuse_other_shapes(target, wanted, there, location)
     if gone and not emptied:
         _refuse_to_lose(target, gone, location)
     for column in added:
         run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
+    fields = [
+        (quote_path(column.name, *path), ddl)
+        for column in wanted
+        if column.name.lower() in there
+        for path, ddl in find_missing_fields(there[column.name.lower()].type, column.type)
+    ]
+    for path, ddl in fields:
+        run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {path} {ddl}")
     for column in gone:
         run.execute(f"ALTER TABLE {target.sql} DROP COLUMN {quote(column.name)}")
     loosened = [c for c in wanted if c.nullable and c.name.lower() in there and not there[c.name.lower()].nullable]
     for column in loosened:
         run.execute(f"ALTER TABLE {target.sql} ALTER COLUMN {quote(column.name)} DROP NOT NULL")
-    return bool(added or gone or loosened)
+    return bool(added or gone or loosened or fields)
+
+
+def _refuse_other_shapes(target: Target, wanted: Sequence[Column], there: Mapping[str, Column], location: Location) -> None:
+    for column in wanted:
+        existing = there.get(column.name.lower())
+        if existing is None or get_shape(existing.type) == get_shape(column.type):
+            continue
+        name = quote(column.name)
+        using = f" USING CASE WHEN {name} IS NOT NULL THEN [{name}] END" if normalize_type(column.type) == f"{existing.type}[]" else ""
+        raise TableDiffers(
+            f"{location}: column '{column.name}' of {target} has the type {existing.type}, but the project says {normalize_type(column.type)}. "
+            f"Its type is not changed automatically: put the attribute back, or run "
+            f"ALTER TABLE {target} ALTER COLUMN {name} TYPE {normalize_type(column.type)}{using}"
+        )
 
 
 def _refuse_to_lose(target: Target, gone: Sequence[Column], location: Location) -> None:

@@ -33,11 +33,14 @@ class LoadedFile:
     target: Path | None
     identity: Identity
 
-    def found(self) -> Path | None:
-        """Return where the file still waits to be moved away, whatever its name is there; None when it was moved."""
-        likely = (self.path, self.origin)
+    def find(self) -> Path | None:
+        """Return where the file still waits to be moved away, whatever its name is there; None when it was moved.
+
+        Under the name that it was loaded from, or came from, it is the same file even when something was written to it since.
+        """
         rest = (path for folder in (self.path.parent, self.origin.parent) for path in list_files(folder))
-        return next((path for path in (*likely, *rest) if Identity.of(path) == self.identity), None)
+        named = next((path for path in (self.path, self.origin) if self.identity.is_same_file(Identity.of(path))), None)
+        return named or next((path for path in rest if Identity.of(path) == self.identity), None)
 
 
 def note_files(database: Database, files: Sequence[LoadedFile]) -> None:
@@ -59,11 +62,16 @@ def _format_row(file: LoadedFile) -> str:
 
 
 def archive_file(file: LoadedFile) -> Path | None:
-    """Move a loaded file away; nothing when that was done. Returns where it is now, None when it is gone."""
-    path = file.path if Identity.of(file.path) == file.identity else file.found()
+    """Move a loaded file away; nothing when that was done. Returns where it is now, None when it is gone.
+
+    A file that is deleted instead (``archive: false``) stays when something was written to it since it was loaded.
+    """
+    path = file.path if file.identity.is_same_file(Identity.of(file.path)) else file.find()
     if path is None:
         return file.target
     if file.target is None:
+        if Identity.of(path) != file.identity:
+            return path
         path.unlink()
         return None
     # The name was free when it was noted; whatever took it since is not overwritten.
@@ -72,22 +80,66 @@ def archive_file(file: LoadedFile) -> Path | None:
     return target
 
 
-def forget_files(database: Database) -> None:
-    """Remove the notes: every file is where it goes."""
+def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
+    """Return by how many bytes a file has grown since it was loaded; None when nothing was written to it.
+
+    Args:
+        file: the file.
+        now: where it is now.
+    """
+    identity = Identity.of(now) if now is not None else None
+    if identity is None or file.identity.has_same_content(identity):
+        return None
+    return identity.size - file.identity.size
+
+
+def forget_files(database: Database, kept: Sequence[LoadedFile] = ()) -> None:
+    """Remove the notes of all files that are where they go: all but the given ones."""
     # A cancelled command tidies up as well.
-    database.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE", cancellable=False)
+    if kept:
+        names = ", ".join(quote_literal(str(file.path)) for file in kept)
+        database.execute(f"DELETE FROM {quote_path(database.catalog, _SCHEMA, _TABLE)} WHERE path NOT IN ({names})", cancellable=False)
+    else:
+        database.execute(f"DROP SCHEMA IF EXISTS {quote_path(database.catalog, _SCHEMA)} CASCADE", cancellable=False)
 
 
-def recover_files(database: Database) -> list[Path]:
-    """Finish what an earlier command could not; returns the files that were moved."""
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A file that an earlier command loaded, and could not move away.
+
+    Attributes:
+        path: where it was.
+        aside: where it was put because it is not as it was loaded; None = it is archived.
+    """
+
+    path: Path
+    aside: Path | None
+
+
+def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
+    """Finish what an earlier command could not.
+
+    A file that was written to since it was loaded is neither archived nor loaded again: it is put aside.
+
+    Args:
+        database: the database.
+        unresolved: the area for files that are put aside.
+    """
     if database.find_kind(_SCHEMA, _TABLE) is None:
         return []
     rows = database.fetch_rows(f"SELECT {_COLUMNS} FROM {quote_path(database.catalog, _SCHEMA, _TABLE)}")
-    moved = []
+    recovered = []
     for path, origin, target, *identity in rows:
         file = LoadedFile(Path(path), Path(origin), Path(target) if target else None, Identity(*map(int, identity)))
-        if file.found():
+        there = file.find()
+        if there is None:
+            continue
+        if Identity.of(there) == file.identity:
             archive_file(file)
-            moved.append(file.path)
+            recovered.append(Recovered(file.path, None))
+        else:
+            aside = find_free_name(unresolved / there.parent.name, there.name)
+            move_file(there, aside)
+            recovered.append(Recovered(file.path, aside))
     forget_files(database)
-    return moved
+    return recovered

@@ -11,10 +11,10 @@ from ..project.model import Domain, Table
 from . import audit_tables as audit
 from . import journal
 from .adaptive import choose_strategy
-from .areas import find_free_name, find_table, list_files, make_folders, matches_table, move_file
+from .areas import find_free_name, find_table, is_utf8, list_files, make_folders, matches_table, move_file, show_path
 from .arguments import Arguments
 from .database import open_database
-from .engine_errors import BadArguments, DatabaseFailed
+from .engine_errors import BadArguments, BadFile, DatabaseFailed
 from .session import Session
 from .unsupported import check_areas, say_unused_options
 from .writing import Group, Loads, Writer
@@ -125,8 +125,8 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
         with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}") as database:
-            for file in journal.recover_files(database):
-                session.log("warning", f"{file} was loaded by a command that was killed before it could archive it; archived now")
+            for recovered in journal.recover_files(database, Path(session.project.areas.unresolved)):
+                _report_recovered(session, recovered, domains, loads)
             writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
             try:
                 for group in _form_groups(session, arguments, domains):
@@ -142,6 +142,17 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         audit.write_rows_elsewhere(session, other, entries, checks)
 
 
+def _report_recovered(session: Session, recovered: journal.Recovered, domains: Sequence[tuple[Domain, list[Table]]], loads: Loads) -> None:
+    if recovered.aside is None:
+        session.log("warning", f"{recovered.path} was loaded by an earlier command that could not archive it; archived now")
+        return
+    reason = "an earlier command loaded this file, and something was written to it since: it is not loaded again, and was moved to"
+    error = BadFile(str(recovered.path), f"{reason} {recovered.aside}")
+    session.log("error", str(error))
+    table = find_table(recovered.path.name, [t for domain, tables in domains if domain.name == recovered.path.parent.name for t in tables])
+    loads.fail(error, *([table.full_name] if table else []))
+
+
 def _set_unresolved_aside(session: Session, domain: Domain) -> None:
     """Move files of the stage area that match no table to the unresolved area."""
     areas = session.project.areas
@@ -151,7 +162,9 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
             # Another command may have been quicker.
             with contextlib.suppress(FileNotFoundError):
                 move_file(file, target)
-                session.log("warning", f"{file.name} matches the pattern of no table of {domain.name}: moved to {target}")
+                session.log(
+                    "warning", f"{show_path(file.name)} matches the pattern of no table of {domain.name}: moved to {show_path(target)}"
+                )
 
 
 def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]]) -> Iterator[Group]:
@@ -163,19 +176,42 @@ def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple
             for table in tables:
                 yield from _split_files(session, table, [f for f in files if matches_table(f.name, table)])
             continue
-        left = list_files(Path(areas.ingesting, domain.name))
-        staged = list_files(Path(areas.stage, domain.name))
+        left = _sort_by_table(list_files(Path(areas.ingesting, domain.name)), tables)
+        staged = _sort_by_table(list_files(Path(areas.stage, domain.name)), tables)
         for table in tables:
-            old = [f for f in left if find_table(f.name, tables) is table]
-            new = [f for f in staged if find_table(f.name, tables) is table]
-            for file in old:
+            for file in left.get(table.name, ()):
                 session.log(
-                    "warning", f"{file.name} was left in the ingesting area by an earlier load of {table.full_name}: it is loaded now"
+                    "warning",
+                    f"{show_path(file.name)} was left in the ingesting area by an earlier load of {table.full_name}: it is loaded now",
                 )
             # Files that could not be loaded before must not hold up new ones.
-            for files in (old, new):
-                for group in _split_files(session, table, files):
-                    yield replace(group, files=tuple(_move_into_ingesting(session, domain, file) for file in group.files))
+            for again, sorted_files in ((True, left), (False, staged)):
+                for group in _split_files(session, table, sorted_files.get(table.name, ())):
+                    yield _move_group(session, domain, replace(group, again=again))
+
+
+def _sort_by_table(files: Sequence[Path], tables: Sequence[Table]) -> Mapping[str, list[Path]]:
+    """Return the files of each table, by its name."""
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        table = find_table(file.name, tables)
+        if table is not None:
+            found.setdefault(table.name, []).append(file)
+    return found
+
+
+def _move_group(session: Session, domain: Domain, group: Group) -> Group:
+    """Return a group with its files in the ingesting area."""
+    if group.error is not None:
+        return group
+    moved: list[Path] = []
+    for file in group.files:
+        try:
+            moved.append(_move_into_ingesting(session, domain, file))
+        except OSError as error:
+            reason = f"the file cannot be moved to the ingesting area: {error.strerror}"
+            return replace(group, files=(*moved, *group.files[len(moved) :]), error=BadFile(str(file), reason))
+    return replace(group, files=tuple(moved))
 
 
 def _move_into_ingesting(session: Session, domain: Domain, file: Path) -> Path:
@@ -198,6 +234,8 @@ def _split_files(session: Session, table: Table, files: Sequence[Path]) -> Itera
     current: str | None = None
     for file in files:
         try:
+            if not is_utf8(file.name):
+                raise BadFile(show_path(file), "the name of the file is not UTF-8: rename it; it stays where it is")
             chosen = _choose_strategy(session, table, file)
         except EngineError as error:
             yield Group(table, (file,), error=error)

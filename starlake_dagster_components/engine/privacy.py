@@ -9,6 +9,7 @@ from ..errors import unknown
 from ..project.model import Attribute, Table
 from .database import Database
 from .engine_errors import BadSetting
+from .scratch import Scratch
 from .sqltext import quote, quote_literal
 
 _HASHES = {"MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
@@ -30,7 +31,7 @@ _PARAMETERS: dict[str, tuple[int, ...]] = {
 }
 HASHES = "temp.sl_sha512"
 AT = "'@'"
-_BATCH = 1000
+_BATCH = 20_000
 _NUMBERS = frozenset({"RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT", "APPROXDOUBLE", "APPROXLONG"})
 
 
@@ -136,23 +137,30 @@ def needs_hashes(masking: Masking | None) -> bool:
     return masking is not None and masking.name == "SHA512"
 
 
-def fill_hashes(database: Database, values: Sequence[str]) -> None:
+def fill_hashes(database: Database, values: Sequence[str], scratch: Scratch) -> None:
     """Fill the table of hashes, which lasts as long as the command.
 
     Args:
         database: the database.
         values: queries of one text column each: what is going to be hashed.
+        scratch: for the hashes on their way into the database, a limited number at a time.
     """
     database.execute(f"CREATE TEMP TABLE IF NOT EXISTS {HASHES.split('.')[1]} (value VARCHAR, hash VARCHAR)")
     database.execute(f"DELETE FROM {HASHES}")
     union = " UNION ".join(values)
+    file = scratch.make_file("hashes")
     reader = database.connection.cursor()
     try:
         reader.execute(f"USE {quote(database.catalog)}")
-        found = reader.execute(f"SELECT DISTINCT * FROM ({union}) AS v(value) WHERE value IS NOT NULL")
+        found = reader.execute(f"SELECT DISTINCT encode(value) FROM ({union}) AS v(value) WHERE value IS NOT NULL")
         while rows := found.fetchmany(_BATCH):
-            pairs = ", ".join(f"({quote_literal(value)}, {quote_literal(hashlib.sha512(value.encode()).hexdigest())})" for (value,) in rows)
-            database.execute(f"INSERT INTO {HASHES} VALUES {pairs}")
+            with file.open("w", encoding="ascii") as out:
+                out.writelines(f"{value.hex()},{hashlib.sha512(value).hexdigest()}\n" for (value,) in rows)
+            longest = max(4 * len(value) for (value,) in rows) + 1_000_000
+            database.execute(
+                f"INSERT INTO {HASHES} SELECT decode(unhex(v)), h FROM read_csv({quote_literal(str(file))}, auto_detect = false, header = false, "
+                f"delim = ',', quote = '', escape = '', max_line_size = {longest}, columns = {{'v': 'VARCHAR', 'h': 'VARCHAR'}})"
+            )
     finally:
         reader.close()
 

@@ -50,7 +50,15 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
 
 
 def build_value(
-    project: Project, table: Table, typed: TypedAttribute, column: str, is_text: bool, *, checked: bool = True, masked: bool = True
+    project: Project,
+    table: Table,
+    typed: TypedAttribute,
+    column: str,
+    is_text: bool,
+    *,
+    checked: bool = True,
+    masked: bool = True,
+    completed: bool = True,
 ) -> str:
     """Return the SQL expression that makes an attribute's value of the column that was read.
 
@@ -62,15 +70,19 @@ def build_value(
         is_text: whether that is text.
         checked: False leaves out what raises errors on bad values (they give NULL), to look for them.
         masked: False leaves privacy out.
+        completed: False leaves defaults out.
     """
     attribute = typed.attribute
     found = column
     if typed.definition is None:
+        if is_text:
+            ddl = get_read_type(project, table, typed)
+            found = f"{'CAST' if checked else 'TRY_CAST'}(nullif({column}, '') AS {ddl})"
         if get_rule(project, table, typed).nested:
-            found = _build_nested(project, table, attribute, column)
+            found = _build_nested(project, table, attribute, found)
     elif is_text:
         found = _convert_text(table, typed, column, checked, masked)
-    if attribute.default is not None and typed.definition is not None and not attribute.array:
+    if completed and attribute.default is not None and typed.definition is not None and not attribute.array:
         found = f"coalesce({found}, CAST({quote_literal(attribute.default)} AS {typed.type}))"
     return found
 

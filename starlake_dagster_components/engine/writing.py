@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,20 +15,26 @@ from ..project.sql.sections import SqlPart
 from ..project.templating import TemplateError, render
 from . import audit_tables as audit
 from . import journal
-from .areas import Identity, find_free_name, format_uri
+from .areas import Identity, find_free_name, format_uri, show_path
 from .batch_select import build_select, list_hash_queries
+from .casts import normalize_type
 from .database import Column, Database
 from .ddl import TypedAttribute, create_table, type_attributes, write_comments
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
-from .formats import Scratch, describe_source, explain_failure, get_format
+from .formats import describe_source, explain_failure, get_format
 from .privacy import fill_hashes
 from .result import ExpectationOutcome, TableLoad
+from .scratch import Scratch
 from .scripts import Script, explain_error, make_hint, run_script
 from .session import Session, now
+from .sqltext import quote_list
 from .strategies import Strategy, Target, check_columns, read_strategy, write_batch
+from .unsupported import check_table
 
+_GROUP = "sl_group_of_files"
+_NOT_THE_FILE = (duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
 _SMALL = 4_000_000
 """Bytes that one processor reads at once."""
 
@@ -79,12 +86,30 @@ class Loads:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files that are loaded in one transaction."""
+    """Files that are loaded in one transaction.
+
+    Attributes:
+        table: the table.
+        files: the files.
+        chosen: the type of the write strategy that ``types`` chose.
+        error: why they cannot be loaded.
+        again: whether an earlier load failed with them.
+    """
 
     table: Table
     files: tuple[Path, ...]
     chosen: str | None = None
     error: EngineError | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Rows of a group of files."""
+
+    read: int
+    accepted: int
+    rejected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +138,9 @@ class Writer:
         self._entries = entries
         self._checks = checks
         self._archived = archived
-        self._noted = self._unfinished = False
+        self._noted = False
+        self._unfinished: list[journal.LoadedFile] = []
+        self._attributes: Sequence[TypedAttribute] = ()
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
 
     def load_group(self, group: Group) -> None:
@@ -126,44 +153,53 @@ class Writer:
         out(f"File(s): {','.join(paths)}")
         out(f"Table: {table.final_full_name}")
         began = now()
-        job = self._session.make_job_id(f"{table.domain}-{table.name}-{group.files[0].name}")
+        job = self._session.make_job_id(f"{table.domain}-{table.name}-{show_path(group.files[0].name)}")
         logical = audit.Entry(job, ",".join(paths), table.domain, table.name, "LOAD", True, began)
         try:
             if group.error is not None:
                 raise group.error
-            loaded = self._load_group(group, logical)
+            loaded, files = self._load_group(group, logical)
         except CommandCancelled:
             raise
         except StarlakeError as error:
             self._note_failure(group, logical, error)
             return
+        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one file, the others are loaded
+            self._session.log("debug", traceback.format_exc())
+            self._note_failure(group, logical, BadFile(", ".join(map(show_path, group.files)), _describe_error(error)))
+            return
         self._loads.add(loaded)
         self._loads.jobs.append(job)
+        self._archive_files(table, files)
 
     def close(self) -> None:
-        """Forget what was noted about files that were moved, also when the command is cancelled; not while one of them could not be moved."""
-        if self._noted and not self._unfinished:
+        """Forget what was noted about files that were moved, also when the command is cancelled; not about those that could not be moved."""
+        if self._noted:
             with contextlib.suppress(duckdb.Error):
-                journal.forget_files(self._database)
+                journal.forget_files(self._database, self._unfinished)
 
-    def _load_group(self, group: Group, entry: audit.Entry) -> TableLoad:
+    def _load_group(self, group: Group, entry: audit.Entry) -> tuple[TableLoad, list[journal.LoadedFile]]:
         failing: dict[str, str] = {}
+        identities = [_identify(file) for file in group.files]
         with Scratch() as scratch:
             while True:
+                self._attributes = self._prepare(group).attributes
                 try:
-                    return self._write_group(group, entry, scratch, failing)
+                    return self._write_group(group, entry, scratch, failing, identities)
                 except TransactionLost as lost:
                     failing[lost.expect] = lost.reason
                 except duckdb.Error as error:
+                    _check_unchanged(group.files, identities)
                     raise self._explain_refusal(group, scratch, error) from error
 
-    def _write_group(self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str]) -> TableLoad:
+    def _write_group(
+        self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str], identities: Sequence[Identity]
+    ) -> tuple[TableLoad, list[journal.LoadedFile]]:
         session, database, table = self._session, self._database, group.table
         prepared = self._prepare(group)
-        sources = [describe_source(session, table, prepared.attributes, file, scratch) for file in group.files]
         outcomes: tuple[ExpectationOutcome, ...] = ()
         target = Target(database, table.final_domain, table.final_name)
-        if sum(file.stat().st_size for file in group.files) > _SMALL:
+        if sum(identity.size for identity in identities) > _SMALL:
             database.expect_large()
         try:
             with database.transaction():
@@ -171,34 +207,50 @@ class Writer:
                 before = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 database.set_search_path([table.final_domain])
                 self._run_scripts(table.presql, table, "presql")
+                self._attributes = fit_attributes(prepared.attributes, existing)
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable} & {c.name.lower() for c in existing if c.nullable}
-                for read in sources:
-                    if queries := list_hash_queries(session, table, prepared.attributes, read):
-                        fill_hashes(database, queries)
-                batch = "\nUNION ALL\n".join(
-                    build_select(session, table, prepared.attributes, read, file, checked)
-                    for read, file in zip(sources, group.files, strict=True)
-                )
-                accepted = write_batch(target, prepared.strategy, batch, prepared.names).rows
-                rejected = sum(database.fetch_count(read.skipped) for read in sources if read.skipped)
-                read_rows = accepted
-                if table.filter:
-                    read_rows = sum(database.fetch_count(f"SELECT count(*) FROM {read.relation}") for read in sources)
+                counts = self._write_rows(group, target, checked, scratch)
                 self._run_scripts(table.postsql, table, "postsql")
                 outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
                 rows = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 loaded = TableLoad(
-                    table.full_name, read_rows + rejected, accepted, rejected, tuple(format_uri(f) for f in group.files), (), rows
+                    table.full_name, counts.read, counts.accepted, counts.rejected, tuple(format_uri(f) for f in group.files), (), rows
                 )
                 self._write_audit(group, entry, rows - before, outcomes)
-                files = self._note_files(group)
+                files = self._note_files(group, identities)
+                _check_unchanged(group.files, identities)
         except ExpectationsFailed:
             self._write_expectations(table, entry, outcomes)
             raise
         self._loads.expectations.extend(outcomes)
-        self._archive_files(files)
-        return loaded
+        return loaded, files
+
+    def _write_rows(self, group: Group, target: Target, checked: Collection[str], scratch: Scratch) -> "_Counts":
+        """Write the rows of a group's files, one file after the other, so that memory does not depend on how many there are."""
+        session, database, table = self._session, self._database, group.table
+        prepared = self._prepare(group)
+        chosen, names = prepared.strategy, prepared.names
+        collected = len(group.files) > 1 and chosen.needs_whole_batch
+        accepted = rejected = filtered = 0
+        for index, file in enumerate(group.files):
+            session.check_cancelled()
+            read = describe_source(session, table, self._attributes, file, scratch)
+            if queries := list_hash_queries(session, table, self._attributes, read):
+                fill_hashes(database, queries, scratch)
+            batch = build_select(session, table, self._attributes, read, file, checked)
+            if collected:
+                rows = f"SELECT {quote_list(names)} FROM (\n{batch}\n) AS {_GROUP}"
+                begin = f"INSERT INTO temp.{_GROUP}" if index else f"CREATE OR REPLACE TEMP TABLE {_GROUP} AS"
+                database.execute(f"{begin} {rows}")
+            else:
+                accepted += write_batch(target, replace(chosen, type="APPEND") if index else chosen, batch, names).rows
+            rejected += database.fetch_count(read.skipped) if read.skipped else 0
+            filtered += database.fetch_count(f"SELECT count(*) FROM {read.relation}") if table.filter else 0
+        if collected:
+            accepted = write_batch(target, chosen, f"SELECT {quote_list(names)} FROM temp.{_GROUP}", names).rows
+            database.execute(f"DROP TABLE temp.{_GROUP}")
+        return _Counts((filtered if table.filter else accepted) + rejected, accepted, rejected)
 
     def _prepare(self, group: Group) -> _Prepared:
         table = group.table
@@ -270,54 +322,99 @@ class Writer:
             self._entries.extend(entries)
             self._checks.extend(checks)
 
-    def _note_files(self, group: Group) -> list[journal.LoadedFile]:
+    def _note_files(self, group: Group, identities: Sequence[Identity]) -> list[journal.LoadedFile]:
         if not self._archived:
             return []
         areas = self._session.project.areas
         files = []
-        for path in group.files:
-            identity = Identity.of(path)
-            assert identity is not None
+        for path, identity in zip(group.files, identities, strict=True):
             target = find_free_name(Path(areas.archive, group.table.domain), path.name) if self._session.settings.archive else None
             files.append(journal.LoadedFile(path, Path(areas.stage, group.table.domain, path.name), target, identity))
         journal.note_files(self._database, files)
         self._noted = True
         return files
 
-    def _archive_files(self, files: Sequence[journal.LoadedFile]) -> None:
+    def _archive_files(self, table: Table, files: Sequence[journal.LoadedFile]) -> None:
+        """Move loaded files away; one that cannot be moved is noted, and moved by the next load."""
         began = time.monotonic()
-        self._unfinished = True
         for file in files:
-            journal.archive_file(file)
-        self._unfinished = False
+            try:
+                now = journal.archive_file(file)
+                added = journal.count_added_bytes(file, now)
+            except OSError as error:
+                self._unfinished.append(file)
+                reason = f"the file is loaded, but cannot be moved to the archive: {_describe_error(error)}. The next load moves it"
+                self._report(table, EngineError(f"{file.path}: {reason}"))
+                continue
+            if added is not None:
+                reason = f"something was written to the file after it was loaded ({added:+} bytes): that is not in {table.full_name}"
+                self._report(table, BadFile(str(now), reason))
         if files and self._session.settings.archive:
             self._session.out(f"Archive duration takes {round((time.monotonic() - began) * 1000)} ms")
 
+    def _report(self, table: Table, error: StarlakeError) -> None:
+        self._session.log("error", str(error))
+        self._loads.fail(error, table.full_name)
+
     def _explain_refusal(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
         """Return the exception for a batch that DuckDB refused: the bad values of the file that has them, where they can be found."""
-        session, table = self._session, group.table
-        prepared = self._prepare(group)
-        existing = {c.name.lower(): c for c in self._database.list_columns(table.final_domain, table.final_name)}
-        attributes = [
-            replace(a, in_table=there.type)
-            if (there := existing.get(a.attribute.final_name.lower())) and there.type != _normalize_type(a.type)
-            else a
-            for a in prepared.attributes
-        ]
-        for file in group.files:
-            found = explain_failure(session, table, attributes, file, scratch)
-            if isinstance(found, StarlakeError):
-                return found
-        return BadFile(", ".join(map(str, group.files)), explain_error(error)[0])
+        if not isinstance(error, _NOT_THE_FILE):
+            for file in group.files:
+                found = explain_failure(self._session, group.table, self._attributes, file, scratch)
+                if isinstance(found, StarlakeError):
+                    return found
+        return BadFile(
+            ", ".join(map(show_path, group.files[:3])) + (", ..." if len(group.files) > 3 else ""), explain_error(error)[0][:2000]
+        )
 
     def _note_failure(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
         table = group.table
-        self._session.log("error", str(error))
-        self._loads.fail(error, table.full_name)
+        if group.again:
+            error.args = (f"{error}\n  An earlier load left this file, too: each load tries it again until it is corrected or removed",)
+        self._report(table, error)
         before = self._loads.tables.get(table.full_name, TableLoad(table.full_name))
         self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(format_uri(f) for f in group.files)))
         failed = replace(entry, success=False, count=0, accepted=0, rejected=0, message=str(error))
-        self._write_audit_afterwards([failed], [])
+        try:
+            self._write_audit_afterwards([failed], [])
+        except duckdb.Error as lost:
+            self._session.log(
+                "warning", f"the failure of {table.full_name} cannot be written to the audit: {explain_error(lost)[0][:1000]}"
+            )
+
+
+def _identify(file: Path) -> Identity:
+    identity = Identity.of(file)
+    if identity is None:
+        raise BadFile(show_path(file), "the file is gone: another program has moved or removed it")
+    return identity
+
+
+def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> None:
+    """Raise BadFile when a file is not as it was before it was read."""
+    for file, identity in zip(files, identities, strict=True):
+        if Identity.of(file) != identity:
+            raise BadFile(
+                str(file),
+                "the file changed while it was read: it is still being written, or was replaced. Nothing of it is loaded, and it stays",
+            )
+
+
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {show_path(error.filename)}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+def fit_attributes(attributes: Sequence[TypedAttribute], existing: Sequence[Column]) -> list[TypedAttribute]:
+    """Return attributes with the types of their columns in the table, where these are others."""
+    types = {column.name.lower(): normalize_type(column.type) for column in existing}
+    fitted = []
+    for typed in attributes:
+        there = types.get(typed.attribute.final_name.lower())
+        differs = there is not None and not typed.attribute.ignore and there != normalize_type(typed.type)
+        fitted.append(replace(typed, in_table=there) if differs else typed)
+    return fitted
 
 
 def _has_second_step(prepared: _Prepared) -> bool:
@@ -334,36 +431,13 @@ def _has_second_step(prepared: _Prepared) -> bool:
     )
 
 
-_NAMES = {
-    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
-    "STRING": "VARCHAR",
-    "TEXT": "VARCHAR",
-    "INT": "INTEGER",
-    "LONG": "BIGINT",
-    "FLOAT8": "DOUBLE",
-}
-
-
-def _normalize_type(ddl: str) -> str:
-    """Write a type as DuckDB does."""
-    upper = ddl.upper().replace(" ", "") if ddl.upper().startswith("DECIMAL") else ddl.upper()
-    if upper.startswith(("VARCHAR(", "CHAR(")):
-        return "VARCHAR"
-    return _NAMES.get(upper, upper if "STRUCT" not in upper else ddl)
-
-
 def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepared:
     """Return a table with all that its load needs to know, checked.
 
     Raises:
         BadSetting, NotSupported: the table's description.
     """
-    if table.database:
-        from .engine_errors import NotSupported
-
-        raise NotSupported(
-            table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
-        )
+    check_table(session, table)
     attributes = type_attributes(session.project, table)
     metadata = table.metadata
     found = read_strategy(

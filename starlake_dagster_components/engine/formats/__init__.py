@@ -7,11 +7,12 @@ from typing import Protocol
 from ...project.model import Table
 from ..ddl import TypedAttribute
 from ..engine_errors import NotSupported
+from ..scratch import Scratch
 from ..session import Session
 from . import dsv, json, parquet, position
-from .source import Reading, Scratch, Source
+from .source import Reading, Source
 
-__all__ = ["Reading", "Scratch", "Source", "describe_source", "explain_failure", "get_format"]
+__all__ = ["Reading", "Source", "describe_source", "explain_failure", "get_format"]
 
 
 class _Reader(Protocol):

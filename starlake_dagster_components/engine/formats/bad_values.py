@@ -1,53 +1,113 @@
 """Finding the values of a file that their columns cannot take, after a load failed."""
 
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
 import duckdb
 
+from ..casts import fits
 from ..ddl import TypedAttribute
 from ..instances import lend_instance
+from ..sqltext import quote, quote_path
 from ..values import build_value, get_rule
 from .source import Reading, Source
 
 MOST = 20
 """How many bad values are looked for."""
+SHOWN = 200
+"""Characters of a value that are shown."""
 
 
-def find_bad_values(reading: Reading, read: Source) -> list[tuple[int, TypedAttribute, str | None, str]]:
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What is wrong with some values of an attribute.
+
+    Attributes:
+        typed: the attribute.
+        raw: SQL of the value as the file has it.
+        bad: SQL that says whether a value is bad.
+        expected: what it should be; empty when a value is missing.
+    """
+
+    typed: TypedAttribute
+    raw: str
+    bad: str
+    expected: str
+
+
+def list_tests(reading: Reading, read: Source) -> Iterator[Test]:
+    """Yield the tests of the values of a file that come as text, and of missing values."""
+    project, table = reading.session.project, reading.table
+    for typed in reading.attributes:
+        attribute = typed.attribute
+        if attribute.ignore or attribute.name not in read.columns:
+            continue
+        column = read.columns[attribute.name]
+        raw = read.raws.get(attribute.name, column)
+        is_text = attribute.name in read.texts
+        made = build_value(project, table, typed, column, is_text, checked=False, masked=False, completed=False)
+        rule = get_rule(project, table, typed)
+        blank_is_missing = not typed.is_text or attribute.trim not in (None, "NONE")
+        missing = f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL" if blank_is_missing else f"{raw} IS NULL"
+        if is_text and (not typed.is_text or rule.from_text):
+            yield Test(typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", rule.kind)
+        if typed.in_table is not None and not attribute.script:
+            yield Test(typed, raw, f"NOT {fits(f'({made})', typed.type, typed.in_table)}", describe_table_type(reading, typed))
+        if typed.required and attribute.default is None and not attribute.script:
+            yield Test(typed, raw, f"({made}) IS NULL AND ({missing})", "")
+
+
+def describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
+    """Return what a value should be for a column that has another type than the attribute, and how that is changed."""
+    table = reading.table
+    place = quote_path(table.final_domain, table.final_name)
+    change = f"ALTER TABLE {place} ALTER COLUMN {quote(typed.attribute.final_name)} TYPE {typed.type}"
+    return f"of type {typed.in_table}, which the column of the table has ({change} changes it)"
+
+
+def find_bad_values(
+    reading: Reading, read: Source, tests: Sequence[Test] | None = None
+) -> list[tuple[int, TypedAttribute, str | None, str]]:
     """Return the bad values of a file: (number of the record from 1, attribute, value as in the file, what was expected).
 
     Args:
         reading: the file.
         read: how it is read with all values as text.
+        tests: what to look for, by default what :func:`list_tests` gives.
     """
-    session, table = reading.session, reading.table
-    tests: list[tuple[TypedAttribute, str, str, str]] = []
-    for typed in reading.in_file:
-        attribute = typed.attribute
-        if attribute.ignore:
-            continue
-        raw = read.columns[attribute.name]
-        is_text = attribute.name in read.texts
-        made = build_value(session.project, table, typed, raw, is_text, checked=False, masked=False)
-        kind = get_rule(session.project, table, typed).kind
-        if typed.in_table is not None:
-            made = f"TRY_CAST({made} AS {typed.in_table})"
-            kind = f"of type {typed.in_table}, which the column of the table has"
-        blank_is_missing = not typed.is_text or attribute.trim not in (None, "NONE")
-        missing = f"nullif(trim(CAST({raw} AS VARCHAR)), '') IS NULL" if blank_is_missing else f"{raw} IS NULL"
-        converted = not typed.is_text or typed.in_table is not None or get_rule(session.project, table, typed).from_text
-        if is_text and converted:
-            tests.append((typed, raw, f"NOT ({missing}) AND ({made}) IS NULL", kind))
-        if typed.required:
-            tests.append((typed, raw, f"({made}) IS NULL AND ({missing})", ""))
-    if not tests:
+    chosen = list(list_tests(reading, read)) if tests is None else list(tests)
+    if not chosen:
         return []
-    shown = [f"SELECT record, {index}, CAST({raw} AS VARCHAR) FROM numbered WHERE {test}" for index, (_, raw, test, _) in enumerate(tests)]
-    query = (
-        f"WITH numbered AS (SELECT row_number() OVER () AS record, * FROM {read.relation}) "
-        f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found(record, test, value) ORDER BY record, test LIMIT {MOST}"
-    )
     with lend_instance() as lent:
         try:
-            rows = lent.connection.execute(query).fetchall()
+            return _run_tests(lent.connection, reading, read, chosen)
         except duckdb.Error:
             return []
-    return [(int(record), tests[index][0], text, tests[index][3]) for record, index, text in rows]
+
+
+def _run_tests(
+    connection: duckdb.DuckDBPyConnection, reading: Reading, read: Source, tests: Sequence[Test]
+) -> list[tuple[int, TypedAttribute, str | None, str]]:
+    # Which columns have bad values is cheap to say for thousands of them; which values these are is not.
+    answers = connection.execute(f"SELECT {', '.join(f'bool_or({test.bad})' for test in tests)} FROM {read.relation}").fetchone()
+    failing = [test for test, answer in zip(tests, answers or (), strict=True) if answer][:MOST]
+    if not failing:
+        return []
+    number = find_free_name("record", {a.attribute.name for a in reading.attributes})
+    shown = [
+        f"SELECT {quote(number)}, {index}, left(CAST({test.raw} AS VARCHAR), {SHOWN}) FROM numbered WHERE {test.bad}"
+        for index, test in enumerate(failing)
+    ]
+    rows = connection.execute(
+        f"WITH numbered AS (SELECT row_number() OVER () AS {quote(number)}, * FROM {read.relation}) "
+        f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found(record, test, value) ORDER BY record, test LIMIT {MOST}"
+    ).fetchall()
+    return [(int(record), failing[index].typed, text, failing[index].expected) for record, index, text in rows]
+
+
+def find_free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name that no column has."""
+    lower = {one.lower() for one in taken}
+    while name.lower() in lower:
+        name += "_"
+    return name

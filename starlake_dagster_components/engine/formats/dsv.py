@@ -1,68 +1,147 @@
 """DSV files: one record per line, fields between separators. Starlake: DuckDbNativeLoader, format DSV."""
 
+import contextlib
+import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from ...errors import did_you_mean
 from ...project.model import Table
+from ..casts import normalize_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
 from ..sqltext import quote, quote_literal
 from ..values import get_rule
 from . import bad_values, encodings
-from .records import read_records
-from .source import Reading, Source
+from .records import LONGEST_LINE, LineEnds, LineTooLong, read_records, split_record
+from .separators import LONGEST as LONGEST_SEPARATOR
+from .separators import shorten_separators
+from .source import Reading, Source, is_compressed, quote_file
 
-_LONGEST_SEPARATOR = 4
-"""Bytes of a separator that DuckDB takes."""
+_MOST_COLUMNS = 10_000
+
 _NATIVE = {"iso8859-1": "latin-1", "utf-16": "utf-16"}
-_UNIT = "\x1f"
-"""Stands for a separator that is too long."""
+_READ_AS_THEY_ARE = frozenset(
+    [
+        "VARCHAR",
+        "TEXT",
+        "STRING",
+        "CHAR",
+        "BPCHAR",
+        "BIGINT",
+        "INT8",
+        "LONG",
+        "INTEGER",
+        "INT",
+        "INT4",
+        "SIGNED",
+        "SMALLINT",
+        "INT2",
+        "SHORT",
+        "TINYINT",
+        "INT1",
+        "HUGEINT",
+        "UBIGINT",
+        "UINTEGER",
+        "USMALLINT",
+        "UTINYINT",
+        "UHUGEINT",
+        "DOUBLE",
+        "FLOAT8",
+        "FLOAT",
+        "FLOAT4",
+        "REAL",
+        "DECIMAL",
+        "NUMERIC",
+        "BOOLEAN",
+        "BOOL",
+        "LOGICAL",
+        "DATE",
+        "TIME",
+        "TIMESTAMP",
+        "DATETIME",
+        "UUID",
+    ]
+)
+"""Types whose bad values read_csv refuses. Those of others become NULL (times with a zone), so these are read as text and cast."""
+_rejects = itertools.count(1)
 
 
 def describe_source(reading: Reading) -> Source:
     """Return how a DSV file is read."""
+    encodings.check_compression(reading.file)
     return _describe_source(reading, all_text=False)
 
 
 def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
-    codec = encodings.get_codec(table)
-    names = _find_columns(reading, codec)
-    file, separator, native = _make_readable(reading, codec)
-    attributes = {a.attribute.name: a for a in reading.in_file}
-    scripted = {a.attribute.name.lower() for a in reading.attributes if a.attribute.script}
-    texts = {
-        name for name, a in attributes.items() if all_text or a.definition is None or get_rule(reading.session.project, table, a).from_text
-    } | scripted
+    project = reading.session.project
+    names = _find_columns(reading, encodings.get_codec(table))
+    file, separator, native = _make_readable(reading)
+    attributes = {a.attribute.name: a for a in reading.attributes if not a.attribute.script or a.attribute.name in names}
+    texts = {name for name, a in attributes.items() if all_text or not _is_read_as_it_is(a) or get_rule(project, table, a).from_text}
     types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
-    parameters = _build_parameters(table, separator, native)
+    parameters = _build_parameters(table, file, separator, native)
     if table.metadata.empty_is_null is False and not table.metadata.null_value:
         kept = [name for name in names if name in attributes and attributes[name].is_text]
         if kept:
             parameters["force_not_null"] = "[" + ", ".join(map(quote_literal, kept)) + "]"
-    parameters.update(_read_options(table))
-    skipped = None
-    if parameters.get("ignore_errors", "").strip("'").lower() == "true" and not all_text:
-        parameters.update(store_rejects="true", rejects_table="'sl_rejects'", rejects_scan="'sl_rejects_scan'", rejects_limit="0")
-        parameters.pop("ignore_errors")
-        skipped = "SELECT count(DISTINCT line) FROM sl_rejects"
-    if all_text:
-        parameters = {k: v for k, v in parameters.items() if k not in ("store_rejects", "ignore_errors")}
-    relation = f"read_csv([{quote_literal(str(file))}], {', '.join(f'{k} = {v}' for k, v in parameters.items())}, columns = {_format_struct(types)})"
-    columns = {name: quote(name) if name in types else "NULL" for name in attributes}
-    return Source(relation, columns, frozenset(texts), skipped)
+    options = _read_options(table)
+    parameters.update(options)
+    ignoring = parameters.pop("ignore_errors", "").strip("'").lower() == "true" and not all_text
+    rejects = f"sl_rejects_{next(_rejects)}"
+    if ignoring:
+        parameters.update(store_rejects="true", rejects_table=f"'{rejects}'", rejects_scan=f"'{rejects}_scan'", rejects_limit="0")
+    written = ", ".join(f"{k} = {v}" for k, v in parameters.items())
+    relation = f"read_csv({quote_file(file)}, {written}, columns = {_format_struct(types)})"
+    raws = {name: quote(name) if name in types else "NULL" for name in attributes}
+    moments = options.get("timestampformat")
+    columns = {
+        name: _parse_moment(raw, moments, all_text) if moments and raw != "NULL" and _has_zone(attributes[name]) else raw
+        for name, raw in raws.items()
+    }
+    read = Source(relation, columns, frozenset(texts), raws)
+    return _leave_out_bad_rows(reading, read, rejects) if ignoring else read
+
+
+def _is_read_as_it_is(typed: TypedAttribute) -> bool:
+    return typed.definition is not None and "[" not in typed.type and typed.type.upper().split("(")[0].strip() in _READ_AS_THEY_ARE
+
+
+def _has_zone(typed: TypedAttribute) -> bool:
+    return normalize_type(typed.type) == "TIMESTAMP WITH TIME ZONE"
+
+
+def _parse_moment(raw: str, layout: str, lenient: bool) -> str:
+    """Return the SQL of a text that a time with a zone can be cast from. read_csv applies its option to times without one only."""
+    return f"CAST({'try_strptime' if lenient else 'strptime'}({raw}, {layout}) AS VARCHAR)"
+
+
+def _leave_out_bad_rows(reading: Reading, read: Source, rejects: str) -> Source:
+    """Leave out the rows that have bad values among those that are cast, as read_csv does with the others, and count both."""
+    tests = [test.bad for test in bad_values.list_tests(reading, read) if test.expected and test.typed.in_table is None]
+    skipped = f"SELECT count(DISTINCT line) FROM {rejects}"
+    if not tests:
+        return replace(read, skipped=skipped)
+    bad = " OR ".join(f"coalesce({test}, false)" for test in tests)
+    return replace(
+        read,
+        relation=f"(SELECT * FROM {read.relation} WHERE NOT ({bad}))",
+        skipped=f"SELECT (SELECT count(*) FROM {read.relation} WHERE {bad}) + ({skipped})",
+    )
 
 
 def _format_struct(types: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
 
 
-def _build_parameters(table: Table, separator: str, encoding: str | None) -> dict[str, str]:
+def _build_parameters(table: Table, file: Path, separator: str, encoding: str | None) -> dict[str, str]:
     metadata = table.metadata
     parameters = {
         "delim": quote_literal(separator),
@@ -73,6 +152,8 @@ def _build_parameters(table: Table, separator: str, encoding: str | None) -> dic
         # What DuckDB guesses to be comments would be dropped silently.
         "comment": "''",
     }
+    parameters["compression"] = "'gzip'" if is_compressed(file) else "'none'"
+    parameters["hive_partitioning"] = "false"
     if encoding:
         parameters["encoding"] = quote_literal(encoding)
     return parameters
@@ -123,131 +204,185 @@ def _find_columns(reading: Reading, codec: str) -> list[str]:
     """
     table = reading.table
     expected = [a.attribute.name for a in reading.in_file]
+    first = _read_first_record(reading, codec)
     if not has_header(table):
-        if reading.file.stat().st_size == 0:
+        if first is None and reading.file.stat().st_size == 0:
             raise BadFile(str(reading.file), "the file is empty")
-        return expected
-    header = _read_header(reading, codec)
-    if header is None:
+        return _choose_columns(reading, len(first[1]) if first else 0)
+    if first is None:
         raise BadFile(
             str(reading.file), f"the file is empty; its first line should name the columns: {get_separator(table).join(expected)}"
         )
-    line, names = header
+    line, fields = first
+    names = [name.strip() for name in fields]
+    if len(names) > 1 and not names[-1]:
+        # A separator at the end of each line.
+        names.pop()
     known = {a.attribute.name.lower(): a.attribute.name for a in reading.attributes}
     exact = {a.attribute.name for a in reading.attributes}
     found = [name if name in exact else known.get(name.lower(), name) for name in names]
     problems = [
-        BadValue(line, "", None, f"the header names the column '{name}', which {table.full_name} does not have{did_you_mean(name, exact)}")
-        for name, attribute in zip(names, found, strict=True)
+        BadValue(
+            line,
+            "",
+            None,
+            f"the header names the column '{_cut(name)}', which {table.full_name} does not have{did_you_mean(name[:100], exact)}",
+        )
+        for name, attribute in zip(names[:_MOST_COLUMNS], found, strict=False)
         if attribute not in exact
     ]
+    counts = Counter(found)
     problems += [
-        BadValue(line, "", None, f"the header names the column '{name}' twice") for name in dict.fromkeys(found) if found.count(name) > 1
+        BadValue(line, "", None, f"the header names the column '{_cut(name)}' twice") for name, count in counts.items() if count > 1
     ]
     defaults = {a.attribute.name for a in reading.attributes if a.attribute.default is not None}
     problems += [
         BadValue(line, "", None, f"the header lacks the column '{name}' of {table.full_name}")
         for name in expected
-        if name not in found and name not in defaults
+        if name not in counts and name not in defaults
     ]
     if problems:
         raise BadFile(str(reading.file), "the header is not that of the table", problems)
     return found
 
 
-def _read_header(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
-    skip = int(str(reading.table.metadata.options.get("skip", "0")) or 0)
-    # Bytes that are not valid in this encoding are reported when the file is read.
-    with encodings.open_text(reading.file, codec, errors="replace") as text:
-        for _ in range(skip):
-            text.readline()
-        found = read_records(text, get_separator(reading.table), _get_quote(reading.table), _get_escape(reading.table))
-        first = next(found, None)
-    if first is None:
+def _choose_columns(reading: Reading, count: int) -> list[str]:
+    """Return the columns of a file without header, which may or may not have those that a script makes or changes."""
+    kept = {id(a) for a in reading.in_file}
+    changed = kept | {id(a) for a in reading.changed}
+    every = {id(a) for a in reading.attributes}
+    chosen = next((ids for ids in (changed, kept, every) if len(ids) == count), changed)
+    return [a.attribute.name for a in reading.attributes if id(a) in chosen]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= bad_values.SHOWN else f"{text[: bad_values.SHOWN]}..."
+
+
+def _read_first_record(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
+    """Return the first record that is not blank: its line and its fields."""
+    table = reading.table
+    options = table.metadata.options
+    skip = int(str(options.get("skip", "0")) or 0)
+    separator, quote, escape = get_separator(table), _get_quote(table), _get_escape(table)
+    try:
+        # Bytes that are not valid in this encoding are reported when the file is read.
+        with encodings.open_text(reading.file, codec, errors="replace") as text:
+            for _ in range(skip):
+                text.readline(LONGEST_LINE)
+            found = next(read_records(text, separator, quote, escape, longest=_get_longest_line(table)), None)
+    except LineTooLong as error:
+        raise _refuse_long_line(reading, error.line + skip) from error
+    if found is None:
         return None
-    line, fields, _ = first
-    return line + skip, [name.strip() for name in fields]
+    line, record = found
+    if "\ufffd" in record and (broken := _find_undecodable(reading, codec)):
+        raise broken
+    return line + skip, split_record(record, separator, quote, escape)
 
 
-def _make_readable(reading: Reading, codec: str) -> tuple[Path, str, str | None]:
+def _get_longest_line(table: Table) -> int:
+    written = str(table.metadata.options.get("max_line_size", ""))
+    return int(written) if written.isdigit() else LONGEST_LINE
+
+
+def _refuse_long_line(reading: Reading, line: int) -> BadFile:
+    longest = _get_longest_line(reading.table)
+    return BadFile(
+        str(reading.file),
+        "the file cannot be read",
+        [BadValue(line, "", None, f"a line of more than {longest} characters (metadata.options: max_line_size allows longer ones)")],
+    )
+
+
+def _make_readable(reading: Reading) -> tuple[Path, str, str | None]:
     """Return the file to read, its separator and the encoding to give to DuckDB."""
-    separator = get_separator(reading.table)
-    if len(separator.encode()) > _LONGEST_SEPARATOR:
-        return _write_short_separators(reading, codec, separator), _UNIT, None
+    table = reading.table
+    codec = encodings.get_codec(table)
+    separator = get_separator(table)
+    if len(separator.encode()) > LONGEST_SEPARATOR:
+        file = encodings.make_readable(reading.file, codec, reading.scratch)
+        copy, short = shorten_separators(file, separator, _get_quote(table), _get_escape(table), reading.scratch)
+        return copy, short, None
     file = encodings.make_readable(reading.file, codec, reading.scratch, native=frozenset(_NATIVE))
     return file, separator, _NATIVE.get(codec) if file == reading.file else None
-
-
-def _write_short_separators(reading: Reading, codec: str, separator: str) -> Path:
-    """Write a copy with a separator that DuckDB takes; lines stay the same lines."""
-    copy = reading.scratch.file(reading.file.name.removesuffix(".gz"))
-    quote, escape = _get_quote(reading.table), _get_escape(reading.table)
-    mark = quote or '"'
-    try:
-        with encodings.open_text(reading.file, codec) as text, copy.open("w", encoding="utf-8", newline="") as out:
-            for _, fields, quotes in read_records(text, separator, quote, escape):
-                out.write(
-                    _UNIT.join(
-                        mark + _escape_field(field, mark, escape) + mark
-                        if was or _UNIT in field or "\n" in field or "\r" in field
-                        else field
-                        for field, was in zip(fields, quotes, strict=True)
-                    )
-                    + "\n"
-                )
-    except UnicodeError as error:
-        raise BadFile(str(reading.file), f"bytes that are not {codec} text: {error}") from error
-    return copy
-
-
-def _escape_field(field: str, quote: str, escape: str) -> str:
-    sign = escape or quote
-    if sign != quote:
-        field = field.replace(sign, sign + sign)
-    return field.replace(quote, sign + quote)
 
 
 def explain_failure(reading: Reading) -> Exception | None:
     """Return why a file could not be loaded: lines of the wrong length first, then bad values."""
     codec = encodings.get_codec(reading.table)
-    line = encodings.find_bad_line(reading.file, codec)
-    if line is not None:
-        hint = "" if reading.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
-        return BadFile(str(reading.file), "the file cannot be read", [BadValue(line, "", None, f"bytes that are not {codec} text{hint}")])
+    if undecodable := _find_undecodable(reading, codec):
+        return undecodable
     try:
-        broken = _find_broken_lines(reading)
+        broken = _find_other_line_end(reading, codec) or _find_broken_lines(reading)
         if broken:
-            return BadFile(str(reading.file), "the file does not fit the table", broken[:-1] if len(broken) > bad_values.MOST else broken)
+            return BadFile(str(reading.file), "the file does not fit the table", broken)
         read = _describe_source(reading, all_text=True)
     except BadFile as error:
         return error
+    except LineTooLong as error:
+        return _refuse_long_line(reading, error.line)
     found = bad_values.find_bad_values(reading, read)
-    if not found:
+    if found:
+        return BadFile(str(reading.file), "the file has bad values", _add_lines(reading, found))
+    first = _read_first_record(reading, codec)
+    if has_header(reading.table) and first is not None and len(first[1]) > 1 and not first[1][-1]:
+        return BadFile(
+            str(reading.file), "", [BadValue(first[0], "", None, "the header ends with a separator, but the lines below do not")]
+        )
+    return None
+
+
+def _find_undecodable(reading: Reading, codec: str) -> BadFile | None:
+    line = encodings.find_bad_line(reading.file, codec)
+    if line is None:
         return None
-    return BadFile(str(reading.file), "the file has bad values", _add_lines(reading, found))
+    hint = "" if reading.table.metadata.encoding else "; metadata.encoding says how the file is encoded"
+    return BadFile(str(reading.file), "the file cannot be read", [BadValue(line, "", None, f"bytes that are not {codec} text{hint}")])
+
+
+def _find_other_line_end(reading: Reading, codec: str) -> list[BadValue]:
+    """Return the first line that does not end as those before it: DuckDB reads files with one kind of line end."""
+    if not encodings.has_mixed_line_ends(reading.file, codec):
+        return []
+    table = reading.table
+    shown = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
+    usual = ""
+    with encodings.open_text(reading.file, codec, errors="replace") as text:
+        lines = LineEnds(text)
+        for line, _ in read_records(lines, get_separator(table), _get_quote(table), _get_escape(table), longest=_get_longest_line(table)):
+            end = lines.last
+            if end and usual and end != usual:
+                reason = f"the line ends with {shown[end]}, those before it with {shown[usual]}: a file must have one kind of line end"
+                return [BadValue(line, "", None, reason)]
+            usual = usual or end
+    return []
 
 
 def _find_broken_lines(reading: Reading) -> list[BadValue]:
-    """Return what DuckDB cannot even split into fields."""
+    """Return the lines that DuckDB cannot even split into fields."""
     read = _describe_source(reading, all_text=True)
-    more = "auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', rejects_scan = 'sl_broken_scan', rejects_limit = 20"
+    limit = f"rejects_limit = {bad_values.MOST}"
+    more = f"auto_detect = false, store_rejects = true, rejects_table = 'sl_broken', rejects_scan = 'sl_broken_scan', {limit}"
     relation = read.relation.replace(", columns = {", f", {more}, columns = {{", 1)
     with lend_instance() as lent:
         try:
             lent.connection.execute(f"SELECT count(*) FROM {relation}").fetchall()
             rows = lent.connection.execute(
-                "SELECT line, any_value(error_message), any_value(csv_line), any_value(error_type) FROM sl_broken GROUP BY line ORDER BY line"
+                f"SELECT line, left(any_value(error_message), 1000), left(any_value(csv_line), {bad_values.SHOWN}), any_value(error_type) "
+                "FROM sl_broken GROUP BY line ORDER BY line"
             ).fetchall()
         except duckdb.Error as error:
-            return [BadValue(_parse_line(str(error)), "", None, str(error).splitlines()[0])]
-    return [BadValue(int(line), "", None, _explain_line(message, kind), (text or "")[:200]) for line, message, text, kind in rows]
+            message = str(error)[:10_000]
+            return [BadValue(_parse_line(message), "", None, _cut(message.splitlines()[0]))]
+    return [BadValue(int(line), "", None, _explain_line(message, kind), text or "") for line, message, text, kind in rows]
 
 
 def _explain_line(message: str, kind: str) -> str:
     counts = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if counts:
         return f"{counts.group(1)} fields expected, {counts.group(2)} found"
-    return message.splitlines()[0] if message else kind.lower()
+    return _cut(message.splitlines()[0]) if message else kind.lower()
 
 
 def _parse_line(message: str) -> int:
@@ -261,11 +396,23 @@ def _add_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str 
     lines: dict[int, int] = {}
     table = reading.table
     codec = encodings.get_codec(table)
-    with encodings.open_text(reading.file, codec, errors="replace") as text:
+    single = len(_find_columns(reading, codec)) == 1
+    skip = int(str(table.metadata.options.get("skip", "0")) or 0)
+    with encodings.open_text(reading.file, codec, errors="replace") as text, contextlib.suppress(LineTooLong):
+        for _ in range(skip):
+            text.readline(LONGEST_LINE)
+        begun = False
         number = 0 if has_header(table) else 1
-        for line, _, _ in read_records(text, get_separator(table), _get_quote(table), _get_escape(table)):
+        records = read_records(
+            text, get_separator(table), _get_quote(table), _get_escape(table), blank=single, longest=_get_longest_line(table)
+        )
+        for line, record in records:
+            if not begun and not record:
+                # Blank lines before the first record are none.
+                continue
+            begun = True
             if number in wanted:
-                lines[number] = line
+                lines[number] = line + skip
                 if len(lines) == len(wanted):
                     break
             number += 1

@@ -1,16 +1,21 @@
-"""Encodings of text files: Java's names, and a copy in UTF-8 for what DuckDB does not read itself."""
+"""Encodings and compression of text files: Java's names, checks, and a copy in UTF-8 for what DuckDB does not read itself."""
 
 import codecs
 import gzip
+import re
+import zlib
+from collections import Counter
 from pathlib import Path
 from typing import IO
 
 from ...errors import Location
 from ...project.model import Table
 from ..engine_errors import BadFile, BadSetting, BadValue
-from .source import Scratch
+from ..scratch import Scratch
+from .source import is_compressed
 
 _CHUNK = 1 << 20
+_MAGIC = {"gzip": rb"\x1f\x8b", "zip": rb"PK\x03\x04", "Zstandard": rb"\x28\xb5\x2f\xfd", "bzip2": rb"BZh[1-9]1AY&SY"}
 
 
 def get_codec(table: Table) -> str:
@@ -42,17 +47,53 @@ def locate_encoding(table: Table) -> Location:
     return table.origin.at("metadata.encoding")
 
 
-def is_compressed(file: Path) -> bool:
-    """Say whether a file is one that DuckDB decompresses by its name."""
-    return file.name.endswith(".gz")
-
-
 def open_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
-    """Open a file as text, decompressed and without byte order mark; line ends stay as they are."""
+    """Open a file as text, decompressed and without byte order mark; line ends stay as they are, and may be of any kind."""
     codec = "utf-8-sig" if codec in ("utf-8", "ascii") else codec
     if is_compressed(file):
         return gzip.open(file, "rt", encoding=codec, errors=errors, newline="")
     return file.open(encoding=codec, errors=errors, newline="")
+
+
+def open_bytes(file: Path) -> IO[bytes]:
+    """Open a file as bytes, decompressed."""
+    return gzip.open(file, "rb") if is_compressed(file) else file.open("rb")  # type: ignore[return-value]
+
+
+def check_compression(file: Path) -> None:
+    """Raise BadFile when a file's compression is not what its name says, or damaged.
+
+    DuckDB stops silently where a compressed file is cut off.
+    """
+    with file.open("rb") as data:
+        begin = data.read(16)
+        found = next((kind for kind, magic in _MAGIC.items() if re.match(magic, begin)), None)
+        if not is_compressed(file):
+            if found:
+                advice = "its name must end with .gz then" if found == "gzip" else "only gzip (.gz) is supported"
+                raise BadFile(str(file), f"the file is compressed with {found}: {advice}")
+            return
+        if found != "gzip":
+            raise BadFile(str(file), "the name ends with .gz, but the file is not compressed with gzip")
+        data.seek(0)
+        _check_gzip(file, data)
+
+
+def _check_gzip(file: Path, data: IO[bytes]) -> None:
+    member = zlib.decompressobj(31)
+    fresh = False
+    try:
+        while chunk := data.read(_CHUNK):
+            while chunk:
+                if member.eof:
+                    member, fresh = zlib.decompressobj(31), True
+                member.decompress(chunk, 0)
+                chunk = member.unused_data
+    except zlib.error as error:
+        reason = "bytes that are not compressed follow the compressed ones" if fresh else f"the compressed file is damaged ({error})"
+        raise BadFile(str(file), reason) from error
+    if not member.eof:
+        raise BadFile(str(file), "the compressed file is cut off: its end is missing")
 
 
 def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset[str] = frozenset()) -> Path:
@@ -63,7 +104,7 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
     """
     if codec in ("utf-8", "ascii") or codec in native:
         return file
-    copy = scratch.file(file.name.removesuffix(".gz"))
+    copy = scratch.make_file("data")
     line = 1
     with open_text(file, codec) as reader, copy.open("w", encoding="utf-8", newline="") as writer:
         try:
@@ -79,12 +120,39 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
 
 def find_bad_line(file: Path, codec: str) -> int | None:
     """Return the first line of a file that cannot be decoded; None when all can."""
-    if codec.startswith(("utf-16", "utf-32")):
-        return None
-    with gzip.open(file, "rb") if is_compressed(file) else file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    decoder = codecs.getincrementaldecoder(codec)()
+    line = 1
+    with open_bytes(file) as data:
+        while True:
+            chunk = data.read(_CHUNK)
             try:
-                line.decode(codec)
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                return line + _count_lines(error.object[: error.start].decode(codec, errors="replace"))
             except UnicodeError:
-                return number
-    return None
+                return line
+            if not chunk:
+                return None
+            line += _count_lines(text)
+
+
+def has_mixed_line_ends(file: Path, codec: str) -> bool:
+    """Say whether a file has line ends of several kinds, those within quotes included; False for encodings of two or four bytes."""
+    if codec.startswith(("utf-16", "utf-32")):
+        return False
+    counts = Counter[bytes]()
+    last = b""
+    with open_bytes(file) as data:
+        while chunk := last + data.read(_CHUNK):
+            last = b"\r" if chunk.endswith(b"\r") and chunk != last else b""
+            chunk = chunk.removesuffix(last) if last else chunk
+            for end in (b"\r\n", b"\n", b"\r"):
+                counts[end] += chunk.count(end)
+            if not chunk:
+                break
+    both = counts[b"\r\n"]
+    return sum(count > 0 for count in (both, counts[b"\n"] - both, counts[b"\r"] - both)) > 1
+
+
+def _count_lines(text: str) -> int:
+    return text.count("\n") if "\n" in text else text.count("\r")

@@ -12,11 +12,16 @@ from ..instances import lend_instance
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
-from .source import Reading, Source
+from .records import LineTooLong, read_lines
+from .source import Reading, Source, is_compressed, quote_file
+
+_LONGEST_OBJECT = 16_777_216
+"""Bytes of an object that DuckDB reads. DuckDB: maximum_object_size of read_json."""
 
 
 def describe_source(reading: Reading) -> Source:
     """Return how a JSON file is read: fields by their names, in any order; absent ones are NULL, others are left out."""
+    encodings.check_compression(reading.file)
     return _describe_source(reading, all_text=False)
 
 
@@ -24,8 +29,12 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
     session = reading.session
     file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
-    attributes = reading.in_file
-    parameters = {"format": quote_literal(_get_layout(reading))}
+    attributes = [*reading.in_file, *reading.changed]
+    parameters = {
+        "format": quote_literal(_get_layout(reading)),
+        "compression": "'gzip'" if is_compressed(file) else "'uncompressed'",
+        "hive_partitioning": "false",
+    }
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
             raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_json")
@@ -34,9 +43,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     if len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant":
         # The only attribute takes the object as a whole.
         name = attributes[0].attribute.name
-        return Source(
-            f"(SELECT json AS {quote(name)} FROM read_json_objects([{quote_literal(str(file))}], {written}))", {name: quote(name)}
-        )
+        return Source(f"(SELECT json AS {quote(name)} FROM read_json_objects({quote_file(file)}, {written}))", {name: quote(name)})
     texts = {
         a.attribute.name
         for a in attributes
@@ -47,7 +54,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
         for a in attributes
     }
     columns = "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
-    relation = f"read_json([{quote_literal(str(file))}], {written}, columns = {columns})"
+    relation = f"read_json({quote_file(file)}, {written}, columns = {columns})"
     return Source(relation, {name: quote(name) for name in types}, frozenset(texts))
 
 
@@ -86,8 +93,8 @@ def _explain_nested(reading: Reading, read: Source) -> BadFile | None:
     typed = _describe_source(reading, all_text=False)
     tests = [
         (f"{a.attribute.name}{path}".replace('"', ""), ddl, _build_leaf_test(read.columns[a.attribute.name], path, ddl))
-        for a in reading.in_file
-        if a.definition is None or a.attribute.array
+        for a in reading.attributes
+        if a.attribute.name in read.columns and (a.definition is None or a.attribute.array)
         for path, ddl in _list_leaves(reading, a.attribute, a.attribute.array)
     ]
     with lend_instance() as lent:
@@ -149,12 +156,13 @@ def _build_leaf_test(column: str, path: str, ddl: str) -> str:
 
 def _shorten_reason(message: str) -> str:
     """Return what DuckDB says, without the file, the line and its advice."""
-    first = message.splitlines()[0]
-    return re.sub(r"""^Invalid Input Error: |JSON transform error|,? ?in file "[^"]*",?|,? ?in line \d+:?""", "", first).strip(" .,:")
+    first = message[:10_000].splitlines()[0]
+    pattern = r"""^Invalid Input Error: |JSON transform error|,? ?in file "[^"]*",?|,? ?in line \d+:?"""
+    return re.sub(pattern, "", first).strip(" .,:")[: 2 * bad_values.SHOWN]
 
 
 def _explain_malformed(reading: Reading, message: str) -> BadFile:
-    first = message.splitlines()[0]
+    first = message[:10_000].splitlines()[0]
     line = re.search(r"in line (\d+)", first)
     hint = ""
     if _get_layout(reading) != "array" and _begins_with_array(reading):
@@ -172,11 +180,15 @@ def _find_malformed_line(reading: Reading) -> int:
     """Return the first line that is not valid JSON, where every line is a value; 0 when all are."""
     if _get_layout(reading) != "newline_delimited":
         return 0
-    with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
+    number = 1
+    with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as text:
+        try:
+            for line in read_lines(text, _LONGEST_OBJECT):
                 if line.strip():
                     json.loads(line)
-            except ValueError:
-                return number
+                number += 1
+        except LineTooLong as error:
+            return error.line
+        except (ValueError, RecursionError):
+            return number
     return 0

@@ -1,48 +1,85 @@
 """PARQUET files: columns by their names."""
 
+from collections.abc import Iterator, Mapping
+
 import duckdb
 
 from ...errors import did_you_mean
+from ..casts import convert, fits, get_shape, normalize_type, restrict_type
+from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
-from ..sqltext import quote, quote_literal
-from ..values import get_rule
+from ..sqltext import quote
+from ..values import get_read_type, get_rule
 from . import bad_values
-from .source import Reading, Source
+from .source import Reading, Source, quote_file
 
 
 def describe_source(reading: Reading) -> Source:
     """Return how a PARQUET file is read; columns that the table does not have are left out, optional ones may be absent.
 
     Raises:
-        BadFile: it is not a Parquet file, or lacks a required column.
+        BadFile: it is not a Parquet file, lacks a required column, or has an array or a struct where the table has none.
     """
-    relation = f"read_parquet([{quote_literal(str(reading.file))}])"
-    with lend_instance() as lent:
-        try:
-            found = [str(row[0]) for row in lent.connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
-        except duckdb.Error as error:
-            raise BadFile(str(reading.file), f"not a Parquet file: {str(error).splitlines()[0]}") from error
-    exact = set(found)
-    lower = {name.lower(): name for name in found}
+    types = _read_types(reading)
     columns = {}
-    lacking = []
+    problems = []
     texts = set()
-    for typed in reading.in_file:
-        name = typed.attribute.name
-        there = name if name in exact else lower.get(name.lower())
-        if there is None and typed.required and typed.attribute.default is None:
-            lacking.append(BadValue(0, "", None, f"the file lacks the column '{name}'{did_you_mean(name, found)}"))
+    for typed in reading.attributes:
+        attribute = typed.attribute
+        there = _find_column(typed, types)
+        if there is None and attribute.script:
+            continue
+        name = attribute.name
         from_text = typed.definition is not None and get_rule(reading.session.project, reading.table, typed).from_text
-        if there is None:
-            columns[name] = f"CAST(NULL AS {'VARCHAR' if from_text else typed.type})"
-        else:
-            columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else quote(there)
+        wanted = _get_wanted_type(reading, typed)
         if from_text:
             texts.add(name)
-    if lacking:
-        raise BadFile(str(reading.file), "the file's columns are not those of the table", lacking)
-    return Source(relation, columns, frozenset(texts))
+        if there is None:
+            if typed.required and attribute.default is None:
+                problems.append(BadValue(0, "", None, f"the file lacks the column '{name}'{did_you_mean(name, types)}"))
+            columns[name] = f"CAST(NULL AS {'VARCHAR' if from_text else wanted})"
+        elif not from_text and get_shape(types[there]) != get_shape(wanted):
+            reason = f"column '{name}' has the type {types[there]} in the file, but {wanted} in the table"
+            problems.append(BadValue(0, "", None, reason[: 2 * bad_values.SHOWN]))
+        else:
+            columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
+    if problems:
+        raise BadFile(str(reading.file), "the file's columns are not those of the table", problems)
+    return Source(_read(reading), columns, frozenset(texts))
+
+
+def _read(reading: Reading) -> str:
+    return f"read_parquet({quote_file(reading.file)}, hive_partitioning = false)"
+
+
+def _read_types(reading: Reading) -> Mapping[str, str]:
+    """Return the columns of a file and their types."""
+    with lend_instance() as lent:
+        try:
+            rows = lent.connection.execute(f"DESCRIBE SELECT * FROM {_read(reading)}").fetchall()
+        except duckdb.Error as error:
+            reason = str(error)[:10_000].splitlines()[0][: 2 * bad_values.SHOWN]
+            raise BadFile(str(reading.file), f"not a Parquet file: {reason}") from error
+    return {str(row[0]): str(row[1]) for row in rows}
+
+
+def _find_column(typed: TypedAttribute, types: Mapping[str, str]) -> str | None:
+    name = typed.attribute.name
+    return name if name in types else next((one for one in types if one.lower() == name.lower()), None)
+
+
+def _get_wanted_type(reading: Reading, typed: TypedAttribute) -> str:
+    return normalize_type(get_read_type(reading.session.project, reading.table, typed))
+
+
+def _convert(column: str, ddl: str, wanted: str, name: str) -> str:
+    """Return the SQL of a value of the file as its attribute's type; fields of structs that the attribute does not have are left out."""
+    if ddl == wanted:
+        return column
+    kept = restrict_type(ddl, wanted)
+    value = column if kept == ddl else f"CAST({column} AS {kept})"
+    return convert(value, kept, wanted, name)
 
 
 def explain_failure(reading: Reading) -> Exception | None:
@@ -51,10 +88,39 @@ def explain_failure(reading: Reading) -> Exception | None:
         read = describe_source(reading)
     except BadFile as error:
         return error
-    columns = {name: f"CAST({column} AS VARCHAR)" for name, column in read.columns.items()}
-    scalar = {a.attribute.name for a in reading.in_file if a.definition is not None and not a.attribute.array}
-    names = ", ".join(f"{column} AS {quote(name)}" for name, column in columns.items())
-    as_text = Source(f"(SELECT {names} FROM {read.relation})", {name: quote(name) for name in columns}, frozenset(columns) & scalar)
-    found = bad_values.find_bad_values(reading, as_text)
+    found = bad_values.find_bad_values(reading, read, [*_list_conversions(reading), *_list_other_tests(reading, read)])
     values = [BadValue(0, a.attribute.name, value, f"{kind} (row {number} of the file)") for number, a, value, kind in found]
     return BadFile(str(reading.file), "the file has bad values", values) if values else None
+
+
+def _list_conversions(reading: Reading) -> Iterator[bad_values.Test]:
+    """Yield the tests of values that have another type in the file."""
+    types = _read_types(reading)
+    for typed in reading.attributes:
+        there = _find_column(typed, types)
+        if there is None or typed.attribute.ignore:
+            continue
+        wanted = _get_wanted_type(reading, typed)
+        rule = get_rule(reading.session.project, reading.table, typed)
+        if types[there] != wanted and not rule.from_text:
+            kept = restrict_type(types[there], wanted)
+            test = f"NOT {fits(f'CAST({quote(there)} AS {kept})', kept, wanted)}"
+            yield bad_values.Test(typed, quote(there), test, rule.kind)
+
+
+def _list_other_tests(reading: Reading, read: Source) -> Iterator[bad_values.Test]:
+    """Yield the other tests; what fails among the conversions is a missing value here."""
+    types = _read_types(reading)
+    columns = {}
+    for typed in reading.attributes:
+        name = typed.attribute.name
+        if name not in read.columns:
+            continue
+        there = _find_column(typed, types)
+        wanted = _get_wanted_type(reading, typed)
+        if there is None or name in read.texts or types[there] == wanted:
+            columns[name] = read.columns[name]
+        else:
+            columns[name] = f"TRY_CAST(CAST({quote(there)} AS {restrict_type(types[there], wanted)}) AS {wanted})"
+    raws = {a.attribute.name: quote(there) for a in reading.attributes if (there := _find_column(a, types)) is not None}
+    yield from bad_values.list_tests(reading, Source(read.relation, columns, read.texts, raws))

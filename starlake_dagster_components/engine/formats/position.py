@@ -4,26 +4,28 @@ import duckdb
 
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
-from ..sqltext import quote_literal
 from . import bad_values, encodings
-from .source import Reading, Source
+from .source import Reading, Source, describe_compression, quote_file
 
 _LINE = '"value"'
 
 
 def describe_source(reading: Reading) -> Source:
     """Return how a file of fixed columns is read: every field as text."""
+    encodings.check_compression(reading.file)
     table = reading.table
     file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
     header = "skip = 1, " if table.metadata.with_header is not False else ""
     # One field per line: a separator that no text file has, no quotes.
     relation = (
-        f"read_csv([{quote_literal(str(file))}], auto_detect = false, delim = e'\\x01', quote = '', escape = '', comment = '', header = false, {header}"
+        f"read_csv({quote_file(file)}, {describe_compression(file)}, auto_detect = false, delim = e'\\x01', quote = '', escape = '', comment = '', header = false, {header}"
         "columns = {'value': 'VARCHAR'})"
     )
     columns = {}
-    for typed in reading.in_file:
+    for typed in reading.attributes:
         attribute = typed.attribute
+        if attribute.position is None and attribute.script:
+            continue
         if attribute.position is None:
             index = table.attributes.index(attribute)
             raise BadSetting(
@@ -32,8 +34,13 @@ def describe_source(reading: Reading) -> Source:
         first, last = attribute.position
         columns[attribute.name] = f"substring({_LINE}, {first + 1}, {last - first + 1})"
     texts = frozenset(columns)
-    if any(not a.is_text for a in reading.in_file):
-        columns.update({a.attribute.name: f"trim({columns[a.attribute.name]})" for a in reading.in_file if not a.is_text})
+    columns.update(
+        {
+            a.attribute.name: f"trim({columns[a.attribute.name]})"
+            for a in reading.attributes
+            if a.attribute.name in columns and not a.is_text
+        }
+    )
     return Source(relation, columns, texts)
 
 

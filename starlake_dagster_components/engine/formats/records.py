@@ -1,114 +1,159 @@
-"""The records of a delimited text file, as plain Python: for headers, line numbers in messages, and separators that DuckDB does not take."""
+"""The records of a delimited text file, as plain Python: for headers, and for line numbers in messages."""
 
+import re
 from collections.abc import Iterator
-from typing import IO
+from functools import lru_cache
+from typing import IO, Protocol
 
-_CHUNK = 1 << 16
-
-
-def read_records(text: IO[str], separator: str, quote: str, escape: str) -> Iterator[tuple[int, list[str], list[bool]]]:
-    """Yield the line on which each record begins (from 1), its fields, and which of them were quoted. Empty lines are left out."""
-    line = 1
-    for begin, raw in _read_raw_records(text, quote, escape):
-        if raw:
-            fields, marks = split_record(raw, separator, quote, escape)
-            yield line + begin, fields, marks
+LONGEST_LINE = 2_097_152
+"""Characters of a line that are read at most. DuckDB: max_line_size of read_csv."""
 
 
-def _read_raw_records(text: IO[str], quote: str, escape: str) -> Iterator[tuple[int, str]]:
-    """Yield (number of lines before, text without line end) of each record."""
-    buffer: list[str] = []
-    start = 0
-    inside = False
-    for line, physical in enumerate(_read_lines(text), 1):
-        body = physical.rstrip("\r\n")
-        inside = _ends_inside(body, quote, escape, inside)
-        buffer.append(physical if inside else body)
-        if not inside:
-            yield start, "".join(buffer)
-            buffer.clear()
-            start = line
-    if buffer:
-        yield start, "".join(buffer)
+class LineTooLong(Exception):
+    """A line is longer than DuckDB reads.
+
+    Attributes:
+        line: its number, from 1.
+    """
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        super().__init__(f"line {line} is too long")
 
 
-def _read_lines(text: IO[str]) -> Iterator[str]:
-    rest = ""
-    while chunk := text.read(_CHUNK):
-        parts = (rest + chunk).splitlines(keepends=True) if "\n" in chunk or "\r" in chunk else [rest + chunk]
-        # splitlines also cuts at other separators, which are part of a value; and "\r" at the end may be half of "\r\n".
-        merged: list[str] = []
-        for part in parts:
-            if merged and not merged[-1].endswith(("\n", "\r")):
-                merged[-1] += part
-            else:
-                merged.append(part)
-        rest = merged.pop() if merged else ""
-        if rest.endswith("\n"):
-            merged.append(rest)
-            rest = ""
-        yield from merged
-    if rest:
-        yield rest
+class LineEnds:
+    """A text that remembers how its last line ended.
+
+    Attributes:
+        last: its line end; empty where the text ends without one.
+    """
+
+    def __init__(self, text: IO[str]) -> None:
+        self._text = text
+        self.last = ""
+
+    def readline(self, longest: int) -> str:
+        """Return the next line with its end."""
+        line = self._text.readline(longest)
+        self.last = "\r\n" if line.endswith("\r\n") else line[-1:] if line.endswith(("\n", "\r")) else ""
+        return line
 
 
-def _ends_inside(body: str, quote: str, escape: str, inside: bool) -> bool:
-    if not quote or quote not in body:
-        return inside
-    index = 0
-    while index < len(body):
-        char = body[index]
-        if inside and escape and escape != quote and char == escape:
-            index += 2
-            continue
-        if char == quote:
-            if inside and body[index + 1 : index + 2] == quote:
-                index += 2
+class _Lines(Protocol):
+    def readline(self, longest: int, /) -> str: ...
+
+
+def read_lines(text: _Lines, longest: int = LONGEST_LINE) -> Iterator[str]:
+    """Yield the lines of a text with their ends.
+
+    Raises:
+        LineTooLong: a line has more than ``longest`` characters.
+    """
+    number = 1
+    while line := text.readline(longest):
+        if len(line) == longest and not line.endswith(("\n", "\r")):
+            raise LineTooLong(number)
+        yield line
+        number += 1
+
+
+def read_records(
+    text: _Lines, separator: str, quote: str, escape: str, *, blank: bool = False, longest: int = LONGEST_LINE
+) -> Iterator[tuple[int, str]]:
+    """Yield the line on which each record begins (from 1) and its text without line end.
+
+    A field that begins with a quote ends with a quote, and may have line ends in between.
+
+    Args:
+        text: the file.
+        separator: between fields.
+        quote: around fields; may be empty.
+        escape: before a quote that is part of a value; may be empty.
+        blank: whether empty lines are records. DuckDB: they are where there is one column.
+        longest: characters of a line.
+
+    Raises:
+        LineTooLong: a line, or a record of several lines, is too long.
+    """
+    pieces: list[str] = []
+    size = 0
+    begin = 1
+    for number, line in enumerate(read_lines(text, longest), 1):
+        if not pieces:
+            begin = number
+        if (quote and quote in line) or pieces:
+            open_field = _is_open(line, separator, quote, escape, inside=bool(pieces))
+            if open_field:
+                pieces.append(line)
+                size += len(line)
+                if size > 8 * longest:
+                    raise LineTooLong(begin)
                 continue
-            inside = not inside
-        index += 1
-    return inside
+        record = "".join([*pieces, line]).rstrip("\r\n")
+        pieces.clear()
+        size = 0
+        if record or blank:
+            yield begin, record
+    if pieces:
+        yield begin, "".join(pieces)
 
 
-def split_record(raw: str, separator: str, quote: str, escape: str) -> tuple[list[str], list[bool]]:
-    """Return the fields of a record and which of them were quoted."""
-    if not quote or quote not in raw:
-        fields = raw.split(separator)
-        return fields, [False] * len(fields)
-    fields = []
-    marks = []
-    index = 0
-    length = len(raw)
+def _is_open(line: str, separator: str, quote: str, escape: str, *, inside: bool) -> bool:
+    """Say whether a quoted field is still open at the end of a line."""
+    start, rest = _patterns(separator, quote, escape)
+    position = 0
     while True:
-        if raw.startswith(quote, index):
-            value, index = _read_quoted(raw, index + len(quote), quote, escape)
-            end = raw.find(separator, index)
-            tail = raw[index : end if end >= 0 else length]
-            fields.append(value + tail)
-            marks.append(True)
-        else:
-            end = raw.find(separator, index)
-            fields.append(raw[index : end if end >= 0 else length])
-            marks.append(False)
-        if end < 0:
-            return fields, marks
-        index = end + len(separator)
+        if inside:
+            closed = rest.match(line, position)
+            if closed is None:
+                return True
+            position = closed.end()
+            following = line.find(separator, position)
+            if following < 0:
+                return False
+            position = following + len(separator)
+        opened = start.match(line, position)
+        if opened is None:
+            following = line.find(separator, position)
+            if following < 0:
+                return False
+            position, inside = following + len(separator), False
+            continue
+        position, inside = opened.end(), True
 
 
-def _read_quoted(raw: str, index: int, quote: str, escape: str) -> tuple[str, int]:
-    out: list[str] = []
-    while index < len(raw):
-        char = raw[index]
-        if escape and char == escape and raw[index + 1 : index + 2] in (quote, escape):
-            out.append(raw[index + 1])
-            index += 2
-        elif char == quote:
-            if raw[index + 1 : index + 2] == quote:
-                out.append(quote)
-                index += 2
-                continue
-            return "".join(out), index + 1
+@lru_cache(maxsize=16)
+def _patterns(separator: str, quote: str, escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what opens a quoted field, and what is left of it up to its closing quote."""
+    q, e = re.escape(quote), re.escape(escape)
+    escaped = f"|{e}." if escape and escape != quote else ""
+    return re.compile(f" *{q}"), re.compile(f"(?:[^{q}{e}]{escaped}|{q}{q})*{q}", re.DOTALL)
+
+
+def split_record(record: str, separator: str, quote: str, escape: str) -> list[str]:
+    """Return the fields of a record, without their quotes."""
+    if not quote or quote not in record:
+        return record.split(separator)
+    start, rest = _patterns(separator, quote, escape)
+    fields = []
+    position = 0
+    while True:
+        opened = start.match(record, position)
+        closed = rest.match(record, opened.end()) if opened else None
+        after = closed.end() if closed else position
+        following = record.find(separator, after)
+        end = following if following >= 0 else len(record)
+        if opened and closed:
+            value = _unescape(record[opened.end() : closed.end() - 1], quote, escape)
+            fields.append(value + record[after:end].rstrip(" "))
         else:
-            out.append(char)
-            index += 1
-    return "".join(out), index
+            fields.append(record[position:end])
+        if following < 0:
+            return fields
+        position = following + len(separator)
+
+
+def _unescape(value: str, quote: str, escape: str) -> str:
+    if escape and escape != quote:
+        value = re.sub(f"{re.escape(escape)}(.)", r"\1", value, flags=re.DOTALL)
+    return value.replace(quote + quote, quote)

@@ -1,39 +1,33 @@
 """What a format gives to the load of a file."""
 
-import tempfile
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...project.model import Table
 from ..ddl import TypedAttribute
+from ..scratch import Scratch
 from ..session import Session
+from ..sqltext import quote_literal
+
+_WILDCARD = re.compile(r"([\[*?])")
 
 
-class Scratch:
-    """A temporary folder, made when it is first needed."""
+def quote_file(file: Path) -> str:
+    """Return a file as DuckDB's readers take it; its name is never a pattern."""
+    escaped = _WILDCARD.sub(r"[\1]", str(file))
+    return f"[{quote_literal(escaped)}]"
 
-    def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._used = 0
 
-    def file(self, name: str) -> Path:
-        """Return the path of a new file of a name, alone in its folder."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="starlake-dagster-")
-        self._used += 1
-        folder = Path(self._folder.name, str(self._used))
-        folder.mkdir()
-        return folder / name
+def is_compressed(file: Path) -> bool:
+    """Say whether a file's name says that it is compressed."""
+    return file.name.lower().endswith(".gz")
 
-    def __enter__(self) -> "Scratch":
-        """Return the folder itself."""
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Remove the folder with what is in it."""
-        if self._folder is not None:
-            self._folder.cleanup()
+def describe_compression(file: Path) -> str:
+    """Return the parameters by which DuckDB reads a text file as its name says, and takes no columns from the names of its folders."""
+    return f"compression = '{'gzip' if is_compressed(file) else 'none'}', hive_partitioning = false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +47,18 @@ class Reading:
 
     @property
     def in_file(self) -> list[TypedAttribute]:
-        """The attributes that a file has: all but those that a script makes."""
+        """The attributes that a file must have: all but those that a script makes."""
         return [a for a in self.attributes if not a.attribute.script]
+
+    @property
+    def changed(self) -> list[TypedAttribute]:
+        """The attributes whose script names them: it changes a column of the file."""
+        return [a for a in self.attributes if a.attribute.script and _names_itself(a)]
+
+
+def _names_itself(typed: TypedAttribute) -> bool:
+    name = re.escape(typed.attribute.name)
+    return re.search(rf"(?<!\w){name}(?!\w)", typed.attribute.script or "", re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,15 @@ class Source:
 
     Attributes:
         relation: what stands behind FROM.
-        columns: attribute name -> SQL expression of its value as it comes from the file; attributes that are absent are NULL.
+        columns: attribute name -> SQL expression of its value as it comes from the file; attributes that are absent are NULL. An attribute with
+            a script is there only when the file has it.
         texts: names of the attributes whose values come as text and are yet to be converted.
+        raws: attribute name -> SQL expression of the text in the file, where ``columns`` has it converted.
         skipped: SQL that counts the lines that the reader left out after the relation was read; None when it leaves out none.
     """
 
     relation: str
     columns: Mapping[str, str]
     texts: frozenset[str] = frozenset()
+    raws: Mapping[str, str] = field(default_factory=dict)
     skipped: str | None = None
-    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,128 @@
+"""Values for a column whose type is not that of its attribute: converted where nothing is lost, refused otherwise.
+
+Starlake lets DuckDB convert them, which rounds numbers and cuts off times without a word.
+"""
+
+import threading
+from functools import lru_cache
+
+import duckdb
+
+from .sqltext import quote, quote_literal
+
+_TEXT = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
+_NUMBER = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}) | {
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+}
+_guard = threading.Lock()
+
+
+@lru_cache(maxsize=4096)
+def parse_type(ddl: str) -> "duckdb.sqltypes.DuckDBPyType | None":
+    """Return a type; None when DuckDB does not know it without a database."""
+    try:
+        with _guard:
+            return duckdb.sqltype(ddl)
+    except duckdb.Error:
+        return None
+
+
+def normalize_type(ddl: str) -> str:
+    """Return a type as DuckDB writes it; as it is when DuckDB does not know it without a database."""
+    found = parse_type(ddl)
+    return ddl if found is None else str(found)
+
+
+def get_shape(ddl: str) -> str:
+    """Return ``list``, ``struct`` or ``scalar``."""
+    normal = normalize_type(ddl)
+    if normal.endswith("]"):
+        return "list"
+    return "struct" if normal.startswith("STRUCT(") else "scalar"
+
+
+def fits(value: str, ddl: str, in_table: str) -> str:
+    """Return the SQL that says whether a value can be written to a column of another type as it is; true for a missing value.
+
+    Args:
+        value: SQL of the value; it is repeated.
+        ddl: its type.
+        in_table: the column's type.
+    """
+    kept = f"TRY_CAST({value} AS {in_table})"
+    target = normalize_type(in_table).split("(")[0]
+    if normalize_type(ddl) not in _TEXT:
+        same = f"TRY_CAST({kept} AS {ddl}) IS NOT DISTINCT FROM {value}"
+    elif target in _NUMBER:
+        same = f"CAST({kept} AS DOUBLE) = TRY_CAST({value} AS DOUBLE)"
+    elif target == "DATE":
+        same = f"CAST({kept} AS TIMESTAMP) = TRY_CAST({value} AS TIMESTAMP)"
+    else:
+        same = f"{kept} IS NOT NULL"
+    return f"({value} IS NULL OR coalesce({same}, false))"
+
+
+def convert(value: str, ddl: str, in_table: str, column: str) -> str:
+    """Return the SQL of a value for a column of another type; an error where it does not fit.
+
+    Args:
+        value: SQL of the value; it is repeated.
+        ddl: its type.
+        in_table: the column's type.
+        column: the column, for the message.
+    """
+    refused = f"error({quote_literal(f'column {column}: a value does not fit the type {in_table} of the table')})"
+    return f"CASE WHEN {fits(value, ddl, in_table)} THEN CAST({value} AS {in_table}) ELSE CAST({refused} AS {in_table}) END"
+
+
+def restrict_type(ddl: str, wanted: str) -> str:
+    """Return a type with those fields of its structs that another type has too, at every depth."""
+    one, other = parse_type(ddl), parse_type(wanted)
+    return ddl if one is None or other is None else _restrict(one, other)
+
+
+def _restrict(one: "duckdb.sqltypes.DuckDBPyType", other: "duckdb.sqltypes.DuckDBPyType") -> str:
+    if one.id == other.id == "list":
+        return f"{_restrict(_get_element(one), _get_element(other))}[]"
+    if not one.id == other.id == "struct":
+        return str(one)
+    kept = {name.lower(): field for name, field in _get_fields(other)}
+    fields = [f"{quote(name)} {_restrict(field, kept[name.lower()])}" for name, field in _get_fields(one) if name.lower() in kept]
+    return f"STRUCT({', '.join(fields)})" if fields else str(one)
+
+
+def _get_element(one: "duckdb.sqltypes.DuckDBPyType") -> "duckdb.sqltypes.DuckDBPyType":
+    return _get_fields(one)[0][1]
+
+
+def _get_fields(one: "duckdb.sqltypes.DuckDBPyType") -> "list[tuple[str, duckdb.sqltypes.DuckDBPyType]]":
+    return [(name, field) for name, field in one.children if isinstance(field, duckdb.sqltypes.DuckDBPyType)]
+
+
+def find_missing_fields(existing: str, wanted: str) -> list[tuple[tuple[str, ...], str]]:
+    """Return the fields that the structs of one type lack: the path below the column, and the type of each.
+
+    The elements of a list are the field ``element``, as in ALTER TABLE.
+    """
+    one, other = parse_type(existing), parse_type(wanted)
+    return [] if one is None or other is None else _list_missing(one, other, ())
+
+
+def _list_missing(
+    one: "duckdb.sqltypes.DuckDBPyType", other: "duckdb.sqltypes.DuckDBPyType", path: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], str]]:
+    if one.id == other.id == "list":
+        return _list_missing(_get_element(one), _get_element(other), (*path, "element"))
+    if not one.id == other.id == "struct":
+        return []
+    there = {name.lower(): (name, field) for name, field in _get_fields(one)}
+    found: list[tuple[tuple[str, ...], str]] = []
+    for name, field in _get_fields(other):
+        if name.lower() in there:
+            known, existing = there[name.lower()]
+            found += _list_missing(existing, field, (*path, known))
+        else:
+            found.append(((*path, name), str(field)))
+    return found

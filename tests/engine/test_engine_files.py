@@ -1,0 +1,328 @@
+"""Files that are odd, damaged, still being written or in the way: each is loaded once or refused with its reason, and the others are loaded."""
+
+import gzip
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from engine_help import Sandbox, make
+
+from starlake_dagster_components.engine import batch_select, formats, journal, writing
+from starlake_dagster_components.engine.areas import Identity
+from starlake_dagster_components.engine.scratch import Scratch, remove_abandoned
+
+ID_NAME = """{ name: id, type: long }
+{ name: name, type: string }"""
+GOOD = "id;name\n1;Ann\n"
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Sandbox:
+    return make(tmp_path).table("s", "orders", ID_NAME).table("s", "zones", ID_NAME)
+
+
+# Files that change.
+
+
+def test_a_file_that_is_still_being_written_is_loaded_once(box: Sandbox) -> None:
+    path = box.root / "datasets/stage/s/orders.csv"
+    path.parent.mkdir(parents=True)
+    stop = threading.Event()
+    written = 0
+
+    def keep_writing() -> None:
+        nonlocal written
+        with path.open("w") as file:
+            file.write("id;name\n")
+            while not stop.is_set():
+                file.write(f"{written};{'x' * 50}\n")
+                written += 1
+                if written % 100 == 0:
+                    file.flush()
+                    time.sleep(0.0005)
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        time.sleep(0.2)
+        results = [box.run("load", check=False) for _ in range(3)]
+    finally:
+        stop.set()
+        writer.join()
+    for result in results:
+        assert result.exit_code == 1
+        assert "the file changed while it was read: it is still being written" in (result.reason or "")
+        assert "orders.csv" in (result.reason or "")
+    assert box.files("archive") == []
+    box.run("load")
+    assert box.rows("select count(*), count(distinct id) from s.orders") == [(written, written)]
+    assert box.files("archive") == ["s/orders.csv"]
+
+
+def test_what_is_written_after_the_load_is_reported(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = journal.archive_file
+
+    def write_and_archive(file: journal.LoadedFile) -> Path | None:
+        with file.path.open("a") as more:
+            more.write("2;Bob\n")
+        return archive(file)
+
+    monkeypatch.setattr(journal, "archive_file", write_and_archive)
+    result = box.load("s", {"orders.csv": GOOD}, check=False)
+    assert "something was written to the file after it was loaded (+6 bytes): that is not in s.orders" in (result.reason or "")
+    assert box.rows("select id from s.orders") == [(1,)]
+    assert box.files("archive") == ["s/orders.csv"]
+    monkeypatch.undo()
+    box.load("s")
+    assert box.rows("select id from s.orders") == [(1,)]
+
+
+def test_a_loaded_file_that_was_written_to_before_it_could_be_archived_is_put_aside(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: object) -> None:
+        raise PermissionError(13, "Permission denied", "archive")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "archive_file", refuse)
+        result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)
+    assert (result.reason or "").count("the file is loaded, but cannot be moved to the archive: Permission denied") == 2
+    assert result.counters["s.orders"].accepted == 1
+    with (box.root / "datasets/ingesting/s/orders.csv").open("a") as file:
+        file.write("2;Bob\n")
+    again = box.load("s", check=False)
+    assert "it is not loaded again" in (again.reason or "")
+    assert box.files("unresolved") == ["s/orders.csv"]
+    assert box.files("archive") == ["s/zones.csv"]
+    assert box.rows("select count(*) from s.orders union all select count(*) from s.zones") == [(1,), (1,)]
+    box.load("s")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    select = batch_select.build_select
+
+    def replace_file(*args: object) -> str:
+        new = box.root / "new.csv"
+        new.write_text("id;name\n2;Bob\n")
+        new.replace(box.root / "datasets/ingesting/s/orders.csv")
+        return select(*args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "build_select", replace_file)
+        result = box.load("s", {"orders.csv": GOOD}, check=False)
+    assert "was replaced" in (result.reason or "")
+    box.load("s")
+    assert box.rows("select id from s.orders") == [(2,)]
+
+
+# One bad file.
+
+
+def cut(content: bytes, size: int) -> bytes:
+    return content[:size]
+
+
+BIG = gzip.compress(b"id;name\n" + b"".join(b"%d;%d\n" % (n, n * 7919 % 10007) for n in range(5000)))
+DAMAGED = bytearray(BIG)
+DAMAGED[-6] ^= 0x55
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("orders.csv.gz", b"id;name\n1;x\n", "the name ends with .gz, but the file is not compressed with gzip"),
+        ("orders.csv.gz", cut(BIG, len(BIG) // 2), "the compressed file is cut off: its end is missing"),
+        ("orders.csv.gz", cut(BIG, len(BIG) - 4), "the compressed file is cut off: its end is missing"),
+        ("orders.csv.gz", bytes(DAMAGED), "the compressed file is damaged"),
+        ("orders.csv.gz", BIG + b"more", "bytes that are not compressed follow the compressed ones"),
+        ("orders.csv", BIG, "the file is compressed with gzip: its name must end with .gz then"),
+        ("orders.csv", b"PK\x03\x04 and so on", "the file is compressed with zip: only gzip (.gz) is supported"),
+        ("orders.csv", b"\x00\xff\xfe\x01" * 50, "bytes that are not utf-8"),
+        (os.fsdecode(b"orders\xff.csv"), GOOD.encode(), r"s/orders\xff.csv: the name of the file is not UTF-8: rename it"),
+    ],
+)
+def test_a_damaged_file_fails_alone(box: Sandbox, name: str, content: bytes, reason: str) -> None:
+    box.write({"datasets/stage/s/zones.csv": GOOD, f"datasets/stage/s/{name}": content})
+    result = box.run("load", check=False)
+    assert result.exit_code == 1
+    assert reason in (result.reason or "")
+    assert set(result.failures) == {"s.orders"}
+    assert box.rows("select id from s.zones") == [(1,)]
+    assert box.rows("select success, schema, message like '%orders%' from audit.audit where not success") == [(False, "orders", True)]
+    assert box.files("archive") == ["s/zones.csv"]
+    (result.reason or "").encode()
+    again = box.run("load", check=False)
+    assert reason in (again.reason or "")
+    if name.isascii():
+        assert "An earlier load left this file, too" in (again.reason or "")
+
+
+def test_members_of_a_compressed_file_are_all_loaded(box: Sandbox) -> None:
+    box.load("s", {"orders.csv.gz": gzip.compress(b"id;name\n1;a\n") + gzip.compress(b"2;b\n")})
+    assert box.rows("select id from s.orders order by id") == [(1,), (2,)]
+
+
+def test_a_full_temporary_folder_fails_the_files_that_need_it(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Scratch, name: str) -> Path:
+        raise OSError(28, "No space left on device", "/tmp/somewhere")
+
+    box.table("s", "orders", ID_NAME, "format: DSV, encoding: windows-1252")
+    with monkeypatch.context() as patch:
+        patch.setattr(Scratch, "make_file", refuse)
+        result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)
+    assert "orders.csv: No space left on device: /tmp/somewhere" in (result.reason or "")
+    assert box.files("archive") == ["s/zones.csv"]
+    box.load("s")
+    assert box.rows("select id from s.orders") == [(1,)]
+
+
+def test_an_unexpected_error_fails_its_file_alone(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = formats.describe_source
+
+    def fail(session: object, table: object, attributes: object, file: Path, scratch: object) -> object:
+        if file.name == "orders.csv":
+            raise ZeroDivisionError("a fault")
+        return describe(session, table, attributes, file, scratch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(writing, "describe_source", fail)
+    result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)
+    assert "orders.csv: ZeroDivisionError: a fault" in (result.reason or "")
+    assert box.files("archive") == ["s/zones.csv"]
+
+
+# Names.
+
+NAMES = [
+    "f[1].csv",
+    "f1.csv",
+    "f*.csv",
+    "f?.csv",
+    "f[.csv",
+    "f{1,2}.csv",
+    "f a.csv",
+    "f'q.csv",
+    'f"q.csv',
+    "f\\b.csv",
+    "f#1.csv",
+    "f%20.csv",
+]
+NAMES += ["f~2.csv", "fé.csv", "f$x.csv", "f=1.csv", "f,1.csv", "f;1.csv", "f\nn.csv", "f[!a].csv", "f].csv", "f**.csv", "f.CSV", "f"]
+
+
+@pytest.mark.parametrize("grouped", ["false", "true"])
+def test_names_of_files_are_no_patterns(box: Sandbox, grouped: str) -> None:
+    box.write(
+        {"metadata/load/s/orders.sl.yml": f'version: 1\ntable:\n  name: orders\n  pattern: "(?s)f.*"\n  attributes:\n    - {ID_NAME}'}
+    )
+    box.table("s", "orders", ID_NAME).write(
+        {
+            "metadata/load/s/orders.sl.yml": (box.root / "metadata/load/s/orders.sl.yml").read_text().replace('"orders.*"', '"(?s)f.*"'),
+            **{f"datasets/stage/s/{name}": f"id;name\n{number};x\n" for number, name in enumerate(NAMES)},
+        }
+    )
+    box.run("load", env={"SL_GROUPED": grouped})
+    assert box.rows("select id from s.orders order by id") == [(number,) for number in range(len(NAMES))]
+    assert box.files("archive") == sorted(f"s/{name}" for name in NAMES)
+
+
+def test_names_of_folders_add_no_columns(tmp_path: Path) -> None:
+    box = make(tmp_path / "name=other [x]").table("s", "orders", ID_NAME, "format: PARQUET").table("s", "zones", ID_NAME)
+    import duckdb
+
+    path = box.root / "datasets/stage/s/orders.parquet"
+    path.parent.mkdir(parents=True)
+    duckdb.sql("select 1 as id, 'own' as name").write_parquet(str(tmp_path / "p"))
+    (tmp_path / "p").rename(path)
+    box.load("s", {"zones.csv": GOOD})
+    assert box.rows("select name from s.orders") == [("own",)]
+
+
+def test_endings_in_capitals(box: Sandbox) -> None:
+    box.load("s", {"orders.CSV.GZ": gzip.compress(GOOD.encode())})
+    box.load("s", {"orders.CSV.GZ": gzip.compress(GOOD.encode())})
+    assert box.rows("select id from s.orders") == [(1,), (1,)]
+    assert box.files("archive") == ["s/orders.CSV.GZ", "s/orders~2.CSV.GZ"]
+
+
+# Lines.
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"id;name\r\n1;a\r\n2;b\n", "line 3: the line ends with LF, those before it with CRLF: a file must have one kind of line end"),
+        (b"id;name\n1;a\n2;b\r3;c\n", "line 3: the line ends with CR, those before it with LF"),
+        (b'id;name\n1;"x\r\ny"\n2;b\r\n', "line 4: the line ends with CRLF, those before it with LF"),
+    ],
+)
+def test_a_file_with_several_kinds_of_line_ends_is_refused_with_the_line(box: Sandbox, content: bytes, reason: str) -> None:
+    assert reason in (box.load("s", {"orders.csv": content}, check=False).reason or "")
+
+
+def test_line_ends_within_quotes_are_part_of_the_value(box: Sandbox) -> None:
+    box.load("s", {"orders.csv": b'id;name\n1;"x\r\ny"\n2;"u\rv"\n3;"s\nt"\n'})
+    assert box.rows("select name from s.orders order by id") == [("x\r\ny",), ("u\rv",), ("s\nt",)]
+
+
+def test_lines_may_end_with_a_carriage_return(box: Sandbox) -> None:
+    box.load("s", {"orders.csv": b"id;name\r1;a\r2;b\r"})
+    assert box.rows("select name from s.orders order by id") == [("a",), ("b",)]
+
+
+@pytest.mark.parametrize("content", ["id;name;\n1;a;\n2;b;\n", "id;name\n1;a;\n2;b;\n"])
+def test_a_separator_at_the_end_of_lines_is_none(box: Sandbox, content: str) -> None:
+    box.load("s", {"orders.csv": content})
+    assert box.rows("select id, name from s.orders order by id") == [(1, "a"), (2, "b")]
+
+
+def test_a_separator_at_the_end_of_the_header_alone_is_refused(box: Sandbox) -> None:
+    result = box.load("s", {"orders.csv": "id;name;\n1;a\n2;b\n"}, check=False)
+    assert "line 1: the header ends with a separator, but the lines below do not" in (result.reason or "")
+
+
+SEPARATORS = ["<->", "||", "~~~~", "<~~~>", "#####", "|;|;|", "€€€", "a;b;c"]
+FIELDS = ["plain", 'in"side', '"quoted"', '"with SEP inside"', '"esc \\" aped"', '"two\nlines"', "", '""', '"a\\\\"', "\x1f", '" x"']
+VALUES = ["plain", 'in"side', "quoted", "with SEP inside", 'esc " aped', "two\nlines", None, None, "a\\", "\x1f", " x"]
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("last", [False, True])
+def test_long_separators_give_what_short_ones_give(box: Sandbox, separator: str, last: bool) -> None:
+    box.table("s", "orders", ID_NAME, f'format: DSV, separator: "{separator}"')
+    order = ["id", "name"] if last else ["name", "id"]
+    lines = [separator.join(order)]
+    for number, field in enumerate(FIELDS):
+        pair = {"id": str(number), "name": field.replace("SEP", separator)}
+        lines.append(separator.join(pair[name] for name in order))
+    box.load("s", {"orders.csv": "".join(f"{line}\n" for line in lines)})
+    expected = [value.replace("SEP", separator) if value is not None else None for value in VALUES]
+    assert [name for (name,) in box.rows("select name from s.orders order by id")] == expected
+
+
+# Temporary copies.
+
+
+def test_copies_of_a_killed_load_are_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    child = os.fork()
+    if child == 0:
+        Scratch().make_file("copy").write_text("left")
+        os._exit(0)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    with Scratch() as held:
+        held.make_file("copy")
+        assert not left.exists()
+        remove_abandoned(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_identity_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("a")
+    before = Identity.of(path)
+    path.write_text("bc")
+    assert before is not None
+    assert before.is_same_file(Identity.of(path))
+    assert before != Identity.of(path)
