@@ -96,6 +96,7 @@ class CommandResult:
         tables: for a ``load``: what is known of each table, by its logical name. Of a table that is missing here only the exit code speaks.
         progress: how far a ``load`` that failed says that it came: it had ``begun`` with some table, so that it knew all files, or it went through all
             of its tables (``complete``).
+        program_exit_code: the exit code of the program, where ``exit_code`` says that it failed although the program said that it did not.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
         trail: what the output says about single files and expectations, for executors that see the files too.
     """
@@ -111,8 +112,14 @@ class CommandResult:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, TableResult] = field(default_factory=dict)
     progress: Progress = "none"
+    program_exit_code: int | None = None
     failed_in_table: bool = False
     trail: "OutputTrail | None" = field(default=None, repr=False, compare=False)
+
+    @property
+    def shown_exit_code(self) -> int:
+        """The exit code of the program."""
+        return self.exit_code if self.program_exit_code is None else self.program_exit_code
 
     def of_table(self, name: str, tables: int) -> TableResult:
         """Return what is known of one table of a ``load``.

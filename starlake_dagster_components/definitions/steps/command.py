@@ -170,10 +170,15 @@ def build_failure(command: Command, result: CommandResult) -> dg.Failure:
     """Return the failure of a step whose command failed."""
     reason = result.reason or (result.tail[-1] if result.tail else "no output")
     return dg.Failure(
-        description=f"{command.verb} failed with exit code {result.exit_code}: {reason}",
+        description=f"{command.verb} failed {_describe_exit_code(result)}: {reason}",
         metadata=build_failure_metadata(command, result),
         allow_retries=result.retry,
     )
+
+
+def _describe_exit_code(result: CommandResult) -> str:
+    code = result.shown_exit_code
+    return f"with exit code {code}" if code else "although its exit code is 0"
 
 
 def build_failure_metadata(command: Command, result: CommandResult) -> dict[str, Any]:
@@ -181,7 +186,7 @@ def build_failure_metadata(command: Command, result: CommandResult) -> dict[str,
     lines = "\n".join(result.tail)
     return {
         "command": command.shown,
-        "exit_code": result.exit_code,
+        "exit_code": result.shown_exit_code,
         "last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
         **result.metadata,
     }

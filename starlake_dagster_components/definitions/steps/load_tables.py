@@ -340,7 +340,7 @@ def _all_failed(batch: Sequence[Member], error: StarlakeError, retry: bool) -> M
 
 
 def _end_of(result: CommandResult) -> str:
-    return f"ended with exit code {result.exit_code}{f' ({result.reason})' if result.reason else ''}"
+    return f"ended with exit code {result.shown_exit_code}{f' ({result.reason})' if result.reason else ''}"
 
 
 def _names(members: Sequence[Member]) -> str:

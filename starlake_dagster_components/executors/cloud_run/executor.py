@@ -15,6 +15,7 @@ from ..fields import Environment, Seconds
 # Every component imports this class for its fields; what else is needed is imported where a pipeline runs there.
 if TYPE_CHECKING:
     from ...commands import Command
+    from ...project.model import Project
     from .execution_settings import ExecutionSettings
     from .job_options import Given
 
@@ -96,6 +97,12 @@ class CloudRunExecutor(StarlakeExecutor):
         default=None, description="host:port of the API instead of run.googleapis.com: a regional endpoint or an emulator."
     )
     insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
+
+    def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
+        """Return warnings about what a fault of Starlake keeps from running."""
+        from ..known_faults import find_known_faults
+
+        return list(find_known_faults(project, pipeline))
 
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as one execution and wait for its end; see the base class.

@@ -209,7 +209,7 @@ def _checked(
         return result
     failure = command.mask(os.environ)(failure)
     invocation.log("error", failure)
-    return replace(result, exit_code=result.exit_code or 1, reason=failure)
+    return replace(result, exit_code=result.exit_code or 1, program_exit_code=result.exit_code, reason=failure)
 
 
 def _check_load(

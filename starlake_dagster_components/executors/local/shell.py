@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from ..fields import Environment, Seconds
 # What runs commands is imported by the first command: a code location only looks at the fields.
 if TYPE_CHECKING:
     from ...commands import Command
+    from ...errors import Problem
+    from ...pipelines.pipeline import Pipeline
+    from ...project.model import Project
     from ..starlake_output.process_output import Output
 
 _UNKNOWN_SENTINEL = re.compile(r"[Uu]n(?:known|recognized) (?:option|argument).*notReadySentinel")
@@ -57,6 +60,12 @@ class ShellExecutor(StarlakeExecutor):
     )
 
     _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
+
+    def unsupported(self, project: "Project", pipeline: "Pipeline") -> "Sequence[Problem]":
+        """Return warnings about what a fault of Starlake keeps from running."""
+        from ..known_faults import find_known_faults
+
+        return list(find_known_faults(project, pipeline))
 
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as a process; see :meth:`StarlakeExecutor.run`.

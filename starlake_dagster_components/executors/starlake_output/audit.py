@@ -4,7 +4,6 @@ Its exit code does not tell everything: the second half of a native load can fai
 row of step TRANSFORM says ``SUCCESS = false``. Starlake: reference-engines.conf (audit, expectations), IngestionAudit.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from ...commands import Audit, Command, LoadTable, Target
 from ..base import Counters, ExpectationResult, Log
 from .audit_log import expectation_result
 from .audit_rows import AuditRow, ExpectationRow, FileLoad, file_names, pair_steps
+from .log_levels import shorten_exception
 from .process_output import OutputTrail, drop_growth, known_count
 
 
@@ -42,7 +42,7 @@ class Findings:
         first = failed[0]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         step = "the second half of the load" if first.step == "TRANSFORM" and self.loads else f"step {first.step}"
-        return f"Starlake's audit says that {step} of {first.domain}.{first.table} failed: {first_line(first.message)}{more}"
+        return f"Starlake's audit says that {step} of {first.domain}.{first.table} failed: {shorten_exception(first.message)}{more}"
 
     @property
     def loads(self) -> list[FileLoad]:
@@ -62,16 +62,6 @@ class Findings:
         loaded = [load.load for load in loads if load.in_table]
         read, accepted, rejected = (known_count(sum(row.counts[i] for row in loaded)) for i in range(3))
         return drop_growth(Counters(read, accepted, rejected, tuple(name for row in loaded for name in row.files)), [table])
-
-
-_FIRST_FRAME = re.compile(r"\s+at [\w$.<>/]+\(")
-"""Where the stack begins in a message: Starlake replaces line ends by blanks."""
-
-
-def first_line(message: str) -> str:
-    """Return a message of the audit without the stack of the exception."""
-    found = _FIRST_FRAME.search(message)
-    return message[: found.start()].strip() if found else message.strip()
 
 
 @dataclass(slots=True)

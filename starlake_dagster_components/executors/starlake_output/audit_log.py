@@ -9,7 +9,7 @@ import re
 
 from ..base import ExpectationResult
 from .audit_rows import AuditRow, ExpectationRow, file_names
-from .log_levels import RECORD
+from .log_levels import RECORD, shorten_exception
 
 MAX_ROWS = 100_000
 """Rows that are kept of one command."""
@@ -66,7 +66,7 @@ class AuditLines:
 def expectation_result(call: str, success: bool, count: int | None, sql: str | None, exception: str | None) -> ExpectationResult:
     """Return the result that a row of ``audit.expectations`` describes."""
     violations = count if count is not None and count >= 0 and not exception else None
-    return ExpectationResult(call, success, violations, sql or None, exception or None)
+    return ExpectationResult(call, success, violations, sql or None, shorten_exception(exception) if exception else None)
 
 
 def _columns(text: str) -> list[tuple[str | None, str | None, str]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..base import Progress
 from .audit_rows import is_raised_after_commit, split_paths
-from .log_levels import RECORD
+from .log_levels import RECORD, shorten_exception
 
 _FILES = "File(s): "
 _TABLE = "Table: "
@@ -54,7 +54,7 @@ class JobFailure:
 
     Attributes:
         after_commit: whether their rows are in the table: expectations failed.
-        message: class and first line of the exception.
+        message: the first line of the exception.
     """
 
     after_commit: bool
@@ -125,7 +125,7 @@ class LoadLines:
     def close(self) -> None:
         """Say that no line follows that belongs to the last one."""
         if self._failure is not None:
-            message = self._failure[0].partition("IngestionWorkflow: ")[2].strip()
+            message = shorten_exception(self._failure[0].partition("IngestionWorkflow: ")[2])
             self.failures.append(JobFailure(is_raised_after_commit("\n".join(self._failure)), message))
             self._failure = None
 

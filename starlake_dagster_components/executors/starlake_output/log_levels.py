@@ -1,4 +1,4 @@
-"""The lines of Starlake's log: their level and message. Starlake: distrib/log4j2.properties."""
+"""The lines of Starlake's log: their level and message, and what is worth showing of an exception. Starlake: distrib/log4j2.properties."""
 
 import re
 
@@ -39,3 +39,41 @@ def level_of(line: str) -> tuple[Level, str]:
         if match:
             return "error", match[1]
     return "info", line
+
+
+_WRAPPER = re.compile(
+    r"^(?:java\.lang\.(?:Exception|RuntimeException|Throwable)|java\.util\.concurrent\.\w+Exception|scala\.\w+(?:\.\w+)*): "
+)
+_CLASS = re.compile(r"^((?:[\w$]+\.)+[\w$]+): (?=\S)")
+_FRAME = re.compile(r"\s*(?:\n|\s)\s*at (?:[\w$]+\.)+[\w$<>]+\(")
+_MISSING = (
+    "ClassNotFoundException",
+    "NoClassDefFoundError",
+    "NoSuchMethodError",
+    "NoSuchFieldError",
+    "UnsupportedClassVersionError",
+    "FileNotFoundException",
+)
+"""Exceptions whose message is the name of something: without the class it says nothing."""
+
+
+def shorten_exception(text: str) -> str:
+    """Return the message of a Java exception without its stack, and without classes that say nothing.
+
+    ``java.lang.Exception: java.sql.SQLException: Binder Error ...`` -> ``Binder Error ...``. A class stays where it is the message:
+    ``java.lang.ClassNotFoundException: org.postgresql.Driver`` -> ``ClassNotFoundException: org.postgresql.Driver``.
+    """
+    frame = _FRAME.search(text)
+    text = (text[: frame.start()] if frame else text).strip()
+    while True:
+        shorter = _WRAPPER.sub("", text, count=1)
+        match = _CLASS.match(shorter)
+        if match:
+            name, message = match[1].rpartition(".")[2], shorter[match.end() :]
+            # One word is the name of a class, a table, a file; what it means is in the class of the exception.
+            if name in _MISSING or not re.search(r"\s", message.strip()):
+                return f"{name}: {message}"
+            shorter = message
+        if shorter == text:
+            return text
+        text = shorter

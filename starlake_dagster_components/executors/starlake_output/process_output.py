@@ -13,7 +13,7 @@ from ..base import Counters, Level, Log
 from .audit_log import AuditLines
 from .audit_rows import AuditRow, ExpectationRow
 from .load_log import LoadLines
-from .log_levels import EXCEPTION, RECORD, USAGE, level_of
+from .log_levels import EXCEPTION, RECORD, USAGE, level_of, shorten_exception
 
 Stream = Literal["out", "err"]
 
@@ -26,7 +26,6 @@ LONGEST_SHOWN = 8_000
 LONGEST_READ = 4 * 1024 * 1024
 """Bytes of a line that are looked at; the line of the row counts names every file of a load."""
 
-_JAVA_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]+: ")
 _STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
 _COUNTERS = "IngestionCounters:"
 _SUMMARY = re.compile(r"^(Input records|Accepted|Rejected): (-?\d+)$")
@@ -257,9 +256,6 @@ class _Reason:
     @property
     def text(self) -> str | None:
         if self.exception is not None:
-            text = " ".join(self.exception)
-            while _JAVA_CLASS.match(text):
-                text = _JAVA_CLASS.sub("", text, count=1)
-            return text[:1000] or None
+            return shorten_exception(" ".join(self.exception))[:1000] or None
         found = self._usage or self._first_error
         return found[:1000] if found else None

@@ -7,6 +7,7 @@ import pytest
 
 from starlake_dagster_components.executors.starlake_output.audit_log import AuditLines
 from starlake_dagster_components.executors.starlake_output.audit_rows import file_names, is_raised_after_commit, noted_name
+from starlake_dagster_components.executors.starlake_output.log_levels import shorten_exception
 
 CASES = ["expectations_load", "expectations_transform", "load_grouped", "smoke", "transform_features", "types_bad"]
 
@@ -35,9 +36,17 @@ def test_rows_of_recorded_commands(shared: Path, case: str) -> None:
     ]
     noted = recorded.get("expectations", {"columns": [], "rows_in_write_order": []})
     expectations = [dict(zip(noted["columns"], row, strict=True)) for row in noted["rows_in_write_order"]]
-    assert [(e.domain, e.table, e.call, str(e.result.success), e.result.error or "", e.result.sql) for e in lines.expectations] == [
-        (r["DOMAIN"], r["SCHEMA"], r["PARAMS"], r["SUCCESS"], r["EXCEPTION"], r["SQL"]) for r in expectations
+    assert [(e.domain, e.table, e.call, str(e.result.success), e.result.sql) for e in lines.expectations] == [
+        (r["DOMAIN"], r["SCHEMA"], r["PARAMS"], r["SUCCESS"], r["SQL"]) for r in expectations
     ]
+    errors = [(e.result.error, r["EXCEPTION"]) for e, r in zip(lines.expectations, expectations, strict=True) if r["EXCEPTION"]]
+    for shown, recorded_error in errors:
+        assert shown
+        assert shown.startswith(
+            "Invalid Input Error: Attempting to execute an unsuccessful or closed pending query result Error: Binder Error"
+        )
+        assert "\tat " in recorded_error
+        assert "ai.starlake" not in shown, "no stack"
 
 
 def test_several_rows_of_one_statement_and_the_words_of_other_databases() -> None:
@@ -56,6 +65,27 @@ def test_several_rows_of_one_statement_and_the_words_of_other_databases() -> Non
         (("a,1.csv", "b.csv"), True, (5, 4, 1)),
         (("c.csv",), False, (0, -1, -1)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("exception", "shown"),
+    [
+        ("java.lang.Exception: java.lang.Exception: 1 Expectations failed", "1 Expectations failed"),
+        ("java.lang.Exception: java.sql.SQLException: Conversion Error: no number", "Conversion Error: no number"),
+        ("java.lang.ClassNotFoundException: org.nosuch.Driver", "ClassNotFoundException: org.nosuch.Driver"),
+        (
+            "java.lang.RuntimeException: java.lang.NoClassDefFoundError: org/apache/spark/SparkConf",
+            "NoClassDefFoundError: org/apache/spark/SparkConf",
+        ),
+        ("java.util.NoSuchElementException: orders", "NoSuchElementException: orders"),
+        ("java.lang.Exception: org.nosuch.Driver", "org.nosuch.Driver"),
+        ("java.lang.NullPointerException", "java.lang.NullPointerException"),
+        ("x.y.Z: it broke \tat ai.starlake.A.b(A.scala:1) \tat ai.starlake.C.d(C.scala:2)", "it broke"),
+        ("look at this (and that)", "look at this (and that)"),
+    ],
+)
+def test_what_is_shown_of_an_exception(exception: str, shown: str) -> None:
+    assert shorten_exception(exception) == shown
 
 
 def test_what_is_raised_after_the_commit() -> None:

@@ -1,2 +1,2 @@
-SELECT category_code, period, price, deposit, valid_from
+SELECT category_code || '/' || period AS tariff, category_code, period, price, deposit, valid_from
 FROM catalogue.tariffs

@@ -1,0 +1,77 @@
+"""Faults of Starlake itself that a project runs into, for executors that run the real one: what cannot work is said before it is tried.
+
+To add one, write a function that finds what it concerns and list it in :data:`KNOWN_FAULTS` with the versions that have it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import Problem
+from ..pipelines.pipeline import Pipeline
+from ..project.model import Project, Table, Task
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFault:
+    """A fault of Starlake.
+
+    Attributes:
+        message: what happens and what to do; ``{name}`` is the table or task.
+        key: the key of the table or task that is to blame, for the location.
+        concerns: whether a table or task runs into it.
+        since: the first version that has it; empty = not known.
+        until: the last version that is known to have it. Versions after it are expected to have it too, unless ``fixed`` is given.
+        fixed: the first version without it; empty = none is known.
+    """
+
+    message: str
+    key: str
+    concerns: Callable[[Table | Task], bool]
+    until: str
+    since: str = ""
+    fixed: str = ""
+
+    def affects(self, version: str) -> bool:
+        """Return whether a version has the fault; one that is not known may."""
+        numbers = _parse_version(version)
+        if not numbers:
+            return True
+        return not (self.since and numbers < _parse_version(self.since)) and not (self.fixed and numbers >= _parse_version(self.fixed))
+
+
+def _has_history_of_several_keys(node: Table | Task) -> bool:
+    strategy = node.metadata.write_strategy if isinstance(node, Table) else node.write_strategy
+    return strategy is not None and strategy.type == "SCD2" and len(strategy.key) > 1
+
+
+KNOWN_FAULTS: Sequence[KnownFault] = (
+    # Starlake: templates/write-strategies/default.j2, renderStrategyKeyIsNull: the last condition is followed by AND.
+    KnownFault(
+        "{name} has the write strategy SCD2 with several key columns: from the second run on Starlake's SQL for it is a syntax error "
+        "(seen in Starlake {until}). Make one column of them and use it as key",
+        key="writeStrategy",
+        concerns=_has_history_of_several_keys,
+        until="1.8.2",
+    ),
+)
+
+
+def find_known_faults(project: Project, pipeline: Pipeline) -> Iterator[Problem]:
+    """Yield a warning for each table and task of a pipeline that runs into a fault of Starlake, unless ``SL_VERSION`` says that it has none."""
+    version = project.variables.get("SL_VERSION") or ""
+    nodes: list[Table | Task] = [*pipeline.tables, *pipeline.tasks]
+    for node in nodes:
+        for fault in KNOWN_FAULTS:
+            if fault.affects(version) and fault.concerns(node):
+                key = f"metadata.{fault.key}" if isinstance(node, Table) else fault.key
+                yield Problem(node.origin.at(key), "warning", fault.message.format(name=node.full_name, until=fault.until))
+
+
+def _parse_version(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version: ``1.8.2-SNAPSHOT`` -> (1, 8, 2)."""
+    numbers = []
+    for part in text.partition("-")[0].split("."):
+        if not part.isdecimal():
+            return ()
+        numbers.append(int(part))
+    return tuple(numbers)

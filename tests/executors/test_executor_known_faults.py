@@ -1,0 +1,55 @@
+"""What a fault of Starlake keeps from running is said when the project is read, for executors that run the real one."""
+
+from pathlib import Path
+
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import DuckDBExecutor, ShellExecutor, StarlakeExecutor
+from starlake_dagster_components.definitions.build import prepare_graph
+from starlake_dagster_components.executors.cloud_run.executor import CloudRunExecutor
+from starlake_dagster_components.executors.known_faults import KnownFault
+from starlake_dagster_components.settings import Settings
+
+HISTORY = """
+version: 1
+table:
+  name: {name}
+  pattern: "{name}.*.csv"
+  metadata:
+    writeStrategy:
+      type: SCD2
+      key: {key}
+  attributes: [{{name: id, type: long}}, {{name: part, type: long}}]
+"""
+
+
+def warnings(root: Path, executor: StarlakeExecutor) -> list[str]:
+    _, _, problems = prepare_graph(root, Settings(executor=executor))
+    return [str(p) for p in problems if p.severity == "warning" and "SCD2" in p.message]
+
+
+@pytest.mark.parametrize("executor", [ShellExecutor(), DuckDBExecutor(), CloudRunExecutor()])
+def test_a_history_by_several_columns(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
+    for name, key in {"two": "[id, part]", "one": "[id]"}.items():
+        shop.write(f"metadata/load/shop/{name}.sl.yml", HISTORY.format(name=name, key=key))
+    found = warnings(shop.root, executor)
+    if isinstance(executor, DuckDBExecutor):
+        assert found == []
+        return
+    (warning,) = found
+    assert warning.startswith("metadata/load/shop/two.sl.yml:6: warning: shop.two has the write strategy SCD2 with several key columns")
+
+
+def test_versions() -> None:
+    fault = KnownFault("", "", lambda node: True, since="1.5.0", until="1.8.2", fixed="1.9.0")
+    assert [v for v in ("1.4.9", "1.5.0", "1.8.2-SNAPSHOT", "1.9.0", "2.0", "", "latest") if fault.affects(v)] == [
+        "1.5.0",
+        "1.8.2-SNAPSHOT",
+        "",
+        "latest",
+    ]
+
+
+def test_the_example_runs_with_the_real_starlake_too() -> None:
+    assert warnings(Path(__file__).parents[2] / "examples/tallow_lane", ShellExecutor()) == []
