@@ -67,7 +67,7 @@ def test_loading_writes_nothing_into_a_project(shared: Path, tmp_path: Path) -> 
     root = tmp_path / "project"
     shutil.copytree(shared / "corpus" / "starlake-docker-starbake-dagster", root)
     before = sorted((str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.rglob("*"))
-    build_definitions(root, Settings(executor=DuckDBExecutor()))
+    build_definitions(root, Settings(executor=DuckDBExecutor(), env="DUCKDB"))
     assert sorted((str(p.relative_to(root)), p.stat().st_mtime_ns) for p in root.rglob("*")) == before
 
 

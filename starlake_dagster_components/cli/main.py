@@ -39,7 +39,7 @@ def main() -> None:
 def check(project: Path, strict: bool, **given: str | bool | None) -> None:
     """Read PROJECT and say what is wrong with it; exit code 1 when there are errors."""
     from ..definitions.build import prepare_graph
-    from ..definitions.inspect.summary import describe_assets_without_job
+    from ..definitions.warnings import describe_assets_without_job
     from .report import counted
 
     plan, graph, problems = prepare_graph(project, settings_of(given))
@@ -72,7 +72,8 @@ def _show(problems: Sequence[Problem], *, err: bool = False) -> None:
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets that PROJECT becomes."""
     from ..definitions.build import prepare_graph
-    from ..definitions.inspect.summary import describe_assets_without_job, summarize_project
+    from ..definitions.inspect.summary import summarize_project
+    from ..definitions.warnings import describe_assets_without_job
 
     settings = settings_of(given)
     _, graph, problems = prepare_graph(project, settings)

@@ -15,8 +15,8 @@ import dagster as dg
 
 from ..definitions.batches import FAILED
 from ..definitions.build import Built, build_definitions, choose_job_executor
-from ..definitions.inspect.summary import describe_assets_without_job
 from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
+from ..definitions.warnings import describe_assets_without_job
 from ..errors import InvalidSetting, StarlakeError, UnknownName, did_you_mean
 from ..pipelines.pipeline import Dependencies, Pipeline
 from ..settings import Settings

@@ -26,7 +26,7 @@ from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
 from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
 from .steps.bodies import Bodies
-from .warnings import add_warnings, collect_job_warnings, log_warnings
+from .warnings import add_warnings, collect_job_warnings, describe_assets_without_job, log_warnings
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
@@ -167,7 +167,8 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     if loaded.stored and identity:
         # The processes of a run find the plan that it was launched with, whatever is edited meanwhile.
         note_for_runs(loaded.stored.name, identity)
-    log_warnings(plan.project, problems)
+    without_job = describe_assets_without_job(graph)
+    log_warnings(plan.project, (*problems, Problem(None, "warning", without_job)) if without_job else problems)
     graph = add_warnings(graph, problems)
     _raise_recursion_limit(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
@@ -218,7 +219,13 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
             name = f"the environment '{environment.profile}'" if environment.profile else "no environment"
             setter = f"the DAG config '{pipeline.dag_config.name}' sets {name} ({environment.location})"
             unsupported = [replace(p, message=f"{p.message}; {setter}") for p in unsupported]
-        return (*executor.problems(pipeline), *unsupported)
+        idle: list[Problem] = []
+        if pipeline.dag_config.options and hasattr(executor, "type"):
+            # Not imported where no DAG config has options.
+            from ..pipelines.dag_options import check_executor_options
+
+            idle = check_executor_options(pipeline.dag_config, str(executor.type))
+        return (*executor.problems(pipeline), *unsupported, *idle)
     return [
         Problem(
             pipeline.dag_config.origin.at("template"),

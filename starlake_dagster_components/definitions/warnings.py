@@ -23,6 +23,22 @@ _logged: dict[tuple[str, str | None], frozenset[str]] = {}
 """Project and profile -> the warnings that were logged when this process loaded it last."""
 
 
+def describe_assets_without_job(graph: AssetGraph) -> str | None:
+    """Return a sentence on the tables and tasks that no job runs: why, and what to write; None when there are none."""
+    plan = graph.plan
+    described = {node_id: node.table or node.task for node_id, node in graph.nodes.items()}
+    loose = [(node_id, node) for node_id, node in described.items() if node and plan.find_pipeline(node) is None]
+    if not loose:
+        return None
+    # Not imported where everything has a job.
+    from ..pipelines.without_job import describe_missing_jobs
+    from .jobs import select_job_keys
+
+    made = {key for pipeline in plan.pipelines if pipeline.run_dependencies_first for key in select_job_keys(graph, pipeline)}
+    nodes = [node for node_id, node in loose if graph.keys[node_id] not in made]
+    return describe_missing_jobs(plan, nodes) if nodes else None
+
+
 def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
     """Log each warning in one line that begins with the project's folder and the file.
 

@@ -32,14 +32,18 @@ class Option:
     Attributes:
         kind: the kind of DAG that it belongs to; None for both.
         unsupported: why it has no effect here; empty when it is honored or needs nothing.
+        executor: the executor that it belongs to; empty for all.
     """
 
     kind: Kind | None = None
     unsupported: str = ""
+    executor: str = ""
 
 
-_NO_CATCHUP = "Dagster's schedules do not catch up; launch a backfill instead"
+_NO_CATCHUP = "schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed time"
 _NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables tells when files are late"
+_ONE_LOOK = "the pre-load looks once per run for the ack file"
+_NO_SDK = "cloud services are called without their command line tools"
 _EVENT_NAMES = "asset keys carry no schedule"
 
 OPTIONS: Mapping[str, Option] = {
@@ -47,7 +51,6 @@ OPTIONS: Mapping[str, Option] = {
         name: Option()
         for name in (
             "sl_env_var",
-            "sl_include_env_vars",
             "SL_STARLAKE_PATH",
             "SL_TIMEZONE",
             "timezone",
@@ -56,6 +59,14 @@ OPTIONS: Mapping[str, Option] = {
             "tags",
             "retries",
             "retry_delay",
+            "spark_executor_memory",
+            "spark_executor_cores",
+            "spark_executor_instances",
+        )
+    },
+    **{
+        name: Option(executor="cloud_run")
+        for name in (
             "retry_on_failure",
             "retry_delay_in_seconds",
             "cloud_run_project_id",
@@ -65,7 +76,11 @@ OPTIONS: Mapping[str, Option] = {
             "cloud_run_service_account",
             "cloud_run_async",
             "cloud_run_async_poke_interval",
-            "GOOGLE_CLOUD_SDK",
+        )
+    },
+    **{
+        name: Option(executor="fargate")
+        for name in (
             "aws_task_definition_name",
             "aws_task_definition_container_name",
             "aws_cluster_name",
@@ -73,11 +88,15 @@ OPTIONS: Mapping[str, Option] = {
             "aws_region",
             "aws_task_private_subnets",
             "aws_task_security_groups",
-            "AWS_SDK",
             "cpu",
             "memory",
             "fargate_async",
             "fargate_async_poke_interval",
+        )
+    },
+    **{
+        name: Option(executor="dataproc")
+        for name in (
             "dataproc_name",
             "dataproc_project_id",
             "dataproc_region",
@@ -98,15 +117,12 @@ OPTIONS: Mapping[str, Option] = {
             "spark_jar_list",
             "spark_bucket",
             "spark_job_main_class",
-            "spark_executor_memory",
-            "spark_executor_cores",
-            "spark_executor_instances",
         )
     },
-    **{
-        name: Option("load")
-        for name in ("pre_load_strategy", "global_ack_file_path", "ack_wait_timeout", "pre_load_sensor", "pre_load_poke_interval")
-    },
+    **{name: Option(unsupported=_NO_SDK) for name in ("GOOGLE_CLOUD_SDK", "AWS_SDK")},
+    "sl_include_env_vars": Option(unsupported="commands get all environment variables of Dagster's process"),
+    "ack_wait_timeout": Option("load", unsupported=_ONE_LOOK),
+    **{name: Option("load") for name in ("pre_load_strategy", "global_ack_file_path", "pre_load_sensor", "pre_load_poke_interval")},
     **{
         name: Option("transform")
         for name in (
@@ -153,6 +169,28 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
             continue
         problems.append(Problem(where, "warning", message))
     return problems
+
+
+def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
+    """Return a warning for the options of a DAG config that belong to other executors than the one that runs its commands.
+
+    Args:
+        config: the DAG config.
+        executor: the type of the executor.
+    """
+    idle: dict[str, list[str]] = {}
+    for name in config.options:
+        option = OPTIONS.get(name)
+        if option and option.executor and option.executor != executor:
+            idle.setdefault(option.executor, []).append(name)
+    return [
+        Problem(
+            config.origin.at(f"options.{names[0]}"),
+            "warning",
+            f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with the executor {executor}",
+        )
+        for other, names in idle.items()
+    ]
 
 
 def check_validity(config: DagConfig, root: str) -> list[Problem]:

@@ -151,6 +151,9 @@ class DagConfigs:
             )
             for name, line in template.not_literal.items()
         ]
+        if template.cron_line:
+            message = "'cron' of a template has no effect here: set 'schedule' at the tables or tasks"
+            self._problems.append(Problem(self._locate_in_template(config, template.cron_line), "warning", message))
         return not problems
 
     def _suggest_remedy(self, template: Template, orchestrator: str) -> str:
@@ -173,8 +176,9 @@ class DagConfigs:
                 for what, value in (("orchestrator", template.orchestrator), ("kind", template.kind), ("executor", template.executor))
                 if not value
             ]
+            lack = f"does not say its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
             message = (
-                f"DAG config '{config.name}' makes no job, because its template '{config.template}' does not say its {' and '.join(missing)}; "
+                f"DAG config '{config.name}' makes no job, because its template '{config.template}' {lack}; "
                 "expected includes of Starlake's Dagster templates"
             )
             self._problems.append(Problem(where, "warning", message))

@@ -44,6 +44,7 @@ _LITERALS = (
     "spark_executor_instances",
 )
 _ASSIGNMENT = re.compile(rf"^(?P<name>{'|'.join(_LITERALS)})\s*(?::[^=\n]+)?=(?!=)\s*")
+_CRON = re.compile(r"""^cron\s*(?::[^=\n]+)?=\s*(?P<quote>['"])(?!none['"])[^'"{}]+(?P=quote)""", re.MULTILINE | re.IGNORECASE)
 _MAX_INCLUDES = 50
 
 
@@ -58,6 +59,7 @@ class Template:
         literals: values of the module variables that starlake-orchestration reads (``jobs``, ``filtered_datasets``, ``spark_*``).
         not_literal: those of them that are not literals, name -> line.
         custom: whether it is a file of the project.
+        cron_line: line on which a custom template sets a cron of its own; 0 for none.
     """
 
     orchestrator: str | None = None
@@ -66,6 +68,7 @@ class Template:
     literals: Mapping[str, Any] = field(default=EMPTY)
     not_literal: Mapping[str, int] = field(default=EMPTY)
     custom: bool = False
+    cron_line: int = 0
 
 
 def read_template(config: DagConfig, metadata_folder: Path) -> Template:
@@ -83,7 +86,9 @@ def read_template(config: DagConfig, metadata_folder: Path) -> Template:
     if config.template_text is None:
         return named
     text, includes = _resolve_includes(config.template_text, metadata_folder)
-    orchestrator, kind, executor = named.orchestrator, named.kind, named.executor
+    # A custom template may have any name: the last part of it is an executor only if one has this name.
+    orchestrator, kind = named.orchestrator, named.kind
+    executor = named.executor if named.executor in EXECUTORS else None
     for path in includes:
         included = _parse_name(path)
         what = _INCLUDED_KIND.search(path)
@@ -101,7 +106,9 @@ def read_template(config: DagConfig, metadata_folder: Path) -> Template:
         folder = config.template.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
         kind = "load" if folder == "load" else "transform" if folder == "transform" else None
     literals, not_literal = _read_literals(config.template_text)
-    return Template(orchestrator, kind, executor, literals, not_literal, custom=True)
+    cron = _CRON.search(config.template_text)
+    cron_line = config.template_text.count("\n", 0, cron.start()) + 1 if cron else 0
+    return Template(orchestrator, kind, executor or named.executor, literals, not_literal, custom=True, cron_line=cron_line)
 
 
 def find_dagster_template(kind: Kind, executor: str) -> str | None:

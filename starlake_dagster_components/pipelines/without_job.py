@@ -1,9 +1,14 @@
-"""Why a table or task is not part of a job."""
+"""Why tables and tasks are not part of a job, and what to write so that they are."""
+
+from collections.abc import Sequence
 
 from ..errors import Location, Problem
 from ..project.model import Table, Task
-from .dag_refs import DagConfigs
-from .pipeline import Plan
+from .dag_refs import DagConfigs, find_dag_ref
+from .dag_templates import EXECUTORS, read_template
+from .pipeline import Kind, Plan
+
+_MAX_NAMES = 3
 
 
 def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
@@ -17,8 +22,55 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
     configs = DagConfigs(plan.project, plan.settings.get("orchestrators", ("dagster",)), problems)
     ref, where = configs.find_dag_ref(node)
     if ref is None:
-        return f"it has no dagRef, and the application no dagRef.{'load' if isinstance(node, Table) else 'transform'}", None
+        return f"it has no dagRef, and the application no dagRef.{_get_kind(node)}", None
     makes_jobs = configs.find_members([node], "load") if isinstance(node, Table) else configs.find_members([node], "transform")
     if problems and not makes_jobs:
         return problems[0].message, problems[0].location
     return f"its DAG config '{ref}' makes no job of it: see the errors of the project", where
+
+
+def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
+    """Return one sentence on tables and tasks without a job: how many, why, and what to write.
+
+    Args:
+        plan: the plan.
+        nodes: at least one table or task that no job runs.
+    """
+    groups: dict[tuple[Kind, str | None], list[Table | Task]] = {}
+    for node in nodes:
+        groups.setdefault((_get_kind(node), find_dag_ref(plan.project, node)[0]), []).append(node)
+    reasons = [f"{_describe_nodes(group)}: {_give_advice(plan, kind, ref)}" for (kind, ref), group in groups.items()]
+    return f"{len(nodes)} {'asset has' if len(nodes) == 1 else 'assets have'} no job: {'; '.join(reasons)}"
+
+
+def _give_advice(plan: Plan, kind: Kind, ref: str | None) -> str:
+    fitting = _find_dagster_configs(plan, kind)
+    instead = f"'{fitting[0]}'" if len(fitting) == 1 else f"one of {', '.join(fitting)}" if fitting else ""
+    if ref is None:
+        place = f"{plan.project.application.origin.file} (dagRef.{kind})"
+        return f"no dagRef; set it to {instead or 'a DAG config with a Dagster template'} in {place}"
+    config = plan.project.dag_configs.get(ref)
+    template = read_template(config, plan.project.metadata_folder) if config else None
+    why = f"the DAG config '{ref}' makes none"
+    if template and template.orchestrator and template.orchestrator not in plan.settings.get("orchestrators", ("dagster",)):
+        why = f"the DAG config '{ref}' is for {template.orchestrator.capitalize()}"
+    return f"{why}; set dagRef to {instead}, which is for Dagster" if instead and ref not in fitting else why
+
+
+def _find_dagster_configs(plan: Plan, kind: Kind) -> list[str]:
+    """Return the DAG configs with a Dagster template for a kind of job."""
+    found = []
+    for name, config in sorted(plan.project.dag_configs.items()):
+        template = read_template(config, plan.project.metadata_folder)
+        if template.orchestrator == "dagster" and template.kind == kind and template.executor in EXECUTORS:
+            found.append(name)
+    return found
+
+
+def _describe_nodes(nodes: Sequence[Table | Task]) -> str:
+    names = sorted(node.full_name for node in nodes)
+    return f"{', '.join(names[:_MAX_NAMES])}{f' and {len(names) - _MAX_NAMES} more' if len(names) > _MAX_NAMES else ''}"
+
+
+def _get_kind(node: Table | Task) -> Kind:
+    return "load" if isinstance(node, Table) else "transform"

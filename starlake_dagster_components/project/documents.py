@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import Location, Problem, Severity, did_you_mean
 from . import schema_keys as keys
+from .empty_references import find_empty_references
 from .migration import Migration, rename_table_roots
 from .project_files import ProjectFiles, Unreadable
 from .templating import Rendered, Renderer, TemplateError
@@ -121,6 +122,8 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
         reading.add_problem(
             Location(name, rendered.line(document.more)), "warning", "a second YAML document begins here; Starlake reads the first one only"
         )
+    if kind.rendered and not kind.lenient:
+        reading.problems.extend(find_empty_references(name, text, document, reading.variables))
     if reading.variables.unset and kind.rendered:
         _report_unset(reading, name, document, kind, ignore_unset)
     return document

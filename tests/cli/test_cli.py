@@ -228,7 +228,7 @@ def test_strict_takes_warnings_for_errors(shop: ProjectFolder) -> None:
 def test_assets_without_job_are_told(shop: ProjectFolder) -> None:
     application = (shop.root / "metadata/application.sl.yml").read_text()
     shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
-    note = "2 assets have no job: no dagRef"
+    note = "2 assets have no job: kpi.daily, kpi.top: no dagRef; set it to 'transforms' in metadata/application.sl.yml (dagRef.transform)"
     assert run("check", shop.root).output.splitlines()[-1] == note
     assert run("list", shop.root).output.splitlines()[-1] == note
     assert note not in run("list", shop.root, "--format", "json").output
@@ -241,8 +241,9 @@ def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder)
         shop.write(f"metadata/dags/{config}.sl.yml", text.replace("dagster__", "airflow__"))
     output = run("check", shop.root).output
     assert "set orchestrators to [dagster, airflow], or use the template 'load/dagster__scheduled_table__shell.py.j2'" in output
-    assert (
-        output.splitlines()[-1] == "4 assets have no job: the DAG config 'loads' makes none (2), the DAG config 'transforms' makes none (2)"
+    assert output.splitlines()[-1] == (
+        "4 assets have no job: shop.items, shop.orders: the DAG config 'loads' is for Airflow; "
+        "kpi.daily, kpi.top: the DAG config 'transforms' is for Airflow"
     )
     result = run("run", shop.root)
     assert result.exit_code == 1

@@ -100,7 +100,10 @@ def test_a_project_without_jobs_says_why_and_what_to_do(shop: ProjectFolder) -> 
     with pytest.raises(StarlakeError) as caught:
         run_headless(shop.root, Settings(executor=RecordingExecutor()))
     assert str(caught.value) == (
-        f"{shop.root} has no job to run: 4 assets have no job: no dagRef; run assets instead (--select '*' for all of them)"
+        f"{shop.root} has no job to run: 4 assets have no job: "
+        "shop.items, shop.orders: no dagRef; set it to 'loads' in metadata/application.sl.yml (dagRef.load); "
+        "kpi.daily, kpi.top: no dagRef; set it to 'transforms' in metadata/application.sl.yml (dagRef.transform); "
+        "run assets instead (--select '*' for all of them)"
     )
     (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="shop_orders")
     assert result.success
@@ -111,7 +114,9 @@ def test_what_has_no_job_is_told(shop: ProjectFolder) -> None:
     shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
     told: list[str] = []
     run_headless(shop.root, Settings(executor=RecordingExecutor()), say=told.append)
-    assert told == ["2 assets have no job: no dagRef; they are run by a selection only (--select)"]
+    (line,) = told
+    assert line.startswith("2 assets have no job: kpi.daily, kpi.top: no dagRef; set it to 'transforms' in ")
+    assert line.endswith("; they are run by a selection only (--select)")
     run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", say=told.append)
     assert len(told) == 1
 

@@ -3,6 +3,8 @@
 import pytest
 from plan_builders import TRANSFORM, dag, messages, plan, table, task
 
+from starlake_dagster_components.pipelines.dag_options import check_executor_options
+
 
 def load(**options: str) -> list[str]:
     return messages(plan(table("a.x"), dag("load", "l.py", **options)))
@@ -34,8 +36,8 @@ def test_an_option_of_the_other_kind() -> None:
 
 def test_an_option_that_is_not_supported_says_why() -> None:
     assert transform(catchup="True") == [
-        "metadata/dags/transform.sl.yml:5: warning: option 'catchup' is not supported: Dagster's schedules do not catch up; "
-        "launch a backfill instead"
+        "metadata/dags/transform.sl.yml:5: warning: option 'catchup' is not supported: schedules do not run missed ticks; "
+        "start the job with the tag starlake/scheduled_date for a missed time"
     ]
 
 
@@ -81,3 +83,19 @@ def test_an_empty_value_after_rendering_counts_as_absent() -> None:
 def test_values_of_sl_env_var_become_texts() -> None:
     made = plan(table("a.x"), dag("load", "l.py", sl_env_var='{"A": 1, "B": true, "C": null, "D": "d", "E": {"x": [1]}}'))
     assert made.pipelines[0].environment == {"A": "1", "B": "true", "D": "d", "E": '{"x": [1]}'}
+
+
+def test_options_of_another_executor_have_no_effect() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", cpu="2", memory="512", cloud_run_job_name="j", dataproc_name="d", retries="1"))
+    config = made.pipelines[0].dag_config
+    assert [str(p) for p in check_executor_options(config, "cloud_run")] == [
+        "metadata/dags/load.sl.yml:5: warning: options cpu, memory of the executor fargate: no effect with the executor cloud_run",
+        "metadata/dags/load.sl.yml:8: warning: option dataproc_name of the executor dataproc: no effect with the executor cloud_run",
+    ]
+    assert len(check_executor_options(config, "shell")) == 3
+
+
+@pytest.mark.parametrize("name", ["ack_wait_timeout", "sl_include_env_vars", "GOOGLE_CLOUD_SDK", "AWS_SDK"])
+def test_an_option_that_nothing_reads_says_so(name: str) -> None:
+    (message,) = load(**{name: "1"})
+    assert f"option '{name}' is not supported: " in message

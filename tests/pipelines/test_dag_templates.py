@@ -173,3 +173,38 @@ def test_a_template_of_the_other_kind_is_an_error(node: object, config: object, 
     assert message.startswith(f"{where}: DAG config '")
     assert "which cannot run" in message
     assert message.endswith("a.x")
+
+
+OWN = """
+from ai.starlake.job import StarlakeOrchestrator, StarlakeExecutionEnvironment
+orchestrator = StarlakeOrchestrator.DAGSTER
+execution_environment = StarlakeExecutionEnvironment.SHELL
+"""
+
+
+def test_the_executor_of_a_custom_template_may_stand_in_its_code_whatever_its_name_is() -> None:
+    made = plan(task("k.t"), dag("transform", "t.py", "transform/dagster__scheduled_task__inline.py.j2", text=OWN))
+    assert messages(made) == []
+    assert made.pipelines[0].executor == "shell"
+
+
+def test_an_executor_that_does_not_exist_is_named() -> None:
+    text = OWN.replace("SHELL", "KUBERNETES")
+    (message,) = messages(plan(task("k.t"), dag("transform", "t.py", "transform/ours.py.j2", text=text)))
+    assert "its template 'transform/ours.py.j2' has the unknown executor 'kubernetes'" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "warned"),
+    [('cron = "0 5 * * *"', True), ("cron: str = '@daily'", True), ('cron = "{{ context.cron }}"', False), ('cron = "None"', False), ("  cron = '1'", False)],
+)  # fmt: skip
+def test_a_cron_of_a_custom_template_is_reported(line: str, warned: bool) -> None:
+    made = plan(task("k.t"), dag("transform", "t.py", "transform/ours.py.j2", text=f"{OWN}{line}\n"))
+    assert (
+        messages(made)
+        == [
+            "metadata/dags/templates/transform/ours.py.j2:5: warning: 'cron' of a template has no effect here: "
+            "set 'schedule' at the tables or tasks"
+        ]
+        * warned
+    )

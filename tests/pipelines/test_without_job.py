@@ -1,7 +1,7 @@
 from plan_builders import LOAD, TRANSFORM, dag, plan, table, task
 
 from starlake_dagster_components.pipelines.pipeline import Plan
-from starlake_dagster_components.pipelines.without_job import explain_missing_job
+from starlake_dagster_components.pipelines.without_job import describe_missing_jobs, explain_missing_job
 from starlake_dagster_components.project.model import Table, Task
 
 
@@ -41,3 +41,27 @@ def test_a_dag_config_with_errors() -> None:
     text, where = why(plan(table("a.x"), dag("load", "", LOAD)))
     assert text == "filename is empty"
     assert where.startswith("metadata/dags/load.sl.yml")
+
+
+def describe(made: Plan) -> str:
+    nodes: list[Table | Task] = [*made.project.tables, *made.project.tasks]
+    return describe_missing_jobs(made, [node for node in nodes if made.find_pipeline(node) is None])
+
+
+def test_what_to_write_where_there_is_no_dag_ref() -> None:
+    made = plan(table("a.x"), table("a.y"), dag("loads", "l.py", LOAD), dag("tasks", "t.py", TRANSFORM), load=None)
+    assert describe(made) == ("2 assets have no job: a.x, a.y: no dagRef; set it to 'loads' in metadata/application.sl.yml (dagRef.load)")
+    made = plan(*(task(f"k.t{i}") for i in range(5)), transform=None)
+    assert describe(made) == (
+        "5 assets have no job: k.t0, k.t1, k.t2 and 2 more: no dagRef; set it to a DAG config with a Dagster template in "
+        "metadata/application.sl.yml (dagRef.transform)"
+    )
+
+
+def test_a_dagster_config_beside_one_for_airflow_is_named() -> None:
+    made = plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow")), dag("dagster_load", "l.py", LOAD))
+    assert describe(made) == (
+        "1 asset has no job: a.x: the DAG config 'load' is for Airflow; set dagRef to 'dagster_load', which is for Dagster"
+    )
+    made = plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow")))
+    assert describe(made) == "1 asset has no job: a.x: the DAG config 'load' is for Airflow"

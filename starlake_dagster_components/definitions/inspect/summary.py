@@ -1,11 +1,9 @@
 """What will be built, as data: the output of ``sl-dagster list --format json``."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from ...errors import Problem
-from ...pipelines.dag_refs import DagConfigs
 from ...pipelines.pipeline import Pipeline
 from ...settings import Settings
 from ..graph import AssetGraph
@@ -32,24 +30,6 @@ def get_executor_name(settings: Settings, pipeline: Pipeline) -> str:
     """Return the type of the executor of a pipeline's commands; the name of its class where it has no type."""
     executor = settings.executor_of(pipeline)
     return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
-
-
-def describe_assets_without_job(graph: AssetGraph) -> str | None:
-    """Return a sentence on the tables and tasks that no job runs, with the reasons; None when there are none."""
-    plan = graph.plan
-    made = {key for pipeline in plan.pipelines for key in select_job_keys(graph, pipeline)}
-    configs = DagConfigs(plan.project, (), [])
-    reasons: Counter[str] = Counter()
-    for node_id, node in graph.nodes.items():
-        described = node.table or node.task
-        if described and graph.keys[node_id] not in made:
-            ref, _ = configs.find_dag_ref(described)
-            reasons[f"the DAG config '{ref}' makes none" if ref else "no dagRef"] += 1
-    if not reasons:
-        return None
-    total = reasons.total()
-    why = [f"{reason} ({number})" if len(reasons) > 1 else reason for reason, number in reasons.items()]
-    return f"{total} {'asset has' if total == 1 else 'assets have'} no job: {', '.join(why)}"
 
 
 def _summarize_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""Keys that name a DAG config or a schedule by a variable that is not set: rendered they are empty, and jobs would be missing without a word."""
+
+import re
+from collections.abc import Iterator
+
+from ..errors import Location, Problem
+from .variables import Variables
+from .yaml_source import YamlDocument
+
+_KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule)$")
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
+
+
+def find_empty_references(name: str, text: str, document: YamlDocument, variables: Variables) -> Iterator[Problem]:
+    """Yield a problem for each ``dagRef`` (an error) and ``schedule`` (a warning) whose variables are not set.
+
+    Starlake renders such a variable as nothing. One that an env file sets to nothing is meant to be empty.
+
+    Args:
+        name: the file.
+        text: its text before it was rendered.
+        document: its content, with lines of the text.
+        variables: the variables of the project.
+    """
+    if "{{" not in text or ("dagRef" not in text and "schedule" not in text):
+        return
+    lines = text.splitlines()
+    for key, number in document.lines.items():
+        match = _KEY.search(key)
+        line = lines[number - 1] if match and 0 < number <= len(lines) else ""
+        written = line.partition(":")[2].partition(" #")[0].strip().strip("\"'")
+        unset = [v for v in _VARIABLE.findall(written) if not variables.values.get(v) and v not in variables.origins]
+        rest = re.sub(r"\{\{.*?\}\}", "", written).strip()
+        if not unset or rest or "default(" in written:
+            continue
+        short = key.rpartition(".")[2] if key.endswith("schedule") else key[key.index("dagRef") :]
+        message = f"{short} '{written}': the variable {unset[0]} is not set"
+        if short == "schedule":
+            yield Problem(Location(name, number), "warning", f"{message}; no schedule")
+        else:
+            yield Problem(Location(name, number), "error", message)

@@ -1,0 +1,54 @@
+"""Variables that are not set, where a DAG config or a schedule is named."""
+
+from collections.abc import Mapping
+
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components.pipelines import load_plan
+
+
+def problems(shop: ProjectFolder, environ: Mapping[str, str] | None = None) -> list[str]:
+    return [str(p) for p in load_plan(shop.root, environ=environ or {}).plan.problems]
+
+
+def replace(shop: ProjectFolder, file: str, old: str, new: str) -> None:
+    path = shop.root / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_the_application(shop: ProjectFolder) -> None:
+    replace(shop, "metadata/application.sl.yml", "load: loads", 'load: "{{ LOAD_DAG }}"')
+    number = (shop.root / "metadata/application.sl.yml").read_text().splitlines().index('    load: "{{ LOAD_DAG }}"') + 1
+    assert problems(shop) == [f"metadata/application.sl.yml:{number}: dagRef.load '{{{{ LOAD_DAG }}}}': the variable LOAD_DAG is not set"]
+    assert problems(shop, {"LOAD_DAG": "loads"}) == []
+
+
+def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
+    replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
+    shop.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: '{{T}}' # by environment\n")
+    assert problems(shop) == [
+        "metadata/load/shop/_config.sl.yml:7: dagRef '{{D}}': the variable D is not set",
+        "metadata/transform/kpi/daily.sl.yml:3: dagRef '{{T}}': the variable T is not set",
+    ]
+
+
+def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
+    replace(shop, "metadata/load/shop/_config.sl.yml", "schedule: daily", 'schedule: "{{S}}"')
+    assert problems(shop) == ["metadata/load/shop/_config.sl.yml:7: warning: schedule '{{S}}': the variable S is not set; no schedule"]
+
+
+@pytest.mark.parametrize("written", ["\"{{ D | default('') }}\"", '"{{ EMPTY }}"', '"{{ A }}{{ B }}"', '""'])
+def test_what_is_meant_to_be_empty(shop: ProjectFolder, written: str) -> None:
+    shop.write("metadata/env.sl.yml", 'env:\n  EMPTY: ""\n  A: lo\n  B: ads\n')
+    replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", f"    dagRef: {written}\n    schedule: daily")
+    assert problems(shop) == []
+
+
+def test_a_variable_of_another_environment_is_not_set_here(shop: ProjectFolder) -> None:
+    shop.write("metadata/env.PROD.sl.yml", "env:\n  D: loads\n")
+    replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
+    assert problems(shop) == ["metadata/load/shop/_config.sl.yml:7: dagRef '{{D}}': the variable D is not set"]
+    assert problems(shop, {"SL_ENV": "PROD"}) == []
