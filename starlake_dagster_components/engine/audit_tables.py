@@ -68,7 +68,11 @@ def write_rows(session: Session, database: Database, entries: Sequence[Entry], c
         _insert_rows(session, database, "audit", _AUDIT, [_make_values(session, entry) for entry in entries])
     if checked:
         _insert_rows(
-            session, database, "expectations", _EXPECTATIONS, [_make_expectation_values(check, outcome) for check, outcome in checked]
+            session,
+            database,
+            "expectations",
+            _EXPECTATIONS,
+            [_make_expectation_values(session, check, outcome) for check, outcome in checked],
         )
 
 
@@ -102,7 +106,7 @@ def _make_values(session: Session, entry: Entry) -> list[str | int | bool | date
         entry.count,
         entry.accepted,
         entry.rejected,
-        ended,
+        session.to_local(ended),
         int((ended - entry.began).total_seconds() * 1000),
         entry.message.replace("'", "-"),
         entry.step,
@@ -112,13 +116,25 @@ def _make_values(session: Session, entry: Entry) -> list[str | int | bool | date
     ]
 
 
-def _make_expectation_values(check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
+def _make_expectation_values(session: Session, check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
     count = 0 if outcome.violations is None else outcome.violations
     if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query gives"):
         count = _NOT_ONE_ROW
     call = _write_plain(outcome.expect)
     error = "" if count == _NOT_ONE_ROW else _write_plain(outcome.error or "")
-    return [check.job, "", check.domain, check.table, now(), call, call, _write_plain(outcome.sql or ""), count, error, outcome.success]
+    return [
+        check.job,
+        "",
+        check.domain,
+        check.table,
+        session.to_local(now()),
+        call,
+        call,
+        _write_plain(outcome.sql or ""),
+        count,
+        error,
+        outcome.success,
+    ]
 
 
 def _write_plain(text: str) -> str:

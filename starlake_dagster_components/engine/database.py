@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import duckdb
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
 from ..locks import LockLog, lock_databases
+from .connection_options import ConnectionSetup
+from .duckdb_errors import explain_error
 from .engine_errors import DatabaseFailed
 from .instances import Instance, lend_instance
 from .sqltext import quote, quote_literal, quote_path
@@ -20,6 +23,9 @@ from .statement_cancellation import interrupt_when
 
 _PRIVATE = frozenset({"memory", "system", "temp"})
 _SMALL = 8 << 20
+WAIT_FOR_OTHERS = 5.0
+"""Seconds that a command waits for a file that something else than a command has open."""
+_PAUSE = 0.1
 _COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
 
@@ -59,7 +65,7 @@ class Database:
 
     Attributes:
         path: the file.
-        catalog: its name in SQL: the file's name without extension, as when the file is opened alone.
+        catalog: name in SQL of what is written to: the file's name without extension, as when the file is opened alone.
         connection: where SQL is run.
         last: the statement that was run last.
     """
@@ -219,6 +225,7 @@ def open_database(
     cancelled: Cancelled | None = None,
     log: LockLog | None = None,
     holder: str = "",
+    setup: ConnectionSetup | None = None,
 ) -> Iterator[Database]:
     """Hold a database file and open it; wait while another command has it.
 
@@ -228,22 +235,26 @@ def open_database(
         cancelled: ends waiting and running statements when set.
         log: receives one line when there is something to wait for.
         holder: what others read about the holder while they wait.
+        setup: options of the connection; the defaults of DuckDB without them.
 
     Raises:
         CommandCancelled: ``cancelled`` was set.
-        DatabaseFailed: the file cannot be opened.
+        DatabaseFailed: the file cannot be opened, or an option of the connection does not work.
     """
+    setup = setup or ConnectionSetup()
     others = [other for other in also if other != path]
+    attached = [file for action in setup.actions if (file := action.attached_file)]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lock_databases([str(p) for p in (path, *others)], cancelled=cancelled, log=log, holder=holder))
+        stack.enter_context(lock_databases([*(str(p) for p in (path, *others)), *attached], cancelled=cancelled, log=log, holder=holder))
         lent = stack.enter_context(lend_instance())
         path.parent.mkdir(parents=True, exist_ok=True)
-        catalog = _attach(lent.connection, path, taken=set(), read_only=False)
+        waiting = _Waiting(cancelled, log)
+        catalog = _attach(lent.connection, path, waiting, taken=set(), read_only=setup.read_only is not None)
         stack.callback(_detach, lent, [catalog])
         taken = {catalog.lower()}
         names = []
         for other in others:
-            name = _attach(lent.connection, other, taken=taken, read_only=True)
+            name = _attach(lent.connection, other, waiting, taken=taken, read_only=True)
             taken.add(name.lower())
             names.append(name)
             stack.callback(_detach, lent, [name])
@@ -257,26 +268,106 @@ def open_database(
             database.expect_large()
         if cancelled is not None:
             stack.enter_context(interrupt_when(cancelled, lent.connection))
+        _set_up(database, setup, lent)
         yield database
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, taken: set[str], read_only: bool) -> str:
+def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
+    """Apply the options of a connection.
+
+    Raises:
+        DatabaseFailed: one does not work, or would lead what the engine writes elsewhere.
+    """
+    if setup.zone:
+        database.execute(f"SET SESSION TimeZone = {quote_literal(setup.zone)}")
+    if setup.settings or setup.actions:
+        lent.spoiled = True
+    for name, value, location in setup.settings:
+        try:
+            database.execute(f"SET {quote(name)} = {quote_literal(value)}")
+        except duckdb.Error as error:
+            raise DatabaseFailed(f"{location}: option '{name}' of connection '{setup.name}': {_read_message(error)}") from error
+    for action in setup.actions:
+        try:
+            database.fetch_rows(action.sql)
+        except duckdb.Error as error:
+            raise DatabaseFailed(
+                f"{action.location}: preActions of connection '{setup.name}': {_read_message(error)}: {action.sql}"
+            ) from error
+    if setup.actions:
+        _follow_use(database, setup)
+
+
+def _follow_use(database: Database, setup: ConnectionSetup) -> None:
+    """Write to the database that ``preActions`` have made the current one, as Starlake does.
+
+    Raises:
+        DatabaseFailed: it is not a DuckDB file.
+    """
+    current, kind, path = database.fetch_rows(
+        "SELECT database_name, type, path FROM duckdb_databases() WHERE database_name = current_database()"
+    )[0]
+    if current == database.catalog:
+        return
+    if kind != "duckdb" or not path:
+        raise DatabaseFailed(
+            f"{setup.actions[-1].location}: preActions of connection '{setup.name}' make {current} the current database, which is not a "
+            "DuckDB file: the embedded engine writes to DuckDB files only"
+        )
+    database.catalog = current
+
+
+class _Waiting:
+    """Waits a few seconds for another program, or another connection of this process, to close a file."""
+
+    def __init__(self, cancelled: Cancelled | None, log: LockLog | None) -> None:
+        self._cancelled = cancelled
+        self._log = log
+        self._until: float | None = None
+
+    def has_time(self, path: Path, reason: str) -> bool:
+        """Wait a moment; say whether to try again.
+
+        Raises:
+            CommandCancelled: the command was cancelled meanwhile.
+        """
+        if self._until is None:
+            self._until = time.monotonic() + WAIT_FOR_OTHERS
+            if self._log is not None:
+                self._log("info", f"waiting for the database {path}: {reason}")
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise CommandCancelled(f"cancelled while waiting for the database {path}")
+        time.sleep(_PAUSE)
+        return time.monotonic() < self._until
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, waiting: _Waiting, taken: set[str], read_only: bool) -> str:
     name = path.name.split(".")[0] or "database"
     while name.lower() in _PRIVATE or name.lower() in taken:
         name += "_"
-    try:
-        connection.execute(f"ATTACH {quote_literal(str(path))} AS {quote(name)}{' (READ_ONLY)' if read_only else ''}")
-    except duckdb.Error as error:
-        raise DatabaseFailed(f"cannot open the database {path}: {_explain_failure(error)}") from error
-    return name
+    while True:
+        try:
+            connection.execute(f"ATTACH {quote_literal(str(path))} AS {quote(name)}{' (READ_ONLY)' if read_only else ''}")
+            return name
+        except duckdb.Error as error:
+            held = _explain_held(error)
+            if held is None or not waiting.has_time(path, held):
+                raise DatabaseFailed(f"cannot open the database {path}: {held or _read_message(error)}") from error
 
 
-def _explain_failure(error: duckdb.Error) -> str:
+def _explain_held(error: duckdb.Error) -> str | None:
+    """Return who has the file open, when that is why it cannot be opened."""
     text = str(error)
+    if "Unique file handle conflict" in text:
+        return f"a connection of this process (PID {os.getpid()}) has it open; close it there"
     if "Could not set lock" in text or "Conflicting lock" in text:
         holder = re.search(r"Conflicting lock is held in (.*?)\.(?: |$)", text)
         return f"another program has it open{f' ({holder.group(1)})' if holder else ''}; close it there"
-    return text.splitlines()[0]
+    return None
+
+
+def _read_message(error: duckdb.Error) -> str:
+    return explain_error(error)[0]
 
 
 def _detach(lent: Instance, names: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ from ..project.model import Expectation
 from ..project.sql.sections import SqlPart, strip_comments
 from ..project.templating import TemplateError, render
 from .database import Database
+from .duckdb_errors import explain_error
 from .engine_errors import BadSetting, ExpectationsFailed
 from .result import ExpectationOutcome
-from .scripts import explain_error
 from .session import Session
 
 _SELF = re.compile("sl_this", re.IGNORECASE)

@@ -14,7 +14,7 @@ from .adaptive import choose_strategy
 from .areas import find_free_name, find_table, is_utf8, list_files, make_folders, matches_table, move_file, show_path
 from .arguments import Arguments
 from .database import open_database
-from .engine_errors import BadArguments, BadFile, DatabaseFailed
+from .engine_errors import BadArguments, BadFile, DatabaseFailed, NotSupported
 from .session import Session
 from .unsupported import check_areas, say_unused_options
 from .writing import Group, Loads, Writer
@@ -124,7 +124,11 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
     checks: list[audit.Checks] = []
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
-        with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}") as database:
+        connection = session.project.connection_of(domains[0][1][0])
+        setup = session.set_up(connection)
+        if setup.read_only:
+            raise NotSupported(setup.read_only, f"connection '{setup.name}' is read-only")
+        with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}", setup=setup) as database:
             for recovered in journal.recover_files(database, Path(session.project.areas.unresolved)):
                 _report_recovered(session, recovered, domains, loads)
             writer = Writer(session, database, loads, entries, checks, archived=not arguments.in_place)
@@ -134,7 +138,8 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
                     writer.load_group(group)
             finally:
                 writer.close()
-    except DatabaseFailed as error:
+    except (DatabaseFailed, NotSupported) as error:
+        session.log("error", str(error))
         loads.fail(error, *(t.full_name for domain, tables in domains for t in tables if _has_files(session, domain, [t])))
     loads.finished.extend(table.full_name for _, tables in domains for table in tables)
     other = session.find_audit_database()

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
@@ -16,7 +16,7 @@ from .engine_errors import BadArguments, BadSetting, NotFound, NotSupported
 from .loading import load_tables
 from .preloading import check_readiness
 from .result import EngineResult, TableFailure
-from .session import LogLine, Out, Session, now, parse_scheduled_date, read_settings
+from .session import LogLine, Out, Session, find_zone, make_local, now, parse_scheduled_date, read_settings
 from .staging import stage_files
 from .transforming import run_transform
 from .writing import Loads
@@ -71,10 +71,10 @@ def run_command(
 def _open_session(
     arguments: Arguments, environ: Mapping[str, str], out: Out, log: LogLine, cancelled: Cancelled | None, project: Project | None
 ) -> Session:
-    began = now()
+    began, zone = now(), find_zone(environ)
     known = select_project(arguments, environ, project)
     known.raise_for_errors()
-    variables = {**known.variables, **make_date_variables(datetime.now()), **arguments.options}
+    variables = {**known.variables, **make_date_variables(began.astimezone(ZoneInfo(zone) if zone else None)), **arguments.options}
     return Session(
         project=known,
         environ=environ,
@@ -83,9 +83,10 @@ def _open_session(
         out=out,
         log=log,
         began=began,
-        scheduled=parse_scheduled_date(arguments.scheduled_date, began),
+        scheduled=parse_scheduled_date(arguments.scheduled_date, make_local(began, zone), zone),
         cancelled=cancelled,
         options=arguments.options,
+        zone=zone,
     )
 
 

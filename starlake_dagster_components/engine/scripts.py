@@ -1,6 +1,5 @@
 """Running the project's own SQL: statement by statement, with errors that say where they are in the project's files."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from ..project.missing_files import find_missing_files
 from ..project.model import Project, Table, Task
 from ..project.sql.sections import SqlPart, SqlSections, strip_comments
 from .database import Database
+from .duckdb_errors import explain_error
 from .engine_errors import SqlFailed
 from .sqltext import Statement, split_statements
 
@@ -103,30 +103,6 @@ def make_failure(error: duckdb.Error, script: Script, statement: str, offset: in
         place, column = script.locate(offset + position - before)
     missing = find_missing_table(reason)
     return SqlFailed(location=place, column=column, statement=statement, reason=reason, hint=hint(missing) if missing else "")
-
-
-def explain_error(error: duckdb.Error) -> tuple[str, int | None]:
-    """Return what DuckDB says, on one line, and the place in the statement where it knows it."""
-    text = str(error)
-    kind, _, rest = text.partition(": ")
-    try:
-        found = json.loads(rest)
-    except ValueError:
-        return _join_lines(text), None
-    if not isinstance(found, dict):
-        return _join_lines(text), None
-    position = str(found.get("position", ""))
-    return _join_lines(f"{kind}: {found.get('exception_message', rest)}"), int(position) if position.isdigit() else None
-
-
-def _join_lines(text: str) -> str:
-    kept = [line.strip() for line in text.splitlines() if line.strip()]
-    body = []
-    for line in kept:
-        if line.startswith("LINE ") and ":" in line:
-            break
-        body.append(line)
-    return " ".join(body)
 
 
 def find_missing_table(reason: str) -> str | None:

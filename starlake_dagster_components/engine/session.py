@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
 from ..project.model import Connection, Project, Table, Task
+from .connection_options import ConnectionSetup, read_setup
 from .engine_errors import BadSetting, NotFound, NotSupported
 
 Out = Callable[[str], None]
@@ -44,8 +46,9 @@ class Session:
         out: receives stdout.
         log: receives the log.
         cancelled: set when the command is to end.
-        began: when the command began, in UTC, without a zone.
-        scheduled: ``--scheduledDate``, else when the command began.
+        began: when the command began.
+        scheduled: ``--scheduledDate``, else when the command began: a local time, without a zone.
+        zone: name of the zone of local times; None = that of the process.
     """
 
     project: Project
@@ -58,6 +61,19 @@ class Session:
     scheduled: datetime
     cancelled: Cancelled | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    zone: str | None = None
+
+    def to_local(self, moment: datetime) -> datetime:
+        """Return a moment as the columns of the database have it: the local time, without a zone, as in Starlake."""
+        return make_local(moment, self.zone)
+
+    def set_up(self, connection: Connection | None) -> ConnectionSetup:
+        """Return how the database of a connection is opened.
+
+        Raises:
+            NotSupported: an option that the engine can neither use nor ignore.
+        """
+        return read_setup(connection, self.zone)
 
     def check_cancelled(self) -> None:
         """Raise CommandCancelled when the command is to end."""
@@ -67,7 +83,7 @@ class Session:
     def make_job_id(self, name: str) -> str:
         """Return the id of the audit rows: that of the environment, else the name and the time. Starlake: JobBase.applicationId."""
         variable = self.project.application.job_id_env_name or "SL_JOB_ID"
-        return self.environ.get(variable) or f"{name}-{int(now().replace(tzinfo=timezone.utc).timestamp() * 1000)}"
+        return self.environ.get(variable) or f"{name}-{int(now().timestamp() * 1000)}"
 
     def find_database(self, node: Table | Task) -> Path:
         """Return the DuckDB file that a table or task is written to.
@@ -105,8 +121,25 @@ class Session:
 
 
 def now() -> datetime:
-    """Return the time in UTC, without a zone: as the columns of the database have it."""
-    return datetime.now(timezone.utc).replace(tzinfo=None)
+    """Return the time, with a zone."""
+    return datetime.now(timezone.utc)
+
+
+def find_zone(environ: Mapping[str, str]) -> str | None:
+    """Return the time zone of a command: ``TZ`` of its environment, where Java and DuckDB know it by its name; None = that of the process."""
+    name = environ.get("TZ", "").removeprefix(":")
+    if not name:
+        return None
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+    return name
+
+
+def make_local(moment: datetime, zone: str | None) -> datetime:
+    """Return a moment as the clocks of a zone show it, without the zone."""
+    return moment.astimezone(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
 
 
 def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
@@ -138,8 +171,8 @@ def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
     )
 
 
-def parse_scheduled_date(text: str | None, default: datetime) -> datetime:
-    """Return the moment of ``--scheduledDate``: ``2024-02-03T04:05:06``, with or without fraction and zone; UTC, without a zone.
+def parse_scheduled_date(text: str | None, default: datetime, zone: str | None = None) -> datetime:
+    """Return the local time of ``--scheduledDate``: ``2024-02-03T04:05:06``, with or without fraction and zone.
 
     Raises:
         BadSetting: it is not a date and time.
@@ -151,7 +184,7 @@ def parse_scheduled_date(text: str | None, default: datetime) -> datetime:
         moment = datetime.fromisoformat(_normalize_iso(written))
     except ValueError:
         raise BadSetting(None, f"--scheduledDate '{text}' is not a date and time such as 2024-02-03T04:05:06") from None
-    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+    return make_local(moment, zone) if moment.tzinfo else moment
 
 
 def _normalize_iso(text: str) -> str:

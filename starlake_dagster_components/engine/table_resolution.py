@@ -82,27 +82,6 @@ def find_upstream_tasks(project: Project, task: Task, references: Iterable[Table
     return list(found.values())
 
 
-def add_schemas(query: str, schemas: Mapping[str, str]) -> str:
-    """Return a query with the schemas of tables that it names without one.
-
-    Args:
-        query: the query.
-        schemas: lower-case name of a table -> its schema.
-    """
-    if not schemas:
-        return query
-    import sqlglot
-    from sqlglot import exp
-
-    tree = sqlglot.parse_one(query, dialect="duckdb")
-    hidden = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    for table in tree.find_all(exp.Table):
-        schema = schemas.get(table.name.lower())
-        if schema is not None and not table.db and table.name.lower() not in hidden:
-            table.set("db", exp.to_identifier(schema, quoted=True))
-    return tree.sql(dialect="duckdb")
-
-
 @dataclass(frozen=True, slots=True)
 class Tree:
     """The tasks behind a task: how Starlake prints them, and in which order they run."""

@@ -24,8 +24,9 @@ from .scripts import Script, make_failure, make_file_script, make_hint, refuse_t
 from .session import Session, now
 from .sqltext import quote, quote_list, split_statements
 from .strategies import Strategy, Target, check_columns, read_strategy, stage_batch, write_batch, write_staged_batch
-from .table_resolution import add_schemas, build_tree, find_task, index_names
+from .table_resolution import build_tree, find_task, index_names
 from .unsupported import check_areas, check_task, say_unused_options
+from .view_query import add_schemas
 
 # A query that reads data from outside the database, whose amount is unknown.
 _MAY_BE_LARGE = re.compile(r"\b(?:read_\w+|\w+_scan|range|generate_series)\s*\(|\bfrom\s+'", re.IGNORECASE)
@@ -120,9 +121,11 @@ class _Work:
         references = self._find_references(sections)
         others = self._find_other_databases(references)
         failing: dict[str, str] = {}
-        with open_database(
-            self._path, also=others, cancelled=session.cancelled, log=session.log, holder=f"transform of {task.full_name}"
-        ) as database:
+        setup = session.set_up(session.project.connection_of(task))
+        if setup.read_only and not self._arguments.interactive:
+            raise NotSupported(setup.read_only, f"task {task.full_name}: connection '{setup.name}' is read-only")
+        holder = f"transform of {task.full_name}"
+        with open_database(self._path, also=others, cancelled=session.cancelled, log=session.log, holder=holder, setup=setup) as database:
             main = self._read_main_script(sections)
             if self._arguments.interactive:
                 self._set_search_path(database, references)
@@ -361,9 +364,14 @@ class _Work:
         names = index_names(self._session.project)
         short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.resolve(r)) is not None}
         own = {name: target.schema for name in short if target.database.find_kind(target.schema, name)}
+        written = add_schemas(query, {**short, **own})
+        if written is None:
+            raise BadSetting(
+                main.locate(0)[0],
+                f"task {self._task.full_name}: the query of the view is not understood: write {', '.join(sorted(short))} with their domains",
+            )
         try:
-            # Later readers of the view have another search path.
-            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{add_schemas(query, {**short, **own})}")
+            target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{written}")
         except duckdb.Error as error:
             before = target.database.last.find(query)
             raise make_failure(error, main, query, max(main.part.text.find(query), 0), self._hint, before=before) from error

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
+from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
 from .session import Session
-
-_USED_OPTIONS = frozenset({"url", "driver", "user", "password", "account", "quote", "separator", "numpartitions", "storagetype"})
 
 
 def check_areas(project: Project) -> None:
@@ -60,7 +59,7 @@ def check_task(session: Session, task: Task) -> None:
 
 def say_unused_options(session: Session, connection: Connection | None) -> None:
     """Say which options of a connection are not used."""
-    unused = sorted(name for name in (connection.options if connection else {}) if name.lower() not in _USED_OPTIONS)
+    unused = list_ignored_options(connection)
     if connection is not None and unused:
         session.log(
             "warning",
@@ -84,14 +83,14 @@ def _check_references(project: Project) -> None:
 
 
 def _check_template(project: Project, kind: str | None, place: Location) -> None:
-    """Refuse a write strategy that the project has a template of its own for."""
-    folder = project.application.raw.get("writeStrategies") or "write-strategies"
-    name = (kind or "APPEND").lower()
-    template = Path(project.metadata_folder, str(folder), "duckdb", f"{name}.j2")
-    if template.is_file():
-        raise NotSupported(
-            place, f"the project has a template of its own for {name.upper()} ({template}), which the embedded engine does not use"
-        )
+    """Refuse a write strategy for which the project has a template of its own. Starlake: WriteStrategyTemplateLoader."""
+    folder = str(project.application.raw.get("writeStrategies") or "write-strategies")
+    for name in ((kind or "APPEND").lower(), "create", "view"):
+        template = Path(project.metadata_folder, folder, "templates", "duckdb", f"{name}.j2")
+        if template.is_file():
+            raise NotSupported(
+                place, f"the project has a template of its own for {name.upper()} ({template}), which the embedded engine does not use"
+            )
 
 
 def _switched_on(session: Session, key: str, variable: str) -> bool:

@@ -20,6 +20,7 @@ from .batch_select import build_select, list_hash_queries
 from .casts import normalize_type
 from .database import Column, Database
 from .ddl import TypedAttribute, create_table, type_attributes, write_comments
+from .duckdb_errors import explain_error
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
@@ -27,7 +28,7 @@ from .formats import describe_source, explain_failure, get_format
 from .privacy import fill_hashes
 from .result import ExpectationOutcome, TableLoad
 from .scratch import Scratch
-from .scripts import Script, explain_error, make_hint, run_script
+from .scripts import Script, make_hint, run_script
 from .session import Session, now
 from .sqltext import quote_list
 from .strategies import Strategy, Target, check_columns, read_strategy, write_batch

@@ -1,0 +1,111 @@
+"""Options of a connection: what Starlake gives to DuckDB's driver, and the statements that it runs first. Starlake: JdbcDbUtils."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import Location
+from ..project.model import Connection
+from .engine_errors import NotSupported
+from .sqltext import split_statements
+
+# Options that Starlake keeps to itself. Starlake: JdbcDbUtils.nonDuckDbProperties.
+_STARLAKES_OWN = frozenset(
+    {
+        *("url", "driver", "dbtable", "numpartitions", "sl_access_token", "account", "allowunderscoresinhost", "database", "db"),
+        *("authenticator", "user", "password", "data_path", "sl_data_path", "storagetype", "quoteidentifiers", "quote", "separator"),
+        *("quackservertoken", "quackbind", "quackport"),
+    }
+)
+_ALLOWED = frozenset(
+    {"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE", "CREATE", "DROP", "CALL", "SELECT"}
+)
+_FILE = re.compile(r"ATTACH\s+(?:DATABASE\s+)?(?:IF\s+NOT\s+EXISTS\s+)?'((?:[^']|'')+)'", re.IGNORECASE)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A statement of ``preActions``.
+
+    Attributes:
+        sql: the statement.
+        location: the line of ``preActions``.
+    """
+
+    sql: str
+    location: Location
+
+    @property
+    def attached_file(self) -> str | None:
+        """The database file that the statement attaches; None when it attaches none."""
+        found = _FILE.match(self.sql)
+        path = found.group(1).replace("''", "'") if found else None
+        return path if path and path != ":memory:" and _SCHEME.match(path) is None else None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSetup:
+    """How a database is opened.
+
+    Attributes:
+        name: the connection.
+        read_only: whether it is opened for reading only.
+        settings: settings of DuckDB, with their lines.
+        actions: statements to run before all others.
+        zone: time zone of the session; None = that of the process.
+    """
+
+    name: str = ""
+    read_only: Location | None = None
+    settings: tuple[tuple[str, str, Location], ...] = ()
+    actions: tuple[Action, ...] = ()
+    zone: str | None = None
+
+
+def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSetup:
+    """Return what the options of a connection ask for.
+
+    Raises:
+        NotSupported: an option that the engine can neither use nor ignore.
+    """
+    if connection is None:
+        return ConnectionSetup(zone=zone)
+    options = {name.lower(): (name, str(value)) for name, value in connection.options.items()}
+    read_only = None
+    settings = []
+    for key, (name, value) in options.items():
+        place = connection.origin.at(f"options.{name}")
+        if key in _STARLAKES_OWN or key.startswith(("sl_", "fs.")) or key == "preactions":
+            continue
+        if key == "postactions":
+            if value.strip():
+                raise NotSupported(place, f"connection '{connection.name}': postActions are not run by the embedded engine")
+        elif key in ("duckdb.read_only", "access_mode"):
+            if value.strip().lower() in ("true", "read_only"):
+                read_only = place
+        elif key.startswith("jdbc_"):
+            # How the JDBC driver returns rows.
+            continue
+        else:
+            settings.append((name, value, place))
+    return ConnectionSetup(connection.name, read_only, tuple(settings), _read_actions(connection, options), zone)
+
+
+def list_ignored_options(connection: Connection | None) -> list[str]:
+    """Return the options of a connection that mean something to Starlake and nothing to the engine."""
+    ignored = ("sl_duckdb_home", "sl_duckdb_secret_home")
+    options = connection.options if connection else {}
+    return sorted(name for name in options if name.lower().startswith("fs.") or name.lower() in ignored)
+
+
+def _read_actions(connection: Connection, options: Mapping[str, tuple[str, str]]) -> tuple[Action, ...]:
+    name, text = options.get("preactions", ("preActions", ""))
+    place = connection.origin.at(f"options.{name}")
+    found = split_statements(text)
+    for statement in found:
+        if statement.keyword not in _ALLOWED:
+            raise NotSupported(
+                place, f"preActions of connection '{connection.name}': the embedded engine does not run '{statement.text.strip()}' there"
+            )
+    return tuple(Action(statement.text, place) for statement in found)
