@@ -84,7 +84,7 @@ def test_a_failing_statement_after_the_query_leaves_everything_as_it_was(box: Sa
         ("select id,\n       nosuch\nfrom src.t", "out.sql:2:8", 'Referenced column "nosuch" not found'),
         ("select id\nfrom src.t\nwhere and", "out.sql:3:7", "syntax error"),
         ("-- a comment\n  select 1 as x,\n  cast(name as int) as n from src.t", "out.sql:3:3", "Could not convert string 'Ann' to INT32"),
-        ("select *\nfrom sales.orders", "out.sql:2:6", "loading sales.orders makes it: run load --domains sales --tables orders first"),
+        ("select *\nfrom sales.orders", "out.sql:2:6", "loading sales.orders makes it, and finds nothing"),
         ("select *\n\nfrom  kpi.other", "out.sql:3:7", "the task kpi.other makes it: run transform --name kpi.other first"),
         (
             "{% for i in [1, 2] %}select {{ i }} as i union all {% endfor %}\nselect nope",
