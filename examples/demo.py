@@ -11,8 +11,10 @@ from rich.console import Console
 
 from examples.workspace import Workspace
 from starlake_dagster_components import DuckDBExecutor, Settings
+from starlake_dagster_components.cli.progress import choose_progress
 from starlake_dagster_components.cli.report import print_results
-from starlake_dagster_components.cli.run import RunResult, run_headless
+from starlake_dagster_components.cli.results import RunResult
+from starlake_dagster_components.cli.run import run_headless
 
 
 def main() -> int:
@@ -27,7 +29,7 @@ def main() -> int:
     for number, batch in enumerate(workspace.batches, 1):
         files = workspace.deliver(batch)
         console.print(f"\nBatch {number}: {files} files delivered. Running all load jobs, then all transform jobs.\n")
-        results = run_headless(workspace.project, settings)
+        results = run_headless(workspace.project, settings, progress=choose_progress(quiet=False, json=False))
         print_results(results)
         complaints += [f"batch {number}: {c}" for c in _complaints(results)]
     console.print(f"\n{time.monotonic() - began:.0f} s. Look at it in Dagster: make dev")

@@ -6,7 +6,7 @@
 
 import os
 
-from .load import find_project, load_code_location
-from .settings import read_settings
+from .load import load_code_location
+from .settings import find_project, read_settings
 
-defs = load_code_location(find_project(), read_settings(os.environ))
+defs = load_code_location(find_project(os.environ), read_settings(os.environ))

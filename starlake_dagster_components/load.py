@@ -1,7 +1,6 @@
 """``load_definitions_from_starlake_project``: the project as a function call."""
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
@@ -67,8 +66,3 @@ def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
     """
     definitions = build_definitions(root, settings).definitions
     return dg.Definitions.merge(definitions, dg.Definitions(executor=choose_job_executor(None, settings)))
-
-
-def find_project(environ: Mapping[str, str] | None = None) -> str:
-    """Return the project's folder as Starlake finds it: ``SL_ROOT``, else the current folder (Starlake: starlake.sh)."""
-    return (os.environ if environ is None else environ).get("SL_ROOT") or os.getcwd()

@@ -60,6 +60,7 @@ class Setting:
         check: takes the name to show and a value, returns the value in its own type or raises :class:`InvalidSetting`; None = what follows
             from the field's type.
         parse: takes the name to show and a text, returns a value to check; None = the text itself.
+        metavar: what stands for a value in ``--help``; empty = what follows from the type.
         path: whether a relative path in YAML is relative to the file that has it.
         values: how the documentation writes the possible values; empty = what follows from the type.
         default: how the documentation writes the default; empty = the default itself.
@@ -71,6 +72,7 @@ class Setting:
     options: OptionGroup | None = None
     check: Callable[[str, Any], Any] | None = None
     parse: Callable[[str, str], Any] | None = None
+    metavar: str = ""
     path: bool = False
     values: str = ""
     default: str = ""
@@ -272,6 +274,7 @@ class SharedSettings(BaseModel):
             options="read",
             check=_check_executor,
             parse=_parse_name_or_json,
+            metavar="TYPE|JSON",
             values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
             default="what the template of each DAG config says",
             more="See [running.md](running.md). An executor of your own: see [below](#an-executor-of-your-own)",
@@ -422,6 +425,7 @@ class SharedSettings(BaseModel):
             options="serve",
             check=_check_step_executor,
             parse=_parse_name_or_json,
+            metavar="TYPE|JSON",
             values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
             default="`threads`, as many as the executor of commands suggests",
             more="See [steps.md](steps.md)",
@@ -583,6 +587,11 @@ def option_of(name: str) -> str:
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting: ``SL_DAGSTER_ASSET_KEYS``."""
     return f"{PREFIX}{name.upper()}"
+
+
+def find_project(environ: Mapping[str, str]) -> str:
+    """Return the project's folder as Starlake finds it: ``SL_ROOT``, else the current folder (Starlake: starlake.sh)."""
+    return environ.get("SL_ROOT") or os.getcwd()
 
 
 def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Settings:

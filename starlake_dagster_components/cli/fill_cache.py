@@ -15,7 +15,7 @@ from ..settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What became of filling the cache.
+    """How filling the cache ended.
 
     Attributes:
         plan: the plan of the project.
@@ -52,9 +52,9 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
         return Filled(loaded.plan, None, reason=loaded.reason)
     if settings.cache or os.environ.get(VARIABLE, "").strip():
         # The user's own cache folder stays private; this one was chosen for others.
-        _open(files[0].parent, 0o555)
+        _add_rights(files[0].parent, 0o555)
     for file in files:
-        _open(file, 0o444)
+        _add_rights(file, 0o444)
     if not loaded.from_cache:
         again = load_project_plan(root, settings, readable=True)
         if not again.from_cache:
@@ -62,8 +62,8 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
     return Filled(loaded.plan, files[0], sum(file.stat().st_size for file in files), loaded.from_cache)
 
 
-def _open(path: Path, mode: int) -> None:
-    """Add rights to a file or folder; one that belongs to somebody else, or cannot be changed, stays as it is."""
+def _add_rights(path: Path, mode: int) -> None:
+    """Add rights to a file or folder; one that belongs to another user, or cannot be changed, stays as it is."""
     now = stat.S_IMODE(path.stat().st_mode)
     if now | mode != now:
         with suppress(OSError):

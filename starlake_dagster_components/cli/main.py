@@ -3,16 +3,18 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import __version__
-from ..errors import Problem, StarlakeError
+from ..errors import StarlakeError
 from ..settings import variable_of
-from .options import in_terms_of_options, project_options, remember, settings_of, texts_of
+from .options import choose_project, name_source, project_options, remember, setting_options, settings_of, texts_of
+from .problems import format_github, list_errors, print_problems
+
+_EXIT_CODES = "Exit code: 0 when {0}, 1 when {1}, 2 when the command line is wrong."
 
 
 class _Group(click.Group):
@@ -23,54 +25,75 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except StarlakeError as error:
-            click.secho(in_terms_of_options(ctx, str(error)), fg="red", err=True)
+            click.secho(name_source(ctx, error), fg="red", err=True)
             sys.exit(1)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def _epilog(zero: str, one: str) -> str:
+    return _EXIT_CODES.format(zero, one)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="PROJECT is a folder with metadata/ in it. Default: SL_ROOT, else the current folder. Exit codes: see the help of each command.",
+)
 @click.version_option(__version__, prog_name="sl-dagster")
 def main() -> None:
-    """Starlake projects in Dagster: check, list, explain, dependencies, run, cache, dev."""
+    """Run and inspect Starlake projects in Dagster."""
 
 
-@main.command()
+@main.command(epilog=_epilog("there is no error", "there is one, or with --strict a warning"))
 @project_options()
 @click.option("--strict", is_flag=True, help="Warnings give exit code 1, too.")
-def check(project: Path, strict: bool, **given: str | bool | None) -> None:
-    """Read PROJECT and say what is wrong with it; exit code 1 when there are errors."""
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="Lines to read, data, or annotations of a GitHub workflow.",
+)
+def check(project: Path, strict: bool, output: str, **given: str | bool | None) -> None:
+    """Read PROJECT and report what is wrong with it."""
     from ..definitions.build import prepare_graph
     from ..definitions.warnings import describe_assets_without_job
-    from .report import counted
+    from .report import count
 
-    plan, graph, problems = prepare_graph(project, settings_of(given))
-    _show(problems)
-    errors = _errors(problems)
+    settings = settings_of(given)
+    plan, graph, problems = prepare_graph(project, settings)
+    errors = list_errors(problems)
     counts = {"table": len(plan.project.tables), "task": len(plan.project.tasks), "job": len(plan.pipelines), "asset": len(graph.by_key)}
-    found = f"{counted(len(errors), 'error')}, {counted(len(problems) - len(errors), 'warning')}"
-    click.echo(f"{', '.join(counted(number, name) for name, number in counts.items())}: {found}")
     note = describe_assets_without_job(graph)
-    if note:
-        click.echo(note)
+    if output == "json":
+        from ..definitions.inspect.summary import summarize_project
+
+        found = {"errors": len(errors), "warnings": len(problems) - len(errors), **{f"{name}s": number for name, number in counts.items()}}
+        click.echo(_format_json({**found, "note": note or None, "problems": summarize_project(graph, settings, problems)["problems"]}))
+    else:
+        if output == "github":
+            for problem in problems:
+                click.echo(format_github(problem, plan.project.root))
+        else:
+            print_problems(problems)
+        severities = f"{count(len(errors), 'error')}, {count(len(problems) - len(errors), 'warning')}"
+        click.echo(f"{', '.join(count(number, name) for name, number in counts.items())}: {severities}")
+        if note:
+            click.echo(note)
     sys.exit(1 if errors or (strict and problems) else 0)
 
 
-def _errors(problems: Sequence[Problem]) -> list[Problem]:
-    return [p for p in problems if p.severity == "error"]
+def _format_json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
-def _show(problems: Sequence[Problem], *, err: bool = False) -> None:
-    """Print a line for each problem: ``file:line: severity: message``."""
-    for problem in problems:
-        where = f"{problem.location}: " if problem.location else ""
-        message = problem.message if where else in_terms_of_options(click.get_current_context(), problem.message)
-        click.secho(f"{where}{problem.severity}: {message}", fg="red" if problem.severity == "error" else "yellow", err=err)
-
-
-@main.command("list")
+@main.command("list", epilog=_epilog("there is no error", "there is one"))
 @project_options()
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", help="A readable table, or data.")
+@click.option(
+    "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="A readable table, or data."
+)
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
-    """List the jobs and assets that PROJECT becomes."""
+    """List the jobs and assets of PROJECT."""
     from ..definitions.build import prepare_graph
     from ..definitions.inspect.summary import summarize_project
     from ..definitions.warnings import describe_assets_without_job
@@ -79,14 +102,14 @@ def list_(project: Path, output: str, **given: str | bool | None) -> None:
     _, graph, problems = prepare_graph(project, settings)
     summary = summarize_project(graph, settings, problems)
     if output == "json":
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        click.echo(_format_json(summary))
     else:
         _print_tables(summary)
-        _show(problems)
+        print_problems(problems)
         note = describe_assets_without_job(graph)
         if note:
             click.echo(note)
-    sys.exit(1 if _errors(problems) else 0)
+    sys.exit(1 if list_errors(problems) else 0)
 
 
 def _print_tables(summary: dict[str, Any]) -> None:
@@ -100,7 +123,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
         starts = (
             f"{schedule['cron']} ({schedule['timezone']})"
             if schedule
-            else f"when {sensor['strategy']} of {len(sensor['assets'])} assets are materialised"
+            else f"when {sensor['strategy']} of {len(sensor['assets'])} assets are materialized"
             if sensor
             else "by hand"
         )
@@ -112,27 +135,55 @@ def _print_tables(summary: dict[str, Any]) -> None:
     console.print(assets)
 
 
-@main.command()
+@main.command(epilog=_epilog("all runs succeeded", "a run failed or there was nothing to run"))
 @project_options("run")
-@click.option("--job", default=None, help="Name of the job to run. Default: all load jobs, then all transform jobs.")
-@click.option("--select", "selection", default=None, help="Assets to materialise instead, in Dagster's selection syntax: '+kpi_revenue'.")
+@click.option("--job", default=None, metavar="NAME", help="The job to run. Default: all load jobs, then all transform jobs.")
+@click.option(
+    "--select",
+    "selection",
+    default=None,
+    metavar="TEXT",
+    help="Assets to materialize instead, in Dagster's selection syntax: '+kpi_revenue'.",
+)
 @click.option(
     "--log-level",
-    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False),
     default="CRITICAL",
-    help="What of the log to print.",
+    show_default=True,
+    help="Which lines of Dagster's log to print.",
 )
-@click.option("--scheduled-date", default=None, help="Logical date of the run, ISO 8601.")
+@click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, ISO 8601.")
+@click.option("--quiet", "-q", is_flag=True, help="Print failures only.")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table, or data on stdout and everything else on stderr.",
+)
 def run(
-    project: Path, job: str | None, selection: str | None, scheduled_date: str | None, log_level: str, **given: str | bool | None
+    project: Path,
+    job: str | None,
+    selection: str | None,
+    scheduled_date: str | None,
+    log_level: str,
+    quiet: bool,
+    output: str,
+    **given: str | bool | None,
 ) -> None:
-    """Run jobs of PROJECT here and now, and print what became of every asset.
+    """Run jobs of PROJECT here and now.
 
-    Runs are recorded in the Dagster instance of DAGSTER_HOME, or in a temporary one.
+    On a terminal a table follows what happens, elsewhere there is a line per asset; then the results. Runs are recorded in the Dagster instance of
+    DAGSTER_HOME, or in a temporary one.
     """
     if job is not None and selection is not None:
         raise click.UsageError("--job and --select exclude each other: a job runs all its assets, a selection those that it names")
-    from .report import print_results
+    if not quiet:
+        # Before Dagster is imported, which takes a second.
+        click.echo(f"reading {project}", err=True)
+    from .progress import choose_progress
+    from .report import format_json, print_results
     from .run import run_headless
 
     settings = settings_of(given)
@@ -143,21 +194,35 @@ def run(
         job=job,
         selection=selection,
         scheduled_date=scheduled_date,
-        log_level=log_level,
-        say=lambda text: click.secho(text, fg="yellow", err=True),
+        log_level=log_level.upper(),
+        say=None if quiet else lambda text: click.secho(text, fg="yellow", err=True),
+        progress=choose_progress(quiet=quiet, json=output == "json", log_level=log_level.upper()),
     )
-    print_results(results)
+    if output == "json":
+        click.echo(format_json(results))
+    else:
+        print_results(results, quiet=quiet)
     sys.exit(0 if all(r.success for r in results) else 1)
 
 
-@main.command()
+@main.command(epilog=_epilog("there is no error", "there is one"))
 @project_options()
-@click.option("--task", "tasks", multiple=True, help="Full name of a task (domain.task); may be repeated. Default: all tasks.")
 @click.option(
-    "--format", "output", type=click.Choice(["tree", "json", "diagram"]), default="tree", help="Indented names, or Starlake's JSON."
+    "--task", "tasks", multiple=True, metavar="NAME", help="Full name of a task (domain.task); may be repeated. Default: all tasks."
+)
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["tree", "json", "diagram"]),
+    default="tree",
+    show_default=True,
+    help="Indented names, or Starlake's JSON.",
 )
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
-    """Print what the tasks of PROJECT read: as dag-generate writes it (json), or as `starlake lineage --json` (diagram)."""
+    """Print what the tasks of PROJECT read.
+
+    As `starlake dag-generate` writes it (json), or as `starlake lineage --json` does (diagram).
+    """
     from ..definitions.build import prepare_graph
     from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
 
@@ -166,13 +231,13 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
         click.echo(format_starlake_json(build_dependency_diagram(plan)))
     else:
         tree = build_dependency_tree(plan, tasks or None)
-        click.echo(format_starlake_json(tree) if output == "json" else "\n".join(_indented(tree)))
-    errors = _errors(problems)
-    _show(errors, err=True)
+        click.echo(format_starlake_json(tree) if output == "json" else "\n".join(_indent_tree(tree)))
+    errors = list_errors(problems)
+    print_problems(errors, err=True)
     sys.exit(1 if errors else 0)
 
 
-def _indented(tree: list[dict[str, Any]]) -> list[str]:
+def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
     """Return one line per node of a tree, two blanks per level."""
     lines = []
     waiting = [(0, node) for node in reversed(tree)]
@@ -183,24 +248,27 @@ def _indented(tree: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-@main.command()
-@project_options()
-@click.argument("name")
-def explain(project: Path, name: str, **given: str | bool | None) -> None:
-    """Say why the job, asset, schedule or sensor NAME of PROJECT exists: the file and line behind each fact."""
+@main.command(epilog=_epilog("there is such a name", "there is not"))
+@setting_options()
+@click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
+def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
+    """Explain why the job, asset, schedule or sensor NAME of PROJECT exists, with the file and line behind each fact."""
+    if len(arguments) > 2:
+        raise click.UsageError(f"expected PROJECT and NAME, or NAME alone, not {len(arguments)} arguments")
     from ..definitions.build import prepare_graph
     from ..definitions.inspect.explain import explain_name
 
+    project = choose_project(Path(arguments[0]) if len(arguments) == 2 else None)
     settings = settings_of(given)
     _, graph, _ = prepare_graph(project, settings)
-    click.echo("\n".join(explain_name(graph, settings, name)))
+    click.echo("\n".join(explain_name(graph, settings, arguments[-1])))
 
 
-@main.command("cache")
+@main.command("cache", epilog=_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
 @project_options()
-@click.option("--folder", default=None, metavar="FOLDER", help="Where to keep it. Default: SL_DAGSTER_CACHE, else a folder of the user's.")
+@click.option("--folder", default=None, metavar="FOLDER", help="Where to keep it. Default: SL_DAGSTER_CACHE, else the user's cache folder.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Fill the cache of plans with PROJECT, readable for everybody, as when an image is built; exit code 1 when nothing was kept."""
+    """Put the plan of PROJECT into the cache, readable for everybody, as for an image."""
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
@@ -209,16 +277,16 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
         settings = settings.override(cache=folder)
     filled = fill_cache(project, settings)
     _, problems = examine_plan(filled.plan, settings)
-    errors = _errors(problems)
-    _show(errors)
+    errors = list_errors(problems)
+    print_problems(errors)
     if filled.entry is None:
         click.secho(f"not kept: {filled.reason}", fg="red")
     else:
-        click.echo(f"{'already there' if filled.found else 'kept'}: {filled.entry} ({_size(filled.size)})")
+        click.echo(f"{'already there' if filled.found else 'kept'}: {filled.entry} ({_format_size(filled.size)})")
     sys.exit(1 if errors or filled.entry is None else 0)
 
 
-def _size(number: int) -> str:
+def _format_size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 

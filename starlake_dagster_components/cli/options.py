@@ -3,19 +3,23 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
-from ..settings import OptionGroup, Settings, choices_of, option_of, read_settings, setting_of
+from ..errors import ProjectNotFound
+from ..settings import OptionGroup, Settings, choices_of, find_project, option_of, read_settings, setting_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]
 
 _GIVEN = "starlake_dagster_components.given"
 """Where click's context keeps the names of the settings that options gave."""
+
+_SOURCE = "starlake_dagster_components.project"
+"""Where click's context keeps what said where the project is."""
 
 
 class Choice(click.ParamType):  # type: ignore[type-arg]
@@ -35,15 +39,46 @@ class Choice(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(choice) for choice in self.choices if choice.lower().startswith(incomplete.lower())]
 
 
-def project_options(*groups: OptionGroup) -> Callable[[F], F]:
-    """Give a command the argument PROJECT and, as options, the settings of reading and of further groups."""
+def setting_options(*groups: OptionGroup) -> Callable[[F], F]:
+    """Give a command the settings of reading, and those of further groups, as options."""
 
     def decorate(function: F) -> F:
         for name, field in reversed(fields_of("read", *groups)):
             function = _option(name, field)(function)
-        return click.argument("project", type=click.Path(path_type=Path, exists=True, file_okay=False))(function)
+        return function
 
     return decorate
+
+
+def project_options(*groups: OptionGroup) -> Callable[[F], F]:
+    """Give a command the argument PROJECT and settings as options."""
+
+    def decorate(function: F) -> F:
+        return click.argument("project", required=False, type=click.Path(path_type=Path), callback=_check_project)(
+            setting_options(*groups)(function)
+        )
+
+    return decorate
+
+
+def _check_project(context: click.Context, parameter: click.Parameter, given: Path | None) -> Path:
+    return choose_project(given)
+
+
+def choose_project(given: Path | None) -> Path:
+    """Return the project's folder: the argument, else ``SL_ROOT``, else the current folder.
+
+    Raises:
+        click.BadParameter: it is not a folder.
+    """
+    source = "PROJECT" if given is not None else "SL_ROOT" if os.environ.get("SL_ROOT") else ""
+    click.get_current_context().meta[_SOURCE] = source
+    path = given if given is not None else Path(find_project(os.environ))
+    if not path.is_dir():
+        raise click.BadParameter(
+            f"the folder '{path}' does not exist" if not path.exists() else f"'{path}' is not a folder", param_hint=source
+        )
+    return path
 
 
 def fields_of(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
@@ -56,8 +91,17 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     if field.annotation is bool:
         return click.option(f"{option}/--no-{option[2:]}", default=None, help=help_)
     choices = choices_of(field)
-    type_ = Choice(choices) if choices else click.STRING
-    return click.option(option, default=None, type=type_, metavar=None if choices else "TEXT", help=help_)
+    if choices:
+        return click.option(option, default=None, type=Choice(choices), help=help_)
+    return click.option(option, default=None, metavar=setting_of(field).metavar or _name_value(field), help=help_)
+
+
+def _name_value(field: FieldInfo) -> str:
+    """Return what stands for the value of a setting in the help."""
+    origin = get_origin(field.annotation)
+    if origin is Mapping:
+        return "NAME=VALUE,..."
+    return "NAME,..." if origin is Sequence else "NUMBER" if int in get_args(field.annotation) else "TEXT"
 
 
 def texts_of(given: Given) -> dict[str, str]:
@@ -81,7 +125,17 @@ def remember(*settings: str) -> None:
     click.get_current_context().meta.setdefault(_GIVEN, set()).update(settings)
 
 
-def in_terms_of_options(context: click.Context, message: str) -> str:
-    """Return an error that begins with the name of a setting, beginning with its option where that gave it."""
+def name_source(context: click.Context, error: Exception) -> str:
+    """Return the message of an error so that it names what was typed: the option of a setting, or where the project's folder comes from."""
+    message = str(error)
+    if isinstance(error, ProjectNotFound):
+        source = context.meta.get(_SOURCE)
+        return (
+            message
+            if source == "PROJECT"
+            else f"SL_ROOT: {message}"
+            if source
+            else f"{message} Give the folder as PROJECT, or set SL_ROOT."
+        )
     name, colon, rest = message.partition(": ")
     return f"{option_of(name)}: {rest}" if colon and name in context.meta.get(_GIVEN, ()) else message

@@ -1,71 +1,182 @@
-"""What became of runs, on a terminal: what ``sl-dagster run`` and the demo print."""
+"""The results of runs, for people and for programs: what ``sl-dagster run`` and the demo print."""
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, get_args
-
-from .run import RunResult, Status
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
+    from .results import AssetResult, RunResult, RunState
+
 _WIDE = 1000
-_STYLES: Mapping[str, str] = {"failed": "red", "not run": "yellow", "skipped": "dim"}
+_STYLES: Mapping[str, str] = {"failed": "red", "not run": "yellow", "skipped": "dim", "running": "cyan", "waiting": "dim"}
+_STATUSES = ("done", "skipped", "failed", "not run")
 
 
-def print_results(results: Sequence[RunResult], width: int | None = None) -> None:
-    """Print a table of what became of each job's assets, below it every failure in full, and the counts.
+def print_results(results: "Sequence[RunResult]", width: int | None = None, *, quiet: bool = False) -> None:
+    """Print a table of the results of each job's assets, below it every failure in full, and the counts.
 
     Args:
         results: what :func:`run_headless` returned.
         width: columns of the table; None = those of the terminal, or as many as it takes where the output goes elsewhere.
+        quiet: whether only failures are printed.
     """
     from rich.console import Console
 
     console = Console(width=width or (None if sys.stdout.isatty() else _WIDE))
-    console.print(_table(results))
-    console.print()
-    failures = list(_failures(results))
+    if not quiet:
+        console.print(_make_table(results))
+        console.print()
+    failures = list(_list_failures(results))
     for text in failures:
         console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    if quiet:
+        return
     if failures:
         console.print()
     assets = [asset for result in results for asset in result.assets]
     failed = sum(not result.success for result in results)
-    statuses = ", ".join(f"{sum(a.status == s for a in assets)} {s}" for s in get_args(Status) if any(a.status == s for a in assets))
-    jobs = f"{counted(len(results), 'job')}{f', {failed} failed' if failed else ''}"
-    console.print(f"{jobs}. {counted(len(assets), 'asset')}: {statuses or 'none'}", highlight=False, soft_wrap=True)
+    statuses = ", ".join(f"{sum(a.status == s for a in assets)} {s}" for s in _STATUSES if any(a.status == s for a in assets))
+    jobs = f"{count(len(results), 'job')}{f', {failed} failed' if failed else ''}"
+    console.print(f"{jobs}. {count(len(assets), 'asset')}: {statuses or 'none'}", highlight=False, soft_wrap=True)
 
 
-def _table(results: Sequence[RunResult]) -> "Table":
-    """Return a table with a line per job and, below it, one per asset: narrow enough for 80 columns."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+def format_json(results: "Sequence[RunResult]") -> str:
+    """Return the results as a JSON object with ``success`` and ``jobs``; what is not known is null."""
+    jobs = [{**_to_dict(result), "assets": [_to_dict(asset) for asset in result.assets]} for result in results]
+    return json.dumps({"success": all(r.success for r in results), "jobs": jobs}, indent=2, ensure_ascii=False)
 
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("job, asset", overflow="fold")
-    table.add_column("result", no_wrap=True)
-    # Rows are rejected by Starlake's Spark loader only.
-    rejects = any(asset.rejected for result in results for asset in result.assets)
-    for name in ("loaded", *(["rejected"] if rejects else []), "rows", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
+
+def _to_dict(result: "RunResult | AssetResult") -> dict[str, Any]:
+    return {**asdict(result), "seconds": round(result.seconds, 3)}
+
+
+def describe_result(result: "AssetResult") -> str:
+    """Return one line: ``shop_orders done, 14 loaded, 140 rows (1.02 s)``."""
+    facts = [f"{result.key} {result.status}"]
+    if result.files == 0:
+        facts.append("0 files")
+    elif result.loaded is not None:
+        facts.append(f"{result.loaded} loaded")
+    if result.rejected:
+        facts.append(f"{result.rejected} rejected")
+    if result.rows is not None:
+        facts.append(count(result.rows, "row"))
+    error = f": {result.error.splitlines()[0]}" if result.error else ""
+    return f"{', '.join(facts)}{f' ({result.seconds:.2f} s)' if result.seconds else ''}{error}"
+
+
+class _ResultTable:
+    """A table with a line per job and, below it, one per asset: narrow enough for 80 columns."""
+
+    def __init__(self, *, rejects: bool) -> None:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        self._rejects = rejects
+        self.table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        self.table.add_column("job, asset", overflow="fold")
+        self.table.add_column("result", no_wrap=True)
+        for name in ("loaded", *(["rejected"] if rejects else []), "rows", "seconds"):
+            self.table.add_column(name, justify="right", no_wrap=True)
+
+    def add_note(self, text: str) -> None:
+        """Add a line that is neither a job nor an asset."""
+        from rich.text import Text
+
+        self.table.add_row(Text(text, "dim"))
+
+    def add_job(self, name: str, status: str, seconds: float | None) -> None:
+        """Add the line of a job."""
+        from rich.text import Text
+
+        counts = [""] * (3 if self._rejects else 2)
+        self.table.add_row(Text(name, "bold"), Text(status, _STYLES.get(status, "")), *counts, "" if seconds is None else f"{seconds:.2f}")
+
+    def add_asset(self, asset: "AssetResult") -> None:
+        """Add the line of an asset that ended."""
+        from rich.text import Text
+
+        loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
+        loaded = "0 files" if asset.files == 0 else loaded
+        rejected = [Text(str(asset.rejected or ""), "yellow")] if self._rejects else []
+        seconds = f"{asset.seconds:.2f}" if asset.seconds else ""
+        self.table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, *rejected, rows, seconds)
+
+    def add_running(self, key: str) -> None:
+        """Add the line of an asset whose step runs."""
+        from rich.text import Text
+
+        self.table.add_row(Text(f"  {key}"), Text("running", _STYLES["running"]))
+
+
+def _make_table(results: "Sequence[RunResult]") -> "Table":
+    # Only Starlake's Spark loader rejects rows: without it there is no such column.
+    table = _ResultTable(rejects=any(asset.rejected for result in results for asset in result.assets))
     for result in results:
-        status = "done" if result.success else "failed"
-        table.add_row(
-            Text(result.job, "bold"), Text(status, _STYLES.get(status, "")), *[""] * (3 if rejects else 2), f"{result.seconds:.2f}"
-        )
+        table.add_job(result.job, "done" if result.success else "failed", result.seconds)
         for asset in result.assets:
-            loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
-            if asset.files == 0:
-                loaded = "0 files"
-            seconds = f"{asset.seconds:.2f}" if asset.seconds else ""
-            rejected = [Text(str(asset.rejected or ""), "yellow")] if rejects else []
-            table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, *rejected, rows, seconds)
-    return table
+            table.add_asset(asset)
+    return table.table
 
 
-def _failures(results: Sequence[RunResult]) -> Iterator[str]:
+class RunTable:
+    """The table of jobs that run: a line for each job, and the assets of the one that runs, as many as fit."""
+
+    def __init__(self, ended: "Sequence[RunResult]", waiting: Sequence[str]) -> None:
+        self._ended = list(ended)
+        self._waiting = list(waiting)
+        self._running: tuple[str, RunState, float] | None = None
+
+    def show_running(self, job: str, state: "RunState", seconds: float) -> None:
+        """Show the assets of the job that runs."""
+        self._running = job, state, seconds
+        self._waiting = [name for name in self._waiting if name != job]
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Render for the terminal as high as it is now."""
+        table = _ResultTable(rejects=False)
+        room = max(4, console.height - 6)
+        ended = self._ended[-max(1, room // 3) :]
+        if len(ended) < len(self._ended):
+            table.add_note(f"... {count(len(self._ended) - len(ended), 'job')} done before")
+        for result in ended:
+            table.add_job(result.job, "done" if result.success else "failed", result.seconds)
+        room -= len(ended)
+        if self._running:
+            room -= self._add_running(table, room - 2)
+        for name in self._waiting[: max(1, room)]:
+            table.add_job(name, "waiting", None)
+        if len(self._waiting) > max(1, room):
+            table.add_note(f"... and {len(self._waiting) - max(1, room)} more")
+        yield table.table
+
+    def _add_running(self, table: _ResultTable, room: int) -> int:
+        """Add the job that runs: what failed and what runs first, then what ended last; return the number of lines."""
+        assert self._running is not None
+        job, state, seconds = self._running
+        results = [asset for assets in list(state.finished.values()) for asset in assets]
+        running = [key for step in list(state.running) for key in state.planned.get(step, [step])]
+        total = sum(len(keys) for keys in list(state.planned.values()))
+        table.add_job(f"{job} {len(results)}/{total}", "running", seconds)
+        failed = [asset for asset in results if asset.status == "failed"][-room:]
+        for asset in failed:
+            table.add_asset(asset)
+        shown = running[: max(1, room - len(failed))]
+        for key in shown:
+            table.add_running(key)
+        left = room - len(failed) - len(shown)
+        others = [asset for asset in results if asset.status != "failed"][-left:] if left > 0 else []
+        for asset in reversed(others):
+            table.add_asset(asset)
+        return 1 + len(failed) + len(shown) + len(others)
+
+
+def _list_failures(results: "Sequence[RunResult]") -> Iterator[str]:
     for result in results:
         errors = [(a.key, a.error) for a in result.assets if a.error]
         for key, error in errors:
@@ -74,6 +185,6 @@ def _failures(results: Sequence[RunResult]) -> Iterator[str]:
             yield f"job {result.job} failed: {result.error or 'no step says why'}"
 
 
-def counted(number: int, name: str) -> str:
+def count(number: int, name: str) -> str:
     """Return a number with the name of what it counts: ``1 job``, ``2 jobs``."""
     return f"{number} {name}{'' if number == 1 else 's'}"

@@ -2,57 +2,24 @@
 
 import contextlib
 import os
-import re
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import dagster as dg
 
-from ..definitions.batches import FAILED
 from ..definitions.build import Built, build_definitions, choose_job_executor
-from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
 from ..definitions.warnings import describe_assets_without_job
-from ..errors import InvalidSetting, StarlakeError, UnknownName, did_you_mean
-from ..pipelines.pipeline import Dependencies, Pipeline
+from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
+from ..errors import InvalidSetting, StarlakeError, UnknownName
 from ..settings import Settings
-
-Status = Literal["done", "skipped", "failed", "not run"]
-
-
-@dataclass(frozen=True, slots=True)
-class AssetResult:
-    """What became of one asset of a run.
-
-    ``status`` is ``done``, ``skipped``, ``failed``, or ``not run`` behind a failure; ``rows`` the rows of its table afterwards and ``loaded`` those
-    that a load brought, where they are known; ``seconds`` the time of its step, or of the command that loaded it together with others; ``error``
-    why it failed; ``files`` how many files a load took and ``rejected`` how many rows it left out, where that is known.
-    """
-
-    key: str
-    status: Status
-    rows: int | None = None
-    loaded: int | None = None
-    seconds: float = 0.0
-    error: str | None = None
-    files: int | None = None
-    rejected: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What became of one job."""
-
-    job: str
-    run_id: str
-    success: bool
-    seconds: float
-    assets: tuple[AssetResult, ...]
-    error: str | None = None
+from .progress import Progress
+from .results import EVENT_TYPES, AssetResult, RunResult, RunState
+from .selection import order_jobs, select_assets
 
 
 def run_headless(
@@ -64,6 +31,7 @@ def run_headless(
     scheduled_date: str | None = None,
     log_level: str = "CRITICAL",
     say: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[RunResult]:
     """Run jobs of a project in this process, one after the other, with Dagster's own event log.
 
@@ -75,24 +43,25 @@ def run_headless(
         scheduled_date: logical date of the runs, ISO 8601.
         log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
         say: takes a sentence on what is left out because it has no job.
+        progress: is told what happens while it happens.
 
     Returns:
         One result per job, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does not run.
 
     Raises:
         UnknownName: there is no such job.
-        InvalidSetting: a job and a selection, a selection of nothing, a date that is none.
+        InvalidSetting: a job and a selection, a selection that matches nothing, an invalid date.
         InvalidProject: the project has errors.
         StarlakeError: all jobs are to run, and there is none.
     """
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
-    tags = _tags(scheduled_date)
+    tags = _make_tags(scheduled_date)
     built = build_definitions(root, settings.override(step_executor=None, on_error="fail"))
-    names = run_order(built.plan.pipelines, built.plan.dependencies)
+    names = order_jobs(built.plan.pipelines, built.plan.dependencies)
     if job is not None and job not in names:
         raise UnknownName(kind="job", name=job, known=names)
-    keys = _selected(built, selection) if selection is not None else None
+    keys = select_assets(built, selection) if selection is not None else None
     if job is None and keys is None:
         left_out = describe_assets_without_job(built.graph)
         if not names:
@@ -100,31 +69,123 @@ def run_headless(
             raise StarlakeError(f"{built.plan.project.root} has no job to run: {why}")
         if left_out and say:
             say(f"{left_out}; they are run by a selection only (--select)")
-    with _instance() as instance, _kept(built, settings) as token:
-        if keys is not None:
-            return [_run(instance, token, _selection_job(built), tags, keys, log_level)]
-        if job is not None:
-            return [_run(instance, token, job, tags, None, log_level)]
-        return _run_all(instance, token, names, tags, log_level)
+    chosen = [name_selection_job(built)] if keys is not None else [job] if job is not None else names
+    with _open_instance() as instance, keep_definitions(built, settings) as token, progress or contextlib.nullcontext():
+        runner = _Runner(instance, token, tags, log_level, progress)
+        if progress:
+            progress.plan_jobs(chosen)
+        return [runner.run_job(chosen[0], keys)] if keys is not None else runner.run_jobs(chosen)
 
 
-def _run_all(instance: dg.DagsterInstance, token: str, names: Sequence[str], tags: Mapping[str, str], log_level: str) -> list[RunResult]:
-    """Run jobs one after the other, without the assets that need one that an earlier job did not make."""
-    results: list[RunResult] = []
-    not_made: set[dg.AssetKey] = set()
-    for name in names:
-        keys, blocked = _split_blocked(token, name, not_made) if not_made else (None, {})
-        if keys == []:
-            result = RunResult(name, "", False, 0.0, (), error="nothing of it can run: " + "; ".join(blocked.values()))
-        else:
-            result = _run(instance, token, name, tags, keys, log_level)
-        waiting = tuple(AssetResult(key.to_user_string(), "not run") for key in blocked)
-        result = replace(result, assets=(*result.assets, *waiting))
-        results.append(result)
-        for asset in result.assets:
-            key = dg.AssetKey.from_user_string(asset.key)
-            (not_made.add if asset.status in ("failed", "not run") else not_made.discard)(key)
-    return results
+def _make_tags(scheduled_date: str | None) -> dict[str, str]:
+    if scheduled_date is None:
+        return {}
+    if parse_time(scheduled_date) is None:
+        raise InvalidSetting(f"scheduled_date: '{scheduled_date}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
+    return {SCHEDULED_DATE: scheduled_date.strip()}
+
+
+SELECTION = "selection"
+"""Name of the job that runs a selection of assets, unless the project has one of this name."""
+
+
+def name_selection_job(built: Built) -> str:
+    """Return a name for the job that runs a selection, which no job of the project has."""
+    name = SELECTION
+    while any(name == pipeline.name for pipeline in built.plan.pipelines):
+        name += "_"
+    return name
+
+
+_BUILT: dict[str, dg.Definitions] = {}
+"""Definitions in use by :func:`run_headless`; :func:`rebuild` finds them again when Dagster asks for a job by name."""
+
+
+def rebuild(token: str, job: str) -> dg.JobDefinition:
+    """Return a job of the definitions that :func:`run_headless` built in this process."""
+    return _BUILT[token].resolve_job_def(job)
+
+
+@contextlib.contextmanager
+def keep_definitions(built: Built, settings: Settings) -> Iterator[str]:
+    """Keep definitions for :func:`rebuild`; yields their token."""
+    everything = dg.define_asset_job(
+        name_selection_job(built), dg.AssetSelection.all(), executor_def=choose_job_executor(None, settings.override(step_executor=None, on_error="fail"))
+    )
+    token = uuid.uuid4().hex
+    _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
+    try:
+        yield token
+    finally:
+        del _BUILT[token]
+
+
+@contextlib.contextmanager
+def _open_instance() -> Iterator[dg.DagsterInstance]:
+    if os.environ.get("DAGSTER_HOME"):
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    else:
+        with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
+            yield instance
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Runs jobs of definitions that are kept under a token."""
+
+    instance: dg.DagsterInstance
+    token: str
+    tags: Mapping[str, str]
+    log_level: str
+    progress: Progress | None
+
+    def run_jobs(self, jobs: Sequence[str]) -> list[RunResult]:
+        """Run jobs one after the other, without the assets that need one that an earlier job did not make."""
+        results: list[RunResult] = []
+        not_made: set[dg.AssetKey] = set()
+        for job in jobs:
+            keys, blocked = _split_blocked(self.token, job, not_made) if not_made else (None, {})
+            waiting = tuple(AssetResult(key.to_user_string(), "not run") for key in blocked)
+            if keys == []:
+                result = RunResult(job, "", False, 0.0, waiting, error="nothing of it can run: " + "; ".join(blocked.values()))
+            else:
+                result = self.run_job(job, keys)
+                result = replace(result, assets=(*result.assets, *waiting))
+            results.append(result)
+            if self.progress:
+                self.progress.end_job(result)
+            for asset in result.assets:
+                key = dg.AssetKey.from_user_string(asset.key)
+                (not_made.add if asset.status in ("failed", "not run") else not_made.discard)(key)
+        return results
+
+    def run_job(self, job: str, keys: Sequence[dg.AssetKey] | None) -> RunResult:
+        """Run one job, or some of its assets, to its end."""
+        target = dg.build_reconstructable_job(__name__, rebuild.__name__, reconstructable_kwargs={"token": self.token, "job": job})
+        config = {"loggers": {"console": {"config": {"log_level": self.log_level}}}}
+        mark = uuid.uuid4().hex
+        began = time.monotonic()
+        with (
+            _Follower(self.instance, mark, job, self.progress) if self.progress else contextlib.nullcontext(),
+            dg.execute_job(
+                target,
+                instance=self.instance,
+                run_config=config,
+                tags={**self.tags, _MARK: mark},
+                raise_on_error=False,
+                asset_selection=keys,
+            ) as result,
+        ):
+            failed = [e for e in result.all_events if e.is_run_failure]
+            return RunResult(
+                job=job,
+                run_id=result.run_id,
+                success=result.success,
+                seconds=time.monotonic() - began,
+                assets=_list_results(result, self.instance),
+                error=failed[0].message if failed else None,
+            )
 
 
 def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:
@@ -148,194 +209,57 @@ def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[li
     return (sorted(keys - blocked.keys()) if blocked else None), blocked
 
 
-def _tags(scheduled_date: str | None) -> dict[str, str]:
-    if scheduled_date is None:
-        return {}
-    if parse_time(scheduled_date) is None:
-        raise InvalidSetting(f"scheduled_date: '{scheduled_date}' is no ISO 8601 time (expected like 2026-01-31T00:00:00)")
-    return {SCHEDULED_DATE: scheduled_date.strip()}
-
-
-def _selected(built: Built, selection: str) -> list[dg.AssetKey]:
-    """Return the assets of a selection that can be run.
-
-    Raises:
-        InvalidSetting: there is none, or Dagster does not understand it.
-    """
-    if not selection.strip():
-        raise InvalidSetting(
-            f"selection '{selection}' is empty (expected Dagster's syntax: 'sales_orders', '+kpi_revenue', 'group:sales', '*')"
-        )
-    graph = built.definitions.resolve_asset_graph()
-    name = _ONE_NAME.fullmatch(selection.strip())
-    hint = did_you_mean(name[1], [key.to_user_string() for key in built.graph.by_key]) if name else ""
-    try:
-        found = dg.AssetSelection.from_string(selection).resolve(graph)
-    except dg.DagsterInvalidSubsetError as error:
-        raise InvalidSetting(f"selection '{selection}' names no asset{hint}") from error
-    except Exception as error:  # Dagster's parser raises errors of many kinds
-        raise InvalidSetting(
-            f"selection '{selection}' is not understood by Dagster: {str(error) or type(error).__name__} "
-            "(expected like 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
-        ) from error
-    if not found:
-        raise InvalidSetting(f"selection '{selection}' matches no asset{hint}")
-    made = sorted(found & graph.materializable_asset_keys)
-    if not made:
-        elsewhere = ", ".join(key.to_user_string() for key in sorted(found))
-        raise InvalidSetting(f"selection '{selection}' matches only tables that are made elsewhere: {elsewhere}")
-    return made
-
-
-_ONE_NAME = re.compile(r"""[+*\d]*(?:key:)?["']?([\w./-]+)["']?[+*\d]*""")
-
-
-def run_order(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list[str]:
-    """Return the names of all jobs: load jobs first, then transform jobs so that what a job reads is made by an earlier one.
-
-    Jobs that read each other's tables keep their order by name.
-    """
-    makers = {t.full_name: p.name for p in pipelines for t in p.tasks}
-    waits = {
-        p.name: {makers[d.name] for t in p.tasks for d in dependencies.get_direct(t.full_name) if d.kind == "task" and d.name in makers}
-        - {p.name}
-        for p in pipelines
-    }
-    order = [p.name for p in pipelines if p.kind == "load"]
-    rest = [p.name for p in pipelines if p.kind != "load"]
-    while rest:
-        ready = next((name for name in rest if not (waits[name] & set(rest))), rest[0])
-        order.append(ready)
-        rest.remove(ready)
-    return order
-
-
-SELECTION = "selection"
-"""Name of the job that runs a selection of assets, unless the project has one of this name."""
-
-
-def _selection_job(built: Built) -> str:
-    name = SELECTION
-    while any(name == pipeline.name for pipeline in built.plan.pipelines):
-        name += "_"
-    return name
-
-
-_BUILT: dict[str, dg.Definitions] = {}
-"""Definitions in use by :func:`run_headless`; :func:`rebuild` finds them again when Dagster asks for a job by name."""
-
-
-def rebuild(token: str, job: str) -> dg.JobDefinition:
-    """Return a job of the definitions that :func:`run_headless` built in this process."""
-    return _BUILT[token].resolve_job_def(job)
-
-
-@contextlib.contextmanager
-def _kept(built: Built, settings: Settings) -> Iterator[str]:
-    everything = dg.define_asset_job(
-        _selection_job(built),
-        dg.AssetSelection.all(),
-        executor_def=choose_job_executor(None, settings.override(step_executor=None, on_error="fail")),
-    )
-    token = uuid.uuid4().hex
-    _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
-    try:
-        yield token
-    finally:
-        del _BUILT[token]
-
-
-@contextlib.contextmanager
-def _instance() -> Iterator[dg.DagsterInstance]:
-    if os.environ.get("DAGSTER_HOME"):
-        with dg.DagsterInstance.get() as instance:
-            yield instance
-    else:
-        with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
-            yield instance
-
-
-def _run(
-    instance: dg.DagsterInstance, token: str, job: str, tags: Mapping[str, str], keys: Sequence[dg.AssetKey] | None, log_level: str
-) -> RunResult:
-    target = dg.build_reconstructable_job(__name__, rebuild.__name__, reconstructable_kwargs={"token": token, "job": job})
-    config = {"loggers": {"console": {"config": {"log_level": log_level}}}}
-    began = time.monotonic()
-    with dg.execute_job(
-        target, instance=instance, run_config=config, tags=dict(tags), raise_on_error=False, asset_selection=keys
-    ) as result:
-        assets = _asset_results(result, instance)
-        failed = [e for e in result.all_events if e.is_run_failure]
-        return RunResult(
-            job=job,
-            run_id=result.run_id,
-            success=result.success,
-            seconds=time.monotonic() - began,
-            assets=assets,
-            error=failed[0].message if failed else None,
-        )
-
-
-def _asset_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -> tuple[AssetResult, ...]:
-    """Return one entry per asset: in the order in which their steps ended, then those whose steps never began; for a step without assets its key."""
-    planned: dict[str, list[str]] = {}
+def _list_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -> tuple[AssetResult, ...]:
+    state = RunState()
     for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED):
-        event = entry.dagster_event
-        if event is not None and event.step_key is not None and event.asset_key is not None:
-            planned.setdefault(event.step_key, []).append(event.asset_key.to_user_string())
-    found: dict[str, list[AssetResult]] = {}
-    made: dict[str, dict[str, AssetResult]] = {}
+        if entry.dagster_event is not None:
+            state.add_event(entry.dagster_event)
     for event in result.all_events:
-        step = event.step_key
-        if step is None:
-            continue
-        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
-            done = _materialized(event.materialization)
-            made.setdefault(step, {})[done.key] = done
-        elif event.is_step_success or event.is_step_skipped or event.is_step_failure:
-            keys, here = planned.get(step, [step]), made.get(step, {})
-            found[step] = [here[key] if key in here else _not_made(key, event, together=len(keys) > 1) for key in keys]
-            if event.is_step_success and len(keys) == 1:
-                found[step] = [replace(found[step][0], seconds=_seconds(event))]
-    for step in sorted(planned.keys() - found.keys()):
-        found[step] = [made.get(step, {}).get(key) or AssetResult(key, "not run") for key in planned[step]]
-    return tuple(asset for assets in found.values() for asset in assets)
+        state.add_event(event)
+    return state.list_results()
 
 
-def _materialized(materialization: dg.AssetMaterialization) -> AssetResult:
-    metadata = {k: v.value for k, v in materialization.metadata.items()}
-    seconds = metadata.get("starlake/seconds", metadata.get("starlake/batch_seconds"))
-    return AssetResult(
-        materialization.asset_key.to_user_string(),
-        "done",
-        rows=_number(metadata.get("dagster/row_count")),
-        loaded=_number(metadata.get("starlake/rows_loaded")),
-        files=_number(metadata.get("starlake/files")),
-        rejected=_number(metadata.get("starlake/rows_rejected")),
-        seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
-    )
+_MARK = ".dagster/starlake_headless"
+"""Tag by which the run of a job is found while it runs; Dagster hides tags that begin like this."""
+
+_LOOK = 0.2
+"""Seconds between two looks at the events of a run."""
 
 
-def _not_made(key: str, event: dg.DagsterEvent, *, together: bool) -> AssetResult:
-    """Return what became of an asset that its step did not materialize."""
-    if not event.is_step_failure:
-        return AssetResult(key, "skipped")
-    error = event.step_failure_data.error
-    user = event.step_failure_data.user_failure_data
-    failed = user.metadata[FAILED].value if user and FAILED in user.metadata else None
-    told = {str(k): str(v) for k, v in failed.items()} if isinstance(failed, Mapping) else {}
-    if told and key not in told:
-        return AssetResult(key, "skipped")
-    # Dagster wraps what was raised; the innermost says it.
-    while error is not None and error.cause is not None:
-        error = error.cause
-    text = told[key] if told and together else (user.description if user else None) or (error.message if error else None) or "failed"
-    return AssetResult(key, "failed", error=text.strip())
+class _Follower:
+    """Tells a progress what happens in a run, from a thread that reads the event log."""
 
+    def __init__(self, instance: dg.DagsterInstance, mark: str, job: str, progress: Progress) -> None:
+        self._instance, self._mark, self._job, self._progress = instance, mark, job, progress
+        self._state = RunState()
+        self._run_id: str | None = None
+        self._cursor: str | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="starlake-progress", daemon=True)
 
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    def __enter__(self) -> None:
+        self._thread.start()
 
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
 
-def _seconds(event: dg.DagsterEvent) -> float:
-    return float(event.step_success_data.duration_ms) / 1000.0
+    def _follow(self) -> None:
+        while not self._ended.wait(_LOOK):
+            self._read_events()
+        self._read_events()
+
+    def _read_events(self) -> None:
+        if self._run_id is None:
+            runs = self._instance.get_runs(dg.RunsFilter(tags={_MARK: self._mark}), limit=1)
+            if not runs:
+                return
+            self._run_id = runs[0].run_id
+        ended: list[AssetResult] = []
+        more = True
+        while more:
+            page = self._instance.get_records_for_run(self._run_id, self._cursor, set(EVENT_TYPES), limit=1000)
+            self._cursor, more = page.cursor, page.has_more
+            events = (record.event_log_entry.dagster_event for record in page.records)
+            ended += [result for event in events if event for result in self._state.add_event(event)]
+        self._progress.report_job(self._job, self._state, ended)

@@ -165,7 +165,7 @@ def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:
 def _check_presence(root: Path, metadata: str, environ: Mapping[str, str]) -> None:
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise ProjectNotFound(f"no Starlake project at {root}: the folder {what}. Give the folder that has 'metadata' in it (SL_ROOT).")
+        raise ProjectNotFound(f"no Starlake project at {root}: the folder {what}. Give the folder that has 'metadata' in it.")
     if os.path.isdir(metadata):
         return
     if environ.get("SL_METADATA"):

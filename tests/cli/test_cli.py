@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.cli import main
-from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.cli.problems import format_github
+from starlake_dagster_components.errors import InvalidSetting, Location, Problem
 from starlake_dagster_components.settings import read_settings
 
 
@@ -27,6 +29,69 @@ def test_check_counts_and_succeeds(shop: ProjectFolder) -> None:
     result = run("check", shop.root)
     assert result.exit_code == 0, result.output
     assert result.output == "2 tables, 2 tasks, 2 jobs, 6 assets: 0 errors, 0 warnings\n"
+
+
+def test_the_project_is_sl_root_or_the_current_folder(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_argument = run("check", shop.root).output
+    monkeypatch.setenv("SL_ROOT", str(shop.root))
+    assert run("check").output == with_argument
+    assert "shop_orders" in run("explain", "shop_orders").output
+    monkeypatch.setenv("SL_ROOT", str(tmp_path / "nowhere"))
+    result = run("check")
+    assert result.exit_code == 2
+    assert f"SL_ROOT: the folder '{tmp_path / 'nowhere'}' does not exist" in result.output
+    assert run("check", shop.root).output == with_argument
+    monkeypatch.delenv("SL_ROOT")
+    monkeypatch.chdir(shop.root)
+    assert run("check").output == with_argument
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = run("list")
+    assert result.exit_code == 1
+    (line,) = result.output.splitlines()
+    assert line.startswith(f"no Starlake project at {tmp_path / 'empty'}: it has no folder 'metadata'.")
+    assert line.endswith(" Give the folder as PROJECT, or set SL_ROOT.")
+    monkeypatch.setenv("SL_ROOT", str(tmp_path / "empty"))
+    assert run("list").output.startswith("SL_ROOT: no Starlake project at ")
+
+
+def test_check_as_json(shop: ProjectFolder) -> None:
+    shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  sql: select 1\n")
+    result = run("check", shop.root, "--format", "json")
+    assert result.exit_code == 1
+    found = json.loads(result.output)
+    (problem,) = found.pop("problems")
+    assert found == {"errors": 1, "warnings": 0, "tables": 2, "tasks": 3, "jobs": 2, "assets": 7, "note": found["note"]}
+    assert found["note"].startswith("1 asset has no job: ")
+    assert (problem["severity"], problem["file"], problem["line"]) == ("error", "metadata/transform/kpi/lost.sl.yml", 3)
+
+
+def test_check_for_github_places_annotations_in_the_repository(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write("metadata/transform/kpi/lost.sl.yml", "version: 1\ntask:\n  dagRef: trnsforms\n  sql: select 1\n")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(shop.root.parent))
+    lines = run("check", shop.root, "--format", "github").output.splitlines()
+    place = f"file={shop.root.name}/metadata/transform/kpi/lost.sl.yml,line=3,title=Starlake"
+    assert lines[0].startswith(f"::error {place}::unknown DAG config 'trnsforms'")
+    assert lines[1].endswith("1 error, 0 warnings")
+
+
+def test_annotations_are_one_line() -> None:
+    problem = Problem(Location("a,b:c.yml", 2), "warning", "50% of\nit")
+    assert format_github(problem, Path.cwd()) == "::warning file=a%2Cb%3Ac.yml,line=2,title=Starlake::50%25 of%0Ait"
+
+
+@pytest.mark.parametrize("command", ["check", "list", "run", "dependencies", "explain", "cache"])
+def test_the_help_has_exit_codes_and_choices(command: str) -> None:
+    text = " ".join(run(command, "--help").output.split())
+    assert "Exit code: 0 when" in text
+    assert "--asset-keys [flat|flat_lower|path]" in text
+    assert "--executor TYPE|JSON" in text
+
+
+def test_completion_knows_the_values() -> None:
+    (option,) = [o for o in main.commands["check"].params if o.name == "watch"]
+    found = option.type.shell_complete(click.Context(main), option, "D")
+    assert [item.value for item in found] == ["direct"]
 
 
 def test_check_fails_with_every_error(shop: ProjectFolder) -> None:
@@ -134,7 +199,7 @@ def test_dependencies_in_every_format(shop: ProjectFolder) -> None:
         (["check", "--variables", "a"], "--variables: 'a' has no value"),
         (["check", "--variables", "a=b c"], "--variables: a cannot be given to Starlake"),
         (["run", "--max-concurrent", "0"], "--max-concurrent: "),
-        (["run", "--scheduled-date", "tomorrow"], "--scheduled-date: 'tomorrow' is no ISO 8601 time"),
+        (["run", "--scheduled-date", "tomorrow"], "--scheduled-date: 'tomorrow' is not an ISO 8601 time"),
         (["run", "--select", "kpi_dayly"], "selection 'kpi_dayly' names no asset (did you mean 'kpi_daily'?)"),
         (["run", "--select", ""], "selection '' is empty"),
         (["dev", "--default-status", "running_"], "--default-status: unknown value 'running_'"),

@@ -1,10 +1,23 @@
+import io
+import json
+import os
+import pty
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 from project_folder import ProjectFolder
+from rich.console import Console
 
 from starlake_dagster_components import CommandResult
-from starlake_dagster_components.cli.report import print_results
-from starlake_dagster_components.cli.run import AssetResult, RunResult, run_headless
+from starlake_dagster_components.cli import main
+from starlake_dagster_components.cli.progress import LineProgress, Progress
+from starlake_dagster_components.cli.report import RunTable, print_results
+from starlake_dagster_components.cli.results import AssetResult, RunResult, RunState
+from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.errors import InvalidSetting, StarlakeError, UnknownName
 from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
@@ -63,7 +76,7 @@ def test_a_job_and_a_selection_are_one_too_many(shop: ProjectFolder, given: dict
 
 def test_a_date_that_is_none_starts_nothing(shop: ProjectFolder) -> None:
     executor = RecordingExecutor()
-    with pytest.raises(InvalidSetting, match=r"scheduled_date: 'tomorrow' is no ISO 8601 time \(expected like 2026-01-31T00:00:00\)"):
+    with pytest.raises(InvalidSetting, match=r"scheduled_date: 'tomorrow' is not an ISO 8601 time \(expected like 2026-01-31T00:00:00\)"):
         run_headless(shop.root, Settings(executor=executor), scheduled_date="tomorrow")
     with pytest.raises(InvalidSetting, match="scheduled_date: ''"):
         run_headless(shop.root, Settings(executor=executor), scheduled_date="")
@@ -109,7 +122,7 @@ def test_a_project_without_jobs_says_why_and_what_to_do(shop: ProjectFolder) -> 
     assert result.success
 
 
-def test_what_has_no_job_is_told(shop: ProjectFolder) -> None:
+def test_assets_without_job_are_reported(shop: ProjectFolder) -> None:
     application = (shop.root / "metadata/application.sl.yml").read_text()
     shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
     told: list[str] = []
@@ -192,3 +205,108 @@ def test_what_needs_a_failed_asset_does_not_run_in_later_jobs_either(shop: Proje
     errors = {r.job: r.error for r in results if r.error}
     assert errors["kpi_daily"] == "nothing of it can run: kpi_daily needs shop_orders"
     assert errors["kpi_top"] == "nothing of it can run: kpi_top needs kpi_daily"
+
+
+class Listener(Progress):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+        self.ended: list[tuple[str, str, str]] = []
+        self.results: list[RunResult] = []
+
+    def plan_jobs(self, jobs: Sequence[str]) -> None:
+        self.jobs = list(jobs)
+
+    def report_job(self, job: str, state: RunState, ended: Sequence[AssetResult]) -> None:
+        self.ended += [(job, asset.key, asset.status) for asset in ended]
+
+    def end_job(self, result: RunResult) -> None:
+        self.results.append(result)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_progress_is_told_of_each_asset_once(shop: ProjectFolder, batch: bool) -> None:
+    executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
+    listener = Listener()
+    results = run_headless(shop.root, Settings(executor=executor, batch=batch), progress=listener)
+    assert listener.jobs == ["shop_tables", "kpi_tasks"]
+    assert listener.results == results
+    expected = [(r.job, a.key, a.status) for r in results for a in r.assets if a.status != "not run"]
+    assert sorted(listener.ended) == sorted(expected)
+    assert ("shop_tables", "shop_orders", "failed") in listener.ended
+
+
+def test_lines_name_the_asset_and_how_it_ended(shop: ProjectFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row\nmore"))
+    run_headless(shop.root, Settings(executor=executor), job="shop_tables", progress=LineProgress())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "running 1 job: shop_tables"
+    assert {line.partition(": ")[0] for line in lines[1:]} == {f"shop_tables {number}/3" for number in (1, 2, 3)}
+    assert any("shop_orders failed" in line and line.endswith(": load failed with exit code 1: a bad row") for line in lines)
+    assert any("shop_items done" in line for line in lines)
+
+
+@pytest.mark.parametrize("height", [10, 40])
+def test_the_live_table_fits_the_terminal(height: int) -> None:
+    state = RunState()
+    state.planned = {f"s{n}": [f"asset_{n}"] for n in range(100)}
+    state.finished = {f"s{n}": [AssetResult(f"asset_{n}", "failed" if n == 3 else "done", seconds=1)] for n in range(50)}
+    state.running = {"s50": None, "s51": None}
+    table = RunTable(RESULTS * 10, ["now", *(f"later_{n}" for n in range(30))])
+    table.show_running("now", state, 3.0)
+    output = io.StringIO()
+    Console(width=80, height=height, file=output).print(table)
+    lines = output.getvalue().splitlines()
+    assert len(lines) <= height
+    rows = [line.split() for line in lines]
+    assert ["now", "50/100", "running", "3.00"] in rows
+    assert ["asset_50", "running"] in rows
+    if height > 10:
+        assert ["asset_3", "failed", "1.00"] in rows
+
+
+def test_a_terminal_gets_a_live_table_and_then_the_results(shop: ProjectFolder) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "starlake_dagster_components.cli",
+        "run",
+        str(shop.root),
+        "--executor",
+        "duckdb",
+        "--job",
+        "shop_tables",
+    ]
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(sys.executable, command, {**os.environ, "TERM": "xterm", "COLUMNS": "90", "LINES": "30"})
+    output = b""
+    with suppress(OSError):  # how a terminal whose program ended is read
+        while data := os.read(terminal, 65536):
+            output += data
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, output.decode()
+    text = output.decode()
+    assert text.startswith("reading ")
+    assert "waiting" in text
+    assert text.rstrip().endswith("1 job. 3 assets: 3 skipped")
+
+
+def test_results_as_data(shop: ProjectFolder) -> None:
+    done = CliRunner().invoke(main, ["run", str(shop.root), "--executor", "duckdb", "--format", "json"])
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found["success"] is False
+    assert [job["job"] for job in found["jobs"]] == ["shop_tables", "kpi_tasks"]
+    (failed,) = [asset for asset in found["jobs"][1]["assets"] if asset["status"] == "failed"]
+    assert failed["error"]
+    assert "kpi_tasks 1/2: kpi_daily failed" in done.stderr
+
+
+def test_quiet_prints_failures_only(shop: ProjectFolder) -> None:
+    done = CliRunner().invoke(main, ["run", str(shop.root), "--executor", "duckdb", "--job", "shop_tables", "--quiet"])
+    assert (done.exit_code, done.output) == (0, "")
+    done = CliRunner().invoke(main, ["run", str(shop.root), "--executor", "duckdb", "--job", "kpi_tasks", "-q"])
+    assert done.exit_code == 1
+    assert done.output.startswith("kpi_daily (job kpi_tasks) failed: ")

@@ -145,7 +145,7 @@ class Shop:
     @contextlib.contextmanager
     def jobs(self, settings: Settings) -> Iterator["Jobs"]:
         built = build_definitions(self.root, settings)
-        with headless._kept(built, settings) as token:
+        with headless.keep_definitions(built, settings) as token:
             yield Jobs(self, token, built.definitions)
 
     @contextlib.contextmanager

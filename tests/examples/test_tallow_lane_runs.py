@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from starlake_dagster_components.cli.run import run_order
+from starlake_dagster_components.cli.selection import order_jobs
 from starlake_dagster_components.engine import run_command
 from starlake_dagster_components.pipelines import plan_project
 from starlake_dagster_components.pipelines.pipeline import Pipeline, Plan
@@ -39,7 +39,7 @@ class Library:
         """Deliver a batch, then do what the jobs do, in their order."""
         shutil.copytree(EXAMPLE / "batches" / str(number), self.root / "datasets", dirs_exist_ok=True)
         pipelines = {p.name: p for p in self.plan.pipelines}
-        for name in run_order(self.plan.pipelines, self.plan.dependencies):
+        for name in order_jobs(self.plan.pipelines, self.plan.dependencies):
             self.load(pipelines[name])
             self.transform(pipelines[name])
 

@@ -13,7 +13,8 @@ import pytest
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, ShellExecutor, StarlakeExecutor, load_definitions_from_starlake_project
-from starlake_dagster_components.cli.run import RunResult, run_headless
+from starlake_dagster_components.cli.results import RunResult
+from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 

@@ -15,7 +15,8 @@ from cloud_run_harness import EFFECT, SHELL, an_executor, counted
 from cloud_run_server import CloudRunServer
 from contract import until
 
-from starlake_dagster_components.cli.run import RunResult, run_headless
+from starlake_dagster_components.cli.results import RunResult
+from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.settings import Settings
 
 FILES = {

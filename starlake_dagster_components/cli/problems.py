@@ -1,0 +1,45 @@
+"""Problems of a project on a terminal, for programs and for GitHub."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..errors import Problem
+from .options import name_source
+
+
+def list_errors(problems: Sequence[Problem]) -> list[Problem]:
+    """Return those that keep the definitions from loading."""
+    return [p for p in problems if p.severity == "error"]
+
+
+def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
+    """Print a line for each problem: ``file:line: severity: message``."""
+    for problem in problems:
+        where = f"{problem.location}: " if problem.location else ""
+        message = problem.message if where else name_source(click.get_current_context(), Exception(problem.message))
+        click.secho(f"{where}{problem.severity}: {message}", fg="red" if problem.severity == "error" else "yellow", err=err)
+
+
+def format_github(problem: Problem, root: Path) -> str:
+    """Return a problem as a workflow command, which GitHub shows at the line of a pull request.
+
+    Args:
+        problem: its file is relative to the project.
+        root: the project's folder; the file is written relative to the repository (``GITHUB_WORKSPACE``, else the current folder).
+    """
+    properties = []
+    if problem.location:
+        repository = os.environ.get("GITHUB_WORKSPACE") or os.getcwd()
+        properties.append(f"file={_escape(os.path.relpath(root / problem.location.file, repository), property=True)}")
+        if problem.location.line:
+            properties.append(f"line={problem.location.line}")
+    return f"::{problem.severity} {','.join([*properties, 'title=Starlake'])}::{_escape(problem.message)}"
+
+
+def _escape(text: str, *, property: bool = False) -> str:
+    """Write a text as GitHub's runner reads it (actions/toolkit, command.ts)."""
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if property else text

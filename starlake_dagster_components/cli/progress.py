@@ -1,0 +1,114 @@
+"""What is printed while jobs run: a live table on a terminal, a line per finished asset elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .report import RunTable, describe_result
+
+if TYPE_CHECKING:
+    from .results import AssetResult, RunResult, RunState
+
+
+class Progress:
+    """Is told what happens while jobs run. This one prints nothing; it is a context manager around all jobs."""
+
+    def plan_jobs(self, jobs: Sequence[str]) -> None:
+        """Take the names of all jobs, in the order in which they will run."""
+
+    def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
+        """Take how far a job is, and the results of the assets that ended since the last report. Called from another thread."""
+
+    def end_job(self, result: "RunResult") -> None:
+        """Take the result of a job."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End, whether all went well or not."""
+
+
+class LineProgress(Progress):
+    """Prints a line for each asset that ended: for logs and pipes."""
+
+    def __init__(self, *, err: bool = False) -> None:
+        self._file = sys.stderr if err else sys.stdout
+
+    def plan_jobs(self, jobs: Sequence[str]) -> None:
+        """Print how many jobs there are."""
+        self._print(f"running {len(jobs)} job{'' if len(jobs) == 1 else 's'}: {', '.join(jobs)}")
+
+    def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
+        """Print a line for each asset that ended."""
+        total = sum(len(keys) for keys in state.planned.values())
+        done = sum(len(results) for results in state.finished.values()) - len(ended)
+        for number, result in enumerate(ended, done + 1):
+            self._print(f"{job} {number}/{total}: {describe_result(result)}")
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._file, flush=True)
+
+
+class LiveProgress(Progress):
+    """Shows a table on the terminal that follows what happens; it is gone at the end, when the final table is printed."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._lock = threading.Lock()
+        self._console = Console()
+        self._jobs: list[str] = []
+        self._results: list[RunResult] = []
+        self._current: tuple[str, RunState] | None = None
+        self._began = time.monotonic()
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4, transient=True)
+
+    def plan_jobs(self, jobs: Sequence[str]) -> None:
+        """Show all jobs as waiting."""
+        with self._lock:
+            self._jobs = list(jobs)
+            self._began = time.monotonic()
+
+    def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
+        """Show the assets of a job."""
+        with self._lock:
+            if self._current is None or self._current[0] != job:
+                self._began = time.monotonic()
+            self._current = job, state
+
+    def end_job(self, result: "RunResult") -> None:
+        """Show a job as one line."""
+        with self._lock:
+            self._results.append(result)
+            self._current = None
+            self._began = time.monotonic()
+
+    def _render(self) -> RunTable:
+        with self._lock:
+            table = RunTable(self._results, self._jobs[len(self._results) :])
+            if self._current is not None:
+                table.show_running(*self._current, seconds=time.monotonic() - self._began)
+            return table
+
+    def __enter__(self) -> None:
+        """Show the table."""
+        self._live.start(refresh=True)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Take it away."""
+        self._live.stop()
+
+
+def choose_progress(*, quiet: bool, json: bool, log_level: str = "CRITICAL") -> Progress:
+    """Return what fits where the output goes: nothing, a live table, or lines; the lines go to stderr when stdout gets JSON."""
+    if quiet:
+        return Progress()
+    # A log that is printed in between would tear a live table.
+    if sys.stdout.isatty() and not json and log_level == "CRITICAL":
+        return LiveProgress()
+    return LineProgress(err=json)

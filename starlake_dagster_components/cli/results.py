@@ -1,0 +1,147 @@
+"""What runs did to assets, read from Dagster's events while they happen or afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import dagster as dg
+
+from ..definitions.batches import FAILED
+
+Status = Literal["done", "skipped", "failed", "not run"]
+
+EVENT_TYPES = frozenset(
+    (
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        dg.DagsterEventType.STEP_START,
+        dg.DagsterEventType.STEP_SUCCESS,
+        dg.DagsterEventType.STEP_SKIPPED,
+        dg.DagsterEventType.STEP_FAILURE,
+    )
+)
+"""The types of events that results are made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetResult:
+    """How one asset of a run ended.
+
+    Attributes:
+        key: the asset's key as a user string; for a step without assets the step's key.
+        status: ``done`` (materialized), ``skipped`` (nothing to load), ``failed``, or ``not run`` because something upstream failed.
+        rows: rows of its table afterwards, where they are known.
+        loaded: rows that a load added, where they are known.
+        seconds: duration of its step, or of the command that loaded it together with others.
+        error: why it failed.
+        files: how many files a load took, where that is known.
+        rejected: how many rows a load left out, where that is known.
+    """
+
+    key: str
+    status: Status
+    rows: int | None = None
+    loaded: int | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    files: int | None = None
+    rejected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How the run of one job ended; ``error`` is that of the run where no asset has one."""
+
+    job: str
+    run_id: str
+    success: bool
+    seconds: float
+    assets: tuple[AssetResult, ...]
+    error: str | None = None
+
+
+class RunState:
+    """How far a run is, by its events.
+
+    Attributes:
+        planned: the assets of each step.
+        running: keys of the steps that have begun and not ended.
+        finished: the results of each step that ended, in the order in which steps ended.
+    """
+
+    def __init__(self) -> None:
+        self.planned: dict[str, list[str]] = {}
+        self.running: dict[str, None] = {}
+        self.finished: dict[str, list[AssetResult]] = {}
+        self._made: dict[str, dict[str, AssetResult]] = {}
+
+    def add_event(self, event: dg.DagsterEvent) -> list[AssetResult]:
+        """Take an event into account; return the results of the assets whose step ended with it."""
+        step = event.step_key
+        if step is None:
+            return []
+        type_ = event.event_type
+        if type_ == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.asset_key is not None:
+            keys = self.planned.setdefault(step, [])
+            if event.asset_key.to_user_string() not in keys:
+                keys.append(event.asset_key.to_user_string())
+        elif type_ == dg.DagsterEventType.STEP_START:
+            self.running[step] = None
+        elif type_ == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            done = _read_materialization(event.materialization)
+            self._made.setdefault(step, {})[done.key] = done
+        elif event.is_step_success or event.is_step_skipped or event.is_step_failure:
+            self.running.pop(step, None)
+            known = step in self.finished
+            self.finished[step] = self._end_step(step, event)
+            return [] if known else self.finished[step]
+        return []
+
+    def _end_step(self, step: str, event: dg.DagsterEvent) -> list[AssetResult]:
+        keys, made = self.planned.get(step, [step]), self._made.get(step, {})
+        results = [made[key] if key in made else _explain_missing(key, event, together=len(keys) > 1) for key in keys]
+        if event.is_step_success and len(results) == 1:
+            results = [replace(results[0], seconds=float(event.step_success_data.duration_ms) / 1000.0)]
+        return results
+
+    def list_results(self) -> tuple[AssetResult, ...]:
+        """Return one result per asset: in the order in which their steps ended, then those whose steps never ended."""
+        found = dict(self.finished)
+        for step in sorted(self.planned.keys() - found.keys()):
+            found[step] = [self._made.get(step, {}).get(key) or AssetResult(key, "not run") for key in self.planned[step]]
+        return tuple(asset for assets in found.values() for asset in assets)
+
+
+def _read_materialization(materialization: dg.AssetMaterialization) -> AssetResult:
+    metadata = {k: v.value for k, v in materialization.metadata.items()}
+    seconds = metadata.get("starlake/seconds", metadata.get("starlake/batch_seconds"))
+    return AssetResult(
+        materialization.asset_key.to_user_string(),
+        "done",
+        rows=_read_number(metadata.get("dagster/row_count")),
+        loaded=_read_number(metadata.get("starlake/rows_loaded")),
+        files=_read_number(metadata.get("starlake/files")),
+        rejected=_read_number(metadata.get("starlake/rows_rejected")),
+        seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+    )
+
+
+def _explain_missing(key: str, event: dg.DagsterEvent, *, together: bool) -> AssetResult:
+    """Return the result of an asset that its step did not materialize."""
+    if not event.is_step_failure:
+        return AssetResult(key, "skipped")
+    error = event.step_failure_data.error
+    user = event.step_failure_data.user_failure_data
+    failed = user.metadata[FAILED].value if user and FAILED in user.metadata else None
+    reasons = {str(k): str(v) for k, v in failed.items()} if isinstance(failed, Mapping) else {}
+    if reasons and key not in reasons:
+        return AssetResult(key, "skipped")
+    # Dagster wraps what was raised; the innermost says it.
+    while error is not None and error.cause is not None:
+        error = error.cause
+    text = reasons[key] if reasons and together else (user.description if user else None) or (error.message if error else None) or "failed"
+    return AssetResult(key, "failed", error=text.strip())
+
+
+def _read_number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,67 @@
+"""Which jobs and assets of a project a run takes."""
+
+import re
+from collections.abc import Sequence
+
+import dagster as dg
+
+from ..definitions.build import Built
+from ..errors import InvalidSetting, did_you_mean
+from ..pipelines.pipeline import Dependencies, Pipeline
+
+_ONE_NAME = re.compile(r"""[+*\d]*(?:key:)?["']?([\w./-]+)["']?[+*\d]*""")
+
+
+def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
+    """Return the assets of a selection that can be run.
+
+    Args:
+        built: the project's definitions.
+        selection: in Dagster's selection syntax.
+
+    Raises:
+        InvalidSetting: there is none, or Dagster does not understand the selection.
+    """
+    if not selection.strip():
+        raise InvalidSetting(
+            f"selection '{selection}' is empty (expected Dagster's syntax: 'sales_orders', '+kpi_revenue', 'group:sales', '*')"
+        )
+    graph = built.definitions.resolve_asset_graph()
+    name = _ONE_NAME.fullmatch(selection.strip())
+    hint = did_you_mean(name[1], [key.to_user_string() for key in built.graph.by_key]) if name else ""
+    try:
+        found = dg.AssetSelection.from_string(selection).resolve(graph)
+    except dg.DagsterInvalidSubsetError as error:
+        raise InvalidSetting(f"selection '{selection}' names no asset{hint}") from error
+    except Exception as error:  # Dagster's parser raises errors of many kinds
+        raise InvalidSetting(
+            f"selection '{selection}' is not understood by Dagster: {str(error) or type(error).__name__} "
+            "(expected like 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
+        ) from error
+    if not found:
+        raise InvalidSetting(f"selection '{selection}' matches no asset{hint}")
+    made = sorted(found & graph.materializable_asset_keys)
+    if not made:
+        elsewhere = ", ".join(key.to_user_string() for key in sorted(found))
+        raise InvalidSetting(f"selection '{selection}' matches only tables that are made elsewhere: {elsewhere}")
+    return made
+
+
+def order_jobs(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list[str]:
+    """Return the names of all jobs: load jobs first, then transform jobs so that what a job reads is made by an earlier one.
+
+    Jobs that read each other's tables keep their order by name.
+    """
+    makers = {t.full_name: p.name for p in pipelines for t in p.tasks}
+    waits = {
+        p.name: {makers[d.name] for t in p.tasks for d in dependencies.get_direct(t.full_name) if d.kind == "task" and d.name in makers}
+        - {p.name}
+        for p in pipelines
+    }
+    order = [p.name for p in pipelines if p.kind == "load"]
+    rest = [p.name for p in pipelines if p.kind != "load"]
+    while rest:
+        ready = next((name for name in rest if not (waits[name] & set(rest))), rest[0])
+        order.append(ready)
+        rest.remove(ready)
+    return order
