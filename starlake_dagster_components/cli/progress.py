@@ -73,6 +73,7 @@ class LiveProgress(Progress):
         with self._lock:
             self._jobs = list(jobs)
             self._began = time.monotonic()
+        self._live.refresh()
 
     def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
         """Show the assets of a job."""
@@ -87,6 +88,7 @@ class LiveProgress(Progress):
             self._results.append(result)
             self._current = None
             self._began = time.monotonic()
+        self._live.refresh()
 
     def _render(self) -> RunTable:
         with self._lock:
