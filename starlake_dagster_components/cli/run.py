@@ -110,7 +110,9 @@ def rebuild(token: str, job: str) -> dg.JobDefinition:
 def keep_definitions(built: Built, settings: Settings) -> Iterator[str]:
     """Keep definitions for :func:`rebuild`; yields their token."""
     everything = dg.define_asset_job(
-        name_selection_job(built), dg.AssetSelection.all(), executor_def=choose_job_executor(None, settings.override(step_executor=None, on_error="fail"))
+        name_selection_job(built),
+        dg.AssetSelection.all(),
+        executor_def=choose_job_executor(None, settings.override(step_executor=None, on_error="fail")),
     )
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
