@@ -13,8 +13,8 @@ from pathlib import Path
 import dagster as dg
 
 from ..definitions.build import Built, build_definitions, choose_job_executor
-from ..definitions.warnings import describe_assets_without_job
 from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
+from ..definitions.warnings import describe_assets_without_job
 from ..errors import InvalidSetting, StarlakeError, UnknownName
 from ..settings import Settings
 from .progress import Progress
