@@ -10,6 +10,7 @@ This module imports neither Dagster nor executors: the command line shows its he
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -111,6 +112,16 @@ def check_count(name: str, value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise _fail(name, value, "a whole number from 1")
+
+
+def check_share(name: str, value: Any) -> float:
+    """Return a number above 0 and up to 1, also of a string."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise _fail(name, value, "a number above 0 and up to 1")
 
 
 def check_string(name: str, value: Any) -> str | None:
@@ -416,6 +427,16 @@ class SharedSettings(BaseModel):
             more="See [loading.md](loading.md#a-project-with-errors)",
         ),
     ] = "last_good"
+    dropped_jobs: Annotated[
+        float,
+        Setting(
+            "Share of the load jobs, or of the transform jobs, from which a reload that drops them logs a loud warning: 1 = all, 0.5 = half of them.",
+            examples=[0.5, 1],
+            options="serve",
+            check=check_share,
+            more="See [loading.md](loading.md#a-project-with-errors)",
+        ),
+    ] = 1.0
     step_executor: Annotated[
         AnyStepExecutor,
         Setting(

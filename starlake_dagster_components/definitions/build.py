@@ -81,9 +81,9 @@ def _load_and_examine(
     graph, problems = examine_plan(loaded.plan, settings)
     if not any(p.severity == "error" for p in problems):
         if not loaded.from_cache and (last := loaded.find_last_good()):
-            from .recovery import DROPPED_SHARE, find_dropped_jobs
+            from .recovery import find_dropped_jobs
 
-            problems = (*find_dropped_jobs(last.plan, loaded.plan, DROPPED_SHARE), *problems)
+            problems = (*find_dropped_jobs(last.plan, loaded.plan, settings.dropped_jobs), *problems)
         loaded.keep()
     return loaded, graph, problems
 

@@ -11,9 +11,6 @@ from ..pipelines.plan_loading import Loaded
 from ..settings import Settings
 from .graph import AssetGraph
 
-DROPPED_SHARE = 1.0
-"""Share of the jobs of one kind that a reload may drop without a loud warning: less than all of them."""
-
 Examine = Callable[[Plan, Settings], tuple[AssetGraph, tuple[Problem, ...]]]
 
 

@@ -17,7 +17,7 @@ from starlake_dagster_components import Settings
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.definitions.build import Built, build_definitions, prepare_graph
 from starlake_dagster_components.definitions.warnings import WARNINGS
-from starlake_dagster_components.errors import InvalidProject
+from starlake_dagster_components.errors import InvalidProject, InvalidSetting
 
 BROKEN = "version: 1\ntable: [\n"
 
@@ -226,3 +226,23 @@ def test_a_headless_run_fails_on_errors(project: ProjectFolder) -> None:
     project.write("metadata/load/shop/items.sl.yml", BROKEN)
     with pytest.raises(InvalidProject):
         run_headless(project.root, Settings(executor="duckdb"), job="alone")
+
+
+def test_the_share_of_dropped_jobs_is_a_setting(project: ProjectFolder) -> None:
+    build_definitions(project.root, Settings())
+    (project.root / "metadata/transform/kpi/alone.sql").unlink()
+    (project.root / "metadata/transform/kpi/alone.sl.yml").unlink()
+    assert not [p for p in prepare_graph(project.root, Settings())[2] if "THIS RELOAD DROPS" in p.message]
+    project.write("metadata/transform/kpi/alone.sql", "select 1 as one\n")
+    project.write("metadata/transform/kpi/alone.sl.yml", "version: 1\ntask:\n  dagRef: alone\n")
+    build_definitions(project.root, Settings())
+    (project.root / "metadata/transform/kpi/alone.sql").unlink()
+    (project.root / "metadata/transform/kpi/alone.sl.yml").unlink()
+    _, _, problems = prepare_graph(project.root, Settings(dropped_jobs=0.5))
+    assert [p.message for p in problems if "THIS RELOAD DROPS 1 of 2 transform jobs" in p.message]
+
+
+@pytest.mark.parametrize("share", [0, 1.5, "much", True, None])
+def test_a_share_is_a_number_up_to_1(share: Any) -> None:
+    with pytest.raises(InvalidSetting, match=r"dropped_jobs: .* \(expected a number above 0 and up to 1\)"):
+        Settings(dropped_jobs=share)
