@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     AnyExecutor = StarlakeExecutor | str | Mapping[str, Any] | None
     AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None
     AnyPath = str | os.PathLike[str] | None
+    AnyChecks: TypeAlias = "bool | Mapping[str, Any] | ExpectationChecks"
 else:
-    AnyExecutor = AnyStepExecutor = AnyPath = Any
+    AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = Any
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 OptionGroup = Literal["read", "run", "serve"]
@@ -44,10 +45,26 @@ PREFIX = "SL_DAGSTER_"
 
 
 class Translator(Protocol):
-    """What makes the asset specs: a ``StarlakeTranslator``."""
+    """What makes the asset specs and the check specs: a ``StarlakeTranslator``."""
 
     def get_asset_spec(self, node: Any) -> "dg.AssetSpec":
         """Return the asset spec of a node of the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationChecks:
+    """How expectations become asset checks.
+
+    Attributes:
+        enabled: whether they do.
+        blocking: whether a check that fails keeps what reads the table from running; ``auto``: where the expectation and the application
+            both fail on error.
+        severity: of a check that fails; None = error where the expectation fails on error, else warning.
+    """
+
+    enabled: bool = True
+    blocking: bool | Literal["auto"] = "auto"
+    severity: Literal["error", "warn"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,7 @@ class Setting:
         values: how the documentation writes the possible values; empty = what follows from the type.
         default: how the documentation writes the default; empty = the default itself.
         more: what the documentation adds to ``help``, in Markdown.
+        switch: whether the command line has it as ``--name`` and ``--no-name``, as truth values are.
     """
 
     help: str
@@ -78,6 +96,7 @@ class Setting:
     values: str = ""
     default: str = ""
     more: str = ""
+    switch: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Accept anything: :func:`check_values` has checked it, and says more than pydantic would."""
@@ -236,6 +255,22 @@ def _check_translator(name: str, value: Any) -> Any:
     if value is not None and (not callable(getattr(value, "get_asset_spec", None)) or isinstance(value, type)):
         raise _fail(name, value, "a StarlakeTranslator")
     return value
+
+
+def _check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
+    if isinstance(value, ExpectationChecks):
+        return value
+    if not isinstance(value, Mapping):
+        return check_boolean(name, value)
+    unexpected = set(value) - {"enabled", "blocking", "severity"}
+    if unexpected:
+        raise InvalidSetting(f"{name}: {unknown('key', str(min(unexpected, key=str)), ('enabled', 'blocking', 'severity'))}")
+    blocking, severity = value.get("blocking", "auto"), value.get("severity")
+    return ExpectationChecks(
+        enabled=check_boolean(f"{name}.enabled", value.get("enabled", True)),
+        blocking="auto" if blocking == "auto" else check_boolean(f"{name}.blocking", blocking),
+        severity=None if severity is None else check_choice(f"{name}.severity", severity, ("error", "warn")),  # type: ignore[arg-type]
+    )
 
 
 def _check_prefix(name: str, value: Any) -> str:
@@ -453,11 +488,17 @@ class SharedSettings(BaseModel):
         ),
     ] = None
     expectation_checks: Annotated[
-        bool,
+        AnyChecks,
         Setting(
-            "Whether expectations become asset checks.",
-            examples=[True],
+            "Whether expectations become asset checks; or a mapping: enabled, blocking (a check that fails keeps what reads the table from running: true, "
+            "false, or auto, where the expectation and the application fail on error), severity (error or warn; default: error where the expectation fails "
+            "on error).",
+            examples=[True, {"blocking": False, "severity": "warn"}],
             options="run",
+            check=_check_expectation_checks,
+            parse=_parse_name_or_json,
+            values="`true`, `false`, `{enabled: ..., blocking: auto \\| true \\| false, severity: error \\| warn}`",
+            switch=True,
         ),
     ] = True
     rejected_rows: Annotated[
@@ -518,6 +559,12 @@ class Settings(SharedSettings):
         Translator | None,
         Setting("What makes the asset specs.", check=_check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"),
     ] = None
+
+    @property
+    def checks(self) -> ExpectationChecks:
+        """How expectations become asset checks."""
+        given = self.expectation_checks
+        return given if isinstance(given, ExpectationChecks) else ExpectationChecks(enabled=bool(given))
 
     def executor_of(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
         """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).

@@ -40,7 +40,7 @@ def list_options() -> list[str]:
 
 def _options(name: str, field: FieldInfo) -> str:
     option = option_of(name)
-    return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool else f"`{option}`"
+    return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool or setting_of(field).switch else f"`{option}`"
 
 
 def _values(field: FieldInfo) -> str:

@@ -88,7 +88,7 @@ def fields_of(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
 
 def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
     option, help_ = option_of(name), setting_of(field).help
-    if field.annotation is bool:
+    if field.annotation is bool or setting_of(field).switch:
         return click.option(f"{option}/--no-{option[2:]}", default=None, help=help_)
     choices = choices_of(field)
     if choices:

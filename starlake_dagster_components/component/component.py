@@ -13,6 +13,7 @@ from .. import __version__
 from ..definitions.build import Built, build_definitions
 from ..definitions.nodes import StarlakeNode
 from ..definitions.translator import StarlakeTranslator
+from ..project.model import Expectation
 from ..settings import Settings, SharedSettings
 from .fields import NodeTranslation, SettingFields, describe_fields
 from .scaffolder import StarlakeProjectScaffolder
@@ -73,6 +74,10 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         """
         return self._base_translator.get_asset_spec(node)
 
+    def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
+        """Return the check spec of an expectation of a table or task; override to change it. None: it is not a check."""
+        return self._base_translator.get_asset_check_spec(node, expectation)
+
     def settings(self) -> Settings:
         """Return the settings of the definitions that the fields amount to."""
         op = self.op
@@ -113,6 +118,11 @@ class _ComponentTranslator(
         """Return the spec after all overrides."""
         spec: dg.AssetSpec = super().get_asset_spec(node)
         return self.component.translation(spec, node) if self.component.translation else spec
+
+    def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
+        """Return the check spec that the component makes."""
+        found: dg.AssetCheckSpec | None = self.component.get_asset_check_spec(node, expectation)
+        return found
 
 
 DagsterLibraryRegistry.register("starlake-dagster-components", __version__, is_dagster_package=False)

@@ -3,20 +3,27 @@
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ..project.loaders import find_loader
 from ..project.model import Expectation
+from ..settings import Settings
 from .nodes import StarlakeNode
 
 if TYPE_CHECKING:
     from ..executors.base import Counters, ExpectationResult
-    from ..settings import Settings
 
 REJECTED_ROWS = "rejected_rows"
 """Name of the check that fails when a load rejected rows."""
+
+MAX_HISTORY = 20
+"""Executions of a check among which its last result is looked for."""
+
+EVALUATED_IN = "starlake/evaluated_in_run"
+"""Metadata of a check result that was repeated: the run that evaluated the check."""
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
@@ -39,23 +46,57 @@ def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expe
     return list({e.expect: e for e in reversed(list(expectations))}.values())[::-1]
 
 
+def build_default_check_spec(node: StarlakeNode, expectation: Expectation, key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """Return the check spec of an expectation, before a translator changes it.
+
+    Args:
+        node: the table or task.
+        expectation: one of its expectations.
+        key: its asset key.
+    """
+    return dg.AssetCheckSpec(
+        name=make_check_name(expectation.expect),
+        asset=key,
+        description=expectation.expect,
+        blocking=_is_blocking(node, expectation),
+        metadata={"starlake/expectation": expectation.expect, "starlake/fail_on_error": expectation.fail_on_error},
+    )
+
+
+def _is_blocking(node: StarlakeNode, expectation: Expectation) -> bool:
+    blocking = node.settings.checks.blocking
+    if blocking == "auto":
+        blocking = expectation.fail_on_error and node.project.application.expectations_fail_on_error
+    return blocking and can_block()
+
+
+@cache
+def can_block() -> bool:
+    """Return whether a blocking check without a result lets what reads the asset run; older releases of Dagster skip it."""
+    return tuple(int(part) for part in re.findall(r"\d+", dg.__version__)[:3]) >= (1, 13, 10)
+
+
 def build_check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
-    """Yield a check spec for each expectation of a table or task.
+    """Yield a check spec for each expectation of a table or task, as the translator makes it.
 
     Args:
         node: the table or task; others have none.
         key: its asset key.
     """
+    for _, spec in _pair_with_specs(node, key):
+        yield spec
+
+
+def _pair_with_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[tuple[Expectation, dg.AssetCheckSpec]]:
     described = node.table or node.task
-    if described is None or not node.project.application.expectations_active:
+    settings = node.settings
+    if described is None or not settings.checks.enabled or not node.project.application.expectations_active:
         return
+    translate = getattr(settings.translator, "get_asset_check_spec", None)
     for expectation in drop_repeated_expectations(described.expectations):
-        yield dg.AssetCheckSpec(
-            name=make_check_name(expectation.expect),
-            asset=key,
-            description=expectation.expect,
-            metadata={"starlake/expectation": expectation.expect, "starlake/fail_on_error": expectation.fail_on_error},
-        )
+        spec = translate(node, expectation) if translate else build_default_check_spec(node, expectation, key)
+        if spec is not None:
+            yield expectation, spec if spec.asset_key == key else spec._replace(asset_key=key)
 
 
 def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable[ExpectationResult]") -> Iterator[dg.AssetCheckResult]:
@@ -66,31 +107,28 @@ def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable
         key: its asset key.
         results: what the executor reported; expectations that it does not know are left out.
     """
-    described = node.table or node.task
-    if described is None:
-        return
-    declared = {e.expect: e for e in described.expectations}
+    declared = {expectation.expect: (expectation, spec) for expectation, spec in _pair_with_specs(node, key)}
     seen: dict[str, ExpectationResult] = {}
     for result in results:
         seen[result.expect] = result
     for expect, result in seen.items():
-        expectation = declared.get(expect)
-        if expectation is None:
+        if expect not in declared:
             continue
+        expectation, spec = declared[expect]
         yield dg.AssetCheckResult(
-            check_name=make_check_name(expect),
+            check_name=spec.name,
             asset_key=key,
             passed=result.success,
-            severity=dg.AssetCheckSeverity.ERROR if expectation.fail_on_error else dg.AssetCheckSeverity.WARN,
+            severity=_choose_severity(node.settings, expectation),
             description=result.error,
             metadata={
-                **({"violations": result.violations} if result.violations is not None else {}),
-                **({"sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```")} if result.sql else {}),
+                **({"starlake/violations": result.violations} if result.violations is not None else {}),
+                **({"starlake/sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```")} if result.sql else {}),
             },
         )
 
 
-def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: "Settings") -> list[dg.AssetCheckSpec]:
+def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Settings) -> list[dg.AssetCheckSpec]:
     """Return all checks of a table or task that the settings ask for.
 
     Args:
@@ -98,7 +136,7 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: "Set
         key: its asset key.
         settings: whether expectations and rejected rows are checks.
     """
-    specs = list(build_check_specs(node, key)) if settings.expectation_checks else []
+    specs = list(build_check_specs(node, key))
     if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
         specs.append(
             dg.AssetCheckSpec(
@@ -111,7 +149,7 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: "Set
     return specs
 
 
-def has_reject_check(node: StarlakeNode, settings: "Settings") -> bool:
+def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
     """Return whether a table has the check ``rejected_rows``: it may reject rows, and the settings ask for it."""
     if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
         return False
@@ -119,7 +157,7 @@ def has_reject_check(node: StarlakeNode, settings: "Settings") -> bool:
     return executor is None or executor.rejects_rows
 
 
-def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: "Settings") -> dg.AssetCheckResult | None:
+def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: Settings) -> dg.AssetCheckResult | None:
     """Return the result of the check ``rejected_rows``; None where it is not known how many rows were rejected, or there was no file.
 
     Args:
@@ -135,7 +173,10 @@ def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", set
         passed=counters.rejected == 0,
         severity=dg.AssetCheckSeverity.ERROR if settings.rejected_rows == "block" else dg.AssetCheckSeverity.WARN,
         description=describe_rejected(counters),
-        metadata={"rows_rejected": counters.rejected, **({"rows_read": counters.input} if counters.input is not None else {})},
+        metadata={
+            "starlake/rows_rejected": counters.rejected,
+            **({"starlake/rows_read": counters.input} if counters.input is not None else {}),
+        },
     )
 
 
@@ -143,3 +184,37 @@ def describe_rejected(counters: "Counters") -> str:
     """Return how many rows of how many were rejected: ``rejected rows: 3 of 10``."""
     of = f" of {counters.input}" if counters.input is not None else ""
     return f"rejected rows: {counters.rejected}{of}"
+
+
+def _choose_severity(settings: Settings, expectation: Expectation) -> dg.AssetCheckSeverity:
+    severity = settings.checks.severity or ("error" if expectation.fail_on_error else "warn")
+    return dg.AssetCheckSeverity.ERROR if severity == "error" else dg.AssetCheckSeverity.WARN
+
+
+def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckResult]:
+    """Yield the last result of each check again, for a load without a file: what is in the table has not changed.
+
+    Without a result Dagster would show the checks that a run has planned as not evaluated. A blocking check that fails is a warning then: its rows
+    are not those of this run.
+
+    Args:
+        node: the table.
+        key: its asset key.
+        instance: where events are kept.
+    """
+    for spec in build_asset_check_specs(node, key, node.settings):
+        check = dg.AssetCheckKey(key, spec.name)
+        for record in instance.event_log_storage.get_asset_check_execution_history(check, limit=MAX_HISTORY):
+            event = record.event.dagster_event if record.event else None
+            if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                continue
+            last = event.asset_check_evaluation_data
+            yield dg.AssetCheckResult(
+                check_name=spec.name,
+                asset_key=key,
+                passed=last.passed,
+                severity=dg.AssetCheckSeverity.WARN if spec.blocking else last.severity,
+                description=last.description,
+                metadata={EVALUATED_IN: record.run_id, **last.metadata},
+            )
+            break

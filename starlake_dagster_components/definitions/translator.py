@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from ..project.model import Table, Task, WriteStrategy
+from ..project.model import Expectation, Table, Task, WriteStrategy
+from .checks import build_default_check_spec
 from .columns import build_table_schema
 from .dagster_limits import build_freshness_policy, get_freshness
 from .names import make_group_name, make_tag_value, make_tags
@@ -51,6 +52,19 @@ class StarlakeTranslator:
             skippable=node.type == "domain",
             freshness_policy=build_freshness_policy(get_freshness(node)),
         )
+
+    def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
+        """Return the check spec of an expectation; override to change its name, description, metadata or whether it blocks.
+
+        Args:
+            node: a load table or a task.
+            expectation: one of its expectations.
+
+        Returns:
+            A spec with name, description, metadata (``starlake/expectation``, ``starlake/fail_on_error``) and ``blocking`` as the setting
+            ``expectation_checks`` says. None: the expectation is evaluated, but is not a check. The asset is always that of the node.
+        """
+        return build_default_check_spec(node, expectation, node.key)
 
 
 def _get_described(node: StarlakeNode) -> Table | Task | None:

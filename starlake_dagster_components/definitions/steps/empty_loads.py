@@ -13,6 +13,11 @@ NO_FILES = "starlake/no_files"
 """Metadata of a materialization: why the load found no file."""
 
 
+def is_empty_load(counters: Counters | None) -> bool:
+    """Return whether it is known that a load had no file."""
+    return counters is not None and not counters.files and not counters.input
+
+
 def report_empty_load(
     log: dg.DagsterLogManager, project: Project, table: Table, pipeline: Pipeline | None, counters: Counters | None
 ) -> dict[str, Any]:
@@ -28,7 +33,7 @@ def report_empty_load(
         pipeline: the pipeline on whose behalf it was loaded.
         counters: rows and files of the load, where they are known.
     """
-    if counters is None or counters.files or counters.input:
+    if not is_empty_load(counters):
         return {}
     pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
     strategy = pre_load.strategy if pre_load else "none"

@@ -7,6 +7,7 @@ from functools import partial
 import dagster as dg
 
 from ...commands import RunContext, load_command, preload_command, stage_command, transform_command
+from ...errors import StarlakeError
 from ...executors.base import CommandResult
 from ...executors.local.load_files import waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
@@ -16,7 +17,7 @@ from ..batches import Member
 from ..checks import build_check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from .command import READY, Events, StepCommands, build_count_metadata, build_schedule_metadata
+from .command import READY, Events, StepCommands, build_count_metadata, build_error_failure, build_failure, build_schedule_metadata
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
 
@@ -95,7 +96,16 @@ class Steps:
         pipeline = self._commands.find_pipeline(node, context)
         run = self._commands.build_run_context(context, pipeline)
         began = time.monotonic()
-        result = self._commands.run_command(context, pipeline, transform_command(run, task))
+        command = transform_command(run, task)
+        try:
+            result = self._commands.attempt_command(context, pipeline, command)
+        except StarlakeError as error:
+            raise build_error_failure(command, error) from error
+        checks = list(build_check_results(node, key, result.expectations))
+        if result.exit_code != 0:
+            # The results first: those that failed are why, and those that passed are known as well.
+            yield from checks
+            raise build_failure(command, result)
         yield dg.MaterializeResult(
             asset_key=key,
             metadata={
@@ -104,7 +114,7 @@ class Steps:
                 **build_schedule_metadata(run),
                 **result.metadata,
             },
-            check_results=list(build_check_results(node, key, result.expectations)) if self._settings.expectation_checks else None,
+            check_results=checks,
         )
 
     def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:

@@ -20,7 +20,7 @@ from ...pipelines.pipeline import Pipeline
 from ...project.model import Domain, Table
 from ...settings import Settings
 from ..batches import FAILED, Member
-from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check
+from ..checks import REJECTED_ROWS, build_check_results, build_reject_check_result, describe_rejected, has_reject_check, repeat_last_results
 from ..graph import AssetGraph
 from .command import (
     Events,
@@ -31,7 +31,7 @@ from .command import (
     build_failure_metadata,
     build_schedule_metadata,
 )
-from .empty_loads import NO_FILES, report_empty_load
+from .empty_loads import NO_FILES, is_empty_load, report_empty_load
 from .reexecution import find_failed_in_table_before, find_loaded_before, report_kept_assets
 from .run_history import FAILED_IN_TABLE
 
@@ -89,7 +89,9 @@ class LoadSteps:
         if self._has_nothing_to_load(waiting[0].table, context):
             context.log.info(f"nothing was loaded: the pre-load of {waiting[0].table.domain} found nothing")
             for member in waiting:
-                yield dg.MaterializeResult(asset_key=member.key, metadata={"starlake/files": 0, NO_FILES: "the pre-load found nothing"})
+                metadata: dict[str, Any] = {"starlake/files": 0, NO_FILES: "the pre-load found nothing"}
+                checks = list(_repeat_wanted_checks(context, member))
+                yield dg.MaterializeResult(asset_key=member.key, metadata=metadata, check_results=checks or None)
             return
         node = waiting[0].node
         pipeline = self._commands.find_pipeline(node, context)
@@ -134,12 +136,20 @@ def _build_wanted_checks(
     settings: Settings, context: dg.AssetExecutionContext, member: Member, result: TableResult
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the check results of a table that the run asks for."""
-    found = list(build_check_results(member.node, member.key, result.expectations)) if settings.expectation_checks else []
+    found = list(build_check_results(member.node, member.key, result.expectations))
     if has_reject_check(member.node, settings) and all(check.check_name != REJECTED_ROWS for check in found):
         rejected = build_reject_check_result(member.key, result.counters, settings)
         found += [rejected] if rejected else []
     wanted = context.selected_asset_check_keys
     yield from (check for check in found if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted)
+
+
+def _repeat_wanted_checks(context: dg.AssetExecutionContext, member: Member) -> Iterator[dg.AssetCheckResult]:
+    """Yield the last check results of a table again that had no file."""
+    wanted = context.selected_asset_check_keys
+    for check in repeat_last_results(member.node, member.key, context.instance):
+        if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted:
+            yield check
 
 
 def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
@@ -309,6 +319,8 @@ class _Load:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
         checks = list(_build_wanted_checks(self._settings, self._context, member, found))
+        if is_empty_load(found.counters) and not checks:
+            checks = list(_repeat_wanted_checks(self._context, member))
         return dg.MaterializeResult(
             asset_key=member.key,
             metadata={

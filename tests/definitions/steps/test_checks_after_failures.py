@@ -1,0 +1,152 @@
+"""Asset checks tell the truth when a command fails, and when a load has no file."""
+
+# mypy: disable-error-code="union-attr"
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import DuckDBExecutor, StarlakeNode, StarlakeTranslator, load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.checks import can_block
+from starlake_dagster_components.project.model import Expectation
+
+PASSED, FAILED = "passed", "failed"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
+    for name in ("SL_ENV", "SL_ROOT", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    folder = ProjectFolder(tmp_path / "shop")
+    write_application(folder, fail_on_error=False)
+    folder.write("metadata/expectations/x.j2", "{% macro nulls(c) %}select count(*) from SL_THIS where {{c}} is null{% endmacro %}\n")
+    for name, kind in (("loads", "load/dagster__scheduled_table"), ("tasks", "transform/dagster__scheduled_task")):
+        folder.write(f"metadata/dags/{name}.sl.yml", f"dag: {{template: {kind}__shell.py.j2, filename: '{name}_{{{{domain}}}}.py'}}\n")
+    folder.write("metadata/load/s/_config.sl.yml", "load: {name: s, metadata: {withHeader: true, separator: ','}}\n")
+    for table in ("t", "u"):
+        folder.write(
+            f"metadata/load/s/{table}.sl.yml",
+            f"""
+            table:
+              name: {table}
+              pattern: {table}.*.csv
+              attributes: [{{name: id, type: long}}, {{name: v, type: string}}]
+              expectations: [{{expect: "nulls('id')", failOnError: true}}, {{expect: "nulls('v')", failOnError: false}}]
+            """,
+        )
+    folder.write("metadata/transform/kpi/k.sql", "select 1 as id, null::varchar as v\n")
+    folder.write(
+        "metadata/transform/kpi/k.sl.yml",
+        """task: {name: k, expectations: [{expect: "nulls('id')", failOnError: true}, {expect: "nulls('v')", failOnError: true}]}\n""",
+    )
+    return folder
+
+
+def write_application(folder: ProjectFolder, fail_on_error: bool) -> None:
+    folder.write(
+        "metadata/application.sl.yml",
+        f"""
+        application:
+          connectionRef: duck
+          loader: native
+          expectations: {{active: true, failOnError: {str(fail_on_error).lower()}}}
+          dagRef: {{load: loads, transform: tasks}}
+          connections: {{duck: {{type: jdbc, options: {{url: 'jdbc:duckdb:{{{{SL_ROOT}}}}/x.db'}}}}}}
+        """,
+    )
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        yield instance
+
+
+def run(folder: ProjectFolder, instance: dg.DagsterInstance, job: str, **settings: Any) -> dg.ExecuteInProcessResult:
+    definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor(), **settings)
+    return definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[str, str]]:
+    return {
+        f"{e.asset_key.to_user_string()}.{e.check_name}": (PASSED if e.passed else FAILED, e.severity.value)
+        for e in result.get_asset_check_evaluations()
+    }
+
+
+def test_a_transform_that_fails_its_expectations_has_results_for_all(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    write_application(folder, fail_on_error=True)
+    result = run(folder, instance, "tasks_kpi")
+    assert not result.success
+    assert checks(result) == {"kpi_k.nulls_id": (PASSED, "ERROR"), "kpi_k.nulls_v": (FAILED, "ERROR")}
+    (evaluation,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert evaluation.metadata["starlake/violations"].value == 1
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_load_that_fails_its_expectations_has_results_for_all(folder: ProjectFolder, instance: dg.DagsterInstance, batch: bool) -> None:
+    write_application(folder, fail_on_error=True)
+    folder.write("datasets/stage/s/t1.csv", "id,v\n,\n1,a\n").write("datasets/stage/s/u1.csv", "id,v\n1,a\n")
+    result = run(folder, instance, "loads_s", batch=batch)
+    assert not result.success
+    assert checks(result) == {
+        "s_t.nulls_id": (FAILED, "ERROR"),
+        "s_t.nulls_v": (FAILED, "WARN"),
+        "s_u.nulls_id": (PASSED, "ERROR"),
+        "s_u.nulls_v": (PASSED, "WARN"),
+    }
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_load_without_a_file_keeps_the_last_results(folder: ProjectFolder, instance: dg.DagsterInstance, batch: bool) -> None:
+    folder.write("datasets/stage/s/t1.csv", "id,v\n,a\n")
+    first = run(folder, instance, "loads_s", batch=batch)
+    assert checks(first) == {"s_t.nulls_id": (FAILED, "ERROR"), "s_t.nulls_v": (PASSED, "WARN")}
+    for _ in range(2):
+        again = run(folder, instance, "loads_s", batch=batch)
+        assert again.success
+        assert checks(again) == checks(first)
+    assert {e.metadata["starlake/evaluated_in_run"].value for e in again.get_asset_check_evaluations()} == {first.run_id}
+    record = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(dg.AssetKey("s_t"), "nulls_id"), limit=1)[0]
+    assert record.status.value == "FAILED"
+
+
+def blocking(folder: ProjectFolder, **settings: Any) -> set[str]:
+    definitions = load_definitions_from_starlake_project(folder.root, **settings)
+    keys = definitions.get_repository_def().asset_graph.asset_check_keys
+    graph = definitions.get_repository_def().asset_graph
+    return {f"{k.asset_key.to_user_string()}.{k.name}" for k in keys if graph.get_check_spec(k).blocking}
+
+
+@pytest.mark.skipif(not can_block(), reason="this release of Dagster skips what waits for a blocking check without a result")
+def test_checks_block_where_expectation_and_application_fail_on_error(folder: ProjectFolder) -> None:
+    assert blocking(folder) == set()
+    write_application(folder, fail_on_error=True)
+    assert blocking(folder) == {"s_t.nulls_id", "s_u.nulls_id", "kpi_k.nulls_id", "kpi_k.nulls_v"}
+    assert blocking(folder, expectation_checks={"blocking": False}) == set()
+    write_application(folder, fail_on_error=False)
+    assert len(blocking(folder, expectation_checks={"blocking": True})) == 6
+
+
+def test_severity_may_be_chosen_and_checks_be_off(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    result = run(folder, instance, "tasks_kpi", expectation_checks={"severity": "warn"})
+    assert checks(result) == {"kpi_k.nulls_id": (PASSED, "WARN"), "kpi_k.nulls_v": (FAILED, "WARN")}
+    assert checks(run(folder, instance, "tasks_kpi", expectation_checks={"enabled": False})) == {}
+
+
+class Renaming(StarlakeTranslator):
+    def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
+        spec = super().get_asset_check_spec(node, expectation)
+        if spec is None or "'v'" in expectation.expect:
+            return None
+        return spec._replace(name=f"ours_{spec.name}", description="no id is null")
+
+
+def test_a_translator_makes_the_checks(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    result = run(folder, instance, "tasks_kpi", translator=Renaming())
+    assert checks(result) == {"kpi_k.ours_nulls_id": (PASSED, "ERROR")}
