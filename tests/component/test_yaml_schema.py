@@ -33,7 +33,6 @@ KNOWN = "['cloud_run', 'dagster_shell', 'duckdb', 'shell']"
         ("default_status: on_", "default_status", "'on_' is not one of ['RUNNING', 'STOPPED']"),
         ("max_concurrent: many", "max_concurrent", "'many' is not of type 'integer'"),
         ("batch: maybe", "batch", "'maybe' is not of type 'boolean'"),
-        ("batch: maybe", "batch", "'maybe' is not of type 'boolean'"),
         ("executor: shel", "executor", f"'shel' is not one of {KNOWN}"),
         ("executor: {type: shel}", "executor.type", f"'shel' is not one of {KNOWN}"),
         ("executor: {env: {A: b}}", "executor", "'type' is a required property"),
