@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
         monkeypatch.delenv(name, raising=False)
     folder = ProjectFolder(tmp_path / "shop")
     write_application(folder, fail_on_error=False)
-    folder.write("metadata/expectations/x.j2", "{% macro nulls(c) %}select count(*) from SL_THIS where {{c}} is null{% endmacro %}\n")
+    folder.write("metadata/expectations/x.j2", "{% macro nulls(c) %}select count(*) from sl_this where {{c}} is null{% endmacro %}\n")
     for name, kind in (("loads", "load/dagster__scheduled_table"), ("tasks", "transform/dagster__scheduled_task")):
         folder.write(f"metadata/dags/{name}.sl.yml", f"dag: {{template: {kind}__shell.py.j2, filename: '{name}_{{{{domain}}}}.py'}}\n")
     folder.write("metadata/load/s/_config.sl.yml", "load: {name: s, metadata: {withHeader: true, separator: ','}}\n")
