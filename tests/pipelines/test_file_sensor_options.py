@@ -26,7 +26,7 @@ def test_the_timeout_has_no_effect_and_a_wrong_value_is_an_error() -> None:
     made = plan(table("shop.orders"), dag("load", "{{domain}}.py", pre_load_sensor="maybe", pre_load_timeout="3600"))
     messages = sorted(problem.message for problem in made.problems)
     assert any("pre_load_timeout" in message and "freshness" in message for message in messages)
-    assert any("pre_load_sensor" in message and "expected true or false" in message for message in messages)
+    assert any("pre_load_sensor" in message and "is not true or false" in message for message in messages)
 
 
 def read_pipeline(shop: ProjectFolder, strategy: str) -> tuple[Pipeline, tuple[WaitingFolder, ...]]:
