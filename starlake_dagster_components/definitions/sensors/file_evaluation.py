@@ -9,7 +9,7 @@ import dagster as dg
 
 from ...pipelines.waiting_files import WaitingFolder
 from .file_cursor import FileCursor, read_file_cursor, write_file_cursor
-from .file_listing import FolderUnreadable, list_folder_files, list_waiting_files
+from .file_listing import FolderUnreadable, find_ack_file, list_folder_files
 from .file_rule import StartLoad, WaitingFile, decide_load
 
 MAX_LISTED = 20
@@ -40,14 +40,13 @@ def evaluate_files(
     now = datetime.now(timezone.utc)
     cursor = read_file_cursor(context.cursor)
     try:
-        # Ack files are named after the local day, as Starlake names them.
-        waiting = list_waiting_files(folders, now.astimezone())
-        by_domain = {folder.domain: list_folder_files(folder) for folder in folders if folder.domain in incoming}
+        by_domain = {folder.domain: list_folder_files(folder) for folder in folders}
+        waiting = [file for folder in folders for file in _list_deciding_files(folder, by_domain[folder.domain], now)]
     except FolderUnreadable as error:
         return dg.SkipReason(str(error))
     unfinished = _find_unfinished_run(context.instance, job_name, cursor.memory.run_key)
     decision, memory = decide_load(waiting, cursor.memory, now, unfinished)
-    observed = {domain: _digest_files(files) for domain, files in by_domain.items()}
+    observed = {domain: _digest_files(files) for domain, files in by_domain.items() if domain in incoming}
     changed = [domain for domain, digest in observed.items() if cursor.observed.get(domain) != digest]
     started = isinstance(decision, StartLoad)
     return dg.SensorResult(
@@ -59,6 +58,11 @@ def evaluate_files(
             for domain in changed
         ],
     )
+
+
+def _list_deciding_files(folder: WaitingFolder, files: list[WaitingFile], now: datetime) -> list[WaitingFile]:
+    # Ack files are named after the local day, as Starlake names them.
+    return find_ack_file(folder, now.astimezone()) if folder.ack_file else files
 
 
 def describe_waiting(files: Sequence[WaitingFile]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Look at the folders in which files wait: local ones, and through fsspec those of an object store."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,34 +21,22 @@ class FolderUnreadable(StarlakeError):
     """A folder cannot be looked at; the message names it and the reason."""
 
 
-def list_waiting_files(folders: Sequence[WaitingFolder], now: datetime) -> list[WaitingFile]:
-    """Return the files that wait in some folders, by path: those that a table takes, or the ack file of a domain.
+def find_ack_file(folder: WaitingFolder, now: datetime) -> list[WaitingFile]:
+    """Return the ack file of a domain (strategy ``ack``); nothing while it is not there.
 
     Args:
-        folders: where to look.
-        now: for the day in the name of an ack file.
+        folder: of the domain.
+        now: for the day in its name, in local time as Starlake has it.
 
     Raises:
-        FolderUnreadable: a folder is there and cannot be read, or its storage cannot be reached.
-        InvalidSetting: the package for a storage is not installed.
+        FolderUnreadable: its folder is there and cannot be read.
+        InvalidSetting: the package for its storage is not installed.
     """
-    found: dict[str, WaitingFile] = {}
-    for folder in folders:
-        for file in _list_folder(folder, now):
-            found.setdefault(file.path, file)
-    return [found[path] for path in sorted(found)]
-
-
-def _list_folder(folder: WaitingFolder, now: datetime) -> Iterator[WaitingFile]:
-    if folder.ack_file:
-        path = folder.get_ack_file(now)
-        parent, _, name = path.rpartition("/")
-        entry = _list_entries(parent).get(name)
-        if entry is not None:
-            # Its only meaning is that it is there.
-            yield WaitingFile(path, entry.version, complete=True, modified=entry.modified)
-        return
-    yield from list_folder_files(folder)
+    path = folder.get_ack_file(now)
+    parent, _, name = path.rpartition("/")
+    entry = _list_entries(parent).get(name)
+    # Its only meaning is that it is there.
+    return [WaitingFile(path, entry.version, complete=True, modified=entry.modified)] if entry is not None else []
 
 
 def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:

@@ -10,7 +10,7 @@ import dagster as dg
 import fsspec
 import pytest
 
-from starlake_dagster_components.definitions.sensors.file_listing import FolderUnreadable, list_waiting_files
+from starlake_dagster_components.definitions.sensors.file_listing import FolderUnreadable, list_folder_files
 from starlake_dagster_components.definitions.sensors.file_sensor import build_file_sensor, build_incoming_asset
 from starlake_dagster_components.errors import InvalidSetting
 from starlake_dagster_components.pipelines.waiting_files import TableFiles, WaitingFolder
@@ -144,16 +144,16 @@ def test_an_incoming_asset_can_be_observed(instance: dg.DagsterInstance, incomin
 
 
 def test_a_folder_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_said(incoming: Path) -> None:
-    assert list_waiting_files([watch(incoming / "nothing")], datetime.now()) == []
+    assert list_folder_files(watch(incoming / "nothing")) == []
     (incoming / "file").touch()
     with pytest.raises(FolderUnreadable, match="is not a folder"):
-        list_waiting_files([watch(incoming / "file")], datetime.now())
+        list_folder_files(watch(incoming / "file"))
 
 
 def test_names_with_characters_of_globs_and_hidden_files(incoming: Path) -> None:
     for name in ("orders[1].csv", "orders*.csv", ".orders.csv", "orders?.csv"):
         (incoming / name).touch()
-    found = list_waiting_files([watch(incoming)], datetime.now())
+    found = list_folder_files(watch(incoming))
     assert sorted(file.name for file in found) == ["orders*.csv", "orders?.csv", "orders[1].csv"]
 
 
@@ -170,7 +170,7 @@ def test_object_stores_through_fsspec(instance: dg.DagsterInstance) -> None:
 
 def test_a_storage_without_its_package_is_said(instance: dg.DagsterInstance) -> None:
     with pytest.raises(InvalidSetting, match="nosuch://bucket/shop cannot be looked at"):
-        list_waiting_files([watch("nosuch://bucket/shop")], datetime.now())
+        list_folder_files(watch("nosuch://bucket/shop"))
 
 
 def test_cursors_are_json_or_compressed(instance: dg.DagsterInstance, incoming: Path) -> None:
