@@ -24,6 +24,7 @@ from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
+from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets
 from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
 from .steps.bodies import Bodies
 from .warnings import add_warnings, collect_job_warnings, describe_assets_without_job, log_warnings
@@ -169,15 +170,15 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         note_for_runs(loaded.stored.name, identity)
     without_job = describe_assets_without_job(graph)
     log_warnings(plan.project, (*problems, Problem(None, "warning", without_job)) if without_job else problems)
-    graph = add_warnings(graph, problems)
+    graph = add_incoming_assets(add_warnings(graph, problems), settings)
     _raise_recursion_limit(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     definitions = dg.Definitions(
-        assets=build_assets(graph, bodies, settings),
+        assets=[*build_assets(graph, bodies, settings), *build_incoming_assets(graph, settings)],
         jobs=[build_job(graph, p, choose_job_executor(p, settings), collect_job_warnings(p, problems)) for p in plan.pipelines],
         schedules=[_build_schedule(p, settings) for p in plan.pipelines if p.schedule],
-        sensors=[s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))],
+        sensors=[*(s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))), *build_file_sensors(graph, settings)],
     )
     return Built(plan, graph, definitions, problems)
 
