@@ -511,6 +511,15 @@ class SharedSettings(BaseModel):
             more="See [running.md](running.md#rejected-rows)",
         ),
     ] = "warn"
+    event_log_level: Annotated[
+        Literal["warning", "info", "debug"],
+        Setting(
+            "Which lines of commands go to the run's event log besides the step's standard output: warnings, errors, results and the first lines of each "
+            "command (warning), or all of these levels (info, debug). Starlake writes about 270 lines per command.",
+            examples=["info"],
+            options="run",
+        ),
+    ] = "warning"
     batch: Annotated[
         bool,
         Setting(

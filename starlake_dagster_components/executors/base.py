@@ -144,7 +144,7 @@ class Invocation:
     """Who runs a command and how to talk to it.
 
     Attributes:
-        log: receives the output line by line while the command runs.
+        log: receives what the executor says, and the output where there is no ``output``.
         cancelled: set when the run is cancelled: the executor ends the command, waits for its end and raises CommandCancelled.
         run_id: Dagster's run.
         step_key: Dagster's step.
@@ -154,6 +154,7 @@ class Invocation:
         earlier_runs: runs that this run continues (re-execution from failure), nearest first, in which this step did not succeed.
         earlier_attempts_ended: it is known that all earlier attempts (those in ``earlier_runs`` too) ended by themselves and were
             not lost with their worker. A remote execution that they finished successfully is then never taken for the result of this one.
+        output: receives the lines that the program writes; None = ``log`` does.
     """
 
     log: Log
@@ -165,6 +166,12 @@ class Invocation:
     since: datetime | None = None
     earlier_runs: tuple[str, ...] = ()
     earlier_attempts_ended: bool = False
+    output: Log | None = None
+
+    @property
+    def log_output(self) -> Log:
+        """What receives the lines that the program writes, while it runs."""
+        return self.output or self.log
 
 
 class StarlakeExecutor(dg.Model, ABC):

@@ -18,6 +18,11 @@ from ..nodes import StarlakeNode
 from .run_history import RunHistories, RunHistory
 from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 
+FIRST_LINES = 20
+"""Lines of a program that go to the event log whatever their level."""
+_RESULTS = ("File(s): ", "Table: ", "Input records: ", "Accepted: ", "Rejected: ", "IngestionCounters:", "Moving ")
+"""How lines begin that say what a command did."""
+
 MAX_LOGGED = 2000
 """Lines of one command at level info or debug that go to the event log; all further ones go to the step's standard output."""
 
@@ -122,8 +127,10 @@ class StepCommands:
     def _build_invocation(self, context: dg.AssetExecutionContext, cancelled: Cancelled) -> Invocation:
         history = self.find_history(context)
         key = get_step_key(context)
+        log = _Log(context)
         return Invocation(
-            log=_Log(context),
+            log=log,
+            output=_OutputLog(context, log, self._settings.event_log_level),
             cancelled=cancelled,
             run_id=context.run.run_id,
             step_key=key,
@@ -141,7 +148,7 @@ def get_step_key(context: dg.AssetExecutionContext) -> str:
 
 
 class _Log:
-    """Writes a command's lines into the run's log; a verbose command's later lines go to standard output only."""
+    """Writes what executors say into the run's event log; after many lines to standard output only."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
@@ -159,6 +166,22 @@ class _Log:
         if self._count == MAX_LOGGED + 1:
             self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the step's standard output")
         self._print(line)
+
+
+class _OutputLog:
+    """Writes the lines of a program to the step's standard output, and those of them into the run's event log that the setting asks for."""
+
+    def __init__(self, context: dg.AssetExecutionContext, log: _Log, event_log_level: str) -> None:
+        self._log = log
+        self._print = get_printer(context)
+        self._levels = {"warning": frozenset(("warning", "error")), "info": frozenset(("info", "warning", "error"))}.get(event_log_level)
+        self._first = FIRST_LINES if event_log_level == "warning" else 0
+
+    def __call__(self, level: Level, line: str) -> None:
+        self._print(line)
+        if self._levels is None or level in self._levels or self._first > 0 or line.startswith(_RESULTS):
+            self._log(level, line)
+        self._first -= 1
 
 
 def build_error_failure(command: Command, error: StarlakeError) -> dg.Failure:

@@ -74,7 +74,7 @@ class _Run:
         """Executions of earlier attempts have been looked for."""
         self.known: ExecutionState | None = None
         self.mask = command.mask(settings.env)
-        self.output = Output(self._log_line, self.mask)
+        self.output = Output(self._log_line, self.mask, self.invocation.log)
         self.severity: Level | None = None
         with _finders_lock:
             self.finder = _finders.setdefault((connection, self.job), Finder(connection, self.job))
@@ -311,7 +311,7 @@ class _Run:
         self.output.feed("out", f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _log_line(self, level: Level, text: str) -> None:
-        self.invocation.log(self.severity or level, text)
+        self.invocation.log_output(self.severity or level, text)
 
     # ------------------------------------------------------------------------------------------------ cancel
 

@@ -48,7 +48,7 @@ class DagsterShellExecutor(ShellExecutor):
 
     def _run(self, program: str, command: Command, invocation: Invocation) -> tuple[CommandResult, Output]:
         execute = _import_execute()
-        output = Output(invocation.log, command.mask(os.environ, self.env))
+        output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
         output.say("info", f"running {shlex.join((program, *command.argv))}")
         with tempfile.TemporaryDirectory(prefix="starlake-shell-") as folder:
             watch = _Watch(Path(folder, "pid"), invocation.cancelled, self.timeout, self.grace_period, partial(output.say, "warning"))

@@ -112,7 +112,7 @@ class ShellExecutor(StarlakeExecutor):
         from ..starlake_output.process_output import Output
         from .process import run_process
 
-        output = Output(invocation.log, command.mask(os.environ, self.env))
+        output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
         output.say("info", f"running {replace(command, program=program).shown}")
         with keep_trail(output):
             exit_code = run_process(

@@ -40,11 +40,13 @@ class Output:
     shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
     """
 
-    def __init__(self, log: Log, mask: Mask) -> None:
+    def __init__(self, log: Log, mask: Mask, say: Log | None = None) -> None:
+        """Take what receives the lines, what hides secrets, and what receives lines of our own (default: the same)."""
         self.load = LoadLines()
         """What it says about the tables of a load."""
         self._audit = AuditLines()
         self._log = log
+        self._say = say or log
         self._mask = mask
         self._open: dict[Stream, _Line] = {"out": _Line(), "err": _Line()}
         self._tail: deque[str] = deque(maxlen=TAIL)
@@ -84,7 +86,7 @@ class Output:
 
     def say(self, level: Level, text: str) -> None:
         """Log a line of our own, which is no output of the process."""
-        self._log(level, self._mask(text))
+        self._say(level, self._mask(text))
 
     @property
     def tail(self) -> tuple[str, ...]:
