@@ -49,11 +49,13 @@ class Problem:
         location: where; None when it is not in a file (but in an environment variable, say).
         severity: ``error`` stops the definitions from loading, ``warning`` does not.
         message: one sentence: what is wrong, the value, what was expected, the closest known name.
+        refused: whether Starlake itself refuses the file for it, while it is understood here: an error where Starlake runs the commands.
     """
 
     location: Location | None
     severity: Severity
     message: str
+    refused: bool = False
 
     def __str__(self) -> str:
         """Write ``file:line: message``; warnings are marked as such."""

@@ -154,7 +154,7 @@ def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
     if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
         return False
     executor = settings.executor_of(node.pipeline)
-    return executor is None or executor.rejects_rows
+    return executor is None or executor.runs_starlake
 
 
 def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: Settings) -> dg.AssetCheckResult | None:

@@ -216,8 +216,8 @@ class StarlakeExecutor(dg.Model, ABC):
         return None
 
     @property
-    def rejects_rows(self) -> bool:
-        """Whether a load may leave out rows of a file, as Starlake's Spark loader does."""
+    def runs_starlake(self) -> bool:
+        """Whether commands are run by Starlake itself: with its loaders, which may reject rows, and its JSON schema."""
         return True
 
     @property

@@ -48,8 +48,8 @@ class DuckDBExecutor(StarlakeExecutor):
     )
 
     @property
-    def rejects_rows(self) -> bool:
-        """Never: a file is loaded with all of its rows or not at all."""
+    def runs_starlake(self) -> bool:
+        """No: the engine takes its place, and loads a file with all of its rows or not at all."""
         return False
 
     def run(self, command: Command, invocation: Invocation) -> CommandResult:

@@ -88,6 +88,11 @@ class Section:
         shown = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
         self.refuse_file(key, f"{self.join_key(key)}: expected {expected}, found {shown}")
 
+    def _accept_text(self, key: str, expected: str) -> None:
+        """Report a string that is understood here, but not by Starlake's JSON schema: ``"true"`` for a boolean. Starlake: starlake.json."""
+        message = f"{self.join_key(key)}: expected {expected}, found the string {self.data[key]!r}, for which Starlake refuses the file: write it without quotes"
+        self.context.problems.append(Problem(self.find_location(key), "warning", message, refused=not self.context.lenient))
+
     def get_text(self, key: str) -> str | None:
         """Return a scalar as Starlake's string; None when absent or null."""
         value = self.data.get(key)
@@ -109,6 +114,7 @@ class Section:
         if value is None or value.__class__ is bool:
             return value
         if isinstance(value, str) and value.lower() in ("true", "false"):
+            self._accept_text(key, "true or false")
             return value.lower() == "true"
         if value != "":
             self._refuse_value(key, "true or false")
@@ -120,6 +126,7 @@ class Section:
         if value is None or value.__class__ is int:
             return value
         if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 20:
+            self._accept_text(key, "a whole number")
             return int(value)
         if isinstance(value, float) and value.is_integer():
             return int(value)

@@ -53,3 +53,18 @@ def test_versions() -> None:
 
 def test_the_example_runs_with_the_real_starlake_too() -> None:
     assert warnings(Path(__file__).parents[2] / "examples/tallow_lane", ShellExecutor()) == []
+
+
+@pytest.mark.parametrize("executor", [ShellExecutor(), DuckDBExecutor(), CloudRunExecutor()])
+def test_what_the_json_schema_of_starlake_refuses(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
+    orders = shop.root / "metadata/load/shop/orders.sl.yml"
+    orders.write_text(orders.read_text().replace("required: true", 'required: "true"'))
+    _, _, problems = prepare_graph(shop.root, Settings(executor=executor, on_error="fail"))
+    found = [p for p in problems if "the string 'true'" in p.message]
+    assert [p.severity for p in found] == ["warning" if isinstance(executor, DuckDBExecutor) else "error"]
+    assert str(found[0]).startswith("metadata/load/shop/orders.sl.yml:13: ")
+
+
+def test_a_real_project_that_starlake_refuses(shared: Path) -> None:
+    _, _, problems = prepare_graph(shared / "cases/real/sp_quoted_bool", Settings(executor=ShellExecutor(), on_error="fail"))
+    assert any("failOnError: expected true or false, found the string" in p.message for p in problems if p.severity == "error"), problems
