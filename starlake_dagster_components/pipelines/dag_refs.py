@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..errors import Location, Problem, did_you_mean
-from ..project import disk
 from ..project.model import DagConfig, Project, Table, Task
 from .dag_options import check_names, check_validity
 from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, find_dagster_template, read_template
@@ -45,7 +44,7 @@ class DagConfigs:
     def read_template(self, config: DagConfig) -> Template:
         """Return what the template of a config says."""
         if config.name not in self._templates:
-            self._templates[config.name] = read_template(config, self._project.metadata_folder)
+            self._templates[config.name] = read_template(config)
         return self._templates[config.name]
 
     def find_members(self, nodes: Iterable[N], kind: Kind) -> list[Member[N]]:
@@ -77,10 +76,7 @@ class DagConfigs:
         who = f"needed by {_list_names(users)}"
         variable = _VARIABLE.search(ref)
         if variable:
-            name = variable[1] or variable[2]
-            setter = self._find_variable(variable[0])
-            at = f" ({setter})" if setter else ""
-            message = f"dagRef '{ref}': the variable {name} is not set{at}; {who}"
+            message = f"dagRef '{ref}': the variable {variable[1] or variable[2]} is not set; {who}"
             self._problems.append(Problem(where, "error", message))
             return
         configs = self._project.dag_configs
@@ -89,21 +85,6 @@ class DagConfigs:
         else:
             hint = did_you_mean(ref, configs) or (f"; there are {', '.join(sorted(configs))}" if 0 < len(configs) <= 12 else "")
         self._problems.append(Problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}"))
-
-    def _find_variable(self, text: str) -> Location | None:
-        """Return the line of an env file that holds a variable which was not replaced."""
-        for file in self._project.files:
-            name = file.rpartition("/")[2]
-            if not (name.startswith("env.") and name.endswith(".sl.yml")):
-                continue
-            try:
-                lines = disk.read_bytes(self._project.path(file)).decode("utf-8").splitlines()
-            except (OSError, UnicodeDecodeError):
-                continue
-            for number, line in enumerate(lines, 1):
-                if text in line:
-                    return Location(file, number)
-        return None
 
     def _check_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
         template = self.read_template(config)

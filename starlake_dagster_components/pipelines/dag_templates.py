@@ -4,10 +4,9 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ..project import disk
+from ..project.dag_configs import find_includes
 from ..project.model import EMPTY, DagConfig
 from .pipeline import Kind
 
@@ -24,7 +23,6 @@ _NAME = re.compile(
     r"(?:^|/)(?P<orchestrator>[a-z]+)_{1,2}scheduled_(?P<what>table|task)_{1,2}(?P<executor>[a-z_]+?)\.py\.j2$", re.IGNORECASE
 )
 _ANY_ORCHESTRATOR = re.compile(r"(?:^|/)(?P<orchestrator>[A-Za-z]+)__[^/]*$")
-_INCLUDE = re.compile(r"""\{%[-+]?\s*include\s+['"](?P<path>[^'"]+)['"]""")
 _EXECUTOR_NAMES = {"shell": "shell", "bash": "shell", "sql": "shell", **{name: name for name in EXECUTORS}}
 _INCLUDED_ORCHESTRATOR = re.compile(r"__starlake_(?P<orchestrator>[a-z]+)(?:_orchestrator|_[a-z_]+_job)\.py")
 _INCLUDED_EXECUTOR = re.compile(r"__starlake_(?:[a-z]+_)??(?P<executor>shell|bash|cloud_run|dataproc|fargate|sql)_(?:execution|job)\.py")
@@ -45,7 +43,6 @@ _LITERALS = (
 )
 _ASSIGNMENT = re.compile(rf"^(?P<name>{'|'.join(_LITERALS)})\s*(?::[^=\n]+)?=(?!=)\s*")
 _CRON = re.compile(r"""^cron\s*(?::[^=\n]+)?=\s*(?P<quote>['"])(?!none['"])[^'"{}]+(?P=quote)""", re.MULTILINE | re.IGNORECASE)
-_MAX_INCLUDES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ class Template:
     cron_line: int = 0
 
 
-def read_template(config: DagConfig, metadata_folder: Path) -> Template:
+def read_template(config: DagConfig) -> Template:
     """Return what the template of a DAG config says.
 
     The name of a built-in template says everything, in the current spelling (``load/dagster__scheduled_table__shell.py.j2``) and
@@ -79,13 +76,12 @@ def read_template(config: DagConfig, metadata_folder: Path) -> Template:
     includes, directly or through other files of the project, otherwise by its name.
 
     Args:
-        config: the DAG config; ``template_text`` is the text of a custom template.
-        metadata_folder: where ``{% include 'path' %}`` looks first.
+        config: the DAG config, with the texts of a custom template and of the files of the project that it includes.
     """
     named = _parse_name(config.template)
     if config.template_text is None:
         return named
-    text, includes = _resolve_includes(config.template_text, metadata_folder)
+    text, includes = _resolve_includes(config)
     # A custom template may have any name: the last part of it is an executor only if one has this name.
     orchestrator, kind = named.orchestrator, named.kind
     executor = named.executor if named.executor in EXECUTORS else None
@@ -129,22 +125,10 @@ def _parse_kind(what: str) -> Kind:
     return "load" if what.lower() == "table" else "transform"
 
 
-def _resolve_includes(text: str, metadata_folder: Path) -> tuple[str, list[str]]:
-    """Return a template's text with those that it includes from the project, and the paths of all its includes."""
-    texts, paths = [text], list(dict.fromkeys(_INCLUDE.findall(text)))
-    for path in paths:
-        if len(paths) > _MAX_INCLUDES:
-            break
-        file = metadata_folder / path
-        try:
-            if not Path(disk.resolve_links(file)).is_relative_to(disk.resolve_links(metadata_folder)):
-                continue
-            included = disk.read_bytes(file).decode("utf-8")
-        except (OSError, ValueError):
-            continue
-        texts.append(included)
-        paths.extend(p for p in dict.fromkeys(_INCLUDE.findall(included)) if p not in paths)
-    return "\n".join(texts), paths
+def _resolve_includes(config: DagConfig) -> tuple[str, list[str]]:
+    """Return a custom template's text with those that it includes from the project, and the paths of all its includes."""
+    texts = [config.template_text or "", *config.template_includes.values()]
+    return "\n".join(texts), list(dict.fromkeys(path for text in texts for path in find_includes(text)))
 
 
 def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:

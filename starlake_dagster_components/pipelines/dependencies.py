@@ -6,23 +6,22 @@ from dataclasses import replace
 from ..errors import Location, Problem, did_you_mean
 from ..project.model import Project, Task
 from .cycles import find_cycles
-from .dependency_json import NamedChild, NamedTask, find_files, make_task, read_files
+from .dependency_json import NamedChild, NamedTask, make_task, read_named_tasks
 from .pipeline import Dependencies, Dependency
 from .table_names import ReferenceIndex
 
 
-def plan_dependencies(project: Project, setting: str, problems: list[Problem]) -> tuple[Project, Dependencies]:
+def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Project, Dependencies]:
     """Return the dependencies of all tasks.
 
     Args:
         project: the project.
-        setting: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
         problems: where ambiguous names, disagreements, unknown names, broken files and cycles go.
 
     Returns:
         The project, with the tasks that JSON names when it comes without any transform, and its dependencies.
     """
-    named = read_files(project, find_files(project, setting, problems), problems)
+    named = read_named_tasks(project, problems)
     if named and not project.tasks:
         made = (make_task(task) for task in named.values())
         tasks = sorted((task for task in made if task), key=lambda t: t.full_name)

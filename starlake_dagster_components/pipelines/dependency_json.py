@@ -1,13 +1,11 @@
 """Dependency JSON: the tree that dag-generate writes into transform files, and the diagram of ``starlake lineage --json``."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import Location, Problem
-from ..project import disk
 from ..project.model import Freshness, Origin, Project, Task, WriteStrategy
 from .json_documents import InvalidJson, Lines, parse_json
 
@@ -43,55 +41,20 @@ class NamedTask:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find_files(project: Project, setting: str, problems: list[Problem]) -> list[Path]:
-    """Return the dependency files that a setting selects.
+def read_named_tasks(project: Project, problems: list[Problem]) -> dict[str, NamedTask]:
+    """Return the tasks that the dependency files of a project name, by full name in lower case; files that are not JSON become errors.
 
     Args:
-        project: the project.
-        setting: ``auto`` (``metadata/dependencies*.json``, if any), ``sql`` (none), or a path or glob relative to the project.
-        problems: gets an error when no file matches a path or glob.
-    """
-    if setting == "sql":
-        return []
-    if setting == "auto":
-        return disk.find_files(project.metadata_folder, "dependencies*.json")
-    direct = project.root / setting
-    if disk.find_kind(direct) == "file":
-        return [direct]
-    anchor = Path(setting).anchor
-    base, pattern = (Path(anchor), setting[len(anchor) :]) if anchor else (project.root, setting)
-    try:
-        found = disk.find_files(base, pattern)
-    except ValueError:
-        found = []
-    if not found:
-        message = (
-            f"setting dependencies: no file matches '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
-        )
-        problems.append(Problem(None, "error", message))
-    return found
-
-
-def read_files(project: Project, files: Iterable[Path], problems: list[Problem]) -> dict[str, NamedTask]:
-    """Return the tasks that dependency files name, by full name in lower case; unreadable files become errors.
-
-    Args:
-        project: the project, for relative file names.
-        files: paths.
+        project: the project, with the texts of its dependency files.
         problems: where errors go.
     """
     tasks: dict[str, NamedTask] = {}
-    for path in files:
-        name = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else path.as_posix()
+    for name, text in project.dependency_files.items():
         try:
-            _read_document(disk.read_bytes(path).decode("utf-8").removeprefix("\ufeff"), name, tasks, problems)
+            _read_document(text, name, tasks, problems)
         except InvalidJson as error:
             hint = "; write lineage with --output, its standard output holds more than JSON" if error.line <= 2 else ""
             problems.append(Problem(Location(name, error.line), "error", f"not JSON: {error}{hint}"))
-        except UnicodeDecodeError as error:
-            problems.append(Problem(Location(name), "error", f"not UTF-8: {error}"))
-        except OSError as error:
-            problems.append(Problem(Location(name), "error", f"cannot be read: {error.strerror or error}"))
     return tasks
 
 

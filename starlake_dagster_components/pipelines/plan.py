@@ -22,7 +22,6 @@ def plan_project(
     project: Project,
     *,
     orchestrators: Sequence[str] = ("dagster",),
-    dependencies: str = "auto",
     timezone: str | None = None,
     name_prefix: str = "",
     environments: Mapping[str, Environment] = EMPTY,
@@ -32,7 +31,6 @@ def plan_project(
     Args:
         project: the project, read.
         orchestrators: those whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
         timezone: IANA name for schedules whose DAG config gives none; None = the one of the definitions.
         name_prefix: text before the names of all jobs.
         environments: name of a DAG config -> the environment of its commands, where it is not the one of the project
@@ -47,7 +45,7 @@ def plan_project(
     timezone = check_timezone(timezone)
     problems: list[Problem] = []
     project = apply_environments(project, environments)
-    project, found = plan_dependencies(project, dependencies, problems)
+    project, found = plan_dependencies(project, problems)
     configs = DagConfigs(project, orchestrators, problems)
     _check_orchestrators(project, orchestrators, configs)
     planning = Planning(project, timezone, problems, configs, DagRenderer(project, problems), ScheduleReader(project, problems))
@@ -65,7 +63,6 @@ def plan_project(
         problems=tuple(dict.fromkeys((*project.problems, *problems))),
         settings={
             "orchestrators": tuple(orchestrators),
-            "dependencies": dependencies,
             "timezone": timezone,
             "name_prefix": name_prefix,
         },

@@ -94,7 +94,7 @@ def load_plan(
         InvalidSetting: ``timezone`` is not a time zone, or one of ``orchestrators`` is unknown.
     """
     environment = os.environ if environ is None else environ
-    planning = {"orchestrators": tuple(orchestrators), "dependencies": dependencies, "timezone": timezone, "name_prefix": name_prefix}
+    planning = {"orchestrators": tuple(orchestrators), "timezone": timezone, "name_prefix": name_prefix}
     with disk.record_lookups() as looks:
         started = start_reading(root, profile=profile, environ=environment, options=options)
         stored, reason = None, "there is no cache"
@@ -105,6 +105,7 @@ def load_plan(
                 os.fspath(started.project.root),
                 started.project.profile,
                 sorted(options.items()),
+                dependencies,
                 *planning.items(),
             )
             stored = StoredPlans(cache, name, started, environment, options)
@@ -121,7 +122,7 @@ def load_plan(
         from .environments import read_environments
         from .plan import plan_project
 
-        project = read_remaining_files(started)
+        project = read_remaining_files(started, dependencies)
         others = read_environments(project, profile=profile, environ=environment, options=options)
         plan = plan_project(project, environments=others, **planning)  # type: ignore[arg-type]
     return Loaded(plan, stored, looks, reason=reason)

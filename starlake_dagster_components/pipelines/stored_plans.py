@@ -140,7 +140,7 @@ class StoredPlans:
             NotKept: secrets are in it, or it cannot be written.
         """
         variables = plan.project.variables
-        slim = {id(p): replace(p, variables=EMPTY, application=Application()) for p in plan.list_projects()}
+        slim = {id(p): replace(p, variables=EMPTY, application=Application(), dependency_files=EMPTY) for p in plan.list_projects()}
         environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
         body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
         if any(secret.encode() in body for project in plan.list_projects() for secret in find_secrets(project.variables)):

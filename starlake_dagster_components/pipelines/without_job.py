@@ -50,7 +50,7 @@ def _give_advice(plan: Plan, kind: Kind, ref: str | None) -> str:
         place = f"{plan.project.application.origin.file} (dagRef.{kind})"
         return f"no dagRef; set it to {instead or 'a DAG config with a Dagster template'} in {place}"
     config = plan.project.dag_configs.get(ref)
-    template = read_template(config, plan.project.metadata_folder) if config else None
+    template = read_template(config) if config else None
     why = f"the DAG config '{ref}' makes none"
     if template and template.orchestrator and template.orchestrator not in plan.settings.get("orchestrators", ("dagster",)):
         why = f"the DAG config '{ref}' is for {template.orchestrator.capitalize()}"
@@ -61,7 +61,7 @@ def _find_dagster_configs(plan: Plan, kind: Kind) -> list[str]:
     """Return the DAG configs with a Dagster template for a kind of job."""
     found = []
     for name, config in sorted(plan.project.dag_configs.items()):
-        template = read_template(config, plan.project.metadata_folder)
+        template = read_template(config)
         if template.orchestrator == "dagster" and template.kind == kind and template.executor in EXECUTORS:
             found.append(name)
     return found

@@ -1,19 +1,23 @@
 """DAG configs, their custom templates, and macros. Starlake: DagHandler, AnyTemplateLoader."""
 
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..errors import Location
 from . import disk
 from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
 from .load_domains import warn_about_suffix
-from .model import DagConfig, FrozenDict
+from .model import EMPTY, DagConfig, FrozenDict
 from .project_files import Unreadable, list_files, walk_files
 from .yaml_mappings import Section
 
 _KIND = FileKind("dag", rendered=False)
 _SUFFIX = ".sl.yml"
+_INCLUDE = re.compile(r"""\{%[-+]?\s*include\s+['"](?P<path>[^'"]+)['"]""")
+_MAX_INCLUDES = 50
 
 
 def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
@@ -38,13 +42,15 @@ def _read_config(reading: Reading, section: Section, name: str, folder: str) -> 
     if not section.require_keys(("template", "filename"), "a DAG config"):
         return None
     template = section.get_text("template") or ""
+    text = _read_template(reading, template, folder)
     return DagConfig(
         name=name,
         template=template,
         filename=section.get_text("filename") or "",
         comment=section.get_text("comment") or "",
         options=section.get_mapping("options"),
-        template_text=_read_template(reading, template, folder),
+        template_text=text,
+        template_includes=_read_includes(reading, text) if text else EMPTY,
         origin=section.make_origin(),
     )
 
@@ -66,6 +72,29 @@ def _read_template(reading: Reading, template: str, folder: str) -> str | None:
             reading.problems.append(error.problem)
             return None
     return None
+
+
+def find_includes(text: str) -> list[str]:
+    """Return the paths that a template includes, each once."""
+    return list(dict.fromkeys(_INCLUDE.findall(text)))
+
+
+def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
+    """Return the files of the project that a template includes, at any depth, by the path in the include; others are Starlake's own."""
+    found: dict[str, str] = {}
+    metadata = disk.resolve_links(reading.metadata)
+    paths = find_includes(text)
+    for path in paths:
+        if len(paths) > _MAX_INCLUDES:
+            break
+        file = os.path.join(reading.metadata, path)
+        try:
+            if Path(disk.resolve_links(file)).is_relative_to(metadata):
+                found[path] = disk.read_bytes(file).decode("utf-8")
+                paths.extend(p for p in find_includes(found[path]) if p not in paths)
+        except (OSError, ValueError):
+            continue
+    return FrozenDict(found)
 
 
 def read_macros(reading: Reading, expectations: str, macros: str) -> str:

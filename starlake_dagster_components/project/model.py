@@ -367,6 +367,8 @@ class DagConfig:
     template_text: str | None = None
     """Text of a custom template under ``metadata/dags/templates``; None for a built-in one."""
     origin: Origin = Origin("")
+    template_includes: Mapping[str, str] = field(default=EMPTY, repr=False)
+    """Path in an ``include`` of a custom template -> text of the project's file, at any depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +444,8 @@ class Project:
     dag_configs: Mapping[str, DagConfig] = EMPTY
     types: Mapping[str, TypeDefinition] = EMPTY
     macros: str = field(default="", repr=False)
+    dependency_files: Mapping[str, str] = field(default=EMPTY, repr=False, compare=False)
+    """Dependency JSON (setting ``dependencies``): file -> text. Empty in a plan from the cache, where they are applied already."""
     """All ``expectations/**/*.j2`` and ``macros/**/*.j2``, concatenated."""
     files: tuple[str, ...] = ()
     """Every file that was read, relative to the root (or absolute when outside it)."""

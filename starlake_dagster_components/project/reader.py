@@ -45,6 +45,7 @@ def read_project(
     profile: str | None = None,
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
+    dependencies: str = "auto",
 ) -> Project:
     """Read the Starlake project in a folder. What is wrong with it is in ``problems``, all of it at once.
 
@@ -53,11 +54,12 @@ def read_project(
         profile: active environment, as ``SL_ENV`` names it; by default what the project or the environment says.
         environ: environment variables to look at; by default those of the process.
         options: more variables, as ``--options`` of Starlake's commands gives them.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
 
     Raises:
         ProjectNotFound: the folder is not there, or holds no Starlake project.
     """
-    return read_remaining_files(start_reading(root, profile=profile, environ=environ, options=options))
+    return read_remaining_files(start_reading(root, profile=profile, environ=environ, options=options), dependencies)
 
 
 def start_reading(
@@ -112,11 +114,17 @@ def start_reading(
     return StartedProject(Project(folder, reading.variables.profile, application, folders.areas, values), reading, folders, section)
 
 
-def read_remaining_files(started: StartedProject) -> Project:
-    """Read everything else of a project that :func:`start_reading` has started to read."""
+def read_remaining_files(started: StartedProject, dependencies: str = "auto") -> Project:
+    """Read everything else of a project that :func:`start_reading` has started to read.
+
+    Args:
+        started: the project.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
+    """
     # Not imported where the rest comes from a cache.
     from .attribute_types import read_types
     from .dag_configs import read_dag_configs, read_macros
+    from .dependency_files import read_dependency_files
     from .load_domains import LoadContext, list_own_strategies, read_domains
     from .refs import read_refs
     from .sql.references import add_references, make_connection_finder
@@ -134,6 +142,7 @@ def read_remaining_files(started: StartedProject) -> Project:
         if isinstance(origin.keys, Positions):
             origin.keys.pack()
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
+    dependency_files = read_dependency_files(project.root, Path(metadata), dependencies, reading.problems)
     reading.problems.extend(reading.files.problems)
     return replace(
         project,
@@ -143,6 +152,7 @@ def read_remaining_files(started: StartedProject) -> Project:
         dag_configs=dag_configs,
         types=types,
         macros=macros,
+        dependency_files=dependency_files,
         files=tuple(reading.files.read_files),
         problems=_sort_problems(reading.problems),
     )

@@ -98,7 +98,7 @@ def _use_dagster_templates(root: Path) -> None:
         text = path.read_text(encoding="utf-8")
         template = re.search(r"^\s*template:\s*[\"']?([^\"'\n]+)", text, re.MULTILINE)
         assert template
-        kind = read_template(DagConfig("d", template[1], ""), root).kind or "load"
+        kind = read_template(DagConfig("d", template[1], "")).kind or "load"
         _edit(path, r"^(\s*template:\s*).*$", rf'\g<1>"{DAGSTER[kind]}"')
 
 

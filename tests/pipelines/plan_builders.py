@@ -1,11 +1,13 @@
 """Projects made by hand, as reading would make them."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from starlake_dagster_components.errors import Location
+from starlake_dagster_components.errors import Location, Problem
 from starlake_dagster_components.pipelines import Plan, plan_project
+from starlake_dagster_components.project.dependency_files import read_dependency_files
 from starlake_dagster_components.project.model import (
     Application,
     Areas,
@@ -156,7 +158,10 @@ def plan(
 ) -> Plan:
     """Return the plan of a project made of these parts."""
     made = project(*nodes, **values)
-    return plan_project(made, orchestrators=orchestrators, dependencies=dependencies, timezone=timezone, name_prefix=name_prefix)
+    found: list[Problem] = []
+    files = read_dependency_files(made.root, made.metadata_folder, dependencies, found)
+    made = replace(made, dependency_files=files, problems=(*made.problems, *found))
+    return plan_project(made, orchestrators=orchestrators, timezone=timezone, name_prefix=name_prefix)
 
 
 def jobs(made: Plan) -> dict[str, list[str]]:

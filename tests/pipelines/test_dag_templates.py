@@ -1,11 +1,11 @@
 """What a template says, without executing it."""
 
-from pathlib import Path
-
 import pytest
 from plan_builders import LOAD, TRANSFORM, dag, jobs, messages, plan, table, task
+from project_folder import ProjectFolder
 
-from starlake_dagster_components.pipelines.dag_templates import DAGSTER_TEMPLATES, read_template
+from starlake_dagster_components.pipelines.dag_templates import DAGSTER_TEMPLATES, Template, read_template
+from starlake_dagster_components.project import read_project
 
 INCLUDES = """
 # mine
@@ -19,7 +19,7 @@ INCLUDES = """
 @pytest.mark.parametrize("spelling", ["{0}", "/opt/starlake/templates/{0}", "{1}", "{2}", "load/{2}"])
 def test_a_built_in_template_says_everything_in_its_name(template: str, spelling: str) -> None:
     short = template.rpartition("/")[2]
-    said = read_template(dag("d", "x.py", spelling.format(template, short, short.replace("__", "_"))), Path("/nowhere"))
+    said = read_template(dag("d", "x.py", spelling.format(template, short, short.replace("__", "_"))))
     assert said.orchestrator == "dagster"
     assert said.kind == ("load" if "table" in template else "transform")
     assert said.executor
@@ -37,12 +37,12 @@ def test_a_built_in_template_says_everything_in_its_name(template: str, spelling
     ],
 )
 def test_other_templates(template: str, orchestrator: str | None, executor: str | None) -> None:
-    said = read_template(dag("d", "x.py", template), Path("/nowhere"))
+    said = read_template(dag("d", "x.py", template))
     assert (said.orchestrator, said.executor) == (orchestrator, executor)
 
 
 def test_a_custom_template_is_known_by_its_includes() -> None:
-    said = read_template(dag("d", "x.py", "ours.py.j2", text=INCLUDES), Path("/nowhere"))
+    said = read_template(dag("d", "x.py", "ours.py.j2", text=INCLUDES))
     assert (said.orchestrator, said.kind, said.executor, said.custom) == ("dagster", "transform", "cloud_run", True)
 
 
@@ -51,31 +51,34 @@ def test_the_includes_of_2024_and_whole_templates_count_too() -> None:
     {% include 'templates/dags/__starlake_dagster_shell_job.py.j2' %}
     {% include 'templates/dags/load/__dagster_scheduled_table_tpl.py.j2' %}
     """
-    said = read_template(dag("d", "x.py", "ours.py.j2", text=old), Path("/nowhere"))
+    said = read_template(dag("d", "x.py", "ours.py.j2", text=old))
     assert (said.orchestrator, said.kind, said.executor) == ("dagster", "load", "shell")
     whole = "{% include 'templates/dags/load/dagster__scheduled_table__fargate.py.j2' %}"
-    said = read_template(dag("d", "x.py", "ours.py.j2", text=whole), Path("/nowhere"))
+    said = read_template(dag("d", "x.py", "ours.py.j2", text=whole))
     assert (said.orchestrator, said.kind, said.executor) == ("dagster", "load", "fargate")
 
 
-def test_includes_are_followed_through_files_of_the_project(tmp_path: Path) -> None:
-    (tmp_path / "dags/templates").mkdir(parents=True)
-    (tmp_path / "dags/templates/base.j2").write_text(INCLUDES + "{% include 'dags/templates/base.j2' %}")
-    said = read_template(dag("d", "x.py", "ours.py.j2", text="{% include 'dags/templates/base.j2' %}"), tmp_path)
+def read_from(shop: ProjectFolder, include: str) -> Template:
+    shop.write("metadata/dags/templates/ours.py.j2", f"{{% include '{include}' %}}")
+    shop.write("metadata/dags/own.sl.yml", "version: 1\ndag:\n  template: ours.py.j2\n  filename: x.py\n")
+    return read_template(read_project(shop.root, environ={}).dag_configs["own"])
+
+
+def test_includes_are_followed_through_files_of_the_project(shop: ProjectFolder) -> None:
+    shop.write("metadata/dags/templates/base.j2", INCLUDES + "{% include 'dags/templates/base.j2' %}")
+    said = read_from(shop, "dags/templates/base.j2")
     assert (said.orchestrator, said.kind, said.executor) == ("dagster", "transform", "cloud_run")
 
 
-def test_files_outside_of_the_project_are_not_read(tmp_path: Path) -> None:
-    (tmp_path / "metadata").mkdir()
-    (tmp_path / "outside.j2").write_text(INCLUDES)
-    for path in ("../outside.j2", str(tmp_path / "outside.j2")):
-        said = read_template(dag("d", "x.py", "ours.py.j2", text=f"{{% include '{path}' %}}"), tmp_path / "metadata")
-        assert said.orchestrator is None
+def test_files_outside_of_the_project_are_not_read(shop: ProjectFolder) -> None:
+    shop.write("outside.j2", INCLUDES)
+    for path in ("../outside.j2", str(shop.root / "outside.j2")):
+        assert read_from(shop, path).orchestrator is None
 
 
 def test_python_that_names_its_job_class() -> None:
     text = "from ai.starlake.dagster.gcp import StarlakeDagsterCloudRunJob\n"
-    said = read_template(dag("d", "x.py", "transform/ours.py.j2", text=text), Path("/nowhere"))
+    said = read_template(dag("d", "x.py", "transform/ours.py.j2", text=text))
     assert (said.orchestrator, said.kind, said.executor) == ("dagster", "transform", "cloud_run")
 
 

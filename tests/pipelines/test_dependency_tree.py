@@ -162,9 +162,11 @@ def test_what_is_written_can_be_read_back(made: Plan, write, tmp_path: Path) -> 
     from dataclasses import replace
 
     from starlake_dagster_components.pipelines import plan_project
+    from starlake_dagster_components.project.dependency_files import read_dependency_files
 
     project = made.project
-    again = plan_project(replace(project, root=tmp_path, areas=replace(project.areas, metadata=str(tmp_path / "metadata"))))
+    files = read_dependency_files(tmp_path, tmp_path / "metadata", "auto", [])
+    again = plan_project(replace(project, root=tmp_path, dependency_files=files))
     assert again.problems == ()
 
     def named(plan: Plan) -> dict[str, set[tuple[str, str]]]:

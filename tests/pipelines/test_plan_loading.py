@@ -52,7 +52,7 @@ def load(shop: ProjectFolder, cache: Cache) -> Load:
 
     def loaded(environ: Mapping[str, str] = EMPTY, **arguments: Any) -> Loaded:
         found = load_kept(shop, cache, environ=environ, **arguments)
-        reading = {key: arguments.pop(key) for key in ("profile", "options") if key in arguments}
+        reading = {key: arguments.pop(key) for key in ("profile", "options", "dependencies") if key in arguments}
         fresh = plan_project(read_project(shop.root, environ=environ, **reading), **arguments)
         assert without_clock(found.plan) == without_clock(fresh)
         assert found.plan.problems == fresh.problems

@@ -10,7 +10,8 @@ from starlake_dagster_components.project import read_project
 
 
 def planned(folder: Any, environ: dict[str, str] | None = None, **settings: Any) -> Plan:
-    return plan_project(read_project(folder.root, environ=environ or {}), **settings)
+    reading = {key: settings.pop(key) for key in ("dependencies",) if key in settings}
+    return plan_project(read_project(folder.root, environ=environ or {}, **reading), **settings)
 
 
 def test_a_small_project(shop: Any) -> None:
