@@ -7,9 +7,10 @@ READY  := $(VENV)/.ready
 JOBS   ?= auto
 SIZE   ?= 1000
 CACHE  ?= off
+SEEDS  ?= 0 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all test-matrix lint types tests format docs conformance bench profile lock wheel clean
+.PHONY: help install demo dev test test-all test-matrix lint types tests format docs conformance random bench profile lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +60,9 @@ docs: $(READY) ## Write the tables of docs/ anew from the settings
 
 conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
 	$(BIN)/python bench/conformance.py
+
+random: $(READY) ## Hold the embedded engine against a model with random projects and files; SEEDS="0 5000"
+	$(BIN)/python tests/engine/random_projects.py $(SEEDS)
 
 bench: $(READY) ## Measure everything side by side and write bench/results.md; QUICK=1 for a miniature, ONLY=load,steps for parts
 	$(if $(QUICK),,@$(MAKE) --no-print-directory $(BENCH)/.ready || echo "dagster-dbt cannot be installed: it will not be measured")

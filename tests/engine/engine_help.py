@@ -86,7 +86,7 @@ class Sandbox:
 
     def rows(self, sql: str, database: str = "duckdb.db") -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.root / "datasets" / database), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'")
+            connection.execute("set timezone = 'UTC'; set python_enable_replacements = false")
             return connection.execute(sql).fetchall()
 
     def execute(self, *sql: str) -> None:

@@ -329,3 +329,24 @@ def test_a_script_may_change_a_column_of_the_file(tmp_path: Path, attribute: str
     box = make(tmp_path).table("t", "rows", f"{{ name: id, type: long }}\n{attribute}", metadata)
     box.load("t", {"rows": content})
     assert box.rows("select columns(* exclude id) from t.rows") == [(expected,)]
+
+
+@pytest.mark.parametrize("strategy", ["UPSERT_BY_KEY", "DELETE_THEN_INSERT", "APPEND"])
+def test_a_missing_value_is_refused_in_a_row_that_another_one_replaces(tmp_path: Path, strategy: str) -> None:
+    attributes = "{ name: id, type: long }\n{ name: v, type: string, required: true }"
+    box = make(tmp_path).table("t", "rows", attributes, f"writeStrategy: {{ type: {strategy}, key: [id] }}")
+    result = box.load("t", {"rows": "id;v\n1;\n1;a\n"}, check=False)
+    assert "line 2: column 'v': no value, but it is required" in (result.reason or "")
+
+
+def test_a_null_value_with_the_escape_character_is_refused_with_its_line(tmp_path: Path) -> None:
+    box = make(tmp_path).table("t", "rows", "{ name: id, type: long }", r"format: DSV, nullValue: '\N'")
+    result = box.load("t", {"rows": "id\n1\n"}, check=False)
+    assert r"metadata/load/t/rows.sl.yml:5: nullValue '\N' must not have the escape ('\') in it" in (result.reason or "")
+
+
+@pytest.mark.parametrize("first", ['"a\nb";1\r\n', '"a\rb";1\r\n'])
+def test_a_line_end_within_quotes_of_the_first_record_is_none(tmp_path: Path, first: str) -> None:
+    box = make(tmp_path).table("t", "rows", "{ name: v, type: string }\n{ name: id, type: long }", "format: DSV, withHeader: false")
+    box.load("t", {"rows": f"{first}c;2\r\n"})
+    assert box.rows("select v from t.rows order by id") == [(first[1:4],), ("c",)]

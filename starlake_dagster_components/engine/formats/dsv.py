@@ -5,7 +5,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -73,6 +73,21 @@ _READ_AS_THEY_ARE = frozenset(
 _rejects = itertools.count(1)
 
 
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The first record of a file that is not blank.
+
+    Attributes:
+        line: where it begins.
+        fields: its fields.
+        line_end: how it ends, as read_csv writes it, where DuckDB would take a line end within quotes for that; None otherwise.
+    """
+
+    line: int
+    fields: list[str]
+    line_end: str | None
+
+
 def describe_source(reading: Reading) -> Source:
     """Return how a DSV file is read."""
     encodings.check_compression(reading.file)
@@ -82,12 +97,15 @@ def describe_source(reading: Reading) -> Source:
 def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
     project = reading.session.project
-    names = _find_columns(reading, encodings.get_codec(table))
+    first = _read_first_record(reading, encodings.get_codec(table))
+    names = _find_columns(reading, first)
     file, separator, native = _make_readable(reading)
     attributes = {a.attribute.name: a for a in reading.attributes if not a.attribute.script or a.attribute.name in names}
     texts = {name for name, a in attributes.items() if all_text or not _is_read_as_it_is(a) or get_rule(project, table, a).from_text}
     types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
     parameters = _build_parameters(table, file, separator, native)
+    if first is not None and first.line_end:
+        parameters["new_line"] = quote_literal(first.line_end)
     if table.metadata.empty_is_null is False and not table.metadata.null_value:
         kept = [name for name in names if name in attributes and attributes[name].is_text]
         if kept:
@@ -143,6 +161,10 @@ def _format_struct(types: Mapping[str, str]) -> str:
 
 def _build_parameters(table: Table, file: Path, separator: str, encoding: str | None) -> dict[str, str]:
     metadata = table.metadata
+    for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("separator", get_separator(table))):
+        if sign and metadata.null_value and sign in metadata.null_value:
+            reason = f"nullValue '{metadata.null_value}' must not have the {key} ('{sign}') in it; set metadata.{key} to another one"
+            raise BadSetting(table.origin.at("metadata.nullValue"), reason)
     parameters = {
         "delim": quote_literal(separator),
         "header": "true" if has_header(table) else "false",
@@ -196,25 +218,28 @@ def _check_character(table: Table, key: str, written: str | None, default: str) 
     return written
 
 
-def _find_columns(reading: Reading, codec: str) -> list[str]:
+def _find_columns(reading: Reading, first: _First | None) -> list[str]:
     """Return the attribute names of a file's columns, in the file's order.
+
+    Args:
+        reading: the file.
+        first: its first record.
 
     Raises:
         BadFile: the file is empty, or its header lacks a column or has one too many.
     """
     table = reading.table
     expected = [a.attribute.name for a in reading.in_file]
-    first = _read_first_record(reading, codec)
     if not has_header(table):
         if first is None and reading.file.stat().st_size == 0:
             raise BadFile(str(reading.file), "the file is empty")
-        return _choose_columns(reading, len(first[1]) if first else 0)
+        return _choose_columns(reading, len(first.fields) if first else 0)
     if first is None:
         raise BadFile(
             str(reading.file), f"the file is empty; its first line should name the columns: {get_separator(table).join(expected)}"
         )
-    line, fields = first
-    names = [name.strip() for name in fields]
+    line = first.line
+    names = [name.strip() for name in first.fields]
     if len(names) > 1 and not names[-1]:
         # A separator at the end of each line.
         names.pop()
@@ -259,18 +284,17 @@ def _cut(text: str) -> str:
     return text if len(text) <= bad_values.SHOWN else f"{text[: bad_values.SHOWN]}..."
 
 
-def _read_first_record(reading: Reading, codec: str) -> tuple[int, list[str]] | None:
-    """Return the first record that is not blank: its line and its fields."""
+def _read_first_record(reading: Reading, codec: str) -> _First | None:
     table = reading.table
-    options = table.metadata.options
-    skip = int(str(options.get("skip", "0")) or 0)
+    skip = _get_skip(table)
     separator, quote, escape = get_separator(table), _get_quote(table), _get_escape(table)
     try:
         # Bytes that are not valid in this encoding are reported when the file is read.
         with encodings.open_text(reading.file, codec, errors="replace") as text:
+            lines = LineEnds(text)
             for _ in range(skip):
-                text.readline(LONGEST_LINE)
-            found = next(read_records(text, separator, quote, escape, longest=_get_longest_line(table)), None)
+                lines.readline(LONGEST_LINE)
+            found = next(read_records(lines, separator, quote, escape, longest=_get_longest_line(table)), None)
     except LineTooLong as error:
         raise _refuse_long_line(reading, error.line + skip) from error
     if found is None:
@@ -278,7 +302,14 @@ def _read_first_record(reading: Reading, codec: str) -> tuple[int, list[str]] | 
     line, record = found
     if "\ufffd" in record and (broken := _find_undecodable(reading, codec)):
         raise broken
-    return line + skip, split_record(record, separator, quote, escape)
+    hidden = lines.last and ("\n" in record or "\r" in record)
+    end = lines.last.replace("\r", "\\r").replace("\n", "\\n") if hidden else None
+    return _First(line + skip, split_record(record, separator, quote, escape), end)
+
+
+def _get_skip(table: Table) -> int:
+    written = str(table.metadata.options.get("skip", "")).strip()
+    return int(written) if written.isdigit() else 0
 
 
 def _get_longest_line(table: Table) -> int:
@@ -326,9 +357,9 @@ def explain_failure(reading: Reading) -> Exception | None:
     if found:
         return BadFile(str(reading.file), "the file has bad values", _add_lines(reading, found))
     first = _read_first_record(reading, codec)
-    if has_header(reading.table) and first is not None and len(first[1]) > 1 and not first[1][-1]:
+    if has_header(reading.table) and first is not None and len(first.fields) > 1 and not first.fields[-1]:
         return BadFile(
-            str(reading.file), "", [BadValue(first[0], "", None, "the header ends with a separator, but the lines below do not")]
+            str(reading.file), "", [BadValue(first.line, "", None, "the header ends with a separator, but the lines below do not")]
         )
     return None
 
@@ -396,8 +427,8 @@ def _add_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str 
     lines: dict[int, int] = {}
     table = reading.table
     codec = encodings.get_codec(table)
-    single = len(_find_columns(reading, codec)) == 1
-    skip = int(str(table.metadata.options.get("skip", "0")) or 0)
+    single = len(_find_columns(reading, _read_first_record(reading, codec))) == 1
+    skip = _get_skip(table)
     with encodings.open_text(reading.file, codec, errors="replace") as text, contextlib.suppress(LineTooLong):
         for _ in range(skip):
             text.readline(LONGEST_LINE)
