@@ -199,10 +199,21 @@ def _check_connections(section: Section, application: Application) -> None:
         check_connection(sink, "connectionRef", sink.get_name("connectionRef"), application)
 
 
-def check_connection(section: Section, key: str, name: str | None, application: Application) -> None:
-    """Report a connectionRef that names no connection."""
-    if name is None or name in application.connections:
+def check_connection(section: Section, key: str, name: str | None, application: Application, effect: str = "") -> None:
+    """Report a connectionRef that does not name a connection.
+
+    Args:
+        section: the section that has it.
+        key: its key.
+        name: its value.
+        application: has the connections; nothing is reported when it could not be read, which is a problem of its own.
+        effect: what happens because of it, where that is not that nothing works; makes it a warning.
+    """
+    if name is None or name in application.connections or not application.is_read:
         return
     known = sorted(application.connections)
     hint = did_you_mean(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
-    section.report_error(key, f"unknown connection '{name}'{hint}")
+    if effect:
+        section.report_warning(key, f"unknown connection '{name}'{hint}; {effect}")
+    else:
+        section.report_error(key, f"unknown connection '{name}'{hint}")

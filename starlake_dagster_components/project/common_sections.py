@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from ..errors import unknown
+from ..errors import Severity, unknown
 from . import schema_keys as keys
 from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
@@ -127,28 +127,46 @@ def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrate
     return found
 
 
-def find_strategy_faults(strategy: WriteStrategy, columns: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for what would make Starlake lose rows: a check of its own that its commands do not run.
+def find_strategy_faults(
+    strategy: WriteStrategy, attributes: Collection[Attribute] = (), primary_key: Collection[str] = ()
+) -> Iterator[tuple[str, Severity, str]]:
+    """Yield (key, severity, message) for what would make Starlake lose rows: a check of its own that its commands do not run.
 
-    Starlake: WriteStrategy.checkValidity.
+    Starlake: WriteStrategy.checkValidity, SchemaInfo.normalize.
 
     Args:
         strategy: a table's or task's strategy, merged with that of its domain.
-        columns: lower-case names of the table's columns; empty when unknown.
+        attributes: those of the table; empty when unknown.
+        primary_key: taken for the key of a strategy that has none.
     """
     name = strategy.type
-    if name in keys.STRATEGIES_WITH_KEY and not strategy.key:
-        yield "type", f"writeStrategy {name} needs a 'key': the columns that identify a row"
+    if name in keys.STRATEGIES_WITH_KEY and not strategy.key and not primary_key:
+        yield "type", "error", f"writeStrategy {name} needs a 'key': the columns that identify a row"
     if name == "UPSERT_BY_KEY_AND_TIMESTAMP" and not strategy.timestamp:
-        yield "type", f"writeStrategy {name} needs a 'timestamp': the column that says which row is newer"
+        yield "type", "error", f"writeStrategy {name} needs a 'timestamp': the column that says which row is newer"
     if (strategy.start_ts is None) != (strategy.end_ts is None):
-        yield "startTs" if strategy.start_ts else "endTs", "startTs and endTs must be given together"
-    if columns:
+        yield "startTs" if strategy.start_ts else "endTs", "error", "startTs and endTs must be given together"
+    if attributes:
         for key in strategy.key:
-            if key.lower() not in columns:
-                yield "key", f"writeStrategy key: {unknown('column', key, columns)}"
-        if strategy.timestamp and strategy.timestamp.lower() not in columns:
-            yield "timestamp", f"writeStrategy timestamp: {unknown('column', strategy.timestamp, columns)}"
+            yield from _find_column_faults("key", key, attributes)
+        if strategy.timestamp:
+            yield from _find_column_faults("timestamp", strategy.timestamp, attributes)
+
+
+def _find_column_faults(key: str, column: str, attributes: Collection[Attribute]) -> Iterator[tuple[str, Severity, str]]:
+    """Yield what is wrong with a column of a strategy, which has the names of the table: those after renaming."""
+    lower = column.lower()
+    if any(attribute.final_name.lower() == lower for attribute in attributes):
+        return
+    renamed = next((attribute for attribute in attributes if attribute.name.lower() == lower), None)
+    if renamed is not None:
+        message = f"'{column}' is called '{renamed.final_name}' in the table, and Starlake's load fails without that name"
+        yield key, "warning", f"writeStrategy {key}: {message}"
+    else:
+        yield key, "error", f"writeStrategy {key}: {unknown('column', column, [attribute.final_name for attribute in attributes])}"
+
+
+_SHORTEST_FRESHNESS = timedelta(minutes=1)
 
 
 def read_freshness(parent: Section) -> Freshness | None:
@@ -157,7 +175,11 @@ def read_freshness(parent: Section) -> Freshness | None:
     if freshness is None:
         return None
     freshness.warn_about_unknown_keys(keys.FRESHNESS, "freshness")
-    return Freshness(warn=_read_duration(freshness, "warn"), error=_read_duration(freshness, "error"))
+    warn, error = _read_duration(freshness, "warn"), _read_duration(freshness, "error")
+    if warn is not None and error is not None and warn > error:
+        freshness.report_error("warn", f"freshness warn: {freshness.get_name('warn')} is longer than error, {freshness.get_name('error')}")
+        warn = None
+    return Freshness(warn=warn, error=error)
 
 
 def _read_duration(section: Section, key: str) -> timedelta | None:
@@ -165,10 +187,14 @@ def _read_duration(section: Section, key: str) -> timedelta | None:
     if text is None:
         return None
     try:
-        return parse_duration(text)
+        duration = parse_duration(text)
     except ValueError as error:
         section.report_error(key, f"freshness {key}: {error}")
         return None
+    if duration < _SHORTEST_FRESHNESS:
+        section.report_error(key, f"freshness {key}: '{text}' is too short: expected a minute or more")
+        return None
+    return duration
 
 
 def read_expectations(parent: Section) -> tuple[Expectation, ...]:

@@ -11,7 +11,7 @@ from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
 from .load_domains import warn_about_suffix
 from .model import EMPTY, DagConfig, FrozenDict
-from .project_files import Unreadable, list_files, walk_files
+from .project_files import Unreadable
 from .yaml_mappings import Section
 
 _KIND = FileKind("dag", rendered=False)
@@ -23,7 +23,7 @@ _MAX_INCLUDES = 50
 def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
     """Return the DAG configs of ``metadata/dags`` (not of its sub-folders) by name; their texts are not rendered."""
     found = {}
-    for file_name, path in list_files(folder):
+    for file_name, path in reading.files.list_files(folder):
         if not file_name.endswith(_SUFFIX):
             warn_about_suffix(reading, file_name, path)
             continue
@@ -101,7 +101,7 @@ def read_macros(reading: Reading, expectations: str, macros: str) -> str:
     """Return all macros: every ``.j2`` of the two folders and their sub-folders, by path. Starlake: SchemaHandler.allMacros."""
     texts = []
     for folder in (expectations, macros):
-        for name, path in (*list_files(folder), *walk_files(folder)):
+        for name, path in (*reading.files.list_files(folder), *reading.files.walk_files(folder)):
             if not name.endswith(".j2"):
                 continue
             try:

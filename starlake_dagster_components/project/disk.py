@@ -3,8 +3,10 @@
 A cached plan is valid as long as each lookup gives the result that it gave then (see :mod:`starlake_dagster_components.cache`).
 """
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +18,9 @@ from typing import Literal, NamedTuple
 Lookup = tuple[str, str]
 """A lookup: ``content``, ``folder``, ``kind``, ``real`` or ``glob``, and the path."""
 
+MAX_FILE_SIZE = 64_000_000
+"""Bytes of the largest file that is read at all."""
+_READ_AT_ONCE = 1_000_000
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_0-9]*|\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 
 
@@ -71,19 +76,21 @@ def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> 
     return None
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of a file.
+def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
+    """Return the bytes of a regular file.
+
+    Args:
+        path: the file.
+        limit: size from which on it is not read.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, is not a regular file (a pipe would block, a device never ends), or is too large.
     """
     lookups = _lookups.get()
     if lookups is None:
-        with open(path, "rb") as file:
-            return file.read()
+        return _read_regular_file(path, limit)
     try:
-        with open(path, "rb") as file:
-            found = file.read()
+        found = _read_regular_file(path, limit)
     except OSError as error:
         lookups.note("content", str(path), _encode_failure(error))
         raise
@@ -93,6 +100,20 @@ def read_bytes(path: str | Path) -> bytes:
     return found
 
 
+def _read_regular_file(path: str | Path, limit: int) -> bytes:
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        parts = []
+        size = 0
+        while part := file.read(min(limit + 1 - size, _READ_AT_ONCE)):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise OSError(errno.EFBIG, f"it is larger than {limit // 1_000_000} MB")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def find_words(text: bytes) -> Iterator[str]:
     """Yield every word of a text that may be the name of a variable."""
     for match in _WORD.finditer(text):
@@ -100,21 +121,41 @@ def find_words(text: bytes) -> Iterator[str]:
         yield word.decode("utf-8", "replace")
 
 
+EntryKind = Literal["folder", "file", "other"]
+
+
 class Entry(NamedTuple):
-    """An entry of a folder."""
+    """An entry of a folder.
+
+    Attributes:
+        kind: links are followed; ``other`` for pipes, devices and the like.
+        is_link: whether it is a link.
+        failure: why it cannot be looked at, a link that leads to itself for example; empty when it can.
+    """
 
     name: str
     path: str
-    is_folder: bool
+    kind: EntryKind
+    is_link: bool
+    failure: str
 
 
 def list_entries(folder: str | Path) -> list[Entry]:
-    """Return what is in a folder, by name, without what begins with a dot; nothing where the folder cannot be read."""
+    """Return what is in a folder, by name, without what begins with a dot; nothing where there is no such folder.
+
+    Raises:
+        OSError: the folder is there and cannot be read.
+    """
     lookups = _lookups.get()
-    found = _scan_folder(str(folder))
+    try:
+        found = _scan_folder(str(folder))
+    except OSError as error:
+        if lookups is not None:
+            lookups.note("folder", str(folder), _encode_failure(error))
+        raise
     if lookups is not None:
         lookups.note("folder", str(folder), _encode_entries(found))
-    return [Entry(name, path, is_folder) for name, path, is_folder, _ in found]
+    return [Entry(name, path, kind, link != "", failure) for name, path, kind, link, failure in found]
 
 
 def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
@@ -148,16 +189,37 @@ def find_files(base: Path, pattern: str) -> list[Path]:
     return found
 
 
-def _scan_folder(folder: str) -> list[tuple[str, str, bool, str]]:
+def _scan_folder(folder: str) -> list[tuple[str, str, EntryKind, str, str]]:
     try:
         with os.scandir(folder) as found:
-            return sorted((e.name, e.path, e.is_dir(), os.readlink(e.path) if e.is_symlink() else "") for e in found if e.name[:1] != ".")
-    except OSError:
+            return sorted(_describe_entry(entry) for entry in found if entry.name[:1] != ".")
+    except FileNotFoundError:
         return []
 
 
-def _encode_entries(found: list[tuple[str, str, bool, str]]) -> bytes:
-    return os.fsencode("\0".join(f"{name}\0{'folder' if is_folder else 'file'}\0{link}" for name, _, is_folder, link in found))
+def _describe_entry(entry: os.DirEntry[str]) -> tuple[str, str, EntryKind, str, str]:
+    link = failure = ""
+    kind: EntryKind = "file"
+    try:
+        if entry.is_symlink():
+            link = os.readlink(entry.path)
+        kind = "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
+        if kind == "other" and link and not os.path.exists(entry.path):
+            kind, failure = "file", f"is a link to {link}, which does not exist"
+    except OSError as error:
+        failure = f"cannot be read: {error.strerror or error}"
+    return entry.name, entry.path, kind, link, failure
+
+
+def _scan_again(path: str) -> bytes:
+    try:
+        return _encode_entries(_scan_folder(path))
+    except OSError as error:
+        return _encode_failure(error)
+
+
+def _encode_entries(found: list[tuple[str, str, EntryKind, str, str]]) -> bytes:
+    return os.fsencode("\0".join(f"{name}\0{kind}\0{link}\0{failure}" for name, _, kind, link, failure in found))
 
 
 def _find_kind(path: str) -> Literal["", "file", "folder"]:
@@ -177,8 +239,7 @@ def _encode_paths(paths: list[Path]) -> bytes:
 
 def _read_again(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
-            return b"=" + (file.read() or b"")
+        return b"=" + _read_regular_file(path, MAX_FILE_SIZE)
     except OSError as error:
         return _encode_failure(error)
 
@@ -201,7 +262,7 @@ def _digest(result: bytes) -> bytes:
 
 _AGAIN: Mapping[str, Callable[[str], bytes]] = {
     "content": _read_again,
-    "folder": lambda path: _encode_entries(_scan_folder(path)),
+    "folder": _scan_again,
     "kind": lambda path: _find_kind(path).encode(),
     "real": lambda path: os.fsencode(os.path.realpath(path)),
     "glob": _glob_again,

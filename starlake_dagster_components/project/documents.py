@@ -29,6 +29,7 @@ class Reading:
         variables: its variables, without those of the areas.
         values: all variables, as YAML texts see them.
         problems: the problems found so far.
+        reported_unset: variables that are not set, and were reported.
     """
 
     files: ProjectFiles

@@ -1,14 +1,14 @@
 """Load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
 
-from ..errors import Location, Problem, Severity, unknown
-from . import disk
+from ..errors import Location, Problem, Severity
 from . import schema_keys as keys
 from .application import check_connection
+from .attribute_checks import check_attributes
 from .common_sections import (
     collect_extra_keys,
     find_strategy_faults,
@@ -21,8 +21,8 @@ from .common_sections import (
 )
 from .documents import FileKind, Reading, load_document, load_section, load_table_section, make_inline_table_section
 from .file_patterns import compile_pattern
-from .model import Application, Attribute, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
-from .project_files import list_files, list_folders, walk_files
+from .model import Application, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
+from .project_files import ProjectFiles
 from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions, YamlDocument
@@ -80,7 +80,7 @@ def read_domains(reading: Reading, folder: str, context: LoadContext, *, externa
     if not external:
         _warn_about_stray_files(reading, folder)
     domains = []
-    for domain_folder in list_folders(folder):
+    for domain_folder in reading.files.list_folders(folder):
         domain = _read_domain(reading, domain_folder, context, external)
         if domain is not None:
             domains.append(domain)
@@ -89,7 +89,7 @@ def read_domains(reading: Reading, folder: str, context: LoadContext, *, externa
 
 
 def _warn_about_stray_files(reading: Reading, folder: str) -> None:
-    for name, path in list_files(folder):
+    for name, path in reading.files.list_files(folder):
         if name.endswith(_SUFFIX):
             place = Location(reading.files.name(path))
             reading.add_problem(place, "warning", "is not read: a table's file belongs in the folder of its domain, metadata/load/<domain>")
@@ -132,7 +132,7 @@ def _list_domain_files(reading: Reading, folder: str, external: bool) -> tuple[s
     """Return the path of ``_config.sl.yml`` and (name, path) of the table files; report files that Starlake cannot read."""
     config_path = None
     table_files = []
-    for name, path in list_files(folder):
+    for name, path in reading.files.list_files(folder):
         if name == "_config.sl.yml":
             config_path = path
         elif name.endswith(_SUFFIX) and not name.startswith("_config."):
@@ -140,7 +140,7 @@ def _list_domain_files(reading: Reading, folder: str, external: bool) -> tuple[s
         elif not external:
             warn_about_suffix(reading, name, path)
     if not external:
-        for name, path in walk_files(folder):
+        for name, path in reading.files.walk_files(folder):
             if name.endswith(_SUFFIX) and not name.startswith("_config."):
                 place = Location(reading.files.name(path))
                 message = f"a table's file must be directly in {reading.files.name(folder)}; Starlake cannot read it here"
@@ -202,7 +202,7 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
     section.warn_about_unknown_keys(keys.METADATA, "metadata")
     sink = read_sink(section)
     if sink is not None and (place := section.get_section("sink")) is not None:
-        check_connection(place, "connectionRef", sink.connection_ref, context.application)
+        check_connection(place, "connectionRef", sink.connection_ref, context.application, "loading into it fails")
     return Metadata(
         format=section.get_choice("format", keys.FORMATS, "format"),
         encoding=section.get_name("encoding"),
@@ -269,7 +269,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     attributes = read_attributes(section)
     pattern = section.get_text("pattern") or ""
     _check_pattern(section, pattern)
-    check_attribute_types(section, attributes, context.types, "attributes")
+    check_attributes(section, attributes, context.types, context.application)
     origin = section.make_origin() if section.path == "" else _find_inline_origin(section)
     inherited = _find_inherited(domain, own)
     if inherited and isinstance(origin.keys, Positions):
@@ -280,8 +280,8 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
         extra.update(collect_extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
     merged = merge_metadata(domain.metadata, own)
     if merged.write_strategy is not None and not section.context.lenient:
-        for key, message in find_strategy_faults(merged.write_strategy, _collect_column_names(attributes)):
-            section.context.problems.append(Problem(origin.at(f"metadata.writeStrategy.{key}"), "error", message))
+        for key, severity, message in find_strategy_faults(merged.write_strategy, attributes, section.get_texts("primaryKey")):
+            section.context.problems.append(Problem(origin.at(f"metadata.writeStrategy.{key}"), severity, message))
     return Table(
         domain=domain.name,
         name=name,
@@ -306,11 +306,6 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     )
 
 
-def _collect_column_names(attributes: Iterable[Attribute]) -> frozenset[str]:
-    """Return the lower-case names of a table's columns, before and after renaming."""
-    return frozenset(name.lower() for attribute in attributes for name in (attribute.name, attribute.final_name))
-
-
 def _find_inline_origin(section: Section) -> Origin:
     return Origin(section.context.file, section.find_location().line, section.context.positions.below(section.path))
 
@@ -325,16 +320,6 @@ def _check_pattern(section: Section, pattern: str) -> None:
     except ValueError as error:
         hint = "; 'all files' is .* in a regular expression" if pattern.startswith(("*", "?", "+")) else ""
         section.report_error("pattern", f"pattern {error}{hint}")
-
-
-def check_attribute_types(section: Section, attributes: Iterable[Attribute], types: Mapping[str, TypeDefinition], key: str) -> None:
-    """Report attributes of an unknown type."""
-    for index, attribute in enumerate(attributes):
-        if attribute.type not in types:
-            place = f"{key}[{index}].type"
-            section.report_error(place, f"attribute '{attribute.name}': {unknown('type', attribute.type, types)}")
-        if attribute.attributes:
-            check_attribute_types(section, attribute.attributes, types, f"{key}[{index}].attributes")
 
 
 def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) -> None:
@@ -354,9 +339,7 @@ def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) 
                 reading.add_problem(table.origin.at("name"), severity, message)
 
 
-def list_own_strategies(folder: str) -> frozenset[str]:
+def list_own_strategies(files: ProjectFiles, folder: str) -> frozenset[str]:
     """Return the upper-case names of the write strategies that the project defines itself. Starlake: metadata/write-strategies."""
-    if disk.find_kind(folder) != "folder":
-        return frozenset()
-    names = [name for name, _ in list_files(folder)] + [name for name, _ in walk_files(folder)]
+    names = [name for name, _ in files.list_files(folder)] + [name for name, _ in files.walk_files(folder)]
     return frozenset(name.partition(".")[0].upper() for name in names if name.endswith((".j2", ".sql", ".conf")))

@@ -421,6 +421,8 @@ class Application:
     loader: str | None = None
     timezone: str | None = None
     job_id_env_name: str | None = None
+    is_read: bool = True
+    """False when the file is absent or broken, so that nothing is known of its connections."""
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("metadata/application.sl.yml")
 

@@ -1,7 +1,7 @@
 """Reading files of a project, and remembering which were read."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import Location, Problem
@@ -16,13 +16,21 @@ class Unreadable(Exception):
         super().__init__(str(problem))
 
 
+MAX_SIZE = 2_000_000
+"""Bytes of the largest file of a project: YAML, SQL, Jinja or Python."""
+_MAX_NESTED_FILES = 20_000
+_SUFFIXES = (".sl.yml", ".sql", ".sql.j2", ".j2", ".py", ".json")
+
+_OUTSIDE = "is a link to {}, outside of the project, and is not read; copy it, or let SL_METADATA name the folder"
+
+
 class ProjectFiles:
     """The files below a project's root.
 
     Attributes:
         root: absolute folder of the project.
         read_files: names of all files read so far, in order.
-        problems: problems with them.
+        problems: what is wrong with its files and folders.
     """
 
     def __init__(self, root: Path) -> None:
@@ -30,6 +38,11 @@ class ProjectFiles:
         self.read_files: dict[str, None] = {}
         self.problems: list[Problem] = []
         self._prefix = os.path.join(str(root), "")
+        self._allowed = [root]
+
+    def allow_folders(self, folders: Iterable[str | Path]) -> None:
+        """Take folders outside of the root for parts of the project, those that SL_METADATA and its kind name."""
+        self._allowed += [Path(folder) for folder in folders]
 
     def name(self, path: str | Path) -> str:
         """Return a path relative to the root with ``/``, or the path itself when it is outside."""
@@ -42,14 +55,17 @@ class ProjectFiles:
         """Return a file's text without its byte order mark; what is not UTF-8 is replaced, as Java does, with a warning.
 
         Raises:
-            Unreadable: the file cannot be opened.
+            Unreadable: the file cannot be opened, is too large, or is a link out of the project.
         """
         name = self.name(path)
         self.read_files[name] = None
+        if os.path.islink(path) and (outside := self._find_target_outside(path)):
+            raise Unreadable(Problem(Location(name), "error", _OUTSIDE.format(outside)))
         try:
-            content = disk.read_bytes(path)
-        except OSError as error:
-            raise Unreadable(Problem(Location(name), "error", f"cannot be read: {error.strerror or error}")) from error
+            content = disk.read_bytes(path, MAX_SIZE)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise Unreadable(Problem(Location(name), "error", f"cannot be read: {reason}")) from error
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -61,29 +77,64 @@ class ProjectFiles:
             text = text[1:]
         return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
 
+    def _find_target_outside(self, path: str | Path) -> str:
+        """Return what a link leads to when that is outside of the project; else the empty string."""
+        target = disk.resolve_links(path)
+        for folder in self._allowed:
+            real = disk.resolve_links(folder)
+            if target == real or target.startswith(os.path.join(real, "")):
+                return ""
+        return target
 
-def list_folders(folder: Path | str) -> list[str]:
-    """Return the paths of the sub-folders by name; those beginning with a dot are hidden. Starlake: HdfsStorageHandler."""
-    return [entry.path for entry in disk.list_entries(folder) if entry.is_folder]
+    def _list_entries(self, folder: Path | str) -> list[disk.Entry]:
+        """Return the entries of a folder that can be used; the others, and a folder that cannot be read, are problems."""
+        try:
+            entries = disk.list_entries(folder)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            self.problems.append(Problem(Location(self.name(folder)), "error", f"the folder cannot be read: {reason}"))
+            return []
+        if all(entry.kind != "other" and not entry.is_link and not entry.failure for entry in entries):
+            return entries
+        return [entry for entry in entries if self._is_usable(entry)]
 
+    def _is_usable(self, entry: disk.Entry) -> bool:
+        message = entry.failure
+        if not message and entry.is_link and (outside := self._find_target_outside(entry.path)):
+            message = _OUTSIDE.format(outside)
+        if not message and entry.kind == "other":
+            message = "is not a regular file and is not read"
+        if message and (entry.kind == "folder" or entry.failure or entry.name.endswith(_SUFFIXES)):
+            self.problems.append(Problem(Location(self.name(entry.path)), "error", message))
+        return not message
 
-def list_files(folder: Path | str) -> list[tuple[str, str]]:
-    """Return (name, path) of the files directly in a folder, by name; those beginning with a dot are hidden."""
-    return [(entry.name, entry.path) for entry in disk.list_entries(folder) if not entry.is_folder]
+    def list_folders(self, folder: Path | str) -> list[str]:
+        """Return the paths of the sub-folders by name; those beginning with a dot are hidden. Starlake: HdfsStorageHandler."""
+        return [entry.path for entry in self._list_entries(folder) if entry.kind == "folder"]
 
+    def list_files(self, folder: Path | str) -> list[tuple[str, str]]:
+        """Return (name, path) of the files directly in a folder, by name; those beginning with a dot are hidden."""
+        return [(entry.name, entry.path) for entry in self._list_entries(folder) if entry.kind == "file"]
 
-def walk_files(folder: Path | str) -> Iterator[tuple[str, str]]:
-    """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself; each folder once."""
-    seen = {_identify_folder(folder)}
-    waiting = list_folders(folder)[::-1]
-    while waiting:
-        sub_folder = waiting.pop()
-        identity = _identify_folder(sub_folder)
-        if identity in seen:
-            continue  # a link to a folder that was visited
-        seen.add(identity)
-        yield from list_files(sub_folder)
-        waiting += list_folders(sub_folder)[::-1]
+    def walk_files(self, folder: Path | str) -> Iterator[tuple[str, str]]:
+        """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself; each folder once."""
+        waiting = self.list_folders(folder)[::-1]
+        seen = {_identify_folder(folder)} if waiting else set()
+        count = 0
+        while waiting:
+            sub_folder = waiting.pop()
+            identity = _identify_folder(sub_folder)
+            if identity in seen:
+                continue  # a link to a folder that was visited
+            seen.add(identity)
+            files = self.list_files(sub_folder)
+            count += len(files) + 1
+            if count > _MAX_NESTED_FILES:
+                message = f"has more than {_MAX_NESTED_FILES:,} files and folders in it; the rest is not read"
+                self.problems.append(Problem(Location(self.name(folder)), "error", message))
+                return
+            yield from files
+            waiting += self.list_folders(sub_folder)[::-1]
 
 
 def _identify_folder(folder: Path | str) -> tuple[int, int]:

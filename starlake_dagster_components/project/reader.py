@@ -4,7 +4,7 @@ Nothing is written, no process is started, no network is used.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from . import disk
 from .application import Folders, make_application, read_application_section
 from .documents import Reading
 from .jinja.budget import ProjectBudget
-from .model import FrozenDict, Project
+from .model import Domain, FrozenDict, Project, Task
 from .project_files import ProjectFiles
 from .templating import Renderer
 from .variables import Variables, read_env_files, resolve_variables
@@ -79,6 +79,7 @@ def start_reading(
     _check_presence(folder, folders.metadata, environment)
     files = ProjectFiles(folder)
     metadata = Path(folders.metadata)
+    files.allow_folders([metadata])
     env_files = read_env_files(files, metadata)
     now = datetime.now()
 
@@ -102,6 +103,8 @@ def start_reading(
         place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
         reading.add_problem(place, "warning", "is not read: write the settings to application.sl.yml, which Starlake prefers")
     application = make_application(section, environment, files.name(metadata))
+    if section is None:
+        application = replace(application, is_read=False)
     if section is not None:
         folders = Folders(folder, environment, section)
         metadata = Path(folders.metadata)
@@ -109,6 +112,7 @@ def start_reading(
         reading = replace(
             _make_reading(files, metadata, variables(section.get_name("env")), folders), problems=reading.problems, reported_unset=reported
         )
+    files.allow_folders([metadata, folders.dags, folders.types, folders.macros, folders.write_strategies])
     reading.problems.extend(reading.variables.problems)
     values = FrozenDict({**reading.variables.values, **folders.variables})
     return StartedProject(Project(folder, reading.variables.profile, application, folders.areas, values), reading, folders, section)
@@ -126,21 +130,28 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .dag_configs import read_dag_configs, read_macros
     from .dependency_files import read_dependency_files
     from .load_domains import LoadContext, list_own_strategies, read_domains
+    from .name_checks import check_names, warn_about_equal_tables
+    from .pattern_overlaps import warn_about_shared_patterns
     from .refs import read_refs
     from .sql.references import add_references, make_connection_finder
     from .transform_tasks import read_tasks
 
     reading, folders, project, metadata = started.reading, started.folders, started.project, started.folders.metadata
     types = read_types(reading, folders.types)
-    context = LoadContext(project.application, types, list_own_strategies(folders.write_strategies))
+    context = LoadContext(project.application, types, list_own_strategies(reading.files, folders.write_strategies))
     domains = read_domains(reading, os.path.join(metadata, "load"), context)
     external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
     tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, started.section))
+    check_names(reading, domains, tasks)
+    warn_about_equal_tables(reading, domains, tasks)
+    warn_about_shared_patterns(reading, domains)
     tasks = add_references(reading, tasks, make_connection_finder(project), project.variables)
     dag_configs = read_dag_configs(reading, folders.dags)
     for origin in (*(t.origin for t in tasks), *(t.origin for d in (*domains, *external) for t in d.tables)):
         if isinstance(origin.keys, Positions):
             origin.keys.pack()
+    if started.section is None:
+        _report_missing_application(started, domains, tasks)
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
     dependency_files = read_dependency_files(project.root, Path(metadata), dependencies, reading.problems)
     reading.problems.extend(reading.files.problems)
@@ -164,6 +175,18 @@ def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, fol
 
     renderer = Renderer(metadata, files.root, note_include, ProjectBudget())
     return Reading(files, metadata, renderer, variables, {**variables.for_yaml(), **folders.variables})
+
+
+def _report_missing_application(started: StartedProject, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
+    """Report an absent application file where the project uses connections, which only that file can define."""
+    path = os.path.join(started.folders.metadata, "application.sl.yml")
+    sinks = [table.metadata.sink for domain in domains for table in domain.tables] + [task.sink for task in tasks]
+    names = {sink.connection_ref for sink in sinks if sink} | {task.connection_ref for task in tasks}
+    shown = sorted(name for name in names if name)
+    if shown and not disk.find_kind(path):
+        connections = ", ".join(f"'{name}'" for name in shown[:5])
+        message = f"does not exist, and the project uses connections, which it defines: {connections}"
+        started.reading.add_problem(Location(started.reading.files.name(path)), "error", message)
 
 
 def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:

@@ -28,6 +28,7 @@ _NO_VARIABLES = split_words(
     "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs"
 )
 _MAX_ROUNDS = 8
+_MAX_SUBSTITUTED = 2_000_000
 # A mark at the start of each line of a template: where the line comes from. From the private use area, so nothing else has it.
 _MARK_START, _MARK_END = "\uf8f0", "\uf8f1"
 _MARK = re.compile(f"{_MARK_START}([0-9]+){_MARK_END}")
@@ -122,6 +123,8 @@ class Renderer:
         if len(simple) == len(_OPENING.findall(text)) and "{{{" not in text and _NO_VARIABLES.isdisjoint(simple):
             # Plain variables only: what Jinja would do, without compiling a template.
             values = [variables.get(name, "") for name in simple]
+            if sum(map(len, values)) > _MAX_SUBSTITUTED:
+                raise TemplateError(f"variables make a text of more than {_MAX_SUBSTITUTED:,} characters")
             result = _SIMPLE.sub(lambda match: str(variables.get(match.group(1), "")), text)
             if not any("\n" in value for value in values):
                 return result, None
@@ -197,15 +200,34 @@ def substitute(text: str, variables: Mapping[str, str]) -> str:
     """Replace ``${X}`` and ``{{X}}`` for the variables that exist; leave the rest as it is. Starlake: Formatter.richFormat.
 
     Starlake goes through the variables in no fixed order; here a value that names another variable is always resolved.
+
+    Raises:
+        TemplateError: variables that name each other make a text without end.
     """
     for _ in range(_MAX_ROUNDS):
         if "${" not in text and "{{" not in text:
             break
-        replaced = _PLACEHOLDER.sub(lambda match: str(variables.get(match.group(1) or match.group(2), match.group())), text)
+        replaced = substitute_once(text, variables)
         if replaced == text:
             break
         text = replaced
     return text
+
+
+def substitute_once(text: str, variables: Mapping[str, str]) -> str:
+    """Replace ``${X}`` and ``{{X}}`` in one pass; see :func:`substitute`."""
+    length = len(text)
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal length
+        value = str(variables.get(match.group(1) or match.group(2), match.group()))
+        length += len(value)
+        if length > _MAX_SUBSTITUTED:
+            name = match.group(1) or match.group(2)
+            raise TemplateError(f"variables make a text of more than {_MAX_SUBSTITUTED:,} characters: the last one was '{name}'")
+        return value
+
+    return _PLACEHOLDER.sub(replace, text)
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,6 @@
 """Transform tasks. Starlake: SchemaHandler.loadJobs, buildAutoTaskInfo, AutoTaskInfo.merge."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import PurePath
@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import Location, did_you_mean
 from . import schema_keys as keys
 from .application import check_connection
+from .attribute_checks import find_repeated_names
 from .common_sections import (
     collect_extra_keys,
     find_strategy_faults,
@@ -23,7 +24,7 @@ from .common_sections import (
 from .documents import FileKind, Reading, load_section
 from .load_domains import LoadContext, warn_about_suffix
 from .model import EMPTY, Attribute, FrozenDict, Origin, Task
-from .project_files import Unreadable, list_files, list_folders, walk_files
+from .project_files import Unreadable
 from .refs import Reference, rewrite_name
 from .word_sets import split_words
 from .yaml_mappings import Section
@@ -83,13 +84,13 @@ class _Folder:
 def read_tasks(reading: Reading, folder: str, context: LoadContext, references: tuple[Reference, ...]) -> tuple[Task, ...]:
     """Return all tasks of ``metadata/transform``, by name, without the tables that they read."""
     tasks: list[Task] = []
-    for name, path in list_files(folder):
+    for name, path in reading.files.list_files(folder):
         if name.endswith(_SUFFIXES):
             place = Location(reading.files.name(path))
             reading.add_problem(
                 place, "warning", "is not read: a task's file belongs in the folder of its domain, metadata/transform/<domain>"
             )
-    for path in list_folders(folder):
+    for path in reading.files.list_folders(folder):
         tasks.extend(_read_folder(reading, path, context, references))
     return _drop_duplicates(reading, tasks)
 
@@ -99,7 +100,7 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
     folder = _Folder(path, name, name)
     yaml_files: dict[str, str] = {}
     config = None
-    for file_name, file_path in list_files(path):
+    for file_name, file_path in reading.files.list_files(path):
         if file_name == "_config.sl.yml":
             config = file_path
         elif file_name.startswith("_config."):
@@ -121,15 +122,37 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
         if task is not None:
             tasks.append(task)
     for file_name in folder.commands:
-        suffix = next(suffix for suffix in (".sql.j2", ".sql", ".py") if file_name.endswith(suffix))
-        base = file_name[: -len(suffix)]
+        base = _cut_suffix(file_name)
         if base.lower() not in taken:
             tasks.append(_make_sql_task(reading, folder, base, references))
-    return [task for task in tasks if _check_command(reading, folder, task)]
+    _warn_about_unused_files(reading, folder, tasks, taken)
+    for task in tasks:
+        _check_command(reading, folder, task)
+    return tasks
+
+
+def _warn_about_unused_files(reading: Reading, folder: _Folder, tasks: list[Task], taken: Collection[str]) -> None:
+    """Warn about SQL and Python files that no task takes, because another file of that name does, in any case of letters."""
+    used = {file for task in tasks for file in (task.sql_file, task.python_file)}
+    by_name = {task.name.lower(): task for task in tasks}
+    for file_name, path in folder.commands.items():
+        name = reading.files.name(path)
+        base = _cut_suffix(file_name)
+        task = by_name.get(base.lower())
+        if name in used or task is None or base.lower() not in taken:
+            continue
+        other = task.sql_file or task.python_file
+        if other:
+            reading.add_problem(Location(name), "warning", f"is not read: task '{task.full_name}' takes {PurePath(other).name}")
+
+
+def _cut_suffix(file_name: str) -> str:
+    suffix = next(suffix for suffix in (".sql.j2", ".sql", ".py") if file_name.endswith(suffix))
+    return file_name[: -len(suffix)]
 
 
 def _warn_about_nested_files(reading: Reading, folder: _Folder) -> None:
-    for name, path in walk_files(folder.path):
+    for name, path in reading.files.walk_files(folder.path):
         if name.endswith((".sl.yml", ".sql", ".sql.j2")) and not name.startswith("_config."):
             place = Location(reading.files.name(path))
             reading.add_problem(place, "warning", f"is not read: a task's file belongs directly in {reading.files.name(folder.path)}")
@@ -221,13 +244,13 @@ def _read_sink(section: Section, context: LoadContext) -> Any:
     sink = read_sink(section)
     place = section.get_section("sink")
     if sink is not None and place is not None:
-        check_connection(place, "connectionRef", sink.connection_ref, context.application)
+        check_connection(place, "connectionRef", sink.connection_ref, context.application, "running the task fails")
     return sink
 
 
 def _read_connection(section: Section, context: LoadContext) -> str | None:
     name = section.get_name("connectionRef")
-    check_connection(section, "connectionRef", name, context.application)
+    check_connection(section, "connectionRef", name, context.application, "running the task fails")
     return name
 
 
@@ -243,6 +266,8 @@ def _read_timeout(section: Section) -> timedelta | None:
 
 def _read_attributes(section: Section, context: LoadContext) -> tuple[Attribute, ...]:
     attributes = read_attributes(section)
+    for index, message in find_repeated_names(attributes):
+        section.report_warning(f"attributes[{index}].name", message)
     for index, attribute in enumerate(attributes):
         if attribute.type not in context.types:
             hint = did_you_mean(attribute.type, context.types)
@@ -303,8 +328,8 @@ def _make_task(
         **values,
     )
     if task.write_strategy is not None:
-        for key, message in find_strategy_faults(task.write_strategy):
-            reading.add_problem(origin.at(f"writeStrategy.{key}"), "error", message)
+        for key, severity, message in find_strategy_faults(task.write_strategy, primary_key=task.primary_key):
+            reading.add_problem(origin.at(f"writeStrategy.{key}"), severity, message)
     for suffix in _COMMANDS:
         path = folder.commands.get(name + suffix)
         if path is None:
@@ -354,13 +379,15 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
     return replace(origin, keys=FrozenDict(inherited))
 
 
-def _check_command(reading: Reading, folder: _Folder, task: Task) -> bool:
-    """Warn about a task that has neither SQL nor Python; it stays, as in Starlake."""
+def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
+    """Warn about a task that has neither SQL nor Python, or blank SQL; it stays, as in Starlake."""
     if task.sql_text is None and task.python_file is None:
         near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
         hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
         reading.add_problem(task.origin.at(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
-    return True
+    elif task.sql_text is not None and not task.sql_text.strip():
+        place = Location(task.sql_file or task.origin.file, task.sql_line)
+        reading.add_problem(place, "warning", f"the SQL of task '{task.full_name}' is empty")
 
 
 def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:

@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem
-from .project_files import ProjectFiles, Unreadable, list_files
-from .templating import substitute
+from .project_files import ProjectFiles, Unreadable
+from .templating import TemplateError, substitute, substitute_once
 from .yaml_mappings import format_scalar
 from .yaml_source import YamlDocument, YamlError, parse_yaml
 
-_LEFT_OVER = re.compile(r"\{\{\s*(.*?)\s*\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
+_LEFT_OVER = re.compile(r"\{\{([^{}\n]*)\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
+_MAX_ALL_VALUES = 20_000_000
 # Stands for the text of a variable whose own value was never set, while YAML is rendered and parsed.
 _UNSET_START, _UNSET_END = "\uf8f2", "\uf8f3"
 UNSET_MARK = re.compile(f"{_UNSET_START}(.*?){_UNSET_END}")
@@ -97,7 +98,7 @@ class EnvFiles:
 def read_env_files(files: ProjectFiles, metadata: Path) -> EnvFiles:
     """Read ``env.sl.yml`` and every ``env.<profile>.sl.yml``."""
     env = EnvFiles()
-    for name, path in list_files(metadata):
+    for name, path in files.list_files(metadata):
         if name == "env.sl.yml":
             env.common = _read_env_file(files, path, "", env)
         elif name.startswith("env.") and name.endswith(".sl.yml"):
@@ -180,7 +181,22 @@ def resolve_variables(
     if profile is not None:
         external["SL_ENV"] = profile
     outside = {**external, **dates}
-    common = {key: substitute(value, outside) for key, value in env.common.items()}
+
+    left = _MAX_ALL_VALUES
+
+    def resolve(key: str, value: str, profile_name: str, siblings: Mapping[str, str], variables: Mapping[str, str]) -> str:
+        nonlocal left
+        try:
+            resolved = substitute(substitute_once(value, siblings), variables)
+            left -= len(resolved)
+            if left < 0:
+                raise TemplateError(f"the variables have more than {_MAX_ALL_VALUES:,} characters together")
+        except TemplateError as error:
+            result.problems.append(Problem(env.places.get((profile_name, key)), "error", f"variable '{key}': {error}"))
+            return ""
+        return resolved
+
+    common = {key: resolve(key, value, "", {}, outside) for key, value in env.common.items()}
     chosen = _choose_name(profile, application_env, environ.get("SL_ENV"), common.get("SL_ENV"))
     result.profile = chosen
     local: dict[str, str] = {}
@@ -194,9 +210,11 @@ def resolve_variables(
             result.problems.append(Problem(env.places.get(("", "SL_ENV")), "warning", message))
             written = {}
         inside = {**outside, **common}
+        siblings = dict(written)
         for key, value in written.items():
-            siblings = {name: other for name, other in written.items() if name != key}
-            local[key] = substitute(_substitute_once(value, siblings), inside)
+            del siblings[key]
+            local[key] = resolve(key, value, chosen, siblings, inside)
+            siblings[key] = value
     values = {**external, **dates, **common, **local, **options}
     for names in (env.common, *env.profiles.values()):
         for name in names:
@@ -219,20 +237,13 @@ def _choose_name(profile: str | None, *others: str | None) -> str | None:
     return None
 
 
-def _substitute_once(value: str, variables: Mapping[str, str]) -> str:
-    if "${" not in value and "{{" not in value:
-        return value
-    pattern = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
-    return pattern.sub(lambda match: variables.get(match.group(1) or match.group(2), match.group()), value)
-
-
 def _find_unset(variables: Variables, options: Mapping[str, str]) -> None:
     for name, location in variables.origins.items():
         value = variables.values[name]
         if name in options or ("{{" not in value and "${" not in value):
             continue
         for match in _LEFT_OVER.finditer(value):
-            missing = match.group(1) if match.group(1) is not None else match.group(2)
+            missing = match.group(1).strip() if match.group(1) is not None else match.group(2)
             if missing == name or missing not in variables.values:
                 variables.unset[name] = Unset(name, value, missing, location)
                 break

@@ -66,7 +66,7 @@ def test_the_environment_where_the_file_says_nothing(folder: ProjectFolder) -> N
     assert application.schedule_presets["weekly"] == "0 0 * * 1"
 
 
-def test_unknown_connections_are_errors_with_what_was_meant(folder: ProjectFolder) -> None:
+def test_unknown_connections_are_problems_with_the_closest_known_name(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/application.sl.yml",
         """
@@ -92,9 +92,9 @@ def test_unknown_connections_are_errors_with_what_was_meant(folder: ProjectFolde
         "metadata/application.sl.yml:5: warning: unknown key 'conections' in application (did you mean 'connections'?); "
         "it is ignored here, and Starlake rejects the file",
         "metadata/application.sl.yml:8: connection 'pg' needs a 'type', such as jdbc, bigquery or fs",
-        "metadata/load/d/t.sl.yml:2: unknown connection 'duk' (did you mean 'duckdb'?)",
-        "metadata/transform/d/t.sl.yml:4: unknown connection 'nope' (known: duckdb, pg)",
-        "metadata/transform/d/t.sl.yml:5: unknown connection 'pgg' (did you mean 'pg'?)",
+        "metadata/load/d/t.sl.yml:2: warning: unknown connection 'duk' (did you mean 'duckdb'?); loading into it fails",
+        "metadata/transform/d/t.sl.yml:4: warning: unknown connection 'nope' (known: duckdb, pg); running the task fails",
+        "metadata/transform/d/t.sl.yml:5: warning: unknown connection 'pgg' (did you mean 'pg'?); running the task fails",
     ]
 
 

@@ -71,7 +71,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
             dagRef: loads
             schedule: "0 1 * * *"
             freshness: {warn: 3 hours, error: 1d}
-            writeStrategy: {types: {APPEND: "group(1) == 'A'"}, key: [id], timestamp: ts, on: source_and_target, startTs: a, endTs: b, queryFilter: q}
+            writeStrategy: {types: {APPEND: "group(1) == 'A'"}, key: [id], timestamp: updated, on: source_and_target, startTs: a, endTs: b, queryFilter: q}
             sink: {connectionRef: duckdb, partition: [day], clustering: [c], materializedView: view, format: delta, days: 3}
           attributes:
             - name: id
@@ -115,7 +115,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
     assert (metadata.freshness.warn, metadata.freshness.error) == (timedelta(hours=3), timedelta(days=1))
     strategy = metadata.write_strategy
     assert strategy
-    assert (strategy.type, strategy.types, strategy.key, strategy.timestamp) == (None, {"APPEND": "group(1) == 'A'"}, ("id",), "ts")
+    assert (strategy.type, strategy.types, strategy.key, strategy.timestamp) == (None, {"APPEND": "group(1) == 'A'"}, ("id",), "updated")
     assert (strategy.on, strategy.start_ts, strategy.end_ts, strategy.query_filter) == ("SOURCE_AND_TARGET", "a", "b", "q")
     sink = metadata.sink
     assert sink
@@ -347,14 +347,17 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
         ("{type: SCD2, timestamp: ts}", "writeStrategy SCD2 needs a 'key': the columns that identify a row"),
         ("{type: delete_then_insert}", "writeStrategy DELETE_THEN_INSERT needs a 'key': the columns that identify a row"),
         (
-            "{type: UPSERT_BY_KEY_AND_TIMESTAMP, key: [id]}",
+            "{type: UPSERT_BY_KEY_AND_TIMESTAMP, key: [new_id]}",
             "writeStrategy UPSERT_BY_KEY_AND_TIMESTAMP needs a 'timestamp': the column that says which row is newer",
         ),
-        ("{type: UPSERT_BY_KEY, key: [idd]}", "writeStrategy key: unknown column 'idd' (did you mean 'id'?)"),
-        ("{type: SCD2, key: [ID], timestamp: tss}", "writeStrategy timestamp: unknown column 'tss' (did you mean 'ts'?)"),
+        ("{type: UPSERT_BY_KEY, key: [idd]}", "writeStrategy key: unknown column 'idd' (known: new_id, ts)"),
+        ("{type: SCD2, key: [NEW_ID], timestamp: tss}", "writeStrategy timestamp: unknown column 'tss' (did you mean 'ts'?)"),
         ("{types: {UPSERT: 'true'}}", "unknown writeStrategy type 'UPSERT' (did you mean 'UPSERT_BY_KEY'?)"),
         ("{type: SCD2, key: [new_id]}", ""),
-        ("{type: SCD2, key: [id]}", ""),
+        (
+            "{type: SCD2, key: [id]}",
+            "warning: writeStrategy key: 'id' is called 'new_id' in the table, and Starlake's load fails without that name",
+        ),
         ("{type: OVERWRITE_BY_PARTITION}", ""),
         ("{type: mine}", ""),
     ],
@@ -377,9 +380,9 @@ def test_a_domains_strategy_is_judged_with_each_table_that_has_it_and_reported_o
     assert messages(read(folder)) == [
         "metadata/load/d/_config.sl.yml:5: writeStrategy UPSERT_BY_KEY needs a 'key': the columns that identify a row"
     ]
-    own = "version: 1\ntable: {name: %s, pattern: x, attributes: [], metadata: {writeStrategy: {type: APPEND}}}\n"
+    own = "version: 1\ntable: {name: %s, pattern: %s, attributes: [], metadata: {writeStrategy: {type: APPEND}}}\n"
     for name in ("a", "b"):
-        folder.write(f"metadata/load/d/{name}.sl.yml", own % name)
+        folder.write(f"metadata/load/d/{name}.sl.yml", own % (name, name))
     assert messages(read(folder)) == []
 
 

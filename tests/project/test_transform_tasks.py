@@ -97,7 +97,10 @@ def test_which_file_has_the_command(folder: ProjectFolder) -> None:
         ("g", None, None, None),
     ]
     assert messages(project) == [
-        "metadata/transform/d/g.sl.yml:2: warning: task 'd.g' has neither SQL nor Python; did you mean G.sql? Names are case-sensitive"
+        "metadata/transform/d/a.py: warning: is not read: task 'd.a' takes a.sql",
+        "metadata/transform/d/a.sql.j2: warning: is not read: task 'd.a' takes a.sql",
+        "metadata/transform/d/b.py: warning: is not read: task 'd.b' takes b.sql.j2",
+        "metadata/transform/d/g.sl.yml:2: warning: task 'd.g' has neither SQL nor Python; did you mean G.sql? Names are case-sensitive",
     ]
 
 
@@ -144,7 +147,10 @@ def test_inline_tasks(folder: ProjectFolder) -> None:
         ("d.a", "t", "select 4 from z.z"),
         ("d.b", "b", "select 1\nfrom x.y\n"),
     ]
-    assert messages(project) == ["metadata/transform/d/_config.sl.yml:10: a task of transform.tasks needs a 'name' or a 'table'"]
+    assert messages(project) == [
+        "metadata/transform/d/A.sql: warning: is not read: task 'd.a' takes a.sql",
+        "metadata/transform/d/_config.sl.yml:10: a task of transform.tasks needs a 'name' or a 'table'",
+    ]
     inline = task(project, "d.b")
     assert (inline.sql_file, inline.sql_line, inline.origin.at().line) == ("metadata/transform/d/_config.sl.yml", 7, 6)
     assert str(inline.references[0].location) == "metadata/transform/d/_config.sl.yml:8"

@@ -1,0 +1,82 @@
+"""Attributes that cannot be: defined twice, of an unknown type or privacy, structs without fields. Starlake: SchemaInfo, TableAttribute."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from ..errors import did_you_mean, unknown
+from .model import Application, Attribute, TypeDefinition
+from .yaml_mappings import Section
+
+_PRIVACY = frozenset(
+    (
+        *("none", "no", "hide", "hide10x", "md5", "sha1", "sha256", "sha512", "initials", "email", "ipv4", "ipv6", "mask", "approxlong20"),
+        *("randomdouble", "randomlong", "randomint", "approxdouble", "approxlong"),
+    )
+)
+"""Lower-case names of Starlake's privacy algorithms. Starlake: reference-general.conf, privacy.options; TransformEngine."""
+
+
+def check_attributes(
+    section: Section,
+    attributes: Iterable[Attribute],
+    types: Mapping[str, TypeDefinition],
+    application: Application,
+    key: str = "attributes",
+) -> None:
+    """Report what is wrong with the attributes of a load table.
+
+    Args:
+        section: the section of the table.
+        attributes: its attributes, or those of a struct in it.
+        types: known types.
+        application: knows more privacy algorithms.
+        key: dotted key of the attributes.
+    """
+    found = tuple(attributes)
+    for index, message in find_repeated_names(found):
+        section.report_error(f"{key}[{index}].name", message)
+    for index, attribute in enumerate(found):
+        place = f"{key}[{index}]"
+        if attribute.type not in types:
+            section.report_error(f"{place}.type", f"attribute '{attribute.name}': {unknown('type', attribute.type, types)}")
+        if attribute.privacy:
+            _check_privacy(section, f"{place}.privacy", attribute, application)
+        if attribute.attributes:
+            check_attributes(section, attribute.attributes, types, application, f"{place}.attributes")
+        elif attribute.type == "struct":
+            section.report_error(f"{place}.type", f"attribute '{attribute.name}': a struct needs 'attributes', its fields")
+
+
+def find_repeated_names(attributes: Iterable[Attribute]) -> list[tuple[int, str]]:
+    """Return (index, message) of attributes that have the name of an earlier one, in any case of letters, before or after renaming."""
+    found: list[tuple[int, str]] = []
+    names: dict[str, str] = {}
+    final_names: dict[str, str] = {}
+    for index, attribute in enumerate(attributes):
+        first = names.get(attribute.name.lower())
+        other = None if attribute.ignore else final_names.get(attribute.final_name.lower())
+        if first is not None and attribute.name:
+            how = "" if first == attribute.name else f", also as '{first}': the case of letters does not tell columns apart"
+            found.append((index, f"attribute '{attribute.name}' is defined twice{how}"))
+        elif other is not None and attribute.name:
+            found.append((index, f"attributes '{other}' and '{attribute.name}' are both called '{attribute.final_name}' in the table"))
+        names.setdefault(attribute.name.lower(), attribute.name)
+        if not attribute.ignore:
+            final_names.setdefault(attribute.final_name.lower(), attribute.name)
+    return found
+
+
+def _check_privacy(section: Section, key: str, attribute: Attribute, application: Application) -> None:
+    written = (attribute.privacy or "").strip()
+    name = written.partition("(")[0].strip()
+    if written.upper().startswith("SQL:") or name.lower() in _PRIVACY or name.lower() in _list_own_algorithms(application):
+        return
+    hint = (
+        did_you_mean(name, (known.upper() for known in _PRIVACY)) or " (known: NONE, HIDE, MD5, SHA1, SHA256, SHA512, INITIALS, ..., SQL:)"
+    )
+    section.report_error(key, f"attribute '{attribute.name}': unknown privacy '{name[:80]}'{hint}")
+
+
+def _list_own_algorithms(application: Application) -> Collection[str]:
+    privacy = application.raw.get("privacy")
+    options = privacy.get("options") if isinstance(privacy, Mapping) else None
+    return {str(name).lower() for name in options} if isinstance(options, Mapping) else ()

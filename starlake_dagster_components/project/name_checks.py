@@ -1,0 +1,60 @@
+"""Names of domains, tables and tasks: what cannot be passed to Starlake's commands, and what is one name in a database.
+
+Starlake: forceDomainPattern, forceTablePattern, forceJobPattern and forceTaskPattern of reference-general.conf.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from ..errors import Location
+from .documents import Reading
+from .model import Domain, Task
+
+_RULE = re.compile(r"[_a-zA-Z][$£a-zA-Z0-9_]{0,255}", re.ASCII)
+_WORD = re.compile(r"[^\s,*?'\"`$;&|<>()\\={}\[\]#!~%^\x00-\x1f\x7f-]" r"[^\s,*?'\"`;&|<>()\\={}\[\]#!~%^\x00-\x1f\x7f]*")
+
+
+def check_names(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
+    """Report names that Starlake's launcher would take apart, and warn about those that Starlake's rule does not allow."""
+    for domain in domains:
+        _check_name(reading, "domain", domain.name, domain.origin.at("name"))
+        for table in domain.tables:
+            _check_name(reading, "table", table.name, table.origin.at("name"))
+    checked: set[str] = set()
+    for task in tasks:
+        if task.domain not in checked:
+            checked.add(task.domain)
+            _check_name(reading, "domain", task.domain, task.origin.at("domain"))
+        _check_name(reading, "task", task.name, task.origin.at())
+
+
+def _check_name(reading: Reading, kind: str, name: str, place: Location) -> None:
+    if _RULE.fullmatch(name):
+        return
+    shown = ascii(name) if len(name) <= 80 else f"{name[:80]!a}..."
+    rule = "Starlake's rule is [a-zA-Z][a-zA-Z0-9_]{1,256}"
+    if _WORD.fullmatch(name) and len(name) <= 256:
+        reading.add_problem(place, "warning", f"{kind} {shown} is not a name that Starlake accepts everywhere: {rule}")
+    else:
+        reading.add_problem(place, "error", f"{kind} {shown} cannot be passed to Starlake's commands: {rule}")
+
+
+def warn_about_equal_tables(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
+    """Warn about tables whose names differ in the case of letters or in accents only, which are one table in many databases."""
+    nodes = [(f"{table.final_domain}.{table.final_name}", table.origin.at("name")) for domain in domains for table in domain.tables]
+    nodes += [(task.sink_name, task.origin.at("table")) for task in tasks]
+    first: dict[str, tuple[str, Location]] = {}
+    for name, place in nodes:
+        other, other_place = first.setdefault(_fold_name(name), (name, place))
+        if other == name:
+            continue
+        what = "the case of letters" if other.casefold() == name.casefold() else "accents"
+        message = f"table '{name}' and table '{other}' in {other_place} differ in {what} only: many databases take them for one table"
+        reading.add_problem(place, "warning", message)
+
+
+def _fold_name(name: str) -> str:
+    if name.isascii():
+        return name.lower()
+    return "".join(char for char in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(char))

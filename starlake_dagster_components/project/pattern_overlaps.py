@@ -1,0 +1,76 @@
+"""Tables whose patterns match the same file: the first gets it, the others never do."""
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+
+from .documents import Reading
+from .file_patterns import compile_pattern
+from .model import Domain, Table
+from .pattern_samples import find_literal_prefix, iterate_prefixes, make_samples
+
+# So that a thousand patterns that begin with .* do not take seconds.
+_MAX_COMPARISONS = 50_000
+
+
+def warn_about_shared_patterns(reading: Reading, domains: Iterable[Domain]) -> None:
+    """Report tables of one domain, or of domains with one incoming folder, whose patterns match the same file.
+
+    Equal patterns of domains that share a folder are an error in Starlake, too (SchemaHandler); any other overlap goes unnoticed there.
+    """
+    folders: dict[str, list[Table]] = {}
+    for domain in domains:
+        _compare_tables(reading, domain.tables)
+        for table in domain.tables:
+            if table.metadata.directory:
+                folders.setdefault(os.path.normpath(table.metadata.directory), []).append(table)
+    for tables in folders.values():
+        if any(table.domain != tables[0].domain for table in tables):
+            _compare_tables(reading, tables, across=True)
+
+
+def _compare_tables(reading: Reading, tables: Iterable[Table], *, across: bool = False) -> None:
+    # Only names with a common beginning can be the same, so most tables are compared with none or few.
+    earlier: dict[str, list[Table]] = {}
+    left = _MAX_COMPARISONS
+    for table in sorted(tables, key=lambda table: len(find_literal_prefix(table.pattern))):
+        own = find_literal_prefix(table.pattern)
+        for prefix in iterate_prefixes(own):
+            for other in earlier.get(prefix, ()):
+                if other.full_name != table.full_name and not (across and other.domain == table.domain) and left > 0:
+                    left -= 1
+                    _compare_two(reading, table, other)
+        earlier.setdefault(own, []).append(table)
+
+
+def _compare_two(reading: Reading, table: Table, other: Table) -> None:
+    try:
+        shared = _find_shared_name(table.pattern, other.pattern)
+    except ValueError:
+        return  # reported where the pattern was read
+    if shared is None:
+        return
+    second, first = (table, other) if (table.domain, table.name) > (other.domain, other.name) else (other, table)
+    place = first.origin.at("pattern")
+    if table.domain != other.domain and table.pattern == other.pattern:
+        message = f"table '{second.full_name}' has the pattern of '{first.full_name}' in {place}, and their domains share a folder"
+        reading.add_problem(second.origin.at("pattern"), "error", f"{message}; Starlake refuses that")
+    else:
+        message = f"the patterns of '{second.full_name}' and of '{first.full_name}' in {place} match the same file, such as '{shared}'"
+        reading.add_problem(second.origin.at("pattern"), "warning", f"{message}; only one of the two tables gets it")
+
+
+def _find_shared_name(pattern: str, other: str) -> str | None:
+    """Return a file name that both patterns match, if one is found."""
+    if not pattern or not other:
+        return None
+    first, second = compile_pattern(pattern), compile_pattern(other)
+    for sample in (*_make_samples(pattern), *_make_samples(other)):
+        if sample and first.fullmatch(sample) and second.fullmatch(sample):
+            return sample
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _make_samples(pattern: str) -> tuple[str, ...]:
+    return tuple(make_samples(pattern))

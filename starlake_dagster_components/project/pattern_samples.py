@@ -1,0 +1,131 @@
+"""File names that a pattern matches: a few, for comparing patterns with each other."""
+
+import re
+from collections.abc import Iterator
+
+_PLAIN = re.compile(r"[\w /=@:,;!%&~'\"<>#-]", re.ASCII)
+_COUNT = re.compile(r"\{(\d+)(,?)(\d*)\}")
+_ESCAPED = {"d": "0", "w": "a", "s": " ", "D": "a", "W": "-", "S": "a", "t": "\t"}
+_MAX_SAMPLES = 8
+_MAX_LENGTH = 300
+
+
+class _NotUnderstood(Exception):
+    """A pattern with something that this module does not know."""
+
+
+def find_literal_prefix(pattern: str) -> str:
+    """Return what every name that a pattern matches begins with."""
+    if "|" in pattern:
+        return ""
+    out: list[str] = []
+    index = 0
+    while index < len(pattern):
+        char = pattern[index]
+        width = 1
+        if char == "\\" and pattern[index + 1 : index + 2] and not pattern[index + 1].isalnum():
+            char, width = pattern[index + 1], 2
+        elif not _PLAIN.match(char):
+            break
+        if pattern[index + width : index + width + 1] in ("?", "*", "{"):
+            break
+        out.append(char)
+        index += width
+    return "".join(out)
+
+
+def make_samples(pattern: str) -> list[str]:
+    """Return a few names that a Java pattern is meant to match; none when it is not understood."""
+    try:
+        samples, end = _Reader(pattern).read_alternatives(0)
+    except (_NotUnderstood, IndexError, RecursionError):
+        return []
+    return samples if end == len(pattern) else []
+
+
+class _Reader:
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def read_alternatives(self, index: int) -> tuple[list[str], int]:
+        """Return samples of what stands up to a closing parenthesis or the end, and where that is."""
+        samples: list[str] = []
+        while True:
+            found, index = self._read_sequence(index)
+            samples += found
+            if index >= len(self._pattern) or self._pattern[index] != "|":
+                return samples[:_MAX_SAMPLES], index
+            index += 1
+
+    def _read_sequence(self, index: int) -> tuple[list[str], int]:
+        samples = [""]
+        while index < len(self._pattern) and self._pattern[index] not in "|)":
+            atoms, index = self._read_atom(index)
+            counts, index = self._read_count(index)
+            parts = list(dict.fromkeys(atom * count for count in counts for atom in atoms))
+            samples = [sample + part for part in parts for sample in samples][:_MAX_SAMPLES]
+            if any(len(sample) > _MAX_LENGTH for sample in samples):
+                raise _NotUnderstood
+        return samples, index
+
+    def _read_atom(self, index: int) -> tuple[list[str], int]:
+        char = self._pattern[index]
+        if char == "\\":
+            following = self._pattern[index + 1]
+            if following.isalnum() and following not in _ESCAPED:
+                raise _NotUnderstood
+            return [_ESCAPED.get(following, following)], index + 2
+        if char == "[":
+            return self._read_class(index + 1)
+        if char == "(":
+            return self._read_group(index + 1)
+        if char in "^$":
+            return [""], index + 1
+        if char == ".":
+            return ["0", "a"], index + 1
+        if char in "*+?{":
+            raise _NotUnderstood
+        return [char], index + 1
+
+    def _read_group(self, index: int) -> tuple[list[str], int]:
+        if self._pattern[index] == "?":
+            name = re.compile(r"\?(?::|<[A-Za-z]\w*>)").match(self._pattern, index)
+            if name is None:
+                raise _NotUnderstood
+            index = name.end()
+        samples, index = self.read_alternatives(index)
+        if self._pattern[index] != ")":
+            raise _NotUnderstood
+        return samples, index + 1
+
+    def _read_class(self, index: int) -> tuple[list[str], int]:
+        end = self._pattern.index("]", index + 1) if "]" in self._pattern[index + 1 :] else -1
+        body = self._pattern[index:end]
+        if end < 0 or "[" in body or "&&" in body:
+            raise _NotUnderstood
+        if body.startswith("^"):
+            return [next(char for char in "0aA_-.9zZ" if not re.match(f"[{body[1:]}]", char))], end + 1
+        first = body[0]
+        if first == "\\":
+            first = _ESCAPED.get(body[1], body[1])
+        return [first], end + 1
+
+    def _read_count(self, index: int) -> tuple[list[int], int]:
+        char = self._pattern[index : index + 1]
+        counts = [1]
+        if char and char in "*+?":
+            counts, index = ([0, 1] if char != "+" else [1]), index + 1
+        elif char == "{":
+            match = _COUNT.match(self._pattern, index)
+            if match is None or int(match.group(1)) > _MAX_LENGTH:
+                raise _NotUnderstood
+            counts, index = [int(match.group(1))], match.end()
+        else:
+            return counts, index
+        return counts, index + (self._pattern[index : index + 1] in ("?", "+") and bool(self._pattern[index : index + 1]))
+
+
+def iterate_prefixes(text: str) -> Iterator[str]:
+    """Yield every beginning of a text, the empty one and the whole text included."""
+    for length in range(len(text) + 1):
+        yield text[:length]

@@ -1,0 +1,298 @@
+"""What reading finds wrong with files, folders, names, attributes and patterns of a project."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components.project import read_project
+from starlake_dagster_components.project.file_patterns import compile_pattern
+from starlake_dagster_components.project.pattern_samples import find_literal_prefix, make_samples
+
+TABLE = "version: 1\ntable:\n  name: %s\n  pattern: %s.csv\n  attributes: [{name: id}]\n"
+
+
+def _read(folder: ProjectFolder) -> list[str]:
+    return [str(problem) for problem in read_project(folder.root, environ={}).problems]
+
+
+@pytest.fixture
+def shop(folder: ProjectFolder) -> ProjectFolder:
+    for name in ("orders", "customers"):
+        folder.write(f"metadata/load/sales/{name}.sl.yml", TABLE % (name, name))
+    folder.write("metadata/transform/kpi/totals.sql", "select 1 from sales.orders")
+    return folder
+
+
+def _link(folder: ProjectFolder, name: str, target: str | Path) -> Path:
+    path = Path(folder.root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+def test_a_bad_entry_costs_that_entry_only(shop: ProjectFolder) -> None:
+    _link(shop, "metadata/load/loop", "loop")
+    _link(shop, "metadata/load/sales/gone.sl.yml", "nowhere")
+    project = read_project(shop.root, environ={})
+    assert [table.full_name for table in project.tables] == ["sales.customers", "sales.orders"]
+    assert [str(problem) for problem in project.problems] == [
+        f"metadata/load/loop: cannot be read: {os.strerror(40)}",
+        "metadata/load/sales/gone.sl.yml: is a link to nowhere, which does not exist",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/status").exists(), reason="needs a way to be refused")
+def test_a_folder_that_cannot_be_read_is_an_error(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = str(Path(shop.root, "metadata/load"))
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path) == refused:
+            raise PermissionError(13, os.strerror(13), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert _read(shop) == [f"metadata/load: the folder cannot be read: {os.strerror(13)}"]
+
+
+def test_a_file_in_place_of_a_folder_is_an_error(folder: ProjectFolder) -> None:
+    folder.write("metadata/load", "a file")
+    assert _read(folder) == [f"metadata/load: the folder cannot be read: {os.strerror(20)}"]
+
+
+def test_only_regular_files_are_read(shop: ProjectFolder) -> None:
+    for name in ("metadata/load/sales/pipe.sl.yml", "metadata/transform/kpi/pipe.sql", "metadata/env.sl.yml", "metadata/dags/pipe.sl.yml"):
+        path = Path(shop.root, name)
+        path.parent.mkdir(exist_ok=True)
+        os.mkfifo(path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(Path(shop.root, "metadata"))
+        try:
+            listener.bind("stray.sock")
+        finally:
+            os.chdir(here)
+        problems = _read(shop)
+    assert problems == [
+        f"{name}: is not a regular file and is not read"
+        for name in (
+            "metadata/dags/pipe.sl.yml",
+            "metadata/env.sl.yml",
+            "metadata/load/sales/pipe.sl.yml",
+            "metadata/transform/kpi/pipe.sql",
+        )
+    ]
+    Path(shop.root, "metadata/application.sl.yml").unlink(missing_ok=True)
+    os.mkfifo(Path(shop.root, "metadata/application.sl.yml"))
+    assert "metadata/application.sl.yml: cannot be read: it is not a regular file" in _read(shop)
+
+
+def test_links_lead_nowhere_outside_of_the_project(shop: ProjectFolder, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("password")
+    _link(shop, "metadata/load/everything", "/")
+    _link(shop, "metadata/load/sales/secret.sl.yml", outside / "secret.txt")
+    _link(shop, "metadata/load/sales/again.sl.yml", "orders.sl.yml")
+    _link(shop, "metadata/refs.sl.yml", outside / "secret.txt")
+    problems = _read(shop)
+    secret = os.path.realpath(outside / "secret.txt")
+    assert problems == [
+        "metadata/load/everything: is a link to /, outside of the project, and is not read; copy it, or let SL_METADATA name the folder",
+        "metadata/load/sales/again.sl.yml:3: warning: the table is called 'orders' and its file 'again.sl.yml'; Starlake's load --tables finds "
+        "no table when they differ",
+        "metadata/load/sales/orders.sl.yml:3: table 'sales.orders' is defined twice, also in metadata/load/sales/again.sl.yml:3",
+        f"metadata/load/sales/secret.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, or let SL_METADATA name "
+        "the folder",
+        f"metadata/refs.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, or let SL_METADATA name the folder",
+    ]
+    assert not any("password" in problem for problem in problems)
+
+
+def test_folders_outside_that_settings_name_are_parts_of_the_project(folder: ProjectFolder, tmp_path: Path) -> None:
+    folder.write("metadata/load/sales/orders.sl.yml", TABLE % ("orders", "orders"))
+    elsewhere = tmp_path / "elsewhere"
+    Path(folder.root, "metadata").rename(elsewhere)
+    _link(folder, "metadata", elsewhere)
+    project = read_project(folder.root, environ={})
+    assert (len(project.tables), project.problems) == (1, ())
+
+
+def test_large_files_are_not_read(shop: ProjectFolder) -> None:
+    shop.write("metadata/load/sales/large.sl.yml", "# " + "x" * 2_000_001)
+    shop.write("metadata/transform/kpi/large.sql", "select 1 --" + "x" * 2_000_001)
+    assert [problem for problem in _read(shop) if "larger" in problem] == [
+        "metadata/load/sales/large.sl.yml: cannot be read: it is larger than 2 MB",
+        "metadata/transform/kpi/large.sql: cannot be read: it is larger than 2 MB",
+    ]
+
+
+def test_variables_that_grow_without_end(shop: ProjectFolder) -> None:
+    references = [f"${{a{number}}}" * 30 for number in range(7)]
+    lines = ["  a0: '" + "x" * 1000 + "'", *(f"  a{number}: '{text}'" for number, text in enumerate(references, 1))]
+    shop.write("metadata/env.sl.yml", "\n".join(["version: 1", "env:", *lines]))
+    shop.write("metadata/load/sales/orders.sl.yml", TABLE % ("orders", "orders") + '  comment: "${a7}"\n')
+    shop.write("metadata/transform/kpi/totals.sql", "select '{{ a7 }}'")
+    found = _read(shop)
+    assert len(found) == 2
+    assert all("variables make a text of more than 2,000,000 characters" in problem and len(problem) < 300 for problem in found)
+
+
+def test_an_application_that_is_not_there_is_said_once(folder: ProjectFolder) -> None:
+    Path(folder.root, "metadata/application.sl.yml").unlink()
+    for name in ("orders", "items"):
+        folder.write(
+            f"metadata/load/sales/{name}.sl.yml",
+            f"version: 1\ntable: {{name: {name}, pattern: {name}, attributes: [], metadata: {{sink: {{connectionRef: warehouse}}}}}}\n",
+        )
+    assert _read(folder) == [
+        "metadata/application.sl.yml: does not exist, and the project uses connections, which it defines: 'warehouse'",
+    ]
+    folder.write("metadata/application.sl.yml", "version: 1\napplication: [\n")
+    (problem,) = _read(folder)
+    assert problem.startswith("metadata/application.sl.yml:")
+    assert "is not YAML" in problem
+
+
+def test_sql_that_is_empty_or_not_read(shop: ProjectFolder) -> None:
+    shop.write("metadata/transform/kpi/blank.sql", " \n")
+    shop.write("metadata/transform/kpi/totals.sl.yml", "version: 1\ntask: {schedule: daily}\n")
+    shop.write("metadata/transform/kpi/Totals.sql", "select 2")
+    shop.write("metadata/transform/kpi/totals.sql.j2", "select 3")
+    assert _read(shop) == [
+        "metadata/transform/kpi/Totals.sql: warning: is not read: task 'kpi.totals' takes totals.sql",
+        "metadata/transform/kpi/blank.sql:1: warning: the SQL of task 'kpi.blank' is empty",
+        "metadata/transform/kpi/totals.sql.j2: warning: is not read: task 'kpi.totals' takes totals.sql",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("orders", ""),
+        ("Orders_2$", ""),
+        ("x", ""),
+        ("2024", "warning"),
+        ("orders-new", "warning"),
+        ("bücher", "warning"),
+        ("a b", "error"),
+        ("a\tb", "error"),
+        ("--help", "error"),
+        ("a,b", "error"),
+        ("a*", "error"),
+        ("$(id)", "error"),
+        ("a;b", "error"),
+        ("x" * 300, "error"),
+    ],
+)
+def test_names_on_the_way_to_a_command_line(folder: ProjectFolder, name: str, severity: str) -> None:
+    import json
+
+    folder.write("metadata/load/sales/t.sl.yml", f"version: 1\ntable: {{name: {json.dumps(name)}, pattern: t, attributes: []}}\n")
+    found = [problem for problem in read_project(folder.root, environ={}).problems if "Starlake's rule is" in problem.message]
+    assert [problem.severity for problem in found] == ([severity] if severity else [])
+    assert [str(problem.location) for problem in found] == (["metadata/load/sales/t.sl.yml:2"] if severity else [])
+
+
+def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
+    folder.write("metadata/load/desk/members.sl.yml", TABLE % ("members", "m1"))
+    folder.write("metadata/load/desk/Members.sl.yml", TABLE % ("Members", "m2"))
+    folder.write("metadata/transform/desk/membérs.sql", "select 1")
+    found = [problem for problem in _read(folder) if "take them for one table" in problem]
+    assert found == [
+        "metadata/load/desk/members.sl.yml:3: warning: table 'desk.members' and table 'desk.Members' in metadata/load/desk/Members.sl.yml:3 "
+        "differ in the case of letters only: many databases take them for one table",
+        "metadata/transform/desk/membérs.sql:1: warning: table 'desk.membérs' and table 'desk.Members' in metadata/load/desk/Members.sl.yml:3 "
+        "differ in accents only: many databases take them for one table",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "messages"),
+    [
+        ("[{name: id}, {name: x}, {name: id}]", ["attribute 'id' is defined twice"]),
+        ("[{name: id}, {name: ID}]", ["attribute 'ID' is defined twice, also as 'id': the case of letters does not tell columns apart"]),
+        ("[{name: a, rename: b}, {name: b}]", ["attributes 'a' and 'b' are both called 'b' in the table"]),
+        ("[{name: a, rename: b}, {name: b, ignore: true}]", []),
+        ("[{name: s, type: struct, attributes: [{name: a}, {name: a}]}]", ["attribute 'a' is defined twice"]),
+        ("[{name: s, type: struct}]", ["attribute 's': a struct needs 'attributes', its fields"]),
+        ("[{name: a, privacy: md6}]", ["attribute 'a': unknown privacy 'md6' (did you mean 'MD5'?)"]),
+        (
+            "[{name: a, privacy: own}, {name: b, privacy: 'HIDE(\"X\", 3)'}, {name: c, privacy: 'sql: left(c, 1)'}, {name: d, privacy: None}]",
+            [],
+        ),
+    ],
+)
+def test_attributes_that_cannot_be(folder: ProjectFolder, attributes: str, messages: list[str]) -> None:
+    folder.write("metadata/application.sl.yml", "version: 1\napplication: {privacy: {options: {own: com.acme.Own}}}\n")
+    folder.write("metadata/load/d/t.sl.yml", f"version: 1\ntable:\n  name: t\n  pattern: t\n  attributes: {attributes}\n")
+    assert _read(folder) == [f"metadata/load/d/t.sl.yml:5: {message}" for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("freshness", "message"),
+    [
+        ("{error: -1 hour}", "freshness error: '-1 hour' is too short: expected a minute or more"),
+        ("{warn: 30 seconds}", "freshness warn: '30 seconds' is too short: expected a minute or more"),
+        ("{warn: 2 days, error: 1 day}", "freshness warn: 2 days is longer than error, 1 day"),
+        ("{warn: 1 day, error: 24 hours}", ""),
+    ],
+)
+def test_freshness_that_cannot_be(folder: ProjectFolder, freshness: str, message: str) -> None:
+    folder.write("metadata/transform/d/t.sql", "select 1")
+    folder.write("metadata/transform/d/t.sl.yml", f"version: 1\ntask:\n  freshness: {freshness}\n")
+    assert _read(folder) == ([f"metadata/transform/d/t.sl.yml:3: {message}"] if message else [])
+
+
+def test_the_primary_key_is_the_key_of_a_strategy_that_has_none(folder: ProjectFolder) -> None:
+    folder.write(
+        "metadata/load/d/t.sl.yml",
+        "version: 1\ntable: {name: t, pattern: t, primaryKey: [id], attributes: [{name: id}], metadata: {writeStrategy: {type: UPSERT_BY_KEY}}}\n",
+    )
+    assert _read(folder) == []
+
+
+def test_patterns_that_match_the_same_file(folder: ProjectFolder) -> None:
+    text = "version: 1\ntable:\n  name: %s\n  pattern: %s\n  metadata: {directory: %s}\n  attributes: []\n"
+    folder.write("metadata/load/eu/clients.sl.yml", text % ("clients", "clients-.*.csv", "/in/crm"))
+    folder.write("metadata/load/us/clients.sl.yml", text % ("clients", "clients-.*.csv", "/in/crm/"))
+    folder.write("metadata/load/us/everything.sl.yml", text % ("everything", '"[a-z]+-[0-9]{2}\\\\.csv"', "/in/crm"))
+    folder.write("metadata/load/asia/clients.sl.yml", text % ("clients", "clients-.*.csv", "/in/asia"))
+    assert _read(folder) == [
+        "metadata/load/us/clients.sl.yml:4: table 'us.clients' has the pattern of 'eu.clients' in metadata/load/eu/clients.sl.yml:4, and their "
+        "domains share a folder; Starlake refuses that",
+    ]
+    folder.write("metadata/load/us/everything.sl.yml", text % ("everything", '"clients-[0-9]{2}\\\\.csv"', "/in/crm"))
+    assert [problem for problem in _read(folder) if "warning" in problem] == [
+        f"metadata/load/us/everything.sl.yml:4: warning: the patterns of 'us.everything' and of '{other}.clients' in "
+        f"metadata/load/{other}/clients.sl.yml:4 match the same file, such as 'clients-00.csv'; only one of the two tables gets it"
+        for other in ("eu", "us")
+    ]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "orders.*.csv",
+        "orders-[0-9]{8}\\.csv(\\.gz)?",
+        "(?:a|b)+_\\d+\\.(json|csv)",
+        "[^_]+_x",
+        "a{2,3}b?",
+        "(?<name>x)\\.csv",
+        ".*",
+        "x++y",
+    ],
+)
+def test_samples_of_a_pattern_match_it(pattern: str) -> None:
+    samples = make_samples(pattern)
+    assert any(compile_pattern(pattern).fullmatch(sample) for sample in samples)
+    prefix = find_literal_prefix(pattern)
+    assert all(sample.startswith(prefix) for sample in samples)
+
+
+@pytest.mark.parametrize("pattern", ["(?i)x", "\\Qx\\E", "[a&&b]", "x{", "(", "[", "\\", "*", "(?=x)", "a" * 400, "(" * 3000])
+def test_no_samples_of_what_is_not_understood(pattern: str) -> None:
+    assert make_samples(pattern) == []
