@@ -26,7 +26,9 @@ ALLOWED = {
     "_dagster_jobs": set(),
     "step_executor": {"cancellation_event", "_dagster", "errors"},
     "settings": {"errors", "cache", "pipelines", "executors", "step_executor"},
+    "lineage": {"errors", "project", "pipelines"},
     "definitions": {
+        "lineage",
         "cancellation_event",
         "settings",
         "errors",

@@ -237,6 +237,30 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     sys.exit(1 if errors else 0)
 
 
+@main.command("lineage", epilog=_epilog("the name exists", "it does not"))
+@setting_options()
+@click.argument("arguments", nargs=-1, metavar="[PROJECT] [NAME]")
+@click.option(
+    "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="How to print it."
+)
+def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
+    """Print the columns of PROJECT's tables and tasks, and the columns that each is made of.
+
+    NAME is a table, a task, or one of its columns (domain.task.column): it is printed with everything upstream of it.
+    """
+    if len(arguments) > 2:
+        raise click.UsageError(f"expected PROJECT and NAME, or one of them, not {len(arguments)} arguments")
+    from ..definitions.build import prepare_graph
+    from .lineage import format_json, format_mermaid, format_text, select_columns
+
+    folders = [a for a in arguments[:1] if len(arguments) == 2 or Path(a).is_dir()]
+    project = choose_project(Path(folders[0]) if folders else None)
+    plan, _, _ = prepare_graph(project, settings_of(given))
+    nodes = select_columns(plan.project, next(iter(arguments[len(folders) :]), None))
+    lines = [json.dumps(format_json(nodes), indent=2)] if output == "json" else (format_text if output == "text" else format_mermaid)(nodes)
+    click.echo("\n".join(lines))
+
+
 def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
     """Return one line per node of a tree, two blanks per level."""
     lines = []

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,7 +12,7 @@ from ...errors import StarlakeError
 from ...executors.base import CommandResult
 from ...executors.local.load_files import waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
-from ...project.model import Domain, Table
+from ...project.model import Domain, Table, Task
 from ...settings import Settings
 from ..batches import Member
 from ..checks import build_check_results
@@ -20,6 +21,9 @@ from ..nodes import StarlakeNode
 from .command import READY, Events, StepCommands, build_count_metadata, build_error_failure, build_failure, build_schedule_metadata
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
+
+if TYPE_CHECKING:
+    from ...lineage.project import ProjectColumns
 
 Body = Callable[[dg.AssetExecutionContext], Events]
 
@@ -112,10 +116,23 @@ class Steps:
                 **dict(build_count_metadata(result.counters, result.row_count)),
                 "starlake/seconds": round(time.monotonic() - began, 3),
                 **build_schedule_metadata(run),
+                **self._build_column_metadata(context, task),
                 **result.metadata,
             },
             check_results=checks,
         )
+
+    @cached_property
+    def _columns(self) -> "ProjectColumns":
+        from ...lineage.project import ProjectColumns
+
+        return ProjectColumns(self._graph.plan.project)
+
+    def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
+        """Return from which columns those of a task are made, and its columns where the project does not declare them; nothing where that is not known."""
+        from .column_lineage import build_column_metadata
+
+        return build_column_metadata(context.log, self._graph, self._columns, task)
 
     def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:
         selected = context.run.asset_selection or None

@@ -1,0 +1,49 @@
+"""Column lineage of a task as metadata of its materialization. Imported by the first transform."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from ...lineage.project import Column, ProjectColumns
+from ...lineage.statement import NotUnderstood
+from ...project.model import Task
+from ..graph import AssetGraph
+
+
+def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns: ProjectColumns, task: Task) -> dict[str, Any]:
+    """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` where its YAML declares no columns.
+
+    Args:
+        log: of the step: gets a debug line where the SQL cannot be followed.
+        graph: the assets, for keys.
+        columns: the columns of the project.
+        task: the task.
+
+    Returns:
+        The metadata; nothing where the SQL cannot be followed.
+    """
+    try:
+        found = columns.get_task_columns(task)
+    except NotUnderstood as error:
+        log.debug(f"no column lineage of {task.full_name}: {error}")
+        return {}
+    except Exception as error:  # noqa: BLE001 -- lineage is an extra: the rows have been written, and the step must not fail
+        log.debug(f"no column lineage of {task.full_name}: {type(error).__name__}: {error}")
+        return {}
+    metadata: dict[str, Any] = {}
+    lineage = _build_lineage(graph, found)
+    if lineage:
+        metadata["dagster/column_lineage"] = dg.TableColumnLineage(deps_by_column=lineage)
+    if not task.attributes:
+        metadata["dagster/column_schema"] = dg.TableSchema([dg.TableColumn(c.name, c.type or "unknown") for c in found])
+    return metadata
+
+
+def _build_lineage(graph: AssetGraph, columns: Sequence[Column]) -> Mapping[str, list[dg.TableColumnDep]]:
+    found: dict[str, list[dg.TableColumnDep]] = {}
+    for column in columns:
+        if column.sources is not None:
+            keys = ((graph.keys.get((source.kind, source.name)), source.column) for source in column.sources)
+            found[column.name] = [dg.TableColumnDep(key, name) for key, name in keys if key is not None]
+    return found

@@ -1,0 +1,232 @@
+"""The columns of a project's tables and tasks, and those that each is made of."""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import Location
+from ..pipelines.table_names import ReferenceIndex
+from ..project.model import Attribute, Project, Table, TableReference, Task, WriteStrategy
+from ..project.sql.references import find_dialect, make_connection_finder
+from ..project.sql.sections import render_task
+from ..project.templating import TemplateError
+from .statement import NotUnderstood, OutputColumn, TableColumns, find_columns
+
+logger = logging.getLogger("starlake_dagster_components")
+
+NodeId = tuple[str, str]
+"""``(kind, name)``: ``("table", "sales.orders")`` (logical name), ``("task", "kpi.daily")``, ``("external", "erp.rates")``; ``("file", pattern)``."""
+
+_SQL_TYPES: Mapping[str, str] = {
+    "string": "varchar",
+    "long": "bigint",
+    "int": "int",
+    "short": "smallint",
+    "byte": "tinyint",
+    "double": "double",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+}
+"""Primitive types of Starlake whose SQL type is the same for every warehouse, near enough for names and simple types."""
+
+_SEPARATOR = "\n"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ColumnSource:
+    """A column of a table, a task or a file."""
+
+    kind: str
+    name: str
+    column: str
+
+    @property
+    def text(self) -> str:
+        """The name for people: ``sales.orders.id``."""
+        return f"{self.name}.{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table or task.
+
+    Attributes:
+        name: its name in the database.
+        type: SQL type in lower case; empty where it is not known.
+        sources: what it is made of, sorted; None where that is not known.
+    """
+
+    name: str
+    type: str = ""
+    sources: tuple[ColumnSource, ...] | None = ()
+
+
+class ProjectColumns:
+    """Works out columns when they are asked for, those upstream first, each table and task once. May be used by several threads.
+
+    Args:
+        project: the project as it is planned.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._index = ReferenceIndex(project)
+        self._connection_of = make_connection_finder(project)
+        self._tables = {t.full_name: t for t in project.tables}
+        self._tasks = {t.full_name: t for t in project.tasks}
+        self._external = {t.final_full_name.lower(): t for d in project.external_domains for t in d.tables}
+        self._known: dict[str, tuple[Column, ...] | NotUnderstood] = {}
+        self._open: set[str] = set()
+        # Threads of one run ask at the same time; which tasks are being worked on is known per thread that way.
+        self._lock = threading.RLock()
+
+    def get_task_columns(self, task: Task) -> tuple[Column, ...]:
+        """Return the columns of the table that a task writes.
+
+        Raises:
+            NotUnderstood: its SQL cannot be followed.
+        """
+        with self._lock:
+            found = self._known.get(task.full_name)
+            if found is None:
+                self._open.add(task.full_name)
+                try:
+                    found = self._work_out(task)
+                except NotUnderstood as error:
+                    logger.debug("columns of %s: %s", task.full_name, error)
+                    found = error
+                finally:
+                    self._open.discard(task.full_name)
+                self._known[task.full_name] = found
+        if isinstance(found, NotUnderstood):
+            raise NotUnderstood(str(found))
+        return found
+
+    def get_table_columns(self, table: Table) -> tuple[Column, ...]:
+        """Return the columns of a load table: each comes from a field of its files, a computed one from the fields that its script reads."""
+        own = [
+            Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in table.attributes if not a.ignore and a.name
+        ]
+        return (*own, *(Column(name, "timestamp") for name in self._list_history_columns(table.metadata.write_strategy)))
+
+    def _work_out(self, task: Task) -> tuple[Column, ...]:
+        if task.sql_text is None or not task.parse_sql:
+            raise NotUnderstood("it has no SQL that is read")
+        try:
+            part = render_task(self._project, task).sql
+        except TemplateError as error:
+            raise NotUnderstood(str(error)) from error
+        if part is None:
+            raise NotUnderstood("its SQL is empty")
+        outputs = find_columns(part.text, find_dialect(self._connection_of(task)), lambda parts: self._find_table(task, parts))
+        columns = [self._make_column(task, output) for output in outputs]
+        names = {c.name.lower() for c in columns}
+        added = [name for name in self._list_history_columns(task.write_strategy) if name.lower() not in names]
+        return (*columns, *(Column(name, "timestamp") for name in added))
+
+    def _make_column(self, task: Task, output: OutputColumn) -> Column:
+        declared = next((a for a in task.attributes if a.name.lower() == output.name.lower()), None)
+        sources = None if output.sources is None else tuple(sorted({s for one in output.sources for s in _split_identity(*_pair(one))}))
+        return Column(output.name, (self._find_type(declared) if declared else "") or output.type, sources)
+
+    def _find_table(self, task: Task, parts: tuple[str, ...]) -> tuple[str, TableColumns] | None:
+        reference = TableReference(parts, task.origin.at() if task.origin else Location(""))
+        found = self._index.resolve(task, reference, [])
+        if not found:
+            # The task's own table, or one that could be several.
+            return (f"task{_SEPARATOR}{task.full_name}", self._list_declared(task)) if parts[-1].lower() == task.table.lower() else None
+        identity = _SEPARATOR.join(text for d in found for text in (d.kind, d.name))
+        return identity, self._list_columns(found[0].kind, found[0].name)
+
+    def _list_columns(self, kind: str, name: str) -> TableColumns:
+        if kind == "table":
+            return {c.name: c.type for c in self.get_table_columns(self._tables[name])}
+        if kind == "external":
+            external = self._external.get(name.lower())
+            return {c.name: c.type for c in self.get_table_columns(external)} if external else {}
+        task = self._tasks[name]
+        if name in self._open:
+            return self._list_declared(task)
+        try:
+            return {c.name: c.type for c in self.get_task_columns(task)}
+        except NotUnderstood:
+            return self._list_declared(task)
+
+    def _list_declared(self, task: Task) -> TableColumns:
+        return {a.final_name: self._find_type(a) for a in task.attributes if not a.ignore}
+
+    def _find_type(self, attribute: Attribute) -> str:
+        definition = self._project.types.get(attribute.type)
+        if attribute.array or attribute.attributes or definition is None:
+            return ""
+        return _SQL_TYPES.get(definition.primitive, "")
+
+    def _find_file_fields(self, table: Table, attribute: Attribute) -> tuple[ColumnSource, ...] | None:
+        if not attribute.script:
+            return (ColumnSource("file", table.pattern, attribute.name),)
+        fields = {a.name: "" for a in table.attributes if not a.script} | {a.final_name: "" for a in table.attributes if not a.script}
+        original = {a.final_name.lower(): a.name for a in table.attributes}
+        dialect = find_dialect(self._project.connection_of(table))
+        try:
+            (output,) = find_columns(f"select {attribute.script} as c from fields", dialect, lambda _: ("fields", fields))
+        except (NotUnderstood, ValueError):
+            return None
+        if output.sources is None:
+            return None
+        return tuple(
+            sorted({ColumnSource("file", table.pattern, original.get(s.column.lower(), s.column.split(".")[0])) for s in output.sources})
+        )
+
+    def _list_history_columns(self, strategy: WriteStrategy | None) -> Sequence[str]:
+        """Return the columns that Starlake adds to a table with the strategy SCD2. Starlake: JdbcStrategiesBuilder."""
+        if strategy is None or strategy.type != "SCD2":
+            return ()
+        raw, variables = self._project.application.raw, self._project.variables
+        start = strategy.start_ts or raw.get("scd2StartTimestamp") or variables.get("SL_SCD2_START_TIMESTAMP") or "sl_start_ts"
+        end = strategy.end_ts or raw.get("scd2EndTimestamp") or variables.get("SL_SCD2_END_TIMESTAMP") or "sl_end_ts"
+        return (str(start), str(end))
+
+
+def _pair(source: object) -> tuple[str, str]:
+    return source.table, source.column  # type: ignore[attr-defined]
+
+
+def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
+    """Yield the tables that a name stands for: several where several tasks write it."""
+    parts = table.split(_SEPARATOR)
+    if len(parts) == 1:
+        yield ColumnSource("external", table, column)
+    for kind, name in zip(parts[::2], parts[1::2], strict=False):
+        yield ColumnSource(kind, name, column)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeColumns:
+    """The columns of a table or task; ``reason`` says why those of a task are not known."""
+
+    kind: str
+    name: str
+    columns: tuple[Column, ...]
+    reason: str = ""
+
+
+def list_node_columns(project: Project, names: Iterable[str] = ()) -> Iterator[NodeColumns]:
+    """Yield the columns of all tables and tasks of a project, or of those with some full names.
+
+    Args:
+        project: the project.
+        names: ``domain.table`` or ``domain.task``, in any case; empty = all.
+    """
+    columns = ProjectColumns(project)
+    wanted = {name.lower() for name in names}
+    for table in project.tables:
+        if not wanted or wanted & {table.full_name.lower(), table.final_full_name.lower()}:
+            yield NodeColumns("table", table.full_name, columns.get_table_columns(table))
+    for task in project.tasks:
+        if not wanted or task.full_name.lower() in wanted:
+            try:
+                yield NodeColumns("task", task.full_name, columns.get_task_columns(task))
+            except NotUnderstood as error:
+                yield NodeColumns("task", task.full_name, (), str(error))

@@ -1,0 +1,391 @@
+"""The columns that one query gives, and those that each of them is made of; from sqlglot's scopes.
+
+Where a statement, or one of its columns, is not understood, nothing is returned for it: a missing edge is better than a wrong one.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import Scope
+
+TableColumns = Mapping[str, str]
+"""Columns of a table, in their order: name -> SQL type, the empty string for an unknown one. Empty: the columns are not known."""
+
+FindTable = Callable[[tuple[str, ...]], tuple[str, TableColumns] | None]
+"""Takes the parts of a table's name as the query writes it; returns who it is and its columns. None: its columns are nobody's."""
+
+MAX_LENGTH = 200_000
+"""Characters of a query; a longer one is generated, and would take seconds."""
+
+
+class NotUnderstood(Exception):
+    """A query has no lineage, because it is not one query or has something that is not followed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceColumn:
+    """A column that another one is made of: the table as :data:`FindTable` names it, and the column with the path of a field (``address.city``)."""
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumn:
+    """A column that a query gives.
+
+    Attributes:
+        name: as the query, or the table that it comes from, spells it.
+        type: SQL type in lower case; empty where it is not known.
+        sources: the columns that it is made of, sorted; None where that is not known, none for a constant.
+    """
+
+    name: str
+    type: str = ""
+    sources: tuple[SourceColumn, ...] | None = ()
+
+
+@dataclass(slots=True)
+class _Query:
+    """A query while it is worked on."""
+
+    tree: "exp.Query"
+    has_types: bool = True
+    spelled: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, tuple[str, TableColumns]] = field(default_factory=dict)
+
+
+def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputColumn, ...]:
+    """Return the columns that a query gives, in their order.
+
+    Args:
+        sql: one query, Jinja rendered.
+        dialect: sqlglot's name of the dialect; the empty string for an unknown one.
+        find_table: says which table a name means, and its columns.
+
+    Raises:
+        NotUnderstood: it is not one query that can be followed, or it has a ``*`` over columns that are not known.
+    """
+    from sqlglot.errors import SqlglotError
+
+    if len(sql) > MAX_LENGTH:
+        raise NotUnderstood(f"the query has {len(sql)} characters")
+    try:
+        with _silence_log():
+            query = _parse(sql, dialect)
+        _name_tables(query, find_table)
+        scope = _qualify(query, dialect)
+        return _Walk(query, scope).list_outputs()
+    except (SqlglotError, ValueError) as error:
+        raise NotUnderstood(str(error).split("\n", 1)[0]) from error
+    except RecursionError as error:
+        raise NotUnderstood("the query is nested too deeply") from error
+
+
+@contextmanager
+def _silence_log() -> Iterator[None]:
+    """Keep sqlglot from warning of statements that it does not know: they are not queries."""
+    log = logging.getLogger("sqlglot")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _parse(sql: str, dialect: str) -> _Query:
+    """Parse a query; all its names become lower case and quoted, so that every dialect compares them alike."""
+    import sqlglot
+    from sqlglot import exp
+
+    statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise NotUnderstood("not one query")
+    tree: Any = statements[0]
+    if isinstance(tree, exp.Subquery):
+        tree = tree.unnest()
+    for kind in (exp.Pivot, exp.Columns, exp.MatchRecognize, exp.Placeholder):
+        if tree.find(kind) is not None:
+            raise NotUnderstood(f"it has {kind.__name__.upper()}")
+    # What these give is typed as what they are given.
+    query = _Query(tree, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
+    for identifier in tree.find_all(exp.Identifier):
+        name = str(identifier.this)
+        query.spelled.setdefault(name.lower(), name)
+        identifier.set("this", name.lower())
+        identifier.set("quoted", True)
+    return query
+
+
+def _name_tables(query: _Query, find_table: FindTable) -> None:
+    """Replace the names of tables, of any number of parts, by names of one part that stand for the tables that they mean."""
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    physical = {
+        id(source): source for scope in traverse_scope(query.tree) for source in scope.sources.values() if isinstance(source, exp.Table)
+    }
+    # A table that no column is read from is in no scope's sources under its own name, such as the second of two with one alias.
+    for table in physical.values():
+        if not isinstance(table.this, exp.Identifier):
+            continue
+        parts = tuple(query.spelled.get(part.name, part.name) for part in table.parts)
+        found = find_table(parts)
+        identity, columns = found if found else (".".join(parts), {})
+        name = f"table_{len(query.tables)}"
+        query.tables[name] = (identity, columns)
+        if not table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+        query.spelled.update({name.lower(): name for name in columns})
+        table.set("this", exp.to_identifier(name, quoted=True))
+        table.set("db", None)
+        table.set("catalog", None)
+    for one in query.tree.find_all(exp.Column):
+        column: Any = one
+        # sales.orders.id: the alias of the table is orders. Whether it is a field of a struct is decided where the scope is known.
+        if column.args.get("db") is not None and column.args.get("catalog") is None and not _is_struct(query, column):
+            column.set("db", None)
+
+
+def _is_struct(query: _Query, column: Any) -> bool:
+    """Return whether ``a.b.c`` is a field c of the column b of the table a, rather than the column c of the table a.b."""
+    from sqlglot import exp
+
+    aliases = {t.alias_or_name for t in query.tree.find_all(exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.CTE)}
+    return column.text("table") not in aliases
+
+
+def _qualify(query: _Query, dialect: str) -> "Scope":
+    from sqlglot.optimizer.qualify import qualify
+    from sqlglot.optimizer.scope import build_scope
+    from sqlglot.schema import MappingSchema
+
+    schema = MappingSchema(dialect=dialect or None, normalize=False)
+    for name, (_, columns) in query.tables.items():
+        if columns:
+            schema.add_table(name, {c.lower(): t or "unknown" for c, t in columns.items()}, dialect=dialect or None, normalize=False)
+    tree = qualify(
+        query.tree,
+        schema=schema,
+        dialect=dialect or None,
+        validate_qualify_columns=False,
+        quote_identifiers=False,
+        identify=False,
+    )
+    scope = build_scope(tree)
+    if scope is None:
+        raise NotUnderstood("it has no scope")
+    query.tree = tree
+    if query.has_types and any(columns for _, columns in query.tables.values()):
+        _annotate(query, schema, dialect)
+    return scope
+
+
+def _annotate(query: _Query, schema: Any, dialect: str) -> None:
+    """Add types to the tree where they are known; a fault in that leaves them unknown."""
+    from sqlglot.optimizer.annotate_types import annotate_types
+
+    try:
+        annotate_types(query.tree, schema=schema, dialect=dialect or None)
+    except Exception:  # noqa: BLE001 -- types are an extra: names and lineage do not depend on them
+        return
+
+
+class _Walk:
+    """Follows columns through the scopes of a qualified query."""
+
+    def __init__(self, query: _Query, scope: "Scope") -> None:
+        self._query = query
+        self._root = scope
+        self._known: dict[tuple[int, int], frozenset[SourceColumn] | None] = {}
+        self._open: set[tuple[int, int]] = set()
+
+    def list_outputs(self) -> tuple[OutputColumn, ...]:
+        """Return the columns of the whole query."""
+        names = self._list_names(self._root)
+        outputs = []
+        seen: set[str] = set()
+        for index, name in enumerate(names):
+            # Of equal names the first one stays what it is; one that sqlglot made up is called otherwise by every warehouse.
+            if name in seen or (name.startswith("_col_") and name not in self._query.spelled):
+                continue
+            seen.add(name)
+            sources = self._follow(self._root, index)
+            outputs.append(
+                OutputColumn(
+                    self._query.spelled.get(name, name),
+                    self._find_type(index),
+                    None if sources is None else tuple(sorted(sources)),
+                )
+            )
+        return tuple(outputs)
+
+    def _list_names(self, scope: "Scope") -> Sequence[str]:
+        from sqlglot import exp
+
+        expression: Any = scope.expression
+        names = expression.named_selects
+        if any(name in ("*", "") for name in names) or any(s.is_star for s in expression.selects):
+            raise NotUnderstood("it has a * over columns that are not known, or a column without a name")
+        if isinstance(scope.expression, exp.SetOperation) and scope.expression.args.get("by_name"):
+            left, right = (self._list_names(s) for s in _list_sides(scope))
+            return list(dict.fromkeys((*left, *right)))
+        return list(names)
+
+    def _find_type(self, index: int) -> str:
+        root: Any = self._root.expression
+        selects = root.selects
+        found = selects[index].type if index < len(selects) else None
+        if found is None or found.this.name in ("UNKNOWN", "NULL"):
+            return ""
+        return str(found.sql()).lower()
+
+    def _follow(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
+        """Return the sources of a column of a scope, None where they are not known; a recursive query adds nothing to itself."""
+        key = (id(scope.expression), index)
+        if key in self._known:
+            return self._known[key]
+        if key in self._open:
+            return frozenset()
+        self._open.add(key)
+        try:
+            found = self._follow_set(scope, index) if _list_sides(scope) else self._follow_select(scope, index)
+        finally:
+            self._open.discard(key)
+        self._known[key] = found
+        return found
+
+    def _follow_set(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
+        sides = _list_sides(scope)
+        if scope.expression.args.get("by_name"):
+            name = self._list_names(scope)[index]
+            names = [self._list_names(side) for side in sides]
+            return _join([self._follow(side, own.index(name)) for side, own in zip(sides, names, strict=True) if name in own])
+        return _join([self._follow(side, index) for side in sides])
+
+    def _follow_select(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
+        expression: Any = scope.expression
+        selects = expression.selects
+        return self._follow_expression(scope, selects[index]) if index < len(selects) else None
+
+    def _follow_expression(self, scope: "Scope", expression: Any) -> frozenset[SourceColumn] | None:
+        """Return the sources of an expression: of its columns, and of what its subqueries give."""
+        from sqlglot import exp
+
+        found: list[frozenset[SourceColumn] | None] = []
+        waiting = [expression]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, exp.Column):
+                found.append(self._follow_column(scope, node))
+            elif isinstance(node, exp.Query):
+                found.append(self._follow_subquery(scope, node))
+            elif isinstance(node, (exp.Star, exp.Table)):
+                continue
+            else:
+                waiting.extend(node.iter_expressions())
+        return _join(found)
+
+    def _follow_subquery(self, scope: "Scope", node: Any) -> frozenset[SourceColumn] | None:
+        inner = node.unnest()
+        for sub in scope.subquery_scopes:
+            expression: Any = sub.expression
+            if expression is inner or expression is node:
+                return _join([self._follow(sub, i) for i in range(len(expression.selects))])
+        return None
+
+    def _follow_column(self, scope: "Scope", column: Any) -> frozenset[SourceColumn] | None:
+        from sqlglot import exp
+
+        place: Scope | None = scope
+        source = scope.sources.get(column.table) if column.table else self._find_only_source(scope, column.name)
+        while source is None and place is not None:
+            # A correlated subquery, or a function behind FROM, reads the tables of the query around it.
+            place = place.parent
+            source = place.sources.get(column.table) if place else None
+        if source is None or place is None:
+            return None
+        if isinstance(source, exp.Table):
+            return self._make_leaf(source, column)
+        if source.is_udtf:
+            return self._follow_function(place, source, column.name)
+        names = self._list_names_of(source)
+        return self._follow(source, names.index(column.name)) if column.name in names else None
+
+    def _find_only_source(self, scope: "Scope", name: str) -> Any:
+        """Return the source of a column that sqlglot has not found: the only one whose columns are not known, where no other one has it."""
+        from sqlglot import exp
+
+        unknown = []
+        for _, source in scope.selected_sources.values():
+            columns = self._query.tables[source.name][1] if isinstance(source, exp.Table) and source.name in self._query.tables else None
+            if columns is None or name in {c.lower() for c in columns}:
+                return None
+            if not columns:
+                unknown.append(source)
+        return unknown[0] if len(unknown) == 1 else None
+
+    def _list_names_of(self, source: "Scope") -> Sequence[str]:
+        """Return the names under which a subquery's columns are known around it: those of its select, or of ``AS alias(a, b)``."""
+        names = list(self._list_names(source))
+        outer = list(source.outer_columns)
+        return [*outer, *names[len(outer) :]] if outer else names
+
+    def _follow_function(self, scope: "Scope", source: "Scope", name: str) -> frozenset[SourceColumn] | None:
+        """Return the sources of a column of UNNEST, LATERAL and their kind: everything that the function reads."""
+        from sqlglot import exp
+
+        expression = source.expression
+        if isinstance(expression, exp.Lateral) and isinstance(expression.this, exp.Subquery):
+            inner = expression.this.unnest()
+            for one in source.traverse():
+                if one.expression is inner and name in (names := self._list_names_of(one)):
+                    return self._follow(one, names.index(name))
+            return None
+        if isinstance(expression, exp.Values):
+            return self._follow_expression(scope, expression)
+        parts = expression.args.get("expressions") or [expression.this]
+        return _join([self._follow_expression(scope, part) for part in parts if part is not None])
+
+    def _make_leaf(self, table: Any, column: Any) -> frozenset[SourceColumn] | None:
+        known = self._query.tables.get(table.name)
+        if known is None:
+            return None
+        identity, columns = known
+        spelled = {name.lower(): name for name in columns}
+        if columns and column.name not in spelled:
+            return None
+        name = spelled.get(column.name) or self._query.spelled.get(column.name, column.name)
+        return frozenset((SourceColumn(identity, ".".join((name, *_find_fields(column)))),))
+
+
+def _list_sides(scope: "Scope") -> list[Any]:
+    """Return the scopes of both sides of a UNION and its kind; none of another query. sqlglot 29 has another name for them."""
+    return getattr(scope, "set_operation_scopes", None) or getattr(scope, "union_scopes", None) or []
+
+
+def _find_fields(column: Any) -> list[str]:
+    """Return the fields of a struct that are read from a column: ``address.city`` -> city."""
+    from sqlglot import exp
+
+    fields: list[str] = []
+    node = column
+    while isinstance(node.parent, exp.Dot) and node.parent.this is node and isinstance(node.parent.expression, exp.Identifier):
+        node = node.parent
+        fields.append(node.expression.name)
+    return fields
+
+
+def _join(parts: Sequence[frozenset[SourceColumn] | None]) -> frozenset[SourceColumn] | None:
+    found: frozenset[SourceColumn] = frozenset()
+    for part in parts:
+        if part is None:
+            return None
+        found |= part
+    return found

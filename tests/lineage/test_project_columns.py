@@ -1,0 +1,168 @@
+"""Columns of a whole project: of tables after rename and script, of tasks in the order of their dependencies; what Dagster and people see of them."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components.cli.main import main
+from starlake_dagster_components.lineage.project import list_node_columns
+from starlake_dagster_components.project.reader import read_project
+from starlake_dagster_components.testing import RecordingExecutor
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
+    for name in ("SL_ENV", "SL_ROOT", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    folder = ProjectFolder(tmp_path / "shop")
+    folder.write(
+        "metadata/application.sl.yml",
+        "application: {connectionRef: duck, connections: {duck: {type: jdbc, options: {url: 'jdbc:duckdb:x.db'}}}}\n",
+    )
+    folder.write("metadata/load/raw/_config.sl.yml", "load: {name: raw, rename: sales}\n")
+    folder.write(
+        "metadata/load/raw/orders.sl.yml",
+        """
+        table:
+          name: orders
+          pattern: orders.*.csv
+          attributes:
+            - {name: oid, rename: id, type: long}
+            - {name: price, type: double}
+            - {name: secret, type: string, ignore: true}
+            - {name: gross, type: double, script: price * 1.2}
+        """,
+    )
+    folder.write(
+        "metadata/load/raw/customers.sl.yml",
+        """
+        table:
+          name: customers
+          pattern: customers.*.csv
+          metadata: {writeStrategy: {type: SCD2, key: [id], timestamp: since}}
+          attributes: [{name: id, type: long}, {name: since, type: timestamp}]
+        """,
+    )
+    folder.write("metadata/transform/kpi/one.sql", "select id, gross {% if true %}as amount{% endif %} from sales.orders\n")
+    folder.write("metadata/transform/kpi/two.sql", "select *, amount * 2 as twice, erp.rates.rate from kpi.one, erp.rates\n")
+    folder.write("metadata/transform/kpi/three.sql", "select * from two join sales.customers c on true\n")
+    folder.write("metadata/transform/kpi/four.sql", "select * from nowhere.known\n")
+    return folder
+
+
+def shown(folder: ProjectFolder) -> dict[str, dict[str, str]]:
+    return {
+        node.name: {c.name: ",".join(s.text for s in c.sources) if c.sources is not None else "?" for c in node.columns}
+        for node in list_node_columns(read_project(folder.root))
+    }
+
+
+def test_columns_of_tables_and_tasks(folder: ProjectFolder) -> None:
+    found = shown(folder)
+    assert found["raw.orders"] == {"id": "orders.*.csv.oid", "price": "orders.*.csv.price", "gross": "orders.*.csv.price"}
+    assert found["raw.customers"]["sl_start_ts"] == ""
+    assert found["kpi.one"] == {"id": "raw.orders.id", "amount": "raw.orders.gross"}
+
+
+def test_an_unknown_star_is_said_with_its_reason(folder: ProjectFolder) -> None:
+    nodes = {n.name: n for n in list_node_columns(read_project(folder.root))}
+    assert nodes["kpi.four"].columns == ()
+    assert "*" in nodes["kpi.four"].reason
+
+
+def test_stars_take_the_columns_of_tasks_and_of_scd2(folder: ProjectFolder) -> None:
+    folder.write("metadata/transform/kpi/two.sql", "select *, amount * 2 as twice from kpi.one\n")
+    found = shown(folder)
+    assert found["kpi.two"] == {"id": "kpi.one.id", "amount": "kpi.one.amount", "twice": "kpi.one.amount"}
+    assert list(found["kpi.three"]) == ["id", "amount", "twice", "since", "sl_start_ts", "sl_end_ts"]
+    assert found["kpi.three"]["twice"] == "kpi.two.twice"
+    assert found["kpi.three"]["sl_end_ts"] == "raw.customers.sl_end_ts"
+
+
+def test_a_task_that_reads_itself_ends(folder: ProjectFolder) -> None:
+    folder.write(
+        "metadata/transform/kpi/one.sql", "select id, coalesce(t.amount, 0) as amount from sales.orders left join kpi.one t using (id)\n"
+    )
+    assert "kpi.one" in shown(folder)
+
+
+def test_the_materialization_has_lineage_and_columns(folder: ProjectFolder, tmp_path: Path) -> None:
+    definitions = load_definitions_from_starlake_project(folder.root, executor=RecordingExecutor())
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        repository = definitions.get_repository_def()
+        result = repository.get_implicit_global_asset_job_def().execute_in_process(instance=instance)
+        assert result.success
+        metadata = {
+            e.materialization.asset_key.to_user_string(): e.materialization.metadata for e in result.get_asset_materialization_events()
+        }
+    lineage = metadata["kpi_one"]["dagster/column_lineage"].value
+    assert isinstance(lineage, dg.TableColumnLineage)
+    assert lineage.deps_by_column["amount"] == [dg.TableColumnDep(dg.AssetKey("sales_orders"), "gross")]
+    schema = metadata["kpi_one"]["dagster/column_schema"].value
+    assert isinstance(schema, dg.TableSchema)
+    assert [(c.name, c.type) for c in schema.columns] == [("id", "bigint"), ("amount", "double")]
+    assert "dagster/column_lineage" not in metadata["kpi_four"]
+
+
+def lineage(folder: ProjectFolder, *arguments: str) -> str:
+    result = CliRunner().invoke(main, ["lineage", str(folder.root), *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_command_shows_a_column_with_everything_upstream(folder: ProjectFolder) -> None:
+    assert lineage(folder, "KPI.one.amount").splitlines() == [
+        "task kpi.one",
+        "  amount (double) <- raw.orders.gross",
+        "table raw.orders",
+        "  gross (double) <- orders.*.csv.price",
+    ]
+    assert "task kpi.four: not known: " in lineage(folder)
+    nodes = json.loads(lineage(folder, "kpi.one", "--format", "json"))["nodes"]
+    assert [n["name"] for n in nodes] == ["kpi.one", "raw.orders"]
+    assert nodes[0]["columns"][0] == {
+        "name": "id",
+        "type": "bigint",
+        "sources": [{"kind": "table", "name": "raw.orders", "column": "id"}],
+    }
+    assert lineage(folder, "kpi.one.amount", "--format", "mermaid").splitlines() == [
+        "flowchart LR",
+        '  c0["raw.orders.gross"] --> c1["kpi.one.amount"]',
+        '  c2["orders.*.csv.price"] --> c0',
+    ]
+
+
+def test_an_unknown_name_is_an_error_with_what_was_meant(folder: ProjectFolder) -> None:
+    result = CliRunner().invoke(main, ["lineage", str(folder.root), "kpi.onne"])
+    assert result.exit_code == 1
+    assert "kpi.one" in result.output
+
+
+@pytest.mark.parametrize(
+    ("project", "not_followed"),
+    [
+        (
+            "StarBake",
+            {
+                "Products.MostProfitableProducts",
+                "Products.ProductPerformance",
+                "Products.ProductProfitability",
+                "Products.TopSellingProducts",
+            },
+        ),
+        ("starlake-bootstrap-sample-project", set()),
+        ("starlake-docker-starbake-dagster", set()),
+        ("starlake-samples-any-engine", set()),
+    ],
+)
+def test_real_projects(shared: Path, project: str, not_followed: set[str]) -> None:
+    """StarBake's tasks that are not followed take a star over the fields of an unnested array of structs."""
+    nodes = [n for n in list_node_columns(read_project(shared / "corpus" / project)) if n.kind == "task"]
+    assert {n.name for n in nodes if n.reason} == not_followed
+    assert [c.name for n in nodes for c in n.columns if c.sources is None] == []
