@@ -36,7 +36,7 @@ from bench.process_tree import Tree, run_tree
 from bench.synthetic import write_project
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.cancellation_event import Cancelled
-from starlake_dagster_components.commands import RunContext, load_command
+from starlake_dagster_components.commands import RunContext, build_load_command
 from starlake_dagster_components.definitions.build import prepare_graph
 from starlake_dagster_components.executors.base import Invocation
 from starlake_dagster_components.executors.local.shell import ShellExecutor
@@ -158,7 +158,7 @@ def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinit
                 run_id=context.run.run_id,
                 step_key=table.name,
             )
-            assert executor.run(load_command(run, domains[table.domain], [table]), invocation).exit_code == 0
+            assert executor.run(build_load_command(run, domains[table.domain], [table]), invocation).exit_code == 0
 
         with ThreadPoolExecutor(at_a_time) as pool:
             running = {pool.submit(load, key): key for key in tables}

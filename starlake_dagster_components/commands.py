@@ -179,39 +179,46 @@ class RunContext:
     job_id: str = ""
 
 
-def stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
+def build_stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
     """Return the command that moves files of tables from the incoming folder to the stage area. Starlake: StageCmd.
 
     Raises:
         InvalidSetting: a name or value that Starlake's command line cannot carry.
     """
-    arguments = ("--domains", _name(domain.name), "--tables", _names(tables))
-    return _command(run, "stage", (*arguments, *_options(run)))
+    arguments = ("--domains", _check_name(domain.name), "--tables", _join_names(tables))
+    return _build_command(run, "stage", (*arguments, *_format_options(run)))
 
 
-def preload_command(run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> Command:
+def build_preload_command(run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> Command:
     """Return the command that finds out whether there is something to load. Starlake: PreLoadCmd.
 
     Raises:
         InvalidSetting: a name or value that Starlake's command line cannot carry.
     """
-    arguments = ["--domain", _name(domain.name), "--tables", _names(tables), "--strategy", pre_load.strategy]
+    arguments = ["--domain", _check_name(domain.name), "--tables", _join_names(tables), "--strategy", pre_load.strategy]
     if pre_load.strategy == "ack":
         path = pre_load.global_ack_file_path or f"{run.project.areas.datasets}/pending/{domain.final_name}/{_DATE}.ack"
         day = (run.scheduled_date or datetime.now()).strftime("%Y-%m-%d")
         arguments += ["--globalAckFilePath", path.replace(_DATE, day)]
-    return _command(run, "preload", (*arguments, *_options(run)))
+    return _build_command(run, "preload", (*arguments, *_format_options(run)))
 
 
-def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
+def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
     """Return the command that loads the staged files of tables of one domain. Starlake: LoadCmd.
 
     Raises:
         InvalidSetting: a name or value that Starlake's command line cannot carry.
     """
-    arguments = ("--domains", _name(domain.name), "--tables", _names(tables), *_scheduled_date(run), *_options(run))
+    arguments = (
+        "--domains",
+        _check_name(domain.name),
+        "--tables",
+        _join_names(tables),
+        *_format_scheduled_date(run),
+        *_format_options(run),
+    )
     project = run.project
-    command = _command(
+    command = _build_command(
         run,
         "load",
         arguments,
@@ -220,17 +227,17 @@ def load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Co
     )
     # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
     command = command.with_environment({"SL_API": "1"})
-    described = tuple(_load_table(project, table) for table in tables)
+    described = tuple(_describe_table(project, table) for table in tables)
     return replace(
         command,
-        files=_load_files(project, domain, tables),
-        caveats=tuple(_in_clear(project, tables)),
+        files=_find_load_files(project, domain, tables),
+        caveats=tuple(_explain_clear_columns(project, tables)),
         tables=described,
         target=described[0].target if len(described) == 1 else None,
     )
 
 
-def transform_command(run: RunContext, task: Task) -> Command:
+def build_transform_command(run: RunContext, task: Task) -> Command:
     """Return the command that runs one task. Starlake: TransformCmd.
 
     Raises:
@@ -239,20 +246,20 @@ def transform_command(run: RunContext, task: Task) -> Command:
     own: dict[str, str] = dict(run.pipeline.task_options.get(task.full_name, {})) if run.pipeline else {}
     for name, moment in (("sl_data_interval_start", run.interval_start), ("sl_data_interval_end", run.interval_end)):
         if moment is not None:
-            own[name] = _timestamp(moment)
-    arguments = ("--name", _name(task.full_name), *_scheduled_date(run), *_options(run, own))
+            own[name] = _format_timestamp(moment)
+    arguments = ("--name", _check_name(task.full_name), *_format_scheduled_date(run), *_format_options(run, own))
     project = run.project
     reads = project.application.connections.get(task.connection_ref or "")
-    command = _command(
+    command = _build_command(
         run, "transform", arguments, connections=[project.connection_of(task), reads], expectations=[e.expect for e in task.expectations]
     )
-    return replace(command, target=_target(project, task, task.domain, task.table))
+    return replace(command, target=_find_target(project, task, task.domain, task.table))
 
 
 _DATE = "{YYYY-MM-DD}"
 
 
-def _command(
+def _build_command(
     run: RunContext,
     verb: Verb,
     arguments: tuple[str, ...],
@@ -260,16 +267,16 @@ def _command(
     expectations: Iterable[str] = (),
 ) -> Command:
     project, pipeline = run.project, run.pipeline
-    environment = _environment(run)
-    audit = _audit(run, environment) if verb in ("load", "transform") else None
+    environment = _build_environment(run)
+    audit = _find_audit(run, environment) if verb in ("load", "transform") else None
     evaluated = tuple(dict.fromkeys(expectations)) if project.application.expectations_active else ()
-    files = {path for c in connections if (path := _duckdb_file(project, c))} | ({audit.database} if audit else set())
+    files = {path for c in connections if (path := _find_duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
         verb,
         arguments,
         str(project.root),
         environment=environment,
-        program=_program(run),
+        program=_find_program(run),
         databases=tuple(sorted(files)),
         options=pipeline.options if pipeline else {},
         audit=audit,
@@ -278,7 +285,7 @@ def _command(
     )
 
 
-def _program(run: RunContext) -> str:
+def _find_program(run: RunContext) -> str:
     """Return the executable: the DAG config's option, else the variable of the same name (starlake-orchestration: get_context_var)."""
     given = run.pipeline.starlake_path if run.pipeline else ""
     return given if given not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
@@ -287,7 +294,7 @@ def _program(run: RunContext) -> str:
 # ------------------------------------------------------------------------------------------------------------- environment
 
 
-def _environment(run: RunContext) -> dict[str, str]:
+def _build_environment(run: RunContext) -> dict[str, str]:
     project = run.project
     given = dict(run.pipeline.environment) if run.pipeline else {}
     environment = {"SL_ROOT": str(project.root), "SL_LOG_LEVEL": project.variables.get("SL_LOG_LEVEL") or "info", **given}
@@ -295,18 +302,18 @@ def _environment(run: RunContext) -> dict[str, str]:
     if profile:
         environment["SL_ENV"] = profile
     if run.job_id:
-        environment.setdefault(_job_id_name(project), run.job_id)
+        environment.setdefault(_get_job_id_name(project), run.job_id)
     if run.pipeline and run.pipeline.spark:
         before = environment.get("SPARK_CONF_OPTIONS") or os.environ.get("SPARK_CONF_OPTIONS", "")
-        environment["SPARK_CONF_OPTIONS"] = " ".join(filter(None, (before, *_spark_options(run.pipeline.spark))))
+        environment["SPARK_CONF_OPTIONS"] = " ".join(filter(None, (before, *_format_spark_options(run.pipeline.spark))))
     return environment
 
 
-def _job_id_name(project: Project) -> str:
+def _get_job_id_name(project: Project) -> str:
     return project.application.job_id_env_name or "SL_JOB_ID"
 
 
-def _spark_options(spark: Mapping[str, str]) -> Iterator[str]:
+def _format_spark_options(spark: Mapping[str, str]) -> Iterator[str]:
     for name, value in sorted(spark.items()):
         if any(c.isspace() for c in f"{name}{value}"):
             raise InvalidSetting(
@@ -316,7 +323,7 @@ def _spark_options(spark: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_what_the_command_reads(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Say whether the command, which sees this environment, would read the same project."""
+    """Return whether the command, which sees this environment, would read the same project."""
     project = run.project
     if (environment.get("SL_ENV") or None) != project.profile or environment["SL_ROOT"] != str(project.root):
         return False
@@ -330,30 +337,30 @@ _NOT_A_VARIABLE = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
 # --------------------------------------------------------------------------------------------------------------- arguments
 
 
-def _scheduled_date(run: RunContext) -> tuple[str, ...]:
-    return ("--scheduledDate", _timestamp(run.scheduled_date)) if run.scheduled_date else ()
+def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:
+    return ("--scheduledDate", _format_timestamp(run.scheduled_date)) if run.scheduled_date else ()
 
 
-def _timestamp(moment: datetime) -> str:
+def _format_timestamp(moment: datetime) -> str:
     """Write a time without blank and zone, in UTC: the launcher script splits at blanks, and Starlake reads no offset here."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds")
 
 
-def _names(tables: Sequence[Table]) -> str:
+def _join_names(tables: Sequence[Table]) -> str:
     if not tables:
         raise InvalidSetting(
             "a command needs at least one table: without --tables some of Starlake's commands take all, others succeed idly"
         )
-    return ",".join(_name(t.name) for t in tables)
+    return ",".join(_check_name(t.name) for t in tables)
 
 
 MAX_NAMES = 16_000
 """Characters of table names in one command line: Linux allows an argument to have 128 KiB; services that start containers allow less."""
 
 
-def batches_of(tables: Sequence[Table]) -> Iterator[list[Table]]:
+def split_into_batches(tables: Sequence[Table]) -> Iterator[list[Table]]:
     """Yield tables in the groups that one ``load`` takes, in their order: as many as the command line has room for."""
     batch: list[Table] = []
     length = 0
@@ -367,18 +374,18 @@ def batches_of(tables: Sequence[Table]) -> Iterator[list[Table]]:
         yield batch
 
 
-def fits_the_command_line(name: str) -> bool:
-    """Say whether a name survives Starlake's command line, which separates names by commas."""
+def fits_command_line(name: str) -> bool:
+    """Return whether a name survives Starlake's command line, which separates names by commas."""
     return bool(name) and "," not in name
 
 
-def _name(name: str) -> str:
-    if not fits_the_command_line(name):
+def _check_name(name: str) -> str:
+    if not fits_command_line(name):
         raise InvalidSetting(f"the name '{name}' cannot be given to Starlake's command line, which separates names by commas")
     return name
 
 
-def _options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return ``--options``: the DAG config's ``sl_env_var``, the settings' variables, and those of the command itself.
 
     Starlake: cliEnv, which wins over env files. SL_ROOT and SL_ENV are left out: they belong to the environment.
@@ -387,13 +394,13 @@ def _options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str
     for name, value in (run.pipeline.environment if run.pipeline else {}).items():
         if name in _ENVIRONMENT_ONLY:
             continue
-        refused = refused_variable(name, value)
+        refused = explain_refused_variable(name, value)
         if not refused:
             options[name] = value
         elif not _reaches_as_environment(run.project, name):
             raise InvalidSetting(f"sl_env_var: {refused}, and as an environment variable it would lose against the env file")
     for name, value in {**(own or {}), **run.variables}.items():
-        refused = refused_variable(name, value)
+        refused = explain_refused_variable(name, value)
         if refused:
             raise InvalidSetting(refused)
         options[name] = value
@@ -403,7 +410,7 @@ def _options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str
 _ENVIRONMENT_ONLY = frozenset(("SL_ROOT", "SL_ENV"))
 
 
-def refused_variable(name: str, value: str) -> str | None:
+def explain_refused_variable(name: str, value: str) -> str | None:
     """Return why ``--options`` cannot carry a variable; None when it can.
 
     The launcher script splits its arguments at blanks, and Starlake ``--options`` at commas and at the first ``=``.
@@ -416,29 +423,29 @@ def refused_variable(name: str, value: str) -> str | None:
 
 
 def _reaches_as_environment(project: Project, name: str) -> bool:
-    """Say whether an environment variable is what texts of the project see: no env file gives it another value."""
+    """Return whether an environment variable is what the project sees: no env file gives it another value."""
     return name not in project.variables or project.variables[name] == os.environ.get(name)
 
 
 # ------------------------------------------------------------------------------------------------------- files and databases
 
 
-def local_path(text: str) -> str | None:
+def find_local_path(text: str) -> str | None:
     """Return the local absolute path that a folder setting means; None for other storage (``gs://...``) and relative paths."""
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")
     return os.path.normpath(text) if os.path.isabs(text) else None
 
 
-def _load_files(project: Project, domain: Domain, tables: Sequence[Table]) -> LoadFiles | None:
+def _find_load_files(project: Project, domain: Domain, tables: Sequence[Table]) -> LoadFiles | None:
     areas = project.areas
-    stage, ingesting, archive = (local_path(f"{area}/{domain.name}") for area in (areas.stage, areas.ingesting, areas.archive))
+    stage, ingesting, archive = (find_local_path(f"{area}/{domain.name}") for area in (areas.stage, areas.ingesting, areas.archive))
     if stage is None or ingesting is None:
         return None
     return LoadFiles(stage, ingesting, tuple(dict.fromkeys(t.pattern for t in tables if t.pattern)), archive or "")
 
 
-def _load_table(project: Project, table: Table) -> LoadTable:
+def _describe_table(project: Project, table: Table) -> LoadTable:
     expectations = dict.fromkeys(e.expect for e in table.expectations) if project.application.expectations_active else ()
     return LoadTable(
         name=table.name,
@@ -447,7 +454,7 @@ def _load_table(project: Project, table: Table) -> LoadTable:
         final_name=table.final_name,
         pattern=table.pattern or "",
         expectations=tuple(expectations),
-        target=_target(project, table, table.final_domain, table.final_name),
+        target=_find_target(project, table, table.final_domain, table.final_name),
         loader=find_loader(project, table),
         appends=_appends(table),
     )
@@ -459,40 +466,40 @@ def _appends(table: Table) -> bool:
     return only_appends and not table.presql and not table.postsql
 
 
-def _in_clear(project: Project, tables: Sequence[Table]) -> Iterator[str]:
+def _explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
     """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores (observed with both loaders: everything but ``SQL:``)."""
     for table in tables:
         connection = project.connection_of(table)
         if connection is not None and connection.engine == "duckdb":
-            names = ", ".join(_private(table.attributes))
+            names = ", ".join(_list_private_columns(table.attributes))
             if names:
                 loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
                 yield f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
 
 
-def _private(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:
+def _list_private_columns(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:
     for attribute in attributes:
         if (attribute.privacy or "NONE").upper() != "NONE" and not (attribute.privacy or "").upper().startswith("SQL:"):
             yield prefix + attribute.final_name
-        yield from _private(attribute.attributes, f"{prefix}{attribute.final_name}.")
+        yield from _list_private_columns(attribute.attributes, f"{prefix}{attribute.final_name}.")
 
 
-def _duckdb_file(project: Project, connection: Connection | None) -> str | None:
+def _find_duckdb_file(project: Project, connection: Connection | None) -> str | None:
     path = connection.duckdb_path if connection else None
     if not path or path.startswith((":", "md:", "motherduck:")) or "://" in path:
         return None
     return os.path.normpath(os.path.join(project.root, path))
 
 
-def _audit(run: RunContext, environment: Mapping[str, str]) -> Audit | None:
-    """Return where the audit rows of a command are; None where they cannot be read or told from those of other commands."""
+def _find_audit(run: RunContext, environment: Mapping[str, str]) -> Audit | None:
+    """Return where the audit rows of a command are; None where they cannot be read, or cannot be distinguished from those of other commands."""
     project, application = run.project, run.project.application
-    database = _duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
-    if not application.audit_active or not database or not run.job_id or environment.get(_job_id_name(project)) != run.job_id:
+    database = _find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
+    if not application.audit_active or not database or not run.job_id or environment.get(_get_job_id_name(project)) != run.job_id:
         return None
     return Audit(database, application.audit_domain, run.job_id)
 
 
-def _target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:
-    database = _duckdb_file(project, project.connection_of(node))
+def _find_target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:
+    database = _find_duckdb_file(project, project.connection_of(node))
     return Target(database, schema, name) if database else None

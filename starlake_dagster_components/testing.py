@@ -135,7 +135,7 @@ def _combine_results(results: Sequence[tuple[Sequence[str], CommandResult]]) -> 
     worst = next((result for _, result in results if result.exit_code), results[0][1])
     tables: dict[str, TableResult] = {}
     for named, result in results:
-        tables.update({table: result.tables.get(table) or result.of_table(table, 1) for table in named})
+        tables.update({table: result.tables.get(table) or result.get_table_result(table, 1) for table in named})
     return replace(
         worst, counters=None, row_count=None, expectations=(), tables=tables, retry=all(r.retry for _, r in results if r.exit_code)
     )

@@ -399,18 +399,18 @@ class Double:
 
     def _end(self, arguments: str) -> int:
         if self.failures:
-            told = [line for failure in self.failures for line in failure]
+            said = [line for failure in self.failures for line in failure]
             self._err("ERROR IngestionWorkflow: Some tables failed to be loaded")
-            self._err(f"ERROR IngestionWorkflow: {told[0]}", *told[1:])
+            self._err(f"ERROR IngestionWorkflow: {said[0]}", *said[1:])
             self.player.play(
                 [
                     (
                         "err",
-                        f"Starlake failed to execute command with args {arguments}26/11/28 21:41:26 ERROR Main: java.lang.Exception: {told[0]}",
+                        f"Starlake failed to execute command with args {arguments}26/11/28 21:41:26 ERROR Main: java.lang.Exception: {said[0]}",
                     )
                 ]
             )
-            self.player.play([("err", f'Exception in thread "main" java.lang.Exception: {told[0]}'), *(("err", line) for line in told[1:])])
+            self.player.play([("err", f'Exception in thread "main" java.lang.Exception: {said[0]}'), *(("err", line) for line in said[1:])])
             return 1
         for text in ("Load summary:", *(f"{n}: {c}" for n, c in zip(("Input records", "Accepted", "Rejected"), self.counts, strict=True))):
             self._out(text)

@@ -15,11 +15,11 @@ from starlake_dagster_components.commands import (
     LoadFiles,
     RunContext,
     Target,
-    load_command,
-    local_path,
-    preload_command,
-    stage_command,
-    transform_command,
+    build_load_command,
+    build_preload_command,
+    build_stage_command,
+    build_transform_command,
+    find_local_path,
 )
 from starlake_dagster_components.errors import InvalidSetting
 from starlake_dagster_components.pipelines.pipeline import Pipeline, PreLoad
@@ -77,50 +77,50 @@ NOON = datetime(2026, 1, 31, 12, 30, 15, 123456)
 
 
 def test_stage_names_its_tables_with_logical_names() -> None:
-    assert stage_command(run(), SALES, [CLIENTS, ORDERS]).argv == ("stage", "--domains", "sales", "--tables", "clients,orders")
+    assert build_stage_command(run(), SALES, [CLIENTS, ORDERS]).argv == ("stage", "--domains", "sales", "--tables", "clients,orders")
 
 
 @pytest.mark.parametrize("strategy", ["imported", "pending"])
 def test_preload_names_its_strategy_and_its_tables(strategy: Any) -> None:
-    command = preload_command(run(), SALES, [ORDERS], PreLoad(strategy))
+    command = build_preload_command(run(), SALES, [ORDERS], PreLoad(strategy))
     assert command.argv == ("preload", "--domain", "sales", "--tables", "orders", "--strategy", strategy)
 
 
 def test_preload_by_ack_names_the_file_of_the_day() -> None:
-    ack = preload_command(run(scheduled_date=NOON), SALES, [ORDERS], PreLoad("ack", "/acks/sales/{YYYY-MM-DD}.ack"))
+    ack = build_preload_command(run(scheduled_date=NOON), SALES, [ORDERS], PreLoad("ack", "/acks/sales/{YYYY-MM-DD}.ack"))
     assert ack.arguments[-2:] == ("--globalAckFilePath", "/acks/sales/2026-01-31.ack")
-    default = preload_command(run(scheduled_date=NOON), SALES, [ORDERS], PreLoad("ack"))
+    default = build_preload_command(run(scheduled_date=NOON), SALES, [ORDERS], PreLoad("ack"))
     assert default.arguments[-1] == "/project/datasets/pending/SALES/2026-01-31.ack"
-    today = preload_command(run(), SALES, [ORDERS], PreLoad("ack", "{YYYY-MM-DD}"))
+    today = build_preload_command(run(), SALES, [ORDERS], PreLoad("ack", "{YYYY-MM-DD}"))
     assert today.arguments[-1] in {(datetime.now() - timedelta(days=d)).strftime("%Y-%m-%d") for d in (0, 1)}
 
 
 def test_load_and_transform_know_the_scheduled_date_without_a_blank() -> None:
-    load = load_command(run(scheduled_date=NOON), SALES, [ORDERS])
+    load = build_load_command(run(scheduled_date=NOON), SALES, [ORDERS])
     assert load.argv == ("load", "--domains", "sales", "--tables", "orders", "--scheduledDate", "2026-01-31T12:30:15")
-    transform = transform_command(run(scheduled_date=NOON), TOP)
+    transform = build_transform_command(run(scheduled_date=NOON), TOP)
     assert transform.argv == ("transform", "--name", "kpi.top", "--scheduledDate", "2026-01-31T12:30:15")
 
 
 def test_times_are_in_utc() -> None:
     paris = NOON.replace(tzinfo=timezone(timedelta(hours=2)))
-    assert "2026-01-31T10:30:15" in load_command(run(scheduled_date=paris), SALES, [ORDERS]).arguments
+    assert "2026-01-31T10:30:15" in build_load_command(run(scheduled_date=paris), SALES, [ORDERS]).arguments
 
 
 def test_transforms_know_their_data_interval() -> None:
-    command = transform_command(run(interval_start=NOON - timedelta(days=1), interval_end=NOON), TOP)
+    command = build_transform_command(run(interval_start=NOON - timedelta(days=1), interval_end=NOON), TOP)
     assert options(command) == {"sl_data_interval_start": "2026-01-30T12:30:15", "sl_data_interval_end": "2026-01-31T12:30:15"}
 
 
 def test_without_tables_there_is_no_command() -> None:
-    for make in (stage_command, load_command, lambda r, d, t: preload_command(r, d, t, PreLoad("pending"))):
+    for make in (build_stage_command, build_load_command, lambda r, d, t: build_preload_command(r, d, t, PreLoad("pending"))):
         with pytest.raises(InvalidSetting, match="at least one table"):
             make(run(), SALES, [])
 
 
 def test_a_comma_in_a_name_is_an_error() -> None:
     with pytest.raises(InvalidSetting, match=r"'a,b'.*commas"):
-        load_command(run(), SALES, [replace(ORDERS, name="a,b")])
+        build_load_command(run(), SALES, [replace(ORDERS, name="a,b")])
 
 
 def test_options_are_the_dag_config_s_variables_then_those_of_the_task_then_the_settings() -> None:
@@ -128,31 +128,31 @@ def test_options_are_the_dag_config_s_variables_then_those_of_the_task_then_the_
         environment={"A": "dag", "B": "dag", "C": "dag", "SL_ROOT": "/project", "SL_ENV": "DEV"},
         task_options={"kpi.top": {"B": "task", "C": "task"}},
     )
-    command = transform_command(run(pipeline=of, variables={"C": "setting"}), TOP)
+    command = build_transform_command(run(pipeline=of, variables={"C": "setting"}), TOP)
     assert options(command) == {"A": "dag", "B": "task", "C": "setting"}
-    assert options(load_command(run(pipeline=of), SALES, [ORDERS])) == {"A": "dag", "B": "dag", "C": "dag"}
+    assert options(build_load_command(run(pipeline=of), SALES, [ORDERS])) == {"A": "dag", "B": "dag", "C": "dag"}
 
 
 @pytest.mark.parametrize("value", ["a,b", "a b", "a\nb", "a\tb"])
 def test_a_variable_that_cannot_pass_the_command_line_is_an_error_before_the_start(value: str) -> None:
     with pytest.raises(InvalidSetting, match="has a blank or a comma"):
-        load_command(run(variables={"x": value}), SALES, [ORDERS])
+        build_load_command(run(variables={"x": value}), SALES, [ORDERS])
 
 
 def test_an_error_about_a_secret_does_not_show_it() -> None:
     with pytest.raises(InvalidSetting) as raised:
-        load_command(run(variables={"DB_PASSWORD": "very secret"}), SALES, [ORDERS])
+        build_load_command(run(variables={"DB_PASSWORD": "very secret"}), SALES, [ORDERS])
     assert "very secret" not in str(raised.value)
 
 
 def test_values_with_equals_signs_quotes_and_other_letters_pass() -> None:
-    command = load_command(run(variables={"x": "a=b='ç'"}), SALES, [ORDERS])
+    command = build_load_command(run(variables={"x": "a=b='ç'"}), SALES, [ORDERS])
     assert options(command) == {"x": "a=b='ç'"}
 
 
 def test_settings_of_the_process_that_cannot_pass_go_by_the_environment_alone() -> None:
     of = pipeline(environment={"JAVA_OPTS": "-Xmx2g -Dx=y"})
-    command = load_command(run(pipeline=of), SALES, [ORDERS])
+    command = build_load_command(run(pipeline=of), SALES, [ORDERS])
     assert "--options" not in command.arguments
     assert command.environment["JAVA_OPTS"] == "-Xmx2g -Dx=y"
 
@@ -160,34 +160,34 @@ def test_settings_of_the_process_that_cannot_pass_go_by_the_environment_alone() 
 def test_but_not_where_an_env_file_would_win_over_the_environment() -> None:
     of = pipeline(environment={"COUNTRIES": "FR,DE"})
     with pytest.raises(InvalidSetting, match=r"sl_env_var.*COUNTRIES.*env file"):
-        load_command(run(project(variables={"COUNTRIES": "FR"}), pipeline=of), SALES, [ORDERS])
+        build_load_command(run(project(variables={"COUNTRIES": "FR"}), pipeline=of), SALES, [ORDERS])
 
 
 # ------------------------------------------------------------------------------------------------------------- environment
 
 
 def test_the_environment_says_where_what_and_for_whom() -> None:
-    command = load_command(run(project(profile="DEV")), SALES, [ORDERS])
+    command = build_load_command(run(project(profile="DEV")), SALES, [ORDERS])
     assert command.environment == {"SL_ROOT": "/project", "SL_ENV": "DEV", "SL_LOG_LEVEL": "info", "SL_JOB_ID": "run-1.step", "SL_API": "1"}
-    assert "SL_API" not in transform_command(run(), TOP).environment
+    assert "SL_API" not in build_transform_command(run(), TOP).environment
 
 
 def test_the_setting_env_wins_over_sl_env_var_which_wins_over_the_project() -> None:
     of = pipeline(environment={"SL_ENV": "QA"})
-    assert load_command(run(project(profile="DEV"), pipeline=of), SALES, [ORDERS]).environment["SL_ENV"] == "QA"
-    assert load_command(run(project(profile="DEV"), pipeline=of, profile="PROD"), SALES, [ORDERS]).environment["SL_ENV"] == "PROD"
-    assert "SL_ENV" not in load_command(run(), SALES, [ORDERS]).environment
+    assert build_load_command(run(project(profile="DEV"), pipeline=of), SALES, [ORDERS]).environment["SL_ENV"] == "QA"
+    assert build_load_command(run(project(profile="DEV"), pipeline=of, profile="PROD"), SALES, [ORDERS]).environment["SL_ENV"] == "PROD"
+    assert "SL_ENV" not in build_load_command(run(), SALES, [ORDERS]).environment
 
 
 def test_the_project_s_log_level_holds() -> None:
-    assert load_command(run(project(variables={"SL_LOG_LEVEL": "debug"})), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "debug"
+    assert build_load_command(run(project(variables={"SL_LOG_LEVEL": "debug"})), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "debug"
     of = pipeline(environment={"SL_LOG_LEVEL": "error"})
-    assert load_command(run(pipeline=of), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "error"
+    assert build_load_command(run(pipeline=of), SALES, [ORDERS]).environment["SL_LOG_LEVEL"] == "error"
 
 
 def test_the_job_id_has_the_name_that_the_project_gives_it() -> None:
     renamed = replace(project().application, job_id_env_name="MY_JOB")
-    command = load_command(run(project(application=renamed)), SALES, [ORDERS])
+    command = build_load_command(run(project(application=renamed)), SALES, [ORDERS])
     assert command.environment["MY_JOB"] == "run-1.step"
     assert "SL_JOB_ID" not in command.environment
 
@@ -195,38 +195,38 @@ def test_the_job_id_has_the_name_that_the_project_gives_it() -> None:
 def test_spark_settings_go_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_CONF_OPTIONS", "--conf a=b")
     of = pipeline(spark={"spark.executor.memory": "4g", "spark.executor.cores": "2"})
-    command = load_command(run(pipeline=of), SALES, [ORDERS])
+    command = build_load_command(run(pipeline=of), SALES, [ORDERS])
     assert command.environment["SPARK_CONF_OPTIONS"] == "--conf a=b --conf spark.executor.cores=2 --conf spark.executor.memory=4g"
     with pytest.raises(InvalidSetting, match="blank"):
-        load_command(run(pipeline=pipeline(spark={"spark.x": "a b"})), SALES, [ORDERS])
+        build_load_command(run(pipeline=pipeline(spark={"spark.x": "a b"})), SALES, [ORDERS])
 
 
 def test_the_program_is_the_dag_option_or_the_variable() -> None:
-    assert load_command(run(), SALES, [ORDERS]).program == "starlake"
+    assert build_load_command(run(), SALES, [ORDERS]).program == "starlake"
     with_variable = project(variables={"SL_STARLAKE_PATH": "/opt/sl"})
-    assert load_command(run(with_variable), SALES, [ORDERS]).program == "/opt/sl"
-    assert load_command(run(with_variable, pipeline=pipeline()), SALES, [ORDERS]).program == "/opt/sl"
-    assert load_command(run(with_variable, pipeline=pipeline(starlake_path="bin/sl")), SALES, [ORDERS]).program == "bin/sl"
+    assert build_load_command(run(with_variable), SALES, [ORDERS]).program == "/opt/sl"
+    assert build_load_command(run(with_variable, pipeline=pipeline()), SALES, [ORDERS]).program == "/opt/sl"
+    assert build_load_command(run(with_variable, pipeline=pipeline(starlake_path="bin/sl")), SALES, [ORDERS]).program == "bin/sl"
 
 
 def test_the_options_of_the_dag_config_are_there_for_executors() -> None:
     of = pipeline(options={"cloud_run_job_name": "sl"})
-    assert load_command(run(pipeline=of), SALES, [ORDERS]).options == {"cloud_run_job_name": "sl"}
+    assert build_load_command(run(pipeline=of), SALES, [ORDERS]).options == {"cloud_run_job_name": "sl"}
 
 
 # ------------------------------------------------------------------------------------------------------------- files, databases
 
 
 def test_a_load_knows_its_files() -> None:
-    files = load_command(run(), SALES, [ORDERS, CLIENTS]).files
+    files = build_load_command(run(), SALES, [ORDERS, CLIENTS]).files
     base = "/project/datasets"
     assert files == LoadFiles(f"{base}/stage/sales", f"{base}/ingesting/sales", (r"orders-.*\.csv", "clients.*"), f"{base}/archive/sales")
-    assert transform_command(run(), TOP).files is None
-    assert stage_command(run(), SALES, [ORDERS]).files is None
+    assert build_transform_command(run(), TOP).files is None
+    assert build_stage_command(run(), SALES, [ORDERS]).files is None
 
 
 def test_files_on_other_storage_are_not_ours() -> None:
-    assert load_command(run(project(areas=areas("gs://bucket"))), SALES, [ORDERS]).files is None
+    assert build_load_command(run(project(areas=areas("gs://bucket"))), SALES, [ORDERS]).files is None
 
 
 @pytest.mark.parametrize(
@@ -234,14 +234,14 @@ def test_files_on_other_storage_are_not_ours() -> None:
     [("/a/b", "/a/b"), ("file:///a/b", "/a/b"), ("file:/a/../b", "/b"), ("gs://b/c", None), ("a/b", None), ("hdfs://h/a", None)],
 )
 def test_local_paths(text: str, path: str | None) -> None:
-    assert local_path(text) == path
+    assert find_local_path(text) == path
 
 
 def test_commands_that_write_know_the_database_files() -> None:
-    assert load_command(run(), SALES, [ORDERS]).databases == ("/data/duckdb.db",)
-    assert transform_command(run(), TOP).databases == ("/data/duckdb.db",)
-    assert stage_command(run(), SALES, [ORDERS]).databases == ()
-    assert preload_command(run(), SALES, [ORDERS], PreLoad("pending")).databases == ()
+    assert build_load_command(run(), SALES, [ORDERS]).databases == ("/data/duckdb.db",)
+    assert build_transform_command(run(), TOP).databases == ("/data/duckdb.db",)
+    assert build_stage_command(run(), SALES, [ORDERS]).databases == ()
+    assert build_preload_command(run(), SALES, [ORDERS], PreLoad("pending")).databases == ()
 
 
 def connections(**urls: str) -> Application:
@@ -253,9 +253,9 @@ def test_the_audit_and_the_sink_may_be_elsewhere() -> None:
         connections(main="jdbc:postgresql://h/x", audit="jdbc:duckdb:audit.db", other="jdbc:duckdb:/o.db"), audit_connection_ref="audit"
     )
     of = project(application=application)
-    assert load_command(run(of), SALES, [ORDERS]).databases == ("/project/audit.db",)
+    assert build_load_command(run(of), SALES, [ORDERS]).databases == ("/project/audit.db",)
     other = replace(ORDERS, metadata=Metadata(sink=Sink(connection_ref="other")))
-    command = load_command(run(of), SALES, [other])
+    command = build_load_command(run(of), SALES, [other])
     assert command.databases == ("/o.db", "/project/audit.db")
     assert command.audit == Audit("/project/audit.db", "audit", "run-1.step")
     assert command.expectations == ("is_unique('id')",)
@@ -264,21 +264,21 @@ def test_the_audit_and_the_sink_may_be_elsewhere() -> None:
 
 @pytest.mark.parametrize("url", ["jdbc:duckdb:", "jdbc:duckdb::memory:", "jdbc:duckdb:md:cloud", "jdbc:postgresql://h/x", ""])
 def test_what_is_no_local_file_is_not_locked(url: str) -> None:
-    command = load_command(run(project(application=connections(main=url))), SALES, [ORDERS])
+    command = build_load_command(run(project(application=connections(main=url))), SALES, [ORDERS])
     assert (command.databases, command.audit, command.target) == ((), None, None)
 
 
 def test_audit_rows_that_cannot_be_told_from_others_are_not_looked_for() -> None:
     own_id = pipeline(environment={"SL_JOB_ID": "always-the-same"})
-    assert load_command(run(pipeline=own_id), SALES, [ORDERS]).audit is None
-    assert load_command(run(job_id=""), SALES, [ORDERS]).audit is None
+    assert build_load_command(run(pipeline=own_id), SALES, [ORDERS]).audit is None
+    assert build_load_command(run(job_id=""), SALES, [ORDERS]).audit is None
     inactive = replace(project().application, audit_active=False)
-    assert load_command(run(project(application=inactive)), SALES, [ORDERS]).audit is None
+    assert build_load_command(run(project(application=inactive)), SALES, [ORDERS]).audit is None
 
 
 def test_the_table_is_named_as_in_the_database() -> None:
-    assert transform_command(run(), TOP).target == Target("/data/duckdb.db", "kpi", "top_table")
-    assert load_command(run(), SALES, [ORDERS, CLIENTS]).target is None, "several tables have no row count"
+    assert build_transform_command(run(), TOP).target == Target("/data/duckdb.db", "kpi", "top_table")
+    assert build_load_command(run(), SALES, [ORDERS, CLIENTS]).target is None, "several tables have no row count"
 
 
 def test_columns_that_starlake_stores_in_clear_are_named() -> None:
@@ -292,11 +292,11 @@ def test_columns_that_starlake_stores_in_clear_are_named() -> None:
     orders = replace(ORDERS, attributes=attributes)
     told = "loader ignores privacy on DuckDB: these columns of sales.orders are stored in clear: email, address.street"
     native = project(application=replace(project().application, loader="native"))
-    assert load_command(run(native), SALES, [orders, CLIENTS]).caveats == (f"Starlake's native {told}",)
-    assert load_command(run(), SALES, [orders]).caveats == (f"Starlake's Spark {told}",)
+    assert build_load_command(run(native), SALES, [orders, CLIENTS]).caveats == (f"Starlake's native {told}",)
+    assert build_load_command(run(), SALES, [orders]).caveats == (f"Starlake's Spark {told}",)
     postgres = replace(DUCKDB, options={"url": "jdbc:postgresql://db/sales"})
     elsewhere = project(application=replace(project().application, connections={"duckdb": postgres}))
-    assert load_command(run(elsewhere), SALES, [orders]).caveats == ()
+    assert build_load_command(run(elsewhere), SALES, [orders]).caveats == ()
 
 
 # ------------------------------------------------------------------------------------------------------------- the project as read
@@ -304,15 +304,15 @@ def test_columns_that_starlake_stores_in_clear_are_named() -> None:
 
 def test_a_command_that_sees_what_was_read_brings_the_project_along() -> None:
     of = project(profile="DEV", variables={"A": "1"})
-    assert load_command(run(of, profile="DEV", variables={"A": "1"}), SALES, [ORDERS]).loaded is of
+    assert build_load_command(run(of, profile="DEV", variables={"A": "1"}), SALES, [ORDERS]).loaded is of
     same = pipeline(environment={"SL_ROOT": "/project", "SL_LOG_LEVEL": "debug"})
-    assert transform_command(run(of, pipeline=same, interval_end=NOON), TOP).loaded is of
+    assert build_transform_command(run(of, pipeline=same, interval_end=NOON), TOP).loaded is of
 
 
 @pytest.mark.parametrize("environment", [{"SL_ENV": "PROD"}, {"A": "2"}, {"NEW": "x"}, {"SL_ROOT": "/elsewhere"}])
 def test_a_command_that_sees_other_variables_does_not(environment: dict[str, str]) -> None:
     of = project(profile="DEV", variables={"A": "1"})
-    assert load_command(run(of, pipeline=pipeline(environment=environment)), SALES, [ORDERS]).loaded is None
+    assert build_load_command(run(of, pipeline=pipeline(environment=environment)), SALES, [ORDERS]).loaded is None
 
 
 def test_a_command_is_shown_as_one_would_type_it_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,13 +45,13 @@ def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str =
         taken: whether a job or another op has a name.
         prefix: text before the names of ops; another project in the code location may have the same domain.
     """
-    from ..commands import fits_the_command_line
+    from ..commands import fits_command_line
 
     groups: dict[Hashable, list[NodeId]] = {}
     for node_id, node in graph.nodes.items():
         table = node.table
         # A name that the command line cannot carry must fail its own table only.
-        if table is not None and fits_the_command_line(table.name):
+        if table is not None and fits_command_line(table.name):
             spec = graph.specs[node_id]
             waits_for = frozenset((dep.asset_key, repr(dep.partition_mapping)) for dep in spec.deps)
             key = (table.domain, node.pipeline.name if node.pipeline else None, waits_for, spec.partitions_def)

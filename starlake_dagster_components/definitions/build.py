@@ -210,10 +210,10 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.Exe
 
 def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
     if settings.variables:
-        from ..commands import refused_variable
+        from ..commands import explain_refused_variable
 
         for name, value in settings.variables.items():
-            refused = refused_variable(str(name), str(value))
+            refused = explain_refused_variable(str(name), str(value))
             if refused:
                 yield Problem(None, "error", f"variables: {refused}")
 

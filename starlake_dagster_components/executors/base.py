@@ -35,7 +35,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class ExpectationResult:
-    """What became of one expectation of a table or task (a row of ``audit.expectations``)."""
+    """The result of one expectation of a table or task (a row of ``audit.expectations``)."""
 
     expect: str
     """The call as the project writes it: ``is_unique('id')``."""
@@ -46,7 +46,7 @@ class ExpectationResult:
 
 
 Outcome = Literal["loaded", "failed", "open", "unknown"]
-"""What became of a table of a ``load``.
+"""The outcome of one table of a ``load``.
 
 ``loaded``: all its files are loaded, or it had none. ``failed``: it was tried and failed. ``open``: it was not tried, or it is not known how far it
 came, and another ``load`` finds all that is left of it. ``unknown``: not even that is known; another ``load`` may not see a file that this one left.
@@ -64,7 +64,7 @@ class TableResult:
         outcome: how it ended, see :data:`Outcome`.
         counters: rows and files that were loaded, where they are known; also of a table that failed or is open, when some of its files were.
         row_count: rows of the table afterwards, where they are known.
-        expectations: what became of its expectations, where that is known.
+        expectations: the results of its expectations, where they are known.
         reason: one sentence on a failure, when more is known than that the command failed.
         retry: False when another attempt cannot succeed.
         failed_in_table: the load failed although rows of its files are in the table (its expectations failed): no other attempt finds these files.
@@ -88,7 +88,7 @@ class CommandResult:
         not_ready: a ``preload`` that found nothing to load: neither done nor failed.
         counters: rows of a ``load``, where they are known.
         row_count: rows of the table (or of the task's table) after the command, where they are known.
-        expectations: what became of the expectations that were evaluated, where that is known.
+        expectations: the results of the expectations that were evaluated, where they are known.
         tail: the last lines of the output, oldest first.
         reason: one sentence on a failure, when the executor knows more than the exit code.
         retry: False when another attempt cannot succeed (a bad argument, a missing permission).
@@ -121,7 +121,7 @@ class CommandResult:
         """The exit code of the program."""
         return self.exit_code if self.program_exit_code is None else self.program_exit_code
 
-    def of_table(self, name: str, tables: int) -> TableResult:
+    def get_table_result(self, name: str, tables: int) -> TableResult:
         """Return what is known of one table of a ``load``.
 
         Args:

@@ -9,7 +9,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import Settings
 from starlake_dagster_components.cache import Cache
-from starlake_dagster_components.commands import RunContext, transform_command
+from starlake_dagster_components.commands import RunContext, build_transform_command
 from starlake_dagster_components.definitions.build import build_definitions, prepare_graph
 from starlake_dagster_components.definitions.inspect.explain import explain_name
 from starlake_dagster_components.pipelines import Plan, load_plan
@@ -118,7 +118,7 @@ def test_a_command_gets_the_project_that_was_planned(project: ProjectFolder) -> 
     plan = load_plan(project.root, environ={}).plan
     (pipeline,) = (p for p in plan.pipelines if p.kind == "transform")
     task = next(t for t in pipeline.tasks if t.name == "top")
-    command = transform_command(RunContext(project=plan.find_project(pipeline), pipeline=pipeline), task)
+    command = build_transform_command(RunContext(project=plan.find_project(pipeline), pipeline=pipeline), task)
     assert command.environment["SL_ENV"] == "PG"
     assert command.loaded is plan.environments["transforms"].project
 

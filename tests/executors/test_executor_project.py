@@ -16,10 +16,10 @@ from contract import Watched, until
 from starlake_dagster_components.commands import (
     Command,
     RunContext,
-    load_command,
-    preload_command,
-    stage_command,
-    transform_command,
+    build_load_command,
+    build_preload_command,
+    build_stage_command,
+    build_transform_command,
 )
 from starlake_dagster_components.errors import CommandCancelled
 from starlake_dagster_components.executors.base import CommandResult, ExpectationResult, StarlakeExecutor
@@ -118,16 +118,16 @@ class Shop:
         return next(t for t in self.project.tasks if t.full_name == name)
 
     def preload(self, strategy: Any, *names: str) -> CommandResult:
-        return self.run(preload_command(self.context(), self.sales, self.tables(*names), PreLoad(strategy)))
+        return self.run(build_preload_command(self.context(), self.sales, self.tables(*names), PreLoad(strategy)))
 
     def stage(self, *names: str) -> CommandResult:
-        return self.run(stage_command(self.context(), self.sales, self.tables(*names)))
+        return self.run(build_stage_command(self.context(), self.sales, self.tables(*names)))
 
     def load(self, *names: str, attempt: int = 0, **context: Any) -> CommandResult:
-        return self.run(load_command(self.context(**context), self.sales, self.tables(*names)), attempt=attempt)
+        return self.run(build_load_command(self.context(**context), self.sales, self.tables(*names)), attempt=attempt)
 
     def transform(self, name: str, **context: Any) -> CommandResult:
-        return self.run(transform_command(self.context(**context), self.task(name)))
+        return self.run(build_transform_command(self.context(**context), self.task(name)))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(str(self.root / "datasets" / "shop.db"), read_only=True) as connection:
@@ -218,7 +218,7 @@ def test_commands_at_the_same_time_on_one_database(shop: Shop) -> None:
     results: list[CommandResult] = []
 
     def work(name: str) -> None:
-        command = load_command(shop.context(job_id=f"run-1.{name}"), shop.sales, shop.tables(name))
+        command = build_load_command(shop.context(job_id=f"run-1.{name}"), shop.sales, shop.tables(name))
         results.append(shop.executor.run(command, Watched().invocation(step_key=name)))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in ("orders", "clients", "orders")]

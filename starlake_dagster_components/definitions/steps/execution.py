@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ...commands import RunContext, load_command, preload_command, stage_command, transform_command
+from ...commands import RunContext, build_load_command, build_preload_command, build_stage_command, build_transform_command
 from ...errors import StarlakeError
 from ...executors.base import CommandResult
-from ...executors.local.load_files import waiting_files
+from ...executors.local.load_files import find_waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
 from ...project.model import Domain, Table, Task
 from ...settings import Settings
@@ -64,7 +64,7 @@ class Steps:
         tables = self._select_tables(context, domain.tables, pipeline)
         run = self._commands.build_run_context(context, pipeline)
         names = ", ".join(t.name for t in tables)
-        result = self._commands.run_command(context, pipeline, preload_command(run, domain, tables, pre_load))
+        result = self._commands.run_command(context, pipeline, build_preload_command(run, domain, tables, pre_load))
         if result.not_ready:
             left = self._find_files_left_behind(run, domain, tables, pre_load)
             if not left or pre_load.strategy == "ack":
@@ -78,14 +78,14 @@ class Steps:
                 return
             context.log.info(f"{domain.name}: nothing new (strategy {pre_load.strategy}), but an earlier load left {', '.join(left)}")
         elif pre_load.strategy == "imported":
-            staged = self._commands.run_command(context, pipeline, stage_command(run, domain, tables))
+            staged = self._commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
             result = CommandResult(0, metadata={**result.metadata, **staged.metadata})
         yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, **result.metadata})
 
     def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
         """Return the files that an earlier load of these tables did not load: ``preload`` does not look for them, and they would wait for ever."""
-        files = load_command(run, domain, tables).files
-        return waiting_files(files, staged=pre_load.strategy == "imported") if files else []
+        files = build_load_command(run, domain, tables).files
+        return find_waiting_files(files, staged=pre_load.strategy == "imported") if files else []
 
     def run_transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a task's ``transform``."""
@@ -100,7 +100,7 @@ class Steps:
         pipeline = self._commands.find_pipeline(node, context)
         run = self._commands.build_run_context(context, pipeline)
         began = time.monotonic()
-        command = transform_command(run, task)
+        command = build_transform_command(run, task)
         try:
             result = self._commands.attempt_command(context, pipeline, command)
         except StarlakeError as error:

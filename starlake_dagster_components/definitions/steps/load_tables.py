@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from ...commands import Command, RunContext, batches_of, load_command, stage_command
+from ...commands import Command, RunContext, build_load_command, build_stage_command, split_into_batches
 from ...errors import CommandTimeout, StarlakeError
 from ...executors.base import CommandResult, TableResult
 from ...executors.starlake_output.audit_rows import is_failed_expectation
@@ -77,7 +77,7 @@ class LoadSteps:
         Raises:
             dagster.Failure: tables failed. Those that were loaded have been yielded.
         """
-        selected = _selected(members, context)
+        selected = _select_members(members, context)
         waiting = selected
         if len(members) > 1:
             history = self._commands.find_history(context)
@@ -99,12 +99,12 @@ class LoadSteps:
         tables = [m.table for m in waiting]
         domain = next(d for d in node.project.domains if d.name == tables[0].domain)
         if self._stages_itself(tables[0], pipeline, context):
-            self._commands.run_command(context, pipeline, stage_command(run, domain, tables))
+            self._commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
         failed = yield from _Load(self._commands, self._settings, context, pipeline, run, domain).all(waiting)
         for one in failed:
             yield from self._report_failure(one, context)
         if failed:
-            raise _failure_of(failed, waiting, domain)
+            raise _build_step_failure(failed, waiting, domain)
 
     def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
         """Return whether the pre-load of a job that runs dependencies first found nothing: its steps go on, so that the tasks run."""
@@ -152,7 +152,7 @@ def _repeat_wanted_checks(context: dg.AssetExecutionContext, member: Member) -> 
             yield check
 
 
-def _selected(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
+def _select_members(members: Sequence[Member], context: dg.AssetExecutionContext) -> list[Member]:
     if len(members) == 1:
         return list(members)
     keys = context.selected_asset_keys
@@ -193,11 +193,11 @@ class _Load:
         """Load tables; yield what is loaded, return what failed."""
         by_name = {m.table.name: m for m in members}
         failed: list[_Failed] = []
-        for tables in batches_of([m.table for m in members]):
+        for tables in split_into_batches([m.table for m in members]):
             batch = [by_name[t.name] for t in tables]
             if len(batch) == 1:
                 ended = yield from self._command(batch)
-                found = self._judge(batch[0], ended.result.of_table(tables[0].name, 1))
+                found = self._judge(batch[0], ended.result.get_table_result(tables[0].name, 1))
                 if found.outcome == "loaded":
                     yield self._materialized(batch[0], found, ended, 1)
                 else:
@@ -207,12 +207,12 @@ class _Load:
         return failed
 
     def _together(self, batch: Sequence[Member]) -> LoadEvents:
-        self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_names(batch)}")
+        self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_join_names(batch)}")
         ended = yield from self._command(batch)
         failed: list[_Failed] = []
         again: list[tuple[Member, TableResult]] = []
         for member in batch:
-            found = self._judge(member, ended.result.of_table(member.table.name, len(batch)))
+            found = self._judge(member, ended.result.get_table_result(member.table.name, len(batch)))
             if found.outcome == "loaded":
                 yield self._materialized(member, found, ended, len(batch))
             elif found.outcome == "failed":
@@ -223,8 +223,8 @@ class _Load:
                 again.append((member, found))
         if again:
             self._context.log.warning(
-                f"the command ended before these tables were loaded, or it is not known what became of them; they are loaded one by one: "
-                f"{_names([m for m, _ in again])}"
+                f"the command ended before these tables were loaded, or their outcome is not known; they are loaded one by one: "
+                f"{_join_names([m for m, _ in again])}"
             )
         for member, found in again:
             failed += yield from self._alone(member, found, ended)
@@ -235,17 +235,17 @@ class _Load:
 
         Args:
             member: the table.
-            before: what that command told.
+            before: what that command said about it.
             earlier: that command.
         """
         ended = yield from self._command([member])
-        found = self._judge(member, ended.result.of_table(member.table.name, 1))
+        found = self._judge(member, ended.result.get_table_result(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
         if before.outcome == "unknown" and not (found.counters and found.counters.files):
             why = (
                 "it is not known whether it was loaded: the command for several tables "
-                f"{_end_of(earlier.result)}, and alone there was no file for it. If it failed, its file lies in ingesting, where no load looks: "
+                f"{_describe_end(earlier.result)}, and alone there was no file for it. If it failed, its file lies in ingesting, where no load looks: "
                 "move it back to the stage folder"
             )
             return [_Failed(member, replace(found, outcome="failed", reason=why, retry=False), earlier)]
@@ -289,12 +289,12 @@ class _Load:
     def _command(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
         """Run the ``load`` of some tables; return how it ended.
 
-        When the run is cancelled, tables that are loaded already are yielded before the exception goes on.
+        When the run is cancelled, tables that are loaded already are yielded before the exception is raised again.
         """
         # Each command of a step has audit rows of its own.
         job = f"{self._run.job_id}.c{self._number}" if self._number else self._run.job_id
         self._number += 1
-        command = load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
+        command = build_load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
         began = time.monotonic()
 
         def seconds() -> float:
@@ -304,7 +304,7 @@ class _Load:
             result = self._commands.attempt_command(self._context, self._pipeline, command)
         except StarlakeError as error:
             code, retry = (_TIMED_OUT, True) if isinstance(error, CommandTimeout) else (1, getattr(error, "retry", True))
-            tables = error.tables if isinstance(error, CommandTimeout) else _all_failed(batch, error, retry)
+            tables = error.tables if isinstance(error, CommandTimeout) else _fail_all(batch, error, retry)
             return _Ended(command, CommandResult(code, reason=str(error), retry=retry, tables=tables), seconds(), error)
         except (dg.DagsterExecutionInterruptedError, dg.Failure) as cancelled:
             known: Mapping[str, TableResult] = getattr(cancelled.__cause__, "tables", {}) if len(batch) > 1 else {}
@@ -313,7 +313,7 @@ class _Load:
                 if member.table.name in known and known[member.table.name].outcome == "loaded":
                     yield self._materialized(member, known[member.table.name], ended, len(batch))
             raise
-        return _Ended(command, _without_retry_of_expectations(result), seconds())
+        return _Ended(command, _forbid_retry_of_expectations(result), seconds())
 
     def _materialized(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
@@ -334,7 +334,7 @@ class _Load:
         )
 
 
-def _without_retry_of_expectations(result: CommandResult) -> CommandResult:
+def _forbid_retry_of_expectations(result: CommandResult) -> CommandResult:
     """Return a result that is not tried again where expectations failed: they are evaluated when the rows are in the table. Starlake: IngestionJob.run."""
     if result.exit_code == 0 or not is_failed_expectation(result.reason):
         return result
@@ -346,31 +346,31 @@ def _without_retry_of_expectations(result: CommandResult) -> CommandResult:
     return replace(result, tables={**result.tables, **judged})
 
 
-def _all_failed(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
+def _fail_all(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
     """Return the results of a command that could not be started or followed: it may even still run, so that nothing else is started."""
     return {m.table.name: TableResult("failed", reason=str(error), retry=retry) for m in batch}
 
 
-def _end_of(result: CommandResult) -> str:
+def _describe_end(result: CommandResult) -> str:
     return f"ended with exit code {result.shown_exit_code}{f' ({result.reason})' if result.reason else ''}"
 
 
-def _names(members: Sequence[Member]) -> str:
+def _join_names(members: Sequence[Member]) -> str:
     return ", ".join(m.table.name for m in members)
 
 
-def _failure_of(failed: Sequence[_Failed], members: Sequence[Member], domain: Domain) -> dg.Failure:
+def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], domain: Domain) -> dg.Failure:
     """Return the failure of a step: each table that failed with its reason."""
-    told: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
-    reasons = {f.member.key.to_user_string(): told(f) for f in failed}
+    explain: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
+    reasons = {f.member.key.to_user_string(): explain(f) for f in failed}
     if len(members) == 1:
         only = failed[0]
         if only.of.result.exit_code == 0 and only.of.error is None:
             metadata = {**build_failure_metadata(only.of.command, only.of.result), FAILED: reasons}
-            return dg.Failure(f"load failed: {told(only)}", metadata, allow_retries=only.result.retry)
+            return dg.Failure(f"load failed: {explain(only)}", metadata, allow_retries=only.result.retry)
         alone = only.of.raised()
         return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
-    lines = [f"{f.member.table.name}: {told(f)}" for f in failed]
+    lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]
     commands = list({f.of.command.shown: f.of for f in failed}.values())
     metadata = build_failure_metadata(commands[0].command, commands[0].result)
     if len(commands) > 1:

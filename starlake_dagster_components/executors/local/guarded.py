@@ -16,7 +16,7 @@ from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.table_files import group_by_table
 from ..starlake_output.table_outcomes import Places, judge_output, judge_tables, reason_in_table
-from .load_files import FilesOfLoad, files_of_load
+from .load_files import FilesOfLoad, hold_files
 
 Run = Callable[[Command], CommandResult]
 
@@ -24,30 +24,30 @@ Run = Callable[[Command], CommandResult]
 def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: bool = False) -> CommandResult:
     """Run a command that uses local files and DuckDB files, safely.
 
-    Commands that write one DuckDB file wait for each other, and so do loads of one table. A command whose worker was killed goes on by itself: the
+    Commands that write one DuckDB file wait for each other, and so do loads of one table. A command whose worker was killed keeps running: the
     next attempt of its step, also in a run that continues the lost one, waits for its end. Files that an earlier load left in the ingesting folder are
     put back before a load, and those that this one leaves after it, however it ends. A load that leaves files behind, or of which Starlake's audit says
     that it failed, is a failure whatever its exit code.
 
-    Of a load of several tables it is found out what became of each, also when it is ended in the middle (then the exception has it).
+    A load of several tables has a result for each of them, also when it is interrupted (then the exception has them).
 
     Args:
         command: what to run.
         invocation: for whom.
         run: starts the command and waits for its end; gets the command with an ``SL_JOB_ID`` of its own for each attempt.
-        trusted: whether what runs looks after its files itself and tells the truth by its exit code: our own engine, in process.
+        trusted: whether what runs looks after its files itself and reports failures by its exit code: our own engine, in process.
 
     Raises:
         CommandCancelled: cancelled while waiting, before anything was started; and what ``run`` raises.
     """
     if invocation.cancelled.is_set():
         raise CommandCancelled("the run was cancelled before the command was started")
-    command = _of_this_attempt(command, invocation.attempt)
+    command = _number_attempt(command, invocation.attempt)
     holder = f"{command.verb} of run {invocation.run_id}, step {invocation.step_key}" if invocation.run_id else command.verb
     with contextlib.ExitStack() as stack:
         files: FilesOfLoad | None = None
         if command.files is not None and not trusted:
-            files = stack.enter_context(files_of_load(command.files, log=invocation.log, cancelled=invocation.cancelled, holder=holder))
+            files = stack.enter_context(hold_files(command.files, log=invocation.log, cancelled=invocation.cancelled, holder=holder))
             _put_back_old(files, invocation)
         if invocation.run_id:
             first = invocation.earlier_runs[-1] if invocation.earlier_runs else invocation.run_id
@@ -64,7 +64,7 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
         except BaseException:
             _judge_interrupted(command, invocation, watched, files)
             raise
-        return result if trusted else _checked(command, invocation, result, files, watched)
+        return result if trusted else _check_result(command, invocation, result, files, watched)
 
 
 class _Watched:
@@ -123,15 +123,15 @@ def _judge_interrupted(
         return {}
     lines = trail.load if trail else LoadLines()
     said = CommandResult(1, tables=judge_output(command, 1, lines, None), progress=lines.progress)
-    return _masked(command, judge_tables(command, said, findings, places, fates))
+    return _mask_reasons(command, judge_tables(command, said, findings, places, fates))
 
 
-def _masked(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
+def _mask_reasons(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
     mask = command.mask(os.environ)
     return {name: replace(table, reason=mask(table.reason)) if table.reason else table for name, table in tables.items()}
 
 
-def _of_this_attempt(command: Command, attempt: int) -> Command:
+def _number_attempt(command: Command, attempt: int) -> Command:
     """Give each attempt audit rows of its own."""
     if command.audit is None or not attempt:
         return command
@@ -168,10 +168,10 @@ def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invoc
     unclear = [name for name in left if name in fates.unclear]
     if unclear:
         moved = ", ".join(files.set_aside(unclear))
-        problems.append(f"whether the rows of these files are in the table cannot be told, so they are not loaded again: {moved}")
+        problems.append(f"whether the rows of these files are in the table is not known, so they are not loaded again: {moved}")
     elsewhere = sorted(fates.unclear.difference(left))
     if elsewhere:
-        problems.append(f"whether the rows of these files are in the table cannot be told; Starlake archived them: {', '.join(elsewhere)}")
+        problems.append(f"whether the rows of these files are in the table is not known; Starlake archived them: {', '.join(elsewhere)}")
     unloaded = [name for name in left if name not in fates.kept and name not in fates.unclear]
     if unloaded:
         invocation.log("warning", f"files that were not loaded are back in the stage folder: {', '.join(files.put_back(unloaded))}")
@@ -183,7 +183,7 @@ def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invoc
     return unloaded, "; ".join(problems) or None
 
 
-def _checked(
+def _check_result(
     command: Command, invocation: Invocation, result: CommandResult, files: FilesOfLoad | None, watched: _Watched
 ) -> CommandResult:
     """Return the result, or a failure where the audit or the files say that the command did not do its work."""
@@ -230,7 +230,7 @@ def _check_load(
     fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=not killed, growth=growth)
     places = watched.places(left) if files is not None else None
     if places is not None:
-        result = replace(result, tables=_masked(command, judge_tables(command, result, findings, places, fates)))
+        result = replace(result, tables=_mask_reasons(command, judge_tables(command, result, findings, places, fates)))
     unloaded: list[str] = []
     if files is not None:
         unloaded, problem = _move_files(files, left, fates, invocation)
@@ -247,14 +247,14 @@ def _check_load(
         result = replace(result, failed_in_table=only_one, retry=result.retry and not only_one)
         if only_one and failure is None:
             failure = reason_in_table(findings, result, fates)
-    return replace(result, counters=_without(result.counters, unloaded)), failure
+    return replace(result, counters=_drop_files(result.counters, unloaded)), failure
 
 
 _KILLED = 128
 """Exit codes from here on are those of signals."""
 
 
-def _without(counters: Counters | None, names: list[str]) -> Counters | None:
+def _drop_files(counters: Counters | None, names: list[str]) -> Counters | None:
     """Take files that were not loaded from the list of loaded ones."""
     if counters is None or not names:
         return counters

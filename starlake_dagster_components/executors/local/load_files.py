@@ -27,7 +27,7 @@ def _is_set_aside(name: str) -> bool:
     return name.startswith(".") or name.endswith(LOADED) or UNCLEAR in name
 
 
-def waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
+def find_waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
     """Return the names of files of some tables that an earlier load did not load, by name.
 
     Args:
@@ -43,7 +43,7 @@ def waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
 
 
 class FilesOfLoad:
-    """The files of the tables of one load, while nobody else loads these tables."""
+    """The files of the tables of one load, while no other command loads these tables."""
 
     def __init__(self, files: LoadFiles, log: Log) -> None:
         self._files = files
@@ -75,7 +75,7 @@ class FilesOfLoad:
         still accepts.
 
         Raises:
-            CommandError: there is no such name, or the file cannot be moved. It stays in ingesting.
+            CommandError: no such name exists, or the file cannot be moved. It stays in ingesting.
         """
         return [self._put_back(name) for name in names]
 
@@ -125,7 +125,7 @@ class FilesOfLoad:
     def _put_back(self, name: str) -> str:
         source, target = self._ingesting / name, self._stage / name
         if target.exists() and filecmp.cmp(source, target, shallow=False):
-            # Delivered again, or put back by somebody who was killed before this line.
+            # Delivered again, or put back by a worker that was killed before this line.
             source.unlink()
             return name
         return self._move(source, name)
@@ -145,7 +145,7 @@ class FilesOfLoad:
         )
 
     def _belongs_to_another_load(self, name: str) -> bool:
-        """Say whether a load of another table that accepts this file as well runs at this moment."""
+        """Return whether a load of another table that accepts this file as well runs at this moment."""
         prefix = _lock_prefix(self._files.ingesting)
         own = {prefix + pattern for pattern in self._files.patterns}
         others = [n[len(prefix) :] for n in locks.find_locks_elsewhere(prefix, beside=self._files.ingesting) if n not in own]
@@ -153,7 +153,7 @@ class FilesOfLoad:
 
 
 @contextlib.contextmanager
-def files_of_load(files: LoadFiles, *, log: Log, cancelled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
+def hold_files(files: LoadFiles, *, log: Log, cancelled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
     """Hold the files of some tables: loads of the same tables wait for each other, wherever they run on this machine.
 
     Args:

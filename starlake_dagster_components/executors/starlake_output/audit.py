@@ -11,10 +11,10 @@ from typing import Any
 
 from ...commands import Audit, Command, LoadTable, Target
 from ..base import Counters, ExpectationResult, Log
-from .audit_log import expectation_result
-from .audit_rows import AuditRow, ExpectationRow, FileLoad, file_names, pair_steps
+from .audit_log import build_expectation_result
+from .audit_rows import AuditRow, ExpectationRow, FileLoad, pair_steps, parse_file_names
 from .log_levels import shorten_exception
-from .process_output import OutputTrail, drop_growth, known_count
+from .process_output import OutputTrail, drop_growth, parse_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Findings:
 
     Attributes:
         rows: its audit rows, oldest first.
-        expectations: what became of its expectations.
+        expectations: the results of its expectations.
         row_count: rows of the table that it wrote, where it is one table.
         tables: of a load of several tables: the same for each of them, by logical name.
     """
@@ -60,7 +60,7 @@ class Findings:
         if not loads:
             return None
         loaded = [load.load for load in loads if load.in_table]
-        read, accepted, rejected = (known_count(sum(row.counts[i] for row in loaded)) for i in range(3))
+        read, accepted, rejected = (parse_count(sum(row.counts[i] for row in loaded)) for i in range(3))
         return drop_growth(Counters(read, accepted, rejected, tuple(name for row in loaded for name in row.files)), [table])
 
 
@@ -95,13 +95,13 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
     if trail is not None:
         rows = rows or tuple(trail.rows)
         expectations = expectations or tuple(trail.expectations)
-    rows = tuple(_with_logical_name(row, command.tables) for row in rows)
+    rows = tuple(_use_logical_name(row, command.tables) for row in rows)
     several = command.tables if len(command.tables) > 1 else ()
     return Findings(
         rows,
-        _last_results(expectations, command.expectations),
+        _take_last_results(expectations, command.expectations),
         None if several else next(iter(counts.values()), None),
-        {t.name: _of_table(t, command.tables, rows, expectations, counts.get(t.name)) for t in several},
+        {t.name: _select_findings(t, command.tables, rows, expectations, counts.get(t.name)) for t in several},
     )
 
 
@@ -110,7 +110,7 @@ def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
 
     Call it while holding the locks of the command's databases.
     """
-    targets = _targets(command)
+    targets = _list_targets(command)
     missing = {name: 0 for name, target in targets.items() if not Path(target.database).exists()}
     counts = _read_databases(replace(command, audit=None), log)[2]
     return {**missing, **{name: count or 0 for name, count in counts.items()}}
@@ -129,7 +129,7 @@ def _read_databases(command: Command, log: Log) -> _Read:
     except ImportError:
         return rows, expectations, counts
     looks: dict[Target, list[str]] = {}
-    for name, target in _targets(command).items():
+    for name, target in _list_targets(command).items():
         looks.setdefault(target, []).append(name)
     by_database: dict[str, list[Audit | Target]] = {}
     for wanted in (command.audit, *looks):
@@ -141,99 +141,99 @@ def _read_databases(command: Command, log: Log) -> _Read:
                 reader = _Reader(database, connection)
                 for want in wants:
                     if isinstance(want, Audit):
-                        rows = _audit_rows(reader, want)
-                        expectations = _expectations(reader, want) if command.expectations else ()
+                        rows = _read_audit_rows(reader, want)
+                        expectations = _read_expectations(reader, want) if command.expectations else ()
                     else:
-                        counts.update(dict.fromkeys(looks[want], _count(reader, want)))
+                        counts.update(dict.fromkeys(looks[want], _count_rows(reader, want)))
         except duckdb.Error as error:
             log("info", f"cannot look into {database} for what Starlake noted about the command: {str(error).splitlines()[0]}")
     return rows, expectations, counts
 
 
-def _targets(command: Command) -> dict[str, Target]:
+def _list_targets(command: Command) -> dict[str, Target]:
     """Return the tables whose rows are to be counted, by logical name."""
     if command.target is not None:
         return {"": command.target}
     return {t.name: t.target for t in command.tables if t.target is not None}
 
 
-def _of_table(
+def _select_findings(
     table: LoadTable, tables: Sequence[LoadTable], rows: Sequence[AuditRow], expectations: Sequence[ExpectationRow], count: int | None
 ) -> Findings:
     return Findings(
         tuple(row for row in rows if (row.domain, row.table) == (table.domain, table.name)),
-        _last_results([e for e in expectations if _logical(tables, e.domain, e.table) is table], table.expectations),
+        _take_last_results([e for e in expectations if _find_table(tables, e.domain, e.table) is table], table.expectations),
         count,
     )
 
 
-def _with_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
-    table = _logical(tables, row.domain, row.table)
+def _use_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
+    table = _find_table(tables, row.domain, row.table)
     return replace(row, domain=table.domain, table=table.name) if table else row
 
 
-def _logical(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable | None:
+def _find_table(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable | None:
     """Return the table that a row is about: rows of the second half of a load have its names in the database. Observed: renames."""
     found = [t for t in tables if (domain, table) == (t.domain, t.name)]
     final = (domain.lower(), table.lower())
     return next(iter(found or (t for t in tables if final == (t.final_domain.lower(), t.final_name.lower()))), None)
 
 
-def _audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:
-    if not _exists(reader, audit.schema, "audit"):
+def _read_audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:
+    if not _has_table(reader, audit.schema, "audit"):
         return ()
     rows = []
-    for noted in reader.records(f"SELECT * FROM {_quoted(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
-        files = file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
-        counts = (_number(noted.get("COUNT")), _number(noted.get("COUNTACCEPTED")), _number(noted.get("COUNTREJECTED")))
+    for noted in reader.records(f"SELECT * FROM {_quote(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
+        files = parse_file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
+        counts = (_parse_number(noted.get("COUNT")), _parse_number(noted.get("COUNTACCEPTED")), _parse_number(noted.get("COUNTREJECTED")))
         rows.append(
             AuditRow(noted["DOMAIN"], noted["SCHEMA"], noted["STEP"], bool(noted["SUCCESS"]), noted["MESSAGE"] or "", files, counts)
         )
     return tuple(rows)
 
 
-def _number(count: Any) -> int:
+def _parse_number(count: Any) -> int:
     return count if isinstance(count, int) else -1
 
 
-def _expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, ...]:
-    if not _exists(reader, audit.schema, "expectations"):
+def _read_expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, ...]:
+    if not _has_table(reader, audit.schema, "expectations"):
         return ()
     rows = reader.rows(
         "SELECT DOMAIN, SCHEMA, PARAMS, NAME, SQL, COUNT, EXCEPTION, SUCCESS "
-        f"FROM {_quoted(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
+        f"FROM {_quote(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
         [audit.job_id],
     )
     return tuple(
-        ExpectationRow(domain, table, params, name, expectation_result(params, bool(success), count, sql, exception))
+        ExpectationRow(domain, table, params, name, build_expectation_result(params, bool(success), count, sql, exception))
         for domain, table, params, name, sql, count, exception, success in rows
     )
 
 
-def _last_results(rows: Sequence[ExpectationRow], declared: Sequence[str]) -> tuple[ExpectationResult, ...]:
+def _take_last_results(rows: Sequence[ExpectationRow], declared: Sequence[str]) -> tuple[ExpectationResult, ...]:
     """Return the last result of each expectation, named as the project writes it: a load evaluates them twice per file."""
-    as_written = {_as_noted(call): call for call in declared}
+    as_written = {_normalize_call(call): call for call in declared}
     results: dict[str, ExpectationResult] = {}
     for row in rows:
-        call = as_written.get(_as_noted(row.call)) or as_written.get(_as_noted(row.name)) or row.call
+        call = as_written.get(_normalize_call(row.call)) or as_written.get(_normalize_call(row.name)) or row.call
         results[call] = replace(row.result, expect=call)
     return tuple(results.values())
 
 
-def _as_noted(call: str) -> str:
+def _normalize_call(call: str) -> str:
     """Return a call as the audit has it: Starlake replaces single quotes."""
     return call.replace("'", '"').strip().removeprefix("{{").removesuffix("}}").strip()
 
 
-def _count(reader: _Reader, target: Target) -> int | None:
+def _count_rows(reader: _Reader, target: Target) -> int | None:
     # Counting a view would run its query.
-    if not _exists(reader, target.schema, target.table):
+    if not _has_table(reader, target.schema, target.table):
         return None
-    count = reader.rows(f"SELECT count(*) FROM {_quoted(target.schema, target.table)}")[0][0]
+    count = reader.rows(f"SELECT count(*) FROM {_quote(target.schema, target.table)}")[0][0]
     return int(count)
 
 
-def _exists(reader: _Reader, schema: str, table: str) -> bool:
+def _has_table(reader: _Reader, schema: str, table: str) -> bool:
     return bool(
         reader.rows(
             "SELECT 1 FROM information_schema.tables "
@@ -243,5 +243,5 @@ def _exists(reader: _Reader, schema: str, table: str) -> bool:
     )
 
 
-def _quoted(*names: str) -> str:
+def _quote(*names: str) -> str:
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)

@@ -8,7 +8,7 @@ import itertools
 import re
 
 from ..base import ExpectationResult
-from .audit_rows import AuditRow, ExpectationRow, file_names
+from .audit_rows import AuditRow, ExpectationRow, parse_file_names
 from .log_levels import RECORD, shorten_exception
 
 MAX_ROWS = 100_000
@@ -48,32 +48,38 @@ class AuditLines:
         starts = [match.start() for match in _FIRST_COLUMN.finditer(text)]
         for start, end in itertools.pairwise([*starts, len(text)]):
             if len(self.rows) + len(self.expectations) < MAX_ROWS:
-                self._add({name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in _columns(text[start:end])})
+                self._add(
+                    {name.upper(): (word or "") if quoted is None else quoted for quoted, word, name in _parse_columns(text[start:end])}
+                )
 
     def _add(self, values: dict[str, str]) -> None:
         domain, table, success = values.get("DOMAIN", ""), values.get("SCHEMA", ""), values.get("SUCCESS", "").lower() == "true"
         if "STEP" in values:
-            counts = (_number(values.get("COUNT")), _number(values.get("COUNTACCEPTED")), _number(values.get("COUNTREJECTED")))
+            counts = (
+                _parse_number(values.get("COUNT")),
+                _parse_number(values.get("COUNTACCEPTED")),
+                _parse_number(values.get("COUNTREJECTED")),
+            )
             step = values["STEP"]
-            files = file_names(values.get("PATHS")) if step == "LOAD" else ()
+            files = parse_file_names(values.get("PATHS")) if step == "LOAD" else ()
             self.rows.append(AuditRow(domain, table, step, success, values.get("MESSAGE", ""), files, counts))
         elif "PARAMS" in values:
             call = values["PARAMS"]
-            result = expectation_result(call, success, _number(values.get("COUNT")), values.get("SQL"), values.get("EXCEPTION"))
+            result = build_expectation_result(call, success, _parse_number(values.get("COUNT")), values.get("SQL"), values.get("EXCEPTION"))
             self.expectations.append(ExpectationRow(domain, table, call, values.get("NAME", call), result))
 
 
-def expectation_result(call: str, success: bool, count: int | None, sql: str | None, exception: str | None) -> ExpectationResult:
+def build_expectation_result(call: str, success: bool, count: int | None, sql: str | None, exception: str | None) -> ExpectationResult:
     """Return the result that a row of ``audit.expectations`` describes."""
     violations = count if count is not None and count >= 0 and not exception else None
     return ExpectationResult(call, success, violations, sql or None, shorten_exception(exception) if exception else None)
 
 
-def _columns(text: str) -> list[tuple[str | None, str | None, str]]:
+def _parse_columns(text: str) -> list[tuple[str | None, str | None, str]]:
     return [(match[1], match[2], match[3]) for match in _COLUMN.finditer(text)]
 
 
-def _number(text: str | None) -> int:
+def _parse_number(text: str | None) -> int:
     try:
         return int(text or "")
     except ValueError:

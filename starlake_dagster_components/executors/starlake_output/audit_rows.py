@@ -93,16 +93,16 @@ def _is_in_table(load: AuditRow, transform: AuditRow | None) -> bool:
 
 
 def is_raised_after_commit(text: str) -> bool:
-    """Say whether an exception (its message and stack) means that expectations failed, or something else that follows the commit of the rows."""
+    """Return whether an exception (its message and stack) means that expectations failed, or something else that follows the commit of the rows."""
     return bool(_FAILED_EXPECTATIONS.search(text) or _COMMITTED.search(text))
 
 
 def is_failed_expectation(text: str | None) -> bool:
-    """Say whether the reason of a failure is that expectations failed. Starlake: ExpectationJob.run."""
+    """Return whether the reason of a failure is that expectations failed. Starlake: ExpectationJob.run."""
     return bool(text and _FAILED_EXPECTATIONS.search(text))
 
 
-def file_names(paths: str | None) -> tuple[str, ...]:
+def parse_file_names(paths: str | None) -> tuple[str, ...]:
     """Return the names of the files in a list of paths: ``file:/a/x-1.csv,file:/a/x,2.csv``; a name may have a comma."""
     return tuple(path.rpartition("/")[2] for path in split_paths(paths or ""))
 
@@ -112,6 +112,6 @@ def split_paths(paths: str) -> Sequence[str]:
     return [path for path in re.split(r",(?=[A-Za-z][A-Za-z0-9+.-]*:)", paths) if path]
 
 
-def noted_name(name: str) -> str:
+def make_noted_name(name: str) -> str:
     """Return the name of a file as the audit has it. Starlake: AuditLog.asSelect."""
     return name.replace("'", "-")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ...commands import Command, LoadTable
 from .audit import Findings
-from .audit_rows import AuditRow, is_raised_after_commit, noted_name
+from .audit_rows import AuditRow, is_raised_after_commit, make_noted_name
 from .load_log import FileJob, JobFailure, LoadLines
 from .table_files import group_by_table
 
@@ -41,7 +41,7 @@ class FileFates:
         """Whether the load of files failed whose rows are in the table, or may be: another attempt would not find them, or load them twice."""
         return bool(self.failed_in_table or self.unclear or self.by_rows)
 
-    def of_table(self, names: Iterable[str], findings: Findings) -> "FileFates":
+    def select_table(self, names: Iterable[str], findings: Findings) -> "FileFates":
         """Return the same of one table.
 
         Args:
@@ -82,7 +82,7 @@ def judge_files(
         ended_by_itself: whether the command ended by itself and was not killed: then a file in ingesting is one whose load failed.
         growth: by how many rows tables have grown, by logical name (of a load of one table: an empty name).
     """
-    real_names = {noted_name(name): name for name in (*before, *left)}
+    real_names = {make_noted_name(name): name for name in (*before, *left)}
     noted: dict[str, bool | None] = {}
     lost: set[str] = set()
     for load in findings.loads:
@@ -90,13 +90,13 @@ def judge_files(
         noted.update(dict.fromkeys(names, load.in_table))
         if load.load.success and load.in_table is False:
             lost.update(name for name in names if name not in left)
-    failures = _failures_by_file(lines, left)
+    failures = _match_failures(lines, left)
     by_failures = {name: failure.after_commit for name, failure in failures.items() if name not in noted}
     by_rows = {name: noted[name] for name in left if name in noted}
     silent = [name for name in left if name not in noted]
-    unfinished = _by_unfinished(command, findings.unfinished, lines, silent)
+    unfinished = _judge_by_unfinished(command, findings.unfinished, lines, silent)
     if not ended_by_itself:
-        unfinished = {**_by_growth(command, findings, lines, silent, growth), **unfinished}
+        unfinished = {**_judge_by_growth(command, findings, lines, silent, growth), **unfinished}
     in_table: dict[str, bool | None] = {**unfinished, **by_failures, **by_rows}
     failed = frozenset(name for name, inside in ({**by_failures, **by_rows} if ended_by_itself else by_failures).items() if inside)
     return FileFates(
@@ -113,7 +113,7 @@ def _has_failed_in_table(findings: Findings) -> bool:
     return any(load.in_table and not (load.load.success and (load.transform is None or load.transform.success)) for load in findings.loads)
 
 
-def _failures_by_file(lines: LoadLines | None, left: Sequence[str]) -> dict[str, JobFailure]:
+def _match_failures(lines: LoadLines | None, left: Sequence[str]) -> dict[str, JobFailure]:
     """Return why the load of each file failed, by the exceptions in the output; nothing where it cannot be said which is whose."""
     if lines is None or not lines.failures:
         return {}
@@ -124,7 +124,7 @@ def _failures_by_file(lines: LoadLines | None, left: Sequence[str]) -> dict[str,
     return {name: failure for job, failure in zip(failed, lines.failures, strict=False) for name in job.names if name in left}
 
 
-def _by_unfinished(
+def _judge_by_unfinished(
     command: Command, unfinished: Sequence[AuditRow], lines: LoadLines | None, names: Sequence[str]
 ) -> dict[str, bool | None]:
     """Return the files whose second step is done, of loads that were ended before Starlake noted them as a whole.
@@ -139,7 +139,7 @@ def _by_unfinished(
     done = [row for row in unfinished if row.success or is_raised_after_commit(row.message)]
     for table in {(row.domain, row.table) for row in done}:
         count = sum((row.domain, row.table) == table for row in done)
-        candidates = _current_files(command, table, lines, names)
+        candidates = _find_current_files(command, table, lines, names)
         groups = {names_of_job for names_of_job in candidates if names_of_job}
         inside = True if len(groups) <= count else None
         for group in groups:
@@ -147,7 +147,7 @@ def _by_unfinished(
     return found
 
 
-def _by_growth(
+def _judge_by_growth(
     command: Command, findings: Findings, lines: LoadLines | None, names: Sequence[str], growth: Mapping[str, int]
 ) -> dict[str, bool | None]:
     """Return the files whose rows are in their tables although nothing was noted of them: a table has grown by more rows than were noted.
@@ -159,7 +159,7 @@ def _by_growth(
         grown = growth.get(table.name if len(command.tables) > 1 else "")
         loads = [load for load in findings.loads if (load.load.domain, load.load.table) == (table.domain, table.name)]
         counts = [load.load.counts[1] for load in loads if load.in_table]
-        jobs = _jobs_of(lines, table)
+        jobs = _list_unarchived_jobs(lines, table)
         if grown is None or not table.appends or not jobs or any(count < 0 for count in counts):
             continue
         archived = sum(job.table == table.final_full_name and job.archived for job in lines.jobs) if lines else 0
@@ -168,17 +168,17 @@ def _by_growth(
     return found
 
 
-def _current_files(command: Command, table: tuple[str, str], lines: LoadLines | None, names: Sequence[str]) -> list[tuple[str, ...]]:
+def _find_current_files(command: Command, table: tuple[str, str], lines: LoadLines | None, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the files of a table whose load had begun and was not noted, in the groups in which they are loaded."""
     described = next((t for t in command.tables if (t.domain, t.name) == table), None)
-    of_table = set(group_by_table(names, command.tables).get(table[1], ())) if described and described.pattern else set(names)
-    jobs = _jobs_of(lines, described)
+    select_table = set(group_by_table(names, command.tables).get(table[1], ())) if described and described.pattern else set(names)
+    jobs = _list_unarchived_jobs(lines, described)
     if jobs:
-        return [tuple(name for name in job.names if name in of_table) for job in jobs]
-    return [(name,) for name in sorted(of_table)]
+        return [tuple(name for name in job.names if name in select_table) for job in jobs]
+    return [(name,) for name in sorted(select_table)]
 
 
-def _jobs_of(lines: LoadLines | None, table: LoadTable | None) -> list[FileJob]:
+def _list_unarchived_jobs(lines: LoadLines | None, table: LoadTable | None) -> list[FileJob]:
     if lines is None or table is None:
         return []
     return [job for job in lines.jobs if job.table == table.final_full_name and not job.archived]

@@ -64,7 +64,7 @@ class JobFailure:
 class LoadLines:
     """Takes the lines of a ``load``, in their order.
 
-    Where lines are missing, as in logs that have come over a network, it tells nothing rather than something wrong.
+    Where lines are missing, as in logs that have come over a network, it says nothing rather than something wrong.
     """
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class LoadLines:
         return tuple(self._files_of.get(table, ()))
 
     def loaded(self, table: str, logical: str) -> bool | None:
-        """Say whether a load that failed has loaded a table; None when its output does not tell.
+        """Return whether a load that failed has loaded a table; None when its output does not say.
 
         Args:
             table: final name with the domain, as on standard output.
@@ -165,7 +165,7 @@ class LoadLines:
         return False if self._archived else None
 
     def untouched(self, logical: str) -> bool:
-        """Say whether it is certain that a load ended before it took the files of a table. The log says so before it moves them, at level info."""
+        """Return whether it is certain that a load ended before it took the files of a table. The log says so before it moves them, at level info."""
         return (
             not self._is_patchy
             and (self._informs or bool(self._resolved))

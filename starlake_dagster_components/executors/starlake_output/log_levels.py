@@ -26,7 +26,7 @@ _LEVELS: dict[str, Level] = {
 }
 
 
-def level_of(line: str) -> tuple[Level, str]:
+def parse_level(line: str) -> tuple[Level, str]:
     """Return level and message of a log line; a line without a level is ``info``, wherever it came from.
 
     Starlake's layout is ``26/01/31 10:00:00 INFO Class: message``; other log4j and JUL layouts are understood as well.

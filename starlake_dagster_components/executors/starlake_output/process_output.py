@@ -13,7 +13,7 @@ from ..base import Counters, Level, Log
 from .audit_log import AuditLines
 from .audit_rows import AuditRow, ExpectationRow
 from .load_log import LoadLines
-from .log_levels import EXCEPTION, RECORD, USAGE, level_of, shorten_exception
+from .log_levels import EXCEPTION, RECORD, USAGE, parse_level, shorten_exception
 
 Stream = Literal["out", "err"]
 
@@ -36,7 +36,7 @@ _REASON_LINES = 5
 class Output:
     r"""Takes the bytes of a process, logs them line by line, and keeps what matters of them.
 
-    A line ends with LF, CR or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are no UTF-8 are
+    A line ends with LF, CR or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are not UTF-8 are
     shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
     """
 
@@ -85,7 +85,7 @@ class Output:
         return text and self._mask(text)
 
     def say(self, level: Level, text: str) -> None:
-        """Log a line of our own, which is no output of the process."""
+        """Log a line of our own, which the process did not write."""
         self._say(level, self._mask(text))
 
     @property
@@ -120,7 +120,7 @@ class Output:
         self._audit.take(raw)
         if len(text) > LONGEST_SHOWN or line.dropped:
             text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
-        level, message = level_of(text)
+        level, message = parse_level(text)
         self._reason.take(level, message, text)
         self._tail.append(text)
         self._log(level, text)
@@ -177,14 +177,14 @@ def parse_counters(text: str) -> Counters | None:
     try:
         data = json.loads(text)
         paths = tuple(str(p) for p in data.get("paths") or ())
-        read, accepted, rejected = (known_count(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
+        read, accepted, rejected = (parse_count(data.get(name)) for name in ("inputCount", "acceptedCount", "rejectedCount"))
     except (ValueError, AttributeError, TypeError):
         return None
     return Counters(read, accepted, rejected, paths)
 
 
 def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Counters | None:
-    """Return counts without those that are no counts of rows: the native loader reports by how much the table grew. Starlake: DuckDbNativeLoader.run.
+    """Return counts without those that do not count rows: the native loader reports by how much the table grew. Starlake: DuckDbNativeLoader.run.
 
     Args:
         counters: what Starlake says. The native loader does not know how many rows were rejected, the Spark loader does.
@@ -195,7 +195,7 @@ def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Count
     return counters if all(table.appends for table in tables) else Counters(files=counters.files)
 
 
-def known_count(count: object) -> int | None:
+def parse_count(count: object) -> int | None:
     """Return a count as Starlake prints it; None for what is negative or no number."""
     return count if isinstance(count, int) and count >= 0 else None
 
@@ -224,7 +224,7 @@ class _Summary:
     def counters(self) -> Counters | None:
         if not self._counts and not self._files:
             return None
-        read, accepted, rejected = (known_count(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
+        read, accepted, rejected = (parse_count(self._counts.get(name)) for name in ("Input records", "Accepted", "Rejected"))
         return Counters(read, accepted, rejected, tuple(self._files))
 
 

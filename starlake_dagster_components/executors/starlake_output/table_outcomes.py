@@ -26,7 +26,7 @@ def judge_output(command: Command, exit_code: int, lines: LoadLines, counters: C
     if command.verb != "load" or len(command.tables) < 2:
         return {}
     if exit_code == 0:
-        return _all_loaded(command.tables, lines, counters)
+        return _judge_all_loaded(command.tables, lines, counters)
     return {table.name: _judge_lines(table, lines) for table in command.tables}
 
 
@@ -41,11 +41,11 @@ def _judge_lines(table: LoadTable, lines: LoadLines) -> TableResult:
     return TableResult("failed")
 
 
-def _all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
+def _judge_all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
     files = {t.name: lines.files(t.final_full_name) for t in tables}
     tried = sum(map(len, files.values()))
     if counters is None or tried != len(counters.files):
-        # Only the end of the output is known, or what is on the PATH is no Starlake.
+        # Only the end of the output is known, or what is on the PATH is not Starlake.
         return {t.name: TableResult("loaded") for t in tables}
     with_files = [name for name, paths in files.items() if paths]
     counts = {name: Counters(files=paths) if paths else NOTHING for name, paths in files.items()}
@@ -92,7 +92,7 @@ def judge_tables(
     for table in command.tables:
         noted = findings.tables.get(table.name, Findings())
         names = places.ingesting.get(table.name, frozenset()) | places.before.get(table.name, frozenset())
-        judged[table.name] = _judge_table(table, result, noted, places, fates.of_table(names, noted))
+        judged[table.name] = _judge_table(table, result, noted, places, fates.select_table(names, noted))
     return judged
 
 
@@ -102,7 +102,7 @@ def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, place
     staged = places.staged.get(table.name, frozenset())
     known = replace(
         said,
-        counters=noted.count_rows(table) or _without(said.counters, left),
+        counters=noted.count_rows(table) or _drop_files(said.counters, left),
         row_count=noted.row_count,
         expectations=noted.expectations,
         retry=result.retry and not fates.has_failed_in_table,
@@ -137,7 +137,7 @@ def reason_in_table(noted: Findings, result: CommandResult, fates: FileFates) ->
     return noted.failure or next(iter(fates.reasons.values()), result.reason)
 
 
-def _without(counters: Counters | None, names: Iterable[str]) -> Counters | None:
+def _drop_files(counters: Counters | None, names: Iterable[str]) -> Counters | None:
     if counters is None:
         return None
     gone = set(names)
@@ -149,12 +149,12 @@ def add_counters(first: Counters | None, second: Counters | None) -> Counters | 
     if first is None or second is None:
         return second if first is None else first
     return Counters(
-        _sum(first.input, second.input),
-        _sum(first.accepted, second.accepted),
-        _sum(first.rejected, second.rejected),
+        _add(first.input, second.input),
+        _add(first.accepted, second.accepted),
+        _add(first.rejected, second.rejected),
         (*first.files, *second.files),
     )
 
 
-def _sum(first: int | None, second: int | None) -> int | None:
+def _add(first: int | None, second: int | None) -> int | None:
     return None if first is None or second is None else first + second

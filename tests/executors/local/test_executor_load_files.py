@@ -17,7 +17,7 @@ from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Audit, Command, LoadFiles, Target
 from starlake_dagster_components.errors import CommandCancelled, CommandError
 from starlake_dagster_components.executors.base import CommandResult
-from starlake_dagster_components.executors.local.load_files import files_of_load
+from starlake_dagster_components.executors.local.load_files import hold_files
 from starlake_dagster_components.executors.local.shell import ShellExecutor
 
 LOSSY = r"""
@@ -227,7 +227,7 @@ def test_files_are_moved_between_file_systems_too(shop: Shop, monkeypatch: pytes
     monkeypatch.setattr(os, "link", link_within)
     shop.put("orders-1.csv", "1", area="ingesting")
     os.utime(shop.folder("ingesting") / "orders-1.csv", (1_000_000_000, 1_000_000_000))
-    with files_of_load(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
+    with hold_files(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
         assert files.put_back(files.left()) == ["orders-1.csv"]
     assert shop.names("ingesting") == []
     assert shop.names("stage") == ["orders-1.csv"], "and no part of a copy"
@@ -286,14 +286,14 @@ def test_a_load_of_another_table_that_accepts_the_same_file_does_not_take_it(sho
     inside = threading.Event()
 
     def other() -> None:
-        with files_of_load(shop.command().files, log=Watched().log, cancelled=Cancelled()):  # type: ignore[arg-type]
+        with hold_files(shop.command().files, log=Watched().log, cancelled=Cancelled()):  # type: ignore[arg-type]
             inside.set()
             done.wait()
 
     thread = threading.Thread(target=other)
     thread.start()
     inside.wait()
-    with files_of_load(wide, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
+    with hold_files(wide, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
         assert files.left() == []
         done.set()
         thread.join()

@@ -16,7 +16,7 @@ import pytest
 from contract import Watched
 from starlake_playback import Loader, Program, read_rows
 
-from starlake_dagster_components.commands import Command, RunContext, load_command, transform_command
+from starlake_dagster_components.commands import Command, RunContext, build_load_command, build_transform_command
 from starlake_dagster_components.errors import CommandError
 from starlake_dagster_components.executors.base import CommandResult
 from starlake_dagster_components.executors.local.dagster_shell import DagsterShellExecutor
@@ -110,10 +110,12 @@ def test_the_playback_is_what_was_recorded(shared: Path, tmp_path: Path, name: s
     with duckdb.connect(str(database), read_only=True) as connection:
         for table, recorded in audit.items():
             rows = connection.execute(f"select * from audit.{table} order by rowid").fetchall()
-            told = [[str(v).replace(str(root), "${SL_ROOT}") for v in row] for row in rows]
+            noted_rows = [[str(v).replace(str(root), "${SL_ROOT}") for v in row] for row in rows]
             names = recorded["columns"]
             compared = [i for i, n in enumerate(names) if n not in ("TIMESTAMP", "SCHEDULED_DATE")]
-            assert [[row[i] for i in compared] for row in told] == [[row[i] for i in compared] for row in recorded["rows_in_write_order"]]
+            assert [[row[i] for i in compared] for row in noted_rows] == [
+                [row[i] for i in compared] for row in recorded["rows_in_write_order"]
+            ]
 
 
 @pytest.mark.parametrize("kind", EXECUTORS)
@@ -142,7 +144,7 @@ def test_recorded_loads_lose_nothing_and_double_nothing(shared: Path, tmp_path: 
         program.play(recorded)
         arguments = recorded["arguments"]
         names = arguments[arguments.index("--tables") + 1].split(",") if "--tables" in arguments else [t.name for t in domain.tables]
-        command = load_command(RunContext(project, job_id=f"r.{number}"), domain, [t for t in domain.tables if t.name in names])
+        command = build_load_command(RunContext(project, job_id=f"r.{number}"), domain, [t for t in domain.tables if t.name in names])
         if arguments[0] != "load":
             command = replace(command, verb=arguments[0], files=None, tables=(), audit=None)
         if not audit:
@@ -231,7 +233,7 @@ class Shop:
 
     def command(self, tables: str) -> Command:
         described = [t for t in self.domain.tables if t.name in tables]
-        command = load_command(RunContext(self.project, job_id=f"r.{self.attempt}"), self.domain, described)
+        command = build_load_command(RunContext(self.project, job_id=f"r.{self.attempt}"), self.domain, described)
         return command if self.audit else replace(command, audit=None)
 
     def load(self, tables: str = "a") -> CommandResult:
@@ -407,7 +409,7 @@ def test_recorded_transforms(shared: Path, tmp_path: Path, name: str, audit: boo
         if recorded["arguments"][0] != "transform" or task is None:
             continue
         program.play(recorded)
-        command = transform_command(RunContext(project, job_id=f"r.{number}"), task)
+        command = build_transform_command(RunContext(project, job_id=f"r.{number}"), task)
         result = executor.run(command if audit else replace(command, audit=None), Watched().invocation(run_id=f"r{number}"))
         assert (result.exit_code == 0) == (recorded["exit_code"] == 0), (recorded["arguments"], result.reason)
         if name.startswith("expectations") and number < 3:
