@@ -138,6 +138,65 @@ def move_file(source: Path, target: Path) -> None:
         source.unlink()
 
 
+_MOVING = ".moving"
+
+
+def take_file(source: Path, target: Path) -> None:
+    """Move a file into the stage area, so that it is in one place only whenever the move is interrupted.
+
+    Between two file systems it is copied. Meanwhile both names are hidden: ``.NAME.moving`` where it comes from and ``.NAME.part`` where it
+    goes. While the second one is there the copy is not whole; :func:`finish_moves` goes on from there.
+
+    Raises:
+        OSError: it cannot be moved: the folder is read-only, say. Then it is where it was, and nowhere else.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    else:
+        return
+    partial = target.with_name(f".{target.name}.part")
+    hidden = source.with_name(f".{source.name}{_MOVING}")
+    partial.touch()
+    try:
+        os.rename(source, hidden)
+    except OSError:
+        partial.unlink()
+        raise
+    try:
+        _copy_hidden(hidden, partial, target)
+    except OSError:
+        os.rename(hidden, source)
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _copy_hidden(hidden: Path, partial: Path, target: Path) -> None:
+    before = Identity.of(hidden)
+    shutil.copy2(hidden, partial)
+    if Identity.of(hidden) != before:
+        raise OSError(errno.EAGAIN, "the file changed while it was copied: it is still being written", str(hidden))
+    os.replace(partial, target)
+    hidden.unlink()
+
+
+def finish_moves(folder: Path, area: Path) -> list[Path]:
+    """Finish the moves from a folder that were interrupted; returns where the files are now."""
+    finished = []
+    for hidden in sorted(folder.glob(f".*{_MOVING}")):
+        target = area / hidden.name[1 : -len(_MOVING)]
+        partial = target.with_name(f".{target.name}.part")
+        if partial.exists():
+            _copy_hidden(hidden, partial, target)
+            finished.append(target)
+        else:
+            hidden.unlink()
+    return finished
+
+
 def format_uri(path: Path) -> str:
     """Return a path as Starlake prints it."""
     return f"file:{show_path(path)}"

@@ -1,16 +1,19 @@
 """``stage``: files of the incoming folder of a domain into its stage area. Starlake: IngestionWorkflow.stage."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import EngineError
 from ..project.model import Domain, Table
-from .areas import format_uri, have_same_content, list_files, make_folders, matches_table, move_file
+from .areas import finish_moves, format_uri, have_same_content, list_files, make_folders, matches_table, show_path, take_file
 from .arguments import Arguments
 from .engine_errors import BadSetting, NotSupported
 from .loading import select_tables
 from .session import Session
 from .unsupported import check_areas
+
+_ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +41,45 @@ def stage_files(session: Session, arguments: Arguments) -> list[Path]:
 
 
 def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Path]:
-    found = list_incoming(session, domain, tables)
     folder = Path(session.project.areas.stage, domain.name)
+    source = Path(session.project.root, get_incoming_folder(session, domain))
+    moved = finish_moves(source, folder)
+    for target in moved:
+        session.log("warning", f"{show_path(target.name)} was on its way to {folder} when an earlier command was killed: it is there now")
+    failures: list[str] = []
+    found = list_incoming(session, domain, tables)
     session.out(f"Moving {len(found)} file(s) from {get_incoming_folder(session, domain)} to {format_uri(folder)}")
-    moved = []
     for one in found:
         target = folder / one.file.name
         if target.exists() and not have_same_content(one.file, target):
             session.log(
-                "warning", f"{one.file} stays: {target} has the same name and is not loaded yet; stage it again after the next load"
+                "warning",
+                f"{show_path(one.file)} stays: {show_path(target)} has the same name and is not loaded yet; stage it again after the next load",
             )
             continue
-        session.out(f"Moving {one.file.name}")
-        move_file(one.file, target)
+        session.out(f"Moving {show_path(one.file.name)}")
+        try:
+            take_file(one.file, target)
+        except OSError as error:
+            failures.append(f"{show_path(one.file)} cannot be moved to {folder}, and stays where it is: {error.strerror}")
+            continue
         if one.ack is not None:
             one.ack.unlink(missing_ok=True)
         moved.append(target)
+    _report_archives(session, source, {one.file for one in found})
+    if failures:
+        raise EngineError("\n".join(failures))
     return moved
+
+
+def _report_archives(session: Session, folder: Path, taken: Collection[Path]) -> None:
+    """Say which archives stay. Starlake's documentation promises to unpack them, its code does not."""
+    for file in list_files(folder):
+        if file not in taken and file.name.lower().endswith(_ARCHIVES):
+            session.log(
+                "warning",
+                f"{show_path(file)} is an archive, and matches the pattern of no table: archives are not unpacked, as in Starlake",
+            )
 
 
 def get_incoming_folder(session: Session, domain: Domain) -> str:

@@ -1,5 +1,8 @@
 """Staging and preloading: which files wait for which tables."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -111,3 +114,81 @@ def test_an_ack_file_is_taken(box: Sandbox) -> None:
     assert box.run(*argv).not_ready is False
     assert not ack.exists()
     assert box.run(*argv, check=False).not_ready is True
+
+
+# Moves between file systems.
+
+
+@pytest.fixture
+def other_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files of the incoming folder be on another device."""
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if "incoming" in str(source) and "incoming" not in str(target):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+
+@pytest.mark.usefixtures("other_device")
+def test_files_of_another_device_are_copied_and_gone(box: Sandbox) -> None:
+    bring(box, "orders-1.csv")
+    box.run("stage")
+    assert box.files("incoming") == []
+    assert box.files("stage") == ["sales/orders-1.csv"]
+    box.run("load")
+    assert box.rows("select id from sales.orders") == [(1,)]
+
+
+@pytest.mark.usefixtures("other_device")
+def test_a_file_that_cannot_be_taken_away_is_not_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    bring(box, "orders-1.csv")
+    monkeypatch.setattr(os, "rename", refuse)
+    for _ in range(2):
+        result = box.run("stage", check=False)
+        assert "orders-1.csv cannot be moved to" in (result.reason or "")
+        assert "stays where it is: Read-only file system" in (result.reason or "")
+        box.run("load")
+        assert box.files("stage") == box.files("archive") == []
+    assert box.files("incoming") == ["sales/orders-1.csv"]
+
+
+@pytest.mark.usefixtures("other_device")
+@pytest.mark.parametrize("killed", ["touch", "rename", "copy2", "replace", "unlink"])
+def test_a_move_that_was_killed_is_finished_by_the_next(box: Sandbox, monkeypatch: pytest.MonkeyPatch, killed: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    owner = {"touch": Path, "unlink": Path, "copy2": shutil, "rename": os, "replace": os}[killed]
+    before = getattr(owner, killed)
+
+    def kill(*args: object, **more: object) -> None:
+        if killed == "replace" and ".part" not in str(args[0]):
+            return before(*args, **more)  # type: ignore[no-any-return]
+        before(*args, **more)
+        raise Killed
+
+    bring(box, "orders-1.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, killed, kill)
+        with pytest.raises(Killed):
+            box.run("stage")
+    box.run("load")
+    box.run("stage")
+    box.run("load")
+    assert box.rows("select id from sales.orders") == [(1,)]
+    assert box.files("incoming") == []
+    assert box.files("archive") == ["sales/orders-1.csv"]
+
+
+def test_archives_are_named(box: Sandbox) -> None:
+    bring(box, "all.zip", "more.TGZ")
+    box.run("stage")
+    named = [line for level, line in box.log if level == "warning" and "is an archive" in line]
+    assert len(named) == 2
+    assert box.files("incoming") == ["sales/all.zip", "sales/more.TGZ"]
