@@ -12,6 +12,7 @@
     ├── SqlFailed           a SQL statement of the project, with its file, line and column
     ├── ExpectationsFailed  blocking expectations that do not hold
     └── DatabaseFailed      the database file: not ours, in use, unreadable
+        └── DatabaseReadOnly  the connection is for reading only
 """
 
 from collections.abc import Sequence
@@ -121,3 +122,7 @@ class ExpectationsFailed(EngineError):
 
 class DatabaseFailed(EngineError):
     """The database file cannot be used."""
+
+
+class DatabaseReadOnly(DatabaseFailed):
+    """The connection is for reading only."""

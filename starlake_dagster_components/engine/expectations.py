@@ -7,6 +7,7 @@ import duckdb
 
 from ..project.model import Expectation
 from ..project.sql.sections import SqlPart, strip_comments
+from ..project.sql.tokens import STARLAKE, tokenize_sql
 from ..project.templating import TemplateError, render
 from .database import Database
 from .duckdb_errors import explain_error
@@ -88,6 +89,7 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
         raise BadSetting(expectation.origin.at(), f"expectation {expectation.expect} of {table}: {error}") from error
     # Starlake's ExpectationJob replaces the name in any case, but only in a query that has it in small letters.
     sql = (_SELF.sub(lambda _: table, rendered) if "sl_this" in rendered else rendered).strip()
+    sql = "".join(token.text for token in tokenize_sql(sql, STARLAKE) if token.kind != "comment").strip()
     if not sql:
         name = re.match(r"[\w.]+", expectation.expect)
         raise BadSetting(

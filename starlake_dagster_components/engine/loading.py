@@ -14,7 +14,7 @@ from .adaptive import choose_strategy
 from .areas import find_free_name, find_table, is_utf8, list_files, make_folders, matches_table, move_file, show_path
 from .arguments import Arguments
 from .database import open_database
-from .engine_errors import BadArguments, BadFile, DatabaseFailed, NotSupported
+from .engine_errors import BadArguments, BadFile, DatabaseFailed, DatabaseReadOnly, NotSupported
 from .session import Session
 from .unsupported import check_areas, say_unused_options
 from .writing import Group, Loads, Writer
@@ -127,7 +127,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         connection = session.project.connection_of(domains[0][1][0])
         setup = session.set_up(connection)
         if setup.read_only:
-            raise NotSupported(setup.read_only, f"connection '{setup.name}' is read-only")
+            raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")
         with open_database(path, cancelled=session.cancelled, log=session.log, holder=f"load of {names}", setup=setup) as database:
             for recovered in journal.recover_files(database, Path(session.project.areas.unresolved)):
                 _report_recovered(session, recovered, domains, loads)

@@ -12,7 +12,7 @@ from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
 from .command_project import select_project
 from .compile_transform import compile_task
-from .engine_errors import BadArguments, BadSetting, NotFound, NotSupported
+from .engine_errors import BadArguments, BadSetting, DatabaseReadOnly, NotFound, NotSupported
 from .loading import load_tables
 from .preloading import check_readiness
 from .result import EngineResult, TableFailure
@@ -21,7 +21,7 @@ from .staging import stage_files
 from .transforming import run_transform
 from .writing import Loads
 
-_NO_RETRY = (BadArguments, BadSetting, NotFound, NotSupported, InvalidProject, ProjectNotFound)
+_NO_RETRY = (BadArguments, BadSetting, DatabaseReadOnly, NotFound, NotSupported, InvalidProject, ProjectNotFound)
 
 
 def run_command(
@@ -32,6 +32,7 @@ def run_command(
     log: LogLine,
     cancelled: Cancelled | None = None,
     project: Project | None = None,
+    strict: bool = False,
 ) -> EngineResult:
     """Run ``stage``, ``preload``, ``load`` or ``transform`` with Starlake's arguments.
 
@@ -41,6 +42,7 @@ def run_command(
         out: receives what Starlake prints on stdout, line by line.
         log: receives level and line of what Starlake writes to its log.
         cancelled: ends the command when set; nothing of what it had not finished is kept.
+        strict: refuse what Starlake's command line refuses, too; a warning otherwise.
         project: the project, when it is read already; read again only when the command's options or environment change it.
 
     Returns:
@@ -55,7 +57,7 @@ def run_command(
         log("error", str(error))
         return EngineResult(1, reason=str(error), retry=False)
     try:
-        session = _open_session(arguments, environ, out, log, cancelled, project)
+        session = _open_session(arguments, environ, out, log, cancelled, project, strict)
         return _run_verb(session, arguments)
     except CommandCancelled:
         raise
@@ -69,7 +71,13 @@ def run_command(
 
 
 def _open_session(
-    arguments: Arguments, environ: Mapping[str, str], out: Out, log: LogLine, cancelled: Cancelled | None, project: Project | None
+    arguments: Arguments,
+    environ: Mapping[str, str],
+    out: Out,
+    log: LogLine,
+    cancelled: Cancelled | None,
+    project: Project | None,
+    strict: bool,
 ) -> Session:
     began, zone = now(), find_zone(environ)
     known = select_project(arguments, environ, project)
@@ -87,6 +95,7 @@ def _open_session(
         cancelled=cancelled,
         options=arguments.options,
         zone=zone,
+        strict=strict,
     )
 
 

@@ -49,6 +49,8 @@ class Session:
         began: when the command began.
         scheduled: ``--scheduledDate``, else when the command began: a local time, without a zone.
         zone: name of the zone of local times; None = that of the process.
+        strict: whether what Starlake refuses is refused here, too.
+        reported: what was warned of already.
     """
 
     project: Project
@@ -62,6 +64,24 @@ class Session:
     cancelled: Cancelled | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     zone: str | None = None
+    strict: bool = False
+    reported: set[str] = field(default_factory=set)
+
+    def report_refused(self, message: str) -> None:
+        """Warn once of something that works here and that Starlake refuses.
+
+        Raises:
+            NotSupported: the command is strict.
+        """
+        if self.strict:
+            raise NotSupported(None, f"{message} (the executor is strict)")
+        self.warn(f"{message}; it works in the embedded engine only")
+
+    def warn(self, message: str) -> None:
+        """Log a warning once."""
+        if message not in self.reported:
+            self.reported.add(message)
+            self.log("warning", message)
 
     def to_local(self, moment: datetime) -> datetime:
         """Return a moment as the columns of the database have it: the local time, without a zone, as in Starlake."""

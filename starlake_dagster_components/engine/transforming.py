@@ -16,9 +16,10 @@ from . import audit_tables as audit
 from . import ddl
 from .arguments import Arguments
 from .database import Column, Database, open_database
-from .engine_errors import BadSetting, DatabaseFailed, ExpectationsFailed, NotSupported, TableDiffers
+from .engine_errors import BadSetting, DatabaseFailed, DatabaseReadOnly, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
 from .interactive_transform import show_rows
+from .refused_by_starlake import report_refused_sql
 from .result import ExpectationOutcome
 from .scripts import Script, make_failure, make_file_script, make_hint, refuse_transactions, run_script, split_scripts
 from .session import Session, now
@@ -32,6 +33,7 @@ from .view_query import add_schemas
 _MAY_BE_LARGE = re.compile(r"\b(?:read_\w+|\w+_scan|range|generate_series)\s*\(|\bfrom\s+'", re.IGNORECASE)
 _MANY = 1_000_000
 _VIEW = "VIEW"
+_DESCRIBING = frozenset({"SUMMARIZE", "DESCRIBE", "DESC", "SHOW"})
 _TABLE = "TABLE"
 
 
@@ -80,7 +82,7 @@ def run_transform(session: Session, arguments: Arguments) -> Transformed:
 
 def _run_task(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
     """Run one task; a failure is kept, written to the audit, and logged by the caller."""
-    entry = audit.Entry(session.make_job_id(task.name), task.table, task.domain, task.table, "TRANSFORM", True, now())
+    entry = audit.Entry(session.make_job_id(task.name), task.name, task.domain, task.table, "TRANSFORM", True, now())
     work = _Work(session, arguments, task, entry)
     try:
         work.run(done)
@@ -123,7 +125,7 @@ class _Work:
         failing: dict[str, str] = {}
         setup = session.set_up(session.project.connection_of(task))
         if setup.read_only and not self._arguments.interactive:
-            raise NotSupported(setup.read_only, f"task {task.full_name}: connection '{setup.name}' is read-only")
+            raise DatabaseReadOnly(f"{setup.read_only}: task {task.full_name}: connection '{setup.name}' is read-only")
         holder = f"transform of {task.full_name}"
         with open_database(self._path, also=others, cancelled=session.cancelled, log=session.log, holder=holder, setup=setup) as database:
             main = self._read_main_script(sections)
@@ -252,7 +254,9 @@ class _Work:
                 f"task {task.full_name} has {len(found)} statements where one query is expected; "
                 "put the others behind -- SL_PRESQL or -- SL_POSTSQL, and the query behind -- SL_SQL",
             )
-        return found[0].text
+        report_refused_sql(self._session, main.locate(found[0].offset)[0], task.full_name, found[0].text, found[0].keyword)
+        # These are no queries by themselves: no table and no view can be made of them.
+        return f"SELECT * FROM (\n{found[0].text}\n) AS sl_query" if found[0].keyword in _DESCRIBING else found[0].text
 
     def _describe_columns(self, database: Database, main: Script, query: str) -> list[Column]:
         offset = main.part.text.find(query)
@@ -286,9 +290,8 @@ class _Work:
     def _read_strategy(self) -> Strategy:
         task, settings = self._task, self._session.settings
         if task.write_strategy and task.write_strategy.types:
-            raise NotSupported(
-                task.origin.at("writeStrategy.types"), "writeStrategy.types is chosen by a file: it has no meaning for a task"
-            )
+            place = task.origin.at("writeStrategy.types")
+            self._session.warn(f"{place}: types are chosen by a file: for task {task.full_name} they have no effect, as in Starlake")
         return read_strategy(
             task.write_strategy, task.sink, task.primary_key, task.origin, "", start=settings.scd2_start, end=settings.scd2_end
         )
@@ -306,11 +309,11 @@ class _Work:
         chosen = self._read_strategy()
         names = [c.name for c in columns]
         check_columns(chosen, names, self._task.full_name)
-        if kind is None:
-            self._create_table(target, query, chosen)
-        else:
+        if kind is not None:
             names = self._match_columns(target, chosen, columns)
         try:
+            if kind is None:
+                self._create_table(target, query, chosen)
             return self._write_rows(target, chosen, query, names, references)
         except duckdb.Error as error:
             raise make_failure(
@@ -379,6 +382,9 @@ class _Work:
 
 def _read_materialization(task: Task) -> str:
     kind = (task.sink.materialized_view if task.sink else None) or _TABLE
+    if kind.upper() == "HYBRID":
+        # Starlake: only BigQuery makes something else than a table of it.
+        return _TABLE
     if kind.upper() not in (_TABLE, _VIEW):
         raise NotSupported(
             task.origin.at("sink.materializedView"),

@@ -7,6 +7,7 @@ from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
+from .refused_by_starlake import report_refused_names
 from .session import Session
 
 
@@ -29,6 +30,7 @@ def check_table(session: Session, table: Table) -> None:
         )
     written = table.metadata.write_strategy
     _check_template(session.project, written.type if written else None, table.origin.at("metadata.writeStrategy"))
+    report_refused_names(session, table)
     _say_ineffective(session, table)
 
 

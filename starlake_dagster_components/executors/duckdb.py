@@ -52,6 +52,16 @@ class DuckDBExecutor(StarlakeExecutor):
         """No: the engine takes its place, and loads a file with all of its rows or not at all."""
         return False
 
+    time_zone: str | None = Field(
+        default=None,
+        description="Time zone of the times that the engine writes (SCD2, audit) and of current_timestamp. Default: TZ, else that of Dagster's process, as in Starlake.",
+        examples=["UTC"],
+    )
+    strict: bool = Field(
+        default=False,
+        description="Refuse what works with the engine and not with Starlake: queries that its SQL parser does not take, names that need quotes. Default: a warning.",
+    )
+
     def run(self, command: Command, invocation: Invocation) -> CommandResult:
         """Run one command in the calling thread; see :meth:`StarlakeExecutor.run`.
 
@@ -85,6 +95,8 @@ class DuckDBExecutor(StarlakeExecutor):
         from ..engine import run_command
 
         environment = {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project}
+        if self.time_zone:
+            environment["TZ"] = self.time_zone
         mask = command.mask(os.environ, self.env)
         lines = _Lines(invocation.log)
         invocation.log("info", f"running {command.shown.partition(' ')[2]} with the embedded engine")
@@ -96,6 +108,7 @@ class DuckDBExecutor(StarlakeExecutor):
                 log=lambda level, line: lines.take(level, mask(line)),
                 cancelled=cancelled,
                 project=self._read_project(command, environment),
+                strict=self.strict,
             )
         return _make_result(result, lines, mask, command)
 

@@ -1,0 +1,86 @@
+"""What works with the engine and not with Starlake: a warning, or an error where the command is strict."""
+
+from pathlib import Path
+
+import pytest
+from engine_help import Sandbox, make
+
+from starlake_dagster_components.engine import EngineResult, run_command
+from starlake_dagster_components.project.model import Task
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Sandbox:
+    return make(tmp_path)
+
+
+def run_strictly(box: Sandbox, *argv: str) -> EngineResult:
+    return run_command(argv, environ={"SL_ROOT": str(box.root)}, out=box.out.append, log=lambda level, line: None, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("from (select 1 as a)", "a query that begins with FROM"),
+        ("pivot (select 1 as a, 2 as b) on a using sum(b)", "PIVOT as a statement"),
+        ("select 2 ** 3 as a", "the operator **"),
+        ("select a from (select 1 as a) x positional join (select 2 as b) y", "POSITIONAL JOIN"),
+        ("select x.a from (select 1 as a) x asof left join (select 2 as b) y on x.a >= y.b", "ASOF JOIN"),
+        ("summarize select 1 as a", "SUMMARIZE as a query"),
+        ("describe select 1 as a", "DESCRIBE as a query"),
+    ],
+)
+def test_queries_that_starlake_does_not_run(box: Sandbox, query: str, said: str) -> None:
+    box.task("k.a", query)
+    for _ in range(2):
+        box.run("transform", "--name", "k.a")
+        warnings = [line for level, line in box.log if level == "warning"]
+        assert len(warnings) == 1
+        assert f"metadata/transform/k/a.sql:1: task k.a: Starlake does not run {said}" in warnings[0]
+    result = run_strictly(box, "transform", "--name", "k.a")
+    assert said in (result.reason or "")
+    assert not result.retry
+
+
+@pytest.mark.parametrize("query", ["select '2 ** 3' as \"asof join\" -- from x ** 2", "select 1 as a /* ** */"])
+def test_texts_and_comments_are_not_looked_at(box: Sandbox, query: str) -> None:
+    box.task("k.a", query)
+    box.run("transform", "--name", "k.a", check=False)
+    assert not [line for level, line in box.log if level == "warning"]
+
+
+def test_columns_whose_names_need_quotes(box: Sandbox) -> None:
+    box.table(
+        "d",
+        "x",
+        "{ name: id, type: long }\n{ name: select, type: string }\n{ name: my col, type: string }",
+        "format: DSV, withHeader: true",
+    )
+    file = {"x1.csv": "id;select;my col\n1;a;b\n"}
+    box.stage("d", file)
+    assert "'select', 'my col'" in (run_strictly(box, "load").reason or "")
+    box.run("load")
+    warnings = [line for level, line in box.log if level == "warning" and "names need quotes" in line]
+    assert len(warnings) == 1
+    assert box.rows("select * from d.x") == [(1, "a", "b")]
+
+
+def test_what_a_task_asks_for_in_vain(box: Sandbox) -> None:
+    box.task("k.a", "select 1 as id", "  writeStrategy: { types: { APPEND: 'true' } }\n  sink: { materializedView: HYBRID }\n")
+    box.run("transform", "--name", "k.a")
+    assert [line for level, line in box.log if level == "warning" and "types are chosen by a file" in line]
+    box.run("transform", "--name", "k.a")
+    assert box.rows("select id from k.a") == [(1,), (1,)]
+
+
+def test_the_audit_names_a_task_by_its_own_name(box: Sandbox) -> None:
+    box.task("k.a", "select 1 as id", "  table: other\n")
+    name = "k.a" if any(task.full_name == "k.a" for task in _read_tasks(box)) else "k.other"
+    box.run("transform", "--name", name)
+    assert box.rows('select paths, "schema" from audit.audit') == [("a", "other")]
+
+
+def _read_tasks(box: Sandbox) -> "tuple[Task, ...]":
+    from starlake_dagster_components.project import read_project
+
+    return read_project(box.root).tasks
