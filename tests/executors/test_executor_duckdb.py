@@ -54,6 +54,7 @@ class EngineHarness:
         self._seen: list[Seen] = []
         self._inside = 0
         self.threads: list[int] = []
+        self.strict = False
 
     def behave(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
@@ -79,8 +80,10 @@ class EngineHarness:
         log: Callable[[Any, str], None],
         cancelled: threading.Event | None = None,
         project: Project | None = None,
+        strict: bool = False,
     ) -> EngineResult:
         assert cancelled is not None
+        self.strict = strict
         self._inside += 1
         try:
             self.threads.append(threading.get_ident())
@@ -180,6 +183,13 @@ def test_a_missing_package_gives_the_command_that_installs_it(
         DuckDBExecutor().run(harness.command(), watched.invocation())
     (problem,) = DuckDBExecutor().problems(pipeline)
     assert "pip install" in problem.message
+
+
+def test_the_time_zone_and_strictness_reach_the_engine(harness: EngineHarness, watched: Watched) -> None:
+    DuckDBExecutor(env={"TZ": "Asia/Tokyo"}).run(harness.command(), watched.invocation())
+    assert (harness.seen()[-1].environment["TZ"], harness.strict) == ("Asia/Tokyo", False)
+    DuckDBExecutor(env={"TZ": "Asia/Tokyo"}, time_zone="UTC", strict=True).run(harness.command(), watched.invocation())
+    assert (harness.seen()[-1].environment["TZ"], harness.strict) == ("UTC", True)
 
 
 # ------------------------------------------------------------------------------------------------------------- projects
