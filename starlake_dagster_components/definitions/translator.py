@@ -8,6 +8,7 @@ import dagster as dg
 
 from ..project.model import Expectation, Table, Task, WriteStrategy
 from .checks import build_default_check_spec
+from .code_version import compute_code_version
 from .columns import build_table_schema
 from .dagster_limits import build_freshness_policy, get_freshness
 from .names import make_group_name, make_tag_value, make_tags
@@ -39,7 +40,7 @@ class StarlakeTranslator:
 
         Returns:
             A spec with key, description, group, kinds, tags, metadata (columns, table name, storage kind, links to the source files,
-            ``starlake/...``) and freshness policy.
+            ``starlake/...``), freshness policy and code version.
         """
         return dg.AssetSpec(
             key=node.key,
@@ -51,6 +52,7 @@ class StarlakeTranslator:
             metadata=_build_metadata(node),
             skippable=node.type == "domain",
             freshness_policy=build_freshness_policy(get_freshness(node)),
+            code_version=compute_code_version(node),
         )
 
     def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:

@@ -141,6 +141,14 @@ class StepCommands:
         )
 
 
+def make_data_version(context: dg.AssetExecutionContext) -> dg.DataVersion:
+    """Return the version of the rows that a step has written: each run writes new ones, whatever the code version says.
+
+    Without it Dagster takes rows of the same code and the same upstream versions for the same, and a load has neither.
+    """
+    return dg.DataVersion(context.run.run_id)
+
+
 def get_step_key(context: dg.AssetExecutionContext) -> str:
     """Return the key of the step that runs."""
     key: str = context.op_execution_context.get_step_execution_context().step.key

@@ -18,7 +18,16 @@ from ..batches import Member
 from ..checks import build_check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from .command import READY, Events, StepCommands, build_count_metadata, build_error_failure, build_failure, build_schedule_metadata
+from .command import (
+    READY,
+    Events,
+    StepCommands,
+    build_count_metadata,
+    build_error_failure,
+    build_failure,
+    build_schedule_metadata,
+    make_data_version,
+)
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
 
@@ -120,6 +129,7 @@ class Steps:
                 **result.metadata,
             },
             check_results=checks,
+            data_version=make_data_version(context),
         )
 
     @cached_property

@@ -30,6 +30,7 @@ from .command import (
     build_failure,
     build_failure_metadata,
     build_schedule_metadata,
+    make_data_version,
 )
 from .empty_loads import NO_FILES, is_empty_load, report_empty_load
 from .reexecution import find_failed_in_table_before, find_loaded_before, report_kept_assets
@@ -331,6 +332,7 @@ class _Load:
                 **ended.result.metadata,
             },
             check_results=checks or None,
+            data_version=make_data_version(self._context),
         )
 
 

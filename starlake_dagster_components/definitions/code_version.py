@@ -1,0 +1,130 @@
+"""The version of what defines an asset: it changes with the rows that the asset would have, not with comments or formatting.
+
+Dagster shows "code version changed" and fires ``AutomationCondition.code_version_changed()`` where it differs from that of the last materialization.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import pickle
+import re
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any
+
+from ..project.model import Project, Table, Task
+from .nodes import StarlakeNode
+
+_ATTRIBUTE = attrgetter(
+    "name", "type", "array", "required", "privacy", "rename", "position", "default", "trim", "script", "ignore", "attributes"
+)
+_TABLE = attrgetter("pattern", "final_domain", "final_name", "primary_key", "presql", "postsql", "filter", "database")
+_METADATA = attrgetter(
+    "format", "encoding", "multiline", "array", "with_header", "separator", "quote", "escape", "null_value", "empty_is_null", "loader"
+)
+_METADATA_PARTS = attrgetter("options", "sink", "write_strategy")
+_TASK = attrgetter("sink_name", "presql", "postsql", "connection_ref", "primary_key", "database")
+
+_TOKENS = re.compile(
+    r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|`[^`]*`|\$\$.*?\$\$|--[^\n]*|/\*.*?\*/|\{\#.*?\#\}""",
+    re.DOTALL,
+)
+"""Strings and quoted names, which stay as they are, and comments, which do not."""
+_QUOTES = ("'", '"', "`", "$")
+_PUNCTUATION = "(),;=<>+*/|-"
+_INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
+
+
+def compute_code_version(node: StarlakeNode) -> str | None:
+    """Return the version of a table or task; None for other nodes.
+
+    That of a table comes from its YAML as far as it decides about rows (not schedule, freshness, comments, tags); that of a task from its SQL
+    without comments and formatting, the files that it includes, or its Python program, and from how its rows are written.
+    """
+    if node.table is not None:
+        parts: Any = (_list_table_parts(node.table), node.settings.env)
+    elif node.task is not None:
+        parts = (tuple(_list_task_parts(node.task, node.project)), node.settings.env)
+    else:
+        return None
+    return hashlib.blake2b(_serialize(parts), digest_size=8).hexdigest()
+
+
+def _serialize(parts: Any) -> bytes:
+    """Return nested tuples of plain values as bytes: the same for equal values, which pickle's memory of objects would prevent."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, protocol=4)
+    pickler.fast = True
+    pickler.dump(parts)
+    return buffer.getvalue()
+
+
+def _list_table_parts(table: Table) -> Any:
+    metadata = table.metadata
+    written = tuple(repr(part) if part else "" for part in _METADATA_PARTS(metadata))
+    return _TABLE(table), _METADATA(metadata), written, _list_attribute_parts(table.attributes)
+
+
+def _list_attribute_parts(attributes: tuple[Any, ...]) -> Any:
+    return tuple(_ATTRIBUTE(a) if not a.attributes else (*_ATTRIBUTE(a)[:-1], _list_attribute_parts(a.attributes)) for a in attributes)
+
+
+def _list_task_parts(task: Task, project: Project) -> Iterator[Any]:
+    yield _TASK(task)
+    yield repr((task.sink, task.write_strategy))
+    yield _list_attribute_parts(task.attributes)
+    if task.sql_text is not None:
+        yield normalize_sql(task.sql_text)
+        yield from _read_includes(task.sql_text, project)
+    elif task.python_file:
+        yield _read_file(os.path.join(project.root, task.python_file))
+
+
+def normalize_sql(sql: str) -> str:
+    """Return SQL in small letters, without comments and white space that separates nothing; strings and quoted names stay as they are."""
+    pieces: list[str] = []
+    plain: list[str] = []
+    end = 0
+    for match in _TOKENS.finditer(sql):
+        plain.append(sql[end : match.start()])
+        end = match.end()
+        token = match.group()
+        if token.startswith(_QUOTES):
+            pieces += (_squeeze("".join(plain)), token)
+            plain = []
+        else:
+            plain.append(" ")
+    pieces.append(_squeeze("".join((*plain, sql[end:]))))
+    return "".join(pieces).strip().rstrip(";").strip()
+
+
+def _squeeze(text: str) -> str:
+    """Return SQL without strings in small letters, with single blanks, and none around punctuation; a blank at either end stays."""
+    middle = " ".join(text.lower().split())
+    if not middle:
+        return " " if text else ""
+    middle = f"{' ' if text[0].isspace() else ''}{middle}{' ' if text[-1].isspace() else ''}"
+    for sign in _PUNCTUATION:
+        if sign in middle:
+            middle = middle.replace(f" {sign}", sign).replace(f"{sign} ", sign)
+    return middle
+
+
+def _read_includes(sql: str, project: Project) -> Iterator[str]:
+    """Yield the texts that a template includes, each once."""
+    seen: set[str] = set()
+    waiting = _INCLUDE.findall(sql)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in seen:
+            seen.add(name)
+            text = _read_file(os.path.join(project.metadata_folder, name))
+            yield text
+            waiting += _INCLUDE.findall(text)
+
+
+def _read_file(path: str) -> str:
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+    return ""

@@ -1,0 +1,106 @@
+"""The code version of an asset changes with what it does, and not with comments, formatting or when it runs."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.code_version import normalize_sql
+from starlake_dagster_components.testing import RecordingExecutor
+
+SQL = "select id, sum(amount) as total from sales.orders where kind = 'a  b' group by id"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ProjectFolder:
+    folder = ProjectFolder(tmp_path / "shop")
+    folder.write(
+        "metadata/application.sl.yml",
+        "application: {connectionRef: duck, connections: {duck: {type: jdbc, options: {url: 'jdbc:duckdb:x.db'}}}}\n",
+    )
+    folder.write("metadata/load/sales/_config.sl.yml", "load: {name: sales}\n")
+    write_table(folder, "")
+    folder.write("metadata/transform/kpi/daily.sql", SQL)
+    return folder
+
+
+def write_table(folder: ProjectFolder, more: str, type_: str = "int") -> None:
+    folder.write(
+        "metadata/load/sales/orders.sl.yml",
+        f"table:\n  name: orders\n  pattern: orders.*.csv\n  attributes: [{{name: id, type: {type_}}}]\n{more}",
+    )
+
+
+def versions(folder: ProjectFolder) -> dict[str, str | None]:
+    return {s.key.to_user_string(): s.code_version for s in load_definitions_from_starlake_project(folder.root).resolve_all_asset_specs()}
+
+
+@pytest.mark.parametrize(
+    ("sql", "same"),
+    [
+        ("-- why\nSELECT id,\n       sum( amount ) AS total /* all */\nFROM sales.orders\nWHERE kind = 'a  b'\nGROUP BY id;\n", True),
+        (SQL.replace("'a  b'", "'a b'"), False),
+        (SQL.replace("'a  b'", "'A  b'"), False),
+        (SQL.replace("sum", "max"), False),
+        (SQL.replace("where", "-- where"), False),
+        (SQL.replace("as total", 'as "Total"'), False),
+        (SQL + " {# a comment of Jinja #}", True),
+    ],
+)
+def test_sql(folder: ProjectFolder, sql: str, same: bool) -> None:
+    before = versions(folder)
+    folder.write("metadata/transform/kpi/daily.sql", sql)
+    after = versions(folder)
+    assert (before["kpi_daily"] == after["kpi_daily"]) is same
+    assert before["sales_orders"] == after["sales_orders"]
+    assert before["kpi_daily"]
+
+
+def test_strings_are_not_touched() -> None:
+    assert normalize_sql("select 'it''s -- no  comment' ,  \"A  B\"  -- don't\n from  t") == "select 'it''s -- no  comment',\"A  B\" from t"
+
+
+@pytest.mark.parametrize(
+    ("more", "same"),
+    [
+        ("  comment: for people\n", True),
+        ("  tags: [gold]\n", True),
+        ("  metadata: {schedule: daily, freshness: {error: 1 day}}\n", True),
+        ("  # a comment\n", True),
+        ("  metadata: {separator: ';'}\n", False),
+        ("  metadata: {writeStrategy: {type: OVERWRITE}}\n", False),
+        ("  postsql: [select 1]\n", False),
+    ],
+)
+def test_yaml_of_a_table(folder: ProjectFolder, more: str, same: bool) -> None:
+    before = versions(folder)["sales_orders"]
+    write_table(folder, more)
+    assert (versions(folder)["sales_orders"] == before) is same
+
+
+def test_types_of_columns_and_included_files(folder: ProjectFolder) -> None:
+    before = versions(folder)
+    write_table(folder, "", type_="long")
+    assert versions(folder)["sales_orders"] != before["sales_orders"]
+    folder.write("metadata/macros/m.j2", "one")
+    folder.write("metadata/transform/kpi/daily.sql", SQL + "\n{% include 'macros/m.j2' %}\n")
+    included = versions(folder)["kpi_daily"]
+    folder.write("metadata/macros/m.j2", "two")
+    assert versions(folder)["kpi_daily"] != included
+
+
+def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path: Path) -> None:
+    """What reads a table that was loaded again is out of date, although the code is the same."""
+    definitions = load_definitions_from_starlake_project(folder.root, executor=RecordingExecutor())
+    job = definitions.get_repository_def().get_implicit_global_asset_job_def()
+    (tmp_path / "home").mkdir()
+    seen: list[set[str]] = []
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        for _ in range(2):
+            result = job.execute_in_process(instance=instance)
+            tags = [e.materialization.tags or {} for e in result.get_asset_materialization_events()]
+            seen.append({t["dagster/data_version"] for t in tags})
+            assert {t["dagster/code_version"] for t in tags} == set(filter(None, versions(folder).values()))
+    assert seen[0].isdisjoint(seen[1])
