@@ -12,6 +12,7 @@ from .masking import Mask
 from .pipelines.pipeline import Pipeline, PreLoad
 from .project.loaders import Loader, find_loader
 from .project.model import Attribute, Connection, Domain, Project, Table, Task
+from .project.sql.intervals import write_interval
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -244,9 +245,8 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
         InvalidSetting: a value that Starlake's command line cannot carry.
     """
     own: dict[str, str] = dict(run.pipeline.task_options.get(task.full_name, {})) if run.pipeline else {}
-    for name, moment in (("sl_data_interval_start", run.interval_start), ("sl_data_interval_end", run.interval_end)):
-        if moment is not None:
-            own[name] = _format_timestamp(moment)
+    start, end = (_format_timestamp(moment) if moment else None for moment in (run.interval_start, run.interval_end))
+    own.update(write_interval((task.sql_text or "", *task.presql, *task.postsql), start, end))
     arguments = ("--name", _check_name(task.full_name), *_format_scheduled_date(run), *_format_options(run, own))
     project = run.project
     reads = project.application.connections.get(task.connection_ref or "")

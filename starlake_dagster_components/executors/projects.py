@@ -10,10 +10,10 @@ from pathlib import Path
 from ..commands import Command
 from ..locks import INHERITED_LOCKS
 from ..project.model import Project
+from ..project.sql.intervals import INTERVAL_VARIABLES
 
 _KEPT = 4
 _CHANGES_PER_COMMAND = frozenset(("SL_JOB_ID", "SL_API", INHERITED_LOCKS))
-_INTERVAL = ("sl_data_interval_start", "sl_data_interval_end")
 
 Read = Callable[[str, str | None, Mapping[str, str], Mapping[str, str]], Project]
 State = tuple[tuple[str, int, int], ...]
@@ -39,7 +39,7 @@ class Projects:
 
         The data interval of ``--options`` is not part of it: it differs from run to run, and is added when SQL is rendered.
         """
-        options = {name: value for name, value in command.given_options.items() if name not in _INTERVAL}
+        options = {name: value for name, value in command.given_options.items() if name not in INTERVAL_VARIABLES}
         profile = environment.get("SL_ENV") or None
         seen = {name: value for name, value in environment.items() if name not in _CHANGES_PER_COMMAND}
         key = (command.project, profile, frozenset(seen.items()), frozenset(options.items()))

@@ -1,0 +1,52 @@
+"""The data interval as SQL sees it: the variables that name its ends, with quotes where the SQL has none around them."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+INTERVAL_VARIABLES: Mapping[str, str] = {
+    "sl_data_interval_start": "start",
+    "sl_data_interval_end": "end",
+    "sl_start_date": "start",
+    "sl_end_date": "end",
+}
+"""Variable -> end of the interval. starlake-orchestration passes the first two, Starlake's documentation of incremental SQL names the others."""
+
+_ALWAYS = ("sl_data_interval_start", "sl_data_interval_end")
+_TOKEN = re.compile(
+    r"""(?P<skipped>--[^\n]*|/\*.*?\*/)|(?P<string>'(?:[^']|'')*'|"[^"]*")|\{\{-?\s*(?P<jinja>\w+)|\$\{\s*(?P<shell>\w+)\s*\}""", re.DOTALL
+)
+_NAME = re.compile(r"\{\{-?\s*(\w+)|\$\{\s*(\w+)\s*\}")
+
+
+def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> dict[str, str]:
+    """Return the variables of a data interval for the SQL of a task.
+
+    SQL may be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own quotes
+    (``ts >= '{{sl_data_interval_start}}'``): a value gets quotes if all uses of its variable are outside of string literals.
+
+    Args:
+        texts: the SQL of the task and its pre- and post-statements, as written.
+        start: beginning of the interval, ISO 8601; None if it is not known.
+        end: its end.
+    """
+    bare, quoted = _find_uses(texts)
+    values = {"start": start, "end": end}
+    found = {}
+    for name, which in INTERVAL_VARIABLES.items():
+        value = values[which]
+        if value is not None and (name in _ALWAYS or name in bare or name in quoted):
+            found[name] = f"'{value}'" if name in bare and name not in quoted else value
+    return found
+
+
+def _find_uses(texts: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Return the variables that texts use outside and inside of string literals."""
+    bare: set[str] = set()
+    quoted: set[str] = set()
+    for text in texts:
+        for match in _TOKEN.finditer(text):
+            if match["string"]:
+                quoted.update(first or second for first, second in _NAME.findall(match["string"]))
+            elif not match["skipped"]:
+                bare.add(match["jinja"] or match["shell"])
+    return bare, quoted

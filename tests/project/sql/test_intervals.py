@@ -1,0 +1,34 @@
+"""Variables of the data interval, for SQL with and without quotes around them."""
+
+import pytest
+
+from starlake_dagster_components.project.sql.intervals import write_interval
+
+START, END = "2026-01-01T00:00:00", "2026-01-02T00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("sql", "start"),
+    [
+        ("select 1 where ts >= '{{sl_data_interval_start}}'", START),
+        ("select 1 where ts >= {{ sl_data_interval_start }}", f"'{START}'"),
+        ("select 1 where ts >= ${sl_data_interval_start}", f"'{START}'"),
+        ("select 'it''s', {{sl_data_interval_start}} as x", f"'{START}'"),
+        ("select 'from {{sl_data_interval_start}} on'", START),
+        ("-- it's not {{sl_data_interval_start}}\nselect '{{sl_data_interval_start}}'", START),
+        ("/* don't */ select {{sl_data_interval_start}}", f"'{START}'"),
+        ("select {{sl_data_interval_start}}, '{{sl_data_interval_start}}'", START),
+        ("select 1", START),
+    ],
+)
+def test_a_value_has_quotes_where_sql_has_none(sql: str, start: str) -> None:
+    assert write_interval([sql], START, END) == {"sl_data_interval_start": start, "sl_data_interval_end": END}
+
+
+def test_the_documented_names_are_given_where_sql_uses_them() -> None:
+    found = write_interval(["select 1 where d >= '{{sl_start_date}}'", "delete from t where d < {{sl_end_date}}"], START, END)
+    assert (found["sl_start_date"], found["sl_end_date"]) == (START, f"'{END}'")
+
+
+def test_without_an_interval_there_is_nothing() -> None:
+    assert write_interval(["select {{sl_start_date}}"], None, None) == {}
