@@ -247,7 +247,7 @@ def _check_load(
         result = replace(result, failed_in_table=only_one, retry=result.retry and not only_one)
         if only_one and failure is None:
             failure = reason_in_table(findings, result, fates)
-    return replace(result, counters=_drop_files(result.counters, unloaded)), failure
+    return replace(result, counters=_drop_files(result.counters, [*unloaded, *fates.lost])), failure
 
 
 _KILLED = 128
