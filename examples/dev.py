@@ -28,10 +28,10 @@ def environment_of(given: Mapping[str, str], workspace: Workspace) -> dict[str, 
 
 
 def main() -> None:
-    """Start ``dagster dev`` in place of this process."""
+    """Start ``sl-dagster dev`` in place of this process."""
     environment = environment_of(os.environ, Workspace())
     os.chdir(REPOSITORY)
-    program = [sys.executable, "-m", "dagster", "dev", "-m", "starlake_dagster_components.code_location", *sys.argv[1:]]
+    program = [sys.executable, "-m", "starlake_dagster_components.cli", "dev", environment["SL_ROOT"], *sys.argv[1:]]
     os.execve(sys.executable, program, environment)
 
 

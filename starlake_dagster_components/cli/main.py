@@ -314,19 +314,58 @@ def _format_size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
-@project_options("run", "serve")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def dev(project: Path, arguments: tuple[str, ...], **given: str | bool | None) -> None:
-    """Open Dagster's web interface on PROJECT (`dagster dev`); further ARGUMENTS go to dagster."""
+@main.command(epilog=_epilog("it was ended by Ctrl-C", "it could not start or one of Dagster's services ended"))
+@setting_options("run", "serve")
+@click.argument("projects", nargs=-1, type=click.Path(path_type=Path), metavar="[PROJECT]...")
+@click.option(
+    "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web interface. Default: the first free one from 3000."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the web interface listens.")
+@click.option(
+    "--reload/--no-reload", default=True, show_default=True, help="Whether a project is loaded again when one of its files changes."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["critical", "error", "warning", "info", "debug"], case_sensitive=False),
+    default="warning",
+    show_default=True,
+    help="Which lines of the log of Dagster's services to print.",
+)
+def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, log_level: str, **given: str | bool | None) -> None:
+    """Open Dagster's web interface on one or more projects, each a code location named after its folder.
+
+    Starts the web server, the daemon and a code server for each PROJECT, until Ctrl-C. An edit of a project's metadata is on the page within seconds; one
+    that breaks the project is reported here, and the last good graph stays (setting on_error).
+    """
+    folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = texts_of(given)
-    if texts:
-        # Said here, where it was typed, not in the log of a code server.
-        settings_of(given)
-    environment = {**os.environ, "SL_ROOT": str(project.resolve()), **{variable_of(name): text for name, text in texts.items()}}
-    # This command is Dagster's for projects without a pyproject.toml of its own; that there is another is of no use here.
-    program = [sys.executable, "-W", "ignore:Function `dev_command` is superseded", "-m", "dagster", "dev"]
-    os.execve(sys.executable, [*program, "-m", "starlake_dagster_components.code_location", *arguments], environment)
+    click.echo(f"starting with {', '.join(map(str, folders))}", err=True)
+    # Checked here, where it was typed, not in the log of a code server.
+    settings = settings_of(given)
+    from .dev import serve_projects
+
+    environment = {**os.environ, **{variable_of(name): text for name, text in texts.items()}}
+
+    def examine(root: Path) -> None:
+        from ..definitions.build import prepare_graph
+
+        try:
+            _, _, problems = prepare_graph(root, settings.override(on_error="fail"))
+        except StarlakeError as error:
+            click.secho(str(error), fg="red", err=True)
+        else:
+            print_problems(problems, err=True)
+
+    serve_projects(
+        folders,
+        environment,
+        host=host,
+        port=port,
+        reload=reload,
+        log_level=log_level,
+        say=lambda text: click.echo(text, err=True),
+        examine=examine,
+    )
 
 
 if __name__ == "__main__":

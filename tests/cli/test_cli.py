@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -80,7 +81,7 @@ def test_annotations_are_one_line() -> None:
     assert format_github(problem, Path.cwd()) == "::warning file=a%2Cb%3Ac.yml,line=2,title=Starlake::50%25 of%0Ait"
 
 
-@pytest.mark.parametrize("command", ["check", "list", "run", "dependencies", "explain", "cache"])
+@pytest.mark.parametrize("command", ["check", "list", "run", "dependencies", "explain", "cache", "dev"])
 def test_the_help_has_exit_codes_and_choices(command: str) -> None:
     text = " ".join(run(command, "--help").output.split())
     assert "Exit code: 0 when" in text
@@ -232,29 +233,18 @@ def test_options_of_running_go_with_run_and_those_of_starting_with_dev(shop: Pro
 
 
 def test_dev_hands_settings_over_as_the_environment_names_them(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[tuple[list[str], dict[str, str]]] = []
+    started: list[tuple[list[Path], dict[str, str], dict[str, Any]]] = []
 
-    def execve(program: str, arguments: list[str], environment: dict[str, str]) -> None:
-        started.append((arguments, environment))
+    def serve_projects(projects: list[Path], environment: dict[str, str], **options: Any) -> None:
+        started.append((projects, environment, options))
 
-    monkeypatch.setattr("os.execve", execve)
-    result = run(
-        "dev",
-        shop.root,
-        "--executor",
-        "duckdb",
-        "--no-expectation-checks",
-        "--default-status",
-        "stopped",
-        "--max-concurrent",
-        "3",
-        "--port",
-        "4000",
-    )
+    monkeypatch.setattr("starlake_dagster_components.cli.dev.serve_projects", serve_projects)
+    options = ["--executor", "duckdb", "--no-expectation-checks", "--default-status", "stopped", "--max-concurrent", "3", "--port", "4000"]
+    result = run("dev", shop.root, *options)
     assert result.exit_code == 0, result.output
-    ((arguments, environment),) = started
-    assert arguments[-3:] == ["starlake_dagster_components.code_location", "--port", "4000"]
-    assert environment["SL_ROOT"] == str(shop.root)
+    ((projects, environment, given_options),) = started
+    assert projects == [shop.root]
+    assert (given_options["port"], given_options["reload"]) == (4000, True)
     given = {name: value for name, value in environment.items() if name.startswith("SL_DAGSTER_") and name != "SL_DAGSTER_CACHE"}
     assert given == {
         "SL_DAGSTER_EXECUTOR": "duckdb",

@@ -1,0 +1,355 @@
+"""``sl-dagster dev``: Dagster's web interface and daemon on projects, which are loaded again whenever one of their files changes.
+
+Started are Dagster's own services, as ``dg dev`` starts them: a code server for each project, the web server and the daemon. The code servers are reached
+through a workspace file; after an edit the web server is asked by GraphQL to reload the location, and open browsers follow.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingDependency, StarlakeError
+
+DEFAULT_PORT = 3000
+_PORTS = 100
+"""How many ports are tried when the default one is taken."""
+
+_GRACE = 20.0
+"""Seconds that services have to end by themselves; they end the runs that they started."""
+
+_LOOK = 0.5
+_SOON = 0.1
+_RELOAD = """mutation($location: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $location) {
+    __typename
+    ... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } }
+    ... on RepositoryLocationNotFound { message }
+    ... on ReloadNotSupported { message }
+    ... on UnauthorizedError { message }
+    ... on PythonError { message }
+  }
+}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A code location: its name and the folder of its project."""
+
+    name: str
+    root: Path
+
+
+def name_locations(projects: Sequence[Path]) -> list[Location]:
+    """Return a code location for each project, named after its folder; where that is not enough, after the folder above it, too."""
+    roots = list(dict.fromkeys(Path(os.path.abspath(project)) for project in projects))
+    names = [root.name for root in roots]
+    found: dict[str, Path] = {}
+    for root in roots:
+        name = root.name if names.count(root.name) == 1 else f"{root.parent.name}_{root.name}"
+        name = base = re.sub(r"[^A-Za-z0-9_.-]", "_", name) or "starlake"
+        number = 2
+        while name in found:
+            name, number = f"{base}_{number}", number + 1
+        found[name] = root
+    return [Location(name, root) for name, root in found.items()]
+
+
+def choose_port(host: str, port: int | None) -> int:
+    """Return the port to listen on: the given one, else the first free one from 3000.
+
+    Raises:
+        StarlakeError: the given one is taken, or all are.
+    """
+    for candidate in [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + _PORTS):
+        with socket.socket() as attempt:
+            # As servers do, so that a port whose last connections are just closing is free.
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                attempt.bind((host, candidate))
+                return candidate
+    if port is not None:
+        raise StarlakeError(f"--port: {host}:{port} is taken; without --port a free one is chosen")
+    raise StarlakeError(f"--port: all ports from {DEFAULT_PORT} to {DEFAULT_PORT + _PORTS - 1} of {host} are taken")
+
+
+class Services:
+    """Dagster's processes for code locations.
+
+    Args:
+        locations: the code locations.
+        environment: what they get, besides the project of each.
+        host: where the web server listens.
+        port: its port.
+        log_level: of Dagster's services.
+    """
+
+    def __init__(self, locations: Sequence[Location], environment: Mapping[str, str], *, host: str, port: int, log_level: str) -> None:
+        self.locations = locations
+        self.url = f"http://{host}:{port}"
+        self._environment = {**environment, "DAGSTER_IS_DEV_CLI": "1"}
+        self._host, self._port, self._log_level = host, port, log_level
+        self._stack = contextlib.ExitStack()
+        self._folder = Path()
+        self._servers: list[dict[str, object]] = []
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}
+
+    def __enter__(self) -> "Services":
+        """Start the code servers."""
+        with self._stack:
+            self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="sl-dagster-", ignore_cleanup_errors=True)))
+            if not self._environment.get("DAGSTER_HOME"):
+                home = self._folder / "home"
+                home.mkdir()
+                (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n", encoding="utf-8")
+                self._environment["DAGSTER_HOME"] = str(home)
+            _make_instance(self._environment["DAGSTER_HOME"])
+            self._stack.callback(self._stop)
+            self._servers = [
+                self._start_code_server(location, self._folder / f"{number}.sock") for number, location in enumerate(self.locations)
+            ]
+            self._stack = self._stack.pop_all()
+        return self
+
+    def start_web_server(self, stop: threading.Event) -> None:
+        """Start the web server and the daemon as soon as the code servers listen, and wait until the web server answers, or ``stop`` is set.
+
+        Raises:
+            StarlakeError: a service ended.
+        """
+        for server in self._servers:
+            while not _listens(server) and not stop.wait(_SOON):
+                self.revive()
+        workspace = self._folder / "workspace.yaml"
+        workspace.write_text(json.dumps({"load_from": [{"grpc_server": server} for server in self._servers]}), encoding="utf-8")
+        common = ("--workspace", str(workspace), "--log-level", self._log_level)
+        web = ("--host", self._host, "--port", str(self._port), "--workspace", str(workspace), "--dagster-log-level", self._log_level)
+        self._start("web server", ["dagster_webserver", *web], self._environment)
+        self._start("daemon", ["dagster._daemon", "run", *common], self._environment)
+        while not stop.wait(_SOON):
+            self.revive()
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/server_info", timeout=5):
+                return
+
+    def __exit__(self, *_: object) -> None:
+        """End everything, with the runs that they started."""
+        self._stack.close()
+
+    def _start_code_server(self, location: Location, path: Path) -> dict[str, object]:
+        """Start the code server of a location; return its entry in the workspace file."""
+        where: dict[str, object] = {"socket": str(path)}
+        arguments = ["--socket", str(path)]
+        if not hasattr(socket, "AF_UNIX"):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                where = {"host": "127.0.0.1", "port": free.getsockname()[1]}
+            arguments = ["--host", "127.0.0.1", "--port", str(where["port"])]
+        module = f"{__package__.rpartition('.')[0]}.code_location"
+        command = ["dagster", "code-server", "start", "-m", module, *arguments, "--location-name", location.name]
+        command += ["--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning"]
+        self._start(f"code server of {location.name}", command, {**self._environment, "SL_ROOT": str(location.root)})
+        return {**where, "location_name": location.name}
+
+    def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        def start() -> subprocess.Popen[bytes]:
+            # In a session of its own: Ctrl-C is ours to pass on, in order.
+            return subprocess.Popen([sys.executable, "-m", *arguments], env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
+
+        self._commands[name] = start
+        self._processes[name] = start()
+
+    def revive(self) -> list[str]:
+        """Start code servers that ended again; return sentences on what happened.
+
+        Raises:
+            StarlakeError: the web server or the daemon ended.
+        """
+        told = []
+        for name, process in self._processes.items():
+            code = process.poll()
+            if code is None:
+                continue
+            if not name.startswith("code server"):
+                raise StarlakeError(f"Dagster's {name} ended with exit code {code}")
+            told.append(f"the {name} ended with exit code {code} and is started again")
+            self._processes[name] = self._commands[name]()
+        return told
+
+    def reload(self, location: Location) -> str | None:
+        """Load a location again; return what Dagster says when that fails."""
+        body = json.dumps({"query": _RELOAD, "variables": {"location": location.name}}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=300) as answer:
+                found = json.load(answer)
+        except (OSError, ValueError) as error:
+            return f"the web server does not answer: {error}"
+        result = (found.get("data") or {}).get("reloadRepositoryLocation") or {}
+        if result.get("__typename") != "WorkspaceLocationEntry":
+            return str(result.get("message") or found.get("errors") or "it was not reloaded")
+        loaded = result.get("locationOrLoadError") or {}
+        return str(loaded.get("message")).strip() if loaded.get("__typename") == "PythonError" else None
+
+    def _stop(self) -> None:
+        for process in reversed(list(self._processes.values())):
+            _signal(process, signal.SIGTERM)
+        end = time.monotonic() + _GRACE
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, end - time.monotonic()))
+        for process in self._processes.values():
+            # What a service left behind is in its session.
+            _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+            process.wait()
+
+
+def _make_instance(home: str) -> None:
+    """Make the databases of an instance: services that do so at the same time get in each other's way."""
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(home):
+        pass
+
+
+def _listens(server: Mapping[str, object]) -> bool:
+    """Tell whether something listens where a code server should."""
+    family, address = (socket.AF_UNIX, server["socket"]) if "socket" in server else (socket.AF_INET, (server["host"], server["port"]))
+    with socket.socket(family) as attempt:
+        return attempt.connect_ex(address) == 0  # type: ignore[arg-type]
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+    """Send a signal to a service and what it started in its session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+
+
+Changes = Mapping[Location, Sequence[str]]
+"""Locations whose metadata changed, each with the files, relative to the project."""
+
+
+class Watcher(threading.Thread):
+    """Notices changes of the metadata of projects, from when it is made.
+
+    Args:
+        locations: the projects.
+        stop: ends it when set.
+    """
+
+    def __init__(self, locations: Sequence[Location], stop: threading.Event) -> None:
+        super().__init__(name="starlake-watcher", daemon=True)
+        self._roots = {os.path.realpath(location.root): location for location in locations}
+        self._stop_event = stop
+        self._found: queue.SimpleQueue[set[tuple[Any, str]]] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        """Watch until ``stop`` is set."""
+        from watchfiles import DefaultFilter, watch
+
+        folders = [folder for root in self._roots if os.path.isdir(folder := os.path.join(root, "metadata"))]
+        # Files that editors write beside the one that is edited.
+        patterns = (*DefaultFilter.ignore_entity_patterns, r"^\.#", r"^4913$")
+        chosen = DefaultFilter(ignore_entity_patterns=patterns)
+        for found in watch(*folders, watch_filter=chosen, debounce=300, step=50, stop_event=self._stop_event, raise_interrupt=False):
+            self._found.put(found)
+
+    def take_changes(self, seconds: float) -> Changes:
+        """Return what has changed since the last time; when nothing has, wait so many seconds for something."""
+        files: set[str] = set()
+        with contextlib.suppress(queue.Empty):
+            files.update(file for _, file in self._found.get(timeout=seconds))
+            while True:
+                files.update(file for _, file in self._found.get_nowait())
+        changes: dict[Location, list[str]] = {}
+        for file in sorted(files):
+            root = max((r for r in self._roots if file.startswith(r + os.sep)), key=len, default=None)
+            if root is not None:
+                changes.setdefault(self._roots[root], []).append(os.path.relpath(file, root))
+        return changes
+
+
+def serve_projects(
+    projects: Sequence[Path],
+    environment: Mapping[str, str],
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    reload: bool = True,
+    log_level: str = "warning",
+    say: Callable[[str], None],
+    examine: Callable[[Path], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve projects until Ctrl-C, SIGTERM or ``stop``.
+
+    Args:
+        projects: their folders.
+        environment: what Dagster's services get; settings are among it as ``SL_DAGSTER_...``.
+        host: where the web server listens.
+        port: its port; None = the first free one from 3000.
+        reload: whether a project is loaded again when one of its files changes.
+        log_level: of Dagster's services.
+        say: takes sentences on what happens.
+        examine: prints what is wrong with a project.
+        stop: ends it when set.
+
+    Raises:
+        MissingDependency: the web server is not installed.
+        StarlakeError: the port is taken, or a service ended.
+    """
+    for package in ("dagster_webserver", *(["watchfiles"] if reload else [])):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependency(package=package.replace("_", "-"), extra="dev", purpose="sl-dagster dev")
+    ended = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+    locations = name_locations(projects)
+    # Watched from the beginning, so that what changes while Dagster starts is not missed.
+    watcher = Watcher(locations, ended) if reload else None
+    with Services(locations, environment, host=host, port=choose_port(host, port), log_level=log_level) as services:
+        say(f"starting Dagster for {', '.join(location.name for location in locations)}")
+        if not environment.get("DAGSTER_HOME"):
+            say("runs are kept until this ends; set DAGSTER_HOME to keep them longer")
+        services.start_web_server(ended)
+        if not ended.is_set():
+            say(f"Dagster is at {services.url} (Ctrl-C ends it)")
+            for location in locations:
+                examine(location.root)
+        while not ended.is_set():
+            for sentence in services.revive():
+                say(sentence)
+            if watcher is None:
+                ended.wait(_LOOK)
+                continue
+            for location, files in watcher.take_changes(_LOOK).items():
+                _reload_location(services, location, files, say)
+                examine(location.root)
+        say("ending Dagster's services")
+
+
+def _reload_location(services: Services, location: Location, files: Sequence[str], say: Callable[[str], None]) -> None:
+    shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    began = time.monotonic()
+    failure = services.reload(location)
+    say(f"{location.name}: {shown} changed: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
