@@ -183,7 +183,7 @@ class Case:
 def make_case(seed: int) -> Case:
     chance = random.Random(seed)
     case = Case(seed, chance)
-    case.domain = chance.choice(["d", "sales", "order", "main2", "x y"])
+    case.domain = chance.choice(["d", "sales", "order", "main2", "x_y"])
     case.table = chance.choice(TABLES)
     case.format = chance.choice(["DSV"] * 6 + ["JSON", "JSON", "POSITION", "PARQUET"])
     names = chance.sample(NAMES, chance.randint(1, 6) if case.format != "POSITION" else chance.randint(1, 4))

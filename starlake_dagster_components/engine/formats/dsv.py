@@ -106,10 +106,6 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     parameters = _build_parameters(table, file, separator, native)
     if first is not None and first.line_end:
         parameters["new_line"] = quote_literal(first.line_end)
-    if table.metadata.empty_is_null is False and not table.metadata.null_value:
-        kept = [name for name in names if name in attributes and attributes[name].is_text]
-        if kept:
-            parameters["force_not_null"] = "[" + ", ".join(map(quote_literal, kept)) + "]"
     options = _read_options(table)
     parameters.update(options)
     ignoring = parameters.pop("ignore_errors", "").strip("'").lower() == "true" and not all_text
@@ -124,6 +120,9 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
         name: _parse_moment(raw, moments, all_text) if moments and raw != "NULL" and _has_zone(attributes[name]) else raw
         for name, raw in raws.items()
     }
+    if table.metadata.empty_is_null is False and not table.metadata.null_value:
+        # Not force_not_null: DuckDB applies it to other columns when not all are selected.
+        columns |= {name: f"coalesce({columns[name]}, '')" for name in names if name in attributes and attributes[name].is_text}
     read = Source(relation, columns, frozenset(texts), raws)
     return _leave_out_bad_rows(reading, read, rejects) if ignoring else read
 
@@ -231,7 +230,7 @@ def _find_columns(reading: Reading, first: _First | None) -> list[str]:
     table = reading.table
     expected = [a.attribute.name for a in reading.in_file]
     if not has_header(table):
-        if first is None and reading.file.stat().st_size == 0:
+        if first is None and encodings.is_empty(reading.file):
             raise BadFile(str(reading.file), "the file is empty")
         return _choose_columns(reading, len(first.fields) if first else 0)
     if first is None:

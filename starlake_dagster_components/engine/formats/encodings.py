@@ -60,6 +60,12 @@ def open_bytes(file: Path) -> IO[bytes]:
     return gzip.open(file, "rb") if is_compressed(file) else file.open("rb")  # type: ignore[return-value]
 
 
+def is_empty(file: Path) -> bool:
+    """Say whether there is nothing in a file, decompressed."""
+    with open_bytes(file) as data:
+        return not data.read(1)
+
+
 def check_compression(file: Path) -> None:
     """Raise BadFile when a file's compression is not what its name says, or damaged.
 
