@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, get_args, get_origin
@@ -202,6 +203,17 @@ def _check_timezone(name: str, value: Any) -> str | None:
         return check_timezone(text)
     except InvalidSetting as error:
         raise InvalidSetting(f"{name}: {str(error).removeprefix('timezone: ')}") from error
+
+
+def _check_day(name: str, value: Any) -> str | None:
+    # YAML reads 2026-01-01 as a date.
+    text = value.isoformat() if isinstance(value, date) else check_string(name, value)
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError as error:
+        raise _fail(name, value, "a day like 2026-01-31") from error
 
 
 def _check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
@@ -418,6 +430,35 @@ class SharedSettings(BaseModel):
             more="See [triggers.md](triggers.md#files-that-start-a-load)",
         ),
     ] = "off"
+    partitions: Annotated[
+        Literal["incremental", "scheduled", "off"],
+        Setting(
+            "Which tasks of a job with a schedule are partitioned by its cron: those whose SQL uses the data interval (incremental), all (scheduled), or none.",
+            examples=["incremental", "scheduled", "off"],
+            options="read",
+            check=lambda name, value: check_choice(name, "off" if value is False else value, ("incremental", "scheduled", "off")),
+            more="See [triggers.md](triggers.md#partitions-and-backfills)",
+        ),
+    ] = "incremental"
+    partitions_start: Annotated[
+        str | None,
+        Setting(
+            "First day of the partitions of jobs whose DAG config has no start_date.",
+            examples=["2026-01-01"],
+            options="read",
+            check=_check_day,
+            values="day",
+            default="January 1 of last year",
+        ),
+    ] = None
+    backfill: Annotated[
+        Literal["runs", "single_run"],
+        Setting(
+            "Whether a backfill is one run per partition (runs), or one run for each range of partitions, which gets the whole range as its interval.",
+            examples=["runs", "single_run"],
+            options="read",
+        ),
+    ] = "runs"
     max_concurrent: Annotated[
         int | None,
         Setting(

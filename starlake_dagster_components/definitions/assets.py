@@ -77,7 +77,14 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
         node_def=op,
         specs=[spec],
         check_specs_by_output_name=checks,
+        backfill_policy=_build_backfill_policy(spec, settings),
     )
+
+
+def _build_backfill_policy(spec: dg.AssetSpec, settings: Settings) -> dg.BackfillPolicy | None:
+    if spec.partitions_def is None:
+        return None
+    return dg.BackfillPolicy.single_run() if settings.backfill == "single_run" else dg.BackfillPolicy.multi_run(1)
 
 
 def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:

@@ -22,6 +22,7 @@ from .assets import build_assets
 from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
+from .partitions import build_partitions, has_partitions
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
 from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets
@@ -268,6 +269,7 @@ def _build_schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefini
         tags=build_job_tags(pipeline),
         start_date=pipeline.start_date,
         end_date=pipeline.end_date,
+        partitions=build_partitions(pipeline, settings) if has_partitions(pipeline, settings) else None,
     )
 
 

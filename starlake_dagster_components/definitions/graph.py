@@ -14,6 +14,7 @@ from ..settings import AssetKeyStyle, Settings
 from .dagster_limits import find_freshness_problems, translate_node
 from .names import make_asset_key
 from .nodes import StarlakeNode
+from .partitions import build_partitions, is_partitioned
 from .translator import StarlakeTranslator
 
 NodeId = tuple[str, str]
@@ -120,10 +121,23 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
         translated[node_id], refused = translate_node(translator, node)
         problems += [refused] if refused else ()
         problems += find_freshness_problems(node)
+        translated[node_id] = _add_partitions(translated[node_id], node, settings)
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _follow_renames(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
     return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=(*problems, *_find_collisions(nodes, keys)))
+
+
+def _add_partitions(spec: dg.AssetSpec, node: StarlakeNode, settings: Settings) -> dg.AssetSpec:
+    """Return the spec of a task with the partitions of its job, unless its translation has others."""
+    if (
+        node.task is None
+        or node.pipeline is None
+        or spec.partitions_def is not None
+        or not is_partitioned(node.task, node.pipeline, settings)
+    ):
+        return spec
+    return spec.replace_attributes(partitions_def=build_partitions(node.pipeline, settings))
 
 
 def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
+from .partitions import find_key_of_interval
 from .sensors.cron_ticks import find_interval_before
 from .steps.run_tags import build_time_tags
 
@@ -23,6 +24,7 @@ def build_schedule(
     tags: Mapping[str, str] | None = None,
     start_date: date | None = None,
     end_date: date | None = None,
+    partitions: dg.TimeWindowPartitionsDefinition | None = None,
 ) -> dg.ScheduleDefinition:
     """Return a schedule that gives each run the time of its tick.
 
@@ -40,6 +42,7 @@ def build_schedule(
         tags: of the schedule and its runs.
         start_date: first day with a tick, in the time zone; ticks before are skipped.
         end_date: last day with a tick, in the time zone; ticks after are skipped.
+        partitions: of the job; a tick starts the run of the partition whose interval it ends. None = the job has no partitions.
 
     Raises:
         dagster.DagsterInvalidDefinitionError: Dagster cannot follow the cron or does not know the time zone.
@@ -49,7 +52,7 @@ def build_schedule(
         job_name=job_name,
         cron_schedule=cron,
         execution_timezone=timezone or "UTC",
-        execution_fn=partial(_evaluate_tick, cron, timezone, dict(tags or {}), start_date, end_date),
+        execution_fn=partial(_evaluate_tick, cron, timezone, dict(tags or {}), start_date, end_date, partitions),
         default_status=default_status,
         description=description,
         tags=tags,
@@ -62,6 +65,7 @@ def _evaluate_tick(
     tags: Mapping[str, str],
     start_date: date | None,
     end_date: date | None,
+    partitions: dg.TimeWindowPartitionsDefinition | None,
     context: dg.ScheduleEvaluationContext,
 ) -> dg.RunRequest | dg.SkipReason:
     start, tick = find_interval_before(cron, timezone, context.scheduled_execution_time)
@@ -69,7 +73,14 @@ def _evaluate_tick(
         return dg.SkipReason(f"{tick.isoformat()} is before the start date {start_date.isoformat()}")
     if end_date and tick.date() > end_date:
         return dg.SkipReason(f"{tick.isoformat()} is after the end date {end_date.isoformat()}")
-    return dg.RunRequest(tags={**tags, **build_time_tags(tick, start, tick)})
+    times = {**tags, **build_time_tags(tick, start, tick)}
+    if partitions is None:
+        return dg.RunRequest(tags=times)
+    key = find_key_of_interval(partitions, start)
+    if key is None:
+        return dg.SkipReason(f"The interval from {start.isoformat()} to {tick.isoformat()} is not one of the job's partitions")
+    # Dagster starts no second run of this schedule for the same key.
+    return dg.RunRequest(run_key=f"partition-{key}", partition_key=key, tags=times)
 
 
 def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:

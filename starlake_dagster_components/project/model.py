@@ -345,6 +345,11 @@ class Task:
     origin: Origin = Origin("")
 
     @property
+    def sql_texts(self) -> tuple[str, ...]:
+        """Its SQL, pre-SQL and post-SQL, as written."""
+        return (self.sql_text or "", *self.presql, *self.postsql)
+
+    @property
     def full_name(self) -> str:
         """``domain.name``: the name on the command line. Starlake: AutoTaskInfo.fullName."""
         return f"{self.domain}.{self.name}"

@@ -15,6 +15,7 @@ from ...settings import Settings
 from ...step_executor import get_printer, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
+from ..partitions import build_partitions, find_interval_of_run, is_for_partitions
 from .run_history import RunHistories, RunHistory
 from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 
@@ -80,17 +81,39 @@ class StepCommands:
     def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> RunContext:
         """Return the pipeline, project and logical time that the commands of a step run for."""
         tags = context.run.tags
+        start, end = self._find_interval(context, pipeline)
         config = context.op_execution_context.op_config or {}
         return RunContext(
             project=self._graph.plan.find_project(pipeline),
             pipeline=pipeline,
             profile=self._settings.env,
             variables=self._settings.variables,
-            scheduled_date=_parse_moment(config.get("scheduled_date") or tags.get(SCHEDULED_DATE), "scheduled_date"),
-            interval_start=_parse_moment(tags.get(INTERVAL_START), INTERVAL_START),
-            interval_end=_parse_moment(tags.get(INTERVAL_END), INTERVAL_END),
+            scheduled_date=_parse_moment(config.get("scheduled_date") or tags.get(SCHEDULED_DATE), "scheduled_date")
+            or (end if is_for_partitions(tags) else None),
+            interval_start=start,
+            interval_end=end,
             job_id=f"{context.run.run_id}.{get_step_key(context)}",
         )
+
+    def _find_interval(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> tuple[datetime | None, datetime | None]:
+        """Return the data interval of a run: of its partitions, else of its tags.
+
+        Raises:
+            dagster.Failure: the run is for a partition that the job no longer has.
+        """
+        tags = context.run.tags
+        partitions = next((spec.partitions_def for spec in context.assets_def.specs if spec.partitions_def is not None), None)
+        if partitions is None and pipeline is not None and pipeline.schedule is not None:
+            # An asset without partitions in a job that has some.
+            partitions = build_partitions(pipeline, self._settings)
+        if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+            try:
+                interval = find_interval_of_run(tags, partitions)
+            except (ValueError, dg.DagsterError) as error:
+                raise dg.Failure(f"the run is for a partition that does not exist: {error}", allow_retries=False) from error
+            if interval is not None:
+                return interval
+        return _parse_moment(tags.get(INTERVAL_START), INTERVAL_START), _parse_moment(tags.get(INTERVAL_END), INTERVAL_END)
 
     def find_history(self, context: dg.AssetExecutionContext) -> RunHistory:
         """Return the history of the run."""

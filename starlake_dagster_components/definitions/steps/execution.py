@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +15,13 @@ from ...executors.base import CommandResult
 from ...executors.local.load_files import find_waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
 from ...project.model import Domain, Table, Task
+from ...project.sql.intervals import find_interval_variables
 from ...settings import Settings
 from ..batches import Member
 from ..checks import build_check_results
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
+from ..sensors.cron_ticks import find_interval_before
 from .command import (
     READY,
     Events,
@@ -30,6 +34,7 @@ from .command import (
 )
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
+from .run_tags import INTERVAL_END, INTERVAL_START
 
 if TYPE_CHECKING:
     from ...lineage.project import ProjectColumns
@@ -107,7 +112,7 @@ class Steps:
                 yield from report_kept_assets(context, history, [("result", key)], before)
                 return
         pipeline = self._commands.find_pipeline(node, context)
-        run = self._commands.build_run_context(context, pipeline)
+        run = self._add_interval(context, task, pipeline, self._commands.build_run_context(context, pipeline))
         began = time.monotonic()
         command = build_transform_command(run, task)
         try:
@@ -143,6 +148,35 @@ class Steps:
         from .column_lineage import build_column_metadata
 
         return build_column_metadata(context.log, self._graph, self._columns, task)
+
+    def _add_interval(self, context: dg.AssetExecutionContext, task: Task, pipeline: Pipeline | None, run: RunContext) -> RunContext:
+        """Return the run with the last complete interval of its schedule, where it was started by hand and has none. starlake-dagster does the same.
+
+        Raises:
+            dagster.Failure: the SQL uses the interval, and there is neither one nor a schedule.
+        """
+        given = {
+            *run.variables,
+            *(pipeline.environment if pipeline else ()),
+            *(pipeline.task_options.get(task.full_name, ()) if pipeline else ()),
+        }
+        if run.interval_start is not None and run.interval_end is not None:
+            return run
+        schedule = pipeline.schedule if pipeline else None
+        if schedule is not None:
+            start, end = find_interval_before(
+                schedule.cron, schedule.timezone or self._settings.timezone, run.scheduled_date or datetime.now(timezone.utc)
+            )
+            context.log.info(f"the run has no data interval; it gets that of its schedule: {start.isoformat()} to {end.isoformat()}")
+            return replace(run, interval_start=start, interval_end=end)
+        missing = sorted(find_interval_variables(task.sql_texts) - given)
+        if missing:
+            raise dg.Failure(
+                f"the SQL of {task.full_name} uses {', '.join(missing)}, and this run has no data interval: its job has no schedule. "
+                f"Set the tags {INTERVAL_START} and {INTERVAL_END} of the run, or give the job a schedule",
+                allow_retries=False,
+            )
+        return run
 
     def _select_tables(self, context: dg.AssetExecutionContext, tables: Sequence[Table], pipeline: Pipeline) -> list[Table]:
         selected = context.run.asset_selection or None

@@ -15,6 +15,7 @@ _ALWAYS = ("sl_data_interval_start", "sl_data_interval_end")
 _TOKEN = re.compile(
     r"""(?P<skipped>--[^\n]*|/\*.*?\*/)|(?P<string>'(?:[^']|'')*'|"[^"]*")|\{\{-?\s*(?P<jinja>\w+)|\$\{\s*(?P<shell>\w+)\s*\}""", re.DOTALL
 )
+_VARIABLE = re.compile(rf"\b({'|'.join(INTERVAL_VARIABLES)})\b")
 _NAME = re.compile(r"\{\{-?\s*(\w+)|\$\{\s*(\w+)\s*\}")
 
 
@@ -37,6 +38,16 @@ def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> 
         if value is not None and (name in _ALWAYS or name in bare or name in quoted):
             found[name] = f"'{value}'" if name in bare and name not in quoted else value
     return found
+
+
+def find_interval_variables(texts: Iterable[str]) -> frozenset[str]:
+    """Return the variables of the data interval that texts name, also in statements of Jinja.
+
+    Args:
+        texts: the SQL of a task and its pre- and post-statements, as written.
+    """
+    # Most SQL has none of them: a plain search is quicker than the expression.
+    return frozenset(name for text in texts if "sl_" in text for name in _VARIABLE.findall(text))
 
 
 def _find_uses(texts: Iterable[str]) -> tuple[set[str], set[str]]:

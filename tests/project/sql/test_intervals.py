@@ -2,7 +2,7 @@
 
 import pytest
 
-from starlake_dagster_components.project.sql.intervals import write_interval
+from starlake_dagster_components.project.sql.intervals import find_interval_variables, write_interval
 
 START, END = "2026-01-01T00:00:00", "2026-01-02T00:00:00"
 
@@ -32,3 +32,17 @@ def test_the_documented_names_are_given_where_sql_uses_them() -> None:
 
 def test_without_an_interval_there_is_nothing() -> None:
     assert write_interval(["select {{sl_start_date}}"], None, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("sql", "variables"),
+    [
+        ("select 1", set()),
+        ("select * from t where d >= '{{sl_data_interval_start}}'", {"sl_data_interval_start"}),
+        ("select * from t where d < ${sl_end_date}", {"sl_end_date"}),
+        ("{% if sl_start_date %}select 1{% endif %}", {"sl_start_date"}),
+        ("select my_sl_start_date_of_mine from t", set()),
+    ],
+)
+def test_variables_that_sql_names(sql: str, variables: set[str]) -> None:
+    assert find_interval_variables([sql]) == variables

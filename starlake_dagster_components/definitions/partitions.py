@@ -1,0 +1,110 @@
+"""Partitions: the tasks whose runs are about an interval of their schedule's cron, and the interval of a run."""
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from ..pipelines.pipeline import Pipeline
+from ..project.model import Task
+from ..project.sql.intervals import find_interval_variables
+from ..settings import Settings
+
+PARTITION = "dagster/partition"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+_AT_MIDNIGHT = ("@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
+
+
+def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) -> bool:
+    """Tell whether a task is partitioned: its job has a schedule, and the setting ``partitions`` wants it.
+
+    Loads never are: they take the files that are there, whatever the date.
+    """
+    if settings.partitions == "off" or pipeline is None or pipeline.schedule is None:
+        return False
+    return settings.partitions == "scheduled" or bool(find_interval_variables(task.sql_texts))
+
+
+def has_partitions(pipeline: Pipeline, settings: Settings) -> bool:
+    """Tell whether a task of a job is partitioned."""
+    return any(is_partitioned(task, pipeline, settings) for task in pipeline.tasks)
+
+
+def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPartitionsDefinition:
+    """Return the partitions of a job with a schedule: one per interval of its cron.
+
+    They begin with the option ``start_date`` of the DAG config, else with the setting ``partitions_start``, and end with ``end_date``.
+
+    Args:
+        pipeline: its job has a schedule.
+        settings: time zone and first day where the DAG config gives none.
+    """
+    schedule = pipeline.schedule
+    assert schedule is not None
+    start = pipeline.start_date or (date.fromisoformat(settings.partitions_start) if settings.partitions_start else None)
+    return _build_windows(schedule.cron, schedule.timezone or settings.timezone or "UTC", start or _choose_first_day(), pipeline.end_date)
+
+
+def _choose_first_day() -> date:
+    """Return January 1 of last year: recent enough to be listed, and the same for every process of a year."""
+    return date(datetime.now(timezone.utc).year - 1, 1, 1)
+
+
+@lru_cache(maxsize=1024)
+def _build_windows(cron: str, zone: str, start: date, end: date | None) -> dg.TimeWindowPartitionsDefinition:
+    return dg.TimeWindowPartitionsDefinition(
+        start=datetime.combine(start, time()),
+        # The day after the last one begins where its last interval ends.
+        end=datetime.combine(date.fromordinal(end.toordinal() + 1), time()) if end else None,
+        fmt=_choose_format(cron),
+        cron_schedule=cron,
+        timezone=zone,
+    )
+
+
+def _choose_format(cron: str) -> str:
+    """Return how keys are written: as a day where every tick is at midnight, else with the time."""
+    midnight = cron.strip().lower() in _AT_MIDNIGHT or cron.split()[:2] == ["0", "0"]
+    return "%Y-%m-%d" if midnight else "%Y-%m-%d-%H:%M"
+
+
+def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime) -> str | None:
+    """Return the partition whose interval begins at a time; None when there is none, as before the first day."""
+    local = start.astimezone(ZoneInfo(windows.timezone))
+    key = local.strftime(windows.fmt)
+    for candidate in (key, f"{key}{local.strftime('%z')}"):
+        try:
+            # By instants: two hours of the day on which the clock goes back have the same local time.
+            if windows.time_window_for_partition_key(candidate).start.timestamp() == start.timestamp() and windows.has_partition_key(
+                candidate
+            ):
+                return candidate
+        except (ValueError, dg.DagsterError):
+            continue
+    return None
+
+
+def is_for_partitions(tags: Mapping[str, str]) -> bool:
+    """Tell whether Dagster launched a run for a partition or a range of them."""
+    return bool(tags.get(PARTITION) or tags.get(RANGE_START))
+
+
+def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitionsDefinition) -> tuple[datetime, datetime] | None:
+    """Return the interval of a run that Dagster launched for a partition or a range of them; None for other runs.
+
+    Args:
+        tags: of the run.
+        windows: the partitions of the job.
+
+    Raises:
+        ValueError: the key is not one of these partitions, as after the cron has changed.
+    """
+    first = tags.get(RANGE_START) or tags.get(PARTITION)
+    last = tags.get(RANGE_END) or tags.get(PARTITION)
+    if not first or not last:
+        return None
+    return windows.time_window_for_partition_key(first).start, windows.time_window_for_partition_key(last).end
