@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,9 @@ from .sensors.incoming import add_incoming_assets, build_file_sensors, build_inc
 from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
 from .steps.bodies import Bodies
 from .warnings import add_warnings, collect_job_warnings, describe_assets_without_job, log_warnings
+
+MAX_WATCHED = 100
+"""Assets that the page of a sensor names."""
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
@@ -287,5 +290,13 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
         default_status=dg.DefaultSensorStatus[settings.default_status],
         description=f"Starts {pipeline.name} when its inputs have been materialized.",
         tags=build_job_tags(pipeline),
+        metadata={"starlake/watches": _list_watched(watched.values())},
         start_date=pipeline.start_date,
     )
+
+
+def _list_watched(keys: Iterable[dg.AssetKey]) -> str:
+    """Return the assets that a sensor watches, for its page; of very many the rest is counted."""
+    names = sorted({key.to_user_string() for key in keys})
+    rest = len(names) - MAX_WATCHED
+    return ", ".join(names[:MAX_WATCHED]) + (f" and {rest} more" if rest > 0 else "")

@@ -76,7 +76,9 @@ def _get_described(node: StarlakeNode) -> Table | Task | None:
 def _describe(node: StarlakeNode) -> str | None:
     if node.type == "domain":
         strategy = node.pipeline.pre_load[node.load_domain.name].strategy if node.pipeline and node.load_domain else "none"
-        text = f"Pre-load of the domain {node.name}: strategy `{strategy}`."
+        directory = node.load_domain.metadata.directory if node.load_domain else None
+        looks = f", files come from `{directory}`" if directory and strategy in ("imported", "ack") else ""
+        text = f"Pre-load of the domain {node.name}: strategy `{strategy}`{looks}. Its tables are loaded when it finds files."
         return f"{text}\n\n{node.description}" if node.description else text
     sql = node.task.sql_text if node.task and node.settings.show_sql else None
     return "\n\n".join(filter(None, (node.description, sql and _fence(sql)))) or None

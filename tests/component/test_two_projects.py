@@ -106,7 +106,7 @@ def test_a_job_of_each_runs_its_own_project_and_wakes_its_own_sensor(
                 repository_def=repository,
             )
             (request,) = sensor.evaluate_tick(context).run_requests or ()
-            assert re.findall(r"(\w+)/shop_", request.tags["starlake/triggered_by"]) == [prefix, prefix]
+            assert re.findall(r"(\w+)/shop_", request.tags[".dagster/starlake_triggered_by"]) == [prefix, prefix]
 
 
 def test_assets_of_both_are_materialised_together(location: dg.Definitions, north: ProjectFolder, south: ProjectFolder) -> None:

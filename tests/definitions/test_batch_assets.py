@@ -84,16 +84,6 @@ def test_the_op_s_name_is_no_other_s(shop: Shop) -> None:
     assert batch.startswith("load_shop_")
 
 
-def test_a_table_that_the_command_line_cannot_name_does_not_spoil_the_others(shop: Shop) -> None:
-    shop.folder.write(
-        "metadata/load/shop/odd.sl.yml",
-        'version: 1\ntable:\n  name: "odd,name"\n  pattern: "odd.*.csv"\n  attributes: [{name: id, type: long}]\n',
-    )
-    found = assets(shop)
-    assert keys(found[STEP]) == {"shop_orders", "shop_items", "shop_prices"}
-    assert {"shop_odd_name"} in [keys(asset) for asset in found.values()]
-
-
 def test_a_translator_s_dependencies_keep_tables_apart(shop: Shop) -> None:
     from starlake_dagster_components import StarlakeTranslator
 

@@ -11,8 +11,11 @@ INTERVAL_START = "starlake/data_interval_start"
 """Beginning of the data interval of a run, ISO 8601: ``sl_data_interval_start`` of transforms."""
 INTERVAL_END = "starlake/data_interval_end"
 """End of the data interval of a run, ISO 8601: ``sl_data_interval_end`` of transforms."""
-TRIGGERED_BY = "starlake/triggered_by"
-"""JSON: asset key -> ``[storage id, run id]`` of the materialization that a run started by a sensor consumed."""
+TRIGGERED_BY = ".dagster/starlake_triggered_by"
+"""JSON: asset key -> ``[storage id, run id]`` of the materialization that a run started by a sensor consumed.
+
+Dagster keeps tags with this prefix and does not show them.
+"""
 
 MAX_TRIGGERED_BY = 2000
 """Characters that the list of consumed materializations may have; the rest is counted."""

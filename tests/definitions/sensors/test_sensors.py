@@ -71,7 +71,7 @@ def materialize(instance: dg.DagsterInstance, *keys: dg.AssetKey, **arguments: o
 
 
 def consumed(request: dg.RunRequest) -> dict[str, list[object]]:
-    found: dict[str, list[object]] = json.loads(request.tags["starlake/triggered_by"])
+    found: dict[str, list[object]] = json.loads(request.tags[".dagster/starlake_triggered_by"])
     return found
 
 

@@ -139,8 +139,8 @@ def test_a_daemon_that_is_killed(deployment: Deployment) -> None:
     runs = {run.job_name: run for run in deployment.runs()}
     assert Counter(run.job_name for run in deployment.runs()) == {"first": 1, "second": 1}
     assert all(run.is_success for run in runs.values())
-    assert set(json.loads(runs["first"].tags["starlake/triggered_by"])) == {"orders", "lines"}
-    consumed = json.loads(runs["second"].tags["starlake/triggered_by"])
+    assert set(json.loads(runs["first"].tags[".dagster/starlake_triggered_by"])) == {"orders", "lines"}
+    consumed = json.loads(runs["second"].tags[".dagster/starlake_triggered_by"])
     assert consumed["middle"][1] == runs["first"].run_id
     assert runs["first"].tags["dagster/sensor_name"] == "first_sensor"
     assert runs["second"].tags["starlake/data_interval_start"] == "1970-01-01T00:00:00+00:00"

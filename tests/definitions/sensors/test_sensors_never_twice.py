@@ -260,7 +260,7 @@ class Instance:
         if not isinstance(result, dg.RunRequest):
             return None, cursor
         assert result.run_key is not None
-        consumed = json.loads(result.tags["starlake/triggered_by"])
+        consumed = json.loads(result.tags[".dagster/starlake_triggered_by"])
         return (result.run_key, {key.removeprefix(f"{self._prefix}/"): entry[0] for key, entry in consumed.items()}), cursor
 
 
