@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 from engine_help import Sandbox, make
 
@@ -170,7 +171,8 @@ def test_a_view_keeps_its_meaning_for_whoever_reads_it(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("query", "rows"),
     [
-        ("select id from x where a ~ 'b'", [(2,)]),
+        # DuckDB 2 looks for the pattern anywhere in the text.
+        ("select id from x where a ~ 'b'", [(2,)] if duckdb.__version__ < "2" else [(1,), (2,)]),
         ("select max(id) from x", [(2,)]),
         ("select 'from x' as \"from x\", /* from x */ count(*) from x -- from x", [("from x", 2)]),
         ("from x select id order by id limit 1", [(1,)]),
