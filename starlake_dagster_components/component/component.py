@@ -7,15 +7,18 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import ComponentTranslator, TranslationFn, create_component_translator_cls
 from dagster_shared.libraries import DagsterLibraryRegistry
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
+from typing_extensions import Self
 
 from .. import __version__
 from ..definitions.build import Built, build_definitions
 from ..definitions.nodes import StarlakeNode
 from ..definitions.translator import StarlakeTranslator
+from ..errors import Location
 from ..project.model import Expectation
 from ..settings import Settings, SharedSettings
 from .fields import NodeTranslation, SettingFields, describe_fields
+from .places import find_places, place_errors
 from .scaffolder import StarlakeProjectScaffolder
 from .yaml_schema import make_schema_precise
 
@@ -46,10 +49,19 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
     ] = None
     translation: Annotated[TranslationFn[StarlakeNode] | None, NodeTranslation()] = None
 
+    _places: dict[str, Location] = PrivateAttr(default_factory=dict)
+
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """Return the model of the YAML; its schema names what is wrong."""
         return make_schema_precise(cls.model())
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """Make the component from its YAML, and remember on which line each setting stands."""
+        component: Self = super().resolve_from_model(context, model)
+        component._places = find_places(context, model)
+        return component
 
     @cached_property
     def translator(self) -> StarlakeTranslator:
@@ -99,7 +111,8 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
             InvalidProject: the project has errors; the message lists all of them with file and line.
             ProjectNotFound: there is no project in the folder.
         """
-        return self.build().definitions
+        with place_errors(self._places):
+            return self.build().definitions
 
 
 StarlakeProjectComponent.__doc__ = describe_fields(StarlakeProjectComponent)

@@ -180,7 +180,8 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         # The processes of a run find the plan that it was launched with, whatever is edited meanwhile.
         note_for_runs(loaded.stored.name, identity)
     without_job = describe_assets_without_job(graph)
-    log_warnings(plan.project, (*problems, Problem(None, "warning", without_job)) if without_job else problems)
+    notes = [Problem(None, "warning", text) for text in (without_job, *_find_missing_programs(plan, settings)) if text]
+    log_warnings(plan.project, (*problems, *notes))
     graph = add_incoming_assets(add_warnings(graph, problems), settings)
     _raise_recursion_limit(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
@@ -192,6 +193,12 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         sensors=[*(s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))), *build_file_sensors(graph, settings)],
     )
     return Built(plan, graph, definitions, problems)
+
+
+def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each program that commands need and that this machine lacks, once for all pipelines."""
+    found = ((e.find_missing_program(plan.project, p) if (e := settings.executor_of(p)) else None) for p in plan.pipelines)
+    yield from dict.fromkeys(filter(None, found))
 
 
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDefinition:

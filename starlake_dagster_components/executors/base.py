@@ -208,6 +208,13 @@ class StarlakeExecutor(dg.Model, ABC):
         """
         return ()
 
+    def find_missing_program(self, project: "Project", pipeline: Pipeline) -> str | None:
+        """Return a sentence on a program that commands need and that this machine lacks; None where there is none.
+
+        Called when definitions are built; no network, no process. It is logged and no problem of the project: commands may run on another machine.
+        """
+        return None
+
     def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return how often and after which delay steps of a pipeline are tried again, where the executor's own options say so.
 

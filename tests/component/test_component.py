@@ -9,6 +9,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import CloudRunExecutor, DuckDBExecutor, ShellExecutor, StarlakeProjectComponent
 from starlake_dagster_components.component.scaffolder import StarlakeProjectParams
+from starlake_dagster_components.errors import StarlakeError
 
 
 def resolve(attributes: dict[str, Any]) -> StarlakeProjectComponent:
@@ -171,3 +172,28 @@ def test_an_executor_may_be_a_type_alone_or_a_template() -> None:
     assert isinstance(resolve({"project": "/nowhere", "executor": "{{ env('NO_SUCH_VARIABLE', 'duckdb') }}"}).executor, DuckDBExecutor)
     with pytest.raises(Exception, match="did you mean 'duckdb'"):
         resolve({"project": "/nowhere", "executor": "duckdbb"})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "line", "message"),
+    [
+        ("project: {missing}", 3, "project: no Starlake project at {missing}: the folder does not exist"),
+        ('project: {project}\n  env: DEV\n  variables: {{a: "b c"}}', 5, "variables: a cannot be given to Starlake"),
+        ("project: {project}\n  cache: {project}/metadata/application.sl.yml", 4, "cache: {project}/metadata/application.sl.yml is a file"),
+    ],
+)
+def test_an_error_of_loading_names_the_line_of_the_setting(
+    shop: ProjectFolder, tmp_path: Path, attributes: str, line: int, message: str
+) -> None:
+    names = {"project": shop.root, "missing": tmp_path / "missing"}
+    component = "type: starlake_dagster_components.StarlakeProjectComponent\nattributes:\n  "
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(component_cls=StarlakeProjectComponent, scaffold_params={"project": str(shop.root)})
+        (Path(path) / "defs.yaml").write_text(component + attributes.format(**names) + "\n")
+        with (
+            pytest.raises(Exception, match="Error while building definitions") as caught,
+            sandbox.load_component_and_build_defs(defs_path=path),
+        ):
+            pass
+    assert isinstance(caught.value.__cause__, StarlakeError)
+    assert f"/defs.yaml:{line}: {message.format(**names)}" in str(caught.value.__cause__)

@@ -182,6 +182,21 @@ def test_warnings_are_logged(shop: ProjectFolder, caplog: pytest.LogCaptureFixtu
     assert "run_dependencies_first" in caplog.text
 
 
+def test_a_missing_starlake_is_logged_once(
+    shop: ProjectFolder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SL_STARLAKE_PATH", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    load_definitions_from_starlake_project(shop.root)
+    (line,) = [r.getMessage() for r in caplog.records if "not on the PATH" in r.getMessage()]
+    assert "the Starlake command 'starlake' is not on the PATH: install Starlake" in line
+    assert "executor: {type: duckdb}" in line
+    assert prepare_graph(shop.root, Settings())[2] == ()
+    caplog.clear()
+    load_definitions_from_starlake_project(shop.root, executor="duckdb")
+    assert "PATH" not in caplog.text
+
+
 def test_no_project_is_said_clearly(tmp_path: Path) -> None:
     with pytest.raises(ProjectNotFound, match="metadata"):
         load_definitions_from_starlake_project(tmp_path)

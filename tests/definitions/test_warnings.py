@@ -22,6 +22,15 @@ def warned(shop: ProjectFolder) -> ProjectFolder:
     return shop
 
 
+@pytest.fixture(autouse=True)
+def a_starlake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "starlake"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SL_STARLAKE_PATH", str(program))
+
+
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name == "starlake_dagster_components"]
 

@@ -67,6 +67,16 @@ class ShellExecutor(StarlakeExecutor):
 
         return list(find_known_faults(project, pipeline))
 
+    def find_missing_program(self, project: "Project", pipeline: "Pipeline") -> str | None:
+        """Return that the Starlake command cannot be found, if so."""
+        of_pipeline = pipeline.starlake_path if pipeline.starlake_path != "starlake" else ""
+        program = self.starlake_path or of_pipeline or project.variables.get("SL_STARLAKE_PATH") or "starlake"
+        try:
+            find_program(program, str(project.root), self.env.get("PATH", os.environ.get("PATH")))
+        except CommandError as error:
+            return str(error)
+        return None
+
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as a process; see :meth:`StarlakeExecutor.run`.
 
