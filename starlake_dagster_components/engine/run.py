@@ -12,7 +12,7 @@ from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
 from .command_project import select_project
 from .compile_transform import compile_task
-from .engine_errors import BadArguments, BadSetting, DatabaseReadOnly, NotFound, NotSupported
+from .engine_errors import BadArguments, BadFile, BadSetting, DatabaseReadOnly, ExpectationsFailed, NotFound, NotSupported, TableDiffers
 from .loading import load_tables
 from .preloading import check_readiness
 from .result import EngineResult, TableFailure
@@ -21,7 +21,19 @@ from .staging import stage_files
 from .transforming import run_transform
 from .writing import Loads
 
-_NO_RETRY = (BadArguments, BadSetting, DatabaseReadOnly, NotFound, NotSupported, InvalidProject, ProjectNotFound)
+_NO_RETRY = (
+    BadArguments,
+    BadFile,
+    BadSetting,
+    DatabaseReadOnly,
+    ExpectationsFailed,
+    InvalidProject,
+    NotFound,
+    NotSupported,
+    ProjectNotFound,
+    TableDiffers,
+)
+"""Failures that the same files and the same SQL bring about again."""
 
 
 def run_command(

@@ -150,3 +150,17 @@ class Renaming(StarlakeTranslator):
 def test_a_translator_makes_the_checks(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
     result = run(folder, instance, "tasks_kpi", translator=Renaming())
     assert checks(result) == {"kpi_k.ours_nulls_id": (PASSED, "ERROR")}
+
+
+def test_bad_values_and_failed_expectations_are_not_tried_again(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    write_application(folder, fail_on_error=True)
+    for name, kind in (("loads", "load/dagster__scheduled_table"), ("tasks", "transform/dagster__scheduled_task")):
+        folder.write(
+            f"metadata/dags/{name}.sl.yml",
+            f"dag: {{template: {kind}__shell.py.j2, filename: '{name}_{{{{domain}}}}.py', options: {{retries: '2', retry_delay: '0'}}}}\n",
+        )
+    folder.write("datasets/stage/s/t1.csv", "id,v\nmany,a\n")
+    for job in ("loads_s", "tasks_kpi"):
+        result = run(folder, instance, job)
+        assert not result.success
+        assert not [e for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
