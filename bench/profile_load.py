@@ -26,7 +26,7 @@ from bench.synthetic import write_project
 
 _PACKAGE = "starlake_dagster_components"
 _STAGES = {
-    "read: files of the project as a whole": ("pipelines.plan_loading", "begin"),
+    "read: files of the project as a whole": ("pipelines.plan_loading", "start_reading"),
     "read: tables, tasks, SQL": ("pipelines.plan_loading", "read_remaining_files"),
     "plan, without what the cache does": ("pipelines.plan_loading", "_plan"),
     "cache: look, or keep": ("definitions.build", "load_plan"),

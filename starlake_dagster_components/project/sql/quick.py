@@ -30,7 +30,7 @@ _FOLLOWS = _SET_OPERATIONS | _CLAUSES | _JOIN_WORDS
 _NO_NAMES = _FOLLOWS | split_words(
     "SELECT FROM WITH LATERAL TABLE VALUES ONLY UNNEST TABLESAMPLE SAMPLE PIVOT UNPIVOT MATCH_RECOGNIZE AT BEFORE CHANGES FOR "
     "VERSION TIMESTAMP PARTITION INDEX FORCE IGNORE USE FINAL AS SET INTO APPLY OVER WHEN THEN ELSE END CASE AND OR NOT IN IS NULL "
-    "EXISTS BETWEEN LIKE ALL ANY DISTINCT RETURNING IDENTIFIER ROWS MODEL GENERATOR FLATTEN WITHIN"
+    "EXISTS BETWEEN LIKE ALL ANY DISTINCT RETURNING IDENTIFIER ROWS MODEL GENERATOR FLATTEN WITHIN QUERY_TABLE"
 )
 _NOT_IN_FROM = frozenset(("SELECT", "WITH", "LATERAL", "PIVOT", "UNPIVOT", "MATCH_RECOGNIZE", "APPLY", "INTO", "TABLESAMPLE"))
 _NOT_IN_EXPRESSION = frozenset(("SELECT", "JOIN", "UNION", "INTERSECT", "INTO", "TABLE", "MODEL"))
@@ -60,6 +60,8 @@ def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
         quote, foreign = "`", ""
     else:
         raise Unparsable("a dialect that is always parsed")
+    if "/*" in text and "*/" not in text[text.rindex("/*") :]:
+        raise Unparsable("a comment that may be open")
     if _UNUSUAL.search(text) or (foreign and foreign in text) or (dialect == "snowflake" and "//" in text):
         raise Unparsable("unusual characters")
     try:

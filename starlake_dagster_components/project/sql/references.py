@@ -13,6 +13,7 @@ from ..model import Connection, Project, TableReference, Task
 from ..templating import TemplateError
 from .found_tables import Found, Unparsable
 from .sections import SqlPart, render_sections
+from .tokens import ANY_DATABASE, Token, tokenize_sql
 
 _DIALECTS = {
     "duckdb": "duckdb",
@@ -49,7 +50,8 @@ def _with_references(reading: Reading, task: Task, connection: Connection | None
     file = task.sql_file or task.origin.file
     dialect = find_dialect(connection)
     try:
-        part = render_sections(reading.renderer, task, values).sql
+        sections = render_sections(reading.renderer, task, values)
+        part = sections.sql
     except TemplateError as error:
         message = f"{error}; tables are looked for in the text as it is"
         reading.add_problem(Location(file, error.line), "warning", message)
@@ -63,7 +65,37 @@ def _with_references(reading: Reading, task: Task, connection: Connection | None
         return task
     found, problems = find_references(part.text, dialect, file, lines=part.lines)
     reading.problems.extend(problems)
+    if found and (sections.presql or task.presql):
+        created = find_created_tables("\n;\n".join([*(before.text for before in sections.presql), *task.presql]))
+        found = tuple(reference for reference in found if tuple(part.lower() for part in reference.parts) not in created)
     return replace(task, references=found) if found else task
+
+
+def find_created_tables(sql: str) -> set[tuple[str, ...]]:
+    """Return the lower-case names of the tables and views that a script creates: what runs after it does not read them from elsewhere."""
+    words: list[str] = []
+    found: set[tuple[str, ...]] = set()
+    tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
+    for index, token in enumerate(tokens):
+        if token.kind != "word":
+            words = []
+            continue
+        words = [*words[-7:], token.text.upper()]
+        if words[-1] in ("TABLE", "VIEW", "EXISTS") and "CREATE" in words:
+            name = _read_name(tokens, index + 1)
+            if name and name[0] != "if":
+                found.add(name)
+    return found
+
+
+def _read_name(tokens: Sequence[Token], index: int) -> tuple[str, ...]:
+    parts: list[str] = []
+    while index < len(tokens) and tokens[index].kind in ("word", "quoted"):
+        parts.append(tokens[index].text.strip('"`[]').lower())
+        if index + 1 >= len(tokens) or tokens[index + 1].text != ".":
+            break
+        index += 2
+    return tuple(parts)
 
 
 def make_connection_finder(project: Project) -> Callable[[Task], Connection | None]:
@@ -111,8 +143,11 @@ def find_references(
     for found in parsed:
         references.setdefault(found.parts, TableReference(found.parts, location(found.line)))
     for line, reason, scanned in failures:
+        if scanned is None:
+            problems.append(Problem(location(line), "warning", reason))
+            continue
         names = [".".join(item.parts) for item in scanned]
-        guess = f"tables were found by a scan: {', '.join(names)}" if names else "a scan found no table"
+        guess = f"tables were found by a scan: {', '.join(names[:20])}" if names else "a scan found no table"
         language = f"{dialect} SQL" if dialect else "SQL"
         problems.append(Problem(location(line), "warning", f"the statement cannot be parsed as {language} ({reason}); {guess}"))
         for found in scanned:
@@ -120,6 +155,10 @@ def find_references(
     return tuple(references.values()), tuple(problems)
 
 
+_MAX_PARSED = 200_000
+_MISSING_TABLE = re.compile(
+    r"\b(FROM|JOIN|INTO)\s+(?:WHERE|ON|USING|GROUP|ORDER|HAVING|LIMIT|JOIN|LEFT|INNER|UNION|[,;)]|\Z)", re.IGNORECASE
+)
 _EXPLAIN = re.compile(
     r"\A((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN\b(?:\s+(?:ANALYZE|VERBOSE|EXTENDED|FORMATTED|CODEGEN|COST|PLAN\s+FOR|USING\s+\w+)\b)*(?:\s*\([^()]*\)(?=\s*(?:SELECT|WITH|FROM)\b))?",
     re.IGNORECASE | re.DOTALL,
@@ -135,17 +174,53 @@ def _blank_explain(sql: str) -> str:
     return sql[: match.end(1)] + re.sub(r"[^\n]", " ", word) + sql[match.end() :]
 
 
-def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[tuple[int, str, list[Found]]]]:
-    from .quick import find_tables_quickly
-    from .scan import scan_tables
+_Failure = tuple[int, str, "list[Found] | None"]
+"""Line, reason, and the tables that a scan found; None where none was needed."""
 
+
+def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
     sql = _blank_explain(sql)
     if not sql.strip():
         return [], []
+    begin = _find_open_comment(sql)
+    found, failures = _find_in_statements(sql[:begin], dialect)
+    if begin is not None:
+        line = sql.count("\n", 0, begin) + 1
+        failures.append((line, "the comment that begins here is not closed: the rest of the text is part of it", None))
+    complete = [item for item in found if not _lacks_name_before(sql, item.start)]
+    for item in found:
+        if _lacks_name_before(sql, item.start):
+            reason = f"the name before '.{item.parts[-1]}' is empty: does a variable in front of it have no value?"
+            failures.append((item.line, reason, None))
+    return complete, failures
+
+
+def _find_open_comment(sql: str) -> int | None:
+    """Return where a block comment begins that is not closed; None when there is none."""
+    if "/*" not in sql or "*/" in sql[sql.rindex("/*") :]:
+        return None
+    comments = (token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind == "comment" and token.text.startswith("/*"))
+    return next((token.start for token in comments if len(token.text) < 4 or not token.text.endswith("*/")), None)
+
+
+def _lacks_name_before(sql: str, start: int) -> bool:
+    """Return whether a name has a dot before it and nothing before that."""
+    before = start - 1
+    while before >= 0 and sql[before].isspace():
+        before -= 1
+    return before >= 0 and sql[before] == "."
+
+
+def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
+    from .quick import find_tables_quickly
+    from .scan import scan_tables
+
     try:
         return find_tables_quickly(sql, dialect), []
     except Unparsable:
         pass
+    if len(sql) > _MAX_PARSED:
+        return [], [(1, f"it is longer than {_MAX_PARSED:,} characters", scan_tables(sql))]
     from .tree import Statements
 
     # Spark's SQL is the most lenient about quotes: the second guess where the connection does not say what it is.
@@ -164,9 +239,13 @@ def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[tuple[int, s
             break
     if best is None:
         return [], [(1, reason, scan_tables(sql))]
-    failures = []
+    failures: list[_Failure] = []
     for line, why, start, end in best.failures:
         before = sql.count("\n", 0, start)
         scanned = [Found(found.parts, found.line + before, found.start + start) for found in scan_tables(sql[start:end])]
+        missing = _MISSING_TABLE.search(sql, start, end)
+        if missing:
+            line = sql.count("\n", 0, missing.start()) + 1
+            why = f"no table after {missing.group(1).upper()}: does a variable there have no value?"
         failures.append((line, why, scanned))
     return best.found, failures

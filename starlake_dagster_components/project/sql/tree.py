@@ -1,6 +1,7 @@
 """The tables that a SQL text reads, from sqlglot's syntax tree: CTEs with their scopes, aliases, targets of DML and DDL."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,10 @@ from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 
 # Statements that name tables without reading them.
 _READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
+# Functions whose first argument is a model.
+_OF_MODELS = split_words("Predict MLForecast MLTranslate AIForecast GenerateEmbedding AIEmbed FeaturesAtTime")
+# Functions that get the name of a table as a string.
+_OF_NAMES = frozenset(("identifier", "query_table", "table"))
 # Parts of a statement that do so; WITH is handled on its own.
 _NO_TABLES = ("with", "with_", "hint", "locks", "into")
 
@@ -97,9 +102,21 @@ def _split_tokens(tokens: list[Any]) -> list[list[Any]]:
     return [chunk for chunk in chunks if chunk]
 
 
+def _find_classes(expressions: Any, names: Iterable[str]) -> tuple[Any, ...]:
+    """Return the classes of sqlglot with these names that its version has."""
+    return tuple(kind for name in names if (kind := getattr(expressions, name, None)) is not None)
+
+
 def _shorten_error(error: BaseException) -> str:
+    """Return what a parser says in words of SQL, without the names of its classes."""
     text = str(error).split("\n", 1)[0].rstrip(".")
-    return text or type(error).__name__
+    text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
+    text = _CLASS_IN_MESSAGE.sub(r"something is missing in \1", text)
+    return text[:200] or type(error).__name__
+
+
+_TOKEN_IN_MESSAGE = re.compile(r"<Token token_type: [\w.]+, text: (.*?), line: .*?>?$")
+_CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
 
 
 class _TreeWalk:
@@ -116,8 +133,12 @@ class _TreeWalk:
         self._created_before = created
         self.created: set[tuple[str, ...]] = set()
         self.found: list[Found] = []
-        self._written = (exp.Insert, exp.Merge, exp.Update, exp.Delete, exp.Create, exp.Cache)
-        self._reads_nothing = tuple(kind for name in _READS_NOTHING if (kind := getattr(exp, name, None)) is not None)
+        # Models are no tables: ML.PREDICT(MODEL m, TABLE t) reads t.
+        self._of_models = _find_classes(exp, _OF_MODELS)
+        self._of_rows = _find_classes(exp, ("TableFromRows",))
+        self._dynamic_names = _find_classes(exp, ("DynamicIdentifier",))
+        self._written = (exp.Insert, exp.Merge, exp.Update, exp.Delete, exp.Create, exp.Cache, exp.LoadData)
+        self._reads_nothing = _find_classes(exp, _READS_NOTHING)
 
     def visit(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         """Collect the tables below a node.
@@ -131,8 +152,12 @@ class _TreeWalk:
         if isinstance(node, exp.Table):
             self._add_table(node, ctes, aliases)
             return
+        if isinstance(node, exp.Describe) and isinstance(node.this, exp.Query):
+            self.visit(node.this, ctes, aliases)
         if isinstance(node, self._reads_nothing):
             return
+        if isinstance(node, self._of_rows) and isinstance(node.this, (exp.Literal, *self._dynamic_names)):
+            self._add_named_tables(node, ctes)
         ctes = self._visit_with(node, ctes, aliases)
         if isinstance(node, exp.Select):
             self._visit_select(node, ctes, aliases)
@@ -142,6 +167,8 @@ class _TreeWalk:
             self._visit_values(node.args.get("files") if node.args.get("kind") else node.this, ctes, aliases)
             return
         skip: tuple[str, ...] = _NO_TABLES
+        if isinstance(node, self._of_models):
+            skip = (*_NO_TABLES, "this")
         if isinstance(node, self._written):
             if isinstance(node, (exp.Create, exp.Cache)):
                 self._note_target(node.this)
@@ -171,6 +198,14 @@ class _TreeWalk:
             ctes = ctes | {item.alias.lower()}
         return ctes
 
+    def _add_named_tables(self, function: Any, ctes: frozenset[str]) -> None:
+        """Add the tables whose names are strings in the arguments of a function: IDENTIFIER('sales.orders')."""
+        for literal in function.find_all(self._exp.Literal):
+            parts = tuple(part.strip('"') for part in literal.name.split("."))
+            if literal.is_string and self._is_table(parts, ctes, frozenset()):
+                begin = max(self._sql.find(f"'{literal.name}'"), 0)
+                self.found.append(Found(parts, self._sql.count("\n", 0, begin) + 1, begin))
+
     def _visit_select(self, node: Any, ctes: frozenset[str], aliases: frozenset[str]) -> None:
         own: set[str] = set()
         sources = [node.args.get("from_") or node.args.get("from"), *(node.args.get("joins") or []), *(node.args.get("laterals") or [])]
@@ -180,6 +215,9 @@ class _TreeWalk:
             self.visit(source, ctes, aliases | own)
             own |= _find_names(source)
         inner = aliases | own
+        into = node.args.get("into")
+        if into is not None:
+            self._note_target(into.this)
         for key, value in node.args.items():
             if key not in ("from", "from_", "joins", "laterals") and key not in _NO_TABLES:
                 self._visit_values(value, ctes, inner)
@@ -195,8 +233,11 @@ class _TreeWalk:
             if key not in ("this", "db", "catalog", "alias"):
                 self._visit_values(value, ctes, aliases)
         inner = table.this
-        if isinstance(inner, exp.Func):
-            self._visit_values(inner, ctes, aliases)
+        if isinstance(inner, (exp.Func, *self._dynamic_names)):
+            if str(getattr(inner, "name", "")).lower() in _OF_NAMES or isinstance(inner, self._dynamic_names):
+                self._add_named_tables(inner, ctes)
+            else:
+                self._visit_values(inner, ctes, aliases)
             return
         if not isinstance(inner, (exp.Identifier, exp.Dot)):
             return
