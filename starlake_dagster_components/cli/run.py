@@ -17,6 +17,7 @@ from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
 from ..definitions.warnings import describe_assets_without_job
 from ..errors import InvalidSetting, StarlakeError, UnknownName
 from ..settings import Settings
+from .dev import name_locations
 from .progress import Progress
 from .results import EVENT_TYPES, AssetResult, RunResult, RunState
 from .selection import order_jobs, select_assets
@@ -56,7 +57,7 @@ def run_headless(
     """
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
-    tags = _make_tags(scheduled_date)
+    tags = {**_make_tags(scheduled_date), _REPOSITORY: f"__repository__@{name_locations([Path(root)])[0].name}"}
     built = build_definitions(root, settings.override(step_executor=None, on_error="fail"))
     names = order_jobs(built.plan.pipelines, built.plan.dependencies)
     if job is not None and job not in names:
@@ -220,6 +221,9 @@ def _list_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -
         state.add_event(event)
     return state.list_results()
 
+
+_REPOSITORY = ".dagster/repository"
+"""Tag by which the web interface finds the runs of a code location's jobs: these are of the one that ``sl-dagster dev`` serves."""
 
 _MARK = ".dagster/starlake_headless"
 """Tag by which the run of a job is found while it runs; Dagster hides tags that begin like this."""

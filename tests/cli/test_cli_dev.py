@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -126,13 +127,24 @@ class Dev:
             if text in line:
                 return line
 
-    def list_assets(self) -> dict[str, set[str]]:
-        """Return the assets of each location, as the browser gets them."""
-        body = json.dumps({"query": ASSETS}).encode()
+    def _ask(self, query: str) -> dict[str, Any]:
+        body = json.dumps({"query": query}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=WAIT) as answer:
-            nodes: list[Any] = json.load(answer)["data"]["repositoriesOrError"]["nodes"]
+            found: dict[str, Any] = json.load(answer)["data"]
+        return found
+
+    def list_assets(self) -> dict[str, set[str]]:
+        """Return the assets of each location, as the browser gets them."""
+        nodes = self._ask(ASSETS)["repositoriesOrError"]["nodes"]
         return {node["location"]["name"]: {"/".join(a["assetKey"]["path"]) for a in node["assetNodes"]} for node in nodes}
+
+    def list_runs(self, location: str, job: str) -> list[str]:
+        """Return the runs on the page of a job."""
+        selector = json.dumps({"repositoryName": "__repository__", "repositoryLocationName": location, "pipelineName": job})
+        selector = re.sub(r'"(\w+)":', r"\1:", selector)
+        query = f"{{ pipelineOrError(params: {selector}) {{ ...on Pipeline {{ runs {{ runId }} }} }} }}"
+        return [run["runId"] for run in self._ask(query)["pipelineOrError"]["runs"]]
 
     def list_processes(self) -> list[int]:
         """Return the processes that it started, theirs included."""
@@ -181,6 +193,21 @@ def test_an_edit_is_on_the_page_and_a_broken_one_leaves_the_last_good_graph(
         assets = dev.list_assets()
         assert "shop_orders" in assets[shop.root.name]
         assert assets["other"] == {"more_numbers"}
+
+        environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "home")}
+        command = [
+            sys.executable,
+            "-m",
+            "starlake_dagster_components.cli",
+            "run",
+            str(shop.root),
+            "--job",
+            "shop_tables",
+            "--executor",
+            "duckdb",
+        ]
+        done = subprocess.run([*command, "--format", "json"], env=environment, capture_output=True, text=True, check=True)
+        assert dev.list_runs(shop.root.name, "shop_tables") == [json.loads(done.stdout)["jobs"][0]["run_id"]]
 
         shop.write("metadata/transform/kpi/added.sql", "select amount from kpi.daily\n")
         dev.wait_for(f"{shop.root.name}: metadata/transform/kpi/added.sql changed: reloaded in ")
