@@ -1,19 +1,15 @@
 """Every setting once: its type, its default, what it means, what it may be, and how it is written as text.
 
 All ways of giving settings are made from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
-``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>``, the options of ``sl-dagster`` (``cli/options.py``) and the tables of
+``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``settings_text.py``), the options of ``sl-dagster`` (``cli/options.py``) and the tables of
 docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
 
 This module imports neither Dagster nor executors: the command line shows its help without them.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, get_args, get_origin
 
@@ -21,8 +17,30 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_v
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from .cache import OFF
-from .errors import InvalidSetting, did_you_mean, unknown
+from .errors import InvalidSetting, did_you_mean
+from .settings_checks import ExpectationChecks as ExpectationChecks
+from .settings_checks import (
+    check_boolean,
+    check_cache,
+    check_choice,
+    check_count,
+    check_day,
+    check_executor,
+    check_expectation_checks,
+    check_mapping,
+    check_orchestrators,
+    check_path,
+    check_prefix,
+    check_share,
+    check_step_executor,
+    check_string,
+    check_tags,
+    check_timezone,
+    check_translator,
+    parse_list,
+    parse_name_or_json,
+    parse_pairs,
+)
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -41,31 +59,12 @@ AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 OptionGroup = Literal["read", "run", "serve"]
 """Which commands of ``sl-dagster`` have a setting as an option: all, those that run something, or those that keep a Dagster running."""
 
-PREFIX = "SL_DAGSTER_"
-"""What the environment variables of settings begin with."""
-
 
 class Translator(Protocol):
     """What makes the asset specs and the check specs: a ``StarlakeTranslator``."""
 
     def get_asset_spec(self, node: Any) -> "dg.AssetSpec":
         """Return the asset spec of a node of the project."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectationChecks:
-    """How expectations become asset checks.
-
-    Attributes:
-        enabled: whether they do.
-        blocking: whether a check that fails keeps what reads the table from running; ``auto``: where the expectation and the application
-            both fail on error.
-        severity: of a check that fails; None = error where the expectation fails on error, else warning.
-    """
-
-    enabled: bool = True
-    blocking: bool | Literal["auto"] = "auto"
-    severity: Literal["error", "warn"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,220 +103,6 @@ class Setting:
         return core_schema.any_schema()
 
 
-def _fail(name: str, value: Any, expected: str) -> InvalidSetting:
-    return InvalidSetting(f"{name}: {value!r} cannot be used (expected {expected})")
-
-
-def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
-    """Return the one of the known values that is meant, in its own case."""
-    for choice in known:
-        if isinstance(value, str) and value.lower() == choice.lower():
-            return choice
-    raise InvalidSetting(f"{name}: {unknown('value', str(value), known)}")
-
-
-def check_boolean(name: str, value: Any) -> bool:
-    """Return a truth value, also of the strings ``true`` and ``false``."""
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise _fail(name, value, "true or false")
-    return value
-
-
-def check_count(name: str, value: Any) -> int | None:
-    """Return a whole number from 1, also of a string; None stays None."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise _fail(name, value, "a whole number from 1")
-
-
-def check_share(name: str, value: Any) -> float:
-    """Return a number above 0 and up to 1, also of a string."""
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = float(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
-        return float(value)
-    raise _fail(name, value, "a number above 0 and up to 1")
-
-
-def check_string(name: str, value: Any) -> str | None:
-    """Return a string; an empty one is None."""
-    if value is None or isinstance(value, str):
-        return value or None
-    raise _fail(name, value, "a string")
-
-
-def check_strings(name: str, value: Any) -> tuple[str, ...]:
-    """Return a list of strings as a tuple."""
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        raise _fail(name, value, "a list of strings")
-    return tuple(value)
-
-
-def check_mapping(name: str, value: Any) -> Mapping[str, str]:
-    """Return a mapping of strings to strings; numbers and truth values are written as YAML writes them."""
-    if not isinstance(value, Mapping):
-        raise _fail(name, value, "a mapping of names to values")
-    for key in value:
-        if not isinstance(key, str):
-            hint = "put it in quotes (YAML reads on, off, yes and no as true and false)"
-            raise InvalidSetting(f"{name}: the name {key!r} is not a string: {hint}")
-    return {key: _write_scalar(f"{name}.{key}", item) for key, item in value.items()}
-
-
-def _write_scalar(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, (str, int, float)):
-        raise _fail(name, value, "a string or a number")
-    return str(value)
-
-
-def _check_tags(name: str, value: Any) -> Mapping[str, str]:
-    if isinstance(value, Mapping):
-        # As Dagster takes them: a mapping (a Kubernetes configuration, say) as JSON.
-        value = {key: json.dumps(item) if isinstance(item, (Mapping, list)) else item for key, item in value.items()}
-    return check_mapping(name, value)
-
-
-def _check_path(name: str, value: Any) -> str | None:
-    return check_string(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
-
-
-def _check_cache(name: str, value: Any) -> str | None:
-    # YAML reads ``off`` as false.
-    return OFF if value is False else _check_path(name, value)
-
-
-def _check_timezone(name: str, value: Any) -> str | None:
-    text = check_string(name, value)
-    if text is None:
-        return None
-    from .pipelines.schedule_presets import check_timezone
-
-    try:
-        return check_timezone(text)
-    except InvalidSetting as error:
-        raise InvalidSetting(f"{name}: {str(error).removeprefix('timezone: ')}") from error
-
-
-def _check_day(name: str, value: Any) -> str | None:
-    # YAML reads 2026-01-01 as a date.
-    text = value.isoformat() if isinstance(value, date) else check_string(name, value)
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text[:10]).isoformat()
-    except ValueError as error:
-        raise _fail(name, value, "a day like 2026-01-31") from error
-
-
-def _check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
-    found = check_strings(name, value)
-    if found != ("dagster",):
-        from .pipelines.dag_templates import ORCHESTRATORS
-
-        for item in found:
-            # A template of the project's own may be for another orchestrator: planning knows, and refuses what no template is for.
-            if item.lower() not in ORCHESTRATORS and did_you_mean(item, ORCHESTRATORS):
-                raise InvalidSetting(f"{name}: {unknown('orchestrator', item, ORCHESTRATORS)}")
-    return found
-
-
-def _check_executor(name: str, value: Any) -> Any:
-    if value is None or value == "":
-        return None
-    if isinstance(value, (str, Mapping)):
-        from .executors.registry import make_executor
-
-        try:
-            return make_executor(value)
-        except InvalidSetting as error:
-            raise InvalidSetting(f"{name}: {error}") from error
-    from .executors.base import StarlakeExecutor
-
-    if isinstance(value, type) and issubclass(value, StarlakeExecutor):
-        raise InvalidSetting(f"{name}: {value.__name__} is a class (expected an executor: {value.__name__}(...))")
-    if isinstance(value, StarlakeExecutor):
-        return value
-    raise _fail(name, value, "an executor, its type or a mapping with its type")
-
-
-def _check_step_executor(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    from .step_executor.names import find_step_executor, is_step_executor
-
-    if is_step_executor(value):
-        return value
-    fields: Any = {"type": value} if isinstance(value, str) else value
-    if not isinstance(fields, Mapping) or set(fields) - {"type", "config"}:
-        raise _fail(name, value, "an executor definition, its name, or a mapping with type and config")
-    try:
-        return find_step_executor(str(fields.get("type", "threads")), fields.get("config"))
-    except InvalidSetting as error:
-        raise InvalidSetting(f"{name}: {error}") from error
-
-
-def _check_translator(name: str, value: Any) -> Any:
-    if value is not None and (not callable(getattr(value, "get_asset_spec", None)) or isinstance(value, type)):
-        raise _fail(name, value, "a StarlakeTranslator")
-    return value
-
-
-def _check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
-    if isinstance(value, ExpectationChecks):
-        return value
-    if not isinstance(value, Mapping):
-        return check_boolean(name, value)
-    unexpected = set(value) - {"enabled", "blocking", "severity"}
-    if unexpected:
-        raise InvalidSetting(f"{name}: {unknown('key', str(min(unexpected, key=str)), ('enabled', 'blocking', 'severity'))}")
-    blocking, severity = value.get("blocking", "auto"), value.get("severity")
-    return ExpectationChecks(
-        enabled=check_boolean(f"{name}.enabled", value.get("enabled", True)),
-        blocking="auto" if blocking == "auto" else check_boolean(f"{name}.blocking", blocking),
-        severity=None if severity is None else check_choice(f"{name}.severity", severity, ("error", "warn")),  # type: ignore[arg-type]
-    )
-
-
-def _check_prefix(name: str, value: Any) -> str:
-    text = check_string(name, value) or ""
-    if not all(c.isascii() and (c.isalnum() or c == "_") for c in text):
-        raise _fail(name, value, "letters, digits and underscores")
-    return text
-
-
-def _parse_json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidSetting(f"{name}: invalid JSON: {error}") from error
-
-
-def _parse_name_or_json(name: str, text: str) -> Any:
-    return _parse_json(name, text) if text.startswith("{") else text
-
-
-def _parse_list(name: str, text: str) -> Any:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _parse_pairs(name: str, text: str) -> Any:
-    """Parse ``a=1,b=2`` (as Starlake's ``--options``), or a JSON object."""
-    if text.startswith("{"):
-        return _parse_json(name, text)
-    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
-    wrong = [key for key, sign, _ in pairs if not sign]
-    if wrong:
-        raise InvalidSetting(f"{name}: '{wrong[0]}' has no value (expected name=value,name=value)")
-    return {key.strip(): value for key, _, value in pairs}
-
-
 class SharedSettings(BaseModel):
     """The settings that the component, the function, the environment and the command line give in the same way."""
 
@@ -330,8 +115,8 @@ class SharedSettings(BaseModel):
             "a mapping with its type and fields.",
             examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
             options="read",
-            check=_check_executor,
-            parse=_parse_name_or_json,
+            check=check_executor,
+            parse=parse_name_or_json,
             metavar="TYPE|JSON",
             values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
             default="what the template of each DAG config says",
@@ -356,7 +141,7 @@ class SharedSettings(BaseModel):
             "other Starlake variables.",
             examples=[{"country": "FR"}],
             options="read",
-            parse=_parse_pairs,
+            parse=parse_pairs,
         ),
     ] = Field(default_factory=dict)
     asset_keys: Annotated[
@@ -374,8 +159,8 @@ class SharedSettings(BaseModel):
             "DAG configs whose template belongs to one of these orchestrators make jobs. Add airflow to move a project over without editing it.",
             examples=[["dagster"], ["dagster", "airflow"]],
             options="read",
-            check=_check_orchestrators,
-            parse=_parse_list,
+            check=check_orchestrators,
+            parse=parse_list,
             values="list of `dagster`, `airflow`, `snowflake`, `databricks`, `starlake`",
         ),
     ] = ("dagster",)
@@ -386,7 +171,7 @@ class SharedSettings(BaseModel):
             "JSON files relative to the project.",
             examples=["auto", "sql", "metadata/deps.json"],
             options="read",
-            check=lambda name, value: _check_path(name, value) or "auto",
+            check=lambda name, value: check_path(name, value) or "auto",
             values="`auto`, `sql`, path or glob",
         ),
     ] = "auto"
@@ -396,7 +181,7 @@ class SharedSettings(BaseModel):
             "Time zone of schedules whose DAG config has no SL_TIMEZONE.",
             examples=["Europe/Paris"],
             options="read",
-            check=_check_timezone,
+            check=check_timezone,
             values="IANA name",
             default="`UTC`",
         ),
@@ -446,7 +231,7 @@ class SharedSettings(BaseModel):
             "First day of the partitions of jobs whose DAG config has no start_date.",
             examples=["2026-01-01"],
             options="read",
-            check=_check_day,
+            check=check_day,
             values="day",
             default="January 1 of last year",
         ),
@@ -475,7 +260,7 @@ class SharedSettings(BaseModel):
             "twice. Asset keys get theirs by translation: {key_prefix: ...}.",
             examples=["north_"],
             options="read",
-            check=_check_prefix,
+            check=check_prefix,
             values="letters, digits, `_`",
             more="See [several projects](#several-projects-or-one-project-twice)",
         ),
@@ -486,7 +271,7 @@ class SharedSettings(BaseModel):
             "Folder for the plans of projects, so that a project that has not changed is not read again, or off. A relative path in YAML is relative to "
             "the file.",
             examples=["off", "/var/cache/starlake-plans"],
-            check=_check_cache,
+            check=check_cache,
             path=True,
             values="folder, `off`",
             default="`SL_DAGSTER_CACHE`, else the user's cache folder",
@@ -520,8 +305,8 @@ class SharedSettings(BaseModel):
             "a mapping with its config.",
             examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
             options="serve",
-            check=_check_step_executor,
-            parse=_parse_name_or_json,
+            check=check_step_executor,
+            parse=parse_name_or_json,
             metavar="TYPE|JSON",
             values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
             default="`threads`, as many as the executor of commands suggests",
@@ -536,8 +321,8 @@ class SharedSettings(BaseModel):
             "on error).",
             examples=[True, {"blocking": False, "severity": "warn"}],
             options="run",
-            check=_check_expectation_checks,
-            parse=_parse_name_or_json,
+            check=check_expectation_checks,
+            parse=parse_name_or_json,
             values="`true`, `false`, `{enabled: ..., blocking: auto \\| true \\| false, severity: error \\| warn}`",
             switch=True,
         ),
@@ -600,14 +385,14 @@ class Settings(SharedSettings):
             "Tags of every step (dagster/priority, concurrency keys, Kubernetes configuration).",
             examples=[{"team": "data"}],
             options="run",
-            check=_check_tags,
-            parse=_parse_pairs,
+            check=check_tags,
+            parse=parse_pairs,
         ),
     ] = Field(default_factory=dict)
     pool: Annotated[str | None, Setting("Concurrency pool of every step.", examples=["warehouse"], options="run", values="name")] = None
     translator: Annotated[
         Translator | None,
-        Setting("What makes the asset specs.", check=_check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"),
+        Setting("What makes the asset specs.", check=check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"),
     ] = None
 
     @property
@@ -695,67 +480,3 @@ def check_values(values: Mapping[str, Any], model: type[BaseModel] = Settings) -
         if name not in known:
             raise InvalidSetting(f"unknown setting '{name}'{did_you_mean(name, known)}")
     return {name: check_value(name, value) for name, value in values.items()}
-
-
-def option_of(name: str) -> str:
-    """Return the option of a setting: ``--asset-keys``."""
-    return f"--{name.replace('_', '-')}"
-
-
-def variable_of(name: str) -> str:
-    """Return the environment variable of a setting: ``SL_DAGSTER_ASSET_KEYS``."""
-    return f"{PREFIX}{name.upper()}"
-
-
-def find_project(environ: Mapping[str, str]) -> str:
-    """Return the project's folder as Starlake finds it: ``SL_ROOT``, else the current folder (Starlake: starlake.sh)."""
-    return environ.get("SL_ROOT") or os.getcwd()
-
-
-def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings that an environment and options of a command line give as text.
-
-    ``SL_DAGSTER_EXECUTOR`` and ``SL_DAGSTER_STEP_EXECUTOR`` are a type (``duckdb``) or a JSON object (``{"type": "shell", "env": {...}}``), lists are
-    separated by commas, mappings are ``name=value,name=value`` or a JSON object, everything else is as in YAML.
-
-    Args:
-        environ: the environment; of its variables those that begin with ``SL_DAGSTER_``.
-        options: texts by field name; they win.
-
-    Raises:
-        InvalidSetting: an unknown setting or a value that cannot be used; the message begins with its variable or option.
-    """
-    given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
-    values = {name: _read_text(name, text, variable_of) for name, text in given.items()}
-    values.update({name: _read_text(name, text, option_of) for name, text in (options or {}).items()})
-    return Settings(**values)
-
-
-def _read_text(name: str, text: str, show: Callable[[str], str]) -> Any:
-    field = Settings.model_fields.get(name)
-    if field is None or name in _NOT_AS_TEXT:
-        raise InvalidSetting(f"unknown setting '{show(name)}'{_explain_unknown(name, show)}")
-    shown, text = show(name), text.strip()
-    parse = setting_of(field).parse
-    return check_value(name, parse(shown, text) if parse else text, shown)
-
-
-_NOT_AS_TEXT: Mapping[str, str] = {
-    "project": "the project is SL_ROOT, or an argument",
-    "root": "the project is SL_ROOT, or an argument",
-    "op": "{op_tags} or {pool}",
-    "translation": "only the component and, as translator, the function have it",
-    "translator": "only the component, as translation, and the function have it",
-}
-"""What is not given as text, and what to do instead."""
-
-
-def _explain_unknown(name: str, show: Callable[[str], str]) -> str:
-    """Return what was meant by an unknown name, or what there is."""
-    known = {n: show(n) for n in Settings.model_fields if n not in _NOT_AS_TEXT}
-    if name in _NOT_AS_TEXT:
-        return f" ({_NOT_AS_TEXT[name].format_map(known)})"
-    # Compared without the prefix, which makes all names alike.
-    for close in get_close_matches(name, known, n=1):
-        return f" (did you mean '{known[close]}'?)"
-    return f" (known: {', '.join(known.values())})"

@@ -25,7 +25,9 @@ ALLOWED = {
     "_dagster": set(),
     "_dagster_jobs": set(),
     "step_executor": {"cancellation_event", "_dagster", "errors"},
-    "settings": {"errors", "cache", "pipelines", "executors", "step_executor"},
+    "settings_checks": {"errors", "cache", "pipelines", "executors", "step_executor"},
+    "settings": {"errors", "cache", "pipelines", "executors", "step_executor", "settings_checks"},
+    "settings_text": {"errors", "settings"},
     "lineage": {"errors", "project", "pipelines"},
     "definitions": {
         "lineage",

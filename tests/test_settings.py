@@ -19,7 +19,8 @@ from starlake_dagster_components import (
 )
 from starlake_dagster_components.cli.docs import write_tables
 from starlake_dagster_components.errors import InvalidSetting
-from starlake_dagster_components.settings import Settings, read_settings
+from starlake_dagster_components.settings import Settings
+from starlake_dagster_components.settings_text import read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

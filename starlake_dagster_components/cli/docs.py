@@ -8,7 +8,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ..settings import OptionGroup, Settings, SharedSettings, choices_of, option_of, setting_of
+from ..settings import OptionGroup, Settings, SharedSettings, choices_of, setting_of
+from ..settings_text import option_of
 from .options import fields_of
 
 _COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "serve": "`dev`"}

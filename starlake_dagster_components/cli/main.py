@@ -10,7 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import StarlakeError
-from ..settings import variable_of
+from ..settings_text import variable_of
 from .options import choose_project, name_source, project_options, remember, setting_options, settings_of, texts_of
 from .problems import format_github, list_errors, print_problems
 

@@ -10,7 +10,8 @@ from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ..errors import ProjectNotFound
-from ..settings import OptionGroup, Settings, choices_of, find_project, option_of, read_settings, setting_of
+from ..settings import OptionGroup, Settings, choices_of, setting_of
+from ..settings_text import find_project, option_of, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]

@@ -1,0 +1,259 @@
+"""What values of settings may be, and how they are parsed from text. Each function takes the name to show in messages and a value.
+
+All of them raise :class:`InvalidSetting` for what cannot be used; the message has the name, the value and what was expected.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+from .cache import OFF
+from .errors import InvalidSetting, did_you_mean, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationChecks:
+    """How expectations become asset checks.
+
+    Attributes:
+        enabled: whether they do.
+        blocking: whether a check that fails keeps what reads the table from running; ``auto``: where the expectation and the application
+            both fail on error.
+        severity: of a check that fails; None = error where the expectation fails on error, else warning.
+    """
+
+    enabled: bool = True
+    blocking: bool | Literal["auto"] = "auto"
+    severity: Literal["error", "warn"] | None = None
+
+
+def _fail(name: str, value: Any, expected: str) -> InvalidSetting:
+    return InvalidSetting(f"{name}: {value!r} cannot be used (expected {expected})")
+
+
+def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """Return the one of the known values that is meant, in its own case."""
+    for choice in known:
+        if isinstance(value, str) and value.lower() == choice.lower():
+            return choice
+    raise InvalidSetting(f"{name}: {unknown('value', str(value), known)}")
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """Return a truth value, also of the strings ``true`` and ``false``."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise _fail(name, value, "true or false")
+    return value
+
+
+def check_count(name: str, value: Any) -> int | None:
+    """Return a whole number from 1, also of a string; None stays None."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise _fail(name, value, "a whole number from 1")
+
+
+def check_share(name: str, value: Any) -> float:
+    """Return a number above 0 and up to 1, also of a string."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
+        return float(value)
+    raise _fail(name, value, "a number above 0 and up to 1")
+
+
+def check_string(name: str, value: Any) -> str | None:
+    """Return a string; an empty one is None."""
+    if value is None or isinstance(value, str):
+        return value or None
+    raise _fail(name, value, "a string")
+
+
+def check_strings(name: str, value: Any) -> tuple[str, ...]:
+    """Return a list of strings as a tuple."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise _fail(name, value, "a list of strings")
+    return tuple(value)
+
+
+def check_mapping(name: str, value: Any) -> Mapping[str, str]:
+    """Return a mapping of strings to strings; numbers and truth values are written as YAML writes them."""
+    if not isinstance(value, Mapping):
+        raise _fail(name, value, "a mapping of names to values")
+    for key in value:
+        if not isinstance(key, str):
+            hint = "put it in quotes (YAML reads on, off, yes and no as true and false)"
+            raise InvalidSetting(f"{name}: the name {key!r} is not a string: {hint}")
+    return {key: _write_scalar(f"{name}.{key}", item) for key, item in value.items()}
+
+
+def _write_scalar(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, (str, int, float)):
+        raise _fail(name, value, "a string or a number")
+    return str(value)
+
+
+def check_tags(name: str, value: Any) -> Mapping[str, str]:
+    """Return tags as Dagster takes them."""
+    if isinstance(value, Mapping):
+        # As Dagster takes them: a mapping (a Kubernetes configuration, say) as JSON.
+        value = {key: json.dumps(item) if isinstance(item, (Mapping, list)) else item for key, item in value.items()}
+    return check_mapping(name, value)
+
+
+def check_path(name: str, value: Any) -> str | None:
+    """Return a path as a string."""
+    return check_string(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def check_cache(name: str, value: Any) -> str | None:
+    """Return the folder of the cache, or ``off``."""
+    # YAML reads ``off`` as false.
+    return OFF if value is False else check_path(name, value)
+
+
+def check_timezone(name: str, value: Any) -> str | None:
+    """Return the IANA name of a time zone."""
+    text = check_string(name, value)
+    if text is None:
+        return None
+    from .pipelines.schedule_presets import check_timezone
+
+    try:
+        return check_timezone(text)
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{name}: {str(error).removeprefix('timezone: ')}") from error
+
+
+def check_day(name: str, value: Any) -> str | None:
+    """Return a day in ISO 8601."""
+    # YAML reads 2026-01-01 as a date.
+    text = value.isoformat() if isinstance(value, date) else check_string(name, value)
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError as error:
+        raise _fail(name, value, "a day like 2026-01-31") from error
+
+
+def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
+    """Return names of orchestrators."""
+    found = check_strings(name, value)
+    if found != ("dagster",):
+        from .pipelines.dag_templates import ORCHESTRATORS
+
+        for item in found:
+            # A template of the project's own may be for another orchestrator: planning knows, and refuses what no template is for.
+            if item.lower() not in ORCHESTRATORS and did_you_mean(item, ORCHESTRATORS):
+                raise InvalidSetting(f"{name}: {unknown('orchestrator', item, ORCHESTRATORS)}")
+    return found
+
+
+def check_executor(name: str, value: Any) -> Any:
+    """Return an executor of commands."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, (str, Mapping)):
+        from .executors.registry import make_executor
+
+        try:
+            return make_executor(value)
+        except InvalidSetting as error:
+            raise InvalidSetting(f"{name}: {error}") from error
+    from .executors.base import StarlakeExecutor
+
+    if isinstance(value, type) and issubclass(value, StarlakeExecutor):
+        raise InvalidSetting(f"{name}: {value.__name__} is a class (expected an executor: {value.__name__}(...))")
+    if isinstance(value, StarlakeExecutor):
+        return value
+    raise _fail(name, value, "an executor, its type or a mapping with its type")
+
+
+def check_step_executor(name: str, value: Any) -> Any:
+    """Return an executor definition of Dagster."""
+    if value is None:
+        return None
+    from .step_executor.names import find_step_executor, is_step_executor
+
+    if is_step_executor(value):
+        return value
+    fields: Any = {"type": value} if isinstance(value, str) else value
+    if not isinstance(fields, Mapping) or set(fields) - {"type", "config"}:
+        raise _fail(name, value, "an executor definition, its name, or a mapping with type and config")
+    try:
+        return find_step_executor(str(fields.get("type", "threads")), fields.get("config"))
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{name}: {error}") from error
+
+
+def check_translator(name: str, value: Any) -> Any:
+    """Return a translator."""
+    if value is not None and (not callable(getattr(value, "get_asset_spec", None)) or isinstance(value, type)):
+        raise _fail(name, value, "a StarlakeTranslator")
+    return value
+
+
+def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
+    """Return how expectations become checks."""
+    if isinstance(value, ExpectationChecks):
+        return value
+    if not isinstance(value, Mapping):
+        return check_boolean(name, value)
+    unexpected = set(value) - {"enabled", "blocking", "severity"}
+    if unexpected:
+        raise InvalidSetting(f"{name}: {unknown('key', str(min(unexpected, key=str)), ('enabled', 'blocking', 'severity'))}")
+    blocking, severity = value.get("blocking", "auto"), value.get("severity")
+    return ExpectationChecks(
+        enabled=check_boolean(f"{name}.enabled", value.get("enabled", True)),
+        blocking="auto" if blocking == "auto" else check_boolean(f"{name}.blocking", blocking),
+        severity=None if severity is None else check_choice(f"{name}.severity", severity, ("error", "warn")),  # type: ignore[arg-type]
+    )
+
+
+def check_prefix(name: str, value: Any) -> str:
+    """Return a prefix of names."""
+    text = check_string(name, value) or ""
+    if not all(c.isascii() and (c.isalnum() or c == "_") for c in text):
+        raise _fail(name, value, "letters, digits and underscores")
+    return text
+
+
+def parse_json(name: str, text: str) -> Any:
+    """Parse JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidSetting(f"{name}: invalid JSON: {error}") from error
+
+
+def parse_name_or_json(name: str, text: str) -> Any:
+    """Parse a name, or a JSON object."""
+    return parse_json(name, text) if text.startswith("{") else text
+
+
+def parse_list(name: str, text: str) -> Any:
+    """Parse ``a,b``."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def parse_pairs(name: str, text: str) -> Any:
+    """Parse ``a=1,b=2`` (as Starlake's ``--options``), or a JSON object."""
+    if text.startswith("{"):
+        return parse_json(name, text)
+    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
+    wrong = [key for key, sign, _ in pairs if not sign]
+    if wrong:
+        raise InvalidSetting(f"{name}: '{wrong[0]}' has no value (expected name=value,name=value)")
+    return {key.strip(): value for key, _, value in pairs}
