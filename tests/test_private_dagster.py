@@ -55,7 +55,7 @@ def test_changes_of_jobs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_two_modules_import_private_names() -> None:
     found = []
     for file in PACKAGE.rglob("*.py"):
-        if file.name in ("_dagster.py", "_dagster_jobs.py"):
+        if file.name in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             modules = (

@@ -53,19 +53,19 @@ def problems(folder: ProjectFolder, settings: Settings | None = None) -> list[st
 @pytest.mark.parametrize(
     ("freshness", "message"),
     [
-        ("{error: -1 day}", "freshness error: -86400 s is negative; the table gets no freshness policy"),
-        ("{warn: 30 s}", "freshness warn: 30 s is less than a minute; the table gets no freshness policy"),
-        ("{warn: 2 days, error: 1 day}", "freshness: 'warn' is not shorter than 'error'; the table gets no freshness policy"),
+        ("{error: -1 day}", "freshness error: '-1 day' is too short: expected a minute or more"),
+        ("{warn: 30 s}", "freshness warn: '30 s' is too short: expected a minute or more"),
+        ("{warn: 2 days, error: 1 day}", "freshness warn: 2 days is longer than error, 1 day"),
     ],
 )
-def test_freshness_that_cannot_be_is_a_warning_with_its_line(folder: ProjectFolder, freshness: str, message: str) -> None:
+def test_freshness_that_cannot_be_is_an_error_with_its_line(folder: ProjectFolder, freshness: str, message: str) -> None:
     write_orders(folder, freshness)
     found = problems(folder)
     assert len(found) == 1
     assert message in found[0]
     assert found[0].startswith("metadata/load/sales/orders.sl.yml:5")
-    (spec,) = load_definitions_from_starlake_project(folder.root).resolve_all_asset_specs()
-    assert spec.freshness_policy is None
+    with pytest.raises(InvalidProject, match="freshness"):
+        load_definitions_from_starlake_project(folder.root)
 
 
 def test_a_warning_alone_never_becomes_a_failure() -> None:

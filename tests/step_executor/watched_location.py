@@ -10,7 +10,7 @@ PACKAGE = "starlake_dagster_components"
 OF_PARSING = frozenset(
     (
         "sqlglot",
-        f"{PACKAGE}.project.sql_tree",
+        f"{PACKAGE}.project.sql.tree",
         f"{PACKAGE}.project.sql",
         f"{PACKAGE}.project.load_domains",
         f"{PACKAGE}.project.transform_tasks",
