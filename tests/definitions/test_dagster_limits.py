@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import StarlakeNode, StarlakeTranslator, load_definitions_from_starlake_project
+from starlake_dagster_components import InvalidProject, StarlakeNode, StarlakeTranslator, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import prepare_graph
 from starlake_dagster_components.definitions.dagster_limits import build_freshness_policy
 from starlake_dagster_components.project.model import Freshness
