@@ -1,6 +1,7 @@
 """Tables whose patterns match the same file: the first gets it, the others never do."""
 
 import os
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -11,6 +12,9 @@ from .pattern_samples import find_literal_prefix, iterate_prefixes, make_samples
 
 # So that a thousand patterns that begin with .* do not take seconds.
 _MAX_COMPARISONS = 50_000
+_MAX_SAMPLE = 60
+_REPEATS = re.compile(r"[*+]|\{\d*,\d*\}")
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
 
 
 def warn_about_shared_patterns(reading: Reading, domains: Iterable[Domain]) -> None:
@@ -62,13 +66,18 @@ def _compare_two(reading: Reading, table: Table, other: Table) -> None:
 
 def _find_shared_name(pattern: str, other: str) -> str | None:
     """Return a file name that both patterns match, if one is found."""
-    if not pattern or not other:
+    if not _is_fast(pattern) or not _is_fast(other):
         return None
     first, second = compile_pattern(pattern), compile_pattern(other)
     for sample in (*_make_samples(pattern), *_make_samples(other)):
-        if sample and first.fullmatch(sample) and second.fullmatch(sample):
+        if 0 < len(sample) <= _MAX_SAMPLE and first.fullmatch(sample) and second.fullmatch(sample):
             return sample
     return None
+
+
+def _is_fast(pattern: str) -> bool:
+    """Return whether matching cannot take exponential time: no repetition of a group, and few repetitions."""
+    return bool(pattern) and len(_REPEATS.findall(pattern)) <= 4 and _REPEATED_GROUP.search(pattern) is None
 
 
 @lru_cache(maxsize=4096)

@@ -296,3 +296,9 @@ def test_samples_of_a_pattern_match_it(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["(?i)x", "\\Qx\\E", "[a&&b]", "x{", "(", "[", "\\", "*", "(?=x)", "a" * 400, "(" * 3000])
 def test_no_samples_of_what_is_not_understood(pattern: str) -> None:
     assert make_samples(pattern) == []
+
+
+def test_patterns_that_take_exponential_time_are_not_compared(folder: ProjectFolder) -> None:
+    for name, pattern in (("a", "(a+)+x"), ("b", "(a|a)*x"), ("c", "a{50}y"), ("d", "a*a*a*a*a*a*x"), ("e", "a{55}")):
+        folder.write(f"metadata/load/d/{name}.sl.yml", f'version: 1\ntable: {{name: {name}, pattern: "{pattern}", attributes: []}}\n')
+    assert _read(folder) == []

@@ -98,8 +98,11 @@ def convert_to_long(value: Any) -> int:
     """
     if value is None or value == "":
         return 0
-    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return _wrap(int(value)) if not isinstance(value, float) or math.isfinite(value) else 0
+    if isinstance(value, float):
+        # Java's cast stops at the limits.
+        return 0 if math.isnan(value) else int(value) if abs(value) < _LONG else _LONG - 1 if value > 0 else -_LONG
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return _wrap(int(value))
     if isinstance(value, str) and len(value) <= 20:
         digits = value[1:] if value[0] in "+-" else value
         if digits.isdecimal() and -_LONG <= int(value) < _LONG:
