@@ -11,7 +11,7 @@ OF_PARSING = frozenset(
     (
         "sqlglot",
         f"{PACKAGE}.project.sql.tree",
-        f"{PACKAGE}.project.sql",
+        f"{PACKAGE}.project.sql.references",
         f"{PACKAGE}.project.load_domains",
         f"{PACKAGE}.project.transform_tasks",
         f"{PACKAGE}.pipelines.plan",
