@@ -111,23 +111,23 @@ class SharedSettings(BaseModel):
     executor: Annotated[
         AnyExecutor,
         Setting(
-            "Where Starlake commands run: shell (the starlake command), cloud_run, dagster_shell or duckdb (embedded, no Starlake needed). A type, or "
-            "a mapping with its type and fields.",
+            "Where Starlake commands run: shell (the starlake command), dagster_shell, cloud_run or duckdb (embedded, needs no "
+            "Starlake). Give a type, or a mapping with a type and its fields.",
             examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
             options="read",
             check=check_executor,
             parse=parse_name_or_json,
             metavar="TYPE|JSON",
             values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
-            default="what the template of each DAG config says",
+            default="chosen by the template of each DAG config",
             more="See [running.md](running.md). An executor of your own: see [below](#an-executor-of-your-own)",
         ),
     ] = None
     env: Annotated[
         str | None,
         Setting(
-            "Starlake's environment (SL_ENV): which metadata/env.<name>.sl.yml is used, at load and by every command, whatever the sl_env_var of a DAG "
-            "config says.",
+            "Starlake's environment (SL_ENV). It selects metadata/env.<name>.sl.yml when the project loads and for every command. "
+            "It wins over the sl_env_var of a DAG config.",
             examples=["PROD"],
             options="read",
             values="name",
@@ -137,8 +137,8 @@ class SharedSettings(BaseModel):
     variables: Annotated[
         Mapping[str, str],
         Setting(
-            "Starlake variables on top of env files and environment, also passed to every command as --options. {{NAME}} and ${NAME} in a value are "
-            "other Starlake variables.",
+            "Starlake variables on top of env files and environment. Every command also gets them as --options. {{NAME}} and "
+            "${NAME} in a value refer to other Starlake variables.",
             examples=[{"country": "FR"}],
             options="read",
             parse=parse_pairs,
@@ -147,8 +147,8 @@ class SharedSettings(BaseModel):
     asset_keys: Annotated[
         AssetKeyStyle,
         Setting(
-            "How asset keys are written. sales.Orders becomes sales_Orders (flat, as generated DAGs of starlake-dagster < 0.3), sales_orders "
-            "(flat_lower, >= 0.3) or sales/Orders (path).",
+            "How asset keys are written. sales.Orders becomes sales_Orders (flat, as generated DAGs of starlake-dagster < 0.3), "
+            "sales_orders (flat_lower, >= 0.3) or sales/Orders (path).",
             examples=["flat", "flat_lower", "path"],
             options="read",
         ),
@@ -156,7 +156,8 @@ class SharedSettings(BaseModel):
     orchestrators: Annotated[
         Sequence[str],
         Setting(
-            "DAG configs whose template belongs to one of these orchestrators make jobs. Add airflow to move a project over without editing it.",
+            "A DAG config makes jobs if its template belongs to one of these orchestrators. Add airflow to move a project over "
+            "without editing it.",
             examples=[["dagster"], ["dagster", "airflow"]],
             options="read",
             check=check_orchestrators,
@@ -167,8 +168,8 @@ class SharedSettings(BaseModel):
     dependencies: Annotated[
         str,
         Setting(
-            "Where dependencies of tasks come from: auto (metadata/dependencies*.json where present, else the SQL), sql, or a path or glob of "
-            "JSON files relative to the project.",
+            "Where the dependencies of tasks come from: auto (metadata/dependencies*.json if present, else the SQL), sql, or a path "
+            "or glob of JSON files, relative to the project.",
             examples=["auto", "sql", "metadata/deps.json"],
             options="read",
             check=lambda name, value: check_path(name, value) or "auto",
@@ -178,7 +179,7 @@ class SharedSettings(BaseModel):
     timezone: Annotated[
         str | None,
         Setting(
-            "Time zone of schedules whose DAG config has no SL_TIMEZONE.",
+            "Time zone of schedules whose DAG config sets no SL_TIMEZONE.",
             examples=["Europe/Paris"],
             options="read",
             check=check_timezone,
@@ -197,7 +198,8 @@ class SharedSettings(BaseModel):
     watch: Annotated[
         Literal["transitive", "direct"],
         Setting(
-            "What a sensor watches: everything upstream of its job (transitive), or only what its tasks read themselves (direct).",
+            "Which assets a sensor watches: everything upstream of its job (transitive), or only the assets that its tasks read "
+            "themselves (direct).",
             examples=["transitive", "direct"],
             options="read",
         ),
@@ -205,8 +207,8 @@ class SharedSettings(BaseModel):
     file_sensors: Annotated[
         Literal["off", "on"],
         Setting(
-            "Whether the files that a load job waits for start it: a sensor looks at the folders, without starting Starlake. The option pre_load_sensor of "
-            "a DAG config decides for its own jobs.",
+            "Whether a sensor starts a load job when its files arrive. The sensor looks at the folders and does not start Starlake. "
+            "The option pre_load_sensor of a DAG config decides for its own jobs.",
             examples=["off", "on"],
             options="serve",
             check=lambda name, value: check_choice(
@@ -218,7 +220,8 @@ class SharedSettings(BaseModel):
     partitions: Annotated[
         Literal["incremental", "scheduled", "off"],
         Setting(
-            "Which tasks of a job with a schedule are partitioned by its cron: those whose SQL uses the data interval (incremental), all (scheduled), or none.",
+            "Which tasks of a job with a schedule are partitioned by its cron: those whose SQL uses the data interval "
+            "(incremental), all (scheduled) or none (off).",
             examples=["incremental", "scheduled", "off"],
             options="read",
             check=lambda name, value: check_choice(name, "off" if value is False else value, ("incremental", "scheduled", "off")),
@@ -228,7 +231,7 @@ class SharedSettings(BaseModel):
     partitions_start: Annotated[
         str | None,
         Setting(
-            "First day of the partitions of jobs whose DAG config has no start_date.",
+            "First day of the partitions of jobs whose DAG config sets no start_date.",
             examples=["2026-01-01"],
             options="read",
             check=check_day,
@@ -239,7 +242,8 @@ class SharedSettings(BaseModel):
     backfill: Annotated[
         Literal["runs", "single_run"],
         Setting(
-            "Whether a backfill is one run per partition (runs), or one run for each range of partitions, which gets the whole range as its interval.",
+            "Whether a backfill is one run per partition (runs), or one run per range of partitions, with the whole range as its "
+            "interval (single_run).",
             examples=["runs", "single_run"],
             options="read",
         ),
@@ -247,17 +251,17 @@ class SharedSettings(BaseModel):
     max_concurrent: Annotated[
         int | None,
         Setting(
-            "Commands that run at the same time in one run.",
+            "How many commands run at the same time in one run.",
             examples=[8],
             options="run",
-            default="what the executor suggests",
+            default="suggested by the executor",
         ),
     ] = None
     name_prefix: Annotated[
         str,
         Setting(
-            "Prefix of the names of all jobs, and so of schedules and sensors: lets one project, or two with equal job names, be in a code location "
-            "twice. Asset keys get theirs by translation: {key_prefix: ...}.",
+            "Prefix of the names of all jobs, and so of schedules and sensors. It lets a code location hold one project twice, or "
+            "two projects with equal job names. For asset keys, use translation: {key_prefix: ...}.",
             examples=["north_"],
             options="read",
             check=check_prefix,
@@ -268,8 +272,8 @@ class SharedSettings(BaseModel):
     cache: Annotated[
         AnyPath,
         Setting(
-            "Folder for the plans of projects, so that a project that has not changed is not read again, or off. A relative path in YAML is relative to "
-            "the file.",
+            "Folder for the plans of projects, so that an unchanged project is not read again. With off, no plans are kept. A "
+            "relative path in YAML is relative to the file.",
             examples=["off", "/var/cache/starlake-plans"],
             check=check_cache,
             path=True,
@@ -281,8 +285,9 @@ class SharedSettings(BaseModel):
     on_error: Annotated[
         Literal["fail", "last_good", "leave_out"],
         Setting(
-            "What a project with errors in single tables, tasks or DAG configs becomes: nothing (fail), the definitions of its last plan without errors "
-            "(last_good; fails where there is none), or everything that does not depend on what is broken (leave_out).",
+            "How a project loads if single tables, tasks or DAG configs have errors: not at all (fail), with the definitions of its "
+            "last plan without errors (last_good; fails if there is none), or without everything that depends on the broken files "
+            "(leave_out).",
             examples=["fail", "last_good", "leave_out"],
             options="serve",
             more="See [loading.md](loading.md#a-project-with-errors)",
@@ -291,7 +296,8 @@ class SharedSettings(BaseModel):
     dropped_jobs: Annotated[
         float,
         Setting(
-            "Share of the load jobs, or of the transform jobs, from which a reload that drops them logs a loud warning: 1 = all, 0.5 = half of them.",
+            "A reload logs a loud warning if it drops at least this share of the load jobs or of the transform jobs: 1 = all, 0.5 = "
+            "half of them.",
             examples=[0.5, 1],
             options="serve",
             check=check_share,
@@ -301,8 +307,8 @@ class SharedSettings(BaseModel):
     step_executor: Annotated[
         AnyStepExecutor,
         Setting(
-            "How Dagster runs the steps of a job: threads, multiprocess or in_process, or the import path of an executor definition; alone, or as type of "
-            "a mapping with its config.",
+            "How Dagster runs the steps of a job: threads, multiprocess, in_process, or the import path of an executor definition. "
+            "Give it alone, or as the type of a mapping with its config.",
             examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
             options="serve",
             check=check_step_executor,
@@ -316,9 +322,9 @@ class SharedSettings(BaseModel):
     expectation_checks: Annotated[
         AnyChecks,
         Setting(
-            "Whether expectations become asset checks; or a mapping: enabled, blocking (a check that fails keeps what reads the table from running: true, "
-            "false, or auto, where the expectation and the application fail on error), severity (error or warn; default: error where the expectation fails "
-            "on error).",
+            "Whether expectations become asset checks. A mapping has these fields: enabled; blocking (whether a failed check keeps "
+            "assets that read the table from running: true, false, or auto, where the expectation and the application fail on "
+            "error); severity (error or warn; default: error where the expectation fails on error).",
             examples=[True, {"blocking": False, "severity": "warn"}],
             options="run",
             check=check_expectation_checks,
@@ -330,8 +336,9 @@ class SharedSettings(BaseModel):
     rejected_rows: Annotated[
         Literal["ignore", "warn", "block"],
         Setting(
-            "What it means that Starlake's Spark loader, the default one, rejects rows of a file: the check rejected_rows of the table fails with a warning, "
-            "the load fails so that nothing behind it runs (block), or there is no such check (ignore). The log has a warning in any case.",
+            "How serious it is when Starlake's Spark loader, the default one, rejects rows of a file: the check rejected_rows of "
+            "the table fails with a warning (warn), the load fails and nothing downstream runs (block), or there is no such check "
+            "(ignore). The log has a warning in any case.",
             examples=["block"],
             options="run",
             more="See [running.md](running.md#rejected-rows)",
@@ -340,8 +347,9 @@ class SharedSettings(BaseModel):
     event_log_level: Annotated[
         Literal["warning", "info", "debug"],
         Setting(
-            "Which lines of commands go to the run's event log besides the step's standard output: warnings, errors, results and the first lines of each "
-            "command (warning), or all of these levels (info, debug). Starlake writes about 270 lines per command.",
+            "Which lines of commands go to the run's event log, in addition to the step's standard output: warnings, errors, "
+            "results and the first lines of each command (warning), or all lines of these levels (info, debug). Starlake writes "
+            "about 270 lines per command.",
             examples=["info"],
             options="run",
         ),
@@ -349,8 +357,8 @@ class SharedSettings(BaseModel):
     batch: Annotated[
         bool,
         Setting(
-            "Whether the load tables of a domain are one step, which loads those that a run selects in one command. Saves the start of Starlake for each "
-            "table; each table still gets its own materialization, counts and checks.",
+            "Whether the load tables of a domain are one step. The step loads all tables that a run selects with one command, which "
+            "saves the start of Starlake for each table. Each table still gets its own materialization, counts and checks.",
             examples=[True],
             options="run",
             more="See [running.md](running.md#batches-of-tables)",
@@ -359,7 +367,7 @@ class SharedSettings(BaseModel):
     show_sql: Annotated[
         bool,
         Setting(
-            "Whether the description of a task's asset shows its SQL, as the project has it: with variables and Jinja not yet replaced.",
+            "Whether the description of a task's asset shows its SQL as it is in the project, with variables and Jinja not yet replaced.",
             examples=[True],
         ),
     ] = True
@@ -392,7 +400,9 @@ class Settings(SharedSettings):
     pool: Annotated[str | None, Setting("Concurrency pool of every step.", examples=["warehouse"], options="run", values="name")] = None
     translator: Annotated[
         Translator | None,
-        Setting("What makes the asset specs.", check=check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"),
+        Setting(
+            "Object that makes the asset specs.", check=check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"
+        ),
     ] = None
 
     @property
