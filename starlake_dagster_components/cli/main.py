@@ -43,19 +43,19 @@ def main() -> None:
     """Run and inspect Starlake projects in Dagster."""
 
 
-@main.command(epilog=_epilog("there is no error", "there is one, or with --strict a warning"))
+@main.command(epilog=_epilog("there is no error", "there is one, or a warning with --strict"))
 @project_options()
-@click.option("--strict", is_flag=True, help="Warnings give exit code 1, too.")
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
 @click.option(
     "--format",
     "output",
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="Lines to read, data, or annotations of a GitHub workflow.",
+    help="Lines to read, JSON, or annotations of a GitHub workflow.",
 )
 def check(project: Path, strict: bool, output: str, **given: str | bool | None) -> None:
-    """Read PROJECT and report what is wrong with it."""
+    """Check PROJECT and print every problem with file and line."""
     from ..definitions.build import prepare_graph
     from ..definitions.warnings import describe_assets_without_job
     from .report import count
@@ -90,7 +90,7 @@ def _format_json(data: Any) -> str:
 @main.command("list", epilog=_epilog("there is no error", "there is one"))
 @project_options()
 @click.option(
-    "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="A readable table, or data."
+    "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="A readable table, or JSON."
 )
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets of PROJECT."""
@@ -143,7 +143,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     "selection",
     default=None,
     metavar="TEXT",
-    help="Assets to materialize instead, in Dagster's selection syntax: '+kpi_revenue'.",
+    help="The assets to materialize instead, in Dagster's selection syntax: '+kpi_revenue'.",
 )
 @click.option(
     "--log-level",
@@ -152,7 +152,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     show_default=True,
     help="Which lines of Dagster's log to print.",
 )
-@click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, ISO 8601.")
+@click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, in ISO 8601.")
 @click.option("--quiet", "-q", is_flag=True, help="Print failures only.")
 @click.option(
     "--format",
@@ -160,7 +160,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="A table, or data on stdout and everything else on stderr.",
+    help="A table, or JSON on stdout and everything else on stderr.",
 )
 def run(
     project: Path,
@@ -172,10 +172,10 @@ def run(
     output: str,
     **given: str | bool | None,
 ) -> None:
-    """Run jobs of PROJECT here and now.
+    """Run jobs of PROJECT now, without Dagster's web interface.
 
-    On a terminal a table follows what happens, elsewhere there is a line per asset; then the results. Runs are recorded in the Dagster instance of
-    DAGSTER_HOME, or in a temporary one.
+    On a terminal, a table shows the progress. Elsewhere, a line is printed for each asset. The results follow at the end. Runs are recorded in the
+    Dagster instance of DAGSTER_HOME, or in a temporary one.
     """
     if job is not None and selection is not None:
         raise click.UsageError("--job and --select exclude each other: a job runs all its assets, a selection those that it names")
@@ -219,9 +219,9 @@ def run(
     help="Indented names, or Starlake's JSON.",
 )
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
-    """Print what the tasks of PROJECT read.
+    """Print the tables and tasks that the tasks of PROJECT read.
 
-    As `starlake dag-generate` writes it (json), or as `starlake lineage --json` does (diagram).
+    The format json is that of `starlake dag-generate`. The format diagram is that of `starlake lineage --json`.
     """
     from ..definitions.build import prepare_graph
     from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
@@ -241,12 +241,12 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
 @setting_options()
 @click.argument("arguments", nargs=-1, metavar="[PROJECT] [NAME]")
 @click.option(
-    "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="How to print it."
+    "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="Format of the output."
 )
 def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
-    """Print the columns of PROJECT's tables and tasks, and the columns that each is made of.
+    """Print the columns of PROJECT's tables and tasks, and the columns that each of them is made of.
 
-    NAME is a table, a task, or one of its columns (domain.task.column): it is printed with everything upstream of it.
+    NAME is a table, a task, or a column (domain.task.column). It is printed with everything upstream of it.
     """
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or one of them, not {len(arguments)} arguments")
@@ -272,7 +272,7 @@ def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-@main.command(epilog=_epilog("there is such a name", "there is not"))
+@main.command(epilog=_epilog("the name exists", "it does not"))
 @setting_options()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
 def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
@@ -290,9 +290,11 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
 
 @main.command("cache", epilog=_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
 @project_options()
-@click.option("--folder", default=None, metavar="FOLDER", help="Where to keep it. Default: SL_DAGSTER_CACHE, else the user's cache folder.")
+@click.option(
+    "--folder", default=None, metavar="FOLDER", help="Folder of the cache. Default: SL_DAGSTER_CACHE, else the user's cache folder."
+)
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Put the plan of PROJECT into the cache, readable for everybody, as for an image."""
+    """Put the plan of PROJECT into the cache, readable for all users, for example while you build an image."""
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
@@ -320,10 +322,8 @@ def _format_size(number: int) -> str:
 @click.option(
     "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web interface. Default: the first free one from 3000."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the web interface listens.")
-@click.option(
-    "--reload/--no-reload", default=True, show_default=True, help="Whether a project is loaded again when one of its files changes."
-)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address at which the web interface listens.")
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Whether to reload a project when one of its files changes.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug"], case_sensitive=False),
@@ -334,8 +334,8 @@ def _format_size(number: int) -> str:
 def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, log_level: str, **given: str | bool | None) -> None:
     """Open Dagster's web interface on one or more projects, each a code location named after its folder.
 
-    Starts the web server, the daemon and a code server for each PROJECT, until Ctrl-C. An edit of a project's metadata is on the page within seconds; one
-    that breaks the project is reported here, and the last good graph stays (setting on_error).
+    Starts the web server, the daemon and a code server for each PROJECT, until Ctrl-C. When you edit a project's metadata, the page follows within
+    seconds. An edit that breaks the project is reported here, and the last good graph stays (setting on_error).
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = texts_of(given)
