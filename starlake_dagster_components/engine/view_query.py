@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..project.sql.nesting import is_nested_too_deeply
 from .sqltext import quote
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def add_schemas(query: str, schemas: Mapping[str, str]) -> str | None:
     """
     if not schemas:
         return query
+    if is_nested_too_deeply(query):
+        return None
     import sqlglot
     from sqlglot.errors import SqlglotError
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..project.sql.nesting import is_nested_too_deeply
+
 if TYPE_CHECKING:
     from sqlglot import exp
     from sqlglot.optimizer.scope import Scope
@@ -75,6 +77,8 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
 
     if len(sql) > MAX_LENGTH:
         raise NotUnderstood(f"the query has {len(sql)} characters")
+    if is_nested_too_deeply(sql):
+        raise NotUnderstood("the query is nested too deeply")
     try:
         with _silence_log():
             query = _parse(sql, dialect)

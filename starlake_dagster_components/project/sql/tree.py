@@ -8,6 +8,7 @@ from typing import Any
 
 from ..word_sets import split_words
 from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
+from .nesting import is_nested_too_deeply
 
 # Statements that name tables without reading them.
 _READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
@@ -47,6 +48,9 @@ class Statements:
         except (SqlglotError, ValueError) as error:
             raise Unparsable(_shorten_error(error)) from error
         for chunk in _split_tokens(tokens):
+            if is_nested_too_deeply(sql[chunk[0].start : chunk[-1].end + 1]):
+                self._add_failure(chunk, "it is nested too deeply")
+                continue
             try:
                 with _silence_log():
                     trees = parser.parser().parse(chunk, sql)
