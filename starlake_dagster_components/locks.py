@@ -283,28 +283,48 @@ def _open_locked(path: Path) -> int | None:
     return descriptor
 
 
+_MAX_OPENS = 1000
+"""How often a lock's file is opened anew that other holders make and remove again at the same time."""
+
+
 def _open_file(path: Path) -> int:
     """Open a lock's file, and make it where there is none.
+
+    Raises:
+        CommandError: it cannot be opened.
+    """
+    problems: list[OSError] = []
+    for _ in range(_MAX_OPENS):
+        descriptor, problems = _open_or_create(path)
+        if descriptor is not None:
+            return descriptor
+        # There when it was to be made, and gone when it was to be opened: another holder made it and has removed it since.
+        removed = isinstance(problems[-1], FileNotFoundError) and any(isinstance(problem, FileExistsError) for problem in problems)
+        if not removed:
+            break
+    raise CommandError(f"cannot open the lock file {path}: {problems[-1].strerror}") from problems[-1]
+
+
+def _open_or_create(path: Path) -> tuple[int | None, list[OSError]]:
+    """Return the descriptor of a lock's file, or why each way of opening it failed.
 
     Of a file that another user made only reading may be allowed, which is enough to lock it; with O_CREAT even that is refused in a folder like
     /tmp (Linux: fs.protected_regular).
     """
     # A named pipe would wait for a writer.
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    ways = (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR, os.O_RDONLY)
-    problem: OSError | None = None
-    for way in ways:
+    problems: list[OSError] = []
+    for way in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR, os.O_RDONLY):
         try:
             descriptor = os.open(path, flags | way, 0o666)
         except OSError as error:
-            problem = error
+            problems.append(error)
             continue
         if way & os.O_CREAT:
             with contextlib.suppress(OSError):
                 os.fchmod(descriptor, 0o666)
-        return descriptor
-    assert problem is not None
-    raise CommandError(f"cannot open the lock file {path}: {problem.strerror}") from problem
+        return descriptor, problems
+    return None, problems
 
 
 def _leads_to(path: Path, descriptor: int) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,6 +231,30 @@ def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
     assert counter.read_text() == "900"
     assert not locks.is_locked_elsewhere(name)
     assert not (choose_lock_folder(None) / locks._build_file_name(name)).exists()
+
+
+def test_a_file_that_others_make_and_remove_meanwhile_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, opened = tmp_path / "x.lock", os.open
+    # Gone, there when it is to be made, gone twice: a whole round of another holder between each two calls.
+    play = [FileNotFoundError, FileExistsError, FileNotFoundError, FileNotFoundError] * 3
+
+    def race(*arguments: Any, **options: Any) -> int:
+        if play and str(arguments[0]) == str(path):
+            error = play.pop(0)
+            raise error(0, "raced")
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(os, "open", race)
+    descriptor = locks._open_file(path)
+    monkeypatch.undo()
+    os.close(descriptor)
+    assert path.exists()
+    assert play == []
+
+
+def test_a_lock_in_a_folder_that_is_gone_is_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"cannot open the lock file .*No such file"):
+        locks._open_file(tmp_path / "gone" / "x.lock")
 
 
 TAKE = """
