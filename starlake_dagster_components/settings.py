@@ -298,6 +298,7 @@ class SharedSettings(BaseModel):
         Setting(
             "A reload logs a loud warning if it drops at least this share of the load jobs or of the transform jobs: 1 = all, 0.5 = "
             "half of them.",
+            values="number from 0 to 1",
             examples=[0.5, 1],
             options="serve",
             check=check_share,
