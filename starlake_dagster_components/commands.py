@@ -9,7 +9,7 @@ from typing import Literal
 
 from .errors import InvalidSetting
 from .masking import Mask
-from .pipelines.pipeline import Pipeline, PreLoad
+from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, find_loader
 from .project.model import Attribute, Connection, Domain, Project, Table, Task
 from .project.sql.intervals import write_interval
@@ -198,9 +198,8 @@ def build_preload_command(run: RunContext, domain: Domain, tables: Sequence[Tabl
     """
     arguments = ["--domain", _check_name(domain.name), "--tables", _join_names(tables), "--strategy", pre_load.strategy]
     if pre_load.strategy == "ack":
-        path = pre_load.global_ack_file_path or f"{run.project.areas.datasets}/pending/{domain.final_name}/{_DATE}.ack"
-        day = (run.scheduled_date or datetime.now()).strftime("%Y-%m-%d")
-        arguments += ["--globalAckFilePath", path.replace(_DATE, day)]
+        path = insert_day(pre_load.find_ack_file(run.project, domain), run.scheduled_date or datetime.now())
+        arguments += ["--globalAckFilePath", path]
     return _build_command(run, "preload", (*arguments, *_format_options(run)))
 
 
@@ -254,9 +253,6 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
         run, "transform", arguments, connections=[project.connection_of(task), reads], expectations=[e.expect for e in task.expectations]
     )
     return replace(command, target=_find_target(project, task, task.domain, task.table))
-
-
-_DATE = "{YYYY-MM-DD}"
 
 
 def _build_command(

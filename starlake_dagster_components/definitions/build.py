@@ -25,7 +25,7 @@ from .jobs import build_job, build_job_tags
 from .partitions import build_partitions, has_partitions
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
-from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets
+from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets, find_file_sensors
 from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
 from .steps.bodies import Bodies
 from .warnings import add_warnings, collect_job_warnings, describe_assets_without_job, log_warnings
@@ -182,15 +182,19 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     without_job = describe_assets_without_job(graph)
     notes = [Problem(None, "warning", text) for text in (without_job, *_find_missing_programs(plan, settings)) if text]
     log_warnings(plan.project, (*problems, *notes))
-    graph = add_incoming_assets(add_warnings(graph, problems), settings)
+    file_sensors = find_file_sensors(plan, settings)
+    graph = add_incoming_assets(add_warnings(graph, problems), file_sensors)
     _raise_recursion_limit(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     definitions = dg.Definitions(
-        assets=[*build_assets(graph, bodies, settings), *build_incoming_assets(graph, settings)],
+        assets=[*build_assets(graph, bodies, settings), *build_incoming_assets(graph, file_sensors)],
         jobs=[build_job(graph, p, choose_job_executor(p, settings), collect_job_warnings(p, problems)) for p in plan.pipelines],
         schedules=[_build_schedule(p, settings) for p in plan.pipelines if p.schedule],
-        sensors=[*(s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))), *build_file_sensors(graph, settings)],
+        sensors=[
+            *(s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))),
+            *build_file_sensors(graph, file_sensors, settings),
+        ],
     )
     return Built(plan, graph, definitions, problems)
 

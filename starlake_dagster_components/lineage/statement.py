@@ -3,13 +3,12 @@
 Where a statement, or one of its columns, is not understood, nothing is returned for it: a missing edge is better than a wrong one.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..project.sql.nesting import is_nested_too_deeply
+from ..project.sql.tree import silence_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -80,7 +79,7 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
     if is_nested_too_deeply(sql):
         raise NotUnderstood("the query is nested too deeply")
     try:
-        with _silence_log():
+        with silence_sqlglot():
             query = _parse(sql, dialect)
         _name_tables(query, find_table)
         scope = _qualify(query, dialect)
@@ -89,18 +88,6 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
         raise NotUnderstood(str(error).split("\n", 1)[0]) from error
     except RecursionError as error:
         raise NotUnderstood("the query is nested too deeply") from error
-
-
-@contextmanager
-def _silence_log() -> Iterator[None]:
-    """Keep sqlglot from warning of statements that it does not know: they are not queries."""
-    log = logging.getLogger("sqlglot")
-    before = log.disabled
-    log.disabled = True
-    try:
-        yield
-    finally:
-        log.disabled = before
 
 
 def _parse(sql: str, dialect: str) -> _Query:

@@ -9,7 +9,7 @@ from .dag_files import DagFile, Planning, name_pipeline, read_common_values, ren
 from .dag_options import PRE_LOAD_STRATEGIES
 from .dag_refs import Member, collect_dag_refs
 from .dag_variables import find_filename_variables
-from .pipeline import Pipeline, PreLoad
+from .pipeline import Pipeline, PreLoad, name_ack_path
 from .scala_order import sort_as_scala
 from .schedule_presets import NONE, find_timezone, get_schedule_text, locate_schedule, number_crons
 
@@ -177,5 +177,5 @@ class _PreLoads:
         """Return the pre-load of a domain."""
         if self._strategy != "ack":
             return PreLoad(self._strategy, None, self._timeout)
-        path = self._ack_path or f"{self._datasets}/pending/{final_domain}/{{YYYY-MM-DD}}.ack"
+        path = self._ack_path or name_ack_path(self._datasets, final_domain)
         return PreLoad(self._strategy, path, self._timeout)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any, Literal
 
 from ..errors import Location, Problem
-from ..project.model import EMPTY, DagConfig, Project, Table, Task
+from ..project.model import EMPTY, DagConfig, Domain, Project, Table, Task
 
 Kind = Literal["load", "transform"]
 PreLoadStrategy = Literal["none", "imported", "pending", "ack"]
@@ -32,6 +32,20 @@ class Schedule:
     preset: Location | None = None
 
 
+ACK_DAY = "{YYYY-MM-DD}"
+"""What stands for the day of the run in the path of an ack file."""
+
+
+def name_ack_path(datasets: str, final_domain: str) -> str:
+    """Return the path of the ack file of a domain whose DAG config gives none. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
+    return f"{datasets}/pending/{final_domain}/{ACK_DAY}.ack"
+
+
+def insert_day(path: str, day: date) -> str:
+    """Return the path of the ack file of a day."""
+    return path.replace(ACK_DAY, day.strftime("%Y-%m-%d"))
+
+
 @dataclass(frozen=True, slots=True)
 class PreLoad:
     """``pre_load_strategy`` of a load pipeline and what belongs to it."""
@@ -41,6 +55,10 @@ class PreLoad:
     """Rendered; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack`` (starlake-orchestration):
     ``{YYYY-MM-DD}`` stands for the date of the run."""
     ack_wait_timeout: timedelta = timedelta(hours=1)
+
+    def find_ack_file(self, project: Project, domain: Domain) -> str:
+        """Return the path of a domain's ack file, with :data:`ACK_DAY` for the day, as the project writes it."""
+        return self.global_ack_file_path or name_ack_path(project.areas.datasets, domain.final_name)
 
 
 @dataclass(frozen=True, slots=True)

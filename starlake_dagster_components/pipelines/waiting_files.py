@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..project.file_patterns import compile_pattern
+from ..project.file_patterns import match_patterns
+from ..project.missing_files import get_local_folder
 from ..project.model import Domain, Project, Table
-from .pipeline import Pipeline, PreLoad
-
-_DATE = "{YYYY-MM-DD}"
+from .pipeline import Pipeline, PreLoad, insert_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class WaitingFolder:
 
     def get_ack_file(self, now: datetime) -> str:
         """Return the path of the ack file of a day."""
-        return self.ack_file.replace(_DATE, now.strftime("%Y-%m-%d"))
+        return insert_day(self.ack_file, now)
 
 
 def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingFolder, ...]:
@@ -82,18 +81,12 @@ def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | N
 
 
 def _find_ack_file(project: Project, domain: Domain, pre_load: PreLoad) -> str:
-    if pre_load.strategy != "ack":
-        return ""
-    path = pre_load.global_ack_file_path or f"{project.areas.datasets}/pending/{domain.final_name}/{_DATE}.ack"
-    return _make_absolute(project, path)
+    return _make_absolute(project, pre_load.find_ack_file(project, domain)) if pre_load.strategy == "ack" else ""
 
 
 def _make_absolute(project: Project, path: str) -> str:
-    if path.startswith("file:"):
-        path = "/" + path[len("file:") :].lstrip("/")
-    if "://" in path or path.startswith("/"):
-        return path.rstrip("/")
-    return f"{project.root}/{path}".rstrip("/")
+    """Return the absolute path of a folder or file of this machine; an address of other storage stays as it is."""
+    return get_local_folder(path, project.root) or path.rstrip("/")
 
 
 def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_load: PreLoad) -> Iterator[TableFiles]:
@@ -110,23 +103,9 @@ def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str
         names: file names, without folders.
         tables: in the order in which they are asked.
     """
-    patterns = []
-    for table in tables:
-        try:
-            patterns.append((table, compile_pattern(table.pattern)))
-        except ValueError:
-            # Reported when the project is read; no file belongs to such a table.
-            continue
     endings = tuple(f".{table.ack}" for table in tables if table.ack)
-    found = {}
-    for name in names:
-        if endings and name.endswith(endings):
-            continue
-        for table, pattern in patterns:
-            if pattern.fullmatch(name):
-                found[name] = table
-                break
-    return found
+    candidates = [name for name in names if not (endings and name.endswith(endings))]
+    return {name: tables[index] for name, index in match_patterns(candidates, [table.pattern for table in tables]).items()}
 
 
 def name_ack_file(name: str, table: TableFiles) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 # POSIX and java.lang.Character classes -> what stands for them inside brackets.
@@ -43,6 +44,26 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
         raise ValueError(f"'{java_regex}' is not a regular expression: {error.msg}{place}") from error
     except (RecursionError, OverflowError) as error:
         raise ValueError(f"'{java_regex}' is too complicated for a regular expression") from error
+
+
+def compile_file_pattern(pattern: str) -> re.Pattern[str]:
+    """Return the pattern of a table's files; one that accepts nothing where the pattern is wrong, which is reported when the project is read."""
+    try:
+        return compile_pattern(pattern)
+    except ValueError:
+        return re.compile(r"(?!)")
+
+
+def match_patterns(names: Iterable[str], patterns: Sequence[str]) -> dict[str, int]:
+    """Return which pattern takes each file: the index of the first that accepts the whole name. Starlake: DomainInfo.findSchema.
+
+    Args:
+        names: file names, without folders. Those that no pattern accepts are left out.
+        patterns: regular expressions of Java, in the order in which they are asked.
+    """
+    compiled = [compile_file_pattern(pattern) for pattern in patterns]
+    found = {name: next((index for index, pattern in enumerate(compiled) if pattern.fullmatch(name)), None) for name in names}
+    return {name: index for name, index in found.items() if index is not None}
 
 
 def _translate_pattern(regex: str) -> str:

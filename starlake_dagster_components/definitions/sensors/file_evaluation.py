@@ -48,10 +48,14 @@ def evaluate_files(
     decision, memory = decide_load(waiting, cursor.memory, now, unfinished)
     observed = {domain: _digest_files(files) for domain, files in by_domain.items() if domain in incoming}
     changed = [domain for domain, digest in observed.items() if cursor.observed.get(domain) != digest]
-    started = isinstance(decision, StartLoad)
+    run_requests, skip_reason = None, None
+    if isinstance(decision, StartLoad):
+        run_requests = [dg.RunRequest(run_key=decision.run_key, tags={"starlake/files": str(len(decision.files))})]
+    else:
+        skip_reason = dg.SkipReason(decision.reason)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=decision.run_key, tags=_tag_run(decision))] if isinstance(decision, StartLoad) else None,
-        skip_reason=None if started else dg.SkipReason(getattr(decision, "reason", "")),
+        run_requests=run_requests,
+        skip_reason=skip_reason,
         cursor=write_file_cursor(FileCursor(memory, observed)),
         asset_events=[
             dg.AssetObservation(incoming[domain], metadata=describe_waiting(by_domain[domain]), description="What waits for the domain")
@@ -87,10 +91,6 @@ def _list_names(files: Sequence[WaitingFile]) -> Iterator[str]:
 def _digest_files(files: Sequence[WaitingFile]) -> str:
     text = "\n".join(f"{file.path}\0{file.version}\0{file.missing}" for file in files)
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-
-
-def _tag_run(decision: StartLoad) -> dict[str, str]:
-    return {"starlake/files": str(len(decision.files))}
 
 
 def _find_unfinished_run(instance: dg.DagsterInstance, job_name: str, run_key: str) -> str:

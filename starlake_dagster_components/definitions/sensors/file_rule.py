@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
 
 MAX_NAMED = 5
@@ -101,34 +101,29 @@ def decide_load(
     Returns:
         The decision, and what to remember. The same files, memory and time give the same run key.
     """
-    seen = {fingerprint(file.path): memory.files.get(fingerprint(file.path)) for file in waiting}
+    prints = {file.path: fingerprint(file.path) for file in waiting}
     complete, growing, held = [], [], []
     files: dict[str, SeenFile] = {}
     for file in waiting:
-        name = fingerprint(file.path)
-        before = seen[name]
+        before = memory.files.get(prints[file.path])
         same = before is not None and before.version == file.version
-        files[name] = before if before is not None and same else SeenFile(file.version)
+        files[file.path] = before if before is not None and same else SeenFile(file.version)
         if file.missing:
             held.append(file)
         elif file.complete or same:
             complete.append(file)
         else:
             growing.append(file)
-    memory = replace(memory, files=files)
+    memory = replace(memory, files={prints[path]: seen for path, seen in files.items()})
     if unfinished:
         return KeepWaiting(f"Run {unfinished}, which this sensor started, is loading files"), memory
     if growing:
         return KeepWaiting(f"Waiting until {name_files(growing)} no longer {'change' if len(growing) > 1 else 'changes'}"), memory
-    due = [file for file in complete if _is_due(files[fingerprint(file.path)], now)]
-    if not due:
-        return KeepWaiting(_explain_waiting(complete, held, files, now)), memory
-    key = _make_run_key(complete, files)
-    moment = now.timestamp()
-    for file in complete:
-        name = fingerprint(file.path)
-        files[name] = SeenFile(file.version, files[name].runs + 1, moment)
-    return StartLoad(key, tuple(complete)), FileMemory(files, key, moment)
+    if not any(_is_due(files[file.path], now) for file in complete):
+        return KeepWaiting(_explain_waiting(complete, held, files)), memory
+    key, moment = _make_run_key(complete, files), now.timestamp()
+    requested = {prints[file.path]: SeenFile(file.version, files[file.path].runs + 1, moment) for file in complete}
+    return StartLoad(key, tuple(complete)), FileMemory({**memory.files, **requested}, key, moment)
 
 
 def fingerprint(path: str) -> str:
@@ -147,8 +142,6 @@ def get_next_try(seen: SeenFile) -> datetime | None:
     """Return when a file that a run did not take may start another run, in UTC; None for a file that has had no run."""
     if not seen.runs:
         return None
-    from datetime import timezone
-
     return datetime.fromtimestamp(seen.requested, timezone.utc) + BACKOFF[min(seen.runs, len(BACKOFF)) - 1]
 
 
@@ -157,15 +150,15 @@ def _is_due(seen: SeenFile, now: datetime) -> bool:
     return next_try is None or next_try <= now
 
 
-def _explain_waiting(complete: Sequence[WaitingFile], held: Sequence[WaitingFile], files: Mapping[str, SeenFile], now: datetime) -> str:
+def _explain_waiting(complete: Sequence[WaitingFile], held: Sequence[WaitingFile], files: Mapping[str, SeenFile]) -> str:
     reasons = []
     if held:
         missing = [file.missing for file in held[:MAX_NAMED]]
         more = f" and {len(held) - len(missing)} more" if len(held) > len(missing) else ""
         reasons.append(f"{name_files(held)}: waiting for {', '.join(missing)}{more}")
     if complete:
-        tries = [next_try for file in complete if (next_try := get_next_try(files[fingerprint(file.path)])) is not None]
-        runs = max(files[fingerprint(file.path)].runs for file in complete)
+        tries = [next_try for file in complete if (next_try := get_next_try(files[file.path])) is not None]
+        runs = max(files[file.path].runs for file in complete)
         reasons.append(
             f"{name_files(complete)}: still there after {runs} run{'' if runs == 1 else 's'}; the next one starts at "
             f"{min(tries).isoformat(timespec='seconds')}, or when another file arrives"
@@ -175,5 +168,5 @@ def _explain_waiting(complete: Sequence[WaitingFile], held: Sequence[WaitingFile
 
 def _make_run_key(files: Sequence[WaitingFile], seen: Mapping[str, SeenFile]) -> str:
     """Return a key that is the same for the same versions of the same files: Dagster starts no second run for it."""
-    lines = sorted(f"{file.path}\0{file.version}\0{seen[fingerprint(file.path)].runs}" for file in files)
+    lines = sorted(f"{file.path}\0{file.version}\0{seen[file.path].runs}" for file in files)
     return f"starlake-files-{blake2b(chr(10).join(lines).encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}"

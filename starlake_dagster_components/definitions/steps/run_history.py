@@ -1,7 +1,7 @@
 """Which runs a run continues: executors need it to find the remote work of a lost worker."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -64,14 +64,22 @@ def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], 
         step_key: the step.
     """
     found: dict[dg.AssetKey, Materialized] = {}
+    for run_id, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_MATERIALIZATION):
+        metadata = event.step_materialization_data.materialization.metadata
+        made_in = metadata.get("starlake/made_in_run")
+        found[key] = Materialized(str(made_in.value) if made_in else run_id, metadata)
+    return found
+
+
+def _list_asset_events(
+    instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str, kind: dg.DagsterEventType
+) -> Iterator[tuple[str, dg.AssetKey, dg.DagsterEvent]]:
+    """Yield the events of a step about assets, with their run and asset: of the farthest run first, so that later ones win."""
     for run_id in reversed(run_ids):
-        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        for entry in instance.all_logs(run_id, of_type=kind):
             event = entry.dagster_event
             if event is not None and event.step_key == step_key and event.asset_key is not None:
-                metadata = event.step_materialization_data.materialization.metadata
-                made_in = metadata.get("starlake/made_in_run")
-                found[event.asset_key] = Materialized(str(made_in.value) if made_in else run_id, metadata)
-    return found
+                yield run_id, event.asset_key, event
 
 
 FAILED_IN_TABLE = "starlake/failed_in_table"
@@ -87,14 +95,10 @@ def find_failures_in_table(instance: dg.DagsterInstance, run_ids: Sequence[str],
         step_key: the step.
     """
     found: dict[dg.AssetKey, str] = {}
-    for run_id in reversed(run_ids):
-        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
-            event = entry.dagster_event
-            if event is None or event.step_key != step_key or event.asset_key is None:
-                continue
-            reason = event.asset_observation_data.asset_observation.metadata.get(FAILED_IN_TABLE)
-            if reason is not None:
-                found[event.asset_key] = str(reason.value)
+    for _, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_OBSERVATION):
+        reason = event.asset_observation_data.asset_observation.metadata.get(FAILED_IN_TABLE)
+        if reason is not None:
+            found[key] = str(reason.value)
     return found
 
 

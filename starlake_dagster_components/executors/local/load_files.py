@@ -15,8 +15,8 @@ from pathlib import Path
 from ... import locks
 from ...commands import LoadFiles
 from ...errors import CommandError
+from ...project.file_patterns import compile_file_pattern
 from ..base import Log
-from ..starlake_output.table_files import compile_file_pattern
 
 LOADED = ".sl-loaded"
 UNCLEAR = ".sl-unclear"

@@ -52,7 +52,7 @@ class Statements:
                 self._add_failure(chunk, "it is nested too deeply")
                 continue
             try:
-                with _silence_log():
+                with silence_sqlglot():
                     trees = parser.parser().parse(chunk, sql)
             except RecursionError:
                 self._add_failure(chunk, "it is nested too deeply")
@@ -85,8 +85,8 @@ class Statements:
 
 
 @contextmanager
-def _silence_log() -> Iterator[None]:
-    # sqlglot logs a warning for each statement that it does not know; the caller reports it with file and line.
+def silence_sqlglot() -> Iterator[None]:
+    """Keep sqlglot from logging a warning for each statement that it does not know: the caller says so itself."""
     logger = logging.getLogger("sqlglot")
     before = logger.disabled
     logger.disabled = True
