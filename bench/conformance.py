@@ -4,8 +4,8 @@
 
 Runs ``observe.py`` as it lies in the shared folder, on the cases of ``oracle/runs`` and ``oracle/runs2``, with the engine's command line as
 launcher, and prints a table: same, deliberate difference (with its reasons: rules, which docs/differences.md explains), not supported, or
-unexplained. A reason explains only the lines that its rule names, so a case that is different on purpose may differ in nothing else. Ends with
-1 when a difference is unexplained.
+unexplained. A reason explains only the lines that its rule names, so a case that is different on purpose may differ in nothing else. Ends
+with 1 when a difference is unexplained.
 """
 
 import argparse
@@ -131,7 +131,8 @@ KNOWN: Mapping[str, Sequence[tuple[str, str]]] = {
         ),
         (
             "n64_scripts_filters",
-            r"datasets/(ingesting|archive)/d/(casew|cast_|chain|jin|nowscr|nulls|win)\.csv|table \+ d\.(casew|cast_|chain|jin|nowscr|nulls|win)$",
+            r"datasets/(ingesting|archive)/d/(casew|cast_|chain|jin|nowscr|nulls|win)\.csv|table \+ "
+            r"d\.(casew|cast_|chain|jin|nowscr|nulls|win)$",
         ),
         ("n74_view_regex", r"step 3 .*exit_code: 1, 0|table \+ d\.v2$"),
     ],

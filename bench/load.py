@@ -2,9 +2,10 @@
 
     python bench/load.py [--sizes 100,1000,5000] [--growth 5000,10000] [--dbt-sizes 100,1000] [--dbt PYTHON] [--repeat 3]
 
-Every figure is the CPU seconds of a fresh process, with everything that it started, until it can answer; what it costs to the end of Python (which takes
-its heap apart, a quarter of all) is shown besides. The ways take turns, each round in the opposite order of the one
-before; ratios are formed within a round. What a process says about itself is checked: how many assets it has, and whether its plan came from the cache.
+Every figure is the CPU seconds of a fresh process, with everything that it started, until it can answer; what it costs to the end of Python
+(which takes its heap apart, a quarter of all) is shown besides. The ways take turns, each round in the opposite order of the one
+before; ratios are formed within a round. What a process says about itself is checked: how many assets it has, and whether its plan came
+from the cache.
 """
 
 import argparse
@@ -41,7 +42,8 @@ JUDGED = "until_answer"
 DBT_PYTHON = ".venv-bench/bin/python"
 
 NOTE = (
-    "CPU seconds of a fresh process and what it starts, until the code location can answer: import, definitions, all jobs resolved, repository "
+    "CPU seconds of a fresh process and what it starts, until the code location can answer: import, definitions, all jobs resolved, "
+    "repository "
     "described. In the second table the same to the end of the process, in which Python takes its heap apart."
 )
 

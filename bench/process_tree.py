@@ -2,8 +2,9 @@
 
     python bench/process_tree.py RESULT PROGRAM [ARGUMENT...]
 
-Started as a process of its own by :func:`run_tree`. It becomes the parent of everything below that loses its parent, waits for all of it and takes
-each one's CPU from the kernel's answer to that very wait. Nothing is estimated and nothing of another process can get in. Needs Linux.
+Started as a process of its own by :func:`run_tree`. It becomes the parent of everything below that loses its parent, waits for all of it
+and takes each one's CPU from the kernel's answer to that very wait. Nothing is estimated and nothing of another process can get in. Needs
+Linux.
 """
 
 import contextlib

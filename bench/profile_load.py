@@ -2,8 +2,8 @@
 
     python bench/profile_load.py [SIZE] [--cache off|filled] [--project FOLDER] [--top 25]
 
-Stages are timed in a process without a profiler, each without the stages inside it. Modules and functions come from cProfile in a second process, where
-small functions look dearer than they are; its seconds are for comparing with each other.
+Stages are timed in a process without a profiler, each without the stages inside it. Modules and functions come from cProfile in a second
+process, where small functions look dearer than they are; its seconds are for comparing with each other.
 """
 
 import argparse

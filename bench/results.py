@@ -2,8 +2,8 @@
 
     python bench/results.py [--quick] [--only load,imports,sensors,rounds,steps,engine] [--output bench/results.md]
 
-The command of ``make bench``. A part that fails, or that cannot be measured here, is named as such in the results; the others run all the same.
-``--quick`` runs every part in miniature, to see that it works: its figures say nothing.
+The command of ``make bench``. A part that fails, or that cannot be measured here, is named as such in the results; the others run all the
+same. ``--quick`` runs every part in miniature, to see that it works: its figures say nothing.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python bench/sensor_rounds.py [--sensors 200] [--watched 20] [--rounds 2] [--threads 8]
 
-Ours against the sensor of Dagster's documentation. All but one of the assets that a sensor watches are new, so that it reads them and starts nothing.
-CPU is that of the daemon and of the code server. Needs Linux.
+Ours against the sensor of Dagster's documentation. All but one of the assets that a sensor watches are new, so that it reads them and
+starts nothing. CPU is that of the daemon and of the code server. Needs Linux.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python bench/sensors.py [--watched 2,50,500] [--history 0,1000,20000] [--ticks 9]
 
-Ours against the sensor of Dagster's documentation for the same rule ("when all of them are new"), on a SQLite instance whose events have the metadata of
-a table with 12 columns. Each tick has a context of its own, as a code server makes it, on an instance that is open already.
+Ours against the sensor of Dagster's documentation for the same rule ("when all of them are new"), on a SQLite instance whose events have
+the metadata of a table with 12 columns. Each tick has a context of its own, as a code server makes it, on an instance that is open already.
 """
 
 import argparse
@@ -238,7 +238,8 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
         ),
     ]
     notes = [
-        f"SQLite, {repeat} ticks of each kind, both sensors in turn. Opening the instance, the same for every sensor, is not in these figures."
+        f"SQLite, {repeat} ticks of each kind, both sensors in turn. Opening the instance, the same for every sensor, "
+        "is not in these figures."
     ]
     return Section("Sensors", tables, goals, notes)
 

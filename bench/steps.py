@@ -2,12 +2,13 @@
 
     python bench/steps.py [--steps 50] [--at-a-time 8] [--repeat 3] [--waiting 500] [--json FILE] [WAY...]
 
-Each way loads the same synthetic Starlake project (as many tables as steps, as many tasks beside them) and runs its load job in a fresh process with
-a fresh SQLite instance; each step runs one command, a program that leaves its name in a file and sleeps.
+Each way loads the same synthetic Starlake project (as many tables as steps, as many tasks beside them) and runs its load job in a fresh
+process with a fresh SQLite instance; each step runs one command, a program that leaves its name in a file and sleeps.
 
-CPU is measured, never estimated: the process notes what it has used when ``execute_job`` begins and when it returns; what it started and did not wait
-for (a fork server with its step processes) counts whole. The commands are included. A measurement that cannot be true (more CPU than there are
-processors, a command that did not run or ran twice, accounts that contradict each other) is thrown away and repeated. Needs Linux.
+CPU is measured, never estimated: the process notes what it has used when ``execute_job`` begins and when it returns; what it started and
+did not wait for (a fork server with its step processes) counts whole. The commands are included. A measurement that cannot be true (more
+CPU than there are processors, a command that did not run or ran twice, accounts that contradict each other) is thrown away and repeated.
+Needs Linux.
 """
 
 import argparse
@@ -445,13 +446,17 @@ def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) ->
         f"dagster {dg.__version__}, {os.cpu_count()} processors"
     )
     yield ""
-    yield "| way | CPU s per step, commands included: median (range, runs) | of that the run's process | times threads | wall s | peak MB | events of each step as in_process |"
+    yield (
+        "| way | CPU s per step, commands included: median (range, runs) | of that the run's process | times threads | wall s | peak MB | "
+        "events of each step as in_process |"
+    )
     yield "|---|---|---|---|---|---|---|"
     for row in rows(measured):
         times = "" if row.times is None else f"{row.times:.1f}"
         same = "" if row.same_events is None else "yes" if row.same_events else "no"
         yield (
-            f"| {row.description} | {row.cpu:.3f} ({row.lowest:.3f}-{row.highest:.3f}, {row.runs}) | {row.own:.3f} | {times} | {row.wall:.1f} "
+            f"| {row.description} | {row.cpu:.3f} ({row.lowest:.3f}-{row.highest:.3f}, "
+            f"{row.runs}) | {row.own:.3f} | {times} | {row.wall:.1f} "
             f"| {row.memory:.0f} | {same} |"
         )
 

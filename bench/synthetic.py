@@ -21,7 +21,8 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
     metadata = root / "metadata"
     write_file(
         metadata / "application.sl.yml",
-        "version: 1\napplication:\n  connectionRef: duckdb\n  loader: native\n  connections:\n    duckdb:\n      type: jdbc\n      options:\n"
+        "version: 1\napplication:\n  connectionRef: duckdb\n  loader: native\n  connections:\n    duckdb:\n      type: jdbc\n"
+        "      options:\n"
         '        url: "jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db"\n        driver: org.duckdb.DuckDBDriver\n'
         "  dagRef:\n    load: loads\n    transform: transforms\n",
     )
@@ -60,11 +61,13 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
 
 def _table(name: str) -> str:
     columns = "".join(
-        f"    - name: column_{i}\n      type: {TYPES[i % len(TYPES)]}\n      required: {'true' if i == 0 else 'false'}\n      comment: Column {i}\n"
+        f"    - name: column_{i}\n      type: {TYPES[i % len(TYPES)]}\n      required: {'true' if i == 0 else 'false'}\n"
+        f"      comment: Column {i}\n"
         for i in range(12)
     )
     return (
-        f'version: 1\ntable:\n  name: {name}\n  pattern: "{name}.*.csv"\n  comment: A table\n  metadata:\n    writeStrategy:\n      type: APPEND\n'
+        f'version: 1\ntable:\n  name: {name}\n  pattern: "{name}.*.csv"\n  comment: A table\n  metadata:\n    writeStrategy:\n'
+        "      type: APPEND\n"
         f"  attributes:\n{columns}"
     )
 
@@ -78,7 +81,8 @@ def task_sql(reads: list[str]) -> str:
     parts = []
     for i, name in enumerate(reads):
         parts.append(
-            f"part_{i} as (\n    select\n        column_0,\n        column_1 as label_{i},\n        sum(column_2) as total_{i},\n        count(*) as rows_{i}\n"
+            f"part_{i} as (\n    select\n        column_0,\n        column_1 as label_{i},\n        sum(column_2) as total_{i},\n"
+            f"        count(*) as rows_{i}\n"
             f"    from {name}\n    where column_3 >= date '2026-01-01'\n      and column_5\n    group by column_0, column_1\n)"
         )
     joins = "\n".join(f"left join part_{i} on part_{i}.column_0 = part_0.column_0" for i in range(1, len(reads)))

@@ -1,7 +1,7 @@
 """The dbt project that says the same as a synthetic Starlake project, inside a Dagster project that loads it with dagster-dbt's component.
 
-Tables become sources with the same columns, tasks become models with the same SQL over ``source()`` and ``ref()``, and each mart has a job and a
-schedule. dbt does not load files: sources are external assets, so half of the objects have no op and no job.
+Tables become sources with the same columns, tasks become models with the same SQL over ``source()`` and ``ref()``, and each mart has a job
+and a schedule. dbt does not load files: sources are external assets, so half of the objects have no op and no job.
 """
 
 import random

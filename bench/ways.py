@@ -44,7 +44,7 @@ def floor(objects: int) -> "dg.Definitions":
 
 
 def alike(objects: int) -> "dg.Definitions":
-    """Return the same with what this package gives its assets and jobs: own columns, metadata, kinds, links to files, schedules, sensors."""
+    """Return the same with what this package gives its assets and jobs: columns, metadata, kinds, links to files, schedules, sensors."""
     import dagster as dg
 
     types = ("long", "string", "decimal", "date", "timestamp", "boolean")

@@ -1,7 +1,7 @@
 """The context in which Dagster loads a code location: what was noted at its start, the processes of its runs get back.
 
-Dagster keeps the noted values with the execution plan of each run. ``DefinitionsLoadContext`` is what its own state-backed components use; it is not public.
-Where it is missing or has changed, nothing is noted.
+Dagster keeps the noted values with the execution plan of each run. ``DefinitionsLoadContext`` is what its own state-backed components use;
+it is not public. Where it is missing or has changed, nothing is noted.
 """
 
 import logging

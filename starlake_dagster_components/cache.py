@@ -1,7 +1,7 @@
 """A folder of files that hold what was computed before; a wrong file is ignored, and a missing one is never an error.
 
-A file that was cut short or changed, or that another user or version wrote, counts as missing. Files are replaced as a whole, so that any number of
-processes may write at once; where nothing can be written, nothing is kept.
+A file that was cut short or changed, or that another user or version wrote, counts as missing. Files are replaced as a whole, so that any
+number of processes may write at once; where nothing can be written, nothing is kept.
 """
 
 import gc

@@ -414,7 +414,10 @@ def explain_refused_variable(name: str, value: str) -> str | None:
     if not name or "=" in name or any(c.isspace() or c == "," for c in name):
         return f"'{name}' cannot be given to Starlake: the name of a variable has no blank, comma or '=', and is not empty"
     if any(c.isspace() or c == "," for c in value):
-        return f"{name} cannot be given to Starlake: its value {Mask({name: value})(value)!r} has a blank or a comma, at which --options is split"
+        return (
+            f"{name} cannot be given to Starlake: its value {Mask({name: value})(value)!r} has a blank or a comma, "
+            "at which --options is split"
+        )
     return None
 
 
@@ -463,14 +466,16 @@ def _appends(table: Table) -> bool:
 
 
 def _explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
-    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores (observed with both loaders: everything but ``SQL:``)."""
+    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores: with both loaders, everything but ``SQL:``."""
     for table in tables:
         connection = project.connection_of(table)
         if connection is not None and connection.engine == "duckdb":
             names = ", ".join(_list_private_columns(table.attributes))
             if names:
                 loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
-                yield f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
+                yield (
+                    f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
+                )
 
 
 def _list_private_columns(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:
@@ -488,7 +493,10 @@ def _find_duckdb_file(project: Project, connection: Connection | None) -> str | 
 
 
 def _find_audit(run: RunContext, environment: Mapping[str, str]) -> Audit | None:
-    """Return where the audit rows of a command are; None where they cannot be read, or cannot be distinguished from those of other commands."""
+    """Return where the audit rows of a command are.
+
+    None where they cannot be read, or cannot be distinguished from those of other commands.
+    """
     project, application = run.project, run.project.application
     database = _find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
     if not application.audit_active or not database or not run.job_id or environment.get(_get_job_id_name(project)) != run.job_id:

@@ -1,4 +1,4 @@
-"""Where lock files are: with other users of the machine where they can write the same data, else where nobody else can hold or block them."""
+"""Where lock files are: shared with other users who can write the same data, else where no other user can hold or block them."""
 
 import contextlib
 import os

@@ -1,7 +1,7 @@
 """Locks between processes: commands on one DuckDB file wait for each other, and the files of a running load are left alone.
 
-A lock is a file in a folder of the temporary folder (see ``lock_folders``), locked with ``flock``. Processes that a command starts inherit the lock: when the
-worker dies (SIGKILL, out of memory) and its command lives on, the lock stays taken until that command has ended as well.
+A lock is a file in a folder of the temporary folder (see ``lock_folders``), locked with ``flock``. Processes that a command starts inherit
+the lock: when the worker dies (SIGKILL, out of memory) and its command lives on, the lock stays taken until that command has ended as well.
 """
 
 import contextlib
@@ -308,8 +308,8 @@ def _open_file(path: Path) -> int:
 def _open_or_create(path: Path) -> tuple[int | None, list[OSError]]:
     """Return the descriptor of a lock's file, or why each way of opening it failed.
 
-    Of a file that another user made only reading may be allowed, which is enough to lock it; with O_CREAT even that is refused in a folder like
-    /tmp (Linux: fs.protected_regular).
+    Of a file that another user made only reading may be allowed, which is enough to lock it; with O_CREAT even that is refused in a folder
+    like /tmp (Linux: fs.protected_regular).
     """
     # A named pipe would wait for a writer.
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -365,7 +365,8 @@ def _read_note(path: Path) -> dict[str, Any]:
 
 def _build_file_name(name: str) -> str:
     kind, _, rest = name.partition(" ")
-    return f"{_simplify(kind)}-{_simplify(rest.rpartition('/')[2])[:40]}-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}.lock"
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
+    return f"{_simplify(kind)}-{_simplify(rest.rpartition('/')[2])[:40]}-{digest}.lock"
 
 
 def _simplify(text: str) -> str:

@@ -1,8 +1,8 @@
 """Every setting once: its type, its default, what it means, what it may be, and how it is written as text.
 
 All ways of giving settings are made from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
-``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``settings_text.py``), the options of ``sl-dagster`` (``cli/options.py``) and the tables of
-docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
+``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``settings_text.py``), the options of ``sl-dagster``
+(``cli/options.py``) and the tables of docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
 
 This module imports neither Dagster nor executors: the command line shows its help without them.
 """

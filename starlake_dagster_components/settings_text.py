@@ -30,8 +30,8 @@ def find_project(environ: Mapping[str, str]) -> str:
 def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Settings:
     """Return the settings that an environment and options of a command line give as text.
 
-    ``SL_DAGSTER_EXECUTOR`` and ``SL_DAGSTER_STEP_EXECUTOR`` are a type (``duckdb``) or a JSON object (``{"type": "shell", "env": {...}}``), lists are
-    separated by commas, mappings are ``name=value,name=value`` or a JSON object, everything else is as in YAML.
+    ``SL_DAGSTER_EXECUTOR`` and ``SL_DAGSTER_STEP_EXECUTOR`` are a type (``duckdb``) or a JSON object (``{"type": "shell", "env": {...}}``),
+    lists are separated by commas, mappings are ``name=value,name=value`` or a JSON object, everything else is as in YAML.
 
     Args:
         environ: the environment; of its variables those that begin with ``SL_DAGSTER_``.

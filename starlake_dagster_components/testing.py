@@ -43,11 +43,11 @@ class _Rule:
 class RecordingExecutor(StarlakeExecutor):
     """Runs nothing: records commands and returns the results set with :meth:`on`; a command without a rule succeeds.
 
-    A ``load`` of several tables is answered table by table, as it would be if each had a command of its own; the command fails when one of them does.
-    A rule for the domain answers the command as a whole.
+    A ``load`` of several tables is answered table by table, as it would be if each had a command of its own; the command fails when one of
+    them does. A rule for the domain answers the command as a whole.
 
-    May be used by several threads. It only knows the commands of its own process: run jobs with ``execute_in_process``, or with the step executor of
-    this package.
+    May be used by several threads. It only knows the commands of its own process: run jobs with ``execute_in_process``, or with the step
+    executor of this package.
     """
 
     type: Literal["recording"] = Field(default="recording", description="Run nothing, remember every command.")

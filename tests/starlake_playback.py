@@ -1,10 +1,12 @@
 """Programs in place of ``starlake`` that do what the real one was seen to do.
 
-A *playback* plays a recorded case (``shared/oracle/shell``): the same lines on the same streams, the same rows in the same order in the audit tables and in
-the tables, the same files moved, the same exit code. What a command does is read from the lines that it writes: each statement and each move is logged.
+A *playback* plays a recorded case (``shared/oracle/shell``): the same lines on the same streams, the same rows in the same order in the
+audit tables and in the tables, the same files moved, the same exit code. What a command does is read from the lines that it writes: each
+statement and each move is logged.
 
-A *double* makes such lines up for whatever files it finds, as the native or the Spark loader writes them. Words in the files make it fail where the real one
-fails. Starlake: IngestionWorkflow.load, IngestionJob.run, DuckDbNativeLoader.run, SparkIngestionPipeline, ExpectationJob.
+A *double* makes such lines up for whatever files it finds, as the native or the Spark loader writes them. Words in the files make it fail
+where the real one fails. Starlake: IngestionWorkflow.load, IngestionJob.run, DuckDbNativeLoader.run, SparkIngestionPipeline,
+ExpectationJob.
 
 ``python starlake_playback.py <instructions.json> <arguments...>`` runs one command; :class:`Program` writes the instructions.
 """
@@ -26,11 +28,13 @@ Line = tuple[Literal["out", "err"], str]
 Loader = Literal["native", "spark"]
 
 AUDIT_COLUMNS = (
-    "JOBID VARCHAR, PATHS VARCHAR, DOMAIN VARCHAR, SCHEMA VARCHAR, SUCCESS BOOLEAN, COUNT BIGINT, COUNTACCEPTED BIGINT, COUNTREJECTED BIGINT, "
+    "JOBID VARCHAR, PATHS VARCHAR, DOMAIN VARCHAR, SCHEMA VARCHAR, SUCCESS BOOLEAN, COUNT BIGINT, COUNTACCEPTED BIGINT, "
+    "COUNTREJECTED BIGINT, "
     "TIMESTAMP TIMESTAMP, DURATION BIGINT, MESSAGE VARCHAR, STEP VARCHAR, DATABASE VARCHAR, TENANT VARCHAR, SCHEDULED_DATE TIMESTAMP"
 )
 EXPECTATION_COLUMNS = (
-    "JOBID VARCHAR, DATABASE VARCHAR, DOMAIN VARCHAR, SCHEMA VARCHAR, TIMESTAMP TIMESTAMP, NAME VARCHAR, PARAMS VARCHAR, SQL VARCHAR, COUNT BIGINT, "
+    "JOBID VARCHAR, DATABASE VARCHAR, DOMAIN VARCHAR, SCHEMA VARCHAR, TIMESTAMP TIMESTAMP, NAME VARCHAR, PARAMS VARCHAR, SQL VARCHAR, "
+    "COUNT BIGINT, "
     "EXCEPTION VARCHAR, SUCCESS BOOLEAN"
 )
 
@@ -203,9 +207,10 @@ def recorded_lines(command: Mapping[str, Any]) -> list[Line]:
 class Double:
     """What Starlake does with the files of one command.
 
-    Words in a file say what happens to it: ``first``: its first step fails (a value that cannot be cast). ``second``: the second step of a native load
-    fails. ``macro``: an expectation calls a macro that does not exist. ``boom``: the expectation of its table fails. ``reject``: a row that the Spark
-    loader rejects. ``kill-<moment>``: the process is killed before or after ``insert``, ``transform``, ``load`` or ``archive``.
+    Words in a file say what happens to it: ``first``: its first step fails (a value that cannot be cast). ``second``: the second step of a
+    native load fails. ``macro``: an expectation calls a macro that does not exist. ``boom``: the expectation of its table fails.
+    ``reject``: a row that the Spark loader rejects. ``kill-<moment>``: the process is killed before or after ``insert``, ``transform``,
+    ``load`` or ``archive``.
 
     Args:
         player: writes what is made up.
@@ -406,7 +411,8 @@ class Double:
                 [
                     (
                         "err",
-                        f"Starlake failed to execute command with args {arguments}26/11/28 21:41:26 ERROR Main: java.lang.Exception: {said[0]}",
+                        f"Starlake failed to execute command with args {arguments}26/11/28 21:41:26 ERROR Main: java.lang.Exception: "
+                        f"{said[0]}",
                     )
                 ]
             )

@@ -204,7 +204,10 @@ def test_what_a_command_leaves_behind_does_not_keep_a_lock(tmp_path: Path) -> No
 
 def _is_locked(path: Path) -> bool:
     """Ask another process."""
-    code = "import sys; from starlake_dagster_components.locks import is_locked_elsewhere; from os.path import dirname; print(is_locked_elsewhere('database ' + sys.argv[1], beside=dirname(sys.argv[1])))"
+    code = (
+        "import sys; from starlake_dagster_components.locks import is_locked_elsewhere; from os.path import dirname; "
+        "print(is_locked_elsewhere('database ' + sys.argv[1], beside=dirname(sys.argv[1])))"
+    )
     environment = {k: v for k, v in os.environ.items() if k != locks.INHERITED_LOCKS}
     real = os.path.realpath(path)
     done = subprocess.run([sys.executable, "-c", code, real], capture_output=True, text=True, check=True, env=environment)

@@ -8,8 +8,10 @@ from starlake_dagster_components.masking import Mask, is_secret_name
 @pytest.mark.parametrize(
     "name",
     [
-        "DB_PASSWORD", "dbPassword", "PGPASSWORD", "SNOWFLAKE_PASSPHRASE", "CLIENT_SECRET", "GITHUB_TOKEN", "token", "API_KEY", "APIKEY", "AWS_ACCESS_KEY_ID",
-        "PRIVATE_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "DB_PASS", "DB_PWD", "SNOWFLAKE_PAT", "AZURE_STORAGE_KEY", "AZURE_CONNECTION_STRING",
+        "DB_PASSWORD", "dbPassword", "PGPASSWORD", "SNOWFLAKE_PASSPHRASE", "CLIENT_SECRET", "GITHUB_TOKEN", "token", "API_KEY", "APIKEY",
+        "AWS_ACCESS_KEY_ID",
+        "PRIVATE_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "DB_PASS", "DB_PWD", "SNOWFLAKE_PAT", "AZURE_STORAGE_KEY",
+        "AZURE_CONNECTION_STRING",
     ],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:

@@ -1,7 +1,7 @@
 """Run a short suite with the lowest and the newest versions of what the package depends on: ``make test-matrix``.
 
-Each combination of an interpreter and a set of versions gets a virtual environment of its own, in a temporary folder. The lowest versions are the
-lower bounds in pyproject.toml, so that the bounds there say exactly what passes.
+Each combination of an interpreter and a set of versions gets a virtual environment of its own, in a temporary folder. The lowest versions
+are the lower bounds in pyproject.toml, so that the bounds there say exactly what passes.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python make_data.py [FOLDER]
 
-FOLDER is ``batches`` beside this file unless another one is named. A small simulation of thirteen weeks (``simulation.py``) makes loans, payments,
-repairs and reservations agree with each other; each source then tells what it knows at the end of its batch. Batch 1 ends on Sunday 27 September
-2026, batch 2 a week later with new rows, changed rows, rows that come late and rows that say nothing new.
+FOLDER is ``batches`` beside this file unless another one is named. A small simulation of thirteen weeks (``simulation.py``) makes loans,
+payments, repairs and reservations agree with each other; each source then tells what it knows at the end of its batch. Batch 1 ends on
+Sunday 27 September 2026, batch 2 a week later with new rows, changed rows, rows that come late and rows that say nothing new.
 """
 
 import gzip

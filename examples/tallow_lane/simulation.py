@@ -1,7 +1,7 @@
 """Thirteen weeks of Tallow Lane: who borrowed what, when it came back, what broke, what was paid.
 
-``make_data.py`` tells it batch by batch. Only ``Random.random`` draws numbers: Python promises the same ones in every version for it, and for
-nothing else of ``random``.
+``make_data.py`` tells it batch by batch. Only ``Random.random`` draws numbers: Python promises the same ones in every version for it, and
+for nothing else of ``random``.
 """
 
 from collections.abc import Sequence
@@ -98,8 +98,10 @@ TECHNICIANS = (("Hester Vance", False), ("Dov Marlowe", False), ("Pia Nyland", T
 SUPPLIERS = ("Cogwell & Daughters", "Nordbolt", "Lane Hardware")
 PARTS = _words(
     'Hose 1/2" ^ 2 m, Carbon brushes, Drive belt, Saw blade 190 mm, Sanding pad, Chuck 13 mm, Fuse 5 A, Fuse 13 A, Mains lead, Switch, '
-    "Spring washer, Tent pole, Guy rope, Inner tube 16, Inner tube 20, Hitch pin, Lamp 230 W, Fan belt, Grub screw, Cutting line, Shear bolt, "
-    "Knife set, Drip tray, Seal ring, Jack plug, XLR lead, Foam ball, Castor, Rubber foot, Hinge, Latch, Bearing 608, Grease, Battery 18 V, "
+    "Spring washer, Tent pole, Guy rope, Inner tube 16, Inner tube 20, Hitch pin, Lamp 230 W, Fan belt, Grub screw, Cutting line, "
+    "Shear bolt, "
+    "Knife set, Drip tray, Seal ring, Jack plug, XLR lead, Foam ball, Castor, Rubber foot, Hinge, Latch, Bearing 608, Grease, "
+    "Battery 18 V, "
     "Battery 12 V, Spirit level vial",
     ", ",
 )

@@ -1,7 +1,8 @@
 """``sl-dagster dev``: Dagster's web interface and daemon on projects, which are loaded again whenever one of their files changes.
 
-Started are Dagster's own services, as ``dg dev`` starts them: a code server for each project, the web server and the daemon. The code servers are reached
-through a workspace file; after an edit the web server is asked by GraphQL to reload the location, and open browsers follow.
+Started are Dagster's own services, as ``dg dev`` starts them: a code server for each project, the web server and the daemon. The code
+servers are reached through a workspace file; after an edit the web server is asked by GraphQL to reload the location, and open browsers
+follow.
 """
 
 import contextlib
@@ -128,7 +129,8 @@ class Services:
         return self
 
     def start_web_server(self, stop: threading.Event) -> None:
-        """Start the web server and the daemon as soon as the code servers listen, and wait until the web server answers, or ``stop`` is set.
+        """Start the web server and the daemon as soon as the code servers listen, and wait until the web server answers, or ``stop`` is
+        set.
 
         Raises:
             StarlakeError: a service ended.

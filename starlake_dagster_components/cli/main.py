@@ -174,8 +174,8 @@ def run(
 ) -> None:
     """Run jobs of PROJECT now, without Dagster's web interface.
 
-    On a terminal, a table shows the progress. Elsewhere, a line is printed for each asset. The results follow at the end. Runs are recorded in the
-    Dagster instance of DAGSTER_HOME, or in a temporary one.
+    On a terminal, a table shows the progress. Elsewhere, a line is printed for each asset. The results follow at the end. Runs are recorded
+    in the Dagster instance of DAGSTER_HOME, or in a temporary one.
     """
     if job is not None and selection is not None:
         raise click.UsageError("--job and --select exclude each other: a job runs all its assets, a selection those that it names")
@@ -334,8 +334,8 @@ def _format_size(number: int) -> str:
 def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, log_level: str, **given: str | bool | None) -> None:
     """Open Dagster's web interface on one or more projects, each a code location named after its folder.
 
-    Starts the web server, the daemon and a code server for each PROJECT, until Ctrl-C. When you edit a project's metadata, the page follows within
-    seconds. An edit that breaks the project is reported here, and the last good graph stays (setting on_error).
+    Starts the web server, the daemon and a code server for each PROJECT, until Ctrl-C. When you edit a project's metadata, the page follows
+    within seconds. An edit that breaks the project is reported here, and the last good graph stays (setting on_error).
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = texts_of(given)

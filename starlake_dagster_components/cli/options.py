@@ -24,7 +24,10 @@ _SOURCE = "starlake_dagster_components.project"
 
 
 class Choice(click.ParamType):  # type: ignore[type-arg]
-    """A setting with fixed values: help and completion name them. What is wrong is found, with what was meant, when the settings are read."""
+    """A setting with fixed values: help and completion name them.
+
+    What is wrong is found, with what was meant, when the settings are read.
+    """
 
     name = "choice"
 

@@ -47,7 +47,8 @@ def run_headless(
         progress: is told what happens while it happens.
 
     Returns:
-        One result per job, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does not run.
+        One result per job, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does
+        not run.
 
     Raises:
         UnknownName: there is no such job.
@@ -192,7 +193,8 @@ class _Runner:
 
 
 def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:
-    """Return the assets of a job that can run (None = all), and those that need one that was not made, each with a sentence that says which.
+    """Return the assets of a job that can run (None = all), and those that need one that was not made, each with a sentence that says
+    which.
 
     Args:
         token: the definitions.

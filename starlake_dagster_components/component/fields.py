@@ -155,7 +155,8 @@ class NodeTranslation(TranslationFnResolver[StarlakeNode]):
     def __init__(self) -> None:
         super().__init__(template_vars_for_translation_fn=lambda node: {"node": node})
         self.description = (
-            "Changes of the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), name, "
+            "Changes of the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), "
+            "name, "
             "domain, key, table and task, and {{ spec }} is what the defaults made."
         )
         self.examples = [{"group_name": "{{ 'raw' if node.type == 'table' else node.domain }}"}]

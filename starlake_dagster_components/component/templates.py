@@ -16,8 +16,8 @@ _END = "\0"
 def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = False) -> Any:
     """Return a value of a YAML with the templates in it rendered.
 
-    Strings stay strings: Dagster's own rendering makes the number 1.1 of ``"1.10"``, and of an environment variable with that value. A template
-    that gives neither a string nor a number (a Python object, None) gives that.
+    Strings stay strings: Dagster's own rendering makes the number 1.1 of ``"1.10"``, and of an environment variable with that value. A
+    template that gives neither a string nor a number (a Python object, None) gives that.
 
     Args:
         context: where the value stands.

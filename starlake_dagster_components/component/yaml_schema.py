@@ -1,8 +1,8 @@
 """The JSON schema of a component's YAML, made precise, so that ``dg check yaml`` and editors name the wrong key or value.
 
-Dagster lets every field be a text as well, for templates. A schema then says of a wrong value that nothing fits (``{'type': 'shel'} is not valid under any
-of the given schemas``), and nothing at all of a wrong text. Here each field keeps its variants, which documentation is made of, and gets a condition beside
-them that says what a value is that is no template.
+Dagster lets every field be a text as well, for templates. A schema then says of a wrong value that nothing fits (``{'type': 'shel'} is not
+valid under any of the given schemas``), and nothing at all of a wrong text. Here each field keeps its variants, which documentation is made
+of, and gets a condition beside them that says what a value is that is no template.
 """
 
 from collections.abc import Mapping

@@ -159,7 +159,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
 
 @contextlib.contextmanager
 def _silence_beta_warnings() -> Iterator[None]:
-    """Keep Dagster's notes about its own beta and preview features (code references, freshness policies) from people who did not choose them."""
+    """Hide Dagster's notes about its own beta and preview features, such as code references, which users did not choose."""
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", category)

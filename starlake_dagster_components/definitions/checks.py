@@ -194,8 +194,8 @@ def _choose_severity(settings: Settings, expectation: Expectation) -> dg.AssetCh
 def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckResult]:
     """Yield the last result of each check again, for a load without a file: what is in the table has not changed.
 
-    Without a result Dagster would show the checks that a run has planned as not evaluated. A blocking check that fails is a warning then: its rows
-    are not those of this run.
+    Without a result Dagster would show the checks that a run has planned as not evaluated. A blocking check that fails is a warning then:
+    its rows are not those of this run.
 
     Args:
         node: the table.

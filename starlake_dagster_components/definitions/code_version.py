@@ -1,6 +1,7 @@
 """The version of what defines an asset: it changes with the rows that the asset would have, not with comments or formatting.
 
-Dagster shows "code version changed" and fires ``AutomationCondition.code_version_changed()`` where it differs from that of the last materialization.
+Dagster shows "code version changed" and fires ``AutomationCondition.code_version_changed()`` where it differs from that of the last
+materialization.
 """
 
 import contextlib
@@ -39,8 +40,8 @@ _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
 def compute_code_version(node: StarlakeNode) -> str | None:
     """Return the version of a table or task; None for other nodes.
 
-    That of a table comes from its YAML as far as it decides about rows (not schedule, freshness, comments, tags); that of a task from its SQL
-    without comments and formatting, the files that it includes, or its Python program, and from how its rows are written.
+    That of a table comes from its YAML as far as it decides about rows (not schedule, freshness, comments, tags); that of a task from its
+    SQL without comments and formatting, the files that it includes, or its Python program, and from how its rows are written.
     """
     if node.table is not None:
         parts: Any = (_list_table_parts(node.table), node.settings.env)

@@ -216,7 +216,10 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
 
 
 def _name_pre_loads(domains: Sequence[Domain]) -> Mapping[str, str]:
-    """Return the names of the pre-loads of some domains, by logical name: the final one, or the logical one where several have the same ``rename``."""
+    """Return the names of the pre-loads of some domains, by logical name.
+
+    It is the final name, or the logical one where several domains have the same ``rename``.
+    """
     shared = Counter(domain.final_name for domain in domains)
     return {d.name: d.final_name if shared[d.final_name] == 1 else d.name for d in domains}
 

@@ -61,7 +61,8 @@ def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Setti
     stale = Problem(
         None,
         "warning",
-        f"THE PROJECT HAS ERRORS ({_list(files)}): jobs and assets are those of the last plan without errors, of {last.kept_at:%Y-%m-%d %H:%M:%S}, "
+        f"THE PROJECT HAS ERRORS ({_list(files)}): jobs and assets are those of the last plan without errors, "
+        f"of {last.kept_at:%Y-%m-%d %H:%M:%S}, "
         "until they are fixed",
     )
     weakened = [replace(p, severity="warning", message=f"ERROR, the last good plan is used: {p.message}") for p in errors]
@@ -84,7 +85,10 @@ def _leave_out(plan: Plan, problems: Sequence[Problem], settings: Settings, exam
 
 
 def _concerns_single_nodes(plan: Plan, problem: Problem) -> bool:
-    """Tell whether other tables, tasks and jobs can do without the file of a problem; Starlake reads application and env files with every command."""
+    """Tell whether other tables, tasks and jobs can do without the file of a problem.
+
+    Starlake reads application and env files with every command.
+    """
     return problem.location is not None and can_leave_out(plan.project, problem.location.file)
 
 

@@ -28,9 +28,9 @@ def build_schedule(
 ) -> dg.ScheduleDefinition:
     """Return a schedule that gives each run the time of its tick.
 
-    Runs get the tags ``starlake/scheduled_date`` (the tick, whenever the run really starts), ``starlake/data_interval_start`` (the tick before)
-    and ``starlake/data_interval_end`` (the tick), ISO 8601 in the schedule's time zone. starlake-dagster: ``sl_cron_start_end_dates``, which
-    takes the time at which the run was launched instead of the tick.
+    Runs get the tags ``starlake/scheduled_date`` (the tick, whenever the run really starts), ``starlake/data_interval_start`` (the tick
+    before) and ``starlake/data_interval_end`` (the tick), ISO 8601 in the schedule's time zone. starlake-dagster:
+    ``sl_cron_start_end_dates``, which takes the time at which the run was launched instead of the tick.
 
     Args:
         name: the schedule's name.

@@ -20,8 +20,8 @@ _BACKTICKS = re.compile("`+")
 class StarlakeTranslator:
     """Says how a domain, table, task or external table looks as an asset.
 
-    Override :meth:`get_asset_spec` to change anything. Dependencies on nodes whose key the translator changes are followed afterwards: a spec
-    may name them by their original key.
+    Override :meth:`get_asset_spec` to change anything. Dependencies on nodes whose key the translator changes are followed afterwards: a
+    spec may name them by their original key.
 
     Example:
         .. code-block:: python

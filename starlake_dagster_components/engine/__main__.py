@@ -8,7 +8,10 @@ import threading
 from ..errors import CommandCancelled
 
 _LEVELS = {"trace": 0, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "fatal": 50, "off": 60}
-_HELP = "usage: python -m starlake_dagster_components.engine stage|preload|load|transform [options], with Starlake's options; SL_ROOT is the project"
+_HELP = (
+    "usage: python -m starlake_dagster_components.engine stage|preload|load|transform [options], with Starlake's options; "
+    "SL_ROOT is the project"
+)
 
 
 def main(argv: list[str] | None = None) -> int:

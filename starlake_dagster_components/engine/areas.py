@@ -50,7 +50,10 @@ def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return the files of a folder, oldest first, then by name; hidden ones and sub-folders left out. Starlake: LocalStorageHandler.list."""
+    """Return the files of a folder, oldest first, then by name; hidden ones and sub-folders left out.
+
+    Starlake: LocalStorageHandler.list.
+    """
     found = []
     try:
         with os.scandir(folder) as entries:
@@ -125,7 +128,7 @@ def have_same_content(first: Path, second: Path) -> bool:
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Move a file, replacing the target: at once where both are on one file system, else by a copy that appears under its name when whole."""
+    """Move a file, replacing the target: atomically on one file system, else by a copy that gets its name when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

@@ -19,7 +19,8 @@ def select_project(arguments: Arguments, environ: Mapping[str, str], project: Pr
     """Return the project of a command.
 
     Options are variables of the project's texts. The SQL of tasks is rendered anew by every command, so options that only SQL uses do not
-    change the project; when a file that says what the command's tables or task are mentions one, the project is read again with the options.
+    change the project; when a file that says what the command's tables or task are mentions one, the project is read again with the
+    options.
 
     Raises:
         ProjectNotFound: there is no project at ``SL_ROOT`` or in the working directory.

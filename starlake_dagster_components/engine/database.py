@@ -31,7 +31,8 @@ _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTA
 
 # Statements after which the database has the same schemas, tables and views as before.
 _CHANGES_NOTHING = re.compile(
-    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE temp)\b",
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE "
+    r"temp)\b",
     re.IGNORECASE,
 )
 

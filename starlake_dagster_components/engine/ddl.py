@@ -1,4 +1,7 @@
-"""Types of columns: what a table of the database gets for an attribute. Starlake: SchemaHandler.getAttributesWithDDLType, SparkUtils.sqlSchema."""
+"""Types of columns: what a table of the database gets for an attribute.
+
+Starlake: SchemaHandler.getAttributesWithDDLType, SparkUtils.sqlSchema.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

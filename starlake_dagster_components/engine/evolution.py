@@ -15,8 +15,8 @@ def evolve_table(
 ) -> bool:
     """Give a table the columns of the project, without losing values unless asked to.
 
-    Columns that are new are added at the end, and may be empty whatever the project says: older rows have no value. Columns that the project
-    has no more are dropped when they hold nothing, or when all rows are about to be replaced. A column's type stays as it is.
+    Columns that are new are added at the end, and may be empty whatever the project says: older rows have no value. Columns that the
+    project has no more are dropped when they hold nothing, or when all rows are about to be replaced. A column's type stays as it is.
 
     Args:
         target: the table.
@@ -66,7 +66,8 @@ def _refuse_other_shapes(target: Target, wanted: Sequence[Column], there: Mappin
         name = quote(column.name)
         using = f" USING CASE WHEN {name} IS NOT NULL THEN [{name}] END" if normalize_type(column.type) == f"{existing.type}[]" else ""
         raise TableDiffers(
-            f"{location}: column '{column.name}' of {target} has the type {existing.type}, but the project says {normalize_type(column.type)}. "
+            f"{location}: column '{column.name}' of {target} has the type {existing.type}, "
+            f"but the project says {normalize_type(column.type)}. "
             f"Its type is not changed automatically: put the attribute back, or run "
             f"ALTER TABLE {target} ALTER COLUMN {name} TYPE {normalize_type(column.type)}{using}"
         )

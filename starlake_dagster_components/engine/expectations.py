@@ -94,7 +94,8 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
         name = re.match(r"[\w.]+", expectation.expect)
         raise BadSetting(
             expectation.origin.at(),
-            f"expectation {expectation.expect} of {table} gives no query: there is no macro '{name.group() if name else expectation.expect}'",
+            f"expectation {expectation.expect} of {table} gives no query: "
+            f"there is no macro '{name.group() if name else expectation.expect}'",
         )
     return sql
 

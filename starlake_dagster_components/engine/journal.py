@@ -1,8 +1,8 @@
 """What makes the load of a file all or nothing, the file included.
 
 The transaction that writes the rows of a file also notes where the file is and where it goes. Only then the file is moved, and the note
-removed. The next command that opens the database and finds a note knows that the rows are there, and finishes the move. Without a note the rows
-are not there, and the file is where the next load takes it from. The note lives in a schema that exists only meanwhile.
+removed. The next command that opens the database and finds a note knows that the rows are there, and finishes the move. Without a note the
+rows are not there, and the file is where the next load takes it from. The note lives in a schema that exists only meanwhile.
 """
 
 from collections.abc import Sequence

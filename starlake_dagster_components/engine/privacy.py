@@ -123,7 +123,10 @@ def _apply_masking(masking: Masking, text: str) -> str:
 
 def _mask_with_stars(text: str, character: str, number: str, left: str, right: str) -> str:
     stars = quote_literal(character[:1] * int(number))
-    return f"CASE WHEN length({text}) <= {int(left)} THEN {text} || {stars} ELSE left({text}, {int(left)}) || {stars} || right({text}, {int(right)}) END"
+    return (
+        f"CASE WHEN length({text}) <= {int(left)} THEN {text} || {stars} ELSE left({text}, {int(left)}) || {stars} || right({text}, "
+        f"{int(right)}) END"
+    )
 
 
 def _hash_text(name: str, text: str) -> str:
@@ -158,7 +161,8 @@ def fill_hashes(database: Database, values: Sequence[str], scratch: Scratch) -> 
                 out.writelines(f"{value.hex()},{hashlib.sha512(value).hexdigest()}\n" for (value,) in rows)
             longest = max(4 * len(value) for (value,) in rows) + 1_000_000
             database.execute(
-                f"INSERT INTO {HASHES} SELECT decode(unhex(v)), h FROM read_csv({quote_literal(str(file))}, auto_detect = false, header = false, "
+                f"INSERT INTO {HASHES} SELECT decode(unhex(v)), h FROM read_csv({quote_literal(str(file))}, auto_detect = false, "
+                "header = false, "
                 f"delim = ',', quote = '', escape = '', max_line_size = {longest}, columns = {{'v': 'VARCHAR', 'h': 'VARCHAR'}})"
             )
     finally:

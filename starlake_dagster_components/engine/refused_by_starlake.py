@@ -1,6 +1,7 @@
 """What the engine does and Starlake's command line refuses: it works here, and fails where Starlake runs it.
 
-Observed with Starlake 1.8.2: its SQL parser (JSQLParser) knows fewer statements than DuckDB, and its native loader writes the names of columns without quotes.
+Observed with Starlake 1.8.2: its SQL parser (JSQLParser) knows fewer statements than DuckDB, and its native loader writes the names of
+columns without quotes.
 """
 
 import functools

@@ -146,7 +146,10 @@ def now() -> datetime:
 
 
 def find_zone(environ: Mapping[str, str]) -> str | None:
-    """Return the time zone of a command: ``TZ`` of its environment, where Java and DuckDB know it by its name; None = that of the process."""
+    """Return the time zone of a command: ``TZ`` of its environment, where Java and DuckDB know it by its name.
+
+    None = that of the process.
+    """
     name = environ.get("TZ", "").removeprefix(":")
     if not name:
         return None

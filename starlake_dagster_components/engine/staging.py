@@ -54,7 +54,8 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> 
         if target.exists() and not have_same_content(one.file, target):
             session.log(
                 "warning",
-                f"{show_path(one.file)} stays: {show_path(target)} has the same name and is not loaded yet; stage it again after the next load",
+                f"{show_path(one.file)} stays: {show_path(target)} has the same name and is not loaded yet; "
+                "stage it again after the next load",
             )
             continue
         session.out(f"Moving {show_path(one.file.name)}")

@@ -266,7 +266,10 @@ def _order_moments(chosen: Strategy, staged: Staged) -> tuple[str, str]:
 
 
 def _find_latest(chosen: Strategy, staged: Staged) -> str:
-    """Return the SQL of the rowid of a group's newest row; of equally new ones the last, or the first where the batch is reduced beforehand."""
+    """Return the SQL of the rowid of a group's newest row.
+
+    Of equally new ones the last, or the first where the batch is reduced beforehand.
+    """
     assert chosen.timestamp is not None
     order = "rowid" if chosen.dedupe else "rowid DESC"
     return f"first(rowid ORDER BY {staged.name_column(chosen.timestamp)} DESC NULLS LAST, {order})"

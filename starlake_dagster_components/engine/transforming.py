@@ -371,7 +371,8 @@ class _Work:
         if written is None:
             raise BadSetting(
                 main.locate(0)[0],
-                f"task {self._task.full_name}: the query of the view is not understood: write {', '.join(sorted(short))} with their domains",
+                f"task {self._task.full_name}: the query of the view is not understood: "
+                f"write {', '.join(sorted(short))} with their domains",
             )
         try:
             target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{written}")

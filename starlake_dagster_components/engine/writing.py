@@ -174,7 +174,10 @@ class Writer:
         self._archive_files(table, files)
 
     def close(self) -> None:
-        """Forget what was noted about files that were moved, also when the command is cancelled; not about those that could not be moved."""
+        """Forget what was noted about files that were moved, also when the command is cancelled.
+
+        Not about those that could not be moved.
+        """
         if self._noted:
             with contextlib.suppress(duckdb.Error):
                 journal.forget_files(self._database, self._unfinished)

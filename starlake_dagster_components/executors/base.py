@@ -48,8 +48,9 @@ class ExpectationResult:
 Outcome = Literal["loaded", "failed", "open", "unknown"]
 """The outcome of one table of a ``load``.
 
-``loaded``: all its files are loaded, or it had none. ``failed``: it was tried and failed. ``open``: it was not tried, or it is not known how far it
-came, and another ``load`` finds all that is left of it. ``unknown``: not even that is known; another ``load`` may not see a file that this one left.
+``loaded``: all its files are loaded, or it had none. ``failed``: it was tried and failed. ``open``: it was not tried, or it is not known
+how far it came, and another ``load`` finds all that is left of it. ``unknown``: not even that is known; another ``load`` may not see a file
+that this one left.
 """
 
 
@@ -62,12 +63,14 @@ class TableResult:
 
     Attributes:
         outcome: how it ended, see :data:`Outcome`.
-        counters: rows and files that were loaded, where they are known; also of a table that failed or is open, when some of its files were.
+        counters: rows and files that were loaded, where they are known; also of a table that failed or is open, when some of its files
+            were.
         row_count: rows of the table afterwards, where they are known.
         expectations: the results of its expectations, where they are known.
         reason: one sentence on a failure, when more is known than that the command failed.
         retry: False when another attempt cannot succeed.
-        failed_in_table: the load failed although rows of its files are in the table (its expectations failed): no other attempt finds these files.
+        failed_in_table: the load failed although rows of its files are in the table (its expectations failed): no other attempt finds these
+            files.
     """
 
     outcome: Outcome
@@ -94,8 +97,8 @@ class CommandResult:
         retry: False when another attempt cannot succeed (a bad argument, a missing permission).
         metadata: what Dagster should show with the step (log links, execution ids, ...): texts, numbers, ``dg.MetadataValue``.
         tables: for a ``load``: what is known of each table, by its logical name. Of a table that is missing here only the exit code speaks.
-        progress: how far a ``load`` that failed says that it came: it had ``begun`` with some table, so that it knew all files, or it went through all
-            of its tables (``complete``).
+        progress: how far a ``load`` that failed says that it came: it had ``begun`` with some table, so that it knew all files, or it went
+            through all of its tables (``complete``).
         program_exit_code: the exit code of the program, where ``exit_code`` says that it failed although the program said that it did not.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
         trail: what the output says about single files and expectations, for executors that see the files too.
@@ -211,7 +214,8 @@ class StarlakeExecutor(dg.Model, ABC):
     def find_missing_program(self, project: "Project", pipeline: Pipeline) -> str | None:
         """Return a sentence on a program that commands need and that this machine lacks; None where there is none.
 
-        Called when definitions are built; no network, no process. It is logged and no problem of the project: commands may run on another machine.
+        Called when definitions are built; no network, no process. It is logged and no problem of the project: commands may run on another
+        machine.
         """
         return None
 

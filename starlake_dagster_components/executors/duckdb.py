@@ -31,19 +31,21 @@ if TYPE_CHECKING:
 class DuckDBExecutor(StarlakeExecutor):
     """Runs Starlake's commands with the embedded DuckDB engine, in Dagster's process.
 
-    For projects whose connection is a DuckDB file: development, demos and tests without Java and without Starlake. Commands take milliseconds instead of
-    seconds. What the engine does not support is an error that names the key and its line.
+    For projects whose connection is a DuckDB file: development, demos and tests without Java and without Starlake. Commands take
+    milliseconds instead of seconds. What the engine does not support is an error that names the key and its line.
     """
 
     type: Literal["duckdb"] = Field(default="duckdb", description="Run commands with the embedded DuckDB engine; no Starlake is needed.")
     env: Environment = Field(
         default_factory=dict,
-        description="Environment variables that the project's texts see, on top of those of Dagster's process. sl_env_var of a DAG config wins over them.",
+        description="Environment variables that the project's texts see, on top of those of Dagster's process. "
+        "sl_env_var of a DAG config wins over them.",
         examples=[{"COUNTRY": "FR"}],
     )
     timeout: Seconds | None = Field(
         default=None,
-        description="Seconds that a command may run; then it is interrupted, nothing of it is written, and the step fails. Default: no limit.",
+        description="Seconds that a command may run; then it is interrupted, nothing of it is written, and the step fails. "
+        "Default: no limit.",
         examples=[600],
     )
 
@@ -54,12 +56,14 @@ class DuckDBExecutor(StarlakeExecutor):
 
     time_zone: str | None = Field(
         default=None,
-        description="Time zone of the times that the engine writes (SCD2, audit) and of current_timestamp. Default: TZ, else that of Dagster's process, as in Starlake.",
+        description="Time zone of the times that the engine writes (SCD2, audit) and of current_timestamp. Default: TZ, "
+        "else that of Dagster's process, as in Starlake.",
         examples=["UTC"],
     )
     strict: bool = Field(
         default=False,
-        description="Refuse what works with the engine and not with Starlake: queries that its SQL parser does not take, names that need quotes. Default: a warning.",
+        description="Refuse what works with the engine and not with Starlake: queries that its SQL parser does not take, "
+        "names that need quotes. Default: a warning.",
     )
 
     def run(self, command: Command, invocation: Invocation) -> CommandResult:

@@ -57,7 +57,7 @@ KNOWN_FAULTS: Sequence[KnownFault] = (
 
 
 def find_known_faults(project: Project, pipeline: Pipeline) -> Iterator[Problem]:
-    """Yield a warning for each table and task of a pipeline that runs into a fault of Starlake, unless ``SL_VERSION`` says that it has none."""
+    """Yield a warning for each table and task that meets a fault of Starlake, unless ``SL_VERSION`` is a version without it."""
     version = project.variables.get("SL_VERSION") or ""
     nodes: list[Table | Task] = [*pipeline.tables, *pipeline.tasks]
     for node in nodes:

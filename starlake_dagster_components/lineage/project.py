@@ -16,7 +16,7 @@ from .statement import NotUnderstood, OutputColumn, TableColumns, find_columns
 logger = logging.getLogger("starlake_dagster_components")
 
 NodeId = tuple[str, str]
-"""``(kind, name)``: ``("table", "sales.orders")`` (logical name), ``("task", "kpi.daily")``, ``("external", "erp.rates")``; ``("file", pattern)``."""
+"""``(kind, name)``: ``("table", "sales.orders")``, ``("task", "kpi.daily")``, ``("external", "erp.rates")``, ``("file", pattern)``."""
 
 _SQL_TYPES: Mapping[str, str] = {
     "string": "varchar",
@@ -105,7 +105,7 @@ class ProjectColumns:
         return found
 
     def get_table_columns(self, table: Table) -> tuple[Column, ...]:
-        """Return the columns of a load table: each comes from a field of its files, a computed one from the fields that its script reads."""
+        """Return the columns of a load table: each comes from a field of its files, or from the fields that its script reads."""
         own = [
             Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in table.attributes if not a.ignore and a.name
         ]

@@ -30,7 +30,7 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourceColumn:
-    """A column that another one is made of: the table as :data:`FindTable` names it, and the column with the path of a field (``address.city``)."""
+    """A column that another one is made of: the table as :data:`FindTable` names it, and the column or field (``address.city``)."""
 
     table: str
     column: str

@@ -118,7 +118,10 @@ def _read_spark(file: DagFile) -> Mapping[str, str]:
 
 
 def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tuple[Pipeline, ...]:
-    """Return the pipelines sorted by name. Of several with the same name the first stays; the others and those without a name become errors."""
+    """Return the pipelines sorted by name.
+
+    Of several with the same name the first stays; the others and those without a name become errors.
+    """
     taken: dict[str, Pipeline] = {}
     for draft in drafts:
         where = draft.dag_config.origin.at("filename")
@@ -127,7 +130,8 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
                 Problem(
                     where,
                     "error",
-                    f"filename '{draft.dag_config.filename}' gives the job of {_describe_members(draft)} an empty name ('{draft.filename}'); "
+                    f"filename '{draft.dag_config.filename}' gives the job of {_describe_members(draft)} an empty name "
+                    f"('{draft.filename}'); "
                     "Starlake groups by plain variables only, like {{domain}}, without a filter",
                 )
             )

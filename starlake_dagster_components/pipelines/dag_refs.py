@@ -95,7 +95,8 @@ class DagConfigs:
             Problem(
                 where,
                 "error",
-                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: {_list_names(users)}",
+                f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: "
+                f"{_list_names(users)}",
             )
         )
         return False
@@ -112,7 +113,10 @@ class DagConfigs:
         where = config.origin.at("template")
         by = template.orchestrator
         if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
-            message = f"DAG config '{config.name}' makes no job, because its template '{config.template}' is for {by.capitalize()}; {self._suggest_remedy(template, by)}"
+            message = (
+                f"DAG config '{config.name}' makes no job, because its template '{config.template}' is for {by.capitalize()}; "
+                f"{self._suggest_remedy(template, by)}"
+            )
             self._problems.append(Problem(where, "warning", message))
             return False
         if not template.orchestrator or template.kind is None or template.executor not in EXECUTORS:

@@ -72,8 +72,8 @@ def read_template(config: DagConfig) -> Template:
     """Return what the template of a DAG config says.
 
     The name of a built-in template says everything, in the current spelling (``load/dagster__scheduled_table__shell.py.j2``) and
-    the one of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project says it by the templates that it
-    includes, directly or through other files of the project, otherwise by its name.
+    the one of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project says it by the templates that
+    it includes, directly or through other files of the project, otherwise by its name.
 
     Args:
         config: the DAG config, with the texts of a custom template and of the files of the project that it includes.

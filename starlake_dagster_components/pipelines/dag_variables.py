@@ -30,7 +30,8 @@ class DagRenderer:
         self._roots: dict[str, str] = {}
 
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
-        """Return a value of a DAG config with variables replaced, trimmed; one that cannot be rendered becomes a problem and is returned unchanged.
+        """Return a value of a DAG config with variables replaced, trimmed; one that cannot be rendered becomes a problem and is returned
+        unchanged.
 
         Args:
             config: the DAG config, whose ``sl_env_var`` may say another SL_ROOT.

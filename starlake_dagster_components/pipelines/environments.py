@@ -66,7 +66,8 @@ def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[
 
 
 def apply_environments(project: Project, environments: Mapping[str, Environment]) -> Project:
-    """Return a project whose tables and tasks are those of the environment in which their commands run, with the problems that they have there.
+    """Return a project whose tables and tasks are those of the environment in which their commands run, with the problems that they have
+    there.
 
     Args:
         project: the project.

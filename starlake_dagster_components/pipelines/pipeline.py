@@ -52,8 +52,8 @@ class PreLoad:
 
     strategy: PreLoadStrategy = "none"
     global_ack_file_path: str | None = None
-    """Rendered; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack`` (starlake-orchestration):
-    ``{YYYY-MM-DD}`` stands for the date of the run."""
+    """Rendered; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack``
+    (starlake-orchestration): ``{YYYY-MM-DD}`` stands for the date of the run."""
     ack_wait_timeout: timedelta = timedelta(hours=1)
 
     def find_ack_file(self, project: Project, domain: Domain) -> str:
@@ -66,11 +66,17 @@ class TransformTrigger:
     """How updates of its dependencies start a transform pipeline without a schedule. Option names are those of starlake-orchestration."""
 
     strategy: str = "all"
-    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``); :func:`~starlake_dagster_components.pipelines.parse_trigger` reads it."""
+    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``).
+
+    :func:`~starlake_dagster_components.pipelines.parse_trigger` reads it.
+    """
     optional_dataset_enabled: bool = False
     data_cycle_enabled: bool = False
     data_cycle: str | None = None
-    """The five-field cron of the option (``hourly``, ``daily``, ``weekly`` = Sunday, ``monthly``, ``yearly`` replaced); None when not enabled."""
+    """The five-field cron of the option (``hourly``, ``daily``, ``weekly`` = Sunday, ``monthly``, ``yearly`` replaced).
+
+    None when not enabled.
+    """
     beyond_data_cycle_enabled: bool = True
     min_timedelta_between_runs: timedelta = timedelta()
     filtered_datasets: frozenset[str] = frozenset()

@@ -73,8 +73,8 @@ def load_plan(
 ) -> Loaded:
     """Return the plan of the project in a folder; :meth:`Loaded.keep` keeps it for the next time.
 
-    The plan is the same with and without a cache. A plan is taken from the cache if every look at the file system (contents, folders, links) shows what
-    it showed then, and every variable that can have had an effect has the same value.
+    The plan is the same with and without a cache. A plan is taken from the cache if every look at the file system (contents, folders,
+    links) shows what it showed then, and every variable that can have had an effect has the same value.
 
     Args:
         root: folder that has ``metadata`` in it (``SL_ROOT``).
@@ -86,8 +86,8 @@ def load_plan(
         timezone: IANA name for schedules whose DAG config gives none.
         name_prefix: text before the names of all jobs.
         cache: where to look first; None for no cache.
-        find_pinned: takes the name of the project's plans in the cache and returns the identity of the plan that is used whatever has changed
-            since, as in the processes of a run. None, or an empty result: the plan of the project as it is now.
+        find_pinned: takes the name of the project's plans in the cache and returns the identity of the plan that is used whatever has
+            changed since, as in the processes of a run. None, or an empty result: the plan of the project as it is now.
 
     Raises:
         ProjectNotFound: the folder does not exist, or has no Starlake project.

@@ -46,8 +46,8 @@ class LastPlan:
 class StoredPlans:
     """Plans of one project, planned in one way, in the cache.
 
-    There is an entry for the last plan, with everything that it was made from: what each look at the file system showed, and the variables. Every plan
-    has an entry by the checksum of its content, its identity, so that a run finds the plan that it was launched with.
+    There is an entry for the last plan, with everything that it was made from: what each look at the file system showed, and the variables.
+    Every plan has an entry by the checksum of its content, its identity, so that a run finds the plan that it was launched with.
 
     Variables and ``application.sl.yml`` are not kept, because secrets are in them; they are those of the project as it is now.
 
@@ -176,7 +176,7 @@ def _list_allowed() -> Mapping[tuple[str, str], Any]:
 
 
 def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
-    """Return the variables that can have had an effect: those that a file may name, Starlake's own, and those that their values may name."""
+    """Return the variables that can have an effect: those that a file may name, Starlake's own, and those that their values may name."""
     known = words if isinstance(words, (set, frozenset)) else set(words)
     found = {name: value for name, value in values.items() if name in known or _belongs_to_starlake(name)}
     waiting = list(found.values())

@@ -77,7 +77,8 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
             Problem(
                 locate_schedule(head.node),
                 "warning",
-                f"the tasks of '{what}' have different schedules: {said}; the one of {head.node.full_name}, the first task by name, is used",
+                f"the tasks of '{what}' have different schedules: {said}; the one of {head.node.full_name}, the first task by name, "
+                "is used",
             )
         )
     configs = {m.config.name: m for m in reversed(group)}
@@ -87,7 +88,8 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
             Problem(
                 head.dag_ref,
                 "warning",
-                f"the tasks of '{what}' have different DAG configs: {said}; the one of {head.node.full_name}, the first task by name, is used",
+                f"the tasks of '{what}' have different DAG configs: {said}; the one of {head.node.full_name}, the first task by name, "
+                "is used",
             )
         )
     for member in group:

@@ -33,8 +33,8 @@ class WaitingFolder:
         domain: logical name of the domain.
         path: absolute path, or an address with a scheme (``gs://bucket/incoming``).
         tables: the tables that take files from it, in the order in which they are asked.
-        ack_file: absolute path of the one file that says that all files of the domain are there (strategy ``ack``), in which ``{YYYY-MM-DD}`` stands
-            for the day; empty for the other strategies.
+        ack_file: absolute path of the one file that says that all files of the domain are there (strategy ``ack``), in which
+            ``{YYYY-MM-DD}`` stands for the day; empty for the other strategies.
     """
 
     domain: str
@@ -50,8 +50,8 @@ class WaitingFolder:
 def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingFolder, ...]:
     """Return the folders in which files of a load pipeline wait, one per domain that has a pre-load strategy.
 
-    ``imported`` files wait in the domain's incoming folder (``metadata.directory``), ``pending`` ones in its folder of the stage area; with ``ack``
-    a run starts when one file is there.
+    ``imported`` files wait in the domain's incoming folder (``metadata.directory``), ``pending`` ones in its folder of the stage area; with
+    ``ack`` a run starts when one file is there.
 
     Args:
         project: the project.
@@ -97,7 +97,8 @@ def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_
 
 
 def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:
-    """Return the table that takes each file: the first whose pattern matches the whole name. Files of no table, and ack files, are left out.
+    """Return the table that takes each file: the first whose pattern matches the whole name. Files of no table, and ack files, are left
+    out.
 
     Args:
         names: file names, without folders.

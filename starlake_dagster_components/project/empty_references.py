@@ -1,4 +1,4 @@
-"""Keys that name a DAG config or a schedule by a variable that is not set: rendered they are empty, and jobs would be missing without a word."""
+"""Keys that name a DAG config or a schedule by a variable that is not set: they would be empty, and jobs missing without a message."""
 
 import re
 from collections.abc import Iterator

@@ -47,7 +47,10 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
 
 
 def compile_file_pattern(pattern: str) -> re.Pattern[str]:
-    """Return the pattern of a table's files; one that accepts nothing where the pattern is wrong, which is reported when the project is read."""
+    """Return the pattern of a table's files.
+
+    One that accepts nothing where the pattern is wrong, which is reported when the project is read.
+    """
     try:
         return compile_pattern(pattern)
     except ValueError:
@@ -141,7 +144,8 @@ def _translate_escape(regex: str, index: int, in_class: bool) -> tuple[str, int]
         members = {"L": "a-zA-Z", "Alphabetic": "a-zA-Z", "Lu": "A-Z", "Ll": "a-z", "N": "0-9", "Nd": "0-9"}.get(name) or _CLASSES.get(name)
         if match is None or members is None or (in_class and following == "P"):
             raise ValueError(
-                f"'{regex}' uses the character class {match.group() if match else following} at position {index + 1}, which is not supported"
+                f"'{regex}' uses the character class {match.group() if match else following} at position {index + 1}, "
+                "which is not supported"
             )
         return (members if in_class else f"[{'^' if following == 'P' else ''}{members}]"), match.end()
     if following in _LETTERS:

@@ -15,7 +15,7 @@ _NATIVE_FORMATS: Mapping[str, frozenset[str]] = {
 
 
 def find_loader(project: Project, table: Table) -> Loader:
-    """Return the loader of a table: ``native`` where it is asked for and the warehouse has one for the format, else ``spark``, the default."""
+    """Return the loader of a table: ``native`` where it is set and the warehouse has one for the format, else ``spark``, the default."""
     application = project.application
     connection = project.connection_of(table)
     asked = table.metadata.loader or _loader_of_connection(application.raw, connection.name if connection else "") or application.loader

@@ -173,7 +173,10 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     section.warn_about_unknown_keys(keys.TRANSFORM, "transform")
     folder.job = section.get_name("name") or folder.name
     if folder.job != folder.name:
-        message = f"the domain is called '{folder.job}' and its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', tasks that are a SQL file only in '{folder.name}'"
+        message = (
+            f"the domain is called '{folder.job}' and its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', "
+            f"tasks that are a SQL file only in '{folder.name}'"
+        )
         section.report_warning("name", message)
     default = section.get_section("default")
     if default is not None:

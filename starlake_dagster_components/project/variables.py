@@ -1,4 +1,7 @@
-"""The variables of a project: environment, env files, profiles. Starlake: SchemaHandler.loadActiveEnvVars (spec of precedence in the docs)."""
+"""The variables of a project: environment, env files, profiles.
+
+Starlake: SchemaHandler.loadActiveEnvVars (spec of precedence in the docs).
+"""
 
 import re
 from collections.abc import Mapping

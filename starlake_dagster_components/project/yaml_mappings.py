@@ -90,7 +90,10 @@ class Section:
 
     def _accept_text(self, key: str, expected: str) -> None:
         """Report a string that is understood here, but not by Starlake's JSON schema: ``"true"`` for a boolean. Starlake: starlake.json."""
-        message = f"{self.join_key(key)}: expected {expected}, found the string {self.data[key]!r}, for which Starlake refuses the file: write it without quotes"
+        message = (
+            f"{self.join_key(key)}: expected {expected}, found the string {self.data[key]!r}, for which Starlake refuses the file: "
+            "write it without quotes"
+        )
         self.context.problems.append(Problem(self.find_location(key), "warning", message, refused=not self.context.lenient))
 
     def get_text(self, key: str) -> str | None:

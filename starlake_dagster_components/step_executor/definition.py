@@ -30,7 +30,8 @@ def starlake_step_executor(max_concurrent: int | None = None, *, require_upstrea
     Args:
         max_concurrent: steps at a time in one run, unless its run config says otherwise; None = :func:`default_max_concurrent`.
         require_upstream_step_success: whether a step waits for the success of the steps upstream, unless its run config says otherwise;
-            False = it waits for those of their outputs that it needs, so that a step that made them and failed with others does not stop it.
+            False = it waits for those of their outputs that it needs, so that a step that made them and failed with others does not stop
+            it.
 
     Returns:
         A definition for ``Definitions(executor=...)`` or ``define_asset_job(executor_def=...)``.

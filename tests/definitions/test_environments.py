@@ -24,7 +24,8 @@ def project(shop: ProjectFolder) -> ProjectFolder:
     application.write_text(
         text.replace(
             "    duckdb:\n",
-            "    postgres:\n      type: jdbc\n      options:\n        url: jdbc:postgresql://db/shop\n        password: '{{DB_PASSWORD}}'\n    duckdb:\n",
+            "    postgres:\n      type: jdbc\n      options:\n        url: jdbc:postgresql://db/shop\n        password: '{{DB_PASSWORD}}'\n"
+            "    duckdb:\n",
         )
     )
     shop.write("metadata/env.sl.yml", "env:\n  connection: duckdb\n  source: shop\n")

@@ -1,4 +1,4 @@
-"""Files that are odd, damaged, still being written or in the way: each is loaded once or refused with its reason, and the others are loaded."""
+"""Files that are odd, damaged, still being written or in the way: each is loaded once or refused with its reason, the others loaded."""
 
 import gzip
 import os

@@ -355,10 +355,12 @@ def test_json_is_read_by_name_with_nested_fields(box: Sandbox) -> None:
     box.table(
         "t",
         "docs",
-        """{ name: id, type: long }
-        { name: who, type: struct, attributes: [{ name: name, type: string, rename: full_name, privacy: INITIALS }, { name: born, type: date }] }
-        { name: tags, type: string, array: true }
-        { name: lines, type: struct, array: true, attributes: [{ name: sku, type: string }, { name: qty, type: int }, { name: x, type: int, ignore: true }] }""",
+        "{ name: id, type: long }\n"
+        "{ name: who, type: struct, attributes: [{ name: name, type: string, rename: full_name, privacy: INITIALS }, "
+        "{ name: born, type: date }] }\n"
+        "{ name: tags, type: string, array: true }\n"
+        "{ name: lines, type: struct, array: true, attributes: [{ name: sku, type: string }, { name: qty, type: int }, "
+        "{ name: x, type: int, ignore: true }] }",
         "format: JSON",
     )
     lines = [

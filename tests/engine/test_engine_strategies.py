@@ -59,7 +59,8 @@ def constant(value: Any) -> str:
 def select_of(batch: list[Row]) -> str:
     values = [
         f"SELECT {constant(r.a)}::INTEGER AS a, {constant(r.b)}::VARCHAR AS b, "
-        f"{'NULL' if r.ts is None else f'make_timestamp(2024, 1, {r.ts}, 0, 0, 0)'}::TIMESTAMP AS ts, {constant(r.part)}::VARCHAR AS part, {r.n} AS n"
+        f"{'NULL' if r.ts is None else f'make_timestamp(2024, 1, {r.ts}, 0, 0, 0)'}::TIMESTAMP AS ts, {constant(r.part)}::VARCHAR AS part, "
+        f"{r.n} AS n"
         for r in batch
     ]
     empty = "SELECT NULL::INTEGER AS a, NULL::VARCHAR AS b, NULL::TIMESTAMP AS ts, NULL::VARCHAR AS part, NULL::INTEGER AS n WHERE false"

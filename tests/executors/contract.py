@@ -250,7 +250,10 @@ class ExecutorContract:
 
     def test_the_row_counts_of_a_load_are_read(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
-        line = 'IngestionCounters:{"inputCount":120,"acceptedCount":118,"rejectedCount":-1,"paths":["file:/data/orders 1.csv"],"jobid":",run-1,run-1"}'
+        line = (
+            'IngestionCounters:{"inputCount":120,"acceptedCount":118,"rejectedCount":-1,"paths":["file:/data/orders '
+            '1.csv"],"jobid":",run-1,run-1"}'
+        )
         harness.behave(Behaviour(output=(("out", line + "\n"),)))
         command = harness.command(verb="load", arguments=("--domains", "sales", "--tables", "orders"))
         result = harness.executor().run(command, watched.invocation())

@@ -350,7 +350,8 @@ def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db")
     (problem,) = DuckDBExecutor().unsupported(project, a_job(python))
     assert str(problem) == (
-        "metadata/transform/kpi/score.sl.yml:2: task kpi.score is Python (metadata/transform/kpi/score.py): the executor duckdb runs SQL only"
+        "metadata/transform/kpi/score.sl.yml:2: task kpi.score is Python (metadata/transform/kpi/score.py): "
+        "the executor duckdb runs SQL only"
     )
     (problem,) = DuckDBExecutor().unsupported(with_connections(tmp_path), a_job(a_table()))
     assert problem.message.startswith("no connection: set application.connectionRef")

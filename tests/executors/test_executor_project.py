@@ -49,7 +49,9 @@ application:
 """,
     "metadata/env.sl.yml": "version: 1\nenv: {country: FR}\n",
     "metadata/env.DE.sl.yml": "version: 1\nenv: {country: DE}\n",
-    "metadata/load/sales/_config.sl.yml": "version: 1\nload:\n  name: sales\n  metadata: {directory: '{{SL_ROOT}}/datasets/incoming/sales'}\n",
+    "metadata/load/sales/_config.sl.yml": (
+        "version: 1\nload:\n  name: sales\n  metadata: {directory: '{{SL_ROOT}}/datasets/incoming/sales'}\n"
+    ),
     "metadata/load/sales/orders.sl.yml": r"""
 version: 1
 table:

@@ -1,4 +1,7 @@
-"""Columns of a whole project: of tables after rename and script, of tasks in the order of their dependencies; what Dagster and people see of them."""
+"""Columns of a whole project: of tables after rename and script, of tasks in the order of their dependencies.
+
+What Dagster and people see of them.
+"""
 
 import json
 from pathlib import Path

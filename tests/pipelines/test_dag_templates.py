@@ -199,7 +199,8 @@ def test_an_executor_that_does_not_exist_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("line", "warned"),
-    [('cron = "0 5 * * *"', True), ("cron: str = '@daily'", True), ('cron = "{{ context.cron }}"', False), ('cron = "None"', False), ("  cron = '1'", False)],
+    [('cron = "0 5 * * *"', True), ("cron: str = '@daily'", True),
+     ('cron = "{{ context.cron }}"', False), ('cron = "None"', False), ("  cron = '1'", False)],
 )  # fmt: skip
 def test_a_cron_of_a_custom_template_is_reported(line: str, warned: bool) -> None:
     made = plan(task("k.t"), dag("transform", "t.py", "transform/ours.py.j2", text=f"{OWN}{line}\n"))

@@ -17,8 +17,10 @@ from starlake_dagster_components.project.model import Attribute, Freshness, Writ
 def made() -> Plan:
     """The project whose real output spec/starlake.md shows."""
     return plan_with_jobs(
-        table("raw.orders", "0 2 * * *", final="sales.orders", write=WriteStrategy("UPSERT_BY_KEY", key=("id",)), freshness=Freshness(error=timedelta(days=3)),
-              attributes=(Attribute("id", "long", rename="ID", comment="The key"), Attribute("c", foreign_key="clients.id")), primary_key=("ID",)),
+        table("raw.orders", "0 2 * * *", final="sales.orders", write=WriteStrategy("UPSERT_BY_KEY", key=("id",)),
+              freshness=Freshness(error=timedelta(days=3)),
+              attributes=(Attribute("id", "long", rename="ID", comment="The key"), Attribute("c", foreign_key="clients.id")),
+              primary_key=("ID",)),
         table("raw.clients", "daily", final="sales.clients", freshness=Freshness(warn=timedelta(days=9), error=timedelta(hours=2))),
         task("kpi.revenue", "sales.orders", "sales.clients", schedule="hourly", write_strategy=WriteStrategy("OVERWRITE")),
         task("kpi.summary", "revenue", "out.x", table="summary_t", freshness=Freshness(error=timedelta(minutes=30))),
@@ -99,7 +101,8 @@ def test_an_unknown_first_reference(made: Plan) -> None:
     (node,) = build_dependency_tree(made, ["kpi.nop"])
     assert node == {
         "data": {
-            "name": "kpi.nop", "typ": "task", "parentTyp": "unknown", "parentRef": "out.first", "sink": "kpi.nop", "cron": "None", "freshness": 0,
+            "name": "kpi.nop", "typ": "task", "parentTyp": "unknown", "parentRef": "out.first", "sink": "kpi.nop", "cron": "None",
+            "freshness": 0,
         },
         "task": True,
     }  # fmt: skip

@@ -10,7 +10,8 @@ from starlake_dagster_components.pipelines.crons import MACROS, InvalidCron, che
 
 @pytest.mark.parametrize(
     "cron",
-    ["0 0 * * *", "*/5 8-18 * * mon-fri", "0 0 L * *", "0 9 * * 1#1", "0 9 * * L5", "0 0 1,15 JAN-mar/2 ?", "59 23 31 12 7", "0 22-2 * * 6-1", "5/10 * * * *"],
+    ["0 0 * * *", "*/5 8-18 * * mon-fri", "0 0 L * *", "0 9 * * 1#1", "0 9 * * L5",
+     "0 0 1,15 JAN-mar/2 ?", "59 23 31 12 7", "0 22-2 * * 6-1", "5/10 * * * *"],
 )  # fmt: skip
 def test_crons_of_five_fields(cron: str) -> None:
     assert check_cron(cron) == cron

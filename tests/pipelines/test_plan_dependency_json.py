@@ -47,7 +47,8 @@ def test_json_wins_for_the_tasks_that_it_names(root: Path) -> None:
     assert reads(made, "k.a") == [("table", "shop.orders", "sql")]
     assert str(made.dependencies.get_direct("k.b")[0].location) == "metadata/dependencies.json:11"
     assert messages(made) == [
-        "metadata/dependencies.json:4: warning: k.b reads the task k.a (metadata/transform/k/b.sql:2), which its dependencies here do not name; "
+        "metadata/dependencies.json:4: warning: k.b reads the task k.a (metadata/transform/k/b.sql:2), "
+        "which its dependencies here do not name; "
         "these hold",
         "metadata/dependencies.json:11: warning: k.b depends on the table shop.orders here, which its SQL (metadata/transform/k/b.sql:1) "
         "does not read; the dependencies here hold",
@@ -90,9 +91,11 @@ def test_stale_names_are_warnings_with_the_closest_known(root: Path) -> None:
     made = plan(root, *NODES)
     said = [m for m in messages(made) if "does not have" in m]
     assert said == [
-        "metadata/dependencies.json:4: warning: the dependencies name the task 'k.aa', which the project does not have (did you mean 'k.a'?)",
+        "metadata/dependencies.json:4: warning: the dependencies name the task 'k.aa', "
+        "which the project does not have (did you mean 'k.a'?)",
         "metadata/dependencies.json:11: warning: the dependencies name the task 'k.gone', which the project does not have",
-        "metadata/dependencies.json:27: warning: the dependencies name the task 'k.bb', which the project does not have (did you mean 'k.b'?)",
+        "metadata/dependencies.json:27: warning: the dependencies name the task 'k.bb', "
+        "which the project does not have (did you mean 'k.b'?)",
         "metadata/dependencies.json:34: warning: the dependencies name the table 'mart.order', which the project does not have "
         "(did you mean 'mart.orders'?)",
     ]
@@ -129,16 +132,21 @@ AGREED = [("task", "k.a", "json")]
         {"task_deps": TREE},
         {"context": {"dependencies": TREE}},
         {"cron": "None", "dependencies": json.dumps(TREE, indent=1), "sl_project_id": "-1"},
-        {"items": [{"id": "k.b", "displayType": "task"}, {"id": "k.a", "displayType": "task"}, {"id": "mart.orders", "displayType": "table"}],
-         "relations": [{"source": "mart.orders", "target": "k.a", "relationType": "task"}, {"source": "k.a", "target": "k.b", "relationType": "task"}],
+        {"items": [{"id": "k.b", "displayType": "task"}, {"id": "k.a", "displayType": "task"},
+                   {"id": "mart.orders", "displayType": "table"}],
+         "relations": [{"source": "mart.orders", "target": "k.a", "relationType": "task"},
+                       {"source": "k.a", "target": "k.b", "relationType": "task"}],
          "diagramType": "task"},
-        {"relations": [{"source": "k.a", "target": "k.b", "relationType": "task"}, {"source": "mart.orders", "target": "k.a", "relationType": "task"}]},
+        {"relations": [{"source": "k.a", "target": "k.b", "relationType": "task"},
+                       {"source": "mart.orders", "target": "k.a", "relationType": "task"}]},
         # Up to 1.1: no sink, no cron. Up to 1.5.15: the sink of a table is its cron.
         [{"data": {"name": "k.b", "typ": "task", "parent": "k.a", "parentTyp": "task", "parentRef": "k.a"}, "task": True,
           "children": [{"data": {"name": "k.a", "typ": "task", "sink": "k.a", "cron": "0 0 * * *", "freshness": 0}, "task": True,
-                        "children": [{"data": {"name": "mart.orders", "typ": "table", "parentTyp": "unknown", "sink": "0 0 * * *"}, "task": False}]}]}],
+                        "children": [{"data": {"name": "mart.orders", "typ": "table", "parentTyp": "unknown", "sink": "0 0 * * *"},
+                                      "task": False}]}]}],
         [{"data": {"name": "k.b"}, "task": True,
-          "children": [{"data": {"name": "k.a"}, "task": True, "children": [{"data": {"name": "mart.orders", "sink": "None"}, "task": False}]}]}],
+          "children": [{"data": {"name": "k.a"}, "task": True,
+                        "children": [{"data": {"name": "mart.orders", "sink": "None"}, "task": False}]}]}],
     ],
     ids=["list", "node", "dependencies", "task_deps", "context", "text", "diagram", "relations", "1.5.15", "without typ"],
 )  # fmt: skip

@@ -174,7 +174,10 @@ def _() -> None:
 
 @difference("custom-templates")
 def _() -> None:
-    text = "{% include 'templates/dags/transform/dagster__scheduled_task__shell.py.j2' %}\njobs = {'k.t': {'options': 'a=1'}}\nraise SystemExit\n"
+    text = (
+        "{% include 'templates/dags/transform/dagster__scheduled_task__shell.py.j2' %}\njobs = {'k.t': {'options': 'a=1'}}\n"
+        "raise SystemExit\n"
+    )
     (pipeline,) = plan(task("k.t"), dag("transform", "t.py", "ours.py.j2", text=text)).pipelines
     assert pipeline.task_options == {"k.t": {"a": "1"}}
 

@@ -40,9 +40,11 @@ def test_a_group_may_span_dag_configs_and_the_first_task_decides() -> None:
     (pipeline,) = made.pipelines
     assert (pipeline.comment, pipeline.tags, pipeline.dag_config.name, pipeline.schedule) == ("one", ("one",), "one", None)
     assert messages(made) == [
-        "metadata/transform/k/a.sl.yml:2: warning: the tasks of 'same.py' have different schedules: 'None' (k.a, metadata/transform/k/a.sl.yml:2), "
+        "metadata/transform/k/a.sl.yml:2: warning: the tasks of 'same.py' have different schedules: 'None' (k.a, "
+        "metadata/transform/k/a.sl.yml:2), "
         "'daily' (k.b, metadata/transform/k/b.sl.yml:2); the one of k.a, the first task by name, is used",
-        "metadata/transform/k/a.sl.yml:3: warning: the tasks of 'same.py' have different DAG configs: 'one' (k.a, metadata/transform/k/a.sl.yml:3), "
+        "metadata/transform/k/a.sl.yml:3: warning: the tasks of 'same.py' have different DAG configs: 'one' (k.a, "
+        "metadata/transform/k/a.sl.yml:3), "
         "'two' (k.b, metadata/transform/k/b.sl.yml:3); the one of k.a, the first task by name, is used",
     ]
 

@@ -71,7 +71,8 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
             dagRef: loads
             schedule: "0 1 * * *"
             freshness: {warn: 3 hours, error: 1d}
-            writeStrategy: {types: {APPEND: "group(1) == 'A'"}, key: [id], timestamp: updated, on: source_and_target, startTs: a, endTs: b, queryFilter: q}
+            writeStrategy: {types: {APPEND: "group(1) == 'A'"}, key: [id], timestamp: updated, on: source_and_target, startTs: a,
+                            endTs: b, queryFilter: q}
             sink: {connectionRef: duckdb, partition: [day], clustering: [c], materializedView: view, format: delta, days: 3}
           attributes:
             - name: id
@@ -79,7 +80,8 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
               required: true
               comment: The key
             - {name: ts, type: timestamp, rename: updated, privacy: HIDE, default: "2024", trim: both, script: "now()", ignore: true}
-            - {name: pos, position: {first: 0, last: 9}, foreignKey: "a.b.c", accessPolicy: PII, metricType: discrete, tags: [x], array: true}
+            - {name: pos, position: {first: 0, last: 9}, foreignKey: "a.b.c", accessPolicy: PII, metricType: discrete,
+               tags: [x], array: true}
             - name: lines
               type: struct
               array: true
@@ -130,7 +132,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
     assert table.extra == {"metadata.extensions": ["csv"]}
     at = table.origin.at
     assert (at().line, at("pattern").line, at("metadata.schedule").line, at("metadata.writeStrategy.key").line) == (2, 5, 42, 44)
-    assert (at("attributes[1].type").line, at("attributes[3].attributes[1].type").line, at("attributes[9].type").line) == (51, 58, 46)
+    assert (at("attributes[1].type").line, at("attributes[3].attributes[1].type").line, at("attributes[9].type").line) == (52, 60, 47)
 
 
 def test_metadata_comes_from_the_domain_field_by_field(folder: ProjectFolder) -> None:
@@ -304,7 +306,8 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
     )
     where = "metadata/load/d/t.sl.yml"
     assert messages(read(folder)) == [
-        f"{where}:4: pattern '*.csv' is not a regular expression: nothing to repeat at position 1; 'all files' is .* in a regular expression",
+        f"{where}:4: pattern '*.csv' is not a regular expression: nothing to repeat at position 1; "
+        "'all files' is .* in a regular expression",
         f"{where}:5: warning: unknown key 'nmae' in table (did you mean 'name'?); it is ignored here, and Starlake rejects the file",
         f"{where}:6: tags: expected a list, found 'pii'",
         f"{where}:7: presql[0]: expected a string, found a list",
@@ -312,7 +315,8 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
         f"{where}:10: unknown format 'TABLEAU' (known: DATAFRAME, DSV, GENERIC, JSON, JSON_ARRAY, JSON_FLAT, KAFKA, KAFKASTREAM, PARQUET, "
         "POSITION, TEXT_XML, XML)",
         f"{where}:11: metadata.withHeader: expected true or false, found 'maybe'",
-        f"{where}:12: warning: unknown key 'sepparator' in metadata (did you mean 'separator'?); it is ignored here, and Starlake rejects the file",
+        f"{where}:12: warning: unknown key 'sepparator' in metadata (did you mean 'separator'?); it is ignored here, "
+        "and Starlake rejects the file",
         f"{where}:13: metadata.options.a: expected a string, found a list",
         f"{where}:14: freshness warn: '1 week' is not a duration: expected a number and a unit of days, hours, minutes or seconds, "
         "such as '3 days', '2h', '30 min'",
@@ -336,7 +340,8 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
     assert messages(read(folder)) == [
         "metadata/load/d/t.sl.yml:2: a table needs 'attributes', which is missing",
         "metadata/load/d/t.sl.yml:2: a table needs 'pattern', which is missing; 'patern' is unknown: did you mean that?",
-        "metadata/load/d/t.sl.yml:4: warning: unknown key 'patern' in table (did you mean 'pattern'?); it is ignored here, and Starlake rejects the file",
+        "metadata/load/d/t.sl.yml:4: warning: unknown key 'patern' in table (did you mean 'pattern'?); it is ignored here, "
+        "and Starlake rejects the file",
     ]
 
 

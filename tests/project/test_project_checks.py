@@ -102,12 +102,15 @@ def test_links_lead_nowhere_outside_of_the_project(shop: ProjectFolder, tmp_path
     secret = os.path.realpath(outside / "secret.txt")
     assert problems == [
         "metadata/load/everything: is a link to /, outside of the project, and is not read; copy it, or let SL_METADATA name the folder",
-        "metadata/load/sales/again.sl.yml:3: warning: the table is called 'orders' and its file 'again.sl.yml'; Starlake's load --tables finds "
+        "metadata/load/sales/again.sl.yml:3: warning: the table is called 'orders' and its file 'again.sl.yml'; "
+        "Starlake's load --tables finds "
         "no table when they differ",
         "metadata/load/sales/orders.sl.yml:3: table 'sales.orders' is defined twice, also in metadata/load/sales/again.sl.yml:3",
-        f"metadata/load/sales/secret.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, or let SL_METADATA name "
+        f"metadata/load/sales/secret.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, "
+        "or let SL_METADATA name "
         "the folder",
-        f"metadata/refs.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, or let SL_METADATA name the folder",
+        f"metadata/refs.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, "
+        "or let SL_METADATA name the folder",
     ]
     assert not any("password" in problem for problem in problems)
 
@@ -203,9 +206,11 @@ def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/desk/membérs.sql", "select 1")
     found = [problem for problem in _read(folder) if "take them for one table" in problem]
     assert found == [
-        "metadata/load/desk/members.sl.yml:3: warning: table 'desk.members' and table 'desk.Members' in metadata/load/desk/Members.sl.yml:3 "
+        "metadata/load/desk/members.sl.yml:3: warning: table 'desk.members' and table 'desk.Members' in "
+        "metadata/load/desk/Members.sl.yml:3 "
         "differ in the case of letters only: many databases take them for one table",
-        "metadata/transform/desk/membérs.sql:1: warning: table 'desk.membérs' and table 'desk.Members' in metadata/load/desk/Members.sl.yml:3 "
+        "metadata/transform/desk/membérs.sql:1: warning: table 'desk.membérs' and table 'desk.Members' in "
+        "metadata/load/desk/Members.sl.yml:3 "
         "differ in accents only: many databases take them for one table",
     ]
 
@@ -221,7 +226,8 @@ def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
         ("[{name: s, type: struct}]", ["attribute 's': a struct needs 'attributes', its fields"]),
         ("[{name: a, privacy: md6}]", ["attribute 'a': unknown privacy 'md6' (did you mean 'MD5'?)"]),
         (
-            "[{name: a, privacy: own}, {name: b, privacy: 'HIDE(\"X\", 3)'}, {name: c, privacy: 'sql: left(c, 1)'}, {name: d, privacy: None}]",
+            "[{name: a, privacy: own}, {name: b, privacy: 'HIDE(\"X\", 3)'}, {name: c, privacy: 'sql: left(c, 1)'}, {name: d, privacy: "
+            "None}]",
             [],
         ),
     ],
@@ -250,7 +256,8 @@ def test_freshness_that_cannot_be(folder: ProjectFolder, freshness: str, message
 def test_the_primary_key_is_the_key_of_a_strategy_that_has_none(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/load/d/t.sl.yml",
-        "version: 1\ntable: {name: t, pattern: t, primaryKey: [id], attributes: [{name: id}], metadata: {writeStrategy: {type: UPSERT_BY_KEY}}}\n",
+        "version: 1\ntable: {name: t, pattern: t, primaryKey: [id], attributes: [{name: id}], metadata: {writeStrategy: {type: "
+        "UPSERT_BY_KEY}}}\n",
     )
     assert _read(folder) == []
 
@@ -262,7 +269,8 @@ def test_patterns_that_match_the_same_file(folder: ProjectFolder) -> None:
     folder.write("metadata/load/us/everything.sl.yml", text % ("everything", '"[a-z]+-[0-9]{2}\\\\.csv"', "/in/crm"))
     folder.write("metadata/load/asia/clients.sl.yml", text % ("clients", "clients-.*.csv", "/in/asia"))
     assert _read(folder) == [
-        "metadata/load/us/clients.sl.yml:4: table 'us.clients' has the pattern of 'eu.clients' in metadata/load/eu/clients.sl.yml:4, and their "
+        "metadata/load/us/clients.sl.yml:4: table 'us.clients' has the pattern of 'eu.clients' in metadata/load/eu/clients.sl.yml:4, "
+        "and their "
         "domains share a folder; Starlake refuses that",
     ]
     folder.write("metadata/load/us/everything.sl.yml", text % ("everything", '"clients-[0-9]{2}\\\\.csv"', "/in/crm"))

@@ -132,7 +132,8 @@ def test_types_of_the_project_replace_those_of_starlake(folder: ProjectFolder) -
     )
     folder.write(
         "metadata/types/types.sl.yml",
-        "types:\n  - {name: a, pattern: y, primitiveType: date, zone: z, ddlMapping: {duckdb: DATE}}\n  - {name: b}\n  - {name: c, pattern: x, primitiveType: dat}\n",
+        "types:\n  - {name: a, pattern: y, primitiveType: date, zone: z, ddlMapping: {duckdb: DATE}}\n  - {name: b}\n"
+        "  - {name: c, pattern: x, primitiveType: dat}\n",
     )
     project = read_project(folder.root, environ={})
     types = project.types
@@ -195,7 +196,8 @@ def test_dag_configs_are_not_rendered(folder: ProjectFolder) -> None:
     assert project.dag_configs["outside"].template_text is None
     assert [str(problem) for problem in project.problems] == [
         "metadata/dags/bad.sl.yml:2: a DAG config needs 'filename', which is missing; 'filenam' is unknown: did you mean that?",
-        "metadata/dags/bad.sl.yml:2: warning: unknown key 'filenam' in dag (did you mean 'filename'?); it is ignored here, and Starlake rejects the file",
+        "metadata/dags/bad.sl.yml:2: warning: unknown key 'filenam' in dag (did you mean 'filename'?); it is ignored here, "
+        "and Starlake rejects the file",
         "metadata/dags/note.yml: warning: is not read: Starlake reads files named *.sl.yml only",
     ]
 

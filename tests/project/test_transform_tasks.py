@@ -250,7 +250,8 @@ def test_what_starlake_skips_is_a_warning(folder: ProjectFolder) -> None:
         "metadata/transform/b/_config.sl.yml:2: warning: 'transform' is empty; Starlake skips all tasks of the folder",
         "metadata/transform/c/other.yml: warning: is not read: Starlake reads files named *.sl.yml only",
         "metadata/transform/c/sub/nested.sql: warning: is not read: a task's file belongs directly in metadata/transform/c",
-        "metadata/transform/loose.sql: warning: is not read: a task's file belongs in the folder of its domain, metadata/transform/<domain>",
+        "metadata/transform/loose.sql: warning: is not read: a task's file belongs in the folder of its domain, "
+        "metadata/transform/<domain>",
     ]
 
 
@@ -272,7 +273,8 @@ def test_wrong_values_that_are_acted_on_are_errors(folder: ProjectFolder) -> Non
     project = read(folder)
     assert [text for text in messages(project) if "warning" not in text] == [
         "metadata/transform/d/t.sl.yml:5: writeStrategy SCD2 needs a 'key': the columns that identify a row",
-        "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is not a duration: expected a number and a unit of days, hours, minutes or "
+        "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is not a duration: expected a number and a unit of days, hours, "
+        "minutes or "
         "seconds, such as '3 days', '2h', '30 min'",
         "metadata/transform/d/t.sl.yml:7: taskTimeoutMs -1 is out of range: expected milliseconds",
         "metadata/transform/d/t.sl.yml:9: key 'schedule' appears twice, first on line 8",

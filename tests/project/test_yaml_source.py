@@ -59,7 +59,10 @@ def test_quoted_values_are_texts() -> None:
 
 
 def test_lines_of_keys_are_counted_below_the_root_key() -> None:
-    text = "---\nversion: 1\ntable:\n  name: x\n  metadata: {format: DSV,\n    sink: {format: y}}\n  attributes:\n  - name: a\n  -\n    name: b\n"
+    text = (
+        "---\nversion: 1\ntable:\n  name: x\n  metadata: {format: DSV,\n    sink: {format: y}}\n  attributes:\n  - name: a\n  -\n"
+        "    name: b\n"
+    )
     document = parse_yaml(text, "table")
     assert document.lines == {
         "version": 2,

@@ -1,4 +1,7 @@
-"""A load job of many tables, built by this package from a Starlake project; in a module of its own, because other processes find it by name."""
+"""A load job of many tables, built by this package from a Starlake project.
+
+In a module of its own, because other processes find it by name.
+"""
 
 import json
 import time
@@ -80,7 +83,10 @@ def write_tables(
         ("transforms", "transform/dagster__scheduled_task", "all_tasks"),
     ):
         more = f"    pre_load_strategy: {pre_load}\n{options}" if name == "loads" else "    run_dependencies_first: 'false'\n"
-        text = f"version: 1\ndag:\n  template: {template}__shell.py.j2\n  filename: {file}.py\n  options:\n    cloud_run_job_name: starlake\n{more}"
+        text = (
+            f"version: 1\ndag:\n  template: {template}__shell.py.j2\n  filename: {file}.py\n  options:\n    cloud_run_job_name: starlake\n"
+            f"{more}"
+        )
         _write(root / f"metadata/dags/{name}.sl.yml", text)
     for domain, prefix, number in (("busy", "table", tables), ("quiet", "quiet", quiet)):
         incoming = root / "datasets/incoming" / domain

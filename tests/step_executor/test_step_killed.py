@@ -1,7 +1,7 @@
 """``kill -9`` of a run's process in the middle of a job of 50 tables, then re-execution from failure as the UI does it.
 
-The run's process is the one that Dagster's default run launcher starts; the code server finds out that it is gone and marks the run as failed. Each
-command is a process of its own and outlives its worker.
+The run's process is the one that Dagster's default run launcher starts; the code server finds out that it is gone and marks the run as
+failed. Each command is a process of its own and outlives its worker.
 """
 
 import json

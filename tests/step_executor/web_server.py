@@ -9,7 +9,8 @@ from typing import Any
 from step_waiting import until
 
 LAUNCH = """mutation($of: JobOrPipelineSelector!, $config: RunConfigData) {
-  launchRun(executionParams: {selector: $of, runConfigData: $config}) { __typename ...on LaunchRunSuccess { run { runId } } ...on PythonError { message } }
+  launchRun(executionParams: {selector: $of, runConfigData: $config}) {
+    __typename ...on LaunchRunSuccess { run { runId } } ...on PythonError { message } }
 }"""
 REEXECUTE = """mutation($parent: String!, $strategy: ReexecutionStrategy!) {
   launchRunReexecution(reexecutionParams: {parentRunId: $parent, strategy: $strategy}) {

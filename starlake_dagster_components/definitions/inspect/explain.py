@@ -62,7 +62,10 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     if environment:
         yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_format_location(environment.location)}"
     if pipeline.run_dependencies_first:
-        yield f"  runs everything upstream first: run_dependencies_first{_format_location(config.origin.at('options.run_dependencies_first'))}"
+        yield (
+            "  runs everything upstream first: "
+            f"run_dependencies_first{_format_location(config.origin.at('options.run_dependencies_first'))}"
+        )
     for domain, pre_load in pipeline.pre_load.items():
         yield f"  pre-load of {domain}: {pre_load.strategy}{_format_location(_locate_strategy(pipeline))}"
     if pipeline.schedule:
@@ -123,7 +126,9 @@ def _explain_strategies(graph: AssetGraph, domain: str) -> Iterator[str]:
         pre_load = pipeline.pre_load.get(domain)
         if pre_load and pre_load.strategy != "none":
             config = pipeline.dag_config.name
-            yield f"  strategy {pre_load.strategy}: DAG config '{config}', job {pipeline.name}{_format_location(_locate_strategy(pipeline))}"
+            yield (
+                f"  strategy {pre_load.strategy}: DAG config '{config}', job {pipeline.name}{_format_location(_locate_strategy(pipeline))}"
+            )
 
 
 def _explain_upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec) -> Iterator[str]:
@@ -131,11 +136,17 @@ def _explain_upstream(graph: AssetGraph, node: StarlakeNode, spec: dg.AssetSpec)
     for dependency in node.dependencies:
         key = graph.get_key(dependency.kind, dependency.name)
         shown.add(key)
-        yield f"  after {key.to_user_string()} ({dependency.kind} {dependency.name}): {dependency.source}{_format_location(dependency.location)}"
+        yield (
+            f"  after {key.to_user_string()} ({dependency.kind} {dependency.name}): "
+            f"{dependency.source}{_format_location(dependency.location)}"
+        )
     pre_load = graph.keys.get(("domain", node.table.domain)) if node.table else None
     for key in dict.fromkeys(d.asset_key for d in spec.deps):
         if key == pre_load and node.table and node.pipeline and node.table.domain in node.pipeline.pre_load:
             strategy = node.pipeline.pre_load[node.table.domain].strategy
-            yield f"  after {key.to_user_string()}: pre-load of its domain, strategy {strategy}{_format_location(_locate_strategy(node.pipeline))}"
+            yield (
+                f"  after {key.to_user_string()}: pre-load of its domain, strategy "
+                f"{strategy}{_format_location(_locate_strategy(node.pipeline))}"
+            )
         elif key not in shown:
             yield f"  after {key.to_user_string()}: from the translation (or get_asset_spec)"

@@ -16,8 +16,8 @@ def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[
     """Return jobs, assets and problems of a project.
 
     Returns:
-        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values; keys as Dagster's user strings, lists sorted. The shape is
-        described in docs/command_line.md and stays.
+        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values; keys as Dagster's user strings, lists sorted. The shape
+        is described in docs/command_line.md and stays.
     """
     return {
         "jobs": [_summarize_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],

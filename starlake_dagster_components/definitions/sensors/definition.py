@@ -35,10 +35,11 @@ def build_sensor(
 ) -> dg.MultiAssetSensorDefinition:
     """Return the sensor of a job. Starlake's guide "Customize Dagster DAGs": multi-asset sensor.
 
-    All watched assets materialized since the last run (or whatever else the options ask for, see docs/triggers.md): one run is requested and
-    everything that is new is consumed; otherwise the tick is skipped with a reason that names what was and what was not materialized.
-    The run has the tags ``starlake/scheduled_date`` (the newest logical time among what it consumed), ``starlake/data_interval_start`` (that of
-    the last successful run of the job), ``starlake/data_interval_end`` and ``.dagster/starlake_triggered_by`` (what it consumed; hidden).
+    All watched assets materialized since the last run (or whatever else the options ask for, see docs/triggers.md): one run is requested
+    and everything that is new is consumed; otherwise the tick is skipped with a reason that names what was and what was not materialized.
+    The run has the tags ``starlake/scheduled_date`` (the newest logical time among what it consumed), ``starlake/data_interval_start``
+    (that of the last successful run of the job), ``starlake/data_interval_end`` and ``.dagster/starlake_triggered_by`` (what it consumed;
+    hidden).
 
     Unlike a generated one, it consumes what it has seen, not what there is when it is done, so that nothing is lost between the two.
 

@@ -49,7 +49,7 @@ class Evaluation:
         return {asset: by_name[asset] for asset in self.rule.assets}
 
     def tick(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Evaluate one tick: two database queries, three when a run starts, however many assets there are and however long their history."""
+        """Evaluate one tick: two database queries, three when a run starts, for any number of assets and any length of history."""
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
         decision = decide_run(self.rule, self._latest(context.instance), consumption, now, find_interval_before)

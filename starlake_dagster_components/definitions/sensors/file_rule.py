@@ -1,4 +1,4 @@
-"""When waiting files start a load: a pure function of what lies in the folders, what former ticks saw, and what former runs were requested for."""
+"""When waiting files start a load: a pure function of the files in the folders, of earlier ticks, and of the runs requested so far."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,8 @@ MAX_NAMED = 5
 """File names that a reason names; the rest is counted."""
 
 BACKOFF = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
-"""How long a file that a run did not take waits for the next one, by the number of runs that it has had; the last one holds from then on."""
+"""How long a file that a run did not take waits for the next one, by the number of runs that it has had; the last one holds from then on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,9 @@ def decide_load(
 ) -> tuple[StartLoad | KeepWaiting, FileMemory]:
     """Say whether waiting files start a run.
 
-    A file is complete when its ack file is there, or when two ticks in a row see the same version of it. Nothing starts while a file is still being
-    written, as a run takes every file that is there, so that a burst of files is one run; and nothing while the last run goes on. A file that a
-    run did not take starts another one only after a while (:data:`BACKOFF`).
+    A file is complete when its ack file is there, or when two ticks in a row see the same version of it. Nothing starts while a file is
+    still being written, as a run takes every file that is there, so that a burst of files is one run; and nothing while the last run goes
+    on. A file that a run did not take starts another one only after a while (:data:`BACKOFF`).
 
     Args:
         waiting: the files that tables of the job take.

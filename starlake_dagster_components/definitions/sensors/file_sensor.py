@@ -23,9 +23,9 @@ def build_file_sensor(
 ) -> dg.SensorDefinition:
     """Return the file sensor of a load job.
 
-    It looks at folders, without starting Starlake. When files are complete it requests one run for all of them, with a run key made of their names and
-    versions, so that no file starts two runs; see docs/triggers.md for when a file is complete. It also reports what waits in each
-    domain's folder as an observation of the asset ``<domain>/incoming``.
+    It looks at folders, without starting Starlake. When files are complete it requests one run for all of them, with a run key made of
+    their names and versions, so that no file starts two runs; see docs/triggers.md for when a file is complete. It also reports what waits
+    in each domain's folder as an observation of the asset ``<domain>/incoming``.
 
     Args:
         name: the sensor's name.
@@ -68,8 +68,8 @@ def build_incoming_asset(
 ) -> dg.AssetsDefinition:
     """Return the observable asset that stands for the files that wait for a domain.
 
-    Observations say how many files wait, since when the oldest one does, and the names of the first ones. The file sensor reports them; "Observe" in
-    the web interface looks at once.
+    Observations say how many files wait, since when the oldest one does, and the names of the first ones. The file sensor reports them;
+    "Observe" in the web interface looks at once.
 
     Args:
         folder: where the files wait.

@@ -262,7 +262,7 @@ class _Cycle:
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
     def contains(self, asset: str, materialization: Materialization | None) -> bool:
-        """Return whether a materialization is recent enough: of the last complete interval or later, of the asset's own schedule or of the cycle."""
+        """Return whether a materialization is of the last complete interval, or later: that of the asset's own schedule or of the cycle."""
         if materialization is None:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
@@ -303,7 +303,10 @@ def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: M
         for a in rule.assets
         if not cycle.is_optional(a) and not (cycle.contains(a, latest.get(a)) if any_of else _is_up_to_date(a, latest, new, cycle))
     ]
-    return f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: since {cycle.begin.isoformat()})"
+    return (
+        f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: "
+        f"since {cycle.begin.isoformat()})"
+    )
 
 
 def _format_names(assets: list[str]) -> str:

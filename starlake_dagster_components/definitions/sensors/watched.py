@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
     """Return what the sensor of a pipeline watches: name -> asset key; empty when it has no sensor.
 
-    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (Starlake's guide "Customize Dagster DAGs"). What a
-    custom template takes out (``filtered_datasets``) is not watched.
+    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (Starlake's guide "Customize Dagster
+    DAGs"). What a custom template takes out (``filtered_datasets``) is not watched.
     """
     if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
         return {}

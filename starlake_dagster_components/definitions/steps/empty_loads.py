@@ -23,8 +23,8 @@ def report_empty_load(
 ) -> dict[str, Any]:
     """Log that a load found no file, and why; return the metadata that says it, none where the load had files or that is not known.
 
-    It is a warning where no pre-load looks for files, or where the folders show a mistake. Behind a pre-load a table without a file is usual:
-    one file of the domain is enough for its load to run.
+    It is a warning where no pre-load looks for files, or where the folders show a mistake. Behind a pre-load a table without a file is
+    usual: one file of the domain is enough for its load to run.
 
     Args:
         log: of the step.

@@ -64,11 +64,11 @@ class Steps:
     def run_pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
         """Run a domain's ``preload`` and, for IMPORTED, its ``stage``; no output when nothing is ready.
 
-        A job that runs dependencies first gets an output all the same: Dagster would skip its tasks with the tables, and the generated job runs
-        them whatever the loads find.
+        A job that runs dependencies first gets an output all the same: Dagster would skip its tasks with the tables, and the generated job
+        runs them whatever the loads find.
 
-        Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, never none: without ``--tables`` some
-        strategies succeed whatever is there.
+        Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, never none: without
+        ``--tables`` some strategies succeed whatever is there.
         """
         domain = node.load_domain
         pipeline = self._commands.find_pipeline(node, context)
@@ -97,7 +97,7 @@ class Steps:
         yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, **result.metadata})
 
     def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
-        """Return the files that an earlier load of these tables did not load: ``preload`` does not look for them, and they would wait for ever."""
+        """Return the files that an earlier load of these tables left behind: ``preload`` does not look for them."""
         files = build_load_command(run, domain, tables).files
         return find_waiting_files(files, staged=pre_load.strategy == "imported") if files else []
 
@@ -144,13 +144,17 @@ class Steps:
         return ProjectColumns(self._graph.plan.project)
 
     def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
-        """Return from which columns those of a task are made, and its columns where the project does not declare them; nothing where that is not known."""
+        """Return from which columns those of a task are made, and its columns where the project does not declare them.
+
+        Nothing where that is not known.
+        """
         from .column_lineage import build_column_metadata
 
         return build_column_metadata(context.log, self._graph, self._columns, task)
 
     def _add_interval(self, context: dg.AssetExecutionContext, task: Task, pipeline: Pipeline | None, run: RunContext) -> RunContext:
-        """Return the run with the last complete interval of its schedule, where it was started by hand and has none. starlake-dagster does the same.
+        """Return the run with the last complete interval of its schedule, where it was started by hand and has none. starlake-dagster does
+        the same.
 
         Raises:
             dagster.Failure: the SQL uses the interval, and there is neither one nor a schedule.

@@ -1,7 +1,8 @@
 """What the steps of load tables do: one table, or the tables of a domain together (setting ``batch``).
 
-Several tables are one ``load``. What it did to each is found out by the executor; a table of which that is not known, or that the command did not come to,
-is loaded alone afterwards. Each table gets its own materialization and its own checks; at the end the step fails if any table failed.
+Several tables are one ``load``. What it did to each is found out by the executor; a table of which that is not known, or that the command
+did not come to, is loaded alone afterwards. Each table gets its own materialization and its own checks; at the end the step fails if any
+table failed.
 """
 
 import time
@@ -246,7 +247,8 @@ class _Load:
         if before.outcome == "unknown" and not (found.counters and found.counters.files):
             why = (
                 "it is not known whether it was loaded: the command for several tables "
-                f"{_describe_end(earlier.result)}, and alone there was no file for it. If it failed, its file lies in ingesting, where no load looks: "
+                f"{_describe_end(earlier.result)}, and alone there was no file for it. If it failed, its file lies in ingesting, "
+                "where no load looks: "
                 "move it back to the stage folder"
             )
             return [_Failed(member, replace(found, outcome="failed", reason=why, retry=False), earlier)]
@@ -276,7 +278,7 @@ class _Load:
         return replace(found, outcome="failed", reason=text, retry=False, failed_in_table=True)
 
     def _unless_failed_before(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure where there was no file for it because an earlier attempt has loaded it and failed afterwards."""
+        """Return the result of a table, or a failure where an earlier attempt loaded its file and failed afterwards."""
         if found.outcome != "loaded" or found.counters is None or found.counters.files:
             return found
         if self._failed_before is None:
@@ -337,7 +339,10 @@ class _Load:
 
 
 def _forbid_retry_of_expectations(result: CommandResult) -> CommandResult:
-    """Return a result that is not tried again where expectations failed: they are evaluated when the rows are in the table. Starlake: IngestionJob.run."""
+    """Return a result that is not tried again where expectations failed: they are evaluated when the rows are in the table.
+
+    Starlake: IngestionJob.run.
+    """
     if result.exit_code == 0 or not is_failed_expectation(result.reason):
         return result
     if not result.tables:

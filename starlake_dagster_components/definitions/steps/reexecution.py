@@ -1,7 +1,7 @@
 """Nothing is done twice in a re-execution from failure, or in another attempt of a step that made a part of its assets.
 
-Dagster runs a step that failed again as a whole, and with it everything that depends on it, also what had succeeded. That suits steps that make one asset:
-what depends on one that failed has not run. A batch may have made assets, and what depends on those may have run.
+Dagster runs a step that failed again as a whole, and with it everything that depends on it, also what had succeeded. That suits steps that
+make one asset: what depends on one that failed has not run. A batch may have made assets, and what depends on those may have run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,14 +13,14 @@ from .run_history import Materialized, RunHistory, find_failures_in_table, find_
 
 
 def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
-    """Return what earlier attempts of this step made before they failed, in this run or in those that it goes on with from their failure."""
+    """Return what earlier attempts of this step made before they failed, in this run or in the runs that it re-executes from failure."""
     key = get_step_key(context)
     runs = history.list_continued_runs(key)[: history.from_failure]
     return find_materializations(context.instance, (context.run.run_id, *runs), key)
 
 
 def find_failed_in_table_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, str]:
-    """Return the tables whose load failed after their rows were in the table, in earlier attempts of this step or in the runs that it goes on with."""
+    """Return the tables whose load failed after their rows were written, in earlier attempts or in the runs that this one re-executes."""
     key = get_step_key(context)
     runs = history.list_continued_runs(key)[: history.from_failure]
     return find_failures_in_table(context.instance, (context.run.run_id, *runs), key)

@@ -20,7 +20,10 @@ MAX_RUNS = 50
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """When a run, or the oldest that it re-executes, was created; the runs that it re-executes, nearest first, and what succeeded in them."""
+    """When a run, or the oldest that it re-executes, was created.
+
+    The runs that it re-executes, nearest first, and what succeeded in them.
+    """
 
     since: datetime | None
     earlier_runs: tuple[str, ...]
@@ -145,6 +148,7 @@ def _look_up_history(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHis
 def _continues_from_failure(run: dg.DagsterRun) -> bool:
     """Return whether a run continues another one from its failure, rather than re-executing all of it or selected steps.
 
-    Dagster tags such runs in its web interface, its API and its automatic retries; for runs started in Python only the list of steps shows it.
+    Dagster tags such runs in its web interface, its API and its automatic retries; for runs started in Python only the list of steps shows
+    it.
     """
     return run.tags.get(_FROM_FAILURE) == "true" or (run.step_keys_to_execute is not None and _CHOSEN_STEPS not in run.tags)

@@ -1,4 +1,7 @@
-"""JSON files: one object per line, an array of objects, or objects over several lines. Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT."""
+"""JSON files: one object per line, an array of objects, or objects over several lines.
+
+Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
+"""
 
 import json
 import re

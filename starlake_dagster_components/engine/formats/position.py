@@ -18,7 +18,8 @@ def describe_source(reading: Reading) -> Source:
     header = "skip = 1, " if table.metadata.with_header is not False else ""
     # One field per line: a separator that no text file has, no quotes.
     relation = (
-        f"read_csv({quote_file(file)}, {describe_compression(file)}, auto_detect = false, delim = e'\\x01', quote = '', escape = '', comment = '', header = false, {header}"
+        f"read_csv({quote_file(file)}, {describe_compression(file)}, auto_detect = false, delim = e'\\x01', quote = '', escape = '', "
+        f"comment = '', header = false, {header}"
         "columns = {'value': 'VARCHAR'})"
     )
     columns = {}

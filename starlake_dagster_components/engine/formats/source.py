@@ -67,8 +67,8 @@ class Source:
 
     Attributes:
         relation: what stands behind FROM.
-        columns: attribute name -> SQL expression of its value as it comes from the file; attributes that are absent are NULL. An attribute with
-            a script is there only when the file has it.
+        columns: attribute name -> SQL expression of its value as it comes from the file; attributes that are absent are NULL. An attribute
+            with a script is there only when the file has it.
         texts: names of the attributes whose values come as text and are yet to be converted.
         raws: attribute name -> SQL expression of the text in the file, where ``columns`` has it converted.
         skipped: SQL that counts the lines that the reader left out after the relation was read; None when it leaves out none.

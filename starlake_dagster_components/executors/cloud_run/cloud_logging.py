@@ -265,7 +265,8 @@ def fetch_last_lines(
 def fetch_load_lines(
     connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool], settled: bool
 ) -> LoadLines:
-    """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late lines.
+    """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late
+    lines.
 
     Args:
         connection: the account.

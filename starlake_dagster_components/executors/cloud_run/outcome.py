@@ -68,7 +68,8 @@ def judge_execution(ended: Ended) -> CommandResult:
     if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not output.has_exception:
         ended.log(
             "info",
-            "preload ended with exit code 1, which means not ready (Starlake ends so after an exception too; not_ready_folder makes it certain)",
+            "preload ended with exit code 1, which means not ready (Starlake ends so after an exception too; "
+            "not_ready_folder makes it certain)",
         )
         return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
     said = ": ".join(filter(None, (state.message, output.reason)))

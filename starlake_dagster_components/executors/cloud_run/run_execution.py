@@ -379,7 +379,10 @@ class _Run:
             self._cancel_execution(watch, group.hurry)
 
     def _explain_may_run(self, name: str) -> str:
-        return f"It may still run: gcloud run jobs executions cancel {name.rsplit('/', 1)[-1]} --region {self.target.region} --project {self.project}"
+        return (
+            f"It may still run: gcloud run jobs executions cancel {name.rsplit('/', 1)[-1]} --region {self.target.region} --project "
+            f"{self.project}"
+        )
 
     # ------------------------------------------------------------------------------------------------ result
 

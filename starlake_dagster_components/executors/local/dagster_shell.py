@@ -1,4 +1,4 @@
-"""``executor: {type: dagster_shell}``: the ``starlake`` command through the package dagster-shell, as the DAGs that Starlake generates do."""
+"""``executor: {type: dagster_shell}``: the ``starlake`` command through dagster-shell, as in the DAGs that Starlake generates."""
 
 import importlib.util
 import os
@@ -31,9 +31,10 @@ _ITS_LAST_LINE = re.compile(r"Command exited with return code -?\d+")
 class DagsterShellExecutor(ShellExecutor):
     """Runs the ``starlake`` command through the package ``dagster-shell``.
 
-    The same as ``shell`` for a project, with the limits of that package: standard error and standard output are one stream; all output is kept in memory
-    until the command ends; output that is not UTF-8 ends the command; a program that leaves a process in a session of its own which keeps standard output
-    open is waited for; while a worker is dead and its command still runs, nothing holds its locks. Prefer ``shell``.
+    The same as ``shell`` for a project, with the limits of that package: standard error and standard output are one stream; all output is
+    kept in memory until the command ends; output that is not UTF-8 ends the command; a program that leaves a process in a session of its
+    own which keeps standard output open is waited for; while a worker is dead and its command still runs, nothing holds its locks. Prefer
+    ``shell``.
     """
 
     type: Literal["dagster_shell"] = Field(  # type: ignore[assignment]
@@ -65,7 +66,8 @@ class DagsterShellExecutor(ShellExecutor):
                 )
             except UnicodeDecodeError as error:
                 raise CommandError(
-                    f"the command wrote bytes that are not UTF-8, which dagster-shell cannot read ({error.reason}); executor {{type: shell}} can"
+                    f"the command wrote bytes that are not UTF-8, which dagster-shell cannot read ({error.reason}); executor {{type: "
+                    f"shell}} can"
                 ) from error
             finally:
                 watch.stop()

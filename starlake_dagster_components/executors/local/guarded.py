@@ -24,10 +24,10 @@ Run = Callable[[Command], CommandResult]
 def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: bool = False) -> CommandResult:
     """Run a command that uses local files and DuckDB files, safely.
 
-    Commands that write one DuckDB file wait for each other, and so do loads of one table. A command whose worker was killed keeps running: the
-    next attempt of its step, also in a run that continues the lost one, waits for its end. Files that an earlier load left in the ingesting folder are
-    put back before a load, and those that this one leaves after it, however it ends. A load that leaves files behind, or of which Starlake's audit says
-    that it failed, is a failure whatever its exit code.
+    Commands that write one DuckDB file wait for each other, and so do loads of one table. A command whose worker was killed keeps running:
+    the next attempt of its step, also in a run that continues the lost one, waits for its end. Files that an earlier load left in the
+    ingesting folder are put back before a load, and those that this one leaves after it, however it ends. A load that leaves files behind,
+    or of which Starlake's audit says that it failed, is a failure whatever its exit code.
 
     A load of several tables has a result for each of them, also when it is interrupted (then the exception has them).
 
@@ -200,7 +200,8 @@ def _check_result(
     if command.expectations and not result.expectations and result.exit_code == 0 and (result.counters is None or result.counters.files):
         invocation.log(
             "info",
-            "the results of expectations are not known: they are read from the audit in a DuckDB file, or from Starlake's log at level info (SL_LOG_LEVEL)",
+            "the results of expectations are not known: they are read from the audit in a DuckDB file, "
+            "or from Starlake's log at level info (SL_LOG_LEVEL)",
         )
     failure = findings.failure if result.exit_code == 0 else None
     if command.verb == "load":

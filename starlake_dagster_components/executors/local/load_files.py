@@ -1,7 +1,7 @@
 """No file of a failed load is lost.
 
-A ``load`` that fails leaves its file in the ingesting folder; the next ``load`` does not look there, finds nothing and succeeds, and the rows are lost.
-So files that lie in ingesting are put back into the stage folder, before a load (left by one that was killed) and after it.
+A ``load`` that fails leaves its file in the ingesting folder; the next ``load`` does not look there, finds nothing and succeeds, and the
+rows are lost. So files that lie in ingesting are put back into the stage folder, before a load (left by one that was killed) and after it.
 """
 
 import contextlib
@@ -71,8 +71,8 @@ class FilesOfLoad:
     def put_back(self, names: list[str]) -> list[str]:
         """Move files from ingesting to the stage folder, never over another file; return the names that they have there.
 
-        Where the stage folder has another file of the same name by now, the one that comes back gets a name of its own that the table's pattern
-        still accepts.
+        Where the stage folder has another file of the same name by now, the one that comes back gets a name of its own that the table's
+        pattern still accepts.
 
         Raises:
             CommandError: no such name exists, or the file cannot be moved. It stays in ingesting.

@@ -39,8 +39,9 @@ def run_process(
 ) -> int:
     """Run a program to its end, in a session of its own, and hand over its output while it comes.
 
-    When this function returns or raises, whatever it raises, no process of the program's process group runs any more: they get SIGTERM, then, after
-    the grace period, SIGKILL. That also holds for processes that outlive the program. What moved to a session of its own (a daemon) is not found.
+    When this function returns or raises, whatever it raises, no process of the program's process group runs any more: they get SIGTERM,
+    then, after the grace period, SIGKILL. That also holds for processes that outlive the program. What moved to a session of its own (a
+    daemon) is not found.
 
     Args:
         argv: program (a path) and arguments.

@@ -31,8 +31,8 @@ _UNKNOWN_SENTINEL = re.compile(r"[Uu]n(?:known|recognized) (?:option|argument).*
 class ShellExecutor(StarlakeExecutor):
     """Runs the ``starlake`` command on this machine.
 
-    The command is started as a list of arguments, never as text for a shell, in a session of its own, with the project as working directory and SL_ROOT.
-    Its output appears in the run's log line by line, with its levels. Cancelling the run ends the whole process tree.
+    The command is started as a list of arguments, never as text for a shell, in a session of its own, with the project as working directory
+    and SL_ROOT. Its output appears in the run's log line by line, with its levels. Cancelling the run ends the whole process tree.
     """
 
     type: Literal["shell"] = Field(default="shell", description="Run the starlake command as a process on this machine.")
@@ -44,7 +44,8 @@ class ShellExecutor(StarlakeExecutor):
     )
     env: Environment = Field(
         default_factory=dict,
-        description="Environment variables of every command, on top of those of Dagster's process. sl_env_var of a DAG config wins over them. "
+        description="Environment variables of every command, on top of those of Dagster's process. "
+        "sl_env_var of a DAG config wins over them. "
         "Values of names like PASSWORD, SECRET, TOKEN or KEY are hidden in logs.",
         examples=[{"SPARK_DRIVER_MEMORY": "2g", "DB_PASSWORD": "{{ env.DB_PASSWORD }}"}],
     )
@@ -55,7 +56,8 @@ class ShellExecutor(StarlakeExecutor):
     )
     grace_period: Seconds = Field(
         default=20.0,
-        description="Seconds that processes have to end by themselves (SIGTERM) when the run is cancelled, before they are killed (SIGKILL).",
+        description="Seconds that processes have to end by themselves (SIGTERM) when the run is cancelled, "
+        "before they are killed (SIGKILL).",
         examples=[60],
     )
 
@@ -96,8 +98,8 @@ class ShellExecutor(StarlakeExecutor):
     def _run_preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
         """Run a ``preload`` so that "nothing to load" can be told from a failure.
 
-        Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions refuse the
-        option; then exit code 1 without an exception means that there is nothing to load.
+        Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions
+        refuse the option; then exit code 1 without an exception means that there is nothing to load.
         """
         version = (program, os.stat(program).st_mtime)
         if version not in self._without_sentinel:
@@ -169,7 +171,8 @@ def find_program(program: str, project: str, path: str | None) -> str:
         missing = f"the Starlake command '{program}' is not on the PATH"
     if found is None:
         raise CommandError(
-            f"{missing}: install Starlake, or say where it is with SL_STARLAKE_PATH in the options of the DAG config (or in the environment), or with "
+            f"{missing}: install Starlake, or say where it is with SL_STARLAKE_PATH in the options of the DAG config (or in the "
+            "environment), or with "
             f"starlake_path of the executor; a DuckDB project runs without Starlake with executor: {{type: duckdb}}",
             retry=False,
         )

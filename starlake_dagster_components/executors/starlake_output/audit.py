@@ -1,7 +1,7 @@
 """What Starlake itself noted about a command, where it notes it in a DuckDB file.
 
-Its exit code does not tell everything: the second half of a native load can fail with exit code 0 and the file archived, its rows lost. Only the audit
-row of step TRANSFORM says ``SUCCESS = false``. Starlake: reference-engines.conf (audit, expectations), IngestionAudit.
+Its exit code does not tell everything: the second half of a native load can fail with exit code 0 and the file archived, its rows lost.
+Only the audit row of step TRANSFORM says ``SUCCESS = false``. Starlake: reference-engines.conf (audit, expectations), IngestionAudit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -82,7 +82,8 @@ class _Reader:
 def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) -> Findings:
     """Return what Starlake noted about a command that has ended, and how many rows its tables have.
 
-    The audit is read from its DuckDB file. Where there is none that can be read (another database, no ``duckdb`` package), the rows are taken from the log.
+    The audit is read from its DuckDB file. Where there is none that can be read (another database, no ``duckdb`` package), the rows are
+    taken from the log.
 
     Call it while holding the locks of the command's databases.
 
@@ -106,7 +107,8 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
 
 
 def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
-    """Return how many rows the tables of a load have, by logical name (of a load of one table: an empty name); nothing of those that cannot be read.
+    """Return how many rows the tables of a load have, by logical name (of a load of one table: an empty name); nothing of those that cannot
+    be read.
 
     Call it while holding the locks of the command's databases.
     """
@@ -237,7 +239,8 @@ def _has_table(reader: _Reader, schema: str, table: str) -> bool:
     return bool(
         reader.rows(
             "SELECT 1 FROM information_schema.tables "
-            "WHERE table_catalog = current_database() AND table_type = 'BASE TABLE' AND lower(table_schema) = lower(?) AND lower(table_name) = lower(?) LIMIT 1",
+            "WHERE table_catalog = current_database() AND table_type = 'BASE TABLE' AND lower(table_schema) = lower(?) AND "
+            "lower(table_name) = lower(?) LIMIT 1",
             [schema, table],
         )
     )

@@ -1,7 +1,8 @@
 """The rows that Starlake writes into its audit tables, read from its log.
 
-At level info it logs each statement that it runs by JDBC, also ``INSERT INTO audit.audit`` and ``INSERT INTO audit.expectations``: what a load did can be
-found out wherever the audit is. Starlake: JdbcDbUtils.executeUpdate, AuditLog.asSelect, ExpectationReport.asSelect, reference-engines.conf.
+At level info it logs each statement that it runs by JDBC, also ``INSERT INTO audit.audit`` and ``INSERT INTO audit.expectations``: what a
+load did can be found out wherever the audit is. Starlake: JdbcDbUtils.executeUpdate, AuditLog.asSelect, ExpectationReport.asSelect,
+reference-engines.conf.
 """
 
 import itertools

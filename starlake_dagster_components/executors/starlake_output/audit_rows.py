@@ -1,8 +1,9 @@
 """What rows of Starlake's audit say about the files of a load.
 
-A native load is two steps: files into a work table, the work table into the table. Starlake notes the second one first (step TRANSFORM, without the
-names of files), then the load as a whole (step LOAD). The Spark loader notes LOAD alone, and so does a load whose first step fails. Expectations come
-last; one that fails on error leaves ``LOAD`` successful. Starlake: DuckDbNativeLoader.run, IngestionJob.run, IngestionAudit, JdbcAutoTask.runJDBC.
+A native load is two steps: files into a work table, the work table into the table. Starlake notes the second one first (step TRANSFORM,
+without the names of files), then the load as a whole (step LOAD). The Spark loader notes LOAD alone, and so does a load whose first step
+fails. Expectations come last; one that fails on error leaves ``LOAD`` successful. Starlake: DuckDbNativeLoader.run, IngestionJob.run,
+IngestionAudit, JdbcAutoTask.runJDBC.
 """
 
 import re
@@ -57,7 +58,8 @@ class FileLoad:
     Attributes:
         load: the row of step LOAD.
         transform: the row of step TRANSFORM that belongs to it, if there is one.
-        in_table: whether the rows of the files are in the table; None where files were loaded in parallel and it cannot be said of which one a row is.
+        in_table: whether the rows of the files are in the table; None where files were loaded in parallel and it cannot be said of which
+            one a row is.
     """
 
     load: AuditRow
@@ -93,7 +95,7 @@ def _is_in_table(load: AuditRow, transform: AuditRow | None) -> bool:
 
 
 def is_raised_after_commit(text: str) -> bool:
-    """Return whether an exception (its message and stack) means that expectations failed, or something else that follows the commit of the rows."""
+    """Return whether an exception (its message and stack) means that expectations, or other work after the commit, failed."""
     return bool(_FAILED_EXPECTATIONS.search(text) or _COMMITTED.search(text))
 
 

@@ -1,8 +1,8 @@
 """Which files of a load have their rows in the table, whatever Starlake did with the files.
 
-A failing load leaves its files in the ingesting folder. That does not mean that their rows are missing: expectations are evaluated after the commit. And
-a file in the archive may have no rows in the table: the second step of a native load can fail with exit code 0. Starlake: IngestionWorkflow.ingest,
-IngestionJob.run, DuckDbNativeLoader.run.
+A failing load leaves its files in the ingesting folder. That does not mean that their rows are missing: expectations are evaluated after
+the commit. And a file in the archive may have no rows in the table: the second step of a native load can fail with exit code 0. Starlake:
+IngestionWorkflow.ingest, IngestionJob.run, DuckDbNativeLoader.run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ class FileFates:
 
     @property
     def has_failed_in_table(self) -> bool:
-        """Whether the load of files failed whose rows are in the table, or may be: another attempt would not find them, or load them twice."""
+        """Whether the load of files failed whose rows are, or may be, in the table: a retry would not find them, or load them twice."""
         return bool(self.failed_in_table or self.unclear or self.by_rows)
 
     def select_table(self, names: Iterable[str], findings: Findings) -> "FileFates":

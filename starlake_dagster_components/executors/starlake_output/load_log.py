@@ -1,8 +1,8 @@
 """What a ``load`` writes while it goes through its tables. Starlake: IngestionWorkflow.load, ingest.
 
-It takes one table after another. For each file (or group of files) it announces format, files and table on standard output, and says how long moving
-them to the archive took when they are loaded. A file that fails is followed by nothing of that kind. Only a command of which every table is loaded
-prints row counts, and these are sums.
+It takes one table after another. For each file (or group of files) it announces format, files and table on standard output, and says how
+long moving them to the archive took when they are loaded. A file that fails is followed by nothing of that kind. Only a command of which
+every table is loaded prints row counts, and these are sums.
 """
 
 import re
@@ -113,7 +113,10 @@ class LoadLines:
             self._broken = True
 
     def _take_failure(self, line: str) -> None:
-        """Take the exceptions that Starlake logs one by one, before it sums them up. Starlake: IngestionWorkflow.ingest, Utils.logException."""
+        """Take the exceptions that Starlake logs one by one, before it sums them up.
+
+        Starlake: IngestionWorkflow.ingest, Utils.logException.
+        """
         if not RECORD.match(line):
             if self._failure is not None and len(self._failure) < _LONGEST_FAILURE:
                 self._failure.append(line)
@@ -165,7 +168,10 @@ class LoadLines:
         return False if self._archived else None
 
     def untouched(self, logical: str) -> bool:
-        """Return whether it is certain that a load ended before it took the files of a table. The log says so before it moves them, at level info."""
+        """Return whether it is certain that a load ended before it took the files of a table.
+
+        The log says so before it moves them, at level info.
+        """
         return (
             not self._is_patchy
             and (self._informs or bool(self._resolved))

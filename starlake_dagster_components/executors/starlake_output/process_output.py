@@ -36,8 +36,8 @@ _REASON_LINES = 5
 class Output:
     r"""Takes the bytes of a process, logs them line by line, and keeps what matters of them.
 
-    A line ends with LF, CR or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are not UTF-8 are
-    shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
+    A line ends with LF, CR or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are not
+    UTF-8 are shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
     """
 
     def __init__(self, log: Log, mask: Mask, say: Log | None = None) -> None:
@@ -184,7 +184,8 @@ def parse_counters(text: str) -> Counters | None:
 
 
 def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Counters | None:
-    """Return counts without those that do not count rows: the native loader reports by how much the table grew. Starlake: DuckDbNativeLoader.run.
+    """Return counts without those that do not count rows: the native loader reports by how much the table grew. Starlake:
+    DuckDbNativeLoader.run.
 
     Args:
         counters: what Starlake says. The native loader does not know how many rows were rejected, the Spark loader does.

@@ -9,7 +9,10 @@ INTERVAL_VARIABLES: Mapping[str, str] = {
     "sl_start_date": "start",
     "sl_end_date": "end",
 }
-"""Variable -> end of the interval. starlake-orchestration passes the first two, Starlake's documentation of incremental SQL names the others."""
+"""Variable -> end of the interval.
+
+starlake-orchestration passes the first two, Starlake's documentation of incremental SQL names the others.
+"""
 
 _ALWAYS = ("sl_data_interval_start", "sl_data_interval_end")
 _TOKEN = re.compile(
@@ -22,8 +25,8 @@ _NAME = re.compile(r"\{\{-?\s*(\w+)|\$\{\s*(\w+)\s*\}")
 def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> dict[str, str]:
     """Return the variables of a data interval for the SQL of a task.
 
-    SQL may be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own quotes
-    (``ts >= '{{sl_data_interval_start}}'``): a value gets quotes if all uses of its variable are outside of string literals.
+    SQL may be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own
+    quotes (``ts >= '{{sl_data_interval_start}}'``): a value gets quotes if all uses of its variable are outside of string literals.
 
     Args:
         texts: the SQL of the task and its pre- and post-statements, as written.

@@ -1,13 +1,16 @@
 """How deeply a SQL text is nested, looked at before a parser follows it by recursion.
 
-A parser that is compiled uses the stack of the process for each level. Python's recursion limit does not protect it where the limit has been raised, as
-it is for Dagster's sake where a project has long chains of tasks: the process would crash.
+A parser that is compiled uses the stack of the process for each level. Python's recursion limit does not protect it where the limit has
+been raised, as it is for Dagster's sake where a project has long chains of tasks: the process would crash.
 """
 
 import re
 
 MAX_NESTING = 200
-"""Brackets that may be open at a time, and signs or NOTs in a row. Parsers give up at about a third of it with Python's own recursion limit."""
+"""Brackets that may be open at a time, and signs or NOTs in a row.
+
+Parsers give up at about a third of it with Python's own recursion limit.
+"""
 
 _STEP = re.compile(r"[(\[{]|[)\]}]")
 _SIGNS = re.compile(rf"(?:\bnot\s+){{{MAX_NESTING}}}|(?:[-+~]\s+){{{MAX_NESTING}}}", re.IGNORECASE)

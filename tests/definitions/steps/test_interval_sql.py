@@ -22,7 +22,8 @@ TAGS = {"starlake/data_interval_start": "2026-01-01T00:00:00", "starlake/data_in
 def test_sql_with_and_without_quotes(shop: ProjectFolder, ends: tuple[str, str]) -> None:
     shop.write(
         "metadata/transform/solo/t.sql",
-        f"select i as day from range(timestamp '2025-12-30', timestamp '2026-01-05', interval 1 day) r(i) where i >= {ends[0]} and i < {ends[1]}\n",
+        "select i as day from range(timestamp '2025-12-30', timestamp '2026-01-05', "
+        f"interval 1 day) r(i) where i >= {ends[0]} and i < {ends[1]}\n",
     )
     job = build_definitions(shop.root, Settings(executor="duckdb")).definitions.resolve_job_def("solo_tasks")
     with dg.DagsterInstance.ephemeral() as instance:

@@ -28,7 +28,8 @@ stage, ingesting, archive = "datasets/stage/sales", "datasets/ingesting/sales", 
 for folder in (ingesting, archive):
     os.makedirs(folder, exist_ok=True)
 connection = duckdb.connect("duckdb.db")
-connection.execute("create schema if not exists audit; create schema if not exists sales; create table if not exists sales.orders(id varchar)")
+connection.execute("create schema if not exists audit; create schema if not exists sales")
+connection.execute("create table if not exists sales.orders(id varchar)")
 connection.execute("create table if not exists audit.audit(JOBID varchar, PATHS varchar, DOMAIN varchar, SCHEMA varchar, SUCCESS boolean, "
                    "MESSAGE varchar, STEP varchar)")
 def note(step, paths, success, message="success"):
@@ -64,7 +65,8 @@ for name in sorted(os.listdir(stage)):
 if code:
     print('Exception in thread "main" java.lang.Exception: some tables failed', file=sys.stderr)
 else:
-    print("IngestionCounters:" + json.dumps({"inputCount": len(paths), "acceptedCount": len(paths), "rejectedCount": -1, "paths": paths, "jobid": ""}))
+    counters = {"inputCount": len(paths), "acceptedCount": len(paths), "rejectedCount": -1, "paths": paths, "jobid": ""}
+    print("IngestionCounters:" + json.dumps(counters))
 sys.exit(code)
 """
 
@@ -245,7 +247,10 @@ def test_other_files_are_left_alone(shop: Shop) -> None:
 def test_a_cancelled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None:
     program = tmp_path / "slow"
     program.write_text(
-        f"#!{sys.executable} -IS\nimport os, time\nos.rename('datasets/stage/sales/orders-1.csv', 'datasets/ingesting/sales/orders-1.csv')\n"
+        f"#!{sys.executable} -IS\nimport os, time\n"
+        "os.rename('datasets/stage/sales/orders-1.csv', 'datasets/ingesting/sales/orders-1.csv')\n"
+        ""
+        ""
         "print('moved', flush=True)\ntime.sleep(600)"
     )
     program.chmod(0o755)
@@ -260,8 +265,12 @@ def test_a_load_of_the_same_table_waits_and_does_not_take_the_other_s_files(shop
     """The first load has its file in ingesting for a while; the second must not put it back from under it."""
     slow = tmp_path / "slow"
     slow.write_text(
-        f"#!{sys.executable} -IS\nimport os, time\nos.rename('datasets/stage/sales/orders-1.csv', 'datasets/ingesting/sales/orders-1.csv')\n"
-        "open('moved', 'w').close()\ntime.sleep(1)\nos.rename('datasets/ingesting/sales/orders-1.csv', 'datasets/archive/sales/orders-1.csv')"
+        f"#!{sys.executable} -IS\nimport os, time\n"
+        "os.rename('datasets/stage/sales/orders-1.csv', 'datasets/ingesting/sales/orders-1.csv')\n"
+        ""
+        ""
+        "open('moved', 'w').close()\ntime.sleep(1)\n"
+        "os.rename('datasets/ingesting/sales/orders-1.csv', 'datasets/archive/sales/orders-1.csv')"
     )
     slow.chmod(0o755)
     shop.put("orders-1.csv", "1")

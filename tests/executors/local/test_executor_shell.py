@@ -199,7 +199,10 @@ print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 10
 
 
 def test_counts_of_the_summary_are_read_where_there_is_no_line_for_machines(tmp_path: Path, watched: Watched) -> None:
-    text = "Load summary:\nInput records: 120\nAccepted: 118\nRejected: -3\nData successfully loaded from file:/a/x-1.csv\n\tfile:/a/x-2.csv\n\n"
+    text = (
+        "Load summary:\nInput records: 120\nAccepted: 118\nRejected: -3\nData successfully loaded from file:/a/x-1.csv\n\tfile:/a/x-2.csv\n"
+        "\n"
+    )
     result = run(script(tmp_path, f"print({text!r})"), watched, tmp_path)
     assert result.counters is not None
     assert (result.counters.input, result.counters.accepted, result.counters.rejected) == (120, 118, None)

@@ -220,7 +220,8 @@ class Shop:
         )
         for table in "abc":
             (metadata / f"load/d/{table}.sl.yml").write_text(
-                f'version: 1\ntable:\n  name: {table}\n  pattern: "{table}.*.csv"\n  attributes: [{{name: id, type: long}}, {{name: name, type: string}}]\n'
+                f'version: 1\ntable:\n  name: {table}\n  pattern: "{table}.*.csv"\n'
+                f"  attributes: [{{name: id, type: long}}, {{name: name, type: string}}]\n"
                 "  expectations: [{expect: \"no_boom('x')\", failOnError: true}]\n"
             )
 

@@ -11,9 +11,12 @@ from starlake_dagster_components.commands import Audit, Command, LoadTable, Targ
 from starlake_dagster_components.executors.base import Counters, ExpectationResult
 from starlake_dagster_components.executors.starlake_output.audit import Findings, read_findings
 
-AUDIT = """create table audit.audit(JOBID varchar, PATHS varchar, DOMAIN varchar, SCHEMA varchar, SUCCESS boolean, COUNT bigint, COUNTACCEPTED bigint,
-COUNTREJECTED bigint, TIMESTAMP timestamp, DURATION bigint, MESSAGE varchar, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp)"""
-EXPECTATIONS = """create table audit.expectations(JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar,
+AUDIT = """create table audit.audit(JOBID varchar, PATHS varchar, DOMAIN varchar, SCHEMA varchar,
+SUCCESS boolean, COUNT bigint, COUNTACCEPTED bigint,
+COUNTREJECTED bigint, TIMESTAMP timestamp, DURATION bigint, MESSAGE varchar, STEP varchar,
+DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp)"""
+EXPECTATIONS = """create table audit.expectations(JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar,
+TIMESTAMP timestamp, NAME varchar,
 PARAMS varchar, SQL varchar, COUNT bigint, EXCEPTION varchar, SUCCESS boolean)"""
 
 

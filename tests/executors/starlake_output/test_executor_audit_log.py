@@ -53,10 +53,13 @@ def test_several_rows_of_one_statement_and_the_words_of_other_databases() -> Non
     lines = AuditLines()
     for line in (
         "26/11/28 21:41:22 INFO JdbcDbUtils$: Running JDBC SQL with id 1: INSERT INTO audit.audit SELECT",
-        "  'j' AS JOBID, 'file:/x/a,1.csv,file:/x/b.csv' AS PATHS, 'd' AS DOMAIN, 't' AS SCHEMA, TRUE AS SUCCESS, 5 AS COUNT, 4 AS COUNTACCEPTED,",
-        "  1 AS COUNTREJECTED, TO_TIMESTAMP('2026-11-28 21:41:22.0', 'YYYY-MM-DD HH24:MI:SS') AS TIMESTAMP, 'success' AS MESSAGE, 'LOAD' AS STEP",
+        "  'j' AS JOBID, 'file:/x/a,1.csv,file:/x/b.csv' AS PATHS, 'd' AS DOMAIN, 't' AS SCHEMA, TRUE AS SUCCESS, 5 AS COUNT, "
+        "4 AS COUNTACCEPTED,",
+        "  1 AS COUNTREJECTED, TO_TIMESTAMP('2026-11-28 21:41:22.0', 'YYYY-MM-DD HH24:MI:SS') AS TIMESTAMP, 'success' AS MESSAGE, "
+        "'LOAD' AS STEP",
         "UNION ALL",
-        "SELECT 'j' AS JOBID, 'file:/x/c.csv' AS PATHS, 'd' AS DOMAIN, 't' AS SCHEMA, false AS SUCCESS, 0 AS COUNT, 'no ''rows' AS MESSAGE, 'LOAD' AS STEP",
+        "SELECT 'j' AS JOBID, 'file:/x/c.csv' AS PATHS, 'd' AS DOMAIN, 't' AS SCHEMA, false AS SUCCESS, 0 AS COUNT, "
+        "'no ''rows' AS MESSAGE, 'LOAD' AS STEP",
         "26/11/28 21:41:22 INFO JdbcDbUtils$: 2 records affected",
         "  'j' AS JOBID, 'not a statement' AS PATHS, 'LOAD' AS STEP",
     ):

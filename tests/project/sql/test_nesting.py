@@ -33,7 +33,8 @@ sys.setrecursionlimit(200_000)
 from starlake_dagster_components.lineage.statement import NotUnderstood, find_columns
 from starlake_dagster_components.project.sql.references import find_references
 
-for sql in ("{{ " * 50_000, "select " + "(" * 30_000 + "1" + ")" * 30_000, "select " + "not " * 30_000 + "true", "select " + "- " * 30_000 + "1"):
+for sql in ("{{ " * 50_000, "select " + "(" * 30_000 + "1" + ")" * 30_000, "select " + "not " * 30_000 + "true",
+            "select " + "- " * 30_000 + "1"):
     find_references(sql, "duckdb", "x.sql")
     try:
         find_columns(sql, "duckdb", lambda *names: None)

@@ -39,7 +39,8 @@ def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
         (
             "select * from x.y join  on a = b",
             ["x.y"],
-            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: does a variable there have no value?); tables "
+            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: does a variable there have no value?); "
+            "tables "
             "were found by a scan: x.y",
         ),
         (
