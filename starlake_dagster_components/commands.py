@@ -107,6 +107,7 @@ class Command:
         expectations: the calls of the expectations that the command evaluates, as the project writes them.
         tables: for ``load``: its tables, in the order of the command line.
         caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
+        starts_spark: whether Starlake starts Spark for it.
         loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
     """
 
@@ -123,6 +124,7 @@ class Command:
     expectations: tuple[str, ...] = ()
     tables: tuple[LoadTable, ...] = ()
     caveats: tuple[str, ...] = ()
+    starts_spark: bool = False
     loaded: Project | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -234,6 +236,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         caveats=tuple(_explain_clear_columns(project, tables)),
         tables=described,
         target=described[0].target if len(described) == 1 else None,
+        starts_spark=any(table.loader != "native" for table in described),
     )
 
 
@@ -252,7 +255,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     command = _build_command(
         run, "transform", arguments, connections=[project.connection_of(task), reads], expectations=[e.expect for e in task.expectations]
     )
-    return replace(command, target=_find_target(project, task, task.domain, task.table))
+    return replace(command, target=_find_target(project, task, task.domain, task.table), starts_spark=starts_spark(project, task))
 
 
 def _build_command(

@@ -13,6 +13,7 @@ from ..errors import StarlakeError
 from ..settings_text import variable_of
 from .options import choose_project, name_source, project_options, remember, setting_options, settings_of, texts_of
 from .problems import format_github, list_errors, print_problems
+from .warm_up import warm_up
 
 _EXIT_CODES = "Exit code: 0 when {0}, 1 when {1}, 2 when the command line is wrong."
 
@@ -366,6 +367,9 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
         say=lambda text: click.echo(text, err=True),
         examine=examine,
     )
+
+
+main.add_command(warm_up)
 
 
 if __name__ == "__main__":

@@ -153,6 +153,7 @@ class Invocation:
         step_key: Dagster's step.
         attempt: number of earlier attempts of this step, from 0.
         report: receives metadata as soon as it is known (an execution id, a log link).
+        find_usual_seconds: returns how long the latest materializations of what is made took, in seconds; None where there are none.
         since: when the run began, or the oldest of ``earlier_runs``: nothing that belongs to this step is older. None = unknown.
         earlier_runs: runs that this run continues (re-execution from failure), nearest first, in which this step did not succeed.
         earlier_attempts_ended: it is known that all earlier attempts (those in ``earlier_runs`` too) ended by themselves and were
@@ -166,6 +167,7 @@ class Invocation:
     step_key: str = ""
     attempt: int = 0
     report: Callable[[Mapping[str, Any]], None] = lambda metadata: None
+    find_usual_seconds: Callable[[], float | None] = lambda: None
     since: datetime | None = None
     earlier_runs: tuple[str, ...] = ()
     earlier_attempts_ended: bool = False

@@ -16,7 +16,7 @@ from ...step_executor import get_printer, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
 from ..partitions import build_partitions, find_interval_of_run, is_for_partitions
-from .run_history import RunHistories, RunHistory
+from .run_history import RunHistories, RunHistory, find_usual_seconds
 from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 
 FIRST_LINES = 20
@@ -158,6 +158,7 @@ class StepCommands:
             run_id=context.run.run_id,
             step_key=key,
             attempt=context.op_execution_context.retry_number,
+            find_usual_seconds=lambda: find_usual_seconds(context),
             since=history.since,
             earlier_runs=history.list_continued_runs(key),
             report=lambda metadata: context.log.info("; ".join(f"{k}: {getattr(v, 'value', v)}" for k, v in metadata.items())),

@@ -105,6 +105,29 @@ def find_failures_in_table(instance: dg.DagsterInstance, run_ids: Sequence[str],
     return found
 
 
+_LOOKED_BACK = 10
+"""Materializations to look at: a load that found little is no measure for the next one."""
+_SECONDS = ("starlake/seconds", "starlake/batch_seconds")
+
+
+def find_usual_seconds(context: dg.AssetExecutionContext) -> float | None:
+    """Return the most seconds that the latest materializations of the assets of a step took; None where one of them has none."""
+    usual = 0.0
+    for key in context.selected_asset_keys:
+        records = context.instance.fetch_materializations(key, limit=_LOOKED_BACK).records
+        found = [value for record in records if (value := _read_seconds(record)) is not None]
+        if not found:
+            return None
+        usual = max(usual, *found)
+    return usual or None
+
+
+def _read_seconds(record: dg.EventLogRecord) -> float | None:
+    materialization = record.asset_materialization
+    values = [materialization.metadata.get(name) for name in _SECONDS] if materialization else []
+    return next((float(value.value) for value in values if value is not None and isinstance(value.value, (int, float))), None)
+
+
 class RunHistories:
     """Looks a run's history up once per run and process."""
 

@@ -1,14 +1,13 @@
 """``executor: {type: dagster_shell}``: the ``starlake`` command through dagster-shell, as in the DAGs that Starlake generates."""
 
 import importlib.util
-import os
 import re
 import shlex
 import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -18,10 +17,10 @@ from pydantic import Field
 from ...commands import Command
 from ...errors import CommandCancelled, CommandError, CommandTimeout, MissingDependency, Problem
 from ...pipelines.pipeline import Pipeline
-from ..base import CommandResult, Invocation
+from ..base import Invocation
 from ..starlake_output.process_output import Output
 from .process import end_group, has_ended, is_group_alive
-from .shell import ShellExecutor, build_result, keep_trail
+from .shell import ShellExecutor, keep_trail
 
 _LOOK = 0.2
 _SETTLE = 1.0
@@ -47,10 +46,8 @@ class DagsterShellExecutor(ShellExecutor):
             return (Problem(None, "error", str(_explain_missing())),)
         return ()
 
-    def _run(self, program: str, command: Command, invocation: Invocation) -> tuple[CommandResult, Output]:
+    def _run_program(self, program: str, command: Command, invocation: Invocation, environment: Mapping[str, str], output: Output) -> int:
         execute = _import_execute()
-        output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
-        output.say("info", f"running {shlex.join((program, *command.argv))}")
         with tempfile.TemporaryDirectory(prefix="starlake-shell-") as folder:
             watch = _Watch(Path(folder, "pid"), invocation.cancelled, self.timeout, self.grace_period, partial(output.say, "warning"))
             watch.start()
@@ -61,7 +58,7 @@ class DagsterShellExecutor(ShellExecutor):
                     output_logging="STREAM",
                     log=_Log(output, watch),
                     cwd=command.project,
-                    env=dict(self._build_environment(command)),
+                    env=dict(environment),
                     log_shell_command=False,
                 )
             except UnicodeDecodeError as error:
@@ -74,7 +71,7 @@ class DagsterShellExecutor(ShellExecutor):
         with keep_trail(output):
             if watch.ended_because is not None:
                 raise watch.ended_because
-        return build_result(command, 128 - exit_code if exit_code < 0 else exit_code, output), output
+        return 128 - exit_code if exit_code < 0 else exit_code
 
 
 class _Log:

@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr
 from ...errors import CommandError
 from ..base import CommandResult, Invocation, StarlakeExecutor
 from ..fields import Environment, Seconds
+from .jvm.settings import Jvm, JvmSettings
 
 # What runs commands is imported by the first command: a code location only looks at the fields.
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class ShellExecutor(StarlakeExecutor):
         description="Seconds that processes have to end by themselves (SIGTERM) when the run is cancelled, "
         "before they are killed (SIGKILL).",
         examples=[60],
+    )
+
+    jvm: Jvm = Field(
+        default_factory=JvmSettings,
+        description="How Java starts: auto, off, or a mapping of archive (a folder, or off), compiler (auto, full or fast) and options. "
+        "Default (auto): with an archive of Starlake's classes, made in the background of the first command, see docs/jvm.md.",
+        examples=["off", {"archive": "/var/cache/starlake-jvm", "compiler": "full", "options": ["-XX:ActiveProcessorCount=2"]}],
     )
 
     _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
@@ -122,22 +130,45 @@ class ShellExecutor(StarlakeExecutor):
 
     def _run(self, program: str, command: "Command", invocation: Invocation) -> "tuple[CommandResult, Output]":
         from ..starlake_output.process_output import Output
-        from .process import run_process
+        from .jvm.start import JvmStart
 
         output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
         output.say("info", f"running {replace(command, program=program).shown}")
+        with contextlib.closing(JvmStart(self.jvm, program, command, invocation, self._build_environment(command))) as java:
+            exit_code = self._run_program(program, command, invocation, java.environment, output)
+            if exit_code and java.is_extended and output.has_no_java:
+                output.say("warning", "Java refused the options that jvm: auto adds: the command is started again without them")
+                java.give_up()
+                output = Output(invocation.log, command.mask(os.environ, self.env))
+                exit_code = self._run_program(program, command, invocation, java.environment, output)
+            java.finish(exit_code)
+        return build_result(command, exit_code, output), output
+
+    def _run_program(
+        self, program: str, command: "Command", invocation: Invocation, environment: Mapping[str, str], output: "Output"
+    ) -> int:
+        """Run the program to its end, hand over its output, and return its exit code."""
+        from .process import run_process
+
         with keep_trail(output):
-            exit_code = run_process(
+            return run_process(
                 [program, *command.argv],
                 folder=command.project,
-                environment=self._build_environment(command),
+                environment=environment,
                 feed=output.feed,
                 cancelled=invocation.cancelled,
                 timeout=self.timeout,
                 grace=self.grace_period,
                 say=partial(output.say, "warning"),
             )
-        return build_result(command, exit_code, output), output
+
+    def prepare_launch(self, command: "Command") -> tuple[str, Mapping[str, str]]:
+        """Return the program and the environment with which a command would be started, without what ``jvm`` adds.
+
+        Raises:
+            CommandError: the program does not exist.
+        """
+        return self._find_program(command), self._build_environment(command)
 
     def _build_environment(self, command: "Command") -> Mapping[str, str]:
         from ... import locks

@@ -27,6 +27,9 @@ LONGEST_READ = 4 * 1024 * 1024
 """Bytes of a line that are looked at; the line of the row counts names every file of a load."""
 
 _STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
+_NOTE = "NOTE: Picked up JDK_JAVA_OPTIONS:"
+"""What every start of Java writes where that variable is set."""
+_NO_JAVA = ("Error: Could not create the Java Virtual Machine.", "Error occurred during initialization of VM")
 _COUNTERS = "IngestionCounters:"
 _SUMMARY = re.compile(r"^(Input records|Accepted|Rejected): (-?\d+)$")
 _LOADED = "Data successfully loaded from "
@@ -44,6 +47,8 @@ class Output:
         """Take what receives the lines, what hides secrets, and what receives lines of our own (default: the same)."""
         self.load = LoadLines()
         """What it says about the tables of a load."""
+        self.has_no_java = False
+        """Whether it says that Java did not start: nothing has run."""
         self._audit = AuditLines()
         self._log = log
         self._say = say or log
@@ -110,8 +115,9 @@ class Output:
 
     def _take(self, line: "_Line") -> None:
         raw = line.text
-        if not raw.strip():
+        if not raw.strip() or raw.startswith(_NOTE):
             return
+        self.has_no_java = self.has_no_java or raw.startswith(_NO_JAVA)
         text = self._mask(raw)
         if raw.startswith(_COUNTERS):
             self._counters = parse_counters(raw[len(_COUNTERS) :]) or self._counters

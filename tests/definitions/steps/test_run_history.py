@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from starlake_dagster_components.definitions.steps.run_history import RunHistories, RunHistory
+from starlake_dagster_components.definitions.steps.run_history import RunHistories, RunHistory, find_usual_seconds
 
 
 def history(*succeeded: set[str]) -> RunHistory:
@@ -71,3 +71,18 @@ def test_a_chain_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert created is not None
         assert found.since is not None
         assert found.since.timestamp() == created.create_timestamp.timestamp()
+
+
+def test_the_usual_seconds_of_a_step_are_the_most_of_its_latest_materializations(tmp_path: Path) -> None:
+    found: list[float | None] = []
+    seconds = [3.5, 40.0, 2.0]
+
+    @dg.asset
+    def timed(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+        found.append(find_usual_seconds(context))
+        return dg.MaterializeResult(metadata={"starlake/seconds": seconds[len(found) - 1]})
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for _ in seconds:
+            assert dg.materialize([timed], instance=instance).success
+    assert found == [None, 3.5, 40.0]

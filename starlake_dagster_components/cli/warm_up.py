@@ -1,0 +1,97 @@
+"""``sl-dagster warm-up``: archives of Starlake's classes made ahead of time, as when an image is built."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..cache import VARIABLE
+from .options import project_options, settings_of
+
+if TYPE_CHECKING:
+    from ..commands import Command
+    from ..executors.local.jvm.archives import Loader
+    from ..executors.local.shell import ShellExecutor
+    from ..pipelines.pipeline import Plan
+    from ..settings import Settings
+
+
+@click.command("warm-up", epilog="Exit code: 0 when all are there, 1 when one could not be made, 2 when the command line is wrong.")
+@project_options()
+def warm_up(project: Path, **given: str | bool | None) -> None:
+    """Make the archives that let Java start Starlake quickly, for the launchers and loaders of PROJECT, as for an image.
+
+    Nothing of PROJECT is run: what is loaded meanwhile is a small project of its own.
+    """
+    from ..definitions.build import prepare_graph
+
+    settings = settings_of(given)
+    plan, _, _ = prepare_graph(project, settings)
+    failed, seen = False, set()
+    for executor, command in _list_commands(plan, settings):
+        program, environment = executor.prepare_launch(command)
+        loader: Loader = "spark" if command.starts_spark else "native"
+        key = (program, loader, executor.jvm.archive, tuple(sorted((n, v) for n, v in environment.items() if not n.startswith("SL_"))))
+        if key not in seen:
+            seen.add(key)
+            failed |= not _warm(executor, program, environment, loader)
+    if not seen:
+        click.echo("nothing to do: no job of this project starts Starlake on this machine (executor shell or dagster_shell)")
+    sys.exit(1 if failed else 0)
+
+
+def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellExecutor, Command]]":
+    """Yield a command for each table and task that a process of this machine loads or transforms."""
+    from ..commands import RunContext, load_command, transform_command
+    from ..executors.local.shell import ShellExecutor
+
+    domains = {domain.name: domain for domain in plan.project.domains}
+    for pipeline in plan.pipelines:
+        executor = settings.executor_of(pipeline)
+        if isinstance(executor, ShellExecutor) and not executor.jvm.is_off:
+            run = RunContext(plan.project, pipeline, settings.env, settings.variables)
+            for table in pipeline.tables:
+                yield executor, load_command(run, domains[table.domain], [table])
+            for task in pipeline.tasks:
+                yield executor, transform_command(run, task)
+
+
+def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str], loader: "Loader") -> bool:
+    """Make one archive and say so; return whether it is there or cannot be had from this Java."""
+    from ..executors.local.jvm.archives import find_archive
+    from ..executors.local.jvm.making import NotMade, make_archive, probe_sample
+    from ..executors.local.jvm.start import choose_folder
+
+    folder = choose_folder(executor.jvm)
+    if folder is None or executor.jvm.archive == "off":
+        click.echo(f"{program}, {loader}: archives are off")
+        return True
+    try:
+        java = probe_sample(program, environment, folder, loader)
+        archive = find_archive(folder, java, loader)
+        if archive is None:
+            click.echo(f"{program}, {loader}: Java {java.version} has no archives (13 or later has)")
+            return True
+        found = archive.is_usable()
+        make_archive(program, environment, folder, java, loader)
+    except (NotMade, OSError) as error:
+        click.secho(f"{program}, {loader}: not made: {error}", fg="red", err=True)
+        return False
+    if executor.jvm.archive != "auto":
+        _open_folders(folder)
+    elif os.environ.get(VARIABLE, "").strip():
+        _open_folders(folder, folder.parent)
+    size = archive.path.stat().st_size / 1e6
+    click.echo(f"{program}, {loader}: {'already there' if found else 'made'}: {archive.path} ({size:.1f} MB, Java {java.version})")
+    return True
+
+
+def _open_folders(*folders: Path) -> None:
+    """Let all users read folders that were chosen for them: in an image, commands may run as another user than its build."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.chmod(folder.stat().st_mode | 0o555)

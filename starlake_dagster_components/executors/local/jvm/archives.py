@@ -1,0 +1,190 @@
+"""Archives of classes: one per Java, class path and loader, in one folder.
+
+A JVM maps such an archive and skips reading, parsing and checking some ten thousand classes. It ignores an archive that does not fit, but may crash with
+one that was cut short, so an archive is used only while it is the file that was made: its size, and its time or its checksum, are noted beside it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from .files import is_trusted, read_trusted, write_whole
+from .probe import Java
+
+Loader = Literal["native", "spark"]
+"""Whether the commands start Spark: they load different classes."""
+
+MAX_BYTES = 2 * 1024**3
+"""What all archives of a folder may take; those that were not used for the longest time go first."""
+MAX_UNUSED = 30 * 86_400.0
+"""Seconds after which an archive that was not used is removed."""
+PAUSE_AFTER_FAILURE = 86_400.0
+"""Seconds until making an archive is tried again."""
+
+_OLDEST_WITH_ARCHIVES = 13
+"""JDK 13: dynamic archives of the classes of an application (JEP 350)."""
+_OLDEST_WITH_CACHES = 25
+"""JDK 25: caches of loaded and linked classes, made in one run (JEP 483, JEP 514)."""
+_QUIET_SINCE = 24
+"""JDK 24: messages about archives have the tag ``aot``; older ones refuse to start when they are asked about it."""
+_SUFFIXES = (".jsa", ".aot")
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What is noted beside an archive, or in its place where it cannot be made."""
+
+    size: int = 0
+    time: int = 0
+    checksum: str = ""
+    failed: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The archive of a Java, a class path and a loader, which may not exist yet."""
+
+    path: Path
+    java: Java
+
+    @property
+    def note(self) -> Path:
+        """The file beside it."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What makes a JVM use it, and say nothing where it cannot."""
+        option = "-XX:AOTCache" if self.path.suffix == ".aot" else "-XX:SharedArchiveFile"
+        mode = ("-XX:AOTMode=auto",) if self.path.suffix == ".aot" else ("-Xshare:auto",)
+        return (f"{option}={self.path}", *mode, *build_quiet_options(self.java))
+
+    def build_making_options(self, target: Path) -> tuple[str, ...]:
+        """Return what makes a JVM write it to a file when it ends."""
+        option = "-XX:AOTCacheOutput" if self.path.suffix == ".aot" else "-XX:ArchiveClassesAtExit"
+        # Launchers read the standard output of helpers: what the JVM says goes to standard error.
+        return (f"{option}={target}", "-XX:+DisplayVMOutputToStderr", *build_quiet_options(self.java))
+
+    def is_usable(self) -> bool:
+        """Return whether it is there and is the file that was made."""
+        note = self._read_note()
+        if note is None or not note.size:
+            return False
+        try:
+            status = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return False
+        if not is_trusted(status) or status.st_size != note.size:
+            return False
+        # Image builders and copies change or round times: then the content decides, once per process.
+        return status.st_mtime_ns == note.time or _has_checksum(self.path, status, note.checksum)
+
+    def has_failed(self) -> bool:
+        """Return whether making it failed not long ago."""
+        note = self._read_note()
+        return note is not None and time.time() - note.failed < PAUSE_AFTER_FAILURE
+
+    def mark_used(self) -> None:
+        """Note once a day that it is used."""
+        with contextlib.suppress(OSError):
+            if time.time() - self.note.stat().st_mtime > 86_400:
+                os.utime(self.note)
+
+    def adopt(self, made: Path) -> None:
+        """Put a file that was made in its place.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        os.chmod(made, 0o644)
+        status = made.stat()
+        note = _Note(size=status.st_size, time=status.st_mtime_ns, checksum=_compute_checksum(made))
+        # Between the two steps the note does not fit the file, which is then ignored.
+        os.replace(made, self.path)
+        write_whole(self.note, json.dumps(asdict(note)).encode())
+
+    def note_failure(self, reason: str) -> None:
+        """Note that it could not be made."""
+        with contextlib.suppress(OSError):
+            write_whole(self.note, json.dumps(asdict(_Note(failed=time.time(), reason=reason[:1000]))).encode())
+
+    def _read_note(self) -> _Note | None:
+        text = read_trusted(self.note)
+        try:
+            return _Note(**json.loads(text)) if text is not None else None
+        except (ValueError, TypeError):
+            return None
+
+
+def find_archive(folder: Path, java: Java, loader: Loader) -> Archive | None:
+    """Return the archive for a Java and a loader; None where that Java has no archives, or its options cannot carry the path."""
+    if java.feature_version < _OLDEST_WITH_ARCHIVES or any(c in str(folder) for c in "\"'%\n") or not java.home:
+        return None
+    parts = (java.home, java.version, java.class_path, java.files, loader)
+    name = hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:24]
+    suffix = ".aot" if java.feature_version >= _OLDEST_WITH_CACHES else ".jsa"
+    return Archive(folder / f"{loader}-{java.feature_version}-{name}{suffix}", java)
+
+
+def build_quiet_options(java: Java) -> tuple[str, ...]:
+    """Return what keeps a JVM from writing about archives: its warnings go to standard output."""
+    return ("-Xlog:cds*=off", *(("-Xlog:aot*=off",) if java.feature_version >= _QUIET_SINCE else ()))
+
+
+def remove_unused_archives(folder: Path, kept: Archive) -> None:
+    """Remove archives that were not used for long, or until all of them take no more than :data:`MAX_BYTES`."""
+    total = 0
+    # The one that is kept comes first.
+    for used, path in sorted(_list_archives(folder), key=lambda item: (item[1] == kept.path, item[0]), reverse=True):
+        with contextlib.suppress(OSError):
+            size = path.stat(follow_symlinks=False).st_size
+            if path == kept.path or (total + size <= MAX_BYTES and time.time() - used <= MAX_UNUSED):
+                total += size
+                continue
+            path.unlink()
+            path.with_name(f"{path.name}.json").unlink(missing_ok=True)
+
+
+def _list_archives(folder: Path) -> list[tuple[float, Path]]:
+    """Return the archives of a folder with the time when they were used last, and leftovers of processes that were killed."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            path = Path(entry.path)
+            with contextlib.suppress(OSError):
+                if entry.name.startswith(".") and entry.stat(follow_symlinks=False).st_mtime < time.time() - 86_400:
+                    found.append((0.0, path))
+                elif not entry.name.startswith(".") and path.suffix in _SUFFIXES:
+                    note = path.with_name(f"{path.name}.json")
+                    found.append(((note if note.exists() else path).stat().st_mtime, path))
+    return found
+
+
+_checked: dict[tuple[str, int, int, int], str] = {}
+_checked_lock = threading.Lock()
+
+
+def _has_checksum(path: Path, status: os.stat_result, checksum: str) -> bool:
+    key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    with _checked_lock:
+        if key not in _checked:
+            try:
+                _checked[key] = _compute_checksum(path)
+            except OSError:
+                return False
+        return _checked[key] == checksum
+
+
+def _compute_checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        found = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()

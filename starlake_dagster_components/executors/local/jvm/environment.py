@@ -1,0 +1,43 @@
+"""The variable through which a JVM gets options, and which of them the user has given already."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+VARIABLE = "JDK_JAVA_OPTIONS"
+"""Read by the ``java`` launcher since JDK 9."""
+
+FAST_COMPILER = "-XX:TieredStopAtLevel=1"
+FAST_COLLECTOR = "-XX:+UseSerialGC"
+
+_OF_USERS = (VARIABLE, "JAVA_OPTS", "SPARK_DRIVER_OPTIONS", "SPARK_CONF_OPTIONS", "SPARK_SUBMIT_OPTS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+_ARCHIVES = re.compile(r"-Xshare|SharedArchiveFile|ArchiveClassesAtExit|AutoCreateSharedArchive|-XX:AOT|-XX:Flags=|-XX:VMOptionsFile")
+_COLLECTORS = re.compile(r"-XX:[+-]Use\w+GC\b|-XX:Flags=|-XX:VMOptionsFile")
+_COMPILERS = re.compile(r"TieredStopAtLevel|TieredCompilation|-Xint\b|-Xcomp\b|-XX:[+-]Use(?:JVMCI|Graal)|-XX:Flags=|-XX:VMOptionsFile")
+
+
+def collect_user_options(environment: Mapping[str, str], arguments: str = "") -> str:
+    """Return all options that are not ours, as one text.
+
+    Args:
+        environment: that of the command.
+        arguments: with which Java was seen to start, also those that the launcher adds.
+    """
+    return " ".join([*(environment.get(name, "") for name in _OF_USERS), arguments])
+
+
+def allows_archive(given: str) -> bool:
+    """Return whether the user's options say nothing about archives of classes."""
+    return _ARCHIVES.search(given) is None
+
+
+def choose_fast_options(given: str) -> Iterable[str]:
+    """Yield the options of the quick compiler and collector that do not contradict the user's: Java refuses to start with two collectors."""
+    if not _COMPILERS.search(given):
+        yield FAST_COMPILER
+    if not _COLLECTORS.search(given):
+        yield FAST_COLLECTOR
+
+
+def join_options(before: str, options: Sequence[str]) -> str:
+    """Return the value of the variable: what was there, then the options, in quotes where they have blanks."""
+    return " ".join(filter(None, [before.strip(), *(f'"{option}"' if re.search(r"\s", option) else option for option in options)]))

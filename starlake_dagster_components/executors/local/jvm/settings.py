@@ -1,0 +1,77 @@
+"""The field ``jvm`` of the shell executors."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import dagster as dg
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+Compiler = Literal["auto", "full", "fast"]
+
+_OPTION = r"^-\S.*$"
+
+
+def _read_switch(value: Any) -> Any:
+    """Read ``off`` as it is meant: YAML makes a boolean of it."""
+    return "off" if value is False else "auto" if value is True or value is None else value
+
+
+def _read_jvm(value: Any) -> Any:
+    value = _read_switch(value)
+    if value == "auto":
+        return {}
+    if value == "off":
+        return {"archive": "off", "compiler": "full"}
+    if isinstance(value, (Mapping, JvmSettings)):
+        return value
+    raise ValueError(f"expected auto, off or a mapping (archive, compiler, options), not {value!r}")
+
+
+class JvmSettings(dg.Model):
+    """How the Java virtual machine of commands starts."""
+
+    archive: Annotated[str, BeforeValidator(_read_switch)] = Field(
+        default="auto",
+        description="Folder for archives of loaded classes, which are made once and save most of the start; off = none. "
+        "Default (auto): the folder jvm in the cache folder (SL_DAGSTER_CACHE, else a folder of the user's).",
+        examples=["/var/cache/starlake-jvm", "off"],
+        json_schema_extra={"type": ["string", "boolean"]},
+    )
+    compiler: Annotated[Compiler, BeforeValidator(_read_switch)] = Field(
+        default="auto",
+        description="fast: the JVM's quick compiler and serial garbage collector, for commands whose start takes most of their time. full: as Java does. "
+        "Default (auto): fast where the earlier materializations took less than 40 seconds.",
+    )
+    options: list[Annotated[str, Field(pattern=_OPTION)]] = Field(
+        default_factory=list,
+        description="Further options of the JVM, at the end of JDK_JAVA_OPTIONS.",
+        examples=[["-XX:ActiveProcessorCount=2"]],
+    )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the environment of commands stays as it is."""
+        return self.archive == "off" and self.compiler == "full" and not self.options
+
+
+Jvm = Annotated[
+    JvmSettings,
+    BeforeValidator(_read_jvm),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["auto", "off", True, False]},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "archive": {"type": ["string", "boolean"], "description": "Folder for archives of classes, or off."},
+                        "compiler": {"enum": ["auto", "full", "fast"]},
+                        "options": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+            ]
+        }
+    ),
+]
+"""``auto``, ``off``, or a mapping."""

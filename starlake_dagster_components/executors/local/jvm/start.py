@@ -1,0 +1,138 @@
+"""The environment with which a command starts Java, and what is learned from the command for the next ones."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ....cache import open_cache
+from ....commands import Command
+from ....errors import InvalidSetting
+from ...base import Invocation
+from .archives import Archive, Loader, find_archive
+from .environment import VARIABLE, allows_archive, choose_fast_options, collect_user_options, join_options
+from .making import start_making
+from .probe import Java, Probe, Probes
+from .settings import JvmSettings
+
+LONGEST_FAST = 40.0
+"""Seconds of a command up to which its start is most of it: with Spark, starting takes some 20 seconds."""
+
+_SHORT = frozenset(("stage", "preload"))
+"""Commands that look at files and start no engine."""
+
+
+class JvmStart:
+    """What one command has to do with Java.
+
+    Attributes:
+        environment: that with which the command is to be started.
+        is_extended: whether it has options for Java that the user did not ask for.
+    """
+
+    def __init__(
+        self, settings: JvmSettings, program: str, command: Command, invocation: Invocation, environment: Mapping[str, str]
+    ) -> None:
+        """Choose the options.
+
+        Args:
+            settings: the executor's.
+            program: absolute path of the launcher.
+            command: what it is to run.
+            invocation: for whom.
+            environment: that of the command without options of ours.
+        """
+        self._settings = settings
+        self._program = program
+        self._given = environment
+        self._loader: Loader = "spark" if command.starts_spark else "native"
+        self._folder = None if settings.is_off else choose_folder(settings)
+        self._probe: Probe | None = None
+        self.is_extended = False
+        self.environment = environment
+        if not settings.is_off:
+            own = list(self._choose_options(command, invocation))
+            self.is_extended = bool(own)
+            self.environment = self._extend([*own, *settings.options])
+
+    def finish(self, exit_code: int) -> None:
+        """Take note of what was learned; make an archive in the background where there is none.
+
+        Args:
+            exit_code: of the command.
+        """
+        if self._probe is None or self._folder is None:
+            return
+        java = self._probe.close()
+        self._probe = None
+        # A command that failed before it came to Java says nothing.
+        if java.home or exit_code == 0:
+            Probes(self._folder).keep(self._program, self._given, java)
+            self._find_archive(self._folder, java)
+
+    def give_up(self) -> None:
+        """Take back our options, with which Java refused to start; none are tried for a day."""
+        self.close()
+        if self._folder is not None:
+            Probes(self._folder).keep(self._program, self._given, Java(found=time.time()))
+        self.is_extended = False
+        self.environment = self._extend(self._settings.options)
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
+
+    def _extend(self, options: Sequence[str]) -> Mapping[str, str]:
+        if not options:
+            return self._given
+        return {**self._given, VARIABLE: join_options(self._given.get(VARIABLE, ""), options)}
+
+    def _choose_options(self, command: Command, invocation: Invocation) -> Iterator[str]:
+        java = Probes(self._folder).find(self._program, self._given) if self._folder is not None else None
+        if self._folder is not None and java is None:
+            with contextlib.suppress(OSError):
+                self._probe = Probe()
+                yield from self._probe.options
+        elif self._folder is not None and java is not None:
+            archive = self._find_archive(self._folder, java)
+            if archive is not None:
+                yield from archive.options
+        # Which options the launcher adds is known only once a command has been looked at.
+        known = java is not None and bool(java.home)
+        compiler = self._settings.compiler
+        if compiler == "fast" or (compiler == "auto" and known and _is_short(command, invocation)):
+            yield from choose_fast_options(collect_user_options(self._given, java.arguments if java else ""))
+
+    def _find_archive(self, folder: Path, java: Java) -> Archive | None:
+        """Return the archive to use; start to make it where there is none that can be used."""
+        if self._settings.archive == "off" or not allows_archive(collect_user_options(self._given, java.arguments)):
+            return None
+        archive = find_archive(folder, java, self._loader)
+        if archive is None:
+            return None
+        if archive.is_usable():
+            archive.mark_used()
+            return archive
+        start_making(self._program, self._given, folder, archive, self._loader)
+        return None
+
+
+def choose_folder(settings: JvmSettings) -> Path | None:
+    """Return the folder of archives and of what is known of launchers; None where nothing can be kept."""
+    if settings.archive not in ("auto", "off"):
+        return Path(os.path.abspath(os.path.expanduser(settings.archive)))
+    try:
+        cache = open_cache(None, os.environ)
+    except InvalidSetting:
+        return None
+    return cache.folder / "jvm" if cache is not None else None
+
+
+def _is_short(command: Command, invocation: Invocation) -> bool:
+    if command.verb in _SHORT:
+        return True
+    seconds = invocation.find_usual_seconds()
+    return seconds is not None and seconds < LONGEST_FAST
