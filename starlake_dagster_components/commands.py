@@ -10,7 +10,7 @@ from typing import Literal
 from .errors import InvalidSetting
 from .masking import Mask
 from .pipelines.pipeline import Pipeline, PreLoad, insert_day
-from .project.loaders import Loader, find_loader
+from .project.loaders import Loader, find_loader, starts_spark
 from .project.model import Attribute, Connection, Domain, Project, Table, Task
 from .project.sql.intervals import write_interval
 
@@ -108,7 +108,7 @@ class Command:
         tables: for ``load``: its tables, in the order of the command line.
         caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
         starts_spark: whether Starlake starts Spark for it.
-        loaded: the project as it was read when the definitions were built, when it is what the command would read itself.
+        loaded: the project as it was read, where it is what the command would read itself.
     """
 
     verb: Verb

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from .model import Project, Table
+from .model import Project, Table, Task
 
 Loader = Literal["native", "spark"]
 
@@ -22,6 +22,12 @@ def find_loader(project: Project, table: Table) -> Loader:
     if (asked or project.variables.get("SL_LOADER") or "").lower() != "native" or connection is None:
         return "spark"
     return "native" if (table.metadata.format or "DSV").upper() in _NATIVE_FORMATS.get(connection.engine, ()) else "spark"
+
+
+def starts_spark(project: Project, task: Task) -> bool:
+    """Return whether Starlake starts Spark for a task: its table is not in a database of its own."""
+    connection = project.connection_of(task)
+    return connection is None or connection.engine == "spark"
 
 
 def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | None:

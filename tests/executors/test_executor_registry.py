@@ -53,7 +53,7 @@ executor:
         ("executor: {type: shell, starlake_pth: x}", "executor: shell: unknown field 'starlake_pth' (did you mean 'starlake_path'?)"),
         (
             "executor: {type: shell, xyz: x}",
-            "executor: shell: unknown field 'xyz' (known: env, grace_period, starlake_path, timeout, type)",
+            "executor: shell: unknown field 'xyz' (known: env, grace_period, jvm, starlake_path, timeout, type)",
         ),
         ("executor: {type: shell, timeout: soon}", "executor: shell: timeout: Input should be a valid number"),
         ("executor: {env: {A: b}}", "executor: it has no type (known: shell, cloud_run, dagster_shell, duckdb)"),

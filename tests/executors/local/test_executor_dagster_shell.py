@@ -15,6 +15,12 @@ from starlake_dagster_components.executors.local.dagster_shell import DagsterShe
 from starlake_dagster_components.pipelines.pipeline import Pipeline
 from starlake_dagster_components.project.model import DagConfig
 
+# The package does not close its pipes.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed file"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 class DagsterShellHarness(ShellHarness):
     limits: frozenset[Limit] = frozenset({"errors", "bytes"})
