@@ -10,8 +10,8 @@ from typing import Literal
 from .errors import InvalidSetting
 from .masking import Mask
 from .pipelines.pipeline import Pipeline, PreLoad, insert_day
-from .project.loaders import Loader, find_loader, starts_spark
-from .project.model import Attribute, Connection, Domain, Project, Table, Task
+from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
+from .project.model import Connection, Domain, Project, Table, Task
 from .project.sql.intervals import write_interval
 
 Verb = Literal["stage", "preload", "load", "transform"]
@@ -233,7 +233,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
     return replace(
         command,
         files=_find_load_files(project, domain, tables),
-        caveats=tuple(_explain_clear_columns(project, tables)),
+        caveats=tuple(explain_clear_columns(project, tables)),
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),
@@ -466,26 +466,6 @@ def _appends(table: Table) -> bool:
     strategy = table.metadata.write_strategy
     only_appends = strategy is None or ((strategy.type or "APPEND").upper() == "APPEND" and not strategy.types)
     return only_appends and not table.presql and not table.postsql
-
-
-def _explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
-    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores: with both loaders, everything but ``SQL:``."""
-    for table in tables:
-        connection = project.connection_of(table)
-        if connection is not None and connection.engine == "duckdb":
-            names = ", ".join(_list_private_columns(table.attributes))
-            if names:
-                loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
-                yield (
-                    f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
-                )
-
-
-def _list_private_columns(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:
-    for attribute in attributes:
-        if (attribute.privacy or "NONE").upper() != "NONE" and not (attribute.privacy or "").upper().startswith("SQL:"):
-            yield prefix + attribute.final_name
-        yield from _list_private_columns(attribute.attributes, f"{prefix}{attribute.final_name}.")
 
 
 def _find_duckdb_file(project: Project, connection: Connection | None) -> str | None:

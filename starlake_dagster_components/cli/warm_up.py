@@ -46,7 +46,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
 
 def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellExecutor, Command]]":
     """Yield a command for each table and task that a process of this machine loads or transforms."""
-    from ..commands import RunContext, load_command, transform_command
+    from ..commands import RunContext, build_load_command, build_transform_command
     from ..executors.local.shell import ShellExecutor
 
     domains = {domain.name: domain for domain in plan.project.domains}
@@ -55,9 +55,9 @@ def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellE
         if isinstance(executor, ShellExecutor) and not executor.jvm.is_off:
             run = RunContext(plan.project, pipeline, settings.env, settings.variables)
             for table in pipeline.tables:
-                yield executor, load_command(run, domains[table.domain], [table])
+                yield executor, build_load_command(run, domains[table.domain], [table])
             for task in pipeline.tasks:
-                yield executor, transform_command(run, task)
+                yield executor, build_transform_command(run, task)
 
 
 def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str], loader: "Loader") -> bool:

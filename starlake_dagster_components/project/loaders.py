@@ -1,9 +1,9 @@
 """Which loader Starlake takes for a table. Starlake: IngestionJob.selectLoader, isNativeCandidate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from .model import Project, Table, Task
+from .model import Attribute, Project, Table, Task
 
 Loader = Literal["native", "spark"]
 
@@ -35,3 +35,21 @@ def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | No
     connection = connections.get(name) if isinstance(connections, Mapping) else None
     loader = connection.get("loader") if isinstance(connection, Mapping) else None
     return loader if isinstance(loader, str) else None
+
+
+def explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
+    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores (observed with both loaders: everything but ``SQL:``)."""
+    for table in tables:
+        connection = project.connection_of(table)
+        if connection is not None and connection.engine == "duckdb":
+            names = ", ".join(_list_private_columns(table.attributes))
+            if names:
+                loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
+                yield f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
+
+
+def _list_private_columns(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:
+    for attribute in attributes:
+        if (attribute.privacy or "NONE").upper() != "NONE" and not (attribute.privacy or "").upper().startswith("SQL:"):
+            yield prefix + attribute.final_name
+        yield from _list_private_columns(attribute.attributes, f"{prefix}{attribute.final_name}.")

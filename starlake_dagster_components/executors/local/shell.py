@@ -139,7 +139,7 @@ class ShellExecutor(StarlakeExecutor):
             if exit_code and java.is_extended and output.has_no_java:
                 output.say("warning", "Java refused the options that jvm: auto adds: the command is started again without them")
                 java.give_up()
-                output = Output(invocation.log, command.mask(os.environ, self.env))
+                output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
                 exit_code = self._run_program(program, command, invocation, java.environment, output)
             java.finish(exit_code)
         return build_result(command, exit_code, output), output
