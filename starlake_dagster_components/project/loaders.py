@@ -38,14 +38,16 @@ def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | No
 
 
 def explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
-    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores (observed with both loaders: everything but ``SQL:``)."""
+    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores: with both loaders, everything but ``SQL:``."""
     for table in tables:
         connection = project.connection_of(table)
         if connection is not None and connection.engine == "duckdb":
             names = ", ".join(_list_private_columns(table.attributes))
             if names:
                 loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
-                yield f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
+                yield (
+                    f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
+                )
 
 
 def _list_private_columns(attributes: Iterable[Attribute], prefix: str = "") -> Iterator[str]:

@@ -72,14 +72,16 @@ class JavaProgram:
 
     def write_launcher(self, options: str = "", before: str = "") -> None:
         java = self.home / "bin" / "java"
-        self.launcher.write_text(f'#!/bin/sh\n{before}\nexec "{java}" {options} $JAVA_OPTS -cp "{self.jar}" App "$@"\n', encoding="utf-8")
+        self.launcher.write_text(
+            f'#!/bin/sh\n{before}\nexec "{java}" {options} $JAVA_OPTS $SPARK_DRIVER_OPTIONS -cp "{self.jar}" App "$@"\n', encoding="utf-8"
+        )
         self.launcher.chmod(0o755)
 
     def write_launcher_with_helper(self) -> None:
         """Write a launcher that reads the standard output of a helper, as ``spark-class`` does."""
         java = self.home / "bin" / "java"
-        helper = f'said=$("{java}" -cp "{self.folder / "classes"}" org.apache.spark.launcher.Main)\n[ "$said" = the-command ] || {{ echo "$said"; exit 9; }}'
-        self.write_launcher(before=helper)
+        said = f'said=$("{java}" -cp "{self.folder / "classes"}" org.apache.spark.launcher.Main)'
+        self.write_launcher(before=f'{said}\n[ "$said" = the-command ] || {{ echo "$said"; exit 9; }}')
 
     def build(self) -> None:
         """Compile, and make the jar."""

@@ -79,11 +79,11 @@ def warm(program: JavaProgram, watched: Watched, kept: Path, **environment: str)
     return find_made(kept)[0]
 
 
-def read_sources(program: JavaProgram, watched: Watched, tmp_path: Path, **environment: str) -> set[str]:
+def read_sources(program: JavaProgram, watched: Watched, tmp_path: Path, compiler: str = "auto", **environment: str) -> set[str]:
     """Return where the JVM took the classes of the program from."""
     log = tmp_path / "classes.log"
     log.unlink(missing_ok=True)
-    executor = ShellExecutor.model_validate({"type": "shell", "jvm": {"options": [f"-Xlog:class+load:file={log}"]}})
+    executor = ShellExecutor.model_validate({"type": "shell", "jvm": {"compiler": compiler, "options": [f"-Xlog:class+load:file={log}"]}})
     assert run(program, watched, executor, **environment).exit_code == 0
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if " App " in line or " App$Work " in line]
     return {"archive" if "shared objects file" in line else "jar" for line in lines}
@@ -103,6 +103,7 @@ def test_the_first_command_shows_which_java_it_is_and_an_archive_is_made_and_use
     assert sorted(read_output(watched)) == EXPECTED, "nothing of Java itself is in the log"
     assert archive.suffix == (".aot" if java.feature_version >= 25 else ".jsa")
     assert read_sources(java, watched, tmp_path) == {"archive"}
+    assert read_sources(java, watched, tmp_path, compiler="fast") == {"archive"}, "another compiler and collector than when it was made"
     watched.lines.clear()
     assert run(java, watched).exit_code == 0
     assert sorted(read_output(watched)) == EXPECTED
@@ -225,7 +226,7 @@ def test_what_a_launcher_reads_from_a_helper_is_not_disturbed(java: JavaProgram,
     assert set(read_output(watched)) == set(EXPECTED)
 
 
-@pytest.mark.parametrize("name", [VARIABLE, "JAVA_OPTS"])
+@pytest.mark.parametrize("name", [VARIABLE, "JAVA_OPTS", "SPARK_DRIVER_OPTIONS"])
 def test_options_of_users_are_kept(name: str, java: JavaProgram, watched: Watched, tmp_path: Path) -> None:
     log = tmp_path / "gc.log"
     executor = ShellExecutor.model_validate(

@@ -1,7 +1,8 @@
 """Archives of classes: one per Java, class path and loader, in one folder.
 
-A JVM maps such an archive and skips reading, parsing and checking some ten thousand classes. It ignores an archive that does not fit, but may crash with
-one that was cut short, so an archive is used only while it is the file that was made: its size, and its time or its checksum, are noted beside it.
+A JVM maps such an archive and skips reading, parsing and checking some ten thousand classes. It ignores an archive that does not fit, but
+may crash with one that was cut short, so an archive is used only while it is the file that was made: its size, and its time or its
+checksum, are noted beside it.
 """
 
 import contextlib

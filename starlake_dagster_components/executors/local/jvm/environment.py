@@ -31,7 +31,10 @@ def allows_archive(given: str) -> bool:
 
 
 def choose_fast_options(given: str) -> Iterable[str]:
-    """Yield the options of the quick compiler and collector that do not contradict the user's: Java refuses to start with two collectors."""
+    """Yield the options of the quick compiler and collector that do not contradict the user's.
+
+    Java refuses to start with two collectors.
+    """
     if not _COMPILERS.search(given):
         yield FAST_COMPILER
     if not _COLLECTORS.search(given):

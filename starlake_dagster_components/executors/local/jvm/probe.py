@@ -1,7 +1,8 @@
 """Which Java virtual machine a launcher starts, and with which class path: found out by one command that runs anyway.
 
-The JVM writes its performance counters into a file when it ends (HotSpot: ``-XX:+PerfDataSaveToFile``, since JDK 5). They hold its home, its version, its class
-path and its arguments, so that nothing has to be known about the launcher: a script, ``spark-submit`` or a wrapper of one's own.
+The JVM writes its performance counters into a file when it ends (HotSpot: ``-XX:+PerfDataSaveToFile``, since JDK 5). They hold its home,
+its version, its class path and its arguments, so that nothing has to be known about the launcher: a script, ``spark-submit`` or a wrapper
+of one's own.
 """
 
 import contextlib
@@ -45,7 +46,7 @@ _LOOKED_AT = (
     "SL_RUN_MODE",
     "SL_DEBUG",
 )
-"""Variables, besides the PATH, on which it depends which Java is started, and how. Starlake: distrib/starlake.sh; Spark: bin/spark-class."""
+"""Variables besides the PATH that decide which Java is started, and how. Starlake: distrib/starlake.sh; Spark: bin/spark-class."""
 _EMPTY_FOR = 86_400.0
 """Seconds for which it is believed that a launcher starts no Java."""
 

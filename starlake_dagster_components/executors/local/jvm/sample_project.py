@@ -1,4 +1,7 @@
-"""A small Starlake project that is loaded while an archive of classes is made: nothing of the user's is touched, and no database is needed."""
+"""A small Starlake project that is loaded while an archive of classes is made.
+
+Nothing of the user's is touched, and no database is needed.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -39,8 +39,8 @@ class JvmSettings(dg.Model):
     )
     compiler: Annotated[Compiler, BeforeValidator(_read_switch)] = Field(
         default="auto",
-        description="fast: the JVM's quick compiler and serial garbage collector, for commands whose start takes most of their time. full: as Java does. "
-        "Default (auto): fast where the earlier materializations took less than 40 seconds.",
+        description="fast: the JVM's quick compiler and serial garbage collector, for commands whose start takes most of their time. "
+        "full: as Java does. Default (auto): fast where the earlier materializations took less than 40 seconds.",
     )
     options: list[Annotated[str, Field(pattern=_OPTION)]] = Field(
         default_factory=list,
