@@ -125,8 +125,12 @@ def random_steps(chance: random.Random, count: int) -> list[tuple[str, int]]:
     return [(chance.choice(kinds), number) for number in range(count)]
 
 
-def kill_often(root: Path, kills: int, seed: int, *, longest: float = 0.25) -> Findings:
-    """Run random steps, kill the process again and again, then run the rest and look."""
+def kill_often(root: Path, kills: int, seed: int) -> Findings:
+    """Run random steps, kill the process again and again, then run the rest and look.
+
+    The moment of a kill does not depend on the machine's speed: it comes after a random number of steps has begun or ended, and a random
+    part of a step's time later.
+    """
     chance = random.Random(seed)
     make_project(root)
     steps = random_steps(chance, 40 * kills)
@@ -136,11 +140,18 @@ def kill_often(root: Path, kills: int, seed: int, *, longest: float = 0.25) -> F
     begin = 0
     while found.kills < kills and begin < len(steps):
         process = context.Process(target=work, args=(str(root), begin, steps))
-        before = _size(root)
+        before = _count_lines(root)
         process.start()
-        while _size(root) == before and process.is_alive():
+        lines, part = chance.randint(1, 11), chance.random()
+        first: float | None = None
+        while (passed := _count_lines(root) - before) < lines and process.is_alive():
+            if passed and first is None:
+                first = time.monotonic()
             time.sleep(0.001)
-        time.sleep(chance.uniform(0, longest))
+        if first is None:
+            time.sleep(0.05 * part)
+        else:
+            time.sleep((time.monotonic() - first) / max(passed - 1, 1) * 2 * part)
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
         found.kills += 1
@@ -163,9 +174,9 @@ def kill_often(root: Path, kills: int, seed: int, *, longest: float = 0.25) -> F
     return found
 
 
-def _size(root: Path) -> int:
+def _count_lines(root: Path) -> int:
     path = root / "progress"
-    return path.stat().st_size if path.exists() else 0
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def _progress(root: Path, found: Findings) -> tuple[int, int | None]:

@@ -52,18 +52,17 @@ def check_cancelled(instance: dg.DagsterInstance, run_id: str, work: Path) -> No
     assert sources == {"watches_event": "INTERRUPT", "interrupted_in_python": "INTERRUPT"}
 
 
-def all_run(work: Path) -> bool:
-    return (
-        (work / "watches_event_runs").exists()
-        and (work / "interrupted_in_python_runs").exists()
-        and step_jobs.executions()["finished_before"] == 1
-    )
+def all_run(instance: dg.DagsterInstance, work: Path) -> bool:
+    """Tell whether one step has ended with its event, and the two others are in the middle of their work."""
+    if not ((work / "watches_event_runs").exists() and (work / "interrupted_in_python_runs").exists()):
+        return False
+    return any(event[:2] == ("finished_before", "STEP_SUCCESS") for event in events_of(instance, only_run(instance).run_id))
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
 def test_signal_to_the_run_process(instance: dg.DagsterInstance, work: Path, start: Start, signal_: signal.Signals) -> None:
     process = start("-c", EXECUTE.format(job="cancellable"))
-    until(lambda: all_run(work), "the steps to run")
+    until(lambda: all_run(instance, work), "the steps to run")
     run = only_run(instance)
     instance.report_run_canceling(run)
     process.send_signal(signal_)
@@ -79,7 +78,7 @@ def test_terminated_as_the_ui_does_it(instance: dg.DagsterInstance, work: Path, 
     pytest.importorskip("dagster_webserver")
     web = WebServer(start, "step_jobs")
     run_id = web.launch("job")
-    until(lambda: all_run(work), "the steps to run")
+    until(lambda: all_run(instance, work), "the steps to run")
     web.terminate(run_id)
     until(lambda: instance.get_run_by_id(run_id).is_finished, "the end of the run")
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.CANCELED
