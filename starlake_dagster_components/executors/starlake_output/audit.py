@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...commands import Audit, Command, LoadTable, Target
-from ..base import Counters, ExpectationResult, Log
+from ..outcomes import Counters, ExpectationResult, Log
 from .audit_log import build_expectation_result
 from .audit_rows import AuditRow, ExpectationRow, FileLoad, pair_steps, parse_file_names
 from .log_levels import shorten_exception

@@ -8,7 +8,7 @@ reference-engines.conf.
 import itertools
 import re
 
-from ..base import ExpectationResult
+from ..outcomes import ExpectationResult
 from .audit_rows import AuditRow, ExpectationRow, parse_file_names
 from .log_levels import RECORD, shorten_exception
 

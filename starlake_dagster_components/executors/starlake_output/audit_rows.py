@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..base import ExpectationResult
+from ..outcomes import ExpectationResult
 
 _COMMITTED = re.compile(
     r"ai\.starlake\.job\.metrics\.ExpectationJob|AutoTask\.runAndSinkExpectations|IngestionExpectations\.|ExtractSchemaCmd|applyJdbcAcl"

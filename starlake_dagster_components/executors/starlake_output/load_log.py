@@ -8,7 +8,7 @@ every table is loaded prints row counts, and these are sums.
 import re
 from dataclasses import dataclass
 
-from ..base import Progress
+from ..outcomes import Progress
 from .audit_rows import is_raised_after_commit, split_paths
 from .log_levels import RECORD, shorten_exception
 

@@ -2,7 +2,7 @@
 
 import re
 
-from ..base import Level
+from ..outcomes import Level
 
 RECORD = re.compile(
     r"""^\W{0,2}(?:\d[\d/.:,TZ+-]*\s+){0,3}      # date and time

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...commands import LoadTable
 from ...masking import Mask
-from ..base import Counters, Level, Log
+from ..outcomes import Counters, Level, Log
 from .audit_log import AuditLines
 from .audit_rows import AuditRow, ExpectationRow
 from .load_log import LoadLines

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...commands import Command, LoadTable
-from ..base import CommandResult, Counters, TableResult
+from ..base import CommandResult
+from ..outcomes import Counters, TableResult
 from .audit import Findings
 from .file_fates import FileFates
 from .load_log import LoadLines
