@@ -10,7 +10,7 @@ CACHE  ?= off
 SEEDS  ?= 0 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all test-matrix lint types tests format docs conformance random bench profile lock wheel clean
+.PHONY: help install demo dev test test-all test-matrix lint types tests format docs pictures conformance random bench profile lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ format: $(READY) ## Format and mend what the linter can mend
 
 docs: $(READY) ## Write the tables of docs/ anew from the settings
 	$(BIN)/python -m starlake_dagster_components.cli.docs docs
+
+pictures: $(READY) ## Take the pictures of docs/ in a browser (needs Chromium and chromedriver)
+	PICTURES=docs/images $(BIN)/pytest -n 0 tests/browser
 
 conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
 	$(BIN)/python bench/conformance.py

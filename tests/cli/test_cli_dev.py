@@ -2,20 +2,16 @@
 
 import json
 import os
-import queue
-import re
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from dev_process import WAIT, Dev
 from project_folder import ProjectFolder
 
 from starlake_dagster_components.cli import main
@@ -23,10 +19,6 @@ from starlake_dagster_components.cli.dev import Watcher, choose_port, name_locat
 from starlake_dagster_components.errors import StarlakeError
 
 pytest.importorskip("dagster_webserver")
-WAIT = 240.0
-"""Seconds after which something that must happen counts as not happening."""
-
-ASSETS = "{ repositoriesOrError { ...on RepositoryConnection { nodes { location { name } assetNodes { assetKey { path } } } } } }"
 
 
 def test_locations_are_named_after_their_folders(tmp_path: Path) -> None:
@@ -88,88 +80,6 @@ def test_what_is_wrong_starts_nothing(shop: ProjectFolder, arguments: list[str],
     result = CliRunner().invoke(main, ["dev", str(shop.root), *arguments])
     assert result.exit_code in (1, 2)
     assert message in result.output
-
-
-class Dev:
-    """A ``sl-dagster dev`` in a process."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        home.mkdir()
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "starlake_dagster_components.cli", "dev", *arguments, "--executor", "duckdb", "--port", str(self.port)],
-            env={**os.environ, "DAGSTER_HOME": str(home)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self._read: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read_lines, daemon=True)
-        self._reader.start()
-
-    def _read_lines(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self._read.put(line.rstrip("\n"))
-        self._read.put(None)
-
-    def wait_for(self, text: str) -> str:
-        """Wait for a line with a text."""
-        end = time.monotonic() + WAIT
-        while True:
-            line = self._read.get(timeout=max(0.1, end - time.monotonic()))
-            assert line is not None, "\n".join(self.lines)
-            self.lines.append(line)
-            if text in line:
-                return line
-
-    def _ask(self, query: str) -> dict[str, Any]:
-        body = json.dumps({"query": query}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=WAIT) as answer:
-            found: dict[str, Any] = json.load(answer)["data"]
-        return found
-
-    def list_assets(self) -> dict[str, set[str]]:
-        """Return the assets of each location, as the browser gets them."""
-        nodes = self._ask(ASSETS)["repositoriesOrError"]["nodes"]
-        return {node["location"]["name"]: {"/".join(a["assetKey"]["path"]) for a in node["assetNodes"]} for node in nodes}
-
-    def list_runs(self, location: str, job: str) -> list[str]:
-        """Return the runs on the page of a job."""
-        selector = json.dumps({"repositoryName": "__repository__", "repositoryLocationName": location, "pipelineName": job})
-        selector = re.sub(r'"(\w+)":', r"\1:", selector)
-        query = f"{{ pipelineOrError(params: {selector}) {{ ...on Pipeline {{ runs {{ runId }} }} }} }}"
-        return [run["runId"] for run in self._ask(query)["pipelineOrError"]["runs"]]
-
-    def list_processes(self) -> list[int]:
-        """Return the processes that it started, theirs included."""
-        parents: dict[int, int] = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if fields[0] != "Z":
-                parents[int(stat.parent.name)] = int(fields[1])
-        found = [self.process.pid]
-        for pid in found:
-            found += [child for child, parent in parents.items() if parent == pid]
-        return found[1:]
-
-    def end(self) -> int:
-        """Press Ctrl-C; return the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            return self.process.wait(WAIT)
-        finally:
-            self._reader.join(WAIT)
-            assert self.process.stdout
-            self.process.stdout.close()
 
 
 @pytest.fixture

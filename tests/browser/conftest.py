@@ -1,0 +1,62 @@
+"""Fixtures of tests that look at Dagster's pages with a browser.
+
+With the environment variable ``PICTURES`` (``make pictures``: docs/images) the pictures that tests take are saved in that folder.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from browser import Browser
+from dev_process import Dev
+from project_folder import ProjectFolder
+
+from examples.workspace import EXAMPLE
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser with an empty page."""
+    with Browser() as made:
+        yield made
+
+
+@pytest.fixture
+def dev_server(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
+    """A function that starts ``sl-dagster dev`` on projects (their folders) and returns when Dagster can be opened."""
+    started: list[Dev] = []
+
+    def start(*projects: Path | ProjectFolder, arguments: tuple[str, ...] = ()) -> Dev:
+        folders = [str(project.root if isinstance(project, ProjectFolder) else project) for project in projects]
+        dev = Dev(tmp_path / f"home{len(started)}", *folders, *arguments)
+        started.append(dev)
+        dev.wait_for("Dagster is at http://")
+        return dev
+
+    pytest.importorskip("dagster_webserver")
+    yield start
+    for dev in started:
+        dev.end()
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> ProjectFolder:
+    """A copy of the example project, ``tallow_lane``, with the files of its first batch."""
+    project = ProjectFolder(tmp_path / EXAMPLE.name)
+    shutil.copytree(EXAMPLE / "metadata", project.root / "metadata")
+    shutil.copytree(EXAMPLE / "batches" / "1", project.root / "datasets")
+    return project
+
+
+@pytest.fixture
+def take_picture(browser: Browser) -> Callable[[str], None]:
+    """A function that saves what the browser shows as a PNG with a name, where the tests were given a folder for pictures."""
+    folder = os.environ.get("PICTURES")
+
+    def take(name: str) -> None:
+        if folder:
+            browser.save(Path(folder) / f"{name}.png")
+
+    return take
