@@ -47,7 +47,7 @@ class Browser:
         return str(self.driver.execute_script(_TEXT))
 
     def wait_for(self, text: str, *, gone: bool = False) -> str:
-        """Wait until the page shows a text, or no longer shows it; return the text of the page. Nothing is clicked and nothing is loaded again."""
+        """Wait until the page shows a text, or no longer shows it; return the text of the page. Nothing is clicked."""
         end = time.monotonic() + WAIT
         while (text in (shown := self.read())) is gone:
             assert time.monotonic() < end, f"{text!r} is {'still' if gone else 'not'} on {self.driver.current_url}:\n{shown}"
