@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from .values import ExpressionError, contains, is_equal, is_less, is_true, list_items, write_value
+from .values import ExpressionError, contains, convert_to_long, is_equal, is_less, is_true, list_items, write_value
 
 
 def _is_number(value: Any) -> bool:
@@ -12,7 +12,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_divisible(value: Any, divisor: Any = None) -> bool:
-    if not _is_number(value) or divisor is None or value != int(value):
+    if not _is_number(value) or divisor is None or value != convert_to_long(value):
         return False
     if not _is_number(divisor) or divisor == 0:
         raise ExpressionError("divisibleby needs a number other than 0")
@@ -20,7 +20,7 @@ def _is_divisible(value: Any, divisor: Any = None) -> bool:
 
 
 def _is_iterable(value: Any) -> bool:
-    return value is not None and isinstance(value, Iterable) and not isinstance(value, str)
+    return isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
 
 
 def _compare_order(less: bool, or_equal: bool) -> Callable[[Any, Any], bool]:
@@ -44,7 +44,7 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "containingall": lambda value, items: all(contains(value, item) for item in list_items(items)),
     "defined": lambda value: value is not None,
     "divisibleby": _is_divisible,
-    "even": lambda value: _is_number(value) and int(value) % 2 == 0,
+    "even": lambda value: _is_number(value) and convert_to_long(value) % 2 == 0,
     "false": lambda value: value is False,
     "float": lambda value: isinstance(value, float) or (isinstance(value, Decimal) and int(value.as_tuple().exponent) < 0),
     "in": lambda value, container: contains(container, value),
@@ -56,7 +56,7 @@ TESTS: Mapping[str, Callable[..., Any]] = {
     "mapping": lambda value: isinstance(value, Mapping),
     "none": lambda value: value is None,
     "number": _is_number,
-    "odd": lambda value: _is_number(value) and int(value) % 2 != 0,
+    "odd": lambda value: _is_number(value) and convert_to_long(value) % 2 != 0,
     "sameas": lambda value, other: value is other,
     "sequence": _is_iterable,
     "string": lambda value: isinstance(value, str),

@@ -339,7 +339,8 @@ def _sum(get: GetAttribute) -> Callable[..., Decimal]:
         for item in list_items(value):
             number = item if attribute is None else get(item, write_value(attribute))
             try:
-                total += convert_to_decimal(number) if number is not None else 0
+                # Numbers become Doubles first, as in Jinjava.
+                total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
             except ExpressionError:
                 continue
         return total
@@ -403,7 +404,16 @@ def _reverse(value: Any) -> Any:
 
 
 def _write_json(value: Any) -> str:
-    return str(check_length(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=write_value)))
+    return str(
+        check_length(
+            json.dumps(
+                value,
+                ensure_ascii=False,
+                separators=(",", ":"),
+                default=lambda item: float(item) if isinstance(item, Decimal) else write_value(item),
+            )
+        )
+    )
 
 
 def _read_json(value: Any) -> Any:
@@ -438,8 +448,21 @@ def _replace(value: Any, *arguments: Any) -> Any:
     return replace_string(write_value(value), format_value(arguments[0]), format_value(arguments[1]), count)
 
 
+def _abs(value: Any) -> Any:
+    if value is None:
+        return None
+    is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+    return abs(value if is_number else convert_to_decimal(value))
+
+
+def _encode_url(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "&".join(f"{_encode_url(write_value(key))}={_encode_url(write_value(item))}" for key, item in value.items())
+    return quote_plus(format_value(value), safe="*")
+
+
 _PLAIN: Mapping[str, Callable[..., Any]] = {
-    "abs": lambda value: None if value is None else abs(value if isinstance(value, (int, float, Decimal)) else convert_to_decimal(value)),
+    "abs": _abs,
     "add": lambda value, other: None if value is None else convert_to_decimal(value) + convert_to_decimal(other or 0),
     "b64decode": lambda value: base64.b64decode(format_value(value)).decode("utf-8", "replace"),
     "b64encode": lambda value: base64.b64encode(format_value(value).encode()).decode(),
@@ -492,7 +515,7 @@ _PLAIN: Mapping[str, Callable[..., Any]] = {
     "union": lambda value, other: _make_set([*list_items(value), *list_items(other)]),
     "upper": lambda value: check_length(value.upper()) if isinstance(value, str) else value,
     "urldecode": lambda value: unquote_plus(format_value(value)),
-    "urlencode": lambda value: quote_plus(format_value(value), safe="*"),
+    "urlencode": _encode_url,
     "wordcount": lambda value: len(re.findall(r"\w+", format_value(value))),
 }
 _WITH_ATTRIBUTES: Mapping[str, Callable[[GetAttribute], Callable[..., Any]]] = {

@@ -136,12 +136,17 @@ def convert_to_decimal(value: Any) -> Decimal:
     """
     text = write_value(value)
     try:
-        number = Decimal(text) if "_" not in text and len(text) < 400 else None
+        number = Decimal(text) if "_" not in text and len(text) < 400 and text == text.strip() else None
     except InvalidOperation:
         number = None
     if number is None or not number.is_finite() or abs(number.adjusted()) > 400:
         raise ExpressionError(f"'{_shorten(value)}' is not a number")
     return number
+
+
+def _coerce_to_decimal(value: Any) -> Decimal:
+    """Return an operand as a BigDecimal: null and the empty string are 0, a boolean is not a number."""
+    return Decimal(0) if value is None or value == "" else convert_to_decimal(value)
 
 
 def _shorten(value: Any) -> str:
@@ -188,10 +193,12 @@ def _calculate(operator: str, left: Any, right: Any) -> Any:
         if isinstance(left, Decimal) or isinstance(right, Decimal) or _is_real(left) or _is_real(right):
             first, second = convert_to_double(left), convert_to_double(right)
             return math.fmod(first, second) if second and math.isfinite(first) else math.nan
+        if left is None and right is None:
+            return 0
         dividend, divisor = convert_to_long(left), convert_to_long(right)
         return _divide_whole(dividend, divisor)[1]
     if isinstance(left, Decimal) or isinstance(right, Decimal):
-        return _apply(operator, convert_to_decimal(left or 0), convert_to_decimal(right or 0))
+        return _apply(operator, _coerce_to_decimal(left), _coerce_to_decimal(right))
     if _is_real(left) or _is_real(right):
         return _apply(operator, convert_to_double(left), convert_to_double(right))
     return _wrap(_apply(operator, convert_to_long(left), convert_to_long(right)))
@@ -211,11 +218,13 @@ def _divide_whole(dividend: int, divisor: int) -> tuple[int, int]:
 
 def _divide(left: Any, right: Any) -> Any:
     if isinstance(left, Decimal) or isinstance(right, Decimal):
-        dividend, divisor = convert_to_decimal(left or 0), convert_to_decimal(right or 0)
+        dividend, divisor = _coerce_to_decimal(left), _coerce_to_decimal(right)
         if not divisor:
             raise ExpressionError("division by zero")
         exponent = int(dividend.as_tuple().exponent)
         return (dividend / divisor).quantize(Decimal(1).scaleb(exponent), rounding=ROUND_HALF_UP)
+    if left is None and right is None:
+        return 0
     first, second = convert_to_double(left), convert_to_double(right)
     if second == 0:
         return math.nan if first == 0 or math.isnan(first) else math.copysign(math.inf, first) * math.copysign(1, second)
@@ -266,10 +275,12 @@ def is_equal(left: Any, right: Any) -> bool:
     if left is None or right is None:
         return left is right
     kinds = (type(left), type(right))
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return list(left) == list(right)
     if kinds[0] is kinds[1]:
         return bool(left == right)
     if Decimal in kinds:
-        return convert_to_decimal(left) == convert_to_decimal(right)
+        return _coerce_to_decimal(left) == _coerce_to_decimal(right)
     if float in kinds:
         return convert_to_double(left) == convert_to_double(right)
     if int in kinds:
@@ -289,7 +300,7 @@ def is_less(left: Any, right: Any) -> bool:
     """
     kinds = (type(left), type(right))
     if Decimal in kinds:
-        return convert_to_decimal(left) < convert_to_decimal(right)
+        return _coerce_to_decimal(left) < _coerce_to_decimal(right)
     if float in kinds:
         return convert_to_double(left) < convert_to_double(right)
     if int in kinds:
@@ -325,9 +336,12 @@ def contains(container: Any, value: Any) -> bool:
     if isinstance(container, str):
         return format_value(value) in container
     if isinstance(container, (list, tuple, Mapping)):
+        first = next(iter(container), None)
+        if first is None and value is None:
+            return len(container) > 0
         first = next((item for item in container if item is not None), None)
-        if value is None or first is None:
-            return value is None and None in container
+        if first is None:
+            return False
         try:
             return convert_like(value, first) in container
         except (ExpressionError, TypeError):
