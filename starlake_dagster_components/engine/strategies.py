@@ -4,13 +4,15 @@ A batch is what one file (or one transform) brings, in its order. All statements
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import Location, unknown
 from ..project.model import Origin, Sink, WriteStrategy
 from .database import Column, Database
 from .engine_errors import BadSetting, NotSupported
+from .session import Session
 from .sqltext import quote, quote_list, quote_path
+from .strategy_templates import StrategyTemplate, TemplateInput, find_folder, find_template
 
 _KEYED = frozenset({"UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP", "DELETE_THEN_INSERT", "SCD2"})
 TYPES = (
@@ -29,13 +31,14 @@ class Strategy:
     """A write strategy, checked.
 
     Attributes:
-        type: one of :data:`TYPES`.
+        type: one of :data:`TYPES`, or a type of the project's own, which has a template.
         key: columns that say which row a row replaces.
         timestamp: column that says which of two rows is newer.
         dedupe: ``on: SOURCE_AND_TARGET``: the batch is reduced to one row per key first.
         partition: columns that say which rows a batch replaces.
         start, end: SCD2: when a version began and ended to be current.
         location: where it is written.
+        template: the project's template, which takes the place of what is done here.
     """
 
     type: str
@@ -46,6 +49,7 @@ class Strategy:
     start: str = "sl_start_ts"
     end: str = "sl_end_ts"
     location: Location | None = None
+    template: StrategyTemplate | None = None
 
     @property
     def extra_columns(self) -> tuple[Column, ...]:
@@ -55,7 +59,17 @@ class Strategy:
     @property
     def needs_whole_batch(self) -> bool:
         """Whether the batch must be complete before the table is touched."""
-        return self.type not in ("APPEND", "OVERWRITE")
+        return self.type not in ("APPEND", "OVERWRITE") or self.template is not None
+
+    @property
+    def for_new_table(self) -> "Strategy":
+        """How rows get into a table that was just made: as Starlake's own template ``create`` does it."""
+        if self.type in TYPES:
+            return replace(self, template=None)
+        keyed = self.dedupe and self.key
+        return replace(
+            self, type=("UPSERT_BY_KEY_AND_TIMESTAMP" if self.timestamp else "UPSERT_BY_KEY") if keyed else "APPEND", template=None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +98,24 @@ class Written:
 
 
 def read_strategy(
+    session: Session,
     written: WriteStrategy | None,
     sink: Sink | None,
     primary_key: Sequence[str],
     origin: Origin,
     prefix: str,
     *,
-    start: str,
-    end: str,
     chosen: str | None = None,
 ) -> Strategy:
     """Return the write strategy of a table or task, APPEND when none is given.
 
     Args:
+        session: the command.
         written: ``writeStrategy``.
         sink: ``sink``.
         primary_key: taken as the key when the strategy has none. Starlake: SchemaInfo.normalize.
         origin: where the table or task is written.
         prefix: what its keys begin with in ``origin`` (``metadata.`` for tables).
-        start: name of SCD2's column of beginnings, unless the strategy gives another.
-        end: the same for its column of ends.
         chosen: the type that ``types`` chose.
 
     Raises:
@@ -112,38 +124,52 @@ def read_strategy(
     found = written or WriteStrategy()
     kind = chosen or (found.type or "APPEND").upper()
     at = f"{prefix}writeStrategy"
-    if kind not in TYPES:
-        raise BadSetting(origin.at(f"{at}.type"), unknown("write strategy", kind, TYPES))
-    key = found.key or (tuple(primary_key) if kind in _KEYED else ())
-    partition = sink.partition if sink else ()
-    if kind in _KEYED and not key:
-        raise BadSetting(origin.at(at), f"write strategy {kind} needs a key: writeStrategy.key")
-    if kind == "UPSERT_BY_KEY_AND_TIMESTAMP" and not found.timestamp:
-        raise BadSetting(origin.at(at), f"write strategy {kind} needs a timestamp: writeStrategy.timestamp")
-    if kind == "OVERWRITE_BY_PARTITION" and not partition:
-        raise BadSetting(origin.at(at), f"write strategy {kind} needs sink.partition")
-    if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
-        raise BadSetting(origin.at(f"{at}.on"), unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
-    if found.query_filter:
-        raise NotSupported(
-            origin.at(f"{at}.queryFilter"), "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
-        )
+    key = found.key or (tuple(primary_key) if kind in _KEYED or kind not in TYPES else ())
     if bool(found.start_ts) != bool(found.end_ts):
         raise BadSetting(origin.at(at), "startTs and endTs must be given together")
-    return Strategy(
+    start, end = found.start_ts or session.settings.scd2_start, found.end_ts or session.settings.scd2_end
+    seen = replace(found, type=kind, key=key, start_ts=start, end_ts=end)
+    template = find_template(session, kind, seen, sink)
+    if kind not in TYPES and template is None:
+        expected = find_folder(session) / f"{kind.lower()}.j2"
+        raise BadSetting(origin.at(f"{at}.type"), f"{unknown('write strategy', kind, TYPES)}, and the project has no template {expected}")
+    if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
+        raise BadSetting(origin.at(f"{at}.on"), unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
+    chosen_strategy = Strategy(
         type=kind,
         key=key,
         timestamp=found.timestamp,
         dedupe=(found.on or "").upper() == "SOURCE_AND_TARGET",
-        partition=partition,
-        start=found.start_ts or start,
-        end=found.end_ts or end,
+        partition=sink.partition if sink else (),
+        start=start,
+        end=end,
         location=origin.at(at),
+        template=template,
     )
+    if template is None:
+        _check_needs(chosen_strategy, found, origin, at)
+    return chosen_strategy
+
+
+def _check_needs(chosen: Strategy, written: WriteStrategy, origin: Origin, at: str) -> None:
+    """Raise BadSetting when a strategy lacks what it needs."""
+    kind = chosen.type
+    if kind in _KEYED and not chosen.key:
+        raise BadSetting(origin.at(at), f"write strategy {kind} needs a key: writeStrategy.key")
+    if kind == "UPSERT_BY_KEY_AND_TIMESTAMP" and not chosen.timestamp:
+        raise BadSetting(origin.at(at), f"write strategy {kind} needs a timestamp: writeStrategy.timestamp")
+    if kind == "OVERWRITE_BY_PARTITION" and not chosen.partition:
+        raise BadSetting(origin.at(at), f"write strategy {kind} needs sink.partition")
+    if written.query_filter:
+        raise NotSupported(
+            origin.at(f"{at}.queryFilter"), "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
+        )
 
 
 def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
-    """Raise BadSetting when the strategy names a column that a batch does not have."""
+    """Raise BadSetting when the strategy names a column that a batch does not have; a template may know better."""
+    if chosen.template is not None:
+        return
     known = {name.lower() for name in columns}
     for role, names in (
         ("key", chosen.key),
@@ -172,9 +198,15 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
         names = quote_list(columns)
         return Written(run.fetch_count(f"INSERT INTO {target.sql} ({names}) SELECT {names} FROM (\n{batch}\n) AS {STAGED}"))
     staged = stage_batch(target, batch, columns)
-    if truncate:
+    if truncate and chosen.template is None:
         run.execute(f"TRUNCATE {target.sql}")
-    write_staged_batch(target, chosen, staged)
+    if chosen.template is not None:
+        named = ", ".join(f"c{i} AS {quote(name)}" for i, name in enumerate(staged.columns))
+        query = f"SELECT {named} FROM {_TABLE}"
+        chosen.template.run(run, TemplateInput(target.schema, target.name, query, staged.columns, truncate=truncate))
+        run.execute(f"DROP TABLE {_TABLE}")
+    else:
+        write_staged_batch(target, chosen, staged)
     return Written(staged.rows)
 
 

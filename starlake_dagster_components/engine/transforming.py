@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import CommandCancelled, EngineError, Location, StarlakeError
-from ..project.model import TableReference, Task
+from ..project.model import TableReference, Task, WriteStrategy
 from ..project.sql.references import find_dialect, find_references
 from ..project.sql.sections import SqlSections, render_task
 from ..project.templating import TemplateError
@@ -25,6 +25,7 @@ from .scripts import Script, make_failure, make_file_script, make_hint, refuse_t
 from .session import Session, now
 from .sqltext import quote, quote_list, split_statements
 from .strategies import Strategy, Target, check_columns, read_strategy, stage_batch, write_batch, write_staged_batch
+from .strategy_templates import StrategyTemplate, TemplateInput, find_template
 from .table_resolution import build_tree, find_task, index_names
 from .unsupported import check_areas, check_task, say_unused_options
 from .view_query import add_schemas
@@ -288,13 +289,11 @@ class _Work:
             target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
 
     def _read_strategy(self) -> Strategy:
-        task, settings = self._task, self._session.settings
+        task = self._task
         if task.write_strategy and task.write_strategy.types:
             place = task.origin.at("writeStrategy.types")
             self._session.warn(f"{place}: types are chosen by a file: for task {task.full_name} they have no effect, as in Starlake")
-        return read_strategy(
-            task.write_strategy, task.sink, task.primary_key, task.origin, "", start=settings.scd2_start, end=settings.scd2_end
-        )
+        return read_strategy(self._session, task.write_strategy, task.sink, task.primary_key, task.origin, "")
 
     def _write_table(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
         query = self._read_query(main)
@@ -302,23 +301,55 @@ class _Work:
         columns = self._describe_columns(database, main, query)
         kind = database.find_kind(target.schema, target.name)
         if _read_materialization(self._task) == _VIEW:
-            self._create_view(target, main, query, kind, references)
+            template = self._find_template("view")
+            if template is not None:
+                self._run_template(template, target, query, columns, exists=kind is not None)
+            else:
+                self._create_view(target, main, query, kind, references)
             return None
         if kind == "view":
             raise BadSetting(self._task.origin.at(), f"{target} is a view, and the task makes a table: drop the view first")
         chosen = self._read_strategy()
         names = [c.name for c in columns]
         check_columns(chosen, names, self._task.full_name)
+        template = self._find_template("create") if kind is None else chosen.template
+        if template is not None:
+            self._run_template(template, target, query, columns, exists=kind is not None)
+            self._add_columns(target, chosen)
+            return database.fetch_count(f"SELECT count(*) FROM {target.sql}") if kind is None else None
         if kind is not None:
             names = self._match_columns(target, chosen, columns)
         try:
             if kind is None:
                 self._create_table(target, query, chosen)
+                chosen = chosen.for_new_table
             return self._write_rows(target, chosen, query, names, references)
         except duckdb.Error as error:
             raise make_failure(
                 error, main, query, max(main.part.text.find(query), 0), self._hint, before=database.last.find(query)
             ) from error
+
+    def _find_template(self, action: str) -> StrategyTemplate | None:
+        """Return the project's template for an action; see :func:`find_template`."""
+        session, task = self._session, self._task
+        written = task.write_strategy or WriteStrategy()
+        start, end = written.start_ts or session.settings.scd2_start, written.end_ts or session.settings.scd2_end
+        seen = replace(written, type=written.type or "APPEND", start_ts=start, end_ts=end)
+        return find_template(session, action, seen, task.sink)
+
+    def _run_template(self, template: StrategyTemplate, target: Target, query: str, columns: Sequence[Column], *, exists: bool) -> None:
+        """Run a template of a write strategy; unqualified names are those of the task's domain first, as in Starlake."""
+        materialization = ((self._task.sink.materialized_view if self._task.sink else None) or _TABLE).upper()
+        names = [column.name for column in columns]
+        given = TemplateInput(target.schema, target.name, query, names, exists, self._arguments.truncate, materialization)
+        template.run(target.database, given)
+        if target.database.find_kind(target.schema, target.name) is None:
+            raise BadSetting(Location(template.file), f"the template did not make {target}")
+
+    def _add_columns(self, target: Target, chosen: Strategy) -> None:
+        """Add the columns of SCD2 to a table that a template has made. Starlake: JdbcAutoTask.addSCD2Columns."""
+        for column in chosen.extra_columns:
+            target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}")
 
     def _write_rows(self, target: Target, chosen: Strategy, query: str, names: Sequence[str], references: Sequence[TableReference]) -> int:
         truncate = self._arguments.truncate

@@ -1,7 +1,6 @@
 """What the engine does not support: reported with the key and its line, never silently done differently."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
@@ -28,8 +27,6 @@ def check_table(session: Session, table: Table) -> None:
         raise NotSupported(
             table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
         )
-    written = table.metadata.write_strategy
-    _check_template(session.project, written.type if written else None, table.origin.at("metadata.writeStrategy"))
     report_refused_names(session, table)
     _say_ineffective(session, table)
 
@@ -55,7 +52,6 @@ def check_task(session: Session, task: Task) -> None:
             f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine",
         )
     _check_references(project)
-    _check_template(project, task.write_strategy.type if task.write_strategy else None, task.origin.at("writeStrategy"))
     _say_ineffective(session, task)
 
 
@@ -72,7 +68,7 @@ def say_unused_options(session: Session, connection: Connection | None) -> None:
 def _say_ineffective(session: Session, node: Table | Task) -> None:
     for entries, key in ((node.acl, "acl"), (node.rls, "rls")):
         if entries:
-            session.log("warning", f"{node.origin.at(key)}: {key} of {node.full_name} has no effect: DuckDB knows no users")
+            session.warn(f"{node.origin.at(key)}: {key} of {node.full_name} has no effect: DuckDB knows no users")
 
 
 def _check_references(project: Project) -> None:
@@ -82,17 +78,6 @@ def _check_references(project: Project) -> None:
     if raw or (file is not None and "input" in project.path(file).read_text(encoding="utf-8")):
         place = Location(file) if file else project.application.origin.at("refs")
         raise NotSupported(place, "refs replace names of tables in SQL, which the embedded engine does not do")
-
-
-def _check_template(project: Project, kind: str | None, place: Location) -> None:
-    """Refuse a write strategy for which the project has a template of its own. Starlake: WriteStrategyTemplateLoader."""
-    folder = str(project.application.raw.get("writeStrategies") or "write-strategies")
-    for name in ((kind or "APPEND").lower(), "create", "view"):
-        template = Path(project.metadata_folder, folder, "templates", "duckdb", f"{name}.j2")
-        if template.is_file():
-            raise NotSupported(
-                place, f"the project has a template of its own for {name.upper()} ({template}), which the embedded engine does not use"
-            )
 
 
 def _switched_on(session: Session, key: str, variable: str) -> bool:

@@ -447,16 +447,7 @@ def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepar
     check_table(session, table)
     attributes = type_attributes(session.project, table)
     metadata = table.metadata
-    found = read_strategy(
-        metadata.write_strategy,
-        metadata.sink,
-        table.primary_key,
-        table.origin,
-        "metadata.",
-        start=session.settings.scd2_start,
-        end=session.settings.scd2_end,
-        chosen=chosen,
-    )
+    found = read_strategy(session, metadata.write_strategy, metadata.sink, table.primary_key, table.origin, "metadata.", chosen=chosen)
     columns = [a.column for a in attributes if not a.attribute.ignore]
     if not columns:
         raise BadSetting(table.origin.at("attributes"), f"{table.full_name} has no column")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import StarlakeError
 from . import disk
@@ -102,7 +102,7 @@ class Renderer:
         self.warnings: list[tuple[int, str]] = []
         self._environment: JinjavaEnvironment | None = None
 
-    def render(self, text: str, variables: Mapping[str, str]) -> Rendered:
+    def render(self, text: str, variables: Mapping[str, Any]) -> Rendered:
         """Render a text: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
 
         Raises:
@@ -118,20 +118,20 @@ class Renderer:
             rendered, lines = _substitute_lines(rendered, variables, lines)
         return _trim(rendered, lines)
 
-    def _render_jinja(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int] | None]:
+    def _render_jinja(self, text: str, variables: Mapping[str, Any]) -> tuple[str, list[int] | None]:
         simple = _SIMPLE.findall(text)
         if len(simple) == len(_OPENING.findall(text)) and "{{{" not in text and _NO_VARIABLES.isdisjoint(simple):
             # Plain variables only: what Jinja would do, without compiling a template.
-            values = [variables.get(name, "") for name in simple]
+            values = [write_variable(variables.get(name, "")) for name in simple]
             if sum(map(len, values)) > _MAX_SUBSTITUTED:
                 raise TemplateError(f"variables make a text of more than {_MAX_SUBSTITUTED:,} characters")
-            result = _SIMPLE.sub(lambda match: str(variables.get(match.group(1), "")), text)
+            result = _SIMPLE.sub(lambda match: write_variable(variables.get(match.group(1), "")), text)
             if not any("\n" in value for value in values):
                 return result, None
             return result, _map_substituted_lines(text, variables)
         return self._render_template(text, variables)
 
-    def _render_template(self, text: str, variables: Mapping[str, str]) -> tuple[str, list[int]]:
+    def _render_template(self, text: str, variables: Mapping[str, Any]) -> tuple[str, list[int]]:
         import jinja2
 
         environment = self._get_environment()
@@ -196,7 +196,7 @@ def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | N
     return _find_renderer(metadata_folder).render(text, variables).text
 
 
-def substitute(text: str, variables: Mapping[str, str]) -> str:
+def substitute(text: str, variables: Mapping[str, Any]) -> str:
     """Replace ``${X}`` and ``{{X}}`` for the variables that exist; leave the rest as it is. Starlake: Formatter.richFormat.
 
     Starlake goes through the variables in no fixed order; here a value that names another variable is always resolved.
@@ -214,13 +214,22 @@ def substitute(text: str, variables: Mapping[str, str]) -> str:
     return text
 
 
-def substitute_once(text: str, variables: Mapping[str, str]) -> str:
+def write_variable(value: Any) -> str:
+    """Return a variable as Starlake writes it into a text: those of write strategies are also lists, maps and booleans."""
+    if isinstance(value, str):
+        return value
+    from .jinja.values import format_value
+
+    return format_value(value)
+
+
+def substitute_once(text: str, variables: Mapping[str, Any]) -> str:
     """Replace ``${X}`` and ``{{X}}`` in one pass; see :func:`substitute`."""
     length = len(text)
 
     def replace(match: re.Match[str]) -> str:
         nonlocal length
-        value = str(variables.get(match.group(1) or match.group(2), match.group()))
+        value = write_variable(variables.get(match.group(1) or match.group(2), match.group()))
         length += len(value)
         if length > _MAX_SUBSTITUTED:
             name = match.group(1) or match.group(2)
@@ -266,15 +275,15 @@ def _remove_marks(text: str) -> tuple[str, list[int]]:
     return _MARK.sub("", text), lines
 
 
-def _map_substituted_lines(text: str, variables: Mapping[str, str]) -> list[int]:
+def _map_substituted_lines(text: str, variables: Mapping[str, Any]) -> list[int]:
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
-        extra = sum(str(variables.get(name, "")).count("\n") for name in _SIMPLE.findall(line))
+        extra = sum(write_variable(variables.get(name, "")).count("\n") for name in _SIMPLE.findall(line))
         lines += [number] * (extra + 1)
     return lines
 
 
-def _substitute_lines(text: str, variables: Mapping[str, str], lines: list[int] | None) -> tuple[str, list[int] | None]:
+def _substitute_lines(text: str, variables: Mapping[str, Any], lines: list[int] | None) -> tuple[str, list[int] | None]:
     result = substitute(text, variables)
     if result.count("\n") == text.count("\n"):
         return result, lines

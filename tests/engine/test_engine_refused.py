@@ -84,3 +84,20 @@ def _read_tasks(box: Sandbox) -> "tuple[Task, ...]":
     from starlake_dagster_components.project import read_project
 
     return read_project(box.root).tasks
+
+
+def test_access_rules_are_reported_once_per_command(box: Sandbox) -> None:
+    acl, rls = "[{ role: reader, grants: [me] }]", "[{ name: mine, predicate: 'id > 1', grants: [me] }]"
+    box.table("d", "x", "{ name: id, type: long }", acl=acl, rls=rls)
+    box.task("k.a", "select 1 as a", f"  acl: {acl}\n")
+    box.load("d", {"x1.csv": "id\n1\n", "x2.csv": "id\n2\n"})
+    box.run("transform", "--name", "k.a")
+    box.load("d", {"x3.csv": "id\n1\n", "x4.csv": "id\n2\n"})
+    warnings = [line for level, line in box.log if level == "warning"]
+    assert warnings == [
+        f"metadata/load/d/x.sl.yml:{line}: {key} of d.x has no effect: DuckDB knows no users" for key, line in (("acl", 6), ("rls", 7))
+    ]
+    box.run("transform", "--name", "k.a")
+    assert [line for level, line in box.log if level == "warning"] == [
+        "metadata/transform/k/a.sl.yml:3: acl of k.a has no effect: DuckDB knows no users"
+    ]

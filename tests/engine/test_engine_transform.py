@@ -211,8 +211,6 @@ def test_a_view_whose_query_is_not_understood_must_name_domains(box: Sandbox) ->
             {"metadata/refs.sl.yml": "version: 1\nrefs:\n  - input: { table: a }\n    output: { table: b }\n"},
             "metadata/refs.sl.yml: refs replace names",
         ),
-        ({"metadata/write-strategies/templates/duckdb/append.j2": "insert"}, "duckdb/append.j2), which the embedded engine does not use"),
-        ({"metadata/write-strategies/templates/duckdb/create.j2": "insert"}, "the project has a template of its own for CREATE"),
         (
             {"metadata/transform/kpi/out.sl.yml": "version: 1\ntask:\n  database: other\n"},
             "out.sl.yml:3: task kpi.out: database 'other' is not supported",

@@ -1,0 +1,279 @@
+"""A project's own templates of write strategies. Starlake: TransformStrategiesBuilder, AnyTemplateLoader.
+
+``metadata/write-strategies/templates/duckdb/<action>.j2`` takes the place of what the engine does. The action is ``create`` where a
+task's table does not exist yet, ``view`` for a task that makes a view, else the type of the write strategy: one of Starlake's or one of
+the project's own.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..errors import Location
+from ..project.jinja.values import format_value, list_items
+from ..project.model import Sink, WriteStrategy
+from ..project.sql.sections import SqlPart
+from ..project.templating import Renderer, TemplateError
+from .database import Database
+from .engine_errors import BadSetting, NotSupported
+from .scripts import Script, make_hint, run_script
+from .session import Session
+from .sqltext import quote, split_statements
+
+_ENGINE = "duckdb"
+_QUOTE = '"'
+_PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateInput:
+    """What a template sees besides the write strategy and the sink.
+
+    Attributes:
+        schema, table: the target.
+        query: the SELECT whose rows are to be written.
+        columns: the columns of the query.
+        exists: whether the target exists.
+        truncate: ``--truncate``.
+        materialization: ``TABLE``, ``VIEW`` or ``HYBRID``.
+    """
+
+    schema: str
+    table: str
+    query: str
+    columns: Sequence[str]
+    exists: bool = True
+    truncate: bool = False
+    materialization: str = "TABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyTemplate:
+    """A template of a write strategy, for one table or task.
+
+    Attributes:
+        session: the command.
+        file: the template's path, as messages name it.
+        text: its content.
+        strategy: the write strategy, with its type and the columns of SCD2.
+        sink: the sink.
+    """
+
+    session: Session
+    file: str
+    text: str
+    strategy: WriteStrategy
+    sink: Sink | None
+
+    def run(self, database: Database, given: TemplateInput) -> None:
+        """Render the template and run its statements, inside the caller's transaction.
+
+        Raises:
+            BadSetting: the template cannot be rendered, or makes no statement.
+            SqlFailed: one of its statements fails, or would end the transaction.
+        """
+        place = Location(self.file)
+        variables: Mapping[str, Any] = {**_list_variables(self.strategy, self.sink, given), **make_macros(self.strategy)}
+        folder = self.session.project.metadata_folder
+        try:
+            rendered = Renderer(folder).render(self.text, variables)
+        except TemplateError as error:
+            raise BadSetting(Location(self.file, error.line), str(error)) from error
+        script = Script(SqlPart(rendered.text, tuple(rendered.list_lines())), place, tuple(self.text.split("\n")))
+        if not split_statements(rendered.text):
+            raise BadSetting(place, "the template of the write strategy makes no statement: the rows would be lost")
+        before = set(_list_temporary(database))
+        run_script(database, script, make_hint(self.session.project))
+        # Starlake opens a connection for each file, which takes these with it.
+        for kind, name in _list_temporary(database):
+            if (kind, name) not in before:
+                database.execute(f"DROP {kind} temp.main.{quote(name)}")
+
+
+def find_folder(session: Session) -> Path:
+    """Return the folder of the project's templates for DuckDB, which need not exist.
+
+    Raises:
+        NotSupported: ``jdbcEngines`` says that the templates of another database are used.
+    """
+    project = session.project
+    raw = project.application.raw
+    written = raw.get("writeStrategies") or session.environ.get("SL_WRITE_STRATEGIES")
+    folder = Path(project.root, str(written)) if written else Path(project.metadata_folder, "write-strategies")
+    engines = raw.get("jdbcEngines")
+    engine = engines.get(_ENGINE) if isinstance(engines, Mapping) else None
+    builder = str(engine.get("strategyBuilder") or _ENGINE) if isinstance(engine, Mapping) else _ENGINE
+    if builder.lower() != _ENGINE:
+        place = project.application.origin.at(f"jdbcEngines.{_ENGINE}.strategyBuilder")
+        raise NotSupported(
+            place, f"the write strategies of '{builder}' are not supported by the embedded engine, which has those of {_ENGINE}"
+        )
+    return folder / "templates" / _ENGINE
+
+
+def find_template(session: Session, action: str, strategy: WriteStrategy, sink: Sink | None) -> StrategyTemplate | None:
+    """Return the project's template for an action; None when it has none.
+
+    Args:
+        session: the command.
+        action: ``create``, ``view`` or the type of a write strategy.
+        strategy: the write strategy that the template sees.
+        sink: the sink that it sees.
+
+    Raises:
+        BadSetting: the file cannot be read.
+    """
+    path = find_folder(session) / f"{action.lower()}.j2"
+    if not path.is_file():
+        return None
+    root = session.project.root
+    file = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    try:
+        text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(Location(file), f"the template cannot be read: {error}") from error
+    return StrategyTemplate(session, file, text, strategy, sink)
+
+
+def _list_temporary(database: Database) -> list[tuple[str, str]]:
+    """Return the temporary views and tables of a connection: (kind, name), views first."""
+    tables = "SELECT 'TABLE', table_name FROM duckdb_tables() WHERE temporary"
+    views = "SELECT 'VIEW', view_name FROM duckdb_views() WHERE temporary AND NOT internal"
+    return [(str(kind), str(name)) for kind, name in database.fetch_rows(f"{views} UNION ALL {tables}")]
+
+
+def _list_variables(strategy: WriteStrategy, sink: Sink | None, given: TemplateInput) -> dict[str, Any]:
+    """Return the variables of a template. Starlake: StrategiesGenerationContext."""
+    columns, key = list(given.columns), list(strategy.key)
+    incoming = _quote_columns(columns, "SL_INCOMING")
+    updates = "SET " + ",".join(f"{quote(name)} = SL_INCOMING.{quote(name)}" for name in columns)
+    inserted = f"({_quote_columns(columns)}) VALUES ({incoming})"
+    joined = " AND ".join(f"SL_INCOMING.{quote(name)} = SL_EXISTING.{quote(name)}" for name in key)
+    return {
+        "selectStatement": given.query.strip().removesuffix(";"),
+        "strategyType": strategy.type or "APPEND",
+        "strategyTypes": dict(strategy.types),
+        "strategyKey": key,
+        "quotedStrategyKey": [quote(name) for name in key],
+        "strategyTimestamp": strategy.timestamp or "",
+        "strategyQueryFilter": strategy.query_filter or "",
+        "strategyOn": (strategy.on or "TARGET").upper(),
+        "strategyStartTs": strategy.start_ts or "",
+        "strategyEndTs": strategy.end_ts or "",
+        "strategyKeyCsv": _quote_columns(key),
+        "strategyKeyJoinCondition": joined,
+        "tableDatabase": "",
+        "tableDomain": given.schema,
+        "tableName": given.table,
+        "tableFullName": f"{_write_name(given.schema)}.{_write_name(given.table)}",
+        "tableColumnNames": columns,
+        "quotedTableColumnNames": [quote(name) for name in columns],
+        "tableColumnsCsv": _quote_columns(columns),
+        "tableIncomingColumnsCsv": incoming,
+        "tableParamsForInsertSql": inserted,
+        "tableInsert": f"INSERT {inserted}",
+        "tableParamsForUpdateSql": updates,
+        "tableUpdateSetExpression": updates,
+        "tableExists": given.exists,
+        "tableTruncate": given.truncate,
+        "tableFormat": (sink.format if sink else None) or "parquet",
+        "materializedView": given.materialization,
+        "partitionPruningKey": "",
+        "quotedPartitionPruningKey": "",
+        "quote": _QUOTE,
+        "engineQuote": _QUOTE,
+        "engineViewPrefix": "",
+        "enginePreActions": "USE {{schema}};",
+        "engineStrategyBuilder": _ENGINE,
+        **_list_sink_variables(sink),
+    }
+
+
+def _list_sink_variables(sink: Sink | None) -> dict[str, Any]:
+    """Return the variables of the sink; a key that is not written has none. Starlake: AllSinks.asMap."""
+    found: dict[str, Any] = {
+        "sinkFormat": "parquet",
+        "sinkTableOptionsClause": "",
+        "sinkTablePartitionClause": "",
+        "sinkTableClusteringClause": "",
+    }
+    if sink is None:
+        return found
+    written: dict[str, Any] = {"ConnectionRef": sink.connection_ref, "Format": sink.format, "MaterializedView": sink.materialized_view}
+    written |= {"Partition": list(sink.partition), "Clustering": list(sink.clustering)}
+    written |= {key[:1].upper() + key[1:]: value for key, value in sink.options.items()}
+    found |= {f"sink{key}": value for key, value in written.items() if value}
+    options = sink.options.get("options")
+    if isinstance(options, Mapping) and options:
+        written_options = ",".join(f"'{key}'='{value}'" for key, value in options.items())
+        found["sinkTableOptionsClause"] = f"OPTIONS({written_options})"
+    return found
+
+
+def _quote_columns(columns: Iterable[str], table: str = "") -> str:
+    prefix = f"{table}." if table else ""
+    return ",".join(f"{prefix}{quote(name)}" for name in columns)
+
+
+def _write_name(name: str) -> str:
+    """Return a name as Starlake writes it, without quotes, where that is possible."""
+    if _PLAIN_NAME.fullmatch(name) and not _is_reserved(name):
+        return name
+    return quote(name)
+
+
+def _is_reserved(name: str) -> bool:
+    """Say whether DuckDB's grammar keeps a word for itself."""
+    return any(kind == duckdb.token_type.keyword for _, kind in duckdb.tokenize(name))
+
+
+def make_macros(strategy: WriteStrategy) -> Mapping[str, Callable[..., str]]:
+    """Return the macros that every template of a write strategy may call. Starlake: templates/write-strategies/default.j2."""
+    own = {name.lower() for name in (strategy.start_ts, strategy.end_ts) if name}
+
+    def unquote(column: Any = None, mark: Any = _QUOTE, *_: Any) -> str:
+        text, sign = format_value(column).strip(), format_value(mark)
+        return text[1:-1] if sign and len(text) > 2 and text[0] == text[-1] == sign else text
+
+    def requote(column: Any) -> str:
+        return f"{_QUOTE}{unquote(column)}{_QUOTE}"
+
+    def join(columns: Any, write: Callable[[str], str], separator: str = ", ") -> str:
+        return separator.join(write(format_value(column)) for column in list_items(columns))
+
+    def write_null_pseudo(columns: Any = None, *_: Any) -> str:
+        return join(columns, lambda name: f"NULL AS SL_PSEUDO_{name}")
+
+    def write_pseudo(columns: Any = None, table: Any = None, *_: Any) -> str:
+        return join(columns, lambda name: f"{format_value(table)}.{name} AS SL_PSEUDO_{name}")
+
+    def join_pseudo(first: Any = None, second: Any = None, columns: Any = None, *_: Any) -> str:
+        return join(columns, lambda name: f"{format_value(first)}.SL_PSEUDO_{name} = {format_value(second)}.{name}", " AND ")
+
+    def leave_out_scd2(columns: Any = None, prefix: Any = None, *_: Any) -> str:
+        kept = [column for column in list_items(columns) if unquote(column).lower() not in own]
+        return join(kept, lambda name: f"{format_value(prefix)}{requote(name)}")
+
+    def join_keys(first: Any = None, second: Any = None, columns: Any = None, *_: Any) -> str:
+        return join(columns, lambda name: f"{format_value(first)}.{requote(name)} = {format_value(second)}.{requote(name)}", " AND ")
+
+    def test_null(table: Any = None, columns: Any = None, *_: Any) -> str:
+        return join(columns, lambda name: f"{format_value(table)}.{requote(name)} IS NULL", " AND ")
+
+    def list_columns(table: Any = None, columns: Any = None, *_: Any) -> str:
+        return join(columns, lambda name: f"{format_value(table)}.{requote(name)}")
+
+    return {
+        "unquote": unquote,
+        "renderStrategyKeyAsNullPseudo": write_null_pseudo,
+        "renderStrategyKeyAsPseudo": write_pseudo,
+        "renderStrategyJoinConditionWithPseudo": join_pseudo,
+        "renderColumnsWithoutScd2": leave_out_scd2,
+        "renderStrategyKeyJoinCondition": join_keys,
+        "renderStrategyKeyIsNull": test_null,
+        "renderTableColumns": list_columns,
+    }
