@@ -79,6 +79,17 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
     assert wrong == []
 
 
+def test_the_table_of_contributing_names_at_most_three_files_that_exist() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) > 40
+    for row in rows:
+        files = re.findall(r"`([a-z_0-9/]+\.py)`", row)
+        assert len(files) <= 3, row
+    for file in re.findall(r"`([a-z_0-9/]+\.py)`", text):
+        assert (REPOSITORY / file).exists() or (REPOSITORY / "starlake_dagster_components" / file).exists(), file
+
+
 def test_every_command_of_the_readme_is_understood(tmp_path: Path) -> None:
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     verbs = set(re.findall(r"sl-dagster ([a-z]+)", readme))
