@@ -1,4 +1,4 @@
-"""``application.sl.yml``: connections, defaults and folders. Starlake: Settings, reference*.conf."""
+"""Read ``application.sl.yml``: connections, defaults, and folders. Starlake: Settings, reference*.conf."""
 
 import os
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ _ENGINES_IN_USE = ("connectionRef", "loadConnectionRef", "transformConnectionRef
 
 
 class Folders:
-    """Where a project's files and data are, from the application's settings, the environment, or Starlake's defaults.
+    """The folders of a project's files and data, from the application's settings, the environment, or Starlake's defaults.
 
     Attributes:
         metadata, dags, types, macros, write_strategies: absolute folders of the project's files.
         areas: absolute folders of its data.
-        variables: the ``SL_*`` variables that texts see.
+        variables: the ``SL_*`` variables that the project's files can use.
     """
 
     def __init__(self, root: Path, environ: Mapping[str, str], application: Section | None) -> None:
@@ -79,7 +79,7 @@ class Folders:
 
 
 def _join_path(folder: str, path: str) -> str:
-    """Return a path below a folder; an absolute one or a URL stays as it is."""
+    """Return a path below a folder; an absolute path or a URL stays unchanged."""
     if "://" in path:
         return path
     if "://" in folder:
@@ -102,12 +102,12 @@ def _allows_unset(path: str) -> bool:
 
 
 def make_application(section: Section | None, environ: Mapping[str, str], metadata_name: str) -> Application:
-    """Return the application's settings: the file's, else those of ``SL_*`` environment variables, else Starlake's defaults.
+    """Return the application's settings: from the file, else from ``SL_*`` environment variables, else Starlake's defaults.
 
     Args:
-        section: content of the file; None for none.
+        section: content of the file; None if there is none.
         environ: process environment.
-        metadata_name: the metadata folder's name, for the origin of an absent file.
+        metadata_name: name of the metadata folder, for the location of an absent file.
     """
     if section is None:
         file = f"{metadata_name}/application.sl.yml"
@@ -203,11 +203,11 @@ def check_connection(section: Section, key: str, name: str | None, application: 
     """Report a connectionRef that does not name a connection.
 
     Args:
-        section: the section that has it.
-        key: its key.
-        name: its value.
-        application: has the connections; nothing is reported when it could not be read, which is a problem of its own.
-        effect: what happens because of it, where that is not that nothing works; makes it a warning.
+        section: the section that contains the reference.
+        key: the reference's key.
+        name: the reference's value.
+        application: has the connections; if it could not be read (a problem of its own), nothing is reported.
+        effect: the consequence, if it is less than a failure; turns the error into a warning.
     """
     if name is None or name in application.connections or not application.is_read:
         return

@@ -1,4 +1,4 @@
-"""Attributes that cannot be: defined twice, of an unknown type or privacy, structs without fields. Starlake: SchemaInfo, TableAttribute."""
+"""Check attributes: repeated names, unknown types and privacy algorithms, structs without fields. Starlake: SchemaInfo, TableAttribute."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -22,13 +22,13 @@ def check_attributes(
     application: Application,
     key: str = "attributes",
 ) -> None:
-    """Report what is wrong with the attributes of a load table.
+    """Report invalid attributes of a load table.
 
     Args:
         section: the section of the table.
         attributes: its attributes, or those of a struct in it.
         types: known types.
-        application: knows more privacy algorithms.
+        application: may define more privacy algorithms.
         key: dotted key of the attributes.
     """
     found = tuple(attributes)
@@ -47,7 +47,7 @@ def check_attributes(
 
 
 def find_repeated_names(attributes: Iterable[Attribute]) -> list[tuple[int, str]]:
-    """Return (index, message) of attributes that have the name of an earlier one, in any case of letters, before or after renaming."""
+    """Return (index, message) for each attribute that repeats an earlier one's name, ignoring case, before or after renaming."""
     found: list[tuple[int, str]] = []
     names: dict[str, str] = {}
     final_names: dict[str, str] = {}
@@ -55,7 +55,7 @@ def find_repeated_names(attributes: Iterable[Attribute]) -> list[tuple[int, str]
         first = names.get(attribute.name.lower())
         other = None if attribute.ignore else final_names.get(attribute.final_name.lower())
         if first is not None and attribute.name:
-            how = "" if first == attribute.name else f", also as '{first}': the case of letters does not tell columns apart"
+            how = "" if first == attribute.name else f", also as '{first}': column names are not case-sensitive"
             found.append((index, f"attribute '{attribute.name}' is defined twice{how}"))
         elif other is not None and attribute.name:
             found.append((index, f"attributes '{other}' and '{attribute.name}' are both called '{attribute.final_name}' in the table"))

@@ -1,4 +1,4 @@
-"""Attribute types: Starlake's own and the project's. Starlake: SchemaHandler.loadTypes, types/default.sl.yml."""
+"""Read attribute types: Starlake's own and the project's. Starlake: SchemaHandler.loadTypes, types/default.sl.yml."""
 
 import os
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _BUILT_IN: dict[str, tuple[str, str, str]] = {
     "decimal": ("decimal", _NUMBER, "DECIMAL"),
     "date": ("date", "yyyy-MM-dd", "DATE"),
 }
-# Names of java.time's predefined formats: the pattern is the name in capitals.
+# Names of java.time's predefined formats. The pattern is the name in uppercase.
 _FORMATS = split_words(
     "basic_iso_date iso_local_date iso_offset_date iso_date iso_local_date_time iso_offset_date_time iso_zoned_date_time "
     "iso_date_time iso_ordinal_date iso_week_date iso_instant rfc_1123_date_time"
@@ -49,7 +49,7 @@ def make_built_in_types() -> dict[str, TypeDefinition]:
 
 
 def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
-    """Return all types: those of ``types.sl.yml`` over those of ``default.sl.yml`` over Starlake's own, each replaced as a whole."""
+    """Return all types. Those of ``types.sl.yml`` replace those of ``default.sl.yml``, and both replace Starlake's own."""
     found = make_built_in_types()
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
@@ -68,7 +68,7 @@ def _read_file(reading: Reading, path: str) -> list[TypeDefinition]:
     if isinstance(data, dict) and "types" in data:
         body = data
     elif isinstance(data, list):
-        # An old file without version is its list of types.
+        # An old file without a version is itself the list of types.
         body = {"types": data}
     else:
         refuse_file(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")

@@ -1,4 +1,4 @@
-"""What load tables and transform tasks have in common: attributes, sinks, write strategies, freshness, expectations, grants."""
+"""Read what load tables and transform tasks share: attributes, sinks, write strategies, freshness, expectations, and grants."""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
@@ -25,7 +25,7 @@ def _read_attribute(item: Section) -> Attribute:
     if name is None:
         item.refuse_file("name", "an attribute needs a 'name'")
         name = ""
-    # Most attributes have a name, a type and little else: what is absent is not asked for.
+    # Most attributes have only a name and a type, so absent keys are not looked up.
     rest: dict[str, Any] = {}
     for attribute_key, value in data.items():
         if value is None:
@@ -47,7 +47,7 @@ def _read_attribute(item: Section) -> Attribute:
 
 @lru_cache(maxsize=10_000)
 def _share_attribute(attribute: Attribute) -> Attribute:
-    """Return the first of equal attributes: tables have many in common."""
+    """Return the first of equal attributes, because tables share many."""
     return attribute
 
 
@@ -99,7 +99,7 @@ def read_sink(parent: Section) -> Sink | None:
 
 
 def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrategy | None:
-    """Return the write strategy of a table, domain or task; an unknown type or a missing key is an error (it would lose rows).
+    """Return the write strategy of a table, domain, or task. An unknown type or a missing key is an error, because rows would be lost.
 
     Args:
         parent: the section that has ``writeStrategy``.
@@ -130,14 +130,14 @@ def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrate
 def find_strategy_faults(
     strategy: WriteStrategy, attributes: Collection[Attribute] = (), primary_key: Collection[str] = ()
 ) -> Iterator[tuple[str, Severity, str]]:
-    """Yield (key, severity, message) for what would make Starlake lose rows: a check of its own that its commands do not run.
+    """Yield (key, severity, message) for settings that make Starlake lose rows. Starlake has this check, but its commands do not run it.
 
     Starlake: WriteStrategy.checkValidity, SchemaInfo.normalize.
 
     Args:
         strategy: a table's or task's strategy, merged with that of its domain.
-        attributes: those of the table; empty when unknown.
-        primary_key: taken for the key of a strategy that has none.
+        attributes: the table's attributes; empty if unknown.
+        primary_key: the key of a strategy that does not name one.
     """
     name = strategy.type
     if name in keys.STRATEGIES_WITH_KEY and not strategy.key and not primary_key:
@@ -154,13 +154,13 @@ def find_strategy_faults(
 
 
 def _find_column_faults(key: str, column: str, attributes: Collection[Attribute]) -> Iterator[tuple[str, Severity, str]]:
-    """Yield what is wrong with a column of a strategy, which has the names of the table: those after renaming."""
+    """Yield problems with a column of a strategy. Strategies use the table's column names, which are those after renaming."""
     lower = column.lower()
     if any(attribute.final_name.lower() == lower for attribute in attributes):
         return
     renamed = next((attribute for attribute in attributes if attribute.name.lower() == lower), None)
     if renamed is not None:
-        message = f"'{column}' is called '{renamed.final_name}' in the table, and Starlake's load fails without that name"
+        message = f"'{column}' is called '{renamed.final_name}' in the table; use that name, or Starlake's load fails"
         yield key, "warning", f"writeStrategy {key}: {message}"
     else:
         yield key, "error", f"writeStrategy {key}: {unknown('column', column, [attribute.final_name for attribute in attributes])}"
@@ -170,7 +170,7 @@ _SHORTEST_FRESHNESS = timedelta(minutes=1)
 
 
 def read_freshness(parent: Section) -> Freshness | None:
-    """Return the freshness of a table, domain or task; a duration that Scala does not know is an error."""
+    """Return the freshness of a table, domain, or task. A duration that Scala cannot parse is an error."""
     freshness = parent.get_section("freshness")
     if freshness is None:
         return None
@@ -198,7 +198,7 @@ def _read_duration(section: Section, key: str) -> timedelta | None:
 
 
 def read_expectations(parent: Section) -> tuple[Expectation, ...]:
-    """Return the expectations of a table or task. A string instead of a mapping is rejected by Starlake, too."""
+    """Return the expectations of a table or task. A string instead of a mapping is an error, as in Starlake."""
     found = []
     for item in parent.get_sections("expectations"):
         item.warn_about_unknown_keys(keys.EXPECTATION, "an expectation")
@@ -225,7 +225,7 @@ def read_grants(parent: Section, key: str, known: Collection[str]) -> tuple[Mapp
 
 
 def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
-    """Return a task's sink over that of its folder's default, field by field. Starlake: AllSinks.merge."""
+    """Merge a task's sink over the default of its folder, field by field. Starlake: AllSinks.merge."""
     if default is None or child is None:
         return child or default
     return Sink(
@@ -239,5 +239,5 @@ def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
 
 
 def collect_extra_keys(section: Section, handled: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """Return the keys that nothing acts on, as written."""
+    """Return the keys that are not in ``handled``, as written."""
     return {prefix + key: value for key, value in section.data.items() if key not in handled and value is not None}

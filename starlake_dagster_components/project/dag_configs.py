@@ -1,4 +1,4 @@
-"""DAG configs, their custom templates, and macros. Starlake: DagHandler, AnyTemplateLoader."""
+"""Read DAG configs, their custom templates, and macros. Starlake: DagHandler, AnyTemplateLoader."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _MAX_INCLUDES = 50
 
 
 def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
-    """Return the DAG configs of ``metadata/dags`` (not of its sub-folders) by name; their texts are not rendered."""
+    """Return the DAG configs of ``metadata/dags`` (without subfolders) by name. Their values are not rendered."""
     found = {}
     for file_name, path in reading.files.list_files(folder):
         if not file_name.endswith(_SUFFIX):
@@ -56,7 +56,7 @@ def _read_config(reading: Reading, section: Section, name: str, folder: str) -> 
 
 
 def _read_template(reading: Reading, template: str, folder: str) -> str | None:
-    """Return the text of a project's own template; None when it is one of Starlake's. Starlake: AnyTemplateLoader."""
+    """Return the source of a project's own template, or None for one of Starlake's. Starlake: AnyTemplateLoader."""
     if not template or "\0" in template:
         return None
     root = str(reading.files.root)
@@ -80,7 +80,7 @@ def find_includes(text: str) -> list[str]:
 
 
 def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
-    """Return the files of the project that a template includes, at any depth, by the path in the include; others are Starlake's own."""
+    """Return the project files that a template includes, at any depth, by the path in the include. Others are Starlake's own."""
     found: dict[str, str] = {}
     metadata = disk.resolve_links(reading.metadata)
     paths = find_includes(text)
@@ -98,7 +98,7 @@ def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
 
 
 def read_macros(reading: Reading, expectations: str, macros: str) -> str:
-    """Return all macros: every ``.j2`` of the two folders and their sub-folders, by path. Starlake: SchemaHandler.allMacros."""
+    """Return all macros: the text of every ``.j2`` file in the two folders and their subfolders. Starlake: SchemaHandler.allMacros."""
     texts = []
     for folder in (expectations, macros):
         for name, path in (*reading.files.list_files(folder), *reading.files.walk_files(folder)):

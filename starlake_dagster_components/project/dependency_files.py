@@ -1,4 +1,4 @@
-"""Dependency JSON beside a project: which files the setting ``dependencies`` selects, and their texts."""
+"""Read the dependency JSON files that the setting ``dependencies`` selects."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from .model import FrozenDict
 
 
 def read_dependency_files(root: Path, metadata: Path, setting: str, problems: list[Problem]) -> Mapping[str, str]:
-    """Return the texts of the dependency files that a setting selects, by name: relative to the project where they are in it.
+    """Return the text of each dependency file that a setting selects, by name (relative to the project if the file is inside it).
 
     Args:
         root: the project's folder.

@@ -1,6 +1,6 @@
-"""Access to the file system while a project is read and planned: every lookup goes through here, so that all can be recorded and repeated.
+"""Access the file system while a project is read and planned. All lookups go through here so that they can be recorded and repeated.
 
-A cached plan is valid as long as each lookup gives the result that it gave then (see :mod:`starlake_dagster_components.cache`).
+A cached plan is valid as long as each lookup returns what it returned then (see :mod:`starlake_dagster_components.cache`).
 """
 
 import errno
@@ -19,7 +19,7 @@ Lookup = tuple[str, str]
 """A lookup: ``content``, ``folder``, ``kind``, ``real`` or ``glob``, and the path."""
 
 MAX_FILE_SIZE = 64_000_000
-"""Bytes of the largest file that is read at all."""
+"""Size of the largest file that is read, in bytes."""
 _READ_AT_ONCE = 1_000_000
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_0-9]*|\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 
@@ -30,7 +30,7 @@ class Lookups:
 
     Attributes:
         seen: lookup -> digest of its result.
-        words: words of the files that hold placeholders or Jinja: no other variable can have had an effect.
+        words: words of the files that contain placeholders or Jinja; no other variable can have an effect.
         steady: False when two equal lookups had different results.
     """
 
@@ -60,7 +60,7 @@ def record_lookups() -> Iterator[Lookups]:
 
 
 def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> str | None:
-    """Lookup again; return the first path that does not show what it showed, or None.
+    """Repeat lookups; return the first path whose result has changed, or None.
 
     Args:
         seen: the lookups to repeat.
@@ -81,10 +81,10 @@ def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
 
     Args:
         path: the file.
-        limit: size from which on it is not read.
+        limit: size in bytes above which the file is not read.
 
     Raises:
-        OSError: it cannot be read, is not a regular file (a pipe would block, a device never ends), or is too large.
+        OSError: the file cannot be read, is too large, or is not a regular file (a pipe would block; a device never ends).
     """
     lookups = _lookups.get()
     if lookups is None:
@@ -115,7 +115,7 @@ def _read_regular_file(path: str | Path, limit: int) -> bytes:
 
 
 def find_words(text: bytes) -> Iterator[str]:
-    """Yield every word of a text that may be the name of a variable."""
+    """Yield every word that may be the name of a variable."""
     for match in _WORD.finditer(text):
         word: bytes = match.group(1) or match.group(2) or match.group()
         yield word.decode("utf-8", "replace")
@@ -128,9 +128,9 @@ class Entry(NamedTuple):
     """An entry of a folder.
 
     Attributes:
-        kind: links are followed; ``other`` for pipes, devices and the like.
+        kind: the kind after following links; ``other`` for pipes, devices, and the like.
         is_link: whether it is a link.
-        failure: why it cannot be looked at, a link that leads to itself for example; empty when it can.
+        failure: why it cannot be accessed (for example, a link to itself); empty if it can.
     """
 
     name: str
@@ -141,10 +141,10 @@ class Entry(NamedTuple):
 
 
 def list_entries(folder: str | Path) -> list[Entry]:
-    """Return what is in a folder, by name, without what begins with a dot; nothing where there is no such folder.
+    """Return a folder's entries by name, without those that begin with a dot. A missing folder has no entries.
 
     Raises:
-        OSError: the folder is there and cannot be read.
+        OSError: the folder exists and cannot be read.
     """
     lookups = _lookups.get()
     try:
@@ -159,7 +159,7 @@ def list_entries(folder: str | Path) -> list[Entry]:
 
 
 def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
-    """Return what is at a path, links followed; ``""`` for nothing."""
+    """Return the kind of a path, following links; ``""`` if nothing is there."""
     found = _find_kind(str(path))
     lookups = _lookups.get()
     if lookups is not None:
@@ -177,10 +177,10 @@ def resolve_links(path: str | Path) -> str:
 
 
 def find_files(base: Path, pattern: str) -> list[Path]:
-    """Return the files that match a glob below a folder, by path.
+    """Return the files below a folder that match a glob, by path.
 
     Raises:
-        ValueError: it is not a glob pattern.
+        ValueError: the pattern is not a glob.
     """
     found = _glob(base, pattern)
     lookups = _lookups.get()

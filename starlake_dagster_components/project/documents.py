@@ -1,4 +1,4 @@
-"""From a file to the mapping under its root key: reading, Jinja, YAML, old forms. Starlake: YamlSerde."""
+"""Read a file into the mapping under its root key: Jinja, YAML, and old forms. Starlake: YamlSerde."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from .variables import UNSET_MARK, Unset, Variables
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
-# Keys whose text has no effect while a project is read: an unset variable does no harm there, or gets its value when the SQL runs.
+# Keys that have no effect while a project is read: an unset variable does no harm there, or gets its value when the SQL runs.
 _DESCRIPTIVE = frozenset(["comment", "description", "sample", "patternSample", "tags", "sql", "presql", "postsql"])
 
 
@@ -26,10 +26,10 @@ class Reading:
     Attributes:
         files: access to its files.
         renderer: its Jinja.
-        variables: its variables, without those of the areas.
-        values: all variables, as YAML texts see them.
+        variables: its variables, except those of the areas.
+        values: all variables, as YAML files see them.
         problems: the problems found so far.
-        reported_unset: variables that are not set, and were reported.
+        reported_unset: unset variables that were reported already.
     """
 
     files: ProjectFiles
@@ -51,7 +51,7 @@ class FileKind:
 
     Attributes:
         root: its root key.
-        severity: of a file that cannot be read: ``error`` where Starlake stops, ``warning`` where it logs and skips.
+        severity: of a file that cannot be read: ``error`` if Starlake stops, ``warning`` if it logs and skips the file.
         effect: what a skipped file means.
         rendered: whether Starlake renders its Jinja.
         lenient: nothing in it is ever an error.
@@ -73,15 +73,15 @@ def load_section(
     ignore_unset: Callable[[str], bool] | None = None,
     document: YamlDocument | None = None,
 ) -> Section | None:
-    """Return the content of the root key of a file, or None when it cannot be read (which is then among the problems).
+    """Return the content of a file's root key. Report a file that cannot be read, and return None.
 
     Args:
         reading: the project being read.
         path: the file.
         kind: its kind.
-        migrate: brings its content to version 1 when the file has no version.
-        ignore_unset: dotted keys in which variables that are not set do no harm.
-        document: the file, when it was parsed already.
+        migrate: brings its content to version 1 if the file has no version.
+        ignore_unset: dotted keys in which unset variables do no harm.
+        document: the file, if it was parsed already.
     """
     document = document or load_document(reading, path, kind, ignore_unset=ignore_unset)
     if document is None:
@@ -90,7 +90,7 @@ def load_section(
 
 
 def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: Callable[[str], bool] | None = None) -> YamlDocument | None:
-    """Return a file's parsed YAML with lines of the file, or None when it cannot be read."""
+    """Return a file's parsed YAML with the file's line numbers, or None if it cannot be read."""
     name = reading.files.name(path)
     try:
         text = reading.files.read(path)
@@ -131,7 +131,7 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
 
 
 def refuse_file(reading: Reading, kind: FileKind, location: Location, message: str) -> None:
-    """Report that a file cannot be read, and the consequence."""
+    """Report that a file cannot be read, and what that means."""
     if kind.lenient or kind.severity == "warning":
         reading.add_problem(location, "warning", f"{message}{kind.effect and '; ' + kind.effect}")
     else:
@@ -192,7 +192,7 @@ def _migrate_body(
 
 
 def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: FileKind) -> YamlDocument | None:
-    """Bring a table file's old root keys to ``table``; of a list ``tables`` only the first counts. Starlake: deserializeYamlTables."""
+    """Rename a table file's old root keys to ``table``. Of a list ``tables``, only the first counts. Starlake: deserializeYamlTables."""
     data = document.data
     if not isinstance(data, dict):
         return document
@@ -239,7 +239,7 @@ def make_inline_table_section(section: Section, document: YamlDocument, data: di
 
 
 def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: FileKind, ignore: Callable[[str], bool] | None) -> None:
-    """Report variables that were never set where their value has an effect; elsewhere put their text back.
+    """Report unset variables where their value has an effect; elsewhere, put their placeholders back.
 
     Starlake keeps the placeholder as the value and fails later, far from its cause.
     """
@@ -270,7 +270,7 @@ def _report_variable(reading: Reading, unset: Unset, used: Location, path: str) 
     if unset.missing.replace("_", "").isalnum():
         cause = f"{unset.missing} is not set; set it in the environment, or give '{unset.name}' a value"
     else:
-        cause = "an env file knows only {{NAME}} and ${NAME}, no other Jinja"
+        cause = "an env file supports only {{NAME}} and ${NAME}, no other Jinja"
     reading.add_problem(unset.location, "error", f"variable '{unset.name}' is '{unset.value}', and {cause} (used for {path} in {used})")
 
 

@@ -1,4 +1,4 @@
-"""Durations in Scala's notation, as ``freshness`` has them. Starlake: Freshness, Scala: scala.concurrent.duration.Duration."""
+"""Parse durations in Scala's notation, which ``freshness`` uses. Starlake: Freshness. Scala: scala.concurrent.duration.Duration."""
 
 import re
 from datetime import timedelta
@@ -25,7 +25,7 @@ _LIMIT = Decimal(2**63) / Decimal(10**9)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration that a text like ``3 days``, ``2h`` or ``1.5 hours`` means.
+    """Parse a duration like ``3 days``, ``2h``, or ``1.5 hours``.
 
     Raises:
         ValueError: Scala would not accept it (``1 week``, ``5``, ``3 D``), or it is infinite.

@@ -1,4 +1,4 @@
-"""Keys that name a DAG config or a schedule by a variable that is not set: they would be empty, and jobs missing without a message."""
+"""Find keys that would name no DAG config or schedule because a variable is not set. Their jobs would be missing without a message."""
 
 import re
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 def find_empty_references(name: str, text: str, document: YamlDocument, variables: Variables) -> Iterator[Problem]:
     """Yield a problem for each ``dagRef`` (an error) and ``schedule`` (a warning) whose variables are not set.
 
-    Starlake renders such a variable as nothing. One that an env file sets to nothing is meant to be empty.
+    Starlake renders an unset variable as an empty string. A variable that an env file sets to nothing is meant to be empty.
 
     Args:
         name: the file.
-        text: its text before it was rendered.
-        document: its content, with lines of the text.
+        text: its text before rendering.
+        document: its content, with line numbers of the text.
         variables: the variables of the project.
     """
     if "{{" not in text or ("dagRef" not in text and "schedule" not in text):

@@ -1,11 +1,11 @@
-"""File name patterns: Java's regular expressions, as Python's."""
+"""Translate file name patterns from Java's regular expressions to Python's."""
 
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-# POSIX and java.lang.Character classes -> what stands for them inside brackets.
+# POSIX and java.lang.Character classes -> their equivalents inside brackets.
 _CLASSES = {
     "Lower": "a-z",
     "Upper": "A-Z",
@@ -32,10 +32,10 @@ _KNOWS_POSSESSIVE = sys.version_info >= (3, 11)
 
 @lru_cache(maxsize=4096)
 def compile_pattern(java_regex: str) -> re.Pattern[str]:
-    """Return a pattern whose ``fullmatch`` says what Java's ``matches`` says of a whole file name.
+    """Return a pattern whose ``fullmatch`` agrees with Java's ``matches`` on a whole file name.
 
     Raises:
-        ValueError: it is not a regular expression, or uses what Python's do not have (intersections of classes, Unicode properties).
+        ValueError: it is not a regular expression, or uses features that Python lacks (intersections of classes, Unicode properties).
     """
     try:
         return re.compile(_translate_pattern(java_regex), re.ASCII)
@@ -47,9 +47,9 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
 
 
 def compile_file_pattern(pattern: str) -> re.Pattern[str]:
-    """Return the pattern of a table's files.
+    """Return the compiled pattern of a table's files.
 
-    One that accepts nothing where the pattern is wrong, which is reported when the project is read.
+    An invalid pattern, which is reported when the project is read, becomes a pattern that matches nothing.
     """
     try:
         return compile_pattern(pattern)
@@ -58,11 +58,11 @@ def compile_file_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def match_patterns(names: Iterable[str], patterns: Sequence[str]) -> dict[str, int]:
-    """Return which pattern takes each file: the index of the first that accepts the whole name. Starlake: DomainInfo.findSchema.
+    """Return the index of the first pattern that matches each file's whole name. Starlake: DomainInfo.findSchema.
 
     Args:
-        names: file names, without folders. Those that no pattern accepts are left out.
-        patterns: regular expressions of Java, in the order in which they are asked.
+        names: file names, without folders. Those that no pattern matches are left out.
+        patterns: Java regular expressions, in order of precedence.
     """
     compiled = [compile_file_pattern(pattern) for pattern in patterns]
     found = {name: next((index for index, pattern in enumerate(compiled) if pattern.fullmatch(name)), None) for name in names}
@@ -92,7 +92,7 @@ def _translate_pattern(regex: str) -> str:
 
 
 def _translate_group(regex: str, index: int, to_close: list[int]) -> tuple[str, int]:
-    """Translate what begins with a parenthesis: Java names groups without P, and sets flags anywhere."""
+    """Translate a group: Java names groups without the P and sets flags anywhere."""
     flags = _FLAGS.match(regex, index)
     if flags:
         known = "".join(letter for letter in flags.group(1) if letter in "imsx-").rstrip("-")

@@ -1,4 +1,4 @@
-"""Load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
+"""Read load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
@@ -62,10 +62,10 @@ _METADATA_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class LoadContext:
-    """What tables are checked against.
+    """The context that tables are checked against.
 
     Attributes:
-        application: connections.
+        application: has the connections.
         types: attribute types.
         strategies: upper-case names of the project's own write strategies.
     """
@@ -96,9 +96,9 @@ def _warn_about_stray_files(reading: Reading, folder: str) -> None:
 
 
 def warn_about_suffix(reading: Reading, name: str, path: str) -> None:
-    """Warn about a YAML file that Starlake does not look at because of its name."""
+    """Warn about a YAML file that Starlake ignores because of its name."""
     if name.endswith((".yml", ".yaml")) and not name.endswith(_SUFFIX):
-        reading.add_problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads files named *{_SUFFIX} only")
+        reading.add_problem(Location(reading.files.name(path)), "warning", f"is not read: Starlake reads only files named *{_SUFFIX}")
 
 
 def _read_domain(reading: Reading, folder: str, context: LoadContext, external: bool) -> Domain | None:
@@ -160,7 +160,7 @@ def _read_config(reading: Reading, path: str, kind: FileKind) -> tuple[Section |
 
 
 def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
-    """Return (dotted key, mapping) of tables in a domain's own file, an old form. Starlake: YamlSerde.deserializeYamlLoadConfig."""
+    """Return (dotted key, mapping) of tables inside a domain's own file, an old form. Starlake: YamlSerde.deserializeYamlLoadConfig."""
     data = document.data
     if not isinstance(data, dict):
         return []
@@ -195,7 +195,7 @@ def _make_domain(section: Section, folder: str, context: LoadContext) -> Domain:
 
 
 def read_metadata(parent: Section, context: LoadContext) -> Metadata:
-    """Return the ``metadata`` of a table or domain, not merged."""
+    """Return the ``metadata`` of a table or domain, before merging."""
     section = parent.get_section("metadata")
     if section is None:
         return Metadata()
@@ -227,7 +227,7 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
 
 
 def merge_metadata(parent: Metadata, child: Metadata) -> Metadata:
-    """Return a table's metadata over its domain's, each field as a whole. Starlake: Metadata.merge."""
+    """Merge a table's metadata over its domain's; a field replaces the whole field. Starlake: Metadata.merge."""
     if parent == Metadata():
         return child
     changes = {}

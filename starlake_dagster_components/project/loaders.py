@@ -1,4 +1,4 @@
-"""Which loader Starlake takes for a table. Starlake: IngestionJob.selectLoader, isNativeCandidate."""
+"""Find the loader that Starlake uses for a table. Starlake: IngestionJob.selectLoader, isNativeCandidate."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -15,7 +15,7 @@ _NATIVE_FORMATS: Mapping[str, frozenset[str]] = {
 
 
 def find_loader(project: Project, table: Table) -> Loader:
-    """Return the loader of a table: ``native`` where it is set and the warehouse has one for the format, else ``spark``, the default."""
+    """Return a table's loader: ``native`` if it is set and the warehouse has one for the format, else ``spark``, the default."""
     application = project.application
     connection = project.connection_of(table)
     asked = table.metadata.loader or _loader_of_connection(application.raw, connection.name if connection else "") or application.loader
@@ -25,7 +25,7 @@ def find_loader(project: Project, table: Table) -> Loader:
 
 
 def starts_spark(project: Project, task: Task) -> bool:
-    """Return whether Starlake starts Spark for a task: its table is not in a database of its own."""
+    """Return whether Starlake starts Spark for a task, because its table is not in a database."""
     connection = project.connection_of(task)
     return connection is None or connection.engine == "spark"
 
@@ -38,7 +38,7 @@ def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | No
 
 
 def explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
-    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores: with both loaders, everything but ``SQL:``."""
+    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores. Both loaders apply only ``SQL:``."""
     for table in tables:
         connection = project.connection_of(table)
         if connection is not None and connection.engine == "duckdb":

@@ -1,6 +1,6 @@
-"""Old forms of Starlake's files, brought to version 1. Only files without ``version`` are changed. Starlake: YamlMigrator.
+"""Migrate old forms of Starlake's files to version 1. Only files without ``version`` change. Starlake: YamlMigrator.
 
-The functions change the parsed mappings in place, before anything is made of them.
+The functions change the parsed mappings in place, before objects are made from them.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _DELETE_THEN_INSERT = "DELETE_THEN_INSERT"
 
 
 class Migration:
-    """Migrates the content of one document; ``failures`` says what Starlake would refuse to migrate.
+    """Migrates the content of one document and collects what Starlake would refuse to migrate.
 
     Attributes:
         failures: (dotted key, message).

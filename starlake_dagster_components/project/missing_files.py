@@ -1,4 +1,4 @@
-"""Why a load finds no file: what its folders hold instead, as a sentence for people. Reads folders of this machine only."""
+"""Explain why a load finds no file, by what is in its folders instead. Reads folders of this machine only."""
 
 import difflib
 import os
@@ -9,18 +9,18 @@ from .file_patterns import compile_pattern
 from .model import Domain, Project, Table
 
 MAX_NAMED = 3
-"""File names that a sentence lists; the rest is counted."""
+"""Number of file names that a message lists; the rest are counted."""
 _WITHOUT_PATTERN = ".*"
 
 
 @dataclass(frozen=True, slots=True)
 class MissingFiles:
-    """Where files of a table were looked for, and what was found there instead.
+    """Where a table's files were searched for, and what was found instead.
 
     Attributes:
         table: the table, with its pattern.
         stage: folder of its domain in the stage area.
-        incoming: ``metadata.directory`` of its domain; None when it has none or it is not a folder of this machine.
+        incoming: ``metadata.directory`` of its domain; None if it has none, or if it is not a folder of this machine.
         stage_exists, incoming_exists: whether the folders exist.
         waiting: names of files in ``incoming`` that match the table.
         strangers: names of files in either folder that match no table of the domain, each with the closest pattern.
@@ -36,14 +36,14 @@ class MissingFiles:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether something other than a file that has not come yet explains it."""
+        """Whether there is another cause than a file that has not arrived yet."""
         return bool(self.waiting or self.strangers) or not (self.stage_exists or self.incoming_exists)
 
     def describe(self, strategy: str) -> str:
-        """Return the explanation, without a full stop.
+        """Return the explanation, without a period at the end.
 
         Args:
-            strategy: the pre-load strategy of the domain, ``none`` without one.
+            strategy: the pre-load strategy of the domain; ``none`` if it has none.
         """
         pattern = self.table.pattern or _WITHOUT_PATTERN
         text = f"no file in {self.stage} matches {pattern}"
@@ -65,7 +65,7 @@ class MissingFiles:
 
 
 def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
-    """Return why a load of a table finds nothing; None where there is a file for it, or its folder is not on this machine.
+    """Explain why a load of a table finds no file. Return None if there is a file, or if the folder is not on this machine.
 
     Args:
         project: the project.
@@ -94,14 +94,14 @@ def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
 
 
 def get_local_folder(text: str, root: str | os.PathLike[str]) -> str | None:
-    """Return the absolute folder of this machine that a setting means; None for other storage (``gs://...``)."""
+    """Return the absolute local folder of a setting; None for other storage (``gs://...``)."""
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")
     return None if "://" in text else os.path.normpath(os.path.join(root, text))
 
 
 def _list_names(folder: str) -> list[str] | None:
-    """Return the names of the files in a folder, sorted; None when there is no such folder."""
+    """Return the names of the files in a folder, sorted; None if the folder does not exist."""
     try:
         with os.scandir(folder) as entries:
             return sorted(e.name for e in entries if not e.name.startswith(".") and e.is_file())
@@ -117,7 +117,7 @@ def _matches(name: str, table: Table) -> bool:
 
 
 def _is_stranger(name: str, domain: Domain, project: Project) -> bool:
-    """Return whether a file belongs to no table of a domain: it matches none, and is not an ack file either."""
+    """Return whether a file belongs to no table of a domain: it matches no pattern and is not an ack file."""
     acks = {t.metadata.ack for t in domain.tables} | {domain.metadata.ack, project.application.ack}
     if any(ack and name.endswith(f".{ack}") for ack in acks):
         return False

@@ -1,7 +1,7 @@
-"""What a Starlake project says, as frozen data: the result of reading and the input of everything else.
+"""The content of a Starlake project as frozen data: the result of reading and the input of everything else.
 
-Nothing here knows Dagster. Values are those that Starlake would act on: variables replaced, metadata inherited from the
-domain, defaults merged. ``origin`` of each object says where every value came from.
+Nothing here depends on Dagster. The values are those that Starlake acts on: variables replaced, metadata inherited from the
+domain, defaults merged. The ``origin`` of an object holds the place of every value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,12 +29,12 @@ class FrozenDict(dict[str, Any]):
         return hash(frozenset(self))
 
     def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
-        """Pickle as a plain dict given to the constructor."""
+        """Pickle as a plain dict that is passed to the constructor."""
         return FrozenDict, (dict(self),)
 
 
 class _Empty(Mapping[str, Any]):
-    """The mapping without keys. No dict, because Python 3.10 allows no dict as the default of a dataclass field."""
+    """An empty mapping. Not a dict, because Python 3.10 allows no dict as the default of a dataclass field."""
 
     __slots__ = ()
 
@@ -62,13 +62,13 @@ EMPTY: Mapping[str, Any] = _Empty()
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an object and its values stand.
+    """The places of an object and its values.
 
     Attributes:
         file: the object's file, relative to the project's root.
         line: first line of the object in it, from 1.
         keys: dotted key (``metadata.schedule``, ``attributes[2].type``) -> its place; an inherited value points to the file
-            that gave it (the domain's ``_config.sl.yml``, ``application.sl.yml``).
+            that it comes from (the domain's ``_config.sl.yml``, ``application.sl.yml``).
     """
 
     file: str
@@ -76,7 +76,7 @@ class Origin:
     keys: Mapping[str, Location] = field(default=EMPTY, repr=False)
 
     def at(self, key: str = "") -> Location:
-        """Return the place of a key, of its nearest enclosing key that is known, or of the object."""
+        """Return the place of a key, of its nearest known enclosing key, or of the object."""
         while key:
             if key in self.keys:
                 return self.keys[key]
@@ -99,7 +99,7 @@ class Connection:
     def engine(self) -> str:
         """Name of the database: ``duckdb``, ``bigquery``, ``snowflake``, ``redshift``, ``postgres``, ``spark``, ...
 
-        Taken from the JDBC URL (``jdbc:<engine>:``) or else from the type; ``unknown`` when neither says.
+        Taken from the JDBC URL (``jdbc:<engine>:``), else from the type; ``unknown`` if neither is known.
         """
         url = self.options.get("url", "")
         if url.startswith("jdbc:"):
@@ -110,7 +110,7 @@ class Connection:
 
     @property
     def duckdb_path(self) -> str | None:
-        """Path (or ``:memory:``) behind ``jdbc:duckdb:``, without the URL's options; None when it is not a DuckDB database."""
+        """Path (or ``:memory:``) behind ``jdbc:duckdb:``, without the URL's options; None if it is not a DuckDB database."""
         url = self.options.get("url", "")
         return url[len("jdbc:duckdb:") :].split("?", 1)[0].split(";", 1)[0] if url.startswith("jdbc:duckdb:") else None
 
@@ -141,7 +141,7 @@ class Sink:
     materialized_view: str | None = None
     """``TABLE``, ``VIEW``, ``MATERIALIZED_VIEW`` or ``HYBRID``; upper case."""
     options: Mapping[str, Any] = EMPTY
-    """Every other key, as written."""
+    """All other keys, as written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """``metadata`` of a load table, already merged with that of its domain. None = not given anywhere (Starlake's default holds)."""
+    """``metadata`` of a load table, merged with its domain's. None = not set (Starlake's default applies)."""
 
     format: str | None = None
     """Upper case: DSV, JSON, JSON_FLAT, JSON_ARRAY, POSITION, PARQUET, XML, ..."""
@@ -221,7 +221,7 @@ class Metadata:
 class Table:
     """A load table: ``metadata/load/<domain>/<table>.sl.yml``.
 
-    The command line knows ``domain`` and ``name`` (logical names); the database and people see ``final_domain`` and ``final_name``.
+    Commands use ``domain`` and ``name`` (logical names); the database and the UI use ``final_domain`` and ``final_name``.
     """
 
     domain: str
@@ -244,7 +244,7 @@ class Table:
     streams: tuple[str, ...] = ()
     database: str | None = None
     extra: Mapping[str, Any] = EMPTY
-    """Keys that nothing here acts on, as written; the engine refuses those it does not support."""
+    """Keys that have no effect here, as written; the engine refuses those that it does not support."""
     origin: Origin = Origin("")
 
     @property
@@ -260,9 +260,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A load domain: a folder of ``metadata/load`` that holds at least one table.
+    """A load domain: a folder of ``metadata/load`` with at least one table.
 
-    ``folder`` is what ``--domains`` must name together with ``name`` (they agree in valid projects).
+    ``--domains`` must name ``folder`` and ``name``, which agree in valid projects.
     """
 
     name: str
@@ -281,7 +281,7 @@ ReferenceKind = Literal["parsed", "scanned"]
 
 @dataclass(frozen=True, slots=True)
 class TableReference:
-    """A table that a SQL text reads.
+    """A table that SQL reads.
 
     Attributes:
         parts: the name's parts, unquoted, as written: ``("sales", "orders")``.
@@ -362,7 +362,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class DagConfig:
-    """``metadata/dags/<name>.sl.yml``. Texts are as written: they are rendered per group with the DAG's variables."""
+    """``metadata/dags/<name>.sl.yml``. Values are as written: they are rendered per group with the DAG's variables."""
 
     name: str
     template: str
@@ -370,10 +370,10 @@ class DagConfig:
     comment: str = ""
     options: Mapping[str, str] = EMPTY
     template_text: str | None = None
-    """Text of a custom template under ``metadata/dags/templates``; None for a built-in one."""
+    """Source of a custom template under ``metadata/dags/templates``; None for a built-in one."""
     origin: Origin = Origin("")
     template_includes: Mapping[str, str] = field(default=EMPTY, repr=False)
-    """Path in an ``include`` of a custom template -> text of the project's file, at any depth."""
+    """Path in an ``include`` of a custom template -> content of the project's file, at any depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +407,7 @@ class Areas:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """``application.sl.yml``: the settings that this package acts on; ``raw`` has them all, rendered."""
+    """``application.sl.yml``: the settings that have an effect here; ``raw`` has all of them, rendered."""
 
     connection_ref: str | None = None
     load_connection_ref: str | None = None
@@ -421,41 +421,41 @@ class Application:
     dag_ref_load: str | None = None
     dag_ref_transform: str | None = None
     schedule_presets: Mapping[str, str] = EMPTY
-    """Starlake's own presets with the project's on top: name -> cron."""
+    """Starlake's presets, overridden by the project's: name -> cron."""
     ack: str | None = None
     loader: str | None = None
     timezone: str | None = None
     job_id_env_name: str | None = None
     is_read: bool = True
-    """False when the file is absent or broken, so that nothing is known of its connections."""
+    """False if the file is absent or broken, so that its connections are unknown."""
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("metadata/application.sl.yml")
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A Starlake project, read."""
+    """A Starlake project that has been read."""
 
     root: Path
     """Absolute."""
     profile: str | None
-    """Name of the active environment (``SL_ENV``); None for none."""
+    """Name of the active environment (``SL_ENV``); None if there is none."""
     application: Application
     areas: Areas
     variables: Mapping[str, str] = field(default=EMPTY, repr=False)
-    """The variables that texts of the project see (Starlake: activeEnvVars), the process environment included. Hold secrets."""
+    """All variables of the project (Starlake: activeEnvVars), including the process environment. They may contain secrets."""
     domains: tuple[Domain, ...] = ()
     external_domains: tuple[Domain, ...] = ()
-    """``metadata/external``: described, not loaded."""
+    """Tables of ``metadata/external``: described, not loaded."""
     tasks: tuple[Task, ...] = ()
     dag_configs: Mapping[str, DagConfig] = EMPTY
     types: Mapping[str, TypeDefinition] = EMPTY
     macros: str = field(default="", repr=False)
     dependency_files: Mapping[str, str] = field(default=EMPTY, repr=False, compare=False)
-    """Dependency JSON (setting ``dependencies``): file -> text. Empty in a plan from the cache, where they are applied already."""
+    """Dependency JSON (setting ``dependencies``): file -> content. Empty in a cached plan, which has applied it already."""
     """All ``expectations/**/*.j2`` and ``macros/**/*.j2``, concatenated."""
     files: tuple[str, ...] = ()
-    """Every file that was read, relative to the root (or absolute when outside it)."""
+    """Every file that was read, relative to the root (absolute if outside it)."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -469,11 +469,11 @@ class Project:
         return Path(self.areas.metadata)
 
     def path(self, file: str) -> Path:
-        """Return the absolute path of a file named relative to the root."""
+        """Return the absolute path of a file, given relative to the root."""
         return self.root / file
 
     def connection_of(self, node: "Table | Task") -> Connection | None:
-        """Return the connection that a table or task is written to; None when it names none or an unknown one.
+        """Return the connection that a table or task is written to; None if it has none or an unknown one.
 
         Starlake: the sink's connectionRef, else (tasks) the task's, else loadConnectionRef / transformConnectionRef, else connectionRef.
         """
@@ -486,6 +486,6 @@ class Project:
         return app.connections.get(name or app.connection_ref or "")
 
     def raise_for_errors(self) -> None:
-        """Raise :class:`InvalidProject` with all problems when there is an error among them."""
+        """Raise :class:`InvalidProject` with all problems if any of them is an error."""
         if any(p.severity == "error" for p in self.problems):
             raise InvalidProject(str(self.root), self.problems)

@@ -1,4 +1,4 @@
-"""Names of domains, tables and tasks: what cannot be passed to Starlake's commands, and what is one name in a database.
+"""Check names of domains, tables, and tasks: can Starlake's commands use them, and are they distinct in a database?
 
 Starlake: forceDomainPattern, forceTablePattern, forceJobPattern and forceTaskPattern of reference-general.conf.
 """
@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\s,*?'\"`$;&|<>()\\={}\[\]#!~%^\x00-\x1f\x7f-]" r"[^\s,*?
 
 
 def check_names(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
-    """Report names that Starlake's launcher would take apart, and warn about those that Starlake's rule does not allow."""
+    """Report names that Starlake's command line would split, and warn about names that break Starlake's rule."""
     for domain in domains:
         _check_name(reading, "domain", domain.name, domain.origin.at("name"))
         for table in domain.tables:
@@ -41,7 +41,7 @@ def _check_name(reading: Reading, kind: str, name: str, place: Location) -> None
 
 
 def warn_about_equal_tables(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
-    """Warn about tables whose names differ in the case of letters or in accents only, which are one table in many databases."""
+    """Warn about tables whose names differ only in case or accents, because many databases treat them as one table."""
     nodes = [(f"{table.final_domain}.{table.final_name}", table.origin.at("name")) for domain in domains for table in domain.tables]
     nodes += [(task.sink_name, task.origin.at("table")) for task in tasks]
     first: dict[str, tuple[str, Location]] = {}
@@ -49,8 +49,8 @@ def warn_about_equal_tables(reading: Reading, domains: Iterable[Domain], tasks: 
         other, other_place = first.setdefault(_fold_name(name), (name, place))
         if other == name:
             continue
-        what = "the case of letters" if other.casefold() == name.casefold() else "accents"
-        message = f"table '{name}' and table '{other}' in {other_place} differ in {what} only: many databases take them for one table"
+        what = "case" if other.casefold() == name.casefold() else "accents"
+        message = f"table '{name}' and table '{other}' in {other_place} differ only in {what}: many databases treat them as one table"
         reading.add_problem(place, "warning", message)
 
 

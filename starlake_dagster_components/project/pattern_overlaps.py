@@ -1,4 +1,4 @@
-"""Tables whose patterns match the same file: the first gets it, the others never do."""
+"""Find tables whose patterns match the same file. Only the first of them gets the file."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from .file_patterns import compile_pattern
 from .model import Domain, Table
 from .pattern_samples import find_literal_prefix, iterate_prefixes, make_samples
 
-# So that a thousand patterns that begin with .* do not take seconds.
+# Keeps a thousand patterns that begin with .* from taking seconds.
 _MAX_COMPARISONS = 50_000
 _MAX_SAMPLE = 60
 _REPEATS = re.compile(r"[*+]|\{\d*,\d*\}")
@@ -20,7 +20,7 @@ _REPEATED_GROUP = re.compile(r"\)[*+{]")
 def warn_about_shared_patterns(reading: Reading, domains: Iterable[Domain]) -> None:
     """Report tables of one domain, or of domains with one incoming folder, whose patterns match the same file.
 
-    Equal patterns of domains that share a folder are an error in Starlake, too (SchemaHandler); any other overlap goes unnoticed there.
+    Equal patterns of domains that share a folder are an error in Starlake, too (SchemaHandler); Starlake does not notice other overlaps.
     """
     folders: dict[str, list[Table]] = {}
     for domain in domains:
@@ -34,7 +34,7 @@ def warn_about_shared_patterns(reading: Reading, domains: Iterable[Domain]) -> N
 
 
 def _compare_tables(reading: Reading, tables: Iterable[Table], *, across: bool = False) -> None:
-    # Only names with a common beginning can be the same, so most tables are compared with none or few.
+    # Only names with a common prefix can be equal, so most tables are compared with few others.
     earlier: dict[str, list[Table]] = {}
     left = _MAX_COMPARISONS
     for table in sorted(tables, key=lambda table: len(find_literal_prefix(table.pattern))):
@@ -57,8 +57,8 @@ def _compare_two(reading: Reading, table: Table, other: Table) -> None:
     second, first = (table, other) if (table.domain, table.name) > (other.domain, other.name) else (other, table)
     place = first.origin.at("pattern")
     if table.domain != other.domain and table.pattern == other.pattern:
-        message = f"table '{second.full_name}' has the pattern of '{first.full_name}' in {place}, and their domains share a folder"
-        reading.add_problem(second.origin.at("pattern"), "error", f"{message}; Starlake refuses that")
+        message = f"table '{second.full_name}' has the same pattern as '{first.full_name}' in {place}, and their domains share a folder"
+        reading.add_problem(second.origin.at("pattern"), "error", f"{message}; Starlake rejects this")
     else:
         message = f"the patterns of '{second.full_name}' and of '{first.full_name}' in {place} match the same file, such as '{shared}'"
         reading.add_problem(second.origin.at("pattern"), "warning", f"{message}; only one of the two tables gets it")

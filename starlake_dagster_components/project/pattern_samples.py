@@ -1,4 +1,4 @@
-"""File names that a pattern matches: a few, for comparing patterns with each other."""
+"""Make a few file names that a pattern matches, to compare patterns with each other."""
 
 import re
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ _MAX_LENGTH = 300
 
 
 class _NotUnderstood(Exception):
-    """A pattern with something that this module does not know."""
+    """A pattern that this module does not understand."""
 
 
 def find_literal_prefix(pattern: str) -> str:
-    """Return what every name that a pattern matches begins with."""
+    """Return the prefix of every name that a pattern matches."""
     if "|" in pattern:
         return ""
     out: list[str] = []
@@ -35,7 +35,7 @@ def find_literal_prefix(pattern: str) -> str:
 
 
 def make_samples(pattern: str) -> list[str]:
-    """Return a few names that a Java pattern is meant to match; none when it is not understood."""
+    """Return a few names that a Java pattern should match; none if the pattern is not understood."""
     try:
         samples, end = _Reader(pattern).read_alternatives(0)
     except (_NotUnderstood, IndexError, RecursionError):
@@ -48,7 +48,7 @@ class _Reader:
         self._pattern = pattern
 
     def read_alternatives(self, index: int) -> tuple[list[str], int]:
-        """Return samples of what stands up to a closing parenthesis or the end, and where that is."""
+        """Return samples of everything up to a closing parenthesis or the end, and the index of that."""
         samples: list[str] = []
         while True:
             found, index = self._read_sequence(index)
@@ -126,6 +126,6 @@ class _Reader:
 
 
 def iterate_prefixes(text: str) -> Iterator[str]:
-    """Yield every beginning of a text, the empty one and the whole text included."""
+    """Yield every prefix of a string, from the empty string to the whole."""
     for length in range(len(text) + 1):
         yield text[:length]

@@ -1,4 +1,4 @@
-"""Reading files of a project, and remembering which were read."""
+"""Read the files of a project, and remember which were read."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ class Unreadable(Exception):
 
 
 MAX_SIZE = 2_000_000
-"""Bytes of the largest file of a project: YAML, SQL, Jinja or Python."""
+"""Size of the largest project file (YAML, SQL, Jinja, or Python), in bytes."""
 _MAX_NESTED_FILES = 20_000
 _SUFFIXES = (".sl.yml", ".sql", ".sql.j2", ".j2", ".py", ".json")
 
-_OUTSIDE = "is a link to {}, outside of the project, and is not read; copy it, or let SL_METADATA name the folder"
+_OUTSIDE = "is a link to {}, outside of the project, and is not read; copy it, or set SL_METADATA to the folder"
 
 
 class ProjectFiles:
@@ -30,7 +30,7 @@ class ProjectFiles:
     Attributes:
         root: absolute folder of the project.
         read_files: names of all files read so far, in order.
-        problems: what is wrong with its files and folders.
+        problems: problems with its files and folders.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,18 +41,18 @@ class ProjectFiles:
         self._allowed = [root]
 
     def allow_folders(self, folders: Iterable[str | Path]) -> None:
-        """Take folders outside of the root for parts of the project, those that SL_METADATA and its kind name."""
+        """Treat folders outside of the root as parts of the project: those that SL_METADATA and similar variables name."""
         self._allowed += [Path(folder) for folder in folders]
 
     def name(self, path: str | Path) -> str:
-        """Return a path relative to the root with ``/``, or the path itself when it is outside."""
+        """Return a path relative to the root, with ``/``, or the path itself if it is outside."""
         text = str(path)
         if text.startswith(self._prefix):
             text = text[len(self._prefix) :]
         return text.replace(os.sep, "/") if os.sep != "/" else text
 
     def read(self, path: str | Path) -> str:
-        """Return a file's text without its byte order mark; what is not UTF-8 is replaced, as Java does, with a warning.
+        """Return a file's text without its byte order mark. Bytes that are not UTF-8 are replaced, as in Java, with a warning.
 
         Raises:
             Unreadable: the file cannot be opened, is too large, or is a link out of the project.
@@ -78,7 +78,7 @@ class ProjectFiles:
         return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _find_target_outside(self, path: str | Path) -> str:
-        """Return what a link leads to when that is outside of the project; else the empty string."""
+        """Return the target of a link if it is outside of the project, else an empty string."""
         target = disk.resolve_links(path)
         for folder in self._allowed:
             real = disk.resolve_links(folder)
@@ -87,7 +87,7 @@ class ProjectFiles:
         return target
 
     def _list_entries(self, folder: Path | str) -> list[disk.Entry]:
-        """Return the entries of a folder that can be used; the others, and a folder that cannot be read, are problems."""
+        """Return the usable entries of a folder. Report the others, and a folder that cannot be read."""
         try:
             entries = disk.list_entries(folder)
         except (OSError, ValueError) as error:
@@ -109,15 +109,15 @@ class ProjectFiles:
         return not message
 
     def list_folders(self, folder: Path | str) -> list[str]:
-        """Return the paths of the sub-folders by name; those beginning with a dot are hidden. Starlake: HdfsStorageHandler."""
+        """Return the paths of the subfolders by name, without those that begin with a dot. Starlake: HdfsStorageHandler."""
         return [entry.path for entry in self._list_entries(folder) if entry.kind == "folder"]
 
     def list_files(self, folder: Path | str) -> list[tuple[str, str]]:
-        """Return (name, path) of the files directly in a folder, by name; those beginning with a dot are hidden."""
+        """Return (name, path) of the files directly in a folder by name, without those that begin with a dot."""
         return [(entry.name, entry.path) for entry in self._list_entries(folder) if entry.kind == "file"]
 
     def walk_files(self, folder: Path | str) -> Iterator[tuple[str, str]]:
-        """Yield (name, path) of the files of all sub-folders, by path, not those of the folder itself; each folder once."""
+        """Yield (name, path) of the files in all subfolders, but not in the folder itself, by path; each folder once."""
         waiting = self.list_folders(folder)[::-1]
         seen = {_identify_folder(folder)} if waiting else set()
         count = 0

@@ -1,4 +1,4 @@
-"""Reading a project: a folder on disk -> :class:`~starlake_dagster_components.project.model.Project`.
+"""Read a project: a folder on disk -> :class:`~starlake_dagster_components.project.model.Project`.
 
 Nothing is written, no process is started, no network is used.
 """
@@ -24,13 +24,13 @@ from .yaml_source import Positions
 
 @dataclass(frozen=True, slots=True)
 class StartedProject:
-    """A project whose variables and application are read, and nothing else.
+    """A project of which only the variables and the application have been read.
 
     Attributes:
-        project: what is known of it.
-        reading: what the rest is read with.
-        folders: where its files are.
-        section: content of ``application.sl.yml``; None when it is absent or broken.
+        project: the project so far.
+        reading: the state for reading the rest.
+        folders: the folders of its files.
+        section: content of ``application.sl.yml``; None if it is absent or broken.
     """
 
     project: Project
@@ -47,17 +47,17 @@ def read_project(
     options: Mapping[str, str] | None = None,
     dependencies: str = "auto",
 ) -> Project:
-    """Read the Starlake project in a folder. What is wrong with it is in ``problems``, all of it at once.
+    """Read the Starlake project in a folder. All of its problems are collected in ``problems``.
 
     Args:
-        root: folder that has ``metadata`` in it (``SL_ROOT``).
-        profile: active environment, as ``SL_ENV`` names it; by default what the project or the environment says.
-        environ: environment variables to look at; by default those of the process.
-        options: more variables, as ``--options`` of Starlake's commands gives them.
+        root: folder that contains ``metadata`` (``SL_ROOT``).
+        profile: active environment, as in ``SL_ENV``; by default that of the project or the environment.
+        environ: environment variables; by default those of the process.
+        options: more variables, like ``--options`` of Starlake's commands.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
 
     Raises:
-        ProjectNotFound: the folder is not there, or holds no Starlake project.
+        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
     return read_remaining_files(start_reading(root, profile=profile, environ=environ, options=options), dependencies)
 
@@ -69,9 +69,9 @@ def start_reading(
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> StartedProject:
-    """Read the variables and the application of a project: three files or so, on which everything else depends.
+    """Read the variables and the application of a project: a few files that everything else depends on.
 
-    Args and exceptions are those of :func:`read_project`.
+    The arguments and exceptions are those of :func:`read_project`.
     """
     environment = os.environ if environ is None else environ
     folder = Path(os.path.abspath(os.path.expanduser(root)))
@@ -119,13 +119,13 @@ def start_reading(
 
 
 def read_remaining_files(started: StartedProject, dependencies: str = "auto") -> Project:
-    """Read everything else of a project that :func:`start_reading` has started to read.
+    """Read the rest of a project that :func:`start_reading` started.
 
     Args:
         started: the project.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
     """
-    # Not imported where the rest comes from a cache.
+    # Imported here because a cached plan does not need it.
     from .attribute_types import read_types
     from .dag_configs import read_dag_configs, read_macros
     from .dependency_files import read_dependency_files
@@ -178,19 +178,19 @@ def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, fol
 
 
 def _report_missing_application(started: StartedProject, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
-    """Report an absent application file where the project uses connections, which only that file can define."""
+    """Report a missing application file if the project uses connections, which only that file can define."""
     path = os.path.join(started.folders.metadata, "application.sl.yml")
     sinks = [table.metadata.sink for domain in domains for table in domain.tables] + [task.sink for task in tasks]
     names = {sink.connection_ref for sink in sinks if sink} | {task.connection_ref for task in tasks}
     shown = sorted(name for name in names if name)
     if shown and not disk.find_kind(path):
         connections = ", ".join(f"'{name}'" for name in shown[:5])
-        message = f"does not exist, and the project uses connections, which it defines: {connections}"
+        message = f"does not exist, but the project uses connections that it must define: {connections}"
         started.reading.add_problem(Location(started.reading.files.name(path)), "error", message)
 
 
 def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:
-    """Return the problems once each, by file and line, those without a file first."""
+    """Return the problems without duplicates, sorted by file and line; those without a file come first."""
     once = dict.fromkeys(problems)
     return tuple(sorted(once, key=lambda problem: (problem.location or Location(""), problem.severity, problem.message)))
 
@@ -198,13 +198,13 @@ def _sort_problems(problems: list[Problem]) -> tuple[Problem, ...]:
 def _check_presence(root: Path, metadata: str, environ: Mapping[str, str]) -> None:
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise ProjectNotFound(f"no Starlake project at {root}: the folder {what}. Give the folder that has 'metadata' in it.")
+        raise ProjectNotFound(f"no Starlake project at {root}: the folder {what}. Give the folder that contains 'metadata'.")
     if os.path.isdir(metadata):
         return
     if environ.get("SL_METADATA"):
-        raise ProjectNotFound(f"no Starlake project at {root}: SL_METADATA names {metadata}, which is not there.")
+        raise ProjectNotFound(f"no Starlake project at {root}: SL_METADATA names {metadata}, which does not exist.")
     if (root / "application.sl.yml").exists():
         raise ProjectNotFound(f"no Starlake project at {root}: this is a metadata folder; give the folder above it, {root.parent}.")
     below = next((folder.parent for folder in sorted(root.glob("*/metadata")) if folder.is_dir()), None)
-    hint = f" There is one at {below}." if below else " 'starlake bootstrap' makes one."
-    raise ProjectNotFound(f"no Starlake project at {root}: it has no folder 'metadata'.{hint}")
+    hint = f" There is one at {below}." if below else " 'starlake bootstrap' creates one."
+    raise ProjectNotFound(f"no Starlake project at {root}: it has no 'metadata' folder.{hint}")

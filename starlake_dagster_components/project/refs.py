@@ -1,4 +1,4 @@
-"""``refs.sl.yml``: tables of tasks that are moved elsewhere. Starlake: RefDesc.getOutputRef."""
+"""Read ``refs.sl.yml``, which renames the output tables of tasks. Starlake: RefDesc.getOutputRef."""
 
 import os
 import re
@@ -18,7 +18,7 @@ _KIND = FileKind("refs")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An entry: what it matches, and what the name becomes."""
+    """An entry: the names that it matches and their replacement."""
 
     database: re.Pattern[str] | None
     domain: re.Pattern[str] | None
@@ -27,7 +27,7 @@ class Reference:
 
 
 def read_refs(reading: Reading, metadata: str, application: Section | None) -> tuple[Reference, ...]:
-    """Return the entries of ``refs.sl.yml``, or else those of ``application.refs``."""
+    """Return the entries of ``refs.sl.yml``, else those of ``application.refs``."""
     path = os.path.join(metadata, "refs.sl.yml")
     if not disk.find_kind(path):
         return _read_entries(application) if application is not None and "refs" in application else ()
@@ -76,7 +76,7 @@ def _read_pattern(section: Section, key: str) -> re.Pattern[str] | None:
 
 
 def rewrite_name(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:
-    """Return the database, domain and table that a task writes to, after the first entry that matches."""
+    """Return the database, domain, and table that a task writes to, after the first matching entry."""
     for entry in references:
         if entry.domain is None or (entry.database is None) != (database is None):
             continue

@@ -1,6 +1,6 @@
-"""Jinja in project files, as Starlake renders it, in a sandbox. Starlake: JinjaUtils.parseJinja, Formatter.richFormat.
+"""Render the Jinja of project files as Starlake does, in a sandbox. Starlake: JinjaUtils.parseJinja, Formatter.richFormat.
 
-Project files are data: templates run in Jinja's immutable sandbox and can include files of the project only.
+Project files are data: templates run in Jinja's immutable sandbox and can include only files of the project.
 """
 
 import os
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 _SIMPLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
 _OPENING = re.compile(r"\{[{%#]")
-# Words that are not variables in Jinja, or globals that every template has.
+# Words that are not variables in Jinja, or that are globals of every template.
 _NO_VARIABLES = split_words(
     "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs"
 )
 _MAX_ROUNDS = 8
 _MAX_SUBSTITUTED = 2_000_000
-# A mark at the start of each line of a template: where the line comes from. From the private use area, so nothing else has it.
+# A mark at the start of each line of a template, with its line number. It is in the private use area, so no file contains it.
 _MARK_START, _MARK_END = "\uf8f0", "\uf8f1"
 _MARK = re.compile(f"{_MARK_START}([0-9]+){_MARK_END}")
 
 
 class TemplateError(StarlakeError):
-    """A text that Jinja cannot render; ``line`` is from 1, in the text; 0 when unknown."""
+    """A template that Jinja cannot render; ``line`` counts from 1 in the template; 0 if unknown."""
 
     def __init__(self, message: str, line: int = 0) -> None:
         self.line = line
@@ -43,7 +43,7 @@ class TemplateError(StarlakeError):
 
 
 class Rendered:
-    """A rendered text, and the line of the source that each of its lines comes from."""
+    """Rendered text, with the source line of each of its lines."""
 
     __slots__ = ("_lines", "_offset", "text")
 
@@ -62,11 +62,11 @@ class Rendered:
 
     @property
     def moved(self) -> bool:
-        """Whether a line of the text may have another number than in the source."""
+        """Whether a line of the text may have a different number in the source."""
         return self._lines is not None or self._offset != 0
 
     def follow(self, earlier: "Rendered") -> "Rendered":
-        """Return this text with the lines of the source that an earlier rendering, the source of this one, came from."""
+        """Return this text with the source lines of an earlier rendering, whose output was the source of this one."""
         return Rendered(self.text, 0, [earlier.line(line) for line in self.list_lines()])
 
     def list_lines(self) -> list[int]:
@@ -78,14 +78,14 @@ class Rendered:
 
 
 class Renderer:
-    """Renders the texts of one project.
+    """Renders the templates of one project.
 
     Attributes:
-        metadata_folder: folder that includes are looked up in; None allows no include.
-        root: folder that an included file must be below.
+        metadata_folder: folder in which includes are looked up; None allows no includes.
+        root: folder that included files must be below.
         on_include: called with the path of each included file.
-        budget: time that all templates of the project may take together; None for no common limit.
-        warnings: (line, message) of what Starlake passes over in silence in the text that was rendered last.
+        budget: time limit for all templates of the project together; None for no common limit.
+        warnings: (line, message) for things in the last rendered template that Starlake silently ignores.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Renderer:
         self._environment: JinjavaEnvironment | None = None
 
     def render(self, text: str, variables: Mapping[str, Any]) -> Rendered:
-        """Render a text: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
+        """Render a template: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
 
         Raises:
-            TemplateError: the text is not a Jinja template, or rendering it failed.
+            TemplateError: it is not a Jinja template, or rendering failed.
         """
         lines: list[int] | None = None
         self.warnings = []
@@ -121,10 +121,10 @@ class Renderer:
     def _render_jinja(self, text: str, variables: Mapping[str, Any]) -> tuple[str, list[int] | None]:
         simple = _SIMPLE.findall(text)
         if len(simple) == len(_OPENING.findall(text)) and "{{{" not in text and _NO_VARIABLES.isdisjoint(simple):
-            # Plain variables only: what Jinja would do, without compiling a template.
+            # Plain variables only: the same result as Jinja's, without compiling a template.
             values = [write_variable(variables.get(name, "")) for name in simple]
             if sum(map(len, values)) > _MAX_SUBSTITUTED:
-                raise TemplateError(f"variables make a text of more than {_MAX_SUBSTITUTED:,} characters")
+                raise TemplateError(f"variables expand to more than {_MAX_SUBSTITUTED:,} characters")
             result = _SIMPLE.sub(lambda match: write_variable(variables.get(match.group(1), "")), text)
             if not any("\n" in value for value in values):
                 return result, None
@@ -150,7 +150,7 @@ class Renderer:
             raise TemplateError(f"is not a Jinja template: {(error.message or '').rstrip('.')}", line) from error
         except jinja2.TemplateNotFound as error:
             name = error.message or error.name
-            message = f"includes '{name}', which is not a file of the metadata folder"
+            message = f"includes '{name}', which is not a file in the metadata folder"
             raise TemplateError(message, _find_line_of_include(text, error.name)) from error
         except Exception as error:
             reason = _shorten_reason(error)
@@ -183,26 +183,26 @@ class Renderer:
 
 
 def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | None = None) -> str:
-    """Render a text as Starlake does: Jinja with undefined names empty, then ``${X}`` and ``{{X}}``, then trim.
+    """Render a template as Starlake does: Jinja with undefined names empty, then ``${X}`` and ``{{X}}``, then trim.
 
     Args:
         text: the template.
-        variables: what it may use.
-        metadata_folder: where includes are looked up; None allows none.
+        variables: its variables.
+        metadata_folder: folder in which includes are looked up; None allows no includes.
 
     Raises:
-        TemplateError: the text is not a Jinja template, or rendering it failed.
+        TemplateError: it is not a Jinja template, or rendering failed.
     """
     return _find_renderer(metadata_folder).render(text, variables).text
 
 
 def substitute(text: str, variables: Mapping[str, Any]) -> str:
-    """Replace ``${X}`` and ``{{X}}`` for the variables that exist; leave the rest as it is. Starlake: Formatter.richFormat.
+    """Replace ``${X}`` and ``{{X}}`` of existing variables; leave the rest unchanged. Starlake: Formatter.richFormat.
 
-    Starlake goes through the variables in no fixed order; here a value that names another variable is always resolved.
+    Starlake replaces variables in no fixed order; here, a value that names another variable is always resolved.
 
     Raises:
-        TemplateError: variables that name each other make a text without end.
+        TemplateError: variables name each other in an endless loop.
     """
     for _ in range(_MAX_ROUNDS):
         if "${" not in text and "{{" not in text:
@@ -215,7 +215,7 @@ def substitute(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def write_variable(value: Any) -> str:
-    """Return a variable as Starlake writes it into a text: those of write strategies are also lists, maps and booleans."""
+    """Return a variable as Starlake writes it into text. Variables of write strategies can also be lists, maps, and booleans."""
     if isinstance(value, str):
         return value
     from .jinja.values import format_value
@@ -233,7 +233,7 @@ def substitute_once(text: str, variables: Mapping[str, Any]) -> str:
         length += len(value)
         if length > _MAX_SUBSTITUTED:
             name = match.group(1) or match.group(2)
-            raise TemplateError(f"variables make a text of more than {_MAX_SUBSTITUTED:,} characters: the last one was '{name}'")
+            raise TemplateError(f"variables expand to more than {_MAX_SUBSTITUTED:,} characters: the last one was '{name}'")
         return value
 
     return _PLACEHOLDER.sub(replace, text)
@@ -245,7 +245,7 @@ def _find_renderer(metadata_folder: Path | None) -> Renderer:
 
 
 def _mark_lines(tree: "nodes.Template") -> None:
-    """Put a mark before each line of literal text, except where the text may be captured and compared."""
+    """Put a mark before each line of literal text, except if the text may be captured and compared."""
     from jinja2 import nodes
 
     captured = (nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.FilterBlock)
@@ -265,7 +265,7 @@ def _remove_marks(text: str) -> tuple[str, list[int]]:
     for line in text.split("\n"):
         marks = _MARK.findall(line)
         if marks:
-            # A line put together from several: the one that has text, else the first.
+            # A line joined from several lines: the first that has text, else the first.
             pieces = _MARK.split(line)
             filled = [int(pieces[index]) for index in range(1, len(pieces), 2) if pieces[index + 1].strip()]
             lines.append(filled[0] if filled and not pieces[0].strip() else current if pieces[0].strip() else int(marks[0]))
@@ -295,7 +295,7 @@ def _substitute_lines(text: str, variables: Mapping[str, Any], lines: list[int] 
 
 
 def _trim(text: str, lines: list[int] | None) -> Rendered:
-    # Java's trim: every character up to the blank.
+    # Java's trim removes all characters up to the space.
     stripped = text.strip("".join(map(chr, range(33))))
     start = text.find(stripped) if stripped else 0
     skipped = text.count("\n", 0, start)
@@ -308,7 +308,7 @@ def _shorten_reason(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, SyntaxError):
-        return error.msg  # of the Python code that Jinja makes: a break outside of a loop, a macro with an argument twice
+        return error.msg  # a syntax error in Jinja's generated Python: a break outside of a loop, a repeated argument of a macro
     reason = str(error).split("\n", 1)[0].rstrip(".")
     return (reason if len(reason) <= 300 else f"{reason[:300]}...") or type(error).__name__
 

@@ -1,4 +1,4 @@
-"""Transform tasks. Starlake: SchemaHandler.loadJobs, buildAutoTaskInfo, AutoTaskInfo.merge."""
+"""Read transform tasks. Starlake: SchemaHandler.loadJobs, buildAutoTaskInfo, AutoTaskInfo.merge."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -32,14 +32,14 @@ from .yaml_source import Positions
 
 _TASK = FileKind("task", "warning", "Starlake skips the task, its SQL file included")
 _CONFIG = FileKind("transform", "warning", "Starlake skips all tasks of the folder")
-# In the order in which Starlake looks for a task's command.
+# In the order in which Starlake searches for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")
 _SUFFIXES = (".sl.yml", *_COMMANDS)
 _HANDLED = split_words(
     "name sql streams primaryKey database domain table presql postsql sink rls expectations acl comment freshness attributes tags "
     "writeStrategy schedule dagRef taskTimeoutMs parseSQL connectionRef dataset_triggering_strategy"
 )
-# What a folder's default gives to tasks that do not say it themselves: field -> key.
+# Values that tasks inherit from their folder's default: field -> key.
 _DEFAULTED = {
     "database": "database",
     "write_strategy": "writeStrategy",
@@ -50,13 +50,13 @@ _DEFAULTED = {
     "connection_ref": "connectionRef",
     "dataset_triggering_strategy": "dataset_triggering_strategy",
 }
-# What is joined: the default's entries first.
+# Values that are concatenated, the default's entries first.
 _JOINED = {"presql": "presql", "postsql": "postsql", "rls": "rls", "expectations": "expectations", "acl": "acl"}
 
 
 @dataclass(slots=True)
 class _Body:
-    """What a task's YAML says; absent fields are not in ``fields``."""
+    """The content of a task's YAML; absent fields are not in ``fields``."""
 
     origin: Origin
     fields: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class _Folder:
 
 
 def read_tasks(reading: Reading, folder: str, context: LoadContext, references: tuple[Reference, ...]) -> tuple[Task, ...]:
-    """Return all tasks of ``metadata/transform``, by name, without the tables that they read."""
+    """Return all tasks of ``metadata/transform`` by name. The tables that they read are added later."""
     tasks: list[Task] = []
     for name, path in reading.files.list_files(folder):
         if name.endswith(_SUFFIXES):
@@ -132,7 +132,7 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
 
 
 def _warn_about_unused_files(reading: Reading, folder: _Folder, tasks: list[Task], taken: Collection[str]) -> None:
-    """Warn about SQL and Python files that no task takes, because another file of that name does, in any case of letters."""
+    """Warn about SQL and Python files that no task uses, because a task uses another file whose name differs at most in case."""
     used = {file for task in tasks for file in (task.sql_file, task.python_file)}
     by_name = {task.name.lower(): task for task in tasks}
     for file_name, path in folder.commands.items():
@@ -143,7 +143,7 @@ def _warn_about_unused_files(reading: Reading, folder: _Folder, tasks: list[Task
             continue
         other = task.sql_file or task.python_file
         if other:
-            reading.add_problem(Location(name), "warning", f"is not read: task '{task.full_name}' takes {PurePath(other).name}")
+            reading.add_problem(Location(name), "warning", f"is not read: task '{task.full_name}' uses {PurePath(other).name}")
 
 
 def _cut_suffix(file_name: str) -> str:
@@ -175,7 +175,7 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     if folder.job != folder.name:
         message = (
             f"the domain is called '{folder.job}' and its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', "
-            f"tasks that are a SQL file only in '{folder.name}'"
+            f"tasks that are only a SQL file are in '{folder.name}'"
         )
         section.report_warning("name", message)
     default = section.get_section("default")
@@ -186,7 +186,7 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
 
 
 def _is_empty_config(reading: Reading, path: str) -> bool:
-    # Starlake takes a file that is exactly "transform:" for an empty one. Starlake: YamlSerde.deserializeYamlTransform.
+    # Starlake treats a file that is exactly "transform:" as empty. Starlake: YamlSerde.deserializeYamlTransform.
     try:
         return reading.files.read(path).strip() == "transform:"
     except Unreadable:
@@ -307,12 +307,12 @@ def _make_sql_task(reading: Reading, folder: _Folder, base: str, references: tup
 def _make_task(
     reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]
 ) -> Task:
-    """Add a task's command, its folder's default, and what ``refs.sl.yml`` says."""
+    """Add a task's command, its folder's default, and the entries of ``refs.sl.yml``."""
     values = dict(body.fields)
     origin = body.origin
     streams, primary_key = body.streams, values.pop("primary_key", ())
     if folder.default is not None:
-        # Lost in Starlake whenever the folder has a default. Starlake: AutoTaskInfo.merge.
+        # Starlake loses it whenever the folder has a default. Starlake: AutoTaskInfo.merge.
         streams, primary_key = (), ()
         origin = _merge_default(values, folder.default, origin)
     database, domain, table = rewrite_name(references, values.pop("database", None), domain, table)
@@ -349,7 +349,7 @@ def _make_task(
 
 
 def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Origin:
-    """Put the folder's default under a task's own values. Starlake: AutoTaskInfo.merge."""
+    """Fill in a task's missing values from its folder's default. Starlake: AutoTaskInfo.merge."""
     given = default.fields
     positions = default.origin.keys
     inherited: dict[str, Location] = {}
@@ -366,7 +366,7 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
         if name in given:
             values[name] = (*given[name], *values.get(name, ()))
     if "freshness" in given:
-        # The default wins here, in Starlake too.
+        # The default takes precedence here, as in Starlake.
         values["freshness"] = given["freshness"]
         inherit("freshness")
     if "tags" in given:
@@ -383,7 +383,7 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
 
 
 def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
-    """Warn about a task that has neither SQL nor Python, or blank SQL; it stays, as in Starlake."""
+    """Warn about a task that has neither SQL nor Python, or blank SQL. As in Starlake, the task stays."""
     if task.sql_text is None and task.python_file is None:
         near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
         hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
@@ -394,7 +394,7 @@ def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
 
 
 def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
-    # Starlake finds tasks by their name in any case.
+    # Starlake's task names are not case-sensitive.
     found: dict[str, Task] = {}
     for task in sorted(tasks, key=lambda task: (task.domain, task.name, task.origin.file)):
         first = found.setdefault(task.full_name.lower(), task)

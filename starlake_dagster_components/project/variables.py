@@ -1,6 +1,6 @@
-"""The variables of a project: environment, env files, profiles.
+"""Read the variables of a project from the environment, env files, and profiles.
 
-Starlake: SchemaHandler.loadActiveEnvVars (spec of precedence in the docs).
+Starlake: SchemaHandler.loadActiveEnvVars. The precedence follows its documentation.
 """
 
 import re
@@ -17,19 +17,19 @@ from .yaml_source import YamlDocument, YamlError, parse_yaml
 
 _LEFT_OVER = re.compile(r"\{\{([^{}\n]*)\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
 _MAX_ALL_VALUES = 20_000_000
-# Stands for the text of a variable whose own value was never set, while YAML is rendered and parsed.
+# Stands for a variable whose own value was never set, while YAML is rendered and parsed.
 _UNSET_START, _UNSET_END = "\uf8f2", "\uf8f3"
 UNSET_MARK = re.compile(f"{_UNSET_START}(.*?){_UNSET_END}")
 
 
 @dataclass(frozen=True, slots=True)
 class Unset:
-    """A variable of an env file whose value names something that is not set.
+    """A variable of an env file whose value refers to a variable that is not set.
 
     Attributes:
         name: the variable.
-        value: its value, placeholder included.
-        missing: what its value names.
+        value: its value, including the placeholder.
+        missing: the variable that is not set.
         location: its line in the env file.
     """
 
@@ -41,14 +41,14 @@ class Unset:
 
 @dataclass(slots=True)
 class Variables:
-    """The variables of a project before and after its application file was read.
+    """The variables of a project, before and after its application file is read.
 
     Attributes:
-        profile: name of the active environment; None for none.
+        profile: name of the active environment; None if there is none.
         values: the variables, area variables not yet included.
         origins: variables of env files -> their place.
-        unset: variables whose value names something that is not set.
-        problems: what is wrong with the env files.
+        unset: variables whose value refers to a variable that is not set.
+        problems: problems with the env files.
     """
 
     profile: str | None = None
@@ -58,7 +58,7 @@ class Variables:
     problems: list[Problem] = field(default_factory=list)
 
     def for_yaml(self) -> dict[str, str]:
-        """Return the values with marks in place of those that are not set, so that their use can be found after parsing."""
+        """Return the values with marks in place of unset ones, so that their use can be found after parsing."""
         return {**self.values, **{name: f"{_UNSET_START}{name}{_UNSET_END}" for name in self.unset}}
 
 
@@ -88,7 +88,7 @@ class EnvFiles:
         common: values of ``env.sl.yml`` as written.
         profiles: name -> values of ``env.<name>.sl.yml`` as written.
         places: (name of profile or "", variable) -> its place.
-        problems: what is wrong with them.
+        problems: problems with them.
     """
 
     common: dict[str, str] = field(default_factory=dict)
@@ -170,16 +170,16 @@ def resolve_variables(
 
     Args:
         env: the env files.
-        root: the project's folder, becomes ``SL_ROOT``.
+        root: the project's folder, used as ``SL_ROOT``.
         environ: process environment.
-        profile: active environment given explicitly; beats everything.
-        application_env: ``application.env``, once the application file was read.
+        profile: active environment given explicitly; overrides everything.
+        application_env: ``application.env``, after the application file was read.
         options: ``--options`` of the command line.
         now: local time for the date variables.
     """
     result = Variables()
     dates = make_date_variables(now)
-    # Shells put the path of whatever they start into "_": another value for each program, and nothing that a project means.
+    # Shells set "_" to the path of each program they start, so it differs from program to program and means nothing to a project.
     external = {**{name: value for name, value in environ.items() if name != "_"}, "SL_ROOT": root}
     if profile is not None:
         external["SL_ENV"] = profile

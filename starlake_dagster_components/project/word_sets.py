@@ -2,5 +2,5 @@
 
 
 def split_words(text: str) -> frozenset[str]:
-    """Return the words of a text, separated by blanks, as a set."""
+    """Return the set of words in a string separated by spaces."""
     return frozenset(text.split())

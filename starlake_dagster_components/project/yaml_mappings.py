@@ -1,4 +1,4 @@
-"""Typed access to the mappings of a YAML file, with a problem for everything that is not as Starlake's schema wants it."""
+"""Give typed access to the mappings of a YAML file, and report every value that does not match Starlake's schema."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from .yaml_source import Positions
 
 
 class Context:
-    """The state that the sections of one file share.
+    """The state that all sections of one file share.
 
     Attributes:
         file: name of the file.
-        positions: where its keys are.
+        positions: the places of its keys.
         problems: list that problems are added to.
-        severity: of a value of the wrong kind: ``error`` where Starlake stops, ``warning`` where it skips the file.
-        broken: set when a value was of the wrong kind, so that Starlake would reject the file.
+        severity: of a value of the wrong type: ``error`` if Starlake stops, ``warning`` if it skips the file.
+        broken: set if a value had the wrong type, so that Starlake would reject the file.
     """
 
     __slots__ = ("blocks", "broken", "effect", "file", "lenient", "positions", "problems", "reported", "severity")
@@ -29,12 +29,12 @@ class Context:
         self.problems = problems
         self.severity = severity
         self.lenient = lenient
-        """Everything is a warning: nothing of the file is acted on."""
+        """Whether everything is a warning, because nothing in the file has an effect."""
         self.broken = False
         self.effect = f"; {effect}" if effect else ""
-        """What it means that the file is refused."""
+        """The consequence of rejecting the file."""
         self.reported: set[str] = set()
-        """Unknown keys that were warned about: one warning per key and file."""
+        """Unknown keys that were reported already: one warning per key and file."""
         self.blocks: frozenset[str] = frozenset()
         """Keys of block scalars, whose text begins on the line after the key."""
 
@@ -79,7 +79,7 @@ class Section:
         self.context.problems.append(Problem(self.find_location(key), "warning", message))
 
     def refuse_file(self, key: str, message: str) -> None:
-        """Report something for which Starlake rejects the whole file."""
+        """Report something that makes Starlake reject the whole file."""
         self.context.broken = True
         self.context.problems.append(Problem(self.find_location(key), self.context.severity, message + self.context.effect))
 
@@ -89,7 +89,7 @@ class Section:
         self.refuse_file(key, f"{self.join_key(key)}: expected {expected}, found {shown}")
 
     def _accept_text(self, key: str, expected: str) -> None:
-        """Report a string that is understood here, but not by Starlake's JSON schema: ``"true"`` for a boolean. Starlake: starlake.json."""
+        """Report a string that is accepted here but not by Starlake's JSON schema: ``"true"`` for a boolean. Starlake: starlake.json."""
         message = (
             f"{self.join_key(key)}: expected {expected}, found the string {self.data[key]!r}, for which Starlake refuses the file: "
             "write it without quotes"
@@ -97,7 +97,7 @@ class Section:
         self.context.problems.append(Problem(self.find_location(key), "warning", message, refused=not self.context.lenient))
 
     def get_text(self, key: str) -> str | None:
-        """Return a scalar as Starlake's string; None when absent or null."""
+        """Return a scalar as Starlake's string; None if it is absent or null."""
         value = self.data.get(key)
         if value is None or value.__class__ is str:
             return value
@@ -107,12 +107,12 @@ class Section:
         return text
 
     def get_name(self, key: str) -> str | None:
-        """Return a string; None also when it is empty or blank."""
+        """Return a string; None if it is absent, empty, or blank."""
         value = self.get_text(key)
         return value if value and value.strip() else None
 
     def get_boolean(self, key: str) -> bool | None:
-        """Return true or false; None when absent or null."""
+        """Return true or false; None if it is absent or null."""
         value = self.data.get(key)
         if value is None or value.__class__ is bool:
             return value
@@ -124,7 +124,7 @@ class Section:
         return None
 
     def get_integer(self, key: str) -> int | None:
-        """Return a whole number; None when absent or null."""
+        """Return a whole number; None if it is absent or null."""
         value = self.data.get(key)
         if value is None or value.__class__ is int:
             return value
@@ -137,7 +137,7 @@ class Section:
         return None
 
     def get_texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of strings; empty when absent."""
+        """Return a list of strings; empty if it is absent."""
         value = self.data.get(key)
         if value is None:
             return ()
@@ -158,7 +158,7 @@ class Section:
         return tuple(found)
 
     def get_mapping(self, key: str) -> Mapping[str, str]:
-        """Return a mapping of strings; empty when absent. A null value is an empty string (Starlake: Nulls.AS_EMPTY)."""
+        """Return a mapping of strings; empty if it is absent. A null value is an empty string (Starlake: Nulls.AS_EMPTY)."""
         value = self.data.get(key)
         if value is None:
             return EMPTY
@@ -178,7 +178,7 @@ class Section:
         return FrozenDict(found) if found else EMPTY
 
     def get_section(self, key: str) -> "Section | None":
-        """Return a mapping as a section; None when absent or null."""
+        """Return a mapping as a section; None if it is absent or null."""
         value = self.data.get(key)
         if value is None:
             return None
@@ -188,7 +188,7 @@ class Section:
         return Section(self.context, value, self.join_key(key))
 
     def get_sections(self, key: str) -> list["Section"]:
-        """Return a list of mappings as sections; empty when absent or null."""
+        """Return a list of mappings as sections; empty if it is absent or null."""
         value = self.data.get(key)
         if value is None:
             return []
@@ -206,7 +206,7 @@ class Section:
         return found
 
     def get_choice(self, key: str, known: Collection[str], what: str, convert: Callable[[str], str] = str.upper) -> str | None:
-        """Return a string that must be one of ``known`` after ``convert``; an unknown one is an error and kept."""
+        """Return a string that must be one of ``known`` after ``convert``. Report an unknown one, but return it."""
         value = self.get_name(key)
         if value is None:
             return None
@@ -239,7 +239,7 @@ class Section:
 
 
 def format_scalar(value: Any) -> str | None:
-    """Return a scalar as Jackson turns it into text; None for null, lists and mappings."""
+    """Return a scalar as Jackson converts it to a string; None for null, lists, and mappings."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""YAML as Starlake reads it, with the line of every key.
+"""Read YAML as Starlake does, with the line of every key.
 
-Starlake: Jackson's YAML mapper reads YAML 1.2, where ``on``, ``yes`` and ``no`` are plain text and only ``true`` and ``false`` are
-booleans. PyYAML's C parser makes the nodes, the values are resolved here.
+Starlake: Jackson's YAML mapper reads YAML 1.2, in which ``on``, ``yes``, and ``no`` are strings and only ``true`` and ``false`` are
+booleans. PyYAML's C parser makes the nodes; the values are resolved here.
 """
 
 import re
@@ -33,14 +33,14 @@ _WORDS: dict[str, bool | None] = {
 _FIRST_OF_NUMBER = frozenset("0123456789+-.")
 _FLOW_OPENERS = re.compile(r"[\[{]")
 
-# Dotted key of a parent -> its child's key -> dotted key. Shared by all documents, so that a thousand tables hold each text once.
+# Dotted key of a parent -> its child's key -> dotted key. All documents share it, so that a thousand tables store each string once.
 _joined: dict[str, dict[str, str]] = {}
-# The keys of packed positions: files of one shape share them.
+# The keys of packed positions. Files with the same keys share them.
 _shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 class YamlError(Exception):
-    """Text that is not YAML (or not for us); ``line`` is from 1, in the text."""
+    """Text that is not valid YAML, or too large or nested; ``line`` counts from 1 in the text."""
 
     def __init__(self, message: str, line: int) -> None:
         self.line = line
@@ -48,7 +48,7 @@ class YamlError(Exception):
 
 
 class Positions(Mapping[str, Location]):
-    """Dotted key -> place: lines of one file, and places in other files for what was inherited from them."""
+    """Dotted key -> place: lines of one file, and places in other files for inherited values."""
 
     __slots__ = ("_file", "_inherited", "_own", "_packed")
 
@@ -66,7 +66,7 @@ class Positions(Mapping[str, Location]):
 
     @property
     def _lines(self) -> dict[str, int]:
-        """The lines by key; once they are packed, few are ever asked for."""
+        """The lines by key. Once they are packed, only a few are ever requested."""
         own = self._own
         if own is None:
             keys, lines = self._packed
@@ -103,38 +103,38 @@ class Positions(Mapping[str, Location]):
         return Positions, (self._file, None, self._inherited or None, self._packed)
 
     def pack(self) -> None:
-        """Take a quarter of the memory from now on, and longer for each question."""
+        """Use a quarter of the memory from now on, at the price of slower lookups."""
         if self._own is not None:
             keys = tuple(self._own)
             self._packed = (_shapes.setdefault(keys, keys), array("I", self._own.values()).tobytes())
             self._own = None
 
     def inheriting(self, inherited: dict[str, Location]) -> "Positions":
-        """Return these positions with places of inherited keys added; own keys win."""
+        """Return these positions plus places of inherited keys; own keys take precedence."""
         return Positions(self._file, self._lines, {**self._inherited, **inherited})
 
     def below(self, prefix: str) -> "Positions":
-        """Return the positions of an object inside this document, its keys without the prefix."""
+        """Return the positions of an object inside this document, with the prefix removed from its keys."""
         start = len(prefix) + 1
         return Positions(self._file, {key[start:]: line for key, line in self._lines.items() if key.startswith(prefix + ".")})
 
     def under(self, key: str) -> dict[str, Location]:
-        """Return the places of a key and of everything below it."""
+        """Return the places of a key and everything below it."""
         starts = (key + ".", key + "[")
         return {name: self[name] for name in self if name == key or name.startswith(starts)}
 
 
 @dataclass(slots=True)
 class YamlDocument:
-    """A parsed YAML text.
+    """A parsed YAML document.
 
     Attributes:
-        data: mappings as dict, sequences as list, scalars as str, bool, int, float or None. A number that is not in its
-            canonical form (``007``, ``1.10``) stays text, because Starlake reads it as written where it expects text.
-        lines: dotted key -> line. Keys below ``root`` are without it.
+        data: mappings as dict, sequences as list, scalars as str, bool, int, float, or None. A number that is not in its
+            canonical form (``007``, ``1.10``) stays a string, because Starlake reads it as written if it expects a string.
+        lines: dotted key -> line. Keys below ``root`` do not include it.
         duplicates: (dotted key, line of the first, line of the second).
         blocks: dotted keys of block scalars (``|`` and ``>``), whose text begins on the line after.
-        more: line of a second document, which Starlake does not read; 0 for none.
+        more: line of a second document, which Starlake does not read; 0 if there is none.
     """
 
     data: Any
@@ -145,22 +145,22 @@ class YamlDocument:
 
 
 class _NoResolver:
-    """A plain scalar has the tag None, any other its own: what it means is decided here, not by PyYAML."""
+    """Gives a plain scalar the tag None and any other its own tag; its value is resolved here, not by PyYAML."""
 
     def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str:
         return "" if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
 
     def descend_resolver(self, parent: object, index: object) -> None:
-        """Do nothing: tags do not depend on the place."""
+        """Do nothing: tags do not depend on the position."""
 
     def ascend_resolver(self) -> None:
-        """Do nothing: tags do not depend on the place."""
+        """Do nothing: tags do not depend on the position."""
 
 
 if TYPE_CHECKING or not yaml.__with_libyaml__:
 
     class _Composer(_NoResolver, Reader, Scanner, Parser, Composer):
-        """PyYAML's own parser, where it was built without libyaml."""
+        """PyYAML's own parser, for installations without libyaml."""
 
         def __init__(self, text: str) -> None:
             for part in (Reader, Scanner, Parser, Composer):
@@ -176,7 +176,7 @@ else:
 
 
 def _first_document(text: str) -> tuple[yaml.Node | None, int]:
-    """Return the first document of a text and the line of a second one."""
+    """Return the first document of a YAML text and the line of a second one."""
     composer = _Composer(text)
     try:
         if not composer.check_node():
@@ -192,14 +192,14 @@ def _first_document(text: str) -> tuple[yaml.Node | None, int]:
 
 
 def parse_yaml(text: str, root: str) -> YamlDocument:
-    """Parse the first document of a text.
+    """Parse the first document of a YAML text.
 
     Args:
         text: YAML.
         root: the key whose content is the object; its keys get no prefix.
 
     Raises:
-        YamlError: it is not YAML, or nested or repeated beyond reason.
+        YamlError: it is not YAML, or is too large or nested too deeply.
     """
     _refuse_deep_nesting(text)
     try:
@@ -231,7 +231,7 @@ def _line_of_character(text: str, position: int | None) -> int:
 
 
 def _refuse_deep_nesting(text: str) -> None:
-    # The C composer recurses without a limit. Each level of nesting needs a bracket, or one more column of indentation or a dash.
+    # The C composer recurses without a limit. Each level of nesting needs a bracket, one more column of indentation, or a dash.
     if len(text) < 2000:
         return
     brackets = len(_FLOW_OPENERS.findall(text))
@@ -248,7 +248,7 @@ def _refuse_deep_nesting(text: str) -> None:
 
 
 class _Walk:
-    """Turns nodes into values and notes their lines."""
+    """Turns nodes into values and records their lines."""
 
     __slots__ = ("_count", "_document", "_root")
 
@@ -261,7 +261,7 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode):
             if not node.tag:
                 value = resolve_plain_value(node.value)
-                # Types, names and options come again and again.
+                # Types, names, and options repeat often.
                 return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)
@@ -289,7 +289,7 @@ class _Walk:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise YamlError("is not YAML that Starlake reads: a key must be text; quote a value that begins with { or [", line)
+                raise YamlError("is not YAML that Starlake reads: a key must be a string; quote a value that begins with { or [", line)
             key = key_node.value
             if key in result:
                 self._document.duplicates.append((f"{path}.{key}" if path else key, first_line[key], line))
@@ -307,7 +307,7 @@ class _Walk:
 
 
 def resolve_plain_value(text: str) -> str | bool | int | float | None:
-    """Return the value of a plain (unquoted) scalar. YAML 1.2, core schema; numbers only when written canonically."""
+    """Return the value of a plain (unquoted) scalar. YAML 1.2, core schema; numbers only if written canonically."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in _FIRST_OF_NUMBER or len(text) > 18:

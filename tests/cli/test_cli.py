@@ -50,7 +50,7 @@ def test_the_project_is_sl_root_or_the_current_folder(shop: ProjectFolder, monke
     result = run("list")
     assert result.exit_code == 1
     (line,) = result.output.splitlines()
-    assert line.startswith(f"no Starlake project at {tmp_path / 'empty'}: it has no folder 'metadata'.")
+    assert line.startswith(f"no Starlake project at {tmp_path / 'empty'}: it has no 'metadata' folder.")
     assert line.endswith(" Give the folder as PROJECT, or set SL_ROOT.")
     monkeypatch.setenv("SL_ROOT", str(tmp_path / "empty"))
     assert run("list").output.startswith("SL_ROOT: no Starlake project at ")

@@ -52,9 +52,9 @@ def test_most_expressions_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("template", "line", "message"),
     [
-        ("a\n{{ 'x' | nosuch }}", 2, "unknown filter 'nosuch': Starlake renders nothing for it"),
-        ("{% if x is nosuch %}{% endif %}", 1, "unknown test 'nosuch': Starlake takes it for false"),
-        ("{% for x in [] %}{% else %}y{% endfor %}", 1, "Starlake renders the 'else' of a loop in each round, and never without rounds"),
+        ("a\n{{ 'x' | nosuch }}", 2, "unknown filter 'nosuch': Starlake renders it as an empty string"),
+        ("{% if x is nosuch %}{% endif %}", 1, "unknown test 'nosuch': Starlake treats it as false"),
+        ("{% for x in [] %}{% else %}y{% endfor %}", 1, "Starlake renders a loop's 'else' in each iteration, and never for an empty loop"),
         ("\n{{ -3 }}", 2, "Starlake drops a minus at the beginning of {{ }}: put the expression in parentheses"),
     ],
 )

@@ -234,7 +234,7 @@ def test_files_that_starlake_does_not_read(folder: ProjectFolder) -> None:
     project = read(folder)
     assert [table.full_name for table in project.tables] == ["d.t"]
     assert messages(project) == [
-        "metadata/load/d/notes.yml: warning: is not read: Starlake reads files named *.sl.yml only",
+        "metadata/load/d/notes.yml: warning: is not read: Starlake reads only files named *.sl.yml",
         "metadata/load/d/sub/u.sl.yml: a table's file must be directly in metadata/load/d; Starlake cannot read it here",
         "metadata/load/empty: warning: domain 'empty' has no tables and is left out",
         "metadata/load/loose.sl.yml: warning: is not read: a table's file belongs in the folder of its domain, metadata/load/<domain>",
@@ -361,7 +361,7 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
         ("{type: SCD2, key: [new_id]}", ""),
         (
             "{type: SCD2, key: [id]}",
-            "warning: writeStrategy key: 'id' is called 'new_id' in the table, and Starlake's load fails without that name",
+            "warning: writeStrategy key: 'id' is called 'new_id' in the table; use that name, or Starlake's load fails",
         ),
         ("{type: OVERWRITE_BY_PARTITION}", ""),
         ("{type: mine}", ""),

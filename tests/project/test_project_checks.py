@@ -101,16 +101,15 @@ def test_links_lead_nowhere_outside_of_the_project(shop: ProjectFolder, tmp_path
     problems = _read(shop)
     secret = os.path.realpath(outside / "secret.txt")
     assert problems == [
-        "metadata/load/everything: is a link to /, outside of the project, and is not read; copy it, or let SL_METADATA name the folder",
+        "metadata/load/everything: is a link to /, outside of the project, and is not read; copy it, or set SL_METADATA to the folder",
         "metadata/load/sales/again.sl.yml:3: warning: the table is called 'orders' and its file 'again.sl.yml'; "
         "Starlake's load --tables finds "
         "no table when they differ",
         "metadata/load/sales/orders.sl.yml:3: table 'sales.orders' is defined twice, also in metadata/load/sales/again.sl.yml:3",
         f"metadata/load/sales/secret.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, "
-        "or let SL_METADATA name "
+        "or set SL_METADATA to "
         "the folder",
-        f"metadata/refs.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, "
-        "or let SL_METADATA name the folder",
+        f"metadata/refs.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, or set SL_METADATA to the folder",
     ]
     assert not any("password" in problem for problem in problems)
 
@@ -141,7 +140,7 @@ def test_variables_that_grow_without_end(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/kpi/totals.sql", "select '{{ a7 }}'")
     found = _read(shop)
     assert len(found) == 2
-    assert all("variables make a text of more than 2,000,000 characters" in problem and len(problem) < 300 for problem in found)
+    assert all("variables expand to more than 2,000,000 characters" in problem and len(problem) < 300 for problem in found)
 
 
 def test_an_application_that_is_not_there_is_said_once(folder: ProjectFolder) -> None:
@@ -152,7 +151,7 @@ def test_an_application_that_is_not_there_is_said_once(folder: ProjectFolder) ->
             f"version: 1\ntable: {{name: {name}, pattern: {name}, attributes: [], metadata: {{sink: {{connectionRef: warehouse}}}}}}\n",
         )
     assert _read(folder) == [
-        "metadata/application.sl.yml: does not exist, and the project uses connections, which it defines: 'warehouse'",
+        "metadata/application.sl.yml: does not exist, but the project uses connections that it must define: 'warehouse'",
     ]
     folder.write("metadata/application.sl.yml", "version: 1\napplication: [\n")
     (problem,) = _read(folder)
@@ -166,9 +165,9 @@ def test_sql_that_is_empty_or_not_read(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/kpi/Totals.sql", "select 2")
     shop.write("metadata/transform/kpi/totals.sql.j2", "select 3")
     assert _read(shop) == [
-        "metadata/transform/kpi/Totals.sql: warning: is not read: task 'kpi.totals' takes totals.sql",
+        "metadata/transform/kpi/Totals.sql: warning: is not read: task 'kpi.totals' uses totals.sql",
         "metadata/transform/kpi/blank.sql:1: warning: the SQL of task 'kpi.blank' is empty",
-        "metadata/transform/kpi/totals.sql.j2: warning: is not read: task 'kpi.totals' takes totals.sql",
+        "metadata/transform/kpi/totals.sql.j2: warning: is not read: task 'kpi.totals' uses totals.sql",
     ]
 
 
@@ -204,14 +203,14 @@ def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
     folder.write("metadata/load/desk/members.sl.yml", TABLE % ("members", "m1"))
     folder.write("metadata/load/desk/Members.sl.yml", TABLE % ("Members", "m2"))
     folder.write("metadata/transform/desk/membérs.sql", "select 1")
-    found = [problem for problem in _read(folder) if "take them for one table" in problem]
+    found = [problem for problem in _read(folder) if "treat them as one table" in problem]
     assert found == [
         "metadata/load/desk/members.sl.yml:3: warning: table 'desk.members' and table 'desk.Members' in "
         "metadata/load/desk/Members.sl.yml:3 "
-        "differ in the case of letters only: many databases take them for one table",
+        "differ only in case: many databases treat them as one table",
         "metadata/transform/desk/membérs.sql:1: warning: table 'desk.membérs' and table 'desk.Members' in "
         "metadata/load/desk/Members.sl.yml:3 "
-        "differ in accents only: many databases take them for one table",
+        "differ only in accents: many databases treat them as one table",
     ]
 
 
@@ -219,7 +218,7 @@ def test_tables_that_are_one_in_many_databases(folder: ProjectFolder) -> None:
     ("attributes", "messages"),
     [
         ("[{name: id}, {name: x}, {name: id}]", ["attribute 'id' is defined twice"]),
-        ("[{name: id}, {name: ID}]", ["attribute 'ID' is defined twice, also as 'id': the case of letters does not tell columns apart"]),
+        ("[{name: id}, {name: ID}]", ["attribute 'ID' is defined twice, also as 'id': column names are not case-sensitive"]),
         ("[{name: a, rename: b}, {name: b}]", ["attributes 'a' and 'b' are both called 'b' in the table"]),
         ("[{name: a, rename: b}, {name: b, ignore: true}]", []),
         ("[{name: s, type: struct, attributes: [{name: a}, {name: a}]}]", ["attribute 'a' is defined twice"]),
@@ -269,9 +268,9 @@ def test_patterns_that_match_the_same_file(folder: ProjectFolder) -> None:
     folder.write("metadata/load/us/everything.sl.yml", text % ("everything", '"[a-z]+-[0-9]{2}\\\\.csv"', "/in/crm"))
     folder.write("metadata/load/asia/clients.sl.yml", text % ("clients", "clients-.*.csv", "/in/asia"))
     assert _read(folder) == [
-        "metadata/load/us/clients.sl.yml:4: table 'us.clients' has the pattern of 'eu.clients' in metadata/load/eu/clients.sl.yml:4, "
+        "metadata/load/us/clients.sl.yml:4: table 'us.clients' has the same pattern as 'eu.clients' in metadata/load/eu/clients.sl.yml:4, "
         "and their "
-        "domains share a folder; Starlake refuses that",
+        "domains share a folder; Starlake rejects this",
     ]
     folder.write("metadata/load/us/everything.sl.yml", text % ("everything", '"clients-[0-9]{2}\\\\.csv"', "/in/crm"))
     assert [problem for problem in _read(folder) if "warning" in problem] == [

@@ -39,7 +39,7 @@ def without_dates(project: Project) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda root: None, "has no folder 'metadata'. 'starlake bootstrap' makes one."),
+        (lambda root: None, "has no 'metadata' folder. 'starlake bootstrap' creates one."),
         (lambda root: (root / "sub/metadata").mkdir(parents=True), "There is one at"),
         (lambda root: (root / "application.sl.yml").write_text(""), "this is a metadata folder; give the folder above it"),
     ],
@@ -198,7 +198,7 @@ def test_dag_configs_are_not_rendered(folder: ProjectFolder) -> None:
         "metadata/dags/bad.sl.yml:2: a DAG config needs 'filename', which is missing; 'filenam' is unknown: did you mean that?",
         "metadata/dags/bad.sl.yml:2: warning: unknown key 'filenam' in dag (did you mean 'filename'?); it is ignored here, "
         "and Starlake rejects the file",
-        "metadata/dags/note.yml: warning: is not read: Starlake reads files named *.sl.yml only",
+        "metadata/dags/note.yml: warning: is not read: Starlake reads only files named *.sl.yml",
     ]
 
 

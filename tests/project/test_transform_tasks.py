@@ -97,9 +97,9 @@ def test_which_file_has_the_command(folder: ProjectFolder) -> None:
         ("g", None, None, None),
     ]
     assert messages(project) == [
-        "metadata/transform/d/a.py: warning: is not read: task 'd.a' takes a.sql",
-        "metadata/transform/d/a.sql.j2: warning: is not read: task 'd.a' takes a.sql",
-        "metadata/transform/d/b.py: warning: is not read: task 'd.b' takes b.sql.j2",
+        "metadata/transform/d/a.py: warning: is not read: task 'd.a' uses a.sql",
+        "metadata/transform/d/a.sql.j2: warning: is not read: task 'd.a' uses a.sql",
+        "metadata/transform/d/b.py: warning: is not read: task 'd.b' uses b.sql.j2",
         "metadata/transform/d/g.sl.yml:2: warning: task 'd.g' has neither SQL nor Python; did you mean G.sql? Names are case-sensitive",
     ]
 
@@ -148,7 +148,7 @@ def test_inline_tasks(folder: ProjectFolder) -> None:
         ("d.b", "b", "select 1\nfrom x.y\n"),
     ]
     assert messages(project) == [
-        "metadata/transform/d/A.sql: warning: is not read: task 'd.a' takes a.sql",
+        "metadata/transform/d/A.sql: warning: is not read: task 'd.a' uses a.sql",
         "metadata/transform/d/_config.sl.yml:10: a task of transform.tasks needs a 'name' or a 'table'",
     ]
     inline = task(project, "d.b")
@@ -248,7 +248,7 @@ def test_what_starlake_skips_is_a_warning(folder: ProjectFolder) -> None:
         "metadata/transform/a/wrong.sl.yml:2: warning: writeStrategy: expected a mapping, found 'OVERWRITE'; "
         "Starlake skips the task, its SQL file included",
         "metadata/transform/b/_config.sl.yml:2: warning: 'transform' is empty; Starlake skips all tasks of the folder",
-        "metadata/transform/c/other.yml: warning: is not read: Starlake reads files named *.sl.yml only",
+        "metadata/transform/c/other.yml: warning: is not read: Starlake reads only files named *.sl.yml",
         "metadata/transform/c/sub/nested.sql: warning: is not read: a task's file belongs directly in metadata/transform/c",
         "metadata/transform/loose.sql: warning: is not read: a task's file belongs in the folder of its domain, "
         "metadata/transform/<domain>",

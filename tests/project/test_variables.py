@@ -149,7 +149,7 @@ def test_jinja_in_an_env_file_is_explained(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  A: \"{{ X | default('y') }}\"\n")
     folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload: {name: d, metadata: {directory: '{{A}}'}}\n")
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t.*, attributes: []}\n")
-    assert "an env file knows only {{NAME}} and ${NAME}, no other Jinja" in errors(read_project(folder.root, environ={}))[0]
+    assert "an env file supports only {{NAME}} and ${NAME}, no other Jinja" in errors(read_project(folder.root, environ={}))[0]
 
 
 def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolder) -> None:

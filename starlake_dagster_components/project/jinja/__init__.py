@@ -1,1 +1,1 @@
-"""Jinja with the rules of Jinjava, HubSpot's Jinja for Java, which is what Starlake renders its files with."""
+"""Jinja with the rules of Jinjava, HubSpot's Jinja for Java, with which Starlake renders its files."""

@@ -1,4 +1,4 @@
-"""How much a template may do: time, rounds of loops and output. A template is a program of whoever wrote the project."""
+"""Limit a template's time, loop iterations, and output. A template is a program that anyone with access to the project can write."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ _ROUNDS_BETWEEN_LOOKS = 200
 
 
 class BudgetExceeded(Exception):
-    """A template that does too much; the message says what."""
+    """A template that exceeds a limit; the message says which."""
 
 
 @dataclass(slots=True)
 class ProjectBudget:
-    """What all templates of a project may use together.
+    """The limits that all templates of a project share.
 
     Attributes:
         seconds: CPU time left.
@@ -23,12 +23,12 @@ class ProjectBudget:
 
 @dataclass(slots=True)
 class TemplateBudget:
-    """What one template may use.
+    """The limits of one template.
 
     Attributes:
-        project: the budget of its project, which is charged when the template is done.
-        seconds: CPU time of the thread that renders.
-        rounds: rounds of loops, and calls.
+        project: the budget of its project, which is charged when the template is rendered.
+        seconds: CPU time of the rendering thread.
+        rounds: loop iterations and calls.
         characters: length of all text that is printed or captured.
     """
 
@@ -40,10 +40,10 @@ class TemplateBudget:
     _until_look: int = _ROUNDS_BETWEEN_LOOKS
 
     def use_round(self, characters: int = 0) -> None:
-        """Count a round of a loop, or a call, with the literal text in it.
+        """Count a loop iteration or a call, with the literal text in it.
 
         Raises:
-            BudgetExceeded: it was one too many.
+            BudgetExceeded: the limit is exceeded.
         """
         self.rounds -= 1
         self.use_characters(characters)
@@ -55,20 +55,20 @@ class TemplateBudget:
             self.check_time()
 
     def use_characters(self, count: int) -> None:
-        """Count text that is printed.
+        """Count characters that are printed.
 
         Raises:
-            BudgetExceeded: it was too much.
+            BudgetExceeded: the limit is exceeded.
         """
         self.characters -= count
         if self.characters < 0:
             raise BudgetExceeded("it renders too much text: more than 20 million characters")
 
     def check_time(self) -> None:
-        """Look at the clock.
+        """Check the time that was used.
 
         Raises:
-            BudgetExceeded: the template, or the project, has used up its time.
+            BudgetExceeded: the template or the project has used up its time.
         """
         used = time.thread_time() - self._start
         if used > self.seconds:
@@ -77,5 +77,5 @@ class TemplateBudget:
             raise BudgetExceeded("the templates of the project take too long together")
 
     def charge_project(self) -> None:
-        """Subtract the time that was used from the budget of the project."""
+        """Subtract the time used from the project's budget."""
         self.project.seconds -= time.thread_time() - self._start

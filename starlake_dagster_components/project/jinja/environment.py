@@ -1,6 +1,6 @@
-"""Jinja2 with Jinjava's rules: expressions are rewritten so that values, conditions and loops behave as Jinjava's.
+"""Jinja2 with Jinjava's rules: expressions are rewritten so that values, conditions, and loops behave as in Jinjava.
 
-Jinja2 parses and compiles; what an operator, a filter, a test or ``{{ }}`` does comes from the modules beside this one. Templates
+Jinja2 parses and compiles. The modules beside this one implement the operators, filters, tests, and ``{{ }}``. Templates
 run in Jinja2's sandbox, with a budget.
 """
 
@@ -22,18 +22,18 @@ from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, Filters, make_range
 from .strings import find_method
 from .values import Entry, ExpressionError
 
-# Dashes at the edges of expressions and comments. Jinjava 2.7 drops them and strips nothing; only those of {%- tags -%} strip.
+# Dashes at the edges of expressions and comments. Jinjava 2.7 drops them and strips nothing; only {%- tags -%} strip.
 _EDGE_DASH = re.compile(r"(?<=\{\{)(\s*)-|-(?=\s*\}\})|(?<=\{#)-|-(?=#\})")
 
 
 class Absent(jinja2.ChainableUndefined):
-    """An undefined name: null wherever it is used. Starlake: Jinjava with failOnUnknownTokens=false."""
+    """An undefined name, which is null wherever it is used. Starlake: Jinjava with failOnUnknownTokens=false."""
 
     __slots__ = ()
 
 
 class _Operand:
-    """A value with Jinjava's truth, for Python's ``or``."""
+    """A value with Jinjava's truth value, for Python's ``or``."""
 
     __slots__ = ("value",)
 
@@ -45,7 +45,7 @@ class _Operand:
 
 
 class _Rounds(Sequence[Any]):
-    """The items of a loop; going through them counts rounds."""
+    """The items of a loop. Iterating over them counts against the budget."""
 
     __slots__ = ("_budget", "_items", "_text")
 
@@ -71,7 +71,7 @@ def _to_null(value: Any) -> Any:
 
 
 def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter or test that gets None for undefined values."""
+    """Return a filter or test that receives None for undefined values."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         return function(*map(_to_null, arguments), **{name: _to_null(value) for name, value in named.items()})
@@ -80,7 +80,7 @@ def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class JinjavaEnvironment(SandboxedEnvironment):
-    """Jinja2's environment with Jinjava's rules. Use :meth:`parse_template`, and :meth:`start` before rendering."""
+    """Jinja2's environment with Jinjava's rules. Use :meth:`parse_template`, and call :meth:`start` before rendering."""
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
     intercepted_unops = frozenset(("+", "-"))
@@ -102,7 +102,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         self.globals = {"range": _accept_null(make_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
 
     def start(self, project: ProjectBudget) -> TemplateBudget:
-        """Give the template that this thread renders next a budget."""
+        """Start a budget for the template that this thread renders next."""
         budget = TemplateBudget(project)
         self._state.budget = budget
         self._state.warnings = []
@@ -111,7 +111,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     @property
     def warnings(self) -> list[tuple[int, str]]:
-        """(line, message) of what Starlake passes over in silence, since :meth:`start`."""
+        """(line, message) for things that Starlake silently ignores, since :meth:`start`."""
         found: list[tuple[int, str]] = self._state.warnings
         return found
 
@@ -140,7 +140,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return values.negate(_to_null(arg)) if operator == "-" else values.absolute(_to_null(arg))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return ``obj[argument]``; null where there is no such item."""
+        """Return ``obj[argument]``; null if there is no such item."""
         obj, argument = _to_null(obj), _to_null(argument)
         if isinstance(obj, Mapping):
             if argument not in obj and obj:
@@ -168,12 +168,12 @@ class JinjavaEnvironment(SandboxedEnvironment):
             return obj.key if attribute == "key" else obj.value
         if obj is None or isinstance(obj, (str, int, float, list, tuple, Mapping)):
             if isinstance(obj, str) and attribute[:1] != "_" and hasattr(obj, attribute):
-                raise ExpressionError(f"strings have no method '{attribute}' in Starlake's Jinja, where they are Java's; use a filter")
+                raise ExpressionError(f"strings have no method '{attribute}' in Starlake's Jinja, whose strings are Java's; use a filter")
             return self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, function: Any, *arguments: Any, **named: Any) -> Any:
-        """Call one of the functions of this class, or what a template calls."""
+        """Call one of the functions of this class, or a function that a template calls."""
         if getattr(function, "__self__", None) is self:
             return function(*arguments)
         if isinstance(function, Undefined):
@@ -189,7 +189,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return values.check_length(result) if isinstance(result, (str, list)) else result
 
     def _call_macro(self, context: Context, macro: Macro, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        # Jinjava does not call a macro that is being called: the inner call gives nothing.
+        # Jinjava does not support recursive macros: the inner call returns nothing.
         if macro.name != "caller" and macro.name in self._state.macros:
             return ""
         self._state.macros.append(macro.name)
@@ -199,7 +199,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
             self._state.macros.pop()
 
     def print_value(self, value: Any) -> str:
-        """Return what ``{{ value }}`` prints."""
+        """Return the output of ``{{ value }}``."""
         text = values.format_value(_to_null(value))
         budget = getattr(self._state, "budget", None)
         if budget is not None:
@@ -223,7 +223,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return operand.value
 
     def compare_values(self, first: Any, *rest: Any) -> bool:
-        """Return the value of a comparison: operators and operands take turns. A chain goes on with the result, as in Java."""
+        """Return the value of a comparison; operators and operands alternate. A chain continues with the result, as in Java."""
         result = _to_null(first)
         for operator, value in zip(rest[::2], rest[1::2], strict=True):
             result = values.compare(operator, result, _to_null(value))
@@ -234,7 +234,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return str(values.check_length("".join(values.format_value(_to_null(part)) for part in parts)))
 
     def start_loop(self, value: Any, text: int) -> _Rounds:
-        """Return what a loop goes through; ``text`` is the length of the literal text in its body."""
+        """Return the items of a loop; ``text`` is the length of the literal text in its body."""
         return _Rounds(values.list_items(_to_null(value)), self._state.budget, text)
 
     def start_macro(self, text: int) -> str:
@@ -243,12 +243,12 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return ""
 
     def wrap_str_format(self, value: Any) -> Any:
-        """Strings have Java's methods only, so there is nothing to wrap."""
+        """Strings have only Java's methods, so there is nothing to wrap."""
         return None
 
 
 class _Rewriter:
-    """Puts calls of the environment's functions in place of what Python would do."""
+    """Replaces Python's semantics with calls of the environment's functions."""
 
     def __init__(self, environment: JinjavaEnvironment) -> None:
         self._environment = environment
@@ -311,13 +311,13 @@ class _Rewriter:
             return node
         if node.name in UNSUPPORTED_FILTERS:
             raise jinja2.TemplateSyntaxError(f"the filter '{node.name}' is not supported here", node.lineno)
-        self._environment.warnings.append((node.lineno, f"unknown filter '{node.name}': Starlake renders nothing for it"))
+        self._environment.warnings.append((node.lineno, f"unknown filter '{node.name}': Starlake renders it as an empty string"))
         return nodes.Const(None, lineno=node.lineno, environment=self._environment)
 
     def _rewrite_test(self, node: nodes.Test) -> nodes.Expr:
         if node.name in TESTS:
             return node
-        self._environment.warnings.append((node.lineno, f"unknown test '{node.name}': Starlake takes it for false"))
+        self._environment.warnings.append((node.lineno, f"unknown test '{node.name}': Starlake treats it as false"))
         return nodes.Const(None, lineno=node.lineno, environment=self._environment)
 
     def _refuse_filter_block(self, node: nodes.FilterBlock) -> nodes.Node:
@@ -326,11 +326,11 @@ class _Rewriter:
     def _rewrite_loop(self, node: nodes.For) -> nodes.Node:
         if node.else_:
             self._environment.warnings.append(
-                (node.lineno, "Starlake renders the 'else' of a loop in each round, and never without rounds")
+                (node.lineno, "Starlake renders a loop's 'else' in each iteration, and never for an empty loop")
             )
             node.body, node.else_ = [*node.body, *node.else_], []
         if node.test is not None:
-            # Jinjava reads "for x in y if z" as a loop through the expression "y if z".
+            # Jinjava reads "for x in y if z" as a loop over the expression "y if z".
             nothing = nodes.Const(None, lineno=node.lineno, environment=self._environment)
             test = self._call(node, "test_truth", node.test)
             node.iter = nodes.CondExpr(test, node.iter, nothing, lineno=node.lineno, environment=self._environment)
@@ -365,7 +365,7 @@ _REWRITERS: Mapping[type[nodes.Node], Callable[[_Rewriter, Any], nodes.Node]] = 
 
 
 def _measure_text(body: Sequence[nodes.Node]) -> int:
-    """Return the length of the literal text of a body, without that of the loops in it, which count themselves."""
+    """Return the length of the literal text of a body, without that of inner loops, which count their own."""
     length = 0
     waiting: list[nodes.Node] = list(body)
     while waiting:

@@ -1,4 +1,4 @@
-"""The tests of Jinjava: what follows ``is``. Jinjava: lib/exptest."""
+"""The tests of Jinjava, which follow ``is``. Jinjava: lib/exptest."""
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal

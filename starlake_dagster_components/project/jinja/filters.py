@@ -1,6 +1,6 @@
-"""The filters of Jinjava, and its function ``range``. Jinjava: lib/filter.
+"""The filters of Jinjava and its function ``range``. Jinjava: lib/filter.
 
-Each filter takes the value and its arguments, null as None. Jinjava passes the arguments of most filters as strings.
+Each filter receives the value and its arguments, with None for null. Jinjava passes the arguments of most filters as strings.
 """
 
 import base64
@@ -73,7 +73,7 @@ UNSUPPORTED_FILTERS = frozenset(
         "xmlattr",
     ]
 )
-"""Filters of Jinjava that are not supported here; any other unknown filter gives nothing, as in Jinjava."""
+"""Jinjava filters that are not supported here. Any other unknown filter returns nothing, as in Jinjava."""
 
 _FORMAT = re.compile(r"%(?:(\d+)\$)?([-#+ 0,(]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
 _NUMBER = re.compile(r"-?(?:\d[\d,]*)?(?:\.\d*)?(?:E-?\d+)?")
@@ -96,14 +96,14 @@ def _read_int(value: Any, default: int) -> int:
 
 
 def _parse_number(text: str) -> Decimal | None:
-    """Return the number that a whole text is; None when it is not one. Java: NumberFormat."""
+    """Parse a string that is entirely a number; return None if it is not. Java: NumberFormat."""
     match = _NUMBER.fullmatch(text)
     digits = text.replace(",", "")
     return Decimal(digits) if match and any(char.isdigit() for char in digits.partition("E")[0]) and len(digits) < 400 else None
 
 
 def filter_default(value: Any, default_value: Any, truthy: Any = False) -> Any:
-    """Return the value, or the default, as a string, when it is null (or false, with ``truthy``)."""
+    """Return the value, or the default as a string if the value is null (or false, with ``truthy``)."""
     if is_true(value) if truthy is True or _read_switch(truthy) else value is not None:
         return value
     return default_value if default_value is None or isinstance(default_value, (list, tuple, dict)) else write_value(default_value)
@@ -165,7 +165,7 @@ def _float(value: Any, default: Any = None) -> float:
 
 
 def _narrow(number: float) -> float:
-    """Return the shortest number that is the same Float (32 bits)."""
+    """Return the shortest number that equals the same 32-bit Float."""
     import struct
 
     try:
@@ -339,7 +339,7 @@ def _sum(get: GetAttribute) -> Callable[..., Decimal]:
         for item in list_items(value):
             number = item if attribute is None else get(item, write_value(attribute))
             try:
-                # Numbers become Doubles first, as in Jinjava.
+                # Numbers are converted to Doubles first, as in Jinjava.
                 total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
             except ExpressionError:
                 continue
@@ -535,13 +535,13 @@ FILTER_NAMES: frozenset[str] = frozenset((*_PLAIN, *_WITH_ATTRIBUTES))
 
 
 class Filters:
-    """The filters, with a way to get the attribute of a value."""
+    """The filters, with a function that gets an attribute of a value."""
 
     def __init__(self, get_attribute: GetAttribute) -> None:
         self._get = get_attribute
 
     def find(self, name: str) -> Callable[..., Any] | None:
-        """Return a filter by its name; None when Jinjava does not have it."""
+        """Return a filter by name; None if Jinjava does not have it."""
         if name in _WITH_ATTRIBUTES:
             return _WITH_ATTRIBUTES[name](self._get)
         return _PLAIN.get(name)

@@ -1,4 +1,4 @@
-"""The methods that strings, lists and maps have in Jinjava: those of Java's String, of PyList and of PyMap."""
+"""The methods of strings, lists, and maps in Jinjava: those of Java's String, of PyList, and of PyMap."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ _MAX_REGEX_TEXT = 20_000
 
 
 def compile_regex(pattern: str, text: str) -> re.Pattern[str]:
-    """Return a regular expression of a template.
+    """Compile a regular expression of a template.
 
     Raises:
-        ExpressionError: it is not one, or it may take too long on this text.
+        ExpressionError: it is not a regular expression, or may take too long on this text.
     """
     if len(pattern) > 1000 or (_SPECIAL.search(pattern) and (len(_REPEATS.findall(pattern)) > 1 or len(text) > _MAX_REGEX_TEXT)):
         raise ExpressionError("the regular expression is too complicated: at most one repetition is supported")
@@ -26,7 +26,7 @@ def compile_regex(pattern: str, text: str) -> re.Pattern[str]:
 
 
 def replace_regex(text: str, pattern: str, replacement: str, count: int = 0) -> str:
-    """Return a text with what matches replaced; ``$1`` in the replacement is the first group."""
+    """Replace the matches of a pattern; ``$1`` in the replacement is the first group."""
     template = re.sub(r"\$(\d)", r"\\g<\1>", replacement.replace("\\", "\\\\"))
     try:
         return str(check_length(compile_regex(pattern, text).sub(template, text, count=count)))
@@ -35,7 +35,7 @@ def replace_regex(text: str, pattern: str, replacement: str, count: int = 0) -> 
 
 
 def split_string(text: str, separator: str, limit: int = 0) -> list[str]:
-    """Split as Java's String.split: the separator is a regular expression, and empty strings at the end are dropped."""
+    """Split like Java's String.split: the separator is a regular expression, and trailing empty strings are dropped."""
     if separator == "":
         parts = list(text)
     elif _SPECIAL.search(separator):
@@ -57,7 +57,7 @@ def _find_substring(text: str, start: Any, end: Any = None) -> str:
 
 
 def repeat_string(text: str, count: int) -> str:
-    """Return a text several times.
+    """Repeat a string.
 
     Raises:
         ExpressionError: the result would be too long.
@@ -68,7 +68,7 @@ def repeat_string(text: str, count: int) -> str:
 
 
 def replace_string(text: str, old: str, new: str, count: int = -1) -> str:
-    """Return a text with a part replaced; an empty part is found nowhere. Java: StringUtils.replace.
+    """Replace a substring; an empty substring is never found. Java: StringUtils.replace.
 
     Raises:
         ExpressionError: the result would be too long.
@@ -172,7 +172,7 @@ MAP_METHODS: Mapping[str, Callable[..., Any]] = {
 
 
 def find_method(value: Any, name: str) -> Callable[..., Any] | None:
-    """Return a method of a string, list or map that takes the rest of its arguments; None when it does not have one."""
+    """Return a method of a string, list, or map that takes the remaining arguments; None if there is no such method."""
     if isinstance(value, str):
         method = STRING_METHODS.get(name)
     elif isinstance(value, (list, tuple)):

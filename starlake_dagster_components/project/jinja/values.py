@@ -1,4 +1,4 @@
-"""Values of Jinjava's expressions: truth, printing, arithmetic and comparison.
+"""Evaluate Jinjava's expressions: truth, printing, arithmetic, and comparison.
 
 Jinjava: ObjectTruthValue, TruthyTypeConverter, AdditionOperator, TruncDivOperator, PowerOfOperator, CollectionMembershipOperator;
 JUEL: TypeConverterImpl, NumberOperations, BooleanOperations. Python's None stands for Java's null and for undefined names,
@@ -11,12 +11,12 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 MAX_LENGTH = 2_000_000
-"""Longest string or list that an expression may make."""
+"""Length of the longest string or list that an expression may create."""
 _LONG = 2**63
 
 
 class ExpressionError(ValueError):
-    """An expression that Jinjava refuses, too, or one whose value would be too large."""
+    """An expression that Jinjava also rejects, or one whose value would be too large."""
 
 
 class Entry(tuple[Any, Any]):
@@ -36,14 +36,14 @@ class Entry(tuple[Any, Any]):
 
 
 def is_true(value: Any) -> bool:
-    """Return the truth of a value: null, false, 0, empty collections, ``""`` and ``"false"`` in any case are false."""
+    """Return the truth of a value. Null, false, 0, empty collections, ``""``, and ``"false"`` in any case are false."""
     if isinstance(value, str):
         return value != "" and value.lower() != "false"
     return bool(value)
 
 
 def format_value(value: Any) -> str:
-    """Return a value as ``{{ }}`` prints it; nothing for null."""
+    """Return a value as ``{{ }}`` prints it; null prints nothing."""
     return "" if value is None else write_value(value)
 
 
@@ -80,10 +80,10 @@ def _write_double(value: float) -> str:
 
 
 def check_length(value: Any) -> Any:
-    """Return a string or list that is not too long.
+    """Return a string or list unchanged if it is not too long.
 
     Raises:
-        ExpressionError: it is.
+        ExpressionError: it is too long.
     """
     if len(value) > MAX_LENGTH:
         raise ExpressionError(f"a value is longer than {MAX_LENGTH} characters or items")
@@ -99,7 +99,7 @@ def convert_to_long(value: Any) -> int:
     if value is None or value == "":
         return 0
     if isinstance(value, float):
-        # Java's cast stops at the limits.
+        # Java's cast saturates at the limits.
         return 0 if math.isnan(value) else int(value) if abs(value) < _LONG else _LONG - 1 if value > 0 else -_LONG
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         return _wrap(int(value))
@@ -129,7 +129,7 @@ def convert_to_double(value: Any) -> float:
 
 
 def convert_to_decimal(value: Any) -> Decimal:
-    """Return a number, or a string with one, as a BigDecimal.
+    """Return a number, or a string that holds one, as a BigDecimal.
 
     Raises:
         ExpressionError: it is not a number.
@@ -145,7 +145,7 @@ def convert_to_decimal(value: Any) -> Decimal:
 
 
 def _coerce_to_decimal(value: Any) -> Decimal:
-    """Return an operand as a BigDecimal: null and the empty string are 0, a boolean is not a number."""
+    """Return an operand as a BigDecimal. Null and the empty string are 0; a boolean is not a number."""
     return Decimal(0) if value is None or value == "" else convert_to_decimal(value)
 
 
@@ -163,7 +163,7 @@ def _is_real(value: Any) -> bool:
 
 
 def add(left: Any, right: Any) -> Any:
-    """Return ``left + right``: joined lists, merged maps, a string where one of the two is a string, else a number."""
+    """Return ``left + right``: joined lists, merged maps, a string if either is a string, else a number."""
     if isinstance(left, (list, tuple)):
         return check_length([*left, *right] if isinstance(right, (list, tuple)) else [*left, right])
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -174,10 +174,10 @@ def add(left: Any, right: Any) -> Any:
 
 
 def calculate(operator: str, left: Any, right: Any) -> Any:
-    """Return the value of an arithmetic operation; strings with numbers count as numbers.
+    """Return the result of an arithmetic operation; numeric strings count as numbers.
 
     Raises:
-        ExpressionError: an operand is not a number, or a division by zero of whole numbers.
+        ExpressionError: an operand is not a number, or a whole number is divided by zero.
     """
     if operator == "+":
         return add(left, right)
@@ -209,7 +209,7 @@ def _apply(operator: str, left: Any, right: Any) -> Any:
 
 
 def _divide_whole(dividend: int, divisor: int) -> tuple[int, int]:
-    """Divide as Java does: towards zero, the remainder with the sign of the dividend."""
+    """Divide as Java does: truncated toward zero, the remainder with the sign of the dividend."""
     if divisor == 0:
         raise ExpressionError("division by zero")
     quotient = abs(dividend) // abs(divisor) * (1 if (dividend < 0) == (divisor < 0) else -1)
@@ -271,7 +271,7 @@ def absolute(value: Any) -> Any:
 
 
 def is_equal(left: Any, right: Any) -> bool:
-    """Return ``left == right``: a number and a string compare as numbers, a boolean and anything else as booleans."""
+    """Return ``left == right``. A number and a string compare as numbers; a boolean and anything else as booleans."""
     if left is None or right is None:
         return left is right
     kinds = (type(left), type(right))
@@ -313,7 +313,7 @@ def is_less(left: Any, right: Any) -> bool:
 
 
 def compare(operator: str, left: Any, right: Any) -> bool:
-    """Return the value of a comparison; one with null is false. ``operator`` is Jinja's name for it: ``eq``, ``lt``, ``in``, ..."""
+    """Return the result of a comparison, which is false for null. ``operator`` is Jinja's name: ``eq``, ``lt``, ``in``, ..."""
     if operator in ("eq", "ne"):
         return is_equal(left, right) == (operator == "eq")
     if operator in ("in", "notin"):
@@ -332,7 +332,7 @@ def compare(operator: str, left: Any, right: Any) -> bool:
 
 
 def contains(container: Any, value: Any) -> bool:
-    """Return whether a string, list or map contains a value, which is converted to the type of its first element."""
+    """Return whether a string, list, or map contains a value, after converting it to the type of the first element."""
     if isinstance(container, str):
         return format_value(value) in container
     if isinstance(container, (list, tuple, Mapping)):
@@ -350,10 +350,10 @@ def contains(container: Any, value: Any) -> bool:
 
 
 def convert_like(value: Any, example: Any) -> Any:
-    """Return a value converted to the type of another one.
+    """Convert a value to the type of another one.
 
     Raises:
-        ExpressionError: it cannot be.
+        ExpressionError: it cannot be converted.
     """
     if isinstance(example, bool):
         return is_true(value)
@@ -367,7 +367,7 @@ def convert_like(value: Any, example: Any) -> Any:
 
 
 def list_items(value: Any) -> Sequence[Any]:
-    """Return what a loop goes through: the values of a map, the items of a list, nothing for null, anything else itself.
+    """Return the items that a loop iterates over: a map's values, a list's items, nothing for null, any other value itself.
 
     Jinjava: ObjectIterator. A string is one item, not its characters.
     """

@@ -1,1 +1,1 @@
-"""The SQL of tasks: its sections, and the tables that it reads."""
+"""Read the SQL of tasks: its sections, and the tables that it reads."""

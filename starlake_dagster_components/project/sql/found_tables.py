@@ -1,4 +1,4 @@
-"""Types and rules that all searches for tables in SQL share."""
+"""Types and rules shared by all searches for tables in SQL."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ _FILE_FORMATS = frozenset(("parquet", "csv", "json", "orc", "avro", "delta", "te
 
 
 class Unparsable(Exception):
-    """SQL that this way of reading does not understand; the message says why."""
+    """SQL that a search does not understand; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table that a SQL text reads.
+    """A table that SQL reads.
 
     Attributes:
         parts: its name, unquoted.
         line: line in the text, from 1.
-        start: position of its first character in the text.
+        start: index of its first character in the text.
     """
 
     parts: tuple[str, ...]
@@ -29,7 +29,7 @@ class Found:
 
 
 def is_table_name(parts: tuple[str, ...]) -> bool:
-    """Return whether a name can be a table of the project: not a system catalog, a file, or a name with an empty part."""
+    """Return whether a name can be a table of the project, and not a system catalog, a file, or a name with an empty part."""
     if not parts or not all(parts):
         return False
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""The data interval as SQL sees it: the variables that name its ends, with quotes where the SQL has none around them."""
+"""Provide the data interval to SQL as variables, quoted if the SQL has no quotes around them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ INTERVAL_VARIABLES: Mapping[str, str] = {
 }
 """Variable -> end of the interval.
 
-starlake-orchestration passes the first two, Starlake's documentation of incremental SQL names the others.
+starlake-orchestration passes the first two. Starlake's documentation of incremental SQL names the others.
 """
 
 _ALWAYS = ("sl_data_interval_start", "sl_data_interval_end")
@@ -26,11 +26,11 @@ def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> 
     """Return the variables of a data interval for the SQL of a task.
 
     SQL may be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own
-    quotes (``ts >= '{{sl_data_interval_start}}'``): a value gets quotes if all uses of its variable are outside of string literals.
+    quotes (``ts >= '{{sl_data_interval_start}}'``). A value gets quotes if all uses of its variable are outside of string literals.
 
     Args:
         texts: the SQL of the task and its pre- and post-statements, as written.
-        start: beginning of the interval, ISO 8601; None if it is not known.
+        start: start of the interval, ISO 8601; None if it is unknown.
         end: its end.
     """
     bare, quoted = _find_uses(texts)
@@ -44,17 +44,17 @@ def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> 
 
 
 def find_interval_variables(texts: Iterable[str]) -> frozenset[str]:
-    """Return the variables of the data interval that texts name, also in statements of Jinja.
+    """Return the variables of the data interval that SQL uses, including in Jinja statements.
 
     Args:
         texts: the SQL of a task and its pre- and post-statements, as written.
     """
-    # Most SQL has none of them: a plain search is quicker than the expression.
+    # Most SQL has none of them, and a plain search is faster than the regular expression.
     return frozenset(name for text in texts if "sl_" in text for name in _VARIABLE.findall(text))
 
 
 def _find_uses(texts: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Return the variables that texts use outside and inside of string literals."""
+    """Return the variables that SQL uses outside and inside of string literals."""
     bare: set[str] = set()
     quoted: set[str] = set()
     for text in texts:

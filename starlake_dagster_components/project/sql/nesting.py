@@ -1,15 +1,15 @@
-"""How deeply a SQL text is nested, looked at before a parser follows it by recursion.
+"""Check how deeply SQL is nested before a recursive parser reads it.
 
-A parser that is compiled uses the stack of the process for each level. Python's recursion limit does not protect it where the limit has
-been raised, as it is for Dagster's sake where a project has long chains of tasks: the process would crash.
+A compiled parser uses the process's stack for each level. Python's recursion limit does not protect the stack once it has
+been raised, which this package does for Dagster in projects with long chains of tasks. The process would crash.
 """
 
 import re
 
 MAX_NESTING = 200
-"""Brackets that may be open at a time, and signs or NOTs in a row.
+"""Number of brackets that may be open at a time, and of consecutive signs or NOTs.
 
-Parsers give up at about a third of it with Python's own recursion limit.
+With Python's own recursion limit, parsers give up at about a third of it.
 """
 
 _STEP = re.compile(r"[(\[{]|[)\]}]")
@@ -17,9 +17,9 @@ _SIGNS = re.compile(rf"(?:\bnot\s+){{{MAX_NESTING}}}|(?:[-+~]\s+){{{MAX_NESTING}
 
 
 def is_nested_too_deeply(sql: str) -> bool:
-    """Tell whether a SQL text has more than :data:`MAX_NESTING` brackets open at a time, or as many signs in a row.
+    """Return whether SQL has more than :data:`MAX_NESTING` brackets open at a time, or as many consecutive signs.
 
-    Brackets in strings and comments count as well: the caller does without a parser then, which is never wrong.
+    Brackets in strings and comments count as well. The caller then does without a parser, which is never wrong.
     """
     if sql.count("(") + sql.count("[") + sql.count("{") > MAX_NESTING:
         depth = 0

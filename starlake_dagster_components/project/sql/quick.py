@@ -1,7 +1,7 @@
-"""The tables that a plain query reads, without a syntax tree: about ten times faster than parsing.
+"""Find the tables that a plain query reads without a syntax tree, about ten times faster than parsing.
 
-Most tasks are one query: SELECT with joins, sub-queries and common table expressions. This module follows exactly that grammar
-and gives up (:class:`Unparsable`) at the first thing that it does not know, so that its answer, when there is one, is the
+Most tasks are one query: SELECT with joins, subqueries, and common table expressions. This module follows exactly that grammar
+and gives up (:class:`Unparsable`) at the first thing that it does not know, so that its answer, if there is one, equals the
 parser's. The tests compare the two on real and on generated SQL.
 """
 
@@ -13,7 +13,7 @@ from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 
 _DOUBLE_QUOTED_NAMES = frozenset(("", "duckdb", "postgres", "redshift", "snowflake"))
 _BACKTICKED_NAMES = frozenset(("bigquery", "spark", "databricks"))
-# Backslashes, dollars and at signs change what a literal or a name is; hashes and semicolons end more than they seem to.
+# Backslashes, dollars, and at signs change the meaning of a literal or a name; hashes and semicolons may end more than they seem to.
 _UNUSUAL = re.compile(r"[\\$@#;]|'''|\"\"\"")
 _TOKEN = re.compile(
     r"""--[^\n]*|/\*[\s\S]*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[^\W\d]\w*|\d[\w.]*|[-+*/%<>=!|&^~:?]+?(?=--|/\*)|[-+*/%<>=!|&^~:?]+|\S"""
@@ -24,9 +24,9 @@ _FUNCTIONS_WITH_FROM = frozenset(("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"))
 _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "MINUS"))
 _CLAUSES = frozenset(("WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FETCH", "QUALIFY", "WINDOW"))
 _JOIN_WORDS = split_words("JOIN INNER LEFT RIGHT FULL CROSS OUTER NATURAL SEMI ANTI ASOF POSITIONAL ON USING")
-# What may stand after a table, its alias included.
+# Words that may follow a table, including its alias.
 _FOLLOWS = _SET_OPERATIONS | _CLAUSES | _JOIN_WORDS
-# Words that are neither a table nor an alias: after a table they begin something that only the parser knows.
+# Words that are neither a table nor an alias. After a table, they begin something that only the parser knows.
 _NO_NAMES = _FOLLOWS | split_words(
     "SELECT FROM WITH LATERAL TABLE VALUES ONLY UNNEST TABLESAMPLE SAMPLE PIVOT UNPIVOT MATCH_RECOGNIZE AT BEFORE CHANGES FOR "
     "VERSION TIMESTAMP PARTITION INDEX FORCE IGNORE USE FINAL AS SET INTO APPLY OVER WHEN THEN ELSE END CASE AND OR NOT IN IS NULL "
@@ -49,7 +49,7 @@ def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
     """Return the tables that one query reads, in order of appearance, with repetitions.
 
     Raises:
-        Unparsable: this is not one query made of what this module knows.
+        Unparsable: this is not a single query, or it has something that this module does not know.
     """
     text = sql.rstrip()
     if text.endswith(";"):
@@ -86,7 +86,7 @@ class _Query:
         if self._query(0, frozenset()) != len(self._texts):
             self._give_up()
         if self._columns_in_from and any(len(item.parts) > 1 and item.parts[0].lower() in self._aliases for item in self.found):
-            self._give_up()  # FROM t, t.items: whether it is a column depends on the scope
+            self._give_up()  # FROM t, t.items: the scope decides whether it is a column
 
     def _give_up(self) -> NoReturn:
         raise Unparsable("not a plain query")
@@ -144,7 +144,7 @@ class _Query:
             elif word in _BRACKETS:
                 index = self._group(index, common)
             elif word == ".":
-                index += 2  # what follows a dot is a name, whatever it looks like
+                index += 2  # after a dot, every word is a name
             elif word == "," and state == _FROM:
                 index = self._source(index + 1, common)
             else:
@@ -185,7 +185,7 @@ class _Query:
         return index + 1, state
 
     def _check_clause(self, index: int, word: str) -> None:
-        # Some of these words may be names of columns, too.
+        # Some of these words may also be names of columns.
         following = self._words[index + 1]
         if word in _CAN_BE_NAMES:
             known = following in _CAN_BE_NAMES[word]
@@ -216,14 +216,14 @@ class _Query:
         return index, _START
 
     def _operand(self, index: int, common: frozenset[str]) -> int:
-        """Read a query in parentheses; return the index after the closing one."""
+        """Read a query in parentheses; return the index after the closing parenthesis."""
         end = self._query(index + 1, common)
         if end != self._closing[index]:
             self._give_up()
         return end + 1
 
     def _group(self, index: int, common: frozenset[str]) -> int:
-        """Read what is in brackets inside an expression: a sub-query, arguments, a list; return the index after them."""
+        """Read the content of brackets in an expression (a subquery, arguments, a list); return the index after them."""
         first = self._words[index + 1]
         if self._words[index] == "(" and (first == "SELECT" or first == "WITH"):
             return self._operand(index, common)
@@ -296,7 +296,7 @@ class _Query:
             index += 1
 
     def _name_at(self, index: int) -> str:
-        """Return the name that a token is."""
+        """Return the name in a token."""
         text = self._texts[index] if index < len(self._texts) else ""
         if text[:1] == self._quote:
             name = text[1:-1]

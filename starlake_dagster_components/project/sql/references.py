@@ -1,6 +1,6 @@
-"""The tables that tasks read, found in their SQL.
+"""Find the tables that tasks read, in their SQL.
 
-Starlake: AutoTask.dependencies. Unlike Starlake, which looks for tables with two regular expressions, references come from a parser.
+Starlake: AutoTask.dependencies. Starlake searches with two regular expressions; this module uses a parser.
 """
 
 import re
@@ -40,7 +40,7 @@ _DIALECTS = {
 def add_references(
     reading: Reading, tasks: tuple[Task, ...], connection_of: Callable[[Task], Connection | None], values: Mapping[str, str]
 ) -> tuple[Task, ...]:
-    """Return the tasks with the tables that their SQL reads. Starlake: AutoTask.dependencies."""
+    """Return the tasks, with the tables that their SQL reads added. Starlake: AutoTask.dependencies."""
     return tuple([_with_references(reading, task, connection_of(task), values) for task in tasks])
 
 
@@ -53,7 +53,7 @@ def _with_references(reading: Reading, task: Task, connection: Connection | None
         sections = render_sections(reading.renderer, task, values)
         part = sections.sql
     except TemplateError as error:
-        message = f"{error}; tables are looked for in the text as it is"
+        message = f"{error}; the search for tables uses the SQL as written"
         reading.add_problem(Location(file, error.line), "warning", message)
         found, _ = find_references(task.sql_text, dialect, file, task.sql_line)
         return replace(task, references=tuple(replace(reference, kind="scanned") for reference in found))
@@ -72,7 +72,7 @@ def _with_references(reading: Reading, task: Task, connection: Connection | None
 
 
 def find_created_tables(sql: str) -> set[tuple[str, ...]]:
-    """Return the lower-case names of the tables and views that a script creates: what runs after it does not read them from elsewhere."""
+    """Return the lower-case names of the tables and views that a script creates. What runs after it does not read them from elsewhere."""
     words: list[str] = []
     found: set[tuple[str, ...]] = set()
     tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
@@ -99,7 +99,7 @@ def _read_name(tokens: Sequence[Token], index: int) -> tuple[str, ...]:
 
 
 def make_connection_finder(project: Project) -> Callable[[Task], Connection | None]:
-    """Return what says which connection runs a task's query: its own connectionRef, else the default one."""
+    """Return a function that finds the connection of a task's query: its own connectionRef, else the default."""
     application = project.application
     default = application.connections.get(application.transform_connection_ref or application.connection_ref or "")
 
@@ -112,24 +112,24 @@ def make_connection_finder(project: Project) -> Callable[[Task], Connection | No
 
 
 def find_dialect(connection: Connection | None) -> str:
-    """Return sqlglot's name for the SQL of a connection; the empty string for an unknown one."""
+    """Return sqlglot's name for the SQL dialect of a connection; an empty string if it is unknown."""
     return _DIALECTS.get(connection.engine, "") if connection else ""
 
 
 def find_references(
     sql: str, dialect: str, file: str, first_line: int = 1, lines: Sequence[int] = ()
 ) -> tuple[tuple[TableReference, ...], tuple[Problem, ...]]:
-    """Return the tables that a SQL text reads, each once, in order of appearance, and what could not be parsed.
+    """Return the tables that SQL reads, each once, in order of appearance, and a problem for each statement that cannot be parsed.
 
-    Not references: tables that are only written to, common table expressions, table functions, files, system catalogs, and tables
-    that the text itself created before.
+    Tables that are only written to, common table expressions, table functions, files, system catalogs, and tables that the same
+    SQL created before are not references.
 
     Args:
-        sql: one or several statements, Jinja rendered.
-        dialect: sqlglot's name of the dialect; the empty string for an unknown one.
+        sql: one or more statements, after Jinja rendering.
+        dialect: sqlglot's name of the dialect; an empty string if it is unknown.
         file: name of the file, for locations.
-        first_line: line of the text's first line in the file.
-        lines: for each line of the text its line in the file; wins over ``first_line``.
+        first_line: line in the file of the first line of the SQL.
+        lines: the line in the file for each line of the SQL; overrides ``first_line``.
     """
     part = SqlPart(sql, tuple(lines))
     offset = 0 if lines else first_line - 1
@@ -147,7 +147,7 @@ def find_references(
             problems.append(Problem(location(line), "warning", reason))
             continue
         names = [".".join(item.parts) for item in scanned]
-        guess = f"tables were found by a scan: {', '.join(names[:20])}" if names else "a scan found no table"
+        guess = f"tables were found by a scan: {', '.join(names[:20])}" if names else "a scan found no tables"
         language = f"{dialect} SQL" if dialect else "SQL"
         problems.append(Problem(location(line), "warning", f"the statement cannot be parsed as {language} ({reason}); {guess}"))
         for found in scanned:
@@ -166,7 +166,7 @@ _EXPLAIN = re.compile(
 
 
 def _blank_explain(sql: str) -> str:
-    """Blank out a leading EXPLAIN, which reads what its statement reads; every character keeps its place."""
+    """Blank out a leading EXPLAIN, which reads the same tables as its statement; all characters keep their positions."""
     match = _EXPLAIN.match(sql)
     if match is None:
         return sql
@@ -175,7 +175,7 @@ def _blank_explain(sql: str) -> str:
 
 
 _Failure = tuple[int, str, "list[Found] | None"]
-"""Line, reason, and the tables that a scan found; None where none was needed."""
+"""Line, reason, and the tables that a scan found; None if no scan was needed."""
 
 
 def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
@@ -196,7 +196,7 @@ def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
 
 
 def _find_open_comment(sql: str) -> int | None:
-    """Return where a block comment begins that is not closed; None when there is none."""
+    """Return the index of a block comment that is not closed; None if there is none."""
     if "/*" not in sql or "*/" in sql[sql.rindex("/*") :]:
         return None
     comments = (token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind == "comment" and token.text.startswith("/*"))
@@ -204,7 +204,7 @@ def _find_open_comment(sql: str) -> int | None:
 
 
 def _lacks_name_before(sql: str, start: int) -> bool:
-    """Return whether a name has a dot before it and nothing before that."""
+    """Return whether a name follows a dot that has no name before it."""
     before = start - 1
     while before >= 0 and sql[before].isspace():
         before -= 1
@@ -223,7 +223,7 @@ def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Fail
         return [], [(1, f"it is longer than {_MAX_PARSED:,} characters", scan_tables(sql))]
     from .tree import Statements
 
-    # Spark's SQL is the most lenient about quotes: the second guess where the connection does not say what it is.
+    # Spark's SQL is the most lenient about quotes, so it is the second guess if the connection does not tell the dialect.
     attempts = (dialect,) if dialect else ("", "spark")
     best: Statements | None = None
     reason = ""

@@ -1,10 +1,10 @@
-"""The tables that a SQL text reads, found without a syntax tree, when the parser gives up."""
+"""Scan SQL for the tables that it reads without a syntax tree, for SQL that the parser cannot read."""
 
 from ..word_sets import split_words
 from .found_tables import Found, is_table_name
 from .tokens import ANY_DATABASE, tokenize_sql
 
-# Functions whose arguments may have a FROM of their own.
+# Functions whose arguments may contain a FROM of their own.
 FUNCTIONS_WITH_FROM = frozenset(("EXTRACT", "SUBSTRING", "SUBSTR", "TRIM", "OVERLAY", "POSITION"))
 _NO_NAMES = frozenset(["SELECT", "LATERAL", "UNNEST", "TABLE", "VALUES", "ONLY", "WHERE", "ON", "USING", "SET", "AS", "WITH"])
 _ENDS_A_LIST = split_words(
@@ -14,9 +14,9 @@ _ENDS_A_LIST = split_words(
 
 
 def scan_tables(sql: str) -> list[Found]:
-    """Return what follows FROM, JOIN, and USING of a MERGE, without names of common table expressions and functions.
+    """Return the names after FROM, JOIN, and the USING of a MERGE, except common table expressions and functions.
 
-    A guess for statements that no parser understands: literals and comments are skipped, scopes are not kept.
+    This is a guess for statements that no parser understands. It skips literals and comments, and ignores scopes.
     """
     return _Scan(sql).found
 
@@ -57,7 +57,7 @@ class _Scan:
         return index
 
     def _scan(self) -> None:
-        # One entry per open parenthesis: the word before it, and whether a FROM list is being read.
+        # One entry per open parenthesis: the word before it, and whether the scan is inside a FROM list.
         groups: list[tuple[str, bool]] = [("", False)]
         merge = any(self._get_word(index) == "MERGE" for index in range(len(self._tokens)))
         index = 0

@@ -1,4 +1,4 @@
-"""The SQL of a task: Jinja rendered, cut into its sections, comments removed. Starlake: SqlTaskExtractor, SqlCommentStripper."""
+"""Render the SQL of a task, split it into sections, and strip comments. Starlake: SqlTaskExtractor, SqlCommentStripper."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class SqlPart:
 
     Attributes:
         text: the SQL.
-        lines: for each line of the text, the line of the source that it comes from (from 1).
+        lines: the source line (from 1) of each line of the text.
     """
 
     text: str
@@ -40,7 +40,7 @@ class SqlPart:
 
 @dataclass(frozen=True, slots=True)
 class SqlSections:
-    """The SQL of a task: what runs before, the query, what runs after."""
+    """The SQL of a task: pre-SQL, the query, and post-SQL."""
 
     presql: tuple[SqlPart, ...] = ()
     sql: SqlPart | None = None
@@ -48,13 +48,13 @@ class SqlSections:
 
 
 def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
-    """Cut a SQL file at the lines ``-- SL_PRESQL``, ``-- SL_SQL`` and ``-- SL_POSTSQL``. Starlake: SqlTaskExtractor.
+    """Split a SQL file at the lines ``-- SL_PRESQL``, ``-- SL_SQL``, and ``-- SL_POSTSQL``. Starlake: SqlTaskExtractor.
 
-    Every line is trimmed and blank ones are dropped, as Starlake does; of several SL_SQL sections the first that is not empty counts.
+    As in Starlake, every line is trimmed, blank lines are dropped, and the first non-empty SL_SQL section is used.
 
     Args:
-        text: the file, Jinja rendered.
-        lines: for each line of the text its line in the source; by default they are the same.
+        text: the file, after Jinja rendering.
+        lines: the source line of each line of the text; by default, the lines are the same.
     """
     sections: dict[str, list[SqlPart]] = {"SL_SQL": [], "SL_PRESQL": [], "SL_POSTSQL": []}
     current = "SL_SQL"
@@ -71,7 +71,7 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
         trimmed = line.strip(_JAVA_BLANKS)
         if not trimmed:
             continue
-        # Starlake looks for the marker in the line as it is: an indented one is a comment.
+        # Starlake searches for the marker in the untrimmed line, so an indented marker is a comment.
         if line.startswith("--") and (marker := _MARKER.fullmatch(line)):
             close()
             current = marker.group(1)
@@ -84,7 +84,7 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
 
 
 def strip_comments(part: SqlPart) -> SqlPart:
-    """Remove comments, blank lines and a last semicolon. Starlake: SqlCommentStripper (which knows single quotes only)."""
+    """Remove comments, blank lines, and a trailing semicolon. Starlake: SqlCommentStripper (which knows only single quotes)."""
     text = _remove_comments(part.text) if "--" in part.text or "/*" in part.text else part.text
     kept = []
     lines = []
@@ -100,24 +100,24 @@ def strip_comments(part: SqlPart) -> SqlPart:
 
 
 def _remove_comments(sql: str) -> str:
-    # The line ends of a comment stay, so that the lines keep their numbers; blank lines are dropped afterwards.
+    # Line ends inside comments stay, so that lines keep their numbers. Blank lines are dropped afterwards.
     tokens = tokenize_sql(sql, STARLAKE)
     return "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
 
 
 def render_task(project: Project, task: Task, variables: Mapping[str, str] | None = None) -> SqlSections:
-    """Return a task's SQL as Starlake would run it: Jinja rendered, cut at the markers, YAML statements joined, comments removed.
+    """Return a task's SQL as Starlake would run it: rendered, split at the markers, joined with the YAML's statements, without comments.
 
-    Starlake: SchemaHandler.buildAutoTaskInfo. The statements before are those of the file, then those of the YAML; the
-    statements after are those of the YAML, then those of the file.
+    Starlake: SchemaHandler.buildAutoTaskInfo. Pre-SQL is the file's, then the YAML's; post-SQL is the YAML's, then the
+    file's.
 
     Args:
         project: the project, for variables and includes.
         task: one of its tasks.
-        variables: more variables (``--options``, the logical date), over those of the project.
+        variables: more variables (``--options``, the logical date), which override those of the project.
 
     Raises:
-        TemplateError: the SQL is not a Jinja template, or rendering it failed; the line is that of the file.
+        TemplateError: the SQL is not a Jinja template, or rendering failed; the line is that of the file.
     """
     renderer = Renderer(project.metadata_folder, project.root)
     values = {**project.variables, **_fresh_dates(project.variables), **(variables or {})}
@@ -132,7 +132,7 @@ def render_task(project: Project, task: Task, variables: Mapping[str, str] | Non
 
 
 def _fresh_dates(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return Starlake's date variables for now, without those that an env file or the environment has set."""
+    """Return Starlake's date variables for the current time, except those that an env file or the environment sets."""
     written = variables.get("sl_epoch_milli", "")
     if not written.isdecimal() or len(written) > 15:
         return {}
@@ -142,13 +142,13 @@ def _fresh_dates(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -> SqlSections:
-    """Return the sections of a task's own SQL, rendered, with comments and with lines of its file."""
+    """Return the sections of a task's own SQL, rendered, with comments and the file's line numbers."""
     if task.sql_text is None:
         return SqlSections()
     try:
         rendered = renderer.render(task.sql_text, values)
         if "{{" in rendered.text or "{%" in rendered.text or "{#" in rendered.text:
-            # Starlake renders SQL when it reads a file and again when it runs a task: what {% raw %} kept goes now.
+            # Starlake renders SQL when it reads a file and again when it runs a task. The second rendering replaces what {% raw %} kept.
             warnings = renderer.warnings
             rendered = renderer.render(rendered.text, values).follow(rendered)
             renderer.warnings = warnings
@@ -160,6 +160,6 @@ def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -
 def _sections(task: Task, rendered: Rendered) -> SqlSections:
     lines = [line + task.sql_line - 1 for line in rendered.list_lines()]
     if task.sql_file is not None and task.sql_file.endswith(".yml"):
-        # Starlake looks for markers in SQL files only.
+        # Starlake searches for markers only in SQL files.
         return SqlSections(sql=SqlPart(rendered.text, tuple(lines)) if rendered.text else None)
     return split_sections(rendered.text, lines)

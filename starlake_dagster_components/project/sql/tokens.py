@@ -1,6 +1,6 @@
-"""The tokenizer for SQL text that no parser reads: sections, comments, statements of a script, and the scan for tables.
+"""Tokenize SQL without a parser: for sections, comments, the statements of a script, and the scan for tables.
 
-Every token is found in one pass, whatever is left open in the text: an open quote or comment reaches to the end.
+All tokens are found in one pass. An open quote or comment extends to the end of the text.
 """
 
 import re
@@ -21,7 +21,7 @@ _NESTED = re.compile(r"/\*|\*/")
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What quotes and comments mean in a kind of SQL.
+    """The rules for quotes and comments in a kind of SQL.
 
     Attributes:
         names: the characters that begin a quoted name.
@@ -39,11 +39,11 @@ class TokenRules:
 DUCKDB = TokenRules()
 ANY_DATABASE = TokenRules(names='"`[', nested=False)
 STARLAKE = TokenRules(names="", dollars=False, escapes=False, nested=False)
-"""Starlake's own removal of comments knows single quotes only. Starlake: SqlCommentStripper."""
+"""Rules for Starlake's own comment removal, which knows only single quotes. Starlake: SqlCommentStripper."""
 
 
 class Token(NamedTuple):
-    """A piece of SQL text, ``start`` characters after its beginning."""
+    """A piece of SQL; ``start`` is its index in the text."""
 
     kind: TokenKind
     text: str
@@ -51,7 +51,7 @@ class Token(NamedTuple):
 
 
 def tokenize_sql(sql: str, rules: TokenRules) -> Iterator[Token]:
-    """Yield the tokens of a text; together they are the text."""
+    """Yield the tokens of a SQL text. Joined together, they equal the text."""
     pattern = _compile_rules(rules)
     position = 0
     while match := pattern.match(sql, position):

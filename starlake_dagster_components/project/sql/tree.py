@@ -1,4 +1,4 @@
-"""The tables that a SQL text reads, from sqlglot's syntax tree: CTEs with their scopes, aliases, targets of DML and DDL."""
+"""Find the tables that SQL reads in sqlglot's syntax tree: CTEs with their scopes, aliases, and targets of DML and DDL."""
 
 import logging
 import re
@@ -14,25 +14,25 @@ from .nesting import is_nested_too_deeply
 _READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
 # Functions whose first argument is a model.
 _OF_MODELS = split_words("Predict MLForecast MLTranslate AIForecast GenerateEmbedding AIEmbed FeaturesAtTime")
-# Functions that get the name of a table as a string.
+# Functions that take the name of a table as a string.
 _OF_NAMES = frozenset(("identifier", "query_table", "table"))
-# Parts of a statement that do so; WITH is handled on its own.
+# Parts of a statement that contain queries; WITH is handled separately.
 _NO_TABLES = ("with", "with_", "hint", "locks", "into")
 
 
 class Statements:
-    """The statements of a text, parsed one by one so that one bad statement does not hide the others.
+    """The statements of a SQL text, parsed one by one so that one bad statement does not hide the others.
 
     Attributes:
         found: names of tables read, in order of appearance.
-        failures: (line of the statement, why it could not be parsed, its first character, its last character).
+        failures: (line of the statement, why it cannot be parsed, index of its first character, index of its last character).
     """
 
     def __init__(self, sql: str, dialect: str) -> None:
-        """Parse a text.
+        """Parse a SQL text.
 
         Raises:
-            Unparsable: the text cannot even be cut into tokens (an open quote), or the dialect is unknown.
+            Unparsable: the text cannot even be tokenized (an open quote), or the dialect is unknown.
         """
         from sqlglot.dialects.dialect import Dialect
         from sqlglot.errors import SqlglotError
@@ -86,7 +86,7 @@ class Statements:
 
 @contextmanager
 def silence_sqlglot() -> Iterator[None]:
-    """Keep sqlglot from logging a warning for each statement that it does not know: the caller says so itself."""
+    """Keep sqlglot from logging a warning for each statement that it does not know, because the caller reports them."""
     logger = logging.getLogger("sqlglot")
     before = logger.disabled
     logger.disabled = True
@@ -107,12 +107,12 @@ def _split_tokens(tokens: list[Any]) -> list[list[Any]]:
 
 
 def _find_classes(expressions: Any, names: Iterable[str]) -> tuple[Any, ...]:
-    """Return the classes of sqlglot with these names that its version has."""
+    """Return sqlglot's classes with these names, without those that its version lacks."""
     return tuple(kind for name in names if (kind := getattr(expressions, name, None)) is not None)
 
 
 def _shorten_error(error: BaseException) -> str:
-    """Return what a parser says in words of SQL, without the names of its classes."""
+    """Return a parser's message in terms of SQL, without the names of its classes."""
     text = str(error).split("\n", 1)[0].rstrip(".")
     text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
     text = _CLASS_IN_MESSAGE.sub(r"something is missing in \1", text)
@@ -124,7 +124,7 @@ _CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w
 
 
 class _TreeWalk:
-    """Goes through one statement."""
+    """Walks through one statement."""
 
     def __init__(self, sql: str, dialect: str, line: int, created: set[tuple[str, ...]]) -> None:
         from sqlglot import exp
@@ -137,7 +137,7 @@ class _TreeWalk:
         self._created_before = created
         self.created: set[tuple[str, ...]] = set()
         self.found: list[Found] = []
-        # Models are no tables: ML.PREDICT(MODEL m, TABLE t) reads t.
+        # Models are not tables: ML.PREDICT(MODEL m, TABLE t) reads t.
         self._of_models = _find_classes(exp, _OF_MODELS)
         self._of_rows = _find_classes(exp, ("TableFromRows",))
         self._dynamic_names = _find_classes(exp, ("DynamicIdentifier",))
@@ -195,7 +195,7 @@ class _TreeWalk:
             return ctes
         recursive = bool(clause.args.get("recursive"))
         if recursive:
-            # Each one sees itself; sqlglot and the databases allow references forward, too.
+            # Each CTE sees itself. sqlglot and databases also allow forward references.
             ctes = ctes | {item.alias.lower() for item in clause.expressions}
         for item in clause.expressions:
             self._visit_values(item.this, ctes, aliases)
@@ -203,7 +203,7 @@ class _TreeWalk:
         return ctes
 
     def _add_named_tables(self, function: Any, ctes: frozenset[str]) -> None:
-        """Add the tables whose names are strings in the arguments of a function: IDENTIFIER('sales.orders')."""
+        """Add the tables that a function's arguments name as strings: IDENTIFIER('sales.orders')."""
         for literal in function.find_all(self._exp.Literal):
             parts = tuple(part.strip('"') for part in literal.name.split("."))
             if literal.is_string and self._is_table(parts, ctes, frozenset()):
@@ -283,7 +283,7 @@ def _find_position(node: Any) -> dict[str, Any]:
 
 
 def _find_names(source: Any) -> set[str]:
-    """Return the lower-case name under which a FROM item or a join is known."""
+    """Return the lower-case name of a FROM item or a join."""
     item = source.this if hasattr(source, "this") else source
     name = getattr(item, "alias_or_name", "") or getattr(source, "alias", "")
     return {name.lower()} if isinstance(name, str) and name else set()
