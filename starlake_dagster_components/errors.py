@@ -50,12 +50,14 @@ class Problem:
         severity: ``error`` stops the definitions from loading, ``warning`` does not.
         message: one sentence: what is wrong, the value, what was expected, the closest known name.
         refused: whether Starlake itself refuses the file for it, while it is understood here: an error where Starlake runs the commands.
+        skips_file: whether Starlake goes on without everything that the file defines.
     """
 
     location: Location | None
     severity: Severity
     message: str
     refused: bool = False
+    skips_file: bool = False
 
     def __str__(self) -> str:
         """Write ``file:line: message``; warnings are marked as such."""

@@ -69,7 +69,7 @@ def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGrap
         ProjectNotFound: there is no project.
     """
     loaded, graph, problems = _load_and_examine(root, settings)
-    if any(p.severity == "error" for p in problems):
+    if any(p.severity == "error" or p.skips_file for p in problems):
         from .recovery import recover
 
         recovered = recover(loaded, problems, settings, examine_plan)
@@ -169,13 +169,14 @@ def _silence_beta_warnings() -> Iterator[None]:
 def _build_definitions(root: str | Path, settings: Settings) -> Built:
     loaded, graph, problems = _load_and_examine(root, settings, find_noted)
     plan, identity = loaded.plan, loaded.identity
-    if any(p.severity == "error" for p in problems):
+    if any(p.severity == "error" or p.skips_file for p in problems):
         from .recovery import recover
 
         recovered = recover(loaded, problems, settings, examine_plan)
-        if recovered is None:
+        if recovered:
+            plan, graph, problems, identity = recovered.plan, recovered.graph, recovered.problems, recovered.identity
+        elif any(p.severity == "error" for p in problems):
             raise InvalidProjectDefinition(str(plan.project.root), problems)
-        plan, graph, problems, identity = recovered.plan, recovered.graph, recovered.problems, recovered.identity
     if loaded.stored and identity:
         # The processes of a run find the plan that it was launched with, whatever is edited meanwhile.
         note_for_runs(loaded.stored.name, identity)

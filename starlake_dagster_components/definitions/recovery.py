@@ -10,6 +10,7 @@ from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded
 from ..settings import Settings
 from .graph import AssetGraph
+from .warnings import STALE
 
 Examine = Callable[[Plan, Settings], tuple[AssetGraph, tuple[Problem, ...]]]
 
@@ -32,7 +33,9 @@ class Recovered:
 
 
 def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
-    """Return what the setting ``on_error`` builds of a project with errors; None where nothing can be built.
+    """Return what the setting ``on_error`` builds of a project with errors or broken files; None where that is nothing else than its plan.
+
+    A broken file is one that Starlake skips as a whole, with a warning. To ``last_good`` those that an edit broke are errors, to ``leave_out`` all.
 
     Args:
         loaded: the plan with errors.
@@ -43,13 +46,13 @@ def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, exa
     if settings.on_error == "last_good":
         return _find_last_good(loaded, problems, settings, examine)
     if settings.on_error == "leave_out":
-        return _leave_out(loaded.plan, problems, settings, examine)
+        return _leave_out(loaded, problems, settings, examine)
     return None
 
 
 def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
-    errors = [p for p in problems if p.severity == "error"]
-    if not all(_concerns_single_nodes(loaded.plan, p) for p in errors):
+    errors = [*(p for p in problems if p.severity == "error"), *loaded.find_newly_broken()]
+    if not errors or not all(_concerns_single_nodes(loaded.plan, p) for p in errors):
         return None
     last = loaded.find_last_good()
     if last is None:
@@ -65,13 +68,14 @@ def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Setti
         f"of {last.kept_at:%Y-%m-%d %H:%M:%S}, "
         "until they are fixed",
     )
-    weakened = [replace(p, severity="warning", message=f"ERROR, the last good plan is used: {p.message}") for p in errors]
+    weakened = [replace(p, severity="warning", message=f"{STALE}: {p.message}") for p in errors]
     return Recovered(last.plan, graph, (stale, *weakened, *found), last.identity)
 
 
-def _leave_out(plan: Plan, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
+def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
+    plan = loaded.plan
     broken: set[str] = set()
-    while errors := [p for p in problems if p.severity == "error"]:
+    while errors := [p for p in problems if p.severity == "error" or (p.skips_file and p.location and p.location.file not in broken)]:
         files = {p.location.file for p in errors if p.location}
         if not files - broken or not all(_concerns_single_nodes(plan, p) for p in errors):
             return None
@@ -81,7 +85,7 @@ def _leave_out(plan: Plan, problems: Sequence[Problem], settings: Settings, exam
     warning = Problem(
         None, "warning", f"THE PROJECT HAS ERRORS ({_list(sorted(broken))}): what depends on them is left out until they are fixed"
     )
-    return Recovered(plan, graph, (warning, *problems))
+    return Recovered(plan, graph, (warning, *problems), loaded.keep_for_runs(plan))
 
 
 def _concerns_single_nodes(plan: Plan, problem: Problem) -> bool:

@@ -19,6 +19,12 @@ logger = logging.getLogger("starlake_dagster_components")
 WARNINGS = "starlake/warnings"
 """Metadata of an asset or a job: the warnings about the project's files, one per line."""
 
+STALE = "ERROR, the last good plan is used"
+"""How warnings about files begin whose tables, tasks and domains are those of the last plan without errors."""
+
+BROKEN_KIND = "broken-file"
+"""Kind of these assets, so that they can be seen in the graph. Dagster shows up to three."""
+
 _logged: dict[tuple[str, str | None], frozenset[str]] = {}
 """Project and profile -> the warnings that were logged when this process loaded it last."""
 
@@ -60,12 +66,34 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
     if not by_file:
         return graph
     specs = dict(graph.specs)
+    folders = _find_stale_folders(by_file)
     for node_id, node in graph.nodes.items():
-        found = _build_metadata([p for file in _list_files(node) for p in by_file.get(file, ())])
-        if found:
+        files = list(_list_files(node))
+        above = [folders[folder] for folder in {file.rpartition("/")[0] for file in files} if folder in folders] if folders else []
+        about = [p for file in dict.fromkeys((*files, *above)) for p in by_file.get(file, ())]
+        if about:
             spec = specs[node_id]
-            specs[node_id] = spec.replace_attributes(metadata={**spec.metadata, **found})
+            spec = spec.replace_attributes(metadata={**spec.metadata, **_build_metadata(about)})
+            specs[node_id] = _mark_stale(spec, [p for p in about if p.message.startswith(STALE)])
     return replace(graph, specs=specs)
+
+
+def _find_stale_folders(by_file: Mapping[str, Sequence[Problem]]) -> Mapping[str, str]:
+    """Return the folders whose ``_config`` is broken, each with that file: it concerns every table and task of the folder."""
+    broken = [file for file, problems in by_file.items() if any(p.message.startswith(STALE) for p in problems)]
+    return {folder: file for file in broken for folder, _, name in [file.rpartition("/")] if name.startswith("_config.")}
+
+
+def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec:
+    """Return the spec with errors of its files at the top of its page, and with a kind that the graph shows."""
+    if not problems:
+        return spec
+    lines = [f"**{STALE}**", *(f"`{p.location}`: {p.message[len(STALE) + 2 :]}" for p in problems)]
+    kinds = sorted(spec.kinds, key=lambda kind: kind == "starlake")[:2]
+    return spec.replace_attributes(
+        description="\n\n".join(filter(None, (*lines, spec.description))),
+        kinds={*kinds, BROKEN_KIND},
+    )
 
 
 def collect_job_warnings(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache import Cache, make_entry_name
+from ..errors import Problem
 from ..project import disk
 from ..project.model import EMPTY
 from ..project.reader import read_remaining_files, start_reading
@@ -43,11 +44,32 @@ class Loaded:
         if any(problem.severity == "error" for problem in self.plan.problems):
             self.reason = "the project has errors"
             return
+        broken = self.find_newly_broken()
+        if broken:
+            self.reason = f"{broken[0].location} is broken, and was not in the plan that was kept last"
+            return
         try:
             self.identity = self.stored.keep(self.plan, self.looks)
         except NotKept as error:
             self.reason = str(error)
             logger.debug("%s: the plan is not kept, because %s", self.plan.project.root, self.reason)
+
+    def keep_for_runs(self, plan: Plan) -> str:
+        """Keep a plan that is used in place of this one, for the runs of its definitions; return its identity, empty where it is not kept."""
+        try:
+            return self.stored.keep_for_runs(plan) if self.stored else ""
+        except NotKept as error:
+            logger.debug("%s: runs read the project anew, because the plan is not kept: %s", self.plan.project.root, error)
+            return ""
+
+    def find_newly_broken(self) -> list[Problem]:
+        """Return the warnings about files that Starlake skips as a whole, and that the plan that was kept last had: an edit broke them."""
+        skipped = [p for p in self.plan.problems if p.skips_file]
+        last = None if self.from_cache or not skipped else self.find_last_good()
+        if last is None:
+            return []
+        known = {p.location.file for p in last.plan.problems if p.skips_file and p.location}
+        return [p for p in skipped if p.location and p.location.file not in known]
 
     def find_last_good(self) -> LastPlan | None:
         """Return the plan that was kept last for the project, without errors, whatever has changed since."""

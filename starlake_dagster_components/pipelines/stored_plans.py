@@ -139,22 +139,36 @@ class StoredPlans:
         Raises:
             NotKept: secrets are in it, or it cannot be written.
         """
-        variables = plan.project.variables
-        slim = {id(p): replace(p, variables=EMPTY, application=Application(), dependency_files=EMPTY) for p in plan.list_projects()}
-        environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
-        body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
-        if any(secret.encode() in body for project in plan.list_projects() for secret in find_secrets(project.variables)):
-            raise NotKept("it contains the value of a variable whose name says that it is secret")
-        identity = blake2b(body, digest_size=16).hexdigest()
-        used = _select_variables(variables, looks.words)
+        identity = self.keep_for_runs(plan)
+        used = _select_variables(plan.project.variables, looks.words)
         restless = sorted(_FAST_CLOCK & used.keys())
         why_not = "" if looks.steady else "files changed while they were read"
         if restless:
             why_not = f"the project uses the time at which it is read ({', '.join(restless)})"
         head = serialize((identity, time.time(), why_not, looks.seen, frozenset(looks.words), _compute_checksum(used)))
         try:
-            self._cache.put(identity, body)
             self._cache.put(self.name, head)
+        except OSError as error:
+            raise NotKept(f"it cannot be written: {error}") from error
+        return identity
+
+    def keep_for_runs(self, plan: Plan) -> str:
+        """Keep a plan so that :meth:`find` finds it, and return its identity; the last plan stays the one that it was.
+
+        Args:
+            plan: a plan that definitions are built of.
+
+        Raises:
+            NotKept: secrets are in it, or it cannot be written.
+        """
+        slim = {id(p): replace(p, variables=EMPTY, application=Application(), dependency_files=EMPTY) for p in plan.list_projects()}
+        environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
+        body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
+        if any(secret.encode() in body for project in plan.list_projects() for secret in find_secrets(project.variables)):
+            raise NotKept("it contains the value of a variable whose name says that it is secret")
+        identity = blake2b(body, digest_size=16).hexdigest()
+        try:
+            self._cache.put(identity, body)
         except OSError as error:
             raise NotKept(f"it cannot be written: {error}") from error
         return identity

@@ -133,7 +133,8 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
 def refuse_file(reading: Reading, kind: FileKind, location: Location, message: str) -> None:
     """Report that a file cannot be read, and what that means."""
     if kind.lenient or kind.severity == "warning":
-        reading.add_problem(location, "warning", f"{message}{kind.effect and '; ' + kind.effect}")
+        full = f"{message}{kind.effect and '; ' + kind.effect}"
+        reading.problems.append(Problem(location, "warning", full, skips_file=not kind.lenient))
     else:
         reading.add_problem(location, "error", message)
 

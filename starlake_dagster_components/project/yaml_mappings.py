@@ -81,7 +81,10 @@ class Section:
     def refuse_file(self, key: str, message: str) -> None:
         """Report something that makes Starlake reject the whole file."""
         self.context.broken = True
-        self.context.problems.append(Problem(self.find_location(key), self.context.severity, message + self.context.effect))
+        skips = self.context.severity == "warning" and not self.context.lenient
+        self.context.problems.append(
+            Problem(self.find_location(key), self.context.severity, message + self.context.effect, skips_file=skips)
+        )
 
     def _refuse_value(self, key: str, expected: str) -> None:
         value = self.data[key]

@@ -16,7 +16,7 @@ from project_folder import ProjectFolder
 from starlake_dagster_components import Settings
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.definitions.build import Built, build_definitions, prepare_graph
-from starlake_dagster_components.definitions.warnings import WARNINGS
+from starlake_dagster_components.definitions.warnings import BROKEN_KIND, STALE, WARNINGS
 from starlake_dagster_components.errors import InvalidProject, InvalidSetting
 
 BROKEN = "version: 1\ntable: [\n"
@@ -109,6 +109,37 @@ class TestLastGood:
         assert jobs(built) == ALL
         assert not {"kpi_to_p"} & assets(built)
 
+    @pytest.mark.parametrize(
+        ("file", "stale"),
+        [
+            ("metadata/transform/kpi/daily.sl.yml", {"kpi_daily"}),
+            ("metadata/transform/kpi/_config.sl.yml", {"kpi_daily", "kpi_top", "kpi_alone"}),
+            ("metadata/load/shop/_config.sl.yml", {"shop", "shop_orders", "shop_items"}),
+        ],
+    )
+    def test_a_file_that_starlake_skips_counts_as_broken_by_an_edit(self, project: ProjectFolder, file: str, stale: set[str]) -> None:
+        good = build_definitions(project.root, Settings())
+        project.write(file, BROKEN)
+        # Whoever reads the project meanwhile does not make the plan without the file the last good one.
+        prepare_graph(project.root, Settings(on_error="fail"))
+        for _ in range(2):
+            built = build_definitions(project.root, Settings())
+            assert jobs(built) == jobs(good)
+            assert assets(built) == assets(good)
+            assert {key for key in assets(built) if warnings_of(built, key)} == stale
+            assert all(f"{file}:" in warnings_of(built, key) and STALE in warnings_of(built, key) for key in stale)
+        marked = [s for s in built.definitions.resolve_all_asset_specs() if BROKEN_KIND in s.kinds]
+        assert {spec.key.to_user_string() for spec in marked} == stale
+        assert all((spec.description or "").startswith(f"**{STALE}**") and len(spec.kinds) <= 3 for spec in marked)
+
+    def test_a_file_that_was_always_skipped_is_no_reason_to_keep_an_old_plan(self, project: ProjectFolder) -> None:
+        project.write("metadata/transform/kpi/top.sl.yml", BROKEN)
+        assert "kpi_top" not in assets(build_definitions(project.root, Settings()))
+        project.write("metadata/transform/kpi/more.sql", "select 2 as two\n")
+        built = build_definitions(project.root, Settings())
+        assert "kpi_more" in assets(built)
+        assert STALE not in str(built.problems)
+
     def test_fail_fails(self, project: ProjectFolder) -> None:
         build_definitions(project.root, Settings())
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
@@ -132,6 +163,13 @@ class TestLeaveOut:
         project.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: nowhere\n")
         built = build_definitions(project.root, Settings(on_error="leave_out"))
         assert jobs(built) == {"shop_tables", "alone"}
+
+    def test_a_task_whose_file_starlake_skips_takes_what_reads_it_along(self, project: ProjectFolder) -> None:
+        project.write("metadata/transform/kpi/daily.sl.yml", BROKEN)
+        built = build_definitions(project.root, Settings(on_error="leave_out"))
+        assert not {"kpi_daily", "kpi_top"} & assets(built)
+        assert "kpi_alone" in assets(built)
+        assert built.problems[0].message.startswith("THE PROJECT HAS ERRORS (metadata/transform/kpi/daily.sl.yml)")
 
     def test_a_broken_domain_takes_its_tables_along(self, project: ProjectFolder) -> None:
         config = project.root / "metadata/load/shop/_config.sl.yml"
@@ -168,7 +206,7 @@ LOCATION = """
 
 from starlake_dagster_components import load_definitions_from_starlake_project
 
-defs = load_definitions_from_starlake_project({root!r}, executor="duckdb", on_error="fail")
+defs = load_definitions_from_starlake_project({root!r}, executor="duckdb", on_error={on_error!r})
 """
 
 
@@ -180,9 +218,14 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.mark.slow
-def test_a_run_uses_the_plan_that_it_was_launched_with(project: ProjectFolder, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_error", ["fail", "leave_out"])
+def test_a_run_uses_the_plan_that_it_was_launched_with(
+    project: ProjectFolder, instance: dg.DagsterInstance, tmp_path: Path, on_error: str
+) -> None:
+    if on_error == "leave_out":
+        project.write("metadata/load/shop/orders.sl.yml", BROKEN)
     location = tmp_path / "location.py"
-    location.write_text(LOCATION.format(root=str(project.root)))
+    location.write_text(LOCATION.format(root=str(project.root), on_error=on_error))
     target = PythonFileTarget(python_file=str(location), attribute=None, working_directory=str(tmp_path), location_name="shop")
     with WorkspaceProcessContext(instance, target) as process_context:
         context = process_context.create_request_context()
