@@ -55,7 +55,7 @@ class Loaded:
             logger.debug("%s: the plan is not kept, because %s", self.plan.project.root, self.reason)
 
     def keep_for_runs(self, plan: Plan) -> str:
-        """Keep a plan that is used in place of this one, for the runs of its definitions; return its identity, empty where it is not kept."""
+        """Keep a plan that is used in place of this one, for the runs of its definitions; return its identity, or an empty string."""
         try:
             return self.stored.keep_for_runs(plan) if self.stored else ""
         except NotKept as error:
