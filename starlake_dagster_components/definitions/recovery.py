@@ -35,7 +35,8 @@ class Recovered:
 def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
     """Return what the setting ``on_error`` builds of a project with errors or broken files; None where that is nothing else than its plan.
 
-    A broken file is one that Starlake skips as a whole, with a warning. To ``last_good`` those that an edit broke are errors, to ``leave_out`` all.
+    A broken file is one that Starlake skips as a whole, with a warning. For ``last_good`` those that an edit broke are errors, for
+    ``leave_out`` all of them.
 
     Args:
         loaded: the plan with errors.
