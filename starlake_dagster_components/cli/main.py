@@ -154,6 +154,17 @@ def _print_tables(summary: dict[str, Any]) -> None:
     help="Which lines of Dagster's log to print.",
 )
 @click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, in ISO 8601.")
+@click.option("--interval-start", default=None, metavar="DATE", help="Start of the data interval of the runs, in ISO 8601.")
+@click.option("--interval-end", default=None, metavar="DATE", help="End of the data interval of the runs, in ISO 8601.")
+@click.option(
+    "--from",
+    "first",
+    default=None,
+    metavar="DATE",
+    help="First day of a range. Jobs with partitions run once for each of those that begin in the range.",
+)
+@click.option("--to", "last", default=None, metavar="DATE", help="Last day of the range.")
+@click.option("--single-run", is_flag=True, help="Run each job once for the whole range.")
 @click.option("--quiet", "-q", is_flag=True, help="Print failures only.")
 @click.option(
     "--format",
@@ -168,6 +179,11 @@ def run(
     job: str | None,
     selection: str | None,
     scheduled_date: str | None,
+    interval_start: str | None,
+    interval_end: str | None,
+    first: str | None,
+    last: str | None,
+    single_run: bool,
     log_level: str,
     quiet: bool,
     output: str,
@@ -183,6 +199,7 @@ def run(
     if not quiet:
         # Before Dagster is imported, which takes a second.
         click.echo(f"reading {project}", err=True)
+    from .dates import RunDates
     from .progress import choose_progress
     from .report import format_json, print_results
     from .run import run_headless
@@ -194,7 +211,7 @@ def run(
         settings,
         job=job,
         selection=selection,
-        scheduled_date=scheduled_date,
+        dates=RunDates(scheduled_date, interval_start, interval_end, first, last, single_run),
         log_level=log_level.upper(),
         say=None if quiet else lambda text: click.secho(text, fg="yellow", err=True),
         progress=choose_progress(quiet=quiet, json=output == "json", log_level=log_level.upper()),

@@ -41,7 +41,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
     assets = [asset for result in results for asset in result.assets]
     failed = sum(not result.success for result in results)
     statuses = ", ".join(f"{sum(a.status == s for a in assets)} {s}" for s in _STATUSES if any(a.status == s for a in assets))
-    jobs = f"{count(len(results), 'job')}{f', {failed} failed' if failed else ''}"
+    jobs = f"{count(len(results), 'run' if any(r.partition for r in results) else 'job')}{f', {failed} failed' if failed else ''}"
     console.print(f"{jobs}. {count(len(assets), 'asset')}: {statuses or 'none'}", highlight=False, soft_wrap=True)
 
 
@@ -118,7 +118,7 @@ def _make_table(results: "Sequence[RunResult]") -> "Table":
     # Only Starlake's Spark loader rejects rows: without it there is no such column.
     table = _ResultTable(rejects=any(asset.rejected for result in results for asset in result.assets))
     for result in results:
-        table.add_job(result.job, "done" if result.success else "failed", result.seconds)
+        table.add_job(result.label, "done" if result.success else "failed", result.seconds)
         for asset in result.assets:
             table.add_asset(asset)
     return table.table
@@ -145,7 +145,7 @@ class RunTable:
         if len(ended) < len(self._ended):
             table.add_note(f"... {count(len(self._ended) - len(ended), 'job')} done before")
         for result in ended:
-            table.add_job(result.job, "done" if result.success else "failed", result.seconds)
+            table.add_job(result.label, "done" if result.success else "failed", result.seconds)
         room -= len(ended)
         if self._running:
             room -= self._add_running(table, room - 2)
@@ -180,9 +180,9 @@ def _list_failures(results: "Sequence[RunResult]") -> Iterator[str]:
     for result in results:
         errors = [(a.key, a.error) for a in result.assets if a.error]
         for key, error in errors:
-            yield f"{key} (job {result.job}) failed: " + "\n  ".join(line.rstrip() for line in error.splitlines())
+            yield f"{key} (job {result.label}) failed: " + "\n  ".join(line.rstrip() for line in error.splitlines())
         if not errors and not result.success:
-            yield f"job {result.job} failed: {result.error or 'no step says why'}"
+            yield f"job {result.label} failed: {result.error or 'no step says why'}"
 
 
 def count(number: int, name: str) -> str:

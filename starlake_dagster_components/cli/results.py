@@ -50,7 +50,17 @@ class AssetResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How the run of one job ended; ``error`` is that of the run where no asset has one."""
+    """How one run of a job ended.
+
+    Attributes:
+        job: the job's name.
+        run_id: Dagster's id of the run; empty where nothing of the job could run.
+        success: whether it succeeded.
+        seconds: how long it took.
+        assets: how each asset ended.
+        error: that of the run where no asset has one.
+        partition: key of the partition that it was for, or the first and the last one; empty for none.
+    """
 
     job: str
     run_id: str
@@ -58,6 +68,12 @@ class RunResult:
     seconds: float
     assets: tuple[AssetResult, ...]
     error: str | None = None
+    partition: str = ""
+
+    @property
+    def label(self) -> str:
+        """The job's name with the partition."""
+        return f"{self.job} {self.partition}".rstrip()
 
 
 class RunState:

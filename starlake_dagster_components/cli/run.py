@@ -8,15 +8,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import dagster as dg
 
 from ..definitions.build import Built, build_definitions, choose_job_executor
-from ..definitions.steps.run_tags import SCHEDULED_DATE, parse_time
+from ..definitions.jobs import build_job_of_all_assets
 from ..definitions.warnings import describe_assets_without_job
 from ..errors import InvalidSetting, StarlakeError, UnknownName
 from ..settings import Settings
+from .dates import PlannedRun, RunDates, plan_job_runs, plan_selection_runs
 from .dev import name_locations
 from .progress import Progress
 from .results import EVENT_TYPES, AssetResult, RunResult, RunState
@@ -30,6 +32,7 @@ def run_headless(
     job: str | None = None,
     selection: str | None = None,
     scheduled_date: str | None = None,
+    dates: RunDates | None = None,
     log_level: str = "CRITICAL",
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
@@ -42,24 +45,32 @@ def run_headless(
         job: one job; None = all load jobs, then all transform jobs, upstream ones first.
         selection: assets to materialize instead of a job, in Dagster's selection syntax.
         scheduled_date: logical date of the runs, ISO 8601.
+        dates: all dates that runs may have; wins over ``scheduled_date``.
         log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
         say: takes a sentence on what is left out because it has no job.
         progress: is told what happens while it happens.
 
     Returns:
-        One result per job, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does
+        One result per run, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does
         not run.
 
     Raises:
         UnknownName: there is no such job.
-        InvalidSetting: a job and a selection, a selection that matches nothing, an invalid date.
+        InvalidSetting: a job and a selection, a selection that matches nothing, an invalid date, a range in which there is nothing to run.
         InvalidProject: the project has errors.
         StarlakeError: all jobs are to run, and there is none.
     """
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
-    tags = {**_make_tags(scheduled_date), _REPOSITORY: f"__repository__@{name_locations([Path(root)])[0].name}"}
-    built = build_definitions(root, settings.override(step_executor=None, on_error="fail"))
+    dates = dates or RunDates(scheduled_date)
+    dates.check()
+    tags = {_REPOSITORY: f"__repository__@{name_locations([Path(root)])[0].name}"}
+    settings = settings.override(step_executor=None, on_error="fail", **({"backfill": "single_run"} if dates.single_run else {}))
+    built = build_definitions(root, settings)
+    if settings.partitions != "off" and not dates.fits_partitions(built, selection):
+        # Assets with partitions, of which one reads another, run for partitions only.
+        settings = settings.override(partitions="off")
+        built = build_definitions(root, settings)
     names = order_jobs(built.plan.pipelines, built.plan.dependencies)
     if job is not None and job not in names:
         raise UnknownName(kind="job", name=job, known=names)
@@ -71,20 +82,15 @@ def run_headless(
             raise StarlakeError(f"{built.plan.project.root} has no job to run: {why}")
         if left_out and say:
             say(f"{left_out}; they are run by a selection only (--select)")
-    chosen = [name_selection_job(built)] if keys is not None else [job] if job is not None else names
+    if keys is not None:
+        planned = plan_selection_runs(built, dates, name_selection_job(built), keys)
+    else:
+        planned = plan_job_runs(built, settings, dates, [job] if job is not None else names, say)
     with _open_instance() as instance, keep_definitions(built, settings) as token, progress or contextlib.nullcontext():
         runner = _Runner(instance, token, tags, log_level, progress)
         if progress:
-            progress.plan_jobs(chosen)
-        return [runner.run_job(chosen[0], keys)] if keys is not None else runner.run_jobs(chosen)
-
-
-def _make_tags(scheduled_date: str | None) -> dict[str, str]:
-    if scheduled_date is None:
-        return {}
-    if parse_time(scheduled_date) is None:
-        raise InvalidSetting(f"scheduled_date: '{scheduled_date}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
-    return {SCHEDULED_DATE: scheduled_date.strip()}
+            progress.plan_jobs([f"{run.job} {run.partition}".rstrip() for run in planned])
+        return runner.run_selection(planned, keys) if keys is not None else runner.run_jobs(planned)
 
 
 SELECTION = "selection"
@@ -103,21 +109,18 @@ _BUILT: dict[str, dg.Definitions] = {}
 """Definitions in use by :func:`run_headless`; :func:`rebuild` finds them again when Dagster asks for a job by name."""
 
 
-def rebuild(token: str, job: str) -> dg.JobDefinition:
-    """Return a job of the definitions that :func:`run_headless` built in this process."""
-    return _BUILT[token].resolve_job_def(job)
+def rebuild(token: str, job: str, selection: bool = False) -> dg.JobDefinition:
+    """Return a job of the definitions that :func:`run_headless` built in this process, or one of all assets, by the name ``job``."""
+    definitions = _BUILT[token]
+    return build_job_of_all_assets(job, definitions, definitions.executor) if selection else definitions.resolve_job_def(job)
 
 
 @contextlib.contextmanager
 def keep_definitions(built: Built, settings: Settings) -> Iterator[str]:
     """Keep definitions for :func:`rebuild`; yields their token."""
-    everything = dg.define_asset_job(
-        name_selection_job(built),
-        dg.AssetSelection.all(),
-        executor_def=choose_job_executor(None, settings.override(step_executor=None, on_error="fail")),
-    )
+    executor = choose_job_executor(None, settings.override(step_executor=None, on_error="fail"))
     token = uuid.uuid4().hex
-    _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(jobs=[everything]))
+    _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(executor=executor))
     try:
         yield token
     finally:
@@ -144,51 +147,65 @@ class _Runner:
     log_level: str
     progress: Progress | None
 
-    def run_jobs(self, jobs: Sequence[str]) -> list[RunResult]:
+    def run_jobs(self, planned: Sequence[PlannedRun]) -> list[RunResult]:
         """Run jobs one after the other, without the assets that need one that an earlier job did not make."""
         results: list[RunResult] = []
         not_made: set[dg.AssetKey] = set()
-        for job in jobs:
+        for job, runs in groupby(planned, key=lambda run: run.job):
             keys, blocked = _split_blocked(self.token, job, not_made) if not_made else (None, {})
             waiting = tuple(AssetResult(key.to_user_string(), "not run") for key in blocked)
-            if keys == []:
-                result = RunResult(job, "", False, 0.0, waiting, error="nothing of it can run: " + "; ".join(blocked.values()))
-            else:
-                result = self.run_job(job, keys)
-                result = replace(result, assets=(*result.assets, *waiting))
-            results.append(result)
-            if self.progress:
-                self.progress.end_job(result)
-            for asset in result.assets:
-                key = dg.AssetKey.from_user_string(asset.key)
-                (not_made.add if asset.status in ("failed", "not run") else not_made.discard)(key)
+            # Of several runs for partitions each one has to make an asset.
+            made: dict[dg.AssetKey, bool] = {}
+            for run in runs:
+                if keys == []:
+                    error = "nothing of it can run: " + "; ".join(blocked.values())
+                    result = RunResult(job, "", False, 0.0, waiting, error=error, partition=run.partition)
+                else:
+                    result = self.run_job(run, keys)
+                    result = replace(result, assets=(*result.assets, *waiting))
+                results.append(result)
+                if self.progress:
+                    self.progress.end_job(result)
+                for asset in result.assets:
+                    key = dg.AssetKey.from_user_string(asset.key)
+                    made[key] = made.get(key, True) and asset.status not in ("failed", "not run")
+            for key, is_made in made.items():
+                (not_made.discard if is_made else not_made.add)(key)
         return results
 
-    def run_job(self, job: str, keys: Sequence[dg.AssetKey] | None) -> RunResult:
+    def run_selection(self, planned: Sequence[PlannedRun], keys: Sequence[dg.AssetKey]) -> list[RunResult]:
+        """Run some assets, of any jobs, one time after the other."""
+        return [self.run_job(run, keys, selection=True) for run in planned]
+
+    def run_job(self, run: PlannedRun, keys: Sequence[dg.AssetKey] | None, *, selection: bool = False) -> RunResult:
         """Run one job, or some of its assets, to its end."""
-        target = dg.build_reconstructable_job(__name__, rebuild.__name__, reconstructable_kwargs={"token": self.token, "job": job})
+        target = dg.build_reconstructable_job(
+            __name__, rebuild.__name__, reconstructable_kwargs={"token": self.token, "job": run.job, "selection": selection}
+        )
         config = {"loggers": {"console": {"config": {"log_level": self.log_level}}}}
         mark = uuid.uuid4().hex
         began = time.monotonic()
+        label = f"{run.job} {run.partition}".rstrip()
         with (
-            _Follower(self.instance, mark, job, self.progress) if self.progress else contextlib.nullcontext(),
+            _Follower(self.instance, mark, label, self.progress) if self.progress else contextlib.nullcontext(),
             dg.execute_job(
                 target,
                 instance=self.instance,
                 run_config=config,
-                tags={**self.tags, _MARK: mark},
+                tags={**self.tags, **run.tags, _MARK: mark},
                 raise_on_error=False,
                 asset_selection=keys,
             ) as result,
         ):
             failed = [e for e in result.all_events if e.is_run_failure]
             return RunResult(
-                job=job,
+                job=run.job,
                 run_id=result.run_id,
                 success=result.success,
                 seconds=time.monotonic() - began,
                 assets=_list_results(result, self.instance),
                 error=failed[0].message if failed else None,
+                partition=run.partition,
             )
 
 

@@ -55,6 +55,11 @@ class AssetJob(UnresolvedAssetJobDefinition):
         )
 
 
+def build_job_of_graph(name: str, graph: AssetGraph, executor: dg.ExecutorDefinition | None) -> dg.JobDefinition:
+    """Return a job of all assets of a graph, whatever their partitions are."""
+    return build_asset_job(name, asset_graph=graph, executor_def=executor, allow_different_partitions_defs=True)
+
+
 def _build_job_graph(graph: AssetGraph, selection: dg.AssetSelection) -> AssetGraph | None:
     """Return the selected assets with their checks and, not to be run, what they read; None where Dagster has to do it.
 

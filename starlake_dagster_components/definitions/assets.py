@@ -17,15 +17,7 @@ from .graph import AssetGraph, NodeId
 from .names import make_op_name, make_tag_value
 from .nodes import StarlakeNode
 from .steps.bodies import Bodies, OpBody
-
-RUN_CONFIG = dg.Field(
-    {
-        "scheduled_date": dg.Field(
-            str, is_required=False, description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none."
-        ),
-    },
-    is_required=False,
-)
+from .steps.step_config import RUN_CONFIG
 
 _UPSTREAM = dg.In(dg.Nothing)
 _RESULT = dg.Out(dg.Nothing)

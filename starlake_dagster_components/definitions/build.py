@@ -22,7 +22,7 @@ from .assets import build_assets
 from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
-from .partitions import build_partitions, has_partitions
+from .partitions import build_partitions, choose_partition, has_partitions
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
 from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets, find_file_sensors
@@ -221,6 +221,7 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.Exe
         max_concurrent=at_a_time,
         # What reads a table that was loaded does not depend on the others that were loaded in the same step.
         require_upstream_step_success=not settings.batch,
+        choose_tags=choose_partition if settings.partitions != "off" else None,
     )
 
 

@@ -61,6 +61,23 @@ def build_job(
     )
 
 
+def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: Any) -> dg.JobDefinition:
+    """Return a job of which any assets can be run, whatever their partitions are: Dagster's own one, under another name.
+
+    Args:
+        name: the job's name.
+        definitions: with the assets.
+        executor: how its steps run; None = Dagster's default.
+    """
+    try:
+        from .asset_job import build_job_of_graph
+    except ImportError:
+        # Dagster's public function makes no job of assets with different partitions.
+        job = dg.define_asset_job(name, dg.AssetSelection.all(), executor_def=executor)
+        return dg.Definitions.merge(definitions, dg.Definitions(jobs=[job])).resolve_job_def(name)
+    return build_job_of_graph(name, definitions.resolve_asset_graph(), executor)
+
+
 @cache
 def _get_job_factory() -> Callable[..., Job]:
     """Return what makes a job of a selection: ours, which is quicker to resolve, or Dagster's where its inner modules have changed."""

@@ -11,6 +11,7 @@ from ..pipelines.pipeline import Pipeline
 from ..project.model import Task
 from ..project.sql.intervals import find_interval_variables
 from ..settings import Settings
+from .steps.run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, read_tagged_time
 
 PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
@@ -86,6 +87,42 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
         except (ValueError, dg.DagsterError):
             continue
     return None
+
+
+def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition) -> dict[str, str]:
+    """Return the tags that make a run, started without a partition, one for partitions; nothing where it has one, or its job has none.
+
+    They are those of its data interval, if that is made of partitions; without an interval that of the last one that is complete, at the
+    time that its
+    tag ``starlake/scheduled_date`` says or now. Dagster runs no chain of assets with partitions otherwise.
+    """
+    windows, tags = job.partitions_def, run.tags
+    if not isinstance(windows, dg.TimeWindowPartitionsDefinition) or is_for_partitions(tags):
+        return {}
+    if INTERVAL_START in tags or INTERVAL_END in tags:
+        start, end = (read_tagged_time(tags, name) for name in (INTERVAL_START, INTERVAL_END))
+        return find_partitions_of_interval(windows, start, end) if start and end else {}
+    moment = read_tagged_time(tags, SCHEDULED_DATE) or datetime.now(timezone.utc)
+    window = windows.get_prev_partition_window(moment, respect_bounds=False)
+    key = find_key_of_interval(windows, window.start) if window else None
+    return {PARTITION: key} if key else {}
+
+
+def find_partitions_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> dict[str, str]:
+    """Return the tags of a run for the partitions that an interval is made of; nothing where it begins or ends within one."""
+    first = find_key_of_interval(windows, start)
+    last_window = windows.get_prev_partition_window(end, respect_bounds=False)
+    if (
+        first is None
+        or last_window is None
+        or last_window.end.timestamp() != end.timestamp()
+        or last_window.start.timestamp() < start.timestamp()
+    ):
+        return {}
+    last = find_key_of_interval(windows, last_window.start)
+    if last is None:
+        return {}
+    return {PARTITION: first} if first == last else {RANGE_START: first, RANGE_END: last}
 
 
 def is_for_partitions(tags: Mapping[str, str]) -> bool:

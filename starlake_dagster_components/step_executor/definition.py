@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,13 @@ def get_default_max_concurrent() -> int:
     return max(4, os.cpu_count() or 1)
 
 
-def starlake_step_executor(max_concurrent: int | None = None, *, require_upstream_step_success: bool = True) -> dg.ExecutorDefinition:
+ChooseTags = Callable[[dg.DagsterRun, dg.JobDefinition], Mapping[str, str]]
+"""``(run, job)`` -> tags that a run gets before its first step."""
+
+
+def starlake_step_executor(
+    max_concurrent: int | None = None, *, require_upstream_step_success: bool = True, choose_tags: ChooseTags | None = None
+) -> dg.ExecutorDefinition:
     """Return an executor that runs each step in a thread of the run's process.
 
     Steps keep everything that steps have in Dagster: events, logs, retries, cancellation, skips, priorities, tag limits, pools, hooks.
@@ -32,6 +38,7 @@ def starlake_step_executor(max_concurrent: int | None = None, *, require_upstrea
         require_upstream_step_success: whether a step waits for the success of the steps upstream, unless its run config says otherwise;
             False = it waits for those of their outputs that it needs, so that a step that made them and failed with others does not stop
             it.
+        choose_tags: says which tags a run gets before its first step, such as its partition where nothing gave it one.
 
     Returns:
         A definition for ``Definitions(executor=...)`` or ``define_asset_job(executor_def=...)``.
@@ -43,11 +50,13 @@ def starlake_step_executor(max_concurrent: int | None = None, *, require_upstrea
     """
     if max_concurrent is not None and max_concurrent < 1:
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
-    return _build_executor_definition(max_concurrent or get_default_max_concurrent(), require_upstream_step_success)
+    return _build_executor_definition(max_concurrent or get_default_max_concurrent(), require_upstream_step_success, choose_tags)
 
 
 @cache
-def _build_executor_definition(max_concurrent: int, require_upstream_step_success: bool) -> dg.ExecutorDefinition:
+def _build_executor_definition(
+    max_concurrent: int, require_upstream_step_success: bool, choose_tags: ChooseTags | None
+) -> dg.ExecutorDefinition:
     @dg.executor(name=NAME, config_schema=_build_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
         """Runs each step in a thread of the run's process."""
@@ -66,6 +75,7 @@ def _build_executor_definition(max_concurrent: int, require_upstream_step_succes
                 cancel_grace_seconds=config["cancel_grace_seconds"],
                 tag_concurrency_limits=config.get("tag_concurrency_limits", ()),
                 step_dependencies=StepDependencyConfig.from_config(config.get("step_dependency_config")),
+                choose_tags=choose_tags,
             )
         )
 

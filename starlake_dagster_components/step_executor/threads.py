@@ -7,7 +7,7 @@ may start; the threads store their events themselves, as step processes do, and 
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -50,6 +50,7 @@ class ThreadOptions:
         cancel_grace_seconds: how long steps may take to end after they were cancelled.
         tag_concurrency_limits: limits of steps with certain tags, as Dagster's executors take them.
         step_dependencies: when a step may start.
+        choose_tags: says which tags a run gets before its first step; None = none.
     """
 
     max_concurrent: int
@@ -57,6 +58,7 @@ class ThreadOptions:
     cancel_grace_seconds: float
     tag_concurrency_limits: Sequence[Mapping[str, Any]]
     step_dependencies: StepDependencyConfig
+    choose_tags: Callable[[dg.DagsterRun, dg.JobDefinition], Mapping[str, str]] | None = None
 
 
 class StepThreadsExecutor(dg.Executor):
@@ -92,7 +94,19 @@ class StepThreadsExecutor(dg.Executor):
         Raises:
             DagsterExecutionInterruptedError: the run was cancelled and its steps have ended or had their time to.
         """
+        if self._options.choose_tags:
+            _add_tags(plan_context, self._options.choose_tags(plan_context.dagster_run, plan_context.job.get_definition()))
         yield from _Execution(self._options, plan_context, execution_plan).execute_steps()
+
+
+def _add_tags(context: PlanOrchestrationContext, tags: Mapping[str, str]) -> None:
+    """Give tags to a run: to the stored one, and to that which the steps see."""
+    if tags:
+        context.instance.add_run_tags(context.run_id, dict(tags))
+        own = context.dagster_run.tags
+        assert isinstance(own, dict)
+        own.update(tags)
+        context.log.info(f"tags of the run: {', '.join(f'{name}: {value}' for name, value in tags.items())}")
 
 
 class _Execution:

@@ -11,13 +11,17 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ...pipelines.pipeline import TransformTrigger
+from ..steps.run_options import build_option_tags, declares_union, is_dry_run, read_carrier
 from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, build_time_tags, format_triggered_by, parse_time, read_tagged_time
 from .cron_ticks import find_interval_before
 from .cursor import read_cursor, write_cursor
-from .rule import DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide_run
+from .rule import Consumption, DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide_run
 
 MAX_FORMER_RUNS = 20
 """Successful runs of the job among which the one before a logical time is looked for."""
+
+MAX_EARLIER = 10_000
+"""Materializations of an asset since the last run whose options are united. starlake-dagster: SUPERSEDED_MATERIALIZATIONS_LIMIT."""
 
 UTC = ZoneInfo("UTC")
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,22 +56,47 @@ class Evaluation:
         """Evaluate one tick: two database queries, three when a run starts, for any number of assets and any length of history."""
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
-        decision = decide_run(self.rule, self._latest(context.instance), consumption, now, find_interval_before)
+        events = self._find_latest(context.instance)
+        decision = decide_run(self.rule, {name: _describe(event) for name, event in events.items()}, consumption, now, find_interval_before)
         if isinstance(decision, Wait):
             return dg.SkipReason(decision.reason)
+        # Before anything is consumed: options that contradict each other fail the tick.
+        options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
         # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume what arrived meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
-        return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags=self._tags(context, decision))
+        return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._tags(context, decision), **options})
 
-    def _latest(self, instance: dg.DagsterInstance) -> dict[str, Materialization]:
+    def _find_latest(self, instance: dg.DagsterInstance) -> dict[str, dg.EventLogRecord]:
+        """Return the latest materialization of each asset that has one. Those for which nothing was run (``dry_run``) do not count."""
         found = {}
         for record in instance.get_asset_records(list(self.keys.values())):
             event = record.asset_entry.last_materialization_record
+            while event is not None and is_dry_run(event.asset_materialization):
+                event = _find_event_before(instance, record.asset_entry.asset_key, event.storage_id)
             if event is not None:
-                found[record.asset_entry.asset_key.to_user_string()] = Materialization(
-                    storage_id=event.storage_id, run_id=event.run_id, timestamp=event.timestamp, logical_time=_read_logical_time(event)
-                )
+                found[record.asset_entry.asset_key.to_user_string()] = event
         return found
+
+    def _collect_options(
+        self, instance: dg.DagsterInstance, consumed: Mapping[str, dg.EventLogRecord], consumption: Consumption
+    ) -> dict[str, str]:
+        """Return the options that consumed materializations pass on to the run, as its tags.
+
+        starlake-dagster: collect_sl_options_with_merge.
+
+        Raises:
+            InvalidRunOptions: they contradict each other.
+        """
+        carriers = [read_carrier(event.asset_materialization) for event in consumed.values() if event.asset_materialization]
+        if declares_union(carriers):
+            for name, event in consumed.items():
+                earlier = dg.AssetRecordsFilter(
+                    asset_key=self.keys[name], after_storage_id=consumption.storage_ids.get(name, 0), before_storage_id=event.storage_id
+                )
+                records = instance.fetch_materializations(earlier, limit=MAX_EARLIER).records
+                found = (record.asset_materialization for record in records)
+                carriers += [read_carrier(m, latest=False) for m in found if m is not None and not is_dry_run(m)]
+        return build_option_tags(carriers)
 
     def _tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
         zone = ZoneInfo(self.trigger.timezone or "UTC")
@@ -96,6 +125,15 @@ class Evaluation:
             if first < end:
                 return first
         return _BEGINNING
+
+
+def _find_event_before(instance: dg.DagsterInstance, key: dg.AssetKey, storage_id: int) -> dg.EventLogRecord | None:
+    before = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, before_storage_id=storage_id), limit=1).records
+    return before[0] if before else None
+
+
+def _describe(event: dg.EventLogRecord) -> Materialization:
+    return Materialization(event.storage_id, event.run_id, event.timestamp, logical_time=_read_logical_time(event))
 
 
 def _read_logical_time(event: dg.EventLogRecord) -> datetime:

@@ -11,13 +11,16 @@ from ...commands import Command, RunContext
 from ...errors import CommandCancelled, InvalidSetting, StarlakeError
 from ...executors.base import CommandResult, Counters, Invocation, Level
 from ...pipelines.pipeline import Pipeline
+from ...project.model import Task
 from ...settings import Settings
 from ...step_executor import get_printer, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
 from ..partitions import build_partitions, find_interval_of_run, is_for_partitions
 from .run_history import RunHistories, RunHistory, find_usual_seconds
+from .run_options import build_option_metadata
 from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
+from .step_config import StepConfig, read_step_config
 
 FIRST_LINES = 20
 """Lines of a program that go to the event log whatever their level."""
@@ -78,30 +81,47 @@ class StepCommands:
             ready is not None and ready.value is False and latest.run_id in (context.run.run_id, *self.find_history(context).earlier_runs)
         )
 
-    def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> RunContext:
-        """Return the pipeline, project and logical time that the commands of a step run for."""
+    def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, task: Task | None = None) -> RunContext:
+        """Return the pipeline, project and logical time that the commands of a step run for.
+
+        Args:
+            context: the step.
+            pipeline: on whose behalf it runs.
+            task: the task that it runs; None for the steps of loads, which ``sl_options`` are not for.
+
+        Raises:
+            dagster.Failure: the op config or the tags of the run contradict themselves, or the run is for a partition that does not exist.
+        """
         tags = context.run.tags
-        start, end = self._find_interval(context, pipeline)
-        config = context.op_execution_context.op_config or {}
+        config = read_step_config(context)
+        start, end = self._find_interval(context, pipeline, config)
+        passed = config.find_task_options(context.op_execution_context.op.name, task.full_name) if task else {}
         return RunContext(
             project=self._graph.plan.find_project(pipeline),
             pipeline=pipeline,
             profile=self._settings.env,
-            variables=self._settings.variables,
-            scheduled_date=_parse_moment(config.get("scheduled_date") or tags.get(SCHEDULED_DATE), "scheduled_date")
+            variables={**self._settings.variables, **passed, **config.options},
+            scheduled_date=_parse_moment(config.scheduled_date or tags.get(SCHEDULED_DATE), "scheduled_date")
             or (end if is_for_partitions(tags) else None),
             interval_start=start,
             interval_end=end,
             job_id=f"{context.run.run_id}.{get_step_key(context)}",
         )
 
-    def _find_interval(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None) -> tuple[datetime | None, datetime | None]:
-        """Return the data interval of a run: of its partitions, else of its tags.
+    def _find_interval(
+        self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, config: StepConfig
+    ) -> tuple[datetime | None, datetime | None]:
+        """Return the data interval of a step: of its partitions, else of its op config, else of the tags of the run.
 
         Raises:
-            dagster.Failure: the run is for a partition that the job no longer has.
+            dagster.Failure: the run is for a partition that the job no longer has, or only one end is given.
         """
         tags = context.run.tags
+        if config.interval and is_for_partitions(tags):
+            raise dg.Failure(
+                "the op config gives an interval, and the run is for a partition, whose interval it has: leave out one of them",
+                allow_retries=False,
+            )
         partitions = next((spec.partitions_def for spec in context.assets_def.specs if spec.partitions_def is not None), None)
         if partitions is None and pipeline is not None and pipeline.schedule is not None:
             # An asset without partitions in a job that has some.
@@ -113,7 +133,14 @@ class StepCommands:
                 raise dg.Failure(f"the run is for a partition that does not exist: {error}", allow_retries=False) from error
             if interval is not None:
                 return interval
-        return _parse_moment(tags.get(INTERVAL_START), INTERVAL_START), _parse_moment(tags.get(INTERVAL_END), INTERVAL_END)
+        texts = config.interval or (tags.get(INTERVAL_START), tags.get(INTERVAL_END))
+        start, end = _parse_moment(texts[0], INTERVAL_START), _parse_moment(texts[1], INTERVAL_END)
+        if (start is None) != (end is None):
+            given, missing = (INTERVAL_START, INTERVAL_END) if end is None else (INTERVAL_END, INTERVAL_START)
+            raise dg.Failure(f"the run has the tag {given}, and not {missing}: a data interval has both ends", allow_retries=False)
+        if start is not None and end is not None and start >= end:
+            raise dg.Failure(f"the data interval ends at {texts[1]}, not after its start {texts[0]}", allow_retries=False)
+        return start, end
 
     def find_history(self, context: dg.AssetExecutionContext) -> RunHistory:
         """Return the history of the run."""
@@ -140,6 +167,9 @@ class StepCommands:
             StarlakeError: it could not be run to its end.
             dagster.Failure, dagster.DagsterExecutionInterruptedError: the run was cancelled.
         """
+        if read_step_config(context).dry_run:
+            context.log.info(f"dry run, not run: {command.shown}")
+            return CommandResult(0)
         executor = self._settings.executor_of(pipeline)
         assert executor is not None
         try:
@@ -260,9 +290,13 @@ def build_count_metadata(counters: Counters | None, row_count: int | None) -> It
         yield "dagster/row_count", row_count
 
 
-def build_schedule_metadata(run: RunContext) -> dict[str, Any]:
-    """Return the metadata from which a sensor downstream takes the logical time of its run."""
-    return {SCHEDULED_DATE: dg.MetadataValue.timestamp(run.scheduled_date)} if run.scheduled_date else {}
+def build_run_metadata(context: dg.AssetExecutionContext, run: RunContext) -> dict[str, Any]:
+    """Return the metadata from which a sensor downstream takes the logical time and the options of its run."""
+    config = read_step_config(context)
+    return {
+        **({SCHEDULED_DATE: dg.MetadataValue.timestamp(run.scheduled_date)} if run.scheduled_date else {}),
+        **build_option_metadata(config.sl_options, config.sl_options_merge, dry_run=config.dry_run),
+    }
 
 
 def _parse_moment(text: str | None, what: str) -> datetime | None:

@@ -29,7 +29,7 @@ from .command import (
     build_count_metadata,
     build_error_failure,
     build_failure,
-    build_schedule_metadata,
+    build_run_metadata,
     make_data_version,
 )
 from .load_tables import LoadSteps
@@ -94,7 +94,8 @@ class Steps:
         elif pre_load.strategy == "imported":
             staged = self._commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
             result = CommandResult(0, metadata={**result.metadata, **staged.metadata})
-        yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, **result.metadata})
+        metadata = {"starlake/tables": names, **build_run_metadata(context, run), **result.metadata}
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
         """Return the files that an earlier load of these tables left behind: ``preload`` does not look for them."""
@@ -112,7 +113,7 @@ class Steps:
                 yield from report_kept_assets(context, history, [("result", key)], before)
                 return
         pipeline = self._commands.find_pipeline(node, context)
-        run = self._add_interval(context, task, pipeline, self._commands.build_run_context(context, pipeline))
+        run = self._add_interval(context, task, pipeline, self._commands.build_run_context(context, pipeline, task))
         began = time.monotonic()
         command = build_transform_command(run, task)
         try:
@@ -129,7 +130,7 @@ class Steps:
             metadata={
                 **dict(build_count_metadata(result.counters, result.row_count)),
                 "starlake/seconds": round(time.monotonic() - began, 3),
-                **build_schedule_metadata(run),
+                **build_run_metadata(context, run),
                 **self._build_column_metadata(context, task),
                 **result.metadata,
             },

@@ -30,7 +30,7 @@ from .command import (
     build_error_failure,
     build_failure,
     build_failure_metadata,
-    build_schedule_metadata,
+    build_run_metadata,
     make_data_version,
 )
 from .empty_loads import NO_FILES, is_empty_load, report_empty_load
@@ -330,7 +330,7 @@ class _Load:
                 **dict(build_count_metadata(found.counters, found.row_count)),
                 **report_empty_load(self._context.log, self._run.project, member.table, self._pipeline, found.counters),
                 **spent,
-                **build_schedule_metadata(self._run),
+                **build_run_metadata(self._context, self._run),
                 **ended.result.metadata,
             },
             check_results=checks or None,

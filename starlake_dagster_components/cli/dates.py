@@ -1,0 +1,244 @@
+"""The dates of the runs of ``sl-dagster run``: which runs there are for a range of days, and for which interval each is."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from ..definitions.build import Built
+from ..definitions.partitions import PARTITION, RANGE_END, RANGE_START, build_partitions, find_partitions_of_interval, has_partitions
+from ..definitions.steps.run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, build_time_tags, parse_time
+from ..errors import InvalidSetting
+from ..pipelines.pipeline import Pipeline
+from ..project.model import EMPTY
+from ..settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RunDates:
+    """The dates that were asked for, as written; empty texts for those that were not.
+
+    Attributes:
+        scheduled_date: logical date of all runs.
+        interval_start: beginning of the data interval of all runs.
+        interval_end: its end.
+        first: beginning of a range: its first day, or a time.
+        last: end of the range: its last day, or a time.
+        single_run: whether each job has one run for the range, not one for each partition.
+    """
+
+    scheduled_date: str | None = None
+    interval_start: str | None = None
+    interval_end: str | None = None
+    first: str | None = None
+    last: str | None = None
+    single_run: bool = False
+
+    def check(self) -> None:
+        """Check that the dates are some, and that they fit together.
+
+        Raises:
+            InvalidSetting: they are not; the message begins with the option.
+        """
+        for name in ("scheduled_date", "interval_start", "interval_end"):
+            _parse(name, getattr(self, name))
+        for one, other, name in (
+            ("interval_start", "interval_end", "data interval"),
+            ("first", "last", "range"),
+        ):
+            given = [n for n in (one, other) if getattr(self, n) is not None]
+            if len(given) == 1:
+                missing = _OPTIONS[other if given == [one] else one]
+                raise InvalidSetting(f"{_OPTIONS[given[0]]}: a {name} has both ends: give {missing}, too")
+        if self.first is not None and (self.scheduled_date is not None or self.interval_start is not None):
+            raise InvalidSetting(f"{_OPTIONS['first']}: the runs of a range have their dates from it: leave out the other dates")
+        if self.single_run and self.first is None:
+            raise InvalidSetting("--single-run is for a range: give --from and --to, too")
+        start, end = _parse("interval_start", self.interval_start), _parse("interval_end", self.interval_end)
+        if start and end and start >= end:
+            raise InvalidSetting(f"--interval-end: '{self.interval_end}' is not after --interval-start '{self.interval_start}'")
+        if self.first is not None:
+            self.find_range("UTC")
+
+    def build_tags(self) -> dict[str, str]:
+        """Return the tags of all runs where no range was asked for."""
+        given = {SCHEDULED_DATE: self.scheduled_date, INTERVAL_START: self.interval_start, INTERVAL_END: self.interval_end}
+        return {name: value.strip() for name, value in given.items() if value is not None}
+
+    def fits_partitions(self, built: Built, selection: str | None) -> bool:
+        """Tell whether the runs can be for partitions: a data interval has to be made of them, and a selection of assets is of one kind."""
+        kinds = {spec.partitions_def for spec in built.graph.specs.values() if spec.partitions_def is not None}
+        start, end = _parse("interval_start", self.interval_start), _parse("interval_end", self.interval_end)
+        if start and end:
+            return all(
+                isinstance(kind, dg.TimeWindowPartitionsDefinition) and find_partitions_of_interval(kind, start, end) for kind in kinds
+            )
+        return selection is None or self.first is not None or len(kinds) <= 1
+
+    def find_range(self, zone: str) -> tuple[datetime, datetime]:
+        """Return the beginning of the range, and its end, which is no longer part of it.
+
+        Args:
+            zone: time zone of days and of times without an offset.
+
+        Raises:
+            InvalidSetting: one of them is not a date, or the end is not after the beginning.
+        """
+        start, end = _place(self.first or "", "first", zone), _place(self.last or "", "last", zone)
+        if end <= start:
+            raise InvalidSetting(f"--to: '{self.last}' is not after --from '{self.first}'")
+        return start, end
+
+
+_OPTIONS = {
+    "scheduled_date": "scheduled_date",
+    "interval_start": "--interval-start",
+    "interval_end": "--interval-end",
+    "first": "--from",
+    "last": "--to",
+}
+"""How messages name a date."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run that is to be.
+
+    Attributes:
+        job: the job's name.
+        tags: what says for when it is.
+        partition: the key of its partition, or the first and the last one of its range; empty for none.
+    """
+
+    job: str
+    tags: Mapping[str, str] = EMPTY
+    partition: str = ""
+
+
+def plan_job_runs(
+    built: Built, settings: Settings, dates: RunDates, jobs: Sequence[str], say: Callable[[str], None] | None
+) -> list[PlannedRun]:
+    """Return the runs of jobs: of each one, or one per partition of a range.
+
+    Jobs with partitions have a run for each one that begins in the range, or one for all. Other transform jobs have one run whose data
+    interval is the range.
+    Load jobs have one run without a date: they take the files that are there.
+
+    Args:
+        built: the definitions.
+        settings: time zone and first day of jobs without their own.
+        dates: what was asked for.
+        jobs: in their order.
+        say: takes a sentence on each job that has no partition in the range.
+
+    Raises:
+        InvalidSetting: none of them has a run.
+    """
+    if dates.first is None:
+        return [PlannedRun(job, dates.build_tags()) for job in jobs]
+    pipelines = {pipeline.name: pipeline for pipeline in built.plan.pipelines}
+    planned: list[PlannedRun] = []
+    for job in jobs:
+        runs = list(_plan_range(pipelines[job], settings, dates))
+        if not runs:
+            text = f"{job} has no partition from {dates.first} to {dates.last}: {_describe(build_partitions(pipelines[job], settings))}"
+            if say and len(jobs) > 1:
+                say(text)
+            elif len(jobs) == 1:
+                raise InvalidSetting(f"--from: {text}")
+        planned += runs
+    if not planned:
+        raise InvalidSetting(f"--from: no job has a partition from {dates.first} to {dates.last}")
+    return planned
+
+
+def _plan_range(pipeline: Pipeline, settings: Settings, dates: RunDates) -> Iterator[PlannedRun]:
+    if has_partitions(pipeline, settings):
+        yield from _split_range(pipeline.name, build_partitions(pipeline, settings), dates)
+    elif pipeline.kind == "load":
+        yield PlannedRun(pipeline.name)
+    else:
+        schedule = pipeline.schedule
+        zone = (schedule.timezone if schedule else pipeline.trigger.timezone) or settings.timezone or "UTC"
+        start, end = dates.find_range(zone)
+        yield PlannedRun(pipeline.name, build_time_tags(end, start, end))
+
+
+def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence[dg.AssetKey]) -> list[PlannedRun]:
+    """Return the runs of selected assets: one, or one per partition of a range.
+
+    Args:
+        built: the definitions.
+        dates: what was asked for.
+        name: of the job that runs the selection.
+        keys: the assets.
+
+    Raises:
+        InvalidSetting: they have several kinds of partitions, or none in the range.
+    """
+    if dates.first is None:
+        return [PlannedRun(name, dates.build_tags())]
+    graph = built.definitions.resolve_asset_graph()
+    kinds: dict[dg.PartitionsDefinition[str], str] = {}
+    for key in keys:
+        partitions = graph.get(key).partitions_def
+        if partitions is not None:
+            kinds.setdefault(partitions, key.to_user_string())
+    if len(kinds) > 1:
+        raise InvalidSetting(f"--from: {' and '.join(kinds.values())} have different partitions: select assets of one job")
+    partitions = next(iter(kinds), None)
+    if partitions is None:
+        start, end = dates.find_range("UTC")
+        return [PlannedRun(name, build_time_tags(end, start, end))]
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        raise InvalidSetting(f"--from: the partitions of {next(iter(kinds.values()))} are not intervals")
+    runs = list(_split_range(name, partitions, dates))
+    if not runs:
+        raise InvalidSetting(f"--from: the selection has no partition from {dates.first} to {dates.last}: {_describe(partitions)}")
+    return runs
+
+
+def _split_range(job: str, windows: dg.TimeWindowPartitionsDefinition, dates: RunDates) -> Iterator[PlannedRun]:
+    start, end = dates.find_range(windows.timezone)
+    keys = [
+        key
+        for key in windows.get_partition_keys_in_time_window(dg.TimeWindow(start, end))
+        # Dagster also lists those before the first one.
+        if windows.has_partition_key(key) and start <= windows.time_window_for_partition_key(key).start < end
+    ]
+    if not keys:
+        return
+    if dates.single_run:
+        yield PlannedRun(job, {RANGE_START: keys[0], RANGE_END: keys[-1]}, f"{keys[0]}...{keys[-1]}")
+        return
+    for key in keys:
+        yield PlannedRun(job, {PARTITION: key}, key)
+
+
+def _describe(windows: dg.TimeWindowPartitionsDefinition) -> str:
+    first, last = windows.get_first_partition_key(), windows.get_last_partition_key()
+    return f"they reach from {first} to {last}" if first and last else "none of them is complete"
+
+
+def _parse(name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    moment = parse_time(text)
+    if moment is None:
+        raise InvalidSetting(f"{_OPTIONS[name]}: '{text}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
+    return moment
+
+
+def _place(text: str, name: str, zone: str) -> datetime:
+    """Return a time of a time zone, for the end of a range that of the day after the last one."""
+    text = text.strip()
+    _parse(name, text)
+    moment = parse_time(text)
+    assert moment is not None
+    # An offset follows the time; a day has none.
+    if len(text) == len("2026-01-31"):
+        return (moment + timedelta(days=name == "last")).replace(tzinfo=ZoneInfo(zone))
+    has_offset = text.endswith("Z") or "+" in text or "-" in text[len("2026-01-31") :] or "_" in text
+    return moment if has_offset else moment.replace(tzinfo=ZoneInfo(zone))

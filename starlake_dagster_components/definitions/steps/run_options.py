@@ -1,0 +1,185 @@
+"""Options that a run passes on to its transforms and to the jobs downstream: ``sl_options`` of starlake-dagster.
+
+They come in sections: ``all`` for every transform of a run, and one per task. Each materialization of a run carries those of the run, so
+that a
+sensor downstream starts its run with the options of what it consumed.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+OPTIONS = "sl_options"
+"""Op config, run tag and metadata of a materialization: section -> name -> value, as JSON."""
+OPTIONS_MERGE = "sl_options_merge"
+"""Op config, run tag and metadata of a materialization: section -> name -> how values of several materializations are merged, as JSON."""
+DRY_RUN = "sl_dry_run"
+"""Metadata of a materialization whose command was only logged."""
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+_REFUSED_SEPARATORS = frozenset(',$`\\"')
+"""Characters that do not survive the way to Starlake's command line. starlake-orchestration: sl_options."""
+
+
+class InvalidRunOptions(ValueError):
+    """Options that cannot be read, or those of several materializations that contradict each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """The options that one materialization carries.
+
+    Attributes:
+        name: its asset, for messages.
+        options: section -> name -> value.
+        merge: section -> name -> declaration.
+        latest: whether it is the last one of its asset; earlier ones only add to values that are merged by union.
+    """
+
+    name: str
+    options: Sections
+    merge: Sections
+    latest: bool = True
+
+
+def parse_sections(what: str, given: object) -> Sections:
+    """Return the sections of a JSON text, or of what one means; none for nothing.
+
+    Args:
+        what: its name, for messages.
+        given: JSON text, or a mapping.
+
+    Raises:
+        InvalidRunOptions: it is not an object of objects.
+    """
+    if not given:
+        return {}
+    try:
+        sections = json.loads(given) if isinstance(given, str) else given
+    except ValueError as error:
+        raise InvalidRunOptions(f"{what} is not JSON ({error}): {given!r}") from error
+    if not isinstance(sections, Mapping) or not all(isinstance(section, Mapping) for section in sections.values()):
+        raise InvalidRunOptions(f'{what}: expected an object of sections like {{"all": {{"name": "value"}}}}, not {given!r}')
+    return {str(name): dict(section) for name, section in sections.items()}
+
+
+def read_carrier(materialization: dg.AssetMaterialization, *, latest: bool = True) -> Carrier:
+    """Return the options that a materialization carries.
+
+    Raises:
+        InvalidRunOptions: its metadata cannot be read.
+    """
+    name = materialization.asset_key.to_user_string()
+    found = [materialization.metadata.get(key) for key in (OPTIONS, OPTIONS_MERGE)]
+    options, merge = (value.value if value is not None else None for value in found)
+    return Carrier(name, parse_sections(f"{OPTIONS} of {name}", options), parse_sections(f"{OPTIONS_MERGE} of {name}", merge), latest)
+
+
+def is_dry_run(materialization: dg.AssetMaterialization | None) -> bool:
+    """Tell whether nothing was run for a materialization."""
+    noted = materialization.metadata.get(DRY_RUN) if materialization is not None else None
+    return noted is not None and noted.value is True
+
+
+def build_option_metadata(options: Sections, merge: Sections, *, dry_run: bool) -> dict[str, Any]:
+    """Return the metadata with which a materialization carries the options of its run. starlake-dagster: get_materialization."""
+    metadata: dict[str, Any] = {DRY_RUN: True} if dry_run else {}
+    if options:
+        metadata[OPTIONS] = dg.MetadataValue.json({name: dict(section) for name, section in options.items()})
+        carried = {s: {n: d for n, d in names.items() if n in options.get(s, {})} for s, names in merge.items()}
+        if any(carried.values()):
+            metadata[OPTIONS_MERGE] = dg.MetadataValue.json({section: names for section, names in carried.items() if names})
+    return metadata
+
+
+def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
+    """Return the tags of a run that consumes materializations with options; none where they have none.
+
+    Raises:
+        InvalidRunOptions: two of them have different values of an option that is not merged by union, or declare its merging differently.
+    """
+    carriers = list(carriers)
+    if not any(carrier.options or carrier.merge for carrier in carriers):
+        return {}
+    declared = _collect_declarations(carriers)
+    values: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    for carrier in carriers:
+        for section, name, value in _iterate(carrier.options):
+            if carrier.latest or _find_separator(declared, section, name):
+                values.setdefault((section, name), []).append((carrier.name, value))
+    options: dict[str, dict[str, Any]] = {}
+    merge: dict[str, dict[str, Any]] = {}
+    for (section, name), given in values.items():
+        separator = _find_separator(declared, section, name)
+        merged = _unite([value for _, value in given], separator) if separator else _agree(section, name, given)
+        options.setdefault(section, {})[name] = merged
+        if (section, name) in declared:
+            merge.setdefault(section, {})[name] = declared[section, name][1]
+    tags = {OPTIONS: json.dumps(options, sort_keys=True)} if options else {}
+    return {**tags, OPTIONS_MERGE: json.dumps(merge, sort_keys=True)} if options and merge else tags
+
+
+def declares_union(carriers: Iterable[Carrier]) -> bool:
+    """Tell whether materializations declare how options merge: then the ones before the latest count, too."""
+    return any(carrier.merge for carrier in carriers)
+
+
+Declarations = dict[tuple[str, str], tuple[str, dict[str, str]]]
+
+
+def _collect_declarations(carriers: Iterable[Carrier]) -> Declarations:
+    declared: Declarations = {}
+    for carrier in carriers:
+        for section, name, value in _iterate(carrier.merge):
+            declaration = _check_declaration(f"{OPTIONS_MERGE} of {carrier.name}, {section}.{name}", value)
+            other, before = declared.setdefault((section, name), (carrier.name, declaration))
+            if before != declaration:
+                raise InvalidRunOptions(
+                    f"{other} and {carrier.name} declare the merging of {section}.{name} differently: {before} and {declaration}"
+                )
+    return declared
+
+
+def _check_declaration(what: str, value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping) or value.keys() - {"policy", "separator"} or value.get("policy") not in ("strict", "union"):
+        raise InvalidRunOptions(f'{what}: expected {{"policy": "union", "separator": "|"}} or {{"policy": "strict"}}, not {value!r}')
+    if value["policy"] == "strict":
+        return {"policy": "strict"}
+    given = value.get("separator")
+    separator = "|" if given is None else given
+    if not isinstance(separator, str) or not separator or any(c.isspace() or c in _REFUSED_SEPARATORS for c in separator):
+        refused = " ".join(sorted(_REFUSED_SEPARATORS))
+        raise InvalidRunOptions(f"{what}: expected a separator without blanks and without any of {refused}, not {separator!r}")
+    return {"policy": "union", "separator": separator}
+
+
+def _find_separator(declared: Declarations, section: str, name: str) -> str:
+    """Return at which texts the values of an option are split before they are united; an empty string where they are not."""
+    return declared[section, name][1].get("separator", "") if (section, name) in declared else ""
+
+
+def _unite(values: Iterable[Any], separator: str) -> str:
+    items = (v if isinstance(v, (list, tuple)) else str(v).split(separator) for v in values if v is not None)
+    return separator.join(sorted({text for several in items for item in several if (text := str(item).strip())}))
+
+
+def _agree(section: str, name: str, given: list[tuple[str, Any]]) -> Any:
+    (first, value), *others = given
+    for other, another in others:
+        if str(another) != str(value):
+            raise InvalidRunOptions(
+                f"{first} and {other} carry different values of the option {section}.{name}: {value!r} and {another!r}. "
+                f"Run the job by hand "
+                f"for one after the other, with {OPTIONS} in the op config, or declare in {OPTIONS_MERGE} that they are united"
+            )
+    return value
+
+
+def _iterate(sections: Sections) -> Iterator[tuple[str, str, Any]]:
+    for section, entries in sections.items():
+        for name, value in entries.items():
+            yield section, name, value

@@ -1,0 +1,205 @@
+"""``sl-dagster run`` for dates, intervals and ranges of partitions."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+from project_folder import ProjectFolder
+
+from starlake_dagster_components.cli.dates import RunDates
+from starlake_dagster_components.cli.main import main
+from starlake_dagster_components.cli.results import RunResult
+from starlake_dagster_components.cli.run import run_headless
+from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.executors.base import CommandResult
+from starlake_dagster_components.settings import Settings
+from starlake_dagster_components.testing import RecordingExecutor
+
+SQL = "select * from shop.orders where id >= '{{sl_data_interval_start}}' and id < '{{sl_data_interval_end}}'\n"
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SL_ENV", "SL_ROOT", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def incremental(shop: ProjectFolder) -> ProjectFolder:
+    """The shop with a daily incremental task, and one that reads it as soon as it is made."""
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
+    dag = config.replace("{{domain}}_tasks", "{{schedule}}_tasks")
+    shop.write("metadata/dags/transforms.sl.yml", f'{dag}  options:\n    start_date: "2026-03-01"\n    SL_TIMEZONE: Europe/Paris\n')
+    shop.write("metadata/transform/kpi/daily.sql", SQL)
+    shop.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  schedule: daily\n")
+    return shop
+
+
+@pytest.fixture
+def two_crons(incremental: ProjectFolder) -> ProjectFolder:
+    """The same with an hourly incremental task, too."""
+    incremental.write("metadata/transform/kpi/top.sql", SQL.replace("shop.orders", "kpi.daily"))
+    incremental.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  schedule: hourly\n")
+    return incremental
+
+
+def run(folder: ProjectFolder, dates: RunDates, executor: RecordingExecutor | None = None, **more: object) -> list[RunResult]:
+    return run_headless(folder.root, Settings(executor=executor or RecordingExecutor(), cache="off"), dates=dates, **more)  # type: ignore[arg-type]
+
+
+def list_lines(executor: RecordingExecutor, name: str) -> list[str]:
+    return [line for c in executor.commands if name in (line := " ".join(c.argv))]
+
+
+def test_a_range_is_one_run_for_each_partition(incremental: ProjectFolder) -> None:
+    executor = RecordingExecutor()
+    results = run(incremental, RunDates(first="2026-03-28", last="2026-03-30"), executor, job="daily_tasks")
+    assert [(r.job, r.partition, r.success) for r in results] == [
+        ("daily_tasks", day, True) for day in ("2026-03-28", "2026-03-29", "2026-03-30")
+    ]
+    lines = list_lines(executor, "kpi.daily")
+    assert "sl_data_interval_start=2026-03-28T23:00:00,sl_data_interval_end=2026-03-29T22:00:00" in lines[1]
+    assert "--scheduledDate 2026-03-29T22:00:00" in lines[1]
+
+
+def test_a_range_as_one_run(incremental: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    executor = RecordingExecutor()
+    (result,) = run(incremental, RunDates(first="2026-03-28", last="2026-03-30", single_run=True), executor, job="daily_tasks")
+    assert result.label == "daily_tasks 2026-03-28...2026-03-30"
+    (line,) = list_lines(executor, "kpi.daily")
+    assert "sl_data_interval_start=2026-03-27T23:00:00,sl_data_interval_end=2026-03-30T22:00:00" in line
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("kpi_daily")) == {"2026-03-28", "2026-03-29", "2026-03-30"}
+
+
+def test_all_jobs_of_a_range(incremental: ProjectFolder) -> None:
+    executor = RecordingExecutor()
+    results = run(incremental, RunDates(first="2026-03-28", last="2026-03-29"), executor)
+    assert [r.label for r in results] == ["shop_tables", "daily_tasks 2026-03-28", "daily_tasks 2026-03-29", "none_tasks"]
+    # Files are loaded once, whatever the range is; the job without a schedule gets the range.
+    assert not any("scheduledDate" in line for line in list_lines(executor, "load "))
+    (line,) = list_lines(executor, "kpi.top")
+    assert "sl_data_interval_start=2026-03-27T23:00:00,sl_data_interval_end=2026-03-29T22:00:00" in line
+
+
+def test_times_of_a_range(two_crons: ProjectFolder) -> None:
+    dates = RunDates(first="2026-03-29T01:00", last="2026-03-29T04:00")
+    assert [r.partition for r in run(two_crons, dates, job="hourly_tasks")] == ["2026-03-29-01:00", "2026-03-29-03:00"]
+    # The hour that the clock repeats.
+    dates = RunDates(first="2025-10-26T00:00Z", last="2025-10-26T02:00+00:00")
+    with pytest.raises(
+        InvalidSetting, match=r"hourly_tasks has no partition from 2025-10-26T00:00Z to .*: they reach from 2026-03-01-00:00"
+    ):
+        run(two_crons, dates, job="hourly_tasks")
+    assert [
+        r.partition for r in run(two_crons, RunDates(first="2026-10-25T00:00Z", last="2026-10-25T02:00+00:00"), job="hourly_tasks")
+    ] == [
+        "2026-10-25-02:00",
+        "2026-10-25-02:00+0100",
+    ]
+
+
+def test_a_partition_that_fails_does_not_stop_the_others_but_what_reads_it(incremental: ProjectFolder) -> None:
+    executor = RecordingExecutor().on("transform", "kpi.daily", CommandResult(exit_code=1), CommandResult(0))
+    results = run(incremental, RunDates(first="2026-03-28", last="2026-03-29"), executor)
+    assert [(r.label, r.success) for r in results][1:] == [
+        ("daily_tasks 2026-03-28", False),
+        ("daily_tasks 2026-03-29", True),
+        ("none_tasks", False),
+    ]
+    assert results[-1].error == "nothing of it can run: kpi_top needs kpi_daily"
+
+
+def test_a_selection_of_assets_with_different_partitions(two_crons: ProjectFolder) -> None:
+    executor = RecordingExecutor()
+    (result,) = run(two_crons, RunDates(), executor, selection="key:kpi_daily or key:kpi_top")
+    assert result.success
+    assert len(executor.commands) == 2
+    with pytest.raises(InvalidSetting, match="--from: kpi_daily and kpi_top have different partitions: select assets of one job"):
+        run(two_crons, RunDates(first="2026-03-28", last="2026-03-29"), selection="key:kpi_daily or key:kpi_top")
+    results = run(two_crons, RunDates(first="2026-03-28", last="2026-03-29"), selection="key:kpi_daily or key:shop_orders")
+    assert [r.label for r in results] == ["selection 2026-03-28", "selection 2026-03-29"]
+
+
+@pytest.fixture
+def chained(two_crons: ProjectFolder) -> ProjectFolder:
+    """A daily incremental task, and one that reads it, in one job."""
+    return two_crons.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  schedule: daily\n")
+
+
+def test_a_run_without_a_date_is_for_the_last_partition(chained: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    executor = RecordingExecutor()
+    yesterday = (datetime.now(ZoneInfo("Europe/Paris")) - timedelta(days=1)).date().isoformat()
+    (result,) = run(chained, RunDates(), executor, job="daily_tasks")
+    assert result.success
+    (dated,) = run(chained, RunDates(scheduled_date="2026-03-30T12:00"), executor, job="daily_tasks")
+    assert dated.success
+    assert "--scheduledDate 2026-03-30T12:00:00" in list_lines(executor, "kpi.top")[1]
+    assert "sl_data_interval_start=2026-03-28T23:00:00,sl_data_interval_end=2026-03-29T22:00:00" in list_lines(executor, "kpi.top")[1]
+    with dg.DagsterInstance.get() as instance:
+        for key in ("kpi_daily", "kpi_top"):
+            assert instance.get_materialized_partitions(dg.AssetKey(key)) == {yesterday, "2026-03-29"}
+        stored = instance.get_run_by_id(result.run_id)
+        assert stored is not None
+        assert stored.tags["dagster/partition"] == yesterday
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "partitions"),
+    [
+        ("2026-03-28T23:00", "2026-03-29T22:00", {"2026-03-29"}),
+        ("2026-03-27T23:00", "2026-03-29T22:00", {"2026-03-28", "2026-03-29"}),
+        ("2026-03-28", "2026-03-29T22:00", set()),
+        ("2026-03-28T23:00", "2026-03-30", set()),
+    ],
+)
+def test_an_interval_that_is_made_of_partitions(
+    chained: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, end: str, partitions: set[str]
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    executor = RecordingExecutor()
+    (result,) = run(chained, RunDates(interval_start=start, interval_end=end), executor, job="daily_tasks")
+    assert result.success
+    for line in list_lines(executor, "transform"):
+        assert f"sl_data_interval_start={start[:10]}" in line
+        assert f"sl_data_interval_end={end[:10]}" in line
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("kpi_top")) == partitions
+
+
+def test_an_interval_for_all_runs(incremental: ProjectFolder) -> None:
+    executor = RecordingExecutor()
+    run(incremental, RunDates(interval_start="2026-01-01", interval_end="2026-02-01T00:00+01:00"), executor)
+    for name in ("kpi.daily", "kpi.top"):
+        (line,) = list_lines(executor, name)
+        assert "sl_data_interval_start=2026-01-01T00:00:00,sl_data_interval_end=2026-01-31T23:00:00" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from", "2026-01-01"], "--from: a range has both ends: give --to, too"),
+        (["--to", "2026-01-01"], "--to: a range has both ends: give --from, too"),
+        (["--interval-end", "2026-01-01"], "--interval-end: a data interval has both ends: give --interval-start, too"),
+        (["--from", "2026-01-02", "--to", "2026-01-01"], "--to: '2026-01-01' is not after --from '2026-01-02'"),
+        (["--from", "yesterday", "--to", "2026-01-01"], "--from: 'yesterday' is not an ISO 8601 time"),
+        (["--interval-start", "2026-01-02", "--interval-end", "2026-01-02"], "--interval-end: '2026-01-02' is not after"),
+        (["--single-run"], "--single-run is for a range: give --from and --to, too"),
+        (
+            ["--from", "2026-01-01", "--to", "2026-01-01", "--scheduled-date", "2026-01-01"],
+            "--from: the runs of a range have their dates from it: leave out the other dates",
+        ),
+        (["--scheduled-date", "now"], "--scheduled-date: 'now' is not an ISO 8601 time"),
+        (["--job", "daily_tasks", "--from", "2025-01-01", "--to", "2025-01-02"], "--from: daily_tasks has no partition from 2025-01-01"),
+        (["--select", "kpi_daily", "--from", "2025-01-01", "--to", "2025-01-02"], "--from: the selection has no partition from 2025-01-01"),
+    ],
+)
+def test_dates_that_do_not_fit(incremental: ProjectFolder, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["run", str(incremental.root), "--quiet", *options])
+    assert result.exit_code == 1
+    assert message in result.output
