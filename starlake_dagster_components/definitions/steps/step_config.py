@@ -19,8 +19,8 @@ RUN_CONFIG = dg.Field(
         "interval": dg.Field(
             {"start": dg.Field(str, description="Its beginning, ISO 8601."), "end": dg.Field(str, description="Its end, ISO 8601.")},
             is_required=False,
-            description="Data interval of a transform. Default: that of the partition or of the run's tags, else the last one of the
-            schedule.",
+            description="Data interval of a transform. Default: that of the partition or of the run's tags, "
+            "else the last one of the schedule.",
         ),
         "options": dg.Field(
             dg.Map(str, str, key_label_name="variable"),  # type: ignore[no-untyped-call]
