@@ -13,6 +13,7 @@ from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sql.intervals import write_interval
+from .warehouse.audit import WarehouseAudit, WarehouseCounts, find_warehouse_audit
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -104,6 +105,7 @@ class Command:
         options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
         audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
         target: for ``load`` of one table and ``transform``: the table, where it is in a DuckDB file.
+        warehouse: the same where they are in a warehouse; holds its password, not shown.
         expectations: the calls of the expectations that the command evaluates, as the project writes them.
         tables: for ``load``: its tables, in the order of the command line.
         caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
@@ -121,6 +123,7 @@ class Command:
     options: Mapping[str, str] = field(default_factory=dict)
     audit: Audit | None = None
     target: Target | None = None
+    warehouse: WarehouseAudit | None = field(default=None, repr=False, compare=False)
     expectations: tuple[str, ...] = ()
     tables: tuple[LoadTable, ...] = ()
     caveats: tuple[str, ...] = ()
@@ -170,6 +173,7 @@ class RunContext:
         interval_start: beginning of the data interval: ``sl_data_interval_start`` of transforms.
         interval_end: end of the data interval: ``sl_data_interval_end`` of transforms.
         job_id: ``SL_JOB_ID``, by which audit rows are found: ``<run id>.<step>``.
+        warehouse_counts: what is read of a warehouse after a command: nothing, its audit tables, or also how many rows the tables have.
     """
 
     project: Project
@@ -180,6 +184,7 @@ class RunContext:
     interval_start: datetime | None = None
     interval_end: datetime | None = None
     job_id: str = ""
+    warehouse_counts: WarehouseCounts = "audit"
 
 
 def build_stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
@@ -237,6 +242,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),
+        warehouse=_count_rows(run, command.warehouse, tables),
     )
 
 
@@ -255,7 +261,12 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     command = _build_command(
         run, "transform", arguments, connections=[project.connection_of(task), reads], expectations=[e.expect for e in task.expectations]
     )
-    return replace(command, target=_find_target(project, task, task.domain, task.table), starts_spark=starts_spark(project, task))
+    return replace(
+        command,
+        target=_find_target(project, task, task.domain, task.table),
+        starts_spark=starts_spark(project, task),
+        warehouse=_count_rows(run, command.warehouse, [task]),
+    )
 
 
 def _build_command(
@@ -267,7 +278,9 @@ def _build_command(
 ) -> Command:
     project, pipeline = run.project, run.pipeline
     environment = _build_environment(run)
-    audit = _find_audit(run, environment) if verb in ("load", "transform") else None
+    noted = verb in ("load", "transform") and _is_noted(run, environment)
+    audit = _find_audit(run) if noted else None
+    warehouse = find_warehouse_audit(project.application, run.job_id) if noted and not audit and run.warehouse_counts != "off" else None
     evaluated = tuple(dict.fromkeys(expectations)) if project.application.expectations_active else ()
     files = {path for c in connections if (path := _find_duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
@@ -279,6 +292,7 @@ def _build_command(
         databases=tuple(sorted(files)),
         options=pipeline.options if pipeline else {},
         audit=audit,
+        warehouse=warehouse,
         expectations=evaluated,
         loaded=project if _is_what_the_command_reads(run, environment) else None,
     )
@@ -475,16 +489,27 @@ def _find_duckdb_file(project: Project, connection: Connection | None) -> str | 
     return os.path.normpath(os.path.join(project.root, path))
 
 
-def _find_audit(run: RunContext, environment: Mapping[str, str]) -> Audit | None:
-    """Return where the audit rows of a command are.
+def _is_noted(run: RunContext, environment: Mapping[str, str]) -> bool:
+    """Return whether a command has audit rows that can be distinguished from those of other commands."""
+    return run.project.application.audit_active and bool(run.job_id) and environment.get(_get_job_id_name(run.project)) == run.job_id
 
-    None where they cannot be read, or cannot be distinguished from those of other commands.
-    """
+
+def _find_audit(run: RunContext) -> Audit | None:
+    """Return where the audit rows of a command are, where they are in a DuckDB file."""
     project, application = run.project, run.project.application
     database = _find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
-    if not application.audit_active or not database or not run.job_id or environment.get(_get_job_id_name(project)) != run.job_id:
-        return None
-    return Audit(database, application.audit_domain, run.job_id)
+    return Audit(database, application.audit_domain, run.job_id) if database else None
+
+
+def _count_rows(run: RunContext, warehouse: WarehouseAudit | None, nodes: Sequence[Table | Task]) -> WarehouseAudit | None:
+    """Return the audit with the tables whose rows are counted by the query that reads it: those of the same connection."""
+    if warehouse is None or run.warehouse_counts != "tables":
+        return warehouse
+    connections = [run.project.connection_of(node) for node in nodes]
+    if not all(connection and connection.name == warehouse.connection for connection in connections):
+        return warehouse
+    names = ((n.final_domain, n.final_name) if isinstance(n, Table) else (n.domain, n.table) for n in nodes)
+    return replace(warehouse, counted=tuple(names))
 
 
 def _find_target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:

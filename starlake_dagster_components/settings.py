@@ -365,6 +365,17 @@ class SharedSettings(BaseModel):
             more="See [running.md](running.md#batches-of-tables)",
         ),
     ] = False
+    warehouse_counts: Annotated[
+        Literal["off", "audit", "tables"],
+        Setting(
+            "What is read of a warehouse after each command, by one query: Starlake's audit tables, for row counts and results of "
+            "expectations (audit), also how many rows the table has (tables), or nothing (off).",
+            examples=["tables"],
+            options="run",
+            check=lambda name, value: check_choice(name, "off" if value is False else value, ("off", "audit", "tables")),
+            more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
+        ),
+    ] = "audit"
     show_sql: Annotated[
         bool,
         Setting(

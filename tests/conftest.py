@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from postgres_server import NotAvailable, PostgresServer, run_postgres
 from project_folder import ProjectFolder
 
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -28,6 +29,16 @@ def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SL_DAGSTER_CACHE", str(tmp_path_factory.mktemp("plans")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the tests' own; skips where none can be had."""
+    try:
+        with run_postgres() as server:
+            yield server
+    except NotAvailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ class StepCommands:
             interval_start=start,
             interval_end=end,
             job_id=f"{context.run.run_id}.{get_step_key(context)}",
+            warehouse_counts=self._settings.warehouse_counts,
         )
 
     def _find_interval(

@@ -401,4 +401,13 @@ class _Run:
             log=self.say,
             metadata=self._build_metadata(state),
         )
-        return judge_execution(ended)
+        return self._add_noted(judge_execution(ended))
+
+    def _add_noted(self, result: CommandResult) -> CommandResult:
+        """Return the result with what Starlake noted in a warehouse about the command, and about earlier attempts of the step."""
+        if self.command.warehouse is None or result.not_ready:
+            return result
+        from ..starlake_output.audit import complete_result, complete_tables, read_findings
+
+        findings = read_findings(self.command, self.say)
+        return complete_tables(self.command, complete_result(self.command, result, findings), findings)

@@ -9,7 +9,7 @@ from ...commands import Command
 from ...errors import CommandCancelled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Counters, Invocation, TableResult
-from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
+from ..starlake_output.audit import Findings, complete_result, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
 from ..starlake_output.file_fates import FileFates, judge_files
 from ..starlake_output.load_log import LoadLines
@@ -133,11 +133,16 @@ def _mask_reasons(command: Command, tables: Mapping[str, TableResult]) -> Mappin
 
 def _number_attempt(command: Command, attempt: int) -> Command:
     """Give each attempt audit rows of its own."""
-    if command.audit is None or not attempt:
+    noted = command.audit or command.warehouse
+    if noted is None or not attempt:
         return command
-    before, now = command.audit.job_id, f"{command.audit.job_id}.{attempt}"
-    renamed = {name: now for name, value in command.environment.items() if value == before}
-    return replace(command.with_environment(renamed), audit=replace(command.audit, job_id=now))
+    now = f"{noted.job_id}.{attempt}"
+    renamed = {name: now for name, value in command.environment.items() if value == noted.job_id}
+    return replace(
+        command.with_environment(renamed),
+        audit=command.audit and replace(command.audit, job_id=now),
+        warehouse=command.warehouse and replace(command.warehouse, job_id=now),
+    )
 
 
 def _put_back_old(files: FilesOfLoad, invocation: Invocation) -> None:
@@ -191,17 +196,12 @@ def _check_result(
         return result
     trail = result.trail
     findings = read_findings(command, invocation.log, trail)
-    result = replace(
-        result,
-        row_count=result.row_count if result.row_count is not None else findings.row_count,
-        expectations=result.expectations or findings.expectations,
-        trail=None,
-    )
+    result = replace(complete_result(command, result, findings), trail=None)
     if command.expectations and not result.expectations and result.exit_code == 0 and (result.counters is None or result.counters.files):
         invocation.log(
             "info",
-            "the results of expectations are not known: they are read from the audit in a DuckDB file, "
-            "or from Starlake's log at level info (SL_LOG_LEVEL)",
+            "the results of expectations are not known: they are read from Starlake's audit tables, "
+            "or from its log at level info (SL_LOG_LEVEL)",
         )
     failure = findings.failure if result.exit_code == 0 else None
     if command.verb == "load":

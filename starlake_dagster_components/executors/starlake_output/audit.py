@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ...commands import Audit, Command, LoadTable, Target
-from ..outcomes import Counters, ExpectationResult, Log
+from ..outcomes import CommandResult, Counters, ExpectationResult, Log
 from .audit_log import build_expectation_result
 from .audit_rows import AuditRow, ExpectationRow, FileLoad, pair_steps, parse_file_names
 from .log_levels import shorten_exception
 from .process_output import OutputTrail, drop_growth, parse_count
+from .table_files import find_table
+from .warehouse_rows import read_warehouse_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ class _Reader:
 def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) -> Findings:
     """Return what Starlake noted about a command that has ended, and how many rows its tables have.
 
-    The audit is read from its DuckDB file. Where there is none that can be read (another database, no ``duckdb`` package), the rows are
-    taken from the log.
+    The audit is read from its DuckDB file or its warehouse. Where it cannot be read (no driver, no access), the rows are taken from the
+    log.
 
     Call it while holding the locks of the command's databases.
 
@@ -93,6 +95,9 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
         trail: what the output of the command says.
     """
     rows, expectations, counts = _read_databases(command, log)
+    if command.warehouse is not None:
+        rows, expectations, counted = read_warehouse_rows(command, command.warehouse, log)
+        counts = {**counts, **counted}
     if trail is not None:
         rows = rows or tuple(trail.rows)
         expectations = expectations or tuple(trail.expectations)
@@ -103,6 +108,54 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
         _take_last_results(expectations, command.expectations),
         None if several else next(iter(counts.values()), None),
         {t.name: _select_findings(t, command.tables, rows, expectations, counts.get(t.name)) for t in several},
+    )
+
+
+def complete_result(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
+    """Return a result with what the audit knows beyond it: counts, the table's rows, results of expectations.
+
+    Args:
+        command: what ran.
+        result: what its output and its end say, which stands where it says something.
+        findings: what the audit says.
+    """
+    counters = result.counters
+    if command.verb == "load" and len(command.tables) == 1:
+        counters = _complete_counters(counters, findings.count_rows(command.tables[0]))
+    return replace(
+        result,
+        counters=counters,
+        row_count=result.row_count if result.row_count is not None else findings.row_count,
+        expectations=result.expectations or findings.expectations,
+    )
+
+
+def complete_tables(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
+    """Return the result of a load with what the audit knows beyond it of each of its tables.
+
+    For executors that do not see the files: where they do, the audit has a say in more than counts.
+    """
+    found = {}
+    for table in command.tables if len(command.tables) > 1 else ():
+        known, noted = result.get_table_result(table.name, len(command.tables)), findings.tables.get(table.name)
+        if noted is not None:
+            found[table.name] = replace(
+                known,
+                counters=_complete_counters(known.counters, noted.count_rows(table)),
+                row_count=known.row_count if known.row_count is not None else noted.row_count,
+                expectations=known.expectations or noted.expectations,
+            )
+    return replace(result, tables={**result.tables, **found}) if found else result
+
+
+def _complete_counters(known: Counters | None, noted: Counters | None) -> Counters | None:
+    if known is None or noted is None:
+        return noted if known is None else known
+    return Counters(
+        noted.input if known.input is None else known.input,
+        noted.accepted if known.accepted is None else known.accepted,
+        noted.rejected if known.rejected is None else known.rejected,
+        known.files or noted.files,
     )
 
 
@@ -164,21 +217,14 @@ def _select_findings(
 ) -> Findings:
     return Findings(
         tuple(row for row in rows if (row.domain, row.table) == (table.domain, table.name)),
-        _take_last_results([e for e in expectations if _find_table(tables, e.domain, e.table) is table], table.expectations),
+        _take_last_results([e for e in expectations if find_table(tables, e.domain, e.table) is table], table.expectations),
         count,
     )
 
 
 def _use_logical_name(row: AuditRow, tables: Sequence[LoadTable]) -> AuditRow:
-    table = _find_table(tables, row.domain, row.table)
+    table = find_table(tables, row.domain, row.table)
     return replace(row, domain=table.domain, table=table.name) if table else row
-
-
-def _find_table(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable | None:
-    """Return the table that a row is about: rows of the second half of a load have its names in the database. Observed: renames."""
-    found = [t for t in tables if (domain, table) == (t.domain, t.name)]
-    final = (domain.lower(), table.lower())
-    return next(iter(found or (t for t in tables if final == (t.final_domain.lower(), t.final_name.lower()))), None)
 
 
 def _read_audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:

@@ -93,7 +93,11 @@ def judge_tables(
     for table in command.tables:
         noted = findings.tables.get(table.name, Findings())
         names = places.ingesting.get(table.name, frozenset()) | places.before.get(table.name, frozenset())
-        judged[table.name] = _judge_table(table, result, noted, places, fates.select_table(names, noted))
+        found = _judge_table(table, result, noted, places, fates.select_table(names, noted))
+        if found.outcome == "loaded" and found.counters is None and findings.rows and not names:
+            # The audit has what was loaded, and there was no file for this table.
+            found = replace(found, counters=NOTHING)
+        judged[table.name] = found
     return judged
 
 

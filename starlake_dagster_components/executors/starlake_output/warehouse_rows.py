@@ -1,0 +1,113 @@
+"""What Starlake noted about a command in a warehouse, as rows of its audit."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...commands import Command
+from ...warehouse.audit import AuditEntries, WarehouseAudit, read_audit
+from ...warehouse.query import QueryFailed
+from ..outcomes import Log
+from .audit_log import build_expectation_result
+from .audit_rows import AuditRow, ExpectationRow, parse_file_names
+from .table_files import find_table
+
+Rows = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int | None]]
+
+
+def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -> Rows:
+    """Return audit rows, rows about expectations, and row counts of tables by logical name, by one query.
+
+    What cannot be read is a warning and nothing: the command has done its work.
+
+    Args:
+        command: what ran.
+        warehouse: where Starlake notes it.
+        log: receives the warning.
+    """
+    try:
+        entries = read_audit(warehouse, expectations=bool(command.expectations))
+    except QueryFailed as error:
+        log(
+            "warning",
+            f"what Starlake noted about the command cannot be read from the connection '{warehouse.connection}', so that counts and results of "
+            f"expectations may be missing: {error} (setting warehouse_counts: off does without it)",
+        )
+        return (), (), {}
+    except Exception as error:  # noqa: BLE001 -- counts are an extra: nothing that a warehouse answers may fail the step
+        log("warning", f"the audit in the connection '{warehouse.connection}' cannot be understood: {type(error).__name__}")
+        return (), (), {}
+    return _convert(command, entries)
+
+
+def _convert(command: Command, entries: AuditEntries) -> Rows:
+    names = [""] if len(command.tables) < 2 else [table.name for table in command.tables]
+    counts: dict[str, int | None] = {names[index]: count for index, count in entries.row_counts.items()}
+    return tuple(_order_rows(command, entries.steps)), tuple(map(_make_expectation, entries.expectations)), counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    row: AuditRow
+    time: Any
+
+    @property
+    def grew(self) -> bool:
+        return self.row.counts[0] > 0
+
+
+def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterator[AuditRow]:
+    """Yield the audit rows of each table in the order in which they were written.
+
+    A warehouse does not keep the order, and ``TIMESTAMP`` is the second in which a step began. So the two steps of a native load are found by what they
+    have in common: the second step begins after the first, the files of one table are loaded one after the other, and a load whose second step failed
+    has not made the table grow.
+    """
+    by_table: dict[Any, list[_Timed]] = {}
+    for entry in steps:
+        row = _make_row(entry)
+        table = find_table(command.tables, row.domain, row.table)
+        by_table.setdefault((table.domain, table.name) if table else (row.domain, row.table), []).append(_Timed(row, entry["time"]))
+    for rows in by_table.values():
+        yield from (timed.row for timed in rows if timed.row.step == "LOAD" and not _is_native(timed))
+        loads = [timed for timed in rows if timed.row.step == "LOAD" and _is_native(timed)]
+        for second in (timed for timed in rows if timed.row.step != "LOAD"):
+            first = _find_load(loads, second)
+            if first is not None:
+                loads.remove(first)
+            yield second.row
+            if first is not None:
+                yield first.row
+        yield from (timed.row for timed in loads)
+
+
+def _is_native(timed: _Timed) -> bool:
+    """Return whether a LOAD row says that there was a second step: the native loader does not know how many rows it rejected, the Spark loader does."""
+    return timed.row.counts[2] < 0
+
+
+def _find_load(loads: Sequence[_Timed], second: _Timed) -> _Timed | None:
+    """Return the load that a second step belongs to: the earliest that is left; of several of one second, one that grew as the step says."""
+    possible = [timed for timed in loads if timed.time <= second.time]
+    first = [timed for timed in possible if timed.time == possible[0].time]
+    return next((timed for timed in first if timed.grew == second.row.success), first[0] if first else None)
+
+
+def _make_row(entry: Mapping[str, Any]) -> AuditRow:
+    files = parse_file_names(entry["text"]) if entry["step"] == "LOAD" else ()
+    read, accepted, rejected = (-1 if entry[name] is None else int(entry[name]) for name in ("count", "accepted", "rejected"))
+    return AuditRow(
+        entry["domain"] or "",
+        entry["table"] or "",
+        entry["step"],
+        bool(entry["success"]),
+        entry["message"] or "",
+        files,
+        (read, accepted, rejected),
+    )
+
+
+def _make_expectation(entry: Mapping[str, Any]) -> ExpectationRow:
+    call, count = entry["step"] or "", entry["count"]
+    result = build_expectation_result(call, bool(entry["success"]), None if count is None else int(count), entry["text"], entry["message"])
+    return ExpectationRow(entry["domain"] or "", entry["table"] or "", call, entry["name"] or "", result)

@@ -1,0 +1,1 @@
+"""Read from the warehouses that Starlake writes to: its audit tables, row counts, rows. Nothing is ever written."""

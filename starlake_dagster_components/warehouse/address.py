@@ -1,0 +1,156 @@
+"""From the options of a Starlake connection to what SQLAlchemy needs to reach the same warehouse.
+
+Starlake gives these options to a JDBC driver, or to the clients of BigQuery and Snowflake. Starlake: JdbcDbUtils, BigQueryJobBase.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..masking import Mask
+from ..project.model import Connection
+
+CONNECT_SECONDS = 10
+"""Seconds that a database has to answer, for drivers that can be given a limit."""
+
+_SNOWFLAKE_HOST = ".snowflakecomputing.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a warehouse is, and as whom it is read.
+
+    Attributes:
+        drivers: names of SQLAlchemy dialects and drivers, the best first: the first that is installed is taken.
+        extra: the extra of this package that installs one of them.
+        username, password, host, port, database, query: the parts of the URL.
+        arguments: what the driver gets besides.
+    """
+
+    drivers: tuple[str, ...]
+    extra: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    host: str | None = None
+    port: int | None = None
+    database: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def mask(self) -> Mask:
+        """What hides the secrets of the address."""
+        return Mask({"password": self.password or ""}, self.query, {name: str(value) for name, value in self.arguments.items()})
+
+
+def find_address(connection: Connection) -> Address | None:
+    """Return how a connection is reached through SQLAlchemy; None for what cannot be read like that (files, Spark, DuckDB, ...).
+
+    Args:
+        connection: of the project, with its variables replaced.
+    """
+    # Starlake and its drivers know most options in any case, and some under a name with the prefix ``sf``.
+    options = {name.lower(): str(value) for name, value in connection.options.items() if value not in (None, "")}
+    engine = "snowflake" if "sfurl" in options else connection.engine
+    build = _BUILDERS.get(engine)
+    return build(options) if build else None
+
+
+def _build_postgres(options: Mapping[str, str]) -> Address:
+    return _build_jdbc(
+        options,
+        ("postgresql+psycopg", "postgresql+psycopg2"),
+        "postgres",
+        5432,
+        {"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"},
+        _read_ssl,
+    )
+
+
+def _build_redshift(options: Mapping[str, str]) -> Address:
+    return _build_jdbc(options, ("redshift+psycopg2",), "redshift", 5439, {"connect_timeout": CONNECT_SECONDS}, _read_ssl)
+
+
+def _build_mysql(options: Mapping[str, str]) -> Address:
+    return _build_jdbc(options, ("mysql+pymysql",), "mysql", 3306, {"connect_timeout": CONNECT_SECONDS}, lambda given: {})
+
+
+def _build_jdbc(
+    options: Mapping[str, str],
+    drivers: tuple[str, ...],
+    extra: str,
+    port: int,
+    arguments: Mapping[str, Any],
+    read_query: Any,
+) -> Address:
+    """Return the address that a URL of the form ``jdbc:engine://host:port/database?name=value`` means."""
+    rest = options.get("url", "").removeprefix("jdbc:").partition(":")[2]
+    parts = urlsplit(rest if rest.startswith("//") else f"///{rest}")
+    # A list of hosts is tried in its order by the driver; the first is the primary.
+    host, _, given_port = (
+        parts.netloc.rpartition("@")[2].split(",")[0].rpartition(":") if _has_port(parts.netloc) else (parts.netloc, "", "")
+    )
+    given = {**{name.lower(): value for name, value in parse_qsl(parts.query.replace(";", "&"))}, **options}
+    return Address(
+        drivers,
+        extra,
+        given.get("user"),
+        given.get("password"),
+        host.rpartition("@")[2].split(",")[0].strip("[]") or "localhost",
+        int(given_port) if given_port.isdecimal() else port,
+        unquote(parts.path.strip("/")) or given.get("user"),
+        read_query(given),
+        arguments,
+    )
+
+
+def _has_port(netloc: str) -> bool:
+    return netloc.rpartition("@")[2].split(",")[0].rpartition(":")[2].isdecimal()
+
+
+def _read_ssl(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what libpq calls the TLS options of the JDBC driver."""
+    found = {name: given[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in given}
+    if "sslmode" not in found and given.get("ssl", "").lower() == "true":
+        found["sslmode"] = "verify-full" if "sslrootcert" in found else "require"
+    return found
+
+
+def _build_snowflake(options: Mapping[str, str]) -> Address:
+    options = {name.removeprefix("sf"): value for name, value in options.items()}
+    url = options.get("url", "").removeprefix("jdbc:snowflake:").removeprefix("https:").lstrip("/")
+    host, _, rest = url.partition("/")
+    given = {**{name.lower(): value for name, value in parse_qsl(rest.partition("?")[2])}, **options}
+    account = host.partition(":")[0].removesuffix(_SNOWFLAKE_HOST) or given.get("account", "")
+    database, schema = given.get("db") or given.get("database"), given.get("schema")
+    names = {"warehouse": "warehouse", "role": "role", "authenticator": "authenticator", "token": "token"}
+    files = {"private_key_file": "private_key_file", "private_key_file_pwd": "private_key_file_pwd"}
+    return Address(
+        ("snowflake",),
+        "snowflake",
+        given.get("user"),
+        given.get("password"),
+        account,
+        None,
+        "/".join(filter(None, (database, schema if database else None))) or None,
+        {name: given[key] for key, name in names.items() if key in given},
+        {"login_timeout": CONNECT_SECONDS, **{name: given[key] for key, name in files.items() if key in given}},
+    )
+
+
+def _build_bigquery(options: Mapping[str, str]) -> Address:
+    query = {"location": options["location"]} if "location" in options else {}
+    if options.get("authtype", "").upper() == "SERVICE_ACCOUNT_JSON_KEYFILE" and "jsonkeyfile" in options:
+        query["credentials_path"] = options["jsonkeyfile"]
+    return Address(("bigquery",), "bigquery", host=options.get("projectid") or options.get("gcpproject"), query=query)
+
+
+_BUILDERS = {
+    "postgres": _build_postgres,
+    "redshift": _build_redshift,
+    "mysql": _build_mysql,
+    "mariadb": _build_mysql,
+    "snowflake": _build_snowflake,
+    "bigquery": _build_bigquery,
+}

@@ -1,0 +1,139 @@
+"""Where the audit of a command is that is not in a DuckDB file, and the one query that reads it. Starlake: reference-engines.conf (audit, expectations)."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..project.model import Application
+from .address import Address, find_address
+from .query import TableMissing, run_query
+
+WarehouseCounts = Literal["off", "audit", "tables"]
+"""What is read of a warehouse after a command: nothing, its audit tables, or also how many rows the tables have."""
+
+AUDIT, EXPECTATION, ROWS = "audit", "expectation", "rows"
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTES = {"bigquery": "`", "mysql+pymysql": "`"}
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseAudit:
+    """Where Starlake notes how a command went, in a warehouse.
+
+    Attributes:
+        connection: name of the connection in the project.
+        address: how it is reached.
+        schema: of the audit tables (``audit``).
+        job_id: the ``JOBID`` of the command's rows.
+        counted: schema and name of the tables whose rows are counted in the same query.
+    """
+
+    connection: str
+    address: Address = field(repr=False)
+    schema: str
+    job_id: str
+    counted: tuple[tuple[str, str], ...] = ()
+
+
+def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudit | None:
+    """Return where the audit of a project's commands is; None where it is not in a warehouse that can be read."""
+    connection = application.connections.get(application.audit_connection_ref or application.connection_ref or "")
+    address = find_address(connection) if connection and application.audit_active else None
+    return WarehouseAudit(connection.name, address, application.audit_domain, job_id) if connection and address else None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntries:
+    """What the audit says about a command.
+
+    Attributes:
+        steps: rows of ``audit.audit`` by the second in which the steps began, the values by the names of :data:`COLUMNS`.
+        expectations: rows of ``audit.expectations`` by the second in which they were evaluated.
+        row_counts: how many rows the counted tables have, by their place in ``counted``.
+    """
+
+    steps: Sequence[Mapping[str, Any]] = ()
+    expectations: Sequence[Mapping[str, Any]] = ()
+    row_counts: Mapping[int, int] = field(default_factory=dict)
+
+
+def read_audit(audit: WarehouseAudit, *, expectations: bool) -> AuditEntries:
+    """Return what the audit says about a command, by one query.
+
+    Args:
+        audit: where it is.
+        expectations: whether the command evaluated any; their table exists since the first one.
+
+    Raises:
+        QueryFailed: it cannot be read.
+    """
+    parameters = {"job": audit.job_id}
+    try:
+        rows = run_query(audit.address, build_statement(audit, expectations=expectations), parameters)
+    except TableMissing:
+        if not expectations:
+            raise
+        rows = run_query(audit.address, build_statement(audit, expectations=False), parameters)
+    entries = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    return AuditEntries(
+        sorted((e for e in entries if e["kind"] == AUDIT), key=_get_time),
+        sorted((e for e in entries if e["kind"] == EXPECTATION), key=_get_time),
+        {int(e["accepted"]): int(e["count"]) for e in entries if e["kind"] == ROWS},
+    )
+
+
+COLUMNS = ("kind", "domain", "table", "step", "success", "message", "text", "count", "accepted", "rejected", "duration", "time", "name")
+"""The columns of the query. Of an expectation ``step`` is its call, ``text`` its SQL; of the step of a load ``text`` is the list of its files."""
+
+
+def build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
+    """Return the query: rows of the audit, of the expectations, and row counts, one below the other.
+
+    Names of columns are written without quotes and after the name of their table: so each warehouse finds them in its own case, and none takes them for
+    keywords.
+    """
+    return " UNION ALL ".join(_list_selects(audit, expectations=expectations))
+
+
+def _list_selects(audit: WarehouseAudit, *, expectations: bool) -> Iterator[str]:
+    quote = _QUOTES.get(audit.address.drivers[0], '"')
+    schema = quote_name(audit.schema, quote)
+    steps = (
+        "DOMAIN",
+        "SCHEMA",
+        "STEP",
+        "SUCCESS",
+        "MESSAGE",
+        "PATHS",
+        "COUNT",
+        "COUNTACCEPTED",
+        "COUNTREJECTED",
+        "DURATION",
+        "TIMESTAMP",
+        "STEP",
+    )
+    yield f"SELECT '{AUDIT}', {_list_columns(steps)} FROM {schema}.audit t WHERE t.JOBID = :job"
+    if expectations:
+        before = ("DOMAIN", "SCHEMA", "PARAMS", "SUCCESS", "EXCEPTION", "SQL", "COUNT")
+        yield (
+            f"SELECT '{EXPECTATION}', {_list_columns(before)}, 0, 0, 0, {_list_columns(('TIMESTAMP', 'NAME'))} "
+            f"FROM {schema}.expectations t WHERE t.JOBID = :job"
+        )
+    for index, (domain, table) in enumerate(audit.counted):
+        name = f"{quote_name(domain, quote)}.{quote_name(table, quote)}"
+        yield f"SELECT '{ROWS}', '', '', '', TRUE, '', '', count(*), {index}, 0, 0, NULL, '' FROM {name}"
+
+
+def _list_columns(names: Sequence[str]) -> str:
+    return ", ".join(f"t.{name}" for name in names)
+
+
+def quote_name(name: str, quote: str = '"') -> str:
+    """Return a name for a statement: as it is where Starlake would write it so, else quoted."""
+    return name if _PLAIN_NAME.fullmatch(name) else f"{quote}{name.replace(quote, quote * 2)}{quote}"
+
+
+def _get_time(entry: Mapping[str, Any]) -> tuple[bool, Any]:
+    return (entry["time"] is not None, entry["time"] or 0)
