@@ -13,7 +13,7 @@ from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sql.intervals import write_interval
-from .warehouse.audit import WarehouseAudit, WarehouseCounts, find_warehouse_audit
+from .warehouse.audit import WarehouseAudit, WarehouseCounts, count_tables, find_warehouse_audit
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -242,7 +242,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),
-        warehouse=_count_rows(run, command.warehouse, tables),
+        warehouse=count_tables(command.warehouse, run.warehouse_counts, project, tables),
     )
 
 
@@ -265,7 +265,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
         command,
         target=_find_target(project, task, task.domain, task.table),
         starts_spark=starts_spark(project, task),
-        warehouse=_count_rows(run, command.warehouse, [task]),
+        warehouse=count_tables(command.warehouse, run.warehouse_counts, project, [task]),
     )
 
 
@@ -499,17 +499,6 @@ def _find_audit(run: RunContext) -> Audit | None:
     project, application = run.project, run.project.application
     database = _find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
     return Audit(database, application.audit_domain, run.job_id) if database else None
-
-
-def _count_rows(run: RunContext, warehouse: WarehouseAudit | None, nodes: Sequence[Table | Task]) -> WarehouseAudit | None:
-    """Return the audit with the tables whose rows are counted by the query that reads it: those of the same connection."""
-    if warehouse is None or run.warehouse_counts != "tables":
-        return warehouse
-    connections = [run.project.connection_of(node) for node in nodes]
-    if not all(connection and connection.name == warehouse.connection for connection in connections):
-        return warehouse
-    names = ((n.final_domain, n.final_name) if isinstance(n, Table) else (n.domain, n.table) for n in nodes)
-    return replace(warehouse, counted=tuple(names))
 
 
 def _find_target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:

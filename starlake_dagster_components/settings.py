@@ -9,15 +9,16 @@ This module imports neither Dagster nor executors: the command line shows its he
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
 
 from .errors import InvalidSetting, did_you_mean
+from .setting import OptionGroup as OptionGroup
+from .setting import Setting as Setting
+from .setting import Translator as Translator
 from .settings_checks import ExpectationChecks as ExpectationChecks
 from .settings_checks import (
     check_boolean,
@@ -56,51 +57,6 @@ else:
     AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = Any
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
-OptionGroup = Literal["read", "run", "serve"]
-"""Which commands of ``sl-dagster`` have a setting as an option: all, those that run something, or those that keep a Dagster running."""
-
-
-class Translator(Protocol):
-    """What makes the asset specs and the check specs: a ``StarlakeTranslator``."""
-
-    def get_asset_spec(self, node: Any) -> "dg.AssetSpec":
-        """Return the asset spec of a node of the project."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What there is to say about a field of :class:`Settings` besides its type and its default.
-
-    Attributes:
-        help: what it means, for YAML schemas, ``--help``, docstrings and the documentation.
-        examples: values as YAML has them.
-        options: the commands that have it as an option; None = no command.
-        check: takes the name to show and a value, returns the value in its own type or raises :class:`InvalidSetting`; None = what follows
-            from the field's type.
-        parse: takes the name to show and a text, returns a value to check; None = the text itself.
-        metavar: what stands for a value in ``--help``; empty = what follows from the type.
-        path: whether a relative path in YAML is relative to the file that has it.
-        values: how the documentation writes the possible values; empty = what follows from the type.
-        default: how the documentation writes the default; empty = the default itself.
-        more: what the documentation adds to ``help``, in Markdown.
-        switch: whether the command line has it as ``--name`` and ``--no-name``, as truth values are.
-    """
-
-    help: str
-    examples: Sequence[Any] = ()
-    options: OptionGroup | None = None
-    check: Callable[[str, Any], Any] | None = None
-    parse: Callable[[str, str], Any] | None = None
-    metavar: str = ""
-    path: bool = False
-    values: str = ""
-    default: str = ""
-    more: str = ""
-    switch: bool = False
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept anything: :func:`check_values` has checked it, and says more than pydantic would."""
-        return core_schema.any_schema()
 
 
 class SharedSettings(BaseModel):

@@ -27,7 +27,8 @@ ALLOWED = {
     "_dagster_jobs": set(),
     "step_executor": {"cancellation_event", "_dagster", "errors"},
     "settings_checks": {"errors", "cache", "pipelines", "executors", "step_executor"},
-    "settings": {"errors", "cache", "pipelines", "executors", "step_executor", "settings_checks"},
+    "setting": set(),
+    "settings": {"setting", "errors", "cache", "pipelines", "executors", "step_executor", "settings_checks"},
     "settings_text": {"errors", "settings"},
     "lineage": {"errors", "project", "pipelines"},
     "definitions": {

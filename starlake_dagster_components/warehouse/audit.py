@@ -1,11 +1,14 @@
-"""Where the audit of a command is that is not in a DuckDB file, and the one query that reads it. Starlake: reference-engines.conf (audit, expectations)."""
+"""Where the audit of a command is that is not in a DuckDB file, and the one query that reads it.
+
+Starlake: reference-engines.conf (audit, expectations).
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..project.model import Application
+from ..project.model import Application, Project, Table, Task
 from .address import Address, find_address
 from .query import TableMissing, run_query
 
@@ -42,6 +45,24 @@ def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudi
     connection = application.connections.get(application.audit_connection_ref or application.connection_ref or "")
     address = find_address(connection) if connection and application.audit_active else None
     return WarehouseAudit(connection.name, address, application.audit_domain, job_id) if connection and address else None
+
+
+def count_tables(
+    warehouse: WarehouseAudit | None, kind: WarehouseCounts, project: Project, nodes: Sequence[Table | Task]
+) -> WarehouseAudit | None:
+    """Return the audit with the tables whose rows are counted by the query that reads it: those of the same connection.
+
+    Args:
+        warehouse: where the audit is; None stays None.
+        kind: what is read of a warehouse.
+        project: the project.
+        nodes: what the command writes.
+    """
+    connections = [project.connection_of(node) for node in nodes]
+    if warehouse is None or kind != "tables" or not all(c and c.name == warehouse.connection for c in connections):
+        return warehouse
+    names = ((n.final_domain, n.final_name) if isinstance(n, Table) else (n.domain, n.table) for n in nodes)
+    return replace(warehouse, counted=tuple(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +106,17 @@ def read_audit(audit: WarehouseAudit, *, expectations: bool) -> AuditEntries:
 
 
 COLUMNS = ("kind", "domain", "table", "step", "success", "message", "text", "count", "accepted", "rejected", "duration", "time", "name")
-"""The columns of the query. Of an expectation ``step`` is its call, ``text`` its SQL; of the step of a load ``text`` is the list of its files."""
+"""The columns of the query.
+
+Of an expectation ``step`` is its call and ``text`` its SQL; of the step of a load ``text`` is the list of its files.
+"""
 
 
 def build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
     """Return the query: rows of the audit, of the expectations, and row counts, one below the other.
 
-    Names of columns are written without quotes and after the name of their table: so each warehouse finds them in its own case, and none takes them for
-    keywords.
+    Names of columns are written without quotes and after the name of their table: so each warehouse finds them in its own case, and none
+    takes them for keywords.
     """
     return " UNION ALL ".join(_list_selects(audit, expectations=expectations))
 
@@ -100,20 +124,8 @@ def build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
 def _list_selects(audit: WarehouseAudit, *, expectations: bool) -> Iterator[str]:
     quote = _QUOTES.get(audit.address.drivers[0], '"')
     schema = quote_name(audit.schema, quote)
-    steps = (
-        "DOMAIN",
-        "SCHEMA",
-        "STEP",
-        "SUCCESS",
-        "MESSAGE",
-        "PATHS",
-        "COUNT",
-        "COUNTACCEPTED",
-        "COUNTREJECTED",
-        "DURATION",
-        "TIMESTAMP",
-        "STEP",
-    )
+    counts = ("COUNT", "COUNTACCEPTED", "COUNTREJECTED")
+    steps = ("DOMAIN", "SCHEMA", "STEP", "SUCCESS", "MESSAGE", "PATHS", *counts, "DURATION", "TIMESTAMP", "STEP")
     yield f"SELECT '{AUDIT}', {_list_columns(steps)} FROM {schema}.audit t WHERE t.JOBID = :job"
     if expectations:
         before = ("DOMAIN", "SCHEMA", "PARAMS", "SUCCESS", "EXCEPTION", "SQL", "COUNT")

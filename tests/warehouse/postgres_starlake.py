@@ -1,7 +1,7 @@
-"""A ``starlake`` that loads CSV files into PostgreSQL and runs SQL there, and notes both in ``audit.audit`` and ``audit.expectations`` as the real one does.
+"""A ``starlake`` that loads CSV files into PostgreSQL and runs SQL there, and notes both in its audit tables as the real one does.
 
-It stands in for the real command in tests of what is read from a warehouse: the Spark loader, one row of step LOAD per file; rows with the word
-``reject`` are rejected. Run as a program: settings file, verb, arguments.
+It stands in for the real command in tests of what is read from a warehouse: the Spark loader, one row of step LOAD per file; rows with
+the word ``reject`` are rejected. Run as a program: settings file, verb, arguments.
 """
 
 import csv
@@ -18,8 +18,8 @@ AUDIT = (
     "TIMESTAMP timestamp, DURATION bigint, MESSAGE text, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp"
 )
 EXPECTATIONS = (
-    "JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar, PARAMS varchar, SQL text, COUNT bigint, "
-    "EXCEPTION text, SUCCESS boolean"
+    "JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar, PARAMS varchar, SQL text, "
+    "COUNT bigint, EXCEPTION text, SUCCESS boolean"
 )
 
 
@@ -84,7 +84,8 @@ class Starlake:
 
     def _note(self, step: str, paths: str, domain: str, table: str, counts: tuple[int, int, int]) -> None:
         self.connection.execute(
-            "insert into audit.audit values (%s, %s, %s, %s, true, %s, %s, %s, date_trunc('second', now()), 5, 'success', %s, '', '', now())",
+            "insert into audit.audit values "
+            "(%s, %s, %s, %s, true, %s, %s, %s, date_trunc('second', now()), 5, 'success', %s, '', '', now())",
             (self.job, paths, domain, table, *counts, step),
         )
 

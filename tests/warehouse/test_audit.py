@@ -23,8 +23,8 @@ AUDIT = (
     "TIMESTAMP timestamp, DURATION bigint, MESSAGE text, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp"
 )
 EXPECTATIONS = (
-    "JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar, PARAMS varchar, SQL text, COUNT bigint, "
-    "EXCEPTION text, SUCCESS boolean"
+    "JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar, PARAMS varchar, SQL text, "
+    "COUNT bigint, EXCEPTION text, SUCCESS boolean"
 )
 
 

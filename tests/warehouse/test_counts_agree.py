@@ -32,7 +32,8 @@ class Setting:
 def write_project(folder: ProjectFolder, connection: str, loader: str) -> None:
     folder.write(
         "metadata/application.sl.yml",
-        f"application:\n  connectionRef: db\n  loader: {loader}\n  dagRef: {{load: loads, transform: tasks}}\n  connections: {{db: {connection}}}\n",
+        f"application:\n  connectionRef: db\n  loader: {loader}\n  dagRef: {{load: loads, transform: tasks}}\n"
+        f"  connections: {{db: {connection}}}\n",
     )
     folder.write(
         "metadata/expectations/x.j2", "{% macro blank(c) %}select count(*) from sl_this where {{c}} is null or {{c}} = ''{% endmacro %}\n"

@@ -407,7 +407,8 @@ class _Run:
         """Return the result with what Starlake noted in a warehouse about the command, and about earlier attempts of the step."""
         if self.command.warehouse is None or result.not_ready:
             return result
-        from ..starlake_output.audit import complete_result, complete_tables, read_findings
+        from ..starlake_output.audit import read_findings
+        from ..starlake_output.noted_results import complete_result, complete_tables
 
         findings = read_findings(self.command, self.say)
         return complete_tables(self.command, complete_result(self.command, result, findings), findings)

@@ -9,10 +9,11 @@ from ...commands import Command
 from ...errors import CommandCancelled, CommandError
 from ...locks import hold_lock, lock_databases
 from ..base import CommandResult, Counters, Invocation, TableResult
-from ..starlake_output.audit import Findings, complete_result, count_rows_of_tables, read_findings
+from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
 from ..starlake_output.file_fates import FileFates, judge_files
 from ..starlake_output.load_log import LoadLines
+from ..starlake_output.noted_results import complete_result
 from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.table_files import group_by_table
 from ..starlake_output.table_outcomes import Places, judge_output, judge_tables, reason_in_table

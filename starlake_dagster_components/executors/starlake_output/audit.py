@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...commands import Audit, Command, LoadTable, Target
-from ..outcomes import CommandResult, Counters, ExpectationResult, Log
+from ..outcomes import Counters, ExpectationResult, Log
 from .audit_log import build_expectation_result
 from .audit_rows import AuditRow, ExpectationRow, FileLoad, pair_steps, parse_file_names
 from .log_levels import shorten_exception
@@ -108,54 +108,6 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
         _take_last_results(expectations, command.expectations),
         None if several else next(iter(counts.values()), None),
         {t.name: _select_findings(t, command.tables, rows, expectations, counts.get(t.name)) for t in several},
-    )
-
-
-def complete_result(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
-    """Return a result with what the audit knows beyond it: counts, the table's rows, results of expectations.
-
-    Args:
-        command: what ran.
-        result: what its output and its end say, which stands where it says something.
-        findings: what the audit says.
-    """
-    counters = result.counters
-    if command.verb == "load" and len(command.tables) == 1:
-        counters = _complete_counters(counters, findings.count_rows(command.tables[0]))
-    return replace(
-        result,
-        counters=counters,
-        row_count=result.row_count if result.row_count is not None else findings.row_count,
-        expectations=result.expectations or findings.expectations,
-    )
-
-
-def complete_tables(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
-    """Return the result of a load with what the audit knows beyond it of each of its tables.
-
-    For executors that do not see the files: where they do, the audit has a say in more than counts.
-    """
-    found = {}
-    for table in command.tables if len(command.tables) > 1 else ():
-        known, noted = result.get_table_result(table.name, len(command.tables)), findings.tables.get(table.name)
-        if noted is not None:
-            found[table.name] = replace(
-                known,
-                counters=_complete_counters(known.counters, noted.count_rows(table)),
-                row_count=known.row_count if known.row_count is not None else noted.row_count,
-                expectations=known.expectations or noted.expectations,
-            )
-    return replace(result, tables={**result.tables, **found}) if found else result
-
-
-def _complete_counters(known: Counters | None, noted: Counters | None) -> Counters | None:
-    if known is None or noted is None:
-        return noted if known is None else known
-    return Counters(
-        noted.input if known.input is None else known.input,
-        noted.accepted if known.accepted is None else known.accepted,
-        noted.rejected if known.rejected is None else known.rejected,
-        known.files or noted.files,
     )
 
 

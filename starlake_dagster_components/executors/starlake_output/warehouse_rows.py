@@ -30,8 +30,8 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
     except QueryFailed as error:
         log(
             "warning",
-            f"what Starlake noted about the command cannot be read from the connection '{warehouse.connection}', so that counts and results of "
-            f"expectations may be missing: {error} (setting warehouse_counts: off does without it)",
+            f"what Starlake noted about the command cannot be read from the connection '{warehouse.connection}', so that counts and "
+            f"results of expectations may be missing: {error} (setting warehouse_counts: off does without it)",
         )
         return (), (), {}
     except Exception as error:  # noqa: BLE001 -- counts are an extra: nothing that a warehouse answers may fail the step
@@ -59,9 +59,9 @@ class _Timed:
 def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterator[AuditRow]:
     """Yield the audit rows of each table in the order in which they were written.
 
-    A warehouse does not keep the order, and ``TIMESTAMP`` is the second in which a step began. So the two steps of a native load are found by what they
-    have in common: the second step begins after the first, the files of one table are loaded one after the other, and a load whose second step failed
-    has not made the table grow.
+    A warehouse does not keep the order, and ``TIMESTAMP`` is the second in which a step began. So the two steps of a native load are found
+    by what they have in common: the second step begins after the first, the files of one table are loaded one after the other, and a load
+    whose second step failed has not made the table grow.
     """
     by_table: dict[Any, list[_Timed]] = {}
     for entry in steps:
@@ -82,12 +82,18 @@ def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterato
 
 
 def _is_native(timed: _Timed) -> bool:
-    """Return whether a LOAD row says that there was a second step: the native loader does not know how many rows it rejected, the Spark loader does."""
+    """Return whether a LOAD row says that there was a second step.
+
+    The native loader does not know how many rows it rejected, the Spark loader does.
+    """
     return timed.row.counts[2] < 0
 
 
 def _find_load(loads: Sequence[_Timed], second: _Timed) -> _Timed | None:
-    """Return the load that a second step belongs to: the earliest that is left; of several of one second, one that grew as the step says."""
+    """Return the load that a second step belongs to.
+
+    It is the earliest that is left; of several of one second, one that grew as the step says.
+    """
     possible = [timed for timed in loads if timed.time <= second.time]
     first = [timed for timed in possible if timed.time == possible[0].time]
     return next((timed for timed in first if timed.grew == second.row.success), first[0] if first else None)
