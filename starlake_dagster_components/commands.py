@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from .errors import InvalidSetting
-from .masking import Mask
+from .masking import Mask, build_mask
 from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
@@ -138,11 +138,11 @@ class Command:
     @property
     def shown(self) -> str:
         """The command line as one would type it, without secrets."""
-        return self.mask(os.environ)(shlex.join((self.program, *self.argv)))
+        return self.mask()(shlex.join((self.program, *self.argv)))
 
     def mask(self, *environments: Mapping[str, str]) -> Mask:
-        """Return what hides the secrets of the command (environment, ``--options``) and of other environments."""
-        return Mask(*environments, self.environment, self.given_options)
+        """Return what hides all secrets that are known, those of the command (environment, ``--options``) and of other environments."""
+        return build_mask(os.environ, *environments, self.environment, self.given_options, self.options)
 
     @property
     def given_options(self) -> Mapping[str, str]:
@@ -432,7 +432,7 @@ def explain_refused_variable(name: str, value: str) -> str | None:
         return f"'{name}' cannot be given to Starlake: the name of a variable has no blank, comma or '=', and is not empty"
     if any(c.isspace() or c == "," for c in value):
         return (
-            f"{name} cannot be given to Starlake: its value {Mask({name: value})(value)!r} has a blank or a comma, "
+            f"{name} cannot be given to Starlake: its value {build_mask({name: value})(value)!r} has a blank or a comma, "
             "at which --options is split"
         )
     return None

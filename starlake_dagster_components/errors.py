@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .masking import mask_text
+
 Severity = Literal["error", "warning"]
 
 
@@ -66,7 +68,10 @@ class Problem:
 
 
 class StarlakeError(Exception):
-    """The root of all exceptions of this package."""
+    """The root of all exceptions of this package. Their messages are without the secrets that are known."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(mask_text(a) if isinstance(a, str) else a for a in arguments))
 
 
 class InvalidProject(StarlakeError):

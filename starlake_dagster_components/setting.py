@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 if TYPE_CHECKING:
@@ -55,3 +56,13 @@ class Setting:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Accept anything: :func:`check_values` has checked it, and says more than pydantic would."""
         return core_schema.any_schema()
+
+
+def setting_of(field: FieldInfo) -> Setting:
+    """Return what a field says about its setting."""
+    return next(item for item in field.metadata if isinstance(item, Setting))
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """Return the values of a setting that has fixed ones."""
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -13,13 +13,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
 
 from .errors import InvalidSetting, did_you_mean
+from .masking import mask_exception
 from .setting import OptionGroup as OptionGroup
 from .setting import Setting as Setting
 from .setting import Translator as Translator
+from .setting import choices_of as choices_of
+from .setting import setting_of as setting_of
 from .settings_checks import ExpectationChecks as ExpectationChecks
+from .settings_checks import SecretNames as SecretNames
 from .settings_checks import (
     check_boolean,
     check_cache,
@@ -32,6 +35,7 @@ from .settings_checks import (
     check_orchestrators,
     check_path,
     check_prefix,
+    check_secrets,
     check_share,
     check_step_executor,
     check_string,
@@ -39,6 +43,7 @@ from .settings_checks import (
     check_timezone,
     check_translator,
     parse_list,
+    parse_list_or_json,
     parse_name_or_json,
     parse_pairs,
 )
@@ -53,8 +58,9 @@ if TYPE_CHECKING:
     AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None
     AnyPath = str | os.PathLike[str] | None
     AnyChecks: TypeAlias = "bool | Mapping[str, Any] | ExpectationChecks"
+    AnySecrets: TypeAlias = "Mapping[str, Any] | SecretNames | None"
 else:
-    AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = Any
+    AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = AnySecrets = Any
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 
@@ -332,6 +338,20 @@ class SharedSettings(BaseModel):
             more="See [running.md](running.md#counts-and-checks-from-a-warehouse)",
         ),
     ] = "audit"
+    secrets: Annotated[
+        AnySecrets,
+        Setting(
+            "Which variables, options and keys of connections are secret, besides those whose names say so (PASSWORD, SECRET, TOKEN, "
+            "KEY, ...): names, in which * stands for any characters. Their values are shown as ***.",
+            examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
+            options="read",
+            check=check_secrets,
+            parse=parse_list_or_json,
+            metavar="NAMES|JSON",
+            values="`{names: [...]}`",
+            more="See [running.md](running.md#secrets)",
+        ),
+    ] = None
     show_sql: Annotated[
         bool,
         Setting(
@@ -379,6 +399,11 @@ class Settings(SharedSettings):
         given = self.expectation_checks
         return given if isinstance(given, ExpectationChecks) else ExpectationChecks(enabled=bool(given))
 
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Patterns of the names that are secret besides those that always are."""
+        return self.secrets.names if isinstance(self.secrets, SecretNames) else ()
+
     def executor_of(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
         """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).
 
@@ -403,16 +428,6 @@ def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
     return make_executor(name) if name in EXECUTOR_TYPES else None
 
 
-def setting_of(field: FieldInfo) -> Setting:
-    """Return what a field says about its setting."""
-    return next(item for item in field.metadata if isinstance(item, Setting))
-
-
-def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """Return the values of a setting that has fixed ones."""
-    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-
-
 def check_value(name: str, value: Any, shown: str = "") -> Any:
     """Return the value of a setting in its own type.
 
@@ -424,7 +439,11 @@ def check_value(name: str, value: Any, shown: str = "") -> Any:
     Raises:
         InvalidSetting: it cannot be used; the message names the setting, the value and what was expected.
     """
-    return _check_of(name)(shown or name, value)
+    try:
+        return _check_of(name)(shown or name, value)
+    except InvalidSetting as error:
+        mask_exception(error)
+        raise
 
 
 @cache

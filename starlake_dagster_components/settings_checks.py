@@ -31,6 +31,28 @@ class ExpectationChecks:
     severity: Literal["error", "warn"] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SecretNames:
+    """The names whose values are secret, besides those that always are; in patterns ``*`` stands for any characters."""
+
+    names: tuple[str, ...] = ()
+
+
+def check_secrets(name: str, value: Any) -> SecretNames | None:
+    """Return names of secrets, of a mapping with ``names`` or of a list."""
+    if value is None or isinstance(value, SecretNames):
+        return value
+    if isinstance(value, Mapping):
+        unexpected = set(value) - {"names"}
+        if unexpected:
+            raise InvalidSetting(f"{name}: {unknown('key', str(min(unexpected, key=str)), ('names',))}")
+        name, value = f"{name}.names", value.get("names") or ()
+    names = check_strings(name, value)
+    if any(not pattern.strip("*? ") for pattern in names):
+        raise _fail(name, value, "names of variables, not a pattern that matches all names")
+    return SecretNames(names)
+
+
 def _fail(name: str, value: Any, expected: str) -> InvalidSetting:
     return InvalidSetting(f"{name}: {value!r} cannot be used (expected {expected})")
 
@@ -246,6 +268,11 @@ def parse_name_or_json(name: str, text: str) -> Any:
 def parse_list(name: str, text: str) -> Any:
     """Parse ``a,b``."""
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def parse_list_or_json(name: str, text: str) -> Any:
+    """Parse ``a,b``, or a JSON object."""
+    return parse_json(name, text) if text.startswith("{") else parse_list(name, text)
 
 
 def parse_pairs(name: str, text: str) -> Any:

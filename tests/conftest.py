@@ -8,6 +8,8 @@ import pytest
 from postgres_server import NotAvailable, PostgresServer, run_postgres
 from project_folder import ProjectFolder
 
+from starlake_dagster_components.masking import forget_secrets
+
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
 
@@ -39,6 +41,12 @@ def postgres() -> Iterator[PostgresServer]:
             yield server
     except NotAvailable as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_other_tests() -> None:
+    """Forget the secrets of other tests: a password of theirs may be a word of this one."""
+    forget_secrets()
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ PACKAGE = Path(__file__).resolve().parent.parent / "starlake_dagster_components"
 NAME = PACKAGE.name
 
 ALLOWED = {
-    "errors": set(),
+    "errors": {"masking"},
     "cancellation_event": set(),
     "masking": set(),
     "cache": {"errors"},
     "lock_folders": {"errors"},
     "locks": {"errors", "lock_folders"},
-    "project": {"errors"},
+    "project": {"errors", "masking"},
     "pipelines": {"errors", "project", "cache", "masking"},
     "warehouse": {"errors", "masking", "project"},
     "commands": {"errors", "masking", "project", "pipelines", "warehouse"},
@@ -28,7 +28,7 @@ ALLOWED = {
     "step_executor": {"cancellation_event", "_dagster", "errors"},
     "settings_checks": {"errors", "cache", "pipelines", "executors", "step_executor"},
     "setting": set(),
-    "settings": {"setting", "errors", "cache", "pipelines", "executors", "step_executor", "settings_checks"},
+    "settings": {"setting", "errors", "masking", "cache", "pipelines", "executors", "step_executor", "settings_checks"},
     "settings_text": {"errors", "settings"},
     "lineage": {"errors", "project", "pipelines"},
     "definitions": {

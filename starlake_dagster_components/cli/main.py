@@ -10,8 +10,10 @@ import click
 
 from .. import __version__
 from ..errors import StarlakeError
+from ..masking import mask_data, mask_exception
 from ..settings_text import variable_of
 from .options import choose_project, name_source, project_options, remember, setting_options, settings_of, texts_of
+from .output import echo
 from .problems import format_github, list_errors, print_problems
 from .warm_up import warm_up
 
@@ -26,8 +28,11 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except StarlakeError as error:
-            click.secho(name_source(ctx, error), fg="red", err=True)
+            echo(name_source(ctx, error), fg="red", err=True)
             sys.exit(1)
+        except Exception as error:
+            mask_exception(error)
+            raise
 
 
 def _epilog(zero: str, one: str) -> str:
@@ -70,22 +75,22 @@ def check(project: Path, strict: bool, output: str, **given: str | bool | None) 
         from ..definitions.inspect.summary import summarize_project
 
         found = {"errors": len(errors), "warnings": len(problems) - len(errors), **{f"{name}s": number for name, number in counts.items()}}
-        click.echo(_format_json({**found, "note": note or None, "problems": summarize_project(graph, settings, problems)["problems"]}))
+        echo(_format_json({**found, "note": note or None, "problems": summarize_project(graph, settings, problems)["problems"]}))
     else:
         if output == "github":
             for problem in problems:
-                click.echo(format_github(problem, plan.project.root))
+                echo(format_github(problem, plan.project.root))
         else:
             print_problems(problems)
         severities = f"{count(len(errors), 'error')}, {count(len(problems) - len(errors), 'warning')}"
-        click.echo(f"{', '.join(count(number, name) for name, number in counts.items())}: {severities}")
+        echo(f"{', '.join(count(number, name) for name, number in counts.items())}: {severities}")
         if note:
-            click.echo(note)
+            echo(note)
     sys.exit(1 if errors or (strict and problems) else 0)
 
 
 def _format_json(data: Any) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False)
+    return json.dumps(mask_data(data), indent=2, ensure_ascii=False)
 
 
 @main.command("list", epilog=_epilog("there is no error", "there is one"))
@@ -101,15 +106,15 @@ def list_(project: Path, output: str, **given: str | bool | None) -> None:
 
     settings = settings_of(given)
     _, graph, problems = prepare_graph(project, settings)
-    summary = summarize_project(graph, settings, problems)
+    summary = mask_data(summarize_project(graph, settings, problems))
     if output == "json":
-        click.echo(_format_json(summary))
+        echo(_format_json(summary))
     else:
         _print_tables(summary)
         print_problems(problems)
         note = describe_assets_without_job(graph)
         if note:
-            click.echo(note)
+            echo(note)
     sys.exit(1 if list_errors(problems) else 0)
 
 
@@ -198,7 +203,7 @@ def run(
         raise click.UsageError("--job and --select exclude each other: a job runs all its assets, a selection those that it names")
     if not quiet:
         # Before Dagster is imported, which takes a second.
-        click.echo(f"reading {project}", err=True)
+        echo(f"reading {project}", err=True)
     from .dates import RunDates
     from .progress import choose_progress
     from .report import format_json, print_results
@@ -213,11 +218,11 @@ def run(
         selection=selection,
         dates=RunDates(scheduled_date, interval_start, interval_end, first, last, single_run),
         log_level=log_level.upper(),
-        say=None if quiet else lambda text: click.secho(text, fg="yellow", err=True),
+        say=None if quiet else lambda text: echo(text, fg="yellow", err=True),
         progress=choose_progress(quiet=quiet, json=output == "json", log_level=log_level.upper()),
     )
     if output == "json":
-        click.echo(format_json(results))
+        echo(format_json(results))
     else:
         print_results(results, quiet=quiet)
     sys.exit(0 if all(r.success for r in results) else 1)
@@ -246,10 +251,10 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
 
     plan, _, problems = prepare_graph(project, settings_of(given))
     if output == "diagram":
-        click.echo(format_starlake_json(build_dependency_diagram(plan)))
+        echo(format_starlake_json(build_dependency_diagram(plan)))
     else:
         tree = build_dependency_tree(plan, tasks or None)
-        click.echo(format_starlake_json(tree) if output == "json" else "\n".join(_indent_tree(tree)))
+        echo(format_starlake_json(tree) if output == "json" else "\n".join(_indent_tree(tree)))
     errors = list_errors(problems)
     print_problems(errors, err=True)
     sys.exit(1 if errors else 0)
@@ -276,7 +281,7 @@ def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None
     plan, _, _ = prepare_graph(project, settings_of(given))
     nodes = select_columns(plan.project, next(iter(arguments[len(folders) :]), None))
     lines = [json.dumps(format_json(nodes), indent=2)] if output == "json" else (format_text if output == "text" else format_mermaid)(nodes)
-    click.echo("\n".join(lines))
+    echo("\n".join(lines))
 
 
 def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
@@ -303,7 +308,7 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     project = choose_project(Path(arguments[0]) if len(arguments) == 2 else None)
     settings = settings_of(given)
     _, graph, _ = prepare_graph(project, settings)
-    click.echo("\n".join(explain_name(graph, settings, arguments[-1])))
+    echo("\n".join(explain_name(graph, settings, arguments[-1])))
 
 
 @main.command("cache", epilog=_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
@@ -324,9 +329,9 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     errors = list_errors(problems)
     print_problems(errors)
     if filled.entry is None:
-        click.secho(f"not kept: {filled.reason}", fg="red")
+        echo(f"not kept: {filled.reason}", fg="red")
     else:
-        click.echo(f"{'already there' if filled.found else 'kept'}: {filled.entry} ({_format_size(filled.size)})")
+        echo(f"{'already there' if filled.found else 'kept'}: {filled.entry} ({_format_size(filled.size)})")
     sys.exit(1 if errors or filled.entry is None else 0)
 
 
@@ -357,7 +362,7 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = texts_of(given)
-    click.echo(f"starting with {', '.join(map(str, folders))}", err=True)
+    echo(f"starting with {', '.join(map(str, folders))}", err=True)
     # Checked here, where it was typed, not in the log of a code server.
     settings = settings_of(given)
     from .dev import serve_projects
@@ -370,7 +375,7 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
         try:
             _, _, problems = prepare_graph(root, settings.override(on_error="fail"))
         except StarlakeError as error:
-            click.secho(str(error), fg="red", err=True)
+            echo(str(error), fg="red", err=True)
         else:
             print_problems(problems, err=True)
 
@@ -381,7 +386,7 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
         port=port,
         reload=reload,
         log_level=log_level,
-        say=lambda text: click.echo(text, err=True),
+        say=lambda text: echo(text, err=True),
         examine=examine,
     )
 

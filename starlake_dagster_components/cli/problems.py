@@ -8,6 +8,7 @@ import click
 
 from ..errors import Problem
 from .options import name_source
+from .output import echo
 
 
 def list_errors(problems: Sequence[Problem]) -> list[Problem]:
@@ -20,7 +21,7 @@ def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
     for problem in problems:
         where = f"{problem.location}: " if problem.location else ""
         message = problem.message if where else name_source(click.get_current_context(), Exception(problem.message))
-        click.secho(f"{where}{problem.severity}: {message}", fg="red" if problem.severity == "error" else "yellow", err=err)
+        echo(f"{where}{problem.severity}: {message}", fg="red" if problem.severity == "error" else "yellow", err=err)
 
 
 def format_github(problem: Problem, root: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..masking import mask_text
 from .report import RunTable, describe_result
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class LineProgress(Progress):
             self._print(f"{job} {number}/{total}: {describe_result(result)}")
 
     def _print(self, line: str) -> None:
-        print(line, file=self._file, flush=True)
+        print(mask_text(line), file=self._file, flush=True)
 
 
 class LiveProgress(Progress):

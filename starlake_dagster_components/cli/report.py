@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..masking import mask_data, mask_text
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
@@ -33,7 +35,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
         console.print()
     failures = list(_list_failures(results))
     for text in failures:
-        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(mask_text(text), style="red", markup=False, highlight=False, soft_wrap=True)
     if quiet:
         return
     if failures:
@@ -48,7 +50,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
 def format_json(results: "Sequence[RunResult]") -> str:
     """Return the results as a JSON object with ``success`` and ``jobs``; what is not known is null."""
     jobs = [{**_to_dict(result), "assets": [_to_dict(asset) for asset in result.assets]} for result in results]
-    return json.dumps({"success": all(r.success for r in results), "jobs": jobs}, indent=2, ensure_ascii=False)
+    return json.dumps(mask_data({"success": all(r.success for r in results), "jobs": jobs}), indent=2, ensure_ascii=False)
 
 
 def _to_dict(result: "RunResult | AssetResult") -> dict[str, Any]:

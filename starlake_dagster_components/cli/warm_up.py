@@ -11,6 +11,7 @@ import click
 
 from ..cache import VARIABLE
 from .options import project_options, settings_of
+from .output import echo
 
 if TYPE_CHECKING:
     from ..commands import Command
@@ -40,7 +41,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
             seen.add(key)
             failed |= not _warm(executor, program, environment, loader)
     if not seen:
-        click.echo("nothing to do: no job of this project starts Starlake on this machine (executor shell or dagster_shell)")
+        echo("nothing to do: no job of this project starts Starlake on this machine (executor shell or dagster_shell)")
     sys.exit(1 if failed else 0)
 
 
@@ -68,25 +69,25 @@ def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str
 
     folder = choose_folder(executor.jvm)
     if folder is None or executor.jvm.archive == "off":
-        click.echo(f"{program}, {loader}: archives are off")
+        echo(f"{program}, {loader}: archives are off")
         return True
     try:
         java = probe_sample(program, environment, folder, loader)
         archive = find_archive(folder, java, loader)
         if archive is None:
-            click.echo(f"{program}, {loader}: Java {java.version} has no archives (13 or later has)")
+            echo(f"{program}, {loader}: Java {java.version} has no archives (13 or later has)")
             return True
         found = archive.is_usable()
         make_archive(program, environment, folder, java, loader)
     except (NotMade, OSError) as error:
-        click.secho(f"{program}, {loader}: not made: {error}", fg="red", err=True)
+        echo(f"{program}, {loader}: not made: {error}", fg="red", err=True)
         return False
     if executor.jvm.archive != "auto":
         _open_folders(folder)
     elif os.environ.get(VARIABLE, "").strip():
         _open_folders(folder, folder.parent)
     size = archive.path.stat().st_size / 1e6
-    click.echo(f"{program}, {loader}: {'already there' if found else 'made'}: {archive.path} ({size:.1f} MB, Java {java.version})")
+    echo(f"{program}, {loader}: {'already there' if found else 'made'}: {archive.path} ({size:.1f} MB, Java {java.version})")
     return True
 
 

@@ -39,6 +39,7 @@ _YAML_TYPES: Mapping[str, Any] = {
     "executor": Annotated[Union[tuple(EXECUTORS.values())], Field(discriminator="type")] | dict[str, Any] | None,  # noqa: UP007
     "step_executor": StepExecutorFields | dict[str, Any] | str | None,
     "cache": str | bool | None,
+    "secrets": dict[str, Any] | None,
     "expectation_checks": bool | dict[str, Any] | str | None,
 }
 """What a setting may be in YAML where that does not follow from its type."""

@@ -13,6 +13,7 @@ import dagster as dg
 from .._dagster_load import find_noted, note_for_runs
 from ..cache import open_cache, without_gc
 from ..errors import InvalidProject, Problem
+from ..masking import mask_text, note_secret_names, note_secrets
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
 from ..project.model import EMPTY
@@ -22,6 +23,7 @@ from .assets import build_assets
 from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
+from .masked import hiding_in_errors
 from .partitions import build_partitions, choose_partition, has_partitions
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
@@ -107,7 +109,14 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
         found = [replace(p, severity="error") if p.refused else p for p in found]
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
-    return graph, tuple(sorted(unique, key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message)))
+    return graph, tuple(
+        sorted(map(_hide_secrets, unique), key=lambda p: (p.severity != "error", p.location is None, p.location or 0, p.message))
+    )
+
+
+def _hide_secrets(problem: Problem) -> Problem:
+    hidden = mask_text(problem.message)
+    return problem if hidden == problem.message else replace(problem, message=hidden)
 
 
 def _runs_starlake(plan: Plan, settings: Settings) -> bool:
@@ -129,6 +138,9 @@ def load_project_plan(
     Raises:
         ProjectNotFound: there is no project.
     """
+    folder = os.path.abspath(os.path.expanduser(root))
+    note_secret_names(folder, settings.secret_names)
+    note_secrets(folder, "settings", settings.variables, settings.executor)
     return load_plan(
         root,
         profile=settings.env,
@@ -153,7 +165,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: there is no project.
     """
-    with _silence_beta_warnings(), without_gc():
+    with hiding_in_errors(), _silence_beta_warnings(), without_gc():
         return _build_definitions(root, settings)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from ..masking import mask_text
 from ..project.loaders import find_loader
 from ..project.model import Expectation
 from ..settings import Settings
@@ -33,10 +34,11 @@ def make_check_name(expect: str) -> str:
 
     ``is_col_value_not_unique('id')`` -> ``is_col_value_not_unique_id``; a suffix is added where characters were lost that matter.
     """
-    readable = _OUTSIDE.sub("_", expect).strip("_")
-    plain = _OUTSIDE.sub("_", expect.replace("'", "").replace('"', "").replace("(", "_").replace(")", "")).strip("_")
+    shown = mask_text(expect)
+    readable = _OUTSIDE.sub("_", shown).strip("_")
+    plain = _OUTSIDE.sub("_", shown.replace("'", "").replace('"', "").replace("(", "_").replace(")", "")).strip("_")
     name = plain or "expectation"
-    if len(name) > 80 or plain.lower() != readable.lower():
+    if len(name) > 80 or shown != expect or plain.lower() != readable.lower():
         return f"{name[:80]}_{zlib.crc32(expect.encode()):08x}"
     return name
 
@@ -57,9 +59,9 @@ def build_default_check_spec(node: StarlakeNode, expectation: Expectation, key: 
     return dg.AssetCheckSpec(
         name=make_check_name(expectation.expect),
         asset=key,
-        description=expectation.expect,
+        description=mask_text(expectation.expect),
         blocking=_is_blocking(node, expectation),
-        metadata={"starlake/expectation": expectation.expect, "starlake/fail_on_error": expectation.fail_on_error},
+        metadata={"starlake/expectation": mask_text(expectation.expect), "starlake/fail_on_error": expectation.fail_on_error},
     )
 
 

@@ -12,6 +12,7 @@ from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import Domain, Table
 from ..settings import AssetKeyStyle, Settings
 from .dagster_limits import find_freshness_problems, translate_node
+from .masked import hide_in_spec
 from .names import make_asset_key
 from .nodes import StarlakeNode
 from .partitions import build_partitions, is_partitioned
@@ -121,7 +122,7 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
         translated[node_id], refused = translate_node(translator, node)
         problems += [refused] if refused else ()
         problems += find_freshness_problems(node)
-        translated[node_id] = _add_partitions(translated[node_id], node, settings)
+        translated[node_id] = hide_in_spec(_add_partitions(translated[node_id], node, settings))
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _follow_renames(spec, renamed) for node_id, spec in translated.items()} if renamed else translated

@@ -7,9 +7,11 @@ from typing import Any
 
 import dagster as dg
 
+from ..masking import mask_text
 from ..pipelines.pipeline import Pipeline
 from .dagster_limits import make_run_tags
 from .graph import AssetGraph
+from .masked import hide_in_tags
 from .names import make_tag_value
 
 logger = logging.getLogger("starlake_dagster_components")
@@ -54,7 +56,7 @@ def build_job(
     return _get_job_factory()(
         name=pipeline.name,
         selection=dg.AssetSelection.assets(*select_job_keys(graph, pipeline)),
-        description=pipeline.comment or None,
+        description=mask_text(pipeline.comment) or None,
         tags=build_job_tags(pipeline),
         executor_def=executor,
         metadata=metadata,
@@ -92,7 +94,7 @@ def _get_job_factory() -> Callable[..., Job]:
 def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
     """Return the tags of a pipeline's job and of its runs: the option ``tags`` and where the job comes from."""
     return {
-        **make_run_tags(pipeline.tags),
+        **hide_in_tags(make_run_tags(pipeline.tags)),
         "starlake/kind": pipeline.kind,
         "starlake/dag": make_tag_value(pipeline.dag_config.name),
     }

@@ -6,6 +6,7 @@ import sys
 import threading
 
 from ..errors import CommandCancelled
+from ..masking import mask_text
 
 _LEVELS = {"trace": 0, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "fatal": 50, "off": 60}
 _HELP = (
@@ -35,12 +36,12 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, stop)
 
     def out(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{mask_text(line)}\n")
         sys.stdout.flush()
 
     def log(level: str, line: str) -> None:
         if _LEVELS.get(level, 20) >= threshold:
-            sys.stderr.write(f"{level.upper()} {line}\n")
+            sys.stderr.write(f"{level.upper()} {mask_text(line)}\n")
             sys.stderr.flush()
 
     ended: list[int] = []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ..masking import mask_text
 from .database import Database, open_database
 from .result import ExpectationOutcome
 from .session import Session, now
@@ -108,7 +109,7 @@ def _make_values(session: Session, entry: Entry) -> list[str | int | bool | date
         entry.rejected,
         session.to_local(ended),
         int((ended - entry.began).total_seconds() * 1000),
-        entry.message.replace("'", "-"),
+        mask_text(entry.message).replace("'", "-"),
         entry.step,
         "",
         "",
@@ -139,4 +140,4 @@ def _make_expectation_values(session: Session, check: Checks, outcome: Expectati
 
 def _write_plain(text: str) -> str:
     """Write a text as Starlake does in this table."""
-    return text.replace("'", '"').replace("\n", " ").replace("{{", "").replace("}}", "")
+    return mask_text(text).replace("'", '"').replace("\n", " ").replace("{{", "").replace("}}", "")

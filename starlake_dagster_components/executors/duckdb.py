@@ -101,7 +101,7 @@ class DuckDBExecutor(StarlakeExecutor):
         environment = {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project}
         if self.time_zone:
             environment["TZ"] = self.time_zone
-        mask = command.mask(os.environ, self.env)
+        mask = command.mask(self.env)
         lines = _Lines(invocation.log)
         invocation.log("info", f"running {command.shown.partition(' ')[2]} with the embedded engine")
         with _end_when(invocation.cancelled, self.timeout) as cancelled:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..cache import Cache, make_entry_name
 from ..errors import Problem
+from ..masking import note_secrets
 from ..project import disk
 from ..project.model import EMPTY
 from ..project.reader import read_remaining_files, start_reading
@@ -133,10 +134,12 @@ def load_plan(
             stored = StoredPlans(cache, name, started, environment, options)
             pinned = find_pinned(name) if find_pinned else ""
             if pinned and (plan := stored.find(pinned)):
+                _note_options(plan)
                 return Loaded(plan, stored, looks, from_cache=True, identity=pinned)
             found = stored.find_current(looks)
             if isinstance(found, tuple):
                 logger.debug("%s: the plan is taken from the cache", root)
+                _note_options(found[0])
                 return Loaded(found[0], stored, looks, from_cache=True, identity=found[1])
             reason = found
         logger.debug("%s: the project is read, because %s", root, reason)
@@ -147,4 +150,11 @@ def load_plan(
         project = read_remaining_files(started, dependencies)
         others = read_environments(project, profile=profile, environ=environment, options=options)
         plan = plan_project(project, environments=others, **planning)  # type: ignore[arg-type]
+        _note_options(plan)
     return Loaded(plan, stored, looks, reason=reason)
+
+
+def _note_options(plan: Plan) -> None:
+    """Note where DAG options may hold secrets."""
+    options = [mapping for p in plan.pipelines for mapping in (p.options, p.environment, p.spark, p.dag_config.options)]
+    note_secrets(os.fspath(plan.project.root), "options", *options)

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import errors
 from ..cache import Cache, deserialize, serialize
-from ..masking import find_secrets
+from ..masking import holds_secrets
 from ..project import disk, model
 from ..project.model import EMPTY, Application, Project
 from ..project.reader import StartedProject
@@ -164,8 +164,8 @@ class StoredPlans:
         slim = {id(p): replace(p, variables=EMPTY, application=Application(), dependency_files=EMPTY) for p in plan.list_projects()}
         environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
         body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
-        if any(secret.encode() in body for project in plan.list_projects() for secret in find_secrets(project.variables)):
-            raise NotKept("it contains the value of a variable whose name says that it is secret")
+        if holds_secrets(body):
+            raise NotKept("a secret is in it, the value of a variable whose name says so, or of a connection")
         identity = blake2b(body, digest_size=16).hexdigest()
         try:
             self._cache.put(identity, body)

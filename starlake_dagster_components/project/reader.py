@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem, ProjectNotFound
+from ..masking import note_secrets
 from . import disk
 from .application import Folders, make_application, read_application_section
 from .documents import Reading
@@ -112,6 +113,8 @@ def start_reading(
         reading = replace(
             _make_reading(files, metadata, variables(section.get_name("env")), folders), problems=reading.problems, reported_unset=reported
         )
+    owner = f"{folder} {reading.variables.profile or ''}"
+    note_secrets(owner, "project", reading.variables.values, env_files.common, env_files.profiles, section.data if section else None)
     files.allow_folders([metadata, folders.dags, folders.types, folders.macros, folders.write_strategies])
     reading.problems.extend(reading.variables.problems)
     values = FrozenDict({**reading.variables.values, **folders.variables})

@@ -229,7 +229,7 @@ def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
     shop.write("metadata/transform/kpi/x.sl.yml", 'version: 1\ntask:\n  comment: "{{DB_PASSWORD}}"\n')
     shop.write("metadata/transform/kpi/x.sql", "select 1\n")
     refused = load_kept(shop, cache, environ=environ)
-    assert refused.reason == "it contains the value of a variable whose name says that it is secret"
+    assert refused.reason.startswith("a secret is in it")
     assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
 
 

@@ -70,7 +70,9 @@ def build_sensor(
     monitored = dict.fromkeys(watched.values() if trigger.plain else evaluation().keys.values())
 
     def evaluate(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return evaluation().tick(context)
+        from ..masked import hide_in_tick
+
+        return hide_in_tick(lambda: evaluation().tick(context))
 
     with warnings.catch_warnings():
         # Dagster recommends declarative automation for most uses; "a specific job must be targeted", as here, is none of them.

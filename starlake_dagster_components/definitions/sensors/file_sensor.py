@@ -40,9 +40,10 @@ def build_file_sensor(
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         # Imported by the first tick: a code location that is only looked at never looks at files.
+        from ..masked import hide_in_tick
         from .file_evaluation import evaluate_files
 
-        return evaluate_files(context, job_name, folders, incoming)
+        return hide_in_tick(lambda: evaluate_files(context, job_name, folders, incoming))
 
     return dg.SensorDefinition(
         name=name,

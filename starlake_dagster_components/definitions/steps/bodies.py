@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ...masking import LOG_FILTER
 from ...settings import Settings
 from ..graph import AssetGraph
+from ..masked import hide_in_events
 from ..nodes import StarlakeNode
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Bodies:
         """Return the body of a node's op."""
 
         def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from self._steps.build_body(node, key)(context)
+            yield from _run_step(self._steps.build_body(node, key), context)
 
         return body
 
@@ -42,6 +44,13 @@ class Bodies:
         """Return the body of an op that loads several tables."""
 
         def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
-            yield from self._steps.build_load_body(members)(context)
+            yield from _run_step(self._steps.build_load_body(members), context)
 
         return body
+
+
+def _run_step(body: OpBody, context: dg.AssetExecutionContext) -> Iterator[Any]:
+    """Yield what a step yields; neither that, nor what it logs or raises, has a secret in it."""
+    # It is one of Python's loggers, with its filters.
+    context.log.addFilter(LOG_FILTER)
+    yield from hide_in_events(body(context))

@@ -1,7 +1,6 @@
 """What all commands that run on this machine have in common: locks, files that must not be lost, a look at what Starlake noted."""
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -128,7 +127,7 @@ def _judge_interrupted(
 
 
 def _mask_reasons(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
-    mask = command.mask(os.environ)
+    mask = command.mask()
     return {name: replace(table, reason=mask(table.reason)) if table.reason else table for name, table in tables.items()}
 
 
@@ -209,7 +208,7 @@ def _check_result(
         result, failure = _check_load(command, invocation, result, failure, findings, files, watched, trail)
     if failure is None:
         return result
-    failure = command.mask(os.environ)(failure)
+    failure = command.mask()(failure)
     invocation.log("error", failure)
     return replace(result, exit_code=result.exit_code or 1, program_exit_code=result.exit_code, reason=failure)
 

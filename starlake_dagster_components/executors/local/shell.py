@@ -132,14 +132,14 @@ class ShellExecutor(StarlakeExecutor):
         from ..starlake_output.process_output import Output
         from .jvm.start import JvmStart
 
-        output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
+        output = Output(invocation.log_output, command.mask(self.env), invocation.log)
         output.say("info", f"running {replace(command, program=program).shown}")
         with contextlib.closing(JvmStart(self.jvm, program, command, invocation, self._build_environment(command))) as java:
             exit_code = self._run_program(program, command, invocation, java.environment, output)
             if exit_code and java.is_extended and output.has_no_java:
                 output.say("warning", "Java refused the options that jvm: auto adds: the command is started again without them")
                 java.give_up()
-                output = Output(invocation.log_output, command.mask(os.environ, self.env), invocation.log)
+                output = Output(invocation.log_output, command.mask(self.env), invocation.log)
                 exit_code = self._run_program(program, command, invocation, java.environment, output)
             java.finish(exit_code)
         return build_result(command, exit_code, output), output

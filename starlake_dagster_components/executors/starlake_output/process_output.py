@@ -118,13 +118,14 @@ class Output:
         if not raw.strip() or raw.startswith(_NOTE):
             return
         self.has_no_java = self.has_no_java or raw.startswith(_NO_JAVA)
-        text = self._mask(raw)
+        # A line is masked before it is cut, so that no half of a secret is left at its end.
+        text = self._mask(raw[: 2 * LONGEST_SHOWN])
         if raw.startswith(_COUNTERS):
             self._counters = parse_counters(raw[len(_COUNTERS) :]) or self._counters
         self._summary.take(raw)
         self.load.take(raw)
         self._audit.take(raw)
-        if len(text) > LONGEST_SHOWN or line.dropped:
+        if len(text) > LONGEST_SHOWN or len(raw) > 2 * LONGEST_SHOWN or line.dropped:
             text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
         level, message = parse_level(text)
         self._reason.take(level, message, text)

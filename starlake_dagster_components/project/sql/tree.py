@@ -114,12 +114,20 @@ def _find_classes(expressions: Any, names: Iterable[str]) -> tuple[Any, ...]:
 def _shorten_error(error: BaseException) -> str:
     """Return a parser's message in terms of SQL, without the names of its classes."""
     text = str(error).split("\n", 1)[0].rstrip(".")
+    if text.startswith("Error tokenizing"):
+        # What follows is a piece of the text, cut anywhere.
+        cause = str(error.__cause__ or "").split("\n", 1)[0]
+        return cause[:200] if cause.startswith("Missing ") else "a quote, a comment or a character cannot be read"
     text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
     text = _CLASS_IN_MESSAGE.sub(r"something is missing in \1", text)
-    return text[:200] or type(error).__name__
+    return text[:200] if text and not _INNER_NAME.search(text) else "it is not valid SQL"
 
 
 _TOKEN_IN_MESSAGE = re.compile(r"<Token token_type: [\w.]+, text: (.*?), line: .*?>?$")
+_INNER_NAME = re.compile(
+    r"<class |sqlglot|TokenType|token_type|NoneType|object has no attribute|\bexp\.|unexpected keyword argument|not subscriptable"
+)
+"""What says nothing about the SQL: names inside of sqlglot, and of Python where sqlglot itself fails."""
 _CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
 
 

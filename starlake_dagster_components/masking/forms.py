@@ -1,0 +1,55 @@
+"""The forms in which a secret may be written: as it is, and as URLs, JSON, shells, SQL and XML write it."""
+
+import json
+import shlex
+from base64 import b64encode
+from collections.abc import Iterator
+from html import escape
+from urllib.parse import quote, quote_plus
+
+_SHELL_SPECIAL = frozenset(" \t\"'`$\\!*?[]{}()<>|&;#~^=%,:@+")
+_IN_DOUBLE_QUOTES = frozenset('"\\$`!')
+
+
+def list_forms(secret: str) -> frozenset[str]:
+    """Return all forms of a secret."""
+    return frozenset(_iterate_forms(secret))
+
+
+def _iterate_forms(secret: str) -> Iterator[str]:
+    yield secret
+    if secret.isalnum() and secret.isascii():
+        yield from _encode(secret)
+        return
+    for url in (quote(secret, safe=""), quote(secret), quote_plus(secret), quote(secret, safe="!'()*"), quote(secret, safe="-_.!~*'()")):
+        yield url
+        yield _lower_escapes(url)
+    for ascii_only in (True, False):
+        as_json = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield as_json
+        yield as_json.replace("/", "\\/")
+        # JSON within JSON, as in logs that are JSON themselves.
+        yield json.dumps(as_json)[1:-1]
+    yield shlex.quote(secret).removeprefix("'").removesuffix("'")
+    yield secret.replace("'", "'\\''")
+    yield "".join(f"\\{c}" if c in _SHELL_SPECIAL else c for c in secret)
+    yield "".join(f"\\{c}" if c in _IN_DOUBLE_QUOTES else c for c in secret)
+    yield secret.replace("'", "''")
+    yield secret.replace('"', '""')
+    yield repr(secret)[1:-1]
+    yield secret.replace("'", "\\'")
+    yield escape(secret)
+    yield escape(secret, quote=False)
+    yield from _encode(secret)
+
+
+def _encode(secret: str) -> Iterator[str]:
+    data = b64encode(secret.encode("utf-8", "surrogateescape")).decode()
+    if len(data) >= 12:
+        yield data
+        yield data.rstrip("=")
+
+
+def _lower_escapes(url: str) -> str:
+    head, *parts = url.split("%")
+    return head + "".join(f"%{part[:2].lower()}{part[2:]}" for part in parts)

@@ -1,0 +1,70 @@
+"""Secrets that show by how a text is written, known or not: ``user:secret@host``, ``password=...``, ``--token ...``, private keys."""
+
+import re
+from collections.abc import Callable, Iterator
+
+HIDDEN = "***"
+
+_KEY = (
+    r"[\w.\-]{0,100}(?:passw(?:or)?d|passphrase|passcode|pwd|secret|token|credentials?|(?:api|access|account|private|encryption|shared|sas)[_\-.]?key|"
+    r"signature|connection[_\-.]?string)"
+)
+_VALUE = r"(\"(?:[^\"\\\n]|\\.){0,5000}\"|'(?:[^'\\\n]|\\.|''){0,5000}'|\{[^{}\n]{1,5000}\}|[^\s&;,'\"()<>]{1,5000})"
+_NOT_HIDDEN = r"(?!\*\*\*|\$\{|\{\{|\$\(|%\(|\?)"
+
+_WORDS = ("pass", "pwd", "secret", "token", "credential", "key", "signature", "sig=", "authorization", "identified", "onnection")
+
+_PATTERNS: tuple[tuple[re.Pattern[str], int], ...] = (
+    # scheme://user:secret@host, whatever the scheme; a port with a path behind it is not a secret.
+    (re.compile(r"://[^\s:/@'\"<>]{0,300}:(?!\d+(?:[/?#]|$))([^\s'\"<>]{1,1000})(?=@[^\s@'\"])"), 1),
+    (re.compile(r"jdbc:oracle:\w+:[^\s/@'\"]{1,300}/([^\s@'\"]{1,1000})@", re.IGNORECASE), 1),
+)
+_NAMED: tuple[tuple[re.Pattern[str], int], ...] = (
+    # --password x, --password=x
+    (re.compile(rf"(?<![\w-])--{_KEY}[\w.\-]{{0,100}}(?:\s+|=){_NOT_HIDDEN}(?!--){_VALUE}", re.IGNORECASE), 1),
+    # password=x in query strings, options of JDBC and of command lines; sig=x of signed addresses
+    (re.compile(rf"(?<![\w.\-])(?:{_KEY}[\w.\-]{{0,100}}|sig)\s*=\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE), 1),
+    # "password": "x", 'password': 'x', and in JSON within JSON
+    (re.compile(rf"[\"']{_KEY}\w{{0,100}}[\"']\s*:\s*(\"(?:[^\"\\]|\\.){{1,5000}}\"|'(?:[^'\\]|\\.){{1,5000}}')", re.IGNORECASE), 1),
+    (re.compile(rf"\\\"{_KEY}\w{{0,100}}\\\"\s*:\s*\\\"(.{{1,5000}}?)\\\"", re.IGNORECASE), 1),
+    # password: x
+    (re.compile(rf"(?<![\w.\-])[\w.\-]{{0,100}}(?:passw(?:or)?d|passphrase|secret)\s*:\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE), 1),
+    # PASSWORD 'x' of SQL
+    (re.compile(r"\b(?:password|secret|token|key_id|session_token|identified\s+by)\s+'((?:[^']|'')+)'", re.IGNORECASE), 1),
+    (re.compile(r"\bauthorization\b['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+([^\s'\",]+)", re.IGNORECASE), 1),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(.+?)(?:-----END|$)", re.DOTALL), 1),
+)
+
+
+def hide_patterns(text: str) -> str:
+    """Return a text without what looks like a secret."""
+    for pattern, group in _choose_patterns(text):
+        text = pattern.sub(_make_replacement(group), text)
+    return text
+
+
+def find_in_patterns(text: str) -> Iterator[str]:
+    """Yield what looks like a secret in a text."""
+    for pattern, _ in _choose_patterns(text):
+        for match in pattern.finditer(text):
+            yield from (found.strip("'\"{}") for found in match.groups() if found)
+
+
+def _choose_patterns(text: str) -> Iterator[tuple[re.Pattern[str], int]]:
+    if "@" in text:
+        yield from _PATTERNS
+    lower = text.lower()
+    if any(word in lower for word in _WORDS):
+        yield from _NAMED
+
+
+def _make_replacement(group: int) -> Callable[[re.Match[str]], str]:
+    def replace(match: re.Match[str]) -> str:
+        start, end = match.start(group) - match.start(), match.end(group) - match.start()
+        whole = match.group()
+        value = whole[start:end]
+        if len(value) > 1 and value[0] + value[-1] in ("''", '""', "{}"):
+            start, end = start + 1, end - 1
+        return f"{whole[:start]}{HIDDEN}{whole[end:]}" if end > start else whole
+
+    return replace
