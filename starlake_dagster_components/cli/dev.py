@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingDependency, StarlakeError
+from . import warm_start
 
 DEFAULT_PORT = 3000
 _PORTS = 100
@@ -34,6 +35,7 @@ _PORTS = 100
 _GRACE = 20.0
 """Seconds that services have to end by themselves; they end the runs that they started."""
 
+_WARM = "start of code servers"
 _LOOK = 0.5
 _SOON = 0.1
 _RELOAD = """mutation($location: String!) {
@@ -107,6 +109,8 @@ class Services:
         self._host, self._port, self._log_level = host, port, log_level
         self._stack = contextlib.ExitStack()
         self._folder = Path()
+        self._python: Path | None = None
+        """What code servers start in place of Python."""
         self._servers: list[dict[str, object]] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}
@@ -122,6 +126,10 @@ class Services:
                 self._environment["DAGSTER_HOME"] = str(home)
             _make_instance(self._environment["DAGSTER_HOME"])
             self._stack.callback(self._stop)
+            if warm_start.can_serve():
+                path = self._folder / "warm.sock"
+                self._python = warm_start.write_program(self._folder, path)
+                self._start(_WARM, [warm_start.__name__, "serve", str(path)], self._environment)
             self._servers = [
                 self._start_code_server(location, self._folder / f"{number}.sock") for number, location in enumerate(self.locations)
             ]
@@ -163,8 +171,9 @@ class Services:
                 where = {"host": "127.0.0.1", "port": free.getsockname()[1]}
             arguments = ["--host", "127.0.0.1", "--port", str(where["port"])]
         module = f"{__package__.rpartition('.')[0]}.code_location"
-        command = ["dagster", "code-server", "start", "-m", module, *arguments, "--location-name", location.name]
+        command = ["code-server", "start", "-m", module, *arguments, "--location-name", location.name]
         command += ["--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning"]
+        command = [warm_start.__name__, "code-server", str(self._python), *command] if self._python else ["dagster", *command]
         self._start(f"code server of {location.name}", command, {**self._environment, "SL_ROOT": str(location.root)})
         return {**where, "location_name": location.name}
 
@@ -187,7 +196,7 @@ class Services:
             code = process.poll()
             if code is None:
                 continue
-            if not name.startswith("code server"):
+            if not name.startswith(("code server", _WARM)):
                 raise StarlakeError(f"Dagster's {name} ended with exit code {code}")
             told.append(f"the {name} ended with exit code {code} and is started again")
             self._processes[name] = self._commands[name]()

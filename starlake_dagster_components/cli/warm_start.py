@@ -1,0 +1,238 @@
+"""Code servers in processes that are forked from one that has imported everything, in place of new ones that import it.
+
+Dagster's code server starts a process for each reload: of the time until the page shows an edit, most would be imports. ``dev`` starts
+:func:`serve`, and gives code servers a program in place of Python (:func:`write_program`) that asks it for a fork. Where it gets none, the
+program becomes Python.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_PROGRAM = """#!{python} -IS
+import json, os, signal, socket, sys
+
+PYTHON, SOCKET = {python!r}, {socket!r}
+
+
+def ask():
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(SOCKET)
+        body = json.dumps([sys.argv, dict(os.environ), os.getcwd()]).encode()
+        socket.send_fds(server, [len(body).to_bytes(8, "big")], [0, 1, 2])
+        server.sendall(body)
+        pid = int.from_bytes(server.recv(8), "big")
+        if not pid:
+            return None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+        return int.from_bytes(server.recv(8) or b"\\1", "big")
+
+
+code = None
+if sys.argv[1:5] == ["-m", "dagster", "api", "grpc"]:
+    try:
+        code = ask()
+    except OSError:
+        pass
+if code is None:
+    os.execv(PYTHON, [PYTHON, *sys.argv[1:]])
+sys.exit(code)
+"""
+
+_MODULES = (
+    "dagster._cli.api",
+    "dagster._grpc.server",
+    "dagster._core.workspace.autodiscovery",
+    "dagster._utils.test",
+    "dagster._core.assets",
+)
+"""What Dagster's code servers import when they load a code location."""
+
+_PROJECT = {
+    "application.sl.yml": "version: 1\napplication:\n  connectionRef: d\n"
+    "  connections: {d: {type: jdbc, options: {url: 'jdbc:duckdb:d.db'}}}\n",
+    "dags/d.sl.yml": "version: 1\ndag: {template: load/dagster__scheduled_table__shell.py.j2, filename: d.py}\n",
+    "dags/e.sl.yml": "version: 1\ndag: {template: transform/dagster__scheduled_task__shell.py.j2, filename: e.py}\n",
+    "load/d/_config.sl.yml": "version: 1\nload: {name: d, metadata: {dagRef: d, schedule: daily}}\n",
+    "load/d/t.sl.yml": "version: 1\ntable: {name: t, pattern: t.*.csv, attributes: [{name: a, type: string}]}\n",
+    "transform/d/u.sl.yml": "version: 1\ntask: {dagRef: e}\n",
+    "transform/d/u.sql": "select t.a from d.t t join d.t s on t.a = s.a\n",
+}
+"""A small project: what reading and planning it and making its jobs imports is what other projects need, too."""
+
+
+def can_serve() -> bool:
+    """Tell whether this system can fork processes and pass them files."""
+    return sys.platform == "linux" and hasattr(socket, "send_fds") and len(sys.executable) < 100
+
+
+def write_program(folder: Path, path: Path) -> Path:
+    """Write the program that takes Python's place when a code server is started; return its file.
+
+    Args:
+        folder: where to.
+        path: the socket of :func:`serve`.
+    """
+    program = folder / "python"
+    program.write_text(_PROGRAM.format(python=sys.executable, socket=str(path)), encoding="utf-8")
+    program.chmod(0o700)
+    return program
+
+
+def start_code_server(program: str, arguments: Sequence[str]) -> None:
+    """Run ``dagster`` in this process, with a program that takes Python's place when it starts processes."""
+    sys.executable = program
+    sys.exit(_run_dagster(arguments))
+
+
+def serve(path: str) -> None:
+    """Fork a process for each request that comes to a socket, and end those whose requester is gone, until a signal ends this one."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        _import_all()
+        _Forks(listener).run()
+
+
+def _import_all() -> None:
+    """Import what code servers import. Nothing of it starts threads or looks at the environment of a project."""
+    for name in _MODULES:
+        # What a version of Dagster does not have, the fork imports if it is needed.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    from ..definitions import recovery  # noqa: F401
+    from ..definitions.build import build_definitions
+    from ..settings import Settings
+
+    with tempfile.TemporaryDirectory(prefix="sl-dagster-") as folder:
+        for name, text in _PROJECT.items():
+            file = Path(folder, "metadata", name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        # Without the plans and the environment of the user.
+        built = build_definitions(folder, Settings(executor="duckdb", cache="off"))
+        built.definitions.get_repository_def().load_all_definitions()
+    gc.collect()
+    # Forks share what their garbage collections do not touch.
+    gc.freeze()
+
+
+class _Forks:
+    """The forks of this process, each with the connection of its requester."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._connections: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._ended, self._tell_ended = os.pipe()
+        os.set_blocking(self._tell_ended, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._tell_ended, warn_on_full_buffer=False)
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(self._ended, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listener:
+                    with contextlib.suppress(OSError):
+                        self._accept()
+                elif key.fileobj == self._ended:
+                    os.read(self._ended, 1024)
+                    self._reap()
+                else:
+                    self._end_abandoned(key.data)
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        try:
+            head, files, _, _ = socket.recv_fds(connection, 8, 3)
+            body = b""
+            while len(body) < int.from_bytes(head, "big") and (part := connection.recv(1 << 20)):
+                body += part
+            argv, environ, folder = json.loads(body)
+        except (OSError, ValueError):
+            connection.close()
+            return
+        pid = os.fork()
+        if pid == 0:
+            self._become(connection, files, argv, environ, folder)
+        for file in files:
+            os.close(file)
+        self._connections[pid] = connection
+        self._selector.register(connection, selectors.EVENT_READ, pid)
+        connection.sendall(pid.to_bytes(8, "big"))
+
+    def _become(self, connection: socket.socket, files: Sequence[int], argv: list[str], environ: dict[str, str], folder: str) -> None:
+        """Be the requested process: its files, environment, folder and arguments; does not return."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for other in (*self._connections.values(), connection, self._listener):
+                other.close()
+            self._selector.close()
+            os.close(self._ended)
+            os.close(self._tell_ended)
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+                os.close(file)
+            os.environ.clear()
+            os.environ.update(environ)
+            os.chdir(folder)
+            code = _run_dagster(argv[3:])
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self._connections:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            connection = self._connections.pop(pid)
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(connection)
+            code = os.waitstatus_to_exitcode(status)
+            with contextlib.suppress(OSError):
+                connection.sendall((code if code >= 0 else 128 - code).to_bytes(8, "big"))
+            connection.close()
+
+    def _end_abandoned(self, pid: int) -> None:
+        """End a fork whose requester is gone: it says nothing after its request, so that what can be read of its connection is its end."""
+        self._selector.unregister(self._connections[pid])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _run_dagster(arguments: Sequence[str]) -> int:
+    """Run Dagster's command line; return its exit code."""
+    sys.argv = ["dagster", *arguments]
+    try:
+        runpy.run_module("dagster", run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - as Python does at its end
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2])
+    else:
+        start_code_server(sys.argv[2], sys.argv[3:])
