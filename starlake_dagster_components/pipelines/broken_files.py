@@ -1,4 +1,4 @@
-"""A plan without the tables, tasks and DAG configs of broken files, and without the tasks that depend on them."""
+"""Make a plan without the tables, tasks, and DAG configs of broken files, and without the tasks that depend on them."""
 
 from collections.abc import Collection, Iterable, Set
 from dataclasses import replace
@@ -10,11 +10,11 @@ from .pipeline import Dependency, Pipeline, Plan
 from .plan import plan_project
 
 _FOLDERS = ("load", "transform", "external", "dags")
-"""Folders under ``metadata`` whose files concern single tables, tasks and jobs; everything depends on the others."""
+"""Folders under ``metadata`` whose files define single tables, tasks, and jobs. Everything depends on the other folders."""
 
 
 def can_leave_out(project: Project, file: str) -> bool:
-    """Tell whether the rest of a project can do without a file.
+    """Return whether the rest of a project can do without a file.
 
     Args:
         project: the project.
@@ -25,12 +25,12 @@ def can_leave_out(project: Project, file: str) -> bool:
 
 
 def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
-    """Return the plan without what broken files define, and without the tasks downstream of it.
+    """Return the plan without the objects that broken files define, and without the tasks downstream of them.
 
     Errors in these files become warnings. A broken DAG config leaves its tables and tasks without a job.
 
     Args:
-        plan: a plan whose errors are in these files, at least partly.
+        plan: a plan with errors, at least some of which are in these files.
         files: paths relative to the project, see :func:`can_leave_out`.
     """
     left_out = _find_left_out(plan, files)
@@ -44,13 +44,13 @@ def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
     )
     planned = plan_project(slim, environments=plan.environments, **plan.settings)
     kept = tuple(p for p in planned.pipelines if p.dag_config.origin.file not in files)
-    # Problems of the first planning tell more: what is left out is not among the new ones.
+    # The problems of the first planning are more complete: the new ones lack everything that is left out.
     problems = dict.fromkeys(_weaken(p, files) for p in (*plan.problems, *planned.problems))
     return replace(planned, pipelines=kept, problems=(*problems, *left_out.describe(planned.pipelines, kept)))
 
 
 class _LeftOut:
-    """What is left out: logical names of tables and tasks, and names in lower case by which SQL refers to them."""
+    """The objects left out: logical names of tables and tasks, and the lower-case names by which SQL refers to them."""
 
     def __init__(self) -> None:
         self.tables: set[str] = set()
@@ -71,7 +71,7 @@ class _LeftOut:
             return dependency.name in self.tables
         if dependency.kind == "task":
             return dependency.name in self.tasks
-        # The table or task of a file that could not be read looks like one from elsewhere.
+        # The table or task of an unreadable file looks like an external one.
         name = ".".join(dependency.name.lower().split(".")[-2:])
         return name in self.names or name.split(".")[0] in self.domains
 
@@ -120,6 +120,6 @@ def _weaken(problem: Problem, files: Set[str]) -> Problem:
 
 
 def _split(project: Project, file: str) -> tuple[str, ...] | None:
-    """Return the parts of a path below ``metadata``; None for a file elsewhere."""
+    """Return the parts of a path below ``metadata``; None for a file outside of it."""
     path, metadata = PurePosixPath(project.root.as_posix()) / file, PurePosixPath(project.metadata_folder.as_posix())
     return path.relative_to(metadata).parts if path.is_relative_to(metadata) else None

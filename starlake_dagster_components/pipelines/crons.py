@@ -1,6 +1,6 @@
-"""Checks of crons: five fields, values in their ranges, a day that exists, and a hint for Quartz crons.
+"""Check crons: five fields, values in range, a day that exists. Suggest a five-field cron for a Quartz cron.
 
-Planning does not import Dagster. These checks give messages that name the field; Dagster checks the rest where schedules are defined.
+Planning does not import Dagster. These checks produce messages that name the field; Dagster checks the rest when it defines schedules.
 """
 
 import re
@@ -29,7 +29,7 @@ class _Field:
     high: int
     names: dict[str, int]
     special: str = r"(?!)"
-    """Pattern of whole items that only this field has."""
+    """Pattern of items that only this field allows."""
 
 
 _FIELDS = (
@@ -42,15 +42,15 @@ _FIELDS = (
 
 
 class InvalidCron(ValueError):
-    """A cron text that Dagster could not follow; the message says which part is wrong and what was expected."""
+    """A cron that Dagster cannot use; the message says which part is wrong and what was expected."""
 
 
 def check_cron(text: str) -> str:
-    """Return a cron text as Dagster takes it: trimmed, one blank between its five fields, macros (``@daily``) as they are.
+    """Return a cron in Dagster's form: trimmed, one space between its five fields, macros (``@daily``) unchanged.
 
     Raises:
-        InvalidCron: it has a wrong number of fields or a value out of range, or it never comes, as on April 31. A Quartz text (six or seven
-            fields) gets its five-field equivalent in the message.
+        InvalidCron: the number of fields is wrong, a value is out of range, or the day does not exist (April 31). For a Quartz cron (six
+            or seven fields), the message suggests the five-field equivalent.
     """
     text = " ".join(text.split())
     lower = text.lower()
@@ -68,7 +68,7 @@ def check_cron(text: str) -> str:
         except ValueError as error:
             raise InvalidCron(f"cron '{text}': {error}") from None
     if not _comes(fields[2], fields[3]):
-        raise InvalidCron(f"cron '{text}' never comes: month {fields[3]} has no day {fields[2]}")
+        raise InvalidCron(f"cron '{text}' never occurs: month {fields[3]} has no day {fields[2]}")
     return text
 
 
@@ -95,7 +95,7 @@ def _parse_value(field: _Field, text: str, item: str) -> int:
 
 
 def _comes(day: str, month: str) -> bool:
-    """Tell whether one of the months has one of the days; Dagster's croniter fails otherwise, whatever the day of the week is."""
+    """Return whether one of the months has one of the days. If not, Dagster's croniter fails, regardless of the day of the week."""
     if "l" in day or "?" in day:
         return True
     days, months = _expand(_FIELDS[2], day), _expand(_FIELDS[3], month)
@@ -109,7 +109,7 @@ def _expand(field: _Field, text: str) -> set[int]:
         first, dash, last = base.partition("-")
         low = field.low if base == "*" else _parse_value(field, first, item)
         high = _parse_value(field, last, item) if dash else field.high if slash or base == "*" else low
-        # A range may pass the end of its field.
+        # A range may wrap around the end of its field.
         values.update(range(low, high + 1, int(step or 1)) if low <= high else range(field.low, field.high + 1))
     return values
 
@@ -127,7 +127,7 @@ def _describe_quartz(text: str) -> str:
 
 
 def convert_quartz(text: str) -> str | None:
-    """Return the five-field text for a Quartz cron (seconds first, Sunday = 1); None where it has no equivalent.
+    """Return the five-field equivalent of a Quartz cron (seconds first, Sunday = 1); None if there is none.
 
     ``0 0 1 * * ?`` becomes ``0 1 * * *``.
     """
@@ -136,7 +136,7 @@ def convert_quartz(text: str) -> str | None:
         return None
     minute, hour, day, month, weekday = ("*" if f == "?" else f for f in fields[1:6])
     weekday = re.sub(r"^([1-7])[lL]$", r"L\1", weekday)
-    # Quartz counts days from 1 = Sunday, cron from 0; numbers behind # or / are not days.
+    # Quartz counts weekdays from 1 = Sunday, cron from 0. Numbers after # or / are not weekdays.
     weekday = re.sub(r"(?<![#/0-9])([1-7])(?![0-9])", lambda m: str(int(m[1]) - 1), weekday)
     try:
         return check_cron(f"{minute} {hour} {day} {month} {weekday}")

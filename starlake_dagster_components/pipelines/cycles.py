@@ -1,4 +1,4 @@
-"""Circular dependencies between tasks."""
+"""Find circular dependencies between tasks."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,16 @@ from .pipeline import Dependency
 
 _SHOWN = 20
 _STARTS = 50
-"""Tasks from which a shortest cycle is searched: the time must not grow with the square of a group of thousands."""
+"""Number of tasks from which a shortest cycle is searched, to avoid quadratic time in groups of thousands."""
 
 
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
-    """Return one error per group of tasks that depend on each other, with the tasks in order and the lines that say so.
+    """Return one error per group of tasks that depend on each other, with the tasks in order and the lines of their references.
 
-    Where a group has several cycles, a short one is shown. Works on chains of any length.
+    If a group has several cycles, a short one is shown. Works on chains of any length.
 
     Args:
-        direct: full task name -> what it reads.
+        direct: full task name -> its direct dependencies.
     """
     edges = {task: {d.name: d for d in reads if d.kind == "task" and d.name in direct and d.name != task} for task, reads in direct.items()}
     problems = []
@@ -37,7 +37,7 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
 
 
 def _strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[set[str]]:
-    """Return the groups of more than one task that all reach each other (Tarjan, without recursion)."""
+    """Return the groups of two or more tasks that can all reach each other (Tarjan's algorithm, without recursion)."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     path: list[str] = []
@@ -75,7 +75,7 @@ def _strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[s
 
 
 def _shortest_cycle(edges: Mapping[str, Mapping[str, Dependency]], start: str, group: set[str]) -> list[str]:
-    """Return the shortest path from a task back to itself, beginning with it."""
+    """Return the shortest path from a task back to itself, starting with the task."""
     before: dict[str, str] = {}
     queue = deque([start])
     while queue:

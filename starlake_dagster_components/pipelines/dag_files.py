@@ -1,4 +1,4 @@
-"""What load and transform pipelines have in common: rendering a DAG config for one generated file, shared options, unique names."""
+"""Render a DAG config for one generated file, and read the options and names that load and transform pipelines share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ _RETRY_DELAY = timedelta(seconds=300)
 
 @dataclass(slots=True)
 class Planning:
-    """The inputs of planning one project and where its problems go."""
+    """The inputs for planning a project, and the list of its problems."""
 
     project: Project
     timezone: str | None
@@ -33,14 +33,14 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class DagFile:
-    """A file that dag-generate would have written.
+    """A file that dag-generate would write.
 
     Attributes:
         config: its DAG config.
         filename: the rendered file name.
-        comment: rendered.
-        options: rendered, those of a custom template's ``jobs`` on top.
-        template: what the template says.
+        comment: the rendered comment.
+        options: the rendered options, overridden by ``jobs`` of a custom template.
+        template: the content of the template.
         reader: reads the options.
     """
 
@@ -53,7 +53,7 @@ class DagFile:
 
 
 def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[str, str]) -> DagFile:
-    """Render the texts of a DAG config for one file.
+    """Render the values of a DAG config for one file.
 
     Args:
         planning: the inputs of planning.
@@ -65,7 +65,7 @@ def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[st
     template = planning.configs.read_template(config)
     jobs = template.literals.get("jobs")
     if isinstance(jobs, Mapping):
-        # The generated files merge `jobs` into the options: strings replace options, mappings belong to tasks.
+        # The generated files merge `jobs` into the options: strings override options; mappings belong to tasks.
         options.update({str(k): renderer.render(config, "template", v, variables) for k, v in jobs.items() if isinstance(v, str)})
     return DagFile(
         config=config,
@@ -98,7 +98,7 @@ def read_common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
 
 
 def _find_starlake_path(project: Project, options: OptionReader) -> str:
-    """Return SL_STARLAKE_PATH; under SL_SCRIPT_DIR the plain ``starlake`` is the one there. Starlake: DagHandler."""
+    """Return SL_STARLAKE_PATH. If SL_SCRIPT_DIR is set, a plain ``starlake`` is looked up there. Starlake: DagHandler."""
     path = options.read_text("SL_STARLAKE_PATH", "starlake")
     scripts = project.variables.get("SL_SCRIPT_DIR")
     return f"{scripts}/starlake" if scripts and path == "starlake" else path
@@ -118,9 +118,9 @@ def _read_spark(file: DagFile) -> Mapping[str, str]:
 
 
 def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tuple[Pipeline, ...]:
-    """Return the pipelines sorted by name.
+    """Return the pipelines, sorted by name.
 
-    Of several with the same name the first stays; the others and those without a name become errors.
+    If several have the same name, the first is kept. The others, and pipelines without a name, become errors.
     """
     taken: dict[str, Pipeline] = {}
     for draft in drafts:
@@ -132,7 +132,7 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
                     "error",
                     f"filename '{draft.dag_config.filename}' gives the job of {_describe_members(draft)} an empty name "
                     f"('{draft.filename}'); "
-                    "Starlake groups by plain variables only, like {{domain}}, without a filter",
+                    "Starlake groups only by plain variables like {{domain}}, without a filter",
                 )
             )
             continue
@@ -151,7 +151,7 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
 
 
 def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
-    """Return a pipeline with the name that its file name and schedule give."""
+    """Return a pipeline named after its file name and schedule."""
     return replace(draft, name=make_job_name(filename if filename is not None else draft.filename, schedule))
 
 

@@ -1,4 +1,4 @@
-"""The options of DAG configs: the known ones, the unsupported ones, and reading their values."""
+"""List the known and unsupported options of DAG configs, and read their values."""
 
 import json
 import re
@@ -22,7 +22,7 @@ DATA_CYCLES = {
     "monthly": "0 0 1 * *",
     "yearly": "0 0 1 1 *",
 }
-"""starlake-orchestration: ``IStarlakeJob.data_cycle``; its week begins on Sunday, that of Starlake's preset on Monday."""
+"""starlake-orchestration: ``IStarlakeJob.data_cycle``. Its weeks begin on Sunday; those of Starlake's preset begin on Monday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Option:
     """A known option.
 
     Attributes:
-        kind: the kind of DAG that it belongs to; None for both.
-        unsupported: why it has no effect here; empty when it is honored or needs nothing.
-        executor: the executor that it belongs to; empty for all.
+        kind: the kind of DAG that the option belongs to; None for both.
+        unsupported: why the option has no effect here; empty if it is supported or not needed.
+        executor: the executor that the option belongs to; empty for all.
     """
 
     kind: Kind | None = None
@@ -40,11 +40,11 @@ class Option:
     executor: str = ""
 
 
-_NO_CATCHUP = "schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed time"
-_NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables tells when files are late"
-_ONE_LOOK = "the pre-load looks once per run for the ack file"
-_NO_SDK = "cloud services are called without their command line tools"
-_EVENT_NAMES = "asset keys carry no schedule"
+_NO_CATCHUP = "schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed tick"
+_NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables shows when files are late"
+_ONE_LOOK = "the pre-load checks for the ack file once per run"
+_NO_SDK = "cloud services are called through their APIs, not their command line tools"
+_EVENT_NAMES = "asset keys do not contain a schedule"
 
 OPTIONS: Mapping[str, Option] = {
     **{
@@ -142,17 +142,17 @@ OPTIONS: Mapping[str, Option] = {
     "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
     "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
     **{name: Option("load", unsupported=_NO_TIMEOUT) for name in ("pre_load_timeout", "pre_load_sensor_soft_fail")},
-    "pre_load_not_ready_sentinel_path": Option("load", unsupported="whether files are ready is seen in the command's result"),
+    "pre_load_not_ready_sentinel_path": Option("load", unsupported="the command's result shows whether files are ready"),
     "default_pool": Option(unsupported="set a concurrency pool in the component"),
 }
-"""Every option that the Dagster templates announce or that starlake-orchestration 0.5 reads."""
+"""All options that the Dagster templates mention or that starlake-orchestration 0.5 reads."""
 
 REPLACED = {"load_dependencies": "run_dependencies_first", "run_dependencies": "run_dependencies_first"}
 """Options of earlier versions, which Starlake silently ignores, and their replacements."""
 
 
 def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
-    """Return warnings for options of a DAG config that are unknown, outdated, not supported, or for the other kind of DAG."""
+    """Return a warning for each option that is unknown, outdated, unsupported, or for the other kind of DAG."""
     problems = []
     for name in config.options:
         where = config.origin.at(f"options.{name}")
@@ -172,7 +172,7 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
 
 
 def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
-    """Return a warning for the options of a DAG config that belong to other executors than the one that runs its commands.
+    """Return warnings for options that belong to an executor other than the one that runs the commands.
 
     Args:
         config: the DAG config.
@@ -194,11 +194,11 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
 
 
 def check_validity(config: DagConfig, root: str) -> list[Problem]:
-    """Return errors for what dag-generate rejects in the DAG config of a load. Starlake: ``DagInfo.checkValidity``.
+    """Return an error for each value in the DAG config of a load that dag-generate rejects. Starlake: ``DagInfo.checkValidity``.
 
     Args:
         config: the DAG config, as written.
-        root: the project's folder; absolute paths must stay in it.
+        root: the project's folder; absolute paths must be inside it.
     """
     problems: list[Problem] = []
 
@@ -220,12 +220,12 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
 
 
 class OptionReader:
-    """Reads the values of one pipeline's options; a wrong value becomes a problem, and the default is used.
+    """Reads the option values of one pipeline. A wrong value becomes a problem and is replaced by the default.
 
     Args:
-        config: where the options stand.
-        options: their rendered values; an empty one counts as absent, as in starlake-orchestration.
-        problems: where errors go.
+        config: the DAG config that contains the options.
+        options: their rendered values. An empty value counts as absent, as in starlake-orchestration.
+        problems: list that errors are added to.
     """
 
     def __init__(self, config: DagConfig, options: Mapping[str, str], problems: list[Problem]) -> None:
@@ -242,7 +242,7 @@ class OptionReader:
         self._problems.append(Problem(self._config.origin.at(f"options.{name}"), "error", message))
 
     def read(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
-        """Return the parsed value, or the default when it is absent or wrong."""
+        """Return the parsed value, or the default if it is absent or wrong."""
         text = self.read_text(name)
         if not text:
             return default
@@ -253,19 +253,19 @@ class OptionReader:
             return default
 
     def read_boolean(self, name: str, default: bool = False) -> bool:
-        """Return ``true`` or ``false``, in any case."""
+        """Return a boolean: ``true`` or ``false``, in any case."""
         return self.read(name, lambda text: {"true": True, "false": False}[text.lower()], default, "true or false")
 
     def read_number(self, name: str, default: int = 0) -> int:
-        """Return a number of 0 or more."""
+        """Return a non-negative whole number."""
         return self.read(name, _parse_natural, default, "a number of 0 or more")
 
     def read_seconds(self, name: str, default: timedelta) -> timedelta:
-        """Return a number of seconds."""
+        """Return a duration from a number of seconds."""
         return self.read(name, lambda text: timedelta(seconds=_parse_natural(text)), default, "a number of seconds")
 
     def read_day(self, name: str) -> date | None:
-        """Return a day written as ``2026-01-31``."""
+        """Return a date written as ``2026-01-31``."""
         return self.read(name, _parse_day, None, "a day like 2026-01-31")
 
     def read_choice(self, name: str, known: Iterable[T], default: T) -> T:
@@ -299,7 +299,7 @@ class OptionReader:
         return {str(key): _format_value(item) for key, item in value.items() if item is not None}
 
     def read_cycle(self) -> str | None:
-        """Return the cron of ``data_cycle``; None when it is absent or ``none``."""
+        """Return the cron of ``data_cycle``; None if it is absent or ``none``."""
         text = self.read_text("data_cycle", "none")
         if text.lower() == "none":
             return None

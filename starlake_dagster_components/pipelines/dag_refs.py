@@ -1,4 +1,4 @@
-"""Which DAG config a table or task refers to, and whether that config makes a job here."""
+"""Find the DAG config that each table or task refers to, and check whether that config makes a job here."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Member(Generic[N]):
     Attributes:
         node: the table or task.
         config: its DAG config.
-        dag_ref: the place that names the config.
+        dag_ref: the place where the config is named.
     """
 
     node: N
@@ -32,7 +32,7 @@ class Member(Generic[N]):
 
 
 class DagConfigs:
-    """The DAG configs that the tables and tasks of a project refer to, each checked once."""
+    """The DAG configs that a project's tables and tasks refer to. Each is checked once."""
 
     def __init__(self, project: Project, orchestrators: Sequence[str], problems: list[Problem]) -> None:
         self._project = project
@@ -42,13 +42,13 @@ class DagConfigs:
         self._checked: dict[tuple[str, Kind], bool] = {}
 
     def read_template(self, config: DagConfig) -> Template:
-        """Return what the template of a config says."""
+        """Return the template of a config."""
         if config.name not in self._templates:
             self._templates[config.name] = read_template(config)
         return self._templates[config.name]
 
     def find_members(self, nodes: Iterable[N], kind: Kind) -> list[Member[N]]:
-        """Return the tables or tasks that make jobs here, each with its config; problems say why others do not.
+        """Return the tables or tasks that have jobs here, each with its config. Problems explain why others have none.
 
         A table or task without a ``dagRef`` is left out without a problem. Starlake: DagGenerateJob.
         """
@@ -67,7 +67,7 @@ class DagConfigs:
         return members
 
     def find_dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
-        """Return the name of the DAG config of a table or task, its own or the application's, and the place that names it."""
+        """Return the name of a table's or task's DAG config (its own, else the application's) and the place where it is named."""
         return find_dag_ref(self._project, node)
 
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
@@ -102,7 +102,7 @@ class DagConfigs:
         return False
 
     def _check_once(self, config: DagConfig, kind: Kind) -> bool:
-        """Tell whether a config that tables or tasks refer to makes jobs."""
+        """Return whether a config that tables or tasks refer to makes jobs."""
         key = (config.name, kind)
         if key not in self._checked:
             self._checked[key] = self._check(config, kind)
@@ -137,12 +137,12 @@ class DagConfigs:
             for name, line in template.not_literal.items()
         ]
         if template.cron_line:
-            message = "'cron' of a template has no effect here: set 'schedule' at the tables or tasks"
+            message = "'cron' of a template has no effect here; set 'schedule' on the tables or tasks"
             self._problems.append(Problem(self._locate_in_template(config, template.cron_line), "warning", message))
         return not problems
 
     def _suggest_remedy(self, template: Template, orchestrator: str) -> str:
-        """Return how to make jobs of the config of another orchestrator."""
+        """Return advice on how to make jobs from a config for another orchestrator."""
         like = find_dagster_template(template.kind or "load", template.executor or "")
         if template.kind is None or like is None:
             return f"use one of Starlake's Dagster templates, such as '{like or DAGSTER_TEMPLATES[0]}'"
@@ -161,7 +161,7 @@ class DagConfigs:
                 for what, value in (("orchestrator", template.orchestrator), ("kind", template.kind), ("executor", template.executor))
                 if not value
             ]
-            lack = f"does not say its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
+            lack = f"does not name its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
             message = (
                 f"DAG config '{config.name}' makes no job, because its template '{config.template}' {lack}; "
                 "expected includes of Starlake's Dagster templates"
@@ -180,7 +180,7 @@ def _list_names(nodes: Sequence[Table | Task]) -> str:
 
 
 def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Location]:
-    """Return the name of the DAG config of a table or task, its own or the application's, and the place that names it."""
+    """Return the name of a table's or task's DAG config (its own, else the application's) and the place where it is named."""
     application = project.application
     if isinstance(node, Table):
         own, key, default, default_key = node.metadata.dag_ref, "metadata.dagRef", application.dag_ref_load, "dagRef.load"
@@ -192,5 +192,5 @@ def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Loca
 
 
 def collect_dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:
-    """Return the places that name the DAG config of each member."""
+    """Return the place that names the DAG config of each member."""
     return {member.node.full_name: member.dag_ref for member in members}

@@ -1,4 +1,4 @@
-"""Reads orchestrator, kind and executor from a DAG template, by its name or its includes. Templates are never executed."""
+"""Read the orchestrator, kind, and executor of a DAG template from its name or includes. Templates are never executed."""
 
 import ast
 import re
@@ -47,16 +47,16 @@ _CRON = re.compile(r"""^cron\s*(?::[^=\n]+)?=\s*(?P<quote>['"])(?!none['"])[^'"{
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a template says; None where it does not.
+    """The content of a template; None for anything that it does not state.
 
     Attributes:
-        orchestrator: lower case: ``dagster``, ``airflow``, ...
+        orchestrator: in lower case: ``dagster``, ``airflow``, ...
         kind: whether it loads tables or runs tasks.
-        executor: ``shell`` (also for ``bash`` and ``sql``), ``cloud_run``, ``dataproc``, ``fargate``, or what an unknown name says.
+        executor: ``shell`` (also for ``bash`` and ``sql``), ``cloud_run``, ``dataproc``, ``fargate``, or that of an unknown name.
         literals: values of the module variables that starlake-orchestration reads (``jobs``, ``filtered_datasets``, ``spark_*``).
-        not_literal: those of them that are not literals, name -> line.
+        not_literal: the variables among them that are not literals, name -> line.
         custom: whether it is a file of the project.
-        cron_line: line on which a custom template sets a cron of its own; 0 for none.
+        cron_line: line on which a custom template sets its own cron; 0 if it does not.
     """
 
     orchestrator: str | None = None
@@ -69,20 +69,20 @@ class Template:
 
 
 def read_template(config: DagConfig) -> Template:
-    """Return what the template of a DAG config says.
+    """Read the template of a DAG config.
 
-    The name of a built-in template says everything, in the current spelling (``load/dagster__scheduled_table__shell.py.j2``) and
-    the one of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project says it by the templates that
-    it includes, directly or through other files of the project, otherwise by its name.
+    The name of a built-in template is enough, in the current spelling (``load/dagster__scheduled_table__shell.py.j2``) or
+    that of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project is classified by the templates
+    that it includes, directly or through other files of the project, else by its name.
 
     Args:
-        config: the DAG config, with the texts of a custom template and of the files of the project that it includes.
+        config: the DAG config, with the sources of a custom template and of the project files that it includes.
     """
     named = _parse_name(config.template)
     if config.template_text is None:
         return named
     text, includes = _resolve_includes(config)
-    # A custom template may have any name: the last part of it is an executor only if one has this name.
+    # A custom template may have any name: the last part is an executor only if an executor has that name.
     orchestrator, kind = named.orchestrator, named.kind
     executor = named.executor if named.executor in EXECUTORS else None
     for path in includes:
@@ -108,7 +108,7 @@ def read_template(config: DagConfig) -> Template:
 
 
 def find_dagster_template(kind: Kind, executor: str) -> str | None:
-    """Return Starlake's Dagster template for a kind of job and an executor; None when Starlake does not have one."""
+    """Return Starlake's Dagster template for a kind of job and an executor; None if Starlake has none."""
     return _DAGSTER_TEMPLATES.get((kind, executor))
 
 
@@ -126,7 +126,7 @@ def _parse_kind(what: str) -> Kind:
 
 
 def _resolve_includes(config: DagConfig) -> tuple[str, list[str]]:
-    """Return a custom template's text with those that it includes from the project, and the paths of all its includes."""
+    """Return a custom template's source, including the project files that it includes, and the paths of all its includes."""
     texts = [config.template_text or "", *config.template_includes.values()]
     return "\n".join(texts), list(dict.fromkeys(path for text in texts for path in find_includes(text)))
 
@@ -151,11 +151,11 @@ def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:
 
 
 def _parse_expression(lines: list[str], first: int, column: int) -> ast.expr:
-    """Return the expression that begins in a line, which may continue on the following lines; the rest of the file may hold Jinja."""
+    """Return the expression that begins on a line. It may continue on the following lines; the rest of the file may be Jinja."""
     source = lines[first][column:]
     for line in [*lines[first + 1 :], ""]:
         try:
             return ast.parse(source.strip(), mode="eval").body
         except SyntaxError:
             source = f"{source}\n{line}"
-    raise SyntaxError(f"missing expression in line {first + 1}")
+    raise SyntaxError(f"missing expression on line {first + 1}")

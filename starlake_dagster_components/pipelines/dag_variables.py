@@ -1,4 +1,4 @@
-"""Renders ``filename``, ``comment`` and options of DAG configs with the variables of a DAG."""
+"""Render the ``filename``, ``comment``, and options of DAG configs with a DAG's variables."""
 
 import json
 import re
@@ -15,7 +15,7 @@ NO_PROJECT_ID = "-1"
 
 
 def find_filename_variables(filename: str) -> frozenset[str]:
-    """Return the variables that decide how files are grouped; one with a filter does not count (Starlake: ``extractVars``)."""
+    """Return the variables by which files are grouped. A variable with a filter does not count (Starlake: ``extractVars``)."""
     return frozenset(_FILENAME_VARIABLE.findall(filename))
 
 
@@ -30,14 +30,14 @@ class DagRenderer:
         self._roots: dict[str, str] = {}
 
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
-        """Return a value of a DAG config with variables replaced, trimmed; one that cannot be rendered becomes a problem and is returned
+        """Return a value of a DAG config with variables replaced, trimmed. If it cannot be rendered, report a problem and return it
         unchanged.
 
         Args:
-            config: the DAG config, whose ``sl_env_var`` may say another SL_ROOT.
+            config: the DAG config, whose ``sl_env_var`` may set another SL_ROOT.
             key: its key: ``filename``, ``options.tags``.
             text: the value as written.
-            variables: what the DAG itself adds: ``domain``, ``table``, ``schedule``, ...
+            variables: the variables that the DAG adds: ``domain``, ``table``, ``schedule``, ...
         """
         if "{" not in text:
             return text.strip()
@@ -57,7 +57,7 @@ class DagRenderer:
         return self.render(config, "filename", config.filename, variables).replace("_-1", "")
 
     def find_root(self, config: DagConfig) -> str:
-        """Return SL_ROOT as the DAG sees it: the one of ``sl_env_var``, else the project's folder. Starlake: ``DagInfo.getSlRoot``."""
+        """Return SL_ROOT as the DAG sees it: from ``sl_env_var``, else the project's folder. Starlake: ``DagInfo.getSlRoot``."""
         if config.name not in self._roots:
             root = str(self._project.root)
             try:

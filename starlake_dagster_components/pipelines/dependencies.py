@@ -1,4 +1,4 @@
-"""The dependencies of every task: from dependency JSON for the tasks that it names, from SQL for the others."""
+"""Find the dependencies of every task: from dependency JSON if it names the task, else from SQL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,10 +16,10 @@ def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Projec
 
     Args:
         project: the project.
-        problems: where ambiguous names, disagreements, unknown names, broken files and cycles go.
+        problems: receives ambiguous names, disagreements, unknown names, broken files, and cycles.
 
     Returns:
-        The project, with the tasks that JSON names when it comes without any transform, and its dependencies.
+        The project (including the tasks that JSON names, if it comes without any transform) and its dependencies.
     """
     named = read_named_tasks(project, problems)
     if named and not project.tasks:
@@ -44,7 +44,7 @@ def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Projec
 
 
 class _JsonDependencies:
-    """Resolves what JSON names to tasks and tables of the project."""
+    """Resolves the names in JSON to tasks and tables of the project."""
 
     def __init__(self, project: Project, index: ReferenceIndex, named: Mapping[str, NamedTask], problems: list[Problem]) -> None:
         self._project = project
@@ -58,7 +58,7 @@ class _JsonDependencies:
                 self._warn_stale("task", task.name, task.location, known)
 
     def find(self, task: Task) -> tuple[Dependency, ...] | None:
-        """Return the dependencies of a task from JSON; None when it does not name the task."""
+        """Return the dependencies of a task from JSON; None if JSON does not name the task."""
         named = self._named.get(task.full_name.lower())
         if named is None:
             return None
@@ -94,14 +94,14 @@ class _JsonDependencies:
 
 
 def _compare_with_sql(task: Task, where: Location, given: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
-    """Return warnings where JSON and SQL disagree; external tables are not compared, because JSON leaves them out."""
+    """Return warnings for differences between JSON and SQL. External tables are not compared, because JSON omits them."""
     in_json = {(d.kind, d.name) for d in given}
     in_sql = {(d.kind, d.name) for d in from_sql}
     problems = [
         Problem(
             where,
             "warning",
-            f"{task.full_name} reads the {d.kind} {d.name} ({d.location}), which its dependencies here do not name; these hold",
+            f"{task.full_name} reads the {d.kind} {d.name} ({d.location}), which its dependencies here do not name; JSON takes precedence",
         )
         for d in from_sql
         if d.kind != "external" and (d.kind, d.name) not in in_json
@@ -112,7 +112,7 @@ def _compare_with_sql(task: Task, where: Location, given: Sequence[Dependency], 
             Problem(
                 d.location,
                 "warning",
-                f"{task.full_name} depends on the {d.kind} {d.name} here, which its SQL ({sql}) does not read; the dependencies here hold",
+                f"{task.full_name} depends on the {d.kind} {d.name} here, which its SQL ({sql}) does not read; JSON takes precedence",
             )
             for d in given
             if d.kind != "external" and (d.kind, d.name) not in in_sql

@@ -1,4 +1,4 @@
-"""Dependency JSON: the tree that dag-generate writes into transform files, and the diagram of ``starlake lineage --json``."""
+"""Read dependency JSON: the tree that dag-generate writes into transform files, or the diagram of ``starlake lineage --json``."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class NamedChild:
 
 @dataclass(slots=True)
 class NamedTask:
-    """A task that JSON names, with its dependencies from all places that name it.
+    """A task that JSON names, with its dependencies from all places where it is named.
 
     Attributes:
         name: full name.
@@ -42,24 +42,24 @@ class NamedTask:
 
 
 def read_named_tasks(project: Project, problems: list[Problem]) -> dict[str, NamedTask]:
-    """Return the tasks that the dependency files of a project name, by full name in lower case; files that are not JSON become errors.
+    """Return the tasks that a project's dependency files name, by full name in lower case. Files that are not JSON become errors.
 
     Args:
-        project: the project, with the texts of its dependency files.
-        problems: where errors go.
+        project: the project, with the contents of its dependency files.
+        problems: list that errors are added to.
     """
     tasks: dict[str, NamedTask] = {}
     for name, text in project.dependency_files.items():
         try:
             _read_document(text, name, tasks, problems)
         except InvalidJson as error:
-            hint = "; write lineage with --output, its standard output holds more than JSON" if error.line <= 2 else ""
+            hint = "; write lineage with --output, because its standard output contains more than JSON" if error.line <= 2 else ""
             problems.append(Problem(Location(name, error.line), "error", f"not JSON: {error}{hint}"))
     return tasks
 
 
 def _read_document(text: str, file: str, tasks: dict[str, NamedTask], problems: list[Problem]) -> None:
-    """Read one document, which may be wrapped in objects or be a JSON string inside JSON (``{{ json }}`` of a DAG template)."""
+    """Read one document. It may be wrapped in objects or be a JSON string inside JSON (``{{ json }}`` of a DAG template)."""
     document = parse_json(text)
     lines = Lines(text, document)
     line, inner = 1, False
@@ -68,7 +68,7 @@ def _read_document(text: str, file: str, tasks: dict[str, NamedTask], problems: 
             try:
                 document = parse_json(document)
             except InvalidJson as error:
-                message = f"the JSON in this string is broken in its line {error.line}: {error}"
+                message = f"the JSON in this string is invalid on its line {error.line}: {error}"
                 problems.append(Problem(Location(file, line), "error", message))
                 return
             inner = True
@@ -127,7 +127,7 @@ def _is_task(node: Object, data: Object) -> bool:
 
 
 def _read_diagram(diagram: Object, locate: Locate, tasks: dict[str, NamedTask]) -> None:
-    """Add the tasks of a diagram; a relation goes from what is read to what reads it. Starlake: AutoTaskDependencies."""
+    """Add the tasks of a diagram. A relation goes from the table that is read to its reader. Starlake: AutoTaskDependencies."""
     types: dict[str, str] = {}
     for item in _iterate_objects(diagram.get("items")):
         name = item.get("id")
@@ -152,7 +152,7 @@ def _iterate_objects(value: Any) -> Iterator[Object]:
 
 
 def make_task(named: NamedTask) -> Task | None:
-    """Return a task made from JSON alone, for a project without transforms; None when its name lacks a domain."""
+    """Make a task from JSON alone, for a project without transforms; return None if its name has no domain."""
     domain, _, name = named.name.partition(".")
     if not domain or not name:
         return None

@@ -1,4 +1,4 @@
-"""Dependencies in Starlake's own formats: the tree of dag-generate and the diagram of ``starlake lineage --json``."""
+"""Write dependencies in Starlake's formats: the tree of dag-generate and the diagram of ``starlake lineage --json``."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,19 +12,19 @@ from .table_names import ReferenceIndex
 
 Node = dict[str, Any]
 _Key = tuple[str, str, str]
-"""Kind, logical name, and the name that is shown."""
+"""Kind, logical name, and displayed name."""
 
 
 def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
     """Return the dependency tree as dag-generate writes it into transform files (``context.dependencies``).
 
     Args:
-        plan: the planned project.
+        plan: the plan of the project.
         tasks: full names of the tasks at the root, in this order; None = all tasks by name.
 
     Returns:
-        Nodes with ``data``, ``children`` and ``task``; keys in Starlake's order, empty values left out, children by name. Load tables are
-        named as the SQL writes them, as Starlake does. A node that occurs in several places is one object.
+        Nodes with ``data``, ``children``, and ``task``: keys in Starlake's order, no empty values, children by name. As in Starlake, load
+        tables are named as in the SQL. A node that occurs in several places is one object.
 
     Raises:
         UnknownName: a task does not exist.
@@ -55,7 +55,7 @@ class _TreeWriter:
         self._nodes: dict[_Key, Node] = {}
 
     def build(self, name: str) -> Node:
-        """Return the node of a task with everything upstream of it."""
+        """Return the node of a task, with everything upstream of it."""
         root: _Key = ("task", name, name)
         waiting = [root]
         started: set[_Key] = set()
@@ -120,7 +120,7 @@ class _TreeWriter:
         )
 
     def _find_first_parent(self, task: Task) -> tuple[str, str, str]:
-        """Return name and type of what the task's first reference stands for, and the reference as written."""
+        """Return the name and type of the object that the task's first reference resolves to, and the reference as written."""
         if not task.references:
             first = next((d for d in self._plan.dependencies.get_direct(task.full_name) if d.kind != "external"), None)
             return (_get_shown_name(first), first.kind, _get_shown_name(first)) if first else ("", "unknown", "")
@@ -137,7 +137,7 @@ class _TreeWriter:
 
 
 def build_dependency_diagram(plan: Plan) -> Node:
-    """Return the dependencies as ``starlake lineage --json --all`` writes them: items, relations from what is read to what reads it.
+    """Return the dependencies as ``starlake lineage --json --all`` writes them: items, and relations from a table to its reader.
 
     Starlake: AutoTaskDependencies (``jobAsDiagram``).
     """
@@ -188,7 +188,7 @@ def _make_item(
 
 
 def format_write_strategy(strategy: WriteStrategy | None) -> Node:
-    """Return a write strategy with Starlake's keys, empty ones left out."""
+    """Return a write strategy with Starlake's keys, without empty values."""
     if strategy is None:
         return {}
     return _drop_empty(
@@ -206,17 +206,17 @@ def format_write_strategy(strategy: WriteStrategy | None) -> Node:
 
 
 def _count_seconds(freshness: Freshness | None) -> int:
-    """Return the seconds after which data counts as stale; the warning does not count. Starlake: ``Freshness.acceptability``."""
+    """Return the seconds after which data counts as stale; the warning threshold is ignored. Starlake: ``Freshness.acceptability``."""
     return max(int(freshness.error.total_seconds()), 0) if freshness and freshness.error else 0
 
 
 def _drop_empty(values: Node) -> Node:
-    """Leave out what Jackson's NON_EMPTY leaves out: null, empty strings and collections; 0 and false stay."""
+    """Drop the values that Jackson's NON_EMPTY drops: null, empty strings, and empty collections; 0 and false stay."""
     return {key: value for key, value in values.items() if value is not None and value not in ("", [], {})}
 
 
 def format_starlake_json(value: object) -> str:
-    """Return a value as JSON in the layout of Starlake's printer, so that it can be compared with its files line by line.
+    """Return a value as JSON in the layout of Starlake's printer, for comparing it with Starlake's files line by line.
 
     Works on trees of any depth. Starlake: Jackson's ``DefaultPrettyPrinter``.
     """

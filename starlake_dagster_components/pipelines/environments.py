@@ -1,4 +1,4 @@
-"""The environment of each pipeline: what its commands get from ``sl_env_var``, and the project as it is in that environment."""
+"""Find the environment that each pipeline's commands get from ``sl_env_var``, and read the project in that environment."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,16 +12,16 @@ from .dag_variables import DagRenderer
 from .pipeline import Environment
 
 _NOT_VARIABLES = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
-"""Keys of ``sl_env_var`` that are not variables of the project: SL_ROOT is where the commands find it, maybe in a container."""
+"""Keys of ``sl_env_var`` that are not variables of the project. SL_ROOT is the path where commands find it, maybe in a container."""
 
 
 def start_reading_environment(environment: Environment, environ: Mapping[str, str], options: Mapping[str, str]) -> StartedProject:
     """Read the variables and the application of a project in an environment.
 
     Args:
-        environment: the environment, with the project read in any environment.
+        environment: the environment, with the project as read in any environment.
         environ: process environment.
-        options: variables on top of all others.
+        options: variables that override all others.
     """
     inherited = {**environ, **environment.inherited}
     variables = {**environment.variables, **options}
@@ -31,13 +31,13 @@ def start_reading_environment(environment: Environment, environ: Mapping[str, st
 def read_environments(
     project: Project, *, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]
 ) -> Mapping[str, Environment]:
-    """Return the environments of DAG configs that differ from the one in which a project was read, by name of the DAG config.
+    """Return the environments of DAG configs that differ from the project's own, by name of the DAG config.
 
     Args:
         project: the project.
-        profile: the setting ``env``, which wins over ``sl_env_var``; None if it is not set.
+        profile: the setting ``env``, which overrides ``sl_env_var``; None if it is not set.
         environ: process environment.
-        options: variables on top of all others.
+        options: variables that override all others.
     """
     read: dict[str, Project] = {}
     found = {}
@@ -59,7 +59,7 @@ def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[
         values = {key: value for key, value in given.items() if key not in _NOT_VARIABLES}
         if wanted == project.profile and all(project.variables.get(key) == value for key, value in values.items()):
             continue
-        # The launcher splits --options at blanks and commas.
+        # The launcher splits --options at spaces and commas.
         inherited = {key: value for key, value in values.items() if any(c.isspace() or c == "," for c in value)}
         variables = {key: value for key, value in values.items() if key not in inherited}
         yield name, Environment(wanted, config.origin.at("options.sl_env_var"), variables, inherited, project)
@@ -98,7 +98,7 @@ def _choose_problems(project: Project, environments: Mapping[str, Environment], 
     everywhere = list(environments.values()) if set(configs.values()) <= environments.keys() else []
     for problem in project.problems:
         config = configs.get(problem.location.file) if problem.location else None
-        # A problem of no table or task concerns those that run in the project's environment, if there are any.
+        # A problem without a table or task concerns those that run in the project's environment, if there are any.
         there = everywhere if config is None else [environments[config]] if config in environments else []
         if not there or any(problem in environment.project.problems for environment in there):
             yield problem
@@ -112,7 +112,7 @@ def _choose_problems(project: Project, environments: Mapping[str, Environment], 
 
 
 def _read_variables(config: DagConfig, renderer: DagRenderer) -> Mapping[str, str]:
-    """Return ``sl_env_var`` of a DAG config, as far as it does not depend on the DAG; planning reports what is wrong with it."""
+    """Return the part of a DAG config's ``sl_env_var`` that does not depend on the DAG; planning reports its errors."""
     text = renderer.render(config, "options.sl_env_var", config.options.get("sl_env_var") or "", {})
     try:
         value = json.loads(text) if text else {}

@@ -1,4 +1,4 @@
-"""Names of jobs: the names that dag-generate and starlake-dagster give, with only the characters that Dagster allows."""
+"""Name jobs as dag-generate and starlake-dagster do, with only the characters that Dagster allows."""
 
 import keyword
 import re
@@ -25,15 +25,15 @@ RESERVED = frozenset(keyword.kwlist) | {
 
 
 def make_job_name(filename: str, schedule: str | None = None) -> str:
-    """Return the name of the job of a generated file.
+    """Return the job name for a generated file.
 
     Args:
-        filename: the rendered file name, folders allowed.
-        schedule: name of the schedule where the file has several.
+        filename: the rendered file name; it may contain folders.
+        schedule: name of the schedule, if the file has several.
 
     Returns:
-        The base name without ``.py``, lower case, and ``_<schedule>``; characters that Dagster rejects become ``_``, and ``_job``
-        is appended to a name that it reserves. Empty when the file name has no base name.
+        The base name without ``.py``, in lower case, plus ``_<schedule>``. Characters that Dagster rejects become ``_``, and ``_job``
+        is appended to a reserved name. Empty if the file name has no base name.
 
     starlake-orchestration: AbstractPipeline (``pipeline_id``).
     """
@@ -45,14 +45,14 @@ def make_job_name(filename: str, schedule: str | None = None) -> str:
 
 
 def add_prefix(prefix: str, name: str) -> str:
-    """Return the name of a job with a prefix; ``_job`` is appended to a name that Dagster reserves. An empty name stays empty."""
+    """Return a job name with a prefix. ``_job`` is appended to a name that Dagster reserves. An empty name stays empty."""
     whole = f"{prefix}{name}" if name else ""
     return f"{whole}_job" if whole in RESERVED else whole
 
 
 def make_schedule_name(schedule: str) -> str:
-    """Return a schedule in a form that fits into a name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
+    """Return a schedule in a form that is valid in a name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
 
-    dag-generate puts the cron itself into the names of transform files; spaces, ``*`` and ``/`` are not allowed in the name of a job.
+    dag-generate puts the cron itself into the names of transform files. Spaces, ``*``, and ``/`` are not allowed in a job name.
     """
     return _OUTSIDE.sub("_", schedule.replace("*", "x"))

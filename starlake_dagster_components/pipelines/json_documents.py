@@ -1,4 +1,4 @@
-"""JSON as Python reads it, at any depth, and the lines of its objects and keys."""
+"""Parse JSON as Python does, at any depth, and find the lines of its objects and keys."""
 
 import json
 import re
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 _SLICE = 150
-"""Levels that Python's parser gets at a time where a document is too deep for it: it recurses once per level."""
+"""Levels that Python's parser gets at a time if a document is too deep for it, because it recurses once per level."""
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _PLACE = re.compile(rf"(?P<text>{_STRING})(?P<colon>\s*:)?|{{", re.DOTALL)
 _STANDS_FOR = "\0"
-"""Only key of an object that stands for a part which has been parsed before."""
+"""The only key of an object that stands for a part that was parsed before."""
 
 
 class InvalidJson(ValueError):
-    """A text that is not JSON.
+    """A string that is not JSON.
 
     Attributes:
-        line: where, from 1.
+        line: the line of the error, from 1.
     """
 
     def __init__(self, line: int, message: str) -> None:
@@ -27,17 +27,17 @@ class InvalidJson(ValueError):
         self.line = line
 
     def __reduce__(self) -> tuple[type["InvalidJson"], tuple[int, str]]:
-        """Let the exception travel between processes."""
+        """Make the exception picklable."""
         return InvalidJson, (self.line, str(self))
 
 
 def parse_json(text: str) -> Any:
-    """Return a JSON document.
+    """Parse a JSON document.
 
-    A dependency tree nests two levels per task of a chain, more than Python's parser follows; such a document is parsed in slices.
+    A dependency tree nests two levels per task of a chain, which can exceed the limit of Python's parser. It is then parsed in slices.
 
     Raises:
-        InvalidJson: the text is not JSON; has the line.
+        InvalidJson: the text is not JSON; includes the line.
     """
     text = text.removeprefix("\ufeff")
     try:
@@ -49,7 +49,7 @@ def parse_json(text: str) -> Any:
 
 
 def _parse_in_slices(text: str) -> Any:
-    """Parse the innermost levels first and put a short object in their place, with as many lines as they had."""
+    """Parse the innermost levels first, and replace each with a short object that has the same number of lines."""
     parsed: list[Any] = []
     slices: list[tuple[int, list[str]]] = [(1, [])]
     depth, position, line = 0, 0, 1
@@ -87,11 +87,11 @@ def _parse_slice(text: str, first_line: int, parsed: list[Any]) -> Any:
 
 
 class Lines:
-    """Finds the lines of the objects and keys of a document; they are counted when the first one is asked for.
+    """Finds the lines of a document's objects and keys. They are computed on first use.
 
     Args:
-        text: the text of the document.
-        document: what :func:`parse_json` made of it.
+        text: the source of the document.
+        document: the result of :func:`parse_json` for it.
     """
 
     def __init__(self, text: str, document: Any) -> None:
@@ -100,16 +100,16 @@ class Lines:
         self._lines: dict[tuple[int, str | None], int] | None = None
 
     def find(self, value: dict[str, Any], key: str | None = None) -> int:
-        """Return the line of a key of an object, or of the object itself; 0 where it is not known."""
+        """Return the line of an object's key, or of the object itself; 0 if it is unknown."""
         if self._lines is None:
             self._lines = dict(_number_lines(self._text, self._document))
         return self._lines.get((id(value), key)) or self._lines.get((id(value), None), 0)
 
 
 def _number_lines(text: str, document: Any) -> Iterator[tuple[tuple[int, str | None], int]]:
-    """Yield objects (by identity) and their keys with their lines: they come in the document in the order in which the text has them.
+    """Yield objects (by identity) and their keys with their lines, assuming that document and text have the same order.
 
-    Ends early where they do not, as after a key that an object has twice.
+    Stops early if they do not, as after a repeated key of an object.
     """
     places = _find_places(text)
     stack: list[Iterator[tuple[dict[str, Any] | None, str, Any]]] = [iter([(None, "", document)])]
@@ -133,7 +133,7 @@ def _number_lines(text: str, document: Any) -> Iterator[tuple[tuple[int, str | N
 
 
 def _find_places(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the keys of a JSON text, as written, and ``{`` for each object, with their lines."""
+    """Yield the keys of a JSON text as written, and ``{`` for each object, with their lines."""
     line, position = 1, 0
     for match in _PLACE.finditer(text):
         if match["text"] and not match["colon"]:

@@ -1,4 +1,4 @@
-"""Load pipelines: tables grouped as dag-generate groups them. Starlake: ``DagGenerateJob.generateDomainDags``."""
+"""Build load pipelines: group tables as dag-generate does. Starlake: ``DagGenerateJob.generateDomainDags``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def _group_into_files(config: DagConfig, members: Sequence[Member[Table]]) -> It
 
 
 def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
-    """Yield one file per table; every inline cron gets its own number. Domains are sorted by name; Starlake's order is not stable."""
+    """Yield one file per table; every inline cron gets its own number. Domains are sorted by name: Starlake's order is not stable."""
     number = 1
     by_schedule = _group_by_schedule(members)
     for schedule in sort_as_scala(by_schedule):
@@ -84,8 +84,8 @@ def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
 def _make_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
     """Yield one file per domain, or per domain and schedule.
 
-    Starlake goes through a domain once for each of its schedules, keeps counting, and the last pass wins: the only inline cron
-    of a domain that also has tables without a schedule is named ``cron2``. The names here agree with that.
+    Starlake iterates over a domain once for each of its schedules and keeps counting, and the last pass wins. The only inline cron
+    of a domain that also has tables without a schedule is therefore ``cron2``. The names here agree with that.
     """
     number = 1
     by_domain: dict[str, list[Member[Table]]] = {}
@@ -142,7 +142,7 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
         first = entry.members[0]
         schedule = planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(first.node), timezone)
         for member in entry.members[1:]:
-            # The same cron may be wrong in several places; each is reported.
+            # The same cron may be wrong in several places; all of them are reported.
             planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(member.node), timezone)
         tables = tuple(m.node for m in entry.members)
         draft = Pipeline(

@@ -1,4 +1,4 @@
-"""Pipelines, schedules and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
+"""Define pipelines, schedules, and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ class Schedule:
 
     Attributes:
         name: preset name, or ``cronN`` for an inline cron of a load pipeline.
-        cron: five-field cron text.
-        timezone: IANA name; None = the setting ``timezone`` (UTC).
-        location: where the schedule is set: at a table or task, or in its domain's configuration.
-        preset: where the project gives the preset its cron; None for an inline cron and for Starlake's own presets.
+        cron: five-field cron.
+        timezone: IANA name; None = the setting ``timezone`` (default UTC).
+        location: where the schedule is set: on a table, on a task, or in the configuration of its domain.
+        preset: where the project defines the preset; None for an inline cron or one of Starlake's presets.
     """
 
     name: str
@@ -33,22 +33,22 @@ class Schedule:
 
 
 ACK_DAY = "{YYYY-MM-DD}"
-"""What stands for the day of the run in the path of an ack file."""
+"""Placeholder for the day of the run in the path of an ack file."""
 
 
 def name_ack_path(datasets: str, final_domain: str) -> str:
-    """Return the path of the ack file of a domain whose DAG config gives none. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
+    """Return the default path of a domain's ack file. starlake-orchestration: ``IStarlakeJob.sl_pre_load``."""
     return f"{datasets}/pending/{final_domain}/{ACK_DAY}.ack"
 
 
 def insert_day(path: str, day: date) -> str:
-    """Return the path of the ack file of a day."""
+    """Return the path of an ack file for a day."""
     return path.replace(ACK_DAY, day.strftime("%Y-%m-%d"))
 
 
 @dataclass(frozen=True, slots=True)
 class PreLoad:
-    """``pre_load_strategy`` of a load pipeline and what belongs to it."""
+    """The ``pre_load_strategy`` of a load pipeline and its parameters."""
 
     strategy: PreLoadStrategy = "none"
     global_ack_file_path: str | None = None
@@ -57,16 +57,16 @@ class PreLoad:
     ack_wait_timeout: timedelta = timedelta(hours=1)
 
     def find_ack_file(self, project: Project, domain: Domain) -> str:
-        """Return the path of a domain's ack file, with :data:`ACK_DAY` for the day, as the project writes it."""
+        """Return the path of a domain's ack file as the project writes it, with :data:`ACK_DAY` for the day."""
         return self.global_ack_file_path or name_ack_path(project.areas.datasets, domain.final_name)
 
 
 @dataclass(frozen=True, slots=True)
 class TransformTrigger:
-    """How updates of its dependencies start a transform pipeline without a schedule. Option names are those of starlake-orchestration."""
+    """How updates of its dependencies start a transform pipeline without a schedule. Option names are starlake-orchestration's."""
 
     strategy: str = "all"
-    """``all``, ``any`` or an expression over dataset names (``dataset_triggering_strategy``).
+    """``all``, ``any``, or an expression over dataset names (``dataset_triggering_strategy``).
 
     :func:`~starlake_dagster_components.pipelines.parse_trigger` reads it.
     """
@@ -75,32 +75,32 @@ class TransformTrigger:
     data_cycle: str | None = None
     """The five-field cron of the option (``hourly``, ``daily``, ``weekly`` = Sunday, ``monthly``, ``yearly`` replaced).
 
-    None when not enabled.
+    None if it is not enabled.
     """
     beyond_data_cycle_enabled: bool = True
     min_timedelta_between_runs: timedelta = timedelta()
     filtered_datasets: frozenset[str] = frozenset()
     """Names that sensors ignore: the literal ``filtered_datasets`` of a custom template."""
     timezone: str | None = None
-    """IANA name: time zone of the data cycle; None = the setting of the definitions (UTC)."""
+    """IANA name of the time zone of the data cycle; None = the setting of the definitions (default UTC)."""
 
     @property
     def plain(self) -> bool:
-        """Whether it is ``all`` or ``any`` of the dependencies, whatever the names and times of the datasets."""
+        """Whether it is ``all`` or ``any`` of the dependencies, without regard to names and times of the datasets."""
         cycle = self.data_cycle_enabled or self.optional_dataset_enabled
         return not cycle and not self.filtered_datasets and self.strategy.strip().lower() in ("all", "any")
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One job: the tables or tasks that one generated DAG file runs for one of its schedules."""
+    """A job: the tables or tasks that one generated DAG file runs for one of its schedules."""
 
     name: str
-    """The job's name: base name of the rendered file name, lower case, plus the schedule's name where a load file has several."""
+    """The job's name: base name of the rendered file name in lower case, plus the schedule's name if a load file has several."""
     kind: Kind
     dag_config: DagConfig
     executor: str
-    """``shell``, ``cloud_run``, ``dataproc`` or ``fargate``: from the name of the template."""
+    """``shell``, ``cloud_run``, ``dataproc``, or ``fargate``: from the name of the template."""
     filename: str
     """The rendered file name of the generated file."""
     comment: str = ""
@@ -108,15 +108,15 @@ class Pipeline:
     """All options, rendered."""
     schedule: Schedule | None = None
     tables: tuple[Table, ...] = ()
-    """Of a load pipeline, by domain and name."""
+    """Tables of a load pipeline, by domain and name."""
     tasks: tuple[Task, ...] = ()
-    """Of a transform pipeline, by full name."""
+    """Tasks of a transform pipeline, by full name."""
     pre_load: Mapping[str, PreLoad] = EMPTY
     """Logical domain name -> pre-load, for load pipelines."""
     file_sensor: bool | None = None
-    """Whether files that arrive start the job (``pre_load_sensor``); None = what the setting ``file_sensors`` says."""
+    """Whether arriving files start the job (``pre_load_sensor``); None = according to the setting ``file_sensors``."""
     file_sensor_interval: timedelta | None = None
-    """Between two looks for files (``pre_load_poke_interval``)."""
+    """Time between two checks for files (``pre_load_poke_interval``)."""
     run_dependencies_first: bool = False
     trigger: TransformTrigger = TransformTrigger()
     environment: Mapping[str, str] = field(default=EMPTY, repr=False)
@@ -134,7 +134,7 @@ class Pipeline:
     """Full task name -> more ``--options`` of its command: the literal ``jobs`` of a custom template."""
     spark: Mapping[str, str] = EMPTY
     """Spark configuration: ``spark.executor.memory``, ``.cores``, ``.instances`` from the options ``spark_executor_*`` and the literal
-    ``spark_properties`` of a custom template; only what was set."""
+    ``spark_properties`` of a custom template. Only values that are set."""
     dag_refs: Mapping[str, Location] = field(default=EMPTY, repr=False)
     """Full (logical) name of each table or task -> the place that names its DAG config."""
 
@@ -146,9 +146,9 @@ class Dependency:
     Attributes:
         kind: ``task``, ``table`` (a load table of this project) or ``external``.
         name: ``Task.full_name``, ``Table.full_name`` (logical), or the external name as written.
-        location: the SQL line or the JSON file that says so.
+        location: the line of the SQL or JSON file that names it.
         source: ``sql`` or ``json``.
-        written: the name as SQL or JSON writes it; only Starlake's own formats show it.
+        written: the name as written in SQL or JSON; used only by Starlake's own formats.
     """
 
     kind: NodeKind
@@ -161,7 +161,7 @@ class Dependency:
     def awaited(self) -> bool:
         """Whether a sensor waits for it.
 
-        The sensors of starlake-dagster know tasks and load tables only: external tables have no materializations. An external table
+        The sensors of starlake-dagster know only tasks and load tables, because external tables have no materializations. An external table
         that dependency JSON names is a task or table of another part of the project.
         """
         return self.kind != "external" or self.source == "json"
@@ -169,7 +169,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The dependencies of all tasks: full task name -> its direct dependencies, each once, self references left out."""
+    """The dependencies of all tasks: full task name -> its direct dependencies, each once, without self-references."""
 
     direct: Mapping[str, tuple[Dependency, ...]] = EMPTY
 
@@ -178,7 +178,7 @@ class Dependencies:
         return self.direct.get(task, ())
 
     def get_transitive(self, *tasks: str) -> tuple[Dependency, ...]:
-        """Return everything upstream of tasks, except themselves, each once, nearest first. Iterative: any depth."""
+        """Return everything upstream of the given tasks, except themselves, each once, nearest first. Iterative, so any depth works."""
         own = {("task", task) for task in tasks}
         seen: dict[tuple[str, str], Dependency] = {}
         queue = [dependency for task in tasks for dependency in self.get_direct(task)]
@@ -193,13 +193,13 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The environment that the commands of a DAG config get from ``sl_env_var``.
+    """The environment that a DAG config's commands get from ``sl_env_var``.
 
     Attributes:
-        profile: Starlake's environment (``SL_ENV``); None for none.
-        location: where it is set.
-        variables: those that commands get as ``--options``.
-        inherited: those that ``--options`` cannot carry, and that reach commands as environment variables only.
+        profile: Starlake's environment (``SL_ENV``); None if there is none.
+        location: the place where it is set.
+        variables: variables that commands get as ``--options``.
+        inherited: variables that ``--options`` cannot carry, so that commands get them only as environment variables.
         project: the project in this environment.
     """
 
@@ -212,17 +212,17 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A project with the pipelines and dependencies that are derived from it."""
+    """A project with the pipelines and dependencies derived from it."""
 
     project: Project
     pipelines: tuple[Pipeline, ...] = ()
     """By name."""
     dependencies: Dependencies = Dependencies()
     problems: tuple[Problem, ...] = ()
-    """Those of the project and those found while planning."""
+    """Problems of the project and those found while planning."""
     settings: Mapping[str, Any] = EMPTY
     environments: Mapping[str, Environment] = EMPTY
-    """Name of a DAG config -> the environment of its commands, where that is not the one of the project."""
+    """Name of a DAG config -> the environment of its commands, if that differs from the project's."""
 
     _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -237,14 +237,14 @@ class Plan:
         object.__setattr__(self, "_pipelines", index)
 
     def list_projects(self) -> list[Project]:
-        """Return the project in each environment, once."""
+        """Return the project in each of its environments, each once."""
         return list({id(p): p for p in (self.project, *(e.project for e in self.environments.values()))}.values())
 
     def find_project(self, pipeline: Pipeline | None) -> Project:
-        """Return the project as the commands of a pipeline see it: in the environment that they get."""
+        """Return the project in the environment that a pipeline's commands get."""
         environment = self.environments.get(pipeline.dag_config.name) if pipeline else None
         return environment.project if environment else self.project
 
     def find_pipeline(self, node: Table | Task) -> Pipeline | None:
-        """Return the pipeline that runs a table or task (the first by name when several do)."""
+        """Return the pipeline that runs a table or task (the first by name if there are several)."""
         return self._pipelines.get(("table" if isinstance(node, Table) else "task", node.full_name))

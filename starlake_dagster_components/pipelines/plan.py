@@ -1,4 +1,4 @@
-"""``plan_project``: derives pipelines and dependencies from a project, as dag-generate does."""
+"""Derive the pipelines and dependencies of a project, as dag-generate does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,15 +29,15 @@ def plan_project(
     """Derive the pipelines and dependencies of a project.
 
     Args:
-        project: the project, read.
-        orchestrators: those whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
-        timezone: IANA name for schedules whose DAG config gives none; None = the one of the definitions.
-        name_prefix: text before the names of all jobs.
-        environments: name of a DAG config -> the environment of its commands, where it is not the one of the project
+        project: the project.
+        orchestrators: orchestrators whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
+        timezone: IANA name for schedules whose DAG config sets none; None = that of the definitions.
+        name_prefix: prefix of all job names.
+        environments: name of a DAG config -> the environment of its commands, if that differs from the project's
             (:func:`~starlake_dagster_components.pipelines.environments.read_environments`).
 
     Returns:
-        The plan. Its problems are those of the project, then those found while planning; they are not raised.
+        The plan. It has the problems of the project, then those found while planning; they are not raised.
 
     Raises:
         InvalidSetting: ``timezone`` is not a time zone, or one of ``orchestrators`` is unknown.
@@ -71,7 +71,7 @@ def plan_project(
 
 
 def _check_orchestrators(project: Project, orchestrators: Sequence[str], configs: DagConfigs) -> None:
-    """Reject an orchestrator that neither Starlake nor a custom template of the project knows."""
+    """Reject an orchestrator that neither Starlake nor one of the project's custom templates uses."""
     unknown_names = [name for name in orchestrators if name.lower() not in ORCHESTRATORS]
     if unknown_names:
         own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.read_template(config)).orchestrator}

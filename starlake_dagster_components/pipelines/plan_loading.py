@@ -1,4 +1,4 @@
-"""``load_plan``: reads and plans a project, or takes its plan from the cache where nothing has changed."""
+"""Read and plan a project, or take its plan from the cache if nothing has changed."""
 
 import logging
 import os
@@ -24,11 +24,11 @@ class Loaded:
 
     Attributes:
         plan: the plan.
-        stored: the plans of its project in the cache; None without a cache.
-        looks: all looks at the file system that were taken for it.
-        from_cache: whether it was taken from the cache.
-        reason: why it was not, or why it could not be kept; empty otherwise.
-        identity: its name in the cache; empty where it is not kept.
+        stored: the cached plans of its project; None without a cache.
+        looks: all file system lookups made for it.
+        from_cache: whether it came from the cache.
+        reason: why it did not come from the cache or could not be kept; empty otherwise.
+        identity: its name in the cache; empty if it is not kept.
     """
 
     plan: Plan
@@ -39,7 +39,7 @@ class Loaded:
     identity: str = ""
 
     def keep(self) -> None:
-        """Keep the plan as the last good one of its project; ``reason`` says why where it has errors or cannot be kept."""
+        """Keep the plan as the last good one of its project. If it has errors or cannot be kept, ``reason`` says why."""
         if self.stored is None or self.identity:
             return
         if any(problem.severity == "error" for problem in self.plan.problems):
@@ -53,7 +53,7 @@ class Loaded:
             self.identity = self.stored.keep(self.plan, self.looks)
         except NotKept as error:
             self.reason = str(error)
-            logger.debug("%s: the plan is not kept, because %s", self.plan.project.root, self.reason)
+            logger.debug("%s: the plan is not cached, because %s", self.plan.project.root, self.reason)
 
     def keep_for_runs(self, plan: Plan) -> str:
         """Keep a plan that is used in place of this one, for the runs of its definitions; return its identity, or an empty string."""
@@ -73,11 +73,11 @@ class Loaded:
         return [p for p in skipped if p.location and p.location.file not in known]
 
     def find_last_good(self) -> LastPlan | None:
-        """Return the plan that was kept last for the project, without errors, whatever has changed since."""
+        """Return the last plan without errors that was kept for the project, even if files have changed since."""
         return self.stored.find_last() if self.stored else None
 
     def list_files(self) -> tuple[Path, ...]:
-        """Return the files of the cache that hold the plan."""
+        """Return the cache files that hold the plan."""
         return self.stored.list_files(self.identity) if self.stored and self.identity else ()
 
 
@@ -94,23 +94,23 @@ def load_plan(
     cache: Cache | None = None,
     find_pinned: Callable[[str], str] | None = None,
 ) -> Loaded:
-    """Return the plan of the project in a folder; :meth:`Loaded.keep` keeps it for the next time.
+    """Return the plan of the project in a folder. :meth:`Loaded.keep` keeps it for the next time.
 
-    The plan is the same with and without a cache. A plan is taken from the cache if every look at the file system (contents, folders,
-    links) shows what it showed then, and every variable that can have had an effect has the same value.
+    The plan is the same with and without a cache. A cached plan is used if every file system lookup (contents, folders,
+    links) has the same result as before and every variable that can have an effect has the same value.
 
     Args:
-        root: folder that has ``metadata`` in it (``SL_ROOT``).
-        profile: active environment, as ``SL_ENV`` names it; by default the one of the project or of the environment.
-        environ: environment variables to look at; by default those of the process.
-        options: more variables, as ``--options`` of Starlake's commands gives them.
-        orchestrators: those whose templates make jobs.
+        root: folder that contains ``metadata`` (``SL_ROOT``).
+        profile: active environment, as in ``SL_ENV``; by default that of the project or the environment.
+        environ: environment variables; by default those of the process.
+        options: more variables, like ``--options`` of Starlake's commands.
+        orchestrators: orchestrators whose templates make jobs.
         dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
-        timezone: IANA name for schedules whose DAG config gives none.
-        name_prefix: text before the names of all jobs.
-        cache: where to look first; None for no cache.
-        find_pinned: takes the name of the project's plans in the cache and returns the identity of the plan that is used whatever has
-            changed since, as in the processes of a run. None, or an empty result: the plan of the project as it is now.
+        timezone: IANA name for schedules whose DAG config sets none.
+        name_prefix: prefix of all job names.
+        cache: the cache to look in first; None for no cache.
+        find_pinned: takes the name of the project's plans in the cache and returns the identity of the plan to use regardless of
+            changes, as in the processes of a run. None, or an empty result: plan the project as it is now.
 
     Raises:
         ProjectNotFound: the folder does not exist, or has no Starlake project.
@@ -138,12 +138,12 @@ def load_plan(
                 return Loaded(plan, stored, looks, from_cache=True, identity=pinned)
             found = stored.find_current(looks)
             if isinstance(found, tuple):
-                logger.debug("%s: the plan is taken from the cache", root)
+                logger.debug("%s: using the cached plan", root)
                 _note_options(found[0])
                 return Loaded(found[0], stored, looks, from_cache=True, identity=found[1])
             reason = found
-        logger.debug("%s: the project is read, because %s", root, reason)
-        # Not imported where the plan comes from a cache.
+        logger.debug("%s: reading the project, because %s", root, reason)
+        # Imported here because a cached plan does not need it.
         from .environments import read_environments
         from .plan import plan_project
 

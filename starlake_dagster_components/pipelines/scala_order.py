@@ -1,4 +1,4 @@
-"""The order in which Scala iterates an immutable hash map, which is the order in which dag-generate numbers inline crons."""
+"""Sort strings in the iteration order of Scala's immutable hash map, in which dag-generate numbers inline crons."""
 
 from collections.abc import Iterable
 
@@ -8,8 +8,8 @@ _BITS_PER_LEVEL = 5
 def sort_as_scala(strings: Iterable[str]) -> list[str]:
     """Return the strings, each once, in the iteration order of Scala 2.13's ``immutable.HashMap``.
 
-    The map is a trie over slices of five bits, lowest first: in each node come the strings that are alone in their slice, then the
-    sub-nodes, both by ascending slice. Strings with the same hash keep the given order.
+    The map is a trie over slices of five bits, lowest first. Each node first has the strings that are alone in their slice, then the
+    subnodes, both by ascending slice. Strings with the same hash keep the given order.
 
     Starlake: DagGenerateJob (``groupBy(_.schedule)``).
     """

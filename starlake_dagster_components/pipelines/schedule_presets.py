@@ -1,4 +1,4 @@
-"""Schedules: presets, inline crons with their ``cronN`` names, time zones."""
+"""Read schedules: presets, inline crons with their ``cronN`` names, and time zones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from .dag_options import OptionReader
 from .pipeline import Schedule
 
 NONE = "None"
-"""The name that stands for the absence of a schedule. Starlake: DagGenerateJob."""
+"""Name for the absence of a schedule. Starlake: DagGenerateJob."""
 
 
 def get_schedule_text(node: Table | Task) -> str:
-    """Return the schedule of a table or task, by which dag-generate groups; ``None`` when it has none.
+    """Return the schedule of a table or task, by which dag-generate groups; ``None`` (a string) if it has none.
 
     ``None`` in any case and an empty string both mean no schedule. starlake-orchestration: StarlakeSchedule.
     """
@@ -24,17 +24,17 @@ def get_schedule_text(node: Table | Task) -> str:
 
 
 def locate_schedule(node: Table | Task) -> Location:
-    """Return where the schedule of a table or task is set."""
+    """Return the place where the schedule of a table or task is set."""
     return node.origin.at("metadata.schedule" if isinstance(node, Table) else "schedule")
 
 
 def is_inline(schedule: str) -> bool:
-    """Tell whether a schedule is an inline cron; otherwise it names a preset. Starlake: ``getScheduleName``."""
+    """Return whether a schedule is an inline cron and not the name of a preset. Starlake: ``getScheduleName``."""
     return " " in schedule
 
 
 def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
-    """Return the names of schedules; inline crons are numbered: ``cron1``, ``cron2``, ...
+    """Return the names of schedules. Inline crons are numbered: ``cron1``, ``cron2``, ...
 
     Args:
         schedules: the schedules in Scala's order.
@@ -52,14 +52,14 @@ def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
 
 @dataclass(slots=True)
 class ScheduleReader:
-    """Turns the schedules of one project into crons and reports the wrong ones, each place once."""
+    """Converts the schedules of a project to crons, and reports each wrong place once."""
 
     project: Project
     problems: list[Problem]
     _crons: dict[tuple[str, Location], str | None] = field(default_factory=dict)
 
     def read(self, text: str, name: str, where: Location, timezone: str | None) -> Schedule | None:
-        """Return the schedule for a preset or cron; None for ``None`` and for a wrong one.
+        """Return the schedule for a preset or cron; None for ``None`` or a wrong one.
 
         Args:
             text: preset name or cron.
@@ -130,7 +130,7 @@ def check_timezone(name: str | None) -> str | None:
 
 
 def is_timezone(name: str) -> bool:
-    """Tell whether a name is the IANA name of a time zone."""
+    """Return whether a name is the IANA name of a time zone."""
     from zoneinfo import ZoneInfo
 
     try:

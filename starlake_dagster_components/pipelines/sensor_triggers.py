@@ -1,4 +1,4 @@
-"""The option ``dataset_triggering_strategy``: ``any``, ``all`` or an expression over dataset names."""
+"""Parse the option ``dataset_triggering_strategy``: ``any``, ``all``, or an expression over dataset names."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _OPERATORS = {"and": "and", "&": "and", "&&": "and", "or": "or", "|": "or", "||"
 
 
 class InvalidTrigger(ValueError):
-    """An expression that is not well formed; the message says where."""
+    """A malformed expression; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Trigger:
     """A parsed strategy.
 
     Attributes:
-        postfix: names, ``and`` and ``or`` in postfix order for an expression; empty for ``any`` and ``all``.
-        every: for ``any`` and ``all``: whether all datasets are needed.
+        postfix: the expression's names, ``and``, and ``or`` in postfix order; empty for ``any`` and ``all``.
+        every: for ``any`` and ``all``, whether all datasets are needed.
     """
 
     postfix: tuple[tuple[str, str], ...] = ()
@@ -30,10 +30,10 @@ class Trigger:
         return tuple(dict.fromkeys(text for kind, text in self.postfix if kind == "name"))
 
     def holds(self, updated: Callable[[str], bool], watched: tuple[str, ...]) -> bool:
-        """Tell whether the strategy is satisfied.
+        """Return whether the strategy is satisfied.
 
         Args:
-            updated: tells whether a dataset was updated.
+            updated: returns whether a dataset was updated.
             watched: all datasets, for ``any`` and ``all``.
         """
         if not self.postfix:
@@ -49,13 +49,13 @@ class Trigger:
 
 
 def parse_trigger(text: str) -> Trigger:
-    """Read a strategy.
+    """Parse a strategy.
 
     Args:
         text: ``any``, ``all``, or names with ``and`` / ``or`` (also ``&``, ``|``) and parentheses; ``and`` binds tighter.
 
     Raises:
-        InvalidTrigger: the expression is not well formed.
+        InvalidTrigger: the expression is malformed.
     """
     lower = text.strip().lower()
     if lower in ("all", "any"):
@@ -93,7 +93,7 @@ def _order_postfix(text: str) -> list[tuple[str, str]]:
 
 
 def _flush(waiting: list[str], output: list[tuple[str, str]], wanted: Callable[[str], bool]) -> None:
-    """Move operators to the output, back to the last open parenthesis, as long as ``wanted`` says so."""
+    """Move operators to the output, back to the last open parenthesis, as long as ``wanted`` returns True."""
     while waiting and waiting[-1] != "(" and wanted(waiting[-1]):
         output.append(("operator", waiting.pop()))
 

@@ -1,4 +1,4 @@
-"""The plans of one project in the cache: the last one without errors, and those that runs were launched with."""
+"""Keep the plans of a project in the cache: the last one without errors, and those that runs were launched with."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from . import pipeline as plan_model
 from .pipeline import Plan
 
 _FAST_CLOCK = frozenset(("sl_datetime", "sl_minute", "sl_second", "sl_milli", "sl_epoch_second", "sl_epoch_milli"))
-"""Variables of the present time that change all the time."""
+"""Variables that change with the current time."""
 
 
 class NotKept(Exception):
@@ -35,7 +35,7 @@ class LastPlan:
     Attributes:
         plan: the plan.
         identity: its name in the cache.
-        kept_at: when it was kept; local time.
+        kept_at: local time when it was kept.
     """
 
     plan: Plan
@@ -44,19 +44,19 @@ class LastPlan:
 
 
 class StoredPlans:
-    """Plans of one project, planned in one way, in the cache.
+    """The cached plans of one project, made with the same settings.
 
-    There is an entry for the last plan, with everything that it was made from: what each look at the file system showed, and the variables.
-    Every plan has an entry by the checksum of its content, its identity, so that a run finds the plan that it was launched with.
+    The entry of the last plan records all inputs that it was made from: the results of all file system lookups, and the variables.
+    Every plan also has an entry under its identity, the checksum of its content, so that a run finds the plan that it was launched with.
 
-    Variables and ``application.sl.yml`` are not kept, because secrets are in them; they are those of the project as it is now.
+    Variables and ``application.sl.yml`` are not kept, because they may contain secrets. The project's current ones are used instead.
 
     Args:
-        cache: where the entries are.
-        name: of the entry of the last plan: what all plans of this project with these settings have in common.
+        cache: holds the entries.
+        name: name of the last plan's entry, common to all plans of this project with these settings.
         started: the project, with its variables and its application.
         environ: process environment.
-        options: variables on top of all others.
+        options: variables that override all others.
     """
 
     def __init__(
@@ -69,33 +69,33 @@ class StoredPlans:
         self._options = options
 
     def list_files(self, identity: str) -> tuple[Path, ...]:
-        """Return the files of the last plan and of the plan with an identity."""
+        """Return the files of the last plan and of the plan with the given identity."""
         return self._cache.path(self.name), self._cache.path(identity)
 
     def find_current(self, looks: disk.Lookups) -> tuple[Plan, str] | str:
-        """Return the last plan and its identity if nothing that it was made from has changed, else the reason why it is not used.
+        """Return the last plan and its identity if none of its inputs has changed, else the reason why it is not used.
 
         Args:
-            looks: looks at the file system that were taken just now.
+            looks: file system lookups that were made just now.
         """
         body = self._cache.get(self.name)
         if body is None:
-            return "nothing was kept"
+            return "nothing is cached"
         try:
             identity, _, why_not, seen, words, checksum = deserialize(body, {})
             if why_not:
                 return str(why_not)
             if _compute_checksum(_select_variables(self._started.project.variables, words)) != checksum:
-                return "variables have other values"
+                return "variables have changed"
             changed = disk.find_change(seen, looks.seen)
             if changed is not None:
                 return f"{self._started.reading.files.name(changed)} has changed"
             return self._load(identity), identity
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an entry, reading anew is right
-            return f"what was kept cannot be used ({type(error).__name__}: {error})"
+            return f"the cached plan cannot be used ({type(error).__name__}: {error})"
 
     def find_last(self) -> LastPlan | None:
-        """Return the last plan, whatever has changed since."""
+        """Return the last plan, even if its inputs have changed."""
         body = self._cache.get(self.name)
         try:
             if body is None:
@@ -106,7 +106,7 @@ class StoredPlans:
             return None
 
     def find(self, identity: str) -> Plan | None:
-        """Return the plan with an identity; None where it is no longer there."""
+        """Return the plan with an identity; None if it is no longer in the cache."""
         try:
             return self._load(identity)
         except Exception:  # noqa: BLE001 - as above
@@ -120,7 +120,7 @@ class StoredPlans:
         started: dict[int, Project] = {}
         completed = {}
         for name, environment in environments.items():
-            # Not imported where all pipelines have the same environment.
+            # Imported only if pipelines have different environments.
             from .environments import start_reading_environment
 
             key = id(environment.project)
@@ -134,17 +134,17 @@ class StoredPlans:
 
         Args:
             plan: a plan without errors.
-            looks: all looks at the file system of reading and planning it.
+            looks: all file system lookups made while reading and planning it.
 
         Raises:
-            NotKept: secrets are in it, or it cannot be written.
+            NotKept: it contains secrets or cannot be written.
         """
         identity = self.keep_for_runs(plan)
         used = _select_variables(plan.project.variables, looks.words)
         restless = sorted(_FAST_CLOCK & used.keys())
         why_not = "" if looks.steady else "files changed while they were read"
         if restless:
-            why_not = f"the project uses the time at which it is read ({', '.join(restless)})"
+            why_not = f"the project uses the current time ({', '.join(restless)})"
         head = serialize((identity, time.time(), why_not, looks.seen, frozenset(looks.words), _compute_checksum(used)))
         try:
             self._cache.put(self.name, head)
@@ -153,19 +153,19 @@ class StoredPlans:
         return identity
 
     def keep_for_runs(self, plan: Plan) -> str:
-        """Keep a plan so that :meth:`find` finds it, and return its identity; the last plan stays the one that it was.
+        """Store a plan for :meth:`find`, and return its identity. The last plan does not change.
 
         Args:
-            plan: a plan that definitions are built of.
+            plan: the plan that definitions are built from.
 
         Raises:
-            NotKept: secrets are in it, or it cannot be written.
+            NotKept: it contains secrets or cannot be written.
         """
         slim = {id(p): replace(p, variables=EMPTY, application=Application(), dependency_files=EMPTY) for p in plan.list_projects()}
         environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
         body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
         if holds_secrets(body):
-            raise NotKept("a secret is in it, the value of a variable whose name says so, or of a connection")
+            raise NotKept("it contains a secret: the value of a variable whose name suggests one, or of a connection")
         identity = blake2b(body, digest_size=16).hexdigest()
         try:
             self._cache.put(identity, body)
@@ -180,7 +180,7 @@ def _complete(slim: Project, started: Project) -> Project:
 
 @lru_cache(maxsize=1)
 def _list_allowed() -> Mapping[tuple[str, str], Any]:
-    """Return what a plan is made of: the data classes of errors, model and pipelines, paths and times."""
+    """Return the types that a plan consists of: the data classes of errors, model, and pipelines, paths, and times."""
     classes: list[type] = [Positions, type(Path()), PurePosixPath, PureWindowsPath, date, datetime, time_of_day, timedelta, timezone]
     for module in (errors, model, plan_model):
         classes += [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__ and is_dataclass(c)]
@@ -190,7 +190,7 @@ def _list_allowed() -> Mapping[tuple[str, str], Any]:
 
 
 def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
-    """Return the variables that can have an effect: those that a file may name, Starlake's own, and those that their values may name."""
+    """Return the variables that can have an effect: those that files or variables' values may name, and Starlake's own."""
     known = words if isinstance(words, (set, frozenset)) else set(words)
     found = {name: value for name, value in values.items() if name in known or _belongs_to_starlake(name)}
     waiting = list(found.values())

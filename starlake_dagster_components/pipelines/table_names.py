@@ -1,4 +1,4 @@
-"""Resolves names in SQL to tasks of the project, load tables, or external tables."""
+"""Resolve names in SQL to tasks, load tables, or external tables."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +11,10 @@ SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
 
 
 class ReferenceIndex:
-    """All names that the SQL of a project can refer to. Starlake: TaskViewDependency.
+    """All names that a project's SQL can refer to. Starlake: TaskViewDependency.
 
-    Tasks are found by the table that they write or by their own name, load tables by their final names, without regard to case. Tasks
-    win over load tables. Everything else is external; one name has one spelling, the first by task.
+    Tasks are found by the table that they write or by their own name, load tables by their final names; case is ignored. Tasks
+    take precedence over load tables. Everything else is external, spelled as in the first reference by task.
     """
 
     def __init__(self, project: Project) -> None:
@@ -43,12 +43,12 @@ class ReferenceIndex:
                 self._external.setdefault(table.final_full_name.lower(), table.final_full_name)
 
     def find_task(self, name: str) -> Task | None:
-        """Return the task of a full name, in any case."""
+        """Return the task with a full name, ignoring case."""
         found = self._tasks_by_name.get(name.lower())
         return next((t for t in found if t.full_name == name), found[0]) if found else None
 
     def find_table(self, name: str) -> Table | None:
-        """Return the load table of a final name, in any case."""
+        """Return the load table with a final name, ignoring case."""
         found = self._tables.get(name.lower())
         return found[0] if found else None
 
@@ -57,11 +57,11 @@ class ReferenceIndex:
         return self._tasks_by_sink.get(name.lower(), ())
 
     def resolve_all(self, task: Task, problems: list[Problem]) -> tuple[Dependency, ...]:
-        """Return the dependencies of a task from its SQL, each once, in order of appearance, without the task itself.
+        """Return a task's dependencies from its SQL, each once, in order of appearance, without the task itself.
 
         Args:
             task: the task with its references.
-            problems: where ambiguous names go.
+            problems: receives ambiguous names.
         """
         found: dict[tuple[str, str], Dependency] = {}
         for reference in task.references:
@@ -70,16 +70,16 @@ class ReferenceIndex:
         return tuple(found.values())
 
     def resolve(self, task: Task, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
-        """Return the dependencies that one reference stands for: several where several tasks write the table, none for the task itself.
+        """Return the dependencies of one reference: several if several tasks write the table, none for the task itself.
 
-        A name with three parts means the project's own table unless that one is in another database.
+        A three-part name refers to the project's own table unless that table is in another database.
         """
         parts = self._streams.get(reference.text.lower(), reference.parts)
         if len(parts) == 1:
             return self._resolve_short_name(task, parts[0], reference, problems)
         if len(parts) > 3:
             if reference.kind == "parsed":
-                message = f"{task.full_name} reads '{reference.text}', which has {len(parts)} parts; it is taken for an external table"
+                message = f"{task.full_name} reads '{reference.text}', which has {len(parts)} parts; it is treated as an external table"
                 problems.append(Problem(reference.location, "warning", message))
             return self._make_external(parts, reference)
         if not parts or parts[-2].lower() in SYSTEM_SCHEMAS:
@@ -96,7 +96,7 @@ class ReferenceIndex:
         return self._make_external(parts, reference)
 
     def _resolve_short_name(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
-        """Resolve a name without domain: a task's own name (same case) or table, or a load table."""
+        """Resolve a name without a domain: a task's own name (same case) or table, or a load table."""
         tasks = _sort_unique([*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ())])
         sure = reference.kind == "parsed"
         if len(tasks) > 1:
@@ -121,7 +121,7 @@ class ReferenceIndex:
         return (Dependency("external", self.normalize_external_name(text), reference.location),)
 
     def normalize_external_name(self, name: str) -> str:
-        """Return the spelling of an external table's name that its first reference uses."""
+        """Return the spelling of an external table's name in its first reference."""
         return self._external.setdefault(name.lower(), name)
 
 

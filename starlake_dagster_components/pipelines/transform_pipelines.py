@@ -1,4 +1,4 @@
-"""Transform pipelines: tasks grouped by rendered file name. Starlake: ``DagGenerateJob.generateTaskDags``."""
+"""Build transform pipelines: group tasks by rendered file name. Starlake: ``DagGenerateJob.generateTaskDags``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from .sensor_triggers import InvalidTrigger, parse_trigger
 def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]]) -> Iterator[Pipeline]:
     """Yield the pipelines of tasks: one per rendered file name.
 
-    Schedule, options and comment are those of the group's first task by name; there is a warning where other tasks differ.
+    Schedule, options, and comment come from the group's first task by name; a warning names other tasks that differ.
 
     Args:
         planning: the inputs of planning.
@@ -98,7 +98,7 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
                 Problem(
                     member.node.origin.at("dataset_triggering_strategy"),
                     "warning",
-                    f"dataset_triggering_strategy has no effect on a task; make it an option of the DAG config '{member.config.name}'",
+                    f"dataset_triggering_strategy has no effect on a task; set it as an option of the DAG config '{member.config.name}'",
                 )
             )
 

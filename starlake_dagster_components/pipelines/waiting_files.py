@@ -1,4 +1,4 @@
-"""Where the files of a load pipeline wait before a run takes them. Starlake: PreLoadCmd, IngestionWorkflow.stage."""
+"""Find where the files of a load pipeline wait until a run takes them. Starlake: PreLoadCmd, IngestionWorkflow.stage."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class TableFiles:
 
     Attributes:
         table: full name.
-        pattern: the pattern that a whole file name matches, a regular expression of Java.
-        ack: ending of the file that says that a file is complete, without a dot; empty when there is none.
+        pattern: Java regular expression that a whole file name must match.
+        ack: extension, without a dot, of the file that marks a file as complete; empty if there is none.
     """
 
     table: str
@@ -32,9 +32,9 @@ class WaitingFolder:
     Attributes:
         domain: logical name of the domain.
         path: absolute path, or an address with a scheme (``gs://bucket/incoming``).
-        tables: the tables that take files from it, in the order in which they are asked.
-        ack_file: absolute path of the one file that says that all files of the domain are there (strategy ``ack``), in which
-            ``{YYYY-MM-DD}`` stands for the day; empty for the other strategies.
+        tables: the tables that take files from it, in order of precedence.
+        ack_file: absolute path of the file that marks all files of the domain as complete (strategy ``ack``), with
+            ``{YYYY-MM-DD}`` for the day; empty for other strategies.
     """
 
     domain: str
@@ -43,15 +43,15 @@ class WaitingFolder:
     ack_file: str = ""
 
     def get_ack_file(self, now: datetime) -> str:
-        """Return the path of the ack file of a day."""
+        """Return the path of the ack file for a day."""
         return insert_day(self.ack_file, now)
 
 
 def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingFolder, ...]:
     """Return the folders in which files of a load pipeline wait, one per domain that has a pre-load strategy.
 
-    ``imported`` files wait in the domain's incoming folder (``metadata.directory``), ``pending`` ones in its folder of the stage area; with
-    ``ack`` a run starts when one file is there.
+    ``imported`` files wait in the domain's incoming folder (``metadata.directory``), ``pending`` files in its folder of the stage area.
+    With ``ack``, a run starts when one file is there.
 
     Args:
         project: the project.
@@ -72,7 +72,7 @@ def _list_folders(project: Project, domains: dict[str, Domain], pipeline: Pipeli
 
 
 def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | None:
-    """Return the folder of a domain's waiting files; None where nothing waits."""
+    """Return the folder of a domain's waiting files; None if no files wait."""
     if pre_load.strategy == "none":
         return None
     if pre_load.strategy == "imported":
@@ -85,24 +85,24 @@ def _find_ack_file(project: Project, domain: Domain, pre_load: PreLoad) -> str:
 
 
 def _make_absolute(project: Project, path: str) -> str:
-    """Return the absolute path of a folder or file of this machine; an address of other storage stays as it is."""
+    """Return the absolute path of a local folder or file. An address of other storage stays unchanged."""
     return get_local_folder(path, project.root) or path.rstrip("/")
 
 
 def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_load: PreLoad) -> Iterator[TableFiles]:
     for table in tables:
-        # Starlake: preload with the strategy pending looks for no ack file, stage does.
+        # Starlake: preload with the strategy pending does not check ack files; stage does.
         ack = (table.metadata.ack or domain.metadata.ack or project.application.ack or "") if pre_load.strategy == "imported" else ""
         yield TableFiles(table.full_name, table.pattern or "", ack.lstrip("."))
 
 
 def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:
-    """Return the table that takes each file: the first whose pattern matches the whole name. Files of no table, and ack files, are left
+    """Return the table that takes each file: the first whose pattern matches the whole name. Ack files and files of no table are left
     out.
 
     Args:
         names: file names, without folders.
-        tables: in the order in which they are asked.
+        tables: the tables, in order of precedence.
     """
     endings = tuple(f".{table.ack}" for table in tables if table.ack)
     candidates = [name for name in names if not (endings and name.endswith(endings))]
@@ -110,5 +110,5 @@ def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str
 
 
 def name_ack_file(name: str, table: TableFiles) -> str:
-    """Return the name of the file that says that a file is complete: ``orders.csv`` -> ``orders.ack``; empty when none is asked for."""
+    """Return the name of the file that marks a file as complete: ``orders.csv`` -> ``orders.ack``; empty if none is required."""
     return f"{name.rpartition('.')[0] or name}.{table.ack}" if table.ack else ""

@@ -1,4 +1,4 @@
-"""Why tables and tasks are not part of a job, and what to write so that they are."""
+"""Explain why tables and tasks are not part of a job, and how to change that."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _MAX_NAMES = 3
 
 
 def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
-    """Return why a table or task is not in a pipeline of a plan, and the place to look at.
+    """Return why a table or task is not in a pipeline of a plan, and the place that causes it.
 
     Args:
         plan: the plan.
@@ -22,15 +22,15 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
     configs = DagConfigs(plan.project, plan.settings.get("orchestrators", ("dagster",)), problems)
     ref, where = configs.find_dag_ref(node)
     if ref is None:
-        return f"it has no dagRef, and the application no dagRef.{_get_kind(node)}", None
+        return f"it has no dagRef, and the application has no dagRef.{_get_kind(node)}", None
     makes_jobs = configs.find_members([node], "load") if isinstance(node, Table) else configs.find_members([node], "transform")
     if problems and not makes_jobs:
         return problems[0].message, problems[0].location
-    return f"its DAG config '{ref}' makes no job of it: see the errors of the project", where
+    return f"its DAG config '{ref}' makes no job from it; see the errors of the project", where
 
 
 def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
-    """Return one sentence on tables and tasks without a job: how many, why, and what to write.
+    """Return one sentence about tables and tasks without a job: how many, why, and what to change.
 
     Args:
         plan: the plan.
@@ -51,7 +51,7 @@ def _give_advice(plan: Plan, kind: Kind, ref: str | None) -> str:
         return f"no dagRef; set it to {instead or 'a DAG config with a Dagster template'} in {place}"
     config = plan.project.dag_configs.get(ref)
     template = read_template(config) if config else None
-    why = f"the DAG config '{ref}' makes none"
+    why = f"the DAG config '{ref}' makes no job"
     if template and template.orchestrator and template.orchestrator not in plan.settings.get("orchestrators", ("dagster",)):
         why = f"the DAG config '{ref}' is for {template.orchestrator.capitalize()}"
     return f"{why}; set dagRef to {instead}, which is for Dagster" if instead and ref not in fitting else why

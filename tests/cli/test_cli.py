@@ -337,7 +337,7 @@ def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_p
         file.chmod(0o444)
     try:
         done = load_in_a_process(shop.root, SL_DAGSTER_CACHE=str(folder), SL_ROOT=str(shop.root), _="/another/program")
-        assert "the plan is taken from the cache" in done.stderr
+        assert "using the cached plan" in done.stderr
         again = run("cache", shop.root, "--folder", folder)
         assert again.output.startswith(f"already there: {entry} (")
         assert again.exit_code == 0
@@ -374,7 +374,7 @@ def test_cache_says_why_nothing_was_kept(shop: ProjectFolder, tmp_path: Path) ->
     shop.write("metadata/transform/kpi/top.sql", "select '{{sl_epoch_milli}}' as now\n")
     result = run("cache", shop.root, "--folder", tmp_path / "plans")
     assert result.exit_code == 1
-    assert result.output.startswith("not kept: the project uses the time at which it is read (sl_epoch_milli)")
+    assert result.output.startswith("not kept: the project uses the current time (sl_epoch_milli)")
 
 
 def test_cache_shows_the_errors_of_the_project_as_check_does(shop: ProjectFolder, tmp_path: Path) -> None:

@@ -137,5 +137,5 @@ def test_the_cache_restores_it_without_secrets(project: ProjectFolder, tmp_path:
     assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
     project.write("metadata/env.PG.sl.yml", "env:\n  connection: postgres\n  source: third\n")
     changed = load_plan(project.root, environ=environ, cache=cache)
-    assert changed.reason == "metadata/env.PG.sl.yml has changed" or changed.reason == "variables have other values"
+    assert changed.reason == "metadata/env.PG.sl.yml has changed" or changed.reason == "variables have changed"
     assert [d.name for d in changed.plan.dependencies.get_direct("kpi.top")] == ["third.orders"]

@@ -158,7 +158,7 @@ def test_an_unknown_template_is_an_error_with_the_closest_known() -> None:
 def test_a_custom_template_that_says_nothing_makes_no_job() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "ours.py.j2", text="print('hello')"))
     assert [p.severity for p in made.problems] == ["warning"]
-    assert "does not say its orchestrator and kind and executor" in messages(made)[0]
+    assert "does not name its orchestrator and kind and executor" in messages(made)[0]
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_cron_of_a_custom_template_is_reported(line: str, warned: bool) -> Non
     assert (
         messages(made)
         == [
-            "metadata/dags/templates/transform/ours.py.j2:5: warning: 'cron' of a template has no effect here: "
-            "set 'schedule' at the tables or tasks"
+            "metadata/dags/templates/transform/ours.py.j2:5: warning: 'cron' of a template has no effect here; "
+            "set 'schedule' on the tables or tasks"
         ]
         * warned
     )

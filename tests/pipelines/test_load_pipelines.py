@@ -192,7 +192,7 @@ def test_a_file_name_without_a_name_is_an_error() -> None:
     assert made.pipelines == ()
     assert messages(made) == [
         "metadata/dags/load.sl.yml:3: filename '{{ domain | lower }}.py' gives the job of the table a.x an empty name ('.py'); "
-        "Starlake groups by plain variables only, like {{domain}}, without a filter"
+        "Starlake groups only by plain variables like {{domain}}, without a filter"
     ]
 
 

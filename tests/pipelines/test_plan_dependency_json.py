@@ -49,9 +49,9 @@ def test_json_wins_for_the_tasks_that_it_names(root: Path) -> None:
     assert messages(made) == [
         "metadata/dependencies.json:4: warning: k.b reads the task k.a (metadata/transform/k/b.sql:2), "
         "which its dependencies here do not name; "
-        "these hold",
+        "JSON takes precedence",
         "metadata/dependencies.json:11: warning: k.b depends on the table shop.orders here, which its SQL (metadata/transform/k/b.sql:1) "
-        "does not read; the dependencies here hold",
+        "does not read; JSON takes precedence",
     ]
 
 
@@ -190,7 +190,7 @@ def test_the_setting(root: Path) -> None:
         ('{"x": 1}', 1, "expected the tree that dag-generate writes"),
         ("[1]", 1, "expected the tree that dag-generate writes"),
         ('[\n{"task": true}]', 2, "a node without 'data' and 'name'"),
-        ('{"dependencies":\n "[ {"}', 1, "the JSON in this string is broken in its line 1"),
+        ('{"dependencies":\n "[ {"}', 1, "the JSON in this string is invalid on its line 1"),
     ],
 )
 def test_broken_json_is_an_error_with_its_line(root: Path, text: str, line: int, said: str) -> None:

@@ -64,7 +64,7 @@ def load(shop: ProjectFolder, cache: Cache) -> Load:
 
 def test_the_second_time_it_comes_from_the_cache(load: Load) -> None:
     first, second = load(), load()
-    assert (first.from_cache, first.reason) == (False, "nothing was kept")
+    assert (first.from_cache, first.reason) == (False, "nothing is cached")
     assert (second.from_cache, second.reason, second.identity) == (True, "", first.identity)
 
 
@@ -138,7 +138,7 @@ def test_an_edit_is_seen_at_once_also_without_a_new_time_or_size(shop: ProjectFo
         assert edited.reason == "the project has errors"
         assert not load().from_cache
         return
-    assert "has changed" in edited.reason or edited.reason == "variables have other values"
+    assert "has changed" in edited.reason or edited.reason == "variables have changed"
     assert load().from_cache
     assert (edited.plan.project.files, edited.plan) != (before.project.files, before) or edited.plan.problems == before.problems
 
@@ -211,7 +211,7 @@ def test_a_project_that_names_the_time_of_day_is_read_each_time_and_one_that_nam
     assert [load().from_cache for _ in range(2)] == [False, True]
     shop.write("metadata/transform/kpi/top.sql", "select '{{sl_datetime}}' from shop.orders\n")
     assert [load().from_cache for _ in range(2)] == [False, False]
-    assert load().reason == "the project uses the time at which it is read (sl_datetime)"
+    assert load().reason == "the project uses the current time (sl_datetime)"
 
 
 def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
@@ -229,7 +229,7 @@ def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
     shop.write("metadata/transform/kpi/x.sl.yml", 'version: 1\ntask:\n  comment: "{{DB_PASSWORD}}"\n')
     shop.write("metadata/transform/kpi/x.sql", "select 1\n")
     refused = load_kept(shop, cache, environ=environ)
-    assert refused.reason.startswith("a secret is in it")
+    assert refused.reason.startswith("it contains a secret")
     assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
 
 
@@ -252,7 +252,7 @@ def test_what_was_kept_by_something_else_is_ignored_and_replaced(cache: Cache, l
         cache.put(file.stem, body)
         damaged = load()
         assert not damaged.from_cache
-        assert "cannot be used" in damaged.reason or "variables have other values" in damaged.reason
+        assert "cannot be used" in damaged.reason or "variables have changed" in damaged.reason
         assert load().from_cache
     file.unlink()
     assert (load().from_cache, load().from_cache) == (False, True)
@@ -269,7 +269,7 @@ def test_only_classes_of_a_plan_are_made_of_what_was_kept(cache: Cache, load: Lo
         texts = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
         cache.put(files[1].stem, b"\x80\x04" + texts + b"\x93.")
         damaged = load()
-        assert damaged.reason == f"what was kept cannot be used (UnpicklingError: {module}.{name} is not expected here)"
+        assert damaged.reason == f"the cached plan cannot be used (UnpicklingError: {module}.{name} is not expected here)"
 
 
 def test_where_nothing_can_be_written_everything_works(shop: ProjectFolder, tmp_path: Path, load: Load) -> None:

@@ -73,7 +73,7 @@ def test_four_parts_are_external() -> None:
     made = plan(task("k.t", "a.b.c.d"))
     assert reads(made, "k.t") == [("external", "a.b.c.d")]
     assert messages(made) == [
-        "metadata/transform/k/t.sql:2: warning: k.t reads 'a.b.c.d', which has 4 parts; it is taken for an external table"
+        "metadata/transform/k/t.sql:2: warning: k.t reads 'a.b.c.d', which has 4 parts; it is treated as an external table"
     ]
 
 

@@ -15,9 +15,9 @@ def why(made: Plan) -> tuple[str, str]:
 
 def test_no_dag_ref() -> None:
     text, where = why(plan(table("a.x"), load=None))
-    assert text == "it has no dagRef, and the application no dagRef.load"
+    assert text == "it has no dagRef, and the application has no dagRef.load"
     assert where == ""
-    assert why(plan(task("a.x"), transform=None))[0] == "it has no dagRef, and the application no dagRef.transform"
+    assert why(plan(task("a.x"), transform=None))[0] == "it has no dagRef, and the application has no dagRef.transform"
 
 
 def test_a_dag_config_that_does_not_exist() -> None:

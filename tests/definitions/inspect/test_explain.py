@@ -68,7 +68,7 @@ def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
     shop.write("metadata/application.sl.yml", application.replace("    load: loads\n", ""))
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     shop.write("metadata/dags/transforms.sl.yml", config.replace("dagster__", "airflow__"))
-    assert lines(shop, "shop_orders")[-1] == "  in no job: it has no dagRef, and the application no dagRef.load"
+    assert lines(shop, "shop_orders")[-1] == "  in no job: it has no dagRef, and the application has no dagRef.load"
     assert lines(shop, "kpi_daily")[-1].startswith("  in no job: DAG config 'transforms' makes no job, because its template ")
     assert lines(shop, "kpi_daily")[-1].endswith("  [metadata/dags/transforms.sl.yml:4]")
 
