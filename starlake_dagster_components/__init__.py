@@ -1,9 +1,9 @@
 """Run a Starlake project in Dagster without generated code.
 
-Ways in: :class:`StarlakeProjectComponent` in a ``defs.yaml``, :func:`load_definitions_from_starlake_project`, the module
-``starlake_dagster_components.code_location`` and the command line ``sl-dagster``.
+Entry points: :class:`StarlakeProjectComponent` in a ``defs.yaml``, :func:`load_definitions_from_starlake_project`, the module
+``starlake_dagster_components.code_location``, and the command line ``sl-dagster``.
 
-The public names are imported at first use, so that reading a project or running the embedded engine does not import Dagster.
+Public names are imported on first use, so that reading a project or running the embedded engine does not import Dagster.
 """
 
 from importlib import import_module
@@ -78,7 +78,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name at its first use."""
+    """Import a public name on its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
@@ -87,5 +87,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, also those that are not imported yet (``dg list components`` looks here)."""
+    """List the public names, including those not imported yet (``dg list components`` uses this)."""
     return sorted({*globals(), *__all__})

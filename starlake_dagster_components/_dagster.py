@@ -1,9 +1,9 @@
-"""Everything of Dagster that is not public and that runs need, in one place, checked when it is imported.
+"""Collect all private names of Dagster that runs need, and check them on import.
 
-Only ``step_executor.threads`` and what it imports use this module, and only when a run starts. When a release of Dagster moves or
+Only ``step_executor.threads`` and the modules that it imports use this module, and only when a run starts. If a release of Dagster moves or
 changes one of the names, importing this module raises ImportError with the name, and steps run on Dagster's own multiprocess
-executor, with a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` fails then.
-What is needed to load a code location is in ``_dagster_jobs.py``.
+executor, with a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` fails in that case.
+``_dagster_jobs.py`` collects the names needed to load a code location.
 """
 
 import inspect
@@ -13,60 +13,60 @@ from typing import Any
 
 import dagster
 
-# Data of the events "executor started", "cancelling", ...
+# Data of the events "executor started", "canceling", ...
 from dagster._core.events import EngineEventData as EngineEventData
 
-# A file name for a step's captured output, as Dagster names them.
+# File names for the captured output of steps, as in Dagster.
 from dagster._core.execution.compute_logs import create_compute_log_file_key as create_compute_log_file_key
 
-# Contexts: Executor.execute is given the second; steps need the first, with their own log manager and resources.
+# Contexts: Executor.execute receives the second. Steps need the first, with their own log manager and resources.
 from dagster._core.execution.context.system import PlanExecutionContext as PlanExecutionContext
 from dagster._core.execution.context.system import PlanOrchestrationContext as PlanOrchestrationContext
 
-# What a run knows of its job: resolved run config, job and repository definition, needed by every step's context.
+# A run's knowledge of its job (resolved run config, job and repository definition), which every step's context needs.
 from dagster._core.execution.context_creation_job import ContextCreationData as ContextCreationData
 from dagster._core.execution.context_creation_job import create_context_creation_data as create_context_creation_data
 from dagster._core.execution.context_creation_job import create_execution_data as create_execution_data
 
-# The state machine that says which step is next: dependencies, skips, retries, priorities, tag limits, pools.
+# The state machine that decides which step is next: dependencies, skips, retries, priorities, tag limits, pools.
 from dagster._core.execution.plan.active import ActiveExecution as ActiveExecution
 
 # Runs one step and yields its events; runs its hooks.
 from dagster._core.execution.plan.execute_plan import _trigger_hook
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step as dagster_event_sequence_for_step
 
-# Slots of pools in the instance.
+# Slots of the instance's pools.
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext as InstanceConcurrencyContext
 
-# What a step's failure or its wish for another attempt says; the source INTERRUPT marks steps that were cancelled.
+# Data of a step's failure or retry request. The source INTERRUPT marks canceled steps.
 from dagster._core.execution.plan.objects import ErrorSource as ErrorSource
 from dagster._core.execution.plan.objects import StepFailureData as StepFailureData
 from dagster._core.execution.plan.objects import StepRetryData as StepRetryData
 
-# Types of Executor.execute's arguments and of what belongs to a step.
+# Types of Executor.execute's arguments and of the parts of a step.
 from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState as KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep as ExecutionStep
 
-# Initializes the resources of a step and reports it.
+# Initializes the resources of a step and reports that as events.
 from dagster._core.execution.resources_init import get_required_resource_keys_to_init as get_required_resource_keys_to_init
 from dagster._core.execution.resources_init import resource_initialization_manager as resource_initialization_manager
 
-# Type of the public property Executor.retries, and of the configuration of dependencies between steps.
+# Types of the public property Executor.retries and of the configuration of dependencies between steps.
 from dagster._core.execution.retries import RetryMode as RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig as StepDependencyConfig
 
-# Log managers put a step's name on log lines; they also capture Python loggers, which threads must do in their own way.
+# Log managers add a step's name to log lines. They also capture Python loggers, which threads must do differently.
 from dagster._core.log_manager import DagsterLogHandler as DagsterLogHandler
 from dagster._core.log_manager import DagsterLogManager as DagsterLogManager
 
-# Where captured output of steps goes.
+# Stores the captured output of steps.
 from dagster._core.storage.compute_log_manager import CapturedLogContext as CapturedLogContext
 from dagster._core.storage.compute_log_manager import ComputeIOType as ComputeIOType
 from dagster._core.storage.compute_log_manager import ComputeLogManager as ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager as LocalComputeLogManager
 
-# Exceptions as Dagster's events carry them.
+# Exceptions in the form of Dagster's events.
 from dagster._utils.error import serializable_error_info_from_exc_info as serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 
@@ -74,13 +74,13 @@ run_hooks = _trigger_hook
 
 
 def get_log_handlers(manager: DagsterLogManager) -> tuple[Sequence[Logger], Sequence[Handler], Sequence[Logger]]:
-    """Return where a log manager writes to (user's loggers, handlers with the event log) and the Python loggers that it captures."""
+    """Return the targets of a log manager (user's loggers, handlers with the event log) and the Python loggers that it captures."""
     handler = manager._dagster_handler
     return handler._loggers, handler._handlers, manager._managed_loggers
 
 
 def narrow_plan_to_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
-    """Return the plan with one step to execute; Dagster attributes events of resources to that step."""
+    """Return the plan with only one step to execute, so that Dagster attributes events of resources to that step."""
     return plan._replace(step_handles_to_execute=[step.handle])
 
 
@@ -128,7 +128,7 @@ _PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     ),
     (run_hooks, "", ("step_context", "step_event_list")),
 )
-"""Functions, or classes and their methods, that are called, with the names of the parameters that they are given."""
+"""Functions, or classes and their methods, that are called, with the parameter names that are used."""
 
 _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
@@ -168,7 +168,7 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
 
 
 def find_changes() -> Iterator[str]:
-    """Yield each difference from what this package needs, in one sentence."""
+    """Yield each difference from the required names, in one sentence."""
     for owner, method, parameters in _PARAMETERS:
         name = f"{owner.__module__}.{owner.__qualname__}" + (f".{method}" if method else "")
         called = getattr(owner, method, None) if method else owner
@@ -193,7 +193,7 @@ def find_changes() -> Iterator[str]:
 def _check_dagster() -> None:
     found = list(find_changes())
     if found:
-        raise ImportError(f"dagster {dagster.__version__} is not as expected: {'; '.join(found)}")
+        raise ImportError(f"dagster {dagster.__version__} is not supported: {'; '.join(found)}")
 
 
 _check_dagster()

@@ -1,8 +1,8 @@
-"""Everything of Dagster that is not public and that jobs need, in one place, checked when it is imported.
+"""Collect all private names of Dagster that jobs need, and check them on import.
 
-Only ``definitions.asset_job`` uses this module. When a release of Dagster moves or changes one of the names, importing this module raises
-ImportError with the name, and jobs are Dagster's own, which take longer to load where there are many (see ``definitions.jobs``).
-``tests/test_private_dagster.py`` fails then. What is needed to run is in ``_dagster.py``.
+Only ``definitions.asset_job`` uses this module. If a release of Dagster moves or changes one of the names, importing this module raises
+ImportError with the name, and Dagster's own jobs are used, which load more slowly if there are many (see ``definitions.jobs``).
+``tests/test_private_dagster.py`` fails in that case. ``_dagster.py`` collects the names needed to run.
 """
 
 import inspect
@@ -11,15 +11,15 @@ from typing import Any
 
 import dagster
 
-# The graph of all assets and that of one job: a job picks its own assets out of the first.
+# The graph of all assets and that of one job. A job selects its assets from the first.
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph as AssetGraph
 from dagster._core.definitions.assets.graph.asset_graph import AssetNode as AssetNode
 from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph as JobScopedAssetGraph
 
-# Makes a job of the second.
+# Makes a job from the second graph.
 from dagster._core.definitions.assets.job.asset_job import build_asset_job as build_asset_job
 
-# What define_asset_job returns; a subclass of it is resolved in its own way.
+# The result of define_asset_job. A subclass of it is resolved differently.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition
 
 _PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
@@ -43,7 +43,7 @@ _PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
         ),
     ),
 )
-"""Functions that are called, with the names of the parameters that they are given."""
+"""Functions that are called, with the parameter names that are used."""
 
 _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (AssetGraph, ("assets_def_for_key", "get")),
@@ -52,7 +52,7 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
 
 
 def find_changes() -> Iterator[str]:
-    """Yield each difference from what this package needs, in one sentence."""
+    """Yield each difference from the required names, in one sentence."""
     for function, parameters in _PARAMETERS:
         known = inspect.signature(function).parameters
         for parameter in parameters:
@@ -67,10 +67,10 @@ def find_changes() -> Iterator[str]:
 def _check_dagster() -> None:
     found = list(find_changes())
     if found:
-        raise ImportError(f"dagster {dagster.__version__} is not as expected: {'; '.join(found)}")
+        raise ImportError(f"dagster {dagster.__version__} is not supported: {'; '.join(found)}")
 
 
 _check_dagster()
 
 JOBS_HAVE_OWNERS = "owners" in inspect.signature(build_asset_job).parameters
-"""From Dagster 1.13 on."""
+"""Available since Dagster 1.13."""

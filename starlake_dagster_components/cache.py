@@ -1,7 +1,7 @@
-"""A folder of files that hold what was computed before; a wrong file is ignored, and a missing one is never an error.
+"""Cache computed values as files in a folder. An invalid file is ignored, and a missing file is never an error.
 
-A file that was cut short or changed, or that another user or version wrote, counts as missing. Files are replaced as a whole, so that any
-number of processes may write at once; where nothing can be written, nothing is kept.
+A truncated or changed file, or one written by another user or version, counts as missing. Files are replaced as a whole, so any
+number of processes may write at once. If the folder cannot be written, nothing is cached.
 """
 
 import gc
@@ -24,7 +24,7 @@ from .errors import InvalidSetting
 
 OFF = "off"
 VARIABLE = "SL_DAGSTER_CACHE"
-"""Environment variable with the folder, or ``off``."""
+"""Environment variable that contains the folder, or ``off``."""
 
 _MAGIC = b"starlake-dagster-components cache 2\n"
 _CHECKSUM = 32
@@ -38,9 +38,9 @@ class Cache:
     """Entries by name in one folder.
 
     Attributes:
-        folder: their folder; created with the first entry.
-        readable: whether every user may read the entries, as in an image whose processes run as another user than its build; otherwise
-            only their owner.
+        folder: their folder; created when the first entry is written.
+        readable: whether all users may read the entries, as in an image that runs as another user than the one who built it; otherwise
+            only the owner may.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, readable: bool = False) -> None:
@@ -52,9 +52,9 @@ class Cache:
         return self.folder / f"{name}{_SUFFIX}"
 
     def get(self, name: str) -> memoryview | None:
-        """Return an entry as it was kept; None where it is missing or cannot be trusted."""
+        """Return an entry as it was stored; None if it is missing or cannot be trusted."""
         try:
-            # A named pipe would wait for a writer.
+            # O_NONBLOCK, because a named pipe would wait for a writer.
             descriptor = os.open(self.path(name), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
             with open(descriptor, "rb") as file:
                 if not _is_trusted(os.fstat(descriptor)):
@@ -69,7 +69,7 @@ class Cache:
         return found[start:]
 
     def put(self, name: str, body: bytes) -> Path:
-        """Keep an entry and return its file. Entries that were not used for a month are removed.
+        """Store an entry and return its file. Entries that have not been used for a month are removed.
 
         Raises:
             OSError: it cannot be written.
@@ -90,7 +90,7 @@ class Cache:
         return self.path(name)
 
     def _mark_used(self, name: str) -> None:
-        """Set the time of an entry, once a day."""
+        """Update the time of an entry, once a day."""
         with suppress(OSError):
             if time.time() - self.path(name).stat().st_mtime > 86_400:
                 os.utime(self.path(name))
@@ -108,9 +108,9 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
     """Return the cache that a setting selects; None for ``off``.
 
     Args:
-        setting: a folder, ``off``, or None: the value of ``SL_DAGSTER_CACHE``, else the user's cache folder.
+        setting: a folder, ``off``, or None for the value of ``SL_DAGSTER_CACHE``, else the user's cache folder.
         environ: process environment.
-        readable: whether every user may read the entries.
+        readable: whether all users may read the entries.
 
     Raises:
         InvalidSetting: the folder is a file.
@@ -126,7 +126,7 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
 
 
 def make_entry_name(*parts: object) -> str:
-    """Return the name of an entry for the values that it depends on; it differs with the versions of this package and of its libraries."""
+    """Return an entry's name for the values that it depends on. It changes with the versions of this package and its libraries."""
     text = "\0".join(map(repr, (*parts, _describe_versions())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
@@ -143,7 +143,7 @@ def _describe_versions() -> tuple[str, ...]:
 
 
 def _compute_source_checksum() -> str:
-    """Return a checksum of the code that reads and plans: the version does not change with every edit during development."""
+    """Return a checksum of the code that reads and plans, because the version does not change with every edit during development."""
     here = Path(__file__).parent
     checksum = blake2b(digest_size=16)
     for part in _PARTS:
@@ -163,7 +163,7 @@ def deserialize(body: memoryview | bytes, allowed: Mapping[tuple[str, str], Any]
 
     Args:
         body: the bytes.
-        allowed: what the bytes may refer to, by module and name: classes and constants. Nothing else is imported or called.
+        allowed: the classes and constants that the bytes may refer to, by module and name. Nothing else is imported or called.
 
     Raises:
         Exception: the bytes are not such a value.
@@ -186,7 +186,7 @@ class _Loader(pickle.Unpickler):
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Pause the garbage collector while many objects are made that stay: it would search them again and again and find nothing."""
+    """Pause the garbage collector while many long-lived objects are created, because it would scan them repeatedly for nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -201,7 +201,7 @@ def _compute_checksum(body: bytes | memoryview) -> bytes:
 
 
 def _is_trusted(status: os.stat_result) -> bool:
-    """Tell whether this is a regular file that only this user and the administrator can have written."""
+    """Return whether this is a regular file that only this user and the administrator can have written."""
     if not stat.S_ISREG(status.st_mode):
         return False
     return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)

@@ -1,4 +1,4 @@
-"""The event that is set when a run is cancelled, with callbacks: nothing has to poll it."""
+"""An event that is set when a run is canceled, with callbacks, so that no thread has to poll it."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ class Cancelled(threading.Event):
         self._callbacks: dict[object, Callable[[], None]] = {}
 
     def set(self) -> None:
-        """Set the event, then call what is registered."""
+        """Set the event, then call the registered functions."""
         super().set()
         self._run_callbacks()
 
@@ -26,7 +26,7 @@ class Cancelled(threading.Event):
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call a function once if the event is set while the block lasts, or was set before.
 
-        The function runs in the thread that sets the event. It must return soon; it does not run any more once the block has been left.
+        The function runs in the thread that sets the event, and must return soon. It does not run after the block has ended.
         """
         key = object()
         with self._guard:

@@ -1,4 +1,4 @@
-"""A Starlake command as data: what is run for a table, a domain or a task, wherever it is run."""
+"""Build Starlake commands as data, for a table, a domain, or a task, independent of where they run."""
 
 import os
 import shlex
@@ -20,13 +20,13 @@ Verb = Literal["stage", "preload", "load", "transform"]
 
 @dataclass(frozen=True, slots=True)
 class LoadFiles:
-    """Where the files of the tables of a command wait, so that a failed load cannot lose them.
+    """The folders in which the files of a command's tables wait, so that a failed load cannot lose them.
 
     Attributes:
         stage: absolute folder of the domain in the stage area.
         ingesting: absolute folder of the domain in the ingesting area, where a failed load leaves its file.
         patterns: Java regular expressions of the tables' file names.
-        archive: absolute folder of the domain in the archive area, where loaded files go; empty = unknown.
+        archive: absolute folder of the domain in the archive area, where loaded files go; empty if unknown.
     """
 
     stage: str
@@ -37,7 +37,7 @@ class LoadFiles:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Where Starlake notes how a command went.
+    """The audit table in which Starlake records the result of a command.
 
     Attributes:
         database: absolute path of the DuckDB file with the audit tables.
@@ -52,7 +52,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The one table that a command writes, where it is in a DuckDB file: path, schema and name in the database."""
+    """The one table that a command writes, if it is in a DuckDB file: path, schema, and name in the database."""
 
     database: str
     schema: str
@@ -61,17 +61,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LoadTable:
-    """One of the tables of a ``load``, under all names that Starlake has for it.
+    """One of the tables of a ``load``, with all names that Starlake uses for it.
 
     Attributes:
-        name: the logical name, by which the command line and the audit rows of step LOAD know it.
+        name: the logical name, used on the command line and in the audit rows of step LOAD.
         domain: the logical name of its domain.
-        final_domain, final_name: its names in the database, on standard output and in the audit rows of step TRANSFORM.
+        final_domain, final_name: its names in the database, on standard output, and in the audit rows of step TRANSFORM.
         pattern: Java regular expression of its file names.
-        expectations: the calls of its expectations, as the project writes them.
-        target: the table, where it is in a DuckDB file.
-        loader: which of Starlake's loaders it has.
-        appends: whether each file adds its rows and changes no others.
+        expectations: the calls of its expectations, as written in the project.
+        target: the table, if it is in a DuckDB file.
+        loader: the Starlake loader that loads it.
+        appends: whether each file only adds its rows and changes no others.
     """
 
     name: str
@@ -86,7 +86,7 @@ class LoadTable:
 
     @property
     def final_full_name(self) -> str:
-        """The name with which Starlake announces the load of a file."""
+        """The name that Starlake prints when it loads a file."""
         return f"{self.final_domain}.{self.final_name}"
 
 
@@ -96,21 +96,21 @@ class Command:
 
     Attributes:
         verb: ``stage``, ``preload``, ``load`` or ``transform``.
-        arguments: everything behind the verb, one item per argument, never quoted.
-        environment: what Starlake's process sees on top of the executor's own environment; holds secrets, not shown.
+        arguments: all arguments after the verb, unquoted.
+        environment: variables of Starlake's process, in addition to the executor's own environment. May contain secrets; not shown.
         project: absolute path of the project: SL_ROOT and working directory.
-        program: ``SL_STARLAKE_PATH``: the executable, for executors that start one.
-        files: for ``load``: the files at stake.
-        databases: absolute paths of the DuckDB files that the command writes; commands on one file wait for each other.
-        options: options of the pipeline's DAG config (rendered): executors take their own (``cloud_run_job_name``) from here.
-        audit: for ``load`` and ``transform``: the audit rows of the command, where they are in a DuckDB file.
-        target: for ``load`` of one table and ``transform``: the table, where it is in a DuckDB file.
-        warehouse: the same where they are in a warehouse; holds its password, not shown.
-        expectations: the calls of the expectations that the command evaluates, as the project writes them.
+        program: ``SL_STARLAKE_PATH``: the executable, for executors that start a process.
+        files: for ``load``: the folders of the files that it loads.
+        databases: absolute paths of the DuckDB files that the command writes. Commands on the same file wait for each other.
+        options: rendered options of the pipeline's DAG config, from which executors read their own (``cloud_run_job_name``).
+        audit: for ``load`` and ``transform``: the audit rows of the command, if they are in a DuckDB file.
+        target: for ``load`` of one table and ``transform``: the table, if it is in a DuckDB file.
+        warehouse: audit rows and table, if they are in a warehouse. Contains its password; not shown.
+        expectations: the calls of the expectations that the command evaluates, as written in the project.
         tables: for ``load``: its tables, in the order of the command line.
-        caveats: what Starlake does not do although the project says so; executors that run the real one log them as warnings.
-        starts_spark: whether Starlake starts Spark for it.
-        loaded: the project as it was read, where it is what the command would read itself.
+        caveats: project settings that Starlake ignores. Executors that run the real Starlake log them as warnings.
+        starts_spark: whether Starlake starts Spark for the command.
+        loaded: the project as it was read, if the command would read the same.
     """
 
     verb: Verb
@@ -137,11 +137,11 @@ class Command:
 
     @property
     def shown(self) -> str:
-        """The command line as one would type it, without secrets."""
+        """The command line as typed in a shell, without secrets."""
         return self.mask()(shlex.join((self.program, *self.argv)))
 
     def mask(self, *environments: Mapping[str, str]) -> Mask:
-        """Return what hides all secrets that are known, those of the command (environment, ``--options``) and of other environments."""
+        """Return the mask that hides all known secrets, including those of the command (environment, ``--options``)."""
         return build_mask(os.environ, *environments, self.environment, self.given_options, self.options)
 
     @property
@@ -152,28 +152,28 @@ class Command:
         return {name: value for name, sign, value in pairs if sign}
 
     def with_environment(self, extra: Mapping[str, str]) -> "Command":
-        """Return the same command with more environment variables; the given ones win."""
+        """Return the command with more environment variables, which override existing ones."""
         return replace(self, environment={**self.environment, **extra})
 
     def with_arguments(self, *extra: str) -> "Command":
-        """Return the same command with more arguments at its end."""
+        """Return the command with more arguments at the end."""
         return replace(self, arguments=(*self.arguments, *extra))
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """For whom and when a command runs.
+    """The pipeline and time for which a command runs.
 
     Attributes:
         project: the project.
-        pipeline: the pipeline on whose behalf; None for a table or task that belongs to none.
-        profile: ``SL_ENV`` of the command when a setting gives it; it then wins over ``sl_env_var``.
-        variables: Starlake variables on top of all others: ``--options``.
-        scheduled_date: the logical time of the run: ``--scheduledDate``; None = Starlake takes the present.
-        interval_start: beginning of the data interval: ``sl_data_interval_start`` of transforms.
+        pipeline: the pipeline that the command belongs to; None for a table or task outside of any pipeline.
+        profile: ``SL_ENV`` of the command if a setting defines it; it then overrides ``sl_env_var``.
+        variables: Starlake variables that override all others: ``--options``.
+        scheduled_date: the logical time of the run: ``--scheduledDate``; None = Starlake uses the current time.
+        interval_start: start of the data interval: ``sl_data_interval_start`` of transforms.
         interval_end: end of the data interval: ``sl_data_interval_end`` of transforms.
-        job_id: ``SL_JOB_ID``, by which audit rows are found: ``<run id>.<step>``.
-        warehouse_counts: what is read of a warehouse after a command: nothing, its audit tables, or also how many rows the tables have.
+        job_id: ``SL_JOB_ID``, by which audit rows are identified: ``<run id>.<step>``.
+        warehouse_counts: what is read from a warehouse after a command: nothing, its audit tables, or also the tables' row counts.
     """
 
     project: Project
@@ -191,17 +191,17 @@ def build_stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]
     """Return the command that moves files of tables from the incoming folder to the stage area. Starlake: StageCmd.
 
     Raises:
-        InvalidSetting: a name or value that Starlake's command line cannot carry.
+        InvalidSetting: a name or value cannot be passed on Starlake's command line.
     """
     arguments = ("--domains", _check_name(domain.name), "--tables", _join_names(tables))
     return _build_command(run, "stage", (*arguments, *_format_options(run)))
 
 
 def build_preload_command(run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> Command:
-    """Return the command that finds out whether there is something to load. Starlake: PreLoadCmd.
+    """Return the command that checks whether there is something to load. Starlake: PreLoadCmd.
 
     Raises:
-        InvalidSetting: a name or value that Starlake's command line cannot carry.
+        InvalidSetting: a name or value cannot be passed on Starlake's command line.
     """
     arguments = ["--domain", _check_name(domain.name), "--tables", _join_names(tables), "--strategy", pre_load.strategy]
     if pre_load.strategy == "ack":
@@ -211,10 +211,10 @@ def build_preload_command(run: RunContext, domain: Domain, tables: Sequence[Tabl
 
 
 def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
-    """Return the command that loads the staged files of tables of one domain. Starlake: LoadCmd.
+    """Return the command that loads the staged files of one domain's tables. Starlake: LoadCmd.
 
     Raises:
-        InvalidSetting: a name or value that Starlake's command line cannot carry.
+        InvalidSetting: a name or value cannot be passed on Starlake's command line.
     """
     arguments = (
         "--domains",
@@ -232,7 +232,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         connections=[project.connection_of(t) for t in tables],
         expectations=[e.expect for t in tables for e in t.expectations],
     )
-    # Starlake: LoadCmd prints the row counts as one line of JSON when SL_API is set, whatever its value.
+    # Starlake: LoadCmd prints the row counts as one line of JSON if SL_API is set to any value.
     command = command.with_environment({"SL_API": "1"})
     described = tuple(_describe_table(project, table) for table in tables)
     return replace(
@@ -250,7 +250,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     """Return the command that runs one task. Starlake: TransformCmd.
 
     Raises:
-        InvalidSetting: a value that Starlake's command line cannot carry.
+        InvalidSetting: a value cannot be passed on Starlake's command line.
     """
     own: dict[str, str] = dict(run.pipeline.task_options.get(task.full_name, {})) if run.pipeline else {}
     start, end = (_format_timestamp(moment) if moment else None for moment in (run.interval_start, run.interval_end))
@@ -299,7 +299,7 @@ def _build_command(
 
 
 def _find_program(run: RunContext) -> str:
-    """Return the executable: the DAG config's option, else the variable of the same name (starlake-orchestration: get_context_var)."""
+    """Return the executable: the DAG config's option, else the variable with the same name (starlake-orchestration: get_context_var)."""
     given = run.pipeline.starlake_path if run.pipeline else ""
     return given if given not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
 
@@ -329,14 +329,12 @@ def _get_job_id_name(project: Project) -> str:
 def _format_spark_options(spark: Mapping[str, str]) -> Iterator[str]:
     for name, value in sorted(spark.items()):
         if any(c.isspace() for c in f"{name}{value}"):
-            raise InvalidSetting(
-                f"the Spark setting {name}='{value}' has a blank: it does not survive in SPARK_CONF_OPTIONS, which carries it"
-            )
+            raise InvalidSetting(f"the Spark setting {name}='{value}' contains a space, so it cannot be passed in SPARK_CONF_OPTIONS")
         yield f"--conf {name}={value}"
 
 
 def _is_what_the_command_reads(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Return whether the command, which sees this environment, would read the same project."""
+    """Return whether the command would read the same project in its environment."""
     project = run.project
     if (environment.get("SL_ENV") or None) != project.profile or environment["SL_ROOT"] != str(project.root):
         return False
@@ -355,7 +353,7 @@ def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:
 
 
 def _format_timestamp(moment: datetime) -> str:
-    """Write a time without blank and zone, in UTC: the launcher script splits at blanks, and Starlake reads no offset here."""
+    """Format a time in UTC without space and zone, because the launcher script splits at spaces and Starlake reads no offset here."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds")
@@ -364,17 +362,17 @@ def _format_timestamp(moment: datetime) -> str:
 def _join_names(tables: Sequence[Table]) -> str:
     if not tables:
         raise InvalidSetting(
-            "a command needs at least one table: without --tables some of Starlake's commands take all, others succeed idly"
+            "a command needs at least one table: without --tables, some of Starlake's commands use all tables, and others do nothing"
         )
     return ",".join(_check_name(t.name) for t in tables)
 
 
 MAX_NAMES = 16_000
-"""Characters of table names in one command line: Linux allows an argument to have 128 KiB; services that start containers allow less."""
+"""Characters of table names on one command line. Linux allows 128 KiB per argument; services that start containers allow less."""
 
 
 def split_into_batches(tables: Sequence[Table]) -> Iterator[list[Table]]:
-    """Yield tables in the groups that one ``load`` takes, in their order: as many as the command line has room for."""
+    """Split tables into groups for one ``load`` each, in their order, as large as the command line allows."""
     batch: list[Table] = []
     length = 0
     for table in tables:
@@ -388,20 +386,20 @@ def split_into_batches(tables: Sequence[Table]) -> Iterator[list[Table]]:
 
 
 def fits_command_line(name: str) -> bool:
-    """Return whether a name survives Starlake's command line, which separates names by commas."""
+    """Return whether a name can be passed on Starlake's command line, which separates names by commas."""
     return bool(name) and "," not in name
 
 
 def _check_name(name: str) -> str:
     if not fits_command_line(name):
-        raise InvalidSetting(f"the name '{name}' cannot be given to Starlake's command line, which separates names by commas")
+        raise InvalidSetting(f"the name '{name}' cannot be passed on Starlake's command line, which separates names by commas")
     return name
 
 
 def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return ``--options``: the DAG config's ``sl_env_var``, the settings' variables, and those of the command itself.
 
-    Starlake: cliEnv, which wins over env files. SL_ROOT and SL_ENV are left out: they belong to the environment.
+    Starlake: cliEnv, which overrides env files. SL_ROOT and SL_ENV are left out, because they belong to the environment.
     """
     options: dict[str, str] = {}
     for name, value in (run.pipeline.environment if run.pipeline else {}).items():
@@ -411,7 +409,7 @@ def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tu
         if not refused:
             options[name] = value
         elif not _reaches_as_environment(run.project, name):
-            raise InvalidSetting(f"sl_env_var: {refused}, and as an environment variable it would lose against the env file")
+            raise InvalidSetting(f"sl_env_var: {refused}, and an env file would override it as an environment variable")
     for name, value in {**(own or {}), **run.variables}.items():
         refused = explain_refused_variable(name, value)
         if refused:
@@ -424,22 +422,22 @@ _ENVIRONMENT_ONLY = frozenset(("SL_ROOT", "SL_ENV"))
 
 
 def explain_refused_variable(name: str, value: str) -> str | None:
-    """Return why ``--options`` cannot carry a variable; None when it can.
+    """Return why ``--options`` cannot carry a variable; None if it can.
 
-    The launcher script splits its arguments at blanks, and Starlake ``--options`` at commas and at the first ``=``.
+    The launcher script splits its arguments at spaces. Starlake splits ``--options`` at commas and at the first ``=``.
     """
     if not name or "=" in name or any(c.isspace() or c == "," for c in name):
-        return f"'{name}' cannot be given to Starlake: the name of a variable has no blank, comma or '=', and is not empty"
+        return f"'{name}' cannot be passed to Starlake: a variable's name must not be empty or contain a space, comma, or '='"
     if any(c.isspace() or c == "," for c in value):
         return (
-            f"{name} cannot be given to Starlake: its value {build_mask({name: value})(value)!r} has a blank or a comma, "
+            f"{name} cannot be passed to Starlake: its value {build_mask({name: value})(value)!r} contains a space or a comma, "
             "at which --options is split"
         )
     return None
 
 
 def _reaches_as_environment(project: Project, name: str) -> bool:
-    """Return whether an environment variable is what the project sees: no env file gives it another value."""
+    """Return whether the project uses an environment variable: no env file overrides it."""
     return name not in project.variables or project.variables[name] == os.environ.get(name)
 
 
@@ -447,7 +445,7 @@ def _reaches_as_environment(project: Project, name: str) -> bool:
 
 
 def find_local_path(text: str) -> str | None:
-    """Return the local absolute path that a folder setting means; None for other storage (``gs://...``) and relative paths."""
+    """Return the local absolute path of a folder setting; None for other storage (``gs://...``) and relative paths."""
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")
     return os.path.normpath(text) if os.path.isabs(text) else None
@@ -490,12 +488,12 @@ def _find_duckdb_file(project: Project, connection: Connection | None) -> str | 
 
 
 def _is_noted(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Return whether a command has audit rows that can be distinguished from those of other commands."""
+    """Return whether a command has audit rows, distinguishable from those of other commands."""
     return run.project.application.audit_active and bool(run.job_id) and environment.get(_get_job_id_name(run.project)) == run.job_id
 
 
 def _find_audit(run: RunContext) -> Audit | None:
-    """Return where the audit rows of a command are, where they are in a DuckDB file."""
+    """Return the audit table of a command, if it is in a DuckDB file."""
     project, application = run.project, run.project.application
     database = _find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
     return Audit(database, application.audit_domain, run.job_id) if database else None

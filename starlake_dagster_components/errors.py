@@ -32,27 +32,27 @@ class Location:
 
     Attributes:
         file: path relative to the project's root, with ``/``.
-        line: line number from 1; 0 when the whole file is meant.
+        line: line number from 1; 0 for the whole file.
     """
 
     file: str
     line: int = 0
 
     def __str__(self) -> str:
-        """Write the place as editors understand it: ``metadata/load/sales/orders.sl.yml:12``."""
+        """Return the place in the form that editors recognize: ``metadata/load/sales/orders.sl.yml:12``."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Something that is wrong with a project.
+    """A problem with a project.
 
     Attributes:
-        location: where; None when it is not in a file (but in an environment variable, say).
+        location: the place; None if it is not in a file (but, for example, in an environment variable).
         severity: ``error`` stops the definitions from loading, ``warning`` does not.
-        message: one sentence: what is wrong, the value, what was expected, the closest known name.
-        refused: whether Starlake itself refuses the file for it, while it is understood here: an error where Starlake runs the commands.
-        skips_file: whether Starlake goes on without everything that the file defines.
+        message: one sentence: what is wrong, the value, what was expected, and the closest known name.
+        refused: whether Starlake itself rejects the file for it, although it is understood here. An error if Starlake runs the commands.
+        skips_file: whether Starlake ignores everything that the file defines.
     """
 
     location: Location | None
@@ -62,20 +62,20 @@ class Problem:
     skips_file: bool = False
 
     def __str__(self) -> str:
-        """Write ``file:line: message``; warnings are marked as such."""
+        """Return ``file:line: message``; warnings are marked as such."""
         where = f"{self.location}: " if self.location else ""
         return f"{where}{'warning: ' if self.severity == 'warning' else ''}{self.message}"
 
 
 class StarlakeError(Exception):
-    """The root of all exceptions of this package. Their messages are without the secrets that are known."""
+    """The base class of all exceptions of this package. Known secrets are removed from their messages."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*(mask_text(a) if isinstance(a, str) else a for a in arguments))
 
 
 class InvalidProject(StarlakeError):
-    """The files of a project are wrong; carries every problem found, not the first one.
+    """A project with errors in its files; carries all problems, not just the first.
 
     Attributes:
         root: the project's folder.
@@ -90,16 +90,16 @@ class InvalidProject(StarlakeError):
         super().__init__("\n".join([f"{count} in the Starlake project {root}:", *(f"  {p}" for p in errors)]))
 
     def __reduce__(self) -> tuple[type["InvalidProject"], tuple[str, tuple[Problem, ...]]]:
-        """Let the exception travel between processes."""
+        """Make the exception picklable."""
         return InvalidProject, (self.root, self.problems)
 
 
 class ProjectNotFound(StarlakeError):
-    """There is no Starlake project at the given folder."""
+    """A folder without a Starlake project."""
 
 
 class UnknownName(StarlakeError):
-    """A name that does not exist, with the names that do."""
+    """A name that does not exist; the message suggests existing names."""
 
     def __init__(self, *, kind: str, name: str, known: Iterable[str]) -> None:
         super().__init__(unknown(kind, name, known))
@@ -110,10 +110,10 @@ class InvalidSetting(StarlakeError):
 
 
 class MissingDependency(StarlakeError):
-    """An optional package is needed and not installed; the message has the pip command."""
+    """An optional package that is required but not installed; the message includes the pip command."""
 
     def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
-        """Say how to install a package: as an extra of this one, or alone where its own requirements are outdated."""
+        """Explain how to install a package: as an extra of this one, or alone if the package pins outdated requirements."""
         what = f"'starlake-dagster-components[{extra}]'" if extra else f"--no-deps {package}"
         super().__init__(f"{purpose} needs {package}: pip install {what}")
 
@@ -122,9 +122,9 @@ class CommandError(StarlakeError):
     """A Starlake command that could not be started or followed.
 
     Attributes:
-        retry: False when another attempt cannot succeed (a missing permission, a wrong name).
-        tables: what is known of each table of a ``load`` that was interrupted: logical name -> ``executors.base.TableResult``.
-        trail: what its output said until then: ``executors.starlake_output.process_output.OutputTrail``.
+        retry: False if a retry cannot succeed (a missing permission, a wrong name).
+        tables: the known results of an interrupted ``load``: logical table name -> ``executors.base.TableResult``.
+        trail: information from its output so far: ``executors.starlake_output.process_output.OutputTrail``.
     """
 
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
@@ -143,7 +143,7 @@ class CommandTimeout(CommandError):
 
 
 class EngineError(StarlakeError):
-    """The root of what the embedded DuckDB engine raises."""
+    """The base class of all exceptions of the embedded DuckDB engine."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -154,7 +154,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the sentence for an unknown value: the value, the closest known one, or what is known when that is short."""
+    """Return a message about an unknown value: the value, and the closest known one or a short list of known ones."""
     names = sorted(set(known))
     hint = did_you_mean(name, names)
     if not hint and names and len(names) <= 12:

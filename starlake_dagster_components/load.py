@@ -1,4 +1,4 @@
-"""``load_definitions_from_starlake_project``: the project as a function call."""
+"""``load_definitions_from_starlake_project``: load a project with a function call."""
 
 from collections.abc import Callable
 from inspect import Parameter, Signature
@@ -16,7 +16,7 @@ Arguments = ParamSpec("Arguments")
 def _accept_settings(
     settings: Callable[Arguments, Settings],
 ) -> Callable[[Callable[..., dg.Definitions]], Callable[Concatenate[str | Path, Arguments], dg.Definitions]]:
-    """Give a function of a folder the settings as keyword arguments, with their types and their documentation."""
+    """Give a function the settings as keyword arguments, with their types and documentation."""
 
     def decorate(function: Callable[..., dg.Definitions]) -> Callable[Concatenate[str | Path, Arguments], dg.Definitions]:
         fields = Settings.model_fields
@@ -38,17 +38,17 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
     """Build the definitions of a Starlake project.
 
     Args:
-        root: folder of the project, the one that holds ``metadata/``.
+        root: folder of the project, the one that contains ``metadata/``.
         **settings: see :class:`Settings`.
 
     Returns:
-        Assets, checks, jobs, schedules and sensors. They carry no resources and no executor of the code location, so they can be
+        Assets, checks, jobs, schedules, and sensors. They include no resources and no executor of the code location, so they can be
         merged with others.
 
     Raises:
         InvalidProject: the project has errors; the message lists all of them with file and line.
-        InvalidSetting: a setting cannot be used, or there is no such setting.
-        ProjectNotFound: there is no project in the folder.
+        InvalidSetting: a setting is unknown or cannot be used.
+        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
 
     Example:
         .. code-block:: python
@@ -59,9 +59,9 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
 
 
 def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
-    """Build the definitions of a project that has a code location to itself.
+    """Build the definitions of a project that has a code location of its own.
 
-    The same as :func:`load_definitions_from_starlake_project`, plus the executor of the code location, which is what the
+    They are those of :func:`load_definitions_from_starlake_project`, plus the executor of the code location, which the
     Materialize buttons use.
     """
     definitions = build_definitions(root, settings).definitions

@@ -1,4 +1,4 @@
-"""Where lock files are: shared with other users who can write the same data, else where no other user can hold or block them."""
+"""Choose the folder of lock files: shared with users who can write the same data, else one that no other user can lock or block."""
 
 import contextlib
 import os
@@ -13,19 +13,19 @@ from .errors import CommandError
 
 _NAME = "starlake-dagster-locks"
 _MOST_FOLDERS = 100
-"""Folders of a user to look at: another user may have taken the first names."""
+"""Number of a user's folder names to try, because another user may have taken the first ones."""
 _ABANDONED_AFTER = 86_400.0
-"""Seconds after which the file of a lock that is used only once is taken for that of a process that was killed."""
+"""Age in seconds at which the file of a single-use lock is attributed to a killed process."""
 
 
 def choose_lock_folder(beside: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of the locks for some data; all processes that can write the data choose the same one.
+    """Return the folder of the locks for some data. All processes that can write the data choose the same folder.
 
     Args:
-        beside: the folder of the data; of one that does not exist the nearest that does decides. None = what only this user has to do with.
+        beside: the folder of the data. If it does not exist, its nearest existing parent is used. None = only this user is involved.
 
     Raises:
-        CommandError: the folder cannot be made.
+        CommandError: the folder cannot be created.
     """
     owner = os.geteuid()
     if beside is not None:
@@ -68,7 +68,7 @@ def _open_private_folder(owner: int) -> Path:
             if stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o077:
                 return folder
             break
-    raise CommandError(f"other users have taken all names for the folder of locks: {Path(tempfile.gettempdir()) / f'{_NAME}-{owner}'} ...")
+    raise CommandError(f"other users have taken all names for the lock folder: {Path(tempfile.gettempdir()) / f'{_NAME}-{owner}'} ...")
 
 
 def _make_private_folder(folder: Path, owner: int) -> None:
@@ -76,7 +76,7 @@ def _make_private_folder(folder: Path, owner: int) -> None:
         if owner == os.geteuid():
             folder.mkdir(mode=0o700)
         else:
-            # It must never be seen as one of root's.
+            # It must never look like one of root's folders.
             made = tempfile.mkdtemp(prefix=f".{_NAME}-", dir=folder.parent)
             try:
                 os.chown(made, owner, -1)
@@ -86,7 +86,7 @@ def _make_private_folder(folder: Path, owner: int) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise CommandError(f"cannot make the folder of locks {folder}: {error.strerror}") from error
+        raise CommandError(f"cannot create the lock folder {folder}: {error.strerror}") from error
 
 
 _cleaned: set[Path] = set()
@@ -94,12 +94,12 @@ _cleaned_lock = threading.Lock()
 
 
 def remove_abandoned_locks(folder: Path, pattern: str, take: Callable[[Path], contextlib.AbstractContextManager[bool]]) -> None:
-    """Remove lock files that processes left which were killed; once per folder and process.
+    """Remove lock files left behind by killed processes, once per folder and process.
 
     Args:
-        folder: where to look.
-        pattern: of the names of files of locks that are used only once.
-        take: takes a lock by its file without waiting, and says whether it could.
+        folder: the folder of the lock files.
+        pattern: pattern of the file names of single-use locks.
+        take: takes a lock by its file without waiting, and yields whether it succeeded.
     """
     with _cleaned_lock:
         if folder in _cleaned:

@@ -1,7 +1,7 @@
-"""Locks between processes: commands on one DuckDB file wait for each other, and the files of a running load are left alone.
+"""Lock between processes, so that commands on one DuckDB file wait for each other and the files of a running load are left alone.
 
-A lock is a file in a folder of the temporary folder (see ``lock_folders``), locked with ``flock``. Processes that a command starts inherit
-the lock: when the worker dies (SIGKILL, out of memory) and its command lives on, the lock stays taken until that command has ended as well.
+A lock is a file in a folder inside the temporary folder (see ``lock_folders``), locked with ``flock``. Processes started by a command
+inherit the lock. If the worker dies (SIGKILL, out of memory) while its command lives on, the lock is held until that command has ended.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from .errors import CommandCancelled, CommandError
 from .lock_folders import choose_lock_folder, remove_abandoned_locks
 
 INHERITED_LOCKS = "STARLAKE_DAGSTER_LOCKS"
-"""Environment variable by which a process knows which locks the process that started it holds for it."""
+"""Environment variable that tells a process which locks its parent holds for it."""
 
 Taken = TypeVar("Taken")
 LockLog = Callable[[Literal["info"], str], None]
@@ -45,26 +45,26 @@ class _LocksOfThread(threading.local):
 
 _own = _LocksOfThread()
 _ONCE = "step"
-"""What the names of locks begin with that are used only once."""
+"""Prefix of the names of locks that are used only once."""
 
 
 @contextlib.contextmanager
 def lock_database(
     path: str | os.PathLike[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
-    """Hold a DuckDB file against all others that take this lock, in this process or another; wait until it is free.
+    """Hold a lock on a DuckDB file against all other holders, in this process or another; wait until it is free.
 
-    Taking it again in the same thread, or in a process that was started while holding it, is allowed and does nothing.
+    Taking it again in the same thread, or in a process started while holding it, is allowed and does nothing.
 
     Args:
-        path: the database file, which need not exist; several names of one file are one lock.
-        cancelled: ends the waiting when set.
-        log: receives one line when there is something to wait for.
-        holder: what others read about the holder while they wait.
+        path: the database file, which need not exist. Several paths of one file are one lock.
+        cancelled: stops waiting when it is set.
+        log: receives one line if the lock is not free.
+        holder: description of the holder, shown to others while they wait.
 
     Raises:
         CommandCancelled: ``cancelled`` was set while waiting.
-        CommandError: the lock file cannot be made.
+        CommandError: the lock file cannot be created.
     """
     real = os.path.realpath(path)
     with hold_lock(f"database {real}", beside=os.path.dirname(real), cancelled=cancelled, log=log, holder=holder):
@@ -75,7 +75,7 @@ def lock_database(
 def lock_databases(
     paths: Iterable[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
-    """Hold several DuckDB files; always taken in the same order, so that two commands cannot wait for each other."""
+    """Lock several DuckDB files, always in the same order, so that two commands cannot wait for each other."""
     with contextlib.ExitStack() as stack:
         for path in sorted({os.path.realpath(p) for p in paths}):
             stack.enter_context(lock_database(path, cancelled=cancelled, log=log, holder=holder))
@@ -92,15 +92,15 @@ def hold_lock(
     holder: str = "",
     passing: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock of any name; see :func:`lock_database`.
+    """Hold the lock with any name; see :func:`lock_database`.
 
     Args:
-        name: a kind, a blank and anything: ``step a of run b``.
-        beside: the folder of the data that the lock is about; None = no other user has to do with it.
-        cancelled: ends the waiting when set.
-        log: receives one line when there is something to wait for.
-        holder: what others read about the holder while they wait.
-        passing: remove the lock's file afterwards: for names that are used only once.
+        name: a kind, a space, and anything: ``step a of run b``.
+        beside: the folder of the data that the lock protects; None = no other user is involved.
+        cancelled: stops waiting when it is set.
+        log: receives one line if the lock is not free.
+        holder: description of the holder, shown to others while they wait.
+        passing: whether to remove the lock's file afterward, for names that are used only once.
     """
     key = _build_file_name(name)
     if _is_own(key):
@@ -111,7 +111,7 @@ def hold_lock(
         remove_abandoned_locks(path.parent, f"{_ONCE}-*.lock", _take_file)
     waiting = _Waiting(name, path, cancelled, log)
     gate = _find_gate(key)
-    # Threads of this process hand the lock on to each other at once; only other processes are looked for again and again.
+    # Threads of this process hand the lock over to each other directly. Only other processes are polled.
     waiting.until(lambda pause: gate.acquire(timeout=pause))
     try:
         descriptor = waiting.until(lambda pause: _try_lock(path), between=True)
@@ -132,7 +132,7 @@ def hold_lock(
 
 @contextlib.contextmanager
 def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iterator[bool]:
-    """Hold the lock of a name if it is free; yield whether it was. See :func:`hold_lock`."""
+    """Hold the lock with a name if it is free; yield whether it was. See :func:`hold_lock`."""
     key = _build_file_name(name)
     gate = _find_gate(key)
     if _is_own(key) or not gate.acquire(blocking=False):
@@ -146,7 +146,7 @@ def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iter
 
 
 def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = None) -> bool:
-    """Say whether another thread or process holds the lock of a name at this moment."""
+    """Return whether another thread or process currently holds the lock with a name."""
     key = _build_file_name(name)
     path = choose_lock_folder(beside) / key
     if _is_own(key) or not path.exists():
@@ -156,7 +156,7 @@ def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = No
 
 
 def find_locks_elsewhere(prefix: str, *, beside: str | os.PathLike[str] | None = None) -> list[str]:
-    """Return the names of all locks that begin with a text and that another thread or process holds at this moment."""
+    """Return the names of all locks with a prefix that another thread or process currently holds."""
     names = []
     for path in choose_lock_folder(beside).glob(f"{_simplify(prefix.partition(' ')[0])}-*.lock"):
         name = str(_read_note(path).get("name", ""))
@@ -180,12 +180,12 @@ def _take_file(path: Path) -> Iterator[bool]:
 
 
 def list_inherited_descriptors() -> tuple[int, ...]:
-    """Return what a process that is started now must inherit so that it keeps the locks of this thread (``pass_fds``)."""
+    """Return the descriptors that a new process must inherit to keep the locks of this thread (``pass_fds``)."""
     return tuple(lock.descriptor for lock in _own.locks)
 
 
 def build_inherited_environment() -> dict[str, str]:
-    """Return the environment by which a process that is started now knows that it has the locks of this thread."""
+    """Return the environment that tells a new process that it has the locks of this thread."""
     keys = [*sorted(_read_inherited()), *(lock.key for lock in _own.locks)]
     return {INHERITED_LOCKS: os.pathsep.join(keys)} if keys else {}
 
@@ -204,7 +204,7 @@ def _find_gate(key: str) -> threading.Lock:
 
 
 def _forget_gates() -> None:
-    """Start anew after a fork: a thread that held a gate does not exist here."""
+    """Start over after a fork, because a thread that held a gate does not exist in the child."""
     global _gates_guard
     _gates_guard = threading.Lock()
     _gates.clear()
@@ -215,7 +215,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Waiting:
-    """Waits for something that may be taken, can be cancelled, and says once what it waits for."""
+    """Waits for something that may be taken; can be canceled, and logs once what it waits for."""
 
     def __init__(self, name: str, path: Path, cancelled: threading.Event | None, log: LockLog | None) -> None:
         self._name = name
@@ -225,18 +225,18 @@ class _Waiting:
         self._announced = False
 
     def until(self, take: Callable[[float], Taken | None], *, between: bool = False) -> Taken:
-        """Try until something is there.
+        """Try until the call succeeds.
 
         Args:
-            take: gets the seconds that it may wait; returns None or False when it has nothing.
-            between: whether to wait between two tries, because ``take`` does not.
+            take: receives the number of seconds that it may wait; returns None or False if it did not succeed.
+            between: whether to pause between two tries, because ``take`` does not wait.
         """
         pause = _SHORTEST_PAUSE
         while True:
             if self._cancelled is not None and self._cancelled.is_set():
-                raise CommandCancelled(f"cancelled while waiting for {self._name}")
+                raise CommandCancelled(f"canceled while waiting for {self._name}")
             taken = take(pause)
-            # A descriptor may be 0.
+            # 0 is a valid descriptor.
             if taken is not None and taken is not False:
                 return taken
             self._announce(pause)
@@ -258,12 +258,12 @@ def _describe_holder(note: Mapping[str, Any]) -> str:
 
 
 def _try_lock(path: Path) -> int | None:
-    """Return the descriptor of the lock's file, locked; None while another thread or process holds it."""
+    """Return the descriptor of the locked lock file; None if another thread or process holds it."""
     while True:
         descriptor = _open_locked(path)
         if descriptor is None or _leads_to(path, descriptor):
             return descriptor
-        os.close(descriptor)  # its last holder has removed it, after it was opened here
+        os.close(descriptor)  # its last holder removed it after it was opened here
 
 
 def _open_locked(path: Path) -> int | None:
@@ -284,11 +284,11 @@ def _open_locked(path: Path) -> int | None:
 
 
 _MAX_OPENS = 1000
-"""How often a lock's file is opened anew that other holders make and remove again at the same time."""
+"""Number of times that a lock's file is reopened if other holders create and remove it at the same time."""
 
 
 def _open_file(path: Path) -> int:
-    """Open a lock's file, and make it where there is none.
+    """Open a lock's file, creating it if it does not exist.
 
     Raises:
         CommandError: it cannot be opened.
@@ -298,7 +298,7 @@ def _open_file(path: Path) -> int:
         descriptor, problems = _open_or_create(path)
         if descriptor is not None:
             return descriptor
-        # There when it was to be made, and gone when it was to be opened: another holder made it and has removed it since.
+        # It existed when it was to be created and was gone when it was to be opened: another holder has created and removed it in between.
         removed = isinstance(problems[-1], FileNotFoundError) and any(isinstance(problem, FileExistsError) for problem in problems)
         if not removed:
             break
@@ -306,12 +306,12 @@ def _open_file(path: Path) -> int:
 
 
 def _open_or_create(path: Path) -> tuple[int | None, list[OSError]]:
-    """Return the descriptor of a lock's file, or why each way of opening it failed.
+    """Return the descriptor of a lock's file, or the reasons why each way of opening it failed.
 
-    Of a file that another user made only reading may be allowed, which is enough to lock it; with O_CREAT even that is refused in a folder
+    Another user's file may be read-only, which is enough to lock it. With O_CREAT, even that is refused in a folder
     like /tmp (Linux: fs.protected_regular).
     """
-    # A named pipe would wait for a writer.
+    # O_NONBLOCK, because a named pipe would wait for a writer.
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     problems: list[OSError] = []
     for way in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR, os.O_RDONLY):
@@ -328,7 +328,7 @@ def _open_or_create(path: Path) -> tuple[int | None, list[OSError]]:
 
 
 def _leads_to(path: Path, descriptor: int) -> bool:
-    """Say whether a path still leads to an open file."""
+    """Return whether a path still refers to an open file."""
     try:
         there, here = path.stat(follow_symlinks=False), os.fstat(descriptor)
     except OSError:
@@ -339,7 +339,7 @@ def _leads_to(path: Path, descriptor: int) -> bool:
 def _release_lock(descriptor: int) -> None:
     import fcntl
 
-    # Unlocking, not only closing: what a command left behind has the same open file, and would keep the lock.
+    # Unlock explicitly instead of only closing: processes left behind by a command share the open file and would keep the lock.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
@@ -347,14 +347,14 @@ def _release_lock(descriptor: int) -> None:
 def _write_note(descriptor: int, note: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         if os.fstat(descriptor).st_nlink > 1:
-            return  # another name of a file that has nothing to do with locks
+            return  # a hard link to a file that is not a lock
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
 
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        # A named pipe would wait for a writer.
+        # O_NONBLOCK, because a named pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             note = json.loads(file.read(_LONGEST_NOTE))

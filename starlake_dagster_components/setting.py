@@ -1,4 +1,4 @@
-"""What there is to say about a setting, and what a translator must have. The settings themselves are in ``settings.py``."""
+"""Define the description of a setting, and the interface of a translator. The settings themselves are in ``settings.py``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import dagster as dg
 
 OptionGroup = Literal["read", "run", "serve"]
-"""Which commands of ``sl-dagster`` have a setting as an option: all, those that run something, or those that keep a Dagster running."""
+"""The commands of ``sl-dagster`` that have a setting as an option: all, those that run something, or those that keep Dagster running."""
 
 
 class Translator(Protocol):
-    """What makes the asset specs and the check specs: a ``StarlakeTranslator``."""
+    """An object that makes asset specs and check specs: a ``StarlakeTranslator``."""
 
     def get_asset_spec(self, node: Any) -> "dg.AssetSpec":
         """Return the asset spec of a node of the project."""
@@ -24,21 +24,21 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What there is to say about a field of :class:`Settings` besides its type and its default.
+    """Describes a field of :class:`Settings`, in addition to its type and default.
 
     Attributes:
-        help: what it means, for YAML schemas, ``--help``, docstrings and the documentation.
-        examples: values as YAML has them.
-        options: the commands that have it as an option; None = no command.
-        check: takes the name to show and a value, returns the value in its own type or raises :class:`InvalidSetting`; None = what follows
+        help: description for YAML schemas, ``--help``, docstrings, and the documentation.
+        examples: values as written in YAML.
+        options: the commands that have the setting as an option; None = no command.
+        check: takes the name for messages and a value; returns the converted value or raises :class:`InvalidSetting`; None = derived
             from the field's type.
-        parse: takes the name to show and a text, returns a value to check; None = the text itself.
-        metavar: what stands for a value in ``--help``; empty = what follows from the type.
-        path: whether a relative path in YAML is relative to the file that has it.
-        values: how the documentation writes the possible values; empty = what follows from the type.
-        default: how the documentation writes the default; empty = the default itself.
-        more: what the documentation adds to ``help``, in Markdown.
-        switch: whether the command line has it as ``--name`` and ``--no-name``, as truth values are.
+        parse: takes the name for messages and a string; returns a value to check; None = the string itself.
+        metavar: placeholder for the value in ``--help``; empty = derived from the type.
+        path: whether a relative path in YAML is relative to the YAML file.
+        values: possible values in the documentation; empty = derived from the type.
+        default: default in the documentation; empty = the default itself.
+        more: Markdown that the documentation adds to ``help``.
+        switch: whether the command line has ``--name`` and ``--no-name``, as for booleans.
     """
 
     help: str
@@ -54,15 +54,15 @@ class Setting:
     switch: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept anything: :func:`check_values` has checked it, and says more than pydantic would."""
+        """Accept anything, because :func:`check_values` has checked it with better messages than pydantic's."""
         return core_schema.any_schema()
 
 
 def setting_of(field: FieldInfo) -> Setting:
-    """Return what a field says about its setting."""
+    """Return the setting that a field describes."""
     return next(item for item in field.metadata if isinstance(item, Setting))
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """Return the values of a setting that has fixed ones."""
+    """Return the possible values of a setting that has fixed ones."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

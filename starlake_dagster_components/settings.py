@@ -1,10 +1,10 @@
-"""Every setting once: its type, its default, what it means, what it may be, and how it is written as text.
+"""Define every setting once: type, default, meaning, allowed values, and text form.
 
-All ways of giving settings are made from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
+All ways to set a value are derived from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
 ``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``settings_text.py``), the options of ``sl-dagster``
-(``cli/options.py``) and the tables of docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
+(``cli/options.py``), and the tables of docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
 
-This module imports neither Dagster nor executors: the command line shows its help without them.
+This module imports neither Dagster nor executors, because the command line shows its help without them.
 """
 
 import os
@@ -66,7 +66,7 @@ AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 
 
 class SharedSettings(BaseModel):
-    """The settings that the component, the function, the environment and the command line give in the same way."""
+    """The settings that the component, the function, the environment, and the command line share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
@@ -89,17 +89,17 @@ class SharedSettings(BaseModel):
         str | None,
         Setting(
             "Starlake's environment (SL_ENV). It selects metadata/env.<name>.sl.yml when the project loads and for every command. "
-            "It wins over the sl_env_var of a DAG config.",
+            "It overrides the sl_env_var of a DAG config.",
             examples=["PROD"],
             options="read",
             values="name",
-            default="`SL_ENV`, as Starlake finds it",
+            default="`SL_ENV`, as in Starlake",
         ),
     ] = None
     variables: Annotated[
         Mapping[str, str],
         Setting(
-            "Starlake variables on top of env files and environment. Every command also gets them as --options. {{NAME}} and "
+            "Starlake variables that override env files and the environment. Every command also gets them as --options. {{NAME}} and "
             "${NAME} in a value refer to other Starlake variables.",
             examples=[{"country": "FR"}],
             options="read",
@@ -109,7 +109,7 @@ class SharedSettings(BaseModel):
     asset_keys: Annotated[
         AssetKeyStyle,
         Setting(
-            "How asset keys are written. sales.Orders becomes sales_Orders (flat, as generated DAGs of starlake-dagster < 0.3), "
+            "The format of asset keys. sales.Orders becomes sales_Orders (flat, as generated DAGs of starlake-dagster < 0.3), "
             "sales_orders (flat_lower, >= 0.3) or sales/Orders (path).",
             examples=["flat", "flat_lower", "path"],
             options="read",
@@ -152,7 +152,7 @@ class SharedSettings(BaseModel):
     default_status: Annotated[
         Literal["RUNNING", "STOPPED"],
         Setting(
-            "Whether schedules and sensors are on when Dagster first sees them.",
+            "Whether schedules and sensors are on when Dagster first loads them.",
             examples=["RUNNING", "STOPPED"],
             options="serve",
         ),
@@ -169,7 +169,7 @@ class SharedSettings(BaseModel):
     file_sensors: Annotated[
         Literal["off", "on"],
         Setting(
-            "Whether a sensor starts a load job when its files arrive. The sensor looks at the folders and does not start Starlake. "
+            "Whether a sensor starts a load job when its files arrive. The sensor lists the folders and does not start Starlake. "
             "The option pre_load_sensor of a DAG config decides for its own jobs.",
             examples=["off", "on"],
             options="serve",
@@ -271,7 +271,7 @@ class SharedSettings(BaseModel):
         AnyStepExecutor,
         Setting(
             "How Dagster runs the steps of a job: threads, multiprocess, in_process, or the import path of an executor definition. "
-            "Give it alone, or as the type of a mapping with its config.",
+            "Give a name, or a mapping with a type and its config.",
             examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
             options="serve",
             check=check_step_executor,
@@ -320,7 +320,7 @@ class SharedSettings(BaseModel):
     batch: Annotated[
         bool,
         Setting(
-            "Whether the load tables of a domain are one step. The step loads all tables that a run selects with one command, which "
+            "Whether one step loads all tables of a domain. It loads all tables that a run selects with one command, which "
             "saves the start of Starlake for each table. Each table still gets its own materialization, counts and checks.",
             examples=[True],
             options="run",
@@ -367,10 +367,10 @@ class SharedSettings(BaseModel):
 
 
 class Settings(SharedSettings):
-    """How a project becomes definitions: all settings, as keyword arguments. Values are checked and brought into their types.
+    """The settings of a project's definitions, as keyword arguments. Values are checked and converted to their types.
 
     Raises:
-        InvalidSetting: a value cannot be used, or there is no such setting.
+        InvalidSetting: a setting is unknown, or a value cannot be used.
     """
 
     model_config = ConfigDict(defer_build=False)
@@ -405,9 +405,9 @@ class Settings(SharedSettings):
         return self.secrets.names if isinstance(self.secrets, SecretNames) else ()
 
     def executor_of(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
-        """Return the executor of a pipeline's commands (of commands without a pipeline: ``shell``).
+        """Return the executor of a pipeline's commands (``shell`` for commands without a pipeline).
 
-        None when the template asks for one that does not exist here and no setting replaces it.
+        None if the template requires an executor that does not exist here and no setting replaces it.
         """
         return self.executor or _make_executor_of_template(pipeline.executor if pipeline else "shell")  # type: ignore[return-value]
 
@@ -415,29 +415,29 @@ class Settings(SharedSettings):
         """Return settings with some values replaced.
 
         Raises:
-            InvalidSetting: a value cannot be used, or there is no such setting.
+            InvalidSetting: a setting is unknown, or a value cannot be used.
         """
         return Settings(**{**dict(self), **changes})
 
 
 @cache
 def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
-    # Imported where a template asks for it, as every import here makes every start longer.
+    # Imported only if a template needs it, because every import makes startup slower.
     from .executors.registry import EXECUTOR_TYPES, make_executor
 
     return make_executor(name) if name in EXECUTOR_TYPES else None
 
 
 def check_value(name: str, value: Any, shown: str = "") -> Any:
-    """Return the value of a setting in its own type.
+    """Return the value of a setting, converted to its type.
 
     Args:
         name: a field of :class:`Settings`.
-        value: as it was given.
-        shown: the name for messages; empty = the field's own.
+        value: the value as given.
+        shown: the name for messages; empty = the name of the field.
 
     Raises:
-        InvalidSetting: it cannot be used; the message names the setting, the value and what was expected.
+        InvalidSetting: the value cannot be used; the message contains the setting, the value, and what was expected.
     """
     try:
         return _check_of(name)(shown or name, value)
@@ -463,14 +463,14 @@ def _check_of(name: str) -> Callable[[str, Any], Any]:
 
 
 def check_values(values: Mapping[str, Any], model: type[BaseModel] = Settings) -> dict[str, Any]:
-    """Return the values of settings in their own types.
+    """Return the values of settings, converted to their types.
 
     Args:
-        values: by field name, as they were given.
-        model: the settings that there may be.
+        values: values by field name, as given.
+        model: the model that defines the settings.
 
     Raises:
-        InvalidSetting: there is no such setting, or a value cannot be used.
+        InvalidSetting: a setting is unknown, or a value cannot be used.
     """
     known = model.model_fields
     for name in values:

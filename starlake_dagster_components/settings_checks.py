@@ -1,6 +1,6 @@
-"""What values of settings may be, and how they are parsed from text. Each function takes the name to show in messages and a value.
+"""Check the values of settings, and parse them from strings. Each function takes the name for messages and a value.
 
-All of them raise :class:`InvalidSetting` for what cannot be used; the message has the name, the value and what was expected.
+All functions raise :class:`InvalidSetting` if a value cannot be used; the message has the name, the value, and what was expected.
 """
 
 import json
@@ -20,10 +20,10 @@ class ExpectationChecks:
     """How expectations become asset checks.
 
     Attributes:
-        enabled: whether they do.
-        blocking: whether a check that fails keeps what reads the table from running; ``auto``: where the expectation and the application
+        enabled: whether they become asset checks.
+        blocking: whether a failed check keeps the assets that read the table from running; ``auto``: if the expectation and the application
             both fail on error.
-        severity: of a check that fails; None = error where the expectation fails on error, else warning.
+        severity: severity of a failed check; None = error if the expectation fails on error, else warning.
     """
 
     enabled: bool = True
@@ -58,7 +58,7 @@ def _fail(name: str, value: Any, expected: str) -> InvalidSetting:
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
-    """Return the one of the known values that is meant, in its own case."""
+    """Return the matching known value, ignoring case."""
     for choice in known:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice
@@ -66,7 +66,7 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
 
 
 def check_boolean(name: str, value: Any) -> bool:
-    """Return a truth value, also of the strings ``true`` and ``false``."""
+    """Return a boolean; the strings ``true`` and ``false`` are accepted."""
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool):
@@ -75,26 +75,26 @@ def check_boolean(name: str, value: Any) -> bool:
 
 
 def check_count(name: str, value: Any) -> int | None:
-    """Return a whole number from 1, also of a string; None stays None."""
+    """Return a whole number of at least 1, also from a string; None stays None."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise _fail(name, value, "a whole number from 1")
+    raise _fail(name, value, "a whole number of at least 1")
 
 
 def check_share(name: str, value: Any) -> float:
-    """Return a number above 0 and up to 1, also of a string."""
+    """Return a number greater than 0 and at most 1, also from a string."""
     if isinstance(value, str):
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
         return float(value)
-    raise _fail(name, value, "a number above 0 and up to 1")
+    raise _fail(name, value, "a number greater than 0 and at most 1")
 
 
 def check_string(name: str, value: Any) -> str | None:
-    """Return a string; an empty one is None."""
+    """Return a string, or None if it is empty."""
     if value is None or isinstance(value, str):
         return value or None
     raise _fail(name, value, "a string")
@@ -108,7 +108,7 @@ def check_strings(name: str, value: Any) -> tuple[str, ...]:
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, str]:
-    """Return a mapping of strings to strings; numbers and truth values are written as YAML writes them."""
+    """Return a mapping of strings to strings. Numbers and booleans are written as in YAML."""
     if not isinstance(value, Mapping):
         raise _fail(name, value, "a mapping of names to values")
     for key in value:
@@ -127,9 +127,9 @@ def _write_scalar(name: str, value: Any) -> str:
 
 
 def check_tags(name: str, value: Any) -> Mapping[str, str]:
-    """Return tags as Dagster takes them."""
+    """Return tags in Dagster's format."""
     if isinstance(value, Mapping):
-        # As Dagster takes them: a mapping (a Kubernetes configuration, say) as JSON.
+        # As in Dagster, a mapping (for example, a Kubernetes configuration) becomes JSON.
         value = {key: json.dumps(item) if isinstance(item, (Mapping, list)) else item for key, item in value.items()}
     return check_mapping(name, value)
 
@@ -159,7 +159,7 @@ def check_timezone(name: str, value: Any) -> str | None:
 
 
 def check_day(name: str, value: Any) -> str | None:
-    """Return a day in ISO 8601."""
+    """Return a date in ISO 8601."""
     # YAML reads 2026-01-01 as a date.
     text = value.isoformat() if isinstance(value, date) else check_string(name, value)
     if text is None:
@@ -167,7 +167,7 @@ def check_day(name: str, value: Any) -> str | None:
     try:
         return date.fromisoformat(text[:10]).isoformat()
     except ValueError as error:
-        raise _fail(name, value, "a day like 2026-01-31") from error
+        raise _fail(name, value, "a date like 2026-01-31") from error
 
 
 def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
@@ -177,14 +177,14 @@ def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
         from .pipelines.dag_templates import ORCHESTRATORS
 
         for item in found:
-            # A template of the project's own may be for another orchestrator: planning knows, and refuses what no template is for.
+            # A custom template may be for another orchestrator. Planning knows, and rejects an orchestrator without a template.
             if item.lower() not in ORCHESTRATORS and did_you_mean(item, ORCHESTRATORS):
                 raise InvalidSetting(f"{name}: {unknown('orchestrator', item, ORCHESTRATORS)}")
     return found
 
 
 def check_executor(name: str, value: Any) -> Any:
-    """Return an executor of commands."""
+    """Return the executor of commands."""
     if value is None or value == "":
         return None
     if isinstance(value, (str, Mapping)):
@@ -204,7 +204,7 @@ def check_executor(name: str, value: Any) -> Any:
 
 
 def check_step_executor(name: str, value: Any) -> Any:
-    """Return an executor definition of Dagster."""
+    """Return one of Dagster's executor definitions."""
     if value is None:
         return None
     from .step_executor.names import find_step_executor, is_step_executor
@@ -228,7 +228,7 @@ def check_translator(name: str, value: Any) -> Any:
 
 
 def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
-    """Return how expectations become checks."""
+    """Return the rules by which expectations become checks."""
     if isinstance(value, ExpectationChecks):
         return value
     if not isinstance(value, Mapping):
@@ -245,7 +245,7 @@ def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
 
 
 def check_prefix(name: str, value: Any) -> str:
-    """Return a prefix of names."""
+    """Return a prefix for names."""
     text = check_string(name, value) or ""
     if not all(c.isascii() and (c.isalnum() or c == "_") for c in text):
         raise _fail(name, value, "letters, digits and underscores")
@@ -276,7 +276,7 @@ def parse_list_or_json(name: str, text: str) -> Any:
 
 
 def parse_pairs(name: str, text: str) -> Any:
-    """Parse ``a=1,b=2`` (as Starlake's ``--options``), or a JSON object."""
+    """Parse ``a=1,b=2`` (like Starlake's ``--options``), or a JSON object."""
     if text.startswith("{"):
         return parse_json(name, text)
     pairs = [item.partition("=") for item in text.split(",") if item.strip()]

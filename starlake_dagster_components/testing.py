@@ -1,4 +1,4 @@
-"""For tests of your own definitions: an executor that runs nothing, records every command and returns the results that the test sets.
+"""Test your own definitions with an executor that runs nothing, records every command, and returns the results that the test sets.
 
 .. code-block:: python
 
@@ -26,7 +26,7 @@ from .errors import CommandCancelled
 from .executors.base import CommandResult, Invocation, StarlakeExecutor, TableResult
 
 Answer = CommandResult | BaseException | Callable[[Command, Invocation], CommandResult]
-"""A result, an exception to raise, or a function that does what a command would do."""
+"""A result, an exception to raise, or a function that replaces the command."""
 
 
 @dataclass(slots=True)
@@ -36,21 +36,21 @@ class _Rule:
     answers: list[Answer]
 
     def take(self) -> Answer:
-        """Return the next answer; the last one stays."""
+        """Return the next answer; the last one is repeated."""
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 class RecordingExecutor(StarlakeExecutor):
-    """Runs nothing: records commands and returns the results set with :meth:`on`; a command without a rule succeeds.
+    """Records commands instead of running them, and returns the results set with :meth:`on`. A command without a rule succeeds.
 
-    A ``load`` of several tables is answered table by table, as it would be if each had a command of its own; the command fails when one of
-    them does. A rule for the domain answers the command as a whole.
+    A ``load`` of several tables is answered per table, as if each had its own command. The command fails if one of
+    them does. A rule for the domain answers the whole command.
 
-    May be used by several threads. It only knows the commands of its own process: run jobs with ``execute_in_process``, or with the step
-    executor of this package.
+    It may be used by several threads. It records only the commands of its own process, so run jobs with ``execute_in_process`` or with this
+    package's step executor.
     """
 
-    type: Literal["recording"] = Field(default="recording", description="Run nothing, remember every command.")
+    type: Literal["recording"] = Field(default="recording", description="Run nothing; record every command.")
 
     _commands: list[Command] = PrivateAttr(default_factory=list)
     _invocations: list[Invocation] = PrivateAttr(default_factory=list)
@@ -63,10 +63,10 @@ class RecordingExecutor(StarlakeExecutor):
         Args:
             verb: ``stage``, ``preload``, ``load`` or ``transform``.
             name: a logical name on the command line: domain, table, or ``domain.task``.
-            answers: used one after another; the last one from then on.
+            answers: used one after another; the last one is repeated.
 
         Returns:
-            The executor itself. Of several rules that fit, the last one holds.
+            The executor itself. If several rules match, the last one applies.
         """
         if not answers:
             raise ValueError("on() needs at least one answer")
@@ -75,9 +75,9 @@ class RecordingExecutor(StarlakeExecutor):
         return self
 
     def run(self, command: Command, invocation: Invocation) -> CommandResult:
-        """Remember a command and answer it."""
+        """Record a command and return its answer."""
         if invocation.cancelled.is_set():
-            raise CommandCancelled("the run was cancelled before the command was started")
+            raise CommandCancelled("the run was canceled before the command was started")
         with self._lock:
             self._commands.append(command)
             self._invocations.append(invocation)
@@ -93,21 +93,21 @@ class RecordingExecutor(StarlakeExecutor):
 
     @property
     def invocations(self) -> Sequence[Invocation]:
-        """For whom the commands ran, in the same order."""
+        """The contexts of the commands, in the same order."""
         with self._lock:
             return tuple(self._invocations)
 
     @property
     def lines(self) -> Sequence[str]:
-        """The commands as text: ``load --domains sales --tables orders``, without ``--options`` and ``--scheduledDate``."""
+        """The commands as strings: ``load --domains sales --tables orders``, without ``--options`` and ``--scheduledDate``."""
         return tuple(" ".join(_drop_values_of_the_run(c)) for c in self.commands)
 
     def ran(self, verb: Verb, name: str) -> int:
-        """Return how many commands of a verb had a name on their command line."""
+        """Return the number of commands with a verb and a name on their command line."""
         return sum(c.verb == verb and name in _list_names(c) for c in self.commands)
 
     def _find_answers(self, command: Command) -> list[tuple[Sequence[str], Answer]]:
-        """Return the answers to a command, each with the tables of a load that it is for; one answer for all is one entry."""
+        """Return the answers to a command, each with the tables of the load that it covers. One answer for all is one entry."""
         tables = _list_values(command, "--tables") if command.verb == "load" else []
         others = tables if len(tables) > 1 else []
         found: list[tuple[list[str], _Rule | None]] = []
@@ -119,7 +119,7 @@ class RecordingExecutor(StarlakeExecutor):
                 found.append(([table], rule))
             else:
                 same[0].append(table)
-        # The last rule first: what it answers is the exit code of the whole command, if it fails.
+        # The last rule comes first: if it fails, its exit code is that of the whole command.
         found.sort(key=lambda entry: self._rules.index(entry[1]) if entry[1] else -1, reverse=True)
         return [(named, rule.take() if rule else CommandResult(exit_code=0)) for named, rule in found]
 
@@ -131,7 +131,7 @@ def _resolve_answer(answer: Answer, command: Command, invocation: Invocation) ->
 
 
 def _combine_results(results: Sequence[tuple[Sequence[str], CommandResult]]) -> CommandResult:
-    """Return the result of a load of several tables from those of its tables."""
+    """Combine the results of tables into the result of their load."""
     worst = next((result for _, result in results if result.exit_code), results[0][1])
     tables: dict[str, TableResult] = {}
     for named, result in results:

@@ -135,7 +135,7 @@ def test_options_are_the_dag_config_s_variables_then_those_of_the_task_then_the_
 
 @pytest.mark.parametrize("value", ["a,b", "a b", "a\nb", "a\tb"])
 def test_a_variable_that_cannot_pass_the_command_line_is_an_error_before_the_start(value: str) -> None:
-    with pytest.raises(InvalidSetting, match="has a blank or a comma"):
+    with pytest.raises(InvalidSetting, match="contains a space or a comma"):
         build_load_command(run(variables={"x": value}), SALES, [ORDERS])
 
 

@@ -60,9 +60,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("variables", {True: "a"}, "variables: the name True is not a string: put it in quotes"),
     ("cache", True, "cache: True cannot be used (expected a string)"),
     ("asset_key", "path", "unknown setting 'asset_key' (did you mean 'asset_keys'?)"),
-    ("max_concurrent", 0, "max_concurrent: 0 cannot be used (expected a whole number from 1)"),
-    ("max_concurrent", -3, "expected a whole number from 1"),
-    ("max_concurrent", "many", "expected a whole number from 1"),
+    ("max_concurrent", 0, "max_concurrent: 0 cannot be used (expected a whole number of at least 1)"),
+    ("max_concurrent", -3, "expected a whole number of at least 1"),
+    ("max_concurrent", "many", "expected a whole number of at least 1"),
     ("expectation_checks", "no", "expectation_checks: 'no' cannot be used (expected true or false)"),
     ("batch", 1, "expected true or false"),
     ("variables", ["a"], "expected a mapping"),
@@ -128,7 +128,7 @@ def test_settings_cannot_be_changed_but_overridden() -> None:
         (
             "STEP_EXECUTOR",
             "thread",
-            "SL_DAGSTER_STEP_EXECUTOR: unknown step executor 'thread' (did you mean 'threads'?); the import path of another one has a dot",
+            "SL_DAGSTER_STEP_EXECUTOR: unknown step executor 'thread' (did you mean 'threads'?); or use an import path (module.name)",
         ),
         ("WATCH", "dirct", "SL_DAGSTER_WATCH: unknown value 'dirct' (did you mean 'direct'?)"),
         ("OP_TAGS", "team", "SL_DAGSTER_OP_TAGS: 'team' has no value (expected name=value,name=value)"),
@@ -174,7 +174,7 @@ def test_the_environment_can_give_every_setting_that_is_text() -> None:
         ("asset_keys: flatt", "did you mean 'flat'?"),
         ("watch: directt", "did you mean 'direct'?"),
         ("default_status: on_", "known: RUNNING, STOPPED"),
-        ("max_concurrent: many", "expected a whole number from 1"),
+        ("max_concurrent: many", "expected a whole number of at least 1"),
         ("orchestrators: dagster", "expected a list of strings"),
         ("expectation_checks: maybe", "expected true or false"),
         ("name_prefix: a b", "expected letters, digits and underscores"),
@@ -195,7 +195,7 @@ def test_a_wrong_value_in_yaml_names_the_key_and_the_expectation(line: str, mess
 
 def test_an_empty_project_asks_for_the_variable() -> None:
     with pytest.raises(
-        ResolutionException, match=r"project: '\{\{ env.NO_SUCH_VARIABLE \}\}' gives no folder; is the environment variable set\?"
+        ResolutionException, match=r"project: '\{\{ env.NO_SUCH_VARIABLE \}\}' is not a folder; is the environment variable set\?"
     ):
         StarlakeProjectComponent.resolve_from_yaml('project: "{{ env.NO_SUCH_VARIABLE }}"')
 

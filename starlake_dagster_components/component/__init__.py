@@ -1,3 +1,3 @@
-"""The component: a Starlake project in a ``defs.yaml``."""
+"""The component that adds a Starlake project with a ``defs.yaml``."""
 
 from .component import StarlakeProjectComponent as StarlakeProjectComponent

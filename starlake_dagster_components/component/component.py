@@ -1,4 +1,4 @@
-"""``StarlakeProjectComponent``: a Starlake project in a ``defs.yaml``."""
+"""``StarlakeProjectComponent``: add a Starlake project with a ``defs.yaml``."""
 
 from functools import cached_property
 from typing import Annotated
@@ -25,9 +25,9 @@ from .yaml_schema import make_schema_precise
 
 @dg.scaffold_with(StarlakeProjectScaffolder)
 class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
-    """Turns a Starlake project into assets, checks, jobs, schedules and sensors, without generated code.
+    """Turns a Starlake project into assets, checks, jobs, schedules, and sensors, without generated code.
 
-    The project is read when the code location loads: edit a YAML or SQL file, reload, and Dagster shows it.
+    The project is read when the code location loads. After you edit a YAML or SQL file, reload the code location to see the change.
 
     .. code-block:: yaml
 
@@ -36,9 +36,9 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         attributes:
           project: ../../starlake
 
-    What wins, from weak to strong: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
+    Overrides, from weakest to strongest: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
 
-    In Python make it with these as keyword arguments; :meth:`build` gives definitions, plan and problems.
+    In Python, create it with these fields as keyword arguments. :meth:`build` returns definitions, plan, and problems.
     """
 
     op: Annotated[
@@ -53,19 +53,19 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """Return the model of the YAML; its schema names what is wrong."""
+        """Return the model of the YAML, whose schema points to wrong values."""
         return make_schema_precise(cls.model())
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        """Make the component from its YAML, and remember on which line each setting stands."""
+        """Create the component from its YAML, and remember the line of each setting."""
         component: Self = super().resolve_from_model(context, model)
         component._places = find_places(context, model)
         return component
 
     @cached_property
     def translator(self) -> StarlakeTranslator:
-        """What makes the asset specs: the defaults, then :meth:`get_asset_spec`, then ``translation``."""
+        """The translator that makes the asset specs: the defaults, then :meth:`get_asset_spec`, then ``translation``."""
         return _ComponentTranslator(self)
 
     @cached_property
@@ -73,7 +73,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         return StarlakeTranslator()
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
-        """Return the asset spec of a domain, table, task or external table; override to change it.
+        """Return the asset spec of a domain, table, task, or external table. Override it to change the spec.
 
         Example:
             .. code-block:: python
@@ -87,11 +87,11 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         return self._base_translator.get_asset_spec(node)
 
     def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
-        """Return the check spec of an expectation of a table or task; override to change it. None: it is not a check."""
+        """Return the check spec of an expectation of a table or task, or None for no check. Override it to change the spec."""
         return self._base_translator.get_asset_check_spec(node, expectation)
 
     def settings(self) -> Settings:
-        """Return the settings of the definitions that the fields amount to."""
+        """Return the settings that the fields define."""
         op = self.op
         return Settings(
             **{name: getattr(self, name) for name in SharedSettings.model_fields},
@@ -109,7 +109,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
         Raises:
             InvalidProject: the project has errors; the message lists all of them with file and line.
-            ProjectNotFound: there is no project in the folder.
+            ProjectNotFound: the folder does not exist, or has no Starlake project in it.
         """
         with place_errors(self._places):
             return self.build().definitions
@@ -133,7 +133,7 @@ class _ComponentTranslator(
         return self.component.translation(spec, node) if self.component.translation else spec
 
     def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
-        """Return the check spec that the component makes."""
+        """Return the component's check spec."""
         found: dg.AssetCheckSpec | None = self.component.get_asset_check_spec(node, expectation)
         return found
 

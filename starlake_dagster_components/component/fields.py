@@ -1,4 +1,4 @@
-"""The fields of the component: one for each setting, made from ``settings.py``, and how each is read from YAML."""
+"""Make the component's fields from ``settings.py``, and define how each is read from YAML."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
@@ -34,19 +34,19 @@ class StepExecutorFields(BaseModel):
 
 
 _YAML_TYPES: Mapping[str, Any] = {
-    # A discriminated union of plain models: of a union of Resolvables Dagster silently takes the wrong class. A mapping of anything is let
-    # through, because the check says what is wrong with it.
+    # A discriminated union of plain models, because Dagster silently picks the wrong class from a union of Resolvables. Any mapping is
+    # accepted here, because the check gives a better message.
     "executor": Annotated[Union[tuple(EXECUTORS.values())], Field(discriminator="type")] | dict[str, Any] | None,  # noqa: UP007
     "step_executor": StepExecutorFields | dict[str, Any] | str | None,
     "cache": str | bool | None,
     "secrets": dict[str, Any] | None,
     "expectation_checks": bool | dict[str, Any] | str | None,
 }
-"""What a setting may be in YAML where that does not follow from its type."""
+"""The YAML types of settings for which they do not follow from the setting's type."""
 
 
 def _yaml_type(name: str, field: FieldInfo) -> Any:
-    """Return the type of a setting in YAML: its own, or a string, which may be a template."""
+    """Return the YAML type of a setting: its own type, or a string that may be a template."""
     if name in _YAML_TYPES:
         return _YAML_TYPES[name]
     annotation: Any = field.annotation
@@ -59,12 +59,12 @@ def _yaml_type(name: str, field: FieldInfo) -> Any:
 
 
 def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
-    """Return the resolver of a setting; what it raises is shown with file, line and key. What gives nothing means the default."""
+    """Return the resolver of a setting. Its errors are shown with file, line, and key. An empty value means the default."""
     setting = setting_of(field)
     render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
 
     def resolve(context: dg.ResolutionContext, given: Any) -> Any:
-        # The configuration of a step executor is only checked by Dagster, which wants numbers where it says so.
+        # Only Dagster checks the configuration of a step executor, and it expects numbers for numeric fields.
         value = render_value(context, given, typed=True) if name == "step_executor" else render(context, given)
         if value is None:
             return field.get_default(call_default_factory=True)
@@ -92,11 +92,11 @@ def _resolve_project(context: dg.ResolutionContext, given: Any) -> str:
     """Return the project's folder, relative to the file that names it.
 
     Raises:
-        InvalidSetting: it is empty.
+        InvalidSetting: the path is empty.
     """
     path = render_value(context, given)
     if path is None or not str(path).strip():
-        raise InvalidSetting(f"project: {given!r} gives no folder; is the environment variable set?")
+        raise InvalidSetting(f"project: {given!r} is not a folder; is the environment variable set?")
     return str(context.resolve_source_relative_path(str(path)))
 
 
@@ -106,7 +106,7 @@ ProjectFolder = Annotated[
         _resolve_project,
         model_field_type=str,
         inject_before_resolve=False,
-        description="Folder of the Starlake project (the one that holds metadata/), relative to this file.",
+        description="Folder of the Starlake project (the one that contains metadata/), relative to this file.",
         examples=["../../starlake", "{{ context.project_root }}/starlake", "{{ env.SL_ROOT }}"],
     ),
 ]
@@ -141,7 +141,7 @@ else:
 
 
 def describe_fields(component: type[BaseModel]) -> str:
-    """Return the docstring of a component with its fields."""
+    """Return the docstring of a component, including its fields."""
     lines = [f"        {name}: {_find_resolver(field).description}" for name, field in component.model_fields.items()]
     return "\n".join([(component.__doc__ or "").rstrip(), "", "    Attributes:", *lines, "    "])
 
@@ -156,8 +156,8 @@ class NodeTranslation(TranslationFnResolver[StarlakeNode]):
     def __init__(self) -> None:
         super().__init__(template_vars_for_translation_fn=lambda node: {"node": node})
         self.description = (
-            "Changes of the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), "
+            "Changes to the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), "
             "name, "
-            "domain, key, table and task, and {{ spec }} is what the defaults made."
+            "domain, key, table and task, and {{ spec }} is the default spec."
         )
         self.examples = [{"group_name": "{{ 'raw' if node.type == 'table' else node.domain }}"}]

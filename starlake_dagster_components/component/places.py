@@ -1,4 +1,4 @@
-"""Where settings stand in a component's YAML, for errors that are found after it was read."""
+"""Find the file and line of each setting in a component's YAML, for errors that occur after it was read."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from ..errors import InvalidSetting, Location, Problem, ProjectNotFound
 
 
 def find_places(context: dg.ResolutionContext, model: BaseModel) -> dict[str, Location]:
-    """Return the file and line of each field that a YAML sets."""
+    """Return the file and line of each field that the YAML sets."""
     tree = context.source_position_tree
     if tree is None:
         return {}
@@ -25,10 +25,10 @@ def find_places(context: dg.ResolutionContext, model: BaseModel) -> dict[str, Lo
 
 @contextmanager
 def place_errors(places: Mapping[str, Location]) -> Iterator[None]:
-    """Let errors about a setting begin with the file and line of the setting.
+    """Add the file and line of a setting to errors about it.
 
     Args:
-        places: those of the settings that a YAML sets.
+        places: the places of the settings that the YAML sets.
     """
     try:
         yield

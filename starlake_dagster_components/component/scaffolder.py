@@ -1,4 +1,4 @@
-"""``dg scaffold defs starlake_dagster_components.StarlakeProjectComponent``: what it asks for and writes."""
+"""The scaffolder behind ``dg scaffold defs starlake_dagster_components.StarlakeProjectComponent``."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field, field_validator
 
 
 class StarlakeProjectParams(BaseModel):
-    """What ``dg scaffold defs`` asks for."""
+    """The parameters that ``dg scaffold defs`` asks for."""
 
-    project: str = Field(description="Folder of the Starlake project (the one that holds metadata/), relative to the dg project's root.")
+    project: str = Field(description="Folder of the Starlake project (the one that contains metadata/), relative to the dg project's root.")
     executor: str | None = Field(
         default=None,
-        description="Where commands run: shell, cloud_run, dagster_shell or duckdb. Default: what the template of each DAG config says.",
+        description="Where commands run: shell, cloud_run, dagster_shell or duckdb. Default: chosen by the template of each DAG config.",
     )
 
     @field_validator("executor")
@@ -28,7 +28,7 @@ class StarlakeProjectParams(BaseModel):
 
 
 class StarlakeProjectScaffolder(dg.Scaffolder[StarlakeProjectParams]):
-    """Writes a ``defs.yaml`` that points at a project."""
+    """Writes a ``defs.yaml`` that points to a project."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[StarlakeProjectParams]:
@@ -36,13 +36,13 @@ class StarlakeProjectScaffolder(dg.Scaffolder[StarlakeProjectParams]):
         return StarlakeProjectParams
 
     def scaffold(self, request: dg.ScaffoldRequest[StarlakeProjectParams]) -> None:
-        """Write the component's file; say so when there is no project where it points."""
+        """Write the component's file, and warn if it does not point to a project."""
         params = request.params
         project = Path(params.project)
         folder = project if request.project_root is None else Path(request.project_root, project)
         if not (folder / "metadata").is_dir():
-            what = "holds no metadata/" if folder.is_dir() else "does not exist"
-            click.secho(f"warning: {folder} {what}: there is no Starlake project yet, and loading will fail", fg="yellow", err=True)
+            what = "has no metadata/" if folder.is_dir() else "does not exist"
+            click.secho(f"warning: {folder} {what}; loading fails until there is a Starlake project", fg="yellow", err=True)
         path = params.project if project.is_absolute() else f"{{{{ context.project_root }}}}/{params.project}"
         executor = {"executor": {"type": params.executor}} if params.executor else {}
         dg.scaffold_component(request, {"project": path, **executor})

@@ -1,4 +1,4 @@
-"""Values of a component's YAML with their templates rendered."""
+"""Render the templates in a component's YAML."""
 
 import re
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from pydantic import BaseModel
 _TEMPLATE = re.compile(r"\{[{%#]")
 _STARLAKE_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _END = "\0"
-"""Appended to a string: no Python literal ends with it, so that Dagster's rendering leaves the string a string."""
+"""Suffix that is appended to strings. No Python literal ends with it, so Dagster's rendering keeps the value a string."""
 
 
 def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = False) -> Any:
-    """Return a value of a YAML with the templates in it rendered.
+    """Return a YAML value with its templates rendered.
 
-    Strings stay strings: Dagster's own rendering makes the number 1.1 of ``"1.10"``, and of an environment variable with that value. A
-    template that gives neither a string nor a number (a Python object, None) gives that.
+    Strings stay strings, whereas Dagster's own rendering turns ``"1.10"``, or an environment variable with that value, into the number 1.1.
+    A template that results in something else (a Python object, None) returns it unchanged.
 
     Args:
-        context: where the value stands.
-        value: as the YAML has it: a scalar, or models, mappings and lists of them.
-        typed: whether a template that looks like a number or a truth value gives one, for what is not checked before it is used.
+        context: the context of the value.
+        value: the value as in the YAML: a scalar, or models, mappings, and lists of them.
+        typed: whether a template may result in a number or a boolean, for values that are not checked before use.
     """
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_unset=True)
@@ -39,7 +39,7 @@ def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = Fal
 
 
 def render_variables(context: dg.ResolutionContext, given: Any) -> Any:
-    """Return Starlake variables with the templates in them rendered: ``{{NAME}}`` is Starlake's, unless Dagster knows the name."""
+    """Return Starlake variables with their templates rendered. ``{{NAME}}`` is Starlake's unless Dagster knows the name."""
     if not isinstance(given, Mapping):
         return render_value(context, given)
     return {key: value if _is_for_starlake(context, value) else render_value(context.at_path(key), value) for key, value in given.items()}

@@ -1,8 +1,8 @@
-"""The JSON schema of a component's YAML, made precise, so that ``dg check yaml`` and editors name the wrong key or value.
+"""Make the JSON schema of a component's YAML precise, so that ``dg check yaml`` and editors point to the wrong key or value.
 
-Dagster lets every field be a text as well, for templates. A schema then says of a wrong value that nothing fits (``{'type': 'shel'} is not
-valid under any of the given schemas``), and nothing at all of a wrong text. Here each field keeps its variants, which documentation is made
-of, and gets a condition beside them that says what a value is that is no template.
+Dagster allows a string for every field, for templates. For a wrong value, its schema then reports only that no variant matches
+(``{'type': 'shel'} is not valid under any of the given schemas``), and for a wrong string it reports nothing. Here, each field keeps its
+variants, from which documentation is made, and gets an additional condition for values that are not templates.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _PLAIN = ("integer", "number", "boolean")
 
 @cache
 def make_schema_precise(model: type[BaseModel]) -> type[BaseModel]:
-    """Return a model that differs in its JSON schema only.
+    """Return a model that differs only in its JSON schema.
 
     Args:
         model: the model that Dagster derives from a component for its YAML.
@@ -38,12 +38,12 @@ def make_schema_precise(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
-    """Add what a value must be that is no template. Variants that fit anything are left, so that only the condition complains."""
+    """Add the condition for values that are not templates. Other variants then match anything, so only the condition reports errors."""
     variants = [v for v in field.get("anyOf", ()) if v.get("type") != "null" and v != {"type": "string"}]
     tagged = next((v for v in variants if "discriminator" in v), None)
     scalars = [v for v in variants if "enum" in v or v.get("type") in _PLAIN]
     models = [v for v in variants if "$ref" in v]
-    # A text among the examples is no template: what is expected may be a text, too.
+    # A string among the examples that is not a template shows that a string may be expected, too.
     texts = any(isinstance(example, str) for example in field.get("examples", ())) and not any("enum" in v for v in scalars)
     if tagged:
         _allow_any_object(field)
@@ -66,7 +66,7 @@ def _is_any_object(variant: Schema) -> bool:
 
 
 def _check_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Schema]) -> list[Schema]:
-    """Return what holds for a mapping with a type: that the type is known, and for each type its own fields. A text is a type alone."""
+    """Return the conditions of a mapping with a type: a known type, and the fields of that type. A string is a type alone."""
     key, types = discriminator["propertyName"], discriminator["mapping"]
     known: Schema = {"if": _IS_TEMPLATE, "else": {"enum": list(types)}}
     conditions: list[Schema] = [
@@ -80,7 +80,7 @@ def _check_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Sch
 
 
 def _allow_templates(model: Schema) -> Schema:
-    """Return the schema of a model whose fields may also be templates."""
+    """Return the schema of a model with templates allowed in its fields."""
     return {**model, "properties": {name: _allow_template(field) for name, field in model.get("properties", {}).items()}}
 
 

@@ -266,7 +266,7 @@ class OptionReader:
 
     def read_day(self, name: str) -> date | None:
         """Return a date written as ``2026-01-31``."""
-        return self.read(name, _parse_day, None, "a day like 2026-01-31")
+        return self.read(name, _parse_day, None, "a date like 2026-01-31")
 
     def read_choice(self, name: str, known: Iterable[T], default: T) -> T:
         """Return one of the known values, in any case."""

@@ -1,4 +1,4 @@
-"""How the steps of a run are executed: in threads of its process (see docs/steps.md). Names are imported at first use."""
+"""Execute the steps of a run in threads of its process (see docs/steps.md). Names are imported on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name at its first use."""
+    """Import a name on its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""How the body of a step learns that its run is cancelled."""
+"""Notify the body of a step that its run was canceled."""
 
 import threading
 from collections.abc import Callable
@@ -17,26 +17,26 @@ from .running import find_running_step, get_identity, has_retry_policy
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.25
-"""Signals may be delivered to any thread; the main thread sees them when it next wakes up."""
+"""Signals may be delivered to any thread; the main thread notices them when it next wakes up."""
 
 _events: "WeakValueDictionary[tuple[str, str], Cancelled]" = WeakValueDictionary()
 _interrupted_runs: set[str] = set()
-"""Runs of this process that were cancelled under Dagster's executors. Its in-process executor goes on with such a run when the
-interrupted step has a retry policy; what it starts then ends at once."""
+"""Runs of this process that were canceled under Dagster's executors. Dagster's in-process executor continues such a run if the
+interrupted step has a retry policy; commands that it starts then end at once."""
 
 
 def get_cancellation(context: Any) -> Cancelled:
-    """Return the event that is set when the run of a step is cancelled.
+    """Return the event that is set when a step's run is canceled.
 
-    Asking for it is a promise to watch it: under this package's executor a body that has asked gets no
-    DagsterExecutionInterruptedError. Under Dagster's executors only :func:`run_cancellable` sets the event, because there the
+    A body that requests the event must watch it: under this package's executor, it does not get a
+    DagsterExecutionInterruptedError. Under Dagster's executors, only :func:`run_cancellable` sets the event, because the
     main thread gets that exception.
 
     Args:
         context: context of the op or asset.
 
     Returns:
-        One event per attempt of a step.
+        The event of this attempt of the step.
     """
     step = find_running_step(context)
     if step is not None:
@@ -50,23 +50,23 @@ def get_cancellation(context: Any) -> Cancelled:
 
 
 def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
-    """Call something that waits for long and ends when an event is set, so that cancelling the run ends it under every executor.
+    """Run a long call that ends when an event is set, so that canceling the run ends it under every executor.
 
-    Under this package's executor it is called at once. Under Dagster's, whose interrupts are exceptions at any place of the main
-    thread, it is called in a thread of its own while the main thread waits; then it need not know of such exceptions.
+    Under this package's executor, it is called directly. Dagster's executors raise interrupts anywhere in the main
+    thread, so there it is called in a separate thread while the main thread waits. It does not have to handle such exceptions.
 
     Args:
         context: context of the op or asset.
-        call: what to call, with the event of :func:`get_cancellation`.
+        call: the function to call, with the event of :func:`get_cancellation`.
 
     Returns:
-        What it returns.
+        The result of the call.
 
     Raises:
-        DagsterExecutionInterruptedError: the run was cancelled; Dagster marks the step as interrupted.
-        Failure: the run has ended already, and this is a process of it that was left behind: nothing is called.
-        Failure: the same, of a step with a retry policy under Dagster's executors, which would try it again.
-        Exception: what the call raises.
+        DagsterExecutionInterruptedError: the run was canceled; Dagster marks the step as interrupted.
+        Failure: the run has already ended, and this process was left behind. The function is not called.
+        Failure: the run was canceled, the step has a retry policy, and Dagster's executor would otherwise retry it.
+        Exception: any exception of the call.
     """
     cancelled = get_cancellation(context)
     if find_running_step(context) is None and threading.current_thread() is threading.main_thread():
@@ -80,7 +80,7 @@ def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
 
 
 def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Cancelled) -> T:
-    """Call something in a thread while the calling thread, the main one, waits for it or for an interrupt."""
+    """Call a function in a thread while the main thread waits for its result or for an interrupt."""
     _refuse_if_run_ended(context)
     result: Future[T] = Future()
 
@@ -103,16 +103,16 @@ def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Canc
         cancelled.set()
         thread.join(GRACE_SECONDS)
         if has_retry_policy(context):
-            raise dg.Failure("the run was cancelled", allow_retries=False) from interrupt
+            raise dg.Failure("the run was canceled", allow_retries=False) from interrupt
         if isinstance(interrupt, CommandCancelled):
             raise dg.DagsterExecutionInterruptedError(str(interrupt)) from interrupt
         raise
 
 
 def _refuse_if_run_ended(context: Any) -> None:
-    """Refuse to begin when the run is over: a step process that was just starting when the run's process was killed does not notice.
+    """Refuse to begin if the run has ended. A step process that was just starting when the run's process was killed does not notice.
 
-    The run, and the step with it, may have been re-executed by now.
+    By now, the run, including the step, may have been re-executed.
     """
     run = context.instance.get_run_by_id(get_identity(context)[0])
     if run is not None and run.is_finished:
@@ -122,9 +122,9 @@ def _refuse_if_run_ended(context: Any) -> None:
 
 
 def get_printer(context: Any) -> Callable[[str], None]:
-    """Return a function that prints a line into the step's own output, from whatever thread.
+    """Return a function that prints a line to the step's own output from any thread.
 
-    ``print`` does that only in the step's own thread.
+    ``print`` does so only in the step's own thread.
     """
     step = find_running_step(context)
     if step is None or step.output is None:

@@ -1,4 +1,4 @@
-"""Where a step's captured output is kept: by the instance's compute log manager, one log per attempt where it can do that."""
+"""Store the captured output of steps in the instance's compute log manager, with one log per attempt if possible."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,8 +18,8 @@ class StepLogs:
         manager: the instance's compute log manager.
 
     Attributes:
-        per_step: whether each step gets its own log. It does when logs are files of this machine, with or without a copy in a cloud
-            storage. All other managers can only capture a whole process: then there is one log for all steps, as with Dagster's
+        per_step: whether each step gets its own log. It does if logs are local files, with or without a copy in cloud
+            storage. All other managers can capture only a whole process, so all steps share one log, as with Dagster's
             in-process executor.
     """
 
@@ -29,11 +29,11 @@ class StepLogs:
         self.per_step = self._files is not None
 
     def make_log_key(self, run_id: str) -> Sequence[str]:
-        """Return a new key of a log."""
+        """Return a new log key."""
         return self._manager.build_log_key_for_run(run_id, create_compute_log_file_key())  # type: ignore[no-untyped-call]
 
     def open(self, log_key: Sequence[str]) -> FileOutput:
-        """Return where a step's output goes; only where ``per_step``."""
+        """Return the output of a step. Call it only if ``per_step`` is set."""
         files = self._files
         assert files is not None
 
@@ -49,7 +49,7 @@ class StepLogs:
 
 
 def _find_local_manager(manager: ComputeLogManager[Any]) -> LocalComputeLogManager | None:
-    """Return the manager of the files in which logs are collected; cloud managers have one inside and copy from there."""
+    """Return the manager of the local log files. Cloud managers contain one and upload its files."""
     if isinstance(manager, LocalComputeLogManager):
         return manager
     files = getattr(manager, "local_manager", None)
@@ -57,14 +57,14 @@ def _find_local_manager(manager: ComputeLogManager[Any]) -> LocalComputeLogManag
 
 
 def _mark_complete(files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
-    """Tell the UI, which looks for this file, that nothing more comes."""
+    """Create the file by which the UI knows that a log is complete."""
     marker = Path(files.complete_artifact_path(log_key))  # type: ignore[no-untyped-call]
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
 
 
 def _upload_files(manager: Any, files: LocalComputeLogManager, log_key: Sequence[str]) -> None:
-    """Copy a finished log to the cloud storage and remove the files, as these managers do for a captured process."""
+    """Upload a finished log to cloud storage and remove the files, as these managers do for a captured process."""
     for kind in _TYPES.values():
         manager.upload_to_cloud_storage(log_key, kind)
     files.delete_logs(log_key=log_key)

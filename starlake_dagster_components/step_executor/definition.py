@@ -1,4 +1,4 @@
-"""``starlake_step_executor``: the executor as Dagster's definitions take it."""
+"""``starlake_step_executor``: the executor definition for Dagster."""
 
 import logging
 import os
@@ -11,13 +11,13 @@ import dagster as dg
 NAME = "starlake_threads"
 
 GRACE_SECONDS = 60.0
-"""How long something that was cancelled may take to end."""
+"""Time that canceled steps have to end."""
 
 logger = logging.getLogger("starlake_dagster_components")
 
 
 def get_default_max_concurrent() -> int:
-    """Return how many steps run at a time by default: one per processor as with Dagster's executor, but at least 4."""
+    """Return the default number of concurrent steps: one per processor, as in Dagster's executor, but at least 4."""
     return max(4, os.cpu_count() or 1)
 
 
@@ -30,15 +30,17 @@ def starlake_step_executor(
 ) -> dg.ExecutorDefinition:
     """Return an executor that runs each step in a thread of the run's process.
 
-    Steps keep everything that steps have in Dagster: events, logs, retries, cancellation, skips, priorities, tag limits, pools, hooks.
-    For steps that wait (for a process, a remote job, a database), not for steps that compute in Python: those share one interpreter.
+    Steps keep all of Dagster's features: events, logs, retries, cancellation, skips, priorities, tag limits, pools, and hooks.
+    Use it for steps that wait (for a process, a remote job, or a database), not for steps that compute in Python, because they share one
+    interpreter.
 
     Args:
-        max_concurrent: steps at a time in one run, unless its run config says otherwise; None = :func:`default_max_concurrent`.
-        require_upstream_step_success: whether a step waits for the success of the steps upstream, unless its run config says otherwise;
-            False = it waits for those of their outputs that it needs, so that a step that made them and failed with others does not stop
-            it.
-        choose_tags: says which tags a run gets before its first step, such as its partition where nothing gave it one.
+        max_concurrent: maximum number of concurrent steps in a run, unless its run config sets another; None =
+            :func:`get_default_max_concurrent`.
+        require_upstream_step_success: whether a step waits for all upstream steps to succeed, unless the run config says otherwise.
+            False = it waits only for the outputs that it needs, so that an upstream step that made them and failed with others does not
+            block it.
+        choose_tags: returns the tags that a run gets before its first step, such as the partition of a run that was launched without one.
 
     Returns:
         A definition for ``Definitions(executor=...)`` or ``define_asset_job(executor_def=...)``.
@@ -59,7 +61,7 @@ def _build_executor_definition(
 ) -> dg.ExecutorDefinition:
     @dg.executor(name=NAME, config_schema=_build_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
-        """Runs each step in a thread of the run's process."""
+        """Run each step in a thread of the run's process."""
         config: Mapping[str, Any] = init_context.executor_config
         try:
             from .._dagster import RetryMode, StepDependencyConfig
@@ -83,18 +85,18 @@ def _build_executor_definition(
 
 
 def _build_config_schema(max_concurrent: int, require_upstream_step_success: bool) -> dict[str, Any]:
-    """Return the run config of the executor; what Dagster's executors have as well is written in the same way."""
+    """Return the executor's config schema. Fields that Dagster's executors also have are written in the same way."""
     return {
-        "max_concurrent": dg.Field(int, default_value=max_concurrent, description="Steps that run at a time in this run."),
+        "max_concurrent": dg.Field(int, default_value=max_concurrent, description="Maximum number of steps at a time in this run."),
         "retries": dg.Field(
             dg.Selector({"enabled": {}, "disabled": {}}),  # type: ignore[no-untyped-call]
             default_value={"enabled": {}},
-            description="Whether steps may be tried again.",
+            description="Whether steps may be retried.",
         ),
         "cancel_grace_seconds": dg.Field(
             float,
             default_value=GRACE_SECONDS,
-            description="How long steps may take to end after the run was cancelled. Then the run ends without them.",
+            description="How long steps may take to end after the run is canceled. Then the run ends without them.",
         ),
         "tag_concurrency_limits": dg.Field(
             [
@@ -111,12 +113,12 @@ def _build_config_schema(max_concurrent: int, require_upstream_step_success: boo
                 }
             ],
             is_required=False,
-            description="Limits of steps with certain tags, in this run.",
+            description="Limits for steps with certain tags in this run.",
         ),
         "step_dependency_config": dg.Field(
             {"require_upstream_step_success": dg.Field(bool, default_value=require_upstream_step_success)},
             default_value={"require_upstream_step_success": require_upstream_step_success},
-            description="Whether a step waits for the success of the steps upstream, or only for their outputs.",
+            description="Whether a step waits for all upstream steps to succeed, or only for their outputs.",
         ),
     }
 
@@ -125,7 +127,7 @@ def _create_multiprocess_executor(init_context: dg.InitExecutorContext, error: I
     """Return Dagster's multiprocess executor with the same limits."""
     logger.warning(
         "steps run in processes instead of threads, which costs seconds of CPU per step: this version of starlake-dagster-components "
-        "does not know how this version of Dagster runs steps (%s). Update starlake-dagster-components.",
+        "does not support the way in which this version of Dagster runs steps (%s). Update starlake-dagster-components.",
         error,
     )
     config = {name: value for name, value in init_context.executor_config.items() if name != "cancel_grace_seconds"}

@@ -1,4 +1,4 @@
-"""Log managers of steps that run in threads."""
+"""Log managers for steps that run in threads."""
 
 import logging
 import threading
@@ -12,17 +12,17 @@ from .running import RunningStep
 Handler = TypeVar("Handler", bound=logging.Handler)
 
 MAX_WRITERS = 8
-"""Threads that store events at the same time. With PostgreSQL every stored event is a connection; hundreds of steps that start
-together would exceed what a server allows."""
+"""Number of threads that store events at the same time. With PostgreSQL, every stored event is a connection, and hundreds of steps that
+start together would exceed the server's limit."""
 
 
 class _NoLock:
-    """Stands in the place of a handler's lock.
+    """Replaces a handler's lock with nothing.
 
-    Python's logging holds a handler's lock while the handler works. A handler of Dagster's event log works with a database, whose
-    library asks logging for loggers, which needs logging's own lock. Beginning a run configures logging, which holds that lock while it
-    takes those of all handlers: if a step does so while another one stores an event, both wait for ever. The handlers concerned need no
-    lock: those of a step have the step's own one, and the event log has its own.
+    Python's logging holds a handler's lock while the handler works. A handler of Dagster's event log uses a database whose
+    library asks logging for loggers, which needs logging's own lock. Starting a run configures logging, which holds that lock while it
+    takes the locks of all handlers. If a step does so while another stores an event, both wait forever. These handlers need no
+    lock: a step's handlers have the step's own lock, and the event log has its own.
     """
 
     def acquire(self) -> bool:
@@ -53,7 +53,7 @@ _emitting: ContextVar[bool] = ContextVar("starlake_emitting", default=False)
 
 
 class StepLogHandler(DagsterLogHandler):
-    """Stores events and log lines of one step: one at a time, and never interrupted in between."""
+    """Stores the events and log lines of one step one at a time, without being interrupted."""
 
     def __init__(self, metadata: Any, loggers: Sequence[logging.Logger], handlers: Sequence[logging.Handler], step: RunningStep) -> None:
         super().__init__(metadata=metadata, loggers=loggers, handlers=handlers)
@@ -62,12 +62,12 @@ class StepLogHandler(DagsterLogHandler):
         self._step = step
 
     def with_tags(self, **new_tags: str) -> "StepLogHandler":
-        """Return the handler with more metadata."""
+        """Return the handler with additional metadata."""
         metadata: Mapping[str, Any] = {**self.metadata, **new_tags}
         return StepLogHandler(metadata, *self._sinks, self._step)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Store an event or a line."""
+        """Store an event or a log line."""
         token = _emitting.set(True)
         try:
             with self._step.writing, _writers:
@@ -77,9 +77,9 @@ class StepLogHandler(DagsterLogHandler):
 
 
 class StepLogManager(DagsterLogManager):
-    """Says when a step's user code runs, and captures what that code logs with Python's ``logging``.
+    """Tracks when a step's user code runs, and captures its log lines from Python's ``logging``.
 
-    Dagster's own captures by adding the step's handler to shared loggers, where the handlers of all steps would meet.
+    Dagster's own log manager adds the step's handler to shared loggers, which would mix the handlers of all steps.
     """
 
     def __init__(self, handler: StepLogHandler, managed_loggers: Sequence[logging.Logger], level: int, step: RunningStep) -> None:
@@ -90,7 +90,7 @@ class StepLogManager(DagsterLogManager):
 
     @classmethod
     def create_for_step(cls, plan_context: PlanOrchestrationContext, step: RunningStep) -> "StepLogManager":
-        """Return the log manager of a step, which writes where the run's log manager writes to."""
+        """Return a step's log manager, which writes to the same places as the run's log manager."""
         loggers, handlers, managed = get_log_handlers(plan_context.log)
         event_log = _drop_lock(plan_context.instance.get_event_log_handler())
         own = [event_log if isinstance(handler, type(event_log)) else handler for handler in handlers]
@@ -98,24 +98,24 @@ class StepLogManager(DagsterLogManager):
         return cls(handler, managed, plan_context.log.level, step)
 
     def with_tags(self, **new_tags: str) -> "StepLogManager":
-        """Return the log manager with more metadata."""
+        """Return the log manager with additional metadata."""
         return StepLogManager(self.handler.with_tags(**new_tags), self._managed, self.level, self._step)
 
     def begin_python_log_capture(self) -> None:
-        """User code begins."""
+        """Mark the beginning of user code."""
         self._step.enter_user_code()
         _capturing.set(self)
 
     def end_python_log_capture(self) -> None:
-        """User code ends."""
+        """Mark the end of user code."""
         _capturing.set(None)
         self._step.leave_user_code()
 
 
 class PythonLogCapture(logging.Handler):
-    """Gives records of the loggers that Dagster captures to the step whose thread logs them.
+    """Passes records of the loggers that Dagster captures to the step whose thread logs them.
 
-    Threads that a step's body has started belong to no step that could be known; what they log belongs to the run.
+    Threads started by a step's body cannot be attributed to a step, so their log lines belong to the run.
     """
 
     def __init__(self, plan_context: PlanOrchestrationContext) -> None:
@@ -138,7 +138,7 @@ class PythonLogCapture(logging.Handler):
             logger.removeHandler(self)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Store a record, unless it is about storing one."""
+        """Store a record, unless it is about storing records."""
         if _emitting.get():
             return False
         manager = _capturing.get()
@@ -150,4 +150,4 @@ class PythonLogCapture(logging.Handler):
 
 
 STEP_THREAD = "step "
-"""How names of threads that run steps begin."""
+"""Prefix of the names of threads that run steps."""

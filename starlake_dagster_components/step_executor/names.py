@@ -1,4 +1,4 @@
-"""The executor definitions that steps can run in, by name."""
+"""Find executor definitions for steps by name."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,7 +13,7 @@ _KNOWN = ("threads", "multiprocess", "in_process")
 
 
 def is_step_executor(value: object) -> bool:
-    """Tell whether a value is an executor definition."""
+    """Return whether a value is an executor definition."""
     return isinstance(value, dg.ExecutorDefinition)
 
 
@@ -25,7 +25,7 @@ def find_step_executor(name: str, config: Mapping[str, Any] | None = None) -> dg
         config: its configuration, as in run config; None = its defaults.
 
     Raises:
-        InvalidSetting: there is no such executor, or it is not an executor definition, or the configuration does not fit it.
+        InvalidSetting: the executor does not exist, is not an executor definition, or does not accept the configuration.
     """
     definition = _find_definition(name)
     if not config:
@@ -46,7 +46,7 @@ def _find_definition(name: str) -> dg.ExecutorDefinition:
         return dg.in_process_executor
     module, _, attribute = name.rpartition(".")
     if not module:
-        raise InvalidSetting(f"{unknown('step executor', name, _KNOWN)}; the import path of another one has a dot")
+        raise InvalidSetting(f"{unknown('step executor', name, _KNOWN)}; or use an import path (module.name)")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -1,8 +1,8 @@
-"""What steps print: each line goes to its own step's log, although all steps share one process.
+"""Send each line that a step prints to its own log, although all steps share one process.
 
-A process has one standard output, so Dagster's own capture, which redirects file descriptors, can only catch all steps together.
-Here ``sys.stdout`` and ``sys.stderr`` are replaced, for the time of a run, by streams that look which step the calling thread belongs
-to. What a subprocess writes to an inherited descriptor is not seen by them and goes to the output of the run's process.
+A process has one standard output, so Dagster's own capture, which redirects file descriptors, can only capture all steps together.
+During a run, this module replaces ``sys.stdout`` and ``sys.stderr`` with streams that find the step of the calling thread.
+They do not see output that a subprocess writes to an inherited descriptor; it goes to the output of the run's process.
 """
 
 import sys
@@ -16,20 +16,20 @@ Stream = Literal["stdout", "stderr"]
 
 
 class StepOutput(Protocol):
-    """Takes what one attempt of a step prints."""
+    """Receives the printed output of one attempt of a step."""
 
     def write(self, stream: Stream, text: str) -> None:
-        """Append a text. May be called from several threads."""
+        """Append text. May be called from several threads."""
 
     def close(self) -> None:
-        """Say that nothing more comes, and publish what came."""
+        """Mark the output as complete, and publish it."""
 
 
 OpenStream = Callable[[Stream], Any]
 """Returns a context manager with a text file to append to (or None)."""
 
 MAX_OPEN = 64
-"""Files that are kept open between two lines, in the whole process; with hundreds of steps a process has not enough descriptors."""
+"""Number of files that the whole process keeps open between two lines. With hundreds of steps, it would run out of descriptors."""
 
 _open_files = threading.BoundedSemaphore(MAX_OPEN)
 
@@ -38,7 +38,7 @@ class FileOutput:
     """A step's output in two files.
 
     Args:
-        open_stream: opens one of the two for appending.
+        open_stream: opens one of the two files for appending.
         publish: called once, after the last line.
     """
 
@@ -50,7 +50,7 @@ class FileOutput:
         self._closed = False
 
     def write(self, stream: Stream, text: str) -> None:
-        """Append a text."""
+        """Append text."""
         with self._lock:
             if self._closed:
                 return
@@ -75,7 +75,7 @@ class FileOutput:
         self._publish()
 
     def _file(self, stream: Stream) -> IO[str] | None:
-        """Return the open file of a stream; None when there are too many open files."""
+        """Return the open file of a stream; None if too many files are open."""
         if stream not in self._kept:
             if not _open_files.acquire(blocking=False):
                 return None
@@ -96,14 +96,14 @@ class _Routed:
         self._original = original
 
     def write(self, text: str) -> int:
-        """Write to the output of the calling thread's step and to the process's own."""
+        """Write to the output of the calling thread's step and to that of the process."""
         output = _OUTPUT.get()
         if output is not None:
             output.write(self._name, text)
         return int(self._original.write(text) or 0)
 
     def writelines(self, lines: Any) -> None:
-        """Write several texts."""
+        """Write several strings."""
         for line in lines:
             self.write(line)
 
@@ -117,13 +117,13 @@ _users = 0
 
 
 def redirect_prints(output: StepOutput | None) -> None:
-    """Send what the calling thread prints from now on to a step's output; None ends that."""
+    """Redirect what the calling thread prints to a step's output; None ends the redirection."""
     _OUTPUT.set(output)
 
 
 @contextmanager
 def route_output() -> Iterator[None]:
-    """Replace the standard streams while at least one run of this process is inside."""
+    """Replace the standard streams while at least one run of this process is in this context."""
     global _users
     with _lock:
         _users += 1
@@ -136,7 +136,7 @@ def route_output() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                # Whoever has replaced the streams meanwhile keeps theirs.
+                # Code that has replaced the streams in the meantime keeps its own.
                 if isinstance(sys.stdout, _Routed):
                     sys.stdout = sys.stdout._original
                 if isinstance(sys.stderr, _Routed):

@@ -1,4 +1,4 @@
-"""A run that goes on in a new process after its first one was lost (run monitoring with ``max_resume_run_attempts``)."""
+"""Resume a run in a new process after its first one was lost (run monitoring with ``max_resume_run_attempts``)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ _TELLING = {dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.STEP_SUCCESS, d
 
 
 class ResumedRun:
-    """What the lost process had finished: those steps are not run again.
+    """The steps that the lost process finished, which do not run again.
 
     Args:
         events: their events, by step key.
@@ -21,7 +21,7 @@ class ResumedRun:
 
     @classmethod
     def read(cls, plan_context: PlanOrchestrationContext) -> "ResumedRun":
-        """Return what a run has finished before this process; nothing when it begins here."""
+        """Return the steps that a run finished before this process; none if the run begins here."""
         if not plan_context.resume_from_failure:
             return cls({})
         found: dict[str, list[dg.DagsterEvent]] = {}
@@ -31,12 +31,12 @@ class ResumedRun:
             if event is None or event.step_key is None:
                 continue
             if event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT:
-                continue  # cancelled because the process was about to end: not finished
+                continue  # canceled because the process was about to end, so not finished
             found.setdefault(event.step_key, []).append(event)
             if event.is_step_failure or event.is_step_success:
                 done.add(event.step_key)
         return cls({key: events for key, events in found.items() if key in done})
 
     def get_events(self, step_key: str) -> Sequence[dg.DagsterEvent]:
-        """Return the events that say how a step ended before, oldest first; none when it has not."""
+        """Return the events that show how a step ended before, oldest first; none if it has not ended."""
         return self._events.get(step_key, ())

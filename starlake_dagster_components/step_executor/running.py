@@ -1,4 +1,4 @@
-"""One attempt of a step that runs in a thread of the run's process, and the register of all of them."""
+"""Represent an attempt of a step in a thread of the run's process, and register all attempts."""
 
 import ctypes
 import threading
@@ -16,12 +16,12 @@ class RunningStep:
     Attributes:
         run_id: Dagster's run.
         key: Dagster's step key.
-        cancelled: set when the run is cancelled.
-        cooperative: whether the body has asked for ``cancelled``; if not, it is interrupted as in a process of its own.
-        output: takes what the step prints.
-        started: whether an event says that the step started.
-        settled: whether an event says how the attempt ended.
-        abandoned: whether the executor no longer waits for it.
+        cancelled: set when the run is canceled.
+        cooperative: whether the body has requested ``cancelled``; if not, it is interrupted as in a separate process.
+        output: receives the step's printed output.
+        started: whether an event shows that the step has started.
+        settled: whether an event shows how the attempt ended.
+        abandoned: whether the executor has stopped waiting for it.
     """
 
     def __init__(self, run_id: str, key: str) -> None:
@@ -34,7 +34,7 @@ class RunningStep:
         self.settled = False
         self.abandoned = False
         self.writing = threading.RLock()
-        """Held while an event or log line is stored, so that no interrupt can leave a lock of the storage behind."""
+        """Held while an event or log line is stored, so that an interrupt cannot leave a storage lock behind."""
         self.in_hooks = False
         self._in_user_code = False
         self._entered = False
@@ -42,20 +42,20 @@ class RunningStep:
         self._thread: int | None = None
 
     def begin(self) -> None:
-        """Say that the calling thread runs this attempt."""
+        """Register the calling thread as the one that runs this attempt."""
         self._thread = threading.get_ident()
         _RUNNING[self.run_id, self.key] = self
 
     def end(self) -> None:
-        """Say that the attempt's thread is about to end."""
+        """Unregister the attempt's thread, which is about to end."""
         if _RUNNING.get((self.run_id, self.key)) is self:
             del _RUNNING[self.run_id, self.key]
 
     def enter_user_code(self) -> None:
-        """Say that code of the user is about to run.
+        """Mark that user code is about to run.
 
         Raises:
-            DagsterExecutionInterruptedError: the run was cancelled before the body began, or while Dagster's code was running.
+            DagsterExecutionInterruptedError: the run was canceled before the body began, or while Dagster's code was running.
         """
         with self.writing:
             first, self._entered = not self._entered, True
@@ -65,18 +65,18 @@ class RunningStep:
             self._in_user_code = True
 
     def leave_user_code(self) -> None:
-        """Say that Dagster's code runs again."""
+        """Mark that Dagster's code runs again."""
         with self.writing:
             self._in_user_code = False
 
     def interrupt(self) -> bool:
-        """Raise DagsterExecutionInterruptedError in the body, as a signal does in a step's own process.
+        """Raise DagsterExecutionInterruptedError in the body, like a signal in a step's own process.
 
-        Only a body that has not asked for ``cancelled`` gets it, once, and only while it runs its own code. A body that waits inside
-        a C function gets it when that returns.
+        Only a body that has not requested ``cancelled`` gets it, once, and only while it runs its own code. A body that waits inside
+        a C function gets it when the function returns.
 
         Returns:
-            False when the thread was storing an event the whole time; to be tried again.
+            False if the thread was storing an event the whole time. Try again then.
         """
         if not self.writing.acquire(timeout=0.5):
             return False
@@ -103,7 +103,7 @@ def _get_step_context(context: Any) -> Any:
 
 
 def get_identity(context: Any) -> tuple[str, str]:
-    """Return run id and step key of the context of an op or asset; of one that was built for a test: its run id and no key."""
+    """Return the run ID and step key of an op's or asset's context. A context that was built for a test has no key."""
     step_context = _get_step_context(context)
     if step_context is None:
         return str(getattr(context, "op_execution_context", context).run_id), ""
@@ -111,11 +111,11 @@ def get_identity(context: Any) -> tuple[str, str]:
 
 
 def has_retry_policy(context: Any) -> bool:
-    """Return whether Dagster tries the step of a context again when it fails."""
+    """Return whether Dagster retries the step of a context when it fails."""
     step_context = _get_step_context(context)
     return step_context is not None and step_context.op_retry_policy is not None
 
 
 def find_running_step(context: Any) -> RunningStep | None:
-    """Return the attempt that a context belongs to; None when it does not run in a thread of this package's executor."""
+    """Return the attempt that a context belongs to; None if it does not run in a thread of this package's executor."""
     return _RUNNING.get(get_identity(context))

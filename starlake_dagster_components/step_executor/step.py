@@ -1,4 +1,4 @@
-"""What a step's thread does: resources, output, the step itself, its hooks; all in the way of Dagster's own step processes."""
+"""Run a step in a thread as Dagster's step processes do: resources, output, the step itself, and its hooks."""
 
 import asyncio
 import sys
@@ -37,10 +37,10 @@ from .running import RunningStep
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Says that the thread of an attempt is done.
+    """The end of an attempt's thread.
 
     Attributes:
-        error: what went wrong outside of the step itself, or what the step's events already say; None when nothing did.
+        error: an error outside of the step itself, or the one that the step's events already report; None if there is none.
     """
 
     error: BaseException | None = None
@@ -54,8 +54,8 @@ class StepRunner:
 
     Args:
         plan_context: the run.
-        logs: where steps' output goes.
-        retry_mode: whether steps may ask for another attempt.
+        logs: stores the output of the steps.
+        retry_mode: whether steps may request a retry.
     """
 
     def __init__(self, plan_context: PlanOrchestrationContext, logs: StepLogs, retry_mode: RetryMode) -> None:
@@ -74,12 +74,12 @@ class StepRunner:
         Args:
             step: the step.
             known_state: earlier attempts and outputs.
-            send: gets each event as it is stored, then :class:`Ended`.
+            send: receives each event after it is stored, then :class:`Ended`.
         """
         self._creation  # noqa: B018 -- made once, here, not by the first threads at the same time
         running = RunningStep(self._context.run_id, step.key)
-        # A daemon: a body that ignores its cancellation must not keep the process alive. The context is a copy, so that what the
-        # process has set up around the run (context variables of the user) is seen in steps, as it is with the in-process executor.
+        # A daemon thread: a body that ignores its cancellation must not keep the process alive. The context is a copy, so that steps
+        # see the user's context variables that are set around the run, as with the in-process executor.
         thread = threading.Thread(
             target=copy_context().run,
             args=(self._run, running, step, known_state, send),
@@ -159,13 +159,13 @@ class StepRunner:
             running.in_hooks = True
             yield from run_hooks(step_context, events)
         finally:
-            running.in_hooks = True  # what tears down resources runs to its end
+            running.in_hooks = True  # let the teardown of resources finish
             yield from resources.generate_teardown_events()
             loop.close_if_used()
 
 
 class _LazyLoop:
-    """An asyncio event loop that exists from its first use on: each costs three descriptors, and hardly any step needs one."""
+    """An asyncio event loop that is created on first use, because each costs three descriptors and few steps need one."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -176,7 +176,7 @@ class _LazyLoop:
         return getattr(self._loop, name)
 
     def close_if_used(self) -> None:
-        """Close the loop, if there is one."""
+        """Close the loop if it was created."""
         if self._loop is not None:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()

@@ -1,7 +1,7 @@
-"""The executor: every step of a run in a thread of the run's process.
+"""Execute every step of a run in a thread of the run's process.
 
-Steps of this package wait for a command; a waiting thread costs nothing. Dagster's state machine (ActiveExecution) says which steps
-may start; the threads store their events themselves, as step processes do, and hand them to the executor, which yields them.
+Steps of this package wait for a command, and a waiting thread costs nothing. Dagster's state machine (ActiveExecution) decides which
+steps may start. Like step processes, the threads store their events themselves, and hand them to the executor, which yields them.
 """
 
 import os
@@ -37,18 +37,18 @@ from .running import RunningStep
 from .step import Ended, StepRunner
 
 POLL_SECONDS = 0.25
-"""How often the executor looks for a signal and for free slots of pools while nothing else happens."""
+"""Time between two checks for signals and free pool slots while nothing else happens, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadOptions:
-    """How the executor works.
+    """The executor's options.
 
     Attributes:
-        max_concurrent: steps at a time.
-        retries: whether steps may be tried again.
-        cancel_grace_seconds: how long steps may take to end after they were cancelled.
-        tag_concurrency_limits: limits of steps with certain tags, as Dagster's executors take them.
+        max_concurrent: maximum number of concurrent steps.
+        retries: whether steps may be retried.
+        cancel_grace_seconds: how long steps may take to end after they are canceled.
+        tag_concurrency_limits: limits for steps with certain tags, in the format of Dagster's executors.
         step_dependencies: when a step may start.
         choose_tags: says which tags a run gets before its first step; None = none.
     """
@@ -65,7 +65,7 @@ class StepThreadsExecutor(dg.Executor):
     """Runs each step of a run in a thread of its process.
 
     Args:
-        options: how.
+        options: the executor's options.
     """
 
     def __init__(self, options: ThreadOptions) -> None:
@@ -73,7 +73,7 @@ class StepThreadsExecutor(dg.Executor):
 
     @property
     def retries(self) -> RetryMode:
-        """Whether steps may be tried again."""
+        """Whether steps may be retried."""
         return self._options.retries
 
     @property
@@ -89,10 +89,10 @@ class StepThreadsExecutor(dg.Executor):
             execution_plan: its steps.
 
         Returns:
-            The events of all steps, in the order in which they arrived; those of one step in the order in which they happened.
+            The events of all steps in the order of arrival. Events of one step are in the order in which they happened.
 
         Raises:
-            DagsterExecutionInterruptedError: the run was cancelled and its steps have ended or had their time to.
+            DagsterExecutionInterruptedError: the run was canceled, and its steps have ended or used up their grace period.
         """
         if self._options.choose_tags:
             _add_tags(plan_context, self._options.choose_tags(plan_context.dagster_run, plan_context.job.get_definition()))
@@ -110,7 +110,7 @@ def _add_tags(context: PlanOrchestrationContext, tags: Mapping[str, str]) -> Non
 
 
 class _Execution:
-    """One run of the executor."""
+    """One execution of a plan."""
 
     def __init__(self, options: ThreadOptions, plan_context: PlanOrchestrationContext, plan: ExecutionPlan) -> None:
         self._options = options
@@ -126,7 +126,7 @@ class _Execution:
         self._instance_limits: InstanceConcurrencyContext
         self._resumed = ResumedRun.read(plan_context)
         self._deadline: float | None = None
-        """When to give up on steps that were cancelled; None while the run is not cancelled."""
+        """The time at which to give up on canceled steps; None if the run is not canceled."""
 
     def execute_steps(self) -> Iterator[dg.DagsterEvent]:
         """Run all steps and yield their events."""
@@ -186,7 +186,7 @@ class _Execution:
                 yield from self._active.plan_events_iterator(self._context)
             look_for_work = changed or (time.monotonic() - looked > POLL_SECONDS and self._is_waiting_for_time())
         if self._deadline is not None:
-            yield self._engine_event("All steps have ended after being cancelled", EngineEventData())
+            yield self._engine_event("All steps have ended after being canceled", EngineEventData())
 
     # ------------------------------------------------------------------------------------------------------------------ steps
 
@@ -214,7 +214,7 @@ class _Execution:
         self._inbox.put((running, item))
 
     def _receive(self) -> Generator[dg.DagsterEvent, None, bool]:
-        """Wait for something to happen, yield what did; return whether steps may have become ready or need to be skipped."""
+        """Wait for an event and yield it. Return whether steps may have become ready or need to be skipped."""
         until_retry = self._active.sleep_interval()  # type: ignore[no-untyped-call]
         try:
             running, item = self._inbox.get(timeout=min(POLL_SECONDS, until_retry) if until_retry > 0 else POLL_SECONDS)
@@ -234,13 +234,13 @@ class _Execution:
                 return changed
 
     def _is_waiting_for_time(self) -> bool:
-        """Return whether steps may become ready without an event: after the delay of a retry, or when another run leaves a pool."""
+        """Return whether steps may become ready without an event, by the delay of a retry or a pool slot freed by another run."""
         return self._active.sleep_interval() != 0 or self._instance_limits.has_pending_claims()  # type: ignore[no-untyped-call]
 
     def _handle_event(self, running: RunningStep, event: dg.DagsterEvent) -> Iterator[dg.DagsterEvent]:
         yield event
         if event.is_step_up_for_retry:
-            # The attempt's thread still runs hooks and releases resources: the next attempt waits for that.
+            # The attempt's thread still runs hooks and releases resources. The next attempt waits for that.
             running.settled = True
             self._retries[running.key] = event
             return
@@ -258,8 +258,8 @@ class _Execution:
         self._running.pop(running.key, None)
         retry = self._retries.pop(running.key, None)
         if retry is not None and self._deadline is not None:
-            # Dagster respects retry policies also of interrupted steps; without this the step would wait for ever in the UI.
-            yield from self._report_cancelled_step(running, "the run was cancelled: the step is not tried again")
+            # Dagster also applies retry policies to interrupted steps. Without this event, the UI would show the step as waiting forever.
+            yield from self._report_cancelled_step(running, "the run was canceled, so the step is not retried")
         elif retry is not None:
             self._active.handle_event(retry)
         elif not running.settled:
@@ -269,12 +269,12 @@ class _Execution:
             raise ended.error
 
     def _settle(self, running: RunningStep, error: BaseException | None) -> Iterator[dg.DagsterEvent]:
-        """Deal with an attempt of which no event says how it ended."""
+        """Report an attempt that ended without an event that shows how."""
         if error is None:
             self._active.verify_complete(self._context, running.key)
         elif self._deadline is not None:
             if running.started:
-                yield from self._report_cancelled_step(running, "the step was cancelled")
+                yield from self._report_cancelled_step(running, "the step was canceled")
         else:
             info = _describe_error(error)
             yield dg.DagsterEvent.engine_event(
@@ -285,7 +285,7 @@ class _Execution:
             yield from self._report_outside_failure(running, info)
 
     def _report_outside_failure(self, running: RunningStep, error: SerializableErrorInfo) -> Iterator[dg.DagsterEvent]:
-        """Report that a step failed outside of its body, as a failure or as another attempt."""
+        """Report that a step failed outside of its body, as a failure or a retry."""
         running.settled = True
         context = self._context.for_step(self._active.get_step_by_key(running.key))
         policy = context.op_retry_policy
@@ -308,7 +308,7 @@ class _Execution:
         self._active.mark_interrupted()
         self._cancel()
         yield self._engine_event(
-            "Received a termination signal: cancelling the steps that run", EngineEventData.interrupted(list(self._running))
+            "Received a termination signal: canceling the running steps", EngineEventData.interrupted(list(self._running))
         )
 
     def _cancel(self) -> None:
@@ -320,18 +320,18 @@ class _Execution:
             running.cancelled.set()
 
     def _abandon(self) -> Iterator[dg.DagsterEvent]:
-        """Report steps that have not ended in time; their threads end with the process."""
+        """Report steps that did not end in time; their threads end with the process."""
         keys = sorted(self._running)
         yield self._engine_event(
             f"{len(keys)} step{'s' if len(keys) != 1 else ''} did not end within {self._options.cancel_grace_seconds:g}s after being "
-            f"cancelled and may leave something running behind: {', '.join(keys)}",
+            f"canceled and may leave something running behind: {', '.join(keys)}",
             EngineEventData.interrupted(keys),
         )
         for running in list(self._running.values()):
             running.abandoned = True
             if running.started and not running.settled:
                 yield from self._report_cancelled_step(
-                    running, f"the step did not end within {self._options.cancel_grace_seconds:g}s after it was cancelled"
+                    running, f"the step did not end within {self._options.cancel_grace_seconds:g}s after it was canceled"
                 )
         self._running.clear()
 
@@ -346,19 +346,19 @@ class _Execution:
         self._active.handle_event(event)
 
     def _fail(self) -> Iterator[dg.DagsterEvent]:
-        """Cancel what runs because the executor itself cannot go on; called while its exception is handled."""
+        """Cancel the running steps because the executor itself cannot continue. Called while its exception is handled."""
         if not self._running:
             return
         error = serializable_error_info_from_exc_info(sys.exc_info())
         self._cancel()
         yield self._engine_event(
-            "Unexpected exception while steps were running: cancelling them",
+            "Unexpected exception while steps were running; canceling them",
             EngineEventData(metadata={"steps_interrupted": dg.MetadataValue.text(str(list(self._running)))}, error=error),
         )
         yield from self._wait_for_end()
 
     def _wait_for_end(self) -> Iterator[dg.DagsterEvent]:
-        """Wait for cancelled steps without the state machine; yield their events."""
+        """Wait for canceled steps without the state machine, and yield their events."""
         assert self._deadline is not None
         while self._running and time.monotonic() <= self._deadline:
             self._to_interrupt = [s for s in self._to_interrupt if s.key in self._running and not s.interrupt()]
@@ -374,7 +374,7 @@ class _Execution:
     # ------------------------------------------------------------------------------------------------------------------ around
 
     def _capture(self, stack: ExitStack) -> Iterator[dg.DagsterEvent]:
-        """Begin to capture what steps print and log."""
+        """Start capturing the printed output and log lines of steps."""
         stack.enter_context(PythonLogCapture(self._context))
         if self._logs.per_step:
             stack.enter_context(route_output())

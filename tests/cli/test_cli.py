@@ -198,7 +198,7 @@ def test_dependencies_in_every_format(shop: ProjectFolder) -> None:
         (["check", "--orchestrators", "dagstr"], "--orchestrators: unknown orchestrator 'dagstr' (did you mean 'dagster'?)"),
         (["check", "--orchestrators", "zzz"], "--orchestrators: unknown orchestrator 'zzz'"),
         (["check", "--variables", "a"], "--variables: 'a' has no value"),
-        (["check", "--variables", "a=b c"], "--variables: a cannot be given to Starlake"),
+        (["check", "--variables", "a=b c"], "--variables: a cannot be passed to Starlake"),
         (["run", "--max-concurrent", "0"], "--max-concurrent: "),
         (["run", "--scheduled-date", "tomorrow"], "--scheduled-date: 'tomorrow' is not an ISO 8601 time"),
         (["run", "--select", "kpi_dayly"], "selection 'kpi_dayly' names no asset (did you mean 'kpi_daily'?)"),

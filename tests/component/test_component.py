@@ -138,7 +138,7 @@ def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: Project
             assert defs.resolve_asset_graph().get_all_asset_keys()
 
 
-@pytest.mark.parametrize(("folder", "message"), [("nowhere", "does not exist"), ("empty", "holds no metadata/")])
+@pytest.mark.parametrize(("folder", "message"), [("nowhere", "does not exist"), ("empty", "has no metadata/")])
 def test_scaffolding_says_that_there_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with create_defs_folder_sandbox() as sandbox:
@@ -178,7 +178,7 @@ def test_an_executor_may_be_a_type_alone_or_a_template() -> None:
     ("attributes", "line", "message"),
     [
         ("project: {missing}", 3, "project: no Starlake project at {missing}: the folder does not exist"),
-        ('project: {project}\n  env: DEV\n  variables: {{a: "b c"}}', 5, "variables: a cannot be given to Starlake"),
+        ('project: {project}\n  env: DEV\n  variables: {{a: "b c"}}', 5, "variables: a cannot be passed to Starlake"),
         ("project: {project}\n  cache: {project}/metadata/application.sl.yml", 4, "cache: {project}/metadata/application.sl.yml is a file"),
     ],
 )

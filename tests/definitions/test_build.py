@@ -244,11 +244,19 @@ def test_a_job_may_be_called_like_one_of_its_assets(shop: ProjectFolder) -> None
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("bad name", "x", "variables: 'bad name' cannot be given to Starlake: the name of a variable has no blank, comma or '='"),
-        ("", "x", "variables: '' cannot be given to Starlake: the name of a variable has no blank, comma or '=', and is not empty"),
-        ("country", "F R", "variables: country cannot be given to Starlake: its value 'F R' has a blank or a comma"),
-        ("list", "a,b", "variables: list cannot be given to Starlake: its value 'a,b' has a blank or a comma"),
-        ("password", "se cret", "variables: password cannot be given to Starlake: its value '***' has a blank or a comma"),
+        (
+            "bad name",
+            "x",
+            "variables: 'bad name' cannot be passed to Starlake: a variable's name must not be empty or contain a space, comma, or '='",
+        ),
+        (
+            "",
+            "x",
+            "variables: '' cannot be passed to Starlake: a variable's name must not be empty or contain a space, comma, or '='",
+        ),
+        ("country", "F R", "variables: country cannot be passed to Starlake: its value 'F R' contains a space or a comma"),
+        ("list", "a,b", "variables: list cannot be passed to Starlake: its value 'a,b' contains a space or a comma"),
+        ("password", "se cret", "variables: password cannot be passed to Starlake: its value '***' contains a space or a comma"),
     ],
 )
 def test_a_variable_that_no_command_can_get_is_an_error_of_loading(shop: ProjectFolder, name: str, value: str, message: str) -> None:

@@ -287,5 +287,5 @@ def test_the_share_of_dropped_jobs_is_a_setting(project: ProjectFolder) -> None:
 
 @pytest.mark.parametrize("share", [0, 1.5, "much", True, None])
 def test_a_share_is_a_number_up_to_1(share: Any) -> None:
-    with pytest.raises(InvalidSetting, match=r"dropped_jobs: .* \(expected a number above 0 and up to 1\)"):
+    with pytest.raises(InvalidSetting, match=r"dropped_jobs: .* \(expected a number greater than 0 and at most 1\)"):
         Settings(dropped_jobs=share)
