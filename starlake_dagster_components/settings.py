@@ -401,7 +401,7 @@ class Settings(SharedSettings):
 
     @property
     def secret_names(self) -> tuple[str, ...]:
-        """Patterns of the names that are secret besides those that always are."""
+        """Patterns of the names that are secret in addition to those that always are."""
         return self.secrets.names if isinstance(self.secrets, SecretNames) else ()
 
     def executor_of(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
