@@ -197,7 +197,7 @@ def test_spark_settings_go_by_the_environment(monkeypatch: pytest.MonkeyPatch) -
     of = pipeline(spark={"spark.executor.memory": "4g", "spark.executor.cores": "2"})
     command = build_load_command(run(pipeline=of), SALES, [ORDERS])
     assert command.environment["SPARK_CONF_OPTIONS"] == "--conf a=b --conf spark.executor.cores=2 --conf spark.executor.memory=4g"
-    with pytest.raises(InvalidSetting, match="blank"):
+    with pytest.raises(InvalidSetting, match="contains a space"):
         build_load_command(run(pipeline=pipeline(spark={"spark.x": "a b"})), SALES, [ORDERS])
 
 

@@ -133,7 +133,7 @@ def test_settings_cannot_be_changed_but_overridden() -> None:
         ("WATCH", "dirct", "SL_DAGSTER_WATCH: unknown value 'dirct' (did you mean 'direct'?)"),
         ("OP_TAGS", "team", "SL_DAGSTER_OP_TAGS: 'team' has no value (expected name=value,name=value)"),
         ("OP_TAG", "a=b", "unknown setting 'SL_DAGSTER_OP_TAG' (did you mean 'SL_DAGSTER_OP_TAGS'?)"),
-        ("OP", "a", "unknown setting 'SL_DAGSTER_OP' (SL_DAGSTER_OP_TAGS or SL_DAGSTER_POOL)"),
+        ("OP", "a", "unknown setting 'SL_DAGSTER_OP' (use SL_DAGSTER_OP_TAGS or SL_DAGSTER_POOL)"),
         ("PROJECT", "a", "unknown setting 'SL_DAGSTER_PROJECT' (the project is SL_ROOT, or an argument)"),
         (
             "ORCHESTRATORS",
