@@ -1,6 +1,6 @@
 """Measure everything side by side and write the results.
 
-    python bench/results.py [--quick] [--only load,imports,sensors,rounds,steps,engine] [--output bench/results.md]
+    python bench/results.py [--quick] [--only load,imports,reload,sensors,rounds,steps,engine] [--output bench/results.md]
 
 The command of ``make bench``. A part that fails, or that cannot be measured here, is named as such in the results; the others run all the
 same. ``--quick`` runs every part in miniature, to see that it works: its figures say nothing.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import imports, load, sensor_rounds, sensors
+from bench import imports, load, reload, sensor_rounds, sensors
 from bench.figures import Goal, Section, Table, spread
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -39,6 +39,10 @@ def load_sections(options: argparse.Namespace) -> Iterator[Section]:
 
 def import_sections(options: argparse.Namespace) -> Iterator[Section]:
     yield imports.section(2 if options.quick else 15)
+
+
+def reload_sections(options: argparse.Namespace) -> Iterator[Section]:
+    yield reload.section(5, 1) if options.quick else reload.section(200, 5)
 
 
 def sensor_sections(options: argparse.Namespace) -> Iterator[Section]:
@@ -84,6 +88,7 @@ def engine_sections(options: argparse.Namespace) -> Iterator[Section]:
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Section]]] = {
     "load": load_sections,
     "imports": import_sections,
+    "reload": reload_sections,
     "sensors": sensor_sections,
     "rounds": round_sections,
     "steps": step_sections,

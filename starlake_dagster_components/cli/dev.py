@@ -204,11 +204,8 @@ class Services:
 
     def reload(self, location: Location) -> str | None:
         """Load a location again; return what Dagster says when that fails."""
-        body = json.dumps({"query": _RELOAD, "variables": {"location": location.name}}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
-                found = json.load(answer)
+            found = self.ask(_RELOAD, {"location": location.name})
         except (OSError, ValueError) as error:
             return f"the web server does not answer: {error}"
         result = (found.get("data") or {}).get("reloadRepositoryLocation") or {}
@@ -216,6 +213,19 @@ class Services:
             return str(result.get("message") or found.get("errors") or "it was not reloaded")
         loaded = result.get("locationOrLoadError") or {}
         return str(loaded.get("message")).strip() if loaded.get("__typename") == "PythonError" else None
+
+    def ask(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the web server answers to a GraphQL query.
+
+        Raises:
+            OSError: it does not answer.
+            ValueError: the answer is not JSON.
+        """
+        body = json.dumps({"query": query, "variables": dict(variables)}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     def _stop(self) -> None:
         for process in reversed(list(self._processes.values())):

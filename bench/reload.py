@@ -1,0 +1,123 @@
+"""From the edit of a file to the changed graph in the web server of ``sl-dagster dev``, against a bare reload of Dagster.
+
+    python bench/reload.py [--tables 200] [--edits 5]
+
+Theirs: ``reloadRepositoryLocation`` on a code location without any definitions, served as ``dg dev`` serves it. Ours begins when a SQL file
+is written and ends when GraphQL lists its asset: noticing the change, reloading, reading, planning, building, and the web server's part. In
+turn, so that a busy minute hits both of a pair.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.figures import Goal, Section, Table, ratios, spread
+from bench.synthetic import write_project
+from starlake_dagster_components.cli import dev, warm_start
+
+LIMIT = 1.5
+SECONDS = 2.0
+ASSETS = "{ assetNodes { assetKey { path } } }"
+
+
+class Plain(dev.Services):
+    """Dagster's services for a location without definitions; each reload starts a new process."""
+
+    def _start(self, name: str, arguments, environment) -> None:  # type: ignore[no-untyped-def]
+        empty = Path(self._folder, "empty.py")
+        empty.write_text("import dagster\n\ndefs = dagster.Definitions()\n")
+        module = f"{dev.__package__.rpartition('.')[0]}.code_location"
+        at = arguments.index(module) if module in arguments else None
+        super()._start(name, arguments if at is None else [*arguments[: at - 1], "-f", str(empty), *arguments[at + 1 :]], environment)
+
+
+@contextmanager
+def serving(kind: type[dev.Services], root: Path) -> Iterator[tuple[dev.Services, dev.Location]]:
+    """Start services for a project until the end of the ``with`` statement."""
+    [location] = dev.name_locations([root])
+    environment = {**os.environ, "SL_DAGSTER_EXECUTOR": "duckdb", "SL_DAGSTER_CACHE": str(root.parent / "cache"), "PYTHONPATH": os.getcwd()}
+    environment.pop("DAGSTER_HOME", None)
+    with kind([location], environment, host="127.0.0.1", port=dev.choose_port("127.0.0.1", None), log_level="critical") as services:
+        services.start_web_server(threading.Event())
+        yield services, location
+
+
+def measure_edit(services: dev.Services, location: dev.Location, watcher: dev.Watcher, number: int) -> float:
+    """Add a task to the project; return the seconds until the web server lists its asset."""
+    began = time.monotonic()
+    folder = location.root / "metadata" / "transform" / "edited"
+    folder.mkdir(exist_ok=True)
+    (folder / f"task_{number}.sql").write_text(f"select {number} as number\n")
+    while f"edited_task_{number}" not in str(services.ask(ASSETS, {})["data"]):
+        for changed in watcher.take_changes(5):
+            services.reload(changed)
+    return time.monotonic() - began
+
+
+def measure_bare(services: dev.Services, location: dev.Location) -> float:
+    """Return the seconds of a reload."""
+    began = time.monotonic()
+    failure = services.reload(location)
+    if failure:
+        raise RuntimeError(failure)
+    return time.monotonic() - began
+
+
+def section(tables: int, edits: int) -> Section:
+    """Measure so many edits of a project with so many tables."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    stop = threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        project = write_project(Path(folder, "ours", "project"), 2 * tables)
+        bare = Path(folder, "theirs", "project")
+        (bare / "metadata").mkdir(parents=True)
+        with serving(dev.Services, project) as (services, location), _without_forks(), serving(Plain, bare) as (others, other):
+            watcher = dev.Watcher([location], stop)
+            time.sleep(1)
+            measure_edit(services, location, watcher, 0)
+            for number in range(1, edits + 1):
+                ours.append(measure_edit(services, location, watcher, number))
+                theirs.append(measure_bare(others, other))
+            stop.set()
+            watcher.join()
+    rows = [
+        (f"an edit of a project of {tables} tables and {tables} tasks, until the web server has it", spread(ours).text()),
+        ("Dagster's reload of a location without definitions", spread(theirs).text()),
+    ]
+    goals = [
+        Goal(f"an edit of a project of {tables} tables over a bare reload of Dagster", LIMIT, ratios(ours, theirs)),
+        Goal(f"s from an edit of a project of {tables} tables to the changed graph", SECONDS, spread(ours)),
+    ]
+    return Section("Live editing", (Table(("", "s"), rows),), goals)
+
+
+@contextmanager
+def _without_forks() -> Iterator[None]:
+    before = warm_start.can_serve
+    warm_start.can_serve = lambda: False
+    try:
+        yield
+    finally:
+        warm_start.can_serve = before
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=int, default=200)
+    parser.add_argument("--edits", type=int, default=5)
+    options = parser.parse_args()
+    print("\n".join(section(options.tables, options.edits).lines()))
+
+
+if __name__ == "__main__":
+    main()
