@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ..definitions.build import Built
-from ..definitions.partitions import PARTITION, RANGE_END, RANGE_START, build_partitions, find_partitions_of_interval, has_partitions
+from ..definitions.partitions import PARTITION, RANGE_END, RANGE_START, find_partitions_of_interval
 from ..definitions.steps.run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, build_time_tags, parse_time
 from ..errors import InvalidSetting
 from ..pipelines.pipeline import Pipeline
@@ -141,9 +141,9 @@ def plan_job_runs(
     pipelines = {pipeline.name: pipeline for pipeline in built.plan.pipelines}
     planned: list[PlannedRun] = []
     for job in jobs:
-        runs = list(_plan_range(pipelines[job], settings, dates))
+        runs = list(_plan_range(built, pipelines[job], settings, dates))
         if not runs:
-            text = f"{job} has no partition from {dates.first} to {dates.last}: {_describe(build_partitions(pipelines[job], settings))}"
+            text = f"{job} has no partition from {dates.first} to {dates.last}: {_describe(built.graph.partitions[job])}"
             if say and len(jobs) > 1:
                 say(text)
             elif len(jobs) == 1:
@@ -154,9 +154,10 @@ def plan_job_runs(
     return planned
 
 
-def _plan_range(pipeline: Pipeline, settings: Settings, dates: RunDates) -> Iterator[PlannedRun]:
-    if has_partitions(pipeline, settings):
-        yield from _split_range(pipeline.name, build_partitions(pipeline, settings), dates)
+def _plan_range(built: Built, pipeline: Pipeline, settings: Settings, dates: RunDates) -> Iterator[PlannedRun]:
+    partitions = built.graph.partitions.get(pipeline.name)
+    if partitions is not None:
+        yield from _split_range(pipeline.name, partitions, dates)
     elif pipeline.kind == "load":
         yield PlannedRun(pipeline.name)
     else:

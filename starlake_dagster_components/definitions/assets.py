@@ -16,6 +16,7 @@ from .checks import build_asset_check_specs
 from .graph import AssetGraph, NodeId
 from .names import make_op_name, make_tag_value
 from .nodes import StarlakeNode
+from .partitioned_specs import BACKFILL
 from .steps.bodies import Bodies, OpBody
 from .steps.step_config import RUN_CONFIG
 
@@ -76,7 +77,8 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
 def _build_backfill_policy(spec: dg.AssetSpec, settings: Settings) -> dg.BackfillPolicy | None:
     if spec.partitions_def is None:
         return None
-    return dg.BackfillPolicy.single_run() if settings.backfill == "single_run" else dg.BackfillPolicy.multi_run(1)
+    single = spec.metadata.get(BACKFILL, settings.backfill) == "single_run"
+    return dg.BackfillPolicy.single_run() if single else dg.BackfillPolicy.multi_run(1)
 
 
 def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:

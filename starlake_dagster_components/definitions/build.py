@@ -24,7 +24,7 @@ from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
 from .masked import hiding_in_errors
-from .partitions import build_partitions, choose_partition, has_partitions
+from .partitions import choose_partition
 from .schedules import build_schedule, find_cron_problems
 from .sensors.definition import build_sensor
 from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets, find_file_sensors
@@ -203,7 +203,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     definitions = dg.Definitions(
         assets=[*build_assets(graph, bodies, settings), *build_incoming_assets(graph, file_sensors)],
         jobs=[build_job(graph, p, choose_job_executor(p, settings), collect_job_warnings(p, problems)) for p in plan.pipelines],
-        schedules=[_build_schedule(p, settings) for p in plan.pipelines if p.schedule],
+        schedules=[_build_schedule(graph, p, settings) for p in plan.pipelines if p.schedule],
         sensors=[
             *(s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))),
             *build_file_sensors(graph, file_sensors, settings),
@@ -284,7 +284,7 @@ def _get_schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
     return dg.DefaultScheduleStatus[settings.default_status]
 
 
-def _build_schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
+def _build_schedule(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefinition:
     schedule = pipeline.schedule
     assert schedule is not None
     return build_schedule(
@@ -297,7 +297,8 @@ def _build_schedule(pipeline: Pipeline, settings: Settings) -> dg.ScheduleDefini
         tags=build_job_tags(pipeline),
         start_date=pipeline.start_date,
         end_date=pipeline.end_date,
-        partitions=build_partitions(pipeline, settings) if has_partitions(pipeline, settings) else None,
+        partitions=graph.partitions.get(pipeline.name),
+        identity="/".join((graph.plan.project.root.name, settings.env or "", f"{pipeline.name}_schedule")),
     )
 
 

@@ -9,13 +9,13 @@ import dagster as dg
 
 from ..errors import Location, Problem
 from ..pipelines.pipeline import Pipeline, Plan
-from ..project.model import Domain, Table
+from ..project.model import EMPTY, Domain, Table
 from ..settings import AssetKeyStyle, Settings
 from .dagster_limits import find_freshness_problems, translate_node
 from .masked import hide_in_spec
 from .names import make_asset_key
 from .nodes import StarlakeNode
-from .partitions import build_partitions, is_partitioned
+from .partitioned_specs import add_partitions
 from .translator import StarlakeTranslator
 
 NodeId = tuple[str, str]
@@ -31,7 +31,8 @@ class AssetGraph:
         nodes: every node by id, in the order domains, tables, tasks, external tables.
         specs: the spec that the translator gave to each, dependencies added.
         keys: the final asset key of each.
-        problems: what is wrong with the keys.
+        problems: what is wrong with the keys and the partitions.
+        partitions: job -> its partitions, for jobs that have some.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class AssetGraph:
     specs: Mapping[NodeId, dg.AssetSpec]
     keys: Mapping[NodeId, dg.AssetKey]
     problems: tuple[Problem, ...]
+    partitions: Mapping[str, dg.TimeWindowPartitionsDefinition] = EMPTY
 
     @cached_property
     def by_key(self) -> Mapping[dg.AssetKey, StarlakeNode]:
@@ -122,23 +124,21 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
         translated[node_id], refused = translate_node(translator, node)
         problems += [refused] if refused else ()
         problems += find_freshness_problems(node)
-        translated[node_id] = hide_in_spec(_add_partitions(translated[node_id], node, settings))
+        translated[node_id] = hide_in_spec(translated[node_id])
+    partitioned = add_partitions(plan, settings, nodes, translated)
+    translated = {**translated, **partitioned.specs}
+    problems += partitioned.problems
     keys = {node_id: spec.key for node_id, spec in translated.items()}
     renamed = {nodes[node_id].key: key for node_id, key in keys.items() if nodes[node_id].key != key}
     specs = {node_id: _follow_renames(spec, renamed) for node_id, spec in translated.items()} if renamed else translated
-    return AssetGraph(plan=plan, nodes=nodes, specs=specs, keys=keys, problems=(*problems, *_find_collisions(nodes, keys)))
-
-
-def _add_partitions(spec: dg.AssetSpec, node: StarlakeNode, settings: Settings) -> dg.AssetSpec:
-    """Return the spec of a task with the partitions of its job, unless its translation has others."""
-    if (
-        node.task is None
-        or node.pipeline is None
-        or spec.partitions_def is not None
-        or not is_partitioned(node.task, node.pipeline, settings)
-    ):
-        return spec
-    return spec.replace_attributes(partitions_def=build_partitions(node.pipeline, settings))
+    return AssetGraph(
+        plan=plan,
+        nodes=nodes,
+        specs=specs,
+        keys=keys,
+        problems=(*problems, *_find_collisions(nodes, keys)),
+        partitions=partitioned.by_job,
+    )
 
 
 def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:

@@ -30,11 +30,6 @@ def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) ->
     return settings.partitions == "scheduled" or bool(find_interval_variables(task.sql_texts))
 
 
-def has_partitions(pipeline: Pipeline, settings: Settings) -> bool:
-    """Tell whether a task of a job is partitioned."""
-    return any(is_partitioned(task, pipeline, settings) for task in pipeline.tasks)
-
-
 def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPartitionsDefinition:
     """Return the partitions of a job with a schedule: one per interval of its cron.
 
@@ -133,6 +128,8 @@ def is_for_partitions(tags: Mapping[str, str]) -> bool:
 def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitionsDefinition) -> tuple[datetime, datetime] | None:
     """Return the interval of a run that Dagster launched for a partition or a range of them; None for other runs.
 
+    It is that of the partitions. If the tags of the run have an interval with the same end, it begins where that one does.
+
     Args:
         tags: of the run.
         windows: the partitions of the job.
@@ -144,4 +141,7 @@ def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitio
     last = tags.get(RANGE_END) or tags.get(PARTITION)
     if not first or not last:
         return None
-    return windows.time_window_for_partition_key(first).start, windows.time_window_for_partition_key(last).end
+    start, end = windows.time_window_for_partition_key(first).start, windows.time_window_for_partition_key(last).end
+    tagged_start, tagged_end = (read_tagged_time(tags, name) for name in (INTERVAL_START, INTERVAL_END))
+    # A schedule whose cron has changed gives its first run another beginning.
+    return (tagged_start, end) if tagged_start and tagged_end and tagged_end.timestamp() == end.timestamp() else (start, end)

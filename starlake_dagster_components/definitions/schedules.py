@@ -1,8 +1,10 @@
 """Schedules: one per pipeline with a cron."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from functools import lru_cache, partial
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -10,7 +12,15 @@ from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
 from .partitions import find_key_of_interval
 from .sensors.cron_ticks import find_interval_before
-from .steps.run_tags import build_time_tags
+from .steps.run_tags import INTERVAL_END, build_time_tags, read_tagged_time
+
+MAX_FORMER_RUNS = 10
+"""Runs of a schedule among which the last one before a tick is looked for: later ones may be re-executions of earlier ones."""
+
+SCHEDULED_BY = ".dagster/starlake_schedule"
+"""Tag of the runs of a schedule: which one started them. Dagster keeps tags with this prefix and does not show them."""
+CRON = ".dagster/starlake_cron"
+"""Tag of the runs of a schedule: its cron and time zone."""
 
 
 def build_schedule(
@@ -25,6 +35,8 @@ def build_schedule(
     start_date: date | None = None,
     end_date: date | None = None,
     partitions: dg.TimeWindowPartitionsDefinition | None = None,
+    loaded: datetime | None = None,
+    identity: str = "",
 ) -> dg.ScheduleDefinition:
     """Return a schedule that gives each run the time of its tick.
 
@@ -43,6 +55,8 @@ def build_schedule(
         start_date: first day with a tick, in the time zone; ticks before are skipped.
         end_date: last day with a tick, in the time zone; ticks after are skipped.
         partitions: of the job; a tick starts the run of the partition whose interval it ends. None = the job has no partitions.
+        loaded: when the cron was read; None = now.
+        identity: says whose schedule it is, where several projects have schedules of this name; empty = the name.
 
     Raises:
         dagster.DagsterInvalidDefinitionError: Dagster cannot follow the cron or does not know the time zone.
@@ -52,35 +66,90 @@ def build_schedule(
         job_name=job_name,
         cron_schedule=cron,
         execution_timezone=timezone or "UTC",
-        execution_fn=partial(_evaluate_tick, cron, timezone, dict(tags or {}), start_date, end_date, partitions),
+        execution_fn=partial(
+            _evaluate_tick,
+            _Ticks(
+                cron,
+                timezone,
+                dict(tags or {}),
+                start_date,
+                end_date,
+                partitions,
+                loaded or datetime.now(ZoneInfo("UTC")),
+                identity or name,
+            ),
+        ),
         default_status=default_status,
         description=description,
         tags=tags,
     )
 
 
-def _evaluate_tick(
-    cron: str,
-    timezone: str | None,
-    tags: Mapping[str, str],
-    start_date: date | None,
-    end_date: date | None,
-    partitions: dg.TimeWindowPartitionsDefinition | None,
-    context: dg.ScheduleEvaluationContext,
-) -> dg.RunRequest | dg.SkipReason:
-    start, tick = find_interval_before(cron, timezone, context.scheduled_execution_time)
-    if start_date and tick.date() < start_date:
-        return dg.SkipReason(f"{tick.isoformat()} is before the start date {start_date.isoformat()}")
-    if end_date and tick.date() > end_date:
-        return dg.SkipReason(f"{tick.isoformat()} is after the end date {end_date.isoformat()}")
-    times = {**tags, **build_time_tags(tick, start, tick)}
-    if partitions is None:
+@dataclass(frozen=True, slots=True)
+class _Ticks:
+    """What a schedule knows; see :func:`build_schedule`."""
+
+    cron: str
+    timezone: str | None
+    tags: Mapping[str, str]
+    start_date: date | None
+    end_date: date | None
+    partitions: dg.TimeWindowPartitionsDefinition | None
+    loaded: datetime
+    identity: str
+
+    @property
+    def written(self) -> str:
+        """The cron with its time zone, as runs have it in their tag."""
+        return f"{self.cron} {self.timezone or 'UTC'}"
+
+
+def _evaluate_tick(ticks: _Ticks, context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    start, tick = find_interval_before(ticks.cron, ticks.timezone, context.scheduled_execution_time)
+    if ticks.start_date and tick.date() < ticks.start_date:
+        return dg.SkipReason(f"{tick.isoformat()} is before the start date {ticks.start_date.isoformat()}")
+    if ticks.end_date and tick.date() > ticks.end_date:
+        return dg.SkipReason(f"{tick.isoformat()} is after the end date {ticks.end_date.isoformat()}")
+    begin = start
+    former = find_last_run(context, ticks.identity, tick)
+    if former is not None and former.tags.get(CRON, ticks.written) != ticks.written:
+        former_end = read_tagged_time(former.tags, INTERVAL_END)
+        assert former_end is not None
+        if tick < ticks.loaded:
+            return dg.SkipReason(
+                f"The cron has been changed since the last run, from '{former.tags[CRON]}' to '{ticks.written}', and "
+                f"{tick.isoformat()} was before the project was loaded with it. The next run begins at {former_end.isoformat()}"
+            )
+        begin = former_end.astimezone(start.tzinfo)
+    times = {**ticks.tags, **build_time_tags(tick, begin, tick), SCHEDULED_BY: ticks.identity, CRON: ticks.written}
+    if ticks.partitions is None:
         return dg.RunRequest(tags=times)
-    key = find_key_of_interval(partitions, start)
+    key = find_key_of_interval(ticks.partitions, start)
     if key is None:
         return dg.SkipReason(f"The interval from {start.isoformat()} to {tick.isoformat()} is not one of the job's partitions")
-    # Dagster starts no second run of this schedule for the same key.
-    return dg.RunRequest(run_key=f"partition-{key}", partition_key=key, tags=times)
+    # Dagster starts no second run of this schedule for the same run key. Partitions of another cron may have the same key.
+    return dg.RunRequest(run_key=f"partition-{start.isoformat()}-{tick.isoformat()}", partition_key=key, tags=times)
+
+
+def find_last_run(context: dg.ScheduleEvaluationContext, identity: str, before: datetime) -> dg.DagsterRun | None:
+    """Return the run that a schedule started for the last tick before another one, whether it succeeded or not; None without one.
+
+    Args:
+        context: of the tick.
+        identity: what the runs of the schedule have in common: tag :data:`SCHEDULED_BY`.
+        before: the tick.
+    """
+    try:
+        instance = context.instance
+    except dg.DagsterInvariantViolationError:
+        # A tick that is evaluated in a test, without a place for runs.
+        return None
+    found: tuple[datetime, dg.DagsterRun] | None = None
+    for record in instance.get_run_records(dg.RunsFilter(tags={SCHEDULED_BY: identity}), limit=MAX_FORMER_RUNS):
+        end = read_tagged_time(record.dagster_run.tags, INTERVAL_END)
+        if end and end < before and (found is None or end > found[0]):
+            found = end, record.dagster_run
+    return found[1] if found else None
 
 
 def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:

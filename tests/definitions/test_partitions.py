@@ -1,5 +1,6 @@
 """Incremental tasks are partitioned by the cron of their schedule."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -9,8 +10,10 @@ import dagster as dg
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components import StarlakeTranslator, load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.partitions import find_interval_of_run, find_key_of_interval
+from starlake_dagster_components.errors import InvalidProject
 from starlake_dagster_components.testing import RecordingExecutor
 
 SQL = "select * from shop.orders where id >= '{{sl_data_interval_start}}' and id < '{{sl_data_interval_end}}'\n"
@@ -82,7 +85,7 @@ def test_a_tick_starts_the_partition_whose_interval_it_ends(incremental: Project
     with dg.build_schedule_context(instance, scheduled_execution_time=tick, repository_def=definitions.get_repository_def()) as context:
         (request,) = schedule.evaluate_tick(context).run_requests or ()
     assert request.partition_key == "2026-03-01"
-    assert request.run_key == "partition-2026-03-01"
+    assert request.run_key == "partition-2026-03-01T00:00:00+01:00-2026-03-02T00:00:00+01:00"
     assert request.tags["starlake/data_interval_end"] == tick.isoformat()
 
 
@@ -109,6 +112,99 @@ def test_a_range_is_one_run_with_the_whole_interval(incremental: ProjectFolder, 
     (line,) = list_lines(executor)
     assert "sl_data_interval_start=2026-01-31T23:00:00,sl_data_interval_end=2026-02-03T23:00:00" in line
     assert instance.get_materialized_partitions(DAILY) == {"2026-02-01", "2026-02-02", "2026-02-03"}
+
+
+def test_the_tags_of_a_schedule_may_begin_a_partition_earlier(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    executor = RecordingExecutor()
+    job = find_transform_job(load(incremental, executor))
+    tags = {"starlake/data_interval_start": "2026-03-01T10:00", "starlake/data_interval_end": "2026-03-02T23:00:00"}
+    assert job.execute_in_process(instance=instance, partition_key="2026-03-02", tags=tags).success
+    assert "sl_data_interval_start=2026-03-01T10:00:00,sl_data_interval_end=2026-03-02T23:00:00" in list_lines(executor)[0]
+    # Those of another partition, as when a run is repeated for another one by hand, do not count.
+    assert job.execute_in_process(instance=instance, partition_key="2026-03-05", tags=tags).success
+    assert "sl_data_interval_start=2026-03-04T23:00:00,sl_data_interval_end=2026-03-05T23:00:00" in list_lines(executor)[2]
+
+
+class Translated(StarlakeTranslator):
+    """Gives assets partitions and metadata by their key."""
+
+    def __init__(self, partitions: dict[str, dg.PartitionsDefinition[str]], backfill: dict[str, str] | None = None) -> None:
+        self.partitions, self.backfill = partitions, backfill or {}
+
+    def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+        spec = super().get_asset_spec(node)
+        key = spec.key.to_user_string()
+        if key in self.backfill:
+            spec = spec.merge_attributes(metadata={"starlake/backfill": self.backfill[key]})
+        return spec.replace_attributes(partitions_def=self.partitions[key]) if key in self.partitions else spec
+
+
+WEEKS = dg.WeeklyPartitionsDefinition("2026-01-04")
+DAYS_OF_FEBRUARY = dg.DailyPartitionsDefinition("2026-02-01", timezone="Europe/Paris")
+
+
+def test_partitions_of_a_translation_are_those_of_the_job(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    executor = RecordingExecutor()
+    translator = Translated({"kpi_daily": DAYS_OF_FEBRUARY})
+    definitions = load(incremental, executor, translator=translator)
+    assert find_partitions(definitions, DAILY) == DAYS_OF_FEBRUARY
+    schedule = definitions.resolve_schedule_def("kpi_tasks_schedule")
+    for day, key in ((datetime(2026, 2, 2, tzinfo=ZoneInfo("Europe/Paris")), "2026-02-01"), (datetime(2026, 1, 9), None)):
+        repository = definitions.get_repository_def()
+        with dg.build_schedule_context(instance, scheduled_execution_time=day, repository_def=repository) as context:
+            requests = schedule.evaluate_tick(context).run_requests or ()
+        assert [request.partition_key for request in requests] == ([key] if key else [])
+    assert find_transform_job(definitions).execute_in_process(instance=instance, partition_key="2026-02-03").success
+    assert "sl_data_interval_start=2026-02-02T23:00:00,sl_data_interval_end=2026-02-03T23:00:00" in list_lines(executor)[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "partitions", "reason"),
+    [
+        (
+            "kpi_daily",
+            WEEKS,
+            "kpi.daily gives it partitions, whose intervals are not those of its schedule: '0 0 * * 0' (UTC), and its job",
+        ),
+        ("kpi_daily", dg.StaticPartitionsDefinition(["a"]), "StaticPartitionsDefinition has no intervals: expected a TimeWindowPart"),
+        ("shop_orders", WEEKS, "shop.orders gives it partitions, and a load has none: it takes the files that are there"),
+        ("shop", WEEKS, "shop gives it partitions, and a load has none"),
+        ("kpi_top", DAYS_OF_FEBRUARY, "kpi.daily and kpi.top have different partitions, and both belong to the job kpi_tasks"),
+    ],
+)
+def test_partitions_of_a_translation_that_are_refused(
+    incremental: ProjectFolder, key: str, partitions: dg.PartitionsDefinition[str], reason: str
+) -> None:
+    with pytest.raises(InvalidProject, match=re.escape(reason)):
+        load(incremental, translator=Translated({key: partitions}), on_error="fail")
+
+
+def test_a_task_says_how_it_is_backfilled(incremental: ProjectFolder) -> None:
+    translator = Translated({}, {"kpi_daily": "single_run", "kpi_top": "runs"})
+    graph = load(incremental, translator=translator, partitions="scheduled").resolve_asset_graph()
+    assert graph.get(DAILY).backfill_policy == dg.BackfillPolicy.single_run()
+    assert graph.get(TOP).backfill_policy == dg.BackfillPolicy.multi_run(1)
+    with pytest.raises(InvalidProject, match=r"metadata starlake/backfill of kpi\.daily: expected 'runs' or 'single_run', not 'once'"):
+        load(incremental, translator=Translated({}, {"kpi_daily": "once"}), on_error="fail")
+
+
+def test_assets_without_partitions_depend_on_all(incremental: ProjectFolder) -> None:
+    incremental.write("metadata/transform/kpi/top.sql", "select max(amount) as best from kpi.daily\n")
+    graph = load(incremental).resolve_asset_graph()
+    assert isinstance(graph.get(TOP).partition_mappings[DAILY], dg.AllPartitionMapping)
+    assert not graph.get(DAILY).partition_mappings
+
+
+def test_a_job_that_runs_tasks_of_another_cron_first(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    config = (incremental.root / "metadata/dags/transforms.sl.yml").read_text()
+    first = config.replace("{{domain}}_tasks", "first_{{schedule}}") + "    run_dependencies_first: 'true'\n"
+    incremental.write("metadata/dags/first.sl.yml", first)
+    incremental.write("metadata/transform/kpi/top.sql", SQL.replace("shop.orders", "kpi.daily"))
+    incremental.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  dagRef: first\n  schedule: hourly\n")
+    definitions = load(incremental)
+    assert find_partitions(definitions, DAILY) is None
+    assert find_partitions(definitions, TOP) is not None
+    assert definitions.resolve_job_def("first_hourly").partitions_def is not None
 
 
 def test_backfill_policies(incremental: ProjectFolder) -> None:

@@ -41,7 +41,7 @@ def tags_of(schedule: dg.ScheduleDefinition, tick: datetime) -> dict[str, str]:
     data = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=tick))
     assert data.run_requests is not None
     assert len(data.run_requests) == 1
-    return {name: value for name, value in data.run_requests[0].tags.items() if not name.startswith("dagster/")}
+    return {name: value for name, value in data.run_requests[0].tags.items() if not name.startswith(("dagster/", ".dagster/"))}
 
 
 @pytest.mark.parametrize("zone", ZONES)

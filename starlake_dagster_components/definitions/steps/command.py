@@ -16,7 +16,7 @@ from ...settings import Settings
 from ...step_executor import get_printer, run_cancellable
 from ..graph import AssetGraph
 from ..nodes import StarlakeNode
-from ..partitions import build_partitions, find_interval_of_run, is_for_partitions
+from ..partitions import find_interval_of_run, is_for_partitions
 from .run_history import RunHistories, RunHistory, find_usual_seconds
 from .run_options import build_option_metadata
 from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
@@ -124,9 +124,9 @@ class StepCommands:
                 allow_retries=False,
             )
         partitions = next((spec.partitions_def for spec in context.assets_def.specs if spec.partitions_def is not None), None)
-        if partitions is None and pipeline is not None and pipeline.schedule is not None:
+        if partitions is None and pipeline is not None:
             # An asset without partitions in a job that has some.
-            partitions = build_partitions(pipeline, self._settings)
+            partitions = self._graph.partitions.get(pipeline.name)
         if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
             try:
                 interval = find_interval_of_run(tags, partitions)
