@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .errors import InvalidSetting, did_you_mean
 from .masking import mask_exception
+from .selection import check_op_rules, check_patterns, parse_patterns
 from .setting import OptionGroup as OptionGroup
 from .setting import Setting as Setting
 from .setting import Translator as Translator
@@ -327,6 +328,34 @@ class SharedSettings(BaseModel):
             more="See [running.md](running.md#batches-of-tables)",
         ),
     ] = False
+    select: Annotated[
+        Sequence[Any],
+        Setting(
+            "What of the project becomes definitions: tables and tasks by name (sales.*), or by any of name, domain, table, task, tag, "
+            "kind and dagRef. What selected tasks read of the rest becomes external assets of the same names.",
+            examples=[["sales.*", {"tag": "pii", "kind": "table"}]],
+            options="serve",
+            check=check_patterns,
+            parse=parse_patterns,
+            metavar="PATTERNS",
+            values="list of names with `*`, `key: value` mappings",
+            default="everything",
+            more="See [below](#a-part-of-a-project)",
+        ),
+    ] = ()
+    exclude: Annotated[
+        Sequence[Any],
+        Setting(
+            "What of the selected tables and tasks does not become definitions; written like select.",
+            examples=[["sales.tmp_*", {"dagRef": "archive"}]],
+            options="serve",
+            check=check_patterns,
+            parse=parse_patterns,
+            metavar="PATTERNS",
+            values="like `select`",
+            default="nothing",
+        ),
+    ] = ()
     warehouse_counts: Annotated[
         Literal["off", "audit", "tables"],
         Setting(
@@ -386,6 +415,18 @@ class Settings(SharedSettings):
         ),
     ] = Field(default_factory=dict)
     pool: Annotated[str | None, Setting("Concurrency pool of every step.", examples=["warehouse"], options="run", values="name")] = None
+    op_rules: Annotated[
+        Sequence[Any],
+        Setting(
+            "Pool, retries and tags of the steps of some domains, tables and tasks: a list of rules with match, pool, retry_policy and "
+            "tags. Later rules win.",
+            examples=[[{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}]],
+            check=check_op_rules,
+            parse=parse_patterns,
+            values="list of `{match: ..., pool: ..., retry_policy: ..., tags: ...}`",
+            more="See [below](#steps-of-some-tables-and-tasks)",
+        ),
+    ] = ()
     translator: Annotated[
         Translator | None,
         Setting(

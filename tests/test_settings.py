@@ -94,7 +94,7 @@ def test_the_function_takes_what_settings_are() -> None:
 
 def test_every_setting_can_be_given_in_every_way() -> None:
     names = set(Settings.model_fields)
-    elsewhere = {"translator": "translation", "op_tags": "op", "pool": "op"}
+    elsewhere = {"translator": "translation", "op_tags": "op", "pool": "op", "op_rules": "op"}
     assert {elsewhere.get(name, name) for name in names} == set(StarlakeProjectComponent.model_fields) - {"project"}
     with pytest.raises(InvalidSetting) as error:
         read_settings({"SL_DAGSTER_ZZZ": "x"})
@@ -201,7 +201,7 @@ def test_an_empty_project_asks_for_the_variable() -> None:
 
 
 def test_what_gives_nothing_in_yaml_means_the_default() -> None:
-    names = [name for name in Settings.model_fields if name not in ("translator", "op_tags", "pool")]
+    names = [name for name in Settings.model_fields if name not in ("translator", "op_tags", "pool", "op_rules")]
     yaml = "project: x\n" + "".join(f'{name}: "{{{{ env.NO_SUCH_VARIABLE }}}}"\n' for name in names)
     found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).settings(), Settings()
     assert {name: getattr(found, name) for name in names} == {name: getattr(default, name) for name in names}
@@ -235,7 +235,7 @@ op: {tags: {"dagster-k8s/config": {a: 1}}}
         "h": "True",
     }
     assert (component.batch, component.max_concurrent) == (True, 7)
-    assert component.settings().op_tags == {"dagster-k8s/config": '{"a": 1}'}
+    assert component.settings().op_rules[0].tags == {"dagster-k8s/config": '{"a": 1}'}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from functools import cached_property
 from typing import Annotated
 
 import dagster as dg
-from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import ComponentTranslator, TranslationFn, create_component_translator_cls
 from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import BaseModel, PrivateAttr
@@ -16,8 +15,9 @@ from ..definitions.nodes import StarlakeNode
 from ..definitions.translator import StarlakeTranslator
 from ..errors import Location
 from ..project.model import Expectation
+from ..selection import check_op_rules
 from ..settings import Settings, SharedSettings
-from .fields import NodeTranslation, SettingFields, describe_fields
+from .fields import NodeTranslation, OpRules, SettingFields, describe_fields
 from .places import find_places, place_errors
 from .scaffolder import StarlakeProjectScaffolder
 from .yaml_schema import make_schema_precise
@@ -41,12 +41,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
     In Python, create it with these fields as keyword arguments. :meth:`build` returns definitions, plan, and problems.
     """
 
-    op: Annotated[
-        OpSpec | None,
-        dg.Resolver.default(
-            description="Tags and concurrency pool of every step.", examples=[{"pool": "warehouse", "tags": {"team": "data"}}]
-        ),
-    ] = None
+    op: OpRules = None
     translation: Annotated[TranslationFn[StarlakeNode] | None, NodeTranslation()] = None
 
     _places: dict[str, Location] = PrivateAttr(default_factory=dict)
@@ -92,12 +87,11 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     def settings(self) -> Settings:
         """Return the settings that the fields define."""
-        op = self.op
+        op = self.op.model_dump(exclude_none=True) if isinstance(self.op, BaseModel) else self.op
         return Settings(
             **{name: getattr(self, name) for name in SharedSettings.model_fields},
             translator=self.translator,
-            op_tags=(op.tags or {}) if op else {},
-            pool=op.pool if op else None,
+            op_rules=check_op_rules("op", op),
         )
 
     def build(self) -> Built:

@@ -12,6 +12,7 @@ from ..cache import OFF
 from ..definitions.nodes import StarlakeNode
 from ..errors import InvalidSetting
 from ..executors import EXECUTORS
+from ..selection import check_op_rules
 from ..settings import SharedSettings, check_value, setting_of
 from .templates import render_value, render_variables
 
@@ -40,6 +41,8 @@ _YAML_TYPES: Mapping[str, Any] = {
     "step_executor": StepExecutorFields | dict[str, Any] | str | None,
     "cache": str | bool | None,
     "secrets": dict[str, Any] | None,
+    "select": Sequence[str | dict[str, Any]] | dict[str, Any] | str | None,
+    "exclude": Sequence[str | dict[str, Any]] | dict[str, Any] | str | None,
     "expectation_checks": bool | dict[str, Any] | str | None,
 }
 """The YAML types of settings for which they do not follow from the setting's type."""
@@ -148,6 +151,48 @@ def describe_fields(component: type[BaseModel]) -> str:
 
 def _find_resolver(field: FieldInfo) -> dg.Resolver:
     return next(item for item in field.metadata if isinstance(item, dg.Resolver))
+
+
+class OpFields(BaseModel):
+    """A rule of ``op:`` in YAML."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    match: str | dict[str, Any] | list[str | dict[str, Any]] | None = Field(
+        default=None,
+        description="Whose steps: a name (sales.*), or a mapping of name, domain, table, task, tag, kind, dagRef; a list: any of them.",
+        examples=["sales.*", {"domain": "sales", "kind": "table"}],
+    )
+    pool: str | None = Field(default=None, description="Their concurrency pool.", examples=["warehouse"])
+    retry_policy: dict[str, Any] | None = Field(
+        default=None,
+        description="Their retries: max_retries, delay (seconds), backoff (linear, exponential), jitter (full, plus_minus).",
+        examples=[{"max_retries": 3, "delay": 30, "backoff": "exponential"}],
+    )
+    tags: dict[str, Any] | None = Field(default=None, description="Their tags.", examples=[{"team": "data"}])
+    name: Any = Field(default=None, description="Refused: the name of an op is that of its asset.")
+    description: Any = Field(default=None, description="Refused: the description of an op is that of its asset.")
+    backfill_policy: Any = Field(default=None, description="Refused: the setting backfill says it.")
+
+
+def _resolve_op(context: dg.ResolutionContext, given: Any) -> Any:
+    """Return the rules of ``op``; numbers in strings stay strings."""
+    return None if given is None else check_op_rules("op", render_value(context, given))
+
+
+OpRules = Annotated[
+    Any,
+    dg.Resolver(
+        _resolve_op,
+        model_field_type=OpFields | list[OpFields] | None,
+        inject_before_resolve=False,
+        description="Pool, retries and tags of steps: one mapping for all, or a list of mappings with match. Later ones win.",
+        examples=[
+            {"pool": "warehouse", "tags": {"team": "data"}},
+            [{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}],
+        ],
+    ),
+]
 
 
 class NodeTranslation(TranslationFnResolver[StarlakeNode]):

@@ -51,6 +51,12 @@ def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
     elif len(models) == 1 and all("$ref" in v or _is_any_object(v) for v in variants):
         _allow_any_object(field)
         field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}]
+    elif len(models) == 1 and all("$ref" in v or v.get("type") == "array" for v in variants):
+        # One of something, or a list of it.
+        several = next(v for v in variants if v.get("type") == "array")
+        _allow_any_object(field)
+        field["anyOf"].append({"type": "array"})
+        field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}, {"if": {"type": "array"}, "then": several}]
     elif scalars and len(scalars) == len(variants) and not texts:
         field["if"] = {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}
         field["else"] = scalars[0] if len(scalars) == 1 else {"anyOf": scalars}

@@ -9,13 +9,13 @@ from typing import Any
 
 import dagster as dg
 
-from ..pipelines.pipeline import Pipeline
 from ..settings import Settings
 from .batches import Batch, build_batches, index_batches
 from .checks import build_asset_check_specs
 from .graph import AssetGraph, NodeId
-from .names import make_op_name, make_tag_value
+from .names import make_op_name
 from .nodes import StarlakeNode
+from .op_attributes import find_op_attributes
 from .partitioned_specs import BACKFILL
 from .steps.bodies import Bodies, OpBody
 from .steps.step_config import RUN_CONFIG
@@ -31,7 +31,7 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
     Args:
         graph: nodes and specs.
         bodies: what the ops do.
-        settings: op tags, pool, checks.
+        settings: what ops get, checks.
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
@@ -52,7 +52,7 @@ def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[
 def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
     checks = {f"check_{i}": check for i, check in enumerate(build_asset_check_specs(node, spec.key, settings))}
     inputs = {f"upstream_{i}": dep.asset_key for i, dep in enumerate(spec.deps)}
-    pipeline = node.pipeline
+    attributes = find_op_attributes(node, settings)
     op = dg.OpDefinition(
         compute_fn=_build_compute_fn(bodies.build_body(node, spec.key)),
         name=name,
@@ -60,9 +60,9 @@ def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodi
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs={"result": _SKIPPABLE if spec.skippable else _RESULT, **dict.fromkeys(checks, _SKIPPABLE)},
         config_schema=RUN_CONFIG,
-        tags=_build_op_tags(node, settings),
-        retry_policy=_build_retry_policy(pipeline, settings),
-        pool=settings.pool,
+        tags=attributes.tags,
+        retry_policy=attributes.retry_policy,
+        pool=attributes.pool,
     )
     return dg.AssetsDefinition(
         keys_by_input_name=inputs,
@@ -92,6 +92,7 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     members = batch.members
     specs = [graph.specs["table", m.table.full_name] for m in members]
     first = members[0].node
+    attributes = find_op_attributes(first, settings)
     checks: dict[str, dg.AssetCheckSpec] = {}
     for member in members:
         specs_of_member = build_asset_check_specs(member.node, member.key, settings)
@@ -104,9 +105,9 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs=dict.fromkeys([*(m.output for m in members), *checks], _SKIPPABLE),
         config_schema=RUN_CONFIG,
-        tags=_build_op_tags(first, settings),
-        retry_policy=_build_retry_policy(first.pipeline, settings),
-        pool=settings.pool,
+        tags=attributes.tags,
+        retry_policy=attributes.retry_policy,
+        pool=attributes.pool,
     )
     return dg.AssetsDefinition(
         keys_by_input_name=inputs,
@@ -123,19 +124,3 @@ def _build_compute_fn(body: OpBody) -> Callable[[dg.AssetExecutionContext, Mappi
         yield from body(context)
 
     return compute
-
-
-def _build_op_tags(node: StarlakeNode, settings: Settings) -> dict[str, str]:
-    verb = {"domain": "preload", "table": "load", "task": "transform"}[node.type]
-    return {**settings.op_tags, "starlake/command": verb, "starlake/domain": make_tag_value(node.domain)}
-
-
-def _build_retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.RetryPolicy | None:
-    """Return the retries of the DAG config, else those that the executor's options ask for; none where neither does."""
-    if pipeline is None:
-        return None
-    retries, delay = pipeline.retries, pipeline.retry_delay
-    executor = settings.executor_of(pipeline)
-    if retries <= 0 and executor is not None:
-        retries, delay = executor.retries(pipeline) or (0, delay)
-    return dg.RetryPolicy(max_retries=retries, delay=delay.total_seconds()) if retries > 0 else None

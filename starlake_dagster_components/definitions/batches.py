@@ -9,6 +9,7 @@ from ..project.model import Table
 from .graph import AssetGraph, NodeId
 from .names import make_op_name, make_output_name, make_readable_name
 from .nodes import StarlakeNode
+from .op_attributes import find_op_attributes
 
 FAILED = "starlake/failed_tables"
 """Metadata of a step's failure: asset key -> why that table failed."""
@@ -31,7 +32,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tables of one domain and one pipeline that wait for the same assets, and the name of their op."""
+    """Tables of one domain and one pipeline that wait for the same assets and get the same pool, retries and tags; the name of their op."""
 
     name: str
     members: tuple[Member, ...]
@@ -54,7 +55,8 @@ def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str =
         if table is not None and fits_command_line(table.name):
             spec = graph.specs[node_id]
             waits_for = frozenset((dep.asset_key, repr(dep.partition_mapping)) for dep in spec.deps)
-            key = (table.domain, node.pipeline.name if node.pipeline else None, waits_for, spec.partitions_def)
+            attributes = repr(find_op_attributes(node, node.settings)) if node.settings.op_rules else ""
+            key = (table.domain, node.pipeline.name if node.pipeline else None, waits_for, spec.partitions_def, attributes)
             groups.setdefault(key, []).append(node_id)
     several = [group for group in groups.values() if len(group) > 1]
     of_domain: dict[str, int] = {}

@@ -26,6 +26,7 @@ from .jobs import build_job, build_job_tags
 from .masked import hiding_in_errors
 from .partitions import choose_partition
 from .schedules import build_schedule, find_cron_problems
+from .selecting import select_nodes
 from .sensors.definition import build_sensor
 from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets, find_file_sensors
 from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
@@ -77,7 +78,7 @@ def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGrap
         recovered = recover(loaded, problems, settings, examine_plan)
         if recovered:
             problems = (*problems, recovered.problems[0])
-    return loaded.plan, graph, problems
+    return graph.plan, graph, problems
 
 
 def _load_and_examine(
@@ -96,10 +97,11 @@ def _load_and_examine(
 
 
 def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
-    """Return the assets of a plan, and all problems of the project and its definitions, errors first."""
+    """Return the assets of what is selected of a plan, and all problems of the project and its definitions, errors first."""
+    plan, idle = select_nodes(plan, settings)
     with _silence_beta_warnings(), without_gc():
         graph = build_graph(plan, settings)
-    found = [*plan.problems, *graph.problems, *_find_variable_problems(settings)]
+    found = [*plan.problems, *idle, *graph.problems, *_find_variable_problems(settings)]
     for pipeline in plan.pipelines:
         found.extend(_find_executor_problems(plan, pipeline, settings))
         found.extend(find_sensor_problems(graph, pipeline, settings))
@@ -180,13 +182,13 @@ def _silence_beta_warnings() -> Iterator[None]:
 
 def _build_definitions(root: str | Path, settings: Settings) -> Built:
     loaded, graph, problems = _load_and_examine(root, settings, find_noted)
-    plan, identity = loaded.plan, loaded.identity
+    plan, identity = graph.plan, loaded.identity
     if any(p.severity == "error" or p.skips_file for p in problems):
         from .recovery import recover
 
         recovered = recover(loaded, problems, settings, examine_plan)
         if recovered:
-            plan, graph, problems, identity = recovered.plan, recovered.graph, recovered.problems, recovered.identity
+            plan, graph, problems, identity = recovered.graph.plan, recovered.graph, recovered.problems, recovered.identity
         elif any(p.severity == "error" for p in problems):
             raise InvalidProjectDefinition(str(plan.project.root), problems)
     if loaded.stored and identity:

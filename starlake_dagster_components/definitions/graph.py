@@ -170,6 +170,8 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
             ),
         )
     for table in project.tables:
+        if ("table", table.full_name) in plan.left_out:
+            continue
         pipeline_of_table = plan.find_pipeline(table)
         yield (
             table.full_name,
@@ -187,6 +189,8 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
         )
     external: dict[str, None] = {}
     for task in project.tasks:
+        if ("task", task.full_name) in plan.left_out:
+            continue
         reads = plan.dependencies.get_direct(task.full_name)
         external.update((d.name, None) for d in reads if d.kind == "external")
         key = make_asset_key(task.full_name, style)

@@ -143,7 +143,7 @@ OPTIONS: Mapping[str, Option] = {
     "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
     **{name: Option("load", unsupported=_NO_TIMEOUT) for name in ("pre_load_timeout", "pre_load_sensor_soft_fail")},
     "pre_load_not_ready_sentinel_path": Option("load", unsupported="the command's result shows whether files are ready"),
-    "default_pool": Option(unsupported="set a concurrency pool in the component"),
+    "default_pool": Option(),
 }
 """All options that the Dagster templates mention or that starlake-orchestration 0.5 reads."""
 

@@ -223,6 +223,8 @@ class Plan:
     settings: Mapping[str, Any] = EMPTY
     environments: Mapping[str, Environment] = EMPTY
     """Name of a DAG config -> the environment of its commands, if that differs from the project's."""
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """Kind and full name of tables and tasks of the project that become no definitions; the pipelines and dependencies are without them."""
 
     _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -45,6 +45,7 @@ KNOWN = "['cloud_run', 'dagster_shell', 'duckdb', 'shell']"
         ("executor: {type: shell, timeout: soon}", "executor.timeout", "'soon' is not of type 'number'"),
         ("step_executor: {typ: threads}", "step_executor", "Additional properties are not allowed ('typ' was unexpected)"),
         ("op: {pol: x}", "op", "Additional properties are not allowed ('pol' was unexpected)"),
+        ("op: [{pool: x}, {pol: x}]", "op.1", "Additional properties are not allowed ('pol' was unexpected)"),
         ("translation: {grp: x}", "translation", "Additional properties are not allowed ('grp' was unexpected)"),
         ("asset_key: flat", "", "Additional properties are not allowed ('asset_key' was unexpected)"),
     ],

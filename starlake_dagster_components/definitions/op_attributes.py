@@ -1,0 +1,87 @@
+"""Pool, retries and tags of steps: from the settings, the rules of ``op`` and the DAG config."""
+
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from ..pipelines.pipeline import Pipeline
+from ..selection import Described, RetryRule
+from ..settings import Settings
+from .names import make_tag_value
+from .nodes import StarlakeNode
+from .selecting import describe_node, describe_pre_load
+
+_VERBS = {"domain": "preload", "table": "load", "task": "transform"}
+
+AIRFLOWS_OWN_POOL = "default_pool"
+"""The pool that every Airflow has: where a DAG config names it, it means no pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpAttributes:
+    """What an op gets beside its body.
+
+    Attributes:
+        pool: its concurrency pool.
+        retry_policy: how often and when it is tried again.
+        tags: its tags.
+    """
+
+    pool: str | None = None
+    retry_policy: dg.RetryPolicy | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
+    """Return what the op of a domain, table or task gets.
+
+    Rules of ``op`` are applied in their order: a later one wins. They win over the settings ``pool`` and ``op_tags``, and these over the
+    DAG config (``default_pool``, ``retries``).
+    """
+    pool = settings.pool or _find_pool(node.pipeline)
+    retry: RetryRule | None = None
+    tags = dict(settings.op_tags)
+    if settings.op_rules:
+        described = _describe(node)
+        for rule in settings.op_rules:
+            if rule.covers(described):
+                pool, retry = rule.pool or pool, rule.retry_policy or retry
+                tags |= rule.tags
+    tags |= {"starlake/command": _VERBS[node.type], "starlake/domain": make_tag_value(node.domain)}
+    return OpAttributes(pool, _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry), tags)
+
+
+def _describe(node: StarlakeNode) -> Described:
+    described = node.table or node.task
+    if described is not None:
+        return describe_node(described, node.pipeline)
+    domain = node.load_domain
+    assert domain is not None
+    return describe_pre_load(domain.name, domain.final_name, domain.tags, node.pipeline)
+
+
+def _find_pool(pipeline: Pipeline | None) -> str | None:
+    pool = pipeline.options.get("default_pool", "").strip() if pipeline else ""
+    return pool if pool and pool != AIRFLOWS_OWN_POOL else None
+
+
+def _convert(rule: RetryRule) -> dg.RetryPolicy | None:
+    if not rule.max_retries:
+        return None
+    return dg.RetryPolicy(
+        max_retries=rule.max_retries,
+        delay=rule.delay,
+        backoff=dg.Backoff[rule.backoff.upper()] if rule.backoff else None,
+        jitter=dg.Jitter[rule.jitter.upper()] if rule.jitter else None,
+    )
+
+
+def _build_retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.RetryPolicy | None:
+    """Return the retries of the DAG config, else those that the executor's options ask for; none where neither does."""
+    if pipeline is None:
+        return None
+    retries, delay = pipeline.retries, pipeline.retry_delay
+    executor = settings.executor_of(pipeline)
+    if retries <= 0 and executor is not None:
+        retries, delay = executor.retries(pipeline) or (0, delay)
+    return dg.RetryPolicy(max_retries=retries, delay=delay.total_seconds()) if retries > 0 else None

@@ -1,0 +1,102 @@
+"""Which domains, tables and tasks the patterns of settings mean (``op``, ``select``, ``exclude``); a plan without what is left out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from ..errors import Problem
+from ..pipelines.pipeline import Dependencies, Dependency, Pipeline, Plan
+from ..project.model import FrozenDict, Table, Task
+from ..selection import Described, NodePattern
+from ..settings import Settings
+
+
+def describe_node(node: Table | Task, pipeline: Pipeline | None) -> Described:
+    """Return what patterns look at of a table or task."""
+    dag_ref = pipeline.dag_config.name if pipeline else ""
+    tags = frozenset(node.tags)
+    if isinstance(node, Table):
+        names = frozenset((node.full_name, node.final_full_name))
+        return Described(
+            "table", names, frozenset((node.domain, node.final_domain)), frozenset((node.name, node.final_name)), tags, dag_ref
+        )
+    names = frozenset((node.full_name, node.sink_name))
+    return Described("task", names, frozenset((node.domain,)), frozenset((node.name, node.table)), tags, dag_ref)
+
+
+def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> Described:
+    """Return what patterns look at of a domain's pre-load."""
+    names = frozenset((name, final_name))
+    return Described("domain", names, names, names, frozenset(tags), pipeline.dag_config.name if pipeline else "")
+
+
+def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, ...]]:
+    """Return the plan with the tables and tasks that ``select`` and ``exclude`` leave, and an error for each idle pattern.
+
+    What a task reads and is not selected becomes an external table under the same name, for which sensors wait: another code location
+    has it.
+
+    Args:
+        plan: the whole plan.
+        settings: has ``select``, ``exclude`` and ``op_rules``.
+    """
+    if not (settings.select or settings.exclude or settings.op_rules):
+        return plan, ()
+    members: list[Table | Task] = [*plan.project.tables, *plan.project.tasks]
+    nodes = {_identify(node): describe_node(node, plan.find_pipeline(node)) for node in members}
+    problems = [
+        *_find_idle("select", settings.select, nodes.values()),
+        *_find_idle("exclude", settings.exclude, nodes.values()),
+        *_find_idle_rules(plan, settings, nodes.values()),
+    ]
+    left_out = frozenset(
+        key
+        for key, node in nodes.items()
+        if (settings.select and not any(p.selects(node) for p in settings.select)) or any(p.selects(node) for p in settings.exclude)
+    )
+    if not left_out:
+        return plan, tuple(problems)
+    if len(left_out) == len(nodes) and not problems:
+        problems.append(Problem(None, "error", "select and exclude leave nothing of the project"))
+    return _leave_out(plan, left_out), tuple(problems)
+
+
+def _identify(node: Table | Task) -> tuple[str, str]:
+    return ("table" if isinstance(node, Table) else "task", node.full_name)
+
+
+def _find_idle(setting: str, patterns: Sequence[NodePattern], nodes: Iterable[Described]) -> Iterator[Problem]:
+    known = list(nodes)
+    for pattern in patterns:
+        if not any(pattern.selects(node) for node in known):
+            yield Problem(None, "error", f"{setting}: '{pattern.text}' matches no table and no task of the project")
+
+
+def _find_idle_rules(plan: Plan, settings: Settings, nodes: Iterable[Described]) -> Iterator[Problem]:
+    domains = [describe_pre_load(d.name, d.final_name, d.tags, None) for d in plan.project.domains]
+    for rule in settings.op_rules:
+        yield from _find_idle("op", rule.match, [*nodes, *domains])
+
+
+def _leave_out(plan: Plan, left_out: frozenset[tuple[str, str]]) -> Plan:
+    names = {("table", t.full_name): t.final_full_name for t in plan.project.tables}
+
+    def follow(dependency: Dependency) -> Dependency:
+        key = (dependency.kind, dependency.name)
+        # Named by JSON: sensors wait for an external table that is made elsewhere.
+        return replace(dependency, kind="external", name=names.get(key, dependency.name), source="json") if key in left_out else dependency
+
+    direct = {
+        task: tuple(dict.fromkeys(map(follow, reads))) for task, reads in plan.dependencies.direct.items() if ("task", task) not in left_out
+    }
+    pipelines = tuple(p for p in (_shorten(pipeline, left_out) for pipeline in plan.pipelines) if p is not None)
+    return replace(plan, pipelines=pipelines, dependencies=Dependencies(FrozenDict(direct)), left_out=left_out)
+
+
+def _shorten(pipeline: Pipeline, left_out: frozenset[tuple[str, str]]) -> Pipeline | None:
+    tables = tuple(t for t in pipeline.tables if ("table", t.full_name) not in left_out)
+    tasks = tuple(t for t in pipeline.tasks if ("task", t.full_name) not in left_out)
+    if not tables and not tasks:
+        return None
+    domains = {t.domain for t in tables}
+    pre_load = {name: given for name, given in pipeline.pre_load.items() if name in domains}
+    return replace(pipeline, tables=tables, tasks=tasks, pre_load=FrozenDict(pre_load))

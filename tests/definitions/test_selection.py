@@ -1,0 +1,183 @@
+"""Settings that concern a part of a project: ``op`` rules, ``default_pool``, ``select`` and ``exclude``."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import InvalidSetting, StarlakeProjectComponent, load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.build import InvalidProjectDefinition, prepare_graph
+from starlake_dagster_components.selection import check_op_rules, check_patterns
+from starlake_dagster_components.settings_text import read_settings
+
+
+def ops(definitions: dg.Definitions) -> dict[str, dg.OpDefinition]:
+    return {a.op.name: a.op for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition) and a.is_executable}
+
+
+def component(shop: ProjectFolder, **attributes: Any) -> dg.Definitions:
+    made = StarlakeProjectComponent.from_attributes_dict(attributes={"project": str(shop.root), **attributes})
+    return dg.build_defs_for_component(made)
+
+
+def test_op_rules_say_pool_retries_and_tags_of_some_steps(shop: ProjectFolder) -> None:
+    rules: list[dict[str, Any]] = [
+        {"pool": "all", "tags": {"team": "data", "version": "1.10"}},
+        {"match": {"kind": "table", "tag": "pii"}, "pool": "secret", "tags": {"dagster-k8s/config": {"a": [1]}}},
+        {"match": "kpi.t*", "retry_policy": {"max_retries": 3, "delay": 30, "backoff": "exponential", "jitter": "plus_minus"}},
+        {"match": [{"dagRef": "transforms"}, {"domain": "nothing*", "kind": "task"}][:1], "tags": {"team": "kpi"}},
+        {"match": {"kind": "domain"}, "retry_policy": {"max_retries": "1"}},
+    ]
+    found = ops(load_definitions_from_starlake_project(shop.root, op_rules=rules))
+    assert {name: op.pool for name, op in found.items()} == {
+        "shop": "all",
+        "shop_orders": "secret",
+        "shop_items": "secret",
+        "kpi_daily": "all",
+        "kpi_top": "all",
+    }
+    assert found["shop_orders"].tags["dagster-k8s/config"] == '{"a": [1]}'
+    assert found["kpi_top"].tags["team"] == "kpi"
+    assert found["shop"].tags["team"] == "data"
+    assert found["shop"].tags["version"] == "1.10"
+    assert found["kpi_top"].retry_policy == dg.RetryPolicy(3, 30.0, dg.Backoff.EXPONENTIAL, dg.Jitter.PLUS_MINUS)
+    assert found["kpi_daily"].retry_policy is None
+    assert found["shop"].retry_policy == dg.RetryPolicy(1)
+
+
+def test_rules_win_over_the_dag_config_and_it_has_a_pool_of_its_own(shop: ProjectFolder) -> None:
+    dag = shop.root / "metadata/dags/loads.sl.yml"
+    dag.write_text(dag.read_text() + "    default_pool: nightly\n    retries: 2\n")
+    found = ops(load_definitions_from_starlake_project(shop.root))
+    assert {name for name, op in found.items() if op.pool == "nightly"} == {"shop", "shop_orders", "shop_items"}
+    assert found["kpi_top"].pool is None
+    assert found["shop_items"].retry_policy == dg.RetryPolicy(2, 300.0)
+    rules = [{"match": {"table": "items"}, "retry_policy": {"max_retries": 0}}]
+    found = ops(load_definitions_from_starlake_project(shop.root, op_rules=rules, pool="mine"))
+    assert {op.pool for op in found.values()} == {"mine"}
+    assert found["shop_items"].retry_policy is None
+    assert found["shop_orders"].retry_policy == dg.RetryPolicy(2, 300.0)
+
+
+def test_the_pool_that_every_airflow_has_is_no_pool(shop: ProjectFolder) -> None:
+    dag = shop.root / "metadata/dags/loads.sl.yml"
+    dag.write_text(dag.read_text() + "    default_pool: default_pool\n")
+    assert ops(load_definitions_from_starlake_project(shop.root))["shop_items"].pool is None
+
+
+def test_tables_with_other_pools_are_not_loaded_together(shop: ProjectFolder) -> None:
+    assert set(ops(load_definitions_from_starlake_project(shop.root, batch=True))) == {"shop", "load_shop", "kpi_daily", "kpi_top"}
+    found = ops(load_definitions_from_starlake_project(shop.root, batch=True, op_rules=[{"match": {"table": "items"}, "pool": "p"}]))
+    assert found["shop_items"].pool == "p"
+    assert found["shop_orders"].pool is None
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([{"name": "x"}], r"op\.name: the name of an op is that of its asset: change the asset's key with translation"),
+        ([{"pool": "p"}, {"description": "x"}], r"op\[1\]\.description: .* with translation"),
+        ({"match": {"tab": "x"}}, "unknown key 'tab'"),
+        ({"match": {"kind": "view"}}, "unknown kind 'view'"),
+        ({"match": ""}, r"op\.match: it selects nothing"),
+        ({"match": {}}, r"op\.match: it selects nothing"),
+        ({"match": {"tag": []}}, r"op\.match\.tag: \[\] cannot be used"),
+        ({"pol": "x"}, r"unknown key 'pol' \(did you mean 'pool'"),
+        ({"pool": 3}, "expected a string"),
+        ({"tags": ["x"]}, "expected a mapping of names"),
+        ({"retry_policy": {"max_retries": 1.5}}, "expected a whole number"),
+        ({"retry_policy": {"max_retries": -1}}, "expected a number from 0"),
+        ({"retry_policy": {"delay": "5s"}}, "'5s' cannot be used"),
+        ({"retry_policy": {"delay": 1, "backoff": "cubic"}}, "unknown value 'cubic'"),
+        ({"retry_policy": {"backoff": "linear"}}, "it changes the delay, and there is none"),
+        ({"retry_policy": {"retries": 1}}, "unknown key 'retries'"),
+        ("pool", "expected a mapping, or a list"),
+        (["pool"], "expected a mapping"),
+    ],
+)
+def test_rules_that_cannot_be_followed_are_refused_with_the_reason(value: Any, said: str) -> None:
+    with pytest.raises(InvalidSetting, match=said):
+        check_op_rules("op", value)
+
+
+@pytest.mark.parametrize("value", [3, [3], [""], {"domain": None}, [{"nothing": "x"}], {"domain": [[]]}])
+def test_patterns_that_are_not_understood_are_refused(value: Any) -> None:
+    with pytest.raises(InvalidSetting, match="select"):
+        check_patterns("select", value)
+
+
+def test_the_component_takes_op_as_a_mapping_and_as_a_list(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOL_OF_TASKS", "1.10")
+    one = component(shop, op={"pool": "warehouse", "tags": {"version": "1.10"}})
+    assert {(op.pool, op.tags["version"]) for op in ops(one).values()} == {("warehouse", "1.10")}
+    several = component(shop, op=[{"pool": "all"}, {"match": {"task": "*"}, "pool": "{{ env.POOL_OF_TASKS }}"}])
+    assert {op.pool for name, op in ops(several).items() if name.startswith("kpi")} == {"1.10"}
+    assert ops(several)["shop"].pool == "all"
+    with pytest.raises(Exception, match="change the asset's key with translation"):
+        component(shop, op=[{"name": "x"}])
+
+
+def test_the_component_selects(shop: ProjectFolder) -> None:
+    assert set(keys(component(shop, select=["shop.*"], exclude=[{"table": "items"}]))) == {"shop", "shop_orders"}
+
+
+def keys(definitions: dg.Definitions) -> dict[str, bool]:
+    """Return the assets, with whether they can be materialized."""
+    graph = definitions.resolve_asset_graph()
+    return {key.to_user_string(): graph.get(key).is_executable for key in graph.get_all_asset_keys()}
+
+
+def jobs(definitions: dg.Definitions) -> set[str]:
+    return {job.name for job in definitions.jobs or ()}
+
+
+def test_a_part_of_a_project_is_selected(shop: ProjectFolder) -> None:
+    loads = load_definitions_from_starlake_project(shop.root, select=["shop.*"])
+    assert keys(loads) == {"shop": True, "shop_orders": True, "shop_items": True}
+    assert len(jobs(loads)) == 1
+    assert not loads.sensors
+    tasks = load_definitions_from_starlake_project(shop.root, select=[{"kind": "task"}])
+    assert keys(tasks) == {"kpi_daily": True, "kpi_top": True, "shop_orders": False, "shop_items": False, "elsewhere_rates": False}
+    # Where another location makes what is read, the sensor waits for it.
+    (sensor,) = tasks.sensors or ()
+    assert sensor.metadata["starlake/watches"].value == "shop_items, shop_orders"
+
+
+def test_what_is_excluded_is_external_for_those_that_read_it(shop: ProjectFolder) -> None:
+    found = keys(load_definitions_from_starlake_project(shop.root, exclude=["shop.items", {"task": "daily"}]))
+    assert found == {"shop": True, "shop_orders": True, "kpi_top": True, "kpi_daily": False, "elsewhere_rates": False}
+
+
+def test_two_parts_make_the_whole(shop: ProjectFolder) -> None:
+    whole = {key for key, executable in keys(load_definitions_from_starlake_project(shop.root)).items() if executable}
+    parts = [
+        load_definitions_from_starlake_project(shop.root, select=["tag:pii"]),
+        load_definitions_from_starlake_project(shop.root, exclude=["tag:pii"]),
+    ]
+    made = [{key for key, executable in keys(part).items() if executable} for part in parts]
+    assert made[0] & made[1] == set()
+    assert made[0] | made[1] == whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"select": ["shpo.*"]}, "select: 'shpo.*' matches no table and no task"),
+        ({"exclude": [{"tag": "none", "kind": "table"}]}, "exclude: 'tag: none, kind: table' matches no table"),
+        ({"op_rules": [{"match": {"dagRef": "nightly"}}]}, "op: 'dagRef: nightly' matches no table"),
+        ({"select": ["shop.*"], "exclude": ["shop.*"]}, "leave nothing"),
+    ],
+)
+def test_patterns_that_match_nothing_are_errors(shop: ProjectFolder, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidProjectDefinition) as raised:
+        load_definitions_from_starlake_project(shop.root, **settings)
+    assert said in str(raised.value)
+
+
+def test_selections_are_given_as_text_too(shop: ProjectFolder) -> None:
+    settings = read_settings({"SL_DAGSTER_SELECT": "shop.*,kind:task", "SL_DAGSTER_EXCLUDE": '[{"task": "top"}]'})
+    plan, graph, problems = prepare_graph(shop.root, settings)
+    assert {key.to_user_string() for key in graph.by_key} == {"shop", "shop_orders", "shop_items", "kpi_daily"}
+    assert [p for p in problems if p.severity == "error"] == []
+    assert ("task", "kpi.top") in plan.left_out
