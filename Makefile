@@ -55,8 +55,10 @@ format: $(READY) ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write the tables of docs/ anew from the settings
+docs: $(READY) ## Write the generated tables of docs/ and build the site into .site/
 	$(BIN)/python -m starlake_dagster_components.cli.docs docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open .site/index.html"
 
 pictures: $(READY) ## Take the pictures of docs/ in a browser (needs Chromium and chromedriver)
 	PICTURES=docs/images $(BIN)/pytest -n 0 tests/browser
@@ -87,4 +89,4 @@ wheel: $(READY) ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) $(BENCH) dist .demo .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) dist .demo .site .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .commands import Command as Command
     from .component.component import StarlakeProjectComponent as StarlakeProjectComponent
+    from .definitions.asset_tables import table_of as table_of
     from .definitions.nodes import StarlakeNode as StarlakeNode
     from .definitions.translator import StarlakeTranslator as StarlakeTranslator
     from .errors import CommandCancelled as CommandCancelled
@@ -52,6 +53,7 @@ __all__ = [
     "StarlakeTranslator",
     "load_definitions_from_starlake_project",
     "starlake_step_executor",
+    "table_of",
 ]
 
 _HOMES = {
@@ -74,6 +76,7 @@ _HOMES = {
     "StarlakeTranslator": "definitions.translator",
     "load_definitions_from_starlake_project": "load",
     "starlake_step_executor": "step_executor",
+    "table_of": "definitions.asset_tables",
 }
 
 

@@ -110,12 +110,13 @@ class InvalidSetting(StarlakeError):
 
 
 class MissingDependency(StarlakeError):
-    """An optional package that is required but not installed; the message includes the pip command."""
+    """An optional package that is required but not installed; the message explains how to install it."""
 
     def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
         """Explain how to install a package: as an extra of this one, or alone if the package pins outdated requirements."""
-        what = f"'starlake-dagster-components[{extra}]'" if extra else f"--no-deps {package}"
-        super().__init__(f"{purpose} needs {package}: pip install {what}")
+        # Not `pip install starlake-dagster-components[extra]`: it may have come from Git or a wheel.
+        how = f"install starlake-dagster-components with the extra '{extra}'" if extra else f"pip install --no-deps {package}"
+        super().__init__(f"{purpose} needs {package}: {how}")
 
 
 class CommandError(StarlakeError):

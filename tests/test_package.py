@@ -63,7 +63,7 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
     for document in [
         REPOSITORY / "README.md",
         REPOSITORY / "CONTRIBUTING.md",
-        *(REPOSITORY / "docs").glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
         REPOSITORY / ".ci" / "run",
     ]:
         named |= set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE))
@@ -72,7 +72,7 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
     wrong = []
-    for document in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]:
+    for document in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
             if "://" not in target and not (document.parent / target).exists():
                 wrong.append(f"{document.name}: {target}")
@@ -90,10 +90,11 @@ def test_the_table_of_contributing_names_at_most_three_files_that_exist() -> Non
         assert (REPOSITORY / file).exists() or (REPOSITORY / "starlake_dagster_components" / file).exists(), file
 
 
-def test_every_command_of_the_readme_is_understood(tmp_path: Path) -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    verbs = set(re.findall(r"sl-dagster ([a-z]+)", readme))
-    assert verbs
+def test_every_command_of_the_documents_is_understood(tmp_path: Path) -> None:
+    pages = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    verbs = {verb for text in texts for verb in re.findall(r"^(?:\$ )?sl-dagster ([a-z-]+)", text, re.MULTILINE)}
+    assert verbs >= {"check", "list", "run", "explain"}
     for verb in verbs:
         done = subprocess.run(
             [sys.executable, "-m", "starlake_dagster_components.cli", verb, "--help"], capture_output=True, text=True, check=False

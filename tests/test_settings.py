@@ -17,8 +17,10 @@ from starlake_dagster_components import (
     StarlakeTranslator,
     load_definitions_from_starlake_project,
 )
+from starlake_dagster_components.cli.dag_option_help import HELP
 from starlake_dagster_components.cli.docs import write_tables
 from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.pipelines.dag_options import OPTIONS
 from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.settings_text import read_settings
 
@@ -101,7 +103,11 @@ def test_every_setting_can_be_given_in_every_way() -> None:
     assert {f"SL_DAGSTER_{name.upper()}" for name in names - {"translator"}} == set(re.findall(r"SL_DAGSTER_(?!ZZZ)\w+", str(error.value)))
 
 
-@pytest.mark.parametrize("page", ["settings.md", "command_line.md"])
+def test_every_option_of_dag_configs_has_a_meaning() -> None:
+    assert set(HELP) == {name for name, option in OPTIONS.items() if not option.unsupported and not option.executor}
+
+
+@pytest.mark.parametrize("page", ["settings.md", "command_line.md", "reference/dag_options.md", "reference/commands.md"])
 def test_the_tables_of_the_documentation_are_those_of_the_settings(page: str) -> None:
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
     assert "<!-- table: " in text

@@ -1,4 +1,4 @@
-"""The tables of settings in the documentation: ``python -m starlake_dagster_components.cli.docs docs``, or ``make docs``."""
+"""The generated tables of the documentation: ``python -m starlake_dagster_components.cli.docs docs``, or ``make docs``."""
 
 import re
 import sys
@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import click
 from pydantic.fields import FieldInfo
 
+from ..pipelines.dag_options import OPTIONS, REPLACED
 from ..settings import OptionGroup, Settings, SharedSettings, choices_of, setting_of
 from ..settings_text import option_of
+from .dag_option_help import HELP
 from .options import fields_of
 
 _COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "serve": "`dev`"}
@@ -69,10 +72,47 @@ def _meaning(field: FieldInfo) -> str:
     return " ".join(filter(None, (text, f"{setting.more}." if setting.more else "")))
 
 
+def list_dag_options() -> list[str]:
+    """Return the table of the options of DAG configs that have an effect everywhere, in Markdown."""
+    rows = [f"| `{name}` | {OPTIONS[name].kind or 'both'} | {HELP[name]} |" for name in sorted(HELP, key=str.lower)]
+    return ["| option | jobs | meaning |", "|---|---|---|", *rows]
+
+
+def list_executor_options() -> list[str]:
+    """Return the table of the options of DAG configs that belong to an executor, in Markdown."""
+    by_executor: dict[str, list[str]] = {}
+    for name, option in OPTIONS.items():
+        if option.executor:
+            by_executor.setdefault(option.executor, []).append(f"`{name}`")
+    return ["| executor | options |", "|---|---|", *(f"| `{executor}` | {', '.join(names)} |" for executor, names in by_executor.items())]
+
+
+def list_dead_dag_options() -> list[str]:
+    """Return the table of the options of DAG configs that have no effect, with the reason, in Markdown."""
+    rows = [f"| `{name}` | {option.unsupported} |" for name, option in OPTIONS.items() if option.unsupported]
+    replaced = [f"| `{name}` | use `{other}` |" for name, other in REPLACED.items()]
+    return ["| option | why it has no effect |", "|---|---|", *sorted(rows + replaced, key=str.lower)]
+
+
+def list_commands() -> list[str]:
+    """Return the help of every command of ``sl-dagster``, in Markdown."""
+    from .main import main
+
+    lines: list[str] = []
+    for name, command in sorted(main.commands.items()):
+        context = click.Context(command, info_name=f"sl-dagster {name}", max_content_width=118, terminal_width=118)
+        lines += [f"## `sl-dagster {name}`", "", "```text", *command.get_help(context).splitlines(), "```", ""]
+    return lines[:-1]
+
+
 TABLES: Mapping[str, Callable[[], list[str]]] = {
     "settings": list_settings,
     "python settings": list_python_settings,
     "options": list_options,
+    "dag options": list_dag_options,
+    "executor options": list_executor_options,
+    "dead dag options": list_dead_dag_options,
+    "commands": list_commands,
 }
 """What stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in the documentation."""
 
@@ -88,7 +128,7 @@ def write_tables(text: str) -> str:
 
 def main(folder: Path) -> None:
     """Write the tables of all pages in a folder anew."""
-    for page in sorted(folder.glob("*.md")):
+    for page in sorted(folder.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         if write_tables(text) != text:
             page.write_text(write_tables(text), encoding="utf-8")

@@ -149,7 +149,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     "selection",
     default=None,
     metavar="TEXT",
-    help="The assets to materialize instead, in Dagster's selection syntax: '+kpi_revenue'.",
+    help="The assets to materialize instead, in Dagster's selection syntax: '+key:kpi_revenue'.",
 )
 @click.option(
     "--log-level",

@@ -1,7 +1,7 @@
 """Make the component's fields from ``settings.py``, and define how each is read from YAML."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
 from dagster.components.utils.translation import TranslationFnResolver
@@ -47,6 +47,8 @@ _YAML_TYPES: Mapping[str, Any] = {
 }
 """The YAML types of settings for which they do not follow from the setting's type."""
 
+_YAML_SWITCHES = {"on": True, "off": False}
+
 
 def _yaml_type(name: str, field: FieldInfo) -> Any:
     """Return the YAML type of a setting: its own type, or a string that may be a template."""
@@ -58,6 +60,11 @@ def _yaml_type(name: str, field: FieldInfo) -> Any:
         return Mapping[str, Any] | str | None
     if origin is Sequence:
         return Sequence[str] | str | None
+    if origin is Literal:
+        # YAML reads a plain ``on`` as true and ``off`` as false.
+        words = get_args(annotation)
+        choices = words + tuple(value for word, value in _YAML_SWITCHES.items() if word in words)
+        annotation = Literal.__getitem__(choices)
     return annotation | str | None if annotation is bool or int in get_args(annotation) else annotation | None
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.test_cases import TestTranslation
 from project_folder import ProjectFolder
@@ -65,6 +66,11 @@ def test_a_subclass_may_change_the_specs(shop: ProjectFolder) -> None:
 
     defs = dg.build_defs_for_component(Ours.from_attributes_dict(attributes={"project": str(shop.root)}))
     assert all(list(s.owners) == ["team:data"] for s in defs.resolve_all_asset_specs())
+
+
+def test_on_and_off_without_quotes() -> None:
+    component = resolve({"project": "/nowhere", **yaml.safe_load("{file_sensors: on, partitions: off, cache: off}")})
+    assert (component.file_sensors, component.partitions, component.cache) == ("on", "off", "off")
 
 
 @pytest.mark.parametrize(

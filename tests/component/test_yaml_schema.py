@@ -60,6 +60,7 @@ def test_one_fault_that_names_what_is_wrong(validator: Draft202012Validator, tex
         "{asset_keys: path, watch: direct, default_status: STOPPED, max_concurrent: 3, expectation_checks: false, batch: true}",
         "{env: PROD, dependencies: sql, timezone: UTC, name_prefix: a_, orchestrators: [dagster, airflow], variables: {a: 1}}",
         "{cache: off}",
+        "{file_sensors: on, partitions: off}",
         "{cache: /var/plans, step_executor: multiprocess}",
         "executor: duckdb",
         "executor: {type: shell, env: {PORT: 8080, ON_: true, TEXT: x}, timeout: 60}",

@@ -1,0 +1,30 @@
+"""What the options of DAG configs mean, for the documentation. A test holds it against the options that are read."""
+
+from collections.abc import Mapping
+
+HELP: Mapping[str, str] = {
+    "sl_env_var": "Variables for every command, as a JSON object. `SL_ENV` in it selects the environment in which the job is planned",
+    "SL_STARLAKE_PATH": "Path of the `starlake` command. Default: the variable of the same name, else `starlake`",
+    "SL_TIMEZONE": "Time zone of the schedule, an IANA name. Default: the setting `timezone`",
+    "timezone": "The same. It comes before `SL_TIMEZONE`",
+    "start_date": "First day, as `2026-01-31`: of schedules, of partitions, and of the first data interval of a sensor",
+    "end_date": "Last day, as `2026-01-31`: of schedules and of partitions",
+    "tags": "Tags of the job and its runs, separated by spaces or commas",
+    "retries": "Number of further attempts of a failed step. Default: 0",
+    "retry_delay": "Seconds before a further attempt. Default: 300",
+    "spark_executor_memory": "Spark's `spark.executor.memory`",
+    "spark_executor_cores": "Spark's `spark.executor.cores`",
+    "spark_executor_instances": "Spark's `spark.executor.instances`",
+    "pre_load_strategy": "`none`, `imported`, `pending` or `ack`: where a load first looks for files. Default: `none`",
+    "global_ack_file_path": "The ack file of the strategy `ack`",
+    "pre_load_sensor": "`true` or `false`: whether a file sensor starts the job. Default: the setting `file_sensors`",
+    "pre_load_poke_interval": "Seconds between two looks of the file sensor. Default: 30",
+    "run_dependencies_first": "`true`: the job also runs everything upstream of its tasks. Default: `false`",
+    "dataset_triggering_strategy": "`all`, `any` or an expression: when a sensor starts the job. Default: `all`",
+    "optional_dataset_enabled": "`true`: a sensor does not wait for data that is renewed less often than the data cycle. Default: `false`",
+    "data_cycle_enabled": "`true`: the job has a data cycle. Default: `false`",
+    "data_cycle": "`hourly`, `daily`, `weekly`, `monthly`, `yearly` or a cron. Default: the most frequent schedule among the watched data",
+    "beyond_data_cycle_enabled": "`false`: data must be in the data cycle, whatever its freshness says. Default: `true`",
+    "min_timedelta_between_runs": "Shortest time between two runs of a sensor, in seconds. Default: 0",
+}
+"""Option -> meaning, in Markdown. The options of single executors are on the pages of these executors."""
