@@ -6,14 +6,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from ..cancellation_event import Cancelled
 from ..commands import Command, LoadTable
-from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity
+from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError
 from ..masking import Mask
 from ..pipelines.pipeline import Pipeline
 from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
@@ -153,14 +153,47 @@ def _explain_refused_connection(project: "Project", connection: "Connection | No
     path = connection.duckdb_path
     if path is None:
         what = connection.engine
-    elif path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
+    elif not _is_file(path):
         what = f"not a file ('{path}')"
     else:
         return None
     return connection.origin.at("options.url"), (
-        f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: "
-        "set env to an environment that has one, or take another executor"
+        f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: {_propose_connection(project)}"
     )
+
+
+def _is_file(path: str | None) -> bool:
+    return bool(path) and not str(path).startswith((":memory:", "md:", "ducklake:"))
+
+
+def _propose_connection(project: "Project") -> str:
+    """Return what to write so that the project has a DuckDB file: an environment of its own, or a connection of its own."""
+    folder = project.metadata_folder
+    files = sorted(folder.glob("env.*.sl.yml"))
+    stamps = tuple((file.name, file.stat().st_mtime_ns) for file in files if file.is_file())
+    environments = _find_environments_with_duckdb(str(project.root), stamps)
+    if environments:
+        return f"set env to {' or '.join(environments)}, which has one, or take another executor"
+    names = [name for name, c in project.application.connections.items() if _is_file(c.duckdb_path)]
+    if names:
+        return f"set application.connectionRef to {' or '.join(names)}, which is one, or take another executor"
+    return "add one to application.connections and set application.connectionRef to it, or take another executor"
+
+
+@lru_cache(maxsize=8)
+def _find_environments_with_duckdb(root: str, files: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """Return the environments of a project in which it writes to a DuckDB file, given its env files with their times."""
+    from ..project.reader import start_reading
+
+    found = []
+    for name, _ in files:
+        profile = name.split(".")[1]
+        with contextlib.suppress(StarlakeError):
+            application = start_reading(root, profile=profile).project.application
+            connection = application.connections.get(application.connection_ref or "")
+            if connection is not None and _is_file(connection.duckdb_path):
+                found.append(profile)
+    return tuple(found)
 
 
 class _Lines:

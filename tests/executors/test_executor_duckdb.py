@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from contract import Behaviour, ExecutorContract, Limit, Seen, Watched, a_command
+from project_folder import ProjectFolder
 
 import starlake_dagster_components.engine as engine
 from starlake_dagster_components.commands import Command
@@ -35,6 +36,7 @@ from starlake_dagster_components.project.model import (
     Table,
     Task,
 )
+from starlake_dagster_components.project.reader import read_project
 
 AREAS = Areas(*[f"/p/{i}" for i in range(8)])
 
@@ -318,8 +320,29 @@ def test_it_refuses_at_loading_the_connections_that_the_engine_refuses(url: str,
     (problem,) = problems
     assert problem.severity == "error"
     assert str(problem) == refused.replace("; the embedded engine works on DuckDB files only", "").partition(": its data")[0] + (
-        "; the executor duckdb works on DuckDB files only: set env to an environment that has one, or take another executor"
+        "; the executor duckdb works on DuckDB files only: add one to application.connections and set application.connectionRef to it, "
+        "or take another executor"
     )
+
+
+def test_a_refused_connection_names_the_environment_that_has_a_duckdb_file(folder: ProjectFolder) -> None:
+    application = (folder.root / "metadata/application.sl.yml").read_text()
+    other = "    warehouse:\n      type: jdbc\n      options:\n        url: jdbc:postgresql://h/db\n"
+    folder.write("metadata/application.sl.yml", application.replace("connectionRef: duckdb", "connectionRef: '{{target}}'") + other)
+    folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  target: warehouse\n").write(
+        "metadata/load/d/_config.sl.yml", "load:\n  name: d\n"
+    )
+    folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable:\n  name: t\n  pattern: t.csv\n")
+
+    def propose() -> str:
+        project = read_project(folder.root)
+        (problem,) = DuckDBExecutor().unsupported(project, a_job(project.tables[0]))
+        return problem.message.partition("DuckDB files only: ")[2]
+
+    assert propose() == "set application.connectionRef to duckdb, which is one, or take another executor"
+    folder.write("metadata/env.PG.sl.yml", "version: 1\nenv:\n  target: warehouse\n")
+    folder.write("metadata/env.LOCAL.sl.yml", "version: 1\nenv:\n  target: duckdb\n")
+    assert propose() == "set env to LOCAL, which has one, or take another executor"
 
 
 def refused_by_the_engine(project: Project, connection: str) -> str | None:

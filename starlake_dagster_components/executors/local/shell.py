@@ -203,8 +203,8 @@ def find_program(program: str, project: str, path: str | None) -> str:
     if found is None:
         raise CommandError(
             f"{missing}: install Starlake, or say where it is with SL_STARLAKE_PATH in the options of the DAG config (or in the "
-            "environment), or with "
-            f"starlake_path of the executor; a DuckDB project runs without Starlake with executor: {{type: duckdb}}",
+            "environment), or with starlake_path of the executor; a DuckDB project runs without Starlake with executor: {type: duckdb} "
+            "(--executor duckdb)",
             retry=False,
         )
     return os.path.abspath(found)
