@@ -252,6 +252,8 @@ def is_group_alive(group: int) -> bool:
 def end_group(group: int, grace: float, say: Callable[[str], None]) -> None:
     """End the processes of a group that another process started and collects: SIGTERM, after the grace period SIGKILL."""
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST_RESORT)):
+        if number == signal.SIGKILL:
+            say(f"processes of the command (group {group}) are still there {grace:g} s after SIGTERM: SIGKILL")
         _signal_group(group, number)
         end = time.monotonic() + seconds
         while is_group_alive(group) and time.monotonic() < end:

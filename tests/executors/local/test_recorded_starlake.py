@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 from contract import Watched
-from starlake_playback import Loader, Program, read_rows
+from starlake_playback import Loader, Mode, Program, read_rows
 
 from starlake_dagster_components.commands import Command, RunContext, build_load_command, build_transform_command
 from starlake_dagster_components.errors import CommandError
@@ -118,17 +118,20 @@ def test_the_playback_is_what_was_recorded(shared: Path, tmp_path: Path, name: s
             ]
 
 
+@pytest.mark.parametrize("mode", ["main", "submit"])
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
 @pytest.mark.parametrize("name", LOADS)
-def test_recorded_loads_lose_nothing_and_double_nothing(shared: Path, tmp_path: Path, name: str, kind: str, audit: bool) -> None:
-    if kind == "dagster_shell" and name.endswith(".spark"):
+def test_recorded_loads_lose_nothing_and_double_nothing(
+    shared: Path, tmp_path: Path, name: str, kind: str, audit: bool, mode: Mode
+) -> None:
+    if name.endswith(".spark") and (kind, mode) != ("shell", "main"):
         pytest.skip("the project asks for the native loader: both recordings are alike")
     commands, _, case = load_recording(shared, name)
     steps = [s for s in json.loads((case / "steps.json").read_text())["steps"] if "command" in s]
     root, database = tmp_path / "project", tmp_path / "project/datasets/duckdb.db"
     shutil.copytree(case / "metadata", root / "metadata")
-    program = Program(tmp_path / "bin", root, database, audit=audit)
+    program = Program(tmp_path / "bin", root, database, audit=audit, mode=mode)
     project = read_project(root)
     domain = project.domains[0]
     model = Model(root, database, domain.name)
@@ -191,10 +194,10 @@ HEADER = "id,name\n"
 class Shop:
     """A project of three tables whose ``starlake`` is a double."""
 
-    def __init__(self, tmp_path: Path, loader: Loader, audit: str, kind: str = "shell", **options: Any) -> None:
+    def __init__(self, tmp_path: Path, loader: Loader, audit: str, kind: str = "shell", mode: Mode = "main", **options: Any) -> None:
         self.root, self.database = tmp_path / "shop", tmp_path / "shop/datasets/duckdb.db"
         self.audit = audit == "duckdb"
-        self.program = Program(tmp_path / "bin", self.root, self.database, audit=self.audit)
+        self.program = Program(tmp_path / "bin", self.root, self.database, audit=self.audit, mode=mode)
         self.options = {"expectations": {"a": "no_boom('x')", "b": "no_boom('x')", "c": "no_boom('x')"}, **options}
         self.loader = loader
         if audit == "silent":
@@ -395,16 +398,17 @@ def test_a_file_with_a_quote_in_its_name(tmp_path: Path, audit: str, kind: str) 
     assert shop.model.staged() == []
 
 
+@pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("name", ["expectations_transform.native", "transform_features.native"])
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
-def test_recorded_transforms(shared: Path, tmp_path: Path, name: str, audit: bool) -> None:
+def test_recorded_transforms(shared: Path, tmp_path: Path, name: str, audit: bool, kind: str) -> None:
     commands, _, case = load_recording(shared, name)
     root, database = tmp_path / "project", tmp_path / "project/datasets/duckdb.db"
     shutil.copytree(case / "metadata", root / "metadata")
     program = Program(tmp_path / "bin", root, database, audit=audit)
     project = read_project(root)
     tasks = {task.full_name: task for task in project.tasks}
-    executor = ShellExecutor(starlake_path=str(program.path))
+    executor = EXECUTORS[kind](starlake_path=str(program.path))
     for number, recorded in enumerate(commands):
         task = tasks.get(recorded["arguments"][recorded["arguments"].index("--name") + 1])
         if recorded["arguments"][0] != "transform" or task is None:
