@@ -75,6 +75,7 @@ def _read_file(reading: Reading, path: str) -> list[TypeDefinition]:
         return []
     lines = {"types" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
     section = Section(Context(name, Positions(name, lines), reading.problems, "error"), body)
+    reading.sections.append(("types", section))
     return [definition for definition in map(_read_definition, section.get_sections("types")) if definition]
 
 

@@ -30,6 +30,7 @@ class Reading:
         values: all variables, as YAML files see them.
         problems: the problems found so far.
         reported_unset: unset variables that were reported already.
+        sections: the content of each file that Starlake checks against its JSON schema, with its root key.
     """
 
     files: ProjectFiles
@@ -39,6 +40,7 @@ class Reading:
     values: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
     reported_unset: set[str] = field(default_factory=set)
+    sections: list[tuple[str, Section]] = field(default_factory=list)
 
     def add_problem(self, location: Location | None, severity: Severity, message: str) -> None:
         """Add a problem."""
@@ -174,7 +176,10 @@ def _find_root_section(
     context.blocks = frozenset(document.blocks)
     if body is not data:
         Section(context, data).warn_about_unknown_keys(keys.ROOTS | {"version"}, "the file")
-    return Section(context, body)
+    section = Section(context, body)
+    if not kind.lenient:
+        reading.sections.append((kind.root, section))
+    return section
 
 
 def _migrate_body(

@@ -111,7 +111,10 @@ def start_reading(
         metadata = Path(folders.metadata)
         reported = reading.reported_unset
         reading = replace(
-            _make_reading(files, metadata, variables(section.get_name("env")), folders), problems=reading.problems, reported_unset=reported
+            _make_reading(files, metadata, variables(section.get_name("env")), folders),
+            problems=reading.problems,
+            reported_unset=reported,
+            sections=reading.sections,
         )
     owner = f"{folder} {reading.variables.profile or ''}"
     note_secrets(owner, "project", reading.variables.values, env_files.common, env_files.profiles, section.data if section else None)
@@ -136,6 +139,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .name_checks import check_names, warn_about_equal_tables
     from .pattern_overlaps import warn_about_shared_patterns
     from .refs import read_refs
+    from .schema_check import add_refusals
     from .sql.references import add_references, make_connection_finder
     from .transform_tasks import read_tasks
 
@@ -158,6 +162,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
     dependency_files = read_dependency_files(project.root, Path(metadata), dependencies, reading.problems)
     reading.problems.extend(reading.files.problems)
+    add_refusals(reading)
     return replace(
         project,
         domains=domains,

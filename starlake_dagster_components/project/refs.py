@@ -42,7 +42,9 @@ def read_refs(reading: Reading, metadata: str, application: Section | None) -> t
         refuse_file(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
         return ()
     lines = {"refs" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
-    return _read_entries(Section(Context(name, Positions(name, lines), reading.problems, "error"), data))
+    section = Section(Context(name, Positions(name, lines), reading.problems, "error"), data)
+    reading.sections.append(("refs", section))
+    return _read_entries(section)
 
 
 def _read_entries(parent: Section) -> tuple[Reference, ...]:
