@@ -44,6 +44,7 @@ class CommandResult:
             through all of its tables (``complete``).
         program_exit_code: the exit code of the program, where ``exit_code`` says that it failed although the program said that it did not.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
+        leaves_files: files of a ``load`` of one table may lie where no other load looks, see :class:`TableResult`.
         trail: what the output says about single files and expectations, for executors that see the files too.
     """
 
@@ -60,6 +61,7 @@ class CommandResult:
     progress: Progress = "none"
     program_exit_code: int | None = None
     failed_in_table: bool = False
+    leaves_files: bool = False
     trail: "OutputTrail | None" = field(default=None, repr=False, compare=False)
 
     @property
@@ -79,7 +81,16 @@ class CommandResult:
             if self.exit_code == 0:
                 return TableResult("loaded", self.counters, self.row_count, self.expectations)
             reason = self.reason or (self.tail[-1] if self.tail else "no output")
-            return TableResult("failed", self.counters, self.row_count, self.expectations, reason, self.retry, self.failed_in_table)
+            return TableResult(
+                "failed",
+                self.counters,
+                self.row_count,
+                self.expectations,
+                reason,
+                self.retry,
+                failed_in_table=self.failed_in_table,
+                leaves_files=self.leaves_files,
+            )
         if known is None:
             return TableResult("loaded") if self.exit_code == 0 else TableResult("unknown")
         return known

@@ -58,6 +58,7 @@ class TableResult:
         retry: False when another attempt cannot succeed.
         failed_in_table: the load failed although rows of its files are in the table (its expectations failed): no other attempt finds these
             files.
+        leaves_files: the load failed, and its files may lie where no other load looks and this executor cannot reach them.
     """
 
     outcome: Outcome
@@ -67,3 +68,4 @@ class TableResult:
     reason: str | None = None
     retry: bool = True
     failed_in_table: bool = False
+    leaves_files: bool = False

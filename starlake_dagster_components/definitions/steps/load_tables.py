@@ -34,8 +34,8 @@ from .command import (
     make_data_version,
 )
 from .empty_loads import NO_FILES, is_empty_load, report_empty_load
-from .reexecution import find_failed_in_table_before, find_loaded_before, report_kept_assets
-from .run_history import FAILED_IN_TABLE
+from .reexecution import find_failed_before, find_loaded_before, report_kept_assets
+from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
 
 _TIMED_OUT = 124
 """The exit code that ``timeout`` of the shell gives to a command that ran too long."""
@@ -123,6 +123,13 @@ class LoadSteps:
                 description=f"The load failed, but its rows are in the table: {reason}",
                 metadata={FAILED_IN_TABLE: reason, **dict(build_count_metadata(result.counters, result.row_count))},
             )
+        elif result.leaves_files:
+            reason = result.reason or failed.of.result.reason or "no reason is known"
+            yield dg.AssetObservation(
+                member.key,
+                description=f"The load failed, and its files may lie in the ingesting folder, where no other load looks: {reason}",
+                metadata={FILES_LEFT: reason},
+            )
         yield from _build_wanted_checks(self._settings, context, member, result)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
@@ -189,7 +196,7 @@ class _Load:
         self._run = run
         self._domain = domain
         self._number = 0
-        self._failed_before: Mapping[dg.AssetKey, str] | None = None
+        self._failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
 
     def all(self, members: Sequence[Member]) -> LoadEvents:
         """Load tables; yield what is loaded, return what failed."""
@@ -278,16 +285,22 @@ class _Load:
         return replace(found, outcome="failed", reason=text, retry=False, failed_in_table=True)
 
     def _unless_failed_before(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure where an earlier attempt loaded its file and failed afterwards."""
+        """Return the result of a table, or a failure where an earlier attempt failed and took its file away."""
         if found.outcome != "loaded" or found.counters is None or found.counters.files:
             return found
         if self._failed_before is None:
-            self._failed_before = find_failed_in_table_before(self._context, self._commands.find_history(self._context))
-        reason = self._failed_before.get(member.key)
-        if reason is None:
+            self._failed_before = find_failed_before(self._context, self._commands.find_history(self._context))
+        earlier = self._failed_before.get(member.key)
+        if earlier is None:
             return found
-        why = f"there is no new file, and the load of the last one failed after its rows were in the table: {reason}"
-        return replace(found, outcome="failed", reason=why, retry=False, failed_in_table=True)
+        if earlier.in_table:
+            why = f"there is no new file, and the load of the last one failed after its rows were in the table: {earlier.reason}"
+            return replace(found, outcome="failed", reason=why, retry=False, failed_in_table=True)
+        why = (
+            f"there is no file, and the last load failed: {earlier.reason}. Its file lies in ingesting, where no load looks: move it "
+            "back to the stage folder"
+        )
+        return replace(found, outcome="failed", reason=why, retry=False, leaves_files=True)
 
     def _command(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
         """Run the ``load`` of some tables; return how it ended.

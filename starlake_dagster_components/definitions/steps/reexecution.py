@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dagster as dg
 
 from .command import Events, get_step_key
-from .run_history import Materialized, RunHistory, find_failures_in_table, find_materializations
+from .run_history import EarlierFailure, Materialized, RunHistory, find_earlier_failures, find_materializations
 
 
 def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
@@ -19,11 +19,13 @@ def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -
     return find_materializations(context.instance, (context.run.run_id, *runs), key)
 
 
-def find_failed_in_table_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, str]:
-    """Return the tables whose load failed after their rows were written, in earlier attempts or in the runs that this one re-executes."""
+def find_failed_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, EarlierFailure]:
+    """Return the tables whose load failed so that another one does not find their files, in earlier attempts or in the runs that this one
+    re-executes.
+    """
     key = get_step_key(context)
     runs = history.list_continued_runs(key)[: history.from_failure]
-    return find_failures_in_table(context.instance, (context.run.run_id, *runs), key)
+    return find_earlier_failures(context.instance, (context.run.run_id, *runs), key)
 
 
 def find_done_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:

@@ -87,21 +87,38 @@ def _list_asset_events(
 
 FAILED_IN_TABLE = "starlake/failed_in_table"
 """Metadata of an observation: why the load of a table failed although its rows are in the table."""
+FILES_LEFT = "starlake/files_left"
+"""Metadata of an observation: why the load of a table failed whose files may lie where no other load looks."""
 
 
-def find_failures_in_table(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, str]:
-    """Return the tables of a step whose load failed in some runs after their rows were in the table, with the latest reason.
+@dataclass(frozen=True, slots=True)
+class EarlierFailure:
+    """How an earlier load of a table failed.
+
+    Attributes:
+        reason: why.
+        in_table: whether its rows are in the table; otherwise its files may lie where no other load looks.
+    """
+
+    reason: str
+    in_table: bool
+
+
+def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, EarlierFailure]:
+    """Return the tables of a step whose load failed in some runs so that another load does not find their files, with the latest reason.
 
     Args:
         instance: where events are kept.
         run_ids: the runs, nearest first.
         step_key: the step.
     """
-    found: dict[dg.AssetKey, str] = {}
+    found: dict[dg.AssetKey, EarlierFailure] = {}
     for _, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_OBSERVATION):
-        reason = event.asset_observation_data.asset_observation.metadata.get(FAILED_IN_TABLE)
-        if reason is not None:
-            found[key] = str(reason.value)
+        metadata = event.asset_observation_data.asset_observation.metadata
+        for name in (FAILED_IN_TABLE, FILES_LEFT):
+            reason = metadata.get(name)
+            if reason is not None:
+                found[key] = EarlierFailure(str(reason.value), name == FAILED_IN_TABLE)
     return found
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from ...errors import MissingDependency
 from ..base import Level
 from ..starlake_output.load_log import PATTERN, LoadLines
+from .calls import is_transient
 from .connection import Connection
+from .log_reader import Pace, find_pace, find_reader, iterate_tries
 
 PAGE_SIZE = 1000
 TIMEOUT = 30.0
@@ -23,6 +25,8 @@ LATE = 60.0
 """Seconds after which a line that has not arrived is not looked for any more."""
 LATE_LINES = (0.0, 2.0, 4.0)
 """Seconds before each look at the last lines of a finished execution."""
+ALL_LINES = 50_000
+"""Lines of one execution that are read at most."""
 QUERIED_AT_ONCE = 100
 """Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
 
@@ -79,12 +83,24 @@ def fetch_lines(
         order_by="timestamp desc" if newest else "timestamp asc",
         page_size=min(newest or PAGE_SIZE, PAGE_SIZE),
     )
-    pages = client.list_log_entries(request=request, timeout=TIMEOUT).pages
+    pages = _fetch_pages(client, request, find_pace(connection, project))
     # The bare messages: wrapping every entry would cost several times as much as all the rest.
     entries = (entry for page in pages for entry in ListLogEntriesResponse.pb(page).entries)
     chosen = reversed(list(islice(entries, newest))) if newest else entries
     for entry in chosen:
         yield from _split_entry(entry)
+
+
+def _fetch_pages(client: Any, request: Any, pace: Pace) -> Iterator[Any]:
+    """Yield the pages of an answer; each of them is a query of its own for the quota."""
+    while True:
+        pace.wait()
+        # The first page alone: going on is ours, at our pace.
+        page = next(iter(client.list_log_entries(request=request, timeout=TIMEOUT).pages))
+        yield page
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 def _split_entry(entry: Any) -> Iterator[Line]:
@@ -231,42 +247,51 @@ def fetch_last_lines(
     connection: Connection,
     project: str,
     execution: str,
-    count: int,
+    count: int | None,
     *,
     since: float | None,
     enough: Callable[[Sequence[Line]], bool] = bool,
 ) -> Sequence[Line] | str:
-    """Return the last lines of an execution, oldest first; or why they cannot be had. Waits a few seconds for late ones.
+    """Return the last lines of an execution, oldest first; or why they cannot be had.
+
+    Waits a few seconds for late ones, and for Cloud Logging where it refuses a query for now.
 
     Args:
         connection: the account.
         project: the project of the execution.
         execution: its short name.
-        count: how many lines.
+        count: how many lines; None = all, up to :data:`ALL_LINES`.
         since: nothing older, seconds since 1970.
         enough: whether the lines are those that were waited for.
     """
     from google.api_core import exceptions
 
     lines: Sequence[Line] = ()
+    problem = ""
     try:
         for delay in LATE_LINES:
             time.sleep(delay)
-            lines = list(fetch_lines(connection, project, [execution], since=since, newest=count))
-            if enough(lines):
+            for _ in iterate_tries():
+                try:
+                    found = fetch_lines(connection, project, [execution], since=since, newest=count)
+                    lines, problem = list(islice(found, ALL_LINES)), ""
+                    break
+                except exceptions.GoogleAPIError as error:
+                    problem = f"the logs cannot be read ({getattr(error, 'message', None) or error})"
+                    if not is_transient(error):
+                        return f"{problem}; roles/logging.viewer allows it"
+            if problem or enough(lines):
                 break
     except MissingDependency as error:
         return str(error)
-    except exceptions.GoogleAPIError as error:
-        return f"the logs cannot be read ({getattr(error, 'message', None) or error}); roles/logging.viewer allows it"
-    return lines[-count:] or "Cloud Logging has no lines of it yet"
+    return lines[-count:] if lines and count else lines or problem or "Cloud Logging has no lines of it yet"
 
 
 def fetch_load_lines(
     connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool], settled: bool
 ) -> LoadLines:
     """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late
-    lines.
+    lines; loads that end at the same time share queries.
 
     Args:
         connection: the account.
@@ -276,18 +301,37 @@ def fetch_load_lines(
         enough: whether everything that can be expected has come.
         settled: whether to look until nothing more comes.
     """
-    from google.api_core import exceptions
+    before = -1
 
-    found, before = LoadLines(), -1
-    try:
-        for delay in LATE_LINES:
-            time.sleep(delay)
-            found, lines = LoadLines(), list(fetch_lines(connection, project, [execution], since=since, matching=PATTERN))
-            for line in lines:
-                found.take(line.text)
-            if enough(found) and (not settled or len(lines) == before):
-                break
-            before = len(lines)
-    except (MissingDependency, exceptions.GoogleAPIError):
-        return LoadLines()
-    return found
+    def read(texts: Sequence[str]) -> LoadLines:
+        found = LoadLines()
+        for text in texts:
+            found.take(text)
+        return found
+
+    def is_enough(texts: Sequence[str]) -> bool:
+        nonlocal before
+        is_settled, before = len(texts) == before or not settled, len(texts)
+        return is_settled and enough(read(texts))
+
+    texts, problem = find_reader(connection, project, PATTERN).fetch(execution, since, is_enough)
+    # Lines of a query that was never answered are missing; lines that never came may not exist.
+    return LoadLines() if problem and not texts else read(texts)
+
+
+COUNTS = r"^(?:IngestionCounters:|Data successfully loaded from |(?:Input records|Accepted|Rejected): )"
+"""Regular expression (RE2) that finds the lines with the row counts of a load."""
+
+
+def fetch_count_lines(connection: Connection, project: str, execution: str, *, since: float | None) -> tuple[Sequence[str], str]:
+    """Return the lines with the row counts of a load that succeeded, and why they are missing, if so; loads share queries.
+
+    Args:
+        connection: the account.
+        project: the project of the execution.
+        execution: its short name.
+        since: nothing older, seconds since 1970.
+    """
+    return find_reader(connection, project, COUNTS).fetch(
+        execution, since, lambda texts: any(text.startswith("IngestionCounters:") for text in texts)
+    )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...commands import Command
@@ -11,10 +11,11 @@ from ...masking import Mask
 from ..base import CommandResult, Log, TableResult
 from ..starlake_output.load_log import LoadLines
 from ..starlake_output.process_output import Output, drop_growth
+from ..starlake_output.remote_commands import judge_remote_command, mark_left_files
 from ..starlake_output.table_outcomes import judge_output
 from . import sentinel
 from .calls import call_until_answered
-from .cloud_logging import Line, fetch_last_lines, fetch_load_lines
+from .cloud_logging import Line, fetch_count_lines, fetch_last_lines, fetch_load_lines
 from .connection import Connection
 from .finder import TIMEOUT
 from .state import ExecutionState
@@ -22,7 +23,8 @@ from .state import ExecutionState
 NOT_READY_EXIT_CODE = 1
 """Starlake: PreLoadCmd: the exit code of "nothing to load", and of every exception too."""
 
-_COUNTS = re.compile(r"IngestionCounters:|Data successfully loaded from ")
+_COUNTS = re.compile(r"^IngestionCounters:|^Data successfully loaded from ")
+_SUCCESS = re.compile(r" INFO Main: Successfully ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def judge_execution(ended: Ended) -> CommandResult:
     state = ended.state
     if state.succeeded:
         return _judge_success(ended)
-    output = _fetch_output(ended)
+    # Which exception belongs to which file is said in the middle of it.
+    output = _fetch_output(ended, whole=ended.command.verb == "load")
     if state.cancelled:
         reason = f"Cloud Run execution {state.short_name} was cancelled from outside ({state.message or state.reason})"
         return _build_failure(ended, 1, reason, output)
@@ -90,23 +93,56 @@ def _judge_success(ended: Ended) -> CommandResult:
             "on the job (or allow_task_retries: true)"
         )
         return _build_failure(ended, 1, reason, _fetch_output(ended))
-    output = ended.followed
-    if output is None and ended.command.verb == "load":
-        output = _fetch_output(ended, enough=lambda lines: any(_COUNTS.match(line.text) for line in lines))
-    if output is None:
-        return CommandResult(exit_code=0, metadata=ended.metadata)
+    if ended.followed is None and not ended.command.expectations:
+        return _count_rows(ended)
+    output = _fetch_output(ended, enough=_has_ended(ended.command.verb), whole=True)
     tables = _find_table_results(ended, 0, output)
-    return CommandResult(
-        exit_code=0, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, metadata=ended.metadata, tables=tables
-    )
+    counters = drop_growth(output.counters, ended.command.tables)
+    if ended.command.verb == "load" and counters is None and ended.followed is None:
+        ended.log("warning", f"the row counts of {state.short_name} are not known: they are not in its log")
+    result = CommandResult(exit_code=0, counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables)
+    return mark_left_files(ended.command, _judge_output(ended, result, output), output.load)
+
+
+def _has_ended(verb: str) -> Callable[[Sequence[Line]], bool]:
+    """Return what finds the line with which a command that succeeded ends."""
+    pattern = _COUNTS if verb == "load" else _SUCCESS
+    return lambda lines: any(pattern.search(line.text) for line in lines)
+
+
+def _count_rows(ended: Ended) -> CommandResult:
+    """Return the result of a command that succeeded, with the row counts of a load; its other lines are not read."""
+    result = CommandResult(exit_code=0, metadata=ended.metadata)
+    if ended.command.verb != "load" or not ended.tail_lines:
+        return result
+    state = ended.state
+    since = state.created - 60.0 if state.created else None
+    texts, problem = fetch_count_lines(ended.connection, ended.project, state.short_name, since=since)
+    output = Output(lambda level, line: None, ended.mask)
+    output.feed("out", "".join(f"{text}\n" for text in texts).encode("utf-8", "backslashreplace"))
+    output.close()
+    if output.counters is None:
+        ended.log("warning", f"the row counts of {state.short_name} are not known: {problem or 'its log has none'}")
+    tables = _find_table_results(ended, 0, output)
+    return replace(result, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, tables=tables)
 
 
 def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
     counters = drop_growth(output.counters, ended.command.tables) if ended.command.verb == "load" else None
     tables = _find_table_results(ended, code, output)
-    return CommandResult(
-        exit_code=code, reason=ended.mask(reason), counters=counters, tail=output.tail, metadata=ended.metadata, tables=tables
-    )
+    tail = output.tail if ended.followed else output.tail[-ended.tail_lines :] if ended.tail_lines else ()
+    result = CommandResult(exit_code=code, reason=ended.mask(reason), counters=counters, tail=tail, metadata=ended.metadata, tables=tables)
+    known = output.load if output.tail else None
+    return mark_left_files(ended.command, _judge_output(ended, result, output), known)
+
+
+def _judge_output(ended: Ended, result: CommandResult, output: Output) -> CommandResult:
+    """Return a result with what the whole output says; a task that was repeated says nothing about its earlier attempts."""
+    if ended.state.retried or not output.tail:
+        return result
+    output.close()
+    judged = judge_remote_command(ended.command, result, output.trail, ended.log)
+    return replace(judged, reason=ended.mask(judged.reason)) if judged.reason else judged
 
 
 def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult]:
@@ -158,8 +194,8 @@ def _fetch_exit_code(ended: Ended) -> int | None:
     return code if code is not None else ended.state.exit_code
 
 
-def _fetch_output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool) -> Output:
-    """Return the command's output: all of it where it was followed, else its last lines, as far as they can be had."""
+def _fetch_output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool, *, whole: bool = False) -> Output:
+    """Return the command's output: all of it where it was followed or is asked for, else its last lines, as far as they can be had."""
     if ended.followed is not None:
         return ended.followed
     output = Output(lambda level, line: None, ended.mask)
@@ -167,7 +203,8 @@ def _fetch_output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool)
         return output
     state = ended.state
     since = state.created - 60.0 if state.created else None
-    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, ended.tail_lines, since=since, enough=enough)
+    count = None if whole else ended.tail_lines
+    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, count, since=since, enough=enough)
     if isinstance(lines, str):
         ended.log("info" if not state.succeeded else "debug", f"no output of {state.short_name}: {lines}")
         return output

@@ -14,6 +14,7 @@ from ..starlake_output.file_fates import FileFates, judge_files
 from ..starlake_output.load_log import LoadLines
 from ..starlake_output.noted_results import complete_result
 from ..starlake_output.process_output import OutputTrail
+from ..starlake_output.remote_commands import mark_left_files
 from ..starlake_output.table_files import group_by_table
 from ..starlake_output.table_outcomes import Places, judge_output, judge_tables, reason_in_table
 from .load_files import FilesOfLoad, hold_files
@@ -248,7 +249,13 @@ def _check_load(
         result = replace(result, failed_in_table=only_one, retry=result.retry and not only_one)
         if only_one and failure is None:
             failure = reason_in_table(findings, result, fates)
-    return replace(result, counters=_drop_files(result.counters, [*unloaded, *fates.lost])), failure
+    result = replace(result, counters=_drop_files(result.counters, [*unloaded, *fates.lost]))
+    if files is None:
+        # Starlake's folders are elsewhere: nothing can be put back.
+        failed = result if failure is None else replace(result, exit_code=result.exit_code or 1)
+        marked = mark_left_files(command, failed, lines)
+        result = replace(marked, exit_code=result.exit_code)
+    return result, failure
 
 
 _KILLED = 128

@@ -13,7 +13,7 @@ from grpc import StatusCode
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.commands import LoadTable
 from starlake_dagster_components.executors.base import Counters
-from starlake_dagster_components.executors.cloud_run import cloud_logging
+from starlake_dagster_components.executors.cloud_run import cloud_logging, log_reader
 
 SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
 
@@ -21,6 +21,8 @@ SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
     monkeypatch.setattr(cloud_logging, "LATE_LINES", (0.0, 0.1, 0.1))
+    monkeypatch.setattr(log_reader, "PAUSE", 0.1)
+    monkeypatch.setattr(log_reader, "GATHERING", 0.05)
     with CloudRunServer() as server:
         yield server
 

@@ -1,0 +1,194 @@
+"""Looks for single lines of many executions with few queries: Cloud Logging allows 60 a minute and project.
+
+A hundred loads that end at the same time ask for their row counts at the same time. They share queries, wait for each other, and go on when
+Cloud Logging refuses one.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ...errors import MissingDependency
+from .calls import is_transient, read_status
+from .connection import Connection
+
+QUERIES_A_MINUTE = 45
+"""Queries of this process and project: others read the same logs."""
+MINUTE = 60.0
+GATHERING = 0.5
+"""Seconds to wait for further executions before a query."""
+PATIENCE = 180.0
+"""Seconds to go on when queries are refused."""
+PAUSE = 4.0
+"""Seconds until lines that have not arrived are looked for again, and after a query that was refused."""
+LOOKS = 3
+"""How often lines that have not arrived are looked for."""
+AT_ONCE = 100
+"""Executions in one query: a filter has at most 20,000 characters."""
+
+
+class Pace:
+    """Lets only so many queries a minute pass, those of all threads together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: deque[float] = deque()
+
+    def wait(self) -> None:
+        """Return when the next query may be made."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                while self._times and now - self._times[0] >= MINUTE:
+                    self._times.popleft()
+                if len(self._times) < QUERIES_A_MINUTE:
+                    self._times.append(now)
+                    return
+                rest = MINUTE - (now - self._times[0])
+            time.sleep(max(rest, 0.01))
+
+
+_paces: dict[tuple[int, str, str], Pace] = {}
+_paces_lock = threading.Lock()
+
+
+def find_pace(connection: Connection, project: str) -> Pace:
+    """Return the pace of this process for the logs of a project."""
+    with _paces_lock:
+        return _paces.setdefault((os.getpid(), connection.access.api_endpoint or "", project), Pace())
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """An execution whose lines a thread waits for."""
+
+    execution: str
+    since: float | None
+    enough: Callable[[Sequence[str]], bool]
+    lines: list[str] = field(default_factory=list)
+    looks: int = 0
+    began: float = field(default_factory=time.monotonic)
+    problem: str = ""
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class SharedReader:
+    """Reads the lines that a regular expression finds, for all threads that ask at about the same time."""
+
+    def __init__(self, connection: Connection, project: str, matching: str) -> None:
+        self._connection, self._project, self._matching = connection, project, matching
+        self._condition = threading.Condition()
+        self._wanted: list[_Wanted] = []
+        self._thread: threading.Thread | None = None
+
+    def fetch(self, execution: str, since: float | None, enough: Callable[[Sequence[str]], bool]) -> tuple[Sequence[str], str]:
+        """Return the lines of an execution that the expression finds, oldest first, and why they are not complete, if so.
+
+        Args:
+            execution: its short name.
+            since: nothing older, seconds since 1970.
+            enough: whether the lines are those that were waited for.
+        """
+        wanted = _Wanted(execution, since, enough)
+        with self._condition:
+            self._wanted.append(wanted)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-log-reader")
+                self._thread.start()
+        wanted.done.wait()
+        return wanted.lines, wanted.problem
+
+    def _loop(self) -> None:
+        while True:
+            time.sleep(GATHERING)
+            with self._condition:
+                self._wanted = [wanted for wanted in self._wanted if not wanted.done.is_set()]
+                if not self._wanted:
+                    self._thread = None
+                    return
+                batch = self._wanted[:AT_ONCE]
+            try:
+                paused = self._look(batch)
+            except BaseException as error:  # noqa: BLE001 -- a reader that dies would leave every step waiting for ever
+                for wanted in batch:
+                    wanted.problem = f"{type(error).__name__}: {error}"
+                    wanted.done.set()
+                continue
+            if paused:
+                with self._condition:
+                    # Others are not kept waiting by those whose lines have not arrived.
+                    self._wanted = [wanted for wanted in self._wanted if wanted not in batch] + batch
+                    alone = len(self._wanted) == len(batch)
+                if alone:
+                    time.sleep(PAUSE)
+
+    def _look(self, batch: Sequence[_Wanted]) -> bool:
+        """Make one query; return whether some of its executions must be looked for again."""
+        from google.api_core import exceptions
+
+        from .cloud_logging import fetch_lines
+
+        found: dict[str, list[str]] = {}
+        starts = [wanted.since for wanted in batch if wanted.since is not None]
+        try:
+            names = [wanted.execution for wanted in batch]
+            for line in fetch_lines(
+                self._connection, self._project, names, since=min(starts) if len(starts) == len(batch) else None, matching=self._matching
+            ):
+                found.setdefault(line.execution, []).append(line.text)
+        except MissingDependency as error:
+            return self._end_all(batch, str(error))
+        except exceptions.GoogleAPIError as error:
+            return self._note_refusal(batch, error)
+        for wanted in batch:
+            wanted.looks += 1
+            wanted.problem = ""
+            wanted.lines = found.get(wanted.execution, [])
+            if wanted.enough(wanted.lines):
+                wanted.done.set()
+            elif wanted.looks >= LOOKS:
+                wanted.problem = "Cloud Logging has not got them"
+                wanted.done.set()
+        return any(not wanted.done.is_set() for wanted in batch)
+
+    def _note_refusal(self, batch: Sequence[_Wanted], error: BaseException) -> bool:
+        message = f"{read_status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"
+        if not is_transient(error):
+            return self._end_all(batch, f"the logs cannot be read ({message}); roles/logging.viewer allows it")
+        for wanted in batch:
+            wanted.problem = f"Cloud Logging did not answer for {PATIENCE:g} s ({message})"
+            if time.monotonic() - wanted.began > PATIENCE:
+                wanted.done.set()
+        return any(not wanted.done.is_set() for wanted in batch)
+
+    @staticmethod
+    def _end_all(batch: Sequence[_Wanted], problem: str) -> bool:
+        for wanted in batch:
+            wanted.problem = problem
+            wanted.done.set()
+        return False
+
+
+_readers: dict[tuple[int, Connection, str, str], SharedReader] = {}
+
+
+def find_reader(connection: Connection, project: str, matching: str) -> SharedReader:
+    """Return this process's reader for lines of a project's executions; a forked process gets its own."""
+    with _paces_lock:
+        key = (os.getpid(), connection, project, matching)
+        return _readers.setdefault(key, SharedReader(connection, project, matching))
+
+
+def iterate_tries(patience: float = PATIENCE) -> Iterator[int]:
+    """Yield the numbers of the tries of a query that may be refused, with a pause between them, until the time is over."""
+    end = time.monotonic() + patience
+    number = 0
+    while True:
+        yield number
+        number += 1
+        if time.monotonic() + PAUSE > end:
+            return
+        time.sleep(PAUSE)

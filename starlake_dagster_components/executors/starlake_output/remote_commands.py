@@ -1,0 +1,98 @@
+"""What is known of a command whose files and warehouse are elsewhere: only what its output says.
+
+Nothing can be moved there. A load that failed leaves its files where no other load looks; one whose expectations failed has its rows in the
+table. Neither may turn green by being tried again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...commands import Command
+from ..base import CommandResult, Log, TableResult
+from .audit import Findings, read_findings
+from .audit_rows import is_failed_expectation
+from .file_fates import FileFates, judge_files
+from .load_log import LoadLines
+from .process_output import OutputTrail
+from .table_files import group_by_table
+from .table_outcomes import reason_in_table
+
+_KILLED = 128
+"""Exit codes from here on are those of signals."""
+
+
+def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail, log: Log) -> CommandResult:
+    """Return a result with what the output says about expectations, and about the files of a load.
+
+    Args:
+        command: what ran.
+        result: how it ended.
+        trail: its whole output.
+        log: receives remarks.
+    """
+    # Files of databases on this machine are not those of the command.
+    tables = tuple(replace(table, target=None) for table in command.tables)
+    elsewhere = replace(command, audit=None, target=None, tables=tables)
+    findings = read_findings(elsewhere, log, trail)
+    result = replace(result, expectations=result.expectations or findings.expectations)
+    if command.verb != "load":
+        return result
+    lines = trail.load
+    left = sorted({name for job in lines.jobs if not job.archived for name in job.names}) if result.exit_code else []
+    fates = judge_files(elsewhere, findings, lines, left, ended_by_itself=result.exit_code < _KILLED)
+    if result.exit_code == 0 and findings.failure:
+        where = f"; their rows are not in the table, but Starlake archived them: {', '.join(sorted(fates.lost))}" if fates.lost else ""
+        result = replace(result, exit_code=1, program_exit_code=0, reason=f"{findings.failure}{where}")
+    if len(command.tables) > 1:
+        return replace(result, tables=_judge_tables(elsewhere, result, findings, fates, lines))
+    if result.exit_code and (fates.failed_in_table or is_failed_expectation(result.reason)):
+        return replace(result, failed_in_table=True, retry=False, reason=reason_in_table(findings, result, fates) or result.reason)
+    return result
+
+
+def _judge_tables(
+    command: Command, result: CommandResult, findings: Findings, fates: FileFates, lines: LoadLines
+) -> Mapping[str, TableResult]:
+    names = group_by_table([name for job in lines.jobs for name in job.names], command.tables)
+    judged: dict[str, TableResult] = {}
+    for table in command.tables:
+        noted = findings.tables.get(table.name, Findings())
+        of_table = fates.select_table(names.get(table.name, ()), noted)
+        found = result.tables.get(table.name)
+        if found is None:
+            continue
+        found = replace(found, expectations=found.expectations or noted.expectations)
+        if noted.failure and found.outcome == "loaded":
+            found = replace(found, outcome="failed", reason=noted.failure)
+        if found.outcome == "failed" and of_table.failed_in_table:
+            reason = reason_in_table(noted, result, of_table)
+            found = replace(found, failed_in_table=True, retry=False, reason=reason)
+        elif found.outcome == "failed" and found.reason is None:
+            found = replace(found, reason=next(iter(of_table.reasons.values()), None))
+        judged[table.name] = found
+    return judged
+
+
+def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | None) -> CommandResult:
+    """Return the result of a load that failed with a note that its files lie where no other load looks.
+
+    Args:
+        command: what ran.
+        result: how it ended.
+        lines: its output; None = not known.
+    """
+    if command.verb != "load" or result.exit_code == 0:
+        return result
+
+    def leaves(names: Sequence[str]) -> bool:
+        return lines is None or not lines.jobs or any(job.table in names for job in lines.jobs if not job.archived)
+
+    final_names = {table.name: table.final_full_name for table in command.tables}
+    tables = {
+        name: replace(table, leaves_files=not table.failed_in_table and leaves([final_names.get(name, "")]))
+        if table.outcome in ("failed", "unknown")
+        else table
+        for name, table in result.tables.items()
+    }
+    only_one = len(command.tables) < 2
+    return replace(result, tables=tables, leaves_files=only_one and not result.failed_in_table and leaves([*final_names.values()]))
