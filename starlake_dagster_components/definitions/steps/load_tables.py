@@ -127,7 +127,7 @@ class LoadSteps:
             reason = result.reason or failed.of.result.reason or "no reason is known"
             yield dg.AssetObservation(
                 member.key,
-                description=f"The load failed, and its files may lie in the ingesting folder, where no other load looks: {reason}",
+                description=f"The load failed, and its files may lie where no other load looks: {reason}",
                 metadata={FILES_LEFT: reason},
             )
         yield from _build_wanted_checks(self._settings, context, member, result)
@@ -286,19 +286,20 @@ class _Load:
 
     def _unless_failed_before(self, member: Member, found: TableResult) -> TableResult:
         """Return the result of a table, or a failure where an earlier attempt failed and took its file away."""
-        if found.outcome != "loaded" or found.counters is None or found.counters.files:
+        if found.outcome != "loaded" or (found.counters is not None and found.counters.files):
             return found
         if self._failed_before is None:
             self._failed_before = find_failed_before(self._context, self._commands.find_history(self._context))
         earlier = self._failed_before.get(member.key)
-        if earlier is None:
+        if earlier is None or (earlier.in_table and found.counters is None):
             return found
         if earlier.in_table:
             why = f"there is no new file, and the load of the last one failed after its rows were in the table: {earlier.reason}"
             return replace(found, outcome="failed", reason=why, retry=False, failed_in_table=True)
+        none = "there is no file" if found.counters is not None else "it is not known whether there was a file"
         why = (
-            f"there is no file, and the last load failed: {earlier.reason}. Its file lies in ingesting, where no load looks: move it "
-            "back to the stage folder"
+            f"{none}, and the last load failed: {earlier.reason}. Its file lies in the ingesting or archive folder, where "
+            "no load looks: move it back to the stage folder"
         )
         return replace(found, outcome="failed", reason=why, retry=False, leaves_files=True)
 

@@ -63,7 +63,7 @@ def _judge_tables(
             continue
         found = replace(found, expectations=found.expectations or noted.expectations)
         if noted.failure and found.outcome == "loaded":
-            found = replace(found, outcome="failed", reason=noted.failure)
+            found = replace(found, outcome="failed", reason=noted.failure, leaves_files=True)
         if found.outcome == "failed" and of_table.failed_in_table:
             reason = reason_in_table(noted, result, of_table)
             found = replace(found, failed_in_table=True, retry=False, reason=reason)
@@ -89,10 +89,13 @@ def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | 
 
     final_names = {table.name: table.final_full_name for table in command.tables}
     tables = {
-        name: replace(table, leaves_files=not table.failed_in_table and leaves([final_names.get(name, "")]))
+        name: replace(table, leaves_files=not table.failed_in_table and (table.leaves_files or leaves([final_names.get(name, "")])))
         if table.outcome in ("failed", "unknown")
         else table
         for name, table in result.tables.items()
     }
-    only_one = len(command.tables) < 2
-    return replace(result, tables=tables, leaves_files=only_one and not result.failed_in_table and leaves([*final_names.values()]))
+    if len(command.tables) > 1 or result.failed_in_table:
+        return replace(result, tables=tables)
+    # A second step that fails with exit code 0 has its file in the archive.
+    archived = result.program_exit_code == 0
+    return replace(result, tables=tables, leaves_files=archived or leaves([*final_names.values()]))
