@@ -15,6 +15,7 @@ from starlake_playback import Program
 from starlake_dagster_components import DagsterShellExecutor, DuckDBExecutor, ShellExecutor
 from starlake_dagster_components.cli.run import keep_definitions
 from starlake_dagster_components.definitions.build import build_definitions
+from starlake_dagster_components.executors.base import StarlakeExecutor
 from starlake_dagster_components.executors.cloud_run import cloud_logging, log_reader
 from starlake_dagster_components.settings import Settings
 
@@ -62,15 +63,15 @@ class Failing:
                 text = text.replace(before, after)
             path.write_text(text)
         self.program = Program(tmp_path / "bin", self.root, self.database, audit=kind != "cloud_run")
-        path = str(self.program.path)
-        server.add_job(command=[path])
-        executors = {
-            "shell": lambda: ShellExecutor(starlake_path=path),
-            "dagster_shell": lambda: DagsterShellExecutor(starlake_path=path),
-            "cloud_run": lambda: an_executor(server, **{"logs": "tail", **fields}),
-            "duckdb": lambda: DuckDBExecutor(),
+        starlake = str(self.program.path)
+        server.add_job(command=[starlake])
+        executors: dict[str, StarlakeExecutor] = {
+            "shell": ShellExecutor(starlake_path=starlake),
+            "dagster_shell": DagsterShellExecutor(starlake_path=starlake),
+            "cloud_run": an_executor(server, **{"logs": "tail", **fields}),
+            "duckdb": DuckDBExecutor(),
         }
-        self.settings = Settings(executor=executors[kind]())
+        self.settings = Settings(executor=executors[kind])
 
     def put(self, name: str, text: str) -> None:
         file = self.root / "incoming/d" / name
@@ -84,7 +85,7 @@ class Failing:
             job = dg.build_reconstructable_job(
                 "starlake_dagster_components.cli.run", "rebuild", reconstructable_kwargs={"token": token, "job": "d_app"}
             )
-            options = {"reexecution_options": dg.ReexecutionOptions.from_failure(again.run_id, instance)} if again else {}
+            options: dict[str, Any] = {"reexecution_options": dg.ReexecutionOptions.from_failure(again.run_id, instance)} if again else {}
             with dg.execute_job(job, instance, raise_on_error=False, **options) as result:
                 return result
 
