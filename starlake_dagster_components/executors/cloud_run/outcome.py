@@ -114,7 +114,7 @@ def _count_rows(ended: Ended) -> CommandResult:
     """Return the result of a command that succeeded, with the row counts of a load; its other lines are not read."""
     result = CommandResult(exit_code=0, metadata=ended.metadata)
     if ended.command.verb != "load" or not ended.tail_lines:
-        return result
+        return _judge_output(ended, result, Output(lambda level, line: None, ended.mask))
     state = ended.state
     since = state.created - 60.0 if state.created else None
     texts, problem = fetch_count_lines(ended.connection, ended.project, state.short_name, since=since)
@@ -124,7 +124,8 @@ def _count_rows(ended: Ended) -> CommandResult:
     if output.counters is None:
         ended.log("warning", f"the row counts of {state.short_name} are not known: {problem or 'its log has none'}")
     tables = _find_table_results(ended, 0, output)
-    return replace(result, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, tables=tables)
+    result = replace(result, counters=drop_growth(output.counters, ended.command.tables), tail=output.tail, tables=tables)
+    return mark_left_files(ended.command, _judge_output(ended, result, output), None)
 
 
 def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> CommandResult:
@@ -138,10 +139,10 @@ def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> Comm
 
 def _judge_output(ended: Ended, result: CommandResult, output: Output) -> CommandResult:
     """Return a result with what the whole output says; a task that was repeated says nothing about its earlier attempts."""
-    if ended.state.retried or not output.tail:
+    if not (output.tail or ended.command.warehouse):
         return result
     output.close()
-    judged = judge_remote_command(ended.command, result, output.trail, ended.log)
+    judged = judge_remote_command(ended.command, result, None if ended.state.retried else output.trail, ended.log)
     return replace(judged, reason=ended.mask(judged.reason)) if judged.reason else judged
 
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from ...commands import Command
 from ...errors import CommandCancelled, CommandError, CommandTimeout, StarlakeError
+from ..attempts import number_attempt
 from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
 from . import sentinel
@@ -22,7 +23,7 @@ from .finder import TIMEOUT, Finder
 from .job_options import Target, resolve_target
 from .outcome import Ended, judge_execution
 from .poller import Watch, find_poller
-from .request import CommandIds, build_run_request
+from .request import CommandIds, build_run_request, split_id
 from .state import ExecutionState, read_state
 from .takeover import History, Match, choose_execution
 
@@ -61,13 +62,14 @@ class _Run:
         project: str,
     ) -> None:
         self.settings = settings
-        self.command = command
         self.invocation = invocation
         self.target = target
         self.connection = connection
         self.project = project
         self.job = f"projects/{project}/locations/{target.region}/jobs/{target.job}"
         self.id = _ids.next(command, invocation)
+        self.first_command = command
+        self.command = number_attempt(command, invocation.attempt)
         self.in_doubt = False
         """A start was asked for and not answered: an execution may exist that is not known here."""
         self.looked = False
@@ -386,10 +388,18 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------------ result
 
+    def _name_command(self, state: ExecutionState) -> Command:
+        """Return the command with the job id that the execution had, which may be that of an earlier attempt."""
+        found = split_id(state.command_id)
+        if found is None:
+            return self.command
+        family, attempt = found
+        return number_attempt(self.first_command, attempt, run_id=self.id.run_id, earlier_run=family.partition("/")[0])
+
     def _build_result(self, state: ExecutionState) -> CommandResult:
         place = choose_sentinel(self.settings, self.command, state.command_id or self.id.text)
         ended = Ended(
-            command=self.command,
+            command=self._name_command(state),
             state=state,
             connection=self.connection,
             project=self.project,
@@ -401,14 +411,4 @@ class _Run:
             log=self.say,
             metadata=self._build_metadata(state),
         )
-        return self._add_noted(judge_execution(ended))
-
-    def _add_noted(self, result: CommandResult) -> CommandResult:
-        """Return the result with what Starlake noted in a warehouse about the command, and about earlier attempts of the step."""
-        if self.command.warehouse is None or result.not_ready:
-            return result
-        from ..starlake_output.audit import read_findings
-        from ..starlake_output.noted_results import complete_result, complete_tables
-
-        findings = read_findings(self.command, self.say)
-        return complete_tables(self.command, complete_result(self.command, result, findings), findings)
+        return judge_execution(ended)

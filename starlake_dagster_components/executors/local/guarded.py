@@ -7,6 +7,7 @@ from dataclasses import replace
 from ...commands import Command
 from ...errors import CommandCancelled, CommandError
 from ...locks import hold_lock, lock_databases
+from ..attempts import number_attempt
 from ..base import CommandResult, Counters, Invocation, TableResult
 from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
@@ -43,7 +44,7 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
     """
     if invocation.cancelled.is_set():
         raise CommandCancelled("the run was cancelled before the command was started")
-    command = _number_attempt(command, invocation.attempt)
+    command = number_attempt(command, invocation.attempt)
     holder = f"{command.verb} of run {invocation.run_id}, step {invocation.step_key}" if invocation.run_id else command.verb
     with contextlib.ExitStack() as stack:
         files: FilesOfLoad | None = None
@@ -130,20 +131,6 @@ def _judge_interrupted(
 def _mask_reasons(command: Command, tables: Mapping[str, TableResult]) -> Mapping[str, TableResult]:
     mask = command.mask()
     return {name: replace(table, reason=mask(table.reason)) if table.reason else table for name, table in tables.items()}
-
-
-def _number_attempt(command: Command, attempt: int) -> Command:
-    """Give each attempt audit rows of its own."""
-    noted = command.audit or command.warehouse
-    if noted is None or not attempt:
-        return command
-    now = f"{noted.job_id}.{attempt}"
-    renamed = {name: now for name, value in command.environment.items() if value == noted.job_id}
-    return replace(
-        command.with_environment(renamed),
-        audit=command.audit and replace(command.audit, job_id=now),
-        warehouse=command.warehouse and replace(command.warehouse, job_id=now),
-    )
 
 
 def _put_back_old(files: FilesOfLoad, invocation: Invocation) -> None:

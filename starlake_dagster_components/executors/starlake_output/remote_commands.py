@@ -1,4 +1,4 @@
-"""What is known of a command whose files and warehouse are elsewhere: only what its output says.
+"""What is known of a command whose files are elsewhere: what its output says, and what Starlake noted in a warehouse.
 
 Nothing can be moved there. A load that failed leaves its files where no other load looks; one whose expectations failed has its rows in the
 table. Neither may turn green by being tried again.
@@ -13,6 +13,7 @@ from .audit import Findings, read_findings
 from .audit_rows import is_failed_expectation
 from .file_fates import FileFates, judge_files
 from .load_log import LoadLines
+from .noted_results import complete_result, complete_tables
 from .process_output import OutputTrail
 from .table_files import group_by_table
 from .table_outcomes import reason_in_table
@@ -21,21 +22,23 @@ _KILLED = 128
 """Exit codes from here on are those of signals."""
 
 
-def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail, log: Log) -> CommandResult:
-    """Return a result with what the output says about expectations, and about the files of a load.
+def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail | None, log: Log) -> CommandResult:
+    """Return a result with what Starlake noted: counts and expectations, and what that means for the files of a load.
 
     Args:
         command: what ran.
         result: how it ended.
-        trail: its whole output.
+        trail: its whole output; None where it ran more than once, so that only counts and expectations are to be had.
         log: receives remarks.
     """
     # Files of databases on this machine are not those of the command.
     tables = tuple(replace(table, target=None) for table in command.tables)
     elsewhere = replace(command, audit=None, target=None, tables=tables)
     findings = read_findings(elsewhere, log, trail)
-    result = replace(result, expectations=result.expectations or findings.expectations)
-    if command.verb != "load":
+    result = complete_result(command, result, findings)
+    if command.warehouse is not None:
+        result = complete_tables(command, result, findings)
+    if command.verb != "load" or trail is None:
         return result
     lines = trail.load
     left = sorted({name for job in lines.jobs if not job.archived for name in job.names}) if result.exit_code else []
