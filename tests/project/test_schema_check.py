@@ -60,7 +60,7 @@ TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", 
             ["expectations.failOnError", "groupedMax"],
         ),
         ("types", {"version": 1, "types": [{"name": "a", "pattern": ".*", "primitiveType": "String"}]}, ["types[0].primitiveType"]),
-        ("refs", {"refs": [{"input": {"table": "a"}, "output": {"table": "b"}}]}, ["output needs 'domain'", "output needs 'database'"]),
+        ("refs", {"refs": [{"input": {"table": "a"}, "output": {"table": "b"}}]}, ["output needs 'database'", "output needs 'domain'"]),
         ("nothing we know", {"a": 1}, []),
     ],
 )  # fmt: skip
