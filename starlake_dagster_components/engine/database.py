@@ -80,6 +80,7 @@ class Database:
         self._cancelled = cancelled
         self.last = ""
         self._large = False
+        self._threads = os.cpu_count() or 1
         self._entries: _Entries | None = None
 
     def execute(self, sql: str, *, cancellable: bool = True) -> duckdb.DuckDBPyConnection:
@@ -209,8 +210,32 @@ class Database:
         """
         if not self._large:
             self._large = True
-            self.execute(f"SET threads = {os.cpu_count() or 1}")
+            self.execute(f"SET threads = {self._threads}")
             self.execute("SET disabled_compression_methods = ''")
+
+    def keep_threads(self) -> None:
+        """Take the number of processors that a setting of the connection has chosen as the most that is used."""
+        self._threads = self.fetch_count("SELECT current_setting('threads')")
+
+    @contextlib.contextmanager
+    def filling_row_groups(self) -> Iterator[None]:
+        """Copy many rows from one table to another in the body so that the row groups of the second become full.
+
+        Processors that keep the order of rows leave row groups as uneven as those of the first table, and the next checkpoint writes the
+        whole once more. Where one processor works, nothing is to be done, and the order stays.
+        """
+        if not self._large:
+            yield
+            return
+        self.execute("SET preserve_insertion_order = false")
+        try:
+            yield
+        finally:
+            try:
+                self.connection.execute("RESET preserve_insertion_order")
+            except duckdb.Error:
+                # The transaction is lost, and the setting stays.
+                self._lent.spoiled = True
 
 
 def _prepare_for_small(connection: duckdb.DuckDBPyConnection) -> None:
@@ -295,6 +320,8 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
             raise DatabaseFailed(
                 f"{action.location}: preActions of connection '{setup.name}': {_read_message(error)}: {action.sql}"
             ) from error
+    if any(name.lower() in ("threads", "worker_threads") for name, _, _ in setup.settings):
+        database.keep_threads()
     if setup.actions:
         _follow_use(database, setup)
 

@@ -254,9 +254,9 @@ def write_staged_batch(target: Target, chosen: Strategy, staged: Staged) -> None
         _write_versions(target, chosen, staged)
     else:
         _replace_rows(target, chosen, staged)
-        # The rows come in the order of the temporary table.
         numbered = staged.list_columns(staged.columns)
-        target.database.execute(f"INSERT INTO {target.sql} ({quote_list(staged.columns)}) SELECT {numbered} FROM {_TABLE}")
+        with target.database.filling_row_groups():
+            target.database.execute(f"INSERT INTO {target.sql} ({quote_list(staged.columns)}) SELECT {numbered} FROM {_TABLE}")
     target.database.execute(f"DROP TABLE {_TABLE}")
 
 

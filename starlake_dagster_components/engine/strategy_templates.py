@@ -14,7 +14,6 @@ from typing import Any
 import duckdb
 
 from ..errors import Location
-from ..project.jinja.values import format_value, list_items
 from ..project.model import Sink, WriteStrategy
 from ..project.sql.sections import SqlPart
 from ..project.templating import Renderer, TemplateError
@@ -233,6 +232,9 @@ def _is_reserved(name: str) -> bool:
 
 def make_macros(strategy: WriteStrategy) -> Mapping[str, Callable[..., str]]:
     """Return the macros that every template of a write strategy may call. Starlake: templates/write-strategies/default.j2."""
+    # Most projects have no such template, and values of Jinja take a while to import.
+    from ..project.jinja.values import format_value, list_items
+
     own = {name.lower() for name in (strategy.start_ts, strategy.end_ts) if name}
 
     def unquote(column: Any = None, mark: Any = _QUOTE, *_: Any) -> str:

@@ -162,3 +162,11 @@ def test_times_are_those_of_the_zone_of_the_command(tmp_path: Path, zone: str) -
     for moment in (start, written, datetime.fromisoformat(now[:19]), datetime.strptime(sl, "%Y%m%d%H%M%S")):
         assert abs(moment - local) < timedelta(minutes=30)
     assert scheduled == datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
+def test_processors_that_a_connection_has_chosen_are_the_most_that_is_used(tmp_path: Path) -> None:
+    box = make_box(tmp_path, "threads: 3")
+    # A query that reads from outside may be large: all processors then work.
+    box.task("k.a", "select current_setting('threads') as threads, count(*) as n from range(10) group by 1")
+    box.run("transform", "--name", "k.a")
+    assert box.rows("select threads, n from k.a") == [(3, 10)]
