@@ -1,7 +1,9 @@
 """Small Starlake projects and commands for the tests of the engine."""
 
+import contextlib
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,18 +87,41 @@ class Sandbox:
         return self.run("load", "--domains", domain, **more)
 
     def rows(self, sql: str, database: str = "duckdb.db") -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.root / "datasets" / database), read_only=True) as connection:
-            connection.execute("set timezone = 'UTC'; set python_enable_replacements = false")
+        with open_database(self.root / "datasets" / database, read_only=True) as connection:
             return connection.execute(sql).fetchall()
 
     def execute(self, *sql: str) -> None:
         (self.root / "datasets").mkdir(exist_ok=True)
-        with duckdb.connect(str(self.root / "datasets/duckdb.db")) as connection:
+        with open_database(self.root / "datasets/duckdb.db") as connection:
             for statement in sql:
                 connection.execute(statement)
 
     def files(self, area: str) -> list[str]:
         return sorted(str(p.relative_to(self.root / "datasets" / area)) for p in (self.root / "datasets" / area).rglob("*") if p.is_file())
+
+
+@functools.cache
+def make_instance(pid: int) -> duckdb.DuckDBPyConnection:
+    """An instance of DuckDB for all questions of a process: making one takes longer than most questions."""
+    connection = duckdb.connect(":memory:", config={"python_enable_replacements": False, "threads": 1})
+    connection.execute("set global timezone = 'UTC'")
+    return connection
+
+
+@contextlib.contextmanager
+def open_database(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database as the current one of a connection; closed afterwards."""
+    if read_only and not path.exists():
+        raise FileNotFoundError(path)
+    name = path.name.split(".")[0]
+    with make_instance(os.getpid()).cursor() as connection:
+        connection.execute(f"attach '{path}' as \"{name}\"{' (read_only)' if read_only else ''}")
+        try:
+            connection.execute(f'use "{name}"')
+            yield connection
+        finally:
+            connection.execute("use memory")
+            connection.execute(f'detach "{name}"')
 
 
 def make(root: Path, tables: Sequence[str] = ()) -> Sandbox:

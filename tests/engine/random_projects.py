@@ -20,8 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
-from engine_help import Sandbox, make
+from engine_help import Sandbox, make, make_instance
 
 Value = Any
 Row = tuple[Value, ...]
@@ -403,13 +402,12 @@ def write_parquet(case: Case, rows: Sequence[Sequence[tuple[str | None, Value]]]
     types |= {"date": "DATE", "timestamp": "TIMESTAMPTZ"}
     spoiled = {i for row in rows for i, (text, _) in enumerate(row) if text == "bad!"}
     as_text = [i in spoiled or case.chance.random() < 0.3 for i in range(len(case.columns))]
-    with duckdb.connect() as connection, tempfile.TemporaryDirectory() as folder:
-        connection.execute("set timezone = 'UTC'")
+    with make_instance(os.getpid()).cursor() as connection, tempfile.TemporaryDirectory() as folder:
         names = ", ".join(
             '"' + column.name.replace('"', '""') + '" ' + ("VARCHAR" if as_text[i] else types[column.type])
             for i, column in enumerate(case.columns)
         )
-        connection.execute(f"create table t ({names})")
+        connection.execute(f"create or replace temp table t ({names})")
         for row in rows:
             values = [text if as_text[i] or text is None else value for i, (text, value) in enumerate(row)]
             connection.execute(f"insert into t values ({', '.join('?' * len(values))})", values)

@@ -33,7 +33,7 @@ def shorten_separators(file: Path, separator: str, quote: str, escape: str, scra
     for substitute in _SUBSTITUTES:
         try:
             with open_bytes(file) as data, copy.open("wb") as out:
-                for piece in _replace(file, data, separator.encode(), substitute, _compile_field(separator, quote, escape)):
+                for piece in _Shortening(file, separator, substitute, quote, escape).convert(data):
                     out.write(piece)
             return copy, substitute.decode()
         except _Taken:
@@ -62,15 +62,95 @@ def _overlaps_itself(separator: str) -> bool:
     return any(separator[:size] == separator[-size:] for size in range(1, len(separator)))
 
 
-def _replace(file: Path, data: IO[bytes], separator: bytes, substitute: bytes, field: re.Pattern[bytes] | None) -> Iterator[bytes]:
-    rest = b""
-    while chunk := data.read(_CHUNK):
-        parts = _split_fields(rest + chunk, field)
-        rest = _take_rest(parts)
-        if len(rest) > _LONGEST_RECORD:
-            raise BadFile(str(file), f"a record has more than {_LONGEST_RECORD} bytes: a line end or a closing quote is missing")
-        yield _join_fields(parts, separator, substitute)
-    yield _join_fields(_split_fields(rest, field), separator, substitute)
+class _Shortening:
+    """Replaces a separator, but not within quoted fields."""
+
+    def __init__(self, file: Path, separator: str, substitute: bytes, quote: str, escape: str) -> None:
+        self._file = file
+        self._separator = separator.encode()
+        self._substitute = substitute
+        self._quote = quote.encode()
+        self._escaped = (escape + quote).encode() if escape and escape != quote else b""
+        self._field = _compile_field(separator, quote, escape)
+
+    def convert(self, data: IO[bytes]) -> Iterator[bytes]:
+        """Yield the content of a file with the other separator."""
+        rest = b""
+        while chunk := data.read(_CHUNK):
+            piece, rest = self._convert_block(rest + chunk, is_last=False)
+            if len(rest) > _LONGEST_RECORD:
+                reason = f"a record has more than {_LONGEST_RECORD} bytes: a line end or a closing quote is missing"
+                raise BadFile(str(self._file), reason)
+            yield piece
+        yield self._convert_block(rest, is_last=True)[0]
+
+    def _convert_block(self, block: bytes, *, is_last: bool) -> tuple[bytes, bytes]:
+        """Return the whole records of a block, converted, and the beginning of one."""
+        simple = self._convert_simple_block(block, is_last=is_last)
+        if simple is not None:
+            return simple
+        parts = _split_fields(block, self._field)
+        rest = b"" if is_last else _take_rest(parts)
+        return self._join_fields(parts), rest
+
+    def _convert_simple_block(self, block: bytes, *, is_last: bool) -> tuple[bytes, bytes] | None:
+        """Convert a block whose quotes only enclose fields or are doubled in one; None for any other.
+
+        Going through every field takes longer than reading the file.
+        """
+        quote = self._quote
+        if quote and (quote in self._separator or (self._escaped and self._escaped in block)):
+            return None
+        end = len(block) if is_last else _find_end_of_records(block, quote)
+        if end is None:
+            return None
+        rest = block[end:]
+        fields = block[:end].split(quote) if quote else [block[:end]]
+        if len(fields) % 2 == 0:
+            return None
+        unquoted = quote.join(fields[0::2])
+        if self._substitute in unquoted:
+            raise _Taken
+        converted = self._replace(unquoted)
+        if len(fields) == 1:
+            return converted, rest
+        if not self._are_fields_enclosed(converted):
+            return None
+        fields[0::2] = converted.split(quote)
+        return quote.join(fields), rest
+
+    def _replace(self, text: bytes) -> bytes:
+        return text.replace(self._separator, self._substitute)
+
+    def _are_fields_enclosed(self, unquoted: bytes) -> bool:
+        """Say whether each quote, which stands for a quoted field, is between separators, which are replaced already, or line ends."""
+        quote = self._quote
+        while quote + quote in unquoted:
+            unquoted = unquoted.replace(quote + quote, quote)
+        opened = closed = unquoted.count(quote)
+        opened -= unquoted.startswith(quote)
+        closed -= unquoted.endswith(quote)
+        for edge in (self._substitute, b"\n", b"\r"):
+            opened -= unquoted.count(edge + quote) if opened else 0
+            closed -= unquoted.count(quote + edge) if closed else 0
+        return opened == closed == 0
+
+    def _join_fields(self, parts: list[bytes]) -> bytes:
+        for index in range(0, len(parts), 2):
+            if self._substitute in parts[index]:
+                raise _Taken
+            parts[index] = self._replace(parts[index])
+        return b"".join(parts)
+
+
+def _find_end_of_records(block: bytes, quote: bytes) -> int | None:
+    """Return where the last whole record of a block ends; None when that takes long to find."""
+    end = len(block)
+    for _ in range(50):
+        end = block.rfind(b"\n", 0, end)
+        if end < 0 or not quote or block.count(quote, 0, end) % 2 == 0:
+            return end + 1
+    return None
 
 
 def _split_fields(block: bytes, field: re.Pattern[bytes] | None) -> list[bytes]:
@@ -97,11 +177,3 @@ def _take_rest(parts: list[bytes]) -> bytes:
     rest = parts[index][end:] + b"".join(parts[index + 1 :])
     parts[index:] = [parts[index][:end]]
     return rest
-
-
-def _join_fields(parts: list[bytes], separator: bytes, substitute: bytes) -> bytes:
-    for index in range(0, len(parts), 2):
-        if substitute in parts[index]:
-            raise _Taken
-        parts[index] = parts[index].replace(separator, substitute)
-    return b"".join(parts)
