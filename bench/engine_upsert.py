@@ -3,7 +3,8 @@
     python bench/engine_upsert.py [--rows 1000000] [--into 5000000] [--runs 5] [--keep FOLDER]
 
 Each run is a process of its own, which gets a fresh copy of the database; runs of both kinds take turns. ``load`` upserts a CSV file,
-``transform`` a table of the database. Prints the medians of CPU seconds, wall seconds and the highest memory of the process, and their ratios.
+``transform`` a table of the database. Prints the medians of CPU seconds, wall seconds and the highest memory of the process, and their
+ratios.
 """
 
 import argparse
@@ -39,7 +40,8 @@ table:
 """
 DOMAIN = 'version: 1\nload:\n  name: sales\n  metadata: { directory: "{{SL_ROOT}}/datasets/incoming/sales" }\n'
 TASK = "version: 1\ntask:\n  domain: sales\n  table: orders\n  writeStrategy: { type: UPSERT_BY_KEY, key: [id] }\n"
-SELECT = "SELECT {id} AS id, 'customer ' || i AS name, (i * 1.25)::DOUBLE AS amount, DATE '2024-01-01' + (i % 366)::INT AS day FROM range({rows}) t(i)"
+SELECT = """SELECT {id} AS id, 'customer ' || i AS name, (i * 1.25)::DOUBLE AS amount, DATE '2024-01-01' + (i % 366)::INT AS day
+FROM range({rows}) t(i)"""
 MERGE = """MERGE INTO sales.orders AS t USING ({source}) AS s ON t.id = s.id
 WHEN MATCHED THEN UPDATE SET name = s.name, amount = s.amount, day = s.day
 WHEN NOT MATCHED THEN INSERT (id, name, amount, day) VALUES (s.id, s.name, s.amount, s.day)"""
@@ -71,7 +73,8 @@ def prepare(folder: Path, rows: int, into: int) -> None:
 def run_once(folder: Path, kind: str, program: str) -> None:
     """Do the work of one run, in the database ``datasets/duckdb.db``."""
     if program == "merge":
-        source = f"SELECT * FROM read_csv('{folder}/datasets/stage/sales/orders-1.csv', header = true, auto_detect = false, delim = ',', columns = {TYPES})"
+        file = folder / "datasets/stage/sales/orders-1.csv"
+        source = f"SELECT * FROM read_csv('{file}', header = true, auto_detect = false, delim = ',', columns = {TYPES})"
         with duckdb.connect(str(folder / "datasets/duckdb.db")) as connection:
             connection.execute(MERGE.format(source=source if kind == "load" else "SELECT * FROM staging.orders"))
         return
