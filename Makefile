@@ -10,7 +10,7 @@ CACHE  ?= off
 SEEDS  ?= 0 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all test-matrix lint types tests format docs pictures conformance random bench profile lock wheel clean
+.PHONY: help install demo dev test test-all test-matrix lint types tests format docs pictures conformance random mutation fuzz soak bench profile lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ conformance: $(READY) ## Compare the embedded engine with the recorded behaviour
 
 random: $(READY) ## Hold the embedded engine against a model with random projects and files; SEEDS="0 5000"
 	$(BIN)/python tests/engine/random_projects.py $(SEEDS)
+
+mutation: $(READY) ## Change one spot of a file at a time and show which changes no test notices; ONLY="cache masking" for some files, SAMPLE=40
+	$(BIN)/python bench/mutation.py $(ONLY) $(if $(SAMPLE),--sample $(SAMPLE))
 
 bench: $(READY) ## Measure everything side by side and write bench/results.md; QUICK=1 for a miniature, ONLY=load,steps for parts
 	$(if $(QUICK),,@$(MAKE) --no-print-directory $(BENCH)/.ready || echo "dagster-dbt cannot be installed: it will not be measured")

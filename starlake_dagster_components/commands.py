@@ -111,6 +111,7 @@ class Command:
         caveats: project settings that Starlake ignores. Executors that run the real Starlake log them as warnings.
         starts_spark: whether Starlake starts Spark for the command.
         loaded: the project as it was read, if the command would read the same.
+        job_id: ``SL_JOB_ID``; empty where the project sets it itself.
     """
 
     verb: Verb
@@ -129,6 +130,7 @@ class Command:
     caveats: tuple[str, ...] = ()
     starts_spark: bool = False
     loaded: Project | None = field(default=None, repr=False, compare=False)
+    job_id: str = ""
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -295,6 +297,7 @@ def _build_command(
         warehouse=warehouse,
         expectations=evaluated,
         loaded=project if _is_what_the_command_reads(run, environment) else None,
+        job_id=run.job_id if environment.get(_get_job_id_name(project)) == run.job_id else "",
     )
 
 
@@ -302,9 +305,6 @@ def _find_program(run: RunContext) -> str:
     """Return the executable: the DAG config's option, else the variable with the same name (starlake-orchestration: get_context_var)."""
     given = run.pipeline.starlake_path if run.pipeline else ""
     return given if given not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
-
-
-# ------------------------------------------------------------------------------------------------------------- environment
 
 
 def _build_environment(run: RunContext) -> dict[str, str]:
@@ -343,9 +343,6 @@ def _is_what_the_command_reads(run: RunContext, environment: Mapping[str, str]) 
 
 
 _NOT_A_VARIABLE = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
-
-
-# --------------------------------------------------------------------------------------------------------------- arguments
 
 
 def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:
@@ -439,9 +436,6 @@ def explain_refused_variable(name: str, value: str) -> str | None:
 def _reaches_as_environment(project: Project, name: str) -> bool:
     """Return whether the project uses an environment variable: no env file overrides it."""
     return name not in project.variables or project.variables[name] == os.environ.get(name)
-
-
-# ------------------------------------------------------------------------------------------------------- files and databases
 
 
 def find_local_path(text: str) -> str | None:

@@ -17,6 +17,7 @@ Messages say what is wrong, where (``file:line``), what was expected and how to 
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -61,6 +62,11 @@ class Problem:
     refused: bool = False
     skips_file: bool = False
 
+    def __post_init__(self) -> None:
+        """Cut long values in the message."""
+        if len(self.message) > _LONGEST_VALUE:
+            object.__setattr__(self, "message", cut_values(self.message))
+
     def __str__(self) -> str:
         """Return ``file:line: message``; warnings are marked as such."""
         where = f"{self.location}: " if self.location else ""
@@ -71,7 +77,7 @@ class StarlakeError(Exception):
     """The base class of all exceptions of this package. Known secrets are removed from their messages."""
 
     def __init__(self, *arguments: object) -> None:
-        super().__init__(*(mask_text(a) if isinstance(a, str) else a for a in arguments))
+        super().__init__(*(cut_values(mask_text(a)) if isinstance(a, str) else a for a in arguments))
 
 
 class InvalidProject(StarlakeError):
@@ -145,6 +151,24 @@ class CommandTimeout(CommandError):
 
 class EngineError(StarlakeError):
     """The base class of all exceptions of the embedded DuckDB engine."""
+
+
+_LONGEST_VALUE = 200
+_SHOWN = 100
+_LONG_VALUE = re.compile(rf"'[^'\n]{{{_LONGEST_VALUE},}}'|\"[^\"\n]{{{_LONGEST_VALUE},}}\"|[^\s'\"]{{{2 * _LONGEST_VALUE},}}")
+
+
+def cut_values(message: str) -> str:
+    """Return a message whose values are short: of a longer one, its beginning and its length."""
+    if len(message) <= _LONGEST_VALUE:
+        return message
+
+    def cut(match: re.Match[str]) -> str:
+        value = match.group()
+        end = value[-1] if value[0] in "'\"" and value[-1] == value[0] else ""
+        return f"{value[: _SHOWN + len(end)]}...{end} ({len(value) - 2 * len(end):,} characters)"
+
+    return _LONG_VALUE.sub(cut, message)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

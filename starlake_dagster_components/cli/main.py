@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import StarlakeError
+from ..full_disk import explain_full_disk
 from ..masking import mask_data, mask_exception
 from ..settings_text import variable_of
 from .options import choose_project, name_source, project_options, remember, setting_options, settings_of, texts_of
@@ -31,6 +32,10 @@ class _Group(click.Group):
             echo(name_source(ctx, error), fg="red", err=True)
             sys.exit(1)
         except Exception as error:
+            full = explain_full_disk(error)
+            if full is not None:
+                echo(full, fg="red", err=True)
+                sys.exit(1)
             mask_exception(error)
             raise
 

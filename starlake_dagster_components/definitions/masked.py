@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from ..full_disk import explain_full_disk
 from ..masking import HIDDEN, mask_data, mask_exception, mask_text
 
 Event = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
@@ -110,9 +111,27 @@ def hiding_in_errors() -> Iterator[None]:
 
 def hide_in_events(events: Generator[Event, None, None] | Iterator[Event]) -> Iterator[Event]:
     """Yield what a step yields, and raise what it raises, without secrets."""
-    with hiding_in_errors(), closing(events) as steps:  # type: ignore[type-var]
+    with hiding_in_errors(), explaining_full_disks(), closing(events) as steps:  # type: ignore[type-var]
         for event in steps:
             yield hide_in_event(event)
+
+
+@contextmanager
+def explaining_full_disks() -> Iterator[None]:
+    """Turn what other libraries raise when a disk is full into a failure that says so.
+
+    Raises:
+        dagster.Failure: a disk is full.
+    """
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except Exception as error:
+        full = explain_full_disk(error)
+        if full is None:
+            raise
+        raise dg.Failure(full) from None
 
 
 def hide_in_tick(evaluate: Callable[[], Tick]) -> Tick:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
+from ..full_disk import explain_full_disk
 from ..project import Project
 from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
@@ -74,12 +75,19 @@ def run_command(
     except CommandCancelled:
         raise
     except StarlakeError as error:
-        log("error", str(error))
-        return EngineResult(1, reason=str(error), retry=_is_worth_retrying([error]))
+        reason = explain_full_disk(error) or str(error)
+        log("error", reason)
+        return EngineResult(1, reason=reason, retry=_is_worth_retrying([error]))
     except OSError as error:
-        reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+        reason = explain_full_disk(error) or (f"{error.strerror}: {error.filename}" if error.filename else str(error))
         log("error", reason)
         return EngineResult(1, reason=reason)
+    except Exception as error:
+        full = explain_full_disk(error)
+        if full is None:
+            raise
+        log("error", full)
+        return EngineResult(1, reason=full)
 
 
 def _open_session(

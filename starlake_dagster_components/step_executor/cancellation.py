@@ -12,6 +12,7 @@ import dagster as dg
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled
 from .definition import GRACE_SECONDS
+from .output import LogCap
 from .running import find_running_step, get_identity, has_retry_policy
 
 T = TypeVar("T")
@@ -128,6 +129,6 @@ def get_printer(context: Any) -> Callable[[str], None]:
     """
     step = find_running_step(context)
     if step is None or step.output is None:
-        return print
+        return LogCap(print).write_line
     output = step.output
     return lambda line: output.write("stdout", f"{line}\n")

@@ -5,12 +5,19 @@ During a run, this module replaces ``sys.stdout`` and ``sys.stderr`` with stream
 They do not see output that a subprocess writes to an inherited descriptor; it goes to the output of the run's process.
 """
 
+import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import IO, Any, Literal, Protocol
+
+from ..full_disk import explain_full_disk
+
+logger = logging.getLogger("starlake_dagster_components")
 
 Stream = Literal["stdout", "stderr"]
 
@@ -34,6 +41,55 @@ MAX_OPEN = 64
 _open_files = threading.BoundedSemaphore(MAX_OPEN)
 
 
+MAX_LOG = 50_000_000
+"""Characters of a step's standard output, and of its standard error, that are kept; of what exceeds them the last :data:`KEPT_END`."""
+KEPT_END = 1_000_000
+
+
+class LogCap:
+    """Lets the beginning of a log pass, and keeps the end of what exceeds it.
+
+    Args:
+        write: takes what passes.
+        limit: characters that pass.
+    """
+
+    def __init__(self, write: Callable[[str], object], limit: int = MAX_LOG) -> None:
+        self._write = write
+        self._limit = limit
+        self._passed = 0
+        self._left_out = 0
+        self._end: deque[str] = deque()
+        self._kept = 0
+
+    def write(self, text: str) -> None:
+        """Take a text."""
+        if self._passed < self._limit:
+            room = self._limit - self._passed
+            self._write(text[:room])
+            self._passed += min(len(text), room)
+            if self._passed < self._limit:
+                return
+            self._write(f"\n... more than {self._limit:,} characters; of what follows only the end is kept\n")
+            text = text[room:]
+        self._end.append(text[-KEPT_END:])
+        self._kept += len(self._end[-1])
+        self._left_out += len(text)
+        while self._kept - len(self._end[0]) >= KEPT_END:
+            self._kept -= len(self._end.popleft())
+
+    def write_line(self, line: str) -> None:
+        """Take a line for ``print``; what exceeds the limit is lost."""
+        if self._passed < self._limit:
+            self.write(line)
+
+    def close(self) -> None:
+        """Write the end, if anything was left out."""
+        if self._left_out:
+            self._write(f"... {self._left_out - self._kept:,} characters are left out; the end is:\n{''.join(self._end)}")
+            self._left_out = 0
+
+
 class FileOutput:
     """A step's output in two files.
 
@@ -47,13 +103,22 @@ class FileOutput:
         self._publish = publish
         self._lock = threading.Lock()
         self._kept: dict[Stream, tuple[Any, IO[str]]] = {}
+        self._caps: dict[Stream, LogCap] = {}
+        self._lost = False
         self._closed = False
 
     def write(self, stream: Stream, text: str) -> None:
         """Append text."""
         with self._lock:
-            if self._closed:
-                return
+            if not self._closed:
+                if stream not in self._caps:
+                    self._caps[stream] = LogCap(partial(self._append, stream))
+                self._caps[stream].write(text)
+
+    def _append(self, stream: Stream, text: str) -> None:
+        if self._lost or not text:
+            return
+        try:
             file = self._file(stream)
             if file is None:
                 with self._open(stream) as once:
@@ -61,15 +126,22 @@ class FileOutput:
                 return
             file.write(text)
             file.flush()
+        except OSError as error:
+            # A step does not fail because its log cannot be written.
+            self._lost = True
+            logger.warning(_explain_lost_log(error, self._kept.get(stream)))
 
     def close(self) -> None:
         """Close the files and publish them."""
         with self._lock:
             if self._closed:
                 return
+            for cap in self._caps.values():
+                cap.close()
             self._closed = True
             for manager, _ in self._kept.values():
-                manager.__exit__(None, None, None)
+                with suppress(OSError):
+                    manager.__exit__(None, None, None)
                 _open_files.release()
             self._kept.clear()
         self._publish()
@@ -86,6 +158,12 @@ class FileOutput:
                 _open_files.release()
                 raise
         return self._kept[stream][1]
+
+
+def _explain_lost_log(error: OSError, kept: tuple[Any, IO[str]] | None) -> str:
+    path = error.filename or (getattr(kept[1], "name", "") if kept else "")
+    reason = explain_full_disk(OSError(error.errno, error.strerror, path)) or str(error)
+    return f"the output of a step is not kept any longer: {reason}"
 
 
 class _Routed:

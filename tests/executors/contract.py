@@ -211,6 +211,12 @@ class ExecutorContract:
             assert seen["MINE"] == "1"
         assert dict(os.environ) == before
 
+    def test_each_attempt_has_a_job_id_of_its_own(self, harness: Harness, watched: Watched) -> None:
+        command = harness.command(job_id="run-1.kpi_top").with_environment({"SL_JOB_ID": "run-1.kpi_top"})
+        for attempt in (0, 2):
+            harness.executor().run(command, watched.invocation(attempt=attempt))
+        assert [seen.environment["SL_JOB_ID"] for seen in harness.seen()] == ["run-1.kpi_top", "run-1.kpi_top.2"]
+
     def test_lines_come_in_their_order(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
         harness.behave(Behaviour(lines=2000))

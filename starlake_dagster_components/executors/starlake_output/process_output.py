@@ -26,6 +26,9 @@ LONGEST_SHOWN = 8_000
 LONGEST_READ = 4 * 1024 * 1024
 """Bytes of a line that are looked at; the line of the row counts names every file of a load."""
 
+_LONGEST_BINARY = 200
+"""Characters of a line that are logged where many of its bytes are not text: each of them takes four."""
+
 _STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
 _NOTE = "NOTE: Picked up JDK_JAVA_OPTIONS:"
 """What every start of Java writes where that variable is set."""
@@ -125,7 +128,9 @@ class Output:
         self._summary.take(raw)
         self.load.take(raw)
         self._audit.take(raw)
-        if len(text) > LONGEST_SHOWN or len(raw) > 2 * LONGEST_SHOWN or line.dropped:
+        if len(raw) > _LONGEST_BINARY and raw.count("\\x") * 8 > len(raw):
+            text = f"{text[:_LONGEST_BINARY]} ... ({line.size} bytes that are not text)"
+        elif len(text) > LONGEST_SHOWN or len(raw) > 2 * LONGEST_SHOWN or line.dropped:
             text = f"{text[:LONGEST_SHOWN]} ... ({line.size} bytes)"
         level, message = parse_level(text)
         self._reason.take(level, message, text)

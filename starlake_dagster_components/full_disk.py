@@ -1,0 +1,46 @@
+"""Full disks, whichever library meets them."""
+
+import errno
+import re
+from collections.abc import Iterator
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_TEXT = re.compile(
+    r"no space left on device|disk quota exceeded|file too large|(?:database or )?disk is full|disk i/o error", re.IGNORECASE
+)
+_PATH = re.compile(r"""['"](/[^'"\\\n]+)\\?['"]""")
+ADVICE = "free some space, or choose another disk, and run it again"
+
+
+def explain_full_disk(error: BaseException) -> str | None:
+    """Return a sentence on a full disk if one is behind an exception, else None.
+
+    Args:
+        error: an exception of any library, with its causes.
+    """
+    for one in _walk_causes(error):
+        text = str(one)
+        number = getattr(one, "errno", None)
+        if number not in _FULL and not (_is_of_database(one) and _TEXT.search(text)):
+            continue
+        found = _PATH.search(text)
+        path = getattr(one, "filename", None) or (found.group(1) if found else None)
+        reason = "a file exceeds the limit of its size" if number == errno.EFBIG else "the disk is full"
+        where = f": {path}" if path else f" ({text.splitlines()[0][:200]})" if _is_of_database(one) else ""
+        return f"{reason}{where}; {ADVICE}"
+    return None
+
+
+def _is_of_database(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("sqlite3", "sqlalchemy", "duckdb", "_duckdb", "starlake_dagster_components")
+
+
+def _walk_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__context__, one.__cause__]

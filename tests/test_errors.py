@@ -1,0 +1,38 @@
+"""Messages: long values are cut."""
+
+import pytest
+
+from starlake_dagster_components.errors import InvalidSetting, Location, Problem, cut_values
+
+
+def test_short_messages_stay_as_they_are() -> None:
+    assert cut_values("unknown type 'strnig' (did you mean 'string'?)") == "unknown type 'strnig' (did you mean 'string'?)"
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_of_a_long_value_the_beginning_is_shown(quote: str) -> None:
+    message = f"unknown type {quote}{'x y' * 1000}{quote}, expected a name"
+    cut = cut_values(message)
+    assert cut.startswith(f"unknown type {quote}x yx y")
+    assert cut.endswith(f"...{quote} (3,000 characters), expected a name")
+    assert len(cut) < 200
+
+
+def test_long_words_are_cut() -> None:
+    assert cut_values("the file " + "a" * 3000 + " does not exist") == "the file " + "a" * 100 + "... (3,000 characters) does not exist"
+
+
+def test_a_value_is_cut_at_199_characters_and_more() -> None:
+    assert cut_values(f"'{'x' * 199}' is too long") == f"'{'x' * 199}' is too long"
+    assert "200 characters" in cut_values(f"'{'x' * 200}' is too long")
+
+
+def test_lists_and_lines_are_not_values() -> None:
+    message = "\n".join(f"  metadata/load/shop/t{number}.sl.yml:1: 'a' is not a duration" for number in range(100))
+    assert cut_values(message) == message
+
+
+def test_problems_and_errors_have_short_values() -> None:
+    value = "v" * 3000
+    assert len(Problem(Location("x"), "error", f"'{value}' is not a duration").message) < 200
+    assert len(str(InvalidSetting(f"timezone: '{value}' is unknown"))) < 200
