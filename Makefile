@@ -44,6 +44,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/vulture
+	$(BIN)/python .ci/prose.py
 
 types: $(READY)
 	$(BIN)/mypy
@@ -63,7 +64,7 @@ docs: $(READY) ## Write the generated tables of docs/ and build the site into .s
 pictures: $(READY) ## Take the pictures of docs/ in a browser (needs Chromium and chromedriver)
 	PICTURES=docs/images $(BIN)/pytest -n 0 tests/browser
 
-conformance: $(READY) ## Compare the embedded engine with the recorded behaviour of the Starlake command line
+conformance: $(READY) ## Compare the embedded engine with the recorded behavior of the Starlake command line
 	$(BIN)/python bench/conformance.py
 
 random: $(READY) ## Hold the embedded engine against a model with random projects and files; SEEDS="0 5000"

@@ -140,7 +140,7 @@ def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
 
 
 def calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, object]:
-    """Let a share of all calls fail; half of those that are no quota errors are carried out all the same."""
+    """Let a share of all calls fail; half of those that are not quota errors are carried out all the same."""
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=some(share, seed)) as server:
         server.add_job(command=COMMAND)

@@ -1,4 +1,4 @@
-"""Compare the embedded engine with the recorded behaviour of the real Starlake, case by case.
+"""Compare the embedded engine with the recorded behavior of the real Starlake, case by case.
 
     python bench/conformance.py [--shared ../shared] [--jobs 2] [--details] [CASE...]
 
@@ -36,9 +36,9 @@ REASONS: Mapping[str, str] = {
     "one row per key": "an upsert leaves one row per key, the newest where there is a timestamp",
     "versions": "SCD2: one current row per key, every version begins at a time, no row twice",
     "privacy": "privacy is applied",
-    "settings": "trim, default, script, comment, encoding, quote, emptyIsNull are honoured",
+    "settings": "trim, default, script, comment, encoding, quote, emptyIsNull are honored",
     "types": "types of the project need no DuckDB mapping; their patterns are checked",
-    "expectations": "evaluated once, inside the transaction; failOnError is honoured",
+    "expectations": "evaluated once, inside the transaction; failOnError is honored",
     "arrays": "format JSON_ARRAY reads arrays",
     "bad cells": "a bad cell of a POSITION file fails the file",
     "stage": "a file that waits in the stage area is not replaced",
@@ -327,7 +327,7 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", help="none = all")
     options = parser.parse_args()
     if not (options.shared / "oracle/runs/observe.py").is_file():
-        print(f"there is no recorded behaviour in {options.shared}")
+        print(f"there is no recorded behavior in {options.shared}")
         return 0
     with tempfile.TemporaryDirectory(prefix="conformance-") as work:
         verdicts = run_cases(options.shared, options.cases, options.jobs, Path(work))

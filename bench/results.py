@@ -171,7 +171,7 @@ def write(found: Sequence[Section], options: argparse.Namespace, began: datetime
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and write; return the exit code: 1 if a part failed. A goal that is missed is no failure."""
+    """Measure and write; return the exit code: 1 if a part failed. A missed goal is not a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="everything in miniature")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")

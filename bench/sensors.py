@@ -98,14 +98,14 @@ def instance(folder: str | None = None) -> Iterator[dg.DagsterInstance]:
 
 
 def materialize(on: dg.DagsterInstance, assets: Sequence[dg.AssetKey]) -> None:
-    """Materialise each asset once, with columns."""
+    """Materialize each asset once, with columns."""
     for key in assets:
         metadata: dict[str, Any] = {"dagster/column_schema": COLUMNS, "dagster/row_count": 1000, "starlake/rejected": 0}
         on.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
 
 
 def lengthen_history(on: dg.DagsterInstance, events: int) -> None:
-    """Write the materialisations that there are again and again, until there are so many: through Dagster that takes minutes."""
+    """Write the materializations that there are again and again, until there are so many: through Dagster that takes minutes."""
     storage: Any = on.event_log_storage
     with closing(sqlite3.connect(storage.conn_string_for_shard("index").removeprefix("sqlite:///"))) as connection, connection:
         columns = ", ".join(row[1] for row in connection.execute("pragma table_info(event_logs)") if row[1] != "id")
@@ -209,7 +209,7 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
 
     Args:
         watched: numbers of watched assets.
-        history: numbers of materialisations of 20 assets before the first tick; 0 = never materialised.
+        history: numbers of materializations of 20 assets before the first tick; 0 = never materialized.
         repeat: ticks of each kind.
     """
     header = [f"{what}, {kind}" for kind in SENSORS for what in ("queries", "CPU ms")] + ["ratio of CPU"]
@@ -224,17 +224,17 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
         short, long = min(starting), max(starting)
         growth = ratios(first[long][OURS].cpu, first[short][OURS].cpu)
         # Independent of the history is a ratio of 1; the rest is what the clock cannot tell apart.
-        goals.append(Goal(f"CPU of the first tick after {long:,} materialisations, of that after {short:,}", 1.25, growth))
+        goals.append(Goal(f"CPU of the first tick after {long:,} materializations, of that after {short:,}", 1.25, growth))
         more = first[long][OURS].queries - first[short][OURS].queries
         goals.append(
-            Goal(f"more queries of the first tick after {long:,} materialisations than after {short:,}", 0, spread([float(more)]), digits=0)
+            Goal(f"more queries of the first tick after {long:,} materializations than after {short:,}", 0, spread([float(more)]), digits=0)
         )
     print("sensors: measured", file=sys.stderr, flush=True)
     tables = [
         Table(["tick", *header], rows),
         Table(
             [f"first tick of a sensor of {HISTORY_WATCHED} assets after", *header],
-            [[f"{n:,} materialisations", *_cells(f)] for n, f in first.items()],
+            [[f"{n:,} materializations", *_cells(f)] for n, f in first.items()],
         ),
     ]
     notes = [

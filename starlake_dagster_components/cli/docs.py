@@ -114,7 +114,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "dead dag options": list_dead_dag_options,
     "commands": list_commands,
 }
-"""What stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in the documentation."""
+"""The tables between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in the documentation."""
 
 
 def write_tables(text: str) -> str:

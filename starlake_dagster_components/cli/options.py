@@ -101,7 +101,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _name_value(field: FieldInfo) -> str:
-    """Return what stands for the value of a setting in the help."""
+    """Return the placeholder for the value of a setting in the help."""
     origin = get_origin(field.annotation)
     if origin is Mapping:
         return "NAME=VALUE,..."

@@ -6,7 +6,7 @@ from ..masking import mask_text
 
 
 def echo(text: str, *, fg: str | None = None, err: bool = False) -> None:
-    """Print a text, in a color where the terminal has some.
+    """Print a string, in a color where the terminal has some.
 
     Args:
         text: what to print; secrets are hidden.

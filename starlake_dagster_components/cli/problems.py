@@ -41,6 +41,6 @@ def format_github(problem: Problem, root: Path) -> str:
 
 
 def _escape(text: str, *, property: bool = False) -> str:
-    """Write a text as GitHub's runner reads it (actions/toolkit, command.ts)."""
+    """Write a string as GitHub's runner reads it (actions/toolkit, command.ts)."""
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return text.replace(":", "%3A").replace(",", "%2C") if property else text

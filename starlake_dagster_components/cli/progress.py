@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Is told what happens while jobs run. This one prints nothing; it is a context manager around all jobs."""
+    """Receives events while jobs run. This one prints nothing; it is a context manager around all jobs."""
 
     def plan_jobs(self, jobs: Sequence[str]) -> None:
         """Take the names of all jobs, in the order in which they will run."""

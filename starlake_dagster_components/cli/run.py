@@ -48,7 +48,7 @@ def run_headless(
         dates: all dates that runs may have; wins over ``scheduled_date``.
         log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
         say: takes a sentence on what is left out because it has no job.
-        progress: is told what happens while it happens.
+        progress: receives events as they happen.
 
     Returns:
         One result per run, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does

@@ -54,7 +54,7 @@ def make_output_name(key: dg.AssetKey) -> str:
 
 
 def make_readable_name(text: str) -> str:
-    """Return a text as the name of an op: letters, digits and underscores; a suffix separates texts that would look the same."""
+    """Return a string as the name of an op: letters, digits and underscores; a suffix separates strings that would look the same."""
     return _make_readable_op_name(dg.AssetKey(text))
 
 
@@ -94,5 +94,5 @@ def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
 
 
 def make_tag_value(text: str) -> str:
-    """Return a text as the value of a tag, which allows fewer characters and 63 of them."""
+    """Return a string as the value of a tag, which allows fewer characters and 63 of them."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

@@ -49,7 +49,7 @@ class _Unknown(Exception):
 
 
 def choose_strategy(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
-    """Return the write strategy whose condition a file fulfils.
+    """Return the write strategy whose condition a file fulfills.
 
     Args:
         table: the table; its strategy has ``types``.

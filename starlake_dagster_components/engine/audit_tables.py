@@ -139,5 +139,5 @@ def _make_expectation_values(session: Session, check: Checks, outcome: Expectati
 
 
 def _write_plain(text: str) -> str:
-    """Write a text as Starlake does in this table."""
+    """Write a string as Starlake does in this table."""
     return mask_text(text).replace("'", '"').replace("\n", " ").replace("{{", "").replace("}}", "")

@@ -24,7 +24,7 @@ def quote_list(names: Iterable[str], table: str = "") -> str:
 
 
 def quote_literal(text: str) -> str:
-    """Return a text as a SQL literal."""
+    """Return a string as a SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -256,7 +256,7 @@ class _Work:
                 "put the others behind -- SL_PRESQL or -- SL_POSTSQL, and the query behind -- SL_SQL",
             )
         report_refused_sql(self._session, main.locate(found[0].offset)[0], task.full_name, found[0].text, found[0].keyword)
-        # These are no queries by themselves: no table and no view can be made of them.
+        # These are not queries by themselves: they cannot become a table or a view.
         return f"SELECT * FROM (\n{found[0].text}\n) AS sl_query" if found[0].keyword in _DESCRIBING else found[0].text
 
     def _describe_columns(self, database: Database, main: Script, query: str) -> list[Column]:

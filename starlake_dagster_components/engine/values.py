@@ -119,7 +119,7 @@ def _check_settings(table: Table, typed: TypedAttribute, masked: privacy.Masking
     if masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
         raise BadSetting(
             place,
-            f"attribute '{attribute.name}': privacy {masked.name} gives a text, which a column of type {typed.type} cannot hold; "
+            f"attribute '{attribute.name}': privacy {masked.name} gives a string, which a column of type {typed.type} cannot hold; "
             "use type string",
         )
 

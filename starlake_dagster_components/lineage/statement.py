@@ -18,7 +18,7 @@ TableColumns = Mapping[str, str]
 """Columns of a table, in their order: name -> SQL type, the empty string for an unknown one. Empty: the columns are not known."""
 
 FindTable = Callable[[tuple[str, ...]], tuple[str, TableColumns] | None]
-"""Takes the parts of a table's name as the query writes it; returns who it is and its columns. None: its columns are nobody's."""
+"""Takes the parts of a table's name as the query writes it; returns its identity and its columns. None: the columns are unknown."""
 
 MAX_LENGTH = 200_000
 """Characters of a query; a longer one is generated, and would take seconds."""

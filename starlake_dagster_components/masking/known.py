@@ -60,7 +60,7 @@ def build_mask(*sources: Mapping[str, Any]) -> Mask:
 
 
 def mask_text(text: str) -> str:
-    """Return a text without the secrets that are known."""
+    """Return a string without the secrets that are known."""
     return _make_mask(list_known_secrets())(text)
 
 

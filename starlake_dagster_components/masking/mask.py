@@ -47,5 +47,5 @@ def _build_pattern(form: str) -> str:
 
 
 def is_word(secret: str) -> bool:
-    """Return whether a secret is a word or a number, which may stand in a text for something else."""
+    """Return whether a secret is a word or a number, which may stand in a string for something else."""
     return len(secret) < _WORD_LENGTH and (secret.isalpha() or secret.isdigit())

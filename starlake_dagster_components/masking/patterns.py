@@ -1,4 +1,4 @@
-"""Secrets that show by how a text is written, known or not: ``user:secret@host``, ``password=...``, ``--token ...``, private keys."""
+"""Secrets that show by how a string is written, known or not: ``user:secret@host``, ``password=...``, ``--token ...``, private keys."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -37,14 +37,14 @@ _NAMED: tuple[tuple[re.Pattern[str], int], ...] = (
 
 
 def hide_patterns(text: str) -> str:
-    """Return a text without what looks like a secret."""
+    """Return a string without what looks like a secret."""
     for pattern, group in _choose_patterns(text):
         text = pattern.sub(_make_replacement(group), text)
     return text
 
 
 def find_in_patterns(text: str) -> Iterator[str]:
-    """Yield what looks like a secret in a text."""
+    """Yield what looks like a secret in a string."""
     for pattern, _ in _choose_patterns(text):
         for match in pattern.finditer(text):
             yield from (found.strip("'\"{}") for found in match.groups() if found)

@@ -96,7 +96,7 @@ class StepRunner:
             for event in self._run_captured(running, step, known_state):
                 if not running.abandoned:
                     send(running, event)
-        except BaseException as raised:  # noqa: BLE001 -- the executor's thread decides what becomes of it
+        except BaseException as raised:  # noqa: BLE001 -- the executor's thread decides what to do with it
             error = raised
         finally:
             running.end()
@@ -115,7 +115,7 @@ class StepRunner:
             redirect_prints(None)
             try:
                 running.output.close()
-            except Exception:  # noqa: BLE001 -- lost output is no reason for a step to fail; Dagster reports it in the same way
+            except Exception:  # noqa: BLE001 -- lost output does not fail a step; Dagster reports it in the same way
                 yield dg.DagsterEvent.engine_event(
                     self._context.for_step(step),
                     "Exception while cleaning up compute log capture",

@@ -383,7 +383,7 @@ class _Execution:
         try:
             captured = stack.enter_context(self._context.instance.compute_log_manager.capture_logs(log_key))
             yield dg.DagsterEvent.capture_logs(self._context, self._plan.step_keys_to_execute, log_key, captured)
-        except Exception:  # noqa: BLE001 -- lost output is no reason for a run to fail; Dagster reports it in the same way
+        except Exception:  # noqa: BLE001 -- lost output does not fail a run; Dagster reports it in the same way
             yield self._engine_event(
                 "Exception while setting up compute log capture",
                 EngineEventData(error=serializable_error_info_from_exc_info(sys.exc_info())),

@@ -1,4 +1,4 @@
-"""The recorded behaviour of the real Starlake: every case is the same, or differs for the reasons that the documentation gives."""
+"""The recorded behavior of the real Starlake: every case is the same, or differs for the reasons that the documentation gives."""
 
 import importlib.util
 import json

@@ -7,7 +7,7 @@
         def harness(self, tmp_path):
             return ShellHarness(tmp_path)
 
-``tests/executors/program.py`` has a program for executors that start processes: it does what a :class:`Behaviour` says.
+``tests/executors/program.py`` has a program for executors that start processes: it does what a :class:`Behavior` says.
 """
 
 import os
@@ -35,7 +35,7 @@ Limit = Literal[
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """What the command is to do, in this order.
 
     Attributes:
@@ -67,7 +67,7 @@ class Harness(Protocol):
     limits: frozenset[Limit]
     """What the executor cannot do, and its documentation says so."""
 
-    def behave(self, behaviour: Behaviour) -> None:
+    def behave(self, behavior: Behavior) -> None:
         """Let all further commands do this."""
 
     def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
@@ -157,7 +157,7 @@ class ExecutorContract:
             pytest.skip(f"documented limit of this executor: {', '.join(sorted(missing))}")
 
     def test_a_command_that_succeeds_is_done(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour(output=(("out", "hello\n"),)))
+        harness.behave(Behavior(output=(("out", "hello\n"),)))
         result = harness.executor().run(harness.command(), watched.invocation())
         assert result.exit_code == 0
         assert not result.not_ready
@@ -167,7 +167,7 @@ class ExecutorContract:
             assert "hello" in result.tail
 
     def test_a_command_that_fails_is_a_result_with_code_and_last_lines(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour(output=(("out", "going\n"), ("err", "ERROR it broke\n")), exit_code=3))
+        harness.behave(Behavior(output=(("out", "going\n"), ("err", "ERROR it broke\n")), exit_code=3))
         result = harness.executor().run(harness.command(), watched.invocation())
         assert result.exit_code == 3
         assert not result.not_ready
@@ -175,31 +175,31 @@ class ExecutorContract:
             assert {"going", "ERROR it broke"} <= set(result.tail)
 
     def test_a_preload_that_finds_nothing_is_not_ready(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour(not_ready=True))
+        harness.behave(Behavior(not_ready=True))
         command = harness.command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
         result = harness.executor().run(command, watched.invocation())
         assert result.not_ready
 
     def test_a_preload_that_finds_something_is_done(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour())
+        harness.behave(Behavior())
         command = harness.command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
         result = harness.executor().run(command, watched.invocation())
         assert (result.exit_code, result.not_ready) == (0, False)
 
     def test_a_preload_that_breaks_is_a_failure(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour(output=(("err", 'Exception in thread "main" java.lang.Exception: no such folder\n'),), exit_code=1))
+        harness.behave(Behavior(output=(("err", 'Exception in thread "main" java.lang.Exception: no such folder\n'),), exit_code=1))
         command = harness.command(verb="preload", arguments=("--domain", "sales", "--tables", "orders", "--strategy", "imported"))
         result = harness.executor().run(command, watched.invocation())
         assert (result.exit_code, result.not_ready) == (1, False)
 
     def test_arguments_arrive_as_they_are(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour())
+        harness.behave(Behavior())
         result = harness.executor().run(harness.command(arguments=AWKWARD), watched.invocation())
         assert result.exit_code == 0
         assert harness.seen()[0].arguments == ("transform", *AWKWARD)
 
     def test_the_command_s_environment_arrives_and_wins(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour())
+        harness.behave(Behavior())
         before = dict(os.environ)
         awkward = {f"AWKWARD_{i}": value for i, value in enumerate(AWKWARD) if value}
         executor = harness.executor() if "environment" in harness.limits else harness.executor(env={"MINE": "1", "BOTH": "executor"})
@@ -219,7 +219,7 @@ class ExecutorContract:
 
     def test_lines_come_in_their_order(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
-        harness.behave(Behaviour(lines=2000))
+        harness.behave(Behavior(lines=2000))
         result = harness.executor().run(harness.command(), watched.invocation())
         lines = [t for t in watched.texts if t.startswith("line ")]
         assert lines == [f"line {i}" for i in range(1, 2001)]
@@ -227,7 +227,7 @@ class ExecutorContract:
 
     def test_lines_come_while_the_command_runs(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output", "cancel")
-        harness.behave(Behaviour(output=(("out", "started\n"),), hang=True))
+        harness.behave(Behavior(output=(("out", "started\n"),), hang=True))
         watched.on_line = lambda line: watched.cancelled.set() if line == "started" else None
         with pytest.raises(CommandCancelled):
             harness.executor().run(harness.command(), watched.invocation())
@@ -236,7 +236,7 @@ class ExecutorContract:
     def test_much_output_keeps_only_its_end(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output")
         count = 200_000
-        harness.behave(Behaviour(lines=count))
+        harness.behave(Behavior(lines=count))
         seen = 0
 
         def count_line(level: Level, line: str) -> None:
@@ -250,7 +250,7 @@ class ExecutorContract:
 
     def test_bytes_that_are_no_text_are_shown_escaped(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output", "bytes")
-        harness.behave(Behaviour(output=(("out", "caf\udce9 ok\n"),)))
+        harness.behave(Behavior(output=(("out", "caf\udce9 ok\n"),)))
         harness.executor().run(harness.command(), watched.invocation())
         assert "caf\\xe9 ok" in watched.texts
 
@@ -260,14 +260,14 @@ class ExecutorContract:
             'IngestionCounters:{"inputCount":120,"acceptedCount":118,"rejectedCount":-1,"paths":["file:/data/orders '
             '1.csv"],"jobid":",run-1,run-1"}'
         )
-        harness.behave(Behaviour(output=(("out", line + "\n"),)))
+        harness.behave(Behavior(output=(("out", line + "\n"),)))
         command = harness.command(verb="load", arguments=("--domains", "sales", "--tables", "orders"))
         result = harness.executor().run(command, watched.invocation())
         assert result.counters == Counters(input=120, accepted=118, rejected=None, files=("file:/data/orders 1.csv",))
 
     def test_secrets_are_not_shown(self, harness: Harness, watched: Watched) -> None:
         secret = "correct-horse-battery"
-        harness.behave(Behaviour(output=(("out", f"login with {secret}!\n"), ("err", f"ERROR denied: {secret}\n")), exit_code=1))
+        harness.behave(Behavior(output=(("out", f"login with {secret}!\n"), ("err", f"ERROR denied: {secret}\n")), exit_code=1))
         command = harness.command(arguments=("--name", "kpi.top", "--options", f"DB_PASSWORD={secret}"))
         result = harness.executor().run(command.with_environment({"DB_PASSWORD": secret}), watched.invocation())
         assert secret not in everything(watched, result)
@@ -277,7 +277,7 @@ class ExecutorContract:
 
     def test_cancelling_ends_the_command(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "cancel")
-        harness.behave(Behaviour(hang=True))
+        harness.behave(Behavior(hang=True))
 
         def cancel() -> None:
             until(harness.seen)
@@ -291,7 +291,7 @@ class ExecutorContract:
         assert not harness.running()
 
     def test_a_cancelled_run_starts_nothing(self, harness: Harness, watched: Watched) -> None:
-        harness.behave(Behaviour())
+        harness.behave(Behavior())
         watched.cancelled.set()
         with pytest.raises(CommandCancelled):
             harness.executor().run(harness.command(), watched.invocation())
@@ -299,13 +299,13 @@ class ExecutorContract:
 
     def test_a_command_that_takes_too_long_is_ended(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "timeout", "cancel")
-        harness.behave(Behaviour(hang=True))
+        harness.behave(Behavior(hang=True))
         with pytest.raises(CommandTimeout):
             harness.executor(timeout=0.7).run(harness.command(), watched.invocation())
         assert not harness.running()
 
     def test_commands_at_the_same_time_do_not_mix(self, harness: Harness) -> None:
-        harness.behave(Behaviour(lines=50))
+        harness.behave(Behavior(lines=50))
         executor = harness.executor()
         results: dict[int, CommandResult] = {}
         watched = [Watched() for _ in range(4)]

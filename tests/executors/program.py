@@ -1,4 +1,4 @@
-"""A program in place of ``starlake`` that does what a Behaviour says: for executors that start processes."""
+"""A program in place of ``starlake`` that does what a Behavior says: for executors that start processes."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from contract import Behaviour, Seen
+from contract import Behavior, Seen
 
 SCRIPT = r"""
 import json, os, sys, time
@@ -18,22 +18,22 @@ seen = os.path.join(here, "seen", "%020d-%d.json" % (time.monotonic_ns(), os.get
 with open(seen + ".part", "w", encoding="utf-8", errors="surrogateescape") as f:
     json.dump({"pid": os.getpid(), "arguments": sys.argv[1:], "environment": environment}, f)
 os.rename(seen + ".part", seen)
-with open(os.path.join(here, "behaviour.json"), encoding="utf-8") as f:
-    behaviour = json.load(f)
-for stream, text in behaviour["output"]:
+with open(os.path.join(here, "behavior.json"), encoding="utf-8") as f:
+    behavior = json.load(f)
+for stream, text in behavior["output"]:
     os.write({"out": 1, "err": 2}[stream], text.encode("utf-8", "surrogateescape"))
 out = os.fdopen(os.dup(1), "wb")
-for i in range(1, behaviour["lines"] + 1):
+for i in range(1, behavior["lines"] + 1):
     out.write(b"line %d\n" % i)
 out.flush()
-if behaviour["not_ready"]:
+if behavior["not_ready"]:
     if "--notReadySentinel" in sys.argv:
         open(sys.argv[sys.argv.index("--notReadySentinel") + 1], "x").close()
     else:
         sys.exit(1)
-if behaviour["hang"]:
+if behavior["hang"]:
     time.sleep(600)
-sys.exit(behaviour["exit_code"])
+sys.exit(behavior["exit_code"])
 """
 
 
@@ -46,10 +46,10 @@ class Program:
         self.path = folder / "starlake"
         self.path.write_text(f"#!{sys.executable} -IS\n{SCRIPT}", encoding="utf-8")
         self.path.chmod(self.path.stat().st_mode | stat.S_IXUSR)
-        self.behave(Behaviour())
+        self.behave(Behavior())
 
-    def behave(self, behaviour: Behaviour) -> None:
-        (self.folder / "behaviour.json").write_text(json.dumps(asdict(behaviour)), encoding="utf-8")
+    def behave(self, behavior: Behavior) -> None:
+        (self.folder / "behavior.json").write_text(json.dumps(asdict(behavior)), encoding="utf-8")
 
     def _starts(self) -> list[dict[str, Any]]:
         files = sorted((self.folder / "seen").glob("*.json"))

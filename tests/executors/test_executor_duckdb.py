@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from contract import Behaviour, ExecutorContract, Limit, Seen, Watched, a_command
+from contract import Behavior, ExecutorContract, Limit, Seen, Watched, a_command
 from project_folder import ProjectFolder
 
 import starlake_dagster_components.engine as engine
@@ -46,20 +46,20 @@ def a_project(root: Path, **changes: Any) -> Project:
 
 
 class EngineHarness:
-    """An engine that does what a Behaviour says: the real one takes no orders."""
+    """An engine that does what a Behavior says: the real one takes no orders."""
 
     limits: frozenset[Limit] = frozenset({"bytes"})
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.behaviour = Behaviour()
+        self.behavior = Behavior()
         self._seen: list[Seen] = []
         self._inside = 0
         self.threads: list[int] = []
         self.strict = False
 
-    def behave(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
+    def behave(self, behavior: Behavior) -> None:
+        self.behavior = behavior
 
     def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
         return DuckDBExecutor(env=dict(env or {}), timeout=timeout)
@@ -90,24 +90,24 @@ class EngineHarness:
         try:
             self.threads.append(threading.get_ident())
             self._seen.append(Seen(tuple(argv), dict(environ)))
-            behaviour = self.behaviour
-            for stream, text in behaviour.output:
+            behavior = self.behavior
+            for stream, text in behavior.output:
                 for line in text.splitlines():
                     if stream == "out":
                         out(line)
                     else:
                         log("error" if line.startswith("ERROR") else "info", line)
-            for number in range(1, behaviour.lines + 1):
+            for number in range(1, behavior.lines + 1):
                 out(f"line {number}")
-            while behaviour.hang:
+            while behavior.hang:
                 if cancelled.wait(0.05):
                     raise CommandCancelled("cancelled")
             loaded = TableLoad("sales.orders", 120, 118, 2, ("file:/data/orders 1.csv",), row_count=400)
             return EngineResult(
-                behaviour.exit_code,
-                not_ready=behaviour.not_ready,
+                behavior.exit_code,
+                not_ready=behavior.not_ready,
                 counters={"sales.orders": loaded} if argv[0] == "load" else {},
-                reason="it broke" if behaviour.exit_code else None,
+                reason="it broke" if behavior.exit_code else None,
             )
         finally:
             self._inside -= 1
@@ -153,7 +153,7 @@ def test_commands_on_one_database_wait_for_each_other(harness: EngineHarness, tm
         return plain(*args, **kwargs)
 
     monkeypatch.setitem(vars(engine), "run_command", counted)
-    harness.behave(Behaviour(lines=200))
+    harness.behave(Behavior(lines=200))
     command = harness.command(databases=(str(tmp_path / "a.db"),))
     threads = [threading.Thread(target=lambda: harness.executor().run(command, Watched().invocation())) for _ in range(4)]
     for thread in threads:

@@ -123,7 +123,7 @@ def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], 
 
 
 _LOOKED_BACK = 10
-"""Materializations to look at: a load that found little is no measure for the next one."""
+"""Materializations to look at: a load that found little does not predict the next one."""
 _SECONDS = ("starlake/seconds", "starlake/batch_seconds")
 
 

@@ -136,7 +136,7 @@ def _has_zone(typed: TypedAttribute) -> bool:
 
 
 def _parse_moment(raw: str, layout: str, lenient: bool) -> str:
-    """Return the SQL of a text that a time with a zone can be cast from. read_csv applies its option to times without one only."""
+    """Return the SQL of a string that a time with a zone can be cast from. read_csv applies its option to times without one only."""
     return f"CAST({'try_strptime' if lenient else 'strptime'}({raw}, {layout}) AS VARCHAR)"
 
 

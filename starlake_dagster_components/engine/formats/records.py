@@ -22,7 +22,7 @@ class LineTooLong(Exception):
 
 
 class LineEnds:
-    """A text that remembers how its last line ended.
+    """A string that remembers how its last line ended.
 
     Attributes:
         last: its line end; empty where the text ends without one.
@@ -44,7 +44,7 @@ class _Lines(Protocol):
 
 
 def read_lines(text: _Lines, longest: int = LONGEST_LINE) -> Iterator[str]:
-    """Yield the lines of a text with their ends.
+    """Yield the lines of a string with their ends.
 
     Raises:
         LineTooLong: a line has more than ``longest`` characters.

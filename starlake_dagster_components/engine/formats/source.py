@@ -66,7 +66,7 @@ class Source:
     """How DuckDB reads a file.
 
     Attributes:
-        relation: what stands behind FROM.
+        relation: the relation behind FROM.
         columns: attribute name -> SQL expression of its value as it comes from the file; attributes that are absent are NULL. An attribute
             with a script is there only when the file has it.
         texts: names of the attributes whose values come as text and are yet to be converted.

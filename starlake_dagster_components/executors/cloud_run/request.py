@@ -110,7 +110,7 @@ def build_run_request(
 
 
 def relocate_paths(text: str, project: str, root: str | None) -> str:
-    """Return a text with the project's folder on this machine replaced by the folder in the container, wherever it is a whole path.
+    """Return a string with the project's folder on this machine replaced by the folder in the container, wherever it is a whole path.
 
     Args:
         text: an argument or a value of the environment.

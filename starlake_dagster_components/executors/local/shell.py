@@ -104,7 +104,7 @@ class ShellExecutor(StarlakeExecutor):
         return run_locally(command, invocation, partial(run, invocation=invocation))
 
     def _run_preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
-        """Run a ``preload`` so that "nothing to load" can be told from a failure.
+        """Run a ``preload`` so that "nothing to load" can be distinguished from a failure.
 
         Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions
         refuse the option; then exit code 1 without an exception means that there is nothing to load.

@@ -177,7 +177,7 @@ class _Line:
 
     @property
     def text(self) -> str:
-        # A database that stores events may refuse NUL in a text.
+        # A database that stores events may refuse NUL in a string.
         return b"".join(self._parts).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud_run_server import CloudRunServer
-from contract import Behaviour, Limit, Seen, a_command
+from contract import Behavior, Limit, Seen, a_command
 from program import Program
 
 from starlake_dagster_components.commands import Command
@@ -31,8 +31,8 @@ class CloudRunHarness:
         self.fields = fields
         server.add_job(command=[str(self.program.path)])
 
-    def behave(self, behaviour: Behaviour) -> None:
-        self.program.behave(behaviour)
+    def behave(self, behavior: Behavior) -> None:
+        self.program.behave(behavior)
 
     def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> CloudRunExecutor:
         return an_executor(self.server, env=dict(env or {}), timeout=timeout, **{"logs": "follow", **self.fields})

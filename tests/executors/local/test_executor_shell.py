@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Behaviour, ExecutorContract, Limit, Seen, Watched, a_command, everything, until
+from contract import Behavior, ExecutorContract, Limit, Seen, Watched, a_command, everything, until
 from program import Program, alive
 
 from starlake_dagster_components.commands import Command, LoadTable
@@ -28,8 +28,8 @@ class ShellHarness:
         self.project = folder / "my project"
         self.project.mkdir()
 
-    def behave(self, behaviour: Behaviour) -> None:
-        self.program.behave(behaviour)
+    def behave(self, behavior: Behavior) -> None:
+        self.program.behave(behavior)
 
     def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
         return ShellExecutor(env=dict(env or {}), timeout=timeout, grace_period=5)

@@ -1,0 +1,95 @@
+"""Spelling and vocabulary of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
+
+Spelling is checked by codespell (American English), wording by the table below. Code is left out: fenced blocks and `code` in Markdown, names in Python.
+"""
+
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = ("*.md", "docs/**/*.md", "deploy/**/*.md", "examples/**/*.md", ".github/**/*.md")
+SOURCES = ("starlake_dagster_components/**/*.py", "examples/*.py", "bench/**/*.py", ".ci/*.py", "docs/hooks/*.py")
+
+WORDING = {
+    r"(?<!there )\bis no (?!longer\b|more\b|such\b|exception\b)": "is not a",
+    r"(?<!there )\bare no (?!longer\b|more\b)": "are not",
+    r"\bbec(?:ame|omes) of\b": "happens to",
+    r"\b(?:nobody|somebody)\b": "no one, someone, or the passive",
+    r"\b(?:is|are|was|were) told\b": "says, reports, or documents",
+    r"\btold (?:from|apart)\b": "distinguished",
+    r"\bwhat wins\b": "precedence",
+    r"\bmateriali[sz]e?s?ation\b(?<!materialization)|\bmaterialis": "materialize, materialization",
+    r"\bmend(?:s|ed|ing)?\b": "fix, correct, or repair",
+    r"\ba text\b(?! (?:file|column|editor))": "a string, or text",
+    r"\b(?:the|this) seed\b|\bsurprises? \d": "the name of Starlake's page or class",
+    r"\ba Starlake\b(?! (?:project|command|job|task|table|domain|DAG|template|file|version|variable|environment|user|process|loader|exec|installation|"
+    r"log|audit|step|load|run|node|key|option|name|type|error|class|expectation|engine|SQL|connection|launcher|program|schedule|preset|setting|config))": "Starlake",
+    r"\b(?:behaviour|colour|honour|favour|analyse|recognis|organis|initialis|normalis|serialis|cancelled(?=[^\w`]* (?:run|step|by)))": "American spelling",
+    r"\bwhat (?:stands|is told)\b": "a noun",
+    r"\bpassed over\b": "ignored, skipped",
+    r"\bgo(?:es|ne)? for good\b": "is permanent",
+}
+"""Wording that a native reader stumbles over, and what to write instead."""
+
+_CODE = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`|<!--.*?-->|\]\([^)]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
+
+
+def list_files(given: Sequence[str]) -> list[Path]:
+    """Return the files to check: those that are named, or all."""
+    if given:
+        return [Path(name).resolve() for name in given]
+    return sorted({path for pattern in (*PAGES, *SOURCES) for path in REPOSITORY.glob(pattern)})
+
+
+def read_prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the prose of a file, line by line, with the number of each line."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        yield from _read_python(text)
+        return
+    yield from enumerate(_blank(text).splitlines(), 1)
+
+
+def _blank(text: str) -> str:
+    """Return a text with its code replaced by spaces, so that lines keep their numbers."""
+    return _CODE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+
+
+def _read_python(text: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and " " in token.string):
+            yield from enumerate(_blank(token.string).splitlines(), token.start[0])
+
+
+def find_wording(path: Path) -> Iterator[str]:
+    """Yield what is worded badly in a file."""
+    for number, line in read_prose(path):
+        for pattern, better in WORDING.items():
+            found = re.search(pattern, line, re.IGNORECASE)
+            if found:
+                yield f"{path.relative_to(REPOSITORY)}:{number}: '{found[0].strip()}': write {better}"
+
+
+def check_spelling(files: Iterable[Path]) -> int:
+    """Run codespell on files; return its exit code."""
+    command = [sys.executable, "-m", "codespell_lib", "--toml", str(REPOSITORY / "pyproject.toml"), *(str(path) for path in files if path.name != "prose.py")]
+    return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
+
+
+def main(given: Sequence[str]) -> int:
+    """Check files; return the exit code."""
+    files = list_files(given)
+    # This file and the vocabulary's test name the wording that they forbid.
+    found = [line for path in files if path.name not in ("prose.py", "test_prose.py") for line in find_wording(path)]
+    for line in found:
+        print(line)
+    return 1 if check_spelling(files) or found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
