@@ -1,6 +1,7 @@
 """Spelling and vocabulary of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
 
-Spelling is checked by codespell (American English), wording by the table below. Code is left out: fenced blocks and `code` in Markdown, names in Python.
+Spelling is checked by codespell (American English), wording by the table below. Code is left out: fenced blocks and `code` in
+Markdown, names in Python.
 """
 
 import io
@@ -27,9 +28,7 @@ WORDING = {
     r"\bmend(?:s|ed|ing)?\b": "fix, correct, or repair",
     r"\ba text\b(?! (?:file|column|editor))": "a string, or text",
     r"\b(?:the|this) seed\b|\bsurprises? \d": "the name of Starlake's page or class",
-    r"\ba Starlake\b(?! (?:project|command|job|task|table|domain|DAG|template|file|version|variable|environment|user|process|loader|exec|installation|"
-    r"log|audit|step|load|run|node|key|option|name|type|error|class|expectation|engine|SQL|connection|launcher|program|schedule|preset|setting|config))": "Starlake",
-    r"\b(?:behaviour|colour|honour|favour|analyse|recognis|organis|initialis|normalis|serialis|cancelled(?=[^\w`]* (?:run|step|by)))": "American spelling",
+    r"\b(?:behaviour|colour|honour|favour|analyse|recognis|organis|initialis|normalis|serialis)": "American spelling",
     r"\bwhat (?:stands|is told)\b": "a noun",
     r"\bpassed over\b": "ignored, skipped",
     r"\bgo(?:es|ne)? for good\b": "is permanent",
@@ -72,12 +71,23 @@ def find_wording(path: Path) -> Iterator[str]:
         for pattern, better in WORDING.items():
             found = re.search(pattern, line, re.IGNORECASE)
             if found:
-                yield f"{path.relative_to(REPOSITORY)}:{number}: '{found[0].strip()}': write {better}"
+                yield f"{_name(path)}:{number}: '{found[0].strip()}': write {better}"
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
 
 
 def check_spelling(files: Iterable[Path]) -> int:
     """Run codespell on files; return its exit code."""
-    command = [sys.executable, "-m", "codespell_lib", "--toml", str(REPOSITORY / "pyproject.toml"), *(str(path) for path in files if path.name != "prose.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "codespell_lib",
+        "--toml",
+        str(REPOSITORY / "pyproject.toml"),
+        *(str(path) for path in files if path.name != "prose.py"),
+    ]
     return subprocess.run(command, check=False, cwd=REPOSITORY).returncode
 
 

@@ -63,7 +63,7 @@ class LogCap:
         self._kept = 0
 
     def write(self, text: str) -> None:
-        """Take a text."""
+        """Take a string."""
         if self._passed < self._limit:
             room = self._limit - self._passed
             self._write(text[:room])

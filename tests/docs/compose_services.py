@@ -11,8 +11,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -55,7 +57,7 @@ class Postgres:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off -c max_connections=200"
         self._run("pg_ctl", "-D", self._data, "-w", "-o", options, "-l", folder / "log", "start")
         environment = {**os.environ, "PGPASSWORD": password}
-        command = [self._programs / "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", user, database]
+        command = [str(self._programs / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", user, database]
         subprocess.run(command, env=environment, check=True, capture_output=True)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
@@ -84,9 +86,7 @@ class Services:
         variables = {"POSTGRES_PASSWORD": "a password", "SL_DAGSTER_CACHE": "off"}
         services = yaml.safe_load(_substitute(COMPOSE.read_text(encoding="utf-8"), variables))["services"]
         database = services["postgres"]["environment"]
-        self._postgres = Postgres(
-            database["POSTGRES_USER"], database["POSTGRES_PASSWORD"], database["POSTGRES_DB"]
-        )
+        self._postgres = Postgres(database["POSTGRES_USER"], database["POSTGRES_PASSWORD"], database["POSTGRES_DB"])
         self._ports = {"5432": str(self._postgres.port), "4000": str(find_free_port()), "3000": str(find_free_port())}
         self.url = f"http://127.0.0.1:{self._ports['3000']}"
         self._services = services
@@ -104,7 +104,11 @@ class Services:
             environment = {key: self._locate(str(value)) for key, value in service["environment"].items()}
             environment["DAGSTER_POSTGRES_HOST"] = "127.0.0.1"
             environment = {k: v for k, v in environment.items() if v}
-            image = {"DAGSTER_HOME": str(self.home / "home"), "SL_ROOT": str(self.home / "project"), "SL_DAGSTER_CACHE": str(self.home / "plans")}
+            image = {
+                "DAGSTER_HOME": str(self.home / "home"),
+                "SL_ROOT": str(self.home / "project"),
+                "SL_DAGSTER_CACHE": str(self.home / "plans"),
+            }
             base = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "HOME": str(self._log)}
             with open(self._log / f"{name}.log", "wb") as log:
                 process = subprocess.Popen(
@@ -113,26 +117,30 @@ class Services:
             self._processes.append(process)
             if name == "code":
                 health = [self._locate(word) for word in service["healthcheck"]["test"][1:]]
-                check = lambda: subprocess.run(health, env={**base}, capture_output=True, check=False).returncode == 0  # noqa: E731, B023
-                self.wait(check, "the code location is healthy")
-        self.wait(lambda: "starlake" in str(self._try("{ workspaceOrError { ... on Workspace { locationEntries { name } } } }")), "the web server")
+                self.wait(partial(_succeeds, health, base), "the code location is healthy")
+        self.wait(
+            lambda: "starlake" in str(self._try("{ workspaceOrError { ... on Workspace { locationEntries { name } } } }")), "the web server"
+        )
 
     def _locate(self, word: str) -> str:
-        word = word.replace("/opt/dagster/", f"{self.home}/").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        word = word.replace("/opt/dagster/", f"{self.home}/").replace("0.0.0.0", "127.0.0.1")
         return self._ports.get(word, word)
 
     def query(self, text: str, **variables: Any) -> Any:
         """Send a query to the web server, and return its data."""
         body = json.dumps({"query": text, "variables": variables}).encode()
-        with urlopen(Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"}), timeout=60) as answer:
-            found = json.load(answer)
+        try:
+            with urlopen(Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"}), timeout=60) as answer:
+                found = json.load(answer)
+        except HTTPError as error:
+            raise AssertionError(f"{text}: {error} {error.read().decode()[:2000]}") from error
         assert "errors" not in found, found
         return found["data"]
 
     def _try(self, text: str) -> Any:
         try:
             return self.query(text)
-        except OSError:
+        except (OSError, AssertionError):
             return None
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
@@ -140,7 +148,7 @@ class Services:
         end = time.monotonic() + WAIT
         while not condition():
             for process in self._processes:
-                assert process.poll() is None, f"{process.args}: exit code {process.returncode}\n{self.read_logs()}"
+                assert process.poll() is None, f"{process.args!r}: exit code {process.returncode}\n{self.read_logs()}"
             assert time.monotonic() < end, f"waited {WAIT} s for: {what}\n{self.read_logs()}"
             time.sleep(1)
 
@@ -160,6 +168,10 @@ class Services:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self._postgres.end()
+
+
+def _succeeds(command: list[str], environment: dict[str, str]) -> bool:
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
 
 
 def _substitute(text: str, variables: dict[str, str]) -> str:

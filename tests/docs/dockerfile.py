@@ -75,7 +75,7 @@ class Image:
         self._path(text).mkdir(parents=True, exist_ok=True)
 
     def _take_copy(self, text: str, stages: Mapping[str, "Image"]) -> None:
-        *options, = re.findall(r"--from=(\S+)", text)
+        (*options,) = re.findall(r"--from=(\S+)", text)
         *sources, target = re.sub(r"--\S+\s+", "", self.expand(text)).split()
         destination = self._path(target)
         for source in sources:

@@ -21,7 +21,11 @@ DEPLOYMENT = closed(
     {
         "name": STRING,
         "image": closed(
-            {"repository": STRING, "tag": {"type": ["string", "integer", "null"]}, "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]}},
+            {
+                "repository": STRING,
+                "tag": {"type": ["string", "integer", "null"]},
+                "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
+            },
             "repository",
             "pullPolicy",
         ),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-from pathlib import Path
 
 import pytest
 from dockerfile import Image, build, make_offline_environment, read_steps

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import Behaviour, Watched, a_command, until
+from contract import Behavior, Watched, a_command, until
 from program import Program
 
 from starlake_dagster_components.cancellation_event import Cancelled
@@ -338,7 +338,7 @@ def test_many_loads_at_once_load_everything_once(shop: Shop) -> None:
 
 def test_folders_that_do_not_exist_yet_are_no_problem(tmp_path: Path) -> None:
     program = Program(tmp_path / "bin")
-    program.behave(Behaviour())
+    program.behave(Behavior())
     files = LoadFiles(str(tmp_path / "no/stage"), str(tmp_path / "no/ingesting"), (".*",), str(tmp_path / "no/archive"))
     command = a_command(verb="load", project=str(tmp_path), program=str(program.path), files=files)
     assert ShellExecutor().run(command, Watched().invocation()).exit_code == 0

@@ -1,0 +1,48 @@
+"""The check of spelling and vocabulary finds what it forbids, and nothing in code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_blocks import REPOSITORY
+
+pytest.importorskip("codespell_lib", reason="needs codespell, see requirements/dev.in")
+
+
+def check(path: Path) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, REPOSITORY / ".ci/prose.py", str(path)], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "This is no table.",
+        "The materialisation has counts.",
+        "Nobody reads it.",
+        "It says how to mend it.",
+        "The value is a text here.",
+        "What wins, from weak to strong:",
+        "The colour of the button.",
+        "It says what became of the file.",
+        "Recieve the file.",
+    ],
+)
+def test_wording_that_is_not_natural_is_found(line: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\n{line}\n", encoding="utf-8")
+    code, printed = check(page)
+    assert code == 1
+    assert ":3: " in printed
+
+
+def test_code_and_natural_prose_pass(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("There is no error. Write `is no` or:\n\n```text\nThis is no error.\n```\n", encoding="utf-8")
+    assert check(page) == (0, "")
+
+
+def test_the_repository_passes() -> None:
+    done = subprocess.run([sys.executable, REPOSITORY / ".ci/prose.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
