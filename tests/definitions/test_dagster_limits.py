@@ -88,7 +88,7 @@ class Refused(StarlakeTranslator):
     ("changes", "message"),
     [
         ({"owners": ["joe"]}, "Invalid owner 'joe'"),
-        ({"group_name": "a b"}, '"a b" is not a valid asset group name'),
+        ({"group_name": "a b"}, '"a b" is not a valid'),
         ({"kinds": {str(i) for i in range(11)}}, "Assets can have at most ten kinds"),
         ({"tags": {"a": 5}}, "Tag values must be strings"),
     ],

@@ -216,9 +216,9 @@ def test_problems_are_raised_together(folder: ProjectFolder) -> None:
 
 def test_reading_starts_no_heavy_import(shop: ProjectFolder) -> None:
     code = (
-        "import sys; from starlake_dagster_components.project import read_project; "
+        "import sys; before = set(sys.modules); from starlake_dagster_components.project import read_project; "
         f"p = read_project({str(shop.root)!r}, environ={{}}); assert len(p.tasks) == 2; "
-        "print([m for m in ('dagster', 'duckdb', 'sqlglot', 'google', 'jinja2') if m in sys.modules])"
+        "print([m for m in ('dagster', 'duckdb', 'sqlglot', 'google', 'jinja2') if m in sys.modules.keys() - before])"
     )
     import subprocess
 
