@@ -73,6 +73,12 @@ random: $(READY) ## Hold the embedded engine against a model with random project
 mutation: $(READY) ## Change one spot of a file at a time and show which changes no test notices; ONLY="cache masking" for some files, SAMPLE=40
 	$(BIN)/python bench/mutation.py $(ONLY) $(if $(SAMPLE),--sample $(SAMPLE))
 
+fuzz: $(READY) ## Read projects whose files are changed at random; N=20000 inputs, PROJECTS=... for other ones
+	$(BIN)/python bench/fuzz.py $(or $(N),1000) $(if $(PROJECTS),--projects $(PROJECTS))
+
+soak: $(READY) ## Run a real instance with files that arrive, and with faults; SOAK_MINUTES=30
+	$(BIN)/python bench/soak.py --minutes $(or $(SOAK_MINUTES),5)
+
 bench: $(READY) ## Measure everything side by side and write bench/results.md; QUICK=1 for a miniature, ONLY=load,steps for parts
 	$(if $(QUICK),,@$(MAKE) --no-print-directory $(BENCH)/.ready || echo "dagster-dbt cannot be installed: it will not be measured")
 	$(BIN)/python bench/results.py --dbt $(BENCH)/bin/python $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(BENCH_OPTIONS)
