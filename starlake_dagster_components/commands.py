@@ -284,7 +284,7 @@ def _build_command(
     audit = _find_audit(run) if noted else None
     warehouse = find_warehouse_audit(project.application, run.job_id) if noted and not audit and run.warehouse_counts != "off" else None
     evaluated = tuple(dict.fromkeys(expectations)) if project.application.expectations_active else ()
-    files = {path for c in connections if (path := _find_duckdb_file(project, c))} | ({audit.database} if audit else set())
+    files = {path for c in connections if (path := find_duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
         verb,
         arguments,
@@ -474,7 +474,8 @@ def _appends(table: Table) -> bool:
     return only_appends and not table.presql and not table.postsql
 
 
-def _find_duckdb_file(project: Project, connection: Connection | None) -> str | None:
+def find_duckdb_file(project: Project, connection: Connection | None) -> str | None:
+    """Return the absolute path of the DuckDB file of a connection; None where it is none."""
     path = connection.duckdb_path if connection else None
     if not path or path.startswith((":", "md:", "motherduck:")) or "://" in path:
         return None
@@ -489,10 +490,10 @@ def _is_noted(run: RunContext, environment: Mapping[str, str]) -> bool:
 def _find_audit(run: RunContext) -> Audit | None:
     """Return the audit table of a command, if it is in a DuckDB file."""
     project, application = run.project, run.project.application
-    database = _find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
+    database = find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
     return Audit(database, application.audit_domain, run.job_id) if database else None
 
 
 def _find_target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:
-    database = _find_duckdb_file(project, project.connection_of(node))
+    database = find_duckdb_file(project, project.connection_of(node))
     return Target(database, schema, name) if database else None

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .errors import InvalidSetting, did_you_mean
 from .masking import mask_exception
+from .samples import Samples, check_samples
 from .selection import check_op_rules, check_patterns, parse_patterns
 from .setting import OptionGroup as OptionGroup
 from .setting import Setting as Setting
@@ -356,6 +357,22 @@ class SharedSettings(BaseModel):
             default="nothing",
         ),
     ] = ()
+    samples: Annotated[
+        Any,
+        Setting(
+            "Whether materializations show the first rows of what was loaded or made, rejected rows, and rows that violate an expectation. "
+            "A mapping has rows (how many) and mask (names of columns to hide, with *). Columns with privacy, and what tasks make of "
+            "them, are always hidden.",
+            examples=[{"rows": 10, "mask": ["*email*"]}],
+            options="run",
+            check=check_samples,
+            parse=parse_name_or_json,
+            metavar="ROWS|JSON",
+            values="`{rows: ..., mask: [...]}`, number",
+            default="no rows",
+            more="See [running.md](running.md#rows-to-look-at)",
+        ),
+    ] = Samples()
     warehouse_counts: Annotated[
         Literal["off", "audit", "tables"],
         Setting(

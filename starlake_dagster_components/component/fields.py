@@ -41,6 +41,7 @@ _YAML_TYPES: Mapping[str, Any] = {
     "step_executor": StepExecutorFields | dict[str, Any] | str | None,
     "cache": str | bool | None,
     "secrets": dict[str, Any] | None,
+    "samples": int | bool | dict[str, Any] | str | None,
     "select": Sequence[str | dict[str, Any]] | dict[str, Any] | str | None,
     "exclude": Sequence[str | dict[str, Any]] | dict[str, Any] | str | None,
     "expectation_checks": bool | dict[str, Any] | str | None,

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -101,13 +101,19 @@ def _pair_with_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[tuple[Exp
             yield expectation, spec if spec.asset_key == key else spec._replace(asset_key=key)
 
 
-def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable[ExpectationResult]") -> Iterator[dg.AssetCheckResult]:
+def build_check_results(
+    node: StarlakeNode,
+    key: dg.AssetKey,
+    results: "Iterable[ExpectationResult]",
+    show_rows: "Callable[[ExpectationResult], str | None]" = lambda result: None,
+) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of the expectations of a table or task.
 
     Args:
         node: the table or task.
         key: its asset key.
         results: what the executor reported; expectations that it does not know are left out.
+        show_rows: returns rows that violate an expectation, in Markdown.
     """
     declared = {expectation.expect: (expectation, spec) for expectation, spec in _pair_with_specs(node, key)}
     seen: dict[str, ExpectationResult] = {}
@@ -117,6 +123,7 @@ def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable
         if expect not in declared:
             continue
         expectation, spec = declared[expect]
+        rows = show_rows(result)
         yield dg.AssetCheckResult(
             check_name=spec.name,
             asset_key=key,
@@ -125,6 +132,7 @@ def build_check_results(node: StarlakeNode, key: dg.AssetKey, results: "Iterable
             description=result.error,
             metadata={
                 **({"starlake/violations": result.violations} if result.violations is not None else {}),
+                **({"starlake/violating_rows": dg.MetadataValue.md(rows)} if rows else {}),
                 **({"starlake/sql": dg.MetadataValue.md(f"```sql\n{result.sql}\n```")} if result.sql else {}),
             },
         )

@@ -28,7 +28,8 @@ def write_program(folder: Path, **settings: Any) -> Path:
 
     Args:
         folder: for the files.
-        settings: ``dsn``; ``expectations``: table -> call, whose violations are rows with an empty name; ``tasks``: task -> SELECT.
+        settings: ``dsn``; ``expectations``: table -> call, whose violations are rows with an empty name; ``tasks``: task -> SELECT;
+            ``rejected``: whether rejected rows are noted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(settings))
@@ -70,6 +71,13 @@ class Starlake:
         self.connection.execute(f'create table if not exists "{domain}"."{table}" (id varchar, name varchar)')
         for row in good:
             self.connection.execute(f'insert into "{domain}"."{table}" values (%s, %s)', row)
+        if self.settings.get("rejected"):
+            self.connection.execute("create table if not exists audit.rejected (JOBID varchar, ERROR varchar, PATH varchar)")
+            for row in rows:
+                if row not in good:
+                    self.connection.execute(
+                        "insert into audit.rejected values (%s, %s, %s)", (self.job, f"invalid row {','.join(row)}", file.name)
+                    )
         self._note("LOAD", f"file:{file}", domain, table, (len(rows), len(good), len(rows) - len(good)))
         self._expect(domain, table)
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import dagster as dg
 
@@ -34,10 +34,8 @@ from .command import (
 )
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
+from .rows_of_steps import RowsOfSteps
 from .run_tags import INTERVAL_END, INTERVAL_START
-
-if TYPE_CHECKING:
-    from ...lineage.project import ProjectColumns
 
 Body = Callable[[dg.AssetExecutionContext], Events]
 
@@ -49,7 +47,8 @@ class Steps:
         self._graph = graph
         self._settings = settings
         self._commands = StepCommands(graph, settings)
-        self._loads = LoadSteps(graph, settings, self._commands)
+        self._rows = RowsOfSteps(graph, settings)
+        self._loads = LoadSteps(graph, settings, self._commands, self._rows)
 
     def build_body(self, node: StarlakeNode, key: dg.AssetKey) -> Body:
         """Return the body of a node's op."""
@@ -120,7 +119,7 @@ class Steps:
             result = self._commands.attempt_command(context, pipeline, command)
         except StarlakeError as error:
             raise build_error_failure(command, error) from error
-        checks = list(build_check_results(node, key, result.expectations))
+        checks = list(build_check_results(node, key, result.expectations, self._rows.show(context, task)))
         if result.exit_code != 0:
             # The results first: those that failed are why, and those that passed are known as well.
             yield from checks
@@ -132,17 +131,12 @@ class Steps:
                 "starlake/seconds": round(time.monotonic() - began, 3),
                 **build_run_metadata(context, run),
                 **self._build_column_metadata(context, task),
+                **self._rows.build_sample(context, task, command, None),
                 **result.metadata,
             },
             check_results=checks,
             data_version=make_data_version(context),
         )
-
-    @cached_property
-    def _columns(self) -> "ProjectColumns":
-        from ...lineage.project import ProjectColumns
-
-        return ProjectColumns(self._graph.plan.project)
 
     def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
         """Return from which columns those of a task are made, and its columns where the project does not declare them.
@@ -151,7 +145,7 @@ class Steps:
         """
         from .column_lineage import build_column_metadata
 
-        return build_column_metadata(context.log, self._graph, self._columns, task)
+        return build_column_metadata(context.log, self._graph, self._rows.columns, task)
 
     def _add_interval(self, context: dg.AssetExecutionContext, task: Task, pipeline: Pipeline | None, run: RunContext) -> RunContext:
         """Return the run with the last complete interval of its schedule, where it was started by hand and has none. starlake-dagster does

@@ -35,6 +35,7 @@ from .command import (
 )
 from .empty_loads import NO_FILES, is_empty_load, report_empty_load
 from .reexecution import find_failed_before, find_loaded_before, report_kept_assets
+from .rows_of_steps import RowsOfSteps
 from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
 
 _TIMED_OUT = 124
@@ -68,10 +69,11 @@ class _Failed:
 class LoadSteps:
     """The bodies of the ops that load tables."""
 
-    def __init__(self, graph: AssetGraph, settings: Settings, commands: StepCommands) -> None:
+    def __init__(self, graph: AssetGraph, settings: Settings, commands: StepCommands, rows: RowsOfSteps) -> None:
         self._graph = graph
         self._settings = settings
         self._commands = commands
+        self._rows = rows
 
     def load(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Events:
         """Load the tables of an op that the run selects; staged first when their domain stages by IMPORTED and is not part of the run.
@@ -102,7 +104,7 @@ class LoadSteps:
         domain = next(d for d in node.project.domains if d.name == tables[0].domain)
         if self._stages_itself(tables[0], pipeline, context):
             self._commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
-        failed = yield from _Load(self._commands, self._settings, context, pipeline, run, domain).all(waiting)
+        failed = yield from _Load(self._commands, self._settings, self._rows, context, pipeline, run, domain).all(waiting)
         for one in failed:
             yield from self._report_failure(one, context)
         if failed:
@@ -130,7 +132,7 @@ class LoadSteps:
                 description=f"The load failed, and its files may lie where no other load looks: {reason}",
                 metadata={FILES_LEFT: reason},
             )
-        yield from _build_wanted_checks(self._settings, context, member, result)
+        yield from _build_wanted_checks(self._settings, self._rows, context, member, result)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
@@ -142,10 +144,10 @@ class LoadSteps:
 
 
 def _build_wanted_checks(
-    settings: Settings, context: dg.AssetExecutionContext, member: Member, result: TableResult
+    settings: Settings, rows: RowsOfSteps, context: dg.AssetExecutionContext, member: Member, result: TableResult
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the check results of a table that the run asks for."""
-    found = list(build_check_results(member.node, member.key, result.expectations))
+    found = list(build_check_results(member.node, member.key, result.expectations, rows.show(context, member.table)))
     if has_reject_check(member.node, settings) and all(check.check_name != REJECTED_ROWS for check in found):
         rejected = build_reject_check_result(member.key, result.counters, settings)
         found += [rejected] if rejected else []
@@ -184,6 +186,7 @@ class _Load:
         self,
         commands: StepCommands,
         settings: Settings,
+        rows: RowsOfSteps,
         context: dg.AssetExecutionContext,
         pipeline: Pipeline | None,
         run: RunContext,
@@ -191,6 +194,7 @@ class _Load:
     ) -> None:
         self._commands = commands
         self._settings = settings
+        self._rows = rows
         self._context = context
         self._pipeline = pipeline
         self._run = run
@@ -335,7 +339,7 @@ class _Load:
     def _materialized(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
-        checks = list(_build_wanted_checks(self._settings, self._context, member, found))
+        checks = list(_build_wanted_checks(self._settings, self._rows, self._context, member, found))
         if is_empty_load(found.counters) and not checks:
             checks = list(_repeat_wanted_checks(self._context, member))
         return dg.MaterializeResult(
@@ -345,6 +349,7 @@ class _Load:
                 **report_empty_load(self._context.log, self._run.project, member.table, self._pipeline, found.counters),
                 **spent,
                 **build_run_metadata(self._context, self._run),
+                **self._rows.build_sample(self._context, member.table, ended.command, found.counters),
                 **ended.result.metadata,
             },
             check_results=checks or None,

@@ -1,0 +1,75 @@
+"""Which columns of a table or task must not be shown: those with ``privacy``, and those of tasks that are made of them."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from ...lineage.project import Column, ColumnSource, ProjectColumns
+from ...lineage.statement import NotUnderstood
+from ...masking import is_secret_name
+from ...project.model import Attribute, Project, Table, Task
+
+MAX_DEPTH = 50
+"""Tasks that are followed upstream one after the other."""
+
+
+class PrivateColumns:
+    """Finds private columns, those upstream first.
+
+    Args:
+        project: the project.
+        columns: its columns and what they are made of.
+        masked: names that are private besides; ``*`` stands for any characters.
+    """
+
+    def __init__(self, project: Project, columns: ProjectColumns, masked: Iterable[str]) -> None:
+        self._columns = columns
+        self._masked = [pattern.lower() for pattern in masked]
+        self._tables = {t.full_name: t for t in project.tables}
+        self._tasks = {t.full_name: t for t in project.tasks}
+        self._any = any(_find_private(node.attributes) for node in (*project.tables, *project.tasks))
+
+    @property
+    def declared(self) -> frozenset[str]:
+        """Names in lower case of all columns of the project that have ``privacy``."""
+        return frozenset(name for node in (*self._tables.values(), *self._tasks.values()) for name in _find_private(node.attributes))
+
+    def is_masked(self, name: str) -> bool:
+        """Return whether a column is private by its name alone."""
+        return is_secret_name(name) or any(fnmatchcase(name.lower(), pattern) for pattern in self._masked)
+
+    def find(self, node: Table | Task) -> frozenset[str] | None:
+        """Return the names in lower case of the private columns of a table or task, besides those that are private by their name.
+
+        None where it is not known, because the SQL of a task cannot be followed and the project has private columns.
+        """
+        if isinstance(node, Table):
+            return _find_private(node.attributes)
+        if not self._any:
+            return frozenset()
+        try:
+            return self._find_of_task(node, 0)
+        except NotUnderstood:
+            return None
+
+    def _find_of_task(self, task: Task, depth: int) -> frozenset[str]:
+        if depth > MAX_DEPTH:
+            raise NotUnderstood("the tasks upstream are too many")
+        made = {c.name.lower() for c in self._columns.get_task_columns(task) if self._is_private(c, depth)}
+        return _find_private(task.attributes) | made
+
+    def _is_private(self, column: Column, depth: int) -> bool:
+        return column.sources is None or any(self._comes_from_private(source, depth) for source in column.sources)
+
+    def _comes_from_private(self, source: ColumnSource, depth: int) -> bool:
+        name = source.column.lower()
+        if self.is_masked(name):
+            return True
+        if source.kind == "table" and source.name in self._tables:
+            return name in _find_private(self._tables[source.name].attributes)
+        if source.kind == "task" and source.name in self._tasks:
+            return name in self._find_of_task(self._tasks[source.name], depth + 1)
+        return False
+
+
+def _find_private(attributes: Iterable[Attribute]) -> frozenset[str]:
+    return frozenset(a.final_name.lower() for a in attributes if (a.privacy or "NONE").upper() != "NONE" or _find_private(a.attributes))

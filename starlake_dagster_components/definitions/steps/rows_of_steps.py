@@ -1,0 +1,50 @@
+"""Rows to look at, where the setting ``samples`` asks for them; what reads them is imported by the first step that shows rows."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ...commands import Command
+from ...executors.base import Counters, ExpectationResult
+from ...project.model import Table, Task
+from ...settings import Settings
+from ..graph import AssetGraph
+
+if TYPE_CHECKING:
+    from ...lineage.project import ProjectColumns
+    from .table_rows import TableRows
+
+
+class RowsOfSteps:
+    """The rows of the tables that the steps of a project write, and the columns of the project."""
+
+    def __init__(self, graph: AssetGraph, settings: Settings) -> None:
+        self._project = graph.plan.project
+        self._samples = settings.samples
+
+    @cached_property
+    def columns(self) -> "ProjectColumns":
+        """The columns of tables and tasks, and what they are made of."""
+        from ...lineage.project import ProjectColumns
+
+        return ProjectColumns(self._project)
+
+    @cached_property
+    def _rows(self) -> "TableRows":
+        from .table_rows import TableRows
+
+        return TableRows(self._project, self.columns, self._samples)
+
+    def build_sample(
+        self, context: dg.AssetExecutionContext, node: Table | Task, command: Command, counters: Counters | None
+    ) -> dict[str, Any]:
+        """Return the metadata that shows rows of what a command has written; nothing where the setting does not ask for any."""
+        return self._rows.build_sample(context.log, node, command, counters) if self._samples.rows else {}
+
+    def show(self, context: dg.AssetExecutionContext, node: Table | Task) -> Callable[[ExpectationResult], str | None]:
+        """Return what shows the rows that violate an expectation of a table or task."""
+        if not self._samples.rows:
+            return lambda result: None
+        return lambda result: self._rows.show_violations(context.log, node, result)

@@ -1,0 +1,236 @@
+"""Rows to look at (setting ``samples``): the first of what was loaded or made, those that violate an expectation, those that were rejected.
+
+Imported where the setting asks for rows. Whatever goes wrong is a line in the log: the command has done its work.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from ...commands import Command, find_duckdb_file
+from ...errors import CommandCancelled
+from ...executors.base import Counters, ExpectationResult
+from ...lineage.project import ProjectColumns
+from ...locks import lock_databases
+from ...project.model import Connection, Project, Table, Task
+from ...samples import Samples
+from ...warehouse.address import Address, find_address
+from ...warehouse.audit import quote_name
+from ...warehouse.query import QueryFailed, run_query
+from .private_columns import PrivateColumns
+
+HIDDEN = "\\*\\*\\*"
+LONGEST = 100
+"""Characters of a value that are shown."""
+VIOLATING = 20
+"""Rows that are shown of an expectation that is violated."""
+WAIT = 5.0
+"""Seconds to wait for another command that writes the same DuckDB file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query gave: names of columns and rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+class TableRows:
+    """Reads rows of the tables that steps have written, and hides what is private.
+
+    Args:
+        project: the project.
+        columns: its columns and what they are made of.
+        samples: how many rows, and what is hidden.
+    """
+
+    def __init__(self, project: Project, columns: ProjectColumns, samples: Samples) -> None:
+        self._project = project
+        self._samples = samples
+        self._private = PrivateColumns(project, columns, samples.mask)
+
+    def build_sample(self, log: dg.DagsterLogManager, node: Table | Task, command: Command, counters: Counters | None) -> dict[str, Any]:
+        """Return the metadata of a materialization that shows rows: ``starlake/sample``, and ``starlake/rejected_sample``.
+
+        Args:
+            log: of the step.
+            node: what was written.
+            command: what wrote it.
+            counters: what was loaded.
+        """
+        metadata = {}
+        is_view = isinstance(node, Task) and node.sink is not None and (node.sink.materialized_view or "TABLE") != "TABLE"
+        private = self._private.find(node)
+        if private is None:
+            log.info("no rows are shown: which columns come from those with privacy is not known, because the SQL cannot be followed")
+        elif not is_view and (counters is None or counters.files):
+            connection = self._project.connection_of(node)
+            found = self._read(log, connection, self._select_table(node, connection))
+            if found is not None:
+                metadata["starlake/sample"] = dg.MetadataValue.md(self._format(found, private))
+        if counters is not None and counters.rejected:
+            rejected = self._read_rejected(log, node, command)
+            if rejected:
+                metadata["starlake/rejected_sample"] = dg.MetadataValue.md(rejected)
+        return metadata
+
+    def show_violations(self, log: dg.DagsterLogManager, node: Table | Task, result: ExpectationResult) -> str | None:
+        """Return the first rows that violate an expectation, as a table in Markdown; None where they cannot be had."""
+        private = self._private.find(node)
+        if result.success or not result.sql or not result.violations or private is None:
+            return None
+        connection = self._project.connection_of(node)
+        query = build_violations_query(result.sql, connection.engine if connection else "", private | self._private.declared, VIOLATING)
+        if query is None:
+            log.debug(f"the rows that violate {result.expect} are not shown: its query is not a plain count of rows")
+            return None
+        found = self._read(log, connection, query.sql)
+        return self._format(found, private | self._private.declared | query.private) if found and found.rows else None
+
+    def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
+        schema, name = (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
+        if connection is not None and connection.duckdb_path is not None:
+            return f"SELECT * FROM {_quote(schema)}.{_quote(name)} LIMIT {self._samples.rows}"
+        quote = "`" if connection is not None and connection.engine in ("bigquery", "mysql", "mariadb") else '"'
+        return f"SELECT * FROM {quote_name(schema, quote)}.{quote_name(name, quote)} LIMIT {self._samples.rows}"
+
+    def _read_rejected(self, log: dg.DagsterLogManager, node: Table | Task, command: Command) -> str | None:
+        application = self._project.application
+        noted = command.audit or command.warehouse
+        if noted is None:
+            return None
+        connection = application.connections.get(application.audit_connection_ref or application.connection_ref or "")
+        job = noted.job_id.replace("'", "''")
+        statement = f"SELECT t.ERROR, t.PATH FROM {quote_name(noted.schema)}.rejected t WHERE t.JOBID = '{job}' LIMIT {self._samples.rows}"
+        found = self._read(log, connection, statement)
+        if found is None or not found.rows:
+            return None
+        private = self._private.find(node) or frozenset()
+        # The text of an error has values: where the table has private columns, only errors without them are shown.
+        rows = tuple((HIDDEN if any(name in str(row[0]).lower() for name in private) else row[0], *row[1:]) for row in found.rows)
+        return format_rows(("error", "path"), rows, raw=frozenset((HIDDEN,)))
+
+    def _format(self, found: Rows, private: Iterable[str]) -> str:
+        hidden = frozenset(private)
+        masked = [name.lower() in hidden or self._private.is_masked(name) for name in found.columns]
+        rows = tuple(
+            tuple(HIDDEN if mask and value is not None else value for mask, value in zip(masked, row, strict=True)) for row in found.rows
+        )
+        return format_rows(found.columns, rows, raw=frozenset((HIDDEN,)))
+
+    def _read(self, log: dg.DagsterLogManager, connection: Connection | None, statement: str) -> Rows | None:
+        database = find_duckdb_file(self._project, connection)
+        address = find_address(connection) if connection else None
+        try:
+            if database and Path(database).is_file():
+                return _read_duckdb(database, statement)
+            return _read_warehouse(address, statement) if address else None
+        except (QueryFailed, CommandCancelled) as error:
+            log.info(f"no rows can be shown: {error}")
+        except Exception as error:  # noqa: BLE001 -- rows to look at are an extra: nothing that a database answers may fail the step
+            log.info(f"no rows can be shown: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        return None
+
+
+def _read_duckdb(database: str, statement: str) -> Rows:
+    import duckdb
+
+    given_up = threading.Event()
+    timer = threading.Timer(WAIT, given_up.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        with lock_databases([database], cancelled=given_up), duckdb.connect(database, read_only=True) as connection:
+            cursor = connection.execute(statement)
+            return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
+    finally:
+        timer.cancel()
+
+
+def _read_warehouse(address: Address, statement: str) -> Rows:
+    found = run_query(address, statement)
+    return Rows(tuple(found[0]._fields) if found else (), tuple(map(tuple, found)))
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationsQuery:
+    """A query for the rows that violate an expectation.
+
+    Attributes:
+        sql: the query.
+        private: names in lower case of its columns that are made of private ones.
+    """
+
+    sql: str
+    private: frozenset[str]
+
+
+def build_violations_query(sql: str, engine: str, private: frozenset[str], limit: int) -> ViolationsQuery | None:
+    """Return the query for the rows that an expectation counts; None where it does more than count the rows of a query.
+
+    Args:
+        sql: the query of the expectation: ``SELECT count(*) FROM ... WHERE ...``.
+        engine: the database: a connection's ``engine``.
+        private: names in lower case of private columns.
+        limit: how many rows.
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    dialect = engine if engine in ("bigquery", "snowflake", "redshift", "postgres", "mysql") else "duckdb"
+    try:
+        tree = sqlglot.parse_one(sql, dialect=dialect)
+    except sqlglot.errors.SqlglotError:
+        return None
+    if not isinstance(tree, exp.Select) or len(tree.expressions) != 1:
+        return None
+    counted = tree.expressions[0].unalias()
+    is_count = isinstance(counted, exp.Count) and isinstance(counted.this, (exp.Star, exp.Literal)) and not counted.expressions
+    if not is_count or any(tree.args.get(part) for part in ("group", "having", "distinct", "qualify", "limit")):
+        return None
+    made = {
+        alias.alias.lower()
+        for alias in tree.find_all(exp.Alias)
+        if any(column.name.lower() in private for column in alias.this.find_all(exp.Column))
+    }
+    tree.set("expressions", [exp.Star()])
+    limited = tree.limit(limit)
+    return ViolationsQuery(limited.sql(dialect=dialect), frozenset(made))
+
+
+def format_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: frozenset[str] = frozenset()) -> str:
+    """Return rows as a table in Markdown; values are cut, and what Markdown would take for itself is escaped.
+
+    Args:
+        columns: names of the columns.
+        rows: the rows.
+        raw: values that are Markdown already.
+    """
+    if not columns:
+        return "no rows"
+    lines = [_join(map(_escape, columns)), _join("---" for _ in columns)]
+    lines += [_join(value if isinstance(value, str) and value in raw else _escape(value) for value in row) for row in rows]
+    return "\n".join(lines)
+
+
+def _join(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(value: Any) -> str:
+    if value is None:
+        return ""
+    text = " ".join(str(value).split())
+    text = f"{text[:LONGEST]}..." if len(text) > LONGEST else text
+    for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("`", "\\`"), ("*", "\\*"), ("_", "\\_"), ("<", "&lt;"), ("[", "\\[")):
+        text = text.replace(sign, safe)
+    return text
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

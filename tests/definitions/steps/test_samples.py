@@ -1,0 +1,209 @@
+"""Rows to look at: what is shown, what is hidden, and that nothing of it fails a step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+from postgres_server import PostgresServer
+from postgres_starlake import write_program
+from project_folder import ProjectFolder
+
+from starlake_dagster_components import DuckDBExecutor, InvalidSetting, ShellExecutor, load_definitions_from_starlake_project
+from starlake_dagster_components.definitions.steps.table_rows import build_violations_query, format_rows
+from starlake_dagster_components.samples import Samples, check_samples
+
+
+@pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
+    monkeypatch.delenv("SL_ENV", raising=False)
+    folder = ProjectFolder(tmp_path / "people")
+    write(folder, "{type: jdbc, options: {url: 'jdbc:duckdb:{{SL_ROOT}}/x.db'}}", "native")
+    return folder
+
+
+def write(folder: ProjectFolder, connection: str, loader: str) -> None:
+    folder.write(
+        "metadata/application.sl.yml",
+        f"""
+        application:
+          connectionRef: db
+          loader: {loader}
+          expectations: {{active: true, failOnError: false}}
+          dagRef: {{load: loads, transform: tasks}}
+          connections: {{db: {connection}}}
+        """,
+    )
+    folder.write(
+        "metadata/expectations/x.j2",
+        "{% macro blank(c) %}select count(*) from sl_this where {{c}} is null or {{c}} = ''{% endmacro %}\n"
+        "{% macro twice(c) %}select count(*) from (select {{c}} as value, count(*) as n from sl_this group by {{c}} having count(*) > 1)"
+        "{% endmacro %}\n",
+    )
+    for name, kind in (("loads", "load/dagster__scheduled_table"), ("tasks", "transform/dagster__scheduled_task")):
+        folder.write(f"metadata/dags/{name}.sl.yml", f"dag: {{template: {kind}__shell.py.j2, filename: '{name}_{{{{domain}}}}.py'}}\n")
+    folder.write("metadata/load/s/_config.sl.yml", "load: {name: s, metadata: {withHeader: true, separator: ','}}\n")
+    folder.write(
+        "metadata/load/s/a.sl.yml",
+        """
+        table:
+          name: a
+          pattern: a.*.csv
+          attributes:
+            - {name: id, type: string}
+            - {name: name, type: string}
+            - {name: mail, type: string, privacy: SHA1}
+            - {name: iban, type: string}
+          expectations:
+            - {expect: "blank('name')", failOnError: false}
+            - {expect: "twice('mail')", failOnError: false}
+        """,
+    )
+    folder.write("metadata/transform/k/n.sql", "select id, upper(mail) as contact, length(name) as n from s.a\n")
+    folder.write("metadata/transform/k/m.sql", "select contact as hello, n from k.n\n")
+
+
+FILE = "id,name,mail,iban\n1,Ann|x,ann@x.org,DE1\n2,,bob@x.org,DE2\n3,Cid,ann@x.org,DE3\n"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        yield instance
+
+
+def run(folder: ProjectFolder, instance: dg.DagsterInstance, job: str, **settings: Any) -> dg.ExecuteInProcessResult:
+    definitions = load_definitions_from_starlake_project(folder.root, **{"executor": DuckDBExecutor(), **settings})
+    result = definitions.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
+    assert result.success
+    return result
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    found = {}
+    for event in result.all_events:
+        if event.is_step_materialization:
+            made = event.step_materialization_data.materialization
+            found[made.asset_key.to_user_string()] = {name: value.value for name, value in made.metadata.items()}
+    return found
+
+
+def test_the_first_rows_are_shown_without_private_columns(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    result = run(people, instance, "loads_s", samples={"rows": 2, "mask": ["I*N"]})
+    assert metadata(result)["s_a"]["starlake/sample"].splitlines() == [
+        "| id | name | mail | iban |",
+        "| --- | --- | --- | --- |",
+        r"| 1 | Ann\|x | \*\*\* | \*\*\* |",
+        r"| 2 |  | \*\*\* | \*\*\* |",
+    ]
+
+
+def test_what_tasks_make_of_private_columns_is_private(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    run(people, instance, "loads_s")
+    found = metadata(run(people, instance, "tasks_k", samples=1))
+    assert found["k_n"]["starlake/sample"].splitlines()[2] == r"| 1 | \*\*\* | 5 |"
+    assert found["k_m"]["starlake/sample"].splitlines()[2] == r"| \*\*\* | 5 |"
+
+
+def test_where_private_columns_cannot_be_followed_nothing_is_shown(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    run(people, instance, "loads_s")
+    people.write("metadata/transform/k/n.sql", "from s.a select columns(c -> c like 'm%'), id as n, id as contact\n")
+    found = metadata(run(people, instance, "tasks_k", samples=1))
+    assert "starlake/sample" not in found["k_n"] or r"\*\*\*" in found["k_n"]["starlake/sample"]
+    assert "ann@x.org" not in str(found)
+
+
+def test_violating_rows_are_shown_with_the_check(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    result = run(people, instance, "loads_s", samples=1)
+    found = {e.check_name: e.metadata for e in result.get_asset_check_evaluations()}
+    assert str(found["blank_name"]["starlake/violating_rows"].value).splitlines()[2:] == [r"| 2 |  | \*\*\* | DE2 |"]
+    assert str(found["twice_mail"]["starlake/violating_rows"].value).splitlines() == ["| value | n |", "| --- | --- |", r"| \*\*\* | 2 |"]
+
+
+def test_nothing_is_shown_unless_it_is_asked_for(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    result = run(people, instance, "loads_s")
+    assert "starlake/sample" not in metadata(result)["s_a"]
+    assert all("starlake/violating_rows" not in e.metadata for e in result.get_asset_check_evaluations())
+
+
+def test_rejected_rows_of_a_warehouse_have_their_reason(
+    people: ProjectFolder, instance: dg.DagsterInstance, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    options = ", ".join(f"{name}: '{value}'" for name, value in postgres.options.items())
+    write(people, f"{{type: jdbc, options: {{{options}}}}}", "spark")
+    drop = "drop schema if exists s cascade; drop schema if exists audit cascade"
+    postgres.execute(f"{drop}; create schema audit")
+    program = write_program(tmp_path / "bin", dsn=postgres.dsn, expectations={"s.a": "blank('name')"}, tasks={}, rejected=True)
+    people.write("datasets/stage/s/a1.csv", "id,name\n1,x\n2,reject\n3,\n")
+    result = run(people, instance, "loads_s", executor=ShellExecutor(starlake_path=str(program)), samples=5)
+    found = metadata(result)["s_a"]
+    assert found["starlake/sample"].splitlines() == ["| id | name |", "| --- | --- |", "| 1 | x |", "| 3 |  |"]
+    assert found["starlake/rejected_sample"].splitlines()[2:] == ["| invalid row 2,reject | a1.csv |"]
+    checks = {e.check_name: e.metadata for e in result.get_asset_check_evaluations()}
+    assert str(checks["blank_name"]["starlake/violating_rows"].value).splitlines()[2:] == ["| 3 |  |"]
+    postgres.execute(drop)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("select count(*) from t where a is null", "SELECT * FROM t WHERE a IS NULL LIMIT 20"),
+        ("with x as (select * from s.t) select count(1) as c from x", "WITH x AS (SELECT * FROM s.t) SELECT * FROM x LIMIT 20"),
+        ("select count(*) from t group by a", None),
+        ("select count(distinct a) from t", None),
+        ("select count(a) from t", None),
+        ("select max(n) from t", None),
+        ("select count(*), 1 from t", None),
+        ("delete from t", None),
+        ("select count(*) from t union select 1", None),
+        ("not sql (", None),
+    ],
+)
+def test_only_counts_of_rows_become_queries_for_rows(sql: str, expected: str | None) -> None:
+    query = build_violations_query(sql, "duckdb", frozenset(), 20)
+    assert (query.sql if query else None) == expected
+
+
+def test_values_are_cut_and_escaped() -> None:
+    text = format_rows(["a|b", "c"], [["x\ny", "z" * 200], [None, "<b>*_[`"]])
+    assert text.splitlines() == ["| a\\|b | c |", "| --- | --- |", f"| x y | {'z' * 100}... |", "|  | &lt;b>\\*\\_\\[\\` |"]
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (False, Samples()),
+        (None, Samples()),
+        ("off", Samples()),
+        (True, Samples(10)),
+        ("5", Samples(5)),
+        (5, Samples(5)),
+        ({"mask": ["x"]}, Samples(10, ("x",))),
+        ({"rows": "3", "mask": "x*"}, Samples(3, ("x*",))),
+    ],
+)
+def test_what_samples_may_be(given: Any, value: Samples) -> None:
+    assert check_samples("samples", given) == value
+
+
+@pytest.mark.parametrize("given", [-1, 101, "many", {"row": 1}, {"rows": 1.5}, {"mask": [1]}, [1]])
+def test_what_samples_may_not_be(given: Any) -> None:
+    with pytest.raises(InvalidSetting, match="samples"):
+        check_samples("samples", given)
+
+
+def test_a_database_that_another_process_writes_is_no_failure(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    run(people, instance, "loads_s")
+    from starlake_dagster_components.definitions.steps import table_rows
+
+    with duckdb.connect(str(people.root / "x.db")), pytest.raises(duckdb.Error):
+        table_rows._read_duckdb(str(people.root / "x.db"), "select 1")
