@@ -1,12 +1,12 @@
 """From a node of a Starlake project to an asset spec: the one place to override."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from ..project.model import Expectation, Table, Task, WriteStrategy
+from ..project.model import Expectation, Sink, Table, Task, WriteStrategy
 from .checks import build_default_check_spec
 from .code_version import compute_code_version
 from .columns import build_table_schema
@@ -15,6 +15,9 @@ from .names import make_group_name, make_tag_value, make_tags
 from .nodes import StarlakeNode
 
 _BACKTICKS = re.compile("`+")
+
+MAX_READS = 20
+"""Tables that the page of a task names as those that it reads."""
 
 
 class StarlakeTranslator:
@@ -81,7 +84,46 @@ def _describe(node: StarlakeNode) -> str | None:
         text = f"Pre-load of the domain {node.name}: strategy `{strategy}`{looks}. Its tables are loaded when it finds files."
         return f"{text}\n\n{node.description}" if node.description else text
     sql = node.task.sql_text if node.task and node.settings.show_sql else None
-    return "\n\n".join(filter(None, (node.description, sql and _fence(sql)))) or None
+    how = _describe_table(node.table) if node.table else _describe_task(node, node.task) if node.task else None
+    return "\n\n".join(filter(None, (node.description, how, sql and _fence(sql)))) or None
+
+
+def _describe_table(table: Table) -> str:
+    """Return where the rows of a load table come from, and how they get into it."""
+    metadata = table.metadata
+    what = "files" if metadata.format is None else f"{metadata.format} files"
+    source = f" in `{metadata.directory}`" if metadata.directory else ""
+    lines = [f"Loads {what} `{table.pattern}`{source}.", _describe_strategy(metadata.write_strategy)]
+    return " ".join([*lines, *_describe_layout(table.primary_key, metadata.sink)])
+
+
+def _describe_task(node: StarlakeNode, task: Task) -> str:
+    """Return what a task reads, and how its rows get into its table."""
+    reads = sorted(d.name for d in node.dependencies)
+    shown = ", ".join(f"`{name}`" for name in reads[:MAX_READS])
+    rest = f" and {len(reads) - MAX_READS} more" if len(reads) > MAX_READS else ""
+    lines = [f"Reads {shown}{rest}." if reads else "", _describe_strategy(task.write_strategy)]
+    return " ".join(filter(None, [*lines, *_describe_layout(task.primary_key, task.sink)]))
+
+
+def _describe_strategy(strategy: WriteStrategy | None) -> str:
+    kind = (strategy.type if strategy else None) or "APPEND"
+    keys = f" on {_join_names(strategy.key)}" if strategy and strategy.key else ""
+    timestamp = f" by `{strategy.timestamp}`" if strategy and strategy.timestamp else ""
+    return f"Write strategy `{kind}`{keys}{timestamp}."
+
+
+def _describe_layout(primary_key: Sequence[str], sink: Sink | None) -> Iterator[str]:
+    if primary_key:
+        yield f"Primary key {_join_names(primary_key)}."
+    if sink and sink.partition:
+        yield f"Partitioned by {_join_names(sink.partition)}."
+    if sink and sink.clustering:
+        yield f"Clustered by {_join_names(sink.clustering)}."
+
+
+def _join_names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _fence(sql: str) -> str:
@@ -137,10 +179,17 @@ def _iterate_metadata(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
     else:
         yield "starlake/task", described.full_name
         yield from _iterate_strategy_metadata(described.write_strategy)
-    if described.primary_key:
-        yield "starlake/primary_key", ", ".join(described.primary_key)
+    yield from _iterate_layout_metadata(described)
     if node.pipeline:
         yield "starlake/dag", node.pipeline.dag_config.name
+
+
+def _iterate_layout_metadata(described: Table | Task) -> Iterator[tuple[str, Any]]:
+    sink = described.metadata.sink if isinstance(described, Table) else described.sink
+    layout = {"partition": sink.partition, "clustering": sink.clustering} if sink else {}
+    for name, columns in {**layout, "primary_key": described.primary_key}.items():
+        if columns:
+            yield f"starlake/{name}", ", ".join(columns)
 
 
 def _iterate_table_metadata(table: Table) -> Iterator[tuple[str, Any]]:
@@ -148,6 +197,8 @@ def _iterate_table_metadata(table: Table) -> Iterator[tuple[str, Any]]:
     yield "starlake/pattern", table.pattern
     if table.metadata.format:
         yield "starlake/format", table.metadata.format
+    if table.metadata.directory:
+        yield "starlake/directory", table.metadata.directory
     yield from _iterate_strategy_metadata(table.metadata.write_strategy)
 
 

@@ -37,7 +37,9 @@ def test_tables_tasks_and_domains_are_assets_with_lineage(shop: ProjectFolder) -
 def test_assets_look_native(shop: ProjectFolder) -> None:
     found = specs(load_definitions_from_starlake_project(shop.root))
     orders = found["shop_orders"]
-    assert orders.description == "The orders"
+    assert orders.description is not None
+    assert orders.description.startswith("The orders\n\nLoads DSV files `orders.*.csv` in `")
+    assert orders.description.endswith("Write strategy `APPEND`.")
     assert orders.group_name == "shop"
     assert orders.kinds == {"starlake", "duckdb"}
     assert "pii" in orders.tags

@@ -47,3 +47,35 @@ def _build_lineage(graph: AssetGraph, columns: Sequence[Column]) -> Mapping[str,
             keys = ((graph.keys.get((source.kind, source.name)), source.column) for source in column.sources)
             found[column.name] = [dg.TableColumnDep(key, name) for key, name in keys if key is not None]
     return found
+
+
+def build_real_columns(context: dg.AssetExecutionContext, key: dg.AssetKey, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return the columns that a table really has as ``dagster/column_schema``, and how they differ from those of the last materialization.
+
+    Args:
+        context: the step that has written the table.
+        key: asset key of the table.
+        columns: names and types; nothing where they are not known.
+    """
+    if not columns:
+        return {}
+    metadata: dict[str, Any] = {"dagster/column_schema": dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()])}
+    latest = context.instance.get_latest_materialization_event(key)
+    before = latest.asset_materialization.metadata.get("dagster/column_schema") if latest and latest.asset_materialization else None
+    if before is not None and isinstance(before.value, dg.TableSchema):
+        changes = describe_changes({column.name: column.type for column in before.value.columns}, columns)
+        if changes:
+            metadata["starlake/columns_changed"] = changes
+    return metadata
+
+
+def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return how columns have changed: ``added: c (bigint); removed: b; changed: a (integer -> bigint)``; empty where they have not."""
+    added = [f"{name} ({kind})" for name, kind in now.items() if name not in before]
+    removed = [name for name in before if name not in now]
+    # What was inferred from SQL may have no type.
+    changed = [
+        f"{name} ({before[name]} -> {kind})" for name, kind in now.items() if name in before and before[name] not in (kind, "unknown")
+    ]
+    parts = (("added", added), ("removed", removed), ("changed", changed))
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)

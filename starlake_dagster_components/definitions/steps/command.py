@@ -249,7 +249,7 @@ class _OutputLog:
 
 def build_error_failure(command: Command, error: StarlakeError) -> dg.Failure:
     """Return the failure of a step whose command could not be run to its end."""
-    return dg.Failure(str(error), metadata={"command": command.shown}, allow_retries=getattr(error, "retry", True))
+    return dg.Failure(str(error), metadata={"starlake/command": command.shown}, allow_retries=getattr(error, "retry", True))
 
 
 def build_failure(command: Command, result: CommandResult) -> dg.Failure:
@@ -271,9 +271,9 @@ def build_failure_metadata(command: Command, result: CommandResult) -> dict[str,
     """Return what is shown of a command that failed: command line, exit code, last lines."""
     lines = "\n".join(result.tail)
     return {
-        "command": command.shown,
-        "exit_code": result.shown_exit_code,
-        "last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
+        "starlake/command": command.shown,
+        "starlake/exit_code": result.shown_exit_code,
+        "starlake/last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
         **result.metadata,
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from ...commands import RunContext, build_load_command, build_preload_command, build_stage_command, build_transform_command
+from ...commands import Command, RunContext, build_load_command, build_preload_command, build_stage_command, build_transform_command
 from ...errors import StarlakeError
 from ...executors.base import CommandResult
 from ...executors.local.load_files import find_waiting_files
@@ -131,12 +131,22 @@ class Steps:
                 "starlake/seconds": round(time.monotonic() - began, 3),
                 **build_run_metadata(context, run),
                 **self._build_column_metadata(context, task),
+                **self._build_real_columns(context, key, task, command),
                 **self._rows.build_sample(context, task, command, None),
                 **result.metadata,
             },
             check_results=checks,
             data_version=make_data_version(context),
         )
+
+    def _build_real_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, command: Command) -> dict[str, Any]:
+        """Return the columns that the table of a task really has, where its YAML declares none."""
+        columns = {} if task.attributes else self._rows.find_real_columns(context, command.target)
+        if not columns:
+            return {}
+        from .column_lineage import build_real_columns
+
+        return build_real_columns(context, key, columns)
 
     def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
         """Return from which columns those of a task are made, and its columns where the project does not declare them.

@@ -400,8 +400,8 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
     commands = list({f.of.command.shown: f.of for f in failed}.values())
     metadata = build_failure_metadata(commands[0].command, commands[0].result)
     if len(commands) > 1:
-        metadata["command"] = "\n".join(c.command.shown for c in commands)
-        metadata["last_lines"] = dg.MetadataValue.md(
+        metadata["starlake/command"] = "\n".join(c.command.shown for c in commands)
+        metadata["starlake/last_lines"] = dg.MetadataValue.md(
             "\n\n".join(f"{c.command.shown}\n```\n{chr(10).join(c.result.tail[-20:])}\n```" for c in commands)
         )
     return dg.Failure(

@@ -26,12 +26,13 @@ class PrivateColumns:
         self._masked = [pattern.lower() for pattern in masked]
         self._tables = {t.full_name: t for t in project.tables}
         self._tasks = {t.full_name: t for t in project.tasks}
-        self._any = any(_find_private(node.attributes) for node in (*project.tables, *project.tasks))
+        nodes: list[Table | Task] = [*project.tables, *project.tasks]
+        self._declared = frozenset(name for node in nodes for name in _find_private(node.attributes))
 
     @property
     def declared(self) -> frozenset[str]:
         """Names in lower case of all columns of the project that have ``privacy``."""
-        return frozenset(name for node in (*self._tables.values(), *self._tasks.values()) for name in _find_private(node.attributes))
+        return self._declared
 
     def is_masked(self, name: str) -> bool:
         """Return whether a column is private by its name alone."""
@@ -44,7 +45,7 @@ class PrivateColumns:
         """
         if isinstance(node, Table):
             return _find_private(node.attributes)
-        if not self._any:
+        if not self._declared:
             return frozenset()
         try:
             return self._find_of_task(node, 0)

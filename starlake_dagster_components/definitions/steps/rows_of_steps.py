@@ -1,12 +1,12 @@
 """Rows to look at, where the setting ``samples`` asks for them; what reads them is imported by the first step that shows rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ...commands import Command
+from ...commands import Command, Target
 from ...executors.base import Counters, ExpectationResult
 from ...project.model import Table, Task
 from ...settings import Settings
@@ -36,6 +36,14 @@ class RowsOfSteps:
         from .table_rows import TableRows
 
         return TableRows(self._project, self.columns, self._samples)
+
+    def find_real_columns(self, context: dg.AssetExecutionContext, target: Target | None) -> Mapping[str, str]:
+        """Return the columns that a table in a DuckDB file really has, with their types; nothing where that is not known."""
+        if target is None:
+            return {}
+        from .table_rows import read_columns
+
+        return read_columns(context.log, target)
 
     def build_sample(
         self, context: dg.AssetExecutionContext, node: Table | Task, command: Command, counters: Counters | None

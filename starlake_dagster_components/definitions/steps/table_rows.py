@@ -4,14 +4,14 @@ Imported where the setting asks for rows. Whatever goes wrong is a line in the l
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from ...commands import Command, find_duckdb_file
+from ...commands import Command, Target, find_duckdb_file
 from ...errors import CommandCancelled
 from ...executors.base import Counters, ExpectationResult
 from ...lineage.project import ProjectColumns
@@ -137,7 +137,7 @@ class TableRows:
         return None
 
 
-def _read_duckdb(database: str, statement: str) -> Rows:
+def _read_duckdb(database: str, statement: str, parameters: Mapping[str, str] | None = None) -> Rows:
     import duckdb
 
     given_up = threading.Event()
@@ -146,10 +146,30 @@ def _read_duckdb(database: str, statement: str) -> Rows:
     timer.start()
     try:
         with lock_databases([database], cancelled=given_up), duckdb.connect(database, read_only=True) as connection:
-            cursor = connection.execute(statement)
+            cursor = connection.execute(statement, dict(parameters) if parameters else None)
             return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
     finally:
         timer.cancel()
+
+
+def read_columns(log: dg.DagsterLogManager, target: Target) -> Mapping[str, str]:
+    """Return the columns of a table in a DuckDB file with their types in lower case; nothing where they cannot be read.
+
+    Args:
+        log: of the step.
+        target: the table.
+    """
+    try:
+        found = _read_duckdb(
+            target.database,
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = current_database() "
+            "AND lower(table_schema) = lower($schema) AND lower(table_name) = lower($table) ORDER BY ordinal_position",
+            {"schema": target.schema, "table": target.table},
+        )
+    except Exception as error:  # noqa: BLE001 -- columns are an extra: nothing that a database answers may fail the step
+        log.debug(f"the columns of {target.schema}.{target.table} cannot be read: {error}")
+        return {}
+    return {str(name): str(kind).lower() for name, kind in found.rows}
 
 
 def _read_warehouse(address: Address, statement: str) -> Rows:

@@ -80,8 +80,8 @@ def test_a_bad_file_fails_its_table_only(shop: Shop, executor: StarlakeExecutor)
     assert list(run.failed) == ["orders"]
     assert "orders.csv" in run.failed["orders"] or "bad" in run.failed["orders"]
     assert run.failure.description.startswith("load failed for 1 of 3 tables of shop:\norders: ")
-    assert "--tables items,orders,prices" in run.failure.metadata["command"].value
-    assert run.failure.metadata["exit_code"].value == 1
+    assert "--tables items,orders,prices" in run.failure.metadata["starlake/command"].value
+    assert run.failure.metadata["starlake/exit_code"].value == 1
     assert shop.rows("items") == [1, 2]
     if not isinstance(executor, DuckDBExecutor):
         assert len(shop.loads) == 1, "what became of each is known from the one command"
@@ -207,7 +207,7 @@ def test_a_table_that_kills_its_command_is_the_one_that_fails(shop: Shop) -> Non
     run = shop.run(batch(shop.shell()))
     assert run.loaded == {"items": 1, "prices": 1}
     assert list(run.failed) == ["orders"]
-    assert run.failure.metadata["command"].value.endswith("--tables orders")
+    assert run.failure.metadata["starlake/command"].value.endswith("--tables orders")
 
 
 def test_a_command_that_takes_too_long_is_finished_table_by_table(shop: Shop) -> None:

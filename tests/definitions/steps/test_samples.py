@@ -207,3 +207,22 @@ def test_a_database_that_another_process_writes_is_no_failure(people: ProjectFol
 
     with duckdb.connect(str(people.root / "x.db")), pytest.raises(duckdb.Error):
         table_rows._read_duckdb(str(people.root / "x.db"), "select 1")
+
+
+def test_tasks_without_attributes_show_their_real_columns_and_how_they_change(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    people.write("datasets/stage/s/a1.csv", FILE)
+    run(people, instance, "loads_s")
+    first = metadata(run(people, instance, "tasks_k"))["k_n"]
+    assert [(c.name, c.type) for c in first["dagster/column_schema"].columns] == [
+        ("id", "varchar"),
+        ("contact", "varchar"),
+        ("n", "bigint"),
+    ]
+    assert "starlake/columns_changed" not in first
+    people.write("metadata/transform/k/n.sl.yml", "task: {name: n, writeStrategy: {type: OVERWRITE}}\n")
+    people.write("metadata/transform/k/n.sql", "select id, length(name)::varchar as n, 1 as added, upper(mail) as contact from s.a\n")
+    with duckdb.connect(str(people.root / "x.db")) as connection:
+        connection.execute("drop table k.n")
+    second = metadata(run(people, instance, "tasks_k"))["k_n"]
+    assert second["starlake/columns_changed"] == "added: added (integer); changed: n (bigint -> varchar)"
+    assert "starlake/columns_changed" not in metadata(run(people, instance, "tasks_k"))["k_n"]
