@@ -182,7 +182,12 @@ def load_with_dev(python: str, attempt: Attempt) -> str:
                     )
                     with urllib.request.urlopen(request, timeout=LIMIT) as answer:
                         nodes = json.load(answer)["data"]["repositoriesOrError"].get("nodes") or []
-                    return ", ".join(f"{len(n['assetNodes'])} assets, {len(n['jobs']) - 1} jobs" for n in nodes) or "location has an error"
+                    return (
+                        ", ".join(
+                            f"{len(n['assetNodes'])} assets, {sum(not j['name'].startswith('__') for j in n['jobs'])} jobs" for n in nodes
+                        )
+                        or "location has an error"
+                    )
                 except OSError:
                     time.sleep(0.3)
             return f"ended: {log.read_text()[-200:]}"
