@@ -54,10 +54,16 @@ class TestEntries:
         cache.put("a", b"again")
         assert bytes(cache.get("a") or b"") == b"again"
 
-    def test_a_file_that_others_may_write_is_not_trusted(self, cache: Cache) -> None:
+    @pytest.mark.parametrize("mode", [0o602, 0o620, 0o622, 0o666])
+    def test_a_file_that_others_may_write_is_not_trusted(self, cache: Cache, mode: int) -> None:
         path = cache.put("a", b"x")
-        path.chmod(0o622)
+        path.chmod(mode)
         assert cache.get("a") is None
+
+    @pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o755])
+    def test_a_file_that_others_may_only_read_is_trusted(self, cache: Cache, mode: int) -> None:
+        cache.put("a", b"x").chmod(mode)
+        assert bytes(cache.get("a") or b"") == b"x"
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only the administrator can give a file away")
     def test_a_file_of_another_user_is_not_trusted(self, cache: Cache) -> None:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from starlake_dagster_components.masking import Mask, is_secret_name
+from starlake_dagster_components.masking import (
+    Mask,
+    forget_secrets,
+    is_secret_name,
+    mask_data,
+    mask_exception,
+    mask_text,
+    note_secret_names,
+    note_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +63,65 @@ def test_passwords_in_addresses_are_hidden_whatever_they_are_called(text: str, s
 
 def test_values_with_special_characters() -> None:
     assert Mask({"A_TOKEN": "a.b*c(d"})("x a.b*c(d y aXbbc(d") == "x *** y aXbbc(d"
+
+
+SPECIAL = "p@ss w\"o'r$d\\1/x&y"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        SPECIAL,
+        "p%40ss%20w%22o%27r%24d%5C1%2Fx%26y",
+        "p%40ss%20w%22o%27r%24d%5c1%2fx%26y",
+        "p%40ss+w%22o%27r%24d%5C1%2Fx%26y",
+        "p@ss w\\\"o'r$d\\\\1/x&y",
+        "p@ss w\"o'\"'\"'r$d\\1/x&y",
+        "p@ss w\"o'\\''r$d\\1/x&y",
+        "p@ss w\"o''r$d\\1/x&y",
+        "p@ss w&quot;o&#x27;r$d\\1/x&amp;y",
+        "cEBzcyB3Im8nciRkXDEveCZ5",
+    ],
+)
+def test_a_secret_is_hidden_in_all_of_its_forms(form: str) -> None:
+    assert Mask({"DB_PASSWORD": SPECIAL})(f"before {form} after") == "before *** after"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("starlake --password hunter2 load", "starlake --password *** load"),
+        ("--db-password=hunter2 x", "--db-password=*** x"),
+        ("jdbc:mysql://h/d?user=u&password=hunter2&ssl=true", "jdbc:mysql://h/d?user=u&password=***&ssl=true"),
+        ("jdbc:oracle:thin:scott/tiger@h:1521:x", "jdbc:oracle:thin:scott/***@h:1521:x"),
+        ('{"client_secret": "abc"}', '{"client_secret": "***"}'),
+        ("CREATE SECRET s (TYPE s3, SECRET 'abc')", "CREATE SECRET s (TYPE s3, SECRET '***')"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("unexpected token: FROM", "unexpected token: FROM"),
+        ("primary_key=id, key=abc", "primary_key=id, key=abc"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden(text: str, shown: str) -> None:
+    assert Mask()(text) == shown
+
+
+def test_a_word_is_hidden_where_it_stands_alone() -> None:
+    assert Mask({"PASSWORD": "starlake"})("starlake_dagster /x/starlake/y xstarlake") == "starlake_dagster /x/***/y xstarlake"
+
+
+def test_the_secret_fields_of_json_are_secrets() -> None:
+    mask = Mask({"SERVICE": '{"type": "account", "private_key": "-----BEGIN KEY-----\\nMIIEvQ\\n", "other": "harmless"}'})
+    assert mask("MIIEvQ account harmless") == "*** account harmless"
+
+
+def test_known_secrets_are_hidden_in_texts_data_and_exceptions() -> None:
+    note_secrets("/project", "test", {"API_TOKEN": "abc-def-123", "CUSTOMER_PIN": "994-112"})
+    assert mask_text("abc-def-123 994-112") == "*** 994-112"
+    note_secret_names("/project", ["customer_*"])
+    assert mask_data({"a": ["abc-def-123", ("994-112", 5)], "abc-def-123": None}) == {"a": ["***", ("***", 5)], "***": None}
+    error = RuntimeError("with abc-def-123")
+    error.__cause__ = ValueError("cannot read abc-def-123")
+    mask_exception(error)
+    assert (str(error), str(error.__cause__)) == ("with ***", "cannot read ***")
+    forget_secrets()
+    assert mask_text("abc-def-123") == "abc-def-123"

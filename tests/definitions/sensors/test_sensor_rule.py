@@ -228,6 +228,13 @@ class TestDataCycle:
         assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, **self.CYCLE), Start)
         assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, strategy="any", **self.CYCLE), Start)
 
+    @pytest.mark.parametrize(("cron", "starts"), [("0 0 */2 * *", True), (DAILY, False)])
+    def test_optional_is_what_comes_every_second_day(self, cron: str, starts: bool) -> None:
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
+        timings = {**self.TIMINGS, "ref.country": DatasetTiming(cron)}
+        decision = decided(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)
+        assert isinstance(decision, Start) == starts
+
     def test_optional_by_freshness(self) -> None:
         """Without a schedule its freshness says how seldom it comes."""
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}

@@ -236,6 +236,17 @@ def test_files_are_moved_between_file_systems_too(shop: Shop, monkeypatch: pytes
     assert (shop.folder("stage") / "orders-1.csv").stat().st_mtime == 1_000_000_000, "Starlake loads in the order of these times"
 
 
+def test_a_file_of_the_same_name_size_and_time_is_another_one_if_its_content_is(shop: Shop) -> None:
+    for area, content in (("ingesting", "1"), ("stage", "2")):
+        shop.put("orders-1.csv", content, area=area)
+        os.utime(shop.folder(area) / "orders-1.csv", (1_000_000_000, 1_000_000_000))
+    with hold_files(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
+        (name,) = files.put_back(files.left())
+    assert name != "orders-1.csv"
+    assert sorted(shop.names("stage")) == sorted(["orders-1.csv", name])
+    assert (shop.folder("stage") / "orders-1.csv").read_bytes() != (shop.folder("stage") / name).read_bytes()
+
+
 def test_other_files_are_left_alone(shop: Shop) -> None:
     for name in (".orders-1.csv", "orders-1.csv.part", "xorders-1.csv"):
         shop.put(name, "1", area="ingesting")
