@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from ...errors import MissingDependency
-from ..base import Level
+from ..base import Level, Log
 from ..starlake_output.load_log import PATTERN, LoadLines
 from .calls import is_transient
 from .connection import Connection
-from .log_reader import Pace, find_pace, find_reader, iterate_tries
+from .log_reader import PATIENCE, Pace, find_pace, find_reader, iterate_tries
 
 PAGE_SIZE = 1000
 TIMEOUT = 30.0
@@ -27,6 +27,8 @@ LATE_LINES = (0.0, 2.0, 4.0)
 """Seconds before each look at the last lines of a finished execution."""
 ALL_LINES = 50_000
 """Lines of one execution that are read at most."""
+QUIET_AFTER = 20
+"""How many times its ``log_settle`` the lines of a finished execution are waited for."""
 QUERIED_AT_ONCE = 100
 """Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
 
@@ -129,8 +131,13 @@ class _Followed:
     execution: str
     on_line: OnLine
     newest: float
+    settle: float
     seen: dict[str, float] = field(default_factory=dict)
     prune_at: int = 20_000
+    draining: bool = False
+    """Whether it has ended, so that only lines on their way are waited for."""
+    quiet: int = 0
+    """Answers without a new line since then."""
 
     def take(self, line: Line) -> bool:
         """Pass a line on if it is new."""
@@ -157,10 +164,11 @@ class Follower:
         self._followed: dict[str, _Followed] = {}
         self._thread: threading.Thread | None = None
         self._last = 0
+        self._refused = False
         self._changed = threading.Condition(self._lock)
 
     @contextmanager
-    def following(self, execution: str, on_line: OnLine, *, since: float, settle: float) -> Iterator[None]:
+    def following(self, execution: str, on_line: OnLine, *, since: float, settle: float, say: Log) -> Iterator[None]:
         """Follow an execution as long as the block lasts; on leaving, wait for the lines that are still on their way.
 
         Args:
@@ -168,9 +176,10 @@ class Follower:
             on_line: receives the lines, in order.
             since: its start, seconds since 1970.
             settle: seconds without a new line after which no more are expected.
+            say: receives a warning where lines are missing.
         """
         self._connection.logs  # noqa: B018 -- a missing package is said before anything is waited for
-        followed = _Followed(execution, on_line, since - OVERLAP)
+        followed = _Followed(execution, on_line, since - OVERLAP, settle)
         with self._changed:
             self._followed[execution] = followed
             if self._thread is None:
@@ -180,33 +189,49 @@ class Follower:
             yield
         finally:
             try:
-                self._drain(followed, settle)
+                if not self._drain(followed):
+                    say("warning", f"lines of {execution} may be missing: Cloud Logging did not answer for some time")
             finally:
                 with self._changed:
                     del self._followed[execution]
                     self._changed.notify()
 
-    def _drain(self, followed: _Followed, settle: float) -> None:
-        quiet = 0
-        for _ in range(20):
-            if self._read([followed]):
-                quiet = 0
-            elif quiet:
-                return
-            else:
-                quiet = 1
-            time.sleep(settle)
+    def _drain(self, followed: _Followed) -> bool:
+        """Wait for the lines of an execution that has ended; return whether Cloud Logging has answered.
+
+        The thread of all executions reads them, so that many which end at the same time do not need a query each.
+        """
+        with self._reading:
+            followed.draining = True
+        began = time.monotonic()
+        with self._changed:
+            self._changed.notify_all()
+            while followed.quiet < 2:
+                limit = QUIET_AFTER * followed.settle + (PATIENCE if self._refused else 1.0)
+                if time.monotonic() - began > limit:
+                    return not self._refused
+                self._changed.wait(max(followed.settle, 0.05))
+        return True
+
+    def _find_pause(self) -> float:
+        """Return the seconds between two queries."""
+        settles = [followed.settle for followed in self._followed.values() if followed.draining]
+        return max(min([self._interval, *settles]), 0.01)
 
     def _loop(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: not self._followed, timeout=self._interval)
+                began = time.monotonic()
+                while self._followed and (rest := began + self._find_pause() - time.monotonic()) > 0:
+                    self._changed.wait(rest)
                 if not self._followed:
                     self._thread = None
                     return
                 followed = list(self._followed.values())
             for start in range(0, len(followed), QUERIED_AT_ONCE):
                 self._read(followed[start : start + QUERIED_AT_ONCE])
+            with self._changed:
+                self._changed.notify_all()
 
     def _read(self, followed: Sequence[_Followed]) -> int:
         """Read what is new; return how many lines. A failing query is left to the next one."""
@@ -216,17 +241,25 @@ class Follower:
         with self._reading:
             began = time.time()
             by_name = {f.execution: f for f in followed}
+            draining = [f for f in followed if f.draining]
+            newest: dict[str, int] = {}
             # After much output looking far back again would cost more queries than are allowed.
             since = min(f.newest for f in followed) - (OVERLAP if self._last < PAGE_SIZE else 1.0)
             try:
                 for line in fetch_lines(self._connection, self._project, list(by_name), since=since):
                     if line.execution in by_name:
-                        new += by_name[line.execution].take(line)
+                        taken = by_name[line.execution].take(line)
+                        newest[line.execution] = newest.get(line.execution, 0) + taken
+                        new += taken
             except exceptions.GoogleAPIError:
                 # What came is kept; the next query goes on from there.
+                self._refused = True
                 return new
             finally:
                 self._last = new
+            self._refused = False
+            for f in draining:
+                f.quiet = 0 if newest.get(f.execution) else f.quiet + 1
             for f in followed:
                 # A silent execution must not make every query start at its beginning.
                 f.newest = max(f.newest, began - LATE)

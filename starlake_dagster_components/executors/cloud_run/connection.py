@@ -26,11 +26,25 @@ class Access:
         service_account: the account to act as (impersonation); None = the credentials' own.
         api_endpoint: ``host:port`` instead of ``run.googleapis.com``; None = the real one.
         insecure: without TLS and credentials: an emulator.
+        universe_domain: the domain of all APIs in clouds other than Google's own; None = ``googleapis.com``.
+        logging_endpoint, storage_endpoint: ``host:port`` of Cloud Logging and Cloud Storage; None = those of the domain.
     """
 
     service_account: str | None = None
     api_endpoint: str | None = None
     insecure: bool = False
+    universe_domain: str | None = None
+    logging_endpoint: str | None = None
+    storage_endpoint: str | None = None
+
+    @property
+    def storage_address(self) -> str:
+        """Host of Cloud Storage."""
+        return self.storage_endpoint or f"storage.{self.universe_domain or 'googleapis.com'}"
+
+    def find_endpoint(self, service: str) -> str | None:
+        """Return the host that is set for a service; None = that of the domain."""
+        return self.logging_endpoint if service == "Logging" else self.api_endpoint
 
 
 class Connection:
@@ -108,20 +122,20 @@ class Connection:
         client, transport = _import_classes(service)
         access = self.access
         if access.insecure:
-            return client(transport=transport(channel=self._plain_channel()))
+            return client(transport=transport(channel=self._plain_channel(access.find_endpoint(service) or access.api_endpoint)))
         self._authenticate()
-        options = {"api_endpoint": access.api_endpoint} if access.api_endpoint and service != "Logging" else None
-        return client(credentials=self._credentials, client_options=options)
+        options = {"api_endpoint": access.find_endpoint(service), "universe_domain": access.universe_domain}
+        return client(credentials=self._credentials, client_options={name: value for name, value in options.items() if value} or None)
 
-    def _plain_channel(self) -> Any:
+    def _plain_channel(self, address: str | None) -> Any:
         import grpc
 
-        if not self.access.api_endpoint:
+        if not address:
             raise CommandError("insecure: true needs api_endpoint: only an emulator can be reached without TLS", retry=False)
-        if "channel" not in self._clients:
+        if address not in self._clients:
             unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-            self._clients["channel"] = grpc.insecure_channel(self.access.api_endpoint, options=unlimited)
-        return self._clients["channel"]
+            self._clients[address] = grpc.insecure_channel(address, options=unlimited)
+        return self._clients[address]
 
     def _authenticate(self) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ class ExecutionSettings:
         task_timeout, timeout, start_timeout, start_settle, cancel_timeout: seconds.
         logs, log_interval, log_settle, tail_lines: what is read of the output, and when.
         allow_task_retries: accept a load that succeeded only after Cloud Run had retried its task.
-        api_endpoint, insecure: where the API is.
+        api_endpoint, logging_endpoint, storage_endpoint, universe_domain, insecure: where the APIs are.
     """
 
     given: Given
@@ -37,4 +37,7 @@ class ExecutionSettings:
     tail_lines: int
     allow_task_retries: bool
     api_endpoint: str | None
+    logging_endpoint: str | None
+    storage_endpoint: str | None
+    universe_domain: str | None
     insecure: bool

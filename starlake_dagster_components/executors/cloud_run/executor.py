@@ -53,7 +53,11 @@ class CloudRunExecutor(StarlakeExecutor):
     arguments_prefix: list[str] = Field(
         default_factory=list, description="Arguments before Starlake's verb, for an image whose entry point is not Starlake."
     )
-    task_timeout: Seconds | None = Field(default=None, description="Seconds that Cloud Run allows a task. Default: that of the job.")
+    task_timeout: Seconds | None = Field(
+        default=None,
+        le=604_800,
+        description="Seconds that Cloud Run allows a task, at most 168 hours (604,800). Default: that of the job.",
+    )
     timeout: Seconds | None = Field(
         default=None, description="Seconds after which an execution is cancelled and the step fails, waiting for resources included."
     )
@@ -95,6 +99,17 @@ class CloudRunExecutor(StarlakeExecutor):
     max_executions: int = Field(default=100, gt=0, description="Commands at a time in one run, unless max_concurrent says otherwise.")
     api_endpoint: str | None = Field(
         default=None, description="host:port of the API instead of run.googleapis.com: a regional endpoint or an emulator."
+    )
+    logging_endpoint: str | None = Field(
+        default=None, description="host:port of Cloud Logging instead of logging.googleapis.com: a regional endpoint or an emulator."
+    )
+    storage_endpoint: str | None = Field(
+        default=None, description="host:port of Cloud Storage instead of storage.googleapis.com: a regional endpoint or an emulator."
+    )
+    universe_domain: str | None = Field(
+        default=None,
+        description="Domain of all APIs in a cloud other than Google's own (Trusted Partner Cloud). Default: googleapis.com.",
+        examples=["apis-example.goog"],
     )
     insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
 

@@ -25,6 +25,8 @@ APPEARS_WITHIN = 120.0
 SILENCE = 3600.0
 """Seconds without any answer after which an execution counts as lost."""
 LONGEST_INTERVAL = 120.0
+DENIED = 300.0
+"""Seconds for which a refused look (PERMISSION_DENIED) counts as passing: a changed policy takes minutes to be known everywhere."""
 
 
 class Watch:
@@ -76,6 +78,7 @@ class _Group:
         self._watches: list[Watch] = []
         self._due = 0.0
         self._failures = 0
+        self._denied_since: float | None = None
         self._thread: threading.Thread | None = None
 
     def add(self, watch: Watch) -> None:
@@ -127,7 +130,7 @@ class _Group:
             for watch in watches:
                 watch.fail(explain_failure(error, doing="follow", resource=watch.name))
             return
-        self._failures = 0
+        self._failures, self._denied_since = 0, None
         for watch in watches:
             state = states.get(watch.name)
             if isinstance(state, ExecutionState):
@@ -167,7 +170,8 @@ class _Group:
         watch.fail(CommandError(f"the execution {watch.name} does not exist any more (deleted?): {summarize_error(error)}"))
 
     def _note_failure(self, watches: list[Watch], error: BaseException) -> None:
-        if not is_transient(error):
+        if not is_transient(error) and not self._may_pass(error):
+            self._denied_since = None
             for watch in watches:
                 watch.fail(explain_failure(error, doing="follow", resource=watch.name))
             return
@@ -180,8 +184,15 @@ class _Group:
         for watch in watches:
             if now - watch.answered > SILENCE:
                 watch.fail(CommandError(f"no answer about {watch.name} for {SILENCE:g} s: {summarize_error(error)}"))
-            elif self._failures in (3, 10):
+            elif self._failures in (3, 10) or (self._failures == 1 and self._denied_since is not None):
                 watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; going on")
+
+    def _may_pass(self, error: BaseException) -> bool:
+        """Return whether a look is refused that was allowed before, or may be allowed soon: what runs is not ended for it at once."""
+        if read_status(error) != "PERMISSION_DENIED":
+            return False
+        self._denied_since = self._denied_since or time.monotonic()
+        return time.monotonic() - self._denied_since < DENIED
 
 
 class Poller:

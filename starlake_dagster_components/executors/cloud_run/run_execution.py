@@ -44,7 +44,16 @@ _finders_lock = threading.Lock()
 def run_command(settings: ExecutionSettings, command: Command, invocation: Invocation) -> CommandResult:
     """Run a command as one execution; see :meth:`CloudRunExecutor.run`."""
     target = resolve_target(settings.given, command.options, default_interval=POLL_INTERVAL)
-    connection = connect(Access(target.service_account, settings.api_endpoint, settings.insecure))
+    connection = connect(
+        Access(
+            target.service_account,
+            settings.api_endpoint,
+            settings.insecure,
+            settings.universe_domain,
+            settings.logging_endpoint,
+            settings.storage_endpoint,
+        )
+    )
     project = target.project or connection.find_project()
     return _Run(settings, command, invocation, target, connection, project).run()
 
@@ -266,7 +275,7 @@ class _Run:
             if self.settings.logs == "follow":
                 follow = find_follower(self.connection, self.project, self.settings.log_interval)
                 settle = self.settings.log_settle
-                stack.enter_context(follow.following(state.short_name, self._take_line, since=state.created, settle=settle))
+                stack.enter_context(follow.following(state.short_name, self._take_line, since=state.created, settle=settle, say=self.say))
             if state.finished:
                 return state
             watch = Watch(state.name, self.target.interval, self.say)

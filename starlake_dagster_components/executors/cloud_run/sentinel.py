@@ -15,7 +15,7 @@ from ...errors import CommandError
 from .connection import Connection
 
 OPTION = "--notReadySentinel"
-_STORAGE = "https://storage.googleapis.com"
+_PERMISSIONS = ("storage.objects.get", "storage.objects.list")
 _TRIES = 5
 
 
@@ -42,7 +42,10 @@ def has_sentinel(uri: str, connection: Connection) -> bool:
     """
     if not uri.startswith("gs://"):
         return Path(uri.removeprefix("file://")).exists()
-    return _send_request("GET", uri, connection) == 200
+    status = _send_request("GET", uri, connection)
+    if status == 403:
+        _check_absent(uri, connection)
+    return status == 200
 
 
 def remove_sentinel(uri: str, connection: Connection) -> None:
@@ -56,13 +59,53 @@ def remove_sentinel(uri: str, connection: Connection) -> None:
         return
 
 
+def _check_absent(uri: str, connection: Connection) -> None:
+    """Find out what a refused look means: without ``storage.objects.list``, storage answers 403 for an object that is not there, too.
+
+    Raises:
+        CommandError: the account may not read objects of the bucket, or it cannot be found out.
+    """
+    allowed = _ask_for_permissions(uri, connection)
+    if allowed is not None and "storage.objects.get" in allowed and "storage.objects.list" not in allowed:
+        # What is there can be read, so that it is not there.
+        return
+    if allowed is not None and "storage.objects.get" not in allowed:
+        raise CommandError(
+            f"the sentinel {uri} cannot be read (HTTP 403): the account lacks storage.objects.get on the bucket (and should have "
+            ".list and .delete: roles/storage.objectUser)",
+            retry=False,
+        )
+    raise CommandError(
+        f"whether the sentinel {uri} is there cannot be said: Cloud Storage answers 403, as it does for a missing object where the account "
+        "lacks storage.objects.list. The account needs storage.objects.get, .list and .delete on the bucket (roles/storage.objectUser)",
+        retry=False,
+    )
+
+
+def _ask_for_permissions(uri: str, connection: Connection) -> frozenset[str] | None:
+    """Return which permissions on a bucket the account has; None where that is not known. Any account may ask."""
+    bucket = uri.removeprefix("gs://").partition("/")[0]
+    wanted = "&".join(f"permissions={name}" for name in _PERMISSIONS)
+    try:
+        response = connection.open_storage().request("GET", f"{_find_bucket(bucket, connection)}/iam/testPermissions?{wanted}", timeout=30)
+        return frozenset(response.json().get("permissions", ())) if response.status_code == 200 else None
+    except Exception:  # noqa: BLE001 -- the answer is an extra: without it the message says more
+        return None
+
+
+def _find_bucket(bucket: str, connection: Connection) -> str:
+    host = os.environ.get("STORAGE_EMULATOR_HOST") or connection.access.storage_address
+    if "://" not in host:
+        host = f"{'http' if connection.access.insecure else 'https'}://{host}"
+    return f"{host.rstrip('/')}/storage/v1/b/{quote(bucket, safe='')}"
+
+
 def _send_request(method: str, uri: str, connection: Connection) -> int:
     from google.auth.exceptions import GoogleAuthError
     from requests import RequestException
 
     bucket, _, name = uri.removeprefix("gs://").partition("/")
-    host = os.environ.get("STORAGE_EMULATOR_HOST") or _STORAGE
-    url = f"{host.rstrip('/')}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}"
+    url = f"{_find_bucket(bucket, connection)}/o/{quote(name, safe='')}"
     problem = ""
     for number in range(_TRIES):
         if number:
@@ -72,9 +115,11 @@ def _send_request(method: str, uri: str, connection: Connection) -> int:
         except (RequestException, GoogleAuthError) as error:
             problem = str(error)
             continue
-        if status in (200, 204, 404):
+        if status in (200, 204, 403, 404):
             return int(status)
         problem = f"HTTP {status}"
         if status not in (408, 429) and status < 500:
             break
-    raise CommandError(f"the sentinel {uri} cannot be read ({problem}): the account needs storage.objects.get and .delete on the bucket")
+    raise CommandError(
+        f"the sentinel {uri} cannot be read ({problem}): the account needs storage.objects.get, .list and .delete on the bucket"
+    )

@@ -15,6 +15,7 @@ from contract import Watched, a_command, until
 
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import CommandCancelled, CommandError, CommandTimeout
+from starlake_dagster_components.executors.cloud_run import poller
 
 Status = grpc.StatusCode
 
@@ -212,6 +213,13 @@ def test_an_unknown_job_is_named_with_project_and_region(server: CloudRunServer,
         an_executor(server, job_name="starlak").run(a_command(), watched.invocation())
 
 
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused look is final after a moment."""
+    monkeypatch.setattr(poller, "DENIED", 0.3)
+
+
+@pytest.mark.usefixtures("short_patience")
 def test_losing_the_permission_to_look_cancels_what_runs(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     server.faults = lambda method, request: Fault(code=Status.PERMISSION_DENIED) if method == "GetExecution" and counted(effects) else None
     with pytest.raises(CommandError, match="not allowed to follow"):
@@ -219,6 +227,7 @@ def test_losing_the_permission_to_look_cancels_what_runs(server: CloudRunServer,
     until(lambda: not server.running)
 
 
+@pytest.mark.usefixtures("short_patience")
 def test_an_execution_that_can_be_neither_followed_nor_cancelled_is_named(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     denied = ("GetExecution", "CancelExecution")
     server.faults = lambda method, request: Fault(code=Status.PERMISSION_DENIED) if method in denied and counted(effects) else None

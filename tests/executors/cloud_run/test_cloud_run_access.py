@@ -137,11 +137,16 @@ class Bucket:
         self.objects: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self.answers: list[int] = []
+        self.permissions: list[str] | None = None
+        """Those of the account; None = it may not ask."""
         bucket = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 bucket.calls.append((self.command, self.path))
+                if "/iam/testPermissions" in self.path:
+                    self.answer_permissions()
+                    return
                 name = self.path.rpartition("/")[2]
                 status = bucket.answers.pop(0) if bucket.answers else 200 if name in bucket.objects else 404
                 if self.command == "DELETE":
@@ -149,6 +154,13 @@ class Bucket:
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def answer_permissions(self) -> None:
+                body = json.dumps({"permissions": bucket.permissions}).encode()
+                self.send_response(403 if bucket.permissions is None else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             do_GET = do_DELETE = answer
 
@@ -187,7 +199,7 @@ def test_a_sentinel_in_cloud_storage_says_not_ready(watched_server: CloudRunServ
 
 def test_a_sentinel_that_cannot_be_read_is_an_error(watched_server: CloudRunServer, bucket: Bucket) -> None:
     bucket.answers = [403]
-    with pytest.raises(CommandError, match=r"storage\.objects\.get"):
+    with pytest.raises(CommandError, match=r"storage\.objects\.list"):
         an_executor(watched_server, not_ready_folder="gs://shop-lake/x").run(
             a_command(verb="preload"), Watched().invocation(run_id="gs", step_key="denied")
         )

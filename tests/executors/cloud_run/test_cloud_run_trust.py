@@ -1,0 +1,202 @@
+"""What Google's services refuse, and what is made of it: quotas of logs, absent objects, permissions that come and go, other clouds."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cloud_run_harness import SHELL, an_executor, counted, effect
+from cloud_run_server import CloudRunServer, Fault
+from contract import Watched, a_command, until
+from pydantic import ValidationError
+from test_cloud_run_access import Bucket
+
+from starlake_dagster_components.errors import CommandError
+from starlake_dagster_components.executors.base import CommandResult
+from starlake_dagster_components.executors.cloud_run import CloudRunExecutor, cloud_logging, log_reader, poller
+from starlake_dagster_components.executors.cloud_run.connection import Access, Connection
+
+SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
+    monkeypatch.setattr(cloud_logging, "LATE_LINES", (0.0, 0.1, 0.1))
+    monkeypatch.setattr(log_reader, "PAUSE", 0.1)
+    monkeypatch.setattr(log_reader, "GATHERING", 0.2)
+    with CloudRunServer() as server:
+        yield server
+
+
+@pytest.fixture
+def effects(tmp_path: Path) -> Path:
+    return tmp_path / "effects"
+
+
+def run_together(server: CloudRunServer, count: int, **fields: Any) -> tuple[list[CommandResult], list[Watched]]:
+    """Run loads that end at about the same time."""
+    executor = an_executor(server, **fields)
+    watched = [Watched() for _ in range(count)]
+    results: dict[int, CommandResult] = {}
+
+    def run(number: int) -> None:
+        invocation = watched[number].invocation(run_id=server.address, step_key=f"load{number}")
+        results[number] = executor.run(a_command(verb="load", arguments=("--tables", f"t{number}")), invocation)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [results[number] for number in range(count)], watched
+
+
+@pytest.mark.parametrize("logs", ["tail", "follow"])
+def test_loads_that_end_together_share_queries_and_lose_no_counts(server: CloudRunServer, logs: str) -> None:
+    """Cloud Logging answers 60 queries a minute, and refuses some of them."""
+    server.add_job(command=[*SHELL, f"sleep 1; echo '{SUMMARY}'", "sh"])
+    refused = iter([True, False, True, True])
+    server.faults = lambda method, request: (
+        Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED) if method == "ListLogEntries" and next(refused, False) else None
+    )
+    results, _ = run_together(server, 25, logs=logs, log_interval=1.0, log_settle=0.5)
+    assert [result.counters and result.counters.input for result in results] == [3] * 25
+    # One by one they would need 25 at least, and 75 with a second and third look.
+    assert server.calls["ListLogEntries"] <= 24
+
+
+def test_counts_that_cannot_be_had_are_said_to_be_missing(server: CloudRunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "PATIENCE", 0.5)
+    server.add_job(command=[*SHELL, f"echo '{SUMMARY}'", "sh"])
+    server.faults = lambda method, request: Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED) if method == "ListLogEntries" else None
+    (result,), (watched,) = run_together(server, 1, logs="tail")
+    assert (result.exit_code, result.counters) == (0, None)
+    (warning,) = [text for level, text in watched.lines if level == "warning"]
+    assert "the row counts of starlake-" in warning
+    assert "RESOURCE_EXHAUSTED" in warning
+
+
+def test_queries_keep_their_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reader, "MINUTE", 0.3)
+    pace = log_reader.Pace(3)
+    began = time.monotonic()
+    for _ in range(7):
+        pace.wait()
+    assert time.monotonic() - began >= 0.6
+    log_reader.Pace().wait()
+
+
+# ------------------------------------------------------------------------------------------------------------- storage
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    bucket = Bucket()
+    yield bucket
+    bucket.server.shutdown()
+    bucket.server.server_close()
+
+
+def preload(server: CloudRunServer, bucket: Bucket, step: str) -> CommandResult:
+    server.add_job(command=[*SHELL, "exit 0", "sh"])
+    executor = an_executor(server, not_ready_folder="gs://lake/sentinels", storage_endpoint=f"127.0.0.1:{bucket.server.server_port}")
+    return executor.run(a_command(verb="preload"), Watched().invocation(run_id=server.address, step_key=step))
+
+
+def test_an_absent_sentinel_is_read_without_the_right_to_list(server: CloudRunServer, bucket: Bucket) -> None:
+    """Then storage answers 403 for what is not there."""
+    bucket.answers = [403]
+    bucket.permissions = ["storage.objects.get"]
+    assert not preload(server, bucket, "sales").not_ready
+    assert "testPermissions" in bucket.calls[1][1]
+    bucket.answers = [200]
+    assert preload(server, bucket, "other").not_ready
+
+
+@pytest.mark.parametrize(
+    ("permissions", "expected"),
+    [
+        ([], "lacks storage.objects.get"),
+        (["storage.objects.get", "storage.objects.list"], "cannot be said"),
+        (None, r"storage\.objects\.list"),
+    ],
+)
+def test_what_the_account_lacks_is_said(server: CloudRunServer, bucket: Bucket, permissions: list[str] | None, expected: str) -> None:
+    bucket.answers = [403]
+    bucket.permissions = permissions
+    with pytest.raises(CommandError, match=expected) as raised:
+        preload(server, bucket, "sales")
+    assert not raised.value.retry
+
+
+# --------------------------------------------------------------------------------------------------------- permissions
+
+
+def test_a_permission_that_is_missing_for_a_moment_ends_nothing(server: CloudRunServer, effects: Path) -> None:
+    server.add_job(command=[*SHELL, 'echo "$STEP" >> "$EFFECTS"; sleep 2', "sh"])
+    denied = iter([True, True, False, True])
+    server.faults = lambda method, request: (
+        Fault(code=grpc.StatusCode.PERMISSION_DENIED) if method == "GetExecution" and next(denied, False) else None
+    )
+    watched = Watched()
+    result = an_executor(server).run(effect(effects), watched.invocation(run_id=server.address))
+    assert result.exit_code == 0
+    assert counted(effects) == ["orders"]
+    assert server.calls["CancelExecution"] == 0
+    assert any("PERMISSION_DENIED" in text and "going on" in text for text in watched.texts)
+
+
+def test_a_permission_that_stays_away_is_an_error(server: CloudRunServer, effects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "DENIED", 0.5)
+    server.add_job(command=[*SHELL, "sleep 60", "sh"])
+    server.faults = lambda method, request: Fault(code=grpc.StatusCode.PERMISSION_DENIED) if method == "GetExecution" else None
+    with pytest.raises(CommandError, match="not allowed to follow"):
+        an_executor(server).run(effect(effects), Watched().invocation(run_id=server.address))
+    until(lambda: not server.running)
+
+
+# --------------------------------------------------------------------------------------------------------- other clouds
+
+
+def test_endpoints_follow_the_domain_and_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from google.auth.credentials import AnonymousCredentials
+
+    class Credentials(AnonymousCredentials):
+        universe_domain = "apis-example.goog"
+
+    def connect(**fields: Any) -> Connection:
+        connection = Connection(Access(**fields))
+        connection._credentials = Credentials()  # type: ignore[no-untyped-call]
+        return connection
+
+    other = connect(universe_domain="apis-example.goog")
+    assert other.jobs.transport.host == "run.apis-example.goog:443"
+    assert other.logs.transport.host == "logging.apis-example.goog:443"
+    assert other.access.storage_address == "storage.apis-example.goog"
+    given = connect(
+        universe_domain="apis-example.goog", api_endpoint="run-1:443", logging_endpoint="logs-1:443", storage_endpoint="storage-1:443"
+    )
+    assert given.executions.transport.host == "run-1:443"
+    assert given.logs.transport.host == "logs-1:443"
+    assert given.access.storage_address == "storage-1:443"
+    assert Access().storage_address == "storage.googleapis.com"
+
+
+def test_logs_may_have_an_endpoint_of_their_own(server: CloudRunServer) -> None:
+    with CloudRunServer() as empty:
+        server.add_job(command=[*SHELL, f"echo '{SUMMARY}'", "sh"])
+        (result,), _ = run_together(server, 1, logs="tail", logging_endpoint=empty.address)
+        assert result.counters is None
+        assert (server.calls["ListLogEntries"], empty.calls["ListLogEntries"] > 0) == (0, True)
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(604_800, True), (604_801, False), (0, False)])
+def test_a_task_runs_for_a_week_at_most(seconds: float, fits: bool) -> None:
+    if fits:
+        assert CloudRunExecutor(task_timeout=seconds).task_timeout == seconds
+    else:
+        with pytest.raises(ValidationError, match="task_timeout"):
+            CloudRunExecutor(task_timeout=seconds)
