@@ -26,6 +26,7 @@ from .setting import setting_of as setting_of
 from .settings_checks import ExpectationChecks as ExpectationChecks
 from .settings_checks import SecretNames as SecretNames
 from .settings_checks import (
+    check_automation,
     check_boolean,
     check_cache,
     check_choice,
@@ -168,6 +169,17 @@ class SharedSettings(BaseModel):
             options="read",
         ),
     ] = "transitive"
+    automation: Annotated[
+        Literal["sensors", "conditions", "none"],
+        Setting(
+            "How transform jobs without a schedule start: by sensors, by Dagster's automation conditions of jobs, which are a preview "
+            "and less strict, or not at all.",
+            examples=["sensors", "conditions", "none"],
+            options="read",
+            check=check_automation,
+            more="See [triggers.md](triggers.md#automation-conditions)",
+        ),
+    ] = "sensors"
     file_sensors: Annotated[
         Literal["off", "on"],
         Setting(

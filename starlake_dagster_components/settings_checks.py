@@ -65,6 +65,21 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
     raise InvalidSetting(f"{name}: {unknown('value', str(value), known)}")
 
 
+def check_automation(name: str, value: Any) -> str:
+    """Return how jobs without a schedule start; YAML's ``null`` and ``false`` are ``none``.
+
+    Raises:
+        InvalidSetting: it is not one of the ways, or this version of Dagster does not have it.
+    """
+    chosen: str = check_choice(name, "none" if value is None or value is False else value, ("sensors", "conditions", "none"))
+    if chosen == "conditions":
+        import dagster as dg
+
+        if not hasattr(dg.AutomationCondition, "any_job_root_assets_match"):
+            raise InvalidSetting(f"{name}: conditions needs Dagster 1.13.14 or later, and this is Dagster {dg.__version__}")
+    return chosen
+
+
 def check_boolean(name: str, value: Any) -> bool:
     """Return a boolean; the strings ``true`` and ``false`` are accepted."""
     if isinstance(value, str) and value.lower() in ("true", "false"):

@@ -4,9 +4,10 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -29,9 +30,13 @@ from .schedules import build_schedule, find_cron_problems
 from .selecting import select_nodes
 from .sensors.definition import build_sensor
 from .sensors.incoming import add_incoming_assets, build_file_sensors, build_incoming_assets, find_file_sensors
-from .sensors.watched import add_other_names, find_sensor_problems, find_timings, find_watched_assets
+from .sensors.watched import CONDITIONS_SENSOR, add_other_names, find_sensor_problems, find_timings, find_watched_assets
 from .steps.bodies import Bodies
 from .warnings import add_warnings, collect_job_warnings, describe_assets_without_job, log_warnings
+
+if TYPE_CHECKING:
+    from ..step_executor.definition import ChooseTags
+    from .sensors.evaluation import Evaluation
 
 MAX_WATCHED = 100
 """Assets that the page of a sensor names."""
@@ -202,12 +207,14 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     _raise_recursion_limit(graph.depth)
     # Steps outlive the building: they keep keys, not specs.
     bodies = Bodies(replace(graph, specs={}), settings)
+    conditions = _build_conditions(graph, settings)
     definitions = dg.Definitions(
         assets=[*build_assets(graph, bodies, settings), *build_incoming_assets(graph, file_sensors)],
-        jobs=[build_job(graph, p, choose_job_executor(p, settings), collect_job_warnings(p, problems)) for p in plan.pipelines],
+        jobs=[_build_job(graph, p, settings, problems, conditions.get(p.name)) for p in plan.pipelines],
         schedules=[_build_schedule(graph, p, settings) for p in plan.pipelines if p.schedule],
         sensors=[
             *(s for p in plan.pipelines if (s := _build_sensor(graph, p, settings))),
+            *_build_conditions_sensor(conditions, settings),
             *build_file_sensors(graph, file_sensors, settings),
         ],
     )
@@ -220,10 +227,15 @@ def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
     yield from dict.fromkeys(filter(None, found))
 
 
-def choose_job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.ExecutorDefinition:
+def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:
     """Return how the steps of a job run: the setting, else in threads of the run's process, as many as its executor proposes.
 
     With None: for the implicit job behind the Materialize buttons.
+
+    Args:
+        pipeline: of the job.
+        settings: how steps run.
+        choose_tags: says which tags its runs get; None = their partition, where nothing gave them one.
     """
     if isinstance(settings.step_executor, dg.ExecutorDefinition):
         return settings.step_executor
@@ -235,7 +247,7 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings) -> dg.Exe
         max_concurrent=at_a_time,
         # What reads a table that was loaded does not depend on the others that were loaded in the same step.
         require_upstream_step_success=not settings.batch,
-        choose_tags=choose_partition if settings.partitions != "off" else None,
+        choose_tags=choose_tags or (choose_partition if settings.partitions != "off" else None),
     )
 
 
@@ -304,8 +316,47 @@ def _build_schedule(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -
     )
 
 
+def _build_conditions(graph: AssetGraph, settings: Settings) -> "dict[str, Evaluation]":
+    """Return the rules of the jobs that start by automation conditions, by name; none with another setting."""
+    if settings.automation != "conditions":
+        return {}
+    from .sensors.evaluation import Evaluation
+
+    found = [(p, watched) for p in graph.plan.pipelines if (watched := find_watched_assets(graph, p, settings))]
+    return {
+        p.name: Evaluation(
+            replace(p.trigger, timezone=p.trigger.timezone or settings.timezone),
+            watched if p.trigger.plain else add_other_names(graph, watched),
+            EMPTY,
+            p.name,
+            p.start_date,
+        )
+        for p, watched in found
+    }
+
+
+def _build_conditions_sensor(conditions: "Mapping[str, Evaluation]", settings: Settings) -> Iterator[dg.SensorDefinition]:
+    if conditions:
+        from .sensors.conditions import build_conditions_sensor
+
+        name = f"{settings.name_prefix}{CONDITIONS_SENSOR}"
+        yield build_conditions_sensor(name, conditions, dg.DefaultSensorStatus[settings.default_status])
+
+
+def _build_job(
+    graph: AssetGraph, pipeline: Pipeline, settings: Settings, problems: Sequence[Problem], evaluation: "Evaluation | None"
+) -> Any:
+    metadata = collect_job_warnings(pipeline, problems)
+    if evaluation is None:
+        return build_job(graph, pipeline, choose_job_executor(pipeline, settings), metadata)
+    from .sensors.conditions import ConditionTags, build_job_condition
+
+    executor = choose_job_executor(pipeline, settings, ConditionTags(evaluation))
+    return build_job(graph, pipeline, executor, metadata, build_job_condition(evaluation))
+
+
 def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
-    watched = find_watched_assets(graph, pipeline, settings)
+    watched = find_watched_assets(graph, pipeline, settings) if settings.automation == "sensors" else {}
     if not watched:
         return None
     plain = pipeline.trigger.plain

@@ -43,7 +43,11 @@ def select_job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey,
 
 
 def build_job(
-    graph: AssetGraph, pipeline: Pipeline, executor: dg.ExecutorDefinition | None, metadata: Mapping[str, Any] | None = None
+    graph: AssetGraph,
+    pipeline: Pipeline,
+    executor: dg.ExecutorDefinition | None,
+    metadata: Mapping[str, Any] | None = None,
+    condition: Any = None,
 ) -> Job:
     """Return the job of a pipeline.
 
@@ -52,6 +56,7 @@ def build_job(
         pipeline: what the job runs.
         executor: how its steps run; None = the code location's.
         metadata: what Dagster shows of it.
+        condition: its automation condition; None = none.
     """
     return _get_job_factory()(
         name=pipeline.name,
@@ -60,6 +65,8 @@ def build_job(
         tags=build_job_tags(pipeline),
         executor_def=executor,
         metadata=metadata,
+        # Older versions of Dagster have no conditions of jobs.
+        **({"automation_condition": condition} if condition is not None else {}),
     )
 
 

@@ -84,7 +84,7 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
     return None
 
 
-def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition) -> dict[str, str]:
+def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
     """Return the tags that make a run, started without a partition, one for partitions; nothing where it has one, or its job has none.
 
     They are those of its data interval, if that is made of partitions; without an interval that of the last one that is complete, at the

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
+from inspect import isfunction
 from typing import Any
 
 import dagster as dg
@@ -21,8 +22,8 @@ def get_default_max_concurrent() -> int:
     return max(4, os.cpu_count() or 1)
 
 
-ChooseTags = Callable[[dg.DagsterRun, dg.JobDefinition], Mapping[str, str]]
-"""``(run, job)`` -> tags that a run gets before its first step."""
+ChooseTags = Callable[[dg.DagsterRun, dg.JobDefinition, dg.DagsterInstance], Mapping[str, str]]
+"""``(run, job, instance)`` -> tags that a run gets before its first step."""
 
 
 def starlake_step_executor(
@@ -52,7 +53,9 @@ def starlake_step_executor(
     """
     if max_concurrent is not None and max_concurrent < 1:
         raise dg.DagsterInvalidDefinitionError(f"max_concurrent is {max_concurrent}, expected 1 or more")
-    return _build_executor_definition(max_concurrent or get_default_max_concurrent(), require_upstream_step_success, choose_tags)
+    # Functions of a definition are made anew with each reload: keeping them would keep what they know.
+    build = _build_executor_definition if choose_tags is None or isfunction(choose_tags) else _build_executor_definition.__wrapped__
+    return build(max_concurrent or get_default_max_concurrent(), require_upstream_step_success, choose_tags)
 
 
 @cache

@@ -58,7 +58,7 @@ class ThreadOptions:
     cancel_grace_seconds: float
     tag_concurrency_limits: Sequence[Mapping[str, Any]]
     step_dependencies: StepDependencyConfig
-    choose_tags: Callable[[dg.DagsterRun, dg.JobDefinition], Mapping[str, str]] | None = None
+    choose_tags: Callable[[dg.DagsterRun, dg.JobDefinition, dg.DagsterInstance], Mapping[str, str]] | None = None
 
 
 class StepThreadsExecutor(dg.Executor):
@@ -95,7 +95,9 @@ class StepThreadsExecutor(dg.Executor):
             DagsterExecutionInterruptedError: the run was canceled, and its steps have ended or used up their grace period.
         """
         if self._options.choose_tags:
-            _add_tags(plan_context, self._options.choose_tags(plan_context.dagster_run, plan_context.job.get_definition()))
+            _add_tags(
+                plan_context, self._options.choose_tags(plan_context.dagster_run, plan_context.job.get_definition(), plan_context.instance)
+            )
         yield from _Execution(self._options, plan_context, execution_plan).execute_steps()
 
 

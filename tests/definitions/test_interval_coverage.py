@@ -1,14 +1,15 @@
 """Whatever happens to a schedule and its runs, each moment is in the interval of exactly one successful run."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starlake_dagster_components.definitions.partitions import PARTITION, RANGE_END, RANGE_START, find_interval_of_run
@@ -105,6 +106,7 @@ class World:
 
     def __init__(self, instance: dg.DagsterInstance, cron: Cron, zone: str, now: datetime) -> None:
         self.instance, self.zone, self.now = instance, zone, now.replace(tzinfo=UTC)
+        self.identity = str(uuid.uuid4())
         self.runs: list[Run] = []
         self.run_keys: set[str] = set()
         self.use(cron)
@@ -119,9 +121,15 @@ class World:
         )
         self.windows = build_pipeline_partitions(pipeline, Settings())
         spec = dg.AssetSpec("asset", partitions_def=self.windows)
-        assets = dg.multi_asset(specs=[spec])(lambda: None)
+        assets = dg.multi_asset(name="asset", specs=[spec])(lambda: None)
         self.schedule = build_schedule(
-            name="job_schedule", job_name="job", cron=cron.text, timezone=self.zone, partitions=self.windows, loaded=self.now
+            name="job_schedule",
+            job_name="job",
+            cron=cron.text,
+            timezone=self.zone,
+            partitions=self.windows,
+            loaded=self.now,
+            identity=self.identity,
         )
         job = dg.define_asset_job("job", selection="asset")
         self.repository = dg.Definitions(assets=[assets], jobs=[job], schedules=[self.schedule]).get_repository_def()
@@ -200,14 +208,22 @@ class World:
         self.backfill(single_run=False)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance for all examples: each has a schedule of its own."""
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as found:
+        yield found
+
+
+@settings(max_examples=20)
 @given(cron=st.sampled_from(CRONS), zone=st.sampled_from(ZONES), start=STARTS, events=EVENTS)
-def test_each_moment_is_in_one_interval(cron: Cron, zone: str, start: datetime, events: list[tuple[str, int]]) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        world = World(instance, cron, zone, start)
-        for event, number in events:
-            world.apply(event, number)
-        world.repair()
+def test_each_moment_is_in_one_interval(
+    instance: dg.DagsterInstance, cron: Cron, zone: str, start: datetime, events: list[tuple[str, int]]
+) -> None:
+    world = World(instance, cron, zone, start)
+    for event, number in events:
+        world.apply(event, number)
+    world.repair()
     intervals = sorted(run.interval for run in world.runs if run.succeeded)
     joints = [(a, b) for (_, a), (b, _) in pairwise(intervals)]
     assert all(a == b for a, b in joints), f"gaps or doubles: {[joint for joint in joints if joint[0] != joint[1]]}"

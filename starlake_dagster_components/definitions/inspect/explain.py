@@ -11,7 +11,7 @@ from ...settings import Settings
 from ..graph import AssetGraph, NodeId
 from ..jobs import select_job_keys
 from ..nodes import StarlakeNode
-from ..sensors.watched import find_watched_assets
+from ..sensors.watched import find_watched_assets, name_sensor
 from .summary import get_executor_name
 
 
@@ -93,7 +93,8 @@ def _explain_schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:
 
 
 def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
-    yield f"sensor {pipeline.name}_sensor: the job has no schedule and not run_dependencies_first; strategy {pipeline.trigger.strategy}"
+    why = f"the job has no schedule and not run_dependencies_first; strategy {pipeline.trigger.strategy}"
+    yield f"sensor {name_sensor(pipeline, settings)}: {why}"
     readers: dict[str, list[str]] = {}
     for task in pipeline.tasks:
         reads = graph.plan.dependencies

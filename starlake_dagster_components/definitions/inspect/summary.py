@@ -9,7 +9,7 @@ from ...settings import Settings
 from ..graph import AssetGraph
 from ..jobs import select_job_keys
 from ..sensors.definition import MINIMUM_INTERVAL_SECONDS
-from ..sensors.watched import find_watched_assets
+from ..sensors.watched import find_watched_assets, name_sensor
 
 
 def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _summarize_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) ->
         if schedule
         else None,
         "sensor": {
-            "name": f"{pipeline.name}_sensor",
+            "name": name_sensor(pipeline, settings),
             "assets": sorted({key.to_user_string() for key in watched.values()}),
             "minimum_interval_seconds": MINIMUM_INTERVAL_SECONDS,
             "strategy": pipeline.trigger.strategy,

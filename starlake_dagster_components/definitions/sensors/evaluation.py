@@ -99,23 +99,36 @@ class Evaluation:
         return build_option_tags(carriers)
 
     def _tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
-        zone = ZoneInfo(self.trigger.timezone or "UTC")
-        end = start.logical_time
-        begin = self._former_time(context, end) or self._beginning(end)
         newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
+        origin = context.code_location_origin
         return {
-            **build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone)),
+            **self._build_time_tags(context.instance, start.logical_time, origin.location_name if origin else None),
             TRIGGERED_BY: format_triggered_by((asset, m.storage_id, m.run_id) for asset, m in newest_first),
         }
 
-    def _former_time(self, context: dg.MultiAssetSensorEvaluationContext, before: datetime) -> datetime | None:
+    def build_tags_of_latest(self, run: dg.DagsterRun, instance: dg.DagsterInstance) -> dict[str, str]:
+        """Return the tags of a run that something else has started: dates and options of the latest materializations of what is watched."""
+        events = self._find_latest(instance)
+        if not events:
+            return {}
+        logical_time = max(_read_logical_time(event) for event in events.values())
+        options = self._collect_options(instance, events, Consumption({name: event.storage_id for name, event in events.items()}))
+        return {**self._build_time_tags(instance, logical_time, _find_location(run)), **options}
+
+    def _build_time_tags(self, instance: dg.DagsterInstance, end: datetime, location: str | None) -> dict[str, str]:
+        zone = ZoneInfo(self.trigger.timezone or "UTC")
+        begin = self._former_time(instance, end, location) or self._beginning(end)
+        return build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone))
+
+    def _former_time(self, instance: dg.DagsterInstance, before: datetime, location: str | None) -> datetime | None:
         """Return the newest logical time before another one for which the job has succeeded. starlake-dagster: get_previous_partition."""
         succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
         times = []
-        for record in context.instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
+        for record in instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
             run = record.dagster_run
             moment = read_tagged_time(run.tags, INTERVAL_END) or read_tagged_time(run.tags, SCHEDULED_DATE)
-            if moment and moment < before and _is_same_location(run, context):
+            # Another code location may have a job of the same name.
+            if moment and moment < before and (location is None or _find_location(run) in (None, location)):
                 times.append(moment)
         return max(times, default=None)
 
@@ -169,7 +182,7 @@ def _make_run_key(consumed: Mapping[str, Materialization]) -> str:
     return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def _is_same_location(run: dg.DagsterRun, context: dg.MultiAssetSensorEvaluationContext) -> bool:
-    """Tell whether a run may be one of the sensor's job: another code location may have a job of the same name."""
-    here, there = context.code_location_origin, run.remote_job_origin
-    return here is None or there is None or there.repository_origin.code_location_origin.location_name == here.location_name
+def _find_location(run: dg.DagsterRun) -> str | None:
+    """Return the name of the code location of a run's job; None where that is not known."""
+    origin = run.remote_job_origin
+    return origin.repository_origin.code_location_origin.location_name if origin else None

@@ -14,13 +14,22 @@ if TYPE_CHECKING:
     from .rule import DatasetTiming
 
 
+CONDITIONS_SENSOR = "starlake_conditions"
+"""Name of the sensor that evaluates the conditions of jobs, behind the prefix of names."""
+
+
+def name_sensor(pipeline: Pipeline, settings: Settings) -> str:
+    """Return the name of the sensor that starts a transform job without a schedule."""
+    return f"{settings.name_prefix}{CONDITIONS_SENSOR}" if settings.automation == "conditions" else f"{pipeline.name}_sensor"
+
+
 def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
     """Return what the sensor of a pipeline watches: name -> asset key; empty when it has no sensor.
 
     A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (Starlake's guide "Customize Dagster
     DAGs"). What a custom template takes out (``filtered_datasets``) is not watched.
     """
-    if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first:
+    if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first or settings.automation == "none":
         return {}
     found = graph.find_upstream(pipeline) if settings.watch == "transitive" else graph.find_inputs(pipeline)
     if not pipeline.trigger.filtered_datasets:
@@ -75,6 +84,10 @@ def _iterate_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], sett
 def find_sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
     """Yield what is wrong with the options of a pipeline's sensor, with file and line."""
     watched = find_watched_assets(graph, pipeline, settings)
+    if watched and settings.automation == "conditions":
+        from .conditions import find_idle_options
+
+        yield from find_idle_options(pipeline)
     if not watched or pipeline.trigger.plain:
         return
     from .rule import find_trigger_problems

@@ -1,0 +1,91 @@
+"""Automation conditions of jobs, in place of sensors (setting ``automation: conditions``). Dagster has them as a preview."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from ...errors import Problem
+from ...pipelines.pipeline import Pipeline
+from .evaluation import Evaluation
+
+FROM_CONDITION = "dagster/from_automation_condition"
+"""Tag of runs that a condition has started. Dagster: AUTOMATION_CONDITION_TAG."""
+
+IDLE = ("data_cycle_enabled", "data_cycle", "beyond_data_cycle_enabled", "optional_dataset_enabled", "min_timedelta_between_runs")
+"""Options that conditions cannot express."""
+
+
+def build_job_condition(evaluation: Evaluation) -> Any:
+    """Return the condition of a job: that what it reads has been materialized since its own first assets were, by its triggering strategy.
+
+    It becomes true once: a run that failed is not started again.
+
+    Args:
+        evaluation: the rule of the sensor that the job would have.
+    """
+    condition = dg.AutomationCondition
+    run_began, run_failed = condition.run_in_progress().newly_true(), condition.execution_failed().newly_true()
+    handled = condition.newly_updated() | run_began | run_failed
+    updated = {name: condition.asset_matches(key, condition.newly_updated()).since(handled) for name, key in evaluation.keys.items()}
+    strategy = evaluation.rule.strategy
+    if not strategy.postfix:
+        joined = _join(list(updated.values()), every=strategy.every)
+    else:
+        stack: list[Any] = []
+        for kind, text in strategy.postfix:
+            if kind == "name":
+                stack.append(updated[text])
+            else:
+                right, left = stack.pop(), stack.pop()
+                stack.append(left & right if text == "and" else left | right)
+        joined = stack[-1]
+    return condition.any_job_root_assets_match(joined).newly_true()
+
+
+def _join(conditions: list[Any], *, every: bool) -> Any:
+    joined = conditions[0]
+    for other in conditions[1:]:
+        joined = joined & other if every else joined | other
+    return joined
+
+
+def build_conditions_sensor(
+    name: str, jobs: Collection[str], default_status: dg.DefaultSensorStatus
+) -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor that evaluates the conditions of jobs. Dagster's own one would begin switched off.
+
+    Args:
+        name: its name.
+        jobs: the jobs.
+        default_status: whether it starts switched on.
+    """
+    # Of assets there is nothing to evaluate; Dagster wants a selection.
+    nothing = dg.AssetSelection.all() - dg.AssetSelection.all()
+    return dg.AutomationConditionSensorDefinition(
+        name,
+        target=nothing,
+        default_status=default_status,
+        description="Evaluates the automation conditions of jobs.",
+        asset_job_keys={dg.AssetJobKey(job) for job in jobs},
+    )
+
+
+@dataclass(frozen=True)
+class ConditionTags:
+    """Gives the runs of a job that its condition has started the dates and options that a sensor would give them."""
+
+    evaluation: Evaluation
+
+    def __call__(self, run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> Mapping[str, str]:
+        """Return the tags of a run; none for runs that something else has started."""
+        return self.evaluation.build_tags_of_latest(run, instance) if FROM_CONDITION in run.tags else {}
+
+
+def find_idle_options(pipeline: Pipeline) -> Iterator[Problem]:
+    """Yield a warning for each option of a DAG config that conditions cannot express."""
+    for option in IDLE:
+        if option in pipeline.dag_config.options:
+            text = f"option '{option}' has no effect with automation: conditions"
+            yield Problem(pipeline.dag_config.origin.at(f"options.{option}"), "warning", text)
