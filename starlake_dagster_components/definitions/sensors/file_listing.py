@@ -92,7 +92,8 @@ def _scan_local(folder: str) -> Iterator[tuple[str, _Entry]]:
                 continue  # taken while the folder was read
 
 
-_EXTRAS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+_EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3", "abfs": "azure-storage", "abfss": "azure-storage", "az": "azure-storage"}
+"""Scheme -> the extra of this package that has what fsspec needs for it."""
 
 
 def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
@@ -103,8 +104,8 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
         # A tick sees what is there now: fsspec would remember what it listed before.
         storage, path = fsspec.url_to_fs(_normalize_scheme(folder), use_listings_cache=False)
     except (ImportError, ValueError) as error:
-        package = _EXTRAS.get(scheme)
-        hint = f": install {package}" if package else ""
+        extra = _EXTRAS.get(scheme)
+        hint = f": install starlake-dagster-components[{extra}]" if extra else ""
         raise InvalidSetting(f"file_sensors: {folder} cannot be looked at{hint} ({error})") from error
     for found in storage.ls(path, detail=True):
         name = str(found["name"]).rstrip("/").rpartition("/")[2]

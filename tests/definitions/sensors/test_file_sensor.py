@@ -1,6 +1,7 @@
 """File sensors at real folders, with a real instance."""
 
 import json
+import sys
 import os
 from collections.abc import Iterator
 from datetime import datetime
@@ -171,6 +172,12 @@ def test_object_stores_through_fsspec(instance: dg.DagsterInstance) -> None:
 def test_a_storage_without_its_package_is_said(instance: dg.DagsterInstance) -> None:
     with pytest.raises(InvalidSetting, match="nosuch://bucket/shop cannot be looked at"):
         list_folder_files(watch("nosuch://bucket/shop"))
+
+
+def test_the_extra_of_a_storage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(InvalidSetting, match=r"s3://bucket/shop cannot be looked at: install starlake-dagster-components\[s3\]"):
+        list_folder_files(watch("s3://bucket/shop"))
 
 
 def test_cursors_are_json_or_compressed(instance: dg.DagsterInstance, incoming: Path) -> None:
