@@ -1,8 +1,8 @@
 """File sensors at real folders, with a real instance."""
 
 import json
-import sys
 import os
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
