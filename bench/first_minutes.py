@@ -64,7 +64,7 @@ def set_option(option: str) -> Act:
 def set_dag_ref(attempt: Attempt, found: "re.Match[str]") -> str:
     """Point ``dagRef`` to the proposed DAG configs; those of other kinds in folders and files, too."""
     names = {"load": None, "transform": None}
-    for name in re.findall(r"dagRef to (?:one of )?'?(\w+)'?", found.string):
+    for name in re.findall(r"set (?:it|dagRef) to (?:one of )?'?(\w+)'?", found.string):
         names["transform" if "transform" in name else "load"] = name
     changed = []
     for path in sorted((attempt.project / "metadata").rglob("*.sl.yml")):
@@ -76,7 +76,7 @@ def set_dag_ref(attempt: Attempt, found: "re.Match[str]") -> str:
             if name:
                 after = re.sub(rf"^(\s+{kind}: *)[\"']?[\w{{}} ]*(airflow|dag_ref)\w*[}} ]*[\"']?", rf"\g<1>{name}", after, flags=re.M)
                 after = re.sub(rf"^(\s+dagRef: *)[\"']?airflow_{kind}\w*[\"']?", rf"\g<1>{name}", after, flags=re.M)
-        if after == before and path.name == "application.sl.yml" and "dagRef" not in before:
+        if any(names.values()) and after == before and path.name == "application.sl.yml" and "dagRef" not in before:
             lines = "".join(f"    {kind}: {name}\n" for kind, name in names.items() if name)
             after = before.rstrip("\n").replace("application:", f"application:\n  dagRef:\n{lines}".rstrip("\n"), 1) + "\n"
         if after != before:
