@@ -303,7 +303,10 @@ class Soak:
         found = {}
         with duckdb.connect(str(self.project / "datasets/soak.db"), read_only=True) as connection:
             for domain, table, _ in TABLES:
-                found[domain] = Counter(dict(connection.execute(f"select file, count(*) from {domain}.{table} group by 1").fetchall()))
+                rows = []
+                with contextlib.suppress(duckdb.CatalogException):
+                    rows = connection.execute(f"select file, count(*) from {domain}.{table} group by 1").fetchall()
+                found[domain] = Counter(dict(rows))
         return found
 
     def list_waiting(self) -> list[str]:
@@ -313,14 +316,19 @@ class Soak:
 
     def read_totals(self) -> tuple[int, ...]:
         """Return what the last transform has counted."""
-        with duckdb.connect(str(self.project / "datasets/soak.db"), read_only=True) as connection:
+        path = str(self.project / "datasets/soak.db")
+        with contextlib.suppress(duckdb.CatalogException), duckdb.connect(path, read_only=True) as connection:
             return tuple(connection.execute("select ticks, letters from kpi.totals").fetchone() or ())
+        return ()
 
 
 def run_soak(root: Path, minutes: float, seed: int) -> int:
     """Run a soak and print its figures; return 1 where something is wrong."""
     soak = Soak(root, random.Random(seed))
     soak.prepare()
+    # Services that make the database of an instance at the same time break it.
+    with _open_instance(soak):
+        pass
     for name in ("code server", "daemon", "web server"):
         soak.start(name)
     try:
