@@ -65,6 +65,15 @@ def report_refused_names(session: Session, table: Table) -> None:
         session.report_refused(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
 
 
+def report_refused_file(session: Session, table: Table, found: str) -> None:
+    """Warn of a kind of file that Starlake's loader does not read, once for a table.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    session.report_refused(f"{table.origin.at()}: {table.full_name}: Starlake does not load {found}")
+
+
 def _list_refused_names(attributes: Sequence[Attribute]) -> Iterator[str]:
     for attribute in attributes:
         for name in (attribute.name, attribute.final_name):

@@ -101,3 +101,25 @@ def test_access_rules_are_reported_once_per_command(box: Sandbox) -> None:
     assert [line for level, line in box.log if level == "warning"] == [
         "metadata/transform/k/a.sl.yml:3: acl of k.a has no effect: DuckDB knows no users"
     ]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name", "content", "said"),
+    [
+        ("format: JSON", "x", '\ufeff{"id": 1}\n'.encode(), "JSON files that begin with a byte order mark"),
+        ("format: JSON, encoding: ISO-8859-1", "x", b'{"id": 1}\n', "JSON files in iso8859-1"),
+        ("format: DSV", "x'", b"id\n1\n", "files with a single quote in their names"),
+    ],
+)
+def test_files_that_starlake_does_not_load(box: Sandbox, metadata: str, name: str, content: bytes, said: str) -> None:
+    box.table("d", "x", "{ name: id, type: long }", metadata)
+    files = {f"{name}{number}.txt": content for number in (1, 2)}
+    box.stage("d", files)
+    result = run_strictly(box, "load", "--domains", "d")
+    assert f"d.x: Starlake does not load {said}" in (result.reason or "")
+    assert len(box.files("ingesting")) == 2
+    box.load("d")
+    assert [line for level, line in box.log if "Starlake does not load" in line] == [
+        f"metadata/load/d/x.sl.yml:2: d.x: Starlake does not load {said}; it works in the embedded engine only"
+    ]
+    assert box.rows("select id from d.x") == [(1,), (1,)]

@@ -7,6 +7,7 @@ from typing import Protocol
 from ...project.model import Table
 from ..ddl import TypedAttribute
 from ..engine_errors import NotSupported
+from ..refused_by_starlake import report_refused_file
 from ..scratch import Scratch
 from ..session import Session
 from . import dsv, json, parquet, position
@@ -60,6 +61,8 @@ def describe_source(session: Session, table: Table, attributes: Sequence[TypedAt
         raise NotSupported(
             table.origin.at("metadata.format"), f"format {get_format(table)} is not supported by the embedded engine (it reads {known})"
         )
+    if "'" in file.name:
+        report_refused_file(session, table, "files with a single quote in their names")
     return reader.describe_source(Reading(session, table, tuple(attributes), file, scratch))
 
 

@@ -3,6 +3,7 @@
 Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 """
 
+import codecs
 import json
 import re
 
@@ -12,6 +13,7 @@ from ...project.model import Attribute
 from ..ddl import get_nested_type, get_scalar_type
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
+from ..refused_by_starlake import report_refused_file
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
@@ -25,7 +27,17 @@ _LONGEST_OBJECT = 16_777_216
 def describe_source(reading: Reading) -> Source:
     """Return how a JSON file is read: fields by their names, in any order; absent ones are NULL, others are left out."""
     encodings.check_compression(reading.file)
+    codec = encodings.get_codec(reading.table)
+    if codec not in ("utf-8", "ascii"):
+        report_refused_file(reading.session, reading.table, f"JSON files in {codec}")
+    elif _begins_with_mark(reading):
+        report_refused_file(reading.session, reading.table, "JSON files that begin with a byte order mark")
     return _describe_source(reading, all_text=False)
+
+
+def _begins_with_mark(reading: Reading) -> bool:
+    with encodings.open_bytes(reading.file) as data:
+        return data.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def _describe_source(reading: Reading, *, all_text: bool) -> Source:
