@@ -68,7 +68,7 @@ def insert_token(chance: random.Random, text: str) -> str:
 
 
 def replace_value(chance: random.Random, text: str) -> str:
-    """Replace what stands behind a colon."""
+    """Replace the text behind a colon."""
     lines = text.split("\n")
     places = [number for number, line in enumerate(lines) if ": " in line]
     if places:

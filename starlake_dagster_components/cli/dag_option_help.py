@@ -15,6 +15,7 @@ HELP: Mapping[str, str] = {
     "spark_executor_memory": "Spark's `spark.executor.memory`",
     "spark_executor_cores": "Spark's `spark.executor.cores`",
     "spark_executor_instances": "Spark's `spark.executor.instances`",
+    "default_pool": "Concurrency pool of the job's steps, unless the component's `op` names another",
     "pre_load_strategy": "`none`, `imported`, `pending` or `ack`: where a load first looks for files. Default: `none`",
     "global_ack_file_path": "The ack file of the strategy `ack`",
     "pre_load_sensor": "`true` or `false`: whether a file sensor starts the job. Default: the setting `file_sensors`",

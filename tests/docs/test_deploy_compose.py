@@ -41,7 +41,7 @@ def test_a_tick_of_the_schedule_loads_files_and_the_sensor_follows(services: Ser
     with duckdb.connect(str(services.home / "project/datasets/warehouse.db"), read_only=True) as database:
         assert database.execute("SELECT count(*), sum(amount) FROM shop.orders").fetchone() == (4, 24.0)
         assert database.execute("SELECT sum(orders) FROM kpi.daily").fetchone() == (4,)
-    assert list((services.home / "storage/compute_logs").rglob("*.out")), "the web server finds no output of steps"
+    assert list((services.home / "storage/compute_logs").rglob("*.err")), "the web server finds no output of steps"
 
 
 def test_every_path_of_a_volume_exists_in_the_image() -> None:
