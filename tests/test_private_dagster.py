@@ -35,7 +35,7 @@ def test_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jobs_have_everything_that_they_use() -> None:
-    """When this fails, a release of Dagster has moved something: mend _dagster_jobs.py. Until then jobs are resolved by Dagster."""
+    """When this fails, a release of Dagster has moved something: update _dagster_jobs.py. Until then, Dagster resolves the jobs."""
     code = "import starlake_dagster_components._dagster_jobs"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"

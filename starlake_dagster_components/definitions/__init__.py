@@ -1,1 +1,1 @@
-"""DEFINE: a planned project becomes Dagster assets, checks, jobs, schedules and sensors."""
+"""Define Dagster assets, checks, jobs, schedules, and sensors for a planned project."""

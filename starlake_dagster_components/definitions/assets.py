@@ -1,7 +1,7 @@
-"""Assets: one op for every domain with a pre-load, load table (or batch of them) and task; specs alone for external tables.
+"""Build assets: one op for every domain with a pre-load, load table (or batch of tables), and task; only specs for external tables.
 
-``AssetsDefinition`` and ``OpDefinition`` are built directly: the decorators do the same at three times the cost, and nothing of a
-generated function's signature is needed here.
+``AssetsDefinition`` and ``OpDefinition`` are built directly, because the decorators do the same at three times the cost, and the
+signature of a generated function is not needed here.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,11 +26,11 @@ _SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
 
 
 def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return one executable asset per domain with a pre-load, load table and task, and a spec per external table.
+    """Return one executable asset per domain with a pre-load, load table, and task, and a spec per external table.
 
     Args:
         graph: nodes and specs.
-        bodies: what the ops do.
+        bodies: the bodies of the ops.
         settings: what ops get, checks.
     """
     made: list[dg.AssetsDefinition | dg.AssetSpec] = []
@@ -82,13 +82,13 @@ def _build_backfill_policy(spec: dg.AssetSpec, settings: Settings) -> dg.Backfil
 
 
 def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
-    """Return the tables that share an op with others."""
+    """Return the batch of each table that shares an op with others."""
     ops = {make_op_name(spec.key, jobs) for spec in graph.specs.values()}
     return index_batches(build_batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
 
 
 def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
-    """Return the assets of tables that are loaded together, any part of which can be run."""
+    """Return the assets of tables that are loaded together. Any subset of them can be run."""
     members = batch.members
     specs = [graph.specs["table", m.table.full_name] for m in members]
     first = members[0].node
@@ -101,7 +101,7 @@ def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings
     op = dg.OpDefinition(
         compute_fn=_build_compute_fn(bodies.build_load_body(members)),
         name=batch.name,
-        description=f"Loads the tables of {first.domain} that a run selects, in one command.",
+        description=f"Loads the selected tables of {first.domain} in one command.",
         ins=dict.fromkeys(inputs, _UPSTREAM),
         outs=dict.fromkeys([*(m.output for m in members), *checks], _SKIPPABLE),
         config_schema=RUN_CONFIG,

@@ -1,4 +1,4 @@
-"""Which load tables share an op, and so a command (setting ``batch``)."""
+"""Group load tables into ops that load several of them with one command (setting ``batch``)."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from .nodes import StarlakeNode
 from .op_attributes import find_op_attributes
 
 FAILED = "starlake/failed_tables"
-"""Metadata of a step's failure: asset key -> why that table failed."""
+"""Metadata of a step's failure: asset key -> the reason why that table failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A table of an op: its node, its asset key and the op's output that stands for it."""
+    """A table of an op: its node, its asset key, and its output of the op."""
 
     node: StarlakeNode
     key: dg.AssetKey
@@ -39,19 +39,19 @@ class Batch:
 
 
 def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str = "") -> Sequence[Batch]:
-    """Return the tables that are loaded together, two at least.
+    """Return the groups of two or more tables that are loaded together.
 
     Args:
         graph: the assets.
-        taken: whether a job or another op has a name.
-        prefix: text before the names of ops; another project in the code location may have the same domain.
+        taken: returns whether a job or another op has a name.
+        prefix: prefix of op names, because another project in the code location may have the same domain.
     """
     from ..commands import fits_command_line
 
     groups: dict[Hashable, list[NodeId]] = {}
     for node_id, node in graph.nodes.items():
         table = node.table
-        # A name that the command line cannot carry must fail its own table only.
+        # A name that cannot be passed on the command line must fail only its own table.
         if table is not None and fits_command_line(table.name):
             spec = graph.specs[node_id]
             waits_for = frozenset((dep.asset_key, repr(dep.partition_mapping)) for dep in spec.deps)
@@ -74,16 +74,16 @@ def build_batches(graph: AssetGraph, taken: Callable[[str], bool], prefix: str =
 
 
 def _name_batch(graph: AssetGraph, group: Sequence[NodeId], prefix: str, *, alone: bool, taken: Callable[[str], bool]) -> str:
-    """Return ``load_<domain>``, with the pipeline behind it where the tables of the domain belong to several."""
+    """Return ``load_<domain>``, with the pipeline appended if the tables of the domain belong to several."""
     node = graph.nodes[group[0]]
     parts = ["load", node.domain] if alone or node.pipeline is None else ["load", node.domain, node.pipeline.name]
     name = make_readable_name(prefix + "_".join(parts))
     if taken(name):
-        # The op of the first table has a name that no other op has, and so has this one.
+        # The name of the first table's op is unique, so this one is, too.
         name = f"{name}_{make_op_name(graph.specs[group[0]].key, (make_op_name(graph.specs[group[0]].key),))}"
     return name
 
 
 def index_batches(made: Sequence[Batch]) -> Mapping[NodeId, Batch]:
-    """Return batches by the tables that they load."""
+    """Return each batch by the tables that it loads."""
     return {("table", m.table.full_name): batch for batch in made for m in batch.members}

@@ -1,4 +1,4 @@
-"""The one function behind all ways in: a project's folder and settings become Dagster definitions."""
+"""Build Dagster definitions from a project's folder and settings. All entry points use this module."""
 
 import contextlib
 import os
@@ -39,22 +39,22 @@ if TYPE_CHECKING:
     from .sensors.evaluation import Evaluation
 
 MAX_WATCHED = 100
-"""Assets that the page of a sensor names."""
+"""Number of assets that a sensor's page names."""
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
-    """:class:`InvalidProject` as Dagster knows it: the code location shows its message, which lists every problem."""
+    """An :class:`InvalidProject` that Dagster recognizes, so that the code location shows its message with every problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was built from a project, and from what.
+    """The definitions of a project, and their origin.
 
     Attributes:
-        plan: the planned project.
+        plan: the plan of the project.
         graph: nodes and asset specs.
-        definitions: what Dagster gets.
-        problems: everything that was found, errors first.
+        definitions: the definitions for Dagster.
+        problems: all problems, errors first.
     """
 
     plan: Plan
@@ -64,17 +64,17 @@ class Built:
 
 
 def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
-    """Read and plan a project and work out its assets, without building Dagster objects.
+    """Read and plan a project and determine its assets, without building Dagster objects.
 
     Args:
         root: the project's folder.
-        settings: how it becomes definitions.
+        settings: the settings of its definitions.
 
     Returns:
-        The plan, the asset graph, and all problems, errors first; errors are not raised.
+        The plan, the asset graph, and all problems, errors first. Errors are not raised.
 
     Raises:
-        ProjectNotFound: there is no project.
+        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
     loaded, graph, problems = _load_and_examine(root, settings)
     if any(p.severity == "error" or p.skips_file for p in problems):
@@ -138,12 +138,12 @@ def load_project_plan(
 
     Args:
         root: the project's folder.
-        settings: how it becomes definitions.
-        readable: whether every user may read what is kept in the cache.
+        settings: the settings of its definitions.
+        readable: whether all users may read the cached plan.
         find_pinned: see :func:`~starlake_dagster_components.pipelines.load_plan`.
 
     Raises:
-        ProjectNotFound: there is no project.
+        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
     folder = os.path.abspath(os.path.expanduser(root))
     note_secret_names(folder, settings.secret_names)
@@ -166,11 +166,11 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
 
     Args:
         root: the project's folder.
-        settings: how it becomes definitions.
+        settings: the settings of its definitions.
 
     Raises:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
-        ProjectNotFound: there is no project.
+        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
     with hiding_in_errors(), _silence_beta_warnings(), without_gc():
         return _build_definitions(root, settings)
@@ -178,7 +178,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
 
 @contextlib.contextmanager
 def _silence_beta_warnings() -> Iterator[None]:
-    """Hide Dagster's notes about its own beta and preview features, such as code references, which users did not choose."""
+    """Hide Dagster's warnings about its own beta and preview features, such as code references, because users did not choose them."""
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", category)
@@ -197,7 +197,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         elif any(p.severity == "error" for p in problems):
             raise InvalidProjectDefinition(str(plan.project.root), problems)
     if loaded.stored and identity:
-        # The processes of a run find the plan that it was launched with, whatever is edited meanwhile.
+        # The processes of a run use the plan that it was launched with, even if files are edited in the meantime.
         note_for_runs(loaded.stored.name, identity)
     without_job = describe_assets_without_job(graph)
     notes = [Problem(None, "warning", text) for text in (without_job, *_find_missing_programs(plan, settings)) if text]
@@ -205,7 +205,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     file_sensors = find_file_sensors(plan, settings)
     graph = add_incoming_assets(add_warnings(graph, problems), file_sensors)
     _raise_recursion_limit(graph.depth)
-    # Steps outlive the building: they keep keys, not specs.
+    # Steps outlive the build, so they keep keys instead of specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     conditions = _build_conditions(graph, settings)
     definitions = dg.Definitions(
@@ -222,15 +222,15 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
 
 
 def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each program that commands need and that this machine lacks, once for all pipelines."""
+    """Yield a sentence for each program that commands need but this machine lacks, once for all pipelines."""
     found = ((e.find_missing_program(plan.project, p) if (e := settings.executor_of(p)) else None) for p in plan.pipelines)
     yield from dict.fromkeys(filter(None, found))
 
 
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:
-    """Return how the steps of a job run: the setting, else in threads of the run's process, as many as its executor proposes.
+    """Return the executor of a job's steps: the setting, else threads of the run's process, as many as the command executor suggests.
 
-    With None: for the implicit job behind the Materialize buttons.
+    With None, return that of the implicit job behind the Materialize buttons.
 
     Args:
         pipeline: of the job.
@@ -245,7 +245,7 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
         at_a_time = executor.max_concurrent if executor else None
     return starlake_step_executor(
         max_concurrent=at_a_time,
-        # What reads a table that was loaded does not depend on the others that were loaded in the same step.
+        # A reader of a loaded table does not depend on the other tables that were loaded in the same step.
         require_upstream_step_success=not settings.batch,
         choose_tags=choose_tags or (choose_partition if settings.partitions != "off" else None),
     )
@@ -272,7 +272,7 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
             unsupported = [replace(p, message=f"{p.message}; {setter}") for p in unsupported]
         idle: list[Problem] = []
         if pipeline.dag_config.options and hasattr(executor, "type"):
-            # Not imported where no DAG config has options.
+            # Imported only if a DAG config has options.
             from ..pipelines.dag_options import check_executor_options
 
             idle = check_executor_options(pipeline.dag_config, str(executor.type))
@@ -281,14 +281,14 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
         Problem(
             pipeline.dag_config.origin.at("template"),
             "error",
-            f"the template asks for the executor '{pipeline.executor}', which does not exist here (known: shell, cloud_run); "
+            f"the template requires the executor '{pipeline.executor}', which is not supported (known: shell, cloud_run); "
             "set 'executor' in the component to run it elsewhere",
         )
     ]
 
 
 def _raise_recursion_limit(depth: int) -> None:
-    """Let Dagster build jobs of long chains: it follows a job's dependencies by recursion, a few calls per asset on the longest path."""
+    """Let Dagster build jobs with long chains. It follows dependencies by recursion, with a few calls per asset on the longest path."""
     needed = 1000 + 4 * depth
     if depth > 200 and sys.getrecursionlimit() < needed:
         sys.setrecursionlimit(needed)
@@ -375,7 +375,7 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
 
 
 def _list_watched(keys: Iterable[dg.AssetKey]) -> str:
-    """Return the assets that a sensor watches, for its page; of very many the rest is counted."""
+    """Return the assets that a sensor watches for its page. If there are many, the rest are counted."""
     names = sorted({key.to_user_string() for key in keys})
     rest = len(names) - MAX_WATCHED
     return ", ".join(names[:MAX_WATCHED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Expectations of tables and tasks, and rejected rows of loads, as asset checks."""
+"""Define asset checks for expectations of tables and tasks, and for rejected rows of loads."""
 
 import re
 import zlib
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from ..executors.base import Counters, ExpectationResult
 
 REJECTED_ROWS = "rejected_rows"
-"""Name of the check that fails when a load rejected rows."""
+"""Name of the check that fails if a load rejected rows."""
 
 MAX_HISTORY = 20
-"""Executions of a check among which its last result is looked for."""
+"""Number of executions of a check that are searched for its last result."""
 
 EVALUATED_IN = "starlake/evaluated_in_run"
-"""Metadata of a check result that was repeated: the run that evaluated the check."""
+"""Metadata of a repeated check result: the run that evaluated the check."""
 
 _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
 
 def make_check_name(expect: str) -> str:
-    """Return the check name for the call of an expectation: readable, and different for different calls.
+    """Return the check name for an expectation's call: readable, and different for different calls.
 
-    ``is_col_value_not_unique('id')`` -> ``is_col_value_not_unique_id``; a suffix is added where characters were lost that matter.
+    ``is_col_value_not_unique('id')`` -> ``is_col_value_not_unique_id``. A suffix is added if significant characters were lost.
     """
     shown = mask_text(expect)
     readable = _OUTSIDE.sub("_", shown).strip("_")
@@ -44,7 +44,7 @@ def make_check_name(expect: str) -> str:
 
 
 def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expectation]:
-    """Return the expectations, each call once: Starlake joins a default's list twice (Starlake: AutoTaskInfo.merge)."""
+    """Return the expectations, each call once, because Starlake adds a default's list twice (Starlake: AutoTaskInfo.merge)."""
     return list({e.expect: e for e in reversed(list(expectations))}.values())[::-1]
 
 
@@ -74,15 +74,15 @@ def _is_blocking(node: StarlakeNode, expectation: Expectation) -> bool:
 
 @cache
 def can_block() -> bool:
-    """Return whether a blocking check without a result lets what reads the asset run; older releases of Dagster skip it."""
+    """Return whether a reader of the asset runs if a blocking check has no result. Older releases of Dagster skip it."""
     return tuple(int(part) for part in re.findall(r"\d+", dg.__version__)[:3]) >= (1, 13, 10)
 
 
 def build_check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
-    """Yield a check spec for each expectation of a table or task, as the translator makes it.
+    """Yield the translator's check spec for each expectation of a table or task.
 
     Args:
-        node: the table or task; others have none.
+        node: the table or task; other nodes have none.
         key: its asset key.
     """
     for _, spec in _pair_with_specs(node, key):
@@ -112,7 +112,7 @@ def build_check_results(
     Args:
         node: the table or task.
         key: its asset key.
-        results: what the executor reported; expectations that it does not know are left out.
+        results: the results from the executor. Expectations without a result are left out.
         show_rows: returns rows that violate an expectation, in Markdown.
     """
     declared = {expectation.expect: (expectation, spec) for expectation, spec in _pair_with_specs(node, key)}
@@ -139,12 +139,12 @@ def build_check_results(
 
 
 def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Settings) -> list[dg.AssetCheckSpec]:
-    """Return all checks of a table or task that the settings ask for.
+    """Return all checks of a table or task, according to the settings.
 
     Args:
-        node: the table or task; others have none.
+        node: the table or task; other nodes have none.
         key: its asset key.
-        settings: whether expectations and rejected rows are checks.
+        settings: determine whether expectations and rejected rows are checks.
     """
     specs = list(build_check_specs(node, key))
     if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
@@ -153,14 +153,14 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Sett
                 name=REJECTED_ROWS,
                 asset=key,
                 blocking=settings.rejected_rows == "block",
-                description="Whether Starlake's Spark loader took all rows of the files.",
+                description="Whether Starlake's Spark loader accepted all rows of the files.",
             )
         )
     return specs
 
 
 def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
-    """Return whether a table has the check ``rejected_rows``: it may reject rows, and the settings ask for it."""
+    """Return whether a table has the check ``rejected_rows``: it may reject rows, and the settings require it."""
     if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
         return False
     executor = settings.executor_of(node.pipeline)
@@ -168,12 +168,12 @@ def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
 
 
 def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: Settings) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``rejected_rows``; None where it is not known how many rows were rejected, or there was no file.
+    """Return the result of the check ``rejected_rows``; None if the number of rejected rows is unknown or there was no file.
 
     Args:
         key: the table's asset key.
         counters: the counts of the load.
-        settings: whether rejected rows are an error.
+        settings: determine whether rejected rows are an error.
     """
     if counters is None or counters.rejected is None or not counters.files:
         return None
@@ -191,7 +191,7 @@ def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", set
 
 
 def describe_rejected(counters: "Counters") -> str:
-    """Return how many rows of how many were rejected: ``rejected rows: 3 of 10``."""
+    """Return the number of rejected rows: ``rejected rows: 3 of 10``."""
     of = f" of {counters.input}" if counters.input is not None else ""
     return f"rejected rows: {counters.rejected}{of}"
 
@@ -202,15 +202,15 @@ def _choose_severity(settings: Settings, expectation: Expectation) -> dg.AssetCh
 
 
 def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckResult]:
-    """Yield the last result of each check again, for a load without a file: what is in the table has not changed.
+    """Yield the last result of each check again after a load without a file, because the table's content has not changed.
 
-    Without a result Dagster would show the checks that a run has planned as not evaluated. A blocking check that fails is a warning then:
-    its rows are not those of this run.
+    Without a result, Dagster would show the planned checks of a run as not evaluated. A failed blocking check becomes a warning,
+    because the rows are not those of this run.
 
     Args:
         node: the table.
         key: its asset key.
-        instance: where events are kept.
+        instance: the Dagster instance with the events.
     """
     for spec in build_asset_check_specs(node, key, node.settings):
         check = dg.AssetCheckKey(key, spec.name)

@@ -1,6 +1,6 @@
-"""The version of what defines an asset: it changes with the rows that the asset would have, not with comments or formatting.
+"""Compute the version of an asset's definition. It changes with the rows that the asset would have, not with comments or formatting.
 
-Dagster shows "code version changed" and fires ``AutomationCondition.code_version_changed()`` where it differs from that of the last
+Dagster shows "code version changed" and fires ``AutomationCondition.code_version_changed()`` if it differs from that of the last
 materialization.
 """
 
@@ -31,7 +31,7 @@ _TOKENS = re.compile(
     r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|`[^`]*`|\$\$.*?\$\$|--[^\n]*|/\*.*?\*/|\{\#.*?\#\}""",
     re.DOTALL,
 )
-"""Strings and quoted names, which stay as they are, and comments, which do not."""
+"""Strings and quoted names, which stay unchanged, and comments, which are removed."""
 _QUOTES = ("'", '"', "`", "$")
 _PUNCTUATION = "(),;=<>+*/|-"
 _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
@@ -40,8 +40,8 @@ _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
 def compute_code_version(node: StarlakeNode) -> str | None:
     """Return the version of a table or task; None for other nodes.
 
-    That of a table comes from its YAML as far as it decides about rows (not schedule, freshness, comments, tags); that of a task from its
-    SQL without comments and formatting, the files that it includes, or its Python program, and from how its rows are written.
+    A table's version comes from the parts of its YAML that affect rows (not schedule, freshness, comments, tags). A task's version comes
+    from its SQL without comments and formatting, the files that it includes, or its Python program, and from how its rows are written.
     """
     if node.table is not None:
         parts: Any = (_list_table_parts(node.table), node.settings.env)
@@ -53,7 +53,7 @@ def compute_code_version(node: StarlakeNode) -> str | None:
 
 
 def _serialize(parts: Any) -> bytes:
-    """Return nested tuples of plain values as bytes: the same for equal values, which pickle's memory of objects would prevent."""
+    """Return nested tuples of plain values as bytes. Equal values give equal bytes, which pickle's memo of objects would prevent."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, protocol=4)
     pickler.fast = True
@@ -83,7 +83,7 @@ def _list_task_parts(task: Task, project: Project) -> Iterator[Any]:
 
 
 def normalize_sql(sql: str) -> str:
-    """Return SQL in small letters, without comments and white space that separates nothing; strings and quoted names stay as they are."""
+    """Return SQL in lower case, without comments and insignificant white space. Strings and quoted names stay unchanged."""
     pieces: list[str] = []
     plain: list[str] = []
     end = 0
@@ -101,7 +101,7 @@ def normalize_sql(sql: str) -> str:
 
 
 def _squeeze(text: str) -> str:
-    """Return SQL without strings in small letters, with single blanks, and none around punctuation; a blank at either end stays."""
+    """Return SQL without strings in lower case, with single spaces, and none around punctuation. A space at either end stays."""
     middle = " ".join(text.lower().split())
     if not middle:
         return " " if text else ""
@@ -113,7 +113,7 @@ def _squeeze(text: str) -> str:
 
 
 def _read_includes(sql: str, project: Project) -> Iterator[str]:
-    """Yield the texts that a template includes, each once."""
+    """Yield the contents of the files that a template includes, each once."""
     seen: set[str] = set()
     waiting = _INCLUDE.findall(sql)
     while waiting:

@@ -1,4 +1,4 @@
-"""Columns of tables and tasks for Dagster's catalog."""
+"""Describe the columns of tables and tasks for Dagster's catalog."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -9,9 +9,9 @@ from ..project.model import Attribute, Table, Task, TypeDefinition
 
 
 def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) -> dg.TableSchema | None:
-    """Return the declared columns of a table or task; None when it declares none.
+    """Return the declared columns of a table or task; None if it declares none.
 
-    Nested fields follow their column with a dotted name. Types are Starlake's, arrays as ``array<...>``.
+    Nested fields follow their column, with dotted names. Types are Starlake's, arrays as ``array<...>``.
     """
     attributes = node.attributes
     if not attributes:
@@ -40,7 +40,7 @@ def _build_columns(
 
 @lru_cache(maxsize=10_000)
 def _build_column(name: str, type_: str, description: str | None, nullable: bool, constraints: tuple[str, ...]) -> dg.TableColumn:
-    """Return a column; tables share those that are alike, of which a project has many."""
+    """Return a column. Equal columns are shared, because a project has many of them."""
     return dg.TableColumn(name=name, type=type_, description=description, constraints=_build_constraints(nullable, constraints), tags={})
 
 

@@ -1,4 +1,4 @@
-"""What Dagster does not accept of a project, as problems with file and line instead of its exceptions."""
+"""Report parts of a project that Dagster does not accept as problems with file and line, instead of Dagster's exceptions."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +17,7 @@ MINIMUM_WINDOW = timedelta(minutes=1)
 """Dagster: TimeWindowFreshnessPolicy accepts no shorter window."""
 
 NEVER = timedelta(days=3650)
-"""The time after which an asset counts as failed that only has a warning: Dagster has no policy without a failure."""
+"""The time after which an asset with only a warning counts as failed, because Dagster has no policy without a failure."""
 
 EDITABLE_TAGS = frozenset(
     (
@@ -29,11 +29,11 @@ EDITABLE_TAGS = frozenset(
         "dagster/retry_on_asset_or_op_failure",
     )
 )
-"""Tags with Dagster's own prefix that runs may be given. Dagster: USER_EDITABLE_SYSTEM_TAGS."""
+"""Tags with Dagster's own prefix that runs may have. Dagster: USER_EDITABLE_SYSTEM_TAGS."""
 
 
 def make_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
-    """Return labels as tags of runs, without those whose prefix Dagster reserves."""
+    """Return labels as tags of runs, except those whose prefix Dagster reserves."""
     return {key: value for key, value in make_tags(labels).items() if not _is_reserved(key)}
 
 
@@ -53,9 +53,9 @@ def _is_reserved(key: str) -> bool:
 
 
 def build_freshness_policy(freshness: Freshness | None) -> dg.FreshnessPolicy | None:
-    """Return Starlake's freshness as a time window of Dagster; None where it cannot be one.
+    """Return Starlake's freshness as a time window policy of Dagster; None if that is not possible.
 
-    A warning alone stays a warning.
+    A warning without an error stays a warning.
     """
     if freshness is None or find_freshness_fault(freshness):
         return None
@@ -67,7 +67,7 @@ def build_freshness_policy(freshness: Freshness | None) -> dg.FreshnessPolicy | 
 
 
 def find_freshness_fault(freshness: Freshness) -> tuple[str, str] | None:
-    """Return the key of a freshness that Dagster does not accept, and why; None when it accepts all of it."""
+    """Return the key of a freshness that Dagster does not accept, and the reason; None if it accepts all of them."""
     for key, window in (("warn", freshness.warn), ("error", freshness.error)):
         if window is not None and window < MINIMUM_WINDOW:
             kind = "negative" if window < timedelta() else "less than a minute"
@@ -78,7 +78,7 @@ def find_freshness_fault(freshness: Freshness) -> tuple[str, str] | None:
 
 
 def find_freshness_problems(node: StarlakeNode) -> Iterator[Problem]:
-    """Yield a warning where the freshness of a table or task cannot be a policy of Dagster."""
+    """Yield a warning if the freshness of a table or task cannot be a Dagster policy."""
     freshness = get_freshness(node)
     fault = find_freshness_fault(freshness) if freshness else None
     if fault and node.origin:
@@ -93,7 +93,7 @@ def get_freshness(node: StarlakeNode) -> Freshness | None:
 
 
 def translate_node(translator: Translator, node: StarlakeNode) -> tuple[dg.AssetSpec, Problem | None]:
-    """Return the asset spec of a node; where Dagster does not accept what the translator gives, a bare one with the problem."""
+    """Return the asset spec of a node. If Dagster does not accept the translator's spec, return a bare one and the problem."""
     try:
         return translator.get_asset_spec(node), None
     except (dg.DagsterError, CheckError) as error:

@@ -1,4 +1,4 @@
-"""Which nodes there are, how each looks, and what each waits for: everything about assets that needs no op yet."""
+"""Determine the nodes of a plan, their specs, and their dependencies: the parts of assets that need no op."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from .partitioned_specs import add_partitions
 from .translator import StarlakeTranslator
 
 NodeId = tuple[str, str]
-"""``(type, logical name)``: ``("table", "sales.orders")``; the name by which dependencies speak of a node."""
+"""``(type, logical name)``: ``("table", "sales.orders")``. Dependencies refer to nodes by this ID."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class AssetGraph:
 
     Attributes:
         plan: the plan.
-        nodes: every node by id, in the order domains, tables, tasks, external tables.
-        specs: the spec that the translator gave to each, dependencies added.
-        keys: the final asset key of each.
+        nodes: every node by ID, in the order domains, tables, tasks, external tables.
+        specs: the translator's spec of each node, with dependencies added.
+        keys: the final asset key of each node.
         problems: what is wrong with the keys and the partitions.
         partitions: job -> its partitions, for jobs that have some.
     """
@@ -44,7 +44,7 @@ class AssetGraph:
 
     @cached_property
     def by_key(self) -> Mapping[dg.AssetKey, StarlakeNode]:
-        """Nodes by their final asset key; an external table that has the key of another node is that node."""
+        """Nodes by their final asset key. An external table with the key of another node is that node."""
         found: dict[dg.AssetKey, StarlakeNode] = {}
         for node_id, key in self.keys.items():
             found.setdefault(key, self.nodes[node_id])
@@ -52,7 +52,7 @@ class AssetGraph:
 
     @cached_property
     def depth(self) -> int:
-        """Number of assets on the longest path from upstream to downstream. Iterative: any depth."""
+        """Number of assets on the longest dependency path. Iterative, so any depth works."""
         upstream = {spec.key: [d.asset_key for d in spec.deps] for spec in self.specs.values()}
         depths: dict[dg.AssetKey, int] = {}
         entered: set[dg.AssetKey] = set()
@@ -74,7 +74,7 @@ class AssetGraph:
         return self.keys[kind, name]
 
     def get_pipeline_keys(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
-        """Return the assets that a pipeline runs itself: its tables with their pre-load, or its tasks."""
+        """Return the assets that a pipeline runs itself: its tables with their pre-loads, or its tasks."""
         domains = [d for d, pre_load in pipeline.pre_load.items() if pre_load.strategy != "none"]
         return (
             *(self.get_key("domain", d) for d in domains),
@@ -83,7 +83,7 @@ class AssetGraph:
         )
 
     def find_upstream(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
-        """Return what the tasks of a pipeline wait for, directly or not, minus what the pipeline makes: name -> key."""
+        """Return the direct and indirect inputs of a pipeline's tasks, except the pipeline's own assets: name -> key."""
         found = self._upstream.get(pipeline.name)
         if found is None:
             everything = self.plan.dependencies.get_transitive(*(t.full_name for t in pipeline.tasks))
@@ -96,7 +96,7 @@ class AssetGraph:
         return {}
 
     def find_inputs(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
-        """Return what the tasks of a pipeline wait for among what they read directly, minus what the pipeline makes: name -> key."""
+        """Return the direct inputs of a pipeline's tasks, except the pipeline's own assets: name -> key."""
         own = {t.full_name for t in pipeline.tasks}
         return {
             d.name: self.get_key(d.kind, d.name)
@@ -110,11 +110,11 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
     """Return the nodes of a plan with their specs.
 
     Args:
-        plan: what was planned.
-        settings: asset key style and translator.
+        plan: the plan.
+        settings: the style of asset keys, and the translator.
 
     Returns:
-        The graph; two nodes with one key are among its problems.
+        The graph. Two nodes with the same key are among its problems.
     """
     nodes = _build_nodes(plan, settings)
     translator = settings.translator or StarlakeTranslator()
@@ -142,7 +142,7 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
 
 
 def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
-    """Let a spec depend on the keys that the translator gave."""
+    """Make a spec depend on the keys that the translator assigned."""
     if not any(d.asset_key in renamed for d in spec.deps):
         return spec
     return spec.replace_attributes(
@@ -221,9 +221,9 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
 
 
 def _name_pre_loads(domains: Sequence[Domain]) -> Mapping[str, str]:
-    """Return the names of the pre-loads of some domains, by logical name.
+    """Return the names of some domains' pre-loads, by logical name.
 
-    It is the final name, or the logical one where several domains have the same ``rename``.
+    The name is the final name, or the logical one if several domains have the same ``rename``.
     """
     shared = Counter(domain.final_name for domain in domains)
     return {d.name: d.final_name if shared[d.final_name] == 1 else d.name for d in domains}
@@ -235,7 +235,7 @@ def _find_pre_load_key(table: Table, pipeline: Pipeline | None, names: Mapping[s
 
 
 def _find_pre_loaded_domains(plan: Plan) -> list[tuple[Domain, Pipeline]]:
-    """Return the domains that have a pre-load step, each with the first pipeline that asks for it."""
+    """Return the domains that have a pre-load step, each with the first pipeline that requires it."""
     domains = {d.name: d for d in plan.project.domains}
     first: dict[str, Pipeline] = {}
     for pipeline in plan.pipelines:
@@ -255,7 +255,7 @@ def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId,
         both = " and ".join(f"{kind} {name} ({nodes[kind, name].location or 'read by a task'})" for kind, name in (other, node_id))
         where: Location | None = nodes[node_id].location
         if node_id[0] == "external":
-            problems.append(Problem(where, "warning", f"taken for one asset, '{key.to_user_string()}': {both}"))
+            problems.append(Problem(where, "warning", f"treated as one asset, '{key.to_user_string()}': {both}"))
             continue
         advice = _advise(nodes[other], nodes[node_id], key)
         problems.append(Problem(where, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}"))
@@ -263,7 +263,7 @@ def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId,
 
 
 def _advise(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
-    """Say what parts two nodes that have one key."""
+    """Suggest how to separate two nodes with the same key."""
     if one.key != key or other.key != key:
         both = "both" if one.key != key and other.key != key else "one of them"
         return f"the translation (or get_asset_spec) gives {both} this key"

@@ -1,4 +1,4 @@
-"""Jobs: one per pipeline, a selection of assets."""
+"""Build jobs: one per pipeline, as a selection of assets."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -17,13 +17,13 @@ from .names import make_tag_value
 logger = logging.getLogger("starlake_dagster_components")
 
 Job = Any
-"""Dagster's type of a job that is still to be resolved is not public."""
+"""Dagster's type of an unresolved job is not public."""
 
 
 def select_job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
     """Return the assets that a pipeline's job runs.
 
-    Those of the pipeline itself; with ``run_dependencies_first`` also every task and load table upstream, with the pre-load of
+    These are the assets of the pipeline itself and, with ``run_dependencies_first``, every task and load table upstream and the pre-load of
     their domains (Starlake's guide "Customize Dagster DAGs", option ``run_dependencies_first``).
     """
     keys = dict.fromkeys(graph.get_pipeline_keys(pipeline))
@@ -53,9 +53,9 @@ def build_job(
 
     Args:
         graph: the assets.
-        pipeline: what the job runs.
-        executor: how its steps run; None = the code location's.
-        metadata: what Dagster shows of it.
+        pipeline: the pipeline that the job runs.
+        executor: executor of its steps; None = that of the code location.
+        metadata: metadata that Dagster shows.
         condition: its automation condition; None = none.
     """
     return _get_job_factory()(
@@ -71,17 +71,17 @@ def build_job(
 
 
 def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: Any) -> dg.JobDefinition:
-    """Return a job of which any assets can be run, whatever their partitions are: Dagster's own one, under another name.
+    """Return a job in which any assets can be run, with any partitions. It is Dagster's implicit job with another name.
 
     Args:
         name: the job's name.
-        definitions: with the assets.
-        executor: how its steps run; None = Dagster's default.
+        definitions: definitions with the assets.
+        executor: executor of its steps; None = Dagster's default.
     """
     try:
         from .asset_job import build_job_of_graph
     except ImportError:
-        # Dagster's public function makes no job of assets with different partitions.
+        # Dagster's public function does not make a job from assets with different partitions.
         job = dg.define_asset_job(name, dg.AssetSelection.all(), executor_def=executor)
         return dg.Definitions.merge(definitions, dg.Definitions(jobs=[job])).resolve_job_def(name)
     return build_job_of_graph(name, definitions.resolve_asset_graph(), executor)
@@ -89,17 +89,17 @@ def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: An
 
 @cache
 def _get_job_factory() -> Callable[..., Job]:
-    """Return what makes a job of a selection: ours, which is quicker to resolve, or Dagster's where its inner modules have changed."""
+    """Return the function that makes a job from a selection: ours, which resolves faster, or Dagster's if its internals have changed."""
     try:
         from .asset_job import AssetJob
     except ImportError as error:
-        logger.warning("jobs are resolved by Dagster, which takes longer where there are many: %s", error)
+        logger.warning("Dagster resolves the jobs, which takes longer if there are many: %s", error)
         return dg.define_asset_job
     return AssetJob
 
 
 def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
-    """Return the tags of a pipeline's job and of its runs: the option ``tags`` and where the job comes from."""
+    """Return the tags of a pipeline's job and its runs: the option ``tags``, and the origin of the job."""
     return {
         **hide_in_tags(make_run_tags(pipeline.tags)),
         "starlake/kind": pipeline.kind,

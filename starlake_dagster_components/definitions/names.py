@@ -1,4 +1,4 @@
-"""Names in Dagster: asset keys, op names, group names, tags. Pure functions."""
+"""Make names for Dagster: asset keys, op names, group names, and tags. Pure functions."""
 
 import re
 import zlib
@@ -16,7 +16,7 @@ _TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
 
 
 def sanitize_id(text: str) -> str:
-    """Return the text as starlake-dagster writes it in asset keys: ``$`` becomes ``S``, what is not ``[a-zA-Z0-9_-]`` becomes ``_``.
+    """Return a name as starlake-dagster writes it in asset keys: ``$`` becomes ``S``; other characters than ``[a-zA-Z0-9_-]`` become ``_``.
 
     Starlake's guide "Customize Dagster DAGs", ``sanitize_id``.
     """
@@ -28,7 +28,7 @@ def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
 
     Args:
         name: ``domain`` or ``domain.table``.
-        style: ``flat`` is what generated DAGs write (``sales_orders``), ``flat_lower`` what starlake-dagster >= 0.3 writes, ``path`` one
+        style: ``flat`` as in generated DAGs (``sales_orders``), ``flat_lower`` as in starlake-dagster >= 0.3, or ``path`` with one
             component per part (``sales/orders``).
     """
     if style == "path":
@@ -38,18 +38,18 @@ def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
 
 
 def make_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
-    """Return the name of the op behind an asset key: letters, digits and underscores, different for different keys.
+    """Return the op name for an asset key: letters, digits, and underscores; different for different keys.
 
     Args:
         key: the asset's key.
-        taken: names of jobs: Dagster knows jobs and ops by one name (a job called like its domain's asset is common in Starlake).
+        taken: names of jobs, which share a namespace with ops in Dagster (a job named like its domain's asset is common in Starlake).
     """
     name = _make_readable_op_name(key)
     return f"{name}_step_{_compute_checksum(key)}" if name in taken else name
 
 
 def make_output_name(key: dg.AssetKey) -> str:
-    """Return the name of the output behind an asset key in an op that makes several: different for different keys."""
+    """Return the output name for an asset key in an op with several outputs; different for different keys."""
     return f"table_{_make_readable_op_name(key)}"
 
 
@@ -64,21 +64,21 @@ def _compute_checksum(key: dg.AssetKey) -> str:
 
 def _make_readable_op_name(key: dg.AssetKey) -> str:
     readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
-    # Also a key of one part: another project in the code location may have keys of several.
+    # Also for a key with one part, because another project in the code location may have keys with several.
     if readable != "__".join(key.path) or any("__" in part for part in key.path) or readable in RESERVED:
         return f"{readable}_{_compute_checksum(key)}"
     return readable
 
 
 def make_group_name(name: str) -> str:
-    """Return the name of an asset group for a domain: letters, digits and underscores."""
+    """Return the asset group name for a domain: letters, digits, and underscores."""
     return _OUTSIDE_NAME.sub("_", name) or "default"
 
 
 def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
-    """Return Dagster tags for Starlake's ``tags``: labels, or ``key=value`` where both sides are valid; others are cleaned.
+    """Return Dagster tags for Starlake's ``tags``: labels, or ``key=value`` if both sides are valid. Others are cleaned.
 
-    A label that stays invalid after cleaning (empty) is left out.
+    A label that is empty after cleaning is left out.
     """
     tags: dict[str, str] = {}
     for label in labels:

@@ -1,4 +1,4 @@
-"""What a translator is handed: one domain, table, task or external table of a project."""
+"""Define the input of a translator: one domain, table, task, or external table of a project."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,21 +15,21 @@ NodeType = Literal["domain", "table", "task", "external"]
 
 @dataclass(frozen=True, slots=True)
 class StarlakeNode:
-    """One thing of a Starlake project that becomes an asset.
+    """An object of a Starlake project that becomes an asset.
 
     Attributes:
-        type: ``domain`` (its pre-load), ``table`` (a load table), ``task`` (a transform) or ``external`` (read, not made here).
-        name: the name that the asset key is made of: the final names for domains and tables (the logical name of a domain
-            that shares its ``rename`` with another: ``load_domain`` has both), ``domain.task`` for tasks, the name as
+        type: ``domain`` (its pre-load), ``table`` (a load table), ``task`` (a transform), or ``external`` (read, but not made here).
+        name: the name from which the asset key is made: the final names for domains and tables (the logical name of a domain
+            that shares its ``rename`` with another; ``load_domain`` has both), ``domain.task`` for tasks, and the name as
             written for external tables.
-        key: the asset key that follows from the name and the setting ``asset_keys``.
+        key: the default asset key, made from the name and the setting ``asset_keys``.
         domain: the final name of its domain; empty for an external table without one.
         project: the whole project.
-        pipeline: the job's pipeline that runs it first; None without a ``dagRef``.
-        table, task, load_domain: what it is, according to ``type``.
-        dependencies: what a task reads.
-        upstream: asset keys of what it waits for, as they follow from the names; a key that the translator changes is followed afterwards.
-        settings: how the project becomes definitions.
+        pipeline: the first pipeline that runs it; None without a ``dagRef``.
+        table, task, load_domain: the object itself, depending on ``type``.
+        dependencies: the dependencies of a task.
+        upstream: default asset keys of its inputs. Keys that the translator changes are updated afterward.
+        settings: the settings of the project's definitions.
     """
 
     type: NodeType
@@ -47,13 +47,13 @@ class StarlakeNode:
 
     @property
     def description(self) -> str | None:
-        """The comment that the project gives it."""
+        """Its comment in the project."""
         described = self.table or self.task or self.load_domain
         return described.comment if described else None
 
     @property
     def origin(self) -> Origin | None:
-        """Where it stands in the project's files."""
+        """Its place in the project's files."""
         described = self.table or self.task or self.load_domain
         return described.origin if described else None
 
@@ -65,5 +65,5 @@ class StarlakeNode:
 
     @property
     def location(self) -> Location | None:
-        """Its first line; for an external table the line that reads it."""
+        """Its first line, or for an external table, the line that reads it."""
         return self.origin.at() if self.origin else None

@@ -1,4 +1,4 @@
-"""Partitions: the tasks whose runs are about an interval of their schedule's cron, and the interval of a run."""
+"""Define partitions for tasks whose runs process an interval of their schedule's cron, and find the interval of a run."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
@@ -21,9 +21,9 @@ _AT_MIDNIGHT = ("@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annua
 
 
 def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) -> bool:
-    """Tell whether a task is partitioned: its job has a schedule, and the setting ``partitions`` wants it.
+    """Return whether a task is partitioned: its job has a schedule, and the setting ``partitions`` includes it.
 
-    Loads never are: they take the files that are there, whatever the date.
+    Loads are never partitioned, because they take the files that are there, whatever the date.
     """
     if settings.partitions == "off" or pipeline is None or pipeline.schedule is None:
         return False
@@ -33,11 +33,11 @@ def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) ->
 def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPartitionsDefinition:
     """Return the partitions of a job with a schedule: one per interval of its cron.
 
-    They begin with the option ``start_date`` of the DAG config, else with the setting ``partitions_start``, and end with ``end_date``.
+    They start with the option ``start_date`` of the DAG config, else with the setting ``partitions_start``, and end with ``end_date``.
 
     Args:
-        pipeline: its job has a schedule.
-        settings: time zone and first day where the DAG config gives none.
+        pipeline: a pipeline whose job has a schedule.
+        settings: default time zone and first day, for DAG configs that set none.
     """
     schedule = pipeline.schedule
     assert schedule is not None
@@ -46,7 +46,7 @@ def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPar
 
 
 def _choose_first_day() -> date:
-    """Return January 1 of last year: recent enough to be listed, and the same for every process of a year."""
+    """Return January 1 of last year: recent enough to list all partitions, and the same for every process within a year."""
     return date(datetime.now(timezone.utc).year - 1, 1, 1)
 
 
@@ -54,7 +54,7 @@ def _choose_first_day() -> date:
 def _build_windows(cron: str, zone: str, start: date, end: date | None) -> dg.TimeWindowPartitionsDefinition:
     return dg.TimeWindowPartitionsDefinition(
         start=datetime.combine(start, time()),
-        # The day after the last one begins where its last interval ends.
+        # The day after the last one begins when its last interval ends.
         end=datetime.combine(date.fromordinal(end.toordinal() + 1), time()) if end else None,
         fmt=_choose_format(cron),
         cron_schedule=cron,
@@ -63,18 +63,18 @@ def _build_windows(cron: str, zone: str, start: date, end: date | None) -> dg.Ti
 
 
 def _choose_format(cron: str) -> str:
-    """Return how keys are written: as a day where every tick is at midnight, else with the time."""
+    """Return the format of partition keys: a date if every tick is at midnight, else a date with time."""
     midnight = cron.strip().lower() in _AT_MIDNIGHT or cron.split()[:2] == ["0", "0"]
     return "%Y-%m-%d" if midnight else "%Y-%m-%d-%H:%M"
 
 
 def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime) -> str | None:
-    """Return the partition whose interval begins at a time; None when there is none, as before the first day."""
+    """Return the partition whose interval begins at a time; None if there is none, as before the first day."""
     local = start.astimezone(ZoneInfo(windows.timezone))
     key = local.strftime(windows.fmt)
     for candidate in (key, f"{key}{local.strftime('%z')}"):
         try:
-            # By instants: two hours of the day on which the clock goes back have the same local time.
+            # Compare instants, because two hours on the day when the clock is set back have the same local time.
             if windows.time_window_for_partition_key(candidate).start.timestamp() == start.timestamp() and windows.has_partition_key(
                 candidate
             ):
@@ -85,11 +85,11 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
 
 
 def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
-    """Return the tags that make a run, started without a partition, one for partitions; nothing where it has one, or its job has none.
+    """Return the tags that assign partitions to a run that was started without one; none if it has one, or if its job has no partitions.
 
-    They are those of its data interval, if that is made of partitions; without an interval that of the last one that is complete, at the
-    time that its
-    tag ``starlake/scheduled_date`` says or now. Dagster runs no chain of assets with partitions otherwise.
+    They are the partitions of the run's data interval, if it consists of partitions. Without an interval, it is the last complete partition at the
+    time in the
+    run's tag ``starlake/scheduled_date``, or now. Otherwise, Dagster would not run a chain of partitioned assets.
     """
     windows, tags = job.partitions_def, run.tags
     if not isinstance(windows, dg.TimeWindowPartitionsDefinition) or is_for_partitions(tags):
@@ -104,7 +104,7 @@ def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.Dag
 
 
 def find_partitions_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> dict[str, str]:
-    """Return the tags of a run for the partitions that an interval is made of; nothing where it begins or ends within one."""
+    """Return a run's tags for the partitions of an interval; none if the interval begins or ends within a partition."""
     first = find_key_of_interval(windows, start)
     last_window = windows.get_prev_partition_window(end, respect_bounds=False)
     if (
@@ -121,21 +121,21 @@ def find_partitions_of_interval(windows: dg.TimeWindowPartitionsDefinition, star
 
 
 def is_for_partitions(tags: Mapping[str, str]) -> bool:
-    """Tell whether Dagster launched a run for a partition or a range of them."""
+    """Return whether Dagster launched a run for a partition or a range of partitions."""
     return bool(tags.get(PARTITION) or tags.get(RANGE_START))
 
 
 def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitionsDefinition) -> tuple[datetime, datetime] | None:
-    """Return the interval of a run that Dagster launched for a partition or a range of them; None for other runs.
+    """Return the interval of a run that Dagster launched for a partition or a range of partitions; None for other runs.
 
     It is that of the partitions. If the tags of the run have an interval with the same end, it begins where that one does.
 
     Args:
-        tags: of the run.
+        tags: tags of the run.
         windows: the partitions of the job.
 
     Raises:
-        ValueError: the key is not one of these partitions, as after the cron has changed.
+        ValueError: the key is not one of these partitions, for example after the cron has changed.
     """
     first = tags.get(RANGE_START) or tags.get(PARTITION)
     last = tags.get(RANGE_END) or tags.get(PARTITION)

@@ -1,4 +1,4 @@
-"""Definitions of a project that has errors (setting ``on_error``): those of its last good plan, or without what is broken."""
+"""Build definitions of a project with errors (setting ``on_error``): those of its last good plan, or without everything that is broken."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ Examine = Callable[[Plan, Settings], tuple[AssetGraph, tuple[Problem, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What is built in place of a plan with errors.
+    """The plan that replaces a plan with errors.
 
     Attributes:
         plan: a plan.
         graph: its assets.
-        problems: its problems, without errors; the errors of the project are among them as warnings.
-        identity: its name in the cache of plans; empty where it is not there.
+        problems: its problems. The errors of the project are among them as warnings.
+        identity: its name in the cache of plans; empty if it is not there.
     """
 
     plan: Plan
@@ -33,14 +33,14 @@ class Recovered:
 
 
 def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
-    """Return what the setting ``on_error`` builds of a project with errors or broken files; None where that is nothing else than its plan.
+    """Return the plan that the setting ``on_error`` uses for a project with errors or broken files; None to use the project's own plan.
 
-    A broken file is one that Starlake skips as a whole, with a warning. For ``last_good`` those that an edit broke are errors, for
-    ``leave_out`` all of them.
+    A broken file is one that Starlake skips as a whole, with a warning. With ``last_good``, files broken by an edit are errors; with
+    ``leave_out``, all broken files are.
 
     Args:
         loaded: the plan with errors.
-        problems: all problems, also those that were found while its assets were made.
+        problems: all problems, including those found while its assets were made.
         settings: the settings of the definitions.
         examine: makes the assets of a plan and finds all problems.
     """
@@ -84,13 +84,15 @@ def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, 
         plan = leave_out_files(plan, broken)
         graph, problems = examine(plan, settings)
     warning = Problem(
-        None, "warning", f"THE PROJECT HAS ERRORS ({_list(sorted(broken))}): what depends on them is left out until they are fixed"
+        None,
+        "warning",
+        f"THE PROJECT HAS ERRORS ({_list(sorted(broken))}): anything that depends on them is left out until they are fixed",
     )
     return Recovered(plan, graph, (warning, *problems), loaded.keep_for_runs(plan))
 
 
 def _concerns_single_nodes(plan: Plan, problem: Problem) -> bool:
-    """Tell whether other tables, tasks and jobs can do without the file of a problem.
+    """Return whether other tables, tasks, and jobs can do without the file of a problem.
 
     Starlake reads application and env files with every command.
     """
@@ -98,11 +100,11 @@ def _concerns_single_nodes(plan: Plan, problem: Problem) -> bool:
 
 
 def find_dropped_jobs(last: Plan, plan: Plan, share: float) -> list[Problem]:
-    """Return a warning for each kind of job of which a reload drops at least a share: a folder that vanished is seldom meant.
+    """Return a warning for each kind of job of which a reload drops at least a share, because a folder seldom vanishes on purpose.
 
     Args:
-        last: the plan before.
-        plan: the plan now.
+        last: the previous plan.
+        plan: the current plan.
         share: from 0 to 1; 1 = all jobs of a kind.
     """
     problems = []

@@ -1,4 +1,4 @@
-"""Schedules: one per pipeline with a cron."""
+"""Build schedules: one per pipeline with a cron."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,28 +38,28 @@ def build_schedule(
     loaded: datetime | None = None,
     identity: str = "",
 ) -> dg.ScheduleDefinition:
-    """Return a schedule that gives each run the time of its tick.
+    """Return a schedule that passes the time of its tick to each run.
 
-    Runs get the tags ``starlake/scheduled_date`` (the tick, whenever the run really starts), ``starlake/data_interval_start`` (the tick
-    before) and ``starlake/data_interval_end`` (the tick), ISO 8601 in the schedule's time zone. starlake-dagster:
-    ``sl_cron_start_end_dates``, which takes the time at which the run was launched instead of the tick.
+    Runs get the tags ``starlake/scheduled_date`` (the tick, regardless of when the run starts), ``starlake/data_interval_start`` (the
+    previous tick), and ``starlake/data_interval_end`` (the tick), ISO 8601 in the schedule's time zone. starlake-dagster:
+    ``sl_cron_start_end_dates``, which uses the launch time of the run instead of the tick.
 
     Args:
         name: the schedule's name.
-        job_name: the job that it starts.
+        job_name: the job that the schedule starts.
         cron: five fields or a macro.
         timezone: IANA name; None = UTC.
-        default_status: whether it starts switched on.
-        description: for people.
-        tags: of the schedule and its runs.
-        start_date: first day with a tick, in the time zone; ticks before are skipped.
-        end_date: last day with a tick, in the time zone; ticks after are skipped.
-        partitions: of the job; a tick starts the run of the partition whose interval it ends. None = the job has no partitions.
+        default_status: whether the schedule is initially on.
+        description: description in the UI.
+        tags: tags of the schedule and its runs.
+        start_date: first day with a tick, in the time zone; earlier ticks are skipped.
+        end_date: last day with a tick, in the time zone; later ticks are skipped.
+        partitions: partitions of the job; a tick starts a run for the partition whose interval it ends. None = the job has no partitions.
         loaded: when the cron was read; None = now.
         identity: says whose schedule it is, where several projects have schedules of this name; empty = the name.
 
     Raises:
-        dagster.DagsterInvalidDefinitionError: Dagster cannot follow the cron or does not know the time zone.
+        dagster.DagsterInvalidDefinitionError: Dagster does not accept the cron or the time zone.
     """
     return dg.ScheduleDefinition(
         name=name,
@@ -153,7 +153,7 @@ def find_last_run(context: dg.ScheduleEvaluationContext, identity: str, before: 
 
 
 def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:
-    """Yield an error for each cron of a pipeline that Dagster rejects; planning has reported values out of range before."""
+    """Yield an error for each cron of a pipeline that Dagster rejects. Planning has already reported values out of range."""
     schedule, trigger = pipeline.schedule, pipeline.trigger
     crons = [(schedule.cron, schedule.preset or schedule.location)] if schedule else []
     if trigger.data_cycle:

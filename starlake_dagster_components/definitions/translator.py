@@ -1,4 +1,4 @@
-"""From a node of a Starlake project to an asset spec: the one place to override."""
+"""Translate a node of a Starlake project to an asset spec. Override the translator to change assets."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +21,10 @@ MAX_READS = 20
 
 
 class StarlakeTranslator:
-    """Says how a domain, table, task or external table looks as an asset.
+    """Defines the asset of a domain, table, task, or external table.
 
-    Override :meth:`get_asset_spec` to change anything. Dependencies on nodes whose key the translator changes are followed afterwards: a
-    spec may name them by their original key.
+    Override :meth:`get_asset_spec` to change anything. Dependencies on nodes whose key the translator changes are updated afterward, so a
+    spec may refer to them by their original key.
 
     Example:
         .. code-block:: python
@@ -39,11 +39,11 @@ class StarlakeTranslator:
         """Return the asset spec of a node.
 
         Args:
-            node: a domain's pre-load, a load table, a task or an external table.
+            node: a domain's pre-load, a load table, a task, or an external table.
 
         Returns:
             A spec with key, description, group, kinds, tags, metadata (columns, table name, storage kind, links to the source files,
-            ``starlake/...``), freshness policy and code version.
+            ``starlake/...``), freshness policy, and code version.
         """
         return dg.AssetSpec(
             key=node.key,
@@ -59,15 +59,15 @@ class StarlakeTranslator:
         )
 
     def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
-        """Return the check spec of an expectation; override to change its name, description, metadata or whether it blocks.
+        """Return the check spec of an expectation. Override it to change the check's name, description, metadata, or blocking.
 
         Args:
             node: a load table or a task.
             expectation: one of its expectations.
 
         Returns:
-            A spec with name, description, metadata (``starlake/expectation``, ``starlake/fail_on_error``) and ``blocking`` as the setting
-            ``expectation_checks`` says. None: the expectation is evaluated, but is not a check. The asset is always that of the node.
+            A spec with name, description, metadata (``starlake/expectation``, ``starlake/fail_on_error``), and ``blocking`` as in the
+            setting ``expectation_checks``. None: the expectation is evaluated, but is not a check. The asset is always that of the node.
         """
         return build_default_check_spec(node, expectation, node.key)
 
@@ -127,7 +127,7 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def _fence(sql: str) -> str:
-    """Return SQL as a block of Markdown; its fence is longer than any in it."""
+    """Return SQL as a Markdown code block whose fence is longer than any fence inside."""
     fence = "`" * max(3, 1 + max((len(run) for run in _BACKTICKS.findall(sql)), default=0))
     return f"{fence}sql\n{sql.strip()}\n{fence}"
 
@@ -211,7 +211,7 @@ def _iterate_strategy_metadata(strategy: WriteStrategy | None) -> Iterator[tuple
 
 
 def _list_code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeReference]:
-    """Yield links to the files that describe the node: its YAML with the line, and a task's SQL or Python."""
+    """Yield links to the files that describe the node: its YAML, with the line, and a task's SQL or Python."""
     origin = node.origin
     root = node.project.root
     task = node.task

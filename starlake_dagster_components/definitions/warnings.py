@@ -1,4 +1,4 @@
-"""Warnings where people see them: in the log of whoever loads the project, and in Dagster at the assets and jobs that they are about."""
+"""Show warnings in the log when a project is loaded, and in Dagster on the assets and jobs that they are about."""
 
 import logging
 import os
@@ -17,26 +17,26 @@ from .nodes import StarlakeNode
 logger = logging.getLogger("starlake_dagster_components")
 
 WARNINGS = "starlake/warnings"
-"""Metadata of an asset or a job: the warnings about the project's files, one per line."""
+"""Metadata of an asset or job: the warnings about the project's files, one per line."""
 
-STALE = "ERROR, the last good plan is used"
-"""How warnings about files begin whose tables, tasks and domains are those of the last plan without errors."""
+STALE = "ERROR, using the last good plan"
+"""Prefix of warnings about files whose tables, tasks, and domains are those of the last plan without errors."""
 
 BROKEN_KIND = "broken-file"
-"""Kind of these assets, so that they can be seen in the graph. Dagster shows up to three."""
+"""Kind of these assets, which makes them visible in the graph. Dagster shows up to three kinds."""
 
 _logged: dict[tuple[str, str | None], frozenset[str]] = {}
-"""Project and profile -> the warnings that were logged when this process loaded it last."""
+"""Project and profile -> the warnings that were logged when this process last loaded it."""
 
 
 def describe_assets_without_job(graph: AssetGraph) -> str | None:
-    """Return a sentence on the tables and tasks that no job runs: why, and what to write; None when there are none."""
+    """Return a sentence about the tables and tasks that no job runs: why, and what to change. Return None if there are none."""
     plan = graph.plan
     described = {node_id: node.table or node.task for node_id, node in graph.nodes.items()}
     loose = [(node_id, node) for node_id, node in described.items() if node and plan.find_pipeline(node) is None]
     if not loose:
         return None
-    # Not imported where everything has a job.
+    # Imported only if something has no job.
     from ..pipelines.without_job import describe_missing_jobs
     from .jobs import select_job_keys
 
@@ -46,9 +46,9 @@ def describe_assets_without_job(graph: AssetGraph) -> str | None:
 
 
 def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
-    """Log each warning in one line that begins with the project's folder and the file.
+    """Log each warning on one line that begins with the project's folder and the file.
 
-    Dagster builds the definitions of a code location twice when it starts; what was logged at the last building is not logged again.
+    When it starts, Dagster builds the definitions of a code location twice. Warnings of the last build are not logged again.
     """
     about = (str(project.root), project.profile)
     lines = dict.fromkeys(_format_line(project, p) for p in problems if p.severity == "warning")
@@ -61,7 +61,7 @@ def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
 
 
 def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
-    """Return the graph whose specs have, as metadata, the warnings about the files of their table, task or domain."""
+    """Return the graph with the warnings about the files of each table, task, or domain as metadata of its spec."""
     by_file = _group_by_file(problems)
     if not by_file:
         return graph
@@ -79,13 +79,13 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
 
 
 def _find_stale_folders(by_file: Mapping[str, Sequence[Problem]]) -> Mapping[str, str]:
-    """Return the folders whose ``_config`` is broken, each with that file: it concerns every table and task of the folder."""
+    """Return the folders whose ``_config`` is broken, each with that file, because it affects every table and task of the folder."""
     broken = [file for file, problems in by_file.items() if any(p.message.startswith(STALE) for p in problems)]
     return {folder: file for file in broken for folder, _, name in [file.rpartition("/")] if name.startswith("_config.")}
 
 
 def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec:
-    """Return the spec with errors of its files at the top of its page, and with a kind that the graph shows."""
+    """Return the spec with its files' errors at the top of its page, and with a kind that the graph shows."""
     if not problems:
         return spec
     lines = [f"**{STALE}**", *(f"`{p.location}`: {p.message[len(STALE) + 2 :]}" for p in problems)]
@@ -97,7 +97,7 @@ def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec
 
 
 def collect_job_warnings(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:
-    """Return, as metadata, the warnings about the DAG config of a job."""
+    """Return the warnings about the DAG config of a job as metadata."""
     return _build_metadata(_group_by_file(problems).get(pipeline.dag_config.origin.file, ())) or EMPTY
 
 
@@ -109,7 +109,7 @@ def _format_line(project: Project, problem: Problem) -> str:
 
 @contextmanager
 def _ensure_log_handler() -> Iterator[None]:
-    """Where logging is not configured, write as Dagster does: Python would write the bare message, without the logger's name."""
+    """If logging is not configured, log in Dagster's format. Python would write the bare message, without the logger's name."""
     if logger.hasHandlers():
         yield
         return

@@ -42,7 +42,7 @@ def test_the_graph_follows_the_files_without_a_click(
     shown = browser.read()
     assert {"desk_lockers", "desk_visits"} <= set(shown.split())
     browser.open(f"{dev.url}/assets/desk_visits")
-    browser.wait_for("ERROR, the last good plan is used")
+    browser.wait_for("ERROR, using the last good plan")
     browser.wait_for(message.partition("error: ")[2])
     take_picture("live_editing_broken")
 
@@ -50,4 +50,4 @@ def test_the_graph_follows_the_files_without_a_click(
     dev.wait_for("reloaded in ")
     browser.open(f"{dev.url}/assets/desk_visits")
     browser.wait_for("visits_.*")
-    assert "ERROR, the last good plan is used" not in browser.read()
+    assert "ERROR, using the last good plan" not in browser.read()

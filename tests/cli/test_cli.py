@@ -217,7 +217,7 @@ def test_a_wrong_option_is_one_line_that_names_it(shop: ProjectFolder, arguments
 def test_a_job_and_a_selection_exclude_each_other(shop: ProjectFolder) -> None:
     result = run("run", shop.root, "--job", "shop_tables", "--select", "kpi_daily")
     assert result.exit_code == 2
-    assert "--job and --select exclude each other" in result.output
+    assert "--job and --select cannot be combined" in result.output
 
 
 def test_options_of_running_go_with_run_and_those_of_starting_with_dev(shop: ProjectFolder) -> None:
@@ -302,7 +302,7 @@ def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder)
     )
     result = run("run", shop.root)
     assert result.exit_code == 1
-    assert "has no job to run: 4 assets have no job" in result.output
+    assert "has no jobs to run: 4 assets have no job" in result.output
     assert "2 jobs" in run("check", shop.root, "--orchestrators", "dagster,airflow").output
 
 

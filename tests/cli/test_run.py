@@ -113,7 +113,7 @@ def test_a_project_without_jobs_says_why_and_what_to_do(shop: ProjectFolder) -> 
     with pytest.raises(StarlakeError) as caught:
         run_headless(shop.root, Settings(executor=RecordingExecutor()))
     assert str(caught.value) == (
-        f"{shop.root} has no job to run: 4 assets have no job: "
+        f"{shop.root} has no jobs to run: 4 assets have no job: "
         "shop.items, shop.orders: no dagRef; set it to 'loads' in metadata/application.sl.yml (dagRef.load); "
         "kpi.daily, kpi.top: no dagRef; set it to 'transforms' in metadata/application.sl.yml (dagRef.transform); "
         "run assets instead (--select '*' for all of them)"
@@ -129,7 +129,7 @@ def test_assets_without_job_are_reported(shop: ProjectFolder) -> None:
     run_headless(shop.root, Settings(executor=RecordingExecutor()), say=told.append)
     (line,) = told
     assert line.startswith("2 assets have no job: kpi.daily, kpi.top: no dagRef; set it to 'transforms' in ")
-    assert line.endswith("; they are run by a selection only (--select)")
+    assert line.endswith("; they run only with a selection (--select)")
     run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", say=told.append)
     assert len(told) == 1
 

@@ -119,7 +119,7 @@ def test_a_selection_of_assets_with_different_partitions(two_crons: ProjectFolde
     (result,) = run(two_crons, RunDates(), executor, selection="key:kpi_daily or key:kpi_top")
     assert result.success
     assert len(executor.commands) == 2
-    with pytest.raises(InvalidSetting, match="--from: kpi_daily and kpi_top have different partitions: select assets of one job"):
+    with pytest.raises(InvalidSetting, match="--from: kpi_daily and kpi_top have different partitions; select assets of one job"):
         run(two_crons, RunDates(first="2026-03-28", last="2026-03-29"), selection="key:kpi_daily or key:kpi_top")
     results = run(two_crons, RunDates(first="2026-03-28", last="2026-03-29"), selection="key:kpi_daily or key:shop_orders")
     assert [r.label for r in results] == ["selection 2026-03-28", "selection 2026-03-29"]
@@ -183,16 +183,16 @@ def test_an_interval_for_all_runs(incremental: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--from", "2026-01-01"], "--from: a range has both ends: give --to, too"),
-        (["--to", "2026-01-01"], "--to: a range has both ends: give --from, too"),
-        (["--interval-end", "2026-01-01"], "--interval-end: a data interval has both ends: give --interval-start, too"),
+        (["--from", "2026-01-01"], "--from: a range needs both ends; add --to"),
+        (["--to", "2026-01-01"], "--to: a range needs both ends; add --from"),
+        (["--interval-end", "2026-01-01"], "--interval-end: a data interval needs both ends; add --interval-start"),
         (["--from", "2026-01-02", "--to", "2026-01-01"], "--to: '2026-01-01' is not after --from '2026-01-02'"),
         (["--from", "yesterday", "--to", "2026-01-01"], "--from: 'yesterday' is not an ISO 8601 time"),
         (["--interval-start", "2026-01-02", "--interval-end", "2026-01-02"], "--interval-end: '2026-01-02' is not after"),
-        (["--single-run"], "--single-run is for a range: give --from and --to, too"),
+        (["--single-run"], "--single-run requires a range; add --from and --to"),
         (
             ["--from", "2026-01-01", "--to", "2026-01-01", "--scheduled-date", "2026-01-01"],
-            "--from: the runs of a range have their dates from it: leave out the other dates",
+            "--from: the runs of a range get their dates from it; remove the other dates",
         ),
         (["--scheduled-date", "now"], "--scheduled-date: 'now' is not an ISO 8601 time"),
         (["--job", "daily_tasks", "--from", "2025-01-01", "--to", "2025-01-02"], "--from: daily_tasks has no partition from 2025-01-01"),

@@ -164,6 +164,6 @@ def test_where_dagster_has_changed_it_makes_the_jobs(
     monkeypatch.setitem(sys.modules, "starlake_dagster_components.definitions.asset_job", None)
     try:
         assert not isinstance(next(iter(_resolved(shop).jobs or ())), AssetJob)
-        assert "jobs are resolved by Dagster" in caplog.text
+        assert "Dagster resolves the jobs" in caplog.text
     finally:
         jobs._get_job_factory.cache_clear()

@@ -138,7 +138,7 @@ def test_a_table_whose_fate_nobody_knows_is_no_success_because_nothing_is_left_o
     assert loads(executor) == ["items,orders,prices", "items", "orders", "prices"]
     assert result.loaded == {"orders": 1}
     assert set(result.failed) == {"items", "prices"}
-    assert "it is not known whether it was loaded" in result.failed["items"]
+    assert "it is unknown whether it was loaded" in result.failed["items"]
     assert "exit code 137 (it was killed)" in result.failed["items"]
 
 

@@ -70,7 +70,7 @@ class TestLastGood:
             built = build_definitions(project.root, Settings())
         assert jobs(built) == jobs(good)
         assert assets(built) == assets(good)
-        assert "metadata/load/shop/items.sl.yml:3: ERROR, the last good plan is used: is not YAML" in warnings_of(built, "shop_items")
+        assert "metadata/load/shop/items.sl.yml:3: ERROR, using the last good plan: is not YAML" in warnings_of(built, "shop_items")
         assert warnings_of(built, "shop_orders") == ""
         said = [r.getMessage() for r in caplog.records]
         assert any(

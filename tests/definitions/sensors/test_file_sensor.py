@@ -170,7 +170,7 @@ def test_object_stores_through_fsspec(instance: dg.DagsterInstance) -> None:
 
 
 def test_a_storage_without_its_package_is_said(instance: dg.DagsterInstance) -> None:
-    with pytest.raises(InvalidSetting, match="nosuch://bucket/shop cannot be looked at"):
+    with pytest.raises(InvalidSetting, match="nosuch://bucket/shop cannot be listed"):
         list_folder_files(watch("nosuch://bucket/shop"))
 
 

@@ -132,7 +132,7 @@ def test_a_failed_expectation(
     assert not again.success, "nothing has changed"
     assert case.rows() == rows
     if kind != "duckdb":
-        assert "the load of the last one failed after its rows were in the table" in describe_failure(again)
+        assert "the load of the last file failed after its rows were written" in describe_failure(again)
         assert case.loads == 2
     case.put("app_4.csv", "id,name,d\n9,fine,2026-01-01\n")
     if kind != "duckdb":

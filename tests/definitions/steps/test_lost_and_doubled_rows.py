@@ -146,10 +146,7 @@ def test_a_retry_that_finds_no_file_does_not_turn_green(shared: Path, tmp_path: 
     run = case.run()
     assert not run.success
     assert case.loads == 2
-    assert (
-        "app: there is no new file, and the load of the last one failed after its rows were in the table: expectations failed"
-        in run.failure
-    )
+    assert "app: there is no new file, and the load of the last file failed after its rows were written: expectations failed" in run.failure
     assert "ups: " in run.failure
     materialized = [e.asset_key.to_user_string() for e in run.events if e.event_type_value == "ASSET_MATERIALIZATION" and e.asset_key]
     assert materialized == ["d", "d_ovr"]
@@ -171,9 +168,7 @@ def test_rejected_rows_are_seen(shared: Path, tmp_path: Path, setting: Any, batc
         logs = list(instance.all_logs(result.run_id))
     run = Run(result, [e.dagster_event for e in logs if e.dagster_event])
     warnings = [e.user_message for e in logs if e.level == 30]
-    expected = (
-        "d.ovr: rejected rows: 2 of 2, and the table was overwritten with nothing; their errors are in the table audit.rejected (JOBID '"
-    )
+    expected = "d.ovr: rejected rows: 2 of 2, and the table is now empty because it was overwritten; their errors are in the table audit.rejected (JOBID '"
     assert any(expected in warning for warning in warnings)
     assert run.success == (setting != "block")
     assert run.checks == ([] if setting == "ignore" else [("rejected_rows", False)])

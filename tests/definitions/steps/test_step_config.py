@@ -69,7 +69,7 @@ def test_an_interval_of_one_step(shop: ProjectFolder, executor: RecordingExecuto
     [
         (
             {"starlake/data_interval_start": "2026-01-01"},
-            "the run has the tag starlake/data_interval_start, and not starlake/data_interval_end: a data interval has both ends",
+            "the run has the tag starlake/data_interval_start but not starlake/data_interval_end; a data interval needs both",
         ),
         (
             {"starlake/data_interval_start": "2026-01-02", "starlake/data_interval_end": "2026-01-02"},
@@ -104,8 +104,8 @@ def test_a_dry_run_runs_nothing_and_says_what_it_would(
     assert not executor.commands
     for key in ("kpi_daily", "kpi_top", "shop", "shop_orders", "shop_items"):
         assert find_metadata(instance, key)["sl_dry_run"] is True
-    lines = [entry.user_message for entry in instance.all_logs(result.run_id) if entry.user_message.startswith("dry run, not run: ")]
-    assert lines[0].startswith("dry run, not run: starlake transform --name kpi.daily --options ")
+    lines = [entry.user_message for entry in instance.all_logs(result.run_id) if entry.user_message.startswith("dry run: ")]
+    assert lines[0].startswith("dry run: starlake transform --name kpi.daily --options ")
     assert len(lines) == 2
 
 
