@@ -1,1 +1,1 @@
-"""Describe definitions: why each exists, and what will be built."""
+"""Describe definitions: why each of them exists, and what will be built."""

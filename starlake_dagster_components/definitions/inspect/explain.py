@@ -1,4 +1,4 @@
-"""Why a job, asset, schedule or sensor exists: the file and line behind each fact."""
+"""Explain why a job, asset, schedule, or sensor exists, with the file and line behind each fact."""
 
 from collections.abc import Iterator
 
@@ -16,12 +16,12 @@ from .summary import get_executor_name
 
 
 def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
-    """Return the lines that explain what has a name.
+    """Return the lines that explain the object with a name.
 
     Args:
         graph: the assets.
-        settings: how they were made.
-        name: a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as Dagster shows it, or a Starlake name (``domain.table``).
+        settings: the settings of the definitions.
+        name: a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as shown in Dagster, or a Starlake name (``domain.table``).
 
     Raises:
         UnknownName: nothing has this name.

@@ -1,4 +1,4 @@
-"""What will be built, as data: the output of ``sl-dagster list --format json``."""
+"""Summarize the definitions as data: the output of ``sl-dagster list --format json``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from ..sensors.watched import find_watched_assets, name_sensor
 
 
 def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Return jobs, assets and problems of a project.
+    """Return the jobs, assets, and problems of a project.
 
     Returns:
-        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values; keys as Dagster's user strings, lists sorted. The shape
-        is described in docs/command_line.md and stays.
+        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values, keys as Dagster's user strings, and sorted lists. The
+        format is documented in docs/command_line.md and stable.
     """
     return {
         "jobs": [_summarize_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
@@ -27,7 +27,7 @@ def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[
 
 
 def get_executor_name(settings: Settings, pipeline: Pipeline) -> str:
-    """Return the type of the executor of a pipeline's commands; the name of its class where it has no type."""
+    """Return the type of the executor of a pipeline's commands, or the name of its class if it has no type."""
     executor = settings.executor_of(pipeline)
     return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
 

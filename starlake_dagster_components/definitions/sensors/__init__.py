@@ -1,1 +1,1 @@
-"""Sensors: when what a job reads has been materialized, its run is requested."""
+"""Sensors that request a run of a job when the job's inputs have been materialized."""

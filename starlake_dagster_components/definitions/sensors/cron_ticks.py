@@ -1,4 +1,4 @@
-"""Ticks of crons, as Dagster's own schedules tick: in any time zone, over changes of the clock."""
+"""Find ticks of crons as Dagster's schedules do: in any time zone, across clock changes."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -9,7 +9,7 @@ import dagster as dg
 def find_interval_before(cron: str, timezone: str | None, moment: datetime) -> tuple[datetime, datetime]:
     """Return the last complete interval of a cron: the last tick that is not after a moment, and the tick before that.
 
-    For a moment that is a tick: that tick and the one before. starlake-orchestration: ``scheduled_dates_range``.
+    If the moment is a tick, the interval is from the previous tick to that tick. starlake-orchestration: ``scheduled_dates_range``.
 
     Args:
         cron: five fields or a macro (``@daily``).
@@ -17,7 +17,7 @@ def find_interval_before(cron: str, timezone: str | None, moment: datetime) -> t
         moment: any time with an offset.
 
     Returns:
-        Begin and end of the interval, in the time zone.
+        Start and end of the interval, in the time zone.
     """
     window = _make_windows(cron, timezone or "UTC").get_prev_partition_window(moment, respect_bounds=False)
     if window is None:
@@ -27,5 +27,5 @@ def find_interval_before(cron: str, timezone: str | None, moment: datetime) -> t
 
 @lru_cache(maxsize=1024)
 def _make_windows(cron: str, timezone: str) -> dg.TimeWindowPartitionsDefinition:
-    # Only its arithmetic is used; the windows are bounded by ticks, and its start does not matter without bounds.
+    # Only its arithmetic is used. The windows are bounded by ticks, and without bounds, its start does not matter.
     return dg.TimeWindowPartitionsDefinition(start=datetime(1970, 1, 1), fmt="%Y-%m-%dT%H:%M:%S%z", cron_schedule=cron, timezone=timezone)

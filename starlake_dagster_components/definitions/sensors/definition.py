@@ -1,4 +1,4 @@
-"""Sensors: one per transform pipeline without a schedule; it starts the job when the job's inputs have been materialized."""
+"""Build sensors: one per transform pipeline without a schedule. It starts the job when the job's inputs have been materialized."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .rule import DatasetTiming
 
 MINIMUM_INTERVAL_SECONDS = 60
-"""As in the sensors of generated DAGs: Starlake's guide "Customize Dagster DAGs"."""
+"""The same as in the sensors of generated DAGs (Starlake's guide "Customize Dagster DAGs")."""
 
 
 def build_sensor(
@@ -35,34 +35,34 @@ def build_sensor(
 ) -> dg.MultiAssetSensorDefinition:
     """Return the sensor of a job. Starlake's guide "Customize Dagster DAGs": multi-asset sensor.
 
-    All watched assets materialized since the last run (or whatever else the options ask for, see docs/triggers.md): one run is requested
-    and everything that is new is consumed; otherwise the tick is skipped with a reason that names what was and what was not materialized.
-    The run has the tags ``starlake/scheduled_date`` (the newest logical time among what it consumed), ``starlake/data_interval_start``
-    (that of the last successful run of the job), ``starlake/data_interval_end`` and ``.dagster/starlake_triggered_by`` (what it consumed;
-    hidden).
+    If all watched assets have been materialized since the last run (or according to the options, see docs/triggers.md), one run is
+    requested and all new materializations are consumed. Otherwise, the tick is skipped with a reason that names the assets with and without
+    one. The run has the tags ``starlake/scheduled_date`` (the newest logical time among the consumed ones),
+    ``starlake/data_interval_start`` (that of the last successful run of the job), ``starlake/data_interval_end``, and
+    ``.dagster/starlake_triggered_by`` (the consumed ones; hidden).
 
-    Unlike a generated one, it consumes what it has seen, not what there is when it is done, so that nothing is lost between the two.
+    Unlike a generated sensor, it consumes what it has seen, not what exists when it finishes, so that nothing in between is lost.
 
     Args:
         name: the sensor's name.
-        job_name: the job that it starts.
-        watched: dataset name -> asset key; the names are those that a triggering expression uses, and an asset may have several.
-        trigger: the options of the pipeline; times in tags are in its time zone.
+        job_name: the job that the sensor starts.
+        watched: dataset name -> asset key. The names are those of triggering expressions; an asset may have several.
+        trigger: the options of the pipeline. Times in tags are in its time zone.
         timings: dataset name -> how often it is renewed, for the data cycle.
-        default_status: whether it starts switched on.
-        description: for people.
-        tags: of the sensor.
-        metadata: of the sensor.
-        minimum_interval_seconds: between ticks.
-        start_date: beginning of the data interval of the first run; None = 1970.
+        default_status: whether the sensor is initially on.
+        description: description in the UI.
+        tags: tags of the sensor.
+        metadata: metadata of the sensor.
+        minimum_interval_seconds: time between ticks.
+        start_date: start of the first run's data interval; None = 1970.
 
     Raises:
-        InvalidTrigger: the triggering strategy cannot be read, or names a dataset that is not watched.
+        InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
     """
 
     @cache
     def evaluation() -> "Evaluation":
-        # Made by the first tick: what a plain trigger watches is known without its rule, which takes time where much is watched.
+        # Created by the first tick. A plain trigger's assets are known without its rule, which takes time if there are many.
         from .evaluation import Evaluation
 
         return Evaluation(trigger, watched, timings, job_name, start_date)
@@ -75,7 +75,7 @@ def build_sensor(
         return hide_in_tick(lambda: evaluation().tick(context))
 
     with warnings.catch_warnings():
-        # Dagster recommends declarative automation for most uses; "a specific job must be targeted", as here, is none of them.
+        # Dagster recommends declarative automation for most uses, but not if "a specific job must be targeted", as here.
         warnings.simplefilter("ignore", dg.SupersessionWarning)
         return dg.MultiAssetSensorDefinition(
             name=name,

@@ -1,4 +1,4 @@
-"""What happens at a tick of a sensor: its rule, bound to Dagster. Imported by the first tick."""
+"""Evaluate a tick of a sensor: its rule, applied to Dagster. Imported by the first tick."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from .cursor import read_cursor, write_cursor
 from .rule import Consumption, DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide_run
 
 MAX_FORMER_RUNS = 20
-"""Successful runs of the job among which the one before a logical time is looked for."""
+"""Number of successful runs of the job that are searched for the one before a logical time."""
 
 MAX_EARLIER = 10_000
-"""Materializations of an asset since the last run whose options are united. starlake-dagster: SUPERSEDED_MATERIALIZATIONS_LIMIT."""
+"""Number of materializations of an asset since the last run whose options are united. starlake-dagster: SUPERSEDED_MATERIALIZATIONS_LIMIT."""
 
 UTC = ZoneInfo("UTC")
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One sensor's rule, bound to Dagster."""
+    """A sensor's rule, applied to Dagster."""
 
     trigger: TransformTrigger
     watched: Mapping[str, dg.AssetKey]
@@ -39,35 +39,35 @@ class Evaluation:
 
     @cached_property
     def rule(self) -> Rule:
-        """When it starts a run.
+        """The rule by which the sensor starts a run.
 
         Raises:
-            InvalidTrigger: the strategy cannot be read, or names a dataset that is not watched.
+            InvalidTrigger: the strategy is invalid, or names a dataset that is not watched.
         """
         return build_rule(self.trigger, {dataset: key.to_user_string() for dataset, key in self.watched.items()}, self.timings)
 
     @cached_property
     def keys(self) -> Mapping[str, dg.AssetKey]:
-        """What it watches, by the names that the rule uses."""
+        """The watched assets, by the names that the rule uses."""
         by_name = {key.to_user_string(): key for key in self.watched.values()}
         return {asset: by_name[asset] for asset in self.rule.assets}
 
     def tick(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Evaluate one tick: two database queries, three when a run starts, for any number of assets and any length of history."""
+        """Evaluate one tick, with two database queries (three if a run starts) for any number of assets and any length of history."""
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
         events = self._find_latest(context.instance)
         decision = decide_run(self.rule, {name: _describe(event) for name, event in events.items()}, consumption, now, find_interval_before)
         if isinstance(decision, Wait):
             return dg.SkipReason(decision.reason)
-        # Before anything is consumed: options that contradict each other fail the tick.
+        # Collected before anything is consumed, because contradictory options fail the tick.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
-        # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume what arrived meanwhile.
+        # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume materializations that arrive meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
         return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._tags(context, decision), **options})
 
     def _find_latest(self, instance: dg.DagsterInstance) -> dict[str, dg.EventLogRecord]:
-        """Return the latest materialization of each asset that has one. Those for which nothing was run (``dry_run``) do not count."""
+        """Return the latest materialization of each asset that has one, except those of a dry run (``dry_run``)."""
         found = {}
         for record in instance.get_asset_records(list(self.keys.values())):
             event = record.asset_entry.last_materialization_record
@@ -80,12 +80,12 @@ class Evaluation:
     def _collect_options(
         self, instance: dg.DagsterInstance, consumed: Mapping[str, dg.EventLogRecord], consumption: Consumption
     ) -> dict[str, str]:
-        """Return the options that consumed materializations pass on to the run, as its tags.
+        """Return the options that consumed materializations pass on to the run, as the run's tags.
 
         starlake-dagster: collect_sl_options_with_merge.
 
         Raises:
-            InvalidRunOptions: they contradict each other.
+            InvalidRunOptions: the options contradict each other.
         """
         carriers = [read_carrier(event.asset_materialization) for event in consumed.values() if event.asset_materialization]
         if declares_union(carriers):
@@ -121,7 +121,7 @@ class Evaluation:
         return build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone))
 
     def _former_time(self, instance: dg.DagsterInstance, before: datetime, location: str | None) -> datetime | None:
-        """Return the newest logical time before another one for which the job has succeeded. starlake-dagster: get_previous_partition."""
+        """Return the newest logical time before another one for which the job succeeded. starlake-dagster: get_previous_partition."""
         succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
         times = []
         for record in instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
@@ -152,8 +152,8 @@ def _describe(event: dg.EventLogRecord) -> Materialization:
 def _read_logical_time(event: dg.EventLogRecord) -> datetime:
     """Return the logical time of a materialization, in UTC.
 
-    The scheduled date that the materialization has, as this package or starlake-dagster notes it; else a partition key that is a time; else
-    when it was logged.
+    This is the scheduled date in its metadata, as written by this package or starlake-dagster; else a partition key that is a time; else
+    the time when it was logged.
     """
     materialization = event.asset_materialization
     if materialization is not None:
@@ -174,9 +174,9 @@ def _read_value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
 
 
 def _make_run_key(consumed: Mapping[str, Materialization]) -> str:
-    """Return a key that is the same for the same materializations: Dagster starts no second run for it.
+    """Return a key that is the same for the same materializations, so that Dagster does not start a second run for them.
 
-    Storage ids alone would do, if SQLite did not hand out those of deleted runs again.
+    Storage IDs would be enough if SQLite did not reuse those of deleted runs.
     """
     text = "\n".join(f"{asset}={m.storage_id}@{m.timestamp!r}" for asset, m in sorted(consumed.items()))
     return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"

@@ -1,4 +1,4 @@
-"""What a file sensor remembers between ticks, as the cursor of a Dagster sensor."""
+"""Store a file sensor's memory between ticks in the cursor of a Dagster sensor."""
 
 import base64
 import json
@@ -11,16 +11,16 @@ from .file_rule import FileMemory, SeenFile
 
 _COMPRESSED = "z:"
 _MAX_PLAIN = 4096
-"""Characters of a cursor from which on it is compressed: the cursor of 10,000 files is about 200 kB instead of 600."""
+"""Length in characters from which a cursor is compressed. The cursor of 10,000 files is then about 200 kB instead of 600 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileCursor:
-    """What a file sensor remembers.
+    """The memory of a file sensor.
 
     Attributes:
-        memory: of the files, and of the last run.
-        observed: logical name of a domain -> digest of what was last reported of its waiting files.
+        memory: memory of the files and of the last run.
+        observed: logical name of a domain -> digest of the last report on its waiting files.
     """
 
     memory: FileMemory = field(default_factory=FileMemory)
@@ -28,7 +28,7 @@ class FileCursor:
 
 
 def read_file_cursor(cursor: str | None) -> FileCursor:
-    """Return what a cursor remembers; nothing for none, and for one that another program wrote."""
+    """Return the memory in a cursor; an empty one if there is no cursor or another program wrote it."""
     try:
         text = cursor or "{}"
         if text.startswith(_COMPRESSED):
@@ -42,7 +42,7 @@ def read_file_cursor(cursor: str | None) -> FileCursor:
 
 
 def write_file_cursor(cursor: FileCursor) -> str:
-    """Return the text that :func:`read_file_cursor` reads."""
+    """Return the cursor for :func:`read_file_cursor`."""
     memory = cursor.memory
     text = json.dumps(
         {

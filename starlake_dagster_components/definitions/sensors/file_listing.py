@@ -1,4 +1,4 @@
-"""Look at the folders in which files wait: local ones, and through fsspec those of an object store."""
+"""List the folders in which files wait: local folders, and object stores through fsspec."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -18,36 +18,36 @@ class _Entry:
 
 
 class FolderUnreadable(StarlakeError):
-    """A folder cannot be looked at; the message names it and the reason."""
+    """A folder that cannot be listed; the message has its name and the reason."""
 
 
 def find_ack_file(folder: WaitingFolder, now: datetime) -> list[WaitingFile]:
-    """Return the ack file of a domain (strategy ``ack``); nothing while it is not there.
+    """Return the ack file of a domain (strategy ``ack``) if it exists.
 
     Args:
-        folder: of the domain.
-        now: for the day in its name, in local time as Starlake has it.
+        folder: the folder of the domain.
+        now: the time for the day in the file's name, in local time as in Starlake.
 
     Raises:
-        FolderUnreadable: its folder is there and cannot be read.
-        InvalidSetting: the package for its storage is not installed.
+        FolderUnreadable: the folder exists and cannot be read.
+        InvalidSetting: the package for the storage is not installed.
     """
     path = folder.get_ack_file(now)
     parent, _, name = path.rpartition("/")
     entry = _list_entries(parent).get(name)
-    # Its only meaning is that it is there.
+    # Only its existence matters.
     return [WaitingFile(path, entry.version, complete=True, modified=entry.modified)] if entry is not None else []
 
 
 def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
-    """Return the files of a folder that a table takes, by name.
+    """Return the files of a folder that belong to a table, by name.
 
     Raises:
-        FolderUnreadable: the folder is there and cannot be read, or its storage cannot be reached.
-        InvalidSetting: the package for its storage is not installed.
+        FolderUnreadable: the folder exists and cannot be read, or its storage cannot be reached.
+        InvalidSetting: the package for the storage is not installed.
     """
     entries = _list_entries(folder.path)
-    # Object stores show a file only when it is whole.
+    # Object stores show only complete files.
     whole = "://" in folder.path
     found = []
     for name, table in sorted(match_tables(list(entries), folder.tables).items()):
@@ -66,7 +66,7 @@ def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
 
 
 def _list_entries(folder: str) -> Mapping[str, _Entry]:
-    """Return the files of a folder by name, without hidden ones and folders; nothing where there is no folder."""
+    """Return the files of a folder by name, without hidden files and folders. A missing folder has none."""
     try:
         return dict(_scan_remote(folder) if "://" in folder else _scan_local(folder))
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def _list_entries(folder: str) -> Mapping[str, _Entry]:
         raise FolderUnreadable(f"{folder} is not a folder") from error
     except InvalidSetting:
         raise
-    except Exception as error:  # each kind of storage raises its own
+    except Exception as error:  # each kind of storage raises its own errors
         raise FolderUnreadable(f"{folder} cannot be read: {error or type(error).__name__}") from error
 
 
@@ -89,7 +89,7 @@ def _scan_local(folder: str) -> Iterator[tuple[str, _Entry]]:
                     status = entry.stat()
                     yield entry.name, _Entry(f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}", status.st_mtime)
             except FileNotFoundError:
-                continue  # taken while the folder was read
+                continue  # removed while the folder was read
 
 
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3", "abfs": "azure-storage", "abfss": "azure-storage", "az": "azure-storage"}
@@ -101,12 +101,12 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
     try:
         import fsspec
 
-        # A tick sees what is there now: fsspec would remember what it listed before.
+        # A tick needs the current content, but fsspec caches listings.
         storage, path = fsspec.url_to_fs(_normalize_scheme(folder), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         extra = _EXTRAS.get(scheme)
         hint = f": install starlake-dagster-components[{extra}]" if extra else ""
-        raise InvalidSetting(f"file_sensors: {folder} cannot be looked at{hint} ({error})") from error
+        raise InvalidSetting(f"file_sensors: {folder} cannot be listed{hint} ({error})") from error
     for found in storage.ls(path, detail=True):
         name = str(found["name"]).rstrip("/").rpartition("/")[2]
         if found.get("type") == "file" and name and not name.startswith("."):
@@ -114,7 +114,7 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
 
 
 def _normalize_scheme(address: str) -> str:
-    """Return an address with the scheme that fsspec knows: Starlake's projects have Hadoop's."""
+    """Return an address with fsspec's scheme. Starlake's projects use Hadoop's schemes."""
     return (
         address.replace("s3a://", "s3://", 1).replace("wasbs://", "abfs://", 1) if address.startswith(("s3a://", "wasbs://")) else address
     )

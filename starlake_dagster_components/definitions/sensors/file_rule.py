@@ -1,4 +1,4 @@
-"""When waiting files start a load: a pure function of the files in the folders, of earlier ticks, and of the runs requested so far."""
+"""Decide when waiting files start a load, by a pure function of the files in the folders, earlier ticks, and the runs requested so far."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,10 +6,10 @@ from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
 
 MAX_NAMED = 5
-"""File names that a reason names; the rest is counted."""
+"""Number of file names in a reason; the rest are counted."""
 
 BACKOFF = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
-"""How long a file that a run did not take waits for the next one, by the number of runs that it has had; the last one holds from then on.
+"""How long a file that a run did not take waits for the next run, by the number of its runs so far. The last value is repeated.
 """
 
 
@@ -19,11 +19,11 @@ class WaitingFile:
 
     Attributes:
         path: its absolute path or address.
-        version: changes when its content does: size and time of change, or what the storage calls a version.
-        complete: whether it is known to be whole: its ack file is there, or its storage shows files only when they are whole.
-        missing: the ack file that it waits for; empty when it waits for none.
-        table: full name of the table that takes it; empty for the ack file of a domain.
-        modified: when it changed last, seconds since 1970.
+        version: changes with the content: size and modification time, or the storage's own version.
+        complete: whether it is known to be complete: its ack file exists, or its storage shows only complete files.
+        missing: the ack file that it waits for; empty if none.
+        table: full name of the table that it belongs to; empty for the ack file of a domain.
+        modified: time of the last change, in seconds since 1970.
     """
 
     path: str
@@ -35,18 +35,18 @@ class WaitingFile:
 
     @property
     def name(self) -> str:
-        """Its name without folders."""
+        """Its name, without folders."""
         return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """What former ticks know of a file.
+    """The state of a file after earlier ticks.
 
     Attributes:
         version: the version that was seen.
-        runs: runs that were requested for this version.
-        requested: when the last one was, seconds since 1970.
+        runs: number of runs that were requested for this version.
+        requested: time of the last request, in seconds since 1970.
     """
 
     version: str
@@ -56,12 +56,12 @@ class SeenFile:
 
 @dataclass(frozen=True, slots=True)
 class FileMemory:
-    """What a file sensor remembers between ticks.
+    """The memory of a file sensor between ticks.
 
     Attributes:
-        files: fingerprint of a path -> what is known of the file.
-        run_key: key of the last run that was requested; empty before the first.
-        requested: when it was, seconds since 1970.
+        files: fingerprint of a path -> state of the file.
+        run_key: key of the last requested run; empty before the first run.
+        requested: time of that request, in seconds since 1970.
     """
 
     files: Mapping[str, SeenFile] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class StartLoad:
 
 @dataclass(frozen=True, slots=True)
 class KeepWaiting:
-    """Skip the tick, for this reason."""
+    """Skip the tick for a reason."""
 
     reason: str
 
@@ -87,20 +87,20 @@ class KeepWaiting:
 def decide_load(
     waiting: Sequence[WaitingFile], memory: FileMemory, now: datetime, unfinished: str = ""
 ) -> tuple[StartLoad | KeepWaiting, FileMemory]:
-    """Say whether waiting files start a run.
+    """Decide whether waiting files start a run.
 
-    A file is complete when its ack file is there, or when two ticks in a row see the same version of it. Nothing starts while a file is
-    still being written, as a run takes every file that is there, so that a burst of files is one run; and nothing while the last run goes
-    on. A file that a run did not take starts another one only after a while (:data:`BACKOFF`).
+    A file is complete if its ack file exists, or if two consecutive ticks see the same version of it. No run starts while a file is
+    still being written, because a run takes every file in the folder, so that a burst of files is one run. No run starts while the last run
+    is in progress. A file that a run did not take starts another run only after a delay (:data:`BACKOFF`).
 
     Args:
-        waiting: the files that tables of the job take.
-        memory: what former ticks remember.
+        waiting: the files that belong to tables of the job.
+        memory: the memory of earlier ticks.
         now: the time of this tick.
-        unfinished: the id of the last requested run while it goes on; empty when it has ended.
+        unfinished: ID of the last requested run while it is in progress; empty after it has ended.
 
     Returns:
-        The decision, and what to remember. The same files, memory and time give the same run key.
+        The decision, and the new memory. The same files, memory, and time give the same run key.
     """
     prints = {file.path: fingerprint(file.path) for file in waiting}
     complete, growing, held = [], [], []
@@ -128,19 +128,19 @@ def decide_load(
 
 
 def fingerprint(path: str) -> str:
-    """Return a short name for a path: a cursor has to have room for thousands of them."""
+    """Return a short fingerprint of a path, because a cursor must have room for thousands of them."""
     return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def name_files(files: Sequence[WaitingFile]) -> str:
-    """Return the names of files for people, at most :data:`MAX_NAMED` of them."""
+    """Return the names of files for a message, at most :data:`MAX_NAMED` of them."""
     names = [file.name for file in files[:MAX_NAMED]]
     more = len(files) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def get_next_try(seen: SeenFile) -> datetime | None:
-    """Return when a file that a run did not take may start another run, in UTC; None for a file that has had no run."""
+    """Return when a file that a run did not take may start another run, in UTC; None for a file without a run."""
     if not seen.runs:
         return None
     return datetime.fromtimestamp(seen.requested, timezone.utc) + BACKOFF[min(seen.runs, len(BACKOFF)) - 1]
@@ -168,6 +168,6 @@ def _explain_waiting(complete: Sequence[WaitingFile], held: Sequence[WaitingFile
 
 
 def _make_run_key(files: Sequence[WaitingFile], seen: Mapping[str, SeenFile]) -> str:
-    """Return a key that is the same for the same versions of the same files: Dagster starts no second run for it."""
+    """Return a key that is the same for the same versions of the same files, so that Dagster does not start a second run for them."""
     lines = sorted(f"{file.path}\0{file.version}\0{seen[file.path].runs}" for file in files)
     return f"starlake-files-{blake2b(chr(10).join(lines).encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()}"

@@ -1,4 +1,4 @@
-"""File sensors: a load job starts when the files that it waits for are there."""
+"""Build file sensors, which start a load job when the files that it waits for are there."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import dagster as dg
 from ...pipelines.waiting_files import WaitingFolder
 
 MINIMUM_INTERVAL_SECONDS = 30
-"""Between two looks, unless the option ``pre_load_poke_interval`` of the DAG config says another number."""
+"""Time between two checks, unless the option ``pre_load_poke_interval`` of the DAG config sets another."""
 
 
 def build_file_sensor(
@@ -23,23 +23,23 @@ def build_file_sensor(
 ) -> dg.SensorDefinition:
     """Return the file sensor of a load job.
 
-    It looks at folders, without starting Starlake. When files are complete it requests one run for all of them, with a run key made of
-    their names and versions, so that no file starts two runs; see docs/triggers.md for when a file is complete. It also reports what waits
+    It lists folders without starting Starlake. When files are complete, it requests one run for all of them, with a run key made from
+    their names and versions, so that no file starts two runs. See docs/triggers.md for when a file is complete. It also reports the files
     in each domain's folder as an observation of the asset ``<domain>/incoming``.
 
     Args:
         name: the sensor's name.
-        job_name: the load job that it starts.
-        folders: where files wait.
-        incoming: logical name of a domain -> key of the asset that stands for its waiting files.
-        default_status: whether it starts switched on.
-        description: for people.
-        tags: of the sensor.
-        minimum_interval_seconds: between two looks.
+        job_name: the load job that the sensor starts.
+        folders: the folders in which files wait.
+        incoming: logical name of a domain -> key of the asset that represents its waiting files.
+        default_status: whether the sensor is initially on.
+        description: description in the UI.
+        tags: tags of the sensor.
+        minimum_interval_seconds: time between two checks.
     """
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        # Imported by the first tick: a code location that is only looked at never looks at files.
+        # Imported by the first tick, because a code location that is only displayed never lists files.
         from ..masked import hide_in_tick
         from .file_evaluation import evaluate_files
 
@@ -67,17 +67,17 @@ def _describe_folder(folder: WaitingFolder) -> str:
 def build_incoming_asset(
     folder: WaitingFolder, key: dg.AssetKey, *, group_name: str | None, op_name: str, tags: Mapping[str, str] | None = None
 ) -> dg.AssetsDefinition:
-    """Return the observable asset that stands for the files that wait for a domain.
+    """Return the observable asset that represents the files that wait for a domain.
 
-    Observations say how many files wait, since when the oldest one does, and the names of the first ones. The file sensor reports them;
-    "Observe" in the web interface looks at once.
+    Observations report the number of waiting files, the age of the oldest one, and the names of the first ones. The file sensor reports
+    them; "Observe" in the UI lists the folder at once.
 
     Args:
-        folder: where the files wait.
-        key: its key.
+        folder: the folder in which the files wait.
+        key: the key of the asset.
         group_name: group of the domain's assets.
         op_name: name of the op behind "Observe".
-        tags: of the asset.
+        tags: tags of the asset.
     """
 
     def observe() -> dg.ObserveResult:

@@ -1,4 +1,4 @@
-"""Which load jobs have a file sensor, and the assets that stand for the files that wait for their domains."""
+"""Find the load jobs that have a file sensor, and build the assets that represent the files waiting for their domains."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from .file_sensor import MINIMUM_INTERVAL_SECONDS, build_file_sensor, build_inco
 
 
 def has_file_sensor(pipeline: Pipeline, settings: Settings) -> bool:
-    """Tell whether files that arrive start the job of a pipeline: the option ``pre_load_sensor``, else the setting ``file_sensors``."""
+    """Return whether arriving files start a pipeline's job: the option ``pre_load_sensor``, else the setting ``file_sensors``."""
     if pipeline.kind != "load" or not any(pre_load.strategy != "none" for pre_load in pipeline.pre_load.values()):
         return False
     return settings.file_sensors == "on" if pipeline.file_sensor is None else pipeline.file_sensor
@@ -26,7 +26,7 @@ class FileSensors:
     """The load jobs of a project that have a file sensor.
 
     Attributes:
-        folders: the pipeline of each, and where its files wait.
+        folders: the pipeline of each, and the folders in which its files wait.
         domains: logical name of each domain that they watch -> its folder, with all its tables that wait there.
     """
 
@@ -35,7 +35,7 @@ class FileSensors:
 
 
 def find_file_sensors(plan: Plan, settings: Settings) -> FileSensors:
-    """Return the load jobs of a plan that have a file sensor, and what they watch."""
+    """Return the load jobs of a plan that have a file sensor, and the folders that they watch."""
     watching = [(p, list_waiting_folders(plan.project, p)) for p in plan.pipelines if has_file_sensor(p, settings)]
     domains: dict[str, WaitingFolder] = {}
     for _, folders in watching:
@@ -47,7 +47,7 @@ def find_file_sensors(plan: Plan, settings: Settings) -> FileSensors:
 
 
 def add_incoming_assets(graph: AssetGraph, found: FileSensors) -> AssetGraph:
-    """Return the graph with the pre-load of each domain that a file sensor watches downstream of the asset ``<domain>/incoming``."""
+    """Return the graph with the asset ``<domain>/incoming`` upstream of the pre-load of each domain that a file sensor watches."""
     if not found.domains:
         return graph
     specs: dict[NodeId, dg.AssetSpec] = dict(graph.specs)
@@ -58,7 +58,7 @@ def add_incoming_assets(graph: AssetGraph, found: FileSensors) -> AssetGraph:
 
 
 def build_file_sensors(graph: AssetGraph, found: FileSensors, settings: Settings) -> Iterator[dg.SensorDefinition]:
-    """Yield the file sensor of each load job that has one."""
+    """Yield the file sensors of load jobs."""
     keys = {domain: _make_incoming_key(graph.get_key("domain", domain)) for domain in found.domains}
     for pipeline, folders in found.folders:
         interval = pipeline.file_sensor_interval
@@ -75,7 +75,7 @@ def build_file_sensors(graph: AssetGraph, found: FileSensors, settings: Settings
 
 
 def build_incoming_assets(graph: AssetGraph, found: FileSensors) -> Iterator[dg.AssetsDefinition]:
-    """Yield the observable asset of each domain that a file sensor watches."""
+    """Yield the observable assets of the domains that file sensors watch."""
     taken = frozenset(pipeline.name for pipeline in graph.plan.pipelines)
     for domain, folder in found.domains.items():
         spec = graph.specs["domain", domain]

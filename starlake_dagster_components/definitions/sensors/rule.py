@@ -1,4 +1,4 @@
-"""When a sensor starts a run: a pure function of what is materialized, what former runs consumed, and the options of the pipeline."""
+"""Decide when a sensor starts a run: a pure function of materializations, the consumption of earlier runs, and the pipeline's options."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Interval = Callable[[str, str | None, datetime], tuple[datetime, datetime]]
 """``(cron, time zone, moment)`` -> the last complete interval of the cron: see :func:`.ticks.interval_before`."""
 
 MAX_NAMED = 100
-"""Assets that a skip reason names; a tick is stored, so the rest is counted."""
+"""Number of assets in a skip reason. A tick is stored, so the rest are counted."""
 
 SLOWER = 1.25
-"""How much longer than the data cycle the interval of a schedule is to count as slower: months differ by less, hours and days do not."""
+"""How much longer than the data cycle a schedule's interval must be to count as slower. Months differ by less; hours and days do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class DatasetTiming:
     """How often a dataset is renewed, for the data cycle of the pipelines that read it.
 
     Attributes:
-        cron: schedule of the pipeline that makes it; None when it has none.
-        timezone: of that schedule.
-        freshness: ``freshness.error`` of the table or task: how much it may be late.
+        cron: schedule of the pipeline that makes it; None if it has none.
+        timezone: time zone of that schedule.
+        freshness: ``freshness.error`` of the table or task: how late it may be.
     """
 
     cron: str | None = None
@@ -42,8 +42,8 @@ class Materialization:
     Attributes:
         storage_id: its id in the event log.
         run_id: the run that made it.
-        timestamp: when it was logged, seconds since 1970.
-        logical_time: for when it was made: the scheduled date of its run where that is known, else when it was logged.
+        timestamp: time when it was logged, in seconds since 1970.
+        logical_time: the scheduled date of its run if known, else the time when it was logged.
     """
 
     storage_id: int
@@ -54,12 +54,12 @@ class Materialization:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """What the runs of a sensor have consumed: all that it remembers.
+    """What the runs of a sensor have consumed: its whole memory.
 
     Attributes:
         storage_ids: asset -> id of the materialization that the last run consumed.
-        watermark: when the newest of all consumed materializations was logged.
-        last_run: when the last run was requested.
+        watermark: time when the newest of all consumed materializations was logged.
+        last_run: time when the last run was requested.
     """
 
     storage_ids: Mapping[str, int] = EMPTY
@@ -69,14 +69,14 @@ class Consumption:
     def is_new(self, asset: str, materialization: Materialization) -> bool:
         """Return whether no run has consumed a materialization.
 
-        Ids grow; but SQLite hands out those of deleted runs again, so one that was logged after everything that was ever consumed is new
-        whatever its id.
+        IDs grow, but SQLite reuses those of deleted runs. A materialization logged after everything that was ever consumed is therefore
+        new, regardless of its ID.
         """
         consumed = self.storage_ids.get(asset)
         return consumed is None or materialization.storage_id > consumed or materialization.timestamp > self.watermark
 
     def after(self, consumed: Mapping[str, Materialization], now: datetime) -> "Consumption":
-        """Return what is remembered once a run was requested for some materializations."""
+        """Return the memory after a run was requested for some materializations."""
         return Consumption(
             storage_ids={**self.storage_ids, **{asset: m.storage_id for asset, m in consumed.items()}},
             watermark=max([self.watermark, *(m.timestamp for m in consumed.values())]),
@@ -86,14 +86,14 @@ class Consumption:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When a sensor starts a run.
+    """The conditions under which a sensor starts a run.
 
     Attributes:
         trigger: the options of the pipeline.
-        assets: what is watched, in the order in which it is named to people.
+        assets: the watched assets, in the order in which messages list them.
         strategy: ``trigger.strategy``, parsed; its names are assets.
-        timings: of the assets; those without are not scheduled.
-        cycles: cron and time zone of the data cycle; of several the most frequent one counts; empty without a data cycle.
+        timings: timings of the assets; assets without one are not scheduled.
+        cycles: cron and time zone of the data cycle; the most frequent of several applies; empty without a data cycle.
     """
 
     trigger: TransformTrigger
@@ -105,23 +105,23 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A run is to be started.
+    """A decision to start a run.
 
     Attributes:
-        consumed: the materializations that it consumes: all new ones, whether the strategy needed them or not.
+        consumed: the materializations that it consumes: all new ones, whether or not the strategy needed them.
     """
 
     consumed: Mapping[str, Materialization]
 
     @property
     def logical_time(self) -> datetime:
-        """The newest logical time among them: that of the run."""
+        """The newest logical time among them, which is that of the run."""
         return max(m.logical_time for m in self.consumed.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No run is to be started; nothing is consumed, and the reason is shown to people."""
+    """A decision not to start a run. Nothing is consumed; the UI shows the reason."""
 
     reason: str
 
@@ -142,7 +142,7 @@ def build_rule(
         timings: dataset name -> how often it is renewed.
 
     Raises:
-        InvalidTrigger: the strategy cannot be read, or names a dataset that is not watched.
+        InvalidTrigger: the strategy is invalid, or names a dataset that is not watched.
     """
     waited = drop_filtered_datasets(watched, trigger)
     by_asset = {asset: timings[name] for name, asset in waited.items() if name in timings}
@@ -157,7 +157,7 @@ def build_rule(
 
 
 def drop_filtered_datasets(watched: Mapping[str, str], trigger: TransformTrigger) -> Mapping[str, str]:
-    """Return what is watched without the datasets that a template takes out (``filtered_datasets``)."""
+    """Return the watched assets without the datasets that a template removes (``filtered_datasets``)."""
     names = {name.lower() for name in trigger.filtered_datasets}
     left_out = {asset for name, asset in watched.items() if name.lower() in names or asset.lower() in names}
     return {name: asset for name, asset in watched.items() if asset not in left_out}
@@ -165,7 +165,7 @@ def drop_filtered_datasets(watched: Mapping[str, str], trigger: TransformTrigger
 
 @dataclass(frozen=True, slots=True)
 class OptionProblem:
-    """Something wrong with an option of a sensor."""
+    """A problem with an option of a sensor."""
 
     severity: Severity
     option: str
@@ -175,7 +175,7 @@ class OptionProblem:
 def find_trigger_problems(
     trigger: TransformTrigger, watched: Mapping[str, str], timings: Mapping[str, DatasetTiming] = EMPTY
 ) -> tuple[OptionProblem, ...]:
-    """Return what is wrong with the options of a sensor, as far as it shows only when it is known what the sensor watches.
+    """Return the problems with a sensor's options that depend on the assets that it watches.
 
     Args:
         trigger: the options of the pipeline.
@@ -195,7 +195,7 @@ def find_trigger_problems(
                 "warning",
                 "data_cycle_enabled",
                 "option 'data_cycle_enabled': there is no 'data_cycle', and none follows from what the job reads, since "
-                f"{_format_names(unscheduled)} have no schedule; the job starts as without it",
+                f"{_format_names(unscheduled)} have no schedule; the job starts as if it were off",
             )
         )
     if trigger.optional_dataset_enabled and not rule.cycles:
@@ -207,17 +207,17 @@ def find_trigger_problems(
 
 
 def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: Consumption, now: datetime, interval: Interval) -> Decision:
-    """Decide whether a run is to be started.
+    """Decide whether to start a run.
 
     Args:
         rule: the sensor's rule.
         latest: the latest materialization of each asset that has one.
-        consumption: what former runs consumed.
-        now: the present, with an offset.
+        consumption: the consumption of earlier runs.
+        now: the current time, with an offset.
         interval: arithmetic of crons.
 
     Returns:
-        :class:`Start` with everything that is new, or :class:`Wait` with the reason, worded as in generated DAGs.
+        :class:`Start` with all new materializations, or :class:`Wait` with the reason, worded as in generated DAGs.
     """
     new = {a: latest[a] for a in rule.assets if a in latest and consumption.is_new(a, latest[a])}
     if not new:
@@ -237,7 +237,9 @@ def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: C
 
 
 class _Cycle:
-    """The data cycle of a run for a logical time: which materializations belong to it. starlake-dagster: ``check_datasets_freshness``."""
+    """The data cycle of a run for a logical time, which decides on the materializations that belong to it. starlake-dagster:
+    ``check_datasets_freshness``.
+    """
 
     def __init__(self, rule: Rule, logical_time: datetime, interval: Interval) -> None:
         self._rule = rule
@@ -245,30 +247,30 @@ class _Cycle:
         self._interval = interval
         intervals = [interval(cron, timezone, logical_time) for cron, timezone in rule.cycles]
         begin, end = min(intervals, key=lambda i: (i[1] - i[0], i[0].timestamp()))
-        # A difference within one zone is that of the clock on the wall: a day has 24 hours whatever the season.
+        # A difference within one zone is that of the wall clock: a day has 24 hours in every season.
         self._length = end - begin
         self.begin = begin.astimezone(_timezone.utc)
 
     def is_slow(self, asset: str) -> bool:
-        """Return whether an asset is renewed by a schedule of its own, less often than the cycle turns."""
+        """Return whether an asset is renewed by its own schedule, less often than the cycle."""
         timing = self._rule.timings.get(asset)
         return bool(timing and timing.cron) and self._own_interval(asset)[1] > self._length * SLOWER
 
     def is_optional(self, asset: str) -> bool:
-        """Return whether an asset need not come in every cycle, and options say that it is then not waited for."""
+        """Return whether an asset may be missing in a cycle, and options say not to wait for it."""
         if not self._rule.trigger.optional_dataset_enabled:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
     def contains(self, asset: str, materialization: Materialization | None) -> bool:
-        """Return whether a materialization is of the last complete interval, or later: that of the asset's own schedule or of the cycle."""
+        """Return whether a materialization is from the last complete interval (of the asset's own schedule or of the cycle) or later."""
         if materialization is None:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
         begin, length = self._own_interval(asset) if timing.cron else (self.begin, timedelta())
         tolerance = timedelta()
-        # An asset that is renewed so seldom that it may miss a cycle may be late or early by its freshness.
+        # An asset that is renewed so seldom that it may miss a cycle may be early or late by its freshness.
         if self._rule.trigger.beyond_data_cycle_enabled and length + timing.freshness > self._length:
             tolerance = timing.freshness
         return begin - tolerance < materialization.logical_time <= self._time + tolerance
@@ -310,14 +312,14 @@ def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: M
 
 
 def _format_names(assets: list[str]) -> str:
-    """Write a list as Python does, as the sensors of generated DAGs do; a very long one ends with a count."""
+    """Format a list as in Python, like the sensors of generated DAGs. A very long list ends with a count."""
     if len(assets) <= MAX_NAMED:
         return str(assets)
     return f"{assets[:MAX_NAMED]} and {len(assets) - MAX_NAMED} more"
 
 
 def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
-    """Return a strategy whose names are assets instead of datasets."""
+    """Return a strategy with assets instead of datasets as names."""
     if not strategy.postfix:
         return strategy
     by_name = {**{asset.lower(): asset for asset in watched.values()}, **{name.lower(): asset for name, asset in watched.items()}}
@@ -334,7 +336,7 @@ def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
 def _find_cycles(
     trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]
 ) -> tuple[tuple[str, str | None], ...]:
-    """Return the data cycle: the option, else the schedules of what is watched when everything has one (starlake-orchestration)."""
+    """Return the data cycle: the option, else the schedules of all watched assets if each has one (starlake-orchestration)."""
     if not trigger.data_cycle_enabled:
         return ()
     if trigger.data_cycle:

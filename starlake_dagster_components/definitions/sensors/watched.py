@@ -1,4 +1,4 @@
-"""Which assets the sensors of a project watch, under which names, and problems with their options."""
+"""Find the assets that a project's sensors watch, their names, and problems with the sensors' options."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -24,10 +24,10 @@ def name_sensor(pipeline: Pipeline, settings: Settings) -> str:
 
 
 def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
-    """Return what the sensor of a pipeline watches: name -> asset key; empty when it has no sensor.
+    """Return the assets that a pipeline's sensor watches: name -> asset key. Empty if it has no sensor.
 
-    A sensor belongs to a transform pipeline without schedule and without ``run_dependencies_first`` (Starlake's guide "Customize Dagster
-    DAGs"). What a custom template takes out (``filtered_datasets``) is not watched.
+    A transform pipeline without a schedule and without ``run_dependencies_first`` has a sensor (Starlake's guide "Customize Dagster
+    DAGs"). Datasets that a custom template removes (``filtered_datasets``) are not watched.
     """
     if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first or settings.automation == "none":
         return {}
@@ -41,9 +41,9 @@ def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Setting
 
 
 def add_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Mapping[str, dg.AssetKey]:
-    """Return what is watched under every name by which an option may call it.
+    """Return the watched assets under every name that an option may use.
 
-    Those are the full name of a task and that of its table, the logical and the final name of a load table, and the asset key.
+    These are the full name of a task and of its table, the logical and the final name of a load table, and the asset key.
     """
     names = dict(watched)
     for key in watched.values():
@@ -82,7 +82,7 @@ def _iterate_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], sett
 
 
 def find_sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
-    """Yield what is wrong with the options of a pipeline's sensor, with file and line."""
+    """Yield problems with the options of a pipeline's sensor, with file and line."""
     watched = find_watched_assets(graph, pipeline, settings)
     if watched and settings.automation == "conditions":
         from .conditions import find_idle_options

@@ -1,1 +1,1 @@
-"""Steps: the commands that an op runs, and what their results become in Dagster."""
+"""Steps: run the commands of an op, and report their results to Dagster."""

@@ -1,4 +1,4 @@
-"""The bodies of ops, worked out by the first step that runs: a code location that is only looked at never imports what runs commands."""
+"""Create the bodies of ops when the first step runs, so that a code location that is only displayed never imports the code behind them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -20,7 +20,7 @@ OpBody = Callable[[dg.AssetExecutionContext], Iterator[Any]]
 
 
 class Bodies:
-    """What the ops of a project do."""
+    """The bodies of a project's ops."""
 
     def __init__(self, graph: AssetGraph, settings: Settings) -> None:
         self._graph = graph

@@ -1,4 +1,4 @@
-"""Column lineage of a task as metadata of its materialization. Imported by the first transform."""
+"""Add a task's column lineage to the metadata of its materialization. Imported by the first transform."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,16 +12,16 @@ from ..graph import AssetGraph
 
 
 def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns: ProjectColumns, task: Task) -> dict[str, Any]:
-    """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` where its YAML declares no columns.
+    """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` if its YAML declares no columns.
 
     Args:
-        log: of the step: gets a debug line where the SQL cannot be followed.
+        log: log of the step; receives a debug line if the SQL cannot be analyzed.
         graph: the assets, for keys.
         columns: the columns of the project.
         task: the task.
 
     Returns:
-        The metadata; nothing where the SQL cannot be followed.
+        The metadata; empty if the SQL cannot be analyzed.
     """
     try:
         found = columns.get_task_columns(task)

@@ -1,4 +1,4 @@
-"""One command of a step: on whose behalf it runs, how it is run, and how its result appears in Dagster."""
+"""Run one command of a step for its pipeline, and report its result to Dagster."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,15 +23,15 @@ from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 from .step_config import StepConfig, read_step_config
 
 FIRST_LINES = 20
-"""Lines of a program that go to the event log whatever their level."""
+"""Prefixes of a program's lines that go to the event log at any level."""
 _RESULTS = ("File(s): ", "Table: ", "Input records: ", "Accepted: ", "Rejected: ", "IngestionCounters:", "Moving ")
-"""How lines begin that say what a command did."""
+"""Prefixes of lines that report the result of a command."""
 
 MAX_LOGGED = 2000
-"""Lines of one command at level info or debug that go to the event log; all further ones go to the step's standard output."""
+"""Number of lines at level info or debug per command that go to the event log. Further lines go to the step's standard output."""
 
 READY = "starlake/ready"
-"""Metadata of a pre-load's materialization: false where it found nothing to load."""
+"""Metadata of a pre-load's materialization: false if it found nothing to load."""
 
 Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation]
 
@@ -46,7 +46,7 @@ class StepCommands:
         self._histories = RunHistories()
 
     def find_pipeline(self, node: StarlakeNode, context: dg.AssetExecutionContext) -> Pipeline | None:
-        """Return the pipeline on whose behalf a step runs: that of the run's job where it runs the node, else the node's own."""
+        """Return the pipeline for which a step runs: that of the run's job if it runs the node, else the node's own."""
         pipeline = self._pipelines.get(context.run.job_name)
         if pipeline is not None:
             own = (
@@ -66,10 +66,10 @@ class StepCommands:
         return pipeline is not None and pipeline.run_dependencies_first
 
     def found_nothing(self, context: dg.AssetExecutionContext, pre_load: dg.AssetKey) -> bool:
-        """Return whether a pre-load of this run, or of a run that this one continues, found nothing to load.
+        """Return whether a pre-load found nothing to load, in this run or in a run that this one continues.
 
         Args:
-            context: the step of a table of the domain.
+            context: the step of one of the domain's tables.
             pre_load: asset key of the domain.
         """
         latest = context.instance.get_latest_materialization_event(pre_load)
@@ -82,15 +82,15 @@ class StepCommands:
         )
 
     def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, task: Task | None = None) -> RunContext:
-        """Return the pipeline, project and logical time that the commands of a step run for.
+        """Return the pipeline, project, and logical time for which the commands of a step run.
 
         Args:
             context: the step.
-            pipeline: on whose behalf it runs.
-            task: the task that it runs; None for the steps of loads, which ``sl_options`` are not for.
+            pipeline: the pipeline for which it runs.
+            task: the task that it runs; None for steps of loads, to which ``sl_options`` do not apply.
 
         Raises:
-            dagster.Failure: the op config or the tags of the run contradict themselves, or the run is for a partition that does not exist.
+            dagster.Failure: the op config and the tags of the run contradict each other, or the run is for a partition that does not exist.
         """
         tags = context.run.tags
         config = read_step_config(context)
@@ -112,15 +112,15 @@ class StepCommands:
     def _find_interval(
         self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, config: StepConfig
     ) -> tuple[datetime | None, datetime | None]:
-        """Return the data interval of a step: of its partitions, else of its op config, else of the tags of the run.
+        """Return the data interval of a step: from its partitions, else from its op config, else from the tags of the run.
 
         Raises:
-            dagster.Failure: the run is for a partition that the job no longer has, or only one end is given.
+            dagster.Failure: the run is for a partition that the job no longer has, or only one end is set.
         """
         tags = context.run.tags
         if config.interval and is_for_partitions(tags):
             raise dg.Failure(
-                "the op config gives an interval, and the run is for a partition, whose interval it has: leave out one of them",
+                "the op config sets an interval, but the run is for a partition, which has its own interval; remove one of them",
                 allow_retries=False,
             )
         partitions = next((spec.partitions_def for spec in context.assets_def.specs if spec.partitions_def is not None), None)
@@ -138,7 +138,7 @@ class StepCommands:
         start, end = _parse_moment(texts[0], INTERVAL_START), _parse_moment(texts[1], INTERVAL_END)
         if (start is None) != (end is None):
             given, missing = (INTERVAL_START, INTERVAL_END) if end is None else (INTERVAL_END, INTERVAL_START)
-            raise dg.Failure(f"the run has the tag {given}, and not {missing}: a data interval has both ends", allow_retries=False)
+            raise dg.Failure(f"the run has the tag {given} but not {missing}; a data interval needs both", allow_retries=False)
         if start is not None and end is not None and start >= end:
             raise dg.Failure(f"the data interval ends at {texts[1]}, not after its start {texts[0]}", allow_retries=False)
         return start, end
@@ -148,10 +148,10 @@ class StepCommands:
         return self._histories.find(context.run, context.instance)
 
     def run_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
-        """Run a command; return its result when it is done or not ready.
+        """Run a command, and return its result if it is done or not ready.
 
         Raises:
-            dagster.Failure: it failed, with command, exit code and last lines.
+            dagster.Failure: the command failed; the failure has its command line, exit code, and last lines.
         """
         try:
             result = self.attempt_command(context, pipeline, command)
@@ -162,14 +162,14 @@ class StepCommands:
         return result
 
     def attempt_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
-        """Run a command and return its result, whatever it is.
+        """Run a command and return its result, including a failure.
 
         Raises:
-            StarlakeError: it could not be run to its end.
-            dagster.Failure, dagster.DagsterExecutionInterruptedError: the run was cancelled.
+            StarlakeError: the command did not run to its end.
+            dagster.Failure, dagster.DagsterExecutionInterruptedError: the run was canceled.
         """
         if read_step_config(context).dry_run:
-            context.log.info(f"dry run, not run: {command.shown}")
+            context.log.info(f"dry run: {command.shown}")
             return CommandResult(0)
         executor = self._settings.executor_of(pipeline)
         assert executor is not None
@@ -197,21 +197,21 @@ class StepCommands:
 
 
 def make_data_version(context: dg.AssetExecutionContext) -> dg.DataVersion:
-    """Return the version of the rows that a step has written: each run writes new ones, whatever the code version says.
+    """Return the version of the rows that a step has written. Each run writes new ones, regardless of the code version.
 
-    Without it Dagster takes rows of the same code and the same upstream versions for the same, and a load has neither.
+    Without it, Dagster treats rows with the same code and the same upstream versions as equal, and a load has no upstream versions.
     """
     return dg.DataVersion(context.run.run_id)
 
 
 def get_step_key(context: dg.AssetExecutionContext) -> str:
-    """Return the key of the step that runs."""
+    """Return the key of the current step."""
     key: str = context.op_execution_context.get_step_execution_context().step.key
     return key
 
 
 class _Log:
-    """Writes what executors say into the run's event log; after many lines to standard output only."""
+    """Writes executors' messages to the run's event log, and after many lines, only to standard output."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
@@ -232,7 +232,7 @@ class _Log:
 
 
 class _OutputLog:
-    """Writes the lines of a program to the step's standard output, and those of them into the run's event log that the setting asks for."""
+    """Writes a program's lines to the step's standard output, and those that the setting selects to the run's event log."""
 
     def __init__(self, context: dg.AssetExecutionContext, log: _Log, event_log_level: str) -> None:
         self._log = log
@@ -248,7 +248,7 @@ class _OutputLog:
 
 
 def build_error_failure(command: Command, error: StarlakeError) -> dg.Failure:
-    """Return the failure of a step whose command could not be run to its end."""
+    """Return the failure of a step whose command did not run to its end."""
     return dg.Failure(str(error), metadata={"starlake/command": command.shown}, allow_retries=getattr(error, "retry", True))
 
 
@@ -268,7 +268,7 @@ def _describe_exit_code(result: CommandResult) -> str:
 
 
 def build_failure_metadata(command: Command, result: CommandResult) -> dict[str, Any]:
-    """Return what is shown of a command that failed: command line, exit code, last lines."""
+    """Return the metadata of a failed command: command line, exit code, last lines."""
     lines = "\n".join(result.tail)
     return {
         "starlake/command": command.shown,
@@ -279,7 +279,7 @@ def build_failure_metadata(command: Command, result: CommandResult) -> dict[str,
 
 
 def build_count_metadata(counters: Counters | None, row_count: int | None) -> Iterator[tuple[str, Any]]:
-    """Yield the metadata of a materialization that says how many rows there are."""
+    """Yield a materialization's metadata with row counts."""
     if counters:
         for name, count in (("rows_read", counters.input), ("rows_loaded", counters.accepted), ("rows_rejected", counters.rejected)):
             if count is not None:
@@ -292,7 +292,7 @@ def build_count_metadata(counters: Counters | None, row_count: int | None) -> It
 
 
 def build_run_metadata(context: dg.AssetExecutionContext, run: RunContext) -> dict[str, Any]:
-    """Return the metadata from which a sensor downstream takes the logical time and the options of its run."""
+    """Return the metadata from which a downstream sensor takes the logical time and the options of its run."""
     config = read_step_config(context)
     return {
         **({SCHEDULED_DATE: dg.MetadataValue.timestamp(run.scheduled_date)} if run.scheduled_date else {}),

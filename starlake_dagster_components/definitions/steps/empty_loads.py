@@ -1,4 +1,4 @@
-"""Loads that found no file: they succeed, as Starlake's do, and say so."""
+"""Report loads that found no file. As in Starlake, they succeed."""
 
 from typing import Any
 
@@ -14,24 +14,24 @@ NO_FILES = "starlake/no_files"
 
 
 def is_empty_load(counters: Counters | None) -> bool:
-    """Return whether it is known that a load had no file."""
+    """Return whether a load is known to have had no file."""
     return counters is not None and not counters.files and not counters.input
 
 
 def report_empty_load(
     log: dg.DagsterLogManager, project: Project, table: Table, pipeline: Pipeline | None, counters: Counters | None
 ) -> dict[str, Any]:
-    """Log that a load found no file, and why; return the metadata that says it, none where the load had files or that is not known.
+    """Log that a load found no file, and why. Return metadata with the reason; none if the load had files or this is unknown.
 
-    It is a warning where no pre-load looks for files, or where the folders show a mistake. Behind a pre-load a table without a file is
-    usual: one file of the domain is enough for its load to run.
+    It is a warning if no pre-load checks for files, or if the folders indicate a mistake. With a pre-load, a table without a file is
+    normal, because one file of the domain is enough to start its load.
 
     Args:
-        log: of the step.
+        log: log of the step.
         project: the project.
         table: the table that was loaded.
-        pipeline: the pipeline on whose behalf it was loaded.
-        counters: rows and files of the load, where they are known.
+        pipeline: the pipeline for which it was loaded.
+        counters: rows and files of the load, if known.
     """
     if not is_empty_load(counters):
         return {}
@@ -40,5 +40,5 @@ def report_empty_load(
     missing = find_missing_files(project, table)
     text = missing.describe(strategy) if missing else f"no file matched {table.pattern}"
     suspicious = strategy == "none" or (missing is not None and missing.is_suspicious)
-    (log.warning if suspicious else log.info)(f"{table.full_name}: nothing was loaded: {text}")
+    (log.warning if suspicious else log.info)(f"{table.full_name}: nothing was loaded, because {text}")
     return {NO_FILES: text}

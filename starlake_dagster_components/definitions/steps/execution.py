@@ -1,4 +1,4 @@
-"""The steps: which commands run for a domain, a table or a task, and how their results appear in Dagster."""
+"""Run the commands for a domain, a table, or a task, and report their results to Dagster."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -57,17 +57,18 @@ class Steps:
         return partial({"domain": self.run_pre_load, "task": self.run_transform}[node.type], node, key)
 
     def build_load_body(self, members: Sequence[Member]) -> Body:
-        """Return the body of an op that loads tables of one domain: those of them that a run selects."""
+        """Return the body of an op that loads the tables of one domain that a run selects."""
         return partial(self._loads.load, tuple(members))
 
     def run_pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
-        """Run a domain's ``preload`` and, for IMPORTED, its ``stage``; no output when nothing is ready.
+        """Run a domain's ``preload`` and, for IMPORTED, its ``stage``. There is no output if nothing is ready.
 
-        A job that runs dependencies first gets an output all the same: Dagster would skip its tasks with the tables, and the generated job
-        runs them whatever the loads find.
+        A job that runs dependencies first gets an output anyway. Otherwise, Dagster would skip its tasks along with the tables, but the
+        generated job runs them regardless of what the loads find.
 
-        Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, never none: without
-        ``--tables`` some strategies succeed whatever is there.
+        Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, at least one, because
+            without
+        ``--tables`` some strategies always succeed.
         """
         domain = node.load_domain
         pipeline = self._commands.find_pipeline(node, context)
@@ -97,7 +98,7 @@ class Steps:
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
-        """Return the files that an earlier load of these tables left behind: ``preload`` does not look for them."""
+        """Return the files that an earlier load of these tables left behind, because ``preload`` does not check for them."""
         files = build_load_command(run, domain, tables).files
         return find_waiting_files(files, staged=pre_load.strategy == "imported") if files else []
 
@@ -121,7 +122,7 @@ class Steps:
             raise build_error_failure(command, error) from error
         checks = list(build_check_results(node, key, result.expectations, self._rows.show(context, task)))
         if result.exit_code != 0:
-            # The results first: those that failed are why, and those that passed are known as well.
+            # The results come first: failed ones are the reason, and passed ones are known as well.
             yield from checks
             raise build_failure(command, result)
         yield dg.MaterializeResult(
@@ -149,20 +150,20 @@ class Steps:
         return build_real_columns(context, key, columns)
 
     def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
-        """Return from which columns those of a task are made, and its columns where the project does not declare them.
+        """Return the source columns of a task's columns, and the columns themselves if the project does not declare them.
 
-        Nothing where that is not known.
+        Empty if they are unknown.
         """
         from .column_lineage import build_column_metadata
 
         return build_column_metadata(context.log, self._graph, self._rows.columns, task)
 
     def _add_interval(self, context: dg.AssetExecutionContext, task: Task, pipeline: Pipeline | None, run: RunContext) -> RunContext:
-        """Return the run with the last complete interval of its schedule, where it was started by hand and has none. starlake-dagster does
+        """Add the last complete interval of the schedule to a run that was started manually and has none. starlake-dagster does
         the same.
 
         Raises:
-            dagster.Failure: the SQL uses the interval, and there is neither one nor a schedule.
+            dagster.Failure: the SQL uses the interval, but there is no interval and no schedule.
         """
         given = {
             *run.variables,
@@ -176,7 +177,7 @@ class Steps:
             start, end = find_interval_before(
                 schedule.cron, schedule.timezone or self._settings.timezone, run.scheduled_date or datetime.now(timezone.utc)
             )
-            context.log.info(f"the run has no data interval; it gets that of its schedule: {start.isoformat()} to {end.isoformat()}")
+            context.log.info(f"the run has no data interval; using that of its schedule: {start.isoformat()} to {end.isoformat()}")
             return replace(run, interval_start=start, interval_end=end)
         missing = sorted(find_interval_variables(task.sql_texts) - given)
         if missing:

@@ -1,7 +1,7 @@
-"""What the steps of load tables do: one table, or the tables of a domain together (setting ``batch``).
+"""Run the steps of load tables: one table, or several tables of a domain together (setting ``batch``).
 
-Several tables are one ``load``. What it did to each is found out by the executor; a table of which that is not known, or that the command
-did not come to, is loaded alone afterwards. Each table gets its own materialization and its own checks; at the end the step fails if any
+Several tables are one ``load``. The executor determines the result of each table. A table whose result is unknown, or that the command
+did not reach, is loaded alone afterward. Each table gets its own materialization and checks. At the end, the step fails if any
 table failed.
 """
 
@@ -39,7 +39,7 @@ from .rows_of_steps import RowsOfSteps
 from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
 
 _TIMED_OUT = 124
-"""The exit code that ``timeout`` of the shell gives to a command that ran too long."""
+"""The exit code that the shell's ``timeout`` gives to a command that ran too long."""
 
 
 LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
@@ -47,7 +47,7 @@ LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservatio
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """A command that ended, somehow."""
+    """A command that ended, with or without success."""
 
     command: Command
     result: CommandResult
@@ -55,7 +55,7 @@ class _Ended:
     error: StarlakeError | None = None
 
     def raised(self) -> dg.Failure:
-        """Return the failure of a step that had nothing else to do."""
+        """Return the failure of a step that ran only this command."""
         return build_error_failure(self.command, self.error) if self.error is not None else build_failure(self.command, self.result)
 
 
@@ -76,10 +76,10 @@ class LoadSteps:
         self._rows = rows
 
     def load(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Events:
-        """Load the tables of an op that the run selects; staged first when their domain stages by IMPORTED and is not part of the run.
+        """Load the tables of an op that the run selects. They are staged first if their domain uses IMPORTED and is not part of the run.
 
         Raises:
-            dagster.Failure: tables failed. Those that were loaded have been yielded.
+            dagster.Failure: tables failed. The tables that were loaded have been yielded.
         """
         selected = _select_members(members, context)
         waiting = selected
@@ -111,12 +111,12 @@ class LoadSteps:
             raise _build_step_failure(failed, waiting, domain)
 
     def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
-        """Return whether the pre-load of a job that runs dependencies first found nothing: its steps go on, so that the tasks run."""
+        """Return whether the pre-load of a job that runs dependencies first found nothing. Its steps continue so that the tasks run."""
         domain = self._graph.keys.get(("domain", table.domain))
         return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.found_nothing(context, domain)
 
     def _report_failure(self, failed: "_Failed", context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
-        """Yield what is known of a table whose load failed: its checks, and that its rows are in the table nevertheless."""
+        """Yield the known results of a table whose load failed: its checks, and a note if its rows are in the table anyway."""
         member, result = failed.member, failed.result
         if result.failed_in_table:
             reason = result.reason or failed.of.result.reason or "no reason is known"
@@ -138,7 +138,7 @@ class LoadSteps:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
         if pre_load is None or pre_load.strategy != "imported":
             return False
-        # Dagster's execute_in_process gives an empty selection where the whole job is meant.
+        # Dagster's execute_in_process passes an empty selection for the whole job.
         selected = context.run.asset_selection or None
         return selected is not None and self._graph.get_key("domain", table.domain) not in selected
 
@@ -146,7 +146,7 @@ class LoadSteps:
 def _build_wanted_checks(
     settings: Settings, rows: RowsOfSteps, context: dg.AssetExecutionContext, member: Member, result: TableResult
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield the check results of a table that the run asks for."""
+    """Yield the check results of a table that the run selects."""
     found = list(build_check_results(member.node, member.key, result.expectations, rows.show(context, member.table)))
     if has_reject_check(member.node, settings) and all(check.check_name != REJECTED_ROWS for check in found):
         rejected = build_reject_check_result(member.key, result.counters, settings)
@@ -156,7 +156,7 @@ def _build_wanted_checks(
 
 
 def _repeat_wanted_checks(context: dg.AssetExecutionContext, member: Member) -> Iterator[dg.AssetCheckResult]:
-    """Yield the last check results of a table again that had no file."""
+    """Yield the last check results of a table without a file again."""
     wanted = context.selected_asset_check_keys
     for check in repeat_last_results(member.node, member.key, context.instance):
         if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted:
@@ -169,7 +169,7 @@ def _select_members(members: Sequence[Member], context: dg.AssetExecutionContext
     keys = context.selected_asset_keys
     alone = sorted({check.asset_key.to_user_string() for check in context.selected_asset_check_keys if check.asset_key not in keys})
     if alone:
-        text = f"expectations are evaluated when their table is loaded, not alone: materialize {', '.join(alone)}"
+        text = f"expectations are evaluated only when their table is loaded; materialize {', '.join(alone)}"
         if not keys:
             raise dg.Failure(text, allow_retries=False)
         context.log.warning(text)
@@ -203,7 +203,7 @@ class _Load:
         self._failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
 
     def all(self, members: Sequence[Member]) -> LoadEvents:
-        """Load tables; yield what is loaded, return what failed."""
+        """Load tables. Yield their materializations, and return the failures."""
         by_name = {m.table.name: m for m in members}
         failed: list[_Failed] = []
         for tables in split_into_batches([m.table for m in members]):
@@ -236,7 +236,7 @@ class _Load:
                 again.append((member, found))
         if again:
             self._context.log.warning(
-                f"the command ended before these tables were loaded, or their outcome is not known; they are loaded one by one: "
+                f"the command ended before these tables were loaded, or their outcome is unknown; loading them one by one: "
                 f"{_join_names([m for m, _ in again])}"
             )
         for member, found in again:
@@ -244,11 +244,11 @@ class _Load:
         return failed
 
     def _alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
-        """Load a table after a command for several that did not tell its fate.
+        """Load a table after a command for several tables that did not determine its result.
 
         Args:
             member: the table.
-            before: what that command said about it.
+            before: the result of the table from that command.
             earlier: that command.
         """
         ended = yield from self._command([member])
@@ -257,9 +257,9 @@ class _Load:
             return [_Failed(member, found, ended)]
         if before.outcome == "unknown" and not (found.counters and found.counters.files):
             why = (
-                "it is not known whether it was loaded: the command for several tables "
-                f"{_describe_end(earlier.result)}, and alone there was no file for it. If it failed, its file lies in ingesting, "
-                "where no load looks: "
+                "it is unknown whether it was loaded: the command for several tables "
+                f"{_describe_end(earlier.result)}, and when loaded alone, it had no file. If it failed, its file is in ingesting, "
+                "which no load reads; "
                 "move it back to the stage folder"
             )
             return [_Failed(member, replace(found, outcome="failed", reason=why, retry=False), earlier)]
@@ -273,7 +273,7 @@ class _Load:
         return []
 
     def _judge(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure where Dagster knows or the settings say more than the executor."""
+        """Return the result of a table, or a failure if Dagster's history or the settings overrule the executor's result."""
         found = self._unless_failed_before(member, found)
         counters = found.counters
         if counters is None or not counters.rejected:
@@ -281,7 +281,7 @@ class _Load:
         what, where = describe_rejected(counters), f"{self._run.project.application.audit_domain}.rejected"
         strategy = member.table.metadata.write_strategy
         overwrites = strategy is not None and (strategy.type or "") == "OVERWRITE"
-        emptied = ", and the table was overwritten with nothing" if overwrites and not counters.accepted else ""
+        emptied = ", and the table is now empty because it was overwritten" if overwrites and not counters.accepted else ""
         text = f"{what}{emptied}; their errors are in the table {where} (JOBID '{self._run.job_id}')"
         self._context.log.warning(f"{member.table.full_name}: {text}")
         if self._settings.rejected_rows != "block" or found.outcome != "loaded":
@@ -298,7 +298,7 @@ class _Load:
         if earlier is None or (earlier.in_table and found.counters is None):
             return found
         if earlier.in_table:
-            why = f"there is no new file, and the load of the last one failed after its rows were in the table: {earlier.reason}"
+            why = f"there is no new file, and the load of the last file failed after its rows were written: {earlier.reason}"
             return replace(found, outcome="failed", reason=why, retry=False, failed_in_table=True)
         none = "there is no file" if found.counters is not None else "it is not known whether there was a file"
         why = (
@@ -308,11 +308,11 @@ class _Load:
         return replace(found, outcome="failed", reason=why, retry=False, leaves_files=True)
 
     def _command(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
-        """Run the ``load`` of some tables; return how it ended.
+        """Run the ``load`` of some tables, and return how it ended.
 
-        When the run is cancelled, tables that are loaded already are yielded before the exception is raised again.
+        If the run is canceled, tables that are already loaded are yielded before the exception is raised again.
         """
-        # Each command of a step has audit rows of its own.
+        # Each command of a step has its own audit rows.
         job = f"{self._run.job_id}.c{self._number}" if self._number else self._run.job_id
         self._number += 1
         command = build_load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
@@ -358,7 +358,7 @@ class _Load:
 
 
 def _forbid_retry_of_expectations(result: CommandResult) -> CommandResult:
-    """Return a result that is not tried again where expectations failed: they are evaluated when the rows are in the table.
+    """Return a result that prevents a retry if expectations failed, because they are evaluated after the rows are in the table.
 
     Starlake: IngestionJob.run.
     """
@@ -366,14 +366,14 @@ def _forbid_retry_of_expectations(result: CommandResult) -> CommandResult:
         return result
     if not result.tables:
         return replace(result, retry=False, failed_in_table=True)
-    # Executors that see the files have given each table a reason of its own.
+    # Executors that see the files have given each table its own reason.
     unexplained = {name: table for name, table in result.tables.items() if table.outcome == "failed" and table.reason is None}
     judged = {name: replace(table, retry=False, failed_in_table=True, reason=result.reason) for name, table in unexplained.items()}
     return replace(result, tables={**result.tables, **judged})
 
 
 def _fail_all(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
-    """Return the results of a command that could not be started or followed: it may even still run, so that nothing else is started."""
+    """Return the results of a command that could not be started or followed. It may still be running, so nothing else is started."""
     return {m.table.name: TableResult("failed", reason=str(error), retry=retry) for m in batch}
 
 
@@ -386,7 +386,7 @@ def _join_names(members: Sequence[Member]) -> str:
 
 
 def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], domain: Domain) -> dg.Failure:
-    """Return the failure of a step: each table that failed with its reason."""
+    """Return the failure of a step, with the reason for each failed table."""
     explain: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
     reasons = {f.member.key.to_user_string(): explain(f) for f in failed}
     if len(members) == 1:

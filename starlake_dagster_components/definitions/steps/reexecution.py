@@ -1,7 +1,7 @@
-"""Nothing is done twice in a re-execution from failure, or in another attempt of a step that made a part of its assets.
+"""Avoid repeating work in a re-execution from failure, or in a retry of a step that has made some of its assets.
 
-Dagster runs a step that failed again as a whole, and with it everything that depends on it, also what had succeeded. That suits steps that
-make one asset: what depends on one that failed has not run. A batch may have made assets, and what depends on those may have run.
+Dagster runs a failed step again as a whole, along with everything that depends on it, including what succeeded. This suits steps that
+make one asset, because readers of a failed asset have not run. A batch may have made some assets, and their readers may have run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from .run_history import EarlierFailure, Materialized, RunHistory, find_earlier_
 
 
 def find_loaded_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
-    """Return what earlier attempts of this step made before they failed, in this run or in the runs that it re-executes from failure."""
+    """Return the assets that earlier attempts of this step made before failing, in this run or in runs that it re-executes from failure."""
     key = get_step_key(context)
     runs = history.list_continued_runs(key)[: history.from_failure]
     return find_materializations(context.instance, (context.run.run_id, *runs), key)
@@ -29,7 +29,7 @@ def find_failed_before(context: dg.AssetExecutionContext, history: RunHistory) -
 
 
 def find_done_before(context: dg.AssetExecutionContext, history: RunHistory) -> Mapping[dg.AssetKey, Materialized]:
-    """Return what this step made in a run that this one goes on with, where it succeeded and is only run again with what it depends on."""
+    """Return the assets that this step made in a run that this one continues, if it succeeded there and runs again only with its inputs."""
     key = get_step_key(context)
     if key not in history.succeeded_before:
         return {}
@@ -45,29 +45,29 @@ def report_kept_assets(
     outputs: Iterable[tuple[str, dg.AssetKey]],
     before: Mapping[dg.AssetKey, Materialized],
 ) -> Events:
-    """Log what is not done again; materialize again, with the earlier metadata, the assets that later steps of this run wait for.
+    """Log the assets that are not made again. Materialize those that later steps need again, with the earlier metadata.
 
-    Dagster does not know earlier outputs of a step that a run executes again. Within one process it remembers those of an earlier attempt.
+    Dagster does not know the earlier outputs of a step that a run executes again. Within one process, it remembers those of earlier attempts.
 
     Args:
         context: the step.
-        history: what its run continues.
+        history: the runs that this run continues.
         outputs: name and key of the step's outputs.
-        before: what was made before.
+        before: the assets that were made before.
     """
     for output, key in outputs:
         earlier = before.get(key)
         if earlier is None:
             continue
         in_run = "this run" if earlier.run_id == context.run.run_id else f"run {earlier.run_id}"
-        context.log.info(f"{key.to_user_string()} is not made again: an earlier attempt in {in_run} has made it")
+        context.log.info(f"{key.to_user_string()} is not made again, because an earlier attempt in {in_run} made it")
         known_here = earlier.run_id == context.run.run_id and context.op_execution_context.retry_number > 0
         if not known_here and _is_needed_later(context, output, history.succeeded_before):
             yield dg.MaterializeResult(asset_key=key, metadata={**earlier.metadata, "starlake/made_in_run": earlier.run_id})
 
 
 def _is_needed_later(context: dg.AssetExecutionContext, output: str, done: frozenset[str]) -> bool:
-    """Return whether a step that this run still has to do depends, directly or not, on an output of the step that runs."""
+    """Return whether a remaining step of this run depends, directly or indirectly, on an output of the current step."""
     to_do: Sequence[str] | None = context.run.step_keys_to_execute
     readers: dict[str, list[tuple[str, str]]] = {}
     for reader, read, name in _iterate_dependencies(context):
@@ -85,7 +85,7 @@ def _is_needed_later(context: dg.AssetExecutionContext, output: str, done: froze
 
 
 def _iterate_dependencies(context: dg.AssetExecutionContext) -> Iterator[tuple[str, str, str]]:
-    """Yield what the steps of the job depend on: the step, the other step, the name of its output."""
+    """Yield the dependencies of the job's steps: the step, the other step, the name of its output."""
     for invocation, inputs in context.job_def.dependencies.items():
         for dependency in inputs.values():
             for node in dependency.get_node_dependencies():

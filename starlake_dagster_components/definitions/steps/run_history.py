@@ -1,4 +1,4 @@
-"""Which runs a run continues: executors need it to find the remote work of a lost worker."""
+"""Find the runs that a run continues. Executors need them to find the remote work of a lost worker."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ _CHOSEN_STEPS = "dagster/step_selection"
 """Tag of runs that re-execute selected steps. Dagster: STEP_SELECTION_TAG."""
 
 MAX_RUNS = 50
-"""Runs to look back at: a chain of re-executions is not longer in practice."""
+"""Number of earlier runs that are considered. In practice, chains of re-executions are shorter."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """When a run, or the oldest that it re-executes, was created.
+    """The time when a run, or the oldest run that it re-executes, was created.
 
-    The runs that it re-executes, nearest first, and what succeeded in them.
+    Includes the runs that it re-executes, nearest first, and the steps that succeeded in them.
     """
 
     since: datetime | None
@@ -30,12 +30,12 @@ class RunHistory:
     succeeded: tuple[frozenset[str], ...] = ()
     """Keys of the steps that succeeded in each of ``earlier_runs``."""
     from_failure: int = 0
-    """How many of ``earlier_runs`` this run continues from their failure; the runs before those were re-executed as a whole."""
+    """Number of ``earlier_runs`` that this run continues from failure. The runs before those were re-executed as a whole."""
 
     def list_continued_runs(self, step_key: str) -> tuple[str, ...]:
-        """Return the earlier runs that a step continues: back to, and without, the latest one in which it succeeded.
+        """Return the earlier runs that a step continues, back to but not including the latest one in which it succeeded.
 
-        A step that succeeded there is run again on purpose: nothing of that run may stand for it.
+        A step that succeeded there runs again on purpose, so nothing in that run may replace it.
         """
         found: list[str] = []
         for run_id, succeeded in zip(self.earlier_runs, self.succeeded, strict=False):
@@ -46,7 +46,7 @@ class RunHistory:
 
     @property
     def succeeded_before(self) -> frozenset[str]:
-        """Keys of the steps that succeeded in a run whose work stands."""
+        """Keys of the steps that succeeded in a run whose results are kept."""
         return frozenset().union(*self.succeeded[: self.from_failure])
 
 
@@ -59,10 +59,10 @@ class Materialized:
 
 
 def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
-    """Return what a step has materialized in some runs, the latest of each asset.
+    """Return the materializations of a step in some runs, the latest of each asset.
 
     Args:
-        instance: where events are kept.
+        instance: the Dagster instance with the events.
         run_ids: the runs, nearest first.
         step_key: the step.
     """
@@ -77,7 +77,7 @@ def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], 
 def _list_asset_events(
     instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str, kind: dg.DagsterEventType
 ) -> Iterator[tuple[str, dg.AssetKey, dg.DagsterEvent]]:
-    """Yield the events of a step about assets, with their run and asset: of the farthest run first, so that later ones win."""
+    """Yield a step's events about assets, with their run and asset. The farthest run comes first, so that later ones override it."""
     for run_id in reversed(run_ids):
         for entry in instance.all_logs(run_id, of_type=kind):
             event = entry.dagster_event
@@ -108,7 +108,7 @@ def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], 
     """Return the tables of a step whose load failed in some runs so that another load does not find their files, with the latest reason.
 
     Args:
-        instance: where events are kept.
+        instance: the Dagster instance with the events.
         run_ids: the runs, nearest first.
         step_key: the step.
     """
@@ -128,7 +128,7 @@ _SECONDS = ("starlake/seconds", "starlake/batch_seconds")
 
 
 def find_usual_seconds(context: dg.AssetExecutionContext) -> float | None:
-    """Return the most seconds that the latest materializations of the assets of a step took; None where one of them has none."""
+    """Return the longest duration in seconds of the latest materializations of a step's assets; None if one of them has none."""
     usual = 0.0
     for key in context.selected_asset_keys:
         records = context.instance.fetch_materializations(key, limit=_LOOKED_BACK).records
@@ -146,7 +146,7 @@ def _read_seconds(record: dg.EventLogRecord) -> float | None:
 
 
 class RunHistories:
-    """Looks a run's history up once per run and process."""
+    """Looks up a run's history once per run and process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -186,9 +186,9 @@ def _look_up_history(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHis
 
 
 def _continues_from_failure(run: dg.DagsterRun) -> bool:
-    """Return whether a run continues another one from its failure, rather than re-executing all of it or selected steps.
+    """Return whether a run continues another one from failure, rather than re-executing all of it or selected steps.
 
-    Dagster tags such runs in its web interface, its API and its automatic retries; for runs started in Python only the list of steps shows
+    Dagster tags such runs in its UI, its API, and its automatic retries. For runs started in Python, only the list of steps shows
     it.
     """
     return run.tags.get(_FROM_FAILURE) == "true" or (run.step_keys_to_execute is not None and _CHOSEN_STEPS not in run.tags)

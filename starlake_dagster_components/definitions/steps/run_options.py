@@ -1,8 +1,8 @@
-"""Options that a run passes on to its transforms and to the jobs downstream: ``sl_options`` of starlake-dagster.
+"""Pass a run's options on to its transforms and to downstream jobs: ``sl_options`` of starlake-dagster.
 
-They come in sections: ``all`` for every transform of a run, and one per task. Each materialization of a run carries those of the run, so
+They come in sections: ``all`` for every transform of a run, and one per task. Each materialization of a run carries the run's options, so
 that a
-sensor downstream starts its run with the options of what it consumed.
+downstream sensor starts its run with the options of the materializations that it consumed.
 """
 
 import json
@@ -13,20 +13,20 @@ from typing import Any
 import dagster as dg
 
 OPTIONS = "sl_options"
-"""Op config, run tag and metadata of a materialization: section -> name -> value, as JSON."""
+"""Op config, run tag, and metadata of a materialization: section -> name -> value, as JSON."""
 OPTIONS_MERGE = "sl_options_merge"
-"""Op config, run tag and metadata of a materialization: section -> name -> how values of several materializations are merged, as JSON."""
+"""Op config, run tag, and metadata of a materialization: section -> name -> how values of several materializations are merged, as JSON."""
 DRY_RUN = "sl_dry_run"
 """Metadata of a materialization whose command was only logged."""
 
 Sections = Mapping[str, Mapping[str, Any]]
 
 _REFUSED_SEPARATORS = frozenset(',$`\\"')
-"""Characters that do not survive the way to Starlake's command line. starlake-orchestration: sl_options."""
+"""Characters that cannot be passed to Starlake's command line. starlake-orchestration: sl_options."""
 
 
 class InvalidRunOptions(ValueError):
-    """Options that cannot be read, or those of several materializations that contradict each other."""
+    """Options that cannot be read, or contradictory options of several materializations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Carrier:
         name: its asset, for messages.
         options: section -> name -> value.
         merge: section -> name -> declaration.
-        latest: whether it is the last one of its asset; earlier ones only add to values that are merged by union.
+        latest: whether it is the last one of its asset. Earlier ones only add to values that are merged by union.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Carrier:
 
 
 def parse_sections(what: str, given: object) -> Sections:
-    """Return the sections of a JSON text, or of what one means; none for nothing.
+    """Return the sections in a JSON string or mapping; none if it is empty.
 
     Args:
         what: its name, for messages.
-        given: JSON text, or a mapping.
+        given: JSON string or mapping.
 
     Raises:
         InvalidRunOptions: it is not an object of objects.
@@ -80,13 +80,13 @@ def read_carrier(materialization: dg.AssetMaterialization, *, latest: bool = Tru
 
 
 def is_dry_run(materialization: dg.AssetMaterialization | None) -> bool:
-    """Tell whether nothing was run for a materialization."""
+    """Return whether a materialization comes from a dry run, for which nothing ran."""
     noted = materialization.metadata.get(DRY_RUN) if materialization is not None else None
     return noted is not None and noted.value is True
 
 
 def build_option_metadata(options: Sections, merge: Sections, *, dry_run: bool) -> dict[str, Any]:
-    """Return the metadata with which a materialization carries the options of its run. starlake-dagster: get_materialization."""
+    """Return the metadata with the options of a materialization's run. starlake-dagster: get_materialization."""
     metadata: dict[str, Any] = {DRY_RUN: True} if dry_run else {}
     if options:
         metadata[OPTIONS] = dg.MetadataValue.json({name: dict(section) for name, section in options.items()})
@@ -97,10 +97,10 @@ def build_option_metadata(options: Sections, merge: Sections, *, dry_run: bool) 
 
 
 def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
-    """Return the tags of a run that consumes materializations with options; none where they have none.
+    """Return the tags of a run that consumes materializations with options; none if they have no options.
 
     Raises:
-        InvalidRunOptions: two of them have different values of an option that is not merged by union, or declare its merging differently.
+        InvalidRunOptions: two of them have different values of an option that is not merged by union, or declare different merge policies.
     """
     carriers = list(carriers)
     if not any(carrier.options or carrier.merge for carrier in carriers):
@@ -124,7 +124,7 @@ def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
 
 
 def declares_union(carriers: Iterable[Carrier]) -> bool:
-    """Tell whether materializations declare how options merge: then the ones before the latest count, too."""
+    """Return whether materializations declare how options merge. Then the ones before the latest are used, too."""
     return any(carrier.merge for carrier in carriers)
 
 
@@ -139,7 +139,7 @@ def _collect_declarations(carriers: Iterable[Carrier]) -> Declarations:
             other, before = declared.setdefault((section, name), (carrier.name, declaration))
             if before != declaration:
                 raise InvalidRunOptions(
-                    f"{other} and {carrier.name} declare the merging of {section}.{name} differently: {before} and {declaration}"
+                    f"{other} and {carrier.name} declare different merge policies for {section}.{name}: {before} and {declaration}"
                 )
     return declared
 
@@ -158,7 +158,7 @@ def _check_declaration(what: str, value: object) -> dict[str, str]:
 
 
 def _find_separator(declared: Declarations, section: str, name: str) -> str:
-    """Return at which texts the values of an option are split before they are united; an empty string where they are not."""
+    """Return the separator at which the values of an option are split before they are united; an empty string if they are not united."""
     return declared[section, name][1].get("separator", "") if (section, name) in declared else ""
 
 

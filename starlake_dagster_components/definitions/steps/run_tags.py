@@ -1,4 +1,4 @@
-"""Tags of runs that schedules and sensors write and steps read: the logical time of a run, and what started it."""
+"""Define the tags of runs that schedules and sensors write and steps read: the logical time of a run, and what started it."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 SCHEDULED_DATE = "starlake/scheduled_date"
 """The logical time of a run, ISO 8601: ``--scheduledDate``. Also metadata of a materialization: its logical time."""
 INTERVAL_START = "starlake/data_interval_start"
-"""Beginning of the data interval of a run, ISO 8601: ``sl_data_interval_start`` of transforms."""
+"""Start of the data interval of a run, ISO 8601: ``sl_data_interval_start`` of transforms."""
 INTERVAL_END = "starlake/data_interval_end"
 """End of the data interval of a run, ISO 8601: ``sl_data_interval_end`` of transforms."""
 TRIGGERED_BY = ".dagster/starlake_triggered_by"
@@ -18,9 +18,9 @@ Dagster keeps tags with this prefix and does not show them.
 """
 
 MAX_TRIGGERED_BY = 2000
-"""Characters that the list of consumed materializations may have; the rest is counted."""
+"""Maximum length of the list of consumed materializations in characters; the rest are counted."""
 REST = "..."
-"""Key under which :data:`TRIGGERED_BY` has the number of materializations that it does not list."""
+"""Key in :data:`TRIGGERED_BY` for the number of materializations that it does not list."""
 
 _ZONE = re.compile(r"([+-]\d{2})(\d{2})$")
 
@@ -31,10 +31,10 @@ def build_time_tags(scheduled: datetime, start: datetime, end: datetime) -> dict
 
 
 def format_triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
-    """Return the value of :data:`TRIGGERED_BY`, never longer than :data:`MAX_TRIGGERED_BY`.
+    """Return the value of :data:`TRIGGERED_BY`, not longer than :data:`MAX_TRIGGERED_BY`.
 
     Args:
-        consumed: asset key, storage id and run id of each materialization; those that come first are listed first.
+        consumed: asset key, storage ID, and run ID of each materialization. The first ones are listed first.
     """
     items = list(consumed)
     shown: dict[str, list[object] | int] = {}
@@ -50,9 +50,10 @@ def format_triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return a time written in ISO 8601, as this package or starlake-dagster writes it; None for any other text.
+    """Parse an ISO 8601 time as written by this package or starlake-dagster; return None for any other string.
 
-    starlake-dagster replaces ``:`` by ``.`` and ``+`` by ``_`` in tags and writes offsets without colon. A time without offset is UTC.
+    In tags, starlake-dagster replaces ``:`` by ``.`` and ``+`` by ``_``, and writes offsets without a colon. A time without an offset is
+    UTC.
     """
     text = text.strip()
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):
@@ -68,5 +69,5 @@ def parse_time(text: str) -> datetime | None:
 
 
 def read_tagged_time(tags: Mapping[str, str], name: str) -> datetime | None:
-    """Return the time that a tag has; None without the tag or when its value is not a time."""
+    """Return the time in a tag; None if the tag is missing or is not a time."""
     return parse_time(tags.get(name, ""))

@@ -1,4 +1,4 @@
-"""Op config of steps: what one step of one run does in another way than its job and its tags say."""
+"""Read the op config of steps, which overrides the job and the tags for one step of one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RUN_CONFIG = dg.Field(
             description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none.",
         ),
         "interval": dg.Field(
-            {"start": dg.Field(str, description="Its beginning, ISO 8601."), "end": dg.Field(str, description="Its end, ISO 8601.")},
+            {"start": dg.Field(str, description="Its start, ISO 8601."), "end": dg.Field(str, description="Its end, ISO 8601.")},
             is_required=False,
             description="Data interval of a transform. Default: that of the partition or of the run's tags, "
             "else the last one of the schedule.",
@@ -25,7 +25,7 @@ RUN_CONFIG = dg.Field(
         "options": dg.Field(
             dg.Map(str, str, key_label_name="variable"),  # type: ignore[no-untyped-call]
             is_required=False,
-            description="More Starlake variables for the commands of this step: --options. They win over all others.",
+            description="More Starlake variables for the commands of this step: --options. They override all others.",
         ),
         "dry_run": dg.Field(
             bool, is_required=False, description="Log the commands instead of running them. The assets are materialized with sl_dry_run."
@@ -50,14 +50,14 @@ RUN_CONFIG = dg.Field(
 
 @dataclass(frozen=True, slots=True)
 class StepConfig:
-    """What the op config of a step says; empty values where it says nothing.
+    """The op config of a step. Values that it does not set are empty.
 
     Attributes:
         scheduled_date: logical date, as written.
-        interval: beginning and end of the data interval, as written.
+        interval: start and end of the data interval, as written.
         options: more Starlake variables.
         dry_run: whether commands are only logged.
-        sl_options: options of transforms by section (``all`` or a task), of the config or of the run.
+        sl_options: options of transforms by section (``all`` or a task), from the config or the run.
         sl_options_merge: how they merge, by section.
     """
 
@@ -69,7 +69,7 @@ class StepConfig:
     sl_options_merge: Sections = EMPTY
 
     def find_task_options(self, *names: str) -> dict[str, str]:
-        """Return the options of a task: those of the section ``all``, then those of its own ones, which win.
+        """Return the options of a task: those of the section ``all``, overridden by its own.
 
         starlake-dagster: get_sl_options.
         """
@@ -83,7 +83,7 @@ def read_step_config(context: dg.AssetExecutionContext) -> StepConfig:
     """Return the op config of a step.
 
     Raises:
-        dagster.Failure: ``sl_options`` or ``sl_options_merge`` is not what it is to be.
+        dagster.Failure: ``sl_options`` or ``sl_options_merge`` is invalid.
     """
     config: Mapping[str, Any] = context.op_execution_context.op_config or {}
     tags = context.run.tags

@@ -168,7 +168,9 @@ def test_rejected_rows_are_seen(shared: Path, tmp_path: Path, setting: Any, batc
         logs = list(instance.all_logs(result.run_id))
     run = Run(result, [e.dagster_event for e in logs if e.dagster_event])
     warnings = [e.user_message for e in logs if e.level == 30]
-    expected = "d.ovr: rejected rows: 2 of 2, and the table is now empty because it was overwritten; their errors are in the table audit.rejected (JOBID '"
+    expected = (
+        "d.ovr: rejected rows: 2 of 2, and the table is now empty because it was overwritten; their errors are in the table audit.rejected"
+    )
     assert any(expected in warning for warning in warnings)
     assert run.success == (setting != "block")
     assert run.checks == ([] if setting == "ignore" else [("rejected_rows", False)])
