@@ -47,7 +47,7 @@ def report_kept_assets(
 ) -> Events:
     """Log the assets that are not made again. Materialize those that later steps need again, with the earlier metadata.
 
-    Dagster does not know the earlier outputs of a step that a run executes again. Within one process, it remembers those of earlier attempts.
+    Dagster does not know the earlier outputs of a step that a run executes again. Within a process, it remembers those of earlier attempts.
 
     Args:
         context: the step.
