@@ -1,4 +1,4 @@
-"""Runs ``python -m starlake_dagster_components.cli`` as ``sl-dagster``."""
+"""Run ``python -m starlake_dagster_components.cli`` as ``sl-dagster``."""
 
 from .main import main
 

@@ -1,4 +1,4 @@
-"""The dates of the runs of ``sl-dagster run``: which runs there are for a range of days, and for which interval each is."""
+"""Determine the dates of the runs of ``sl-dagster run``: the runs for a range of days, and the interval of each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from ..settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RunDates:
-    """The dates that were asked for, as written; empty texts for those that were not.
+    """The requested dates, as written; empty strings for those that were not given.
 
     Attributes:
         scheduled_date: logical date of all runs.
-        interval_start: beginning of the data interval of all runs.
+        interval_start: start of the data interval of all runs.
         interval_end: its end.
-        first: beginning of a range: its first day, or a time.
+        first: start of a range: its first day, or a time.
         last: end of the range: its last day, or a time.
-        single_run: whether each job has one run for the range, not one for each partition.
+        single_run: whether each job has one run for the range instead of one per partition.
     """
 
     scheduled_date: str | None = None
@@ -37,10 +37,10 @@ class RunDates:
     single_run: bool = False
 
     def check(self) -> None:
-        """Check that the dates are some, and that they fit together.
+        """Check that the dates are valid and fit together.
 
         Raises:
-            InvalidSetting: they are not; the message begins with the option.
+            InvalidSetting: they do not; the message begins with the option.
         """
         for name in ("scheduled_date", "interval_start", "interval_end"):
             _parse(name, getattr(self, name))
@@ -51,11 +51,11 @@ class RunDates:
             given = [n for n in (one, other) if getattr(self, n) is not None]
             if len(given) == 1:
                 missing = _OPTIONS[other if given == [one] else one]
-                raise InvalidSetting(f"{_OPTIONS[given[0]]}: a {name} has both ends: give {missing}, too")
+                raise InvalidSetting(f"{_OPTIONS[given[0]]}: a {name} needs both ends; add {missing}")
         if self.first is not None and (self.scheduled_date is not None or self.interval_start is not None):
-            raise InvalidSetting(f"{_OPTIONS['first']}: the runs of a range have their dates from it: leave out the other dates")
+            raise InvalidSetting(f"{_OPTIONS['first']}: the runs of a range get their dates from it; remove the other dates")
         if self.single_run and self.first is None:
-            raise InvalidSetting("--single-run is for a range: give --from and --to, too")
+            raise InvalidSetting("--single-run requires a range; add --from and --to")
         start, end = _parse("interval_start", self.interval_start), _parse("interval_end", self.interval_end)
         if start and end and start >= end:
             raise InvalidSetting(f"--interval-end: '{self.interval_end}' is not after --interval-start '{self.interval_start}'")
@@ -63,12 +63,12 @@ class RunDates:
             self.find_range("UTC")
 
     def build_tags(self) -> dict[str, str]:
-        """Return the tags of all runs where no range was asked for."""
+        """Return the tags of all runs if no range was given."""
         given = {SCHEDULED_DATE: self.scheduled_date, INTERVAL_START: self.interval_start, INTERVAL_END: self.interval_end}
         return {name: value.strip() for name, value in given.items() if value is not None}
 
     def fits_partitions(self, built: Built, selection: str | None) -> bool:
-        """Tell whether the runs can be for partitions: a data interval has to be made of them, and a selection of assets is of one kind."""
+        """Return whether the runs can be for partitions: a data interval must consist of them, and selected assets must be of one kind."""
         kinds = {spec.partitions_def for spec in built.graph.specs.values() if spec.partitions_def is not None}
         start, end = _parse("interval_start", self.interval_start), _parse("interval_end", self.interval_end)
         if start and end:
@@ -78,13 +78,13 @@ class RunDates:
         return selection is None or self.first is not None or len(kinds) <= 1
 
     def find_range(self, zone: str) -> tuple[datetime, datetime]:
-        """Return the beginning of the range, and its end, which is no longer part of it.
+        """Return the start of the range and its exclusive end.
 
         Args:
             zone: time zone of days and of times without an offset.
 
         Raises:
-            InvalidSetting: one of them is not a date, or the end is not after the beginning.
+            InvalidSetting: one of them is not a date, or the end is not after the start.
         """
         start, end = _place(self.first or "", "first", zone), _place(self.last or "", "last", zone)
         if end <= start:
@@ -99,17 +99,17 @@ _OPTIONS = {
     "first": "--from",
     "last": "--to",
 }
-"""How messages name a date."""
+"""The names of dates in messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run that is to be.
+    """A run to be launched.
 
     Attributes:
         job: the job's name.
-        tags: what says for when it is.
-        partition: the key of its partition, or the first and the last one of its range; empty for none.
+        tags: tags with its dates.
+        partition: the key of its partition, or the first and last keys of its range; empty for none.
     """
 
     job: str
@@ -120,21 +120,21 @@ class PlannedRun:
 def plan_job_runs(
     built: Built, settings: Settings, dates: RunDates, jobs: Sequence[str], say: Callable[[str], None] | None
 ) -> list[PlannedRun]:
-    """Return the runs of jobs: of each one, or one per partition of a range.
+    """Return the runs of jobs: one per job, or one per partition of a range.
 
-    Jobs with partitions have a run for each one that begins in the range, or one for all. Other transform jobs have one run whose data
-    interval is the range.
-    Load jobs have one run without a date: they take the files that are there.
+    Jobs with partitions have a run for each partition that begins in the range, or one for all. Other transform jobs have one run whose
+    data interval is the range.
+    Load jobs have one run without a date, because they take the files that are there.
 
     Args:
         built: the definitions.
-        settings: time zone and first day of jobs without their own.
-        dates: what was asked for.
-        jobs: in their order.
-        say: takes a sentence on each job that has no partition in the range.
+        settings: default time zone and first day, for jobs that set none.
+        dates: the requested dates.
+        jobs: the jobs, in order.
+        say: receives a sentence about each job without a partition in the range.
 
     Raises:
-        InvalidSetting: none of them has a run.
+        InvalidSetting: none of the jobs has a run.
     """
     if dates.first is None:
         return [PlannedRun(job, dates.build_tags()) for job in jobs]
@@ -172,8 +172,8 @@ def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence
 
     Args:
         built: the definitions.
-        dates: what was asked for.
-        name: of the job that runs the selection.
+        dates: the requested dates.
+        name: name of the job that runs the selection.
         keys: the assets.
 
     Raises:
@@ -188,7 +188,7 @@ def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence
         if partitions is not None:
             kinds.setdefault(partitions, key.to_user_string())
     if len(kinds) > 1:
-        raise InvalidSetting(f"--from: {' and '.join(kinds.values())} have different partitions: select assets of one job")
+        raise InvalidSetting(f"--from: {' and '.join(kinds.values())} have different partitions; select assets of one job")
     partitions = next(iter(kinds), None)
     if partitions is None:
         start, end = dates.find_range("UTC")
@@ -206,7 +206,7 @@ def _split_range(job: str, windows: dg.TimeWindowPartitionsDefinition, dates: Ru
     keys = [
         key
         for key in windows.get_partition_keys_in_time_window(dg.TimeWindow(start, end))
-        # Dagster also lists those before the first one.
+        # Dagster also lists partitions before the first one.
         if windows.has_partition_key(key) and start <= windows.time_window_for_partition_key(key).start < end
     ]
     if not keys:
@@ -233,12 +233,12 @@ def _parse(name: str, text: str | None) -> datetime | None:
 
 
 def _place(text: str, name: str, zone: str) -> datetime:
-    """Return a time of a time zone, for the end of a range that of the day after the last one."""
+    """Return a date as a time in a time zone; the end of a range is the day after its last one."""
     text = text.strip()
     _parse(name, text)
     moment = parse_time(text)
     assert moment is not None
-    # An offset follows the time; a day has none.
+    # A time may have an offset; a day has none.
     if len(text) == len("2026-01-31"):
         return (moment + timedelta(days=name == "last")).replace(tzinfo=ZoneInfo(zone))
     has_offset = text.endswith("Z") or "+" in text or "-" in text[len("2026-01-31") :] or "_" in text

@@ -1,7 +1,7 @@
-"""``sl-dagster dev``: Dagster's web interface and daemon on projects, which are loaded again whenever one of their files changes.
+"""``sl-dagster dev``: run Dagster's web interface and daemon on projects, and reload a project when one of its files changes.
 
-Started are Dagster's own services, as ``dg dev`` starts them: a code server for each project, the web server and the daemon. The code
-servers are reached through a workspace file; after an edit the web server is asked by GraphQL to reload the location, and open browsers
+It starts Dagster's own services in the same way as ``dg dev``: a code server for each project, the web server, and the daemon. The code
+servers are reached through a workspace file. After an edit, the web server is asked by GraphQL to reload the location, and open browsers
 follow.
 """
 
@@ -30,10 +30,10 @@ from . import warm_start
 
 DEFAULT_PORT = 3000
 _PORTS = 100
-"""How many ports are tried when the default one is taken."""
+"""Number of ports to try if the default one is taken."""
 
 _GRACE = 20.0
-"""Seconds that services have to end by themselves; they end the runs that they started."""
+"""Seconds that services have to end by themselves, including the runs that they started."""
 
 _WARM = "start of code servers"
 _LOOK = 0.5
@@ -59,7 +59,7 @@ class Location:
 
 
 def name_locations(projects: Sequence[Path]) -> list[Location]:
-    """Return a code location for each project, named after its folder; where that is not enough, after the folder above it, too."""
+    """Return a code location for each project, named after its folder, and also after the parent folder if names are not unique."""
     roots = list(dict.fromkeys(Path(os.path.abspath(project)) for project in projects))
     names = [root.name for root in roots]
     found: dict[str, Path] = {}
@@ -74,20 +74,20 @@ def name_locations(projects: Sequence[Path]) -> list[Location]:
 
 
 def choose_port(host: str, port: int | None) -> int:
-    """Return the port to listen on: the given one, else the first free one from 3000.
+    """Return the port to listen on: the given one, else the first free port from 3000.
 
     Raises:
-        StarlakeError: the given one is taken, or all are.
+        StarlakeError: the given port is taken, or all are.
     """
     for candidate in [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + _PORTS):
         with socket.socket() as attempt:
-            # As servers do, so that a port whose last connections are just closing is free.
+            # Servers set this option, too, so that a port whose last connections are just closing is free.
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 attempt.bind((host, candidate))
                 return candidate
     if port is not None:
-        raise StarlakeError(f"--port: {host}:{port} is taken; without --port a free one is chosen")
+        raise StarlakeError(f"--port: {host}:{port} is taken; omit --port to use a free port")
     raise StarlakeError(f"--port: all ports from {DEFAULT_PORT} to {DEFAULT_PORT + _PORTS - 1} of {host} are taken")
 
 
@@ -96,10 +96,10 @@ class Services:
 
     Args:
         locations: the code locations.
-        environment: what they get, besides the project of each.
-        host: where the web server listens.
+        environment: their environment, in addition to the project of each.
+        host: address at which the web server listens.
         port: its port.
-        log_level: of Dagster's services.
+        log_level: log level of Dagster's services.
     """
 
     def __init__(self, locations: Sequence[Location], environment: Mapping[str, str], *, host: str, port: int, log_level: str) -> None:
@@ -137,7 +137,7 @@ class Services:
         return self
 
     def start_web_server(self, stop: threading.Event) -> None:
-        """Start the web server and the daemon as soon as the code servers listen, and wait until the web server answers, or ``stop`` is
+        """Start the web server and the daemon as soon as the code servers listen. Wait until the web server answers, or ``stop`` is
         set.
 
         Raises:
@@ -158,11 +158,11 @@ class Services:
                 return
 
     def __exit__(self, *_: object) -> None:
-        """End everything, with the runs that they started."""
+        """Stop all services, including the runs that they started."""
         self._stack.close()
 
     def _start_code_server(self, location: Location, path: Path) -> dict[str, object]:
-        """Start the code server of a location; return its entry in the workspace file."""
+        """Start the code server of a location, and return its entry in the workspace file."""
         where: dict[str, object] = {"socket": str(path)}
         arguments = ["--socket", str(path)]
         if not hasattr(socket, "AF_UNIX"):
@@ -179,14 +179,14 @@ class Services:
 
     def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         def start() -> subprocess.Popen[bytes]:
-            # In a session of its own: Ctrl-C is ours to pass on, in order.
+            # In its own session, because this process passes Ctrl-C on, in order.
             return subprocess.Popen([sys.executable, "-m", *arguments], env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
 
         self._commands[name] = start
         self._processes[name] = start()
 
     def revive(self) -> list[str]:
-        """Start code servers that ended again; return sentences on what happened.
+        """Restart code servers that ended, and return sentences about it.
 
         Raises:
             StarlakeError: the web server or the daemon ended.
@@ -203,11 +203,11 @@ class Services:
         return told
 
     def reload(self, location: Location) -> str | None:
-        """Load a location again; return what Dagster says when that fails."""
+        """Reload a location, and return Dagster's message if that fails."""
         try:
             found = self.ask(_RELOAD, {"location": location.name})
         except (OSError, ValueError) as error:
-            return f"the web server does not answer: {error}"
+            return f"the web server does not respond: {error}"
         result = (found.get("data") or {}).get("reloadRepositoryLocation") or {}
         if result.get("__typename") != "WorkspaceLocationEntry":
             return str(result.get("message") or found.get("errors") or "it was not reloaded")
@@ -235,13 +235,13 @@ class Services:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, end - time.monotonic()))
         for process in self._processes.values():
-            # What a service left behind is in its session.
+            # Processes that a service left behind are in its session.
             _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
             process.wait()
 
 
 def _make_instance(home: str) -> None:
-    """Make the databases of an instance: services that do so at the same time get in each other's way."""
+    """Create the databases of an instance, because services that do so at the same time interfere with each other."""
     import dagster as dg
 
     with dg.DagsterInstance.from_config(home):
@@ -249,14 +249,14 @@ def _make_instance(home: str) -> None:
 
 
 def _listens(server: Mapping[str, object]) -> bool:
-    """Tell whether something listens where a code server should."""
+    """Return whether something listens at a code server's address."""
     family, address = (socket.AF_UNIX, server["socket"]) if "socket" in server else (socket.AF_INET, (server["host"], server["port"]))
     with socket.socket(family) as attempt:
         return attempt.connect_ex(address) == 0  # type: ignore[arg-type]
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
-    """Send a signal to a service and what it started in its session."""
+    """Send a signal to a service and the processes in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, number)
@@ -265,15 +265,15 @@ def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
 
 
 Changes = Mapping[Location, Sequence[str]]
-"""Locations whose metadata changed, each with the files, relative to the project."""
+"""Locations whose metadata changed, with the changed files relative to each project."""
 
 
 class Watcher(threading.Thread):
-    """Notices changes of the metadata of projects, from when it is made.
+    """Watches the metadata of projects for changes, from its creation on.
 
     Args:
         locations: the projects.
-        stop: ends it when set.
+        stop: stops watching when it is set.
     """
 
     def __init__(self, locations: Sequence[Location], stop: threading.Event) -> None:
@@ -288,14 +288,14 @@ class Watcher(threading.Thread):
         from watchfiles import DefaultFilter, watch
 
         folders = [folder for root in self._roots if os.path.isdir(folder := os.path.join(root, "metadata"))]
-        # Files that editors write beside the one that is edited.
+        # Ignore files that editors write beside the edited file.
         patterns = (*DefaultFilter.ignore_entity_patterns, r"^\.#", r"^4913$")
         chosen = DefaultFilter(ignore_entity_patterns=patterns)
         for found in watch(*folders, watch_filter=chosen, debounce=300, step=50, stop_event=self._stop_event, raise_interrupt=False):
             self._found.put(found)
 
     def take_changes(self, seconds: float) -> Changes:
-        """Return what has changed since the last time; when nothing has, wait so many seconds for something."""
+        """Return the changes since the last call. If there are none, wait up to the given number of seconds for one."""
         files: set[str] = set()
         with contextlib.suppress(queue.Empty):
             files.update(file for _, file in self._found.get(timeout=seconds))
@@ -324,15 +324,15 @@ def serve_projects(
     """Serve projects until Ctrl-C, SIGTERM or ``stop``.
 
     Args:
-        projects: their folders.
-        environment: what Dagster's services get; settings are among it as ``SL_DAGSTER_...``.
-        host: where the web server listens.
-        port: its port; None = the first free one from 3000.
-        reload: whether a project is loaded again when one of its files changes.
-        log_level: of Dagster's services.
-        say: takes sentences on what happens.
-        examine: prints what is wrong with a project.
-        stop: ends it when set.
+        projects: the folders of the projects.
+        environment: environment of Dagster's services, including settings as ``SL_DAGSTER_...``.
+        host: address at which the web server listens.
+        port: its port; None = the first free port from 3000.
+        reload: whether to reload a project when one of its files changes.
+        log_level: log level of Dagster's services.
+        say: receives sentences about what happens.
+        examine: prints the problems of a project.
+        stop: stops serving when it is set.
 
     Raises:
         MissingDependency: the web server is not installed.
@@ -346,15 +346,15 @@ def serve_projects(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
     locations = name_locations(projects)
-    # Watched from the beginning, so that what changes while Dagster starts is not missed.
+    # Watch from the beginning, so that changes are not missed while Dagster starts.
     watcher = Watcher(locations, ended) if reload else None
     with Services(locations, environment, host=host, port=choose_port(host, port), log_level=log_level) as services:
         say(f"starting Dagster for {', '.join(location.name for location in locations)}")
         if not environment.get("DAGSTER_HOME"):
-            say("runs are kept until this ends; set DAGSTER_HOME to keep them longer")
+            say("runs are kept until this command ends; set DAGSTER_HOME to keep them longer")
         services.start_web_server(ended)
         if not ended.is_set():
-            say(f"Dagster is at {services.url} (Ctrl-C ends it)")
+            say(f"Dagster is at {services.url} (press Ctrl-C to stop)")
             for location in locations:
                 examine(location.root)
         while not ended.is_set():
@@ -366,7 +366,7 @@ def serve_projects(
             for location, files in watcher.take_changes(_LOOK).items():
                 _reload_location(services, location, files, say)
                 examine(location.root)
-        say("ending Dagster's services")
+        say("stopping Dagster's services")
 
 
 def _reload_location(services: Services, location: Location, files: Sequence[str], say: Callable[[str], None]) -> None:

@@ -20,12 +20,12 @@ _OF_PYTHON = "Function, and as `SL_DAGSTER_...`; in YAML: `op`"
 
 
 def list_settings() -> list[str]:
-    """Return the table of the settings that all ways of giving them share, in Markdown."""
+    """Return the Markdown table of the settings that the component, the function, the environment, and the command line share."""
     return _make_table(SharedSettings.model_fields)
 
 
 def list_python_settings() -> list[str]:
-    """Return the table of the settings that YAML gives in another way, in Markdown."""
+    """Return the Markdown table of the settings that YAML sets differently."""
     return _make_table({name: field for name, field in Settings.model_fields.items() if name not in SharedSettings.model_fields})
 
 
@@ -35,7 +35,7 @@ def _make_table(fields: Mapping[str, FieldInfo]) -> list[str]:
 
 
 def list_options() -> list[str]:
-    """Return the table of the settings that are options of ``sl-dagster``, in Markdown."""
+    """Return the Markdown table of the settings that are options of ``sl-dagster``."""
     rows = [
         f"| {', '.join(_options(name, field) for name, field in fields_of(group))} | {commands} |" for group, commands in _COMMANDS.items()
     ]
@@ -67,7 +67,7 @@ def _default(field: FieldInfo) -> str:
 
 def _meaning(field: FieldInfo) -> str:
     setting = setting_of(field)
-    # What looks like a name of a file, a variable or an element is set as code.
+    # Names of files, variables, and elements are formatted as code.
     text = re.sub(r"(\{\{\w+\}\}|\$\{\w+\}|\{key_prefix: \.\.\.\}|[^\s(]*[*<][^\s(]*\w|--\w+|\bSL_\w+|\bsl_\w+)", r"`\1`", setting.help)
     return " ".join(filter(None, (text, f"{setting.more}." if setting.more else "")))
 
@@ -118,7 +118,7 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
 
 
 def write_tables(text: str) -> str:
-    """Return a page of the documentation with its tables made anew."""
+    """Return a page of the documentation with updated tables."""
 
     def write(found: re.Match[str]) -> str:
         return "\n".join([found[1], *TABLES[found[2]](), found[3]])
@@ -127,7 +127,7 @@ def write_tables(text: str) -> str:
 
 
 def main(folder: Path) -> None:
-    """Write the tables of all pages in a folder anew."""
+    """Update the tables of all pages in a folder."""
     for page in sorted(folder.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         if write_tables(text) != text:

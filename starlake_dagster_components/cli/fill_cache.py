@@ -1,4 +1,4 @@
-"""Filling the cache of plans ahead of time, as when an image is built."""
+"""Fill the cache of plans ahead of time, for example while an image is built."""
 
 import os
 import stat
@@ -15,14 +15,14 @@ from ..settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """How filling the cache ended.
+    """The result of filling the cache.
 
     Attributes:
         plan: the plan of the project.
-        entry: its file in the cache; None when it was not kept.
-        size: bytes of the file.
-        found: whether it was there before.
-        reason: why it was not kept.
+        entry: its file in the cache; None if it was not stored.
+        size: size of the file in bytes.
+        found: whether it was already there.
+        reason: why it was not stored.
     """
 
     plan: Plan
@@ -33,25 +33,25 @@ class Filled:
 
 
 def fill_cache(root: str | Path, settings: Settings) -> Filled:
-    """Keep the plan of a project where every user of this machine can read it, and make sure that it is found there.
+    """Store the plan of a project where every user of this machine can read it, and verify that it is found there.
 
     Args:
         root: the project's folder.
-        settings: those with which the project is loaded later; ``cache`` is the folder.
+        settings: the settings with which the project is loaded later; ``cache`` is the folder.
 
     Raises:
         InvalidSetting: the cache is off, or its folder is a file.
-        ProjectNotFound: there is no project.
+        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
     if open_cache(settings.cache, os.environ) is None:
-        raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}): give a folder")
+        raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}); set a folder")
     loaded = load_project_plan(root, settings, readable=True)
     loaded.keep()
     files = loaded.list_files()
     if not files:
         return Filled(loaded.plan, None, reason=loaded.reason)
     if settings.cache or os.environ.get(VARIABLE, "").strip():
-        # The user's own cache folder stays private; this one was chosen for others.
+        # The user's own cache folder stays private, but this one was chosen for others.
         _add_rights(files[0].parent, 0o555)
     for file in files:
         _add_rights(file, 0o444)
@@ -63,7 +63,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
 
 
 def _add_rights(path: Path, mode: int) -> None:
-    """Add rights to a file or folder; one that belongs to another user, or cannot be changed, stays as it is."""
+    """Add permissions to a file or folder. If it belongs to another user, or cannot be changed, it stays unchanged."""
     now = stat.S_IMODE(path.stat().st_mode)
     if now | mode != now:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Column lineage as text, JSON and Mermaid: what ``sl-dagster lineage`` prints."""
+"""Format column lineage as text, JSON, and Mermaid: the output of ``sl-dagster lineage``."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from ..project.model import Project
 
 
 def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
-    """Return the columns that a name asks for, with everything upstream of them, the ones asked for first.
+    """Return the columns that a name selects, followed by everything upstream of them.
 
     Args:
         project: the project.
         name: ``domain.table``, ``domain.task``, or one of these with a column; None = all tasks and tables.
 
     Raises:
-        UnknownName: there is no such table, task or column.
+        UnknownName: the table, task, or column does not exist.
     """
     nodes = {(n.kind, n.name): n for n in list_node_columns(project)}
     if name is None:
@@ -34,7 +34,7 @@ def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
 
 
 def _add_upstream(nodes: dict[tuple[str, str], NodeColumns], start: NodeColumns, column: str | None) -> list[NodeColumns]:
-    """Return a table or task, or one of its columns, and all columns upstream that it is made of."""
+    """Return a table or task, or one of its columns, and all upstream columns that it comes from."""
     wanted: dict[tuple[str, str], dict[str, None]] = {}
     waiting = [(start.kind, start.name, c.name) for c in start.columns if column in (None, c.name)]
     wanted[start.kind, start.name] = {}
@@ -60,9 +60,9 @@ def _find_sources(node: NodeColumns | None, column: str) -> Sequence[ColumnSourc
 
 
 def format_text(nodes: Sequence[NodeColumns]) -> Iterator[str]:
-    """Yield a line per table and task, and below it one per column with what it is made of."""
+    """Yield a line per table and task, followed by one per column with its sources."""
     for node in nodes:
-        yield f"{node.kind} {node.name}" + (f": not known: {node.reason}" if node.reason else "")
+        yield f"{node.kind} {node.name}" + (f": unknown: {node.reason}" if node.reason else "")
         for column in node.columns:
             typed = f" ({column.type})" if column.type else ""
             yield f"  {column.name}{typed}{_format_sources(column)}"
@@ -70,12 +70,12 @@ def format_text(nodes: Sequence[NodeColumns]) -> Iterator[str]:
 
 def _format_sources(column: Column) -> str:
     if column.sources is None:
-        return " <- not known"
+        return " <- unknown"
     return f" <- {', '.join(source.text for source in column.sources)}" if column.sources else ""
 
 
 def format_json(nodes: Sequence[NodeColumns]) -> dict[str, Any]:
-    """Return plain data: ``sources`` is null where they are not known, empty for a constant."""
+    """Return plain data. ``sources`` is null if unknown, and empty for a constant."""
     return {
         "nodes": [
             {
@@ -97,7 +97,7 @@ def format_json(nodes: Sequence[NodeColumns]) -> dict[str, Any]:
 
 
 def format_mermaid(nodes: Sequence[NodeColumns]) -> Iterator[str]:
-    """Yield a Mermaid flowchart: an edge from each column to those that are made of it."""
+    """Yield a Mermaid flowchart, with an edge from each column to the columns that come from it."""
     yield "flowchart LR"
     ids: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""``sl-dagster``: look at a project, check it and run it from a terminal or in CI."""
+"""``sl-dagster``: inspect a project, check it, and run it from a terminal or in CI."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from .output import echo
 from .problems import format_github, list_errors, print_problems
 from .warm_up import warm_up
 
-_EXIT_CODES = "Exit code: 0 when {0}, 1 when {1}, 2 when the command line is wrong."
+_EXIT_CODES = "Exit code: 0 if {0}, 1 if {1}, 2 if the command line is invalid."
 
 
 class _Group(click.Group):
-    """Shows this package's errors as one message, without a stack."""
+    """Shows this package's errors as one message, without a stack trace."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a StarlakeError ends it with exit code 1."""
@@ -205,9 +205,11 @@ def run(
     in the Dagster instance of DAGSTER_HOME, or in a temporary one.
     """
     if job is not None and selection is not None:
-        raise click.UsageError("--job and --select exclude each other: a job runs all its assets, a selection those that it names")
+        raise click.UsageError(
+            "--job and --select cannot be combined: a job runs all of its assets, and a selection runs those that it names"
+        )
     if not quiet:
-        # Before Dagster is imported, which takes a second.
+        # Checked before importing Dagster, which takes a second.
         echo(f"reading {project}", err=True)
     from .dates import RunDates
     from .progress import choose_progress
@@ -274,7 +276,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
 def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the columns of PROJECT's tables and tasks, and the columns that each of them is made of.
 
-    NAME is a table, a task, or a column (domain.task.column). It is printed with everything upstream of it.
+    NAME is a table, a task, or a column (domain.task.column). The output includes everything upstream of it.
     """
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or one of them, not {len(arguments)} arguments")
@@ -290,7 +292,7 @@ def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None
 
 
 def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
-    """Return one line per node of a tree, two blanks per level."""
+    """Return one line per node of a tree, indented by two spaces per level."""
     lines = []
     waiting = [(0, node) for node in reversed(tree)]
     while waiting:
@@ -368,7 +370,7 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = texts_of(given)
     echo(f"starting with {', '.join(map(str, folders))}", err=True)
-    # Checked here, where it was typed, not in the log of a code server.
+    # Checked here, so that the error appears where the command was typed and not in the log of a code server.
     settings = settings_of(given)
     from .dev import serve_projects
 

@@ -1,4 +1,4 @@
-"""The settings as options of ``sl-dagster``."""
+"""Offer the settings as options of ``sl-dagster``."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]
 
 _GIVEN = "starlake_dagster_components.given"
-"""Where click's context keeps the names of the settings that options gave."""
+"""Key in click's context for the names of the settings that were given as options."""
 
 _SOURCE = "starlake_dagster_components.project"
-"""Where click's context keeps what said where the project is."""
+"""Key in click's context for the source of the project's folder."""
 
 
 class Choice(click.ParamType):  # type: ignore[type-arg]
-    """A setting with fixed values: help and completion name them.
+    """A setting with fixed values, for help and completion.
 
-    What is wrong is found, with what was meant, when the settings are read.
+    Invalid values are reported, with a suggestion, when the settings are read.
     """
 
     name = "choice"
@@ -35,16 +35,16 @@ class Choice(click.ParamType):  # type: ignore[type-arg]
         self.choices = choices
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return the values as the help shows them."""
+        """Return the values for the help text."""
         return f"[{'|'.join(self.choices)}]"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Return the values that begin with what was typed."""
+        """Return the values that begin with the typed text."""
         return [CompletionItem(choice) for choice in self.choices if choice.lower().startswith(incomplete.lower())]
 
 
 def setting_options(*groups: OptionGroup) -> Callable[[F], F]:
-    """Give a command the settings of reading, and those of further groups, as options."""
+    """Give a command the settings for reading, and those of further groups, as options."""
 
     def decorate(function: F) -> F:
         for name, field in reversed(fields_of("read", *groups)):
@@ -109,15 +109,15 @@ def _name_value(field: FieldInfo) -> str:
 
 
 def texts_of(given: Given) -> dict[str, str]:
-    """Return the options that were given as texts, the form in which the environment has settings."""
+    """Return the given options as strings, the form that environment variables have."""
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items() if value is not None}
 
 
 def settings_of(given: Given) -> Settings:
-    """Return the settings of the environment, with the options that were given instead.
+    """Return the settings of the environment, overridden by the given options.
 
     Raises:
-        InvalidSetting: a value that cannot be used; the message begins with its option, or its variable.
+        InvalidSetting: a value cannot be used; the message begins with its option or variable.
     """
     texts = texts_of(given)
     remember(*texts)
@@ -125,12 +125,12 @@ def settings_of(given: Given) -> Settings:
 
 
 def remember(*settings: str) -> None:
-    """Note that options gave these, so that a later error about one of them names the option."""
+    """Record that these settings were given as options, so that a later error names the option."""
     click.get_current_context().meta.setdefault(_GIVEN, set()).update(settings)
 
 
 def name_source(context: click.Context, error: Exception) -> str:
-    """Return the message of an error so that it names what was typed: the option of a setting, or where the project's folder comes from."""
+    """Return the message of an error with what was typed: the option of a setting, or the source of the project's folder."""
     message = str(error)
     if isinstance(error, ProjectNotFound):
         source = context.meta.get(_SOURCE)

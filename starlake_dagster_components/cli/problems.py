@@ -1,4 +1,4 @@
-"""Problems of a project on a terminal, for programs and for GitHub."""
+"""Print the problems of a project to a terminal, for programs, and for GitHub."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from .output import echo
 
 
 def list_errors(problems: Sequence[Problem]) -> list[Problem]:
-    """Return those that keep the definitions from loading."""
+    """Return the problems that prevent the definitions from loading."""
     return [p for p in problems if p.severity == "error"]
 
 
@@ -25,10 +25,10 @@ def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
 
 
 def format_github(problem: Problem, root: Path) -> str:
-    """Return a problem as a workflow command, which GitHub shows at the line of a pull request.
+    """Return a problem as a workflow command, which GitHub shows on the line in a pull request.
 
     Args:
-        problem: its file is relative to the project.
+        problem: a problem whose file is relative to the project.
         root: the project's folder; the file is written relative to the repository (``GITHUB_WORKSPACE``, else the current folder).
     """
     properties = []

@@ -1,4 +1,4 @@
-"""What is printed while jobs run: a live table on a terminal, a line per finished asset elsewhere."""
+"""Print the progress of jobs: a live table on a terminal, a line per finished asset elsewhere."""
 
 import sys
 import threading
@@ -18,23 +18,23 @@ class Progress:
     """Receives events while jobs run. This one prints nothing; it is a context manager around all jobs."""
 
     def plan_jobs(self, jobs: Sequence[str]) -> None:
-        """Take the names of all jobs, in the order in which they will run."""
+        """Receive the names of all jobs, in the order in which they will run."""
 
     def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
-        """Take how far a job is, and the results of the assets that ended since the last report. Called from another thread."""
+        """Receive the state of a job, and the results of the assets that ended since the last report. Called from another thread."""
 
     def end_job(self, result: "RunResult") -> None:
-        """Take the result of a job."""
+        """Receive the result of a job."""
 
     def __enter__(self) -> None:
         """Begin."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End, whether all went well or not."""
+        """Stop, with or without an error."""
 
 
 class LineProgress(Progress):
-    """Prints a line for each asset that ended: for logs and pipes."""
+    """Prints a line for each asset that ended, for logs and pipes."""
 
     def __init__(self, *, err: bool = False) -> None:
         self._file = sys.stderr if err else sys.stdout
@@ -55,7 +55,7 @@ class LineProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """Shows a table on the terminal that follows what happens; it is gone at the end, when the final table is printed."""
+    """Shows a live table on the terminal, which disappears when the final table is printed."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -103,15 +103,15 @@ class LiveProgress(Progress):
         self._live.start(refresh=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Take it away."""
+        """Remove the table."""
         self._live.stop()
 
 
 def choose_progress(*, quiet: bool, json: bool, log_level: str = "CRITICAL") -> Progress:
-    """Return what fits where the output goes: nothing, a live table, or lines; the lines go to stderr when stdout gets JSON."""
+    """Return the progress for the kind of output: nothing, a live table, or lines. Lines go to stderr if stdout has JSON."""
     if quiet:
         return Progress()
-    # A log that is printed in between would tear a live table.
+    # Log lines in between would break a live table.
     if sys.stdout.isatty() and not json and log_level == "CRITICAL":
         return LiveProgress()
     return LineProgress(err=json)

@@ -1,4 +1,4 @@
-"""The results of runs, for people and for programs: what ``sl-dagster run`` and the demo print."""
+"""Print the results of runs for people and programs: the output of ``sl-dagster run`` and the demo."""
 
 import json
 import sys
@@ -20,12 +20,12 @@ _STATUSES = ("done", "skipped", "failed", "not run")
 
 
 def print_results(results: "Sequence[RunResult]", width: int | None = None, *, quiet: bool = False) -> None:
-    """Print a table of the results of each job's assets, below it every failure in full, and the counts.
+    """Print a table of each job's asset results, followed by every failure in full, and the counts.
 
     Args:
-        results: what :func:`run_headless` returned.
-        width: columns of the table; None = those of the terminal, or as many as it takes where the output goes elsewhere.
-        quiet: whether only failures are printed.
+        results: the results of :func:`run_headless`.
+        width: width of the table; None = that of the terminal, or as wide as needed if the output goes elsewhere.
+        quiet: whether to print only failures.
     """
     from rich.console import Console
 
@@ -48,7 +48,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
 
 
 def format_json(results: "Sequence[RunResult]") -> str:
-    """Return the results as a JSON object with ``success`` and ``jobs``; what is not known is null."""
+    """Return the results as a JSON object with ``success`` and ``jobs``; unknown values are null."""
     jobs = [{**_to_dict(result), "assets": [_to_dict(asset) for asset in result.assets]} for result in results]
     return json.dumps(mask_data({"success": all(r.success for r in results), "jobs": jobs}), indent=2, ensure_ascii=False)
 
@@ -73,7 +73,7 @@ def describe_result(result: "AssetResult") -> str:
 
 
 class _ResultTable:
-    """A table with a line per job and, below it, one per asset: narrow enough for 80 columns."""
+    """A table with a line per job, followed by one per asset, that fits in 80 columns."""
 
     def __init__(self, *, rejects: bool) -> None:
         from rich.box import SIMPLE_HEAD
@@ -87,7 +87,7 @@ class _ResultTable:
             self.table.add_column(name, justify="right", no_wrap=True)
 
     def add_note(self, text: str) -> None:
-        """Add a line that is neither a job nor an asset."""
+        """Add a line that is not for a job or an asset."""
         from rich.text import Text
 
         self.table.add_row(Text(text, "dim"))
@@ -110,14 +110,14 @@ class _ResultTable:
         self.table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, *rejected, rows, seconds)
 
     def add_running(self, key: str) -> None:
-        """Add the line of an asset whose step runs."""
+        """Add the line of an asset whose step is running."""
         from rich.text import Text
 
         self.table.add_row(Text(f"  {key}"), Text("running", _STYLES["running"]))
 
 
 def _make_table(results: "Sequence[RunResult]") -> "Table":
-    # Only Starlake's Spark loader rejects rows: without it there is no such column.
+    # Only Starlake's Spark loader rejects rows. Without rejected rows, the column is omitted.
     table = _ResultTable(rejects=any(asset.rejected for result in results for asset in result.assets))
     for result in results:
         table.add_job(result.label, "done" if result.success else "failed", result.seconds)
@@ -127,7 +127,7 @@ def _make_table(results: "Sequence[RunResult]") -> "Table":
 
 
 class RunTable:
-    """The table of jobs that run: a line for each job, and the assets of the one that runs, as many as fit."""
+    """The table of running jobs: a line for each job, and as many assets of the running job as fit."""
 
     def __init__(self, ended: "Sequence[RunResult]", waiting: Sequence[str]) -> None:
         self._ended = list(ended)
@@ -135,12 +135,12 @@ class RunTable:
         self._running: tuple[str, RunState, float] | None = None
 
     def show_running(self, job: str, state: "RunState", seconds: float) -> None:
-        """Show the assets of the job that runs."""
+        """Show the assets of the running job."""
         self._running = job, state, seconds
         self._waiting = [name for name in self._waiting if name != job]
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """Render for the terminal as high as it is now."""
+        """Render for the current height of the terminal."""
         table = _ResultTable(rejects=False)
         room = max(4, console.height - 6)
         ended = self._ended[-max(1, room // 3) :]
@@ -158,7 +158,7 @@ class RunTable:
         yield table.table
 
     def _add_running(self, table: _ResultTable, room: int) -> int:
-        """Add the job that runs: what failed and what runs first, then what ended last; return the number of lines."""
+        """Add the running job: failed and running assets first, then the most recently ended ones. Return the number of lines."""
         assert self._running is not None
         job, state, seconds = self._running
         results = [asset for assets in list(state.finished.values()) for asset in assets]
@@ -184,9 +184,9 @@ def _list_failures(results: "Sequence[RunResult]") -> Iterator[str]:
         for key, error in errors:
             yield f"{key} (job {result.label}) failed: " + "\n  ".join(line.rstrip() for line in error.splitlines())
         if not errors and not result.success:
-            yield f"job {result.label} failed: {result.error or 'no step says why'}"
+            yield f"job {result.label} failed: {result.error or 'no step reports a reason'}"
 
 
 def count(number: int, name: str) -> str:
-    """Return a number with the name of what it counts: ``1 job``, ``2 jobs``."""
+    """Return a number with a noun: ``1 job``, ``2 jobs``."""
     return f"{number} {name}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What runs did to assets, read from Dagster's events while they happen or afterwards."""
+"""Collect the results of runs for assets from Dagster's events, while they happen or afterward."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,22 +20,22 @@ EVENT_TYPES = frozenset(
         dg.DagsterEventType.STEP_FAILURE,
     )
 )
-"""The types of events that results are made from."""
+"""The types of events from which results are made."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssetResult:
-    """How one asset of a run ended.
+    """The result of one asset of a run.
 
     Attributes:
-        key: the asset's key as a user string; for a step without assets the step's key.
+        key: the asset's key as a user string, or for a step without assets, the step's key.
         status: ``done`` (materialized), ``skipped`` (nothing to load), ``failed``, or ``not run`` because something upstream failed.
-        rows: rows of its table afterwards, where they are known.
-        loaded: rows that a load added, where they are known.
+        rows: number of rows of its table afterward, if known.
+        loaded: number of rows that a load added, if known.
         seconds: duration of its step, or of the command that loaded it together with others.
         error: why it failed.
-        files: how many files a load took, where that is known.
-        rejected: how many rows a load left out, where that is known.
+        files: number of files that a load took, if known.
+        rejected: number of rows that a load rejected, if known.
     """
 
     key: str
@@ -50,16 +50,16 @@ class AssetResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How one run of a job ended.
+    """The result of one run of a job.
 
     Attributes:
         job: the job's name.
-        run_id: Dagster's id of the run; empty where nothing of the job could run.
+        run_id: Dagster's ID of the run; empty if nothing in the job could run.
         success: whether it succeeded.
         seconds: how long it took.
-        assets: how each asset ended.
-        error: that of the run where no asset has one.
-        partition: key of the partition that it was for, or the first and the last one; empty for none.
+        assets: the result of each asset.
+        error: error of the run, if no asset has one.
+        partition: key of its partition, or the first and last keys; empty for none.
     """
 
     job: str
@@ -77,11 +77,11 @@ class RunResult:
 
 
 class RunState:
-    """How far a run is, by its events.
+    """The state of a run, from its events.
 
     Attributes:
         planned: the assets of each step.
-        running: keys of the steps that have begun and not ended.
+        running: keys of the steps that have started but not ended.
         finished: the results of each step that ended, in the order in which steps ended.
     """
 
@@ -92,7 +92,7 @@ class RunState:
         self._made: dict[str, dict[str, AssetResult]] = {}
 
     def add_event(self, event: dg.DagsterEvent) -> list[AssetResult]:
-        """Take an event into account; return the results of the assets whose step ended with it."""
+        """Process an event, and return the results of the assets whose step ended with it."""
         step = event.step_key
         if step is None:
             return []
@@ -121,7 +121,7 @@ class RunState:
         return results
 
     def list_results(self) -> tuple[AssetResult, ...]:
-        """Return one result per asset: in the order in which their steps ended, then those whose steps never ended."""
+        """Return one result per asset: first in the order in which their steps ended, then for steps that never ended."""
         found = dict(self.finished)
         for step in sorted(self.planned.keys() - found.keys()):
             found[step] = [self._made.get(step, {}).get(key) or AssetResult(key, "not run") for key in self.planned[step]]
@@ -152,7 +152,7 @@ def _explain_missing(key: str, event: dg.DagsterEvent, *, together: bool) -> Ass
     reasons = {str(k): str(v) for k, v in failed.items()} if isinstance(failed, Mapping) else {}
     if reasons and key not in reasons:
         return AssetResult(key, "skipped")
-    # Dagster wraps what was raised; the innermost says it.
+    # Dagster wraps exceptions; the innermost one has the reason.
     while error is not None and error.cause is not None:
         error = error.cause
     text = reasons[key] if reasons and together else (user.description if user else None) or (error.message if error else None) or "failed"

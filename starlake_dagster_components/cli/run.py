@@ -1,4 +1,4 @@
-"""Running jobs of a project without a web interface: what ``sl-dagster run`` and the demo do."""
+"""Run jobs of a project without a web interface, for ``sl-dagster run`` and the demo."""
 
 import contextlib
 import os
@@ -41,24 +41,24 @@ def run_headless(
 
     Args:
         root: the project's folder.
-        settings: as for the definitions.
+        settings: the settings of the definitions.
         job: one job; None = all load jobs, then all transform jobs, upstream ones first.
         selection: assets to materialize instead of a job, in Dagster's selection syntax.
         scheduled_date: logical date of the runs, ISO 8601.
-        dates: all dates that runs may have; wins over ``scheduled_date``.
-        log_level: what of the runs' log is also printed: DEBUG, INFO, WARNING, ERROR or CRITICAL (nothing).
-        say: takes a sentence on what is left out because it has no job.
+        dates: all dates that runs may have; overrides ``scheduled_date``.
+        log_level: level from which the runs' log is also printed: DEBUG, INFO, WARNING, ERROR, or CRITICAL (nothing).
+        say: receives a sentence about assets that are left out because they have no job.
         progress: receives events as they happen.
 
     Returns:
-        One result per run, in the order in which they ran. A failing job does not stop the others, but what needs an asset that failed does
+        One result per run, in the order in which they ran. A failed job does not stop the others, but assets downstream of a failed one do
         not run.
 
     Raises:
-        UnknownName: there is no such job.
-        InvalidSetting: a job and a selection, a selection that matches nothing, an invalid date, a range in which there is nothing to run.
+        UnknownName: the job does not exist.
+        InvalidSetting: both a job and a selection, a selection without a match, an invalid date, or a range with nothing to run.
         InvalidProject: the project has errors.
-        StarlakeError: all jobs are to run, and there is none.
+        StarlakeError: all jobs should run, but there are none.
     """
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
@@ -68,7 +68,7 @@ def run_headless(
     settings = settings.override(step_executor=None, on_error="fail", **({"backfill": "single_run"} if dates.single_run else {}))
     built = build_definitions(root, settings)
     if settings.partitions != "off" and not dates.fits_partitions(built, selection):
-        # Assets with partitions, of which one reads another, run for partitions only.
+        # Partitioned assets that read each other run only for partitions.
         settings = settings.override(partitions="off")
         built = build_definitions(root, settings)
     names = order_jobs(built.plan.pipelines, built.plan.dependencies)
@@ -79,9 +79,9 @@ def run_headless(
         left_out = describe_assets_without_job(built.graph)
         if not names:
             why = f"{left_out}; run assets instead (--select '*' for all of them)" if left_out else "it has no tables and no tasks"
-            raise StarlakeError(f"{built.plan.project.root} has no job to run: {why}")
+            raise StarlakeError(f"{built.plan.project.root} has no jobs to run: {why}")
         if left_out and say:
-            say(f"{left_out}; they are run by a selection only (--select)")
+            say(f"{left_out}; they run only with a selection (--select)")
     if keys is not None:
         planned = plan_selection_runs(built, dates, name_selection_job(built), keys)
     else:
@@ -94,11 +94,11 @@ def run_headless(
 
 
 SELECTION = "selection"
-"""Name of the job that runs a selection of assets, unless the project has one of this name."""
+"""Name of the job that runs selected assets, unless the project has a job with this name."""
 
 
 def name_selection_job(built: Built) -> str:
-    """Return a name for the job that runs a selection, which no job of the project has."""
+    """Return a name for the job that runs selected assets that no job of the project has."""
     name = SELECTION
     while any(name == pipeline.name for pipeline in built.plan.pipelines):
         name += "_"
@@ -106,18 +106,18 @@ def name_selection_job(built: Built) -> str:
 
 
 _BUILT: dict[str, dg.Definitions] = {}
-"""Definitions in use by :func:`run_headless`; :func:`rebuild` finds them again when Dagster asks for a job by name."""
+"""Definitions in use by :func:`run_headless`. :func:`rebuild` finds them when Dagster requests a job by name."""
 
 
 def rebuild(token: str, job: str, selection: bool = False) -> dg.JobDefinition:
-    """Return a job of the definitions that :func:`run_headless` built in this process, or one of all assets, by the name ``job``."""
+    """Return a job of the definitions that :func:`run_headless` built in this process, or one of all assets with the name ``job``."""
     definitions = _BUILT[token]
     return build_job_of_all_assets(job, definitions, definitions.executor) if selection else definitions.resolve_job_def(job)
 
 
 @contextlib.contextmanager
 def keep_definitions(built: Built, settings: Settings) -> Iterator[str]:
-    """Keep definitions for :func:`rebuild`; yields their token."""
+    """Keep definitions for :func:`rebuild`, and yield their token."""
     executor = choose_job_executor(None, settings.override(step_executor=None, on_error="fail"))
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(executor=executor))
@@ -139,7 +139,7 @@ def _open_instance() -> Iterator[dg.DagsterInstance]:
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Runs jobs of definitions that are kept under a token."""
+    """Runs jobs of the definitions with a token."""
 
     instance: dg.DagsterInstance
     token: str
@@ -148,13 +148,13 @@ class _Runner:
     progress: Progress | None
 
     def run_jobs(self, planned: Sequence[PlannedRun]) -> list[RunResult]:
-        """Run jobs one after the other, without the assets that need one that an earlier job did not make."""
+        """Run jobs one after the other, without the assets downstream of those that an earlier job did not make."""
         results: list[RunResult] = []
         not_made: set[dg.AssetKey] = set()
         for job, runs in groupby(planned, key=lambda run: run.job):
             keys, blocked = _split_blocked(self.token, job, not_made) if not_made else (None, {})
             waiting = tuple(AssetResult(key.to_user_string(), "not run") for key in blocked)
-            # Of several runs for partitions each one has to make an asset.
+            # Of several runs for partitions, each must make an asset.
             made: dict[dg.AssetKey, bool] = {}
             for run in runs:
                 if keys == []:
@@ -174,11 +174,11 @@ class _Runner:
         return results
 
     def run_selection(self, planned: Sequence[PlannedRun], keys: Sequence[dg.AssetKey]) -> list[RunResult]:
-        """Run some assets, of any jobs, one time after the other."""
+        """Run some assets, of any jobs, once per planned run."""
         return [self.run_job(run, keys, selection=True) for run in planned]
 
     def run_job(self, run: PlannedRun, keys: Sequence[dg.AssetKey] | None, *, selection: bool = False) -> RunResult:
-        """Run one job, or some of its assets, to its end."""
+        """Run one job, or some of its assets, to completion."""
         target = dg.build_reconstructable_job(
             __name__, rebuild.__name__, reconstructable_kwargs={"token": self.token, "job": run.job, "selection": selection}
         )
@@ -210,13 +210,13 @@ class _Runner:
 
 
 def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:
-    """Return the assets of a job that can run (None = all), and those that need one that was not made, each with a sentence that says
-    which.
+    """Return a job's assets that can run (None = all), and those that need an asset that was not made, each with a sentence that names
+    it.
 
     Args:
         token: the definitions.
         job: the job.
-        not_made: assets that failed or did not run in earlier jobs. Those that this job runs again do not count.
+        not_made: assets that failed or did not run in earlier jobs, except those that this job runs again.
     """
     definitions = _BUILT[token]
     graph = definitions.resolve_asset_graph()
@@ -242,17 +242,17 @@ def _list_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -
 
 
 _REPOSITORY = ".dagster/repository"
-"""Tag by which the web interface finds the runs of a code location's jobs: these are of the one that ``sl-dagster dev`` serves."""
+"""Tag by which the web interface finds the runs of a code location's jobs. These belong to the one that ``sl-dagster dev`` serves."""
 
 _MARK = ".dagster/starlake_headless"
-"""Tag by which the run of a job is found while it runs; Dagster hides tags that begin like this."""
+"""Tag by which a job's run is found while it is running. Dagster hides tags with this prefix."""
 
 _LOOK = 0.2
-"""Seconds between two looks at the events of a run."""
+"""Time between two reads of a run's events, in seconds."""
 
 
 class _Follower:
-    """Tells a progress what happens in a run, from a thread that reads the event log."""
+    """Reports a run's progress from a thread that reads the event log."""
 
     def __init__(self, instance: dg.DagsterInstance, mark: str, job: str, progress: Progress) -> None:
         self._instance, self._mark, self._job, self._progress = instance, mark, job, progress

@@ -1,4 +1,4 @@
-"""Which jobs and assets of a project a run takes."""
+"""Select the jobs and assets of a project for a run."""
 
 import re
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
 
     Args:
         built: the project's definitions.
-        selection: in Dagster's selection syntax.
+        selection: a selection in Dagster's syntax.
 
     Raises:
-        InvalidSetting: there is none, or Dagster does not understand the selection.
+        InvalidSetting: it selects no assets, or Dagster does not understand it.
     """
     if not selection.strip():
         raise InvalidSetting(
@@ -33,7 +33,7 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
         found = dg.AssetSelection.from_string(selection).resolve(graph)
     except dg.DagsterInvalidSubsetError as error:
         raise InvalidSetting(f"selection '{selection}' names no asset{hint}") from error
-    except Exception as error:  # Dagster's parser raises errors of many kinds
+    except Exception as error:  # Dagster's parser raises many kinds of errors
         raise InvalidSetting(
             f"selection '{selection}' is not understood by Dagster: {str(error) or type(error).__name__} "
             "(expected like 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
@@ -48,7 +48,7 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
 
 
 def order_jobs(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list[str]:
-    """Return the names of all jobs: load jobs first, then transform jobs so that what a job reads is made by an earlier one.
+    """Return the names of all jobs: load jobs first, then transform jobs, so that each job runs after the jobs that make its inputs.
 
     Jobs that read each other's tables keep their order by name.
     """

@@ -1,4 +1,4 @@
-"""``sl-dagster warm-up``: archives of Starlake's classes made ahead of time, as when an image is built."""
+"""``sl-dagster warm-up``: create archives of Starlake's classes ahead of time, for example while an image is built."""
 
 import os
 import sys

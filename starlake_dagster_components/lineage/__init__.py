@@ -1,1 +1,1 @@
-"""Column lineage: which columns each column of a task is made of, from its SQL. Imported by steps and the command line, never at load."""
+"""Trace column lineage: the source columns of each column of a task, from its SQL. Imported by steps and commands, not at load."""

@@ -1,4 +1,4 @@
-"""The columns of a project's tables and tasks, and those that each is made of."""
+"""Find the columns of a project's tables and tasks, and the columns that they come from."""
 
 import logging
 import threading
@@ -29,14 +29,14 @@ _SQL_TYPES: Mapping[str, str] = {
     "date": "date",
     "timestamp": "timestamp",
 }
-"""Primitive types of Starlake whose SQL type is the same for every warehouse, near enough for names and simple types."""
+"""Primitive types of Starlake whose SQL type is nearly the same in every warehouse for names and simple types."""
 
 _SEPARATOR = "\n"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ColumnSource:
-    """A column of a table, a task or a file."""
+    """A column of a table, a task, or a file."""
 
     kind: str
     name: str
@@ -44,7 +44,7 @@ class ColumnSource:
 
     @property
     def text(self) -> str:
-        """The name for people: ``sales.orders.id``."""
+        """The name for display: ``sales.orders.id``."""
         return f"{self.name}.{self.column}"
 
 
@@ -54,8 +54,8 @@ class Column:
 
     Attributes:
         name: its name in the database.
-        type: SQL type in lower case; empty where it is not known.
-        sources: what it is made of, sorted; None where that is not known.
+        type: SQL type in lower case; empty if unknown.
+        sources: the columns that it comes from, sorted; None if unknown.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Column:
 
 
 class ProjectColumns:
-    """Works out columns when they are asked for, those upstream first, each table and task once. May be used by several threads.
+    """Finds columns on demand, upstream ones first, each table and task once. May be used by several threads.
 
     Args:
-        project: the project as it is planned.
+        project: the project as planned.
     """
 
     def __init__(self, project: Project) -> None:
@@ -79,14 +79,14 @@ class ProjectColumns:
         self._external = {t.final_full_name.lower(): t for d in project.external_domains for t in d.tables}
         self._known: dict[str, tuple[Column, ...] | NotUnderstood] = {}
         self._open: set[str] = set()
-        # Threads of one run ask at the same time; which tasks are being worked on is known per thread that way.
+        # Threads of one run may ask at the same time, so the tasks in progress are recorded per thread.
         self._lock = threading.RLock()
 
     def get_task_columns(self, task: Task) -> tuple[Column, ...]:
         """Return the columns of the table that a task writes.
 
         Raises:
-            NotUnderstood: its SQL cannot be followed.
+            NotUnderstood: its SQL cannot be analyzed.
         """
         with self._lock:
             found = self._known.get(task.full_name)
@@ -105,7 +105,7 @@ class ProjectColumns:
         return found
 
     def get_table_columns(self, table: Table) -> tuple[Column, ...]:
-        """Return the columns of a load table: each comes from a field of its files, or from the fields that its script reads."""
+        """Return the columns of a load table. Each comes from a field of its files, or from the fields that its script reads."""
         own = [
             Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in table.attributes if not a.ignore and a.name
         ]
@@ -113,7 +113,7 @@ class ProjectColumns:
 
     def _work_out(self, task: Task) -> tuple[Column, ...]:
         if task.sql_text is None or not task.parse_sql:
-            raise NotUnderstood("it has no SQL that is read")
+            raise NotUnderstood("it has no SQL to analyze")
         try:
             part = render_task(self._project, task).sql
         except TemplateError as error:
@@ -135,7 +135,7 @@ class ProjectColumns:
         reference = TableReference(parts, task.origin.at() if task.origin else Location(""))
         found = self._index.resolve(task, reference, [])
         if not found:
-            # The task's own table, or one that could be several.
+            # The task's own table, or an ambiguous one.
             return (f"task{_SEPARATOR}{task.full_name}", self._list_declared(task)) if parts[-1].lower() == task.table.lower() else None
         identity = _SEPARATOR.join(text for d in found for text in (d.kind, d.name))
         return identity, self._list_columns(found[0].kind, found[0].name)
@@ -194,7 +194,7 @@ def _pair(source: object) -> tuple[str, str]:
 
 
 def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
-    """Yield the tables that a name stands for: several where several tasks write it."""
+    """Yield the tables that a name refers to: several if several tasks write it."""
     parts = table.split(_SEPARATOR)
     if len(parts) == 1:
         yield ColumnSource("external", table, column)
@@ -204,7 +204,7 @@ def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
 
 @dataclass(frozen=True, slots=True)
 class NodeColumns:
-    """The columns of a table or task; ``reason`` says why those of a task are not known."""
+    """The columns of a table or task; ``reason`` says why a task's columns are unknown."""
 
     kind: str
     name: str
@@ -213,7 +213,7 @@ class NodeColumns:
 
 
 def list_node_columns(project: Project, names: Iterable[str] = ()) -> Iterator[NodeColumns]:
-    """Yield the columns of all tables and tasks of a project, or of those with some full names.
+    """Yield the columns of all tables and tasks of a project, or of those with the given full names.
 
     Args:
         project: the project.

@@ -1,6 +1,6 @@
-"""The columns that one query gives, and those that each of them is made of; from sqlglot's scopes.
+"""Find the output columns of a query, and their source columns, from sqlglot's scopes.
 
-Where a statement, or one of its columns, is not understood, nothing is returned for it: a missing edge is better than a wrong one.
+If a statement or a column is not understood, nothing is returned for it, because a missing edge is better than a wrong one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from sqlglot.optimizer.scope import Scope
 
 TableColumns = Mapping[str, str]
-"""Columns of a table, in their order: name -> SQL type, the empty string for an unknown one. Empty: the columns are not known."""
+"""Columns of a table, in order: name -> SQL type, or an empty string if it is unknown. Empty if the columns are unknown."""
 
 FindTable = Callable[[tuple[str, ...]], tuple[str, TableColumns] | None]
 """Takes the parts of a table's name as the query writes it; returns its identity and its columns. None: the columns are unknown."""
 
 MAX_LENGTH = 200_000
-"""Characters of a query; a longer one is generated, and would take seconds."""
+"""Maximum length of a query in characters. Longer ones are generated and would take seconds."""
 
 
 class NotUnderstood(Exception):
-    """A query has no lineage, because it is not one query or has something that is not followed; the message says why."""
+    """A query without lineage, because it is not a single query or has an unsupported part; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourceColumn:
-    """A column that another one is made of: the table as :data:`FindTable` names it, and the column or field (``address.city``)."""
+    """A source column: the table's identity from :data:`FindTable`, and the column or field (``address.city``)."""
 
     table: str
     column: str
@@ -38,12 +38,12 @@ class SourceColumn:
 
 @dataclass(frozen=True, slots=True)
 class OutputColumn:
-    """A column that a query gives.
+    """An output column of a query.
 
     Attributes:
-        name: as the query, or the table that it comes from, spells it.
-        type: SQL type in lower case; empty where it is not known.
-        sources: the columns that it is made of, sorted; None where that is not known, none for a constant.
+        name: spelled as in the query, or in the table that it comes from.
+        type: SQL type in lower case; empty if unknown.
+        sources: its source columns, sorted; None if unknown, empty for a constant.
     """
 
     name: str
@@ -53,7 +53,7 @@ class OutputColumn:
 
 @dataclass(slots=True)
 class _Query:
-    """A query while it is worked on."""
+    """A query that is being analyzed."""
 
     tree: "exp.Query"
     has_types: bool = True
@@ -62,15 +62,15 @@ class _Query:
 
 
 def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputColumn, ...]:
-    """Return the columns that a query gives, in their order.
+    """Return the output columns of a query, in order.
 
     Args:
         sql: one query, Jinja rendered.
-        dialect: sqlglot's name of the dialect; the empty string for an unknown one.
-        find_table: says which table a name means, and its columns.
+        dialect: sqlglot's name of the dialect; an empty string if it is unknown.
+        find_table: returns the table that a name refers to, and its columns.
 
     Raises:
-        NotUnderstood: it is not one query that can be followed, or it has a ``*`` over columns that are not known.
+        NotUnderstood: it is not a single query that can be analyzed, or it has a ``*`` over unknown columns.
     """
     from sqlglot.errors import SqlglotError
 
@@ -91,20 +91,20 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
 
 
 def _parse(sql: str, dialect: str) -> _Query:
-    """Parse a query; all its names become lower case and quoted, so that every dialect compares them alike."""
+    """Parse a query. All its names become lower case and quoted, so that every dialect compares them in the same way."""
     import sqlglot
     from sqlglot import exp
 
     statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise NotUnderstood("not one query")
+        raise NotUnderstood("it is not a single query")
     tree: Any = statements[0]
     if isinstance(tree, exp.Subquery):
         tree = tree.unnest()
     for kind in (exp.Pivot, exp.Columns, exp.MatchRecognize, exp.Placeholder):
         if tree.find(kind) is not None:
             raise NotUnderstood(f"it has {kind.__name__.upper()}")
-    # What these give is typed as what they are given.
+    # The results of these functions have the types of their arguments.
     query = _Query(tree, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
     for identifier in tree.find_all(exp.Identifier):
         name = str(identifier.this)
@@ -115,14 +115,14 @@ def _parse(sql: str, dialect: str) -> _Query:
 
 
 def _name_tables(query: _Query, find_table: FindTable) -> None:
-    """Replace the names of tables, of any number of parts, by names of one part that stand for the tables that they mean."""
+    """Replace table names, of any number of parts, by one-part names that identify the tables."""
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
     physical = {
         id(source): source for scope in traverse_scope(query.tree) for source in scope.sources.values() if isinstance(source, exp.Table)
     }
-    # A table that no column is read from is in no scope's sources under its own name, such as the second of two with one alias.
+    # A table without columns that are read is not in any scope's sources under its own name, such as the second of two with one alias.
     for table in physical.values():
         if not isinstance(table.this, exp.Identifier):
             continue
@@ -139,13 +139,13 @@ def _name_tables(query: _Query, find_table: FindTable) -> None:
         table.set("catalog", None)
     for one in query.tree.find_all(exp.Column):
         column: Any = one
-        # sales.orders.id: the alias of the table is orders. Whether it is a field of a struct is decided where the scope is known.
+        # sales.orders.id: the alias of the table is orders. The scope decides whether it is a field of a struct.
         if column.args.get("db") is not None and column.args.get("catalog") is None and not _is_struct(query, column):
             column.set("db", None)
 
 
 def _is_struct(query: _Query, column: Any) -> bool:
-    """Return whether ``a.b.c`` is a field c of the column b of the table a, rather than the column c of the table a.b."""
+    """Return whether ``a.b.c`` is field c of column b of table a, rather than column c of table a.b."""
     from sqlglot import exp
 
     aliases = {t.alias_or_name for t in query.tree.find_all(exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.CTE)}
@@ -179,7 +179,7 @@ def _qualify(query: _Query, dialect: str) -> "Scope":
 
 
 def _annotate(query: _Query, schema: Any, dialect: str) -> None:
-    """Add types to the tree where they are known; a fault in that leaves them unknown."""
+    """Add known types to the tree. After an error, they stay unknown."""
     from sqlglot.optimizer.annotate_types import annotate_types
 
     try:
@@ -189,7 +189,7 @@ def _annotate(query: _Query, schema: Any, dialect: str) -> None:
 
 
 class _Walk:
-    """Follows columns through the scopes of a qualified query."""
+    """Traces columns through the scopes of a qualified query."""
 
     def __init__(self, query: _Query, scope: "Scope") -> None:
         self._query = query
@@ -203,7 +203,7 @@ class _Walk:
         outputs = []
         seen: set[str] = set()
         for index, name in enumerate(names):
-            # Of equal names the first one stays what it is; one that sqlglot made up is called otherwise by every warehouse.
+            # Of equal names, the first one keeps its name. Every warehouse names columns differently that sqlglot named.
             if name in seen or (name.startswith("_col_") and name not in self._query.spelled):
                 continue
             seen.add(name)
@@ -223,7 +223,7 @@ class _Walk:
         expression: Any = scope.expression
         names = expression.named_selects
         if any(name in ("*", "") for name in names) or any(s.is_star for s in expression.selects):
-            raise NotUnderstood("it has a * over columns that are not known, or a column without a name")
+            raise NotUnderstood("it has a * over unknown columns, or a column without a name")
         if isinstance(scope.expression, exp.SetOperation) and scope.expression.args.get("by_name"):
             left, right = (self._list_names(s) for s in _list_sides(scope))
             return list(dict.fromkeys((*left, *right)))
@@ -238,7 +238,7 @@ class _Walk:
         return str(found.sql()).lower()
 
     def _follow(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
-        """Return the sources of a column of a scope, None where they are not known; a recursive query adds nothing to itself."""
+        """Return the sources of a column of a scope; None if unknown. A recursive query adds nothing to itself."""
         key = (id(scope.expression), index)
         if key in self._known:
             return self._known[key]
@@ -266,7 +266,7 @@ class _Walk:
         return self._follow_expression(scope, selects[index]) if index < len(selects) else None
 
     def _follow_expression(self, scope: "Scope", expression: Any) -> frozenset[SourceColumn] | None:
-        """Return the sources of an expression: of its columns, and of what its subqueries give."""
+        """Return the sources of an expression: of its columns, and of its subqueries' results."""
         from sqlglot import exp
 
         found: list[frozenset[SourceColumn] | None] = []
@@ -297,7 +297,7 @@ class _Walk:
         place: Scope | None = scope
         source = scope.sources.get(column.table) if column.table else self._find_only_source(scope, column.name)
         while source is None and place is not None:
-            # A correlated subquery, or a function behind FROM, reads the tables of the query around it.
+            # A correlated subquery, or a function in FROM, reads the tables of the enclosing query.
             place = place.parent
             source = place.sources.get(column.table) if place else None
         if source is None or place is None:
@@ -310,7 +310,7 @@ class _Walk:
         return self._follow(source, names.index(column.name)) if column.name in names else None
 
     def _find_only_source(self, scope: "Scope", name: str) -> Any:
-        """Return the source of a column that sqlglot has not found: the only one whose columns are not known, where no other one has it."""
+        """Return the source of a column that sqlglot did not find: the only one with unknown columns, if no other source has it."""
         from sqlglot import exp
 
         unknown = []
@@ -323,13 +323,13 @@ class _Walk:
         return unknown[0] if len(unknown) == 1 else None
 
     def _list_names_of(self, source: "Scope") -> Sequence[str]:
-        """Return the names under which a subquery's columns are known around it: those of its select, or of ``AS alias(a, b)``."""
+        """Return the names of a subquery's columns in the enclosing query: those of its select, or of ``AS alias(a, b)``."""
         names = list(self._list_names(source))
         outer = list(source.outer_columns)
         return [*outer, *names[len(outer) :]] if outer else names
 
     def _follow_function(self, scope: "Scope", source: "Scope", name: str) -> frozenset[SourceColumn] | None:
-        """Return the sources of a column of UNNEST, LATERAL and their kind: everything that the function reads."""
+        """Return the sources of a column of UNNEST, LATERAL, and similar functions: everything that the function reads."""
         from sqlglot import exp
 
         expression = source.expression
@@ -357,12 +357,12 @@ class _Walk:
 
 
 def _list_sides(scope: "Scope") -> list[Any]:
-    """Return the scopes of both sides of a UNION and its kind; none of another query. sqlglot 29 has another name for them."""
+    """Return the scopes of both sides of a UNION or similar; none for other queries. sqlglot 29 has another name for them."""
     return getattr(scope, "set_operation_scopes", None) or getattr(scope, "union_scopes", None) or []
 
 
 def _find_fields(column: Any) -> list[str]:
-    """Return the fields of a struct that are read from a column: ``address.city`` -> city."""
+    """Return the struct fields that are read from a column: ``address.city`` -> city."""
     from sqlglot import exp
 
     fields: list[str] = []

@@ -84,7 +84,7 @@ def test_annotations_are_one_line() -> None:
 @pytest.mark.parametrize("command", ["check", "list", "run", "dependencies", "explain", "cache", "dev"])
 def test_the_help_has_exit_codes_and_choices(command: str) -> None:
     text = " ".join(run(command, "--help").output.split())
-    assert "Exit code: 0 when" in text
+    assert "Exit code: 0 if" in text
     assert "--asset-keys [flat|flat_lower|path]" in text
     assert "--executor TYPE|JSON" in text
 

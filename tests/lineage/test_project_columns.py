@@ -126,7 +126,7 @@ def test_the_command_shows_a_column_with_everything_upstream(folder: ProjectFold
         "table raw.orders",
         "  gross (double) <- orders.*.csv.price",
     ]
-    assert "task kpi.four: not known: " in lineage(folder)
+    assert "task kpi.four: unknown: " in lineage(folder)
     nodes = json.loads(lineage(folder, "kpi.one", "--format", "json"))["nodes"]
     assert [n["name"] for n in nodes] == ["kpi.one", "raw.orders"]
     assert nodes[0]["columns"][0] == {
