@@ -87,9 +87,8 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
 def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
     """Return the tags that assign partitions to a run that was started without one; none if it has one, or if its job has no partitions.
 
-    They are the partitions of the run's data interval, if it consists of partitions. Without an interval, it is the last complete partition at the
-    time in the
-    run's tag ``starlake/scheduled_date``, or now. Otherwise, Dagster would not run a chain of partitioned assets.
+    They are the partitions of the run's data interval, if it consists of partitions. Without an interval, it is the last complete partition
+    at the time in the run's tag ``starlake/scheduled_date``, or now. Otherwise, Dagster would not run a chain of partitioned assets.
     """
     windows, tags = job.partitions_def, run.tags
     if not isinstance(windows, dg.TimeWindowPartitionsDefinition) or is_for_partitions(tags):

@@ -21,7 +21,7 @@ MAX_FORMER_RUNS = 20
 """Number of successful runs of the job that are searched for the one before a logical time."""
 
 MAX_EARLIER = 10_000
-"""Number of materializations of an asset since the last run whose options are united. starlake-dagster: SUPERSEDED_MATERIALIZATIONS_LIMIT."""
+"""Number of materializations since the last run whose options are united. starlake-dagster: SUPERSEDED_MATERIALIZATIONS_LIMIT."""
 
 UTC = ZoneInfo("UTC")
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,7 +62,7 @@ class Evaluation:
             return dg.SkipReason(decision.reason)
         # Collected before anything is consumed, because contradictory options fail the tick.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
-        # Dagster's advance_cursor would read the history of each asset, and advance_all_cursors would consume materializations that arrive meanwhile.
+        # Dagster's advance_cursor reads the history of each asset, and advance_all_cursors would consume materializations that arrive meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
         return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._tags(context, decision), **options})
 
