@@ -62,7 +62,7 @@ class Evaluation:
             return dg.SkipReason(decision.reason)
         # Collected before anything is consumed, because contradictory options fail the tick.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
-        # Dagster's advance_cursor reads the history of each asset, and advance_all_cursors would consume materializations that arrive meanwhile.
+        # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that arrive meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
         return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._tags(context, decision), **options})
 
