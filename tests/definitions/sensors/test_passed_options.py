@@ -75,7 +75,7 @@ def test_sets_are_united_also_those_of_earlier_materializations(instance: dg.Dag
         ({"policy": "union", "seperator": ";"}, "expected"),
         ({"policy": "union", "separator": ", "}, "expected a separator without blanks"),
         ("union", "expected"),
-        ({"policy": "strict"}, "differently"),
+        ({"policy": "strict"}, "different merge policies"),
     ],
 )
 def test_declarations_that_are_wrong(instance: dg.DagsterInstance, declaration: object, message: str) -> None:

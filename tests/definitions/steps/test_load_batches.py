@@ -195,7 +195,7 @@ def test_a_killed_command_is_finished_table_by_table(shop: Shop, audit: bool) ->
     assert shop.loads == ["items,orders,prices", "orders", "prices"], "items was loaded before: its file had been archived"
     assert {t: shop.rows(t) for t in TABLES} == {"orders": [1], "items": [1, 2], "prices": [1, 2, 3]}
     assert run.loaded == {"orders": 1, "items": 2 if audit else None, "prices": 3}
-    assert any("loaded one by one: orders, prices" in line for line in run.lines)
+    assert any("loading them one by one: orders, prices" in line for line in run.lines)
     assert run.materialized["shop_items"]["starlake/batch_tables"] == 3
     assert run.materialized["shop_items"]["starlake/file_names"] == ["items.csv"]
     assert "starlake/seconds" in run.materialized["shop_orders"]

@@ -151,4 +151,4 @@ def test_a_step_config_and_a_partition_contradict_each_other(
     shop.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  schedule: daily\n")
     shop.write("metadata/transform/kpi/top.sl.yml", "version: 1\ntask:\n  schedule: daily\n")
     result = run(shop, executor, instance, {"kpi_daily": {"interval": INTERVAL}}, partition_key="2026-02-01")
-    assert "the run is for a partition, whose interval it has" in explain(result, "kpi_daily")
+    assert "the run is for a partition, which has its own interval" in explain(result, "kpi_daily")
