@@ -32,7 +32,7 @@ demo: $(READY) ## Run every job of the example on real data, twice (two batches)
 dev: $(READY) ## Open Dagster on the example (http://127.0.0.1:3000); SL_ROOT=... for another project
 	$(BIN)/python -m examples.dev
 
-test: lint types tests ## Lint, types and tests, without the measurements of bench/
+test: lint types tests ## Lint, types and tests, without slow tests and the measurements of bench/
 
 test-all: lint types ## The same with every test
 	$(BIN)/pytest -n $(JOBS)
@@ -49,8 +49,8 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-tests: $(READY) ## The tests alone, without the measurements; JOBS=1 for one process
-	$(BIN)/pytest -n $(JOBS) -m "not measurement"
+tests: $(READY) ## The tests alone, without slow ones and measurements; JOBS=1 for one process
+	$(BIN)/pytest -n $(JOBS) -m "not measurement and not slow"
 
 format: $(READY) ## Format and mend what the linter can mend
 	$(BIN)/ruff check --fix-only .

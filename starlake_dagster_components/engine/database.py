@@ -379,8 +379,19 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, waiting: _Waiting
             return name
         except duckdb.Error as error:
             held = _explain_held(error)
+            if held is None and not read_only and _remove_empty_file(path):
+                continue
             if held is None or not waiting.has_time(path, held):
                 raise DatabaseFailed(f"cannot open the database {path}: {held or _read_message(error)}") from error
+
+
+def _remove_empty_file(path: Path) -> bool:
+    """Remove a file without a byte, which DuckDB leaves behind when the disk is full, and which it then refuses to open."""
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+            return True
+    return False
 
 
 def _explain_held(error: duckdb.Error) -> str | None:

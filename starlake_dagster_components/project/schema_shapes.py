@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-Basic = Literal["text", "bool", "int", "number", "string", "any"]
-
 
 @dataclass(frozen=True, slots=True)
 class Type:

@@ -108,6 +108,14 @@ def test_a_read_only_database_can_be_queried(tmp_path: Path) -> None:
     assert "k.a: connection 'duckdb' is read-only" in (box.run("transform", "--name", "k.a", check=False).reason or "")
 
 
+def test_an_empty_file_that_a_full_disk_left_behind_is_made_anew(tmp_path: Path) -> None:
+    box = make_box(tmp_path)
+    (tmp_path / "datasets").mkdir(exist_ok=True)
+    (tmp_path / "datasets/duckdb.db").touch()
+    box.run("load")
+    assert box.rows("select id from d.x") == [(1,)]
+
+
 def test_a_file_that_another_program_has_open_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = make_box(tmp_path)
     (tmp_path / "datasets").mkdir(exist_ok=True)
