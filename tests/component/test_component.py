@@ -37,6 +37,11 @@ def test_the_path_is_relative_to_the_defs_yaml(shop: ProjectFolder) -> None:
 class TestTranslationOfTables(TestTranslation):
     def test_translation(self, shop: ProjectFolder, attributes: Any, assertion: Any, key_modifier: Any) -> None:
         component = resolve({"project": str(shop.root), "translation": attributes})
+        if "partitions_def" in attributes:
+            # A load takes the files that are there, and partitions without intervals have no meaning for a transform.
+            with pytest.raises(StarlakeError, match=r"a load has none(?s:.*)StaticPartitionsDefinition has no intervals"):
+                dg.build_defs_for_component(component)
+            return
         defs = dg.build_defs_for_component(component)
         key = dg.AssetKey("shop_orders")
         if key_modifier:

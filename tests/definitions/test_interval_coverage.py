@@ -216,6 +216,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
         yield found
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(cron=st.sampled_from(CRONS), zone=st.sampled_from(ZONES), start=STARTS, events=EVENTS)
 def test_each_moment_is_in_one_interval(

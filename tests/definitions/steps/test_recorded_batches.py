@@ -45,6 +45,7 @@ def put_files(step: Any, case: Path, root: Path, domain: Domain, model: Model) -
             model.add(next(t.name for t in domain.tables if re.fullmatch(t.pattern or "", file.name)), file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
 @pytest.mark.parametrize("name", [name for name in LOADS if name.endswith(".native")])
 def test_recorded_loads_through_dagster(shared: Path, tmp_path: Path, name: str, batch: bool) -> None:

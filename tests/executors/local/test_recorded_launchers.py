@@ -16,6 +16,7 @@ from starlake_dagster_components.commands import Command
 from starlake_dagster_components.project import read_project
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -25,6 +25,7 @@ from starlake_dagster_components.project import read_project
 
 EXECUTORS = {"shell": ShellExecutor, "dagster_shell": DagsterShellExecutor}
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
