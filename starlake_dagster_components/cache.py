@@ -8,9 +8,7 @@ import gc
 import io
 import os
 import pickle
-import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InvalidSetting
+from .trusted_files import read_trusted, write_whole
 
 OFF = "off"
 VARIABLE = "SL_DAGSTER_CACHE"
@@ -53,15 +52,10 @@ class Cache:
 
     def get(self, name: str) -> memoryview | None:
         """Return an entry as it was stored; None if it is missing or cannot be trusted."""
-        try:
-            # O_NONBLOCK, because a named pipe would wait for a writer.
-            descriptor = os.open(self.path(name), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-            with open(descriptor, "rb") as file:
-                if not _is_trusted(os.fstat(descriptor)):
-                    return None
-                found = memoryview(file.read())
-        except OSError:
+        content = read_trusted(self.path(name), longest=-1, follow_links=True)
+        if content is None:
             return None
+        found = memoryview(content)
         start = len(_MAGIC) + _CHECKSUM
         if found[: len(_MAGIC)] != _MAGIC or found[len(_MAGIC) : start] != _compute_checksum(found[start:]):
             return None
@@ -74,18 +68,7 @@ class Cache:
         Raises:
             OSError: it cannot be written.
         """
-        self.folder.mkdir(mode=0o755 if self.readable else 0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=self.folder)
-        try:
-            with open(handle, "wb") as file:
-                file.write(_MAGIC + _compute_checksum(body) + body)
-            if self.readable:
-                os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path(name))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+        write_whole(self.path(name), _MAGIC + _compute_checksum(body) + body, readable=self.readable)
         self._remove_unused()
         return self.path(name)
 
@@ -198,10 +181,3 @@ def without_gc() -> Iterator[None]:
 
 def _compute_checksum(body: bytes | memoryview) -> bytes:
     return blake2b(body, digest_size=_CHECKSUM).digest()
-
-
-def _is_trusted(status: os.stat_result) -> bool:
-    """Return whether this is a regular file that only this user and the administrator can have written."""
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)

@@ -490,7 +490,7 @@ def _is_noted(run: RunContext, environment: Mapping[str, str]) -> bool:
 def _find_audit(run: RunContext) -> Audit | None:
     """Return the audit table of a command, if it is in a DuckDB file."""
     project, application = run.project, run.project.application
-    database = find_duckdb_file(project, application.connections.get(application.audit_connection_ref or application.connection_ref or ""))
+    database = find_duckdb_file(project, application.audit_connection)
     return Audit(database, application.audit_domain, run.job_id) if database else None
 
 

@@ -43,7 +43,7 @@ class RunDates:
             InvalidSetting: they do not; the message begins with the option.
         """
         for name in ("scheduled_date", "interval_start", "interval_end"):
-            _parse(name, getattr(self, name))
+            self._find(name)
         for one, other, name in (
             ("interval_start", "interval_end", "data interval"),
             ("first", "last", "range"),
@@ -56,11 +56,15 @@ class RunDates:
             raise InvalidSetting(f"{_OPTIONS['first']}: the runs of a range get their dates from it; remove the other dates")
         if self.single_run and self.first is None:
             raise InvalidSetting("--single-run requires a range; add --from and --to")
-        start, end = _parse("interval_start", self.interval_start), _parse("interval_end", self.interval_end)
+        start, end = self._find("interval_start"), self._find("interval_end")
         if start and end and start >= end:
             raise InvalidSetting(f"--interval-end: '{self.interval_end}' is not after --interval-start '{self.interval_start}'")
         if self.first is not None:
             self.find_range("UTC")
+
+    def _find(self, name: str) -> datetime | None:
+        text = getattr(self, name)
+        return None if text is None else _parse(name, text)
 
     def build_tags(self) -> dict[str, str]:
         """Return the tags of all runs if no range was given."""
@@ -70,7 +74,7 @@ class RunDates:
     def fits_partitions(self, built: Built, selection: str | None) -> bool:
         """Return whether the runs can be for partitions: a data interval must consist of them, and selected assets must be of one kind."""
         kinds = {spec.partitions_def for spec in built.graph.specs.values() if spec.partitions_def is not None}
-        start, end = _parse("interval_start", self.interval_start), _parse("interval_end", self.interval_end)
+        start, end = self._find("interval_start"), self._find("interval_end")
         if start and end:
             return all(
                 isinstance(kind, dg.TimeWindowPartitionsDefinition) and find_partitions_of_interval(kind, start, end) for kind in kinds
@@ -223,9 +227,7 @@ def _describe(windows: dg.TimeWindowPartitionsDefinition) -> str:
     return f"they reach from {first} to {last}" if first and last else "none of them is complete"
 
 
-def _parse(name: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
+def _parse(name: str, text: str) -> datetime:
     moment = parse_time(text)
     if moment is None:
         raise InvalidSetting(f"{_OPTIONS[name]}: '{text}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
@@ -235,9 +237,7 @@ def _parse(name: str, text: str | None) -> datetime | None:
 def _place(text: str, name: str, zone: str) -> datetime:
     """Return a date as a time in a time zone; the end of a range is the day after its last one."""
     text = text.strip()
-    _parse(name, text)
-    moment = parse_time(text)
-    assert moment is not None
+    moment = _parse(name, text)
     # A time may have an offset; a day has none.
     if len(text) == len("2026-01-31"):
         return (moment + timedelta(days=name == "last")).replace(tzinfo=ZoneInfo(zone))

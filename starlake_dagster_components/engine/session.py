@@ -132,12 +132,9 @@ class Session:
 
     def find_audit_database(self) -> Path | None:
         """Return the DuckDB file that the audit is written to; None when audit is off."""
-        application = self.project.application
-        name = application.audit_connection_ref or application.connection_ref
-        connection = application.connections.get(name or "")
         if not self.settings.audit_active:
             return None
-        return self.find_database_path(connection)
+        return self.find_database_path(self.project.application.audit_connection)
 
 
 def now() -> datetime:

@@ -139,8 +139,7 @@ def _explain_refused_audit(project: "Project") -> Refusal | None:
     application = project.application
     if not application.audit_active:
         return None
-    name = application.audit_connection_ref or application.connection_ref
-    return _explain_refused_connection(project, application.connections.get(name or ""), " and takes the audit")
+    return _explain_refused_connection(project, application.audit_connection, " and takes the audit")
 
 
 def _explain_refused_connection(project: "Project", connection: "Connection | None", use: str = "") -> Refusal | None:

@@ -431,6 +431,11 @@ class Application:
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("metadata/application.sl.yml")
 
+    @property
+    def audit_connection(self) -> Connection | None:
+        """The connection that the audit is written to; None if the application names none or an unknown one."""
+        return self.connections.get(self.audit_connection_ref or self.connection_ref or "")
+
 
 @dataclass(frozen=True, slots=True)
 class Project:

@@ -42,7 +42,7 @@ class WarehouseAudit:
 
 def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudit | None:
     """Return where the audit of a project's commands is; None where it is not in a warehouse that can be read."""
-    connection = application.connections.get(application.audit_connection_ref or application.connection_ref or "")
+    connection = application.audit_connection
     address = find_address(connection) if connection and application.audit_active else None
     return WarehouseAudit(connection.name, address, application.audit_domain, job_id) if connection and address else None
 

@@ -1,9 +1,7 @@
 """Incremental tasks are partitioned by the cron of their schedule."""
 
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -47,14 +45,6 @@ def find_partitions(definitions: dg.Definitions, key: dg.AssetKey) -> dg.Partiti
 
 def find_transform_job(definitions: dg.Definitions) -> dg.JobDefinition:
     return definitions.resolve_job_def("kpi_tasks")
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "home"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as found:
-        yield found
 
 
 @pytest.mark.parametrize(("setting", "partitioned"), [("incremental", {DAILY}), ("scheduled", {DAILY, TOP}), ("off", set())])

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -208,13 +207,6 @@ from starlake_dagster_components import load_definitions_from_starlake_project
 
 defs = load_definitions_from_starlake_project({root!r}, executor="duckdb", on_error={on_error!r})
 """
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as made:
-        yield made
 
 
 @pytest.mark.slow

@@ -1,8 +1,6 @@
 """Sixty days of an incremental task on the embedded engine: by ticks, by sixty runs of a backfill and by one run, the table is the same."""
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,14 +37,6 @@ def project(shop: ProjectFolder) -> ProjectFolder:
             "create table shop.orders as select i as id, timestamp '2026-02-20' + to_hours(5 * i) as sold from range(400) as found(i)"
         )
     return shop
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "home"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as found:
-        yield found
 
 
 def find_job(definitions: dg.Definitions) -> dg.JobDefinition:

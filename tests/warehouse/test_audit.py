@@ -10,6 +10,7 @@ import duckdb
 import pytest
 from contract import Watched, a_command
 from postgres_server import PASSWORD, PostgresServer
+from postgres_starlake import AUDIT, EXPECTATIONS
 
 from starlake_dagster_components.commands import Audit, Command, LoadTable
 from starlake_dagster_components.executors.starlake_output.audit import Findings, read_findings
@@ -17,15 +18,6 @@ from starlake_dagster_components.project.model import Connection
 from starlake_dagster_components.warehouse.address import find_address
 from starlake_dagster_components.warehouse.audit import WarehouseAudit
 from starlake_dagster_components.warehouse.query import QueryFailed, TableMissing, run_query
-
-AUDIT = (
-    "JOBID varchar, PATHS text, DOMAIN varchar, SCHEMA varchar, SUCCESS boolean, COUNT bigint, COUNTACCEPTED bigint, COUNTREJECTED bigint, "
-    "TIMESTAMP timestamp, DURATION bigint, MESSAGE text, STEP varchar, DATABASE varchar, TENANT varchar, SCHEDULED_DATE timestamp"
-)
-EXPECTATIONS = (
-    "JOBID varchar, DATABASE varchar, DOMAIN varchar, SCHEMA varchar, TIMESTAMP timestamp, NAME varchar, PARAMS varchar, SQL text, "
-    "COUNT bigint, EXCEPTION text, SUCCESS boolean"
-)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import dagster as dg
 from ...commands import Command, Target, find_duckdb_file
 from ...errors import CommandCancelled
 from ...executors.base import Counters, ExpectationResult
+from ...executors.starlake_output.audit import quote_names
 from ...lineage.project import ProjectColumns
 from ...locks import lock_databases
 from ...project.model import Connection, Project, Table, Task
@@ -95,19 +96,17 @@ class TableRows:
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
         schema, name = (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
         if connection is not None and connection.duckdb_path is not None:
-            return f"SELECT * FROM {_quote(schema)}.{_quote(name)} LIMIT {self._samples.rows}"
+            return f"SELECT * FROM {quote_names(schema, name)} LIMIT {self._samples.rows}"
         quote = "`" if connection is not None and connection.engine in ("bigquery", "mysql", "mariadb") else '"'
         return f"SELECT * FROM {quote_name(schema, quote)}.{quote_name(name, quote)} LIMIT {self._samples.rows}"
 
     def _read_rejected(self, log: dg.DagsterLogManager, node: Table | Task, command: Command) -> str | None:
-        application = self._project.application
         noted = command.audit or command.warehouse
         if noted is None:
             return None
-        connection = application.connections.get(application.audit_connection_ref or application.connection_ref or "")
         job = noted.job_id.replace("'", "''")
         statement = f"SELECT t.ERROR, t.PATH FROM {quote_name(noted.schema)}.rejected t WHERE t.JOBID = '{job}' LIMIT {self._samples.rows}"
-        found = self._read(log, connection, statement)
+        found = self._read(log, self._project.application.audit_connection, statement)
         if found is None or not found.rows:
             return None
         private = self._private.find(node) or frozenset()
@@ -250,7 +249,3 @@ def _escape(value: Any) -> str:
     for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("`", "\\`"), ("*", "\\*"), ("_", "\\_"), ("<", "&lt;"), ("[", "\\[")):
         text = text.replace(sign, safe)
     return text
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

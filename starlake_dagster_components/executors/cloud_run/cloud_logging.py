@@ -15,7 +15,7 @@ from ..base import Level, Log
 from ..starlake_output.load_log import PATTERN, LoadLines
 from .calls import is_transient
 from .connection import Connection
-from .log_reader import PATIENCE, Pace, find_pace, find_reader, iterate_tries
+from .log_reader import AT_ONCE, PATIENCE, Pace, find_pace, find_reader, iterate_tries
 
 PAGE_SIZE = 1000
 TIMEOUT = 30.0
@@ -29,8 +29,6 @@ ALL_LINES = 50_000
 """Lines of one execution that are read at most."""
 QUIET_AFTER = 20
 """How many times its ``log_settle`` the lines of a finished execution are waited for."""
-QUERIED_AT_ONCE = 100
-"""Executions in one query: Cloud Logging allows 60 queries a minute, and 20,000 characters in a filter."""
 
 OnLine = Callable[[Level | None, str], None]
 """Takes a line and its severity, where it has one (structured logs); not called by two threads at a time for one execution."""
@@ -228,8 +226,8 @@ class Follower:
                     self._thread = None
                     return
                 followed = list(self._followed.values())
-            for start in range(0, len(followed), QUERIED_AT_ONCE):
-                self._read(followed[start : start + QUERIED_AT_ONCE])
+            for start in range(0, len(followed), AT_ONCE):
+                self._read(followed[start : start + AT_ONCE])
             with self._changed:
                 self._changed.notify_all()
 

@@ -183,7 +183,7 @@ def _read_audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:
     if not _has_table(reader, audit.schema, "audit"):
         return ()
     rows = []
-    for noted in reader.records(f"SELECT * FROM {_quote(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
+    for noted in reader.records(f"SELECT * FROM {quote_names(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
         files = parse_file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
         counts = (_parse_number(noted.get("COUNT")), _parse_number(noted.get("COUNTACCEPTED")), _parse_number(noted.get("COUNTREJECTED")))
         rows.append(
@@ -201,7 +201,7 @@ def _read_expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, .
         return ()
     rows = reader.rows(
         "SELECT DOMAIN, SCHEMA, PARAMS, NAME, SQL, COUNT, EXCEPTION, SUCCESS "
-        f"FROM {_quote(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
+        f"FROM {quote_names(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
         [audit.job_id],
     )
     return tuple(
@@ -229,7 +229,7 @@ def _count_rows(reader: _Reader, target: Target) -> int | None:
     # Counting a view would run its query.
     if not _has_table(reader, target.schema, target.table):
         return None
-    count = reader.rows(f"SELECT count(*) FROM {_quote(target.schema, target.table)}")[0][0]
+    count = reader.rows(f"SELECT count(*) FROM {quote_names(target.schema, target.table)}")[0][0]
     return int(count)
 
 
@@ -244,5 +244,6 @@ def _has_table(reader: _Reader, schema: str, table: str) -> bool:
     )
 
 
-def _quote(*names: str) -> str:
+def quote_names(*names: str) -> str:
+    """Return a qualified name for DuckDB, each part in quotes."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)

@@ -1,8 +1,6 @@
 """Setting ``automation``: jobs start by sensors, by automation conditions of jobs, or not at all."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,14 +14,6 @@ from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
 ORDERS, ITEMS, DAILY, TOP = (dg.AssetKey(name) for name in ("shop_orders", "shop_items", "kpi_daily", "kpi_top"))
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "home"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as found:
-        yield found
 
 
 @pytest.fixture

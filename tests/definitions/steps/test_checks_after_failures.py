@@ -2,7 +2,6 @@
 
 # mypy: disable-error-code="union-attr"
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +57,6 @@ def write_application(folder: ProjectFolder, fail_on_error: bool) -> None:
           connections: {{duck: {{type: jdbc, options: {{url: 'jdbc:duckdb:{{{{SL_ROOT}}}}/x.db'}}}}}}
         """,
     )
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
-        yield instance
 
 
 def run(folder: ProjectFolder, instance: dg.DagsterInstance, job: str, **settings: Any) -> dg.ExecuteInProcessResult:

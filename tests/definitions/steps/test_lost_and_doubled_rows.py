@@ -15,15 +15,7 @@ from starlake_dagster_components.cli.report import print_results
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("SL_ENV", "SL_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 class Case:

@@ -25,14 +25,7 @@ dag:
 """
 
 
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("SL_ENV", "SL_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 def put_files(step: Any, case: Path, root: Path, domain: Domain, model: Model) -> None:

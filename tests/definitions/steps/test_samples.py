@@ -1,6 +1,5 @@
 """Rows to look at: what is shown, what is hidden, and that nothing of it fails a step."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +65,6 @@ def write(folder: ProjectFolder, connection: str, loader: str) -> None:
 
 
 FILE = "id,name,mail,iban\n1,Ann|x,ann@x.org,DE1\n2,,bob@x.org,DE2\n3,Cid,ann@x.org,DE3\n"
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "home").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
-        yield instance
 
 
 def run(folder: ProjectFolder, instance: dg.DagsterInstance, job: str, **settings: Any) -> dg.ExecuteInProcessResult:

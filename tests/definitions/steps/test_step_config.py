@@ -1,8 +1,6 @@
 """What the op config of a step changes: date, interval, options, dry run, and the options that a run passes on."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,14 +12,6 @@ from starlake_dagster_components.testing import RecordingExecutor
 
 SQL = "select * from shop.orders where id >= '{{sl_data_interval_start}}' and id < '{{sl_data_interval_end}}'\n"
 INTERVAL = {"start": "2026-02-01", "end": "2026-02-02T06:00:00+01:00"}
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    home = tmp_path / "home"
-    home.mkdir()
-    with dg.DagsterInstance.local_temp(str(home)) as found:
-        yield found
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from .files import is_trusted, read_trusted, write_whole
+from ....trusted_files import is_trusted, read_trusted, write_whole
 from .probe import Java
 
 Loader = Literal["native", "spark"]

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .files import read_trusted, write_whole
+from ....trusted_files import read_trusted, write_whole
 
 _OPTIONS = (
     "-XX:+UsePerfData",
