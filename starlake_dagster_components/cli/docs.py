@@ -99,8 +99,10 @@ def list_commands() -> list[str]:
     from .main import main
 
     lines: list[str] = []
+    # The commands inherit -h from their group.
+    group = main.make_context("sl-dagster", [], resilient_parsing=True, max_content_width=118, terminal_width=118)
     for name, command in sorted(main.commands.items()):
-        context = click.Context(command, info_name=f"sl-dagster {name}", max_content_width=118, terminal_width=118)
+        context = click.Context(command, info_name=name, parent=group)
         lines += [f"## `sl-dagster {name}`", "", "```text", *command.get_help(context).splitlines(), "```", ""]
     return lines[:-1]
 

@@ -21,7 +21,7 @@ from starlake_dagster_components.errors import CommandCancelled
 from starlake_dagster_components.executors.base import CommandResult
 from starlake_dagster_components.executors.local.jvm import archives
 from starlake_dagster_components.executors.local.jvm.archives import Archive, find_archive, remove_unused_archives
-from starlake_dagster_components.executors.local.jvm.environment import VARIABLE, choose_fast_options, join_options
+from starlake_dagster_components.executors.local.jvm.environment import VARIABLE, choose_fast_options, drop_files_and_ports, join_options
 from starlake_dagster_components.executors.local.jvm.making import make_archive
 from starlake_dagster_components.executors.local.jvm.probe import Java, Probes
 
@@ -237,6 +237,29 @@ def test_options_of_users_are_kept(name: str, java: JavaProgram, watched: Watche
         assert run(java, watched, executor).exit_code == 0
         assert "Using Parallel" in log.read_text(encoding="utf-8")
     assert {level for level, _ in watched.lines} == {"info"}
+
+
+def test_the_log_file_of_a_user_is_not_emptied_by_the_making_of_an_archive(
+    java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "gc.log"
+    options = f'-XX:+UseParallelGC "-Xlog:gc:file={log}"'
+    warm(java, watched, kept, JDK_JAVA_OPTIONS=options)
+    assert "Using Parallel" in log.read_text(encoding="utf-8")
+    assert read_sources(java, watched, tmp_path, JDK_JAVA_OPTIONS=options) == {"archive"}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept_options"),
+    [
+        ("-Xmx1g -Xlog:gc:file=/tmp/x.log -XX:+UseG1GC", "-Xmx1g -XX:+UseG1GC"),
+        ('"-Xlog:gc:file=/tmp/with blank.log" -Dname="a b"', '-Dname="a b"'),
+        ("-Xloggc:/tmp/gc -agentlib:jdwp=transport=dt_socket,server=y,address=5005 -Xlogger", "-Xlogger"),
+        ("-Dcom.sun.management.jmxremote.port=9010 -javaagent:a.jar", "-javaagent:a.jar"),
+    ],
+)
+def test_the_making_of_an_archive_writes_no_logs_and_takes_no_ports(given: str, kept_options: str) -> None:
+    assert drop_files_and_ports({"JAVA_OPTS": given, "OTHER": given}) == {"JAVA_OPTS": kept_options, "OTHER": given}
 
 
 def test_a_launcher_with_a_collector_of_its_own_starts(java: JavaProgram, watched: Watched, kept: Path) -> None:

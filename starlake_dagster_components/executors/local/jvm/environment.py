@@ -14,6 +14,11 @@ _ARCHIVES = re.compile(r"-Xshare|SharedArchiveFile|ArchiveClassesAtExit|AutoCrea
 _COLLECTORS = re.compile(r"-XX:[+-]Use\w+GC\b|-XX:Flags=|-XX:VMOptionsFile")
 _COMPILERS = re.compile(r"TieredStopAtLevel|TieredCompilation|-Xint\b|-Xcomp\b|-XX:[+-]Use(?:JVMCI|Graal)|-XX:Flags=|-XX:VMOptionsFile")
 
+_WORDS = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
+_FILES_AND_PORTS = re.compile(
+    r"""["']*-(?:Xlog|Xloggc|XX:LogFile|XX:StartFlightRecording|agentlib:jdwp|Xrunjdwp|Dcom\.sun\.management\.jmxremote)\b"""
+)
+
 
 def collect_user_options(environment: Mapping[str, str], arguments: str = "") -> str:
     """Return all options that are not ours, as one text.
@@ -23,6 +28,18 @@ def collect_user_options(environment: Mapping[str, str], arguments: str = "") ->
         arguments: with which Java was seen to start, also those that the launcher adds.
     """
     return " ".join([*(environment.get(name, "") for name in _OF_USERS), arguments])
+
+
+def drop_files_and_ports(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the user's options that write log files, record, or listen on a port.
+
+    A JVM that starts beside a command would empty the command's log file, or take the port of its debugger.
+    """
+    kept = dict(environment)
+    for name in _OF_USERS:
+        if name in kept:
+            kept[name] = " ".join(word for word in _WORDS.findall(kept[name]) if not _FILES_AND_PORTS.match(word))
+    return kept
 
 
 def allows_archive(given: str) -> bool:

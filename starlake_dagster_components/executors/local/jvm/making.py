@@ -16,7 +16,7 @@ from ....errors import CommandError
 from ....locks import INHERITED_LOCKS, hold_lock, is_locked_elsewhere, try_lock
 from ..process import run_process
 from .archives import Archive, Loader, find_archive, remove_unused_archives
-from .environment import VARIABLE, join_options
+from .environment import VARIABLE, drop_files_and_ports, join_options
 from .probe import Java, Probe, Probes
 from .sample_project import ARGUMENTS, build_sample_environment, write_sample_project
 
@@ -185,7 +185,7 @@ def _run_sample(program: str, environment: Mapping[str, str], loader: Loader, op
     with tempfile.TemporaryDirectory(prefix="starlake-warm-up-") as name:
         root = Path(name)
         write_sample_project(root, loader)
-        sample = build_sample_environment(environment, root, loader)
+        sample = drop_files_and_ports(build_sample_environment(environment, root, loader))
         sample[VARIABLE] = join_options(sample.get(VARIABLE, ""), options)
         run_process([program, *ARGUMENTS], folder=name, environment=sample, feed=feed, cancelled=Cancelled(), timeout=LONGEST)
     return said.decode("utf-8", "replace").strip()
