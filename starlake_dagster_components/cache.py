@@ -151,7 +151,7 @@ def deserialize(body: memoryview | bytes, allowed: Mapping[tuple[str, str], Any]
     Raises:
         Exception: the bytes are not such a value.
     """
-    with without_gc():
+    with pause_garbage_collection():
         return _Loader(body, allowed).load()
 
 
@@ -168,7 +168,7 @@ class _Loader(pickle.Unpickler):
 
 
 @contextmanager
-def without_gc() -> Iterator[None]:
+def pause_garbage_collection() -> Iterator[None]:
     """Pause the garbage collector while many long-lived objects are created, because it would scan them repeatedly for nothing."""
     enabled = gc.isenabled()
     gc.disable()

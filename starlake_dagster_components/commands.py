@@ -231,7 +231,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         run,
         "load",
         arguments,
-        connections=[project.connection_of(t) for t in tables],
+        connections=[project.find_connection(t) for t in tables],
         expectations=[e.expect for t in tables for e in t.expectations],
     )
     # Starlake: LoadCmd prints the row counts as one line of JSON if SL_API is set to any value.
@@ -261,7 +261,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     project = run.project
     reads = project.application.connections.get(task.connection_ref or "")
     command = _build_command(
-        run, "transform", arguments, connections=[project.connection_of(task), reads], expectations=[e.expect for e in task.expectations]
+        run, "transform", arguments, connections=[project.find_connection(task), reads], expectations=[e.expect for e in task.expectations]
     )
     return replace(
         command,
@@ -495,5 +495,5 @@ def _find_audit(run: RunContext) -> Audit | None:
 
 
 def _find_target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:
-    database = find_duckdb_file(project, project.connection_of(node))
+    database = find_duckdb_file(project, project.find_connection(node))
     return Target(database, schema, name) if database else None

@@ -108,7 +108,7 @@ class UnknownName(StarlakeError):
     """A name that does not exist; the message suggests existing names."""
 
     def __init__(self, *, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(unknown(kind, name, known))
+        super().__init__(describe_unknown(kind, name, known))
 
 
 class InvalidSetting(StarlakeError):
@@ -171,17 +171,17 @@ def cut_values(message: str) -> str:
     return _LONG_VALUE.sub(cut, message)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, or an empty string."""
     candidates = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
     return f" (did you mean '{candidates[close[0]]}'?)" if close else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return a message about an unknown value: the value, and the closest known one or a short list of known ones."""
     names = sorted(set(known))
-    hint = did_you_mean(name, names)
+    hint = suggest_name(name, names)
     if not hint and names and len(names) <= 12:
         hint = f" (known: {', '.join(names)})"
     return f"unknown {kind} '{name}'{hint}"

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec
 import dagster as dg
 
 from .definitions.build import build_definitions, choose_job_executor
-from .settings import Settings, setting_of
+from .settings import Settings, get_setting
 
 Arguments = ParamSpec("Arguments")
 
@@ -26,7 +26,7 @@ def _accept_settings(
             for name, field in fields.items()
         ]
         function.__signature__ = Signature([root, *arguments], return_annotation=dg.Definitions)  # type: ignore[attr-defined]
-        documented = "\n".join(f"        {name}: {setting_of(field).help}" for name, field in fields.items())
+        documented = "\n".join(f"        {name}: {get_setting(field).help}" for name, field in fields.items())
         function.__doc__ = (function.__doc__ or "").replace("        **settings: see :class:`Settings`.", documented)
         return function
 

@@ -112,9 +112,9 @@ def hold_lock(
     waiting = _Waiting(name, path, cancelled, log)
     gate = _find_gate(key)
     # Threads of this process hand the lock over to each other directly. Only other processes are polled.
-    waiting.until(lambda pause: gate.acquire(timeout=pause))
+    waiting.wait_until(lambda pause: gate.acquire(timeout=pause))
     try:
-        descriptor = waiting.until(lambda pause: _try_lock(path), between=True)
+        descriptor = waiting.wait_until(lambda pause: _try_lock(path), between=True)
         lock = _Lock(key, descriptor)
         try:
             _own.locks.append(lock)
@@ -224,7 +224,7 @@ class _Waiting:
         self._log = log
         self._announced = False
 
-    def until(self, take: Callable[[float], Taken | None], *, between: bool = False) -> Taken:
+    def wait_until(self, take: Callable[[float], Taken | None], *, between: bool = False) -> Taken:
         """Try until the call succeeds.
 
         Args:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InvalidSetting, unknown
+from .errors import InvalidSetting, describe_unknown
 
 MAX_ROWS = 100
 
@@ -38,7 +38,7 @@ def check_samples(name: str, value: Any) -> Samples:
         return Samples(_check_rows(name, value))
     for key in value:
         if key not in ("rows", "mask"):
-            raise InvalidSetting(f"{name}: {unknown('key', str(key), ('rows', 'mask'))}")
+            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), ('rows', 'mask'))}")
     mask = value.get("mask") or ()
     mask = (mask,) if isinstance(mask, str) else mask
     if not isinstance(mask, (list, tuple)) or not all(isinstance(item, str) and item for item in mask):

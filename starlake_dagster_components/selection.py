@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from .errors import InvalidSetting, unknown
+from .errors import InvalidSetting, describe_unknown
 
 KEYS = ("name", "domain", "table", "task", "tag", "kind", "dagRef")
 KINDS = ("domain", "table", "task")
@@ -128,14 +128,14 @@ def _check_pattern(name: str, value: Any) -> NodePattern:
     wanted = {}
     for key, given in value.items():
         if key not in KEYS:
-            raise InvalidSetting(f"{name}: {unknown('key', str(key), KEYS)}")
+            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), KEYS)}")
         items = [given] if isinstance(given, (str, int, float)) else given
         if not isinstance(items, Sequence) or not items or not all(isinstance(i, (str, int, float)) and str(i) for i in items):
             raise InvalidSetting(f"{name}.{key}: {given!r} cannot be used (expected a string or a list of strings)")
         wanted[str(key)] = tuple(str(item) for item in items)
     for kind in wanted.get("kind", ()):
         if kind.lower() not in KINDS:
-            raise InvalidSetting(f"{name}.kind: {unknown('kind', kind, KINDS)}")
+            raise InvalidSetting(f"{name}.kind: {describe_unknown('kind', kind, KINDS)}")
     text = ", ".join(f"{key}: {' | '.join(patterns)}" for key, patterns in wanted.items())
     return NodePattern(text, wanted)
 
@@ -172,7 +172,7 @@ def _check_op_rule(name: str, value: Any) -> OpRule:
         if key in _REFUSED and item is not None:
             raise InvalidSetting(f"{name}.{key}: {_REFUSED[str(key)]}")
         if key not in known and key not in _REFUSED:
-            raise InvalidSetting(f"{name}: {unknown('key', str(key), known)}")
+            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), known)}")
     pool, tags = value.get("pool"), value.get("tags")
     if pool is not None and not isinstance(pool, str):
         raise InvalidSetting(f"{name}.pool: {pool!r} cannot be used (expected a string)")
@@ -205,7 +205,7 @@ def _check_retry(name: str, value: Any) -> RetryRule | None:
     known = ("max_retries", "delay", "backoff", "jitter")
     for key in value:
         if key not in known:
-            raise InvalidSetting(f"{name}: {unknown('key', str(key), known)}")
+            raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), known)}")
     retries = _read_number(f"{name}.max_retries", value.get("max_retries", 1))
     if retries != int(retries):
         raise InvalidSetting(f"{name}.max_retries: {value['max_retries']!r} cannot be used (expected a whole number from 0)")
@@ -234,7 +234,7 @@ def _read_choice(name: str, value: Any, choices: Sequence[str]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or value.lower() not in choices:
-        raise InvalidSetting(f"{name}: {unknown('value', str(value), choices)}")
+        raise InvalidSetting(f"{name}: {describe_unknown('value', str(value), choices)}")
     return value.lower()
 
 

@@ -58,11 +58,11 @@ class Setting:
         return core_schema.any_schema()
 
 
-def setting_of(field: FieldInfo) -> Setting:
+def get_setting(field: FieldInfo) -> Setting:
     """Return the setting that a field describes."""
     return next(item for item in field.metadata if isinstance(item, Setting))
 
 
-def choices_of(field: FieldInfo) -> tuple[str, ...]:
+def list_choices(field: FieldInfo) -> tuple[str, ...]:
     """Return the possible values of a setting that has fixed ones."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, 
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .errors import InvalidSetting, did_you_mean
+from .errors import InvalidSetting, suggest_name
 from .masking import mask_exception
 from .samples import Samples, check_samples
 from .selection import check_op_rules, check_patterns, parse_patterns
 from .setting import OptionGroup as OptionGroup
 from .setting import Setting as Setting
 from .setting import Translator as Translator
-from .setting import choices_of as choices_of
-from .setting import setting_of as setting_of
+from .setting import get_setting as get_setting
+from .setting import list_choices as list_choices
 from .settings_checks import ExpectationChecks as ExpectationChecks
 from .settings_checks import SecretNames as SecretNames
 from .settings_checks import (
@@ -474,7 +474,7 @@ class Settings(SharedSettings):
         """Patterns of the names that are secret in addition to those that always are."""
         return self.secrets.names if isinstance(self.secrets, SecretNames) else ()
 
-    def executor_of(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
+    def get_executor(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
         """Return the executor of a pipeline's commands (``shell`` for commands without a pipeline).
 
         None if the template requires an executor that does not exist here and no setting replaces it.
@@ -519,7 +519,7 @@ def check_value(name: str, value: Any, shown: str = "") -> Any:
 @cache
 def _check_of(name: str) -> Callable[[str, Any], Any]:
     field = Settings.model_fields[name]
-    setting, choices = setting_of(field), choices_of(field)
+    setting, choices = get_setting(field), list_choices(field)
     if setting.check:
         return setting.check
     if choices:
@@ -545,5 +545,5 @@ def check_values(values: Mapping[str, Any], model: type[BaseModel] = Settings) -
     known = model.model_fields
     for name in values:
         if name not in known:
-            raise InvalidSetting(f"unknown setting '{name}'{did_you_mean(name, known)}")
+            raise InvalidSetting(f"unknown setting '{name}'{suggest_name(name, known)}")
     return {name: check_value(name, value) for name, value in values.items()}

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Literal
 
 from .cache import OFF
-from .errors import InvalidSetting, did_you_mean, unknown
+from .errors import InvalidSetting, describe_unknown, suggest_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def check_secrets(name: str, value: Any) -> SecretNames | None:
     if isinstance(value, Mapping):
         unexpected = set(value) - {"names"}
         if unexpected:
-            raise InvalidSetting(f"{name}: {unknown('key', str(min(unexpected, key=str)), ('names',))}")
+            raise InvalidSetting(f"{name}: {describe_unknown('key', str(min(unexpected, key=str)), ('names',))}")
         name, value = f"{name}.names", value.get("names") or ()
     names = check_strings(name, value)
     if any(not pattern.strip("*? ") for pattern in names):
@@ -62,7 +62,7 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
     for choice in known:
         if isinstance(value, str) and value.lower() == choice.lower():
             return choice
-    raise InvalidSetting(f"{name}: {unknown('value', str(value), known)}")
+    raise InvalidSetting(f"{name}: {describe_unknown('value', str(value), known)}")
 
 
 def check_automation(name: str, value: Any) -> str:
@@ -193,8 +193,8 @@ def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
 
         for item in found:
             # A custom template may be for another orchestrator. Planning knows, and rejects an orchestrator without a template.
-            if item.lower() not in ORCHESTRATORS and did_you_mean(item, ORCHESTRATORS):
-                raise InvalidSetting(f"{name}: {unknown('orchestrator', item, ORCHESTRATORS)}")
+            if item.lower() not in ORCHESTRATORS and suggest_name(item, ORCHESTRATORS):
+                raise InvalidSetting(f"{name}: {describe_unknown('orchestrator', item, ORCHESTRATORS)}")
     return found
 
 
@@ -250,7 +250,7 @@ def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
         return check_boolean(name, value)
     unexpected = set(value) - {"enabled", "blocking", "severity"}
     if unexpected:
-        raise InvalidSetting(f"{name}: {unknown('key', str(min(unexpected, key=str)), ('enabled', 'blocking', 'severity'))}")
+        raise InvalidSetting(f"{name}: {describe_unknown('key', str(min(unexpected, key=str)), ('enabled', 'blocking', 'severity'))}")
     blocking, severity = value.get("blocking", "auto"), value.get("severity")
     return ExpectationChecks(
         enabled=check_boolean(f"{name}.enabled", value.get("enabled", True)),

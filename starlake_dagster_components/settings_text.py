@@ -6,18 +6,18 @@ from difflib import get_close_matches
 from typing import Any
 
 from .errors import InvalidSetting
-from .settings import Settings, check_value, setting_of
+from .settings import Settings, check_value, get_setting
 
 PREFIX = "SL_DAGSTER_"
 """Prefix of the environment variables of settings."""
 
 
-def option_of(name: str) -> str:
+def make_option_name(name: str) -> str:
     """Return the option for a setting: ``--asset-keys``."""
     return f"--{name.replace('_', '-')}"
 
 
-def variable_of(name: str) -> str:
+def make_variable_name(name: str) -> str:
     """Return the environment variable for a setting: ``SL_DAGSTER_ASSET_KEYS``."""
     return f"{PREFIX}{name.upper()}"
 
@@ -41,8 +41,8 @@ def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None 
         InvalidSetting: a setting is unknown or a value cannot be used; the message begins with the variable or option.
     """
     given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
-    values = {name: _read_text(name, text, variable_of) for name, text in given.items()}
-    values.update({name: _read_text(name, text, option_of) for name, text in (options or {}).items()})
+    values = {name: _read_text(name, text, make_variable_name) for name, text in given.items()}
+    values.update({name: _read_text(name, text, make_option_name) for name, text in (options or {}).items()})
     return Settings(**values)
 
 
@@ -51,7 +51,7 @@ def _read_text(name: str, text: str, show: Callable[[str], str]) -> Any:
     if field is None or name in _NOT_AS_TEXT:
         raise InvalidSetting(f"unknown setting '{show(name)}'{_explain_unknown(name, show)}")
     shown, text = show(name), text.strip()
-    parse = setting_of(field).parse
+    parse = get_setting(field).parse
     return check_value(name, parse(shown, text) if parse else text, shown)
 
 

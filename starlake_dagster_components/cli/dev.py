@@ -144,7 +144,7 @@ class Services:
             StarlakeError: a service ended.
         """
         for server in self._servers:
-            while not _listens(server) and not stop.wait(_SOON):
+            while not _is_listening(server) and not stop.wait(_SOON):
                 self.revive()
         workspace = self._folder / "workspace.yaml"
         workspace.write_text(json.dumps({"load_from": [{"grpc_server": server} for server in self._servers]}), encoding="utf-8")
@@ -229,14 +229,14 @@ class Services:
 
     def _stop(self) -> None:
         for process in reversed(list(self._processes.values())):
-            _signal(process, signal.SIGTERM)
+            _send_signal(process, signal.SIGTERM)
         end = time.monotonic() + _GRACE
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, end - time.monotonic()))
         for process in self._processes.values():
             # Processes that a service left behind are in its session.
-            _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+            _send_signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
             process.wait()
 
 
@@ -248,14 +248,14 @@ def _make_instance(home: str) -> None:
         pass
 
 
-def _listens(server: Mapping[str, object]) -> bool:
+def _is_listening(server: Mapping[str, object]) -> bool:
     """Return whether something listens at a code server's address."""
     family, address = (socket.AF_UNIX, server["socket"]) if "socket" in server else (socket.AF_INET, (server["host"], server["port"]))
     with socket.socket(family) as attempt:
         return attempt.connect_ex(address) == 0  # type: ignore[arg-type]
 
 
-def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+def _send_signal(process: "subprocess.Popen[bytes]", number: int) -> None:
     """Send a signal to a service and the processes in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):

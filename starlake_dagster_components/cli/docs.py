@@ -10,8 +10,8 @@ import click
 from pydantic.fields import FieldInfo
 
 from ..pipelines.dag_options import OPTIONS, REPLACED
-from ..settings import OptionGroup, Settings, SharedSettings, choices_of, setting_of
-from ..settings_text import option_of
+from ..settings import OptionGroup, Settings, SharedSettings, get_setting, list_choices
+from ..settings_text import make_option_name
 from .dag_option_help import HELP
 from .options import fields_of
 
@@ -30,43 +30,46 @@ def list_python_settings() -> list[str]:
 
 
 def _make_table(fields: Mapping[str, FieldInfo]) -> list[str]:
-    rows = [f"| `{name}` | {_values(field)} | {_default(field)} | {_meaning(field)} |" for name, field in fields.items()]
+    rows = [
+        f"| `{name}` | {_format_values(field)} | {_format_default(field)} | {_format_meaning(field)} |" for name, field in fields.items()
+    ]
     return ["| setting | values | default | meaning |", "|---|---|---|---|", *rows]
 
 
 def list_options() -> list[str]:
     """Return the Markdown table of the settings that are options of ``sl-dagster``."""
     rows = [
-        f"| {', '.join(_options(name, field) for name, field in fields_of(group))} | {commands} |" for group, commands in _COMMANDS.items()
+        f"| {', '.join(_format_options(name, field) for name, field in fields_of(group))} | {commands} |"
+        for group, commands in _COMMANDS.items()
     ]
     return ["| options | commands |", "|---|---|", *rows]
 
 
-def _options(name: str, field: FieldInfo) -> str:
-    option = option_of(name)
-    return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool or setting_of(field).switch else f"`{option}`"
+def _format_options(name: str, field: FieldInfo) -> str:
+    option = make_option_name(name)
+    return f"`{option}` / `--no-{option[2:]}`" if field.annotation is bool or get_setting(field).switch else f"`{option}`"
 
 
-def _values(field: FieldInfo) -> str:
-    written = setting_of(field).values
+def _format_values(field: FieldInfo) -> str:
+    written = get_setting(field).values
     if written:
         return written
     if field.annotation is bool:
         return "`true`, `false`"
     if get_origin(field.annotation) in (Mapping, Sequence):
         return "mapping" if get_origin(field.annotation) is Mapping else "list"
-    return ", ".join(f"`{c}`" for c in choices_of(field)) or ("number" if int in get_args(field.annotation) else "string")
+    return ", ".join(f"`{c}`" for c in list_choices(field)) or ("number" if int in get_args(field.annotation) else "string")
 
 
-def _default(field: FieldInfo) -> str:
+def _format_default(field: FieldInfo) -> str:
     value: Any = field.get_default(call_default_factory=True)
-    if setting_of(field).default or not (value or value is False):
-        return setting_of(field).default
+    if get_setting(field).default or not (value or value is False):
+        return get_setting(field).default
     return f"`[{', '.join(value)}]`" if isinstance(value, tuple) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _meaning(field: FieldInfo) -> str:
-    setting = setting_of(field)
+def _format_meaning(field: FieldInfo) -> str:
+    setting = get_setting(field)
     # Names of files, variables, and elements are formatted as code.
     text = re.sub(r"(\{\{\w+\}\}|\$\{\w+\}|\{key_prefix: \.\.\.\}|[^\s(]*[*<][^\s(]*\w|--\w+|\bSL_\w+|\bsl_\w+)", r"`\1`", setting.help)
     return " ".join(filter(None, (text, f"{setting.more}." if setting.more else "")))

@@ -12,8 +12,8 @@ from .. import __version__
 from ..errors import StarlakeError
 from ..full_disk import explain_full_disk
 from ..masking import mask_data, mask_exception
-from ..settings_text import variable_of
-from .options import choose_project, name_source, project_options, remember, setting_options, settings_of, texts_of
+from ..settings_text import make_variable_name
+from .options import add_project_options, add_setting_options, choose_project, get_given_texts, make_settings, name_source, remember
 from .output import echo
 from .problems import format_github, list_errors, print_problems
 from .warm_up import warm_up
@@ -40,7 +40,7 @@ class _Group(click.Group):
             raise
 
 
-def _epilog(zero: str, one: str) -> str:
+def _format_epilog(zero: str, one: str) -> str:
     return _EXIT_CODES.format(zero, one)
 
 
@@ -54,8 +54,8 @@ def main() -> None:
     """Run and inspect Starlake projects in Dagster."""
 
 
-@main.command(epilog=_epilog("there is no error", "there is one, or a warning with --strict"))
-@project_options()
+@main.command(epilog=_format_epilog("there is no error", "there is one, or a warning with --strict"))
+@add_project_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
 @click.option(
     "--format",
@@ -71,7 +71,7 @@ def check(project: Path, strict: bool, output: str, **given: str | bool | None) 
     from ..definitions.warnings import describe_assets_without_job
     from .report import count
 
-    settings = settings_of(given)
+    settings = make_settings(given)
     plan, graph, problems = prepare_graph(project, settings)
     errors = list_errors(problems)
     counts = {"table": len(plan.project.tables), "task": len(plan.project.tasks), "job": len(plan.pipelines), "asset": len(graph.by_key)}
@@ -98,8 +98,8 @@ def _format_json(data: Any) -> str:
     return json.dumps(mask_data(data), indent=2, ensure_ascii=False)
 
 
-@main.command("list", epilog=_epilog("there is no error", "there is one"))
-@project_options()
+@main.command("list", epilog=_format_epilog("there is no error", "there is one"))
+@add_project_options()
 @click.option(
     "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="A readable table, or JSON."
 )
@@ -109,7 +109,7 @@ def list_(project: Path, output: str, **given: str | bool | None) -> None:
     from ..definitions.inspect.summary import summarize_project
     from ..definitions.warnings import describe_assets_without_job
 
-    settings = settings_of(given)
+    settings = make_settings(given)
     _, graph, problems = prepare_graph(project, settings)
     summary = mask_data(summarize_project(graph, settings, problems))
     if output == "json":
@@ -146,8 +146,8 @@ def _print_tables(summary: dict[str, Any]) -> None:
     console.print(assets)
 
 
-@main.command(epilog=_epilog("all runs succeeded", "a run failed or there was nothing to run"))
-@project_options("run")
+@main.command(epilog=_format_epilog("all runs succeeded", "a run failed or there was nothing to run"))
+@add_project_options("run")
 @click.option("--job", default=None, metavar="NAME", help="The job to run. Default: all load jobs, then all transform jobs.")
 @click.option(
     "--select",
@@ -216,7 +216,7 @@ def run(
     from .report import format_json, print_results
     from .run import run_headless
 
-    settings = settings_of(given)
+    settings = make_settings(given)
     remember("scheduled_date")
     results = run_headless(
         project,
@@ -235,8 +235,8 @@ def run(
     sys.exit(0 if all(r.success for r in results) else 1)
 
 
-@main.command(epilog=_epilog("there is no error", "there is one"))
-@project_options()
+@main.command(epilog=_format_epilog("there is no error", "there is one"))
+@add_project_options()
 @click.option(
     "--task", "tasks", multiple=True, metavar="NAME", help="Full name of a task (domain.task); may be repeated. Default: all tasks."
 )
@@ -256,7 +256,7 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     from ..definitions.build import prepare_graph
     from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
 
-    plan, _, problems = prepare_graph(project, settings_of(given))
+    plan, _, problems = prepare_graph(project, make_settings(given))
     if output == "diagram":
         echo(format_starlake_json(build_dependency_diagram(plan)))
     else:
@@ -267,8 +267,8 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     sys.exit(1 if errors else 0)
 
 
-@main.command("lineage", epilog=_epilog("the name exists", "it does not"))
-@setting_options()
+@main.command("lineage", epilog=_format_epilog("the name exists", "it does not"))
+@add_setting_options()
 @click.argument("arguments", nargs=-1, metavar="[PROJECT] [NAME]")
 @click.option(
     "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="Format of the output."
@@ -285,7 +285,7 @@ def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None
 
     folders = [a for a in arguments[:1] if len(arguments) == 2 or Path(a).is_dir()]
     project = choose_project(Path(folders[0]) if folders else None)
-    plan, _, _ = prepare_graph(project, settings_of(given))
+    plan, _, _ = prepare_graph(project, make_settings(given))
     nodes = select_columns(plan.project, next(iter(arguments[len(folders) :]), None))
     lines = [json.dumps(format_json(nodes), indent=2)] if output == "json" else (format_text if output == "text" else format_mermaid)(nodes)
     echo("\n".join(lines))
@@ -302,8 +302,8 @@ def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-@main.command(epilog=_epilog("the name exists", "it does not"))
-@setting_options()
+@main.command(epilog=_format_epilog("the name exists", "it does not"))
+@add_setting_options()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
 def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     """Explain why the job, asset, schedule or sensor NAME of PROJECT exists, with the file and line behind each fact."""
@@ -313,13 +313,13 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     from ..definitions.inspect.explain import explain_name
 
     project = choose_project(Path(arguments[0]) if len(arguments) == 2 else None)
-    settings = settings_of(given)
+    settings = make_settings(given)
     _, graph, _ = prepare_graph(project, settings)
     echo("\n".join(explain_name(graph, settings, arguments[-1])))
 
 
-@main.command("cache", epilog=_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
-@project_options()
+@main.command("cache", epilog=_format_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
+@add_project_options()
 @click.option(
     "--folder", default=None, metavar="FOLDER", help="Folder of the cache. Default: SL_DAGSTER_CACHE, else the user's cache folder."
 )
@@ -328,7 +328,7 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
-    settings = settings_of(given)
+    settings = make_settings(given)
     if folder is not None:
         settings = settings.override(cache=folder)
     filled = fill_cache(project, settings)
@@ -346,8 +346,8 @@ def _format_size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
-@main.command(epilog=_epilog("it was ended by Ctrl-C", "it could not start or one of Dagster's services ended"))
-@setting_options("run", "serve")
+@main.command(epilog=_format_epilog("it was ended by Ctrl-C", "it could not start or one of Dagster's services ended"))
+@add_setting_options("run", "serve")
 @click.argument("projects", nargs=-1, type=click.Path(path_type=Path), metavar="[PROJECT]...")
 @click.option(
     "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web interface. Default: the first free one from 3000."
@@ -368,13 +368,13 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     within seconds. An edit that breaks the project is reported here, and the last good graph stays (setting on_error).
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
-    texts = texts_of(given)
+    texts = get_given_texts(given)
     echo(f"starting with {', '.join(map(str, folders))}", err=True)
     # Checked here, so that the error appears where the command was typed and not in the log of a code server.
-    settings = settings_of(given)
+    settings = make_settings(given)
     from .dev import serve_projects
 
-    environment = {**os.environ, **{variable_of(name): text for name, text in texts.items()}}
+    environment = {**os.environ, **{make_variable_name(name): text for name, text in texts.items()}}
 
     def examine(root: Path) -> None:
         from ..definitions.build import prepare_graph

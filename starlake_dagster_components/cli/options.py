@@ -10,8 +10,8 @@ from click.shell_completion import CompletionItem
 from pydantic.fields import FieldInfo
 
 from ..errors import ProjectNotFound
-from ..settings import OptionGroup, Settings, choices_of, setting_of
-from ..settings_text import find_project, option_of, read_settings
+from ..settings import OptionGroup, Settings, get_setting, list_choices
+from ..settings_text import find_project, make_option_name, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]
@@ -43,23 +43,23 @@ class Choice(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(choice) for choice in self.choices if choice.lower().startswith(incomplete.lower())]
 
 
-def setting_options(*groups: OptionGroup) -> Callable[[F], F]:
+def add_setting_options(*groups: OptionGroup) -> Callable[[F], F]:
     """Give a command the settings for reading, and those of further groups, as options."""
 
     def decorate(function: F) -> F:
         for name, field in reversed(fields_of("read", *groups)):
-            function = _option(name, field)(function)
+            function = _make_option(name, field)(function)
         return function
 
     return decorate
 
 
-def project_options(*groups: OptionGroup) -> Callable[[F], F]:
+def add_project_options(*groups: OptionGroup) -> Callable[[F], F]:
     """Give a command the argument PROJECT and settings as options."""
 
     def decorate(function: F) -> F:
         return click.argument("project", required=False, type=click.Path(path_type=Path), callback=_check_project)(
-            setting_options(*groups)(function)
+            add_setting_options(*groups)(function)
         )
 
     return decorate
@@ -87,17 +87,17 @@ def choose_project(given: Path | None) -> Path:
 
 def fields_of(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
     """Return the settings of groups of options."""
-    return [(name, field) for name, field in Settings.model_fields.items() if setting_of(field).options in groups]
+    return [(name, field) for name, field in Settings.model_fields.items() if get_setting(field).options in groups]
 
 
-def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
-    option, help_ = option_of(name), setting_of(field).help
-    if field.annotation is bool or setting_of(field).switch:
+def _make_option(name: str, field: FieldInfo) -> Callable[[F], F]:
+    option, help_ = make_option_name(name), get_setting(field).help
+    if field.annotation is bool or get_setting(field).switch:
         return click.option(f"{option}/--no-{option[2:]}", default=None, help=help_)
-    choices = choices_of(field)
+    choices = list_choices(field)
     if choices:
         return click.option(option, default=None, type=Choice(choices), help=help_)
-    return click.option(option, default=None, metavar=setting_of(field).metavar or _name_value(field), help=help_)
+    return click.option(option, default=None, metavar=get_setting(field).metavar or _name_value(field), help=help_)
 
 
 def _name_value(field: FieldInfo) -> str:
@@ -108,18 +108,18 @@ def _name_value(field: FieldInfo) -> str:
     return "NAME,..." if origin is Sequence else "NUMBER" if int in get_args(field.annotation) else "TEXT"
 
 
-def texts_of(given: Given) -> dict[str, str]:
+def get_given_texts(given: Given) -> dict[str, str]:
     """Return the given options as strings, the form that environment variables have."""
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items() if value is not None}
 
 
-def settings_of(given: Given) -> Settings:
+def make_settings(given: Given) -> Settings:
     """Return the settings of the environment, overridden by the given options.
 
     Raises:
         InvalidSetting: a value cannot be used; the message begins with its option or variable.
     """
-    texts = texts_of(given)
+    texts = get_given_texts(given)
     remember(*texts)
     return read_settings(os.environ, texts)
 
@@ -142,4 +142,4 @@ def name_source(context: click.Context, error: Exception) -> str:
             else f"{message} Give the folder as PROJECT, or set SL_ROOT."
         )
     name, colon, rest = message.partition(": ")
-    return f"{option_of(name)}: {rest}" if colon and name in context.meta.get(_GIVEN, ()) else message
+    return f"{make_option_name(name)}: {rest}" if colon and name in context.meta.get(_GIVEN, ()) else message

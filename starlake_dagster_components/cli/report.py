@@ -49,11 +49,11 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
 
 def format_json(results: "Sequence[RunResult]") -> str:
     """Return the results as a JSON object with ``success`` and ``jobs``; unknown values are null."""
-    jobs = [{**_to_dict(result), "assets": [_to_dict(asset) for asset in result.assets]} for result in results]
+    jobs = [{**_make_dict(result), "assets": [_make_dict(asset) for asset in result.assets]} for result in results]
     return json.dumps(mask_data({"success": all(r.success for r in results), "jobs": jobs}), indent=2, ensure_ascii=False)
 
 
-def _to_dict(result: "RunResult | AssetResult") -> dict[str, Any]:
+def _make_dict(result: "RunResult | AssetResult") -> dict[str, Any]:
     return {**asdict(result), "seconds": round(result.seconds, 3)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ..definitions.build import Built
-from ..errors import InvalidSetting, did_you_mean
+from ..errors import InvalidSetting, suggest_name
 from ..pipelines.pipeline import Dependencies, Pipeline
 
 _ONE_NAME = re.compile(r"""[+*\d]*(?:key:)?["']?([\w./-]+)["']?[+*\d]*""")
@@ -28,7 +28,7 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
         )
     graph = built.definitions.resolve_asset_graph()
     name = _ONE_NAME.fullmatch(selection.strip())
-    hint = did_you_mean(name[1], [key.to_user_string() for key in built.graph.by_key]) if name else ""
+    hint = suggest_name(name[1], [key.to_user_string() for key in built.graph.by_key]) if name else ""
     try:
         found = dg.AssetSelection.from_string(selection).resolve(graph)
     except dg.DagsterInvalidSubsetError as error:

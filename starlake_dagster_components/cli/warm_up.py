@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cache import VARIABLE
-from .options import project_options, settings_of
+from .options import add_project_options, make_settings
 from .output import echo
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("warm-up", epilog="Exit code: 0 when all are there, 1 when one could not be made, 2 when the command line is wrong.")
-@project_options()
+@add_project_options()
 def warm_up(project: Path, **given: str | bool | None) -> None:
     """Make the archives that let Java start Starlake quickly, for the launchers and loaders of PROJECT, as for an image.
 
@@ -30,7 +30,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
     """
     from ..definitions.build import prepare_graph
 
-    settings = settings_of(given)
+    settings = make_settings(given)
     plan, _, _ = prepare_graph(project, settings)
     failed, seen = False, set()
     for executor, command in _list_commands(plan, settings):
@@ -52,7 +52,7 @@ def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellE
 
     domains = {domain.name: domain for domain in plan.project.domains}
     for pipeline in plan.pipelines:
-        executor = settings.executor_of(pipeline)
+        executor = settings.get_executor(pipeline)
         if isinstance(executor, ShellExecutor) and not executor.jvm.is_off:
             run = RunContext(plan.project, pipeline, settings.env, settings.variables)
             for table in pipeline.tables:

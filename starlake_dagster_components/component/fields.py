@@ -13,7 +13,7 @@ from ..definitions.nodes import StarlakeNode
 from ..errors import InvalidSetting
 from ..executors import EXECUTORS
 from ..selection import check_op_rules
-from ..settings import SharedSettings, check_value, setting_of
+from ..settings import SharedSettings, check_value, get_setting
 from .templates import render_value, render_variables
 
 
@@ -51,7 +51,7 @@ _YAML_TYPES: Mapping[str, Any] = {
 _YAML_SWITCHES = {"on": True, "off": False}
 
 
-def _yaml_type(name: str, field: FieldInfo) -> Any:
+def _make_yaml_type(name: str, field: FieldInfo) -> Any:
     """Return the YAML type of a setting: its own type, or a string that may be a template."""
     if name in _YAML_TYPES:
         return _YAML_TYPES[name]
@@ -71,7 +71,7 @@ def _yaml_type(name: str, field: FieldInfo) -> Any:
 
 def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
     """Return the resolver of a setting. Its errors are shown with file, line, and key. An empty value means the default."""
-    setting = setting_of(field)
+    setting = get_setting(field)
     render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
 
     def resolve(context: dg.ResolutionContext, given: Any) -> Any:
@@ -84,7 +84,7 @@ def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
 
     return dg.Resolver(
         resolve,
-        model_field_type=_yaml_type(name, field),
+        model_field_type=_make_yaml_type(name, field),
         inject_before_resolve=False,
         description=_describe(setting.help, setting.default),
         examples=list(setting.examples),

@@ -19,11 +19,11 @@ class StarlakeProjectParams(BaseModel):
     @field_validator("executor")
     @classmethod
     def _is_known(cls, executor: str | None) -> str | None:
-        from ..errors import unknown
+        from ..errors import describe_unknown
         from ..executors import EXECUTORS
 
         if executor and executor not in EXECUTORS:
-            raise ValueError(unknown("executor", executor, EXECUTORS))
+            raise ValueError(describe_unknown("executor", executor, EXECUTORS))
         return executor or None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from .._dagster_load import find_noted, note_for_runs
-from ..cache import open_cache, without_gc
+from ..cache import open_cache, pause_garbage_collection
 from ..errors import InvalidProject, Problem
 from ..masking import mask_text, note_secret_names, note_secrets
 from ..pipelines.pipeline import Pipeline, Plan
@@ -104,7 +104,7 @@ def _load_and_examine(
 def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
     """Return the assets of what is selected of a plan, and all problems of the project and its definitions, errors first."""
     plan, idle = select_nodes(plan, settings)
-    with _silence_beta_warnings(), without_gc():
+    with _silence_beta_warnings(), pause_garbage_collection():
         graph = build_graph(plan, settings)
     found = [*plan.problems, *idle, *graph.problems, *_find_variable_problems(settings)]
     for pipeline in plan.pipelines:
@@ -127,7 +127,7 @@ def _hide_secrets(problem: Problem) -> Problem:
 
 
 def _runs_starlake(plan: Plan, settings: Settings) -> bool:
-    executors = (settings.executor_of(pipeline) for pipeline in plan.pipelines)
+    executors = (settings.get_executor(pipeline) for pipeline in plan.pipelines)
     return any(executor is not None and executor.runs_starlake for executor in executors)
 
 
@@ -172,7 +172,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
-    with hiding_in_errors(), _silence_beta_warnings(), without_gc():
+    with hiding_in_errors(), _silence_beta_warnings(), pause_garbage_collection():
         return _build_definitions(root, settings)
 
 
@@ -223,7 +223,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
 
 def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
     """Yield a sentence for each program that commands need but this machine lacks, once for all pipelines."""
-    found = ((e.find_missing_program(plan.project, p) if (e := settings.executor_of(p)) else None) for p in plan.pipelines)
+    found = ((e.find_missing_program(plan.project, p) if (e := settings.get_executor(p)) else None) for p in plan.pipelines)
     yield from dict.fromkeys(filter(None, found))
 
 
@@ -241,7 +241,7 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
         return settings.step_executor
     at_a_time = settings.max_concurrent
     if at_a_time is None:
-        executor = settings.executor_of(pipeline)
+        executor = settings.get_executor(pipeline)
         at_a_time = executor.max_concurrent if executor else None
     return starlake_step_executor(
         max_concurrent=at_a_time,
@@ -262,9 +262,9 @@ def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:
-    executor = settings.executor_of(pipeline)
+    executor = settings.get_executor(pipeline)
     if executor is not None:
-        unsupported = executor.unsupported(plan.find_project(pipeline), pipeline)
+        unsupported = executor.find_unsupported(plan.find_project(pipeline), pipeline)
         environment = plan.environments.get(pipeline.dag_config.name)
         if environment:
             name = f"the environment '{environment.profile}'" if environment.profile else "no environment"
@@ -276,7 +276,7 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
             from ..pipelines.dag_options import check_executor_options
 
             idle = check_executor_options(pipeline.dag_config, str(executor.type))
-        return (*executor.problems(pipeline), *unsupported, *idle)
+        return (*executor.find_problems(pipeline), *unsupported, *idle)
     return [
         Problem(
             pipeline.dag_config.origin.at("template"),

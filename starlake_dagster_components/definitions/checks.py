@@ -163,7 +163,7 @@ def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
     """Return whether a table has the check ``rejected_rows``: it may reject rows, and the settings require it."""
     if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
         return False
-    executor = settings.executor_of(node.pipeline)
+    executor = settings.get_executor(node.pipeline)
     return executor is None or executor.runs_starlake
 
 

@@ -61,7 +61,7 @@ class StarlakeNode:
     def connection(self) -> Connection | None:
         """The connection that its rows are written to."""
         node = self.table or self.task
-        return self.project.connection_of(node) if node else None
+        return self.project.find_connection(node) if node else None
 
     @property
     def location(self) -> Location | None:

@@ -81,7 +81,7 @@ def _build_retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.Ret
     if pipeline is None:
         return None
     retries, delay = pipeline.retries, pipeline.retry_delay
-    executor = settings.executor_of(pipeline)
+    executor = settings.get_executor(pipeline)
     if retries <= 0 and executor is not None:
-        retries, delay = executor.retries(pipeline) or (0, delay)
+        retries, delay = executor.get_retries(pipeline) or (0, delay)
     return dg.RetryPolicy(max_retries=retries, delay=delay.total_seconds()) if retries > 0 else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ..errors import did_you_mean
+from ..errors import suggest_name
 from ..project.file_patterns import compile_pattern
 from ..project.model import Table
 from .engine_errors import BadSetting, NotSupported
@@ -203,7 +203,7 @@ class _Parser:
         name = self._peek()
         self._at += 1
         if name not in _METHODS:
-            raise _Unknown(f"'.{name}'{did_you_mean(name, _METHODS)}")
+            raise _Unknown(f"'.{name}'{suggest_name(name, _METHODS)}")
         return _METHODS[name](value, *self._parse_arguments()) if self._peek() == "(" else _METHODS[name](value)
 
     def _parse_arguments(self) -> list[Any]:
@@ -230,7 +230,7 @@ class _Parser:
             return self._context.group(*self._parse_arguments())
         if token in self._context.values:
             return self._context.values[token]
-        raise _Unknown(f"'{token}'{did_you_mean(token, self._context.values)}")
+        raise _Unknown(f"'{token}'{suggest_name(token, self._context.values)}")
 
     def _expect_token(self, token: str) -> None:
         if not self._take(token):

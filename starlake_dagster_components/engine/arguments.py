@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import did_you_mean
+from ..errors import suggest_name
 from .engine_errors import BadArguments
 
 EngineVerb = Literal["stage", "preload", "load", "transform"]
@@ -95,7 +95,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     """
     if not argv or argv[0] not in _VERBS:
         word = argv[0] if argv else ""
-        raise BadArguments(f"Unknown command {word}{did_you_mean(word, _VERBS)}; the engine knows {', '.join(_VERBS)}")
+        raise BadArguments(f"Unknown command {word}{suggest_name(word, _VERBS)}; the engine knows {', '.join(_VERBS)}")
     verb = _VERBS[argv[0]]
     values = _parse_values(verb, argv[1:])
     required = _REQUIRED.get(verb)
@@ -138,7 +138,7 @@ def _parse_values(verb: EngineVerb, arguments: Sequence[str]) -> dict[str, Any]:
         name, given, text = item[2:].partition("=")
         kind = known.get(name)
         if kind is None:
-            raise BadArguments(f"Error: Unknown option --{name}{did_you_mean(name, known)}")
+            raise BadArguments(f"Error: Unknown option --{name}{suggest_name(name, known)}")
         if kind == "no":
             raise BadArguments(f"Error: Option --{name} of {verb} is not supported by the embedded engine")
         if kind == "flag":

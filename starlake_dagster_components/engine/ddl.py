@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import did_you_mean
+from ..errors import suggest_name
 from ..project.model import Attribute, Origin, Project, Table, TypeDefinition
 from .database import Column, Database
 from .engine_errors import BadSetting
@@ -59,14 +59,14 @@ class TypedAttribute:
         return self.type.upper().split("(")[0] in ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
 
 
-def type_attributes(project: Project, table: Table) -> list[TypedAttribute]:
+def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
     """Return a table's attributes with their types, ignored ones included.
 
     Raises:
         BadSetting: an attribute has an unknown type, or two have one name in the table.
     """
     tops = {a.name: a for a in table.attributes}
-    found = [_type_attribute(project, table, a, tops) for a in table.attributes]
+    found = [_resolve_attribute(project, table, a, tops) for a in table.attributes]
     names: dict[str, str] = {}
     for one in found:
         if one.attribute.ignore:
@@ -81,7 +81,7 @@ def type_attributes(project: Project, table: Table) -> list[TypedAttribute]:
     return found
 
 
-def _type_attribute(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
+def _resolve_attribute(project: Project, table: Table, attribute: Attribute, tops: Mapping[str, Attribute]) -> TypedAttribute:
     if attribute.attributes or attribute.type == "struct":
         fields = ", ".join(
             f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
@@ -145,7 +145,7 @@ def _find_definition(project: Project, origin: Origin, attribute: Attribute) -> 
     if definition is None:
         raise BadSetting(
             origin.at("attributes"),
-            f"attribute '{attribute.name}' has the unknown type '{attribute.type}'{did_you_mean(attribute.type, project.types)}",
+            f"attribute '{attribute.name}' has the unknown type '{attribute.type}'{suggest_name(attribute.type, project.types)}",
         )
     return definition
 

@@ -56,13 +56,13 @@ def _evaluate_expectation(
     sql = _render_query(session, expectation, table)
     blocking = expectation.fail_on_error and session.settings.expectations_fail_on_error
 
-    def outcome(violations: int | None, error: str | None) -> ExpectationOutcome:
+    def make_outcome(violations: int | None, error: str | None) -> ExpectationOutcome:
         return ExpectationOutcome(
             table=table, expect=expectation.expect, success=violations == 0, violations=violations, sql=sql, error=error, blocking=blocking
         )
 
     if expectation.expect in failing:
-        return outcome(None, failing[expectation.expect])
+        return make_outcome(None, failing[expectation.expect])
     try:
         rows = database.fetch_rows(sql)
     except duckdb.Error as error:
@@ -71,13 +71,13 @@ def _evaluate_expectation(
             raise TransactionLost(expectation.expect, reason) from error
         if "SL_THIS" in sql:
             reason += " (Starlake replaces SL_THIS only in a query that has it in small letters: write sl_this)"
-        return outcome(None, reason)
+        return make_outcome(None, reason)
     if len(rows) != 1:
-        return outcome(None, f"the query gives {len(rows)} rows, not one")
+        return make_outcome(None, f"the query gives {len(rows)} rows, not one")
     try:
-        return outcome(int(rows[0][0]) if rows[0][0] is not None else 0, None)
+        return make_outcome(int(rows[0][0]) if rows[0][0] is not None else 0, None)
     except (TypeError, ValueError):
-        return outcome(None, f"the query gives '{rows[0][0]}', which is not a number")
+        return make_outcome(None, f"the query gives '{rows[0][0]}', which is not a number")
 
 
 def _render_query(session: Session, expectation: Expectation, table: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import EngineError, unknown
+from ..errors import EngineError, describe_unknown
 from ..project.model import Domain, Table
 from . import audit_tables as audit
 from . import journal
@@ -56,7 +56,7 @@ def _say_unknown(session: Session, kind: str, name: str, finals: Mapping[str, st
     if name in finals:
         session.log("warning", f"{kind} '{name}' is known to the command line as '{finals[name]}': nothing is done for it")
     else:
-        session.log("warning", f"{unknown(kind, name, known)}: nothing is done for it")
+        session.log("warning", f"{describe_unknown(kind, name, known)}: nothing is done for it")
 
 
 def _copy_files(session: Session, arguments: Arguments, selected: Sequence[tuple[Domain, list[Table]]]) -> None:
@@ -119,12 +119,12 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         if not any(_has_files(session, domain, tables) for domain, tables in domains):
             loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
-    say_unused_options(session, session.project.connection_of(domains[0][1][0]))
+    say_unused_options(session, session.project.find_connection(domains[0][1][0]))
     entries: list[audit.Entry] = []
     checks: list[audit.Checks] = []
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
     try:
-        connection = session.project.connection_of(domains[0][1][0])
+        connection = session.project.find_connection(domains[0][1][0])
         setup = session.set_up(connection)
         if setup.read_only:
             raise DatabaseReadOnly(f"{setup.read_only}: connection '{setup.name}' is read-only")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import unknown
+from ..errors import describe_unknown
 from ..project.model import Attribute, Table
 from .database import Database
 from .engine_errors import BadSetting
@@ -71,7 +71,7 @@ def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
     index = next((i for i, a in enumerate(table.attributes) if a is attribute), None)
     place = table.origin.at("attributes" if index is None else f"attributes[{index}].privacy")
     if match is None or name not in _PARAMETERS:
-        raise BadSetting(place, f"attribute '{attribute.name}': {unknown('privacy', name, [*_PARAMETERS, 'SQL:<expression>'])}")
+        raise BadSetting(place, f"attribute '{attribute.name}': {describe_unknown('privacy', name, [*_PARAMETERS, 'SQL:<expression>'])}")
     parameters = tuple(_strip_quotes(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()
     if len(parameters) not in _PARAMETERS[name]:
         wanted = " or ".join(map(str, _PARAMETERS[name]))

@@ -44,7 +44,7 @@ class Script:
         column = offset - (before.rfind("\n") + 1) + 1
         if not self.part.lines:
             return self.origin, 0
-        line = self.part.line_of(number)
+        line = self.part.find_source_line(number)
         return Location(self.origin.file, line), self._find_column(line, number, column)
 
     def _find_column(self, line: int, number: int, column: int) -> int:

@@ -112,7 +112,7 @@ class Session:
             NotFound: the connection does not exist.
             NotSupported: the connection is not a DuckDB file.
         """
-        return self.find_database_path(self.project.connection_of(node), node)
+        return self.find_database_path(self.project.find_connection(node), node)
 
     def find_database_path(self, connection: Connection | None, node: Table | Task | None = None) -> Path:
         """Return the file of a connection; ``node`` is named when there is none."""

@@ -6,7 +6,7 @@ A batch is what one file (or one transform) brings, in its order. All statements
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import Location, unknown
+from ..errors import Location, describe_unknown
 from ..project.model import Origin, Sink, WriteStrategy
 from .database import Column, Database
 from .engine_errors import BadSetting, NotSupported
@@ -132,9 +132,11 @@ def read_strategy(
     template = find_template(session, kind, seen, sink)
     if kind not in TYPES and template is None:
         expected = find_folder(session) / f"{kind.lower()}.j2"
-        raise BadSetting(origin.at(f"{at}.type"), f"{unknown('write strategy', kind, TYPES)}, and the project has no template {expected}")
+        raise BadSetting(
+            origin.at(f"{at}.type"), f"{describe_unknown('write strategy', kind, TYPES)}, and the project has no template {expected}"
+        )
     if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
-        raise BadSetting(origin.at(f"{at}.on"), unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
+        raise BadSetting(origin.at(f"{at}.on"), describe_unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
     chosen_strategy = Strategy(
         type=kind,
         key=key,
@@ -178,7 +180,7 @@ def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
     ):
         for name in names:
             if name.lower() not in known:
-                raise BadSetting(chosen.location, f"{who}: {unknown(f'column in the {role} of {chosen.type},', name, columns)}")
+                raise BadSetting(chosen.location, f"{who}: {describe_unknown(f'column in the {role} of {chosen.type},', name, columns)}")
 
 
 def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> Written:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import unknown
+from ..errors import describe_unknown
 from ..project.model import Project, Table, TableReference, Task
 from .engine_errors import BadSetting, NotFound
 
@@ -127,4 +127,4 @@ def find_task(project: Project, name: str) -> Task:
     for task in project.tasks:
         if task.full_name.lower() == name.lower():
             return task
-    raise NotFound(f"Invalid task name {name}: {unknown('task', name, [t.full_name for t in project.tasks])}")
+    raise NotFound(f"Invalid task name {name}: {describe_unknown('task', name, [t.full_name for t in project.tasks])}")

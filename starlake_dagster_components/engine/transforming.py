@@ -118,13 +118,13 @@ class _Work:
         check_areas(session.project)
         check_task(session, task)
         _read_materialization(task)
-        say_unused_options(session, session.project.connection_of(task))
+        say_unused_options(session, session.project.find_connection(task))
         self._path = session.find_database(task)
         sections = self._render_sections()
         references = self._find_references(sections)
         others = self._find_other_databases(references)
         failing: dict[str, str] = {}
-        setup = session.set_up(session.project.connection_of(task))
+        setup = session.set_up(session.project.find_connection(task))
         if setup.read_only and not self._arguments.interactive:
             raise DatabaseReadOnly(f"{setup.read_only}: task {task.full_name}: connection '{setup.name}' is read-only")
         holder = f"transform of {task.full_name}"
@@ -159,7 +159,7 @@ class _Work:
             return ()
         if not session.options or not any(mark in (task.sql_text or "") for mark in ("{{", "{%", "${")):
             return task.references
-        dialect = find_dialect(session.project.connection_of(task))
+        dialect = find_dialect(session.project.find_connection(task))
         return find_references(sections.sql.text, dialect, task.sql_file or task.origin.file, sections.sql.line)[0]
 
     def _find_other_databases(self, references: Sequence[TableReference]) -> list[Path]:
@@ -169,7 +169,7 @@ class _Work:
         for reference in references:
             meant = names.resolve(reference)
             for node in meant.nodes if meant else ():
-                path = self._session.find_database_path(self._session.project.connection_of(node), node)
+                path = self._session.find_database_path(self._session.project.find_connection(node), node)
                 if path != self._path and path not in found and path.exists():
                     found.append(path)
         return found

@@ -162,20 +162,20 @@ def _make_moment_form(kind: str, pattern: str, location: Location) -> Form:
     if pattern.lower() in ("epoch_milli", "epoch_second"):
         factor = 1000 if pattern.lower() == "epoch_second" else 1
 
-        def of_epoch(text: str, ddl: str, checked: bool) -> str:
+        def parse_epoch(text: str, ddl: str, checked: bool) -> str:
             number = f"{'CAST' if checked else 'TRY_CAST'}({text} AS BIGINT)"
             moment = f"make_timestamp({number} * {factor * 1000})"
             # make_timestamp is in UTC; a column with zone must not take it for local time.
             return f"CAST(({moment} AT TIME ZONE 'UTC') AS {ddl})" if _has_zone(ddl) else f"CAST({moment} AS {ddl})"
 
-        return Form(kind, of_epoch, lambda text: rf"regexp_full_match({text}, '[+-]?\d+')")
+        return Form(kind, parse_epoch, lambda text: rf"regexp_full_match({text}, '[+-]?\d+')")
     layout = _translate_format(pattern, location)
 
-    def of_layout(text: str, ddl: str, checked: bool) -> str:
+    def parse_layout(text: str, ddl: str, checked: bool) -> str:
         parsed = f"{'strptime' if checked else 'try_strptime'}({text}, {quote_literal(layout)})"
         return f"CAST({parsed} AS {ddl})"
 
-    return Form(kind, of_layout)
+    return Form(kind, parse_layout)
 
 
 def _has_zone(ddl: str) -> bool:

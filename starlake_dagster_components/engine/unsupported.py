@@ -42,10 +42,10 @@ def check_task(session: Session, task: Task) -> None:
         raise NotSupported(
             task.origin.at("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
         )
-    if _switched_on(session, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
+    if _is_switched_on(session, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
         raise NotSupported(task.origin.at("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine")
-    connection = project.connection_of(task)
-    dialect = _raw_connection(project, connection).get("_transpileDialect")
+    connection = project.find_connection(task)
+    dialect = _find_raw_connection(project, connection).get("_transpileDialect")
     if connection is not None and dialect:
         raise NotSupported(
             connection.origin.at("_transpileDialect"),
@@ -80,13 +80,13 @@ def _check_references(project: Project) -> None:
         raise NotSupported(place, "refs replace names of tables in SQL, which the embedded engine does not do")
 
 
-def _switched_on(session: Session, key: str, variable: str) -> bool:
+def _is_switched_on(session: Session, key: str, variable: str) -> bool:
     value = session.project.application.raw.get(key)
     text = str(session.environ.get(variable, "") if value is None else value)
     return text.strip().lower() in ("true", "yes", "on")
 
 
-def _raw_connection(project: Project, connection: Connection | None) -> Mapping[str, object]:
+def _find_raw_connection(project: Project, connection: Connection | None) -> Mapping[str, object]:
     connections = project.application.raw.get("connections")
     found = connections.get(connection.name) if isinstance(connections, Mapping) and connection is not None else None
     return found if isinstance(found, Mapping) else {}

@@ -19,7 +19,7 @@ from .areas import Identity, find_free_name, format_uri, show_path
 from .batch_select import build_select, list_hash_queries
 from .casts import normalize_type
 from .database import Column, Database
-from .ddl import TypedAttribute, create_table, type_attributes, write_comments
+from .ddl import TypedAttribute, create_table, resolve_attributes, write_comments
 from .duckdb_errors import explain_error
 from .engine_errors import BadFile, BadSetting, ExpectationsFailed
 from .evolution import evolve_table
@@ -445,7 +445,7 @@ def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepar
         BadSetting, NotSupported: the table's description.
     """
     check_table(session, table)
-    attributes = type_attributes(session.project, table)
+    attributes = resolve_attributes(session.project, table)
     metadata = table.metadata
     found = read_strategy(session, metadata.write_strategy, metadata.sink, table.primary_key, table.origin, "metadata.", chosen=chosen)
     columns = [a.column for a in attributes if not a.attribute.ignore]

@@ -153,14 +153,14 @@ class StarlakeExecutor(dg.Model, ABC):
             CommandError: it could not be started or followed.
         """
 
-    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+    def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return what keeps this executor from running a pipeline (an option that it needs and the DAG config lacks).
 
         Called when definitions are built; no network, no process.
         """
         return ()
 
-    def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
+    def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
         """Return which of a pipeline's tables and tasks this executor cannot run, whatever the options say.
 
         Called when definitions are built; no network, no process.
@@ -175,7 +175,7 @@ class StarlakeExecutor(dg.Model, ABC):
         """
         return None
 
-    def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
+    def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return how often and after which delay steps of a pipeline are tried again, where the executor's own options say so.
 
         Holds when the DAG config sets no ``retries``.

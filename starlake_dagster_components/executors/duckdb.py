@@ -78,13 +78,13 @@ class DuckDBExecutor(StarlakeExecutor):
             raise _make_missing_dependency()
         return run_locally(command, invocation, partial(self._run, invocation=invocation), trusted=True)
 
-    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+    def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return the missing package, if it is missing."""
         if importlib.util.find_spec("duckdb") is None:
             return (Problem(None, "error", str(_make_missing_dependency())),)
         return ()
 
-    def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
+    def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
         """Return what the engine would refuse at every step: connections that are not DuckDB files, tasks in Python.
 
         An error when nothing of the pipeline can run, a warning when some of it can.
@@ -131,7 +131,7 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
     python = getattr(node, "python_file", None)
     if python:
         return node.origin.at(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
-    return _explain_refused_connection(project, project.connection_of(node))
+    return _explain_refused_connection(project, project.find_connection(node))
 
 
 def _explain_refused_audit(project: "Project") -> Refusal | None:

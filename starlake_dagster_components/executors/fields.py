@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 
-def _texts(value: Any) -> Any:
+def _convert_to_texts(value: Any) -> Any:
     """Write numbers and booleans as people mean them who write ``PORT: 8080`` or ``DEBUG: true``."""
     if not isinstance(value, Mapping):
         return value
@@ -18,7 +18,7 @@ def _texts(value: Any) -> Any:
 
 Environment = Annotated[
     dict[str, str],
-    BeforeValidator(_texts),
+    BeforeValidator(_convert_to_texts),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
 ]
 """Environment variables: name -> text; numbers and booleans may be written without quotes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import InvalidSetting, did_you_mean, unknown
+from ..errors import InvalidSetting, describe_unknown, suggest_name
 from .base import StarlakeExecutor
 
 EXECUTOR_TYPES: Mapping[str, str] = {
@@ -26,7 +26,7 @@ def find_executor(type_: str) -> type[StarlakeExecutor]:
         InvalidSetting: there is no such type.
     """
     if type_ not in EXECUTOR_TYPES:
-        raise InvalidSetting(unknown("executor", type_, EXECUTOR_TYPES))
+        raise InvalidSetting(describe_unknown("executor", type_, EXECUTOR_TYPES))
     module, _, name = EXECUTOR_TYPES[type_].partition(":")
     found: type[StarlakeExecutor] = getattr(import_module(f".{module}", __package__), name)
     return found
@@ -61,5 +61,5 @@ def make_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
 def _describe(error: Any, known: Mapping[str, Any]) -> str:
     where = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"unknown field '{where}'{did_you_mean(where, known) or ' (known: ' + ', '.join(sorted(known)) + ')'}"
+        return f"unknown field '{where}'{suggest_name(where, known) or ' (known: ' + ', '.join(sorted(known)) + ')'}"
     return f"{where}: {error['msg']}"

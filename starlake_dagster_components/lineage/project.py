@@ -93,7 +93,7 @@ class ProjectColumns:
             if found is None:
                 self._open.add(task.full_name)
                 try:
-                    found = self._work_out(task)
+                    found = self._resolve_columns(task)
                 except NotUnderstood as error:
                     logger.debug("columns of %s: %s", task.full_name, error)
                     found = error
@@ -111,7 +111,7 @@ class ProjectColumns:
         ]
         return (*own, *(Column(name, "timestamp") for name in self._list_history_columns(table.metadata.write_strategy)))
 
-    def _work_out(self, task: Task) -> tuple[Column, ...]:
+    def _resolve_columns(self, task: Task) -> tuple[Column, ...]:
         if task.sql_text is None or not task.parse_sql:
             raise NotUnderstood("it has no SQL to analyze")
         try:
@@ -168,7 +168,7 @@ class ProjectColumns:
             return (ColumnSource("file", table.pattern, attribute.name),)
         fields = {a.name: "" for a in table.attributes if not a.script} | {a.final_name: "" for a in table.attributes if not a.script}
         original = {a.final_name.lower(): a.name for a in table.attributes}
-        dialect = find_dialect(self._project.connection_of(table))
+        dialect = find_dialect(self._project.find_connection(table))
         try:
             (output,) = find_columns(f"select {attribute.script} as c from fields", dialect, lambda _: ("fields", fields))
         except (NotUnderstood, ValueError):

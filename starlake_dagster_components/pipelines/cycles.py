@@ -21,9 +21,9 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     """
     edges = {task: {d.name: d for d in reads if d.kind == "task" and d.name in direct and d.name != task} for task, reads in direct.items()}
     problems = []
-    for group in _strongly_connected(edges):
+    for group in _find_strongly_connected(edges):
         starts = sorted(group)[:_STARTS]
-        cycle = min((_shortest_cycle(edges, task, group) for task in starts), key=len)
+        cycle = min((_find_shortest_cycle(edges, task, group) for task in starts), key=len)
         steps = [edges[task][cycle[(i + 1) % len(cycle)]] for i, task in enumerate(cycle)]
         steps_text = ", ".join(
             f"{task} reads {step.name} ({step.location})" for task, step in list(zip(cycle, steps, strict=True))[:_SHOWN]
@@ -36,7 +36,7 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
     return problems
 
 
-def _strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[set[str]]:
+def _find_strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[set[str]]:
     """Return the groups of two or more tasks that can all reach each other (Tarjan's algorithm, without recursion)."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -74,7 +74,7 @@ def _strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[s
     return groups
 
 
-def _shortest_cycle(edges: Mapping[str, Mapping[str, Dependency]], start: str, group: set[str]) -> list[str]:
+def _find_shortest_cycle(edges: Mapping[str, Mapping[str, Dependency]], start: str, group: set[str]) -> list[str]:
     """Return the shortest path from a task back to itself, starting with the task."""
     before: dict[str, str] = {}
     queue = deque([start])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, TypeVar
 
-from ..errors import Location, Problem, did_you_mean
+from ..errors import Location, Problem, suggest_name
 from ..project.model import DagConfig
 from .crons import InvalidCron, check_cron
 from .pipeline import Kind, PreLoadStrategy
@@ -160,7 +160,7 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
         if name in REPLACED:
             message = f"option '{name}' no longer has an effect; use '{REPLACED[name]}'"
         elif option is None:
-            message = f"unknown option '{name}'{did_you_mean(name, OPTIONS)}; it has no effect here"
+            message = f"unknown option '{name}'{suggest_name(name, OPTIONS)}; it has no effect here"
         elif option.unsupported:
             message = f"option '{name}' is not supported: {option.unsupported}"
         elif option.kind not in (None, kind):
@@ -275,7 +275,7 @@ class OptionReader:
         if not text:
             return default
         if text.lower() not in values:
-            hint = did_you_mean(text, values)
+            hint = suggest_name(text, values)
             self.add_error(name, f"option '{name}': unknown value '{text}'{hint}; expected {', '.join(values)}")
         return values.get(text.lower(), default)
 

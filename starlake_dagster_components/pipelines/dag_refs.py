@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import Location, Problem, did_you_mean
+from ..errors import Location, Problem, suggest_name
 from ..project.model import DagConfig, Project, Table, Task
 from .dag_options import check_names, check_validity
 from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, find_dagster_template, read_template
@@ -83,7 +83,7 @@ class DagConfigs:
         if ref.endswith(".sl.yml") and ref[: -len(".sl.yml")] in configs:
             hint = f"; write '{ref[: -len('.sl.yml')]}', without .sl.yml"
         else:
-            hint = did_you_mean(ref, configs) or (f"; there are {', '.join(sorted(configs))}" if 0 < len(configs) <= 12 else "")
+            hint = suggest_name(ref, configs) or (f"; there are {', '.join(sorted(configs))}" if 0 < len(configs) <= 12 else "")
         self._problems.append(Problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}"))
 
     def _check_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
@@ -168,7 +168,7 @@ class DagConfigs:
             )
             self._problems.append(Problem(where, "warning", message))
             return
-        hint = did_you_mean(config.template, DAGSTER_TEMPLATES)
+        hint = suggest_name(config.template, DAGSTER_TEMPLATES)
         known = "" if hint else f"; Starlake's Dagster templates are {', '.join(DAGSTER_TEMPLATES)}"
         self._problems.append(Problem(where, "error", f"unknown template '{config.template}'{hint}{known}"))
 

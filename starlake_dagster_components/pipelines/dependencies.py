@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import Location, Problem, did_you_mean
+from ..errors import Location, Problem, suggest_name
 from ..project.model import Project, Task
 from .cycles import find_cycles
 from .dependency_json import NamedChild, NamedTask, make_task, read_named_tasks
@@ -89,7 +89,7 @@ class _JsonDependencies:
     def _warn_stale(self, kind: str, name: str, where: Location, known: Sequence[str]) -> None:
         if name.lower() not in self._reported:
             self._reported.add(name.lower())
-            message = f"the dependencies name the {kind} '{name}', which the project does not have{did_you_mean(name, known)}"
+            message = f"the dependencies name the {kind} '{name}', which the project does not have{suggest_name(name, known)}"
             self._problems.append(Problem(where, "warning", message))
 
 

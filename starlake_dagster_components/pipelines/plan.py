@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import InvalidSetting, Problem, unknown
+from ..errors import InvalidSetting, Problem, describe_unknown
 from ..project.model import EMPTY, Project
 from .dag_files import Planning, keep_unique_pipelines
 from .dag_refs import DagConfigs
@@ -77,4 +77,4 @@ def _check_orchestrators(project: Project, orchestrators: Sequence[str], configs
         own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.read_template(config)).orchestrator}
         for name in unknown_names:
             if name.lower() not in own:
-                raise InvalidSetting(f"orchestrators: {unknown('orchestrator', name, ORCHESTRATORS)}")
+                raise InvalidSetting(f"orchestrators: {describe_unknown('orchestrator', name, ORCHESTRATORS)}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import InvalidSetting, Location, Problem, did_you_mean
+from ..errors import InvalidSetting, Location, Problem, suggest_name
 from ..project.model import DagConfig, Project, Table, Task
 from .crons import MACROS, InvalidCron, check_cron
 from .dag_options import OptionReader
@@ -86,7 +86,7 @@ class ScheduleReader:
         if is_inline(text) or text.lower() in MACROS:
             return self._check(text, where, "")
         if text not in self._presets:
-            hint = did_you_mean(text, self._presets)
+            hint = suggest_name(text, self._presets)
             known = "" if hint else f"; known presets: {', '.join(sorted(self._presets))}"
             self.problems.append(Problem(where, "error", f"unknown schedule '{text}'{hint}: neither a preset nor a cron{known}"))
             return None
@@ -143,4 +143,4 @@ def is_timezone(name: str) -> bool:
 def _describe_unknown_timezone(name: str) -> str:
     from zoneinfo import available_timezones
 
-    return f"unknown time zone '{name}'{did_you_mean(name, available_timezones())}; expected an IANA name like Europe/Paris"
+    return f"unknown time zone '{name}'{suggest_name(name, available_timezones())}; expected an IANA name like Europe/Paris"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import did_you_mean
+from ..errors import suggest_name
 from . import disk
 from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
@@ -185,7 +185,7 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
             name=name,
             type=(kind or "").lower(),
             options=connection.get_mapping("options"),
-            origin=Origin(place.file, place.line, section.context.positions.below(connection.path)),
+            origin=Origin(place.file, place.line, section.context.positions.select_below(connection.path)),
         )
     return FrozenDict(found)
 
@@ -212,7 +212,7 @@ def check_connection(section: Section, key: str, name: str | None, application: 
     if name is None or name in application.connections or not application.is_read:
         return
     known = sorted(application.connections)
-    hint = did_you_mean(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
+    hint = suggest_name(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
     if effect:
         section.report_warning(key, f"unknown connection '{name}'{hint}; {effect}")
     else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..errors import did_you_mean, unknown
+from ..errors import describe_unknown, suggest_name
 from .model import Application, Attribute, TypeDefinition
 from .yaml_mappings import Section
 
@@ -37,7 +37,7 @@ def check_attributes(
     for index, attribute in enumerate(found):
         place = f"{key}[{index}]"
         if attribute.type not in types:
-            section.report_error(f"{place}.type", f"attribute '{attribute.name}': {unknown('type', attribute.type, types)}")
+            section.report_error(f"{place}.type", f"attribute '{attribute.name}': {describe_unknown('type', attribute.type, types)}")
         if attribute.privacy:
             _check_privacy(section, f"{place}.privacy", attribute, application)
         if attribute.attributes:
@@ -71,7 +71,7 @@ def _check_privacy(section: Section, key: str, attribute: Attribute, application
     if written.upper().startswith("SQL:") or name.lower() in _PRIVACY or name.lower() in _list_own_algorithms(application):
         return
     hint = (
-        did_you_mean(name, (known.upper() for known in _PRIVACY)) or " (known: NONE, HIDE, MD5, SHA1, SHA256, SHA512, INITIALS, ..., SQL:)"
+        suggest_name(name, (known.upper() for known in _PRIVACY)) or " (known: NONE, HIDE, MD5, SHA1, SHA256, SHA512, INITIALS, ..., SQL:)"
     )
     section.report_error(key, f"attribute '{attribute.name}': unknown privacy '{name[:80]}'{hint}")
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from ..errors import Severity, unknown
+from ..errors import Severity, describe_unknown
 from . import schema_keys as keys
 from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
@@ -123,7 +123,7 @@ def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrate
     )
     for name in types:
         if name.upper() not in known:
-            strategy.report_error(f"types.{name}", unknown("writeStrategy type", name, known))
+            strategy.report_error(f"types.{name}", describe_unknown("writeStrategy type", name, known))
     return found
 
 
@@ -163,7 +163,7 @@ def _find_column_faults(key: str, column: str, attributes: Collection[Attribute]
         message = f"'{column}' is called '{renamed.final_name}' in the table; use that name, or Starlake's load fails"
         yield key, "warning", f"writeStrategy {key}: {message}"
     else:
-        yield key, "error", f"writeStrategy {key}: {unknown('column', column, [attribute.final_name for attribute in attributes])}"
+        yield key, "error", f"writeStrategy {key}: {describe_unknown('column', column, [attribute.final_name for attribute in attributes])}"
 
 
 _SHORTEST_FRESHNESS = timedelta(minutes=1)

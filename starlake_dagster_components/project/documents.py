@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import Location, Problem, Severity, did_you_mean
+from ..errors import Location, Problem, Severity, suggest_name
 from . import schema_keys as keys
 from .empty_references import find_empty_references
 from .migration import Migration, rename_table_roots
@@ -158,7 +158,7 @@ def _find_root_section(
         body = data[kind.root]
     elif versioned or kind.root == "table":
         others = sorted(set(data) - {"version"})
-        hint = f"; found '{others[0]}'{did_you_mean(others[0], (kind.root,))}" if others else ""
+        hint = f"; found '{others[0]}'{suggest_name(others[0], (kind.root,))}" if others else ""
         refuse_file(
             reading, kind, Location(name, document.lines.get(others[0], 1) if others else 1), f"the root key '{kind.root}' is missing{hint}"
         )

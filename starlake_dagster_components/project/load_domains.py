@@ -246,7 +246,7 @@ def _find_inherited(domain: Domain, table: Metadata) -> dict[str, Location]:
     for name, key in _METADATA_KEYS.items():
         value = getattr(table, name)
         if (value is None or (name == "options" and not value)) and getattr(domain.metadata, name):
-            found.update(positions.under(f"metadata.{key}"))
+            found.update(positions.select_under(f"metadata.{key}"))
     return found
 
 
@@ -273,7 +273,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     origin = section.make_origin() if section.path == "" else _find_inline_origin(section)
     inherited = _find_inherited(domain, own)
     if inherited and isinstance(origin.keys, Positions):
-        origin = replace(origin, keys=origin.keys.inheriting(inherited))
+        origin = replace(origin, keys=origin.keys.inherit(inherited))
     extra = collect_extra_keys(section, _TABLE_FIELDS)
     metadata = section.get_section("metadata") if isinstance(section.data.get("metadata"), dict) else None
     if metadata is not None:
@@ -307,7 +307,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
 
 
 def _find_inline_origin(section: Section) -> Origin:
-    return Origin(section.context.file, section.find_location().line, section.context.positions.below(section.path))
+    return Origin(section.context.file, section.find_location().line, section.context.positions.select_below(section.path))
 
 
 def _check_pattern(section: Section, pattern: str) -> None:

@@ -17,8 +17,10 @@ _NATIVE_FORMATS: Mapping[str, frozenset[str]] = {
 def find_loader(project: Project, table: Table) -> Loader:
     """Return a table's loader: ``native`` if it is set and the warehouse has one for the format, else ``spark``, the default."""
     application = project.application
-    connection = project.connection_of(table)
-    asked = table.metadata.loader or _loader_of_connection(application.raw, connection.name if connection else "") or application.loader
+    connection = project.find_connection(table)
+    asked = (
+        table.metadata.loader or _find_loader_of_connection(application.raw, connection.name if connection else "") or application.loader
+    )
     if (asked or project.variables.get("SL_LOADER") or "").lower() != "native" or connection is None:
         return "spark"
     return "native" if (table.metadata.format or "DSV").upper() in _NATIVE_FORMATS.get(connection.engine, ()) else "spark"
@@ -26,11 +28,11 @@ def find_loader(project: Project, table: Table) -> Loader:
 
 def starts_spark(project: Project, task: Task) -> bool:
     """Return whether Starlake starts Spark for a task, because its table is not in a database."""
-    connection = project.connection_of(task)
+    connection = project.find_connection(task)
     return connection is None or connection.engine == "spark"
 
 
-def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | None:
+def _find_loader_of_connection(application: Mapping[str, Any], name: str) -> str | None:
     connections = application.get("connections")
     connection = connections.get(name) if isinstance(connections, Mapping) else None
     loader = connection.get("loader") if isinstance(connection, Mapping) else None
@@ -40,7 +42,7 @@ def _loader_of_connection(application: Mapping[str, Any], name: str) -> str | No
 def explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
     """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores. Both loaders apply only ``SQL:``."""
     for table in tables:
-        connection = project.connection_of(table)
+        connection = project.find_connection(table)
         if connection is not None and connection.engine == "duckdb":
             names = ", ".join(_list_private_columns(table.attributes))
             if names:

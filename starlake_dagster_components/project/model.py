@@ -477,7 +477,7 @@ class Project:
         """Return the absolute path of a file, given relative to the root."""
         return self.root / file
 
-    def connection_of(self, node: "Table | Task") -> Connection | None:
+    def find_connection(self, node: "Table | Task") -> Connection | None:
         """Return the connection that a table or task is written to; None if it has none or an unknown one.
 
         Starlake: the sink's connectionRef, else (tasks) the task's, else loadConnectionRef / transformConnectionRef, else connectionRef.

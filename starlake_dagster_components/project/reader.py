@@ -182,7 +182,7 @@ def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, fol
         files.read_files[files.name(path)] = None
 
     renderer = Renderer(metadata, files.root, note_include, ProjectBudget())
-    return Reading(files, metadata, renderer, variables, {**variables.for_yaml(), **folders.variables})
+    return Reading(files, metadata, renderer, variables, {**variables.mark_unset(), **folders.variables})
 
 
 def _report_missing_application(started: StartedProject, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:

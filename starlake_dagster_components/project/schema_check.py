@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import Location, Problem, did_you_mean
+from ..errors import Location, Problem, suggest_name
 from .documents import Reading
 from .schema_shapes import ENUMERATIONS, Type, find_shape, has_shape
 from .yaml_mappings import format_scalar
@@ -79,7 +79,7 @@ def _check_object(name: str, data: Any, path: str) -> Iterator[Refusal]:
         of = shape.keys.get(key)
         place = f"{path}.{key}" if path else str(key)
         if of is None:
-            hint = did_you_mean(str(key), shape.keys)
+            hint = suggest_name(str(key), shape.keys)
             yield Refusal(place, f"unknown key '{key}'{hint}; Starlake refuses the file", str(key))
         elif not _is_simple(of, value):
             yield from _check_value(of, value, place)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
 
-from ..errors import Location, did_you_mean
+from ..errors import Location, suggest_name
 from . import schema_keys as keys
 from .application import check_connection
 from .attribute_checks import find_repeated_names
@@ -230,7 +230,7 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
     in_block = section.join_key("sql") in section.context.blocks
     origin = section.make_origin()
     if section.path:
-        origin = Origin(section.context.file, section.find_location().line, section.context.positions.below(section.path))
+        origin = Origin(section.context.file, section.find_location().line, section.context.positions.select_below(section.path))
     return _Body(
         fields=found,
         domain=section.get_name("domain"),
@@ -273,7 +273,7 @@ def _read_attributes(section: Section, context: LoadContext) -> tuple[Attribute,
         section.report_warning(f"attributes[{index}].name", message)
     for index, attribute in enumerate(attributes):
         if attribute.type not in context.types:
-            hint = did_you_mean(attribute.type, context.types)
+            hint = suggest_name(attribute.type, context.types)
             section.report_warning(f"attributes[{index}].type", f"attribute '{attribute.name}': unknown type '{attribute.type}'{hint}")
     return attributes
 
@@ -356,7 +356,7 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
 
     def inherit(key: str) -> None:
         if isinstance(positions, Positions):
-            inherited.update(positions.under(key))
+            inherited.update(positions.select_under(key))
 
     for name, key in _DEFAULTED.items():
         if name not in values and name in given:
@@ -378,7 +378,7 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
         return origin
     keys_of_task = origin.keys
     if isinstance(keys_of_task, Positions):
-        return replace(origin, keys=keys_of_task.inheriting(inherited))
+        return replace(origin, keys=keys_of_task.inherit(inherited))
     return replace(origin, keys=FrozenDict(inherited))
 
 

@@ -57,7 +57,7 @@ class Variables:
     unset: dict[str, Unset] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def for_yaml(self) -> dict[str, str]:
+    def mark_unset(self) -> dict[str, str]:
         """Return the values with marks in place of unset ones, so that their use can be found after parsing."""
         return {**self.values, **{name: f"{_UNSET_START}{name}{_UNSET_END}" for name in self.unset}}
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from ..errors import Location, Problem, Severity, did_you_mean
+from ..errors import Location, Problem, Severity, suggest_name
 from .model import EMPTY, FrozenDict, Origin
 from .yaml_source import Positions
 
@@ -215,7 +215,7 @@ class Section:
             return None
         value = convert(value.strip())
         if value not in known:
-            hint = did_you_mean(value, known) or f" (known: {', '.join(sorted(known))})"
+            hint = suggest_name(value, known) or f" (known: {', '.join(sorted(known))})"
             self.report_error(key, f"unknown {what} '{self.data[key]}'{hint}")
         return value
 
@@ -227,7 +227,7 @@ class Section:
                 continue
             self.context.reported.add(key)
             self.report_warning(
-                key, f"unknown key '{key}' in {where}{did_you_mean(key, known)}; it is ignored here, and Starlake rejects the file"
+                key, f"unknown key '{key}' in {where}{suggest_name(key, known)}; it is ignored here, and Starlake rejects the file"
             )
         return unknown
 
@@ -235,7 +235,7 @@ class Section:
         """Report missing keys; return whether all are present."""
         missing = [key for key in keys if key not in self]
         for key in missing:
-            near = [name for name in self.data if did_you_mean(name, (key,))]
+            near = [name for name in self.data if suggest_name(name, (key,))]
             hint = f"; '{near[0]}' is unknown: did you mean that?" if near else ""
             self.refuse_file(key, f"{where} needs '{key}', which is missing{hint}")
         return not missing

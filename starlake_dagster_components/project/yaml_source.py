@@ -109,16 +109,16 @@ class Positions(Mapping[str, Location]):
             self._packed = (_shapes.setdefault(keys, keys), array("I", self._own.values()).tobytes())
             self._own = None
 
-    def inheriting(self, inherited: dict[str, Location]) -> "Positions":
+    def inherit(self, inherited: dict[str, Location]) -> "Positions":
         """Return these positions plus places of inherited keys; own keys take precedence."""
         return Positions(self._file, self._lines, {**self._inherited, **inherited})
 
-    def below(self, prefix: str) -> "Positions":
+    def select_below(self, prefix: str) -> "Positions":
         """Return the positions of an object inside this document, with the prefix removed from its keys."""
         start = len(prefix) + 1
         return Positions(self._file, {key[start:]: line for key, line in self._lines.items() if key.startswith(prefix + ".")})
 
-    def under(self, key: str) -> dict[str, Location]:
+    def select_under(self, key: str) -> dict[str, Location]:
         """Return the places of a key and everything below it."""
         starts = (key + ".", key + "[")
         return {name: self[name] for name in self if name == key or name.startswith(starts)}
@@ -175,7 +175,7 @@ else:
             yaml.cyaml.CParser.__init__(self, text)
 
 
-def _first_document(text: str) -> tuple[yaml.Node | None, int]:
+def _find_first_document(text: str) -> tuple[yaml.Node | None, int]:
     """Return the first document of a YAML text and the line of a second one."""
     composer = _Composer(text)
     try:
@@ -203,18 +203,18 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
     """
     _refuse_deep_nesting(text)
     try:
-        node, more = _first_document(text)
+        node, more = _find_first_document(text)
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(error, text) from error
+        raise _make_syntax_error(error, text) from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise YamlError(f"is not YAML: {error}", _line_of_character(text, getattr(error, "position", None))) from error
+        raise YamlError(f"is not YAML: {error}", _find_line_of_character(text, getattr(error, "position", None))) from error
     document = YamlDocument(None, more=more)
     if node is not None:
-        document.data = _Walk(document, root).value(node, "", 0)
+        document.data = _Walk(document, root).build_value(node, "", 0)
     return document
 
 
-def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
+def _make_syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
     mark = error.problem_mark or error.context_mark
     parts = [error.problem or "", error.context or ""]
     message = ", ".join(part for part in parts if part)
@@ -226,7 +226,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
     return YamlError(f"is not YAML: {message}{column}", mark.line + 1 if mark else 1)
 
 
-def _line_of_character(text: str, position: int | None) -> int:
+def _find_line_of_character(text: str, position: int | None) -> int:
     return text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
 
 
@@ -257,7 +257,7 @@ class _Walk:
         self._root = root
         self._count = 0
 
-    def value(self, node: yaml.Node, path: str, depth: int) -> Any:
+    def build_value(self, node: yaml.Node, path: str, depth: int) -> Any:
         if isinstance(node, yaml.ScalarNode):
             if not node.tag:
                 value = resolve_plain_value(node.value)
@@ -265,21 +265,21 @@ class _Walk:
                 return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)
-            return _tagged(node)
+            return _parse_tagged(node)
         self._count += len(node.value)
         if depth > _MAX_DEPTH or self._count > _MAX_NODES:
             raise YamlError("is nested too deeply" if depth > _MAX_DEPTH else "is too large", node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path, depth)
+            return self._build_mapping(node, path, depth)
         lines = self._document.lines
         values = []
         for index, item in enumerate(node.value):
             key = f"{path}[{index}]"
             lines[key] = item.start_mark.line + 1
-            values.append(self.value(item, key, depth + 1))
+            values.append(self.build_value(item, key, depth + 1))
         return values
 
-    def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
+    def _build_mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Any]:
         lines = self._document.lines
         joined = _joined.get(path)
         if joined is None:
@@ -298,11 +298,11 @@ class _Walk:
             if full is None:
                 full = joined[key] = f"{path}.{key}" if path else key
             if depth == 0 and key == self._root:
-                result[key] = self.value(value_node, "", 1)
+                result[key] = self.build_value(value_node, "", 1)
                 lines[""] = line
                 continue
             lines[full] = line
-            result[key] = self.value(value_node, full, depth + 1)
+            result[key] = self.build_value(value_node, full, depth + 1)
         return result
 
 
@@ -321,7 +321,7 @@ def resolve_plain_value(text: str) -> str | bool | int | float | None:
     return text
 
 
-def _tagged(node: yaml.ScalarNode) -> Any:
+def _parse_tagged(node: yaml.ScalarNode) -> Any:
     name = node.tag.rpartition(":")[2] if node.tag.startswith("tag:yaml.org,2002:") else ""
     if name in ("int", "float", "bool", "null"):
         return resolve_plain_value(node.value)

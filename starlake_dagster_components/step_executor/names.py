@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from ..errors import InvalidSetting, unknown
+from ..errors import InvalidSetting, describe_unknown
 from .definition import starlake_step_executor
 
 _KNOWN = ("threads", "multiprocess", "in_process")
@@ -46,7 +46,7 @@ def _find_definition(name: str) -> dg.ExecutorDefinition:
         return dg.in_process_executor
     module, _, attribute = name.rpartition(".")
     if not module:
-        raise InvalidSetting(f"{unknown('step executor', name, _KNOWN)}; or use an import path (module.name)")
+        raise InvalidSetting(f"{describe_unknown('step executor', name, _KNOWN)}; or use an import path (module.name)")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:

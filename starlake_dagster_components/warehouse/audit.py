@@ -58,7 +58,7 @@ def count_tables(
         project: the project.
         nodes: what the command writes.
     """
-    connections = [project.connection_of(node) for node in nodes]
+    connections = [project.find_connection(node) for node in nodes]
     if warehouse is None or kind != "tables" or not all(c and c.name == warehouse.connection for c in connections):
         return warehouse
     names = ((n.final_domain, n.final_name) if isinstance(n, Table) else (n.domain, n.table) for n in nodes)

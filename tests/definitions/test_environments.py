@@ -45,7 +45,7 @@ def find_engines(plan: Plan) -> dict[str, str]:
     found = {}
     nodes: list[Table | Task] = [*plan.project.tables, *plan.project.tasks]
     for node in nodes:
-        connection = plan.find_project(plan.find_pipeline(node)).connection_of(node)
+        connection = plan.find_project(plan.find_pipeline(node)).find_connection(node)
         found[node.full_name] = connection.engine if connection else ""
     return found
 

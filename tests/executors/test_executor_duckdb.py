@@ -179,11 +179,11 @@ def test_a_missing_package_gives_the_command_that_installs_it(
     harness: EngineHarness, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline("p", "load", DagConfig("d", "t", "f"), "shell", "f")
-    assert DuckDBExecutor().problems(pipeline) == ()
+    assert DuckDBExecutor().find_problems(pipeline) == ()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match="install starlake-dagster-components with the extra 'duckdb'"):
         DuckDBExecutor().run(harness.command(), watched.invocation())
-    (problem,) = DuckDBExecutor().problems(pipeline)
+    (problem,) = DuckDBExecutor().find_problems(pipeline)
     assert "with the extra 'duckdb'" in problem.message
 
 
@@ -312,7 +312,7 @@ def a_job(*nodes: Table | Task) -> Pipeline:
 )
 def test_it_refuses_at_loading_the_connections_that_the_engine_refuses(url: str, tmp_path: Path) -> None:
     project = with_connections(tmp_path, spark=url)
-    problems = DuckDBExecutor().unsupported(project, a_job(a_table()))
+    problems = DuckDBExecutor().find_unsupported(project, a_job(a_table()))
     refused = refused_by_the_engine(project, "spark")
     if refused is None:
         assert problems == ()
@@ -336,7 +336,7 @@ def test_a_refused_connection_names_the_environment_that_has_a_duckdb_file(folde
 
     def propose() -> str:
         project = read_project(folder.root)
-        (problem,) = DuckDBExecutor().unsupported(project, a_job(project.tables[0]))
+        (problem,) = DuckDBExecutor().find_unsupported(project, a_job(project.tables[0]))
         return problem.message.partition("DuckDB files only: ")[2]
 
     assert propose() == "set application.connectionRef to duckdb, which is one, or take another executor"
@@ -356,9 +356,9 @@ def refused_by_the_engine(project: Project, connection: str) -> str | None:
 
 def test_a_job_of_which_some_steps_can_run_gets_a_warning(tmp_path: Path) -> None:
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
-    assert [p.severity for p in DuckDBExecutor().unsupported(project, a_job(a_table(), a_table("spark")))] == ["warning"]
-    assert [p.severity for p in DuckDBExecutor().unsupported(project, a_job(a_table("spark")))] == ["error"]
-    assert DuckDBExecutor().unsupported(project, a_job(a_table())) == ()
+    assert [p.severity for p in DuckDBExecutor().find_unsupported(project, a_job(a_table(), a_table("spark")))] == ["warning"]
+    assert [p.severity for p in DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))] == ["error"]
+    assert DuckDBExecutor().find_unsupported(project, a_job(a_table())) == ()
 
 
 def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -> None:
@@ -371,17 +371,17 @@ def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -
         origin=Origin("metadata/transform/kpi/score.sl.yml", 2),
     )
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db")
-    (problem,) = DuckDBExecutor().unsupported(project, a_job(python))
+    (problem,) = DuckDBExecutor().find_unsupported(project, a_job(python))
     assert str(problem) == (
         "metadata/transform/kpi/score.sl.yml:2: task kpi.score is Python (metadata/transform/kpi/score.py): "
         "the executor duckdb runs SQL only"
     )
-    (problem,) = DuckDBExecutor().unsupported(with_connections(tmp_path), a_job(a_table()))
+    (problem,) = DuckDBExecutor().find_unsupported(with_connections(tmp_path), a_job(a_table()))
     assert problem.message.startswith("no connection: set application.connectionRef")
 
 
 def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     audited = replace(project, application=replace(project.application, audit_active=True, audit_connection_ref="spark"))
-    (problem,) = DuckDBExecutor().unsupported(audited, a_job(a_table()))
+    (problem,) = DuckDBExecutor().find_unsupported(audited, a_job(a_table()))
     assert (problem.severity, problem.message.partition(";")[0]) == ("error", "connection 'spark' is spark and takes the audit")

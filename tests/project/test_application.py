@@ -145,5 +145,5 @@ def test_which_connection_a_table_or_task_is_written_to(folder: ProjectFolder) -
     project = read_project(folder.root, environ={})
     assert not project.problems
     nodes: list[Table | Task] = [*project.tables, *project.tasks]
-    names = [getattr(project.connection_of(node), "name", None) for node in nodes]
+    names = [getattr(project.find_connection(node), "name", None) for node in nodes]
     assert names == ["d", "b", "e", "d", "c"]

@@ -135,10 +135,10 @@ def test_any_text_is_yaml_or_a_yaml_error(text: str) -> None:
 
 
 def test_positions_of_inherited_keys_stay_behind_own_ones() -> None:
-    positions = Positions("t.yml", {"a": 1, "b.c": 2}).inheriting({"b.c": Location("d.yml", 9), "b.d": Location("d.yml", 10)})
+    positions = Positions("t.yml", {"a": 1, "b.c": 2}).inherit({"b.c": Location("d.yml", 9), "b.d": Location("d.yml", 10)})
     assert positions["b.c"] == Location("t.yml", 2)
     assert positions["b.d"] == Location("d.yml", 10)
     assert sorted(positions) == ["a", "b.c", "b.d"]
     assert len(positions) == 3
-    assert positions.under("b") == {"b.c": Location("t.yml", 2), "b.d": Location("d.yml", 10)}
-    assert positions.below("b")["c"] == Location("t.yml", 2)
+    assert positions.select_under("b") == {"b.c": Location("t.yml", 2), "b.d": Location("d.yml", 10)}
+    assert positions.select_below("b")["c"] == Location("t.yml", 2)

@@ -35,13 +35,13 @@ def _location() -> Any:
     sys.meta_path.insert(0, _NotedImports())
     from starlake_dagster_components.project import yaml_source
 
-    first_document = yaml_source._first_document
+    first_document = yaml_source._find_first_document
 
     def noted(text: str) -> Any:
         _note("yaml")
         return first_document(text)
 
-    yaml_source._first_document = noted
+    yaml_source._find_first_document = noted
     import table_location
 
     return table_location.defs

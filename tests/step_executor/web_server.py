@@ -34,7 +34,7 @@ class WebServer:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         start("-m", "dagster_webserver", "-m", module, "-h", "127.0.0.1", "-p", str(self._port))
-        until(self._listens, "the web server")
+        until(self._is_listening, "the web server")
         (repository,) = self._ask(REPOSITORIES)["repositoriesOrError"]["nodes"]
         self._repository = {"repositoryName": repository["name"], "repositoryLocationName": repository["location"]["name"]}
 
@@ -51,7 +51,7 @@ class WebServer:
         """Terminate a run."""
         assert self._ask(TERMINATE, run=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
 
-    def _listens(self) -> bool:
+    def _is_listening(self) -> bool:
         with socket.socket() as attempt:
             return attempt.connect_ex(("127.0.0.1", self._port)) == 0
 

@@ -28,7 +28,7 @@ def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[
 
 def get_executor_name(settings: Settings, pipeline: Pipeline) -> str:
     """Return the type of the executor of a pipeline's commands, or the name of its class if it has no type."""
-    executor = settings.executor_of(pipeline)
+    executor = settings.get_executor(pipeline)
     return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
 
 

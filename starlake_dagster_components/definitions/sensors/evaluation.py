@@ -64,7 +64,7 @@ class Evaluation:
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
         # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that arrive meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
-        return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._tags(context, decision), **options})
+        return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._make_tags(context, decision), **options})
 
     def _find_latest(self, instance: dg.DagsterInstance) -> dict[str, dg.EventLogRecord]:
         """Return the latest materialization of each asset that has one, except those of a dry run (``dry_run``)."""
@@ -98,7 +98,7 @@ class Evaluation:
                 carriers += [read_carrier(m, latest=False) for m in found if m is not None and not is_dry_run(m)]
         return build_option_tags(carriers)
 
-    def _tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
+    def _make_tags(self, context: dg.MultiAssetSensorEvaluationContext, start: Start) -> dict[str, str]:
         newest_first = sorted(start.consumed.items(), key=lambda item: -item[1].storage_id)
         origin = context.code_location_origin
         return {
@@ -117,10 +117,10 @@ class Evaluation:
 
     def _build_time_tags(self, instance: dg.DagsterInstance, end: datetime, location: str | None) -> dict[str, str]:
         zone = ZoneInfo(self.trigger.timezone or "UTC")
-        begin = self._former_time(instance, end, location) or self._beginning(end)
+        begin = self._find_former_time(instance, end, location) or self._find_beginning(end)
         return build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone))
 
-    def _former_time(self, instance: dg.DagsterInstance, before: datetime, location: str | None) -> datetime | None:
+    def _find_former_time(self, instance: dg.DagsterInstance, before: datetime, location: str | None) -> datetime | None:
         """Return the newest logical time before another one for which the job succeeded. starlake-dagster: get_previous_partition."""
         succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
         times = []
@@ -132,7 +132,7 @@ class Evaluation:
                 times.append(moment)
         return max(times, default=None)
 
-    def _beginning(self, end: datetime) -> datetime:
+    def _find_beginning(self, end: datetime) -> datetime:
         if self.start_date:
             first = datetime.combine(self.start_date, time(), ZoneInfo(self.trigger.timezone or "UTC"))
             if first < end:

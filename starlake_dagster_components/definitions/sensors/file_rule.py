@@ -102,7 +102,7 @@ def decide_load(
     Returns:
         The decision, and the new memory. The same files, memory, and time give the same run key.
     """
-    prints = {file.path: fingerprint(file.path) for file in waiting}
+    prints = {file.path: shorten_path(file.path) for file in waiting}
     complete, growing, held = [], [], []
     files: dict[str, SeenFile] = {}
     for file in waiting:
@@ -127,7 +127,7 @@ def decide_load(
     return StartLoad(key, tuple(complete)), FileMemory({**memory.files, **requested}, key, moment)
 
 
-def fingerprint(path: str) -> str:
+def shorten_path(path: str) -> str:
     """Return a short fingerprint of a path, because a cursor must have room for thousands of them."""
     return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as _timezone
 
-from ...errors import Severity, unknown
+from ...errors import Severity, describe_unknown
 from ...pipelines.pipeline import TransformTrigger
 from ...pipelines.sensor_triggers import InvalidTrigger, Trigger, parse_trigger
 from ...project.model import EMPTY
@@ -254,7 +254,7 @@ class _Cycle:
     def is_slow(self, asset: str) -> bool:
         """Return whether an asset is renewed by its own schedule, less often than the cycle."""
         timing = self._rule.timings.get(asset)
-        return bool(timing and timing.cron) and self._own_interval(asset)[1] > self._length * SLOWER
+        return bool(timing and timing.cron) and self._find_own_interval(asset)[1] > self._length * SLOWER
 
     def is_optional(self, asset: str) -> bool:
         """Return whether an asset may be missing in a cycle, and options say not to wait for it."""
@@ -268,14 +268,14 @@ class _Cycle:
         if materialization is None:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
-        begin, length = self._own_interval(asset) if timing.cron else (self.begin, timedelta())
+        begin, length = self._find_own_interval(asset) if timing.cron else (self.begin, timedelta())
         tolerance = timedelta()
         # An asset that is renewed so seldom that it may miss a cycle may be early or late by its freshness.
         if self._rule.trigger.beyond_data_cycle_enabled and length + timing.freshness > self._length:
             tolerance = timing.freshness
         return begin - tolerance < materialization.logical_time <= self._time + tolerance
 
-    def _own_interval(self, asset: str) -> tuple[datetime, timedelta]:
+    def _find_own_interval(self, asset: str) -> tuple[datetime, timedelta]:
         timing = self._rule.timings[asset]
         begin, end = self._interval(timing.cron or "", timing.timezone, self._time)
         return begin.astimezone(_timezone.utc), end - begin
@@ -325,7 +325,7 @@ def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
     by_name = {**{asset.lower(): asset for asset in watched.values()}, **{name.lower(): asset for name, asset in watched.items()}}
     for name in strategy.names:
         if name not in watched and name.lower() not in by_name:
-            raise InvalidTrigger(unknown("dataset", name, watched))
+            raise InvalidTrigger(describe_unknown("dataset", name, watched))
     return Trigger(
         postfix=tuple(
             (kind, watched.get(text) or by_name[text.lower()]) if kind == "name" else (kind, text) for kind, text in strategy.postfix

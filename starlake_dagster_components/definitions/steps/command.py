@@ -171,7 +171,7 @@ class StepCommands:
         if read_step_config(context).dry_run:
             context.log.info(f"dry run: {command.shown}")
             return CommandResult(0)
-        executor = self._settings.executor_of(pipeline)
+        executor = self._settings.get_executor(pipeline)
         assert executor is not None
         try:
             return run_cancellable(context, lambda cancelled: executor.run(command, self._build_invocation(context, cancelled)))

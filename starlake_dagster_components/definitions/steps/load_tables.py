@@ -54,7 +54,7 @@ class _Ended:
     seconds: float
     error: StarlakeError | None = None
 
-    def raised(self) -> dg.Failure:
+    def make_failure(self) -> dg.Failure:
         """Return the failure of a step that ran only this command."""
         return build_error_failure(self.command, self.error) if self.error is not None else build_failure(self.command, self.result)
 
@@ -212,14 +212,14 @@ class _Load:
                 ended = yield from self._command(batch)
                 found = self._judge(batch[0], ended.result.get_table_result(tables[0].name, 1))
                 if found.outcome == "loaded":
-                    yield self._materialized(batch[0], found, ended, 1)
+                    yield self._materialize(batch[0], found, ended, 1)
                 else:
                     failed.append(_Failed(batch[0], found, ended))
             else:
-                failed += yield from self._together(batch)
+                failed += yield from self._load_together(batch)
         return failed
 
-    def _together(self, batch: Sequence[Member]) -> LoadEvents:
+    def _load_together(self, batch: Sequence[Member]) -> LoadEvents:
         self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_join_names(batch)}")
         ended = yield from self._command(batch)
         failed: list[_Failed] = []
@@ -227,7 +227,7 @@ class _Load:
         for member in batch:
             found = self._judge(member, ended.result.get_table_result(member.table.name, len(batch)))
             if found.outcome == "loaded":
-                yield self._materialized(member, found, ended, len(batch))
+                yield self._materialize(member, found, ended, len(batch))
             elif found.outcome == "failed":
                 failed.append(_Failed(member, found, ended))
             elif not ended.result.retry:
@@ -240,10 +240,10 @@ class _Load:
                 f"{_join_names([m for m, _ in again])}"
             )
         for member, found in again:
-            failed += yield from self._alone(member, found, ended)
+            failed += yield from self._load_alone(member, found, ended)
         return failed
 
-    def _alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
+    def _load_alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
         """Load a table after a command for several tables that did not determine its result.
 
         Args:
@@ -269,12 +269,12 @@ class _Load:
             row_count=found.row_count if found.row_count is not None else before.row_count,
             expectations=found.expectations or before.expectations,
         )
-        yield self._materialized(member, merged, ended, 1)
+        yield self._materialize(member, merged, ended, 1)
         return []
 
     def _judge(self, member: Member, found: TableResult) -> TableResult:
         """Return the result of a table, or a failure if Dagster's history or the settings overrule the executor's result."""
-        found = self._unless_failed_before(member, found)
+        found = self._refuse_if_failed_before(member, found)
         counters = found.counters
         if counters is None or not counters.rejected:
             return found
@@ -288,7 +288,7 @@ class _Load:
             return found
         return replace(found, outcome="failed", reason=text, retry=False, failed_in_table=True)
 
-    def _unless_failed_before(self, member: Member, found: TableResult) -> TableResult:
+    def _refuse_if_failed_before(self, member: Member, found: TableResult) -> TableResult:
         """Return the result of a table, or a failure where an earlier attempt failed and took its file away."""
         if found.outcome != "loaded" or (found.counters is not None and found.counters.files):
             return found
@@ -318,7 +318,7 @@ class _Load:
         command = build_load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
         began = time.monotonic()
 
-        def seconds() -> float:
+        def measure_seconds() -> float:
             return time.monotonic() - began
 
         try:
@@ -326,17 +326,17 @@ class _Load:
         except StarlakeError as error:
             code, retry = (_TIMED_OUT, True) if isinstance(error, CommandTimeout) else (1, getattr(error, "retry", True))
             tables = error.tables if isinstance(error, CommandTimeout) else _fail_all(batch, error, retry)
-            return _Ended(command, CommandResult(code, reason=str(error), retry=retry, tables=tables), seconds(), error)
+            return _Ended(command, CommandResult(code, reason=str(error), retry=retry, tables=tables), measure_seconds(), error)
         except (dg.DagsterExecutionInterruptedError, dg.Failure) as cancelled:
             known: Mapping[str, TableResult] = getattr(cancelled.__cause__, "tables", {}) if len(batch) > 1 else {}
-            ended = _Ended(command, CommandResult(1), seconds())
+            ended = _Ended(command, CommandResult(1), measure_seconds())
             for member in batch:
                 if member.table.name in known and known[member.table.name].outcome == "loaded":
-                    yield self._materialized(member, known[member.table.name], ended, len(batch))
+                    yield self._materialize(member, known[member.table.name], ended, len(batch))
             raise
-        return _Ended(command, _forbid_retry_of_expectations(result), seconds())
+        return _Ended(command, _forbid_retry_of_expectations(result), measure_seconds())
 
-    def _materialized(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
+    def _materialize(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
         checks = list(_build_wanted_checks(self._settings, self._rows, self._context, member, found))
@@ -394,7 +394,7 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
         if only.of.result.exit_code == 0 and only.of.error is None:
             metadata = {**build_failure_metadata(only.of.command, only.of.result), FAILED: reasons}
             return dg.Failure(f"load failed: {explain(only)}", metadata, allow_retries=only.result.retry)
-        alone = only.of.raised()
+        alone = only.of.make_failure()
         return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]
     commands = list({f.of.command.shown: f.of for f in failed}.values())

@@ -70,7 +70,7 @@ class TableRows:
         if private is None:
             log.info("no rows are shown: which columns come from those with privacy is not known, because the SQL cannot be followed")
         elif not is_view and (counters is None or counters.files):
-            connection = self._project.connection_of(node)
+            connection = self._project.find_connection(node)
             found = self._read(log, connection, self._select_table(node, connection))
             if found is not None:
                 metadata["starlake/sample"] = dg.MetadataValue.md(self._format(found, private))
@@ -85,7 +85,7 @@ class TableRows:
         private = self._private.find(node)
         if result.success or not result.sql or not result.violations or private is None:
             return None
-        connection = self._project.connection_of(node)
+        connection = self._project.find_connection(node)
         query = build_violations_query(result.sql, connection.engine if connection else "", private | self._private.declared, VIOLATING)
         if query is None:
             log.debug(f"the rows that violate {result.expect} are not shown: its query is not a plain count of rows")

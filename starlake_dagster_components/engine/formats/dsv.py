@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from ...errors import did_you_mean
+from ...errors import suggest_name
 from ...project.model import Table
 from ..casts import normalize_type
 from ..ddl import TypedAttribute
@@ -250,7 +250,7 @@ def _find_columns(reading: Reading, first: _First | None) -> list[str]:
             line,
             "",
             None,
-            f"the header names the column '{_cut(name)}', which {table.full_name} does not have{did_you_mean(name[:100], exact)}",
+            f"the header names the column '{_cut(name)}', which {table.full_name} does not have{suggest_name(name[:100], exact)}",
         )
         for name, attribute in zip(names[:_MOST_COLUMNS], found, strict=False)
         if attribute not in exact

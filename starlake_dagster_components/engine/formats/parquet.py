@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import duckdb
 
-from ...errors import did_you_mean
+from ...errors import suggest_name
 from ..casts import convert, fits, get_shape, normalize_type, restrict_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
@@ -37,7 +37,7 @@ def describe_source(reading: Reading) -> Source:
             texts.add(name)
         if there is None:
             if typed.required and attribute.default is None:
-                problems.append(BadValue(0, "", None, f"the file lacks the column '{name}'{did_you_mean(name, types)}"))
+                problems.append(BadValue(0, "", None, f"the file lacks the column '{name}'{suggest_name(name, types)}"))
             columns[name] = f"CAST(NULL AS {'VARCHAR' if from_text else wanted})"
         elif not from_text and get_shape(types[there]) != get_shape(wanted):
             reason = f"column '{name}' has the type {types[there]} in the file, but {wanted} in the table"

@@ -100,7 +100,7 @@ def read_records(
 
 def _is_open(line: str, separator: str, quote: str, escape: str, *, inside: bool) -> bool:
     """Say whether a quoted field is still open at the end of a line."""
-    start, rest = _patterns(separator, quote, escape)
+    start, rest = _compile_patterns(separator, quote, escape)
     position = 0
     while True:
         if inside:
@@ -123,7 +123,7 @@ def _is_open(line: str, separator: str, quote: str, escape: str, *, inside: bool
 
 
 @lru_cache(maxsize=16)
-def _patterns(separator: str, quote: str, escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _compile_patterns(separator: str, quote: str, escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Return what opens a quoted field, and what is left of it up to its closing quote."""
     q, e = re.escape(quote), re.escape(escape)
     escaped = f"|{e}." if escape and escape != quote else ""
@@ -134,7 +134,7 @@ def split_record(record: str, separator: str, quote: str, escape: str) -> list[s
     """Return the fields of a record, without their quotes."""
     if not quote or quote not in record:
         return record.split(separator)
-    start, rest = _patterns(separator, quote, escape)
+    start, rest = _compile_patterns(separator, quote, escape)
     fields = []
     position = 0
     while True:

@@ -166,7 +166,7 @@ class Follower:
         self._changed = threading.Condition(self._lock)
 
     @contextmanager
-    def following(self, execution: str, on_line: OnLine, *, since: float, settle: float, say: Log) -> Iterator[None]:
+    def follow_execution(self, execution: str, on_line: OnLine, *, since: float, settle: float, say: Log) -> Iterator[None]:
         """Follow an execution as long as the block lasts; on leaving, wait for the lines that are still on their way.
 
         Args:
@@ -281,7 +281,7 @@ def fetch_last_lines(
     count: int | None,
     *,
     since: float | None,
-    enough: Callable[[Sequence[Line]], bool] = bool,
+    has_enough: Callable[[Sequence[Line]], bool] = bool,
 ) -> Sequence[Line] | str:
     """Return the last lines of an execution, oldest first; or why they cannot be had.
 
@@ -293,7 +293,7 @@ def fetch_last_lines(
         execution: its short name.
         count: how many lines; None = all, up to :data:`ALL_LINES`.
         since: nothing older, seconds since 1970.
-        enough: whether the lines are those that were waited for.
+        has_enough: whether the lines are those that were waited for.
     """
     from google.api_core import exceptions
 
@@ -311,7 +311,7 @@ def fetch_last_lines(
                     problem = f"the logs cannot be read ({getattr(error, 'message', None) or error})"
                     if not is_transient(error):
                         return f"{problem}; roles/logging.viewer allows it"
-            if problem or enough(lines):
+            if problem or has_enough(lines):
                 break
     except MissingDependency as error:
         return str(error)
@@ -319,7 +319,7 @@ def fetch_last_lines(
 
 
 def fetch_load_lines(
-    connection: Connection, project: str, execution: str, *, since: float | None, enough: Callable[[LoadLines], bool], settled: bool
+    connection: Connection, project: str, execution: str, *, since: float | None, has_enough: Callable[[LoadLines], bool], settled: bool
 ) -> LoadLines:
     """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late
     lines; loads that end at the same time share queries.
@@ -329,7 +329,7 @@ def fetch_load_lines(
         project: the project of the execution.
         execution: its short name.
         since: nothing older, seconds since 1970.
-        enough: whether everything that can be expected has come.
+        has_enough: whether everything that can be expected has come.
         settled: whether to look until nothing more comes.
     """
     before = -1
@@ -343,7 +343,7 @@ def fetch_load_lines(
     def is_enough(texts: Sequence[str]) -> bool:
         nonlocal before
         is_settled, before = len(texts) == before or not settled, len(texts)
-        return is_settled and enough(read(texts))
+        return is_settled and has_enough(read(texts))
 
     texts, problem = find_reader(connection, project, PATTERN).fetch(execution, since, is_enough)
     # Lines of a query that was never answered are missing; lines that never came may not exist.

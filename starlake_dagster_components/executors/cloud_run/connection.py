@@ -77,19 +77,19 @@ class Connection:
     @property
     def jobs(self) -> "JobsClient":
         """Client of ``google.cloud.run.v2.Jobs``."""
-        client: JobsClient = self._client("Jobs")
+        client: JobsClient = self._make_client("Jobs")
         return client
 
     @property
     def executions(self) -> "ExecutionsClient":
         """Client of ``google.cloud.run.v2.Executions``."""
-        client: ExecutionsClient = self._client("Executions")
+        client: ExecutionsClient = self._make_client("Executions")
         return client
 
     @property
     def tasks(self) -> "TasksClient":
         """Client of ``google.cloud.run.v2.Tasks``."""
-        client: TasksClient = self._client("Tasks")
+        client: TasksClient = self._make_client("Tasks")
         return client
 
     @property
@@ -99,7 +99,7 @@ class Connection:
         Raises:
             MissingDependency: google-cloud-logging is not installed.
         """
-        client: LoggingServiceV2Client = self._client("Logging")
+        client: LoggingServiceV2Client = self._make_client("Logging")
         return client
 
     def open_storage(self) -> Any:
@@ -112,7 +112,7 @@ class Connection:
         self._authenticate()
         return AuthorizedSession(self._credentials)  # type: ignore[no-untyped-call]
 
-    def _client(self, service: str) -> Any:
+    def _make_client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._make(service)
@@ -122,12 +122,12 @@ class Connection:
         client, transport = _import_classes(service)
         access = self.access
         if access.insecure:
-            return client(transport=transport(channel=self._plain_channel(access.find_endpoint(service) or access.api_endpoint)))
+            return client(transport=transport(channel=self._make_plain_channel(access.find_endpoint(service) or access.api_endpoint)))
         self._authenticate()
         options = {"api_endpoint": access.find_endpoint(service), "universe_domain": access.universe_domain}
         return client(credentials=self._credentials, client_options={name: value for name, value in options.items() if value} or None)
 
-    def _plain_channel(self, address: str | None) -> Any:
+    def _make_plain_channel(self, address: str | None) -> Any:
         import grpc
 
         if not address:

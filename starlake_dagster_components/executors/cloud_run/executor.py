@@ -113,7 +113,7 @@ class CloudRunExecutor(StarlakeExecutor):
     )
     insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
 
-    def unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
+    def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
         """Return warnings about what a fault of Starlake keeps from running."""
         from ..known_faults import find_known_faults
 
@@ -131,7 +131,7 @@ class CloudRunExecutor(StarlakeExecutor):
 
         return run_command(self.settings, command, invocation)
 
-    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+    def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return what is wrong with the Cloud Run settings of a pipeline: no job name, above all."""
         from .job_options import check_options
 
@@ -142,7 +142,7 @@ class CloudRunExecutor(StarlakeExecutor):
 
         return check_options(self.given, pipeline.options, where)
 
-    def retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
+    def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retry that ``retry_on_failure`` asks for."""
         from .job_options import find_retries
 

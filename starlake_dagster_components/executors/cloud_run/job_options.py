@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ...errors import CommandError, Location, Problem, did_you_mean
+from ...errors import CommandError, Location, Problem, suggest_name
 
 DEFAULT_REGION = "europe-west1"
 SYNC_INTERVAL = 2.0
@@ -128,7 +128,7 @@ def check_options(given: Given, options: Mapping[str, str], where: Callable[[str
 
     name = given.job_name or _read_text(options, JOB_NAME)
     if not name:
-        similar = [key for key in options if did_you_mean(key, [JOB_NAME])]
+        similar = [key for key in options if suggest_name(key, [JOB_NAME])]
         hint = f" (is '{similar[0]}' meant to be it?)" if similar else ""
         report(
             JOB_NAME,

@@ -95,7 +95,7 @@ def _judge_success(ended: Ended) -> CommandResult:
         return _build_failure(ended, 1, reason, _fetch_output(ended))
     if ended.followed is None and not ended.command.expectations:
         return _count_rows(ended)
-    output = _fetch_output(ended, enough=_has_ended(ended.command.verb), whole=True)
+    output = _fetch_output(ended, has_enough=_has_ended(ended.command.verb), whole=True)
     tables = _find_table_results(ended, 0, output)
     counters = drop_growth(output.counters, ended.command.tables)
     if ended.command.verb == "load" and counters is None and ended.followed is None:
@@ -158,7 +158,7 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
     state = ended.state
     files = len(output.counters.files) if output.counters else None
 
-    def enough(found: LoadLines) -> bool:
+    def has_enough(found: LoadLines) -> bool:
         return found.tried == files if code == 0 else found.progress == "complete"
 
     # The last lines are not all that it wrote about its tables, and lines that were followed come in any order.
@@ -167,7 +167,7 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
         ended.project,
         state.short_name,
         since=state.created - 60.0 if state.created else None,
-        enough=enough,
+        has_enough=has_enough,
         settled=code != 0,
     )
     return judge_output(ended.command, code, lines, output.counters)
@@ -195,7 +195,7 @@ def _fetch_exit_code(ended: Ended) -> int | None:
     return code if code is not None else ended.state.exit_code
 
 
-def _fetch_output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool, *, whole: bool = False) -> Output:
+def _fetch_output(ended: Ended, has_enough: Callable[[Sequence[Line]], bool] = bool, *, whole: bool = False) -> Output:
     """Return the command's output: all of it where it was followed or is asked for, else its last lines, as far as they can be had."""
     if ended.followed is not None:
         return ended.followed
@@ -205,7 +205,7 @@ def _fetch_output(ended: Ended, enough: Callable[[Sequence[Line]], bool] = bool,
     state = ended.state
     since = state.created - 60.0 if state.created else None
     count = None if whole else ended.tail_lines
-    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, count, since=since, enough=enough)
+    lines = fetch_last_lines(ended.connection, ended.project, state.short_name, count, since=since, has_enough=has_enough)
     if isinstance(lines, str):
         ended.log("info" if not state.succeeded else "debug", f"no output of {state.short_name}: {lines}")
         return output

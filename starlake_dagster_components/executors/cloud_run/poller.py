@@ -52,7 +52,7 @@ class Watch:
         """Say whether there is nothing to wait for any more."""
         return self.error is not None or (self.state is not None and self.state.finished)
 
-    def saw(self, state: ExecutionState) -> None:
+    def note_state(self, state: ExecutionState) -> None:
         """Take note of a state."""
         before = self.state
         self.state = state
@@ -134,7 +134,7 @@ class _Group:
         for watch in watches:
             state = states.get(watch.name)
             if isinstance(state, ExecutionState):
-                watch.saw(state)
+                watch.note_state(state)
             elif state is not None:
                 self._note_missing(watch, state)
 
@@ -203,7 +203,7 @@ class Poller:
         self._groups: dict[tuple[Connection, str], _Group] = {}
 
     @contextmanager
-    def watching(self, connection: Connection, job: str, watch: Watch) -> Iterator[_Group]:
+    def watch_execution(self, connection: Connection, job: str, watch: Watch) -> Iterator[_Group]:
         """Look at an execution as long as the block lasts."""
         with self._lock:
             group = self._groups.setdefault((connection, job), _Group(connection, job))

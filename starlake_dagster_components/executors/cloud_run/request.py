@@ -38,9 +38,9 @@ class CommandId:
     @property
     def text(self) -> str:
         """The value of ``STARLAKE_DAGSTER_COMMAND_ID``."""
-        return f"{self.family(self.run_id)}/{self.attempt}"
+        return f"{self.get_family(self.run_id)}/{self.attempt}"
 
-    def family(self, run_id: str) -> str:
+    def get_family(self, run_id: str) -> str:
         """Return what all attempts of this command in a run have in common."""
         return f"{run_id}/{self.step_key}/{self.command}.{self.number}"
 

@@ -138,7 +138,7 @@ class _Run:
     def _find_matches(self, cancelled: threading.Event | None) -> list[Match]:
         """Return all executions of this command, in this run and in those that it continues."""
         invocation = self.invocation
-        families = [self.id.family(run_id) for run_id in (self.id.run_id, *invocation.earlier_runs)]
+        families = [self.id.get_family(run_id) for run_id in (self.id.run_id, *invocation.earlier_runs)]
         since = invocation.since.timestamp() - CLOCKS if invocation.since else None
         return call_until_answered(
             lambda: self.finder.find(families, since),
@@ -275,12 +275,14 @@ class _Run:
             if self.settings.logs == "follow":
                 follow = find_follower(self.connection, self.project, self.settings.log_interval)
                 settle = self.settings.log_settle
-                stack.enter_context(follow.following(state.short_name, self._take_line, since=state.created, settle=settle, say=self.say))
+                stack.enter_context(
+                    follow.follow_execution(state.short_name, self._take_line, since=state.created, settle=settle, say=self.say)
+                )
             if state.finished:
                 return state
             watch = Watch(state.name, self.target.interval, self.say)
             stack.enter_context(self.invocation.cancelled.calling(watch.wake.set))
-            group = stack.enter_context(find_poller().watching(self.connection, self.job, watch))
+            group = stack.enter_context(find_poller().watch_execution(self.connection, self.job, watch))
             deadline = self._compute_deadline(state)
             while not watch.is_over():
                 watch.wake.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -386,7 +388,7 @@ class _Run:
             return
         watch = Watch(state.name, 2.0, self.say)
         polls = find_poller()
-        with polls.watching(self.connection, self.job, watch) as group:
+        with polls.watch_execution(self.connection, self.job, watch) as group:
             self._cancel_execution(watch, group.hurry)
 
     def _explain_may_run(self, name: str) -> str:

@@ -40,7 +40,7 @@ class DagsterShellExecutor(ShellExecutor):
         default="dagster_shell", description="Run the starlake command through the package dagster-shell, as generated DAGs do."
     )
 
-    def problems(self, pipeline: Pipeline) -> Sequence[Problem]:
+    def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
         """Return the missing package, if it is missing."""
         if importlib.util.find_spec("dagster_shell") is None:
             return (Problem(None, "error", str(_explain_missing())),)

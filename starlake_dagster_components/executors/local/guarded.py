@@ -17,7 +17,7 @@ from ..starlake_output.noted_results import complete_result
 from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.remote_commands import mark_left_files
 from ..starlake_output.table_files import group_by_table
-from ..starlake_output.table_outcomes import Places, judge_output, judge_tables, reason_in_table
+from ..starlake_output.table_outcomes import Places, find_reason_in_table, judge_output, judge_tables
 from .load_files import FilesOfLoad, hold_files
 
 Run = Callable[[Command], CommandResult]
@@ -77,7 +77,7 @@ class _Watched:
         self._files = files
         if files is None and command.files is not None and len(command.tables) > 1:
             self._files = FilesOfLoad(command.files, invocation.log)
-        self.before = frozenset(self._files.staged()) if self._files is not None else frozenset()
+        self.before = frozenset(self._files.list_staged()) if self._files is not None else frozenset()
         self._command, self._log = command, invocation.log
         self._rows = count_rows_of_tables(command, invocation.log) if files is not None else {}
 
@@ -86,7 +86,7 @@ class _Watched:
         rows = count_rows_of_tables(self._command, self._log)
         return {name: count - self._rows[name] for name, count in rows.items() if name in self._rows}
 
-    def places(self, left: Sequence[str] | None = None) -> Places | None:
+    def find_places(self, left: Sequence[str] | None = None) -> Places | None:
         """Return where the files are now; None where it cannot be said from here, and for a load of one table.
 
         Args:
@@ -94,8 +94,8 @@ class _Watched:
         """
         if self._files is None or len(self._tables) < 2:
             return None
-        staged = self.before.intersection(self._files.staged())
-        ingesting = self._files.left() if left is None else left
+        staged = self.before.intersection(self._files.list_staged())
+        ingesting = self._files.list_left() if left is None else left
         return Places(
             group_by_table(self.before, self._tables), group_by_table(staged, self._tables), group_by_table(ingesting, self._tables)
         )
@@ -105,11 +105,11 @@ def _judge_interrupted(
     command: Command, invocation: Invocation, watched: _Watched, files: FilesOfLoad | None, trail: OutputTrail | None = None
 ) -> Mapping[str, TableResult]:
     """Put files back after a command that was ended in the middle, and return the result of each of its tables."""
-    places = watched.places()
+    places = watched.find_places()
     if files is None and places is None:
         return {}
     findings = read_findings(command, invocation.log, trail)
-    left = files.left() if files is not None else []
+    left = files.list_left() if files is not None else []
     fates = judge_files(
         command,
         findings,
@@ -134,7 +134,7 @@ def _mask_reasons(command: Command, tables: Mapping[str, TableResult]) -> Mappin
 
 
 def _put_back_old(files: FilesOfLoad, invocation: Invocation) -> None:
-    names = files.left()
+    names = files.list_left()
     if names:
         invocation.log("warning", f"an earlier load left files in ingesting; they are loaded now: {', '.join(files.put_back(names))}")
 
@@ -213,11 +213,11 @@ def _check_load(
 ) -> tuple[CommandResult, str | None]:
     """Return the result of a load and why it failed where its exit code does not say it; files are moved to where they belong."""
     lines = trail.load if trail else None
-    left = files.left() if files is not None else []
+    left = files.list_left() if files is not None else []
     killed = result.exit_code >= _KILLED
     growth = watched.count_growth() if killed and left else {}
     fates = judge_files(command, findings, lines, left, watched.before, ended_by_itself=not killed, growth=growth)
-    places = watched.places(left) if files is not None else None
+    places = watched.find_places(left) if files is not None else None
     if places is not None:
         result = replace(result, tables=_mask_reasons(command, judge_tables(command, result, findings, places, fates)))
     unloaded: list[str] = []
@@ -235,7 +235,7 @@ def _check_load(
         only_one = len(command.tables) < 2
         result = replace(result, failed_in_table=only_one, retry=result.retry and not only_one)
         if only_one and failure is None:
-            failure = reason_in_table(findings, result, fates)
+            failure = find_reason_in_table(findings, result, fates)
     result = replace(result, counters=_drop_files(result.counters, [*unloaded, *fates.lost]))
     if files is None:
         # Starlake's folders are elsewhere: nothing can be put back.

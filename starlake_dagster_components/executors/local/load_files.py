@@ -52,16 +52,16 @@ class FilesOfLoad:
         self._ingesting = Path(files.ingesting)
         self._patterns = [compile_file_pattern(p) for p in files.patterns]
 
-    def left(self) -> list[str]:
+    def list_left(self) -> list[str]:
         """Return the names of files of these tables that lie in ingesting, by name."""
-        names = self._names(self._ingesting)
+        names = self._list_names(self._ingesting)
         return names and [name for name in names if not self._belongs_to_another_load(name)]
 
-    def staged(self) -> list[str]:
+    def list_staged(self) -> list[str]:
         """Return the names of files of these tables that wait in the stage folder, by name."""
-        return self._names(self._stage)
+        return self._list_names(self._stage)
 
-    def _names(self, folder: Path) -> list[str]:
+    def _list_names(self, folder: Path) -> list[str]:
         try:
             entries = [e.name for e in os.scandir(folder) if e.is_file(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
@@ -132,7 +132,7 @@ class FilesOfLoad:
 
     def _move(self, source: Path, name: str) -> str:
         self._stage.mkdir(parents=True, exist_ok=True)
-        for candidate in _names_like(name):
+        for candidate in _propose_names(name):
             if candidate != name and not any(p.fullmatch(candidate) for p in self._patterns):
                 continue
             target = self._stage / candidate
@@ -176,7 +176,7 @@ def _lock_prefix(ingesting: str) -> str:
     return f"files of {os.path.realpath(ingesting)} matching "
 
 
-def _names_like(name: str) -> Iterator[str]:
+def _propose_names(name: str) -> Iterator[str]:
     """Yield names for a file whose own name is taken: orders-1.csv -> orders-1.1.csv, orders-1-1.csv, orders-11.csv, ..."""
     yield name
     stem, dot, extension = name.partition(".")

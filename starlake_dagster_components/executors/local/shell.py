@@ -71,7 +71,7 @@ class ShellExecutor(StarlakeExecutor):
 
     _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
 
-    def unsupported(self, project: "Project", pipeline: "Pipeline") -> "Sequence[Problem]":
+    def find_unsupported(self, project: "Project", pipeline: "Pipeline") -> "Sequence[Problem]":
         """Return warnings about what a fault of Starlake keeps from running."""
         from ..known_faults import find_known_faults
 

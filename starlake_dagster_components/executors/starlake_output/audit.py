@@ -71,11 +71,11 @@ class _Reader:
     database: str
     connection: Any = field(repr=False)
 
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def fetch_rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = self.connection.execute(sql, list(parameters)).fetchall()
         return found
 
-    def records(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
+    def fetch_records(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         result = self.connection.execute(sql, list(parameters))
         names = [column[0].upper() for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -183,7 +183,7 @@ def _read_audit_rows(reader: _Reader, audit: Audit) -> tuple[AuditRow, ...]:
     if not _has_table(reader, audit.schema, "audit"):
         return ()
     rows = []
-    for noted in reader.records(f"SELECT * FROM {quote_names(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
+    for noted in reader.fetch_records(f"SELECT * FROM {quote_names(audit.schema, 'audit')} WHERE JOBID = ? ORDER BY rowid", [audit.job_id]):
         files = parse_file_names(noted["PATHS"]) if noted["STEP"] == "LOAD" else ()
         counts = (_parse_number(noted.get("COUNT")), _parse_number(noted.get("COUNTACCEPTED")), _parse_number(noted.get("COUNTREJECTED")))
         rows.append(
@@ -199,7 +199,7 @@ def _parse_number(count: Any) -> int:
 def _read_expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, ...]:
     if not _has_table(reader, audit.schema, "expectations"):
         return ()
-    rows = reader.rows(
+    rows = reader.fetch_rows(
         "SELECT DOMAIN, SCHEMA, PARAMS, NAME, SQL, COUNT, EXCEPTION, SUCCESS "
         f"FROM {quote_names(audit.schema, 'expectations')} WHERE JOBID = ? ORDER BY rowid",
         [audit.job_id],
@@ -229,13 +229,13 @@ def _count_rows(reader: _Reader, target: Target) -> int | None:
     # Counting a view would run its query.
     if not _has_table(reader, target.schema, target.table):
         return None
-    count = reader.rows(f"SELECT count(*) FROM {quote_names(target.schema, target.table)}")[0][0]
+    count = reader.fetch_rows(f"SELECT count(*) FROM {quote_names(target.schema, target.table)}")[0][0]
     return int(count)
 
 
 def _has_table(reader: _Reader, schema: str, table: str) -> bool:
     return bool(
-        reader.rows(
+        reader.fetch_rows(
             "SELECT 1 FROM information_schema.tables "
             "WHERE table_catalog = current_database() AND table_type = 'BASE TABLE' AND lower(table_schema) = lower(?) AND "
             "lower(table_name) = lower(?) LIMIT 1",

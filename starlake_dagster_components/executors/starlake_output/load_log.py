@@ -144,11 +144,11 @@ class LoadLines:
         """How many files were tried."""
         return sum(map(len, self._files_of.values()))
 
-    def files(self, table: str) -> tuple[str, ...]:
+    def list_files(self, table: str) -> tuple[str, ...]:
         """Return the paths of the files that were tried for a table (its final name with its domain)."""
         return tuple(self._files_of.get(table, ()))
 
-    def loaded(self, table: str, logical: str) -> bool | None:
+    def was_loaded(self, table: str, logical: str) -> bool | None:
         """Return whether a load that failed has loaded a table; None when its output does not say.
 
         Args:
@@ -167,7 +167,7 @@ class LoadLines:
         # Without an archive (archive: false) nothing is said about a file that is loaded.
         return False if self._archived else None
 
-    def untouched(self, logical: str) -> bool:
+    def is_untouched(self, logical: str) -> bool:
         """Return whether it is certain that a load ended before it took the files of a table.
 
         The log says so before it moves them, at level info.

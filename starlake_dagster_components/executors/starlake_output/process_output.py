@@ -84,12 +84,12 @@ class Output:
     def trail(self) -> "OutputTrail":
         """What the output says about single files and expectations; call it after :meth:`close`."""
         expectations = tuple(
-            replace(row, result=replace(row.result, sql=self._masked(row.result.sql), error=self._masked(row.result.error)))
+            replace(row, result=replace(row.result, sql=self._mask_text(row.result.sql), error=self._mask_text(row.result.error)))
             for row in self._audit.expectations
         )
         return OutputTrail(tuple(self._audit.rows), expectations, self.load)
 
-    def _masked(self, text: str | None) -> str | None:
+    def _mask_text(self, text: str | None) -> str | None:
         return text and self._mask(text)
 
     def say(self, level: Level, text: str) -> None:

@@ -16,7 +16,7 @@ from .load_log import LoadLines
 from .noted_results import complete_result, complete_tables
 from .process_output import OutputTrail
 from .table_files import group_by_table
-from .table_outcomes import reason_in_table
+from .table_outcomes import find_reason_in_table
 
 _KILLED = 128
 """Exit codes from here on are those of signals."""
@@ -49,7 +49,7 @@ def judge_remote_command(command: Command, result: CommandResult, trail: OutputT
     if len(command.tables) > 1:
         return replace(result, tables=_judge_tables(elsewhere, result, findings, fates, lines))
     if result.exit_code and (fates.failed_in_table or is_failed_expectation(result.reason)):
-        return replace(result, failed_in_table=True, retry=False, reason=reason_in_table(findings, result, fates) or result.reason)
+        return replace(result, failed_in_table=True, retry=False, reason=find_reason_in_table(findings, result, fates) or result.reason)
     return result
 
 
@@ -68,7 +68,7 @@ def _judge_tables(
         if noted.failure and found.outcome == "loaded":
             found = replace(found, outcome="failed", reason=noted.failure, leaves_files=True)
         if found.outcome == "failed" and of_table.failed_in_table:
-            reason = reason_in_table(noted, result, of_table)
+            reason = find_reason_in_table(noted, result, of_table)
             found = replace(found, failed_in_table=True, retry=False, reason=reason)
         elif found.outcome == "failed" and found.reason is None:
             found = replace(found, reason=next(iter(of_table.reasons.values()), None))

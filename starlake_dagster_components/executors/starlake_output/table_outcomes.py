@@ -33,17 +33,17 @@ def judge_output(command: Command, exit_code: int, lines: LoadLines, counters: C
 
 def _judge_lines(table: LoadTable, lines: LoadLines) -> TableResult:
     logical = f"{table.domain}.{table.name}"
-    loaded = lines.loaded(table.final_full_name, logical)
+    loaded = lines.was_loaded(table.final_full_name, logical)
     if loaded:
-        files = lines.files(table.final_full_name)
+        files = lines.list_files(table.final_full_name)
         return TableResult("loaded", Counters(files=files) if files else NOTHING)
     if loaded is None:
-        return TableResult("open" if lines.untouched(logical) else "unknown")
+        return TableResult("open" if lines.is_untouched(logical) else "unknown")
     return TableResult("failed")
 
 
 def _judge_all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
-    files = {t.name: lines.files(t.final_full_name) for t in tables}
+    files = {t.name: lines.list_files(t.final_full_name) for t in tables}
     tried = sum(map(len, files.values()))
     if counters is None or tried != len(counters.files):
         # Only the end of the output is known, or what is on the PATH is not Starlake.
@@ -114,7 +114,7 @@ def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, place
         failed_in_table=fates.has_failed_in_table,
     )
     if fates.has_failed_in_table:
-        return replace(known, outcome="failed", reason=reason_in_table(noted, result, fates))
+        return replace(known, outcome="failed", reason=find_reason_in_table(noted, result, fates))
     if noted.failure:
         return replace(known, outcome="failed", reason=noted.failure)
     if result.exit_code == 0:
@@ -134,7 +134,7 @@ def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, place
     return replace(known, outcome="open") if result.progress == "none" else replace(known, outcome="loaded", counters=NOTHING)
 
 
-def reason_in_table(noted: Findings, result: CommandResult, fates: FileFates) -> str | None:
+def find_reason_in_table(noted: Findings, result: CommandResult, fates: FileFates) -> str | None:
     """Return why a load failed whose rows are in the table: its expectations, if they are known."""
     unmet = [e.expect for e in noted.expectations if not e.success]
     if unmet and not noted.failure:

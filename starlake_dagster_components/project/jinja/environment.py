@@ -66,7 +66,7 @@ class _Rounds(Sequence[Any]):
             yield item
 
 
-def _to_null(value: Any) -> Any:
+def _convert_to_null(value: Any) -> Any:
     return None if isinstance(value, Undefined) else value
 
 
@@ -74,7 +74,7 @@ def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter or test that receives None for undefined values."""
 
     def call(*arguments: Any, **named: Any) -> Any:
-        return function(*map(_to_null, arguments), **{name: _to_null(value) for name, value in named.items()})
+        return function(*map(_convert_to_null, arguments), **{name: _convert_to_null(value) for name, value in named.items()})
 
     return call
 
@@ -96,7 +96,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
             finalize=self.print_value,
         )
         self._state = local()
-        found = Filters(lambda value, name: _to_null(self.getattr(value, name)))
+        found = Filters(lambda value, name: _convert_to_null(self.getattr(value, name)))
         self.filters = {name: _accept_null(filter_) for name in FILTER_NAMES if (filter_ := found.find(name)) is not None}
         self.tests = {name: _accept_null(test) for name, test in TESTS.items()}
         self.globals = {"range": _accept_null(make_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
@@ -133,15 +133,15 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Return the value of an arithmetic operation."""
-        return values.calculate(operator, _to_null(left), _to_null(right))
+        return values.calculate(operator, _convert_to_null(left), _convert_to_null(right))
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
         """Return ``-value`` or ``+value``."""
-        return values.negate(_to_null(arg)) if operator == "-" else values.absolute(_to_null(arg))
+        return values.negate(_convert_to_null(arg)) if operator == "-" else values.absolute(_convert_to_null(arg))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return ``obj[argument]``; null if there is no such item."""
-        obj, argument = _to_null(obj), _to_null(argument)
+        obj, argument = _convert_to_null(obj), _convert_to_null(argument)
         if isinstance(obj, Mapping):
             if argument not in obj and obj:
                 try:
@@ -158,7 +158,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return ``obj.attribute``: a key of a map, a method, or an attribute of Jinja's own objects."""
-        obj = _to_null(obj)
+        obj = _convert_to_null(obj)
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
         method = find_method(obj, attribute)
@@ -200,7 +200,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def print_value(self, value: Any) -> str:
         """Return the output of ``{{ value }}``."""
-        text = values.format_value(_to_null(value))
+        text = values.format_value(_convert_to_null(value))
         budget = getattr(self._state, "budget", None)
         if budget is not None:
             budget.use_characters(len(text))
@@ -208,15 +208,15 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def test_truth(self, value: Any) -> bool:
         """Return the truth of a value."""
-        return values.is_true(_to_null(value))
+        return values.is_true(_convert_to_null(value))
 
     def negate_truth(self, value: Any) -> bool:
         """Return ``not value``."""
-        return not values.is_true(_to_null(value))
+        return not values.is_true(_convert_to_null(value))
 
     def wrap_operand(self, value: Any) -> _Operand:
         """Return a value as an operand of ``or``."""
-        return _Operand(_to_null(value))
+        return _Operand(_convert_to_null(value))
 
     def unwrap_operand(self, operand: _Operand) -> Any:
         """Return the value of an operand of ``or``."""
@@ -224,18 +224,18 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def compare_values(self, first: Any, *rest: Any) -> bool:
         """Return the value of a comparison; operators and operands alternate. A chain continues with the result, as in Java."""
-        result = _to_null(first)
+        result = _convert_to_null(first)
         for operator, value in zip(rest[::2], rest[1::2], strict=True):
-            result = values.compare(operator, result, _to_null(value))
+            result = values.compare(operator, result, _convert_to_null(value))
         return bool(result)
 
     def join_text(self, *parts: Any) -> str:
         """Return ``a ~ b``."""
-        return str(values.check_length("".join(values.format_value(_to_null(part)) for part in parts)))
+        return str(values.check_length("".join(values.format_value(_convert_to_null(part)) for part in parts)))
 
     def start_loop(self, value: Any, text: int) -> _Rounds:
         """Return the items of a loop; ``text`` is the length of the literal text in its body."""
-        return _Rounds(values.list_items(_to_null(value)), self._state.budget, text)
+        return _Rounds(values.list_items(_convert_to_null(value)), self._state.budget, text)
 
     def start_macro(self, text: int) -> str:
         """Count the call of a macro."""

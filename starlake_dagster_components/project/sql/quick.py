@@ -259,8 +259,8 @@ class _Query:
         if words[index] == "RECURSIVE" and words[index + 1] != "AS":
             index += 1
             # Each common table expression sees all of them.
-            common = common.union(name for name, _, _ in self._common_table_expressions(index))
-        for name, body, after in self._common_table_expressions(index):
+            common = common.union(name for name, _, _ in self._list_common_table_expressions(index))
+        for name, body, after in self._list_common_table_expressions(index):
             if words[body + 1] == "VALUES":
                 self._expression(body, common)
             else:
@@ -269,7 +269,7 @@ class _Query:
             index = after
         return index, common
 
-    def _common_table_expressions(self, index: int) -> list[tuple[str, int, int]]:
+    def _list_common_table_expressions(self, index: int) -> list[tuple[str, int, int]]:
         """Return (lower-case name, index of the opening parenthesis of the body, index after it and its comma)."""
         words = self._words
         found = []

@@ -38,13 +38,13 @@ _DIALECTS = {
 
 
 def add_references(
-    reading: Reading, tasks: tuple[Task, ...], connection_of: Callable[[Task], Connection | None], values: Mapping[str, str]
+    reading: Reading, tasks: tuple[Task, ...], find_connection: Callable[[Task], Connection | None], values: Mapping[str, str]
 ) -> tuple[Task, ...]:
     """Return the tasks, with the tables that their SQL reads added. Starlake: AutoTask.dependencies."""
-    return tuple([_with_references(reading, task, connection_of(task), values) for task in tasks])
+    return tuple([_add_references(reading, task, find_connection(task), values) for task in tasks])
 
 
-def _with_references(reading: Reading, task: Task, connection: Connection | None, values: Mapping[str, str]) -> Task:
+def _add_references(reading: Reading, task: Task, connection: Connection | None, values: Mapping[str, str]) -> Task:
     if task.sql_text is None or not task.parse_sql:
         return task
     file = task.sql_file or task.origin.file
@@ -135,7 +135,7 @@ def find_references(
     offset = 0 if lines else first_line - 1
 
     def location(line: int) -> Location:
-        return Location(file, part.line_of(line) + offset)
+        return Location(file, part.find_source_line(line) + offset)
 
     references: dict[tuple[str, ...], TableReference] = {}
     problems: list[Problem] = []

@@ -31,7 +31,7 @@ class SqlPart:
         """Source line of the first line."""
         return self.lines[0] if self.lines else 1
 
-    def line_of(self, number: int) -> int:
+    def find_source_line(self, number: int) -> int:
         """Return the source line of a line of the text (from 1)."""
         if not self.lines:
             return number
@@ -91,7 +91,7 @@ def strip_comments(part: SqlPart) -> SqlPart:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip(_JAVA_BLANKS):
             kept.append(line)
-            lines.append(part.line_of(number))
+            lines.append(part.find_source_line(number))
     result = "\n".join(kept)
     trimmed = result.strip(_JAVA_BLANKS)
     if trimmed.endswith(";"):
@@ -120,7 +120,7 @@ def render_task(project: Project, task: Task, variables: Mapping[str, str] | Non
         TemplateError: the SQL is not a Jinja template, or rendering failed; the line is that of the file.
     """
     renderer = Renderer(project.metadata_folder, project.root)
-    values = {**project.variables, **_fresh_dates(project.variables), **(variables or {})}
+    values = {**project.variables, **_compute_dates(project.variables), **(variables or {})}
     sections = render_sections(renderer, task, values)
     presql = (*sections.presql, *(SqlPart(text) for text in task.presql))
     postsql = (*(SqlPart(text) for text in task.postsql), *sections.postsql)
@@ -131,7 +131,7 @@ def render_task(project: Project, task: Task, variables: Mapping[str, str] | Non
     )
 
 
-def _fresh_dates(variables: Mapping[str, str]) -> dict[str, str]:
+def _compute_dates(variables: Mapping[str, str]) -> dict[str, str]:
     """Return Starlake's date variables for the current time, except those that an env file or the environment sets."""
     written = variables.get("sl_epoch_milli", "")
     if not written.isdecimal() or len(written) > 15:

@@ -114,7 +114,10 @@ def test_problems_of_a_pipeline_point_to_the_dag_config() -> None:
         "gcp", "load/dagster__scheduled_table__cloud_run.py.j2", "x.py", origin=Origin("metadata/dags/gcp.sl.yml", 1, places)
     )
     pipeline = Pipeline("x", "load", config, "cloud_run", "x.py", options={"cloud_run_region": "nowhere"})
-    assert [str(p.location) for p in CloudRunExecutor().problems(pipeline)] == ["metadata/dags/gcp.sl.yml:4", "metadata/dags/gcp.sl.yml:6"]
+    assert [str(p.location) for p in CloudRunExecutor().find_problems(pipeline)] == [
+        "metadata/dags/gcp.sl.yml:4",
+        "metadata/dags/gcp.sl.yml:6",
+    ]
 
 
 def test_every_field_has_a_description() -> None:

@@ -98,8 +98,8 @@ def test_a_missing_package_gives_the_command_that_installs_it(tmp_path: Path, wa
 
 def test_a_missing_package_is_found_when_definitions_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = Pipeline("p", "load", DagConfig("d", "t", "f"), "shell", "f")
-    assert DagsterShellExecutor().problems(pipeline) == ()
+    assert DagsterShellExecutor().find_problems(pipeline) == ()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    (problem,) = DagsterShellExecutor().problems(pipeline)
+    (problem,) = DagsterShellExecutor().find_problems(pipeline)
     assert problem.severity == "error"
     assert "pip install" in problem.message

@@ -230,7 +230,7 @@ def test_files_are_moved_between_file_systems_too(shop: Shop, monkeypatch: pytes
     shop.put("orders-1.csv", "1", area="ingesting")
     os.utime(shop.folder("ingesting") / "orders-1.csv", (1_000_000_000, 1_000_000_000))
     with hold_files(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
-        assert files.put_back(files.left()) == ["orders-1.csv"]
+        assert files.put_back(files.list_left()) == ["orders-1.csv"]
     assert shop.names("ingesting") == []
     assert shop.names("stage") == ["orders-1.csv"], "and no part of a copy"
     assert (shop.folder("stage") / "orders-1.csv").stat().st_mtime == 1_000_000_000, "Starlake loads in the order of these times"
@@ -241,7 +241,7 @@ def test_a_file_of_the_same_name_size_and_time_is_another_one_if_its_content_is(
         shop.put("orders-1.csv", content, area=area)
         os.utime(shop.folder(area) / "orders-1.csv", (1_000_000_000, 1_000_000_000))
     with hold_files(shop.command().files, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
-        (name,) = files.put_back(files.left())
+        (name,) = files.put_back(files.list_left())
     assert name != "orders-1.csv"
     assert sorted(shop.names("stage")) == sorted(["orders-1.csv", name])
     assert (shop.folder("stage") / "orders-1.csv").read_bytes() != (shop.folder("stage") / name).read_bytes()
@@ -314,10 +314,10 @@ def test_a_load_of_another_table_that_accepts_the_same_file_does_not_take_it(sho
     thread.start()
     inside.wait()
     with hold_files(wide, log=shop.watched.log, cancelled=Cancelled()) as files:  # type: ignore[arg-type]
-        assert files.left() == []
+        assert files.list_left() == []
         done.set()
         thread.join()
-        assert files.left() == ["orders-1.csv"]
+        assert files.list_left() == ["orders-1.csv"]
 
 
 def _load_in_threads(root: str, patterns: list[str]) -> None:

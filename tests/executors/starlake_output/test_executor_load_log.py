@@ -132,8 +132,8 @@ def test_recorded_loads_of_the_real_starlake_are_understood(shared: Path) -> Non
                 seen.take(line)
             for table in {line.removeprefix("Table: ") for line in step["stdout"] if line.startswith("Table: ")}:
                 assert seen.progress == "complete", path.name
-                files = {file.rpartition("/")[2] for file in seen.files(table)}
-                found = seen.loaded(table, table)
+                files = {file.rpartition("/")[2] for file in seen.list_files(table)}
+                found = seen.was_loaded(table, table)
                 if found is not None:
                     assert found == (not files & left), (path.name, step["command"], table)
                     judged[found] += 1

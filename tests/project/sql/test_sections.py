@@ -72,8 +72,8 @@ def test_a_rendered_task(folder: ProjectFolder) -> None:
     assert [part.text for part in sections.presql] == ["create table tmp(i int)", "first"]
     assert [part.text for part in sections.postsql] == ["last", "drop table tmp"]
     assert sections.sql == SqlPart("select (amount * 100), 'full', ''\nfrom sales.orders", (7, 8))
-    assert sections.sql.line_of(2) == 8
-    assert sections.sql.line_of(99) == 8
+    assert sections.sql.find_source_line(2) == 8
+    assert sections.sql.find_source_line(99) == 8
 
 
 def test_markers_count_in_sql_files_only(folder: ProjectFolder) -> None:
