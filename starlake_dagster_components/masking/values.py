@@ -29,7 +29,7 @@ def find_secrets(source: Any, names: Sequence[str] = ()) -> Iterator[str]:
 
 
 def _walk(name: str, value: Any, names: Sequence[str], depth: int) -> Iterator[str]:
-    if depth > _DEEPEST or value is None or isinstance(value, bool):
+    if depth > _DEEPEST:
         return
     if isinstance(value, (str, int, float)):
         yield from _find_in_scalar(name, str(value), names, depth)

@@ -44,7 +44,7 @@ def test_each_line_of_a_value_is_hidden() -> None:
     assert mask("MIIEvQIBADAN") == "***"
 
 
-@pytest.mark.parametrize("value", ["", "  ", "1", "abc", "true", "None"])
+@pytest.mark.parametrize("value", ["", "  ", "1", "abc", "true", "False", "None", "NULL", "yes"])
 def test_short_and_common_values_are_no_secrets(value: str) -> None:
     assert Mask({"A_TOKEN": value})("true None abc 1  x") == "true None abc 1  x"
 

@@ -119,6 +119,7 @@ def test_models_in_models_end() -> None:
         ("sasKey", True),
         ("sshPassphrase", True),
         ("db-pw", True),
+        ("proxy.authorization", True),
         ("PASSPORT_NUMBER", False),
         ("primaryKey", False),
         ("foreign_keys", False),
