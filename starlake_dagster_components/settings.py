@@ -71,7 +71,7 @@ AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 class SharedSettings(BaseModel):
     """The settings that the component, the function, the environment, and the command line share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True, hide_input_in_errors=True)
 
     executor: Annotated[
         AnyExecutor,

@@ -15,6 +15,7 @@ from planted import PlantedProject
 from starlake_dagster_components.cli.run import run_headless
 from starlake_dagster_components.definitions.build import InvalidProjectDefinition, build_definitions, prepare_graph
 from starlake_dagster_components.errors import InvalidSetting
+from starlake_dagster_components.masking import forget_secrets
 from starlake_dagster_components.settings import Settings
 
 NAMES = {"names": ["customer_pin", "*_LICENSE"]}
@@ -27,6 +28,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlantedProject:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SL_ROOT", raising=False)
+    # The environment is read once: a thread of an earlier test may have done it just now.
+    forget_secrets()
     return made
 
 
@@ -192,6 +195,16 @@ def test_problems_of_a_project(project: PlantedProject, caplog: pytest.LogCaptur
         build_definitions(project.root, settings)
     said = "\n".join([*map(str, problems), str(raised.value), caplog.text])
     assert project.secrets.find_leaks(said.encode()) == []
+
+
+def test_fields_that_cannot_be_used_are_not_echoed_even_if_nothing_is_known_of_them() -> None:
+    for wrong in ({"type": "shell", "api_token": "Zx81zx81"}, {"type": "shell", "timeout": "Zx81zx81"}, "Zx81:zx81"):
+        with pytest.raises(InvalidSetting) as raised:
+            Settings(executor={"type": "shell", "env": wrong} if isinstance(wrong, str) else wrong)
+        error: BaseException | None = raised.value
+        while error is not None:
+            assert "Zx81" not in str(error)
+            error = error.__cause__ or error.__context__
 
 
 def test_settings_that_cannot_be_used_are_not_echoed(project: PlantedProject) -> None:

@@ -20,7 +20,7 @@ from .templates import render_value, render_variables
 class StepExecutorFields(BaseModel):
     """``step_executor:`` as a mapping."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     type: str = Field(
         default="threads",
@@ -132,7 +132,7 @@ if TYPE_CHECKING:
 else:
 
     class _CheckedFields(dg.Model):
-        model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+        model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True)
 
         @field_validator(*SharedSettings.model_fields, mode="before", check_fields=False)
         @classmethod
@@ -164,7 +164,7 @@ def _find_resolver(field: FieldInfo) -> dg.Resolver:
 class OpFields(BaseModel):
     """A rule of ``op:`` in YAML."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     match: str | dict[str, Any] | list[str | dict[str, Any]] | None = Field(
         default=None,

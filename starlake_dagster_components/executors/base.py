@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import ConfigDict
 
 from ..cancellation_event import Cancelled
 from ..errors import Problem
@@ -135,6 +136,9 @@ class Invocation:
 
 class StarlakeExecutor(dg.Model, ABC):
     """Runs Starlake commands somewhere. Subclasses are plain pydantic models: their fields are the YAML of ``executor:``."""
+
+    # A wrong field may hold a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     @abstractmethod
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
