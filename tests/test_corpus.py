@@ -142,6 +142,7 @@ def test_the_docker_project_runs_with_imported_pre_load(shared: Path, tmp_path: 
     assert _tables(shared, root) == _expected(shared, "corpus.starlake-docker-starbake-dagster", 6)
 
 
+@pytest.mark.slow
 def test_starbake_runs_five_days(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the application file of the recorded case names no DAG config
     monkeypatch.setenv("SL_DAG_REF_LOAD", "dagster_load_shell")

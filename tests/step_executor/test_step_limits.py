@@ -130,6 +130,7 @@ def hundreds() -> dg.JobDefinition:
     return resolve([waits(i) for i in range(HUNDREDS)], starlake_step_executor(max_concurrent=HUNDREDS))
 
 
+@pytest.mark.slow
 def test_hundreds_wait_at_once(instance: dg.DagsterInstance) -> None:
     """None of them ends before all of them run."""
     result = dg.execute_job(dg.reconstructable(hundreds), instance)

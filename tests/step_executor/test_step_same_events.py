@@ -92,6 +92,7 @@ def check(events: Events, metadata: Metadata, tables: int = TABLES, quiet: int =
         assert metadata[key]["starlake/file_names"][1] == [f"{key.removeprefix('busy_')}-1.csv"]
 
 
+@pytest.mark.slow
 def test_executors_of_commands(project: Path, runs: Runs, tmp_path: Path) -> None:
     """shell, dagster_shell, cloud_run (a server on loopback) and the embedded engine, 50 tables each."""
     expected = runs(project, shell(project), IN_THREADS)

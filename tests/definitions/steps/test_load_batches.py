@@ -343,7 +343,7 @@ def test_reexecution_runs_what_depends_on_the_table_that_had_failed(shop: Shop) 
         assert connection.execute("select count(*) from kpi.costs").fetchall() == [(1,)], "appended once"
 
 
-@pytest.mark.parametrize("step_executor", [dg.in_process_executor, dg.multiprocess_executor])
+@pytest.mark.parametrize("step_executor", [dg.in_process_executor, pytest.param(dg.multiprocess_executor, marks=pytest.mark.slow)])
 def test_dagsters_own_executors_run_what_depends_on_the_tables_after_reexecution(shop: Shop, step_executor: dg.ExecutorDefinition) -> None:
     """They skip everything that depends on a step that failed."""
     job = everything(shop)

@@ -88,7 +88,15 @@ class Run:
 
 @pytest.mark.parametrize("audit", [True, False], ids=["duckdb", "elsewhere"])
 @pytest.mark.parametrize("batch", [False, True], ids=["alone", "batch"])
-@pytest.mark.parametrize("files", [["bad"], ["good", "bad"], ["bad", "good"], ["good", "bad", "good"]])
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param(["bad"], marks=pytest.mark.slow),
+        ["good", "bad"],
+        pytest.param(["bad", "good"], marks=pytest.mark.slow),
+        pytest.param(["good", "bad", "good"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_second_step_that_fails_with_exit_code_0(shared: Path, tmp_path: Path, audit: bool, batch: bool, files: list[str]) -> None:
     case = Case(shared / "cases/real/half0", tmp_path, audit=audit, batch=batch)
     case.program.double("native")

@@ -175,6 +175,7 @@ def test_a_very_long_line_is_shortened(tmp_path: Path, watched: Watched) -> None
     assert len(result.tail[-2]) < 10_000
 
 
+@pytest.mark.slow
 def test_a_hundred_megabytes_of_output_need_little_memory(tmp_path: Path) -> None:
     program = script(tmp_path, "import os\nline = b'y' * 99 + b'\\n'\nfor i in range(1000):\n    os.write(1, line * 1000)")
     measure = f"""
