@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 import step_jobs
 from step_jobs import ran, resolve
 
