@@ -9,6 +9,7 @@ from ..errors import Severity, describe_unknown
 from . import schema_keys as keys
 from .durations import parse_duration
 from .model import EMPTY, Attribute, Expectation, Freshness, FrozenDict, Origin, Sink, WriteStrategy
+from .own_strategies import OwnStrategies
 from .yaml_mappings import Section, format_scalar
 
 
@@ -98,21 +99,23 @@ def read_sink(parent: Section) -> Sink | None:
     )
 
 
-def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrategy | None:
+def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | None:
     """Return the write strategy of a table, domain, or task. An unknown type or a missing key is an error, because rows would be lost.
 
     Args:
         parent: the section that has ``writeStrategy``.
-        custom: upper-case names of the project's own strategies.
+        own: the project's own strategies.
     """
     strategy = parent.get_section("writeStrategy")
     if strategy is None:
         return None
     strategy.warn_about_unknown_keys(keys.WRITE_STRATEGY, "writeStrategy")
-    known = keys.STRATEGIES.union(custom)
     types = strategy.get_mapping("types")
+    written = strategy.get_name("type")
+    if written is not None:
+        own.check_type(strategy, "type", written)
     found = WriteStrategy(
-        type=strategy.get_choice("type", known, "writeStrategy type"),
+        type=None if written is None else written.strip().upper(),
         types=types,
         key=strategy.get_texts("key"),
         timestamp=strategy.get_name("timestamp"),
@@ -122,8 +125,7 @@ def read_write_strategy(parent: Section, custom: Collection[str]) -> WriteStrate
         end_ts=strategy.get_name("endTs"),
     )
     for name in types:
-        if name.upper() not in known:
-            strategy.report_error(f"types.{name}", describe_unknown("writeStrategy type", name, known))
+        own.check_type(strategy, f"types.{name}", name)
     return found
 
 

@@ -1,6 +1,6 @@
 """Read load domains and tables. Starlake: SchemaHandler.loadDomains, Metadata.merge."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePath
 from typing import Any
@@ -22,7 +22,7 @@ from .common_sections import (
 from .documents import FileKind, Reading, load_document, load_section, load_table_section, make_inline_table_section
 from .file_patterns import compile_pattern
 from .model import Application, Domain, FrozenDict, Metadata, Origin, Table, TypeDefinition
-from .project_files import ProjectFiles
+from .own_strategies import OwnStrategies
 from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions, YamlDocument
@@ -67,12 +67,12 @@ class LoadContext:
     Attributes:
         application: has the connections.
         types: attribute types.
-        strategies: upper-case names of the project's own write strategies.
+        strategies: the project's own write strategies.
     """
 
     application: Application
     types: Mapping[str, TypeDefinition]
-    strategies: Collection[str] = ()
+    strategies: OwnStrategies
 
 
 def read_domains(reading: Reading, folder: str, context: LoadContext, *, external: bool = False) -> tuple[Domain, ...]:
@@ -337,9 +337,3 @@ def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) 
             if first is not table:
                 message = f"table '{table.full_name}' is defined twice, also in {first.origin.at('name')}"
                 reading.add_problem(table.origin.at("name"), severity, message)
-
-
-def list_own_strategies(files: ProjectFiles, folder: str) -> frozenset[str]:
-    """Return the upper-case names of the write strategies that the project defines itself. Starlake: metadata/write-strategies."""
-    names = [name for name, _ in files.list_files(folder)] + [name for name, _ in files.walk_files(folder)]
-    return frozenset(name.partition(".")[0].upper() for name in names if name.endswith((".j2", ".sql", ".conf")))

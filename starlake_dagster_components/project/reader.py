@@ -135,8 +135,9 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .attribute_types import read_types
     from .dag_configs import read_dag_configs, read_macros
     from .dependency_files import read_dependency_files
-    from .load_domains import LoadContext, list_own_strategies, read_domains
+    from .load_domains import LoadContext, read_domains
     from .name_checks import check_names, warn_about_equal_tables
+    from .own_strategies import read_own_strategies
     from .pattern_overlaps import warn_about_shared_patterns
     from .refs import read_refs
     from .schema_check import add_refusals
@@ -145,7 +146,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
 
     reading, folders, project, metadata = started.reading, started.folders, started.project, started.folders.metadata
     types = read_types(reading, folders.types)
-    context = LoadContext(project.application, types, list_own_strategies(reading.files, folders.write_strategies))
+    context = LoadContext(project.application, types, read_own_strategies(reading.files, folders.write_strategies, project.application))
     domains = read_domains(reading, os.path.join(metadata, "load"), context)
     external = read_domains(reading, os.path.join(metadata, "external"), context, external=True)
     tasks = read_tasks(reading, os.path.join(metadata, "transform"), context, read_refs(reading, metadata, started.section))

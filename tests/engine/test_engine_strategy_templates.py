@@ -141,7 +141,7 @@ def test_a_strategy_without_its_template_is_refused(box: Sandbox) -> None:
     box.write({"metadata/write-strategies/mine.j2": "SELECT 1"})
     box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: MINE }")
     result = box.load("d", {"x1.csv": "id;a\n1;a\n"}, check=False)
-    assert "x.sl.yml:5: unknown write strategy 'MINE'" in (result.reason or "")
+    assert "x.sl.yml:5: unknown writeStrategy type 'MINE'" in (result.reason or "")
     assert "templates/duckdb/mine.j2" in (result.reason or "")
 
 

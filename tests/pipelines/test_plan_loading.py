@@ -102,7 +102,7 @@ EDITS: dict[str, Callable[[Path], object]] = {
     "dependencies": lambda root: _write(root / "metadata/dependencies.json", "[]"),
     "an external table": lambda root: _write(root / "metadata/external/ext/t.sl.yml", "version: 1\ntable:\n  name: t\n  pattern: t\n"),
     "a macro": lambda root: _write(root / "metadata/expectations/a.j2", "{% macro a() %}{% endmacro %}"),
-    "a strategy": lambda root: _write(root / "metadata/write-strategies/own.j2", ""),
+    "a strategy": lambda root: _write(root / "metadata/write-strategies/templates/duckdb/own.j2", ""),
     "a file of YAML by another name": lambda root: _write(root / "metadata/load/shop/x.yml", ""),
     "a file that cannot be read": lambda root: _unreadable(root / "metadata/load/shop/items.sl.yml"),
     "broken YAML": lambda root: _replace(root / "metadata/load/shop/items.sl.yml", "version: 1", "version: [1"),

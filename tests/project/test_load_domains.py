@@ -326,7 +326,8 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
         f"{where}:14: warning: unknown key 'erorr' in freshness (did you mean 'error'?); it is ignored here, and Starlake rejects the file",
         f"{where}:15: startTs and endTs must be given together",
         f"{where}:15: unknown writeStrategy 'on' 'BOTH' (known: SOURCE_AND_TARGET, TARGET)",
-        f"{where}:15: unknown writeStrategy type 'UPSRT_BY_KEY' (did you mean 'UPSERT_BY_KEY'?)",
+        f"{where}:15: unknown writeStrategy type 'UPSRT_BY_KEY' (did you mean 'UPSERT_BY_KEY'?); "
+        "the project has no template metadata/write-strategies/templates/duckdb/upsrt_by_key.j2",
         f"{where}:16: unknown materializedView 'VEIW' (did you mean 'VIEW'?)",
         f"{where}:18: attribute 'id': unknown type 'intt' (did you mean 'int'?)",
         f"{where}:18: unknown trim 'ALL' (known: BOTH, LEFT, NONE, RIGHT)",
@@ -360,7 +361,11 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
         ),
         ("{type: UPSERT_BY_KEY, key: [idd]}", "writeStrategy key: unknown column 'idd' (known: new_id, ts)"),
         ("{type: SCD2, key: [NEW_ID], timestamp: tss}", "writeStrategy timestamp: unknown column 'tss' (did you mean 'ts'?)"),
-        ("{types: {UPSERT: 'true'}}", "unknown writeStrategy type 'UPSERT' (did you mean 'UPSERT_BY_KEY'?)"),
+        (
+            "{types: {UPSERT: 'true'}}",
+            "unknown writeStrategy type 'UPSERT' (did you mean 'UPSERT_BY_KEY'?); "
+            "the project has no template metadata/write-strategies/templates/duckdb/upsert.j2",
+        ),
         ("{type: SCD2, key: [new_id]}", ""),
         (
             "{type: SCD2, key: [id]}",
@@ -371,7 +376,7 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
     ],
 )
 def test_strategies_that_would_lose_rows(folder: ProjectFolder, strategy: str, message: str) -> None:
-    folder.write("metadata/write-strategies/duckdb/mine.j2", "select 1")
+    folder.write("metadata/write-strategies/templates/duckdb/mine.j2", "select 1")
     folder.write(
         "metadata/load/d/t.sl.yml",
         f"version: 1\ntable:\n  name: t\n  pattern: t\n  metadata:\n    writeStrategy: {strategy}\n"
@@ -379,6 +384,44 @@ def test_strategies_that_would_lose_rows(folder: ProjectFolder, strategy: str, m
     )
     expected = [f"metadata/load/d/t.sl.yml:6: {message}"] if message else []
     assert messages(read(folder)) == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "connections", "found"),
+    [
+        ("templates/duckdb/mine.j2", ("duckdb",), True),
+        ("mine.j2", ("duckdb",), False),
+        ("duckdb/mine.j2", ("duckdb",), False),
+        ("templates/mine.j2", ("duckdb",), False),
+        ("templates/bigquery/mine.j2", ("duckdb",), False),
+        ("templates/duckdb/more/mine.j2", ("duckdb",), False),
+        ("templates/duckdb/Mine.j2", ("duckdb",), False),
+        ("templates/duckdb/mine.sql", ("duckdb",), False),
+        ("templates/bigquery/mine.j2", ("duckdb", "bigquery"), True),
+        ("templates/mine.j2", ("duckdb", "bigquery"), False),
+        ("templates/snowflake/mine.j2", (), True),
+    ],
+)
+def test_templates_of_strategies_are_looked_for_where_starlake_reads_them(
+    folder: ProjectFolder, file: str, connections: tuple[str, ...], found: bool
+) -> None:
+    urls = "".join(f"    {name}: {{type: jdbc, options: {{url: 'jdbc:{name}:x'}}}}\n" for name in connections)
+    if not urls:
+        folder.write("metadata/application.sl.yml", "version: 1\napplication: {}\n")
+    else:
+        reference = f"  connectionRef: {connections[0]}\n"
+        folder.write("metadata/application.sl.yml", f"version: 1\napplication:\n{reference}  connections:\n{urls}")
+    folder.write(f"metadata/write-strategies/{file}", "select 1")
+    folder.write(
+        "metadata/load/d/t.sl.yml",
+        "version: 1\ntable:\n  name: t\n  pattern: t\n  metadata:\n    writeStrategy:\n      type: mine\n"
+        "      types:\n        mine: 'true'\n  attributes: [{name: id}]\n",
+    )
+    engine = "duckdb" if connections == ("duckdb",) else "<engine>"
+    missing = f"the project has no template metadata/write-strategies/templates/{engine}/mine.j2"
+    errors = [message for message in messages(read(folder)) if "unknown writeStrategy type 'mine'" in message]
+    assert [error.partition(": ")[0].rpartition(":")[2] for error in errors] == ([] if found else ["7", "9"])
+    assert all(error.endswith(missing) for error in errors)
 
 
 def test_a_domains_strategy_is_judged_with_each_table_that_has_it_and_reported_once(folder: ProjectFolder) -> None:

@@ -276,7 +276,10 @@ def test_projects_with_recorded_runs(shared: Path) -> None:
             wrong[root.name] = [str(problem) for problem in project.problems]
     # Starlake loses the rows of these two without a word.
     assert wrong == {
-        "load_unknown": ["metadata/load/sales/orders.sl.yml:10: unknown writeStrategy type 'OVERWRITE_BY_KEY' (did you mean 'OVERWRITE'?)"],
+        "load_unknown": [
+            "metadata/load/sales/orders.sl.yml:10: unknown writeStrategy type 'OVERWRITE_BY_KEY' (did you mean 'OVERWRITE'?); "
+            "the project has no template metadata/write-strategies/templates/duckdb/overwrite_by_key.j2"
+        ],
         "load_upsert_no_key": [
             "metadata/load/sales/orders.sl.yml:10: writeStrategy UPSERT_BY_KEY needs a 'key': the columns that identify a row"
         ],
