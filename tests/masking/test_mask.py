@@ -1,0 +1,161 @@
+"""The replacement of secrets in texts and exceptions."""
+
+import logging
+
+import pytest
+
+from starlake_dagster_components.masking import Mask, forget_secrets, mask_data, mask_exception, mask_text, note_secret_names, note_secrets
+from starlake_dagster_components.masking.exceptions import Masked
+from starlake_dagster_components.masking.known import build_mask, holds_secrets
+from starlake_dagster_components.masking.mask import is_word
+
+
+@pytest.fixture
+def known() -> str:
+    note_secrets("/project", "variables", {"API_TOKEN": "abc-123-def"})
+    return "abc-123-def"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("orders", "orders_2026.csv orders x/orders", "orders_2026.csv *** x/***"),
+        ("ordersorders", "ordersorders_2026.csv", "***_2026.csv"),
+        ("ordersorder", "ordersorder_2026.csv", "ordersorder_2026.csv"),
+        ("123456", "0123456 1234567 123456", "0123456 1234567 ***"),
+        ("12ab56", "x12ab567", "x***7"),
+        ("a.b.", "a.b. axbx", "*** axbx"),
+    ],
+)
+def test_words_and_other_secrets(secret: str, text: str, shown: str) -> None:
+    assert Mask(secrets=[secret])(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("secret", "word"), [("orders", True), ("123456", True), ("12ab56", False), ("or-ders", False), ("a" * 11, True), ("a" * 12, False)]
+)
+def test_what_is_a_word(secret: str, word: bool) -> None:
+    assert is_word(secret) is word
+
+
+def test_a_longer_secret_goes_first() -> None:
+    assert Mask(secrets=["ab-1", "ab-1-cd", "xab-1-cd"])("xab-1-cd ab-1-cd ab-1") == "*** *** ***"
+
+
+def test_a_mask_without_secrets_hides_what_looks_like_one() -> None:
+    assert Mask()("a b --password c") == "a b --password ***"
+
+
+def test_more_data_is_hidden_besides_what_is_known(known: str) -> None:
+    note_secret_names("/project", ["pin"])
+    mask = build_mask({"DB_PASSWORD": "other-1"}, {"PIN": "55-66"})
+    assert mask(f"{known} other-1 55-66") == "*** *** ***"
+    assert mask_text(f"{known} other-1 55-66") == "*** other-1 55-66"
+
+
+def test_what_is_noted_again_takes_the_place_of_what_was_noted(known: str) -> None:
+    note_secrets("/project", "variables", {"API_TOKEN": "new-456"})
+    note_secrets("/other", "variables", {"API_TOKEN": "third-789"})
+    assert mask_text(f"{known} new-456 third-789") == f"{known} *** ***"
+
+
+def test_bytes_hold_a_secret_or_not(known: str) -> None:
+    note_secrets("/project", "words", {"DB_PASSWORD": "orders"})
+    assert holds_secrets(f"x{known}y".encode())
+    assert not holds_secrets(b"orders abc-123")
+    forget_secrets()
+    assert not holds_secrets(f"x{known}y".encode())
+
+
+def test_data_keeps_its_types(known: str) -> None:
+    class Row(tuple[str, ...]):
+        pass
+
+    row = Row((known,))
+    data = {known: [known, (known, 1), {known: None}], "row": row, "bytes": known.encode(), "set": {1}}
+    hidden = mask_data(data)
+    assert hidden == {"***": ["***", ("***", 1), {"***": None}], "row": row, "bytes": known.encode(), "set": {1}}
+    assert hidden["row"] is row
+
+
+class Described(Exception):
+    """Has its text in attributes, as errors of other libraries do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.description, self.reason, self.message, self.filename = text, text, text, text
+        self.other = 5
+
+
+class Stubborn(Exception):
+    """Writes a text that cannot be changed."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def test_attributes_and_notes_of_exceptions(known: str) -> None:
+    error = Described(f"a {known}")
+    error.__notes__ = [f"note {known}", 7]  # type: ignore[list-item]
+    mask_exception(error)
+    assert error.args == ("a ***",)
+    assert (error.description, error.reason, error.message, error.filename, error.other) == ("a ***",) * 4 + (5,)
+    assert error.__notes__ == ["note ***", 7]
+
+
+def test_exceptions_without_secrets_stay_as_they_are(known: str) -> None:
+    cause, arguments = Stubborn("harmless"), ("a", 1, None)
+    error = RuntimeError(*arguments)
+    error.__cause__ = cause
+    mask_exception(error)
+    assert error.args is arguments or error.args == arguments
+    assert error.__cause__ is cause
+
+
+def test_the_whole_chain_is_hidden(known: str) -> None:
+    inner = Stubborn(f"inner {known}")
+    inner.__cause__ = ValueError(f"innermost {known}")
+    middle = KeyError(f"middle {known}")
+    middle.__context__ = inner
+    error = RuntimeError("outer")
+    error.__cause__ = middle
+    error.__suppress_context__ = False
+    mask_exception(error)
+    assert str(middle) == "'middle ***'"
+    replaced = middle.__context__
+    assert isinstance(replaced, Masked)
+    assert str(replaced) == "Stubborn: inner ***"
+    assert str(replaced.__cause__) == "innermost ***"
+    assert error.__suppress_context__ is False
+
+
+def test_suppressed_contexts_stay_suppressed_and_are_hidden(known: str) -> None:
+    error = RuntimeError("outer")
+    error.__context__ = ValueError(known)
+    error.__suppress_context__ = True
+    mask_exception(error)
+    assert str(error.__context__) == "***"
+    assert error.__suppress_context__ is True
+
+
+def test_groups_and_circles_end(known: str) -> None:
+    one, two = ValueError(f"one {known}"), ValueError(f"two {known}")
+    one.__context__, two.__context__ = two, one
+
+    class Group(Exception):
+        exceptions = (one, "text")
+
+    mask_exception(Group("group"))
+    assert (str(one), str(two)) == ("one ***", "two ***")
+
+
+def test_records_of_the_package_are_hidden(known: str, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("starlake_dagster_components")
+    with caplog.at_level(logging.INFO):
+        logger.info("with %s and %d", known, 5)
+        logger.info("harmless %s", "text")
+    assert [record.getMessage() for record in caplog.records] == ["with *** and 5", "harmless text"]
+    assert caplog.records[1].args == ("text",)
