@@ -44,7 +44,7 @@ HIDDEN = [
     ("authorization: basic abc=", "authorization: basic ***", ["abc="]),
     ("'Authorization': 'Bearer abc'", "'Authorization': 'Bearer ***'", ["abc"]),
     ("authorization=token abc, x", "authorization=token ***, x", ["abc"]),
-    ("-----BEGIN EC PRIVATE KEY-----\nabc\ndef\n-----END EC PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----***-----END EC PRIVATE KEY-----",
+    ("-----BEGIN PRIVATE KEY-----\nabc\ndef\n-----END PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----",
      ["\nabc\ndef\n"]),
     ("-----BEGIN PRIVATE KEY-----\nabc", "-----BEGIN PRIVATE KEY-----***", ["\nabc"]),
     ("the password is not shown; keys of a token", "the password is not shown; keys of a token", []),
