@@ -413,7 +413,8 @@ class SharedSettings(BaseModel):
     show_sql: Annotated[
         bool,
         Setting(
-            "Whether the description of a task's asset shows its SQL as it is in the project, with variables and Jinja not yet replaced.",
+            "Whether a task's asset shows its SQL: the description as it is in the project, and each materialization with the variables "
+            "of its run.",
             examples=[True],
         ),
     ] = True

@@ -1,6 +1,5 @@
 """Translate a node of a Starlake project to an asset spec. Override the translator to change assets."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,10 +10,9 @@ from .checks import build_default_check_spec
 from .code_version import compute_code_version
 from .columns import build_table_schema
 from .dagster_limits import build_freshness_policy, get_freshness
+from .markdown import format_sql_block
 from .names import make_group_name, make_tag_value, make_tags
 from .nodes import StarlakeNode
-
-_BACKTICKS = re.compile("`+")
 
 MAX_READS = 20
 """Tables that the page of a task names as those that it reads."""
@@ -85,7 +83,7 @@ def _describe(node: StarlakeNode) -> str | None:
         return f"{text}\n\n{node.description}" if node.description else text
     sql = node.task.sql_text if node.task and node.settings.show_sql else None
     how = _describe_table(node.table) if node.table else _describe_task(node, node.task) if node.task else None
-    return "\n\n".join(filter(None, (node.description, how, sql and _fence(sql)))) or None
+    return "\n\n".join(filter(None, (node.description, how, sql and format_sql_block(sql)))) or None
 
 
 def _describe_table(table: Table) -> str:
@@ -124,12 +122,6 @@ def _describe_layout(primary_key: Sequence[str], sink: Sink | None) -> Iterator[
 
 def _join_names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def _fence(sql: str) -> str:
-    """Return SQL as a Markdown code block whose fence is longer than any fence inside."""
-    fence = "`" * max(3, 1 + max((len(run) for run in _BACKTICKS.findall(sql)), default=0))
-    return f"{fence}sql\n{sql.strip()}\n{fence}"
 
 
 def _list_kinds(node: StarlakeNode) -> set[str]:

@@ -14,7 +14,7 @@ from ...errors import StarlakeError
 from ...executors.base import CommandResult
 from ...executors.local.load_files import find_waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
-from ...project.model import Domain, Table, Task
+from ...project.model import Domain, Project, Table, Task
 from ...project.sql.intervals import find_interval_variables
 from ...settings import Settings
 from ..batches import Member
@@ -131,6 +131,7 @@ class Steps:
                 **dict(build_count_metadata(result.counters, result.row_count)),
                 "starlake/seconds": round(time.monotonic() - began, 3),
                 **build_run_metadata(context, run),
+                **self._build_rendered_sql(context, run.project, task, command),
                 **self._build_column_metadata(context, task),
                 **self._build_real_columns(context, key, task, command),
                 **self._rows.build_sample(context, task, command, None),
@@ -139,6 +140,13 @@ class Steps:
             check_results=checks,
             data_version=make_data_version(context),
         )
+
+    def _build_rendered_sql(self, context: dg.AssetExecutionContext, project: Project, task: Task, command: Command) -> dict[str, Any]:
+        if not self._settings.show_sql:
+            return {}
+        from .rendered_sql import build_rendered_sql
+
+        return build_rendered_sql(context.log, project, task, command)
 
     def _build_real_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, command: Command) -> dict[str, Any]:
         """Return the columns that the table of a task really has, where its YAML declares none."""

@@ -1,0 +1,44 @@
+"""Show the SQL of a task as a run renders it."""
+
+from typing import Any
+
+import dagster as dg
+
+from ...commands import Command
+from ...project.model import Project, Task
+from ...project.sql.sections import render_task
+from ...project.templating import TemplateError
+from ..markdown import format_sql_block
+
+LONGEST = 20_000
+"""Characters of SQL in the metadata of one materialization."""
+
+
+def build_rendered_sql(log: dg.DagsterLogManager, project: Project, task: Task, command: Command) -> dict[str, Any]:
+    """Return ``starlake/sql``: the statements of a task with the variables and dates of its command, without comments and secrets.
+
+    Starlake's own variables of the current time (``sl_date``, ``sl_hour``, ...) are those of the end of the command.
+
+    Args:
+        log: log of the step; receives a debug line if the SQL cannot be rendered here.
+        project: the project in the environment of the command.
+        task: the task.
+        command: its ``transform``.
+
+    Returns:
+        The metadata; empty if the task has no SQL, or the SQL cannot be rendered.
+    """
+    if task.python_file:
+        return {}
+    try:
+        sections = render_task(project, task, command.given_options)
+    except TemplateError as error:
+        log.debug(f"the SQL of {task.full_name} is not shown: {error}")
+        return {}
+    parts = [*sections.presql, *([sections.sql] if sections.sql else ()), *sections.postsql]
+    text = command.mask()(";\n\n".join(part.text for part in parts))
+    if not text:
+        return {}
+    rest = len(text) - LONGEST
+    shown = f"{text[:LONGEST]}\n-- ({rest:,} more characters)" if rest > 0 else text
+    return {"starlake/sql": dg.MetadataValue.md(format_sql_block(shown))}
