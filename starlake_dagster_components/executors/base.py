@@ -111,8 +111,6 @@ class Invocation:
         find_usual_seconds: returns how long the latest materializations of what is made took, in seconds; None where there are none.
         since: when the run began, or the oldest of ``earlier_runs``: nothing that belongs to this step is older. None = unknown.
         earlier_runs: runs that this run continues (re-execution from failure), nearest first, in which this step did not succeed.
-        earlier_attempts_ended: it is known that all earlier attempts (those in ``earlier_runs`` too) ended by themselves and were
-            not lost with their worker. A remote execution that they finished successfully is then never taken for the result of this one.
         output: receives the lines that the program writes; None = ``log`` does.
     """
 
@@ -125,7 +123,6 @@ class Invocation:
     find_usual_seconds: Callable[[], float | None] = lambda: None
     since: datetime | None = None
     earlier_runs: tuple[str, ...] = ()
-    earlier_attempts_ended: bool = False
     output: Log | None = None
 
     @property

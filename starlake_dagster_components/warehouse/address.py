@@ -3,13 +3,16 @@
 Starlake gives these options to a JDBC driver, or to the clients of BigQuery and Snowflake. Starlake: JdbcDbUtils, BigQueryJobBase.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..masking import Mask
+from ..masking import Mask, build_mask
 from ..project.model import Connection
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 CONNECT_SECONDS = 10
 """Seconds that a database has to answer, for drivers that can be given a limit."""
@@ -26,6 +29,7 @@ class Address:
         extra: the extra of this package that installs one of them.
         username, password, host, port, database, query: the parts of the URL.
         arguments: what the driver gets besides.
+        quote: what stands around names that are not plain words.
     """
 
     drivers: tuple[str, ...]
@@ -37,11 +41,21 @@ class Address:
     database: str | None = None
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    quote: str = '"'
 
     @property
     def mask(self) -> Mask:
-        """What hides the secrets of the address."""
-        return Mask({"password": self.password or ""}, self.query, {name: str(value) for name, value in self.arguments.items()})
+        """What hides the secrets of the address, and all that are known."""
+        return build_mask({"password": self.password or ""}, self.query, {name: str(value) for name, value in self.arguments.items()})
+
+    def quote_name(self, *parts: str) -> str:
+        """Return a qualified name for a statement, each part as :func:`quote_name` writes it."""
+        return ".".join(quote_name(part, self.quote) for part in parts)
+
+
+def quote_name(name: str, quote: str = '"') -> str:
+    """Return a name for a statement: as it is where Starlake would write it so, else quoted."""
+    return name if _PLAIN_NAME.fullmatch(name) else f"{quote}{name.replace(quote, quote * 2)}{quote}"
 
 
 def find_address(connection: Connection) -> Address | None:
@@ -73,7 +87,8 @@ def _build_redshift(options: Mapping[str, str]) -> Address:
 
 
 def _build_mysql(options: Mapping[str, str]) -> Address:
-    return _build_jdbc(options, ("mysql+pymysql",), "mysql", 3306, {"connect_timeout": CONNECT_SECONDS}, lambda given: {})
+    address = _build_jdbc(options, ("mysql+pymysql",), "mysql", 3306, {"connect_timeout": CONNECT_SECONDS}, lambda given: {})
+    return replace(address, quote="`")
 
 
 def _build_jdbc(
@@ -143,7 +158,7 @@ def _build_bigquery(options: Mapping[str, str]) -> Address:
     query = {"location": options["location"]} if "location" in options else {}
     if options.get("authtype", "").upper() == "SERVICE_ACCOUNT_JSON_KEYFILE" and "jsonkeyfile" in options:
         query["credentials_path"] = options["jsonkeyfile"]
-    return Address(("bigquery",), "bigquery", host=options.get("projectid") or options.get("gcpproject"), query=query)
+    return Address(("bigquery",), "bigquery", host=options.get("projectid") or options.get("gcpproject"), query=query, quote="`")
 
 
 _BUILDERS = {

@@ -3,7 +3,6 @@
 Starlake: reference-engines.conf (audit, expectations).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,9 +15,6 @@ WarehouseCounts = Literal["off", "audit", "tables"]
 """What is read of a warehouse after a command: nothing, its audit tables, or also how many rows the tables have."""
 
 AUDIT, EXPECTATION, ROWS = "audit", "expectation", "rows"
-
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_QUOTES = {"bigquery": "`", "mysql+pymysql": "`"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +118,7 @@ def build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
 
 
 def _list_selects(audit: WarehouseAudit, *, expectations: bool) -> Iterator[str]:
-    quote = _QUOTES.get(audit.address.drivers[0], '"')
-    schema = quote_name(audit.schema, quote)
+    schema = audit.address.quote_name(audit.schema)
     counts = ("COUNT", "COUNTACCEPTED", "COUNTREJECTED")
     steps = ("DOMAIN", "SCHEMA", "STEP", "SUCCESS", "MESSAGE", "PATHS", *counts, "DURATION", "TIMESTAMP", "STEP")
     yield f"SELECT '{AUDIT}', {_list_columns(steps)} FROM {schema}.audit t WHERE t.JOBID = :job"
@@ -134,17 +129,12 @@ def _list_selects(audit: WarehouseAudit, *, expectations: bool) -> Iterator[str]
             f"FROM {schema}.expectations t WHERE t.JOBID = :job"
         )
     for index, (domain, table) in enumerate(audit.counted):
-        name = f"{quote_name(domain, quote)}.{quote_name(table, quote)}"
+        name = audit.address.quote_name(domain, table)
         yield f"SELECT '{ROWS}', '', '', '', TRUE, '', '', count(*), {index}, 0, 0, NULL, '' FROM {name}"
 
 
 def _list_columns(names: Sequence[str]) -> str:
     return ", ".join(f"t.{name}" for name in names)
-
-
-def quote_name(name: str, quote: str = '"') -> str:
-    """Return a name for a statement: as it is where Starlake would write it so, else quoted."""
-    return name if _PLAIN_NAME.fullmatch(name) else f"{quote}{name.replace(quote, quote * 2)}{quote}"
 
 
 def _get_time(entry: Mapping[str, Any]) -> tuple[bool, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from ...commands import Command, Target, find_duckdb_file
+from ...commands import Audit, Command, Target, find_duckdb_file
 from ...errors import CommandCancelled
 from ...executors.base import Counters, ExpectationResult
 from ...executors.starlake_output.audit import quote_names
@@ -19,8 +19,7 @@ from ...lineage.project import ProjectColumns
 from ...locks import lock_databases
 from ...project.model import Connection, Project, Table, Task
 from ...samples import Samples
-from ...warehouse.address import Address, find_address
-from ...warehouse.audit import quote_name
+from ...warehouse.address import Address, find_address, quote_name
 from ...warehouse.query import QueryFailed, run_query
 from .private_columns import PrivateColumns
 
@@ -97,15 +96,17 @@ class TableRows:
         schema, name = (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
         if connection is not None and connection.duckdb_path is not None:
             return f"SELECT * FROM {quote_names(schema, name)} LIMIT {self._samples.rows}"
-        quote = "`" if connection is not None and connection.engine in ("bigquery", "mysql", "mariadb") else '"'
-        return f"SELECT * FROM {quote_name(schema, quote)}.{quote_name(name, quote)} LIMIT {self._samples.rows}"
+        address = find_address(connection) if connection is not None else None
+        qualified = address.quote_name(schema, name) if address is not None else f"{quote_name(schema)}.{quote_name(name)}"
+        return f"SELECT * FROM {qualified} LIMIT {self._samples.rows}"
 
     def _read_rejected(self, log: dg.DagsterLogManager, node: Table | Task, command: Command) -> str | None:
         noted = command.audit or command.warehouse
         if noted is None:
             return None
+        schema = quote_name(noted.schema) if isinstance(noted, Audit) else noted.address.quote_name(noted.schema)
         job = noted.job_id.replace("'", "''")
-        statement = f"SELECT t.ERROR, t.PATH FROM {quote_name(noted.schema)}.rejected t WHERE t.JOBID = '{job}' LIMIT {self._samples.rows}"
+        statement = f"SELECT t.ERROR, t.PATH FROM {schema}.rejected t WHERE t.JOBID = '{job}' LIMIT {self._samples.rows}"
         found = self._read(log, self._project.application.audit_connection, statement)
         if found is None or not found.rows:
             return None

@@ -122,12 +122,7 @@ class _Run:
         matches = self._find_matches(invocation.cancelled)
         self.looked = True
         chosen = self._choose_execution(matches)
-        lost_before_answer = (
-            (invocation.attempt > 0 or invocation.earlier_runs)
-            and not matches
-            and not attempted_here
-            and not invocation.earlier_attempts_ended
-        )
+        lost_before_answer = (invocation.attempt > 0 or invocation.earlier_runs) and not matches and not attempted_here
         if chosen is None and lost_before_answer:
             # The earlier worker may have died between asking for an execution and its appearance.
             self.in_doubt = True
@@ -153,7 +148,7 @@ class _Run:
         chosen, others = choose_execution(
             matches,
             self.id,
-            may_be_lost=lambda state: not self.invocation.earlier_attempts_ended and not _history.delivered(state.name),
+            may_be_lost=lambda state: not _history.delivered(state.name),
             stale=self._is_stale,
         )
         for other in others:

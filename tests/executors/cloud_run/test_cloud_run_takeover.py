@@ -198,15 +198,6 @@ def test_an_attempt_after_one_that_ended_here_runs_the_command_again(server: Clo
     assert counted(effects) == ["orders", "orders"]
 
 
-def test_attempts_that_are_known_to_have_ended_are_not_taken_for_lost(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    process = worker(lasts=0.1)
-    process.wait()
-    executor = an_executor(server)
-    command = effect(effects, "orders", LASTS=0.1, CODE=0)
-    executor.run(command, invocation(effects, step_key="orders", attempt=1, earlier_attempts_ended=True))
-    assert counted(effects) == ["orders", "orders"]
-
-
 def test_equal_commands_of_one_attempt_are_executions_of_their_own(server: CloudRunServer, effects: Path) -> None:
     """A preload is repeated until files arrive."""
     executor = an_executor(server)

@@ -81,12 +81,9 @@ def probe_sample(program: str, environment: Mapping[str, str], folder: Path, loa
 
 def start_making(program: str, environment: Mapping[str, str], folder: Path, archive: Archive, loader: Loader) -> None:
     """Make an archive in a process of its own, which goes on when this one ends; nothing happens where one is at work already."""
-    if (
-        not _is_writable(folder)
-        or archive.has_failed()
-        or _was_started(archive)
-        or is_locked_elsewhere(build_lock_name(archive), beside=folder)
-    ):
+    if not _is_writable(folder) or archive.has_failed() or is_locked_elsewhere(build_lock_name(archive), beside=folder):
+        return
+    if not _reserve_start(archive):
         return
     work = {"program": program, "folder": str(folder), "loader": loader}
     own = {name: value for name, value in environment.items() if name != INHERITED_LOCKS}
@@ -137,14 +134,14 @@ _started: dict[Path, float] = {}
 _started_lock = threading.Lock()
 
 
-def _was_started(archive: Archive) -> bool:
-    """Return whether a process for an archive was started from here just now; note that one is started otherwise."""
+def _reserve_start(archive: Archive) -> bool:
+    """Let one caller start the process that makes an archive; all others within the time that it takes to begin get False."""
     now = time.monotonic()
     with _started_lock:
         if now - _started.get(archive.path, -_START) < _START:
-            return True
+            return False
         _started[archive.path] = now
-        return False
+        return True
 
 
 def build_lock_name(archive: Archive) -> str:
