@@ -7,15 +7,12 @@ All ways to set a value are derived from the fields of :class:`Settings`: the co
 This module imports neither Dagster nor executors, because the command line shows its help without them.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .errors import InvalidSetting, suggest_name
-from .masking import mask_exception
 from .samples import Samples, check_samples
 from .selection import check_op_rules, check_patterns, parse_patterns
 from .setting import OptionGroup as OptionGroup
@@ -27,21 +24,17 @@ from .settings_checks import ExpectationChecks as ExpectationChecks
 from .settings_checks import SecretNames as SecretNames
 from .settings_checks import (
     check_automation,
-    check_boolean,
     check_cache,
     check_choice,
-    check_count,
     check_day,
     check_executor,
     check_expectation_checks,
-    check_mapping,
     check_orchestrators,
     check_path,
     check_prefix,
     check_secrets,
     check_share,
     check_step_executor,
-    check_string,
     check_tags,
     check_timezone,
     check_translator,
@@ -50,20 +43,11 @@ from .settings_checks import (
     parse_name_or_json,
     parse_pairs,
 )
+from .settings_values import AnyChecks, AnyExecutor, AnyPath, AnySecrets, AnyStepExecutor, check_values
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from .executors.base import StarlakeExecutor
     from .pipelines.pipeline import Pipeline
-
-    AnyExecutor = StarlakeExecutor | str | Mapping[str, Any] | None
-    AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None
-    AnyPath = str | os.PathLike[str] | None
-    AnyChecks: TypeAlias = "bool | Mapping[str, Any] | ExpectationChecks"
-    AnySecrets: TypeAlias = "Mapping[str, Any] | SecretNames | None"
-else:
-    AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = AnySecrets = Any
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 
@@ -497,54 +481,3 @@ def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
     from .executors.registry import EXECUTOR_TYPES, make_executor
 
     return make_executor(name) if name in EXECUTOR_TYPES else None
-
-
-def check_value(name: str, value: Any, shown: str = "") -> Any:
-    """Return the value of a setting, converted to its type.
-
-    Args:
-        name: a field of :class:`Settings`.
-        value: the value as given.
-        shown: the name for messages; empty = the name of the field.
-
-    Raises:
-        InvalidSetting: the value cannot be used; the message contains the setting, the value, and what was expected.
-    """
-    try:
-        return _check_of(name)(shown or name, value)
-    except InvalidSetting as error:
-        mask_exception(error)
-        raise
-
-
-@cache
-def _check_of(name: str) -> Callable[[str, Any], Any]:
-    field = Settings.model_fields[name]
-    setting, choices = get_setting(field), list_choices(field)
-    if setting.check:
-        return setting.check
-    if choices:
-        return lambda shown, value: check_choice(shown, value, choices)
-    if field.annotation is bool:
-        return check_boolean
-    types = get_args(field.annotation) or (field.annotation,)
-    if get_origin(field.annotation) is Mapping:
-        return check_mapping
-    return check_count if int in types else check_string
-
-
-def check_values(values: Mapping[str, Any], model: type[BaseModel] = Settings) -> dict[str, Any]:
-    """Return the values of settings, converted to their types.
-
-    Args:
-        values: values by field name, as given.
-        model: the model that defines the settings.
-
-    Raises:
-        InvalidSetting: a setting is unknown, or a value cannot be used.
-    """
-    known = model.model_fields
-    for name in values:
-        if name not in known:
-            raise InvalidSetting(f"unknown setting '{name}'{suggest_name(name, known)}")
-    return {name: check_value(name, value) for name, value in values.items()}

@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from .errors import InvalidSetting
-from .settings import Settings, check_value, get_setting
+from .settings import Settings, get_setting
+from .settings_values import check_field
 
 PREFIX = "SL_DAGSTER_"
 """Prefix of the environment variables of settings."""
@@ -52,7 +53,7 @@ def _read_text(name: str, text: str, show: Callable[[str], str]) -> Any:
         raise InvalidSetting(f"unknown setting '{show(name)}'{_explain_unknown(name, show)}")
     shown, text = show(name), text.strip()
     parse = get_setting(field).parse
-    return check_value(name, parse(shown, text) if parse else text, shown)
+    return check_field(Settings, name, parse(shown, text) if parse else text, shown)
 
 
 _NOT_AS_TEXT: Mapping[str, str] = {

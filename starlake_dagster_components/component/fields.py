@@ -13,7 +13,8 @@ from ..definitions.nodes import StarlakeNode
 from ..errors import InvalidSetting
 from ..executors import EXECUTORS
 from ..selection import check_op_rules
-from ..settings import SharedSettings, check_value, get_setting
+from ..settings import SharedSettings, get_setting
+from ..settings_values import check_field
 from .templates import render_value, render_variables
 
 
@@ -79,7 +80,7 @@ def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
         value = render_value(context, given, typed=True) if name == "step_executor" else render(context, given)
         if value is None:
             return field.get_default(call_default_factory=True)
-        checked = check_value(name, value)
+        checked = check_field(SharedSettings, name, value)
         return _resolve_path(context, checked) if setting.path and isinstance(checked, str) else checked
 
     return dg.Resolver(
@@ -137,7 +138,7 @@ else:
         @field_validator(*SharedSettings.model_fields, mode="before", check_fields=False)
         @classmethod
         def _check(cls, value: Any, info: Any) -> Any:
-            return check_value(info.field_name, value)
+            return check_field(SharedSettings, info.field_name, value)
 
     def _make_field(name: str, field: FieldInfo) -> tuple[Any, Any]:
         default = Field(default_factory=field.default_factory) if field.default_factory else field.default

@@ -1,0 +1,199 @@
+"""The filters of Jinjava for lists and maps. Jinjava: lib/filter."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import cmp_to_key
+from typing import Any
+
+from .expression_tests import TESTS
+from .filter_arguments import GetAttribute, read_int, read_switch, take_argument
+from .values import Entry, ExpressionError, check_length, convert_to_decimal, format_value, is_less, list_items, write_value
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (str, list, tuple, Mapping)) else 0
+
+
+def _list(value: Any) -> Any:
+    if value is None:
+        return None
+    return list(value) if isinstance(value, (str, list, tuple)) else list(list_items(value)) if not isinstance(value, Mapping) else [value]
+
+
+def _compare_values(case_sensitive: bool) -> Any:
+    def compare(left: Any, right: Any) -> int:
+        if isinstance(left, str) and isinstance(right, str) and not case_sensitive:
+            left, right = left.lower(), right.lower()
+        if type(left) is not type(right):
+            raise ExpressionError("sort: values of several types cannot be compared")
+        return -1 if is_less(left, right) else 1 if is_less(right, left) else 0
+
+    return cmp_to_key(compare)
+
+
+def _batch(value: Any, *arguments: Any) -> list[list[Any]]:
+    size = read_int(take_argument(arguments, 0), 0)
+    if value is None or size <= 0:
+        return []
+    items = list(list_items(value))
+    rows = [items[start : start + size] for start in range(0, len(items), size)]
+    if rows:
+        check_length(range(size))
+        rows[-1] += [take_argument(arguments, 1)] * (size - len(rows[-1]))
+    return rows
+
+
+def _slice(value: Any, *arguments: Any) -> list[list[Any]]:
+    # Jinjava makes slices of that length, not that many slices.
+    size = min(read_int(take_argument(arguments, 0), 3), 1000)
+    if not arguments or size <= 0:
+        raise ExpressionError("slice needs a positive number of slices")
+    rows = _batch(value, size, *arguments[1:])
+    if rows and len(arguments) == 1:
+        rows[-1] = rows[-1][: len(list_items(value)) - size * (len(rows) - 1)]
+    return rows
+
+
+def _join(get: GetAttribute) -> Callable[..., str]:
+    def join(value: Any, separator: Any = "", attribute: Any = None) -> str:
+        items = list_items(value)
+        found = items if attribute is None else [get(item, write_value(attribute)) for item in items]
+        return str(check_length(write_value(separator).join(map(format_value, found))))
+
+    return join
+
+
+def _sort(get: GetAttribute) -> Callable[..., Any]:
+    def sort(value: Any, reverse: Any = False, case_sensitive: Any = False, attribute: Any = None) -> Any:
+        if value is None:
+            return None
+        key = _compare_values(read_switch(case_sensitive))
+
+        def find_key(item: Any) -> Any:
+            for name in write_value(attribute).split(".") if attribute is not None else ():
+                item = get(item, name)
+            if item is None:
+                raise ExpressionError("sort: a value is null")
+            return key(item)
+
+        return sorted(list_items(value), key=find_key, reverse=read_switch(reverse))
+
+    return sort
+
+
+def _unique(get: GetAttribute) -> Callable[..., list[Any]]:
+    def unique(value: Any, attribute: Any = None) -> list[Any]:
+        found: dict[str, Any] = {}
+        for item in list_items(value):
+            key = item if attribute is None else get(item, write_value(attribute))
+            found.setdefault(f"{type(key).__name__} {write_value(key)}", item)
+        return list(found.values())
+
+    return unique
+
+
+def _sum(get: GetAttribute) -> Callable[..., Decimal]:
+    def add_items(value: Any, start: Any = 0, attribute: Any = None) -> Decimal:
+        total = convert_to_decimal(start or 0)
+        for item in list_items(value):
+            number = item if attribute is None else get(item, write_value(attribute))
+            try:
+                # Numbers are converted to Doubles first, as in Jinjava.
+                total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
+            except ExpressionError:
+                continue
+        return total
+
+    return add_items
+
+
+def _group_by(get: GetAttribute) -> Callable[..., list[Any]]:
+    def group(value: Any, attribute: Any) -> list[Any]:
+        groups: dict[str, dict[str, Any]] = {}
+        for item in list_items(value):
+            key = get(item, write_value(attribute))
+            entry = groups.setdefault(write_value(key), {"grouper": write_value(key), "grouperObject": key, "list": []})
+            entry["list"].append(item)
+        return list(groups.values())
+
+    return group
+
+
+def make_map_filter(get: GetAttribute, find_filter: Callable[[str], Callable[..., Any] | None]) -> Callable[..., list[Any]]:
+    """Return the filter ``map``, which applies another filter to each item, or gets an attribute of each.
+
+    Args:
+        get: gets an attribute of a value.
+        find_filter: returns a filter by name, or None.
+    """
+
+    def map_items(value: Any, name: Any = None, *arguments: Any, attribute: Any = None) -> list[Any]:
+        apply = find_filter(write_value(name)) if attribute is None else None
+        if apply is not None:
+            return [apply(item, *arguments) for item in list_items(value)]
+        return [get(item, write_value(name if attribute is None else attribute)) for item in list_items(value)]
+
+    return map_items
+
+
+def _select(get: GetAttribute, by_attribute: bool, wanted: bool) -> Callable[..., list[Any]]:
+    def select(value: Any, *arguments: Any) -> list[Any]:
+        rest = list(arguments)
+        attribute = write_value(rest.pop(0)) if by_attribute and rest else None
+        if not rest and not by_attribute:
+            raise ExpressionError("select and reject need the name of a test")
+        test = TESTS.get(write_value(rest.pop(0)) if rest else "truthy")
+        if test is None:
+            raise ExpressionError("unknown test in a filter")
+        items = list_items(value)
+        return [item for item in items if test(item if attribute is None else get(item, attribute), *rest) == wanted]
+
+    return select
+
+
+def _make_set(items: Any) -> list[Any]:
+    return list({f"{type(item).__name__} {write_value(item)}": item for item in list_items(items)}.values())
+
+
+def _dictsort(value: Any, *arguments: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    key = _compare_values(read_switch(take_argument(arguments, 0)))
+    index = 1 if write_value(take_argument(arguments, 1, "key")).lower() == "value" else 0
+    return sorted(map(Entry, value.items()), key=lambda item: key(item[index]))
+
+
+def _reverse(value: Any) -> Any:
+    return value[::-1] if isinstance(value, (str, list, tuple)) else value
+
+
+COLLECTION_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "batch": _batch,
+    "count": _length,
+    "dictsort": _dictsort,
+    "difference": lambda value, other: [item for item in _make_set(value) if item not in list_items(other)],
+    "first": lambda value: next(iter(list_items(value)), None),
+    "intersect": lambda value, other: [item for item in _make_set(value) if item in list_items(other)],
+    "last": lambda value: list_items(value)[-1] if len(list_items(value)) else None,
+    "length": _length,
+    "list": _list,
+    "reverse": _reverse,
+    "slice": _slice,
+    "symmetric_difference": lambda value, other: [
+        item for item in _make_set([*list_items(value), *list_items(other)]) if (item in list_items(value)) != (item in list_items(other))
+    ],
+    "union": lambda value, other: _make_set([*list_items(value), *list_items(other)]),
+}
+ATTRIBUTE_FILTERS: Mapping[str, Callable[[GetAttribute], Callable[..., Any]]] = {
+    "attr": lambda get: lambda value, name: get(value, write_value(name)),
+    "groupby": _group_by,
+    "join": _join,
+    "reject": lambda get: _select(get, False, False),
+    "rejectattr": lambda get: _select(get, True, False),
+    "select": lambda get: _select(get, False, True),
+    "selectattr": lambda get: _select(get, True, True),
+    "sort": _sort,
+    "sum": _sum,
+    "unique": _unique,
+}
+"""Filters that get attributes of items: each function returns its filter."""

@@ -1,0 +1,73 @@
+"""The filters of Jinjava for numbers and booleans. Jinjava: lib/filter."""
+
+import math
+from collections.abc import Callable, Mapping
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Any
+
+from .filter_arguments import parse_number, read_int, read_switch, take_argument
+from .values import ExpressionError, calculate, convert_to_decimal, convert_to_long, write_value
+
+
+def _round(value: Any, *arguments: Any) -> Any:
+    if value is None:
+        return None
+    modes = {"ceil": ROUND_CEILING, "floor": ROUND_FLOOR}
+    precision = read_int(take_argument(arguments, 0), 0)
+    if abs(precision) > 100:
+        raise ExpressionError(f"round: {precision} digits are too many")
+    number = convert_to_decimal(value)
+    return number.quantize(Decimal(1).scaleb(-precision), rounding=modes.get(take_argument(arguments, 1, ""), ROUND_HALF_UP))
+
+
+def _float(value: Any, default: Any = None) -> float:
+    fallback = parse_number(write_value(default)) if default is not None else None
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return _narrow(float(value))
+    number = None if value is None else parse_number(write_value(value))
+    return _narrow(float(number if number is not None else fallback or 0))
+
+
+def _narrow(number: float) -> float:
+    """Return the shortest number that equals the same 32-bit Float."""
+    import struct
+
+    try:
+        single = struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    for digits in range(1, 10):
+        short = float(f"{single:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short))[0] == single:
+            return short
+    return float(single)
+
+
+def _int(value: Any, default: Any = None) -> int:
+    fallback = read_int(default, 0)
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return convert_to_long(value)
+    number = None if value is None else parse_number(write_value(value).strip())
+    return convert_to_long(number) if number is not None else fallback
+
+
+def _abs(value: Any) -> Any:
+    if value is None:
+        return None
+    is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+    return abs(value if is_number else convert_to_decimal(value))
+
+
+NUMBER_FILTERS: Mapping[str, Callable[..., Any]] = {
+    "abs": _abs,
+    "add": lambda value, other: None if value is None else convert_to_decimal(value) + convert_to_decimal(other or 0),
+    "bool": lambda value: value is not None and (write_value(value) == "1" or read_switch(write_value(value))),
+    "divide": lambda value, other: value if other is None else calculate("/", value, convert_to_decimal(other)),
+    "divisible": lambda value, other: (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and calculate("%", int(value), convert_to_long(other)) == 0
+    ),
+    "float": _float,
+    "int": _int,
+    "multiply": lambda value, other: value if other is None else calculate("*", value, convert_to_decimal(other)),
+    "round": _round,
+}

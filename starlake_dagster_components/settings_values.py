@@ -1,0 +1,79 @@
+"""The types of settings' values, and the conversion of a value to the type of its field."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
+
+from pydantic import BaseModel
+
+from .errors import InvalidSetting, suggest_name
+from .masking import mask_exception
+from .setting import get_setting, list_choices
+from .settings_checks import check_boolean, check_choice, check_count, check_mapping, check_string
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from .executors.base import StarlakeExecutor
+    from .settings_checks import ExpectationChecks, SecretNames
+
+    AnyExecutor = StarlakeExecutor | str | Mapping[str, Any] | None
+    AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None
+    AnyPath = str | os.PathLike[str] | None
+    AnyChecks: TypeAlias = bool | Mapping[str, Any] | ExpectationChecks
+    AnySecrets: TypeAlias = Mapping[str, Any] | SecretNames | None
+else:
+    AnyExecutor = AnyStepExecutor = AnyPath = AnyChecks = AnySecrets = Any
+
+
+def check_field(model: type[BaseModel], name: str, value: Any, shown: str = "") -> Any:
+    """Return the value of a setting, converted to its type.
+
+    Args:
+        model: the model that defines the setting.
+        name: a field of the model.
+        value: the value as given.
+        shown: the name for messages; empty = the name of the field.
+
+    Raises:
+        InvalidSetting: the value cannot be used; the message contains the setting, the value, and what was expected.
+    """
+    try:
+        return _find_check(model, name)(shown or name, value)
+    except InvalidSetting as error:
+        mask_exception(error)
+        raise
+
+
+@cache
+def _find_check(model: type[BaseModel], name: str) -> Callable[[str, Any], Any]:
+    field = model.model_fields[name]
+    setting, choices = get_setting(field), list_choices(field)
+    if setting.check:
+        return setting.check
+    if choices:
+        return lambda shown, value: check_choice(shown, value, choices)
+    if field.annotation is bool:
+        return check_boolean
+    types = get_args(field.annotation) or (field.annotation,)
+    if get_origin(field.annotation) is Mapping:
+        return check_mapping
+    return check_count if int in types else check_string
+
+
+def check_values(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return the values of settings, converted to their types.
+
+    Args:
+        values: values by field name, as given.
+        model: the model that defines the settings.
+
+    Raises:
+        InvalidSetting: a setting is unknown, or a value cannot be used.
+    """
+    known = model.model_fields
+    for name in values:
+        if name not in known:
+            raise InvalidSetting(f"unknown setting '{name}'{suggest_name(name, known)}")
+    return {name: check_field(model, name, value) for name, value in values.items()}
