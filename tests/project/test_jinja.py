@@ -161,3 +161,16 @@ def test_the_templates_of_a_project_have_a_budget_together() -> None:
         messages.append(str(caught.value))
     assert messages[-1] == "cannot be rendered: the templates of the project take too long together"
     assert renderer.render("plain {{ X }}", {"X": "text"}).text == "plain text"
+
+
+@pytest.mark.parametrize("tag", ["{{ x + }}", "{{ x }}{% if x %}{% endif %}"])
+def test_a_template_of_a_million_tags_ends(tag: str) -> None:
+    project = ProjectBudget(seconds=5)
+    with pytest.raises(TemplateError):
+        Renderer(None, budget=project).render(tag * 200_000 + "{{ x | }}", {"x": "text"})
+    assert project.seconds > 0, "parsing ended with the template's own limit"
+
+
+def test_an_expression_of_a_million_parts_ends() -> None:
+    with pytest.raises(TemplateError, match="cannot be rendered: it (takes too long|loops too often)"):
+        render("{{ [" + "x, " * 600_000 + "x] }}", {})

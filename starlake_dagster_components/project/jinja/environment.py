@@ -7,10 +7,12 @@ run in Jinja2's sandbox, with a budget.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import local
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.lexer import Token, TokenStream
 from jinja2.runtime import Context, Macro, Undefined
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import Namespace, missing
@@ -79,6 +81,16 @@ def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class _CountTokens(Extension):
+    """Counts the parts of a template against its budget while it is parsed: a generated template may have a million."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        budget = cast(JinjavaEnvironment, self.environment).budget
+        for token in stream:
+            budget.use_round()
+            yield token
+
+
 class JinjavaEnvironment(SandboxedEnvironment):
     """Jinja2's environment with Jinjava's rules. Use :meth:`parse_template`, and call :meth:`start` before rendering."""
 
@@ -89,7 +101,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         super().__init__(
             undefined=Absent,
             loader=jinja2.FunctionLoader(load),
-            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
+            extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols", _CountTokens],
             cache_size=50,
             auto_reload=False,
             optimized=False,
@@ -108,6 +120,12 @@ class JinjavaEnvironment(SandboxedEnvironment):
         self._state.warnings = []
         self._state.macros = []
         return budget
+
+    @property
+    def budget(self) -> TemplateBudget:
+        """The budget of the template that this thread renders."""
+        found: TemplateBudget = self._state.budget
+        return found
 
     @property
     def warnings(self) -> list[tuple[int, str]]:
@@ -182,7 +200,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
             return None
         if function is None:
             return None
-        self._state.budget.use_round()
+        self.budget.use_round()
         if isinstance(function, Macro):
             return self._call_macro(context, function, arguments, named)
         result = super().call(context, function, *arguments, **named)
@@ -235,11 +253,11 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def start_loop(self, value: Any, text: int) -> _Rounds:
         """Return the items of a loop; ``text`` is the length of the literal text in its body."""
-        return _Rounds(values.list_items(_convert_to_null(value)), self._state.budget, text)
+        return _Rounds(values.list_items(_convert_to_null(value)), self.budget, text)
 
     def start_macro(self, text: int) -> str:
         """Count the call of a macro."""
-        self._state.budget.use_round(text)
+        self.budget.use_round(text)
         return ""
 
     def wrap_str_format(self, value: Any) -> Any:
