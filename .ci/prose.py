@@ -1,7 +1,7 @@
-"""Spelling and vocabulary of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
+"""Spelling, vocabulary and line length of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
 
 Spelling is checked by codespell (American English), wording by the table below. Code is left out: fenced blocks and `code` in
-Markdown, names in Python.
+Markdown, names in Python. Lines of Markdown have a limit, as a diff shows whole lines.
 """
 
 import io
@@ -35,6 +35,11 @@ WORDING = {
 }
 """Wording that a native reader stumbles over, and what to write instead."""
 
+LONGEST_LINE = 160
+"""Characters that a line of Markdown may have, outside of tables, code blocks and links."""
+
+_FENCED = re.compile(r"^```.*?^```|<!--.*?-->", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _CODE = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`|<!--.*?-->|\]\([^)]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
 
 
@@ -54,9 +59,9 @@ def read_prose(path: Path) -> Iterator[tuple[int, str]]:
     yield from enumerate(_blank(text).splitlines(), 1)
 
 
-def _blank(text: str) -> str:
+def _blank(text: str, code: re.Pattern[str] = _CODE) -> str:
     """Return a text with its code replaced by spaces, so that lines keep their numbers."""
-    return _CODE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    return code.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
 
 
 def _read_python(text: str) -> Iterator[tuple[int, str]]:
@@ -72,6 +77,16 @@ def find_wording(path: Path) -> Iterator[str]:
             found = re.search(pattern, line, re.IGNORECASE)
             if found:
                 yield f"{_name(path)}:{number}: '{found[0].strip()}': write {better}"
+
+
+def find_long_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a Markdown file that are too long. Tables cannot be wrapped, and links do not count."""
+    if path.suffix != ".md":
+        return
+    for number, line in enumerate(_blank(path.read_text(encoding="utf-8"), _FENCED).splitlines(), 1):
+        length = len(_LINK.sub("", line.rstrip()))
+        if length > LONGEST_LINE and not line.lstrip().startswith("|"):
+            yield f"{_name(path)}:{number}: {length} characters: break the line, at most {LONGEST_LINE}"
 
 
 def _name(path: Path) -> str:
@@ -96,6 +111,7 @@ def main(given: Sequence[str]) -> int:
     files = list_files(given)
     # This file and the vocabulary's test name the wording that they forbid.
     found = [line for path in files if path.name not in ("prose.py", "test_prose.py") for line in find_wording(path)]
+    found += [line for path in files for line in find_long_lines(path)]
     for line in found:
         print(line)
     return 1 if check_spelling(files) or found else 0

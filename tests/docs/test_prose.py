@@ -37,6 +37,16 @@ def test_wording_that_is_not_natural_is_found(line: str, tmp_path: Path) -> None
     assert ":3: " in printed
 
 
+def test_long_lines_are_found_outside_of_tables_code_and_links(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    long = "word " * 33
+    link = f"[page](https://example.com/{'a' * 200})"
+    page.write_text(f"{long}\n\n| {long} |\n\n```text\n{long}\n```\n\n{link}\n", encoding="utf-8")
+    code, printed = check(page)
+    assert code == 1
+    assert [line.split(":")[1] for line in printed.splitlines()] == ["1"]
+
+
 def test_code_and_natural_prose_pass(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("There is no error. Write `is no` or:\n\n```text\nThis is no error.\n```\n", encoding="utf-8")
