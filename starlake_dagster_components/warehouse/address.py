@@ -29,7 +29,7 @@ class Address:
         extra: the extra of this package that installs one of them.
         username, password, host, port, database, query: the parts of the URL.
         arguments: what the driver gets besides.
-        quote: what stands around names that are not plain words.
+        quote: the quotation mark around names that are not plain words.
     """
 
     drivers: tuple[str, ...]
