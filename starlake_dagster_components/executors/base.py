@@ -32,21 +32,21 @@ class CommandResult:
 
     Attributes:
         exit_code: 0 = done. Anything else is a failure, described by ``reason`` and ``tail``.
-        not_ready: a ``preload`` that found nothing to load: neither done nor failed.
-        counters: rows of a ``load``, where they are known.
-        row_count: rows of the table (or of the task's table) after the command, where they are known.
-        expectations: the results of the expectations that were evaluated, where they are known.
+        not_ready: a ``preload`` found nothing to load; it has neither succeeded nor failed.
+        counters: row counts of a ``load``, if known.
+        row_count: rows of the table (or of the task's table) after the command, if known.
+        expectations: the results of the expectations that were evaluated, if known.
         tail: the last lines of the output, oldest first.
-        reason: one sentence on a failure, when the executor knows more than the exit code.
-        retry: False when another attempt cannot succeed (a bad argument, a missing permission).
-        metadata: what Dagster should show with the step (log links, execution ids, ...): texts, numbers, ``dg.MetadataValue``.
-        tables: for a ``load``: what is known of each table, by its logical name. Of a table that is missing here only the exit code speaks.
-        progress: how far a ``load`` that failed says that it came: it had ``begun`` with some table, so that it knew all files, or it went
-            through all of its tables (``complete``).
-        program_exit_code: the exit code of the program, where ``exit_code`` says that it failed although the program said that it did not.
+        reason: one sentence about a failure, if the executor knows more than the exit code.
+        retry: False if another attempt cannot succeed (a bad argument, a missing permission).
+        metadata: metadata that Dagster should show for the step (log links, execution ids, ...): strings, numbers, ``dg.MetadataValue``.
+        tables: for a ``load``: the result of each table, by its logical name. For a table that is not listed, only the exit code is known.
+        progress: how far a failed ``load`` got, according to its output: it had ``begun`` with some table, and so had listed all files, or
+            it had gone through all of its tables (``complete``).
+        program_exit_code: the exit code of the program, if ``exit_code`` reports a failure that the program did not report.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
-        leaves_files: files of a ``load`` of one table may lie where no other load looks, see :class:`TableResult`.
-        trail: what the output says about single files and expectations, for executors that see the files too.
+        leaves_files: a ``load`` of one table may have left files where no other load looks, see :class:`TableResult`.
+        trail: what the output says about single files and expectations, for executors that also see the files.
     """
 
     exit_code: int
@@ -71,11 +71,11 @@ class CommandResult:
         return self.exit_code if self.program_exit_code is None else self.program_exit_code
 
     def get_table_result(self, name: str, tables: int) -> TableResult:
-        """Return what is known of one table of a ``load``.
+        """Return the result of one table of a ``load``.
 
         Args:
             name: its logical name.
-            tables: how many tables the command had; what a command of one table says is said of that table.
+            tables: how many tables the command had. The result of a command with one table is the result of that table.
         """
         known = self.tables.get(name)
         if tables == 1:
@@ -99,19 +99,19 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """Who runs a command and how to talk to it.
+    """The step that runs a command, and how to communicate with it.
 
     Attributes:
-        log: receives what the executor says, and the output where there is no ``output``.
-        cancelled: set when the run is cancelled: the executor ends the command, waits for its end and raises CommandCancelled.
+        log: receives the messages of the executor, and the output if there is no ``output``.
+        cancelled: set when the run is canceled: the executor ends the command, waits for its end and raises CommandCancelled.
         run_id: Dagster's run.
         step_key: Dagster's step.
         attempt: number of earlier attempts of this step, from 0.
         report: receives metadata as soon as it is known (an execution id, a log link).
-        find_usual_seconds: returns how long the latest materializations of what is made took, in seconds; None where there are none.
-        since: when the run began, or the oldest of ``earlier_runs``: nothing that belongs to this step is older. None = unknown.
-        earlier_runs: runs that this run continues (re-execution from failure), nearest first, in which this step did not succeed.
-        output: receives the lines that the program writes; None = ``log`` does.
+        find_usual_seconds: returns how many seconds the latest materializations of the command's assets took; None if there are none.
+        since: when the run began, or the oldest of ``earlier_runs``. Nothing that belongs to this step is older. None = unknown.
+        earlier_runs: runs that this run continues (re-execution from failure), most recent first, in which this step did not succeed.
+        output: receives the lines that the program writes; None = they go to ``log``.
     """
 
     log: Log
@@ -127,7 +127,7 @@ class Invocation:
 
     @property
     def log_output(self) -> Log:
-        """What receives the lines that the program writes, while it runs."""
+        """The receiver of the lines that the program writes while it runs."""
         return self.output or self.log
 
 
@@ -149,37 +149,37 @@ class StarlakeExecutor(dg.Model, ABC):
             How it ended; a failing command is a result, not an exception.
 
         Raises:
-            CommandCancelled: ``invocation.cancelled`` was set; nothing of the command runs any more.
-            CommandTimeout: it ran longer than the executor allows; nothing of it runs any more.
+            CommandCancelled: ``invocation.cancelled`` was set; nothing of the command is still running.
+            CommandTimeout: it ran longer than the executor allows; nothing of it is still running.
             CommandError: it could not be started or followed.
         """
 
     def find_problems(self, pipeline: Pipeline) -> Sequence[Problem]:
-        """Return what keeps this executor from running a pipeline (an option that it needs and the DAG config lacks).
+        """Return the reasons why this executor cannot run a pipeline (for example, a required option that the DAG config lacks).
 
-        Called when definitions are built; no network, no process.
+        Called when definitions are built. It may use neither the network nor processes.
         """
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return which of a pipeline's tables and tasks this executor cannot run, whatever the options say.
+        """Return which of a pipeline's tables and tasks this executor cannot run, regardless of the options.
 
-        Called when definitions are built; no network, no process.
+        Called when definitions are built. It may use neither the network nor processes.
         """
         return ()
 
     def find_missing_program(self, project: "Project", pipeline: Pipeline) -> str | None:
-        """Return a sentence on a program that commands need and that this machine lacks; None where there is none.
+        """Return a message about a program that commands need and this machine lacks; None if nothing is missing.
 
-        Called when definitions are built; no network, no process. It is logged and no problem of the project: commands may run on another
-        machine.
+        Called when definitions are built. It may use neither the network nor processes. The message is only logged: it is not a problem of
+        the project, because commands may run on another machine.
         """
         return None
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
-        """Return how often and after which delay steps of a pipeline are tried again, where the executor's own options say so.
+        """Return how often, and after which delay, the steps of a pipeline are retried according to the executor's own options.
 
-        Holds when the DAG config sets no ``retries``.
+        Used if the DAG config does not set ``retries``.
         """
         return None
 
@@ -190,5 +190,5 @@ class StarlakeExecutor(dg.Model, ABC):
 
     @property
     def max_concurrent(self) -> int:
-        """How many commands may run at a time in one run, unless the user says otherwise."""
+        """How many commands may run at the same time in one run, unless the user sets another number."""
         return 4

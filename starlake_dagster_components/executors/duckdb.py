@@ -38,7 +38,7 @@ class DuckDBExecutor(StarlakeExecutor):
     type: Literal["duckdb"] = Field(default="duckdb", description="Run commands with the embedded DuckDB engine; no Starlake is needed.")
     env: Environment = Field(
         default_factory=dict,
-        description="Environment variables that the project's texts see, on top of those of Dagster's process. "
+        description="Environment variables for the project's files, in addition to those of Dagster's process. "
         "sl_env_var of a DAG config wins over them.",
         examples=[{"COUNTRY": "FR"}],
     )
@@ -51,7 +51,7 @@ class DuckDBExecutor(StarlakeExecutor):
 
     @property
     def runs_starlake(self) -> bool:
-        """No: the engine takes its place, and loads a file with all of its rows or not at all."""
+        """False: the engine replaces Starlake, and loads either all rows of a file or none."""
         return False
 
     time_zone: str | None = Field(
@@ -62,7 +62,7 @@ class DuckDBExecutor(StarlakeExecutor):
     )
     strict: bool = Field(
         default=False,
-        description="Refuse what works with the engine and not with Starlake: queries that its SQL parser does not take, "
+        description="Reject what works with the engine but not with Starlake: queries that its SQL parser does not accept, "
         "names that need quotes. Default: a warning.",
     )
 
@@ -85,9 +85,9 @@ class DuckDBExecutor(StarlakeExecutor):
         return ()
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return what the engine would refuse at every step: connections that are not DuckDB files, tasks in Python.
+        """Return what the engine would reject at every step: connections that are not DuckDB files, tasks in Python.
 
-        An error when nothing of the pipeline can run, a warning when some of it can.
+        It is an error if nothing of the pipeline can run, and a warning if a part of it can.
         """
         audit = _explain_refused_audit(project)
         nodes: tuple[Table | Task, ...] = (*pipeline.tables, *pipeline.tasks)
@@ -117,7 +117,7 @@ class DuckDBExecutor(StarlakeExecutor):
         return _make_result(result, lines, mask, command)
 
     def _read_project(self, command: Command, environment: Mapping[str, str]) -> "Project | None":
-        # The project was read without the variables of the executor.
+        # The project was read without the executor's variables.
         if command.loaded is not None and not self.env:
             return command.loaded
         return PROJECTS.get(command, environment)
@@ -127,7 +127,7 @@ Refusal = tuple[Location | None, str]
 
 
 def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None:
-    """Return why the engine cannot make a table, and where that stands."""
+    """Return why the engine cannot make a table, and the location of the cause."""
     python = getattr(node, "python_file", None)
     if python:
         return node.origin.at(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
@@ -135,7 +135,7 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
 
 
 def _explain_refused_audit(project: "Project") -> Refusal | None:
-    """Return why the engine cannot write the audit, without which no command ends well."""
+    """Return why the engine cannot write the audit, which every command needs to succeed."""
     application = project.application
     if not application.audit_active:
         return None
@@ -166,7 +166,7 @@ def _is_file(path: str | None) -> bool:
 
 
 def _propose_connection(project: "Project") -> str:
-    """Return what to write so that the project has a DuckDB file: an environment of its own, or a connection of its own."""
+    """Return how to give the project a DuckDB file: one of its environments, or one of its connections."""
     folder = project.metadata_folder
     files = sorted(folder.glob("env.*.sl.yml"))
     stamps = tuple((file.name, file.stat().st_mtime_ns) for file in files if file.is_file())
@@ -181,7 +181,7 @@ def _propose_connection(project: "Project") -> str:
 
 @lru_cache(maxsize=8)
 def _find_environments_with_duckdb(root: str, files: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
-    """Return the environments of a project in which it writes to a DuckDB file, given its env files with their times."""
+    """Return the environments in which a project writes to a DuckDB file, given its env files with their modification times."""
     from ..project.reader import start_reading
 
     found = []
@@ -196,7 +196,7 @@ def _find_environments_with_duckdb(root: str, files: tuple[tuple[str, int], ...]
 
 
 class _Lines:
-    """Logs lines and keeps the last ones."""
+    """A log that keeps its last lines."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -214,7 +214,7 @@ def _end_when(cancelled: Cancelled, timeout: float | None) -> Iterator[Cancelled
     """Yield the event that ends the command: cancellation, or the time limit.
 
     Raises:
-        CommandTimeout: instead of CommandCancelled, when it was the time limit.
+        CommandTimeout: instead of CommandCancelled, if the time limit was reached.
     """
     if timeout is None:
         yield cancelled
@@ -271,7 +271,7 @@ def _make_table_result(result: "EngineResult", table: LoadTable, mask: Mask) -> 
     name = f"{table.domain}.{table.name}"
     load, failure = result.counters.get(name), result.failures.get(name)
     if name not in result.finished:
-        # The engine takes up what it finds in ingesting, too.
+        # The engine also loads the files that it finds in ingesting.
         return TableResult("open", retry=result.retry)
     return TableResult(
         "failed" if failure else "loaded",

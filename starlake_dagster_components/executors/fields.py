@@ -1,4 +1,4 @@
-"""Kinds of fields that several executors have."""
+"""Types of fields that several executors share."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 
 def _convert_to_texts(value: Any) -> Any:
-    """Write numbers and booleans as people mean them who write ``PORT: 8080`` or ``DEBUG: true``."""
+    """Convert numbers and booleans to strings, as expected from ``PORT: 8080`` or ``DEBUG: true``."""
     if not isinstance(value, Mapping):
         return value
     for key in value:
@@ -21,7 +21,7 @@ Environment = Annotated[
     BeforeValidator(_convert_to_texts),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}),
 ]
-"""Environment variables: name -> text; numbers and booleans may be written without quotes."""
+"""Environment variables by name. Numbers and booleans may be written without quotes."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A positive number of seconds."""

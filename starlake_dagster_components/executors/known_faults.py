@@ -1,6 +1,7 @@
-"""Faults of Starlake itself that a project runs into, for executors that run the real one: what cannot work is said before it is tried.
+"""Known faults of Starlake, for executors that run Starlake itself. A project that would fail gets a warning before it runs.
 
-To add one, write a function that finds what it concerns and list it in :data:`KNOWN_FAULTS` with the versions that have it.
+To add a fault, write a function that finds the tables and tasks that it concerns, and list it in :data:`KNOWN_FAULTS` with the versions
+that have it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +18,11 @@ class KnownFault:
 
     Attributes:
         message: what happens and what to do; ``{name}`` is the table or task.
-        key: the key of the table or task that is to blame, for the location.
-        concerns: whether a table or task runs into it.
+        key: the key of the table or task that causes it, for the location.
+        concerns: whether a table or task is affected.
         since: the first version that has it; empty = not known.
-        until: the last version that is known to have it. Versions after it are expected to have it too, unless ``fixed`` is given.
-        fixed: the first version without it; empty = none is known.
+        until: the last version that is known to have it. Later versions are expected to have it too, unless ``fixed`` is given.
+        fixed: the first version without it; empty = not known.
     """
 
     message: str
@@ -32,7 +33,7 @@ class KnownFault:
     fixed: str = ""
 
     def affects(self, version: str) -> bool:
-        """Return whether a version has the fault; one that is not known may."""
+        """Return whether a version has the fault. An unknown version may have it."""
         numbers = _parse_version(version)
         if not numbers:
             return True
@@ -48,7 +49,7 @@ KNOWN_FAULTS: Sequence[KnownFault] = (
     # Starlake: templates/write-strategies/default.j2, renderStrategyKeyIsNull: the last condition is followed by AND.
     KnownFault(
         "{name} has the write strategy SCD2 with several key columns: from the second run on Starlake's SQL for it is a syntax error "
-        "(seen in Starlake {until}). Make one column of them and use it as key",
+        "(seen in Starlake {until}). Combine them into one column, and use it as the key",
         key="writeStrategy",
         concerns=_has_history_of_several_keys,
         until="1.8.2",
@@ -57,7 +58,7 @@ KNOWN_FAULTS: Sequence[KnownFault] = (
 
 
 def find_known_faults(project: Project, pipeline: Pipeline) -> Iterator[Problem]:
-    """Yield a warning for each table and task that meets a fault of Starlake, unless ``SL_VERSION`` is a version without it."""
+    """Yield a warning for each table and task that is affected by a fault, unless ``SL_VERSION`` is a version without it."""
     version = project.variables.get("SL_VERSION") or ""
     nodes: list[Table | Task] = [*pipeline.tables, *pipeline.tasks]
     for node in nodes:

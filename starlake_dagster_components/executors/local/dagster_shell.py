@@ -30,10 +30,14 @@ _ITS_LAST_LINE = re.compile(r"Command exited with return code -?\d+")
 class DagsterShellExecutor(ShellExecutor):
     """Runs the ``starlake`` command through the package ``dagster-shell``.
 
-    The same as ``shell`` for a project, with the limits of that package: standard error and standard output are one stream; all output is
-    kept in memory until the command ends; output that is not UTF-8 ends the command; a program that leaves a process in a session of its
-    own which keeps standard output open is waited for; while a worker is dead and its command still runs, nothing holds its locks. Prefer
-    ``shell``.
+    For a project it does the same as ``shell``, with the limits of that package:
+
+    - Standard error and standard output are one stream, and all output is kept in memory until the command ends.
+    - Output that is not UTF-8 ends the command.
+    - If the program leaves a process in its own session that keeps standard output open, the executor waits for that process.
+    - If a worker dies while its command still runs, nothing holds the command's locks.
+
+    Prefer ``shell``.
     """
 
     type: Literal["dagster_shell"] = Field(  # type: ignore[assignment]
@@ -53,7 +57,7 @@ class DagsterShellExecutor(ShellExecutor):
             watch.start()
             try:
                 _, exit_code = execute(
-                    # exec: the process that dagster-shell knows is the program itself.
+                    # exec makes the program itself the process that dagster-shell knows.
                     shell_command=f"echo $$ > {shlex.quote(str(watch.pid_file))}\nexec {shlex.join((program, *command.argv))}\n",
                     output_logging="STREAM",
                     log=_Log(output, watch),
@@ -75,21 +79,21 @@ class DagsterShellExecutor(ShellExecutor):
 
 
 class _Log:
-    """What dagster-shell takes for a logger: receives its own messages and the output, both by ``info``."""
+    """The logger of dagster-shell, which passes both its own messages and the output to ``info``."""
 
     def __init__(self, output: Output, watch: "_Watch") -> None:
         self._output = output
         self._watch = watch
 
     def info(self, line: str) -> None:
-        """Take a line: until the program has started it is a message of dagster-shell itself, and so is the very last one."""
+        """Take a line. Lines before the program has started, and the very last line, are messages of dagster-shell itself."""
         its_own = line.startswith("Command pid: ") or _ITS_LAST_LINE.fullmatch(line)
         if not its_own and (self._watch.started or self._watch.read_pid()):
             self._output.feed("out", line.encode("utf-8", "surrogateescape") + b"\n")
 
 
 class _Watch(threading.Thread):
-    """Ends the command when it is cancelled or takes too long: dagster-shell itself only waits."""
+    """Ends the command if it is canceled or takes too long, because dagster-shell itself only waits."""
 
     def __init__(self, pid_file: Path, cancelled: threading.Event, timeout: float | None, grace: float, say: Callable[[str], None]) -> None:
         super().__init__(name="starlake-dagster-shell", daemon=True)
@@ -107,7 +111,7 @@ class _Watch(threading.Thread):
         return self._pid is not None
 
     def read_pid(self) -> bool:
-        """Say whether the program runs; its process is the leader of a session and group (dagster-shell calls setsid)."""
+        """Return whether the program is running. Its process leads a session and a group (dagster-shell calls setsid)."""
         try:
             text = self.pid_file.read_text()
         except FileNotFoundError:
@@ -117,7 +121,7 @@ class _Watch(threading.Thread):
         return self.started
 
     def run(self) -> None:
-        """Look until the command has ended."""
+        """Watch until the command has ended."""
         end = None if self._timeout is None else time.monotonic() + self._timeout
         left_behind_since: float | None = None
         while not self._done.wait(_LOOK):
@@ -139,7 +143,7 @@ class _Watch(threading.Thread):
             return
 
     def stop(self) -> None:
-        """Stop looking, and end what the program left behind."""
+        """Stop watching, and end the processes that the program left behind."""
         self._done.set()
         self.join()
         if (self.started or self.read_pid()) and self._pid is not None and is_group_alive(self._pid):
@@ -157,7 +161,7 @@ def _import_execute() -> Callable[..., tuple[str, int]]:
         MissingDependency: the package is not installed.
     """
     with _importing, warnings.catch_warnings():
-        # Its last release belongs to an older Dagster, which it says at every import.
+        # Its last release was made for an older Dagster, and each import warns about it.
         warnings.filterwarnings("ignore", message="Found version mismatch")
         try:
             import dagster_shell

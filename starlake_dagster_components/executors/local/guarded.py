@@ -1,4 +1,4 @@
-"""What all commands that run on this machine have in common: locks, files that must not be lost, a look at what Starlake noted."""
+"""Run commands on this machine safely: hold locks, keep files from being lost, and read Starlake's audit."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,21 +26,22 @@ Run = Callable[[Command], CommandResult]
 def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: bool = False) -> CommandResult:
     """Run a command that uses local files and DuckDB files, safely.
 
-    Commands that write one DuckDB file wait for each other, and so do loads of one table. A command whose worker was killed keeps running:
-    the next attempt of its step, also in a run that continues the lost one, waits for its end. Files that an earlier load left in the
-    ingesting folder are put back before a load, and those that this one leaves after it, however it ends. A load that leaves files behind,
-    or of which Starlake's audit says that it failed, is a failure whatever its exit code.
+    Commands that write the same DuckDB file wait for each other, as do loads of the same table. A command whose worker was killed keeps
+    running: the next attempt of its step, even in a run that continues the lost one, waits for its end. Files that an earlier load left in
+    the ingesting folder are put back before a load. Files that this load leaves are put back after it, however it ends. A load that leaves
+    files behind, or that failed according to Starlake's audit, is a failure regardless of its exit code.
 
-    A load of several tables has a result for each of them, also when it is interrupted (then the exception has them).
+    A load of several tables has a result for each of them. If it is interrupted, the exception has the results.
 
     Args:
         command: what to run.
-        invocation: for whom.
-        run: starts the command and waits for its end; gets the command with an ``SL_JOB_ID`` of its own for each attempt.
-        trusted: whether what runs looks after its files itself and reports failures by its exit code: our own engine, in process.
+        invocation: the step that runs it.
+        run: starts the command and waits for its end. It gets the command with a separate ``SL_JOB_ID`` for each attempt.
+        trusted: whether the program takes care of its files and reports all failures by its exit code, as the embedded engine does.
 
     Raises:
-        CommandCancelled: cancelled while waiting, before anything was started; and what ``run`` raises.
+        CommandCancelled: the run was canceled while the command waited, before anything was started.
+        Exception: whatever ``run`` raises.
     """
     if invocation.cancelled.is_set():
         raise CommandCancelled("the run was cancelled before the command was started")
@@ -82,15 +83,15 @@ class _Watched:
         self._rows = count_rows_of_tables(command, invocation.log) if files is not None else {}
 
     def count_growth(self) -> Mapping[str, int]:
-        """Return by how many rows the tables have grown, see :func:`count_rows_of_tables`."""
+        """Return how many rows the tables have gained, see :func:`count_rows_of_tables`."""
         rows = count_rows_of_tables(self._command, self._log)
         return {name: count - self._rows[name] for name, count in rows.items() if name in self._rows}
 
     def find_places(self, left: Sequence[str] | None = None) -> Places | None:
-        """Return where the files are now; None where it cannot be said from here, and for a load of one table.
+        """Return where the files are now; None if that is not known here, and for a load of one table.
 
         Args:
-            left: what lies in ingesting, if that is known already.
+            left: the files in ingesting, if already known.
         """
         if self._files is None or len(self._tables) < 2:
             return None
@@ -104,7 +105,7 @@ class _Watched:
 def _judge_interrupted(
     command: Command, invocation: Invocation, watched: _Watched, files: FilesOfLoad | None, trail: OutputTrail | None = None
 ) -> Mapping[str, TableResult]:
-    """Put files back after a command that was ended in the middle, and return the result of each of its tables."""
+    """Put files back after a command was interrupted, and return the result of each of its tables."""
     places = watched.find_places()
     if files is None and places is None:
         return {}
@@ -140,16 +141,16 @@ def _put_back_old(files: FilesOfLoad, invocation: Invocation) -> None:
 
 
 def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invocation: Invocation) -> tuple[list[str], str | None]:
-    """Put each file where it belongs after a load: to the archive if its rows are in the table, else to the stage folder.
+    """Move each file to its place after a load: to the archive if its rows are in the table, otherwise to the stage folder.
 
     Args:
         files: the folders.
         left: names of the files in ingesting.
         fates: what is known about them.
-        invocation: receives what is done.
+        invocation: receives messages about what is done.
 
     Returns:
-        The names of files that were left without being loaded, and what someone has to look at, if anything.
+        The names of files that were left without being loaded, and a message about files to look at, if there are any.
     """
     problems = []
     kept = [name for name in left if name in fates.kept]
@@ -161,10 +162,10 @@ def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invoc
     unclear = [name for name in left if name in fates.unclear]
     if unclear:
         moved = ", ".join(files.set_aside(unclear))
-        problems.append(f"whether the rows of these files are in the table is not known, so they are not loaded again: {moved}")
+        problems.append(f"it is not known whether the rows of these files are in the table, so they are not loaded again: {moved}")
     elsewhere = sorted(fates.unclear.difference(left))
     if elsewhere:
-        problems.append(f"whether the rows of these files are in the table is not known; Starlake archived them: {', '.join(elsewhere)}")
+        problems.append(f"it is not known whether the rows of these files are in the table; Starlake archived them: {', '.join(elsewhere)}")
     unloaded = [name for name in left if name not in fates.kept and name not in fates.unclear]
     if unloaded:
         invocation.log("warning", f"files that were not loaded are back in the stage folder: {', '.join(files.put_back(unloaded))}")
@@ -179,7 +180,7 @@ def _move_files(files: FilesOfLoad, left: Sequence[str], fates: FileFates, invoc
 def _check_result(
     command: Command, invocation: Invocation, result: CommandResult, files: FilesOfLoad | None, watched: _Watched
 ) -> CommandResult:
-    """Return the result, or a failure where the audit or the files say that the command did not do its work."""
+    """Return the result, or a failure if the audit or the files show that the command did not do its work."""
     if result.not_ready:
         return result
     trail = result.trail
@@ -188,8 +189,8 @@ def _check_result(
     if command.expectations and not result.expectations and result.exit_code == 0 and (result.counters is None or result.counters.files):
         invocation.log(
             "info",
-            "the results of expectations are not known: they are read from Starlake's audit tables, "
-            "or from its log at level info (SL_LOG_LEVEL)",
+            "the results of expectations are not known: they can be read only from Starlake's audit tables, "
+            "or from its log at the level info (SL_LOG_LEVEL)",
         )
     failure = findings.failure if result.exit_code == 0 else None
     if command.verb == "load":
@@ -211,7 +212,7 @@ def _check_load(
     watched: _Watched,
     trail: OutputTrail | None,
 ) -> tuple[CommandResult, str | None]:
-    """Return the result of a load and why it failed where its exit code does not say it; files are moved to where they belong."""
+    """Return the result of a load, with the reason of a failure that its exit code does not report. Move its files to their places."""
     lines = trail.load if trail else None
     left = files.list_left() if files is not None else []
     killed = result.exit_code >= _KILLED
@@ -238,7 +239,7 @@ def _check_load(
             failure = find_reason_in_table(findings, result, fates)
     result = replace(result, counters=_drop_files(result.counters, [*unloaded, *fates.lost]))
     if files is None:
-        # Starlake's folders are elsewhere: nothing can be put back.
+        # Starlake's folders are not on this machine, so nothing can be put back.
         failed = result if failure is None else replace(result, exit_code=result.exit_code or 1)
         marked = mark_left_files(command, failed, lines)
         result = replace(marked, exit_code=result.exit_code)
@@ -246,11 +247,11 @@ def _check_load(
 
 
 _KILLED = 128
-"""Exit codes from here on are those of signals."""
+"""The lowest exit code that stands for a signal."""
 
 
 def _drop_files(counters: Counters | None, names: list[str]) -> Counters | None:
-    """Take files that were not loaded from the list of loaded ones."""
+    """Remove files that were not loaded from the list of loaded files."""
     if counters is None or not names:
         return counters
     return replace(counters, files=tuple(path for path in counters.files if path.rpartition("/")[2] not in names))

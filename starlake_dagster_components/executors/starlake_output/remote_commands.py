@@ -19,7 +19,7 @@ from .table_files import group_by_table
 from .table_outcomes import find_reason_in_table
 
 _KILLED = 128
-"""Exit codes from here on are those of signals."""
+"""The lowest exit code that stands for a signal."""
 
 
 def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail | None, log: Log) -> CommandResult:

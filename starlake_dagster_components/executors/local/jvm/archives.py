@@ -1,8 +1,8 @@
 """Archives of classes: one per Java, class path and loader, in one folder.
 
-A JVM maps such an archive and skips reading, parsing and checking some ten thousand classes. It ignores an archive that does not fit, but
-may crash with one that was cut short, so an archive is used only while it is the file that was made: its size, and its time or its
-checksum, are noted beside it.
+A JVM maps such an archive into memory, and does not have to read, parse, and verify about ten thousand classes. It ignores an archive that
+does not match, but may crash with a truncated one. So an archive is used only if it is unchanged since it was made: a note beside it has
+its size, its modification time, and its checksum.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ Loader = Literal["native", "spark"]
 """Whether the commands start Spark: they load different classes."""
 
 MAX_BYTES = 2 * 1024**3
-"""What all archives of a folder may take; those that were not used for the longest time go first."""
+"""Maximum size of all archives of a folder. The least recently used are removed first."""
 MAX_UNUSED = 30 * 86_400.0
-"""Seconds after which an archive that was not used is removed."""
+"""Seconds after which an unused archive is removed."""
 PAUSE_AFTER_FAILURE = 86_400.0
-"""Seconds until making an archive is tried again."""
+"""Seconds until the next try after an archive could not be made."""
 
 _OLDEST_WITH_ARCHIVES = 13
 """JDK 13: dynamic archives of the classes of an application (JEP 350)."""
 _OLDEST_WITH_CACHES = 25
 """JDK 25: caches of loaded and linked classes, made in one run (JEP 483, JEP 514)."""
 _QUIET_SINCE = 24
-"""JDK 24: messages about archives have the tag ``aot``; older ones refuse to start when they are asked about it."""
+"""JDK 24: messages about archives have the tag ``aot``. Older versions do not start with an option that names this tag."""
 _SUFFIXES = (".jsa", ".aot")
 
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What is noted beside an archive, or in its place where it cannot be made."""
+    """The note beside an archive, or in its place if it cannot be made."""
 
     size: int = 0
     time: int = 0
@@ -50,7 +50,7 @@ class _Note:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The archive of a Java, a class path and a loader, which may not exist yet."""
+    """The archive for a Java, a class path, and a loader. The file may not exist yet."""
 
     path: Path
     java: Java
@@ -62,19 +62,19 @@ class Archive:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What makes a JVM use it, and say nothing where it cannot."""
+        """The options that make a JVM use the archive, without a message if it cannot."""
         option = "-XX:AOTCache" if self.path.suffix == ".aot" else "-XX:SharedArchiveFile"
         mode = ("-XX:AOTMode=auto",) if self.path.suffix == ".aot" else ("-Xshare:auto",)
         return (f"{option}={self.path}", *mode, *build_quiet_options(self.java))
 
     def build_making_options(self, target: Path) -> tuple[str, ...]:
-        """Return what makes a JVM write it to a file when it ends."""
+        """Return the options that make a JVM write the archive to a file when it ends."""
         option = "-XX:AOTCacheOutput" if self.path.suffix == ".aot" else "-XX:ArchiveClassesAtExit"
-        # Launchers read the standard output of helpers: what the JVM says goes to standard error.
+        # Launchers read the standard output of helpers, so messages of the JVM must go to standard error.
         return (f"{option}={target}", "-XX:+DisplayVMOutputToStderr", *build_quiet_options(self.java))
 
     def is_usable(self) -> bool:
-        """Return whether it is there and is the file that was made."""
+        """Return whether the file exists and is unchanged since it was made."""
         note = self._read_note()
         if note is None or not note.size:
             return False
@@ -84,22 +84,22 @@ class Archive:
             return False
         if not is_trusted(status) or status.st_size != note.size:
             return False
-        # Image builders and copies change or round times: then the content decides, once per process.
+        # Image builders and copies change or round times. Then the checksum decides, once per process.
         return status.st_mtime_ns == note.time or _has_checksum(self.path, status, note.checksum)
 
     def has_failed(self) -> bool:
-        """Return whether making it failed not long ago."""
+        """Return whether a recent try to make it failed."""
         note = self._read_note()
         return note is not None and time.time() - note.failed < PAUSE_AFTER_FAILURE
 
     def mark_used(self) -> None:
-        """Note once a day that it is used."""
+        """Record, once a day, that it is used."""
         with contextlib.suppress(OSError):
             if time.time() - self.note.stat().st_mtime > 86_400:
                 os.utime(self.note)
 
     def adopt(self, made: Path) -> None:
-        """Put a file that was made in its place.
+        """Move a new file to the archive's place.
 
         Raises:
             OSError: it cannot be moved.
@@ -107,12 +107,12 @@ class Archive:
         os.chmod(made, 0o644)
         status = made.stat()
         note = _Note(size=status.st_size, time=status.st_mtime_ns, checksum=_compute_checksum(made))
-        # Between the two steps the note does not fit the file, which is then ignored.
+        # Between the two steps the note does not match the file, which is then ignored.
         os.replace(made, self.path)
         write_whole(self.note, json.dumps(asdict(note)).encode())
 
     def note_failure(self, reason: str) -> None:
-        """Note that it could not be made."""
+        """Record that it could not be made."""
         with contextlib.suppress(OSError):
             write_whole(self.note, json.dumps(asdict(_Note(failed=time.time(), reason=reason[:1000]))).encode())
 
@@ -125,7 +125,7 @@ class Archive:
 
 
 def find_archive(folder: Path, java: Java, loader: Loader) -> Archive | None:
-    """Return the archive for a Java and a loader; None where that Java has no archives, or its options cannot carry the path."""
+    """Return the archive for a Java and a loader; None if that Java has no archives, or its options cannot contain the path."""
     if java.feature_version < _OLDEST_WITH_ARCHIVES or any(c in str(folder) for c in "\"'%\n") or not java.home:
         return None
     parts = (java.home, java.version, java.class_path, java.files, loader)
@@ -135,14 +135,14 @@ def find_archive(folder: Path, java: Java, loader: Loader) -> Archive | None:
 
 
 def build_quiet_options(java: Java) -> tuple[str, ...]:
-    """Return what keeps a JVM from writing about archives: its warnings go to standard output."""
+    """Return the options that keep a JVM from writing warnings about archives to standard output."""
     return ("-Xlog:cds*=off", *(("-Xlog:aot*=off",) if java.feature_version >= _QUIET_SINCE else ()))
 
 
 def remove_unused_archives(folder: Path, kept: Archive) -> None:
-    """Remove archives that were not used for long, or until all of them take no more than :data:`MAX_BYTES`."""
+    """Remove archives that have not been used for long, and others until the rest is no larger than :data:`MAX_BYTES`."""
     total = 0
-    # The one that is kept comes first.
+    # The archive to keep comes first.
     for used, path in sorted(_list_archives(folder), key=lambda item: (item[1] == kept.path, item[0]), reverse=True):
         with contextlib.suppress(OSError):
             size = path.stat(follow_symlinks=False).st_size
@@ -154,7 +154,7 @@ def remove_unused_archives(folder: Path, kept: Archive) -> None:
 
 
 def _list_archives(folder: Path) -> list[tuple[float, Path]]:
-    """Return the archives of a folder with the time when they were used last, and leftovers of processes that were killed."""
+    """Return the archives of a folder with the time of their last use, and leftover files of killed processes."""
     found = []
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):

@@ -1,4 +1,4 @@
-"""The variable through which a JVM gets options, and which of them the user has given already."""
+"""The variable that passes options to a JVM, and the options that the user has set in it."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,11 +21,11 @@ _FILES_AND_PORTS = re.compile(
 
 
 def collect_user_options(environment: Mapping[str, str], arguments: str = "") -> str:
-    """Return all options that are not ours, as one text.
+    """Return all options except those that this package adds, as one string.
 
     Args:
-        environment: that of the command.
-        arguments: with which Java was seen to start, also those that the launcher adds.
+        environment: the environment of the command.
+        arguments: the arguments with which Java was started, including those that the launcher adds.
     """
     return " ".join([*(environment.get(name, "") for name in _OF_USERS), arguments])
 
@@ -33,7 +33,7 @@ def collect_user_options(environment: Mapping[str, str], arguments: str = "") ->
 def drop_files_and_ports(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without the user's options that write log files, record, or listen on a port.
 
-    A JVM that starts beside a command would empty the command's log file, or take the port of its debugger.
+    A JVM that runs at the same time as a command would overwrite the command's log file, or take the port of its debugger.
     """
     kept = dict(environment)
     for name in _OF_USERS:
@@ -43,14 +43,14 @@ def drop_files_and_ports(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def allows_archive(given: str) -> bool:
-    """Return whether the user's options say nothing about archives of classes."""
+    """Return whether the user has set no options about archives of classes."""
     return _ARCHIVES.search(given) is None
 
 
 def choose_fast_options(given: str) -> Iterable[str]:
-    """Yield the options of the quick compiler and collector that do not contradict the user's.
+    """Yield the options of the fast compiler and garbage collector that do not conflict with the user's options.
 
-    Java refuses to start with two collectors.
+    Java does not start with two garbage collectors.
     """
     if not _COMPILERS.search(given):
         yield FAST_COMPILER
@@ -59,5 +59,5 @@ def choose_fast_options(given: str) -> Iterable[str]:
 
 
 def join_options(before: str, options: Sequence[str]) -> str:
-    """Return the value of the variable: what was there, then the options, in quotes where they have blanks."""
+    """Return the value of the variable: the existing value, then the options, quoted if they contain spaces."""
     return " ".join(filter(None, [before.strip(), *(f'"{option}"' if re.search(r"\s", option) else option for option in options)]))

@@ -1,4 +1,4 @@
-"""Makes an archive of classes: runs the launcher on the sample project, in a process of its own or in this one."""
+"""Make an archive of classes by running the launcher on the sample project, in a separate process or in this one."""
 
 import contextlib
 import json
@@ -21,29 +21,29 @@ from .probe import Java, Probe, Probes
 from .sample_project import ARGUMENTS, build_sample_environment, write_sample_project
 
 LONGEST = 900.0
-"""Seconds that making one may take."""
+"""Maximum number of seconds for making an archive."""
 
 _TAIL = 2_000
 _START = 30.0
-"""Seconds that a process may take to begin with its work."""
+"""Maximum number of seconds until a new process begins its work."""
 
 
 class NotMade(Exception):
-    """An archive could not be made; the message says why."""
+    """An archive could not be made. The message has the reason."""
 
 
 def make_archive(program: str, environment: Mapping[str, str], folder: Path, java: Java, loader: Loader) -> Archive | None:
-    """Make the archive for a Java and a loader, unless it is there; wait for another process that makes it.
+    """Make the archive for a Java and a loader unless it exists. Wait if another process is making it.
 
     Args:
         program: the launcher.
-        environment: that of the commands, without what this package adds.
-        folder: where archives are kept.
-        java: what the launcher starts.
-        loader: what the commands load with.
+        environment: the environment of the commands, without the variables that this package adds.
+        folder: the folder of the archives.
+        java: the Java that the launcher starts.
+        loader: the loader of the commands.
 
     Returns:
-        The archive; None where this Java has no archives.
+        The archive; None if this Java has no archives.
 
     Raises:
         NotMade: it could not be made.
@@ -58,7 +58,7 @@ def make_archive(program: str, environment: Mapping[str, str], folder: Path, jav
 
 
 def probe_sample(program: str, environment: Mapping[str, str], folder: Path, loader: Loader) -> Java:
-    """Return the Java that a launcher starts, found out on the sample project where it is not known.
+    """Return the Java that a launcher starts. If it is not known yet, run the launcher on the sample project.
 
     Raises:
         NotMade: the launcher cannot be started.
@@ -74,20 +74,20 @@ def probe_sample(program: str, environment: Mapping[str, str], folder: Path, loa
         finally:
             java = probe.close()
         if not java.home:
-            raise NotMade(f"{program} started no Java that says where it is: {said or 'no output'}")
+            raise NotMade(f"{program} started no Java that reports its home: {said or 'no output'}")
         probes.keep(program, environment, java)
     return java
 
 
 def start_making(program: str, environment: Mapping[str, str], folder: Path, archive: Archive, loader: Loader) -> None:
-    """Make an archive in a process of its own, which goes on when this one ends; nothing happens where one is at work already."""
+    """Make an archive in a separate process, which continues after this one ends. Do nothing if such a process is already running."""
     if not _is_writable(folder) or archive.has_failed() or is_locked_elsewhere(build_lock_name(archive), beside=folder):
         return
     if not _reserve_start(archive):
         return
     work = {"program": program, "folder": str(folder), "loader": loader}
     own = {name: value for name, value in environment.items() if name != INHERITED_LOCKS}
-    # Its environment is that of the commands; where this package is found must not depend on it.
+    # The process runs with the environment of the commands, which may not have this package on its path.
     package = str(Path(__file__).resolve().parents[4])
     code = f"import sys; sys.path.insert(0, {package!r}); from {__name__} import make_in_background; make_in_background(sys.argv[1])"
     with contextlib.suppress(OSError):
@@ -100,15 +100,15 @@ def start_making(program: str, environment: Mapping[str, str], folder: Path, arc
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        # Collected when it ends while this process still runs.
+        # A thread waits for the process, so that it does not remain a zombie.
         threading.Thread(target=process.wait, name="starlake-jvm-archive", daemon=True).start()
 
 
 def make_in_background(text: str) -> None:
-    """Make an archive in this process, behind all others, unless another process makes it already.
+    """Make an archive in this process, at the lowest priority, unless another process is already making it.
 
     Args:
-        text: what :func:`start_making` gives it.
+        text: the argument that :func:`start_making` passes.
     """
     work = json.loads(text)
     program, folder, loader = work["program"], Path(work["folder"]), work["loader"]
@@ -145,7 +145,7 @@ def _reserve_start(archive: Archive) -> bool:
 
 
 def build_lock_name(archive: Archive) -> str:
-    """Return the name of the lock that who makes an archive holds."""
+    """Return the name of the lock that is held while an archive is made."""
     return f"archive {archive.path}"
 
 
@@ -172,7 +172,7 @@ def _make(archive: Archive, program: str, environment: Mapping[str, str], loader
 
 
 def _run_sample(program: str, environment: Mapping[str, str], loader: Loader, options: Sequence[str]) -> str:
-    """Run the launcher on the sample project, whatever it says of it; return its last output."""
+    """Run the launcher on the sample project, regardless of its exit code. Return its last output."""
     said = b""
 
     def feed(stream: str, data: bytes) -> None:

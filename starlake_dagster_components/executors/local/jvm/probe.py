@@ -1,8 +1,7 @@
-"""Which Java virtual machine a launcher starts, and with which class path: found out by one command that runs anyway.
+"""Find out which Java virtual machine a launcher starts, and with which class path, from one of the commands that run anyway.
 
-The JVM writes its performance counters into a file when it ends (HotSpot: ``-XX:+PerfDataSaveToFile``, since JDK 5). They hold its home,
-its version, its class path and its arguments, so that nothing has to be known about the launcher: a script, ``spark-submit`` or a wrapper
-of one's own.
+The JVM writes its performance counters to a file when it ends (HotSpot: ``-XX:+PerfDataSaveToFile``, since JDK 5). They contain its home,
+version, class path, and arguments. So the launcher can be of any kind: a script, ``spark-submit``, or a custom wrapper.
 """
 
 import contextlib
@@ -23,12 +22,12 @@ from ....trusted_files import read_trusted, write_whole
 _OPTIONS = (
     "-XX:+UsePerfData",
     "-XX:+PerfDataSaveToFile",
-    # The class path of Spark is longer than the 1,024 characters that counters have otherwise.
+    # The class path of Spark is longer than 1,024 characters, the default limit of counters.
     "-XX:PerfMaxStringConstLength=32768",
     "-XX:PerfDataMemorySize=1048576",
 )
 _HELPERS = ("org.apache.spark.launcher.Main",)
-"""Classes that a launcher runs before Starlake, to put a command line together."""
+"""Classes that a launcher runs before Starlake to build its command line."""
 _LOOKED_AT = (
     "JAVA_HOME",
     "JDK_JAVA_OPTIONS",
@@ -48,7 +47,7 @@ _LOOKED_AT = (
 )
 """Variables besides the PATH that decide which Java is started, and how. Starlake: distrib/starlake.sh; Spark: bin/spark-class."""
 _EMPTY_FOR = 86_400.0
-"""Seconds for which it is believed that a launcher starts no Java."""
+"""Seconds until a launcher that started no Java is probed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,12 @@ class Java:
     """A Java virtual machine as a launcher starts it.
 
     Attributes:
-        home: its folder; empty where the launcher started none, or one that does not say.
-        version: of the virtual machine: ``17.0.15+6``.
-        class_path: as it was started, with wildcards resolved.
-        arguments: its options, those of ``JDK_JAVA_OPTIONS`` included.
-        files: a checksum of the sizes and times of all entries of the class path.
-        found: seconds since 1970.
+        home: its folder; empty if the launcher started no Java, or one that does not report its home.
+        version: the version of the virtual machine: ``17.0.15+6``.
+        class_path: the class path with which it was started, with wildcards resolved.
+        arguments: its options, including those of ``JDK_JAVA_OPTIONS``.
+        files: a checksum of the sizes and modification times of all entries of the class path.
+        found: when it was found, in seconds since 1970.
     """
 
     home: str = ""
@@ -73,13 +72,13 @@ class Java:
 
     @property
     def feature_version(self) -> int:
-        """The first number of the version: 17; 0 when it is not known."""
+        """The first number of the version: 17; 0 if it is not known."""
         match = re.match(r"(?:1\.)?(\d+)", self.version)
         return int(match[1]) if match else 0
 
     @property
     def holds(self) -> bool:
-        """Whether nothing changed since: the same Java and the same files on the class path."""
+        """Whether the Java and the files on its class path are unchanged."""
         if not self.home:
             return time.time() - self.found < _EMPTY_FOR
         return os.path.exists(self.home) and self.files == compute_checksum(self.class_path)
@@ -98,13 +97,13 @@ def compute_checksum(class_path: str) -> str:
 
 
 class Probes:
-    """What is known of launchers, kept in a folder."""
+    """A folder that stores which Java each launcher starts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def find(self, program: str, environment: Mapping[str, str]) -> Java | None:
-        """Return the Java of a launcher in an environment; None when it is not known (any more)."""
+        """Return the Java of a launcher in an environment; None if it is not known, or out of date."""
         text = read_trusted(self._find_file(program, environment))
         try:
             java = Java(**json.loads(text)) if text is not None else None
@@ -113,7 +112,7 @@ class Probes:
         return java if java is not None and java.holds else None
 
     def keep(self, program: str, environment: Mapping[str, str], java: Java) -> None:
-        """Keep what was found out; where nothing can be written, nothing is kept."""
+        """Store the Java of a launcher. If the folder cannot be written, nothing is stored."""
         with contextlib.suppress(OSError):
             write_whole(self._find_file(program, environment), json.dumps(asdict(java)).encode())
 
@@ -131,18 +130,18 @@ class Probes:
 
 
 class Probe:
-    """Looks at the Java that one command starts."""
+    """Observes the Java that one command starts."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="starlake-java-")
 
     @property
     def options(self) -> Sequence[str]:
-        """What the JVM must be started with."""
+        """The options with which the JVM must be started."""
         return (*_OPTIONS, f"-XX:PerfDataSaveFile={self._folder.name}/%p.perf")
 
     def close(self) -> Java:
-        """Return the Java that was started for Starlake; one without ``home`` when none was."""
+        """Return the Java that was started for Starlake; one without ``home`` if there was none."""
         with self._folder as folder:
             found = [java for path in sorted(Path(folder).glob("*.perf"), key=_read_time) if (java := _read_java(path))]
         return found[-1] if found else Java(found=time.time())
@@ -156,7 +155,7 @@ def _read_time(path: Path) -> int:
 
 
 def _read_java(path: Path) -> Java | None:
-    """Return the Java that a file of counters is about; None for helpers and for what cannot be read."""
+    """Return the Java that a file of counters describes; None for helper programs and unreadable files."""
     try:
         counters = dict(_read_counters(path.read_bytes()))
     except (OSError, struct.error, ValueError):

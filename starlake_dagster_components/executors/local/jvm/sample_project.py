@@ -1,6 +1,6 @@
-"""A small Starlake project that is loaded while an archive of classes is made.
+"""A small Starlake project that is loaded to make an archive of classes.
 
-Nothing of the user's is touched, and no database is needed.
+It does not touch the user's data, and needs no database.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from pathlib import Path
 from .archives import Loader
 
 ARGUMENTS = ("load", "--domains", "warm", "--tables", "up")
-"""What is run on it."""
+"""The command that runs on it."""
 
 _KEPT = frozenset(("SL_RUN_MODE", "SL_LOG_LEVEL", "SL_SKIP_CONSISTENCY_CHECK", "SL_VERSION"))
-"""Variables of Starlake that say how it is started; all others are about the user's project."""
+"""Variables of Starlake that control its start. All others are about the user's project."""
 
 _APPLICATION = """version: 1
 application:
@@ -59,7 +59,7 @@ _ROWS = "id;name;amount;day;moment;good\n1;Ann;10.5;2026-01-01;2026-01-01T10:00:
 
 
 def write_sample_project(root: Path, loader: Loader) -> None:
-    """Write the project, with one file that waits to be loaded."""
+    """Write the project, with one file to load."""
     files = {
         "metadata/application.sl.yml": _APPLICATION,
         "metadata/load/warm/_config.sl.yml": _DOMAIN,
@@ -73,6 +73,6 @@ def write_sample_project(root: Path, loader: Loader) -> None:
 
 
 def build_sample_environment(environment: Mapping[str, str], root: Path, loader: Loader) -> dict[str, str]:
-    """Return the environment of a command of the user's for the sample project: the same Java, nothing of the user's data."""
+    """Return the environment for the sample project: it starts the same Java as the user's command, without access to the user's data."""
     kept = {name: value for name, value in environment.items() if not name.startswith("SL_") or name in _KEPT}
     return {**kept, "SL_ROOT": str(root), "SL_LOADER": loader}

@@ -12,7 +12,7 @@ _OPTION = r"^-\S.*$"
 
 
 def _read_switch(value: Any) -> Any:
-    """Read ``off`` as it is meant: YAML makes a boolean of it."""
+    """Convert False to ``off``, because YAML reads ``off`` as a boolean."""
     return "off" if value is False else "auto" if value is True or value is None else value
 
 
@@ -33,7 +33,7 @@ class JvmSettings(dg.Model):
     archive: Annotated[str, BeforeValidator(_read_switch)] = Field(
         default="auto",
         description="Folder for archives of loaded classes, which are made once and save most of the start; off = none. "
-        "Default (auto): the folder jvm in the cache folder (SL_DAGSTER_CACHE, else a folder of the user's).",
+        "Default (auto): the folder jvm in the cache folder (SL_DAGSTER_CACHE, else the user's cache folder).",
         examples=["/var/cache/starlake-jvm", "off"],
         json_schema_extra={"type": ["string", "boolean"]},
     )
@@ -44,13 +44,13 @@ class JvmSettings(dg.Model):
     )
     options: list[Annotated[str, Field(pattern=_OPTION)]] = Field(
         default_factory=list,
-        description="Further options of the JVM, at the end of JDK_JAVA_OPTIONS.",
+        description="More options of the JVM. They are appended to JDK_JAVA_OPTIONS.",
         examples=[["-XX:ActiveProcessorCount=2"]],
     )
 
     @property
     def is_off(self) -> bool:
-        """Whether the environment of commands stays as it is."""
+        """Whether the environment of commands is left unchanged."""
         return self.archive == "off" and self.compiler == "full" and not self.options
 
 

@@ -1,4 +1,4 @@
-"""The environment with which a command starts Java, and what is learned from the command for the next ones."""
+"""Choose the environment in which a command starts Java, and learn from each command for the next ones."""
 
 import contextlib
 import os
@@ -17,18 +17,18 @@ from .probe import Java, Probe, Probes
 from .settings import JvmSettings
 
 LONGEST_FAST = 40.0
-"""Seconds of a command up to which its start is most of it: with Spark, starting takes some 20 seconds."""
+"""Commands that take fewer seconds spend most of their time on the start, which takes about 20 seconds with Spark."""
 
 _SHORT = frozenset(("stage", "preload"))
-"""Commands that look at files and start no engine."""
+"""Commands that only look at files and start no engine."""
 
 
 class JvmStart:
-    """What one command has to do with Java.
+    """The start of Java for one command.
 
     Attributes:
-        environment: that with which the command is to be started.
-        is_extended: whether it has options for Java that the user did not ask for.
+        environment: the environment of the command.
+        is_extended: whether it has options for Java that the user did not set.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class JvmStart:
         """Choose the options.
 
         Args:
-            settings: the executor's.
+            settings: the settings of the executor.
             program: absolute path of the launcher.
-            command: what it is to run.
-            invocation: for whom.
-            environment: that of the command without options of ours.
+            command: the command to run.
+            invocation: the step that runs it.
+            environment: the environment of the command, without the options that this package adds.
         """
         self._settings = settings
         self._program = program
@@ -57,22 +57,22 @@ class JvmStart:
             self.environment = self._extend([*own, *settings.options])
 
     def finish(self, exit_code: int) -> None:
-        """Take note of what was learned; make an archive in the background where there is none.
+        """Store which Java the command has started. Make an archive in the background if there is none.
 
         Args:
-            exit_code: of the command.
+            exit_code: the exit code of the command.
         """
         if self._probe is None or self._folder is None:
             return
         java = self._probe.close()
         self._probe = None
-        # A command that failed before it came to Java says nothing.
+        # A command that failed before it started Java shows nothing about it.
         if java.home or exit_code == 0:
             Probes(self._folder).keep(self._program, self._given, java)
             self._find_archive(self._folder, java)
 
     def give_up(self) -> None:
-        """Take back our options, with which Java refused to start; none are tried for a day."""
+        """Remove the options that this package added, because Java did not start with them. They are not tried again for a day."""
         self.close()
         if self._folder is not None:
             Probes(self._folder).keep(self._program, self._given, Java(found=time.time()))
@@ -100,14 +100,14 @@ class JvmStart:
             archive = self._find_archive(self._folder, java)
             if archive is not None:
                 yield from archive.options
-        # Which options the launcher adds is known only once a command has been looked at.
+        # The options that the launcher adds are known only after one command has been observed.
         known = java is not None and bool(java.home)
         compiler = self._settings.compiler
         if compiler == "fast" or (compiler == "auto" and known and _is_short(command, invocation)):
             yield from choose_fast_options(collect_user_options(self._given, java.arguments if java else ""))
 
     def _find_archive(self, folder: Path, java: Java) -> Archive | None:
-        """Return the archive to use; start to make it where there is none that can be used."""
+        """Return the archive to use. If there is no usable one, start to make it."""
         if self._settings.archive == "off" or not allows_archive(collect_user_options(self._given, java.arguments)):
             return None
         archive = find_archive(folder, java, self._loader)
@@ -121,7 +121,7 @@ class JvmStart:
 
 
 def choose_folder(settings: JvmSettings) -> Path | None:
-    """Return the folder of archives and of what is known of launchers; None where nothing can be kept."""
+    """Return the folder of archives and of what is known about launchers; None if nothing can be stored."""
     if settings.archive not in ("auto", "off"):
         return Path(os.path.abspath(os.path.expanduser(settings.archive)))
     try:
