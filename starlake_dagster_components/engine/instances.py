@@ -4,18 +4,33 @@ An instance is in memory; a command attaches its database file to it and detache
 stays open between commands. An instance serves one command at a time.
 """
 
+import atexit
 import contextlib
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
+from .scratch import Scratch
+
 _KEPT = 2
 _guard = threading.Lock()
-_free: list[tuple[int, duckdb.DuckDBPyConnection]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """An instance that a process has made, and where it writes what does not fit in memory."""
+
+    pid: int
+    connection: duckdb.DuckDBPyConnection
+    scratch: Scratch
+
+
+_free: list[_Base] = []
 
 
 class Instance:
@@ -26,9 +41,9 @@ class Instance:
         spoiled: set when the command changed what outlives its connection (global settings, extensions, attached files).
     """
 
-    def __init__(self, base: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, base: _Base) -> None:
         self.base = base
-        self.connection = base.cursor()
+        self.connection = base.connection.cursor()
         self.spoiled = False
 
 
@@ -43,21 +58,31 @@ def lend_instance() -> Iterator[Instance]:
         _give_back(taken)
 
 
-def _take() -> duckdb.DuckDBPyConnection:
+def _take() -> _Base:
     with _guard:
         while _free:
-            pid, base = _free.pop()
+            base = _free.pop()
             # After a fork the instance's threads are the parent's: it is useless here, and closing it would wait for them.
-            if pid == os.getpid():
+            if base.pid == os.getpid():
                 return base
-    folder = Path(tempfile.gettempdir()) / f"starlake-dagster-duckdb-{os.getpid()}-{threading.get_ident()}"
+    scratch = Scratch()
+    try:
+        folder = scratch.make_file("duckdb")
+    except OSError:
+        # Most commands need no temporary file: only those that do fail.
+        folder = Path(tempfile.gettempdir(), f"starlake-dagster-duckdb-{os.getpid()}-{threading.get_ident()}")
+    atexit.register(scratch.close)
     # A table that is not in the database must not be looked for among the variables of this package.
-    return duckdb.connect(":memory:", config={"temp_directory": str(folder), "threads": 1, "python_enable_replacements": False})
+    config = {"temp_directory": str(folder), "threads": 1, "python_enable_replacements": False}
+    return _Base(os.getpid(), duckdb.connect(":memory:", config=config), scratch)
 
 
 def _give_back(used: Instance) -> None:
+    base = used.base
     with _guard:
         if not used.spoiled and len(_free) < _KEPT:
-            _free.append((os.getpid(), used.base))
+            _free.append(base)
             return
-    used.base.close()
+    base.connection.close()
+    base.scratch.close()
+    atexit.unregister(base.scratch.close)

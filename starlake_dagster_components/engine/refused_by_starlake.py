@@ -8,7 +8,7 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 
-from ..project.model import Attribute, Table
+from ..project.model import Attribute, Table, Task, TypeDefinition
 from ..project.sql.tokens import DUCKDB, tokenize_sql
 from .instances import lend_instance
 from .session import Session
@@ -22,6 +22,8 @@ _FIRST = {
     "DESCRIBE": "DESCRIBE as a query",
     "SHOW": "SHOW as a query",
 }
+_TRUE = ("true", "t", "1", "yes", "y")
+_FALSE = ("false", "f", "0", "no", "n")
 _JOINS = re.compile(r"\b(ASOF|POSITIONAL)\s+(?:LEFT\s+|RIGHT\s+|FULL\s+|INNER\s+)?(?:OUTER\s+)?JOIN\b", re.IGNORECASE)
 
 
@@ -63,6 +65,85 @@ def report_refused_names(session: Session, table: Table) -> None:
         shown = ", ".join(f"'{name}'" for name in names[:10]) + (", ..." if len(names) > 10 else "")
         place = table.origin.at("attributes")
         session.report_refused(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
+
+
+def report_refused_types(session: Session, table: Table) -> None:
+    """Warn of the project's own types that have no mapping to DuckDB or values that DuckDB does not recognize.
+
+    Starlake: TableAttribute.ddlMapping.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    known = session.project.types
+    used = [known[name] for name in dict.fromkeys(_list_types(table.attributes)) if name in known]
+    unmapped = [own for own in used if own.origin is not None and not own.ddl_mapping.get("duckdb")]
+    unread = [own for own in used if own.origin is not None and own not in unmapped and _is_pattern_unknown(own)]
+    for found, what in ((unmapped, "types without ddlMapping.duckdb"), (unread, "values by the patterns of types")):
+        if found:
+            place = table.origin.at("attributes")
+            names = ", ".join(own.name for own in found)
+            session.report_refused(f"{place}: {table.full_name}: Starlake does not load {what}: {names}")
+
+
+def _is_pattern_unknown(definition: TypeDefinition) -> bool:
+    """Say whether values that match the pattern of a type are none that DuckDB, which Starlake leaves them to, recognizes."""
+    pattern = definition.pattern or ""
+    if definition.primitive == "boolean":
+        true, _, false = pattern.partition("<-TF->")
+        return bool(false) and not (_matches_any(true, _TRUE) and _matches_any(false, _FALSE))
+    if definition.primitive not in ("date", "timestamp"):
+        return False
+    lacks_seconds = "HH:mm" in pattern and ":ss" not in pattern and not pattern.startswith("yyyy")
+    return lacks_seconds or re.search("epoch|MMM|EEE", pattern) is not None
+
+
+def _matches_any(pattern: str, words: Sequence[str]) -> bool:
+    try:
+        return any(re.fullmatch(pattern, word, re.IGNORECASE) for word in words)
+    except re.error:
+        return True
+
+
+def _list_types(attributes: Sequence[Attribute]) -> Iterator[str]:
+    for attribute in attributes:
+        yield attribute.type
+        yield from _list_types(attribute.attributes)
+
+
+def report_refused_sink(session: Session, task: Task) -> None:
+    """Warn of a task whose sink names another connection than the one that it runs on.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    application = session.project.application
+    sink = task.sink.connection_ref if task.sink else None
+    if sink and sink != (task.connection_ref or application.transform_connection_ref or application.connection_ref):
+        place = task.origin.at("sink.connectionRef")
+        session.report_refused(f"{place}: task {task.full_name}: Starlake does not write to the connection '{sink}' of its sink")
+
+
+def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], codec: str) -> None:
+    """Warn of what Starlake's loader does not read of a DSV file.
+
+    Args:
+        session: the command.
+        table: the table.
+        absent: attributes that are not a column of the file.
+        codec: the file's encoding; an empty string if all its bytes are ASCII.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    metadata = table.metadata
+    if absent:
+        shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
+        report_refused_file(session, table, f"DSV files that lack a column of an attribute: {shown}")
+    if codec not in ("", "utf-8", "ascii"):
+        report_refused_file(session, table, f"DSV files in {codec}")
+    if "'" in (metadata.quote, metadata.escape):
+        report_refused_file(session, table, "DSV files whose quote or escape is a single quote")
 
 
 def report_refused_file(session: Session, table: Table, found: str) -> None:

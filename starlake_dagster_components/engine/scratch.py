@@ -1,4 +1,4 @@
-"""Temporary files of a load, which do not outlive it: what a killed load leaves is removed by the next one."""
+"""Temporary files of a load or a DuckDB instance, which do not outlive it: what a killed process leaves is removed by the next one."""
 
 import contextlib
 import fcntl
@@ -19,6 +19,7 @@ class Scratch:
         self._folder: Path | None = None
         self._lock = -1
         self._used = 0
+        self._pid = os.getpid()
 
     def make_file(self, name: str) -> Path:
         """Return the path of a new file of a name, alone in its folder.
@@ -48,15 +49,18 @@ class Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the folder with its files."""
-        if self._folder is not None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the folder with its files; in a fork of the process that has made it, leave it alone."""
+        if self._folder is not None and self._pid == os.getpid():
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             self._folder = None
 
 
 def remove_abandoned(root: Path) -> None:
-    """Remove the folders of loads that were killed: those that no process holds."""
+    """Remove the folders of processes that were killed: those that no process holds."""
     with contextlib.suppress(OSError):
         for folder in root.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):

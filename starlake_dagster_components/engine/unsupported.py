@@ -6,7 +6,7 @@ from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
-from .refused_by_starlake import report_refused_names
+from .refused_by_starlake import report_refused_names, report_refused_sink, report_refused_types
 from .session import Session
 
 
@@ -28,6 +28,7 @@ def check_table(session: Session, table: Table) -> None:
             table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
         )
     report_refused_names(session, table)
+    report_refused_types(session, table)
     _say_ineffective(session, table)
 
 
@@ -52,6 +53,7 @@ def check_task(session: Session, task: Task) -> None:
             f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine",
         )
     _check_references(project)
+    report_refused_sink(session, task)
     _say_ineffective(session, task)
 
 

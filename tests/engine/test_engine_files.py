@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -315,6 +317,30 @@ def test_copies_of_a_killed_load_are_removed_by_the_next(tmp_path: Path, monkeyp
         assert not left.exists()
         remove_abandoned(tmp_path)
         assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+SPILL = """
+import os
+from starlake_dagster_components.engine.instances import lend_instance
+
+with lend_instance() as lent:
+    lent.connection.execute("SET memory_limit = '60MB'")
+    lent.connection.execute("CREATE TEMP TABLE t AS SELECT i, repeat(md5(i::VARCHAR), 4) FROM range(1000000) x(i)")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_command_has_spilled_is_removed_by_the_next(tmp_path: Path) -> None:
+    def list_spilled() -> list[Path]:
+        return [file for file in tmp_path.rglob("*") if file.name.startswith("duckdb_temp")]
+
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = subprocess.run([sys.executable, "-c", SPILL], env=environment, check=False)
+    assert killed.returncode == -9
+    assert list_spilled()
+    following = SPILL.partition("    lent.")[0] + "    lent.connection.execute('SELECT 1')\n"
+    subprocess.run([sys.executable, "-c", following], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -123,3 +123,66 @@ def test_files_that_starlake_does_not_load(box: Sandbox, metadata: str, name: st
         f"metadata/load/d/x.sl.yml:2: d.x: Starlake does not load {said}; it works in the embedded engine only"
     ]
     assert box.rows("select id from d.x") == [(1,), (1,)]
+
+
+TYPES = """version: 1
+types:
+  - { name: unmapped, primitiveType: date, pattern: "yyyy-MM-dd" }
+  - { name: month, primitiveType: date, pattern: "dd MMM yyyy", ddlMapping: { duckdb: DATE } }
+  - { name: yes_no, primitiveType: boolean, pattern: "oui<-TF->non", ddlMapping: { duckdb: BOOLEAN } }
+  - { name: european, primitiveType: date, pattern: "dd/MM/yyyy", ddlMapping: { duckdb: DATE } }
+  - { name: switch, primitiveType: boolean, pattern: "(?i)true<-TF->(?i)false", ddlMapping: { duckdb: BOOLEAN } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("attribute", "metadata", "content", "said"),
+    [
+        ('{ name: s, type: string, script: "upper(a)" }', "format: DSV", "id;a\n1;b\n", "DSV files that lack a column of an attribute: s"),
+        ("{ name: s, type: string, default: x }", "format: DSV", "id;a\n1;b\n", "DSV files that lack a column of an attribute: s"),
+        ('{ name: s, type: string, script: "upper(s)" }', "format: DSV", "id;a;s\n1;b;c\n", ""),
+        ('{ name: s, type: string, script: "upper(a)" }', "format: DSV", "id;a;s\n1;b;c\n", ""),
+        ("{ name: s, type: string }", "format: DSV, encoding: ISO-8859-1", b"id;a;s\n1;b;\xe9\n", "DSV files in iso8859-1"),
+        ("{ name: s, type: string }", "format: DSV, encoding: ISO-8859-1", "id;a;s\n1;b;c\n", ""),
+        ("{ name: s, type: string }", 'format: DSV, quote: "\'"', "id;a;s\n1;b;c\n", "DSV files whose quote or escape is a single quote"),
+        ("{ name: s, type: unmapped }", "format: DSV", "id;a;s\n1;b;2024-01-02\n", "types without ddlMapping.duckdb: unmapped"),
+        ("{ name: s, type: month }", "format: DSV", "id;a;s\n1;b;02 Jan 2024\n", "values by the patterns of types: month"),
+        ("{ name: s, type: yes_no }", "format: DSV", "id;a;s\n1;b;oui\n", "values by the patterns of types: yes_no"),
+        ("{ name: s, type: european }", "format: DSV", "id;a;s\n1;b;02/01/2024\n", ""),
+        ("{ name: s, type: switch }", "format: DSV", "id;a;s\n1;b;true\n", ""),
+        ("{ name: s, type: string }", "format: JSON_ARRAY", '[{"id": 1, "a": "b"}]', "arrays by the format JSON_ARRAY"),
+    ],
+)
+def test_tables_whose_files_starlake_does_not_load(box: Sandbox, attribute: str, metadata: str, content: str | bytes, said: str) -> None:
+    box.write({"metadata/types/types.sl.yml": TYPES})
+    box.table("d", "x", "{ name: id, type: long }\n{ name: a, type: string }\n" + attribute, metadata)
+    box.stage("d", {"x1": content, "x2": content})
+    result = run_strictly(box, "load", "--domains", "d")
+    assert ("Starlake does not load" in (result.reason or "")) == bool(said)
+    assert said in (result.reason or "")
+    assert result.exit_code == (1 if said else 0)
+    box.load("d", {"x3": content} if not said else None)
+    assert len([line for level, line in box.log if level == "warning" and "Starlake does not load" in line]) == bool(said)
+    assert box.rows("select count(*) from d.x") == [(2 if said else 3,)]
+
+
+def test_a_sink_of_a_task_in_another_connection(box: Sandbox) -> None:
+    box.task("k.a", "select 1 as a", "  sink: { connectionRef: second }\n")
+    result = run_strictly(box, "transform", "--name", "k.a")
+    assert "a.sl.yml:3: task k.a: Starlake does not write to the connection 'second' of its sink" in (result.reason or "")
+    box.run("transform", "--name", "k.a")
+    assert len([line for level, line in box.log if level == "warning" and "of its sink" in line]) == 1
+    box.task("k.a", "select 1 as a", "  connectionRef: second\n  sink: { connectionRef: second }\n")
+    assert run_strictly(box, "transform", "--name", "k.a").exit_code == 0
+
+
+def test_an_expectation_that_does_not_hold_and_does_not_fail_its_task(box: Sandbox) -> None:
+    file = "metadata/application.sl.yml"
+    box.write({file: (box.root / file).read_text() + "  expectations: { failOnError: true }\n"})
+    box.write({"metadata/expectations/own.j2": "{% macro wrong() %}select 1{% endmacro %}"})
+    box.task("k.a", "select 1 as a", '  expectations: [{ expect: "wrong()", failOnError: false }]\n')
+    said = "k.a: Starlake fails here in spite of failOnError: false: wrong()"
+    assert said in (run_strictly(box, "transform", "--name", "k.a").reason or "")
+    box.run("transform", "--name", "k.a")
+    assert len([line for level, line in box.log if level == "warning" and said in line]) == 1
+    assert box.rows("select a from k.a") == [(1,)]

@@ -16,6 +16,7 @@ from ..casts import normalize_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
+from ..refused_by_starlake import report_refused_dsv
 from ..sqltext import quote, quote_literal
 from ..values import get_rule
 from . import bad_values, encodings
@@ -91,7 +92,11 @@ class _First:
 def describe_source(reading: Reading) -> Source:
     """Return how a DSV file is read."""
     encodings.check_compression(reading.file)
-    return _describe_source(reading, all_text=False)
+    source = _describe_source(reading, all_text=False)
+    codec = encodings.get_codec(reading.table)
+    absent = [a.attribute.name for a in reading.attributes if source.raws.get(a.attribute.name, "NULL") == "NULL"]
+    report_refused_dsv(reading.session, reading.table, absent, "" if encodings.is_ascii(reading.file, codec) else codec)
+    return source
 
 
 def _describe_source(reading: Reading, *, all_text: bool) -> Source:

@@ -124,6 +124,19 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
     return copy
 
 
+def is_ascii(file: Path, codec: str) -> bool:
+    """Say whether a file is the same in its encoding as in UTF-8 because it has only ASCII characters."""
+    if codec in ("utf-8", "ascii"):
+        return True
+    if codec.startswith(("utf-16", "utf-32")):
+        return False
+    with open_bytes(file) as data:
+        while chunk := data.read(_CHUNK):
+            if not chunk.isascii():
+                return False
+    return True
+
+
 def find_bad_line(file: Path, codec: str) -> int | None:
     """Return the first line of a file that cannot be decoded; None when all can."""
     decoder = codecs.getincrementaldecoder(codec)()

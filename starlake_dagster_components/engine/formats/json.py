@@ -27,6 +27,8 @@ _LONGEST_OBJECT = 16_777_216
 def describe_source(reading: Reading) -> Source:
     """Return how a JSON file is read: fields by their names, in any order; absent ones are NULL, others are left out."""
     encodings.check_compression(reading.file)
+    if reading.table.metadata.format == "JSON_ARRAY":
+        report_refused_file(reading.session, reading.table, "arrays by the format JSON_ARRAY")
     codec = encodings.get_codec(reading.table)
     if codec not in ("utf-8", "ascii"):
         report_refused_file(reading.session, reading.table, f"JSON files in {codec}")
