@@ -73,7 +73,11 @@ def _take() -> _Base:
         folder = Path(tempfile.gettempdir(), f"starlake-dagster-duckdb-{os.getpid()}-{threading.get_ident()}")
     atexit.register(scratch.close)
     # A table that is not in the database must not be looked for among the variables of this package.
-    config = {"temp_directory": str(folder), "threads": 1, "python_enable_replacements": False}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": str(folder),
+        "threads": 1,
+        "python_enable_replacements": False,
+    }
     return _Base(os.getpid(), duckdb.connect(":memory:", config=config), scratch)
 
 
