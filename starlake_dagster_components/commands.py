@@ -256,7 +256,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     """
     own: dict[str, str] = dict(run.pipeline.task_options.get(task.full_name, {})) if run.pipeline else {}
     start, end = (_format_timestamp(moment) if moment else None for moment in (run.interval_start, run.interval_end))
-    own.update(write_interval(task.sql_texts, start, end))
+    own.update(write_interval(task, start, end))
     arguments = ("--name", _check_name(task.full_name), *_format_scheduled_date(run), *_format_options(run, own))
     project = run.project
     reads = project.application.connections.get(task.connection_ref or "")

@@ -35,7 +35,7 @@ from .steps.bodies import Bodies
 from .warnings import add_warnings, collect_job_warnings, describe_assets_without_job, log_warnings
 
 if TYPE_CHECKING:
-    from ..step_executor.definition import ChooseTags
+    from ..step_executor.run_tags import ChooseTags
     from .sensors.evaluation import Evaluation
 
 MAX_WATCHED = 100
@@ -237,8 +237,13 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
         settings: how steps run.
         choose_tags: says which tags its runs get; None = their partition, where nothing gave them one.
     """
+    choose_tags = choose_tags or (choose_partition if settings.partitions != "off" else None)
     if isinstance(settings.step_executor, dg.ExecutorDefinition):
-        return settings.step_executor
+        if choose_tags is None:
+            return settings.step_executor
+        from ..step_executor.run_tags import tag_runs
+
+        return tag_runs(settings.step_executor, choose_tags)
     at_a_time = settings.max_concurrent
     if at_a_time is None:
         executor = settings.get_executor(pipeline)
@@ -247,7 +252,7 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
         max_concurrent=at_a_time,
         # A reader of a loaded table does not depend on the other tables that were loaded in the same step.
         require_upstream_step_success=not settings.batch,
-        choose_tags=choose_tags or (choose_partition if settings.partitions != "off" else None),
+        choose_tags=choose_tags,
     )
 
 

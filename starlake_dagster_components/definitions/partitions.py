@@ -9,7 +9,7 @@ import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
 from ..project.model import Task
-from ..project.sql.intervals import find_interval_variables
+from ..project.sql.intervals import find_task_interval_variables
 from ..settings import Settings
 from .steps.run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, read_tagged_time
 
@@ -27,7 +27,7 @@ def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) ->
     """
     if settings.partitions == "off" or pipeline is None or pipeline.schedule is None:
         return False
-    return settings.partitions == "scheduled" or bool(find_interval_variables(task.sql_texts))
+    return settings.partitions == "scheduled" or bool(find_task_interval_variables(task))
 
 
 def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPartitionsDefinition:

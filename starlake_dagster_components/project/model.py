@@ -318,6 +318,8 @@ class Task:
     sql_line: int = 1
     """Line in ``sql_file`` on which ``sql_text`` begins."""
     python_file: str | None = None
+    python_variables: tuple[str, ...] = ()
+    """The variables of the data interval that ``python_file`` names."""
     presql: tuple[str, ...] = ()
     """From the YAML; those of the SQL file's markers are in ``sql_text``."""
     postsql: tuple[str, ...] = ()

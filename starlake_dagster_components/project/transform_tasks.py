@@ -26,6 +26,7 @@ from .load_domains import LoadContext, warn_about_suffix
 from .model import EMPTY, Attribute, FrozenDict, Origin, Task
 from .project_files import Unreadable
 from .refs import Reference, rewrite_name
+from .sql.intervals import find_interval_variables
 from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions
@@ -339,8 +340,10 @@ def _make_task(
             continue
         file = reading.files.name(path)
         if suffix == ".py":
-            return replace(task, python_file=file, sql_text=None, sql_file=None)
+            task = replace(task, python_file=file, sql_text=None, sql_file=None)
         try:
+            if suffix == ".py":
+                return replace(task, python_variables=tuple(sorted(find_interval_variables((reading.files.read(path),)))))
             return replace(task, sql_text=reading.files.read(path), sql_file=file, sql_line=1)
         except Unreadable as error:
             reading.problems.append(error.problem)

@@ -2,12 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from inspect import isfunction
 from typing import Any
 
 import dagster as dg
+
+from .run_tags import ChooseTags, TaggingExecutor
 
 NAME = "starlake_threads"
 
@@ -20,10 +22,6 @@ logger = logging.getLogger("starlake_dagster_components")
 def get_default_max_concurrent() -> int:
     """Return the default number of concurrent steps: one per processor, as in Dagster's executor, but at least 4."""
     return max(4, os.cpu_count() or 1)
-
-
-ChooseTags = Callable[[dg.DagsterRun, dg.JobDefinition, dg.DagsterInstance], Mapping[str, str]]
-"""``(run, job, instance)`` -> tags that a run gets before its first step."""
 
 
 def starlake_step_executor(
@@ -70,7 +68,8 @@ def _build_executor_definition(
             from .._dagster import RetryMode, StepDependencyConfig
             from .threads import StepThreadsExecutor, ThreadOptions
         except ImportError as error:
-            return _create_multiprocess_executor(init_context, error)
+            executor = _create_multiprocess_executor(init_context, error)
+            return TaggingExecutor(executor, choose_tags) if choose_tags else executor
         if config["max_concurrent"] < 1:
             raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
         return StepThreadsExecutor(

@@ -7,7 +7,7 @@ steps may start. Like step processes, the threads store their events themselves,
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -33,6 +33,7 @@ from .captured import StepLogs
 from .logs import PythonLogCapture
 from .output import route_output
 from .resumed import ResumedRun
+from .run_tags import ChooseTags, add_run_tags
 from .running import RunningStep
 from .step import Ended, StepRunner
 
@@ -58,7 +59,7 @@ class ThreadOptions:
     cancel_grace_seconds: float
     tag_concurrency_limits: Sequence[Mapping[str, Any]]
     step_dependencies: StepDependencyConfig
-    choose_tags: Callable[[dg.DagsterRun, dg.JobDefinition, dg.DagsterInstance], Mapping[str, str]] | None = None
+    choose_tags: ChooseTags | None = None
 
 
 class StepThreadsExecutor(dg.Executor):
@@ -95,20 +96,8 @@ class StepThreadsExecutor(dg.Executor):
             DagsterExecutionInterruptedError: the run was canceled, and its steps have ended or used up their grace period.
         """
         if self._options.choose_tags:
-            _add_tags(
-                plan_context, self._options.choose_tags(plan_context.dagster_run, plan_context.job.get_definition(), plan_context.instance)
-            )
+            add_run_tags(plan_context, self._options.choose_tags)
         yield from _Execution(self._options, plan_context, execution_plan).execute_steps()
-
-
-def _add_tags(context: PlanOrchestrationContext, tags: Mapping[str, str]) -> None:
-    """Give tags to a run: to the stored one, and to that which the steps see."""
-    if tags:
-        context.instance.add_run_tags(context.run_id, dict(tags))
-        own = context.dagster_run.tags
-        assert isinstance(own, dict)
-        own.update(tags)
-        context.log.info(f"tags of the run: {', '.join(f'{name}: {value}' for name, value in tags.items())}")
 
 
 class _Execution:

@@ -54,6 +54,19 @@ def test_which_tasks_are_partitioned(incremental: ProjectFolder, setting: str, p
     assert find_partitions(definitions, dg.AssetKey("shop_orders")) is None
 
 
+def test_a_python_task_that_names_the_interval_is_partitioned(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    (incremental.root / "metadata/transform/kpi/top.sql").unlink()
+    incremental.write("metadata/transform/kpi/top.py", "day = args.sl_start_date\n")
+    executor = RecordingExecutor()
+    definitions = load(incremental, executor)
+    assert find_partitions(definitions, TOP) == find_partitions(definitions, DAILY)
+    result = find_transform_job(definitions).execute_in_process(instance=instance, partition_key="2026-01-02", asset_selection=[TOP])
+    assert result.success
+    assert ",sl_start_date=2026-01-01T23:00:00" in list_lines(executor)[0]
+    incremental.write("metadata/transform/kpi/top.py", "day = None\n")
+    assert find_partitions(load(incremental), TOP) is None
+
+
 def test_partitions_follow_the_cron_the_zone_and_the_first_day(incremental: ProjectFolder) -> None:
     partitions = find_partitions(load(incremental), DAILY)
     assert isinstance(partitions, dg.TimeWindowPartitionsDefinition)

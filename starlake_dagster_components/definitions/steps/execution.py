@@ -15,7 +15,7 @@ from ...executors.base import CommandResult
 from ...executors.local.load_files import find_waiting_files
 from ...pipelines.pipeline import Pipeline, PreLoad
 from ...project.model import Domain, Project, Table, Task
-from ...project.sql.intervals import find_interval_variables
+from ...project.sql.intervals import find_task_interval_variables
 from ...settings import Settings
 from ..batches import Member
 from ..checks import build_check_results
@@ -187,10 +187,11 @@ class Steps:
             )
             context.log.info(f"the run has no data interval; using that of its schedule: {start.isoformat()} to {end.isoformat()}")
             return replace(run, interval_start=start, interval_end=end)
-        missing = sorted(find_interval_variables(task.sql_texts) - given)
+        missing = sorted(find_task_interval_variables(task) - given)
         if missing:
+            subject = "the Python file" if task.python_file else "the SQL"
             raise dg.Failure(
-                f"the SQL of {task.full_name} uses {', '.join(missing)}, and this run has no data interval: its job has no schedule. "
+                f"{subject} of {task.full_name} uses {', '.join(missing)}, and this run has no data interval: its job has no schedule. "
                 f"Set the tags {INTERVAL_START} and {INTERVAL_END} of the run, or give the job a schedule",
                 allow_retries=False,
             )

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from ..model import Task
+
 INTERVAL_VARIABLES: Mapping[str, str] = {
     "sl_data_interval_start": "start",
     "sl_data_interval_end": "end",
@@ -22,18 +24,20 @@ _VARIABLE = re.compile(rf"\b({'|'.join(INTERVAL_VARIABLES)})\b")
 _NAME = re.compile(r"\{\{-?\s*(\w+)|\$\{\s*(\w+)\s*\}")
 
 
-def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> dict[str, str]:
-    """Return the variables of a data interval for the SQL of a task.
+def write_interval(task: Task, start: str | None, end: str | None) -> dict[str, str]:
+    """Return the variables of a data interval for the SQL or the Python file of a task.
 
     SQL may be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own
     quotes (``ts >= '{{sl_data_interval_start}}'``). A value gets quotes if all uses of its variable are outside of string literals.
+    Python gets values without quotes.
 
     Args:
-        texts: the SQL of the task and its pre- and post-statements, as written.
+        task: the task.
         start: start of the interval, ISO 8601; None if it is unknown.
         end: its end.
     """
-    bare, quoted = _find_uses(texts)
+    bare, quoted = _find_uses(task.sql_texts)
+    quoted.update(task.python_variables)
     values = {"start": start, "end": end}
     found = {}
     for name, which in INTERVAL_VARIABLES.items():
@@ -44,13 +48,18 @@ def write_interval(texts: Iterable[str], start: str | None, end: str | None) -> 
 
 
 def find_interval_variables(texts: Iterable[str]) -> frozenset[str]:
-    """Return the variables of the data interval that SQL uses, including in Jinja statements.
+    """Return the variables of the data interval that SQL or Python names, including in Jinja statements.
 
     Args:
-        texts: the SQL of a task and its pre- and post-statements, as written.
+        texts: the SQL of a task and its pre- and post-statements, or the text of its Python file, as written.
     """
     # Most SQL has none of them, and a plain search is faster than the regular expression.
     return frozenset(name for text in texts if "sl_" in text for name in _VARIABLE.findall(text))
+
+
+def find_task_interval_variables(task: Task) -> frozenset[str]:
+    """Return the variables of the data interval that a task uses, in its SQL or its Python file."""
+    return find_interval_variables(task.sql_texts).union(task.python_variables)
 
 
 def _find_uses(texts: Iterable[str]) -> tuple[set[str], set[str]]:
