@@ -46,7 +46,7 @@ def tag_runs(executor: dg.ExecutorDefinition, choose_tags: ChooseTags) -> dg.Exe
 
     return dg.ExecutorDefinition(
         name=executor.name,
-        config_schema=executor.config_schema,
+        config_schema=executor.config_schema,  # type: ignore[arg-type]  # accepted, but not in the declared type
         requirements=executor.get_requirements,
         executor_creation_fn=create_executor,
         description=executor.description,
