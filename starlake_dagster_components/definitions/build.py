@@ -237,10 +237,8 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
         settings: how steps run.
         choose_tags: says which tags its runs get; None = their partition, where nothing gave them one.
     """
-    choose_tags = choose_tags or (choose_partition if settings.partitions != "off" else None)
+    choose_tags = choose_tags or choose_partition
     if isinstance(settings.step_executor, dg.ExecutorDefinition):
-        if choose_tags is None:
-            return settings.step_executor
         from ..step_executor.run_tags import tag_runs
 
         return tag_runs(settings.step_executor, choose_tags)
@@ -327,7 +325,8 @@ def _build_conditions(graph: AssetGraph, settings: Settings) -> "dict[str, Evalu
         return {}
     from .sensors.evaluation import Evaluation
 
-    found = [(p, watched) for p in graph.plan.pipelines if (watched := find_watched_assets(graph, p, settings))]
+    pipelines = [p for p in graph.plan.pipelines if p.name not in graph.partitions]
+    found = [(p, watched) for p in pipelines if (watched := find_watched_assets(graph, p, settings))]
     return {
         p.name: Evaluation(
             replace(p.trigger, timezone=p.trigger.timezone or settings.timezone),
@@ -361,7 +360,10 @@ def _build_job(
 
 
 def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
-    watched = find_watched_assets(graph, pipeline, settings) if settings.automation == "sensors" else {}
+    partitions = graph.partitions.get(pipeline.name)
+    # A condition would start a run for each of the partitions.
+    has_sensor = settings.automation == "sensors" or (settings.automation == "conditions" and partitions is not None)
+    watched = find_watched_assets(graph, pipeline, settings) if has_sensor else {}
     if not watched:
         return None
     plain = pipeline.trigger.plain
@@ -376,6 +378,7 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
         tags=build_job_tags(pipeline),
         metadata={"starlake/watches": _list_watched(watched.values())},
         start_date=pipeline.start_date,
+        partitions=partitions,
     )
 
 

@@ -84,6 +84,13 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
     return None
 
 
+def find_last_partition(windows: dg.TimeWindowPartitionsDefinition, moment: datetime) -> tuple[str, dg.TimeWindow] | None:
+    """Return the key and the interval of the last partition that is complete at a time; None if there is none, as before the first day."""
+    window = windows.get_prev_partition_window(moment, respect_bounds=False)
+    key = find_key_of_interval(windows, window.start) if window else None
+    return (key, window) if key and window else None
+
+
 def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
     """Return the tags that assign partitions to a run that was started without one; none if it has one, or if its job has no partitions.
 
@@ -97,9 +104,8 @@ def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.Dag
         start, end = (read_tagged_time(tags, name) for name in (INTERVAL_START, INTERVAL_END))
         return find_partitions_of_interval(windows, start, end) if start and end else {}
     moment = read_tagged_time(tags, SCHEDULED_DATE) or datetime.now(timezone.utc)
-    window = windows.get_prev_partition_window(moment, respect_bounds=False)
-    key = find_key_of_interval(windows, window.start) if window else None
-    return {PARTITION: key} if key else {}
+    found = find_last_partition(windows, moment)
+    return {PARTITION: found[0]} if found else {}
 
 
 def find_partitions_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> dict[str, str]:

@@ -187,6 +187,8 @@ def test_a_task_says_how_it_is_backfilled(incremental: ProjectFolder) -> None:
     graph = load(incremental, translator=translator, partitions="scheduled").resolve_asset_graph()
     assert graph.get(DAILY).backfill_policy == dg.BackfillPolicy.single_run()
     assert graph.get(TOP).backfill_policy == dg.BackfillPolicy.multi_run(1)
+    graph = load(incremental, translator=translator, partitions="scheduled", backfill="single_run").resolve_asset_graph()
+    assert [graph.get(key).backfill_policy for key in (DAILY, TOP)] == [dg.BackfillPolicy.single_run(), dg.BackfillPolicy.multi_run(1)]
     with pytest.raises(InvalidProject, match=r"metadata starlake/backfill of kpi\.daily: expected 'runs' or 'single_run', not 'once'"):
         load(incremental, translator=Translated({}, {"kpi_daily": "once"}), on_error="fail")
 
@@ -196,6 +198,23 @@ def test_assets_without_partitions_depend_on_all(incremental: ProjectFolder) -> 
     graph = load(incremental).resolve_asset_graph()
     assert isinstance(graph.get(TOP).partition_mappings[DAILY], dg.AllPartitionMapping)
     assert not graph.get(DAILY).partition_mappings
+
+
+class LastPartition(StarlakeTranslator):
+    """Lets ``kpi.top`` depend on the last partition of ``kpi.daily``."""
+
+    def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+        spec = super().get_asset_spec(node)
+        return spec.replace_attributes(deps=[dg.AssetDep(DAILY, partition_mapping=dg.LastPartitionMapping())]) if spec.key == TOP else spec
+
+
+def test_a_mapping_of_the_translator_is_kept(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    incremental.write("metadata/transform/kpi/top.sql", "select max(amount) as best from kpi.daily\n")
+    definitions = load(incremental, translator=LastPartition())
+    assert isinstance(definitions.resolve_asset_graph().get(TOP).partition_mappings[DAILY], dg.LastPartitionMapping)
+    job = find_transform_job(definitions)
+    assert job.execute_in_process(instance=instance, partition_key="2026-01-05").success
+    assert job.execute_in_process(instance=instance, asset_selection=[TOP]).success
 
 
 def test_a_job_that_runs_tasks_of_another_cron_first(incremental: ProjectFolder, instance: dg.DagsterInstance) -> None:

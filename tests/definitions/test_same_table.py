@@ -1,5 +1,6 @@
 """Sixty days of an incremental task on the embedded engine: by ticks, by sixty runs of a backfill and by one run, the table is the same."""
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,13 @@ PARIS = ZoneInfo("Europe/Paris")
 DAYS = [date(2026, 3, 1) + timedelta(days=n) for n in range(60)]
 """The clock changes on March 29."""
 ASSET = dg.AssetKey("kpi_daily")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance in memory: the files of one on disk, of which each run has its own, take more time than the runs."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
 
 
 @pytest.fixture

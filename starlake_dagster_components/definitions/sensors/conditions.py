@@ -8,6 +8,7 @@ import dagster as dg
 
 from ...errors import Problem
 from ...pipelines.pipeline import Pipeline
+from ..partitions import choose_partition
 from .evaluation import Evaluation
 
 FROM_CONDITION = "dagster/from_automation_condition"
@@ -20,7 +21,7 @@ IDLE = ("data_cycle_enabled", "data_cycle", "beyond_data_cycle_enabled", "option
 def build_job_condition(evaluation: Evaluation) -> Any:
     """Return the condition of a job: that what it reads has been materialized since its own first assets were, by its triggering strategy.
 
-    It becomes true once: a run that failed is not started again.
+    It becomes true once for what is new: a run that failed is not started again.
 
     Args:
         evaluation: the rule of the sensor that the job would have.
@@ -28,7 +29,7 @@ def build_job_condition(evaluation: Evaluation) -> Any:
     condition = dg.AutomationCondition
     run_began, run_failed = condition.run_in_progress().newly_true(), condition.execution_failed().newly_true()
     handled = condition.newly_updated() | run_began | run_failed
-    updated = {name: condition.asset_matches(key, condition.newly_updated()).since(handled) for name, key in evaluation.keys.items()}
+    updated = {name: _is_new(condition.asset_matches(key, condition.newly_updated()), handled) for name, key in evaluation.keys.items()}
     strategy = evaluation.rule.strategy
     if not strategy.postfix:
         joined = _join(list(updated.values()), every=strategy.every)
@@ -41,7 +42,16 @@ def build_job_condition(evaluation: Evaluation) -> Any:
                 right, left = stack.pop(), stack.pop()
                 stack.append(left & right if text == "and" else left | right)
         joined = stack[-1]
-    return condition.any_job_root_assets_match(joined).newly_true()
+    # After a run, the condition may still be true, because of what has come since the evaluation before it.
+    return condition.any_job_root_assets_match(joined).newly_true() | condition.any_job_root_assets_match(joined & handled)
+
+
+def _is_new(updated: Any, handled: Any) -> Any:
+    """Return the condition that an asset has been updated and not handled since.
+
+    An update and a run between the same two evaluations count as a run, then an update: the other way round would lose the update.
+    """
+    return updated.since(dg.AutomationCondition.initial_evaluation()) & ~handled.since(updated)
 
 
 def _join(conditions: list[Any], *, every: bool) -> Any:
@@ -79,8 +89,8 @@ class ConditionTags:
     evaluation: Evaluation
 
     def __call__(self, run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> Mapping[str, str]:
-        """Return the tags of a run; none for runs that something else has started."""
-        return self.evaluation.build_tags_of_latest(run, instance) if FROM_CONDITION in run.tags else {}
+        """Return the tags of a run; if something else has started it, those of its partition."""
+        return self.evaluation.build_tags_of_latest(run, instance) if FROM_CONDITION in run.tags else choose_partition(run, job, instance)
 
 
 def find_idle_options(pipeline: Pipeline) -> Iterator[Problem]:

@@ -32,6 +32,7 @@ def build_sensor(
     metadata: Mapping[str, Any] | None = None,
     minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
     start_date: date | None = None,
+    partitions: dg.TimeWindowPartitionsDefinition | None = None,
 ) -> dg.MultiAssetSensorDefinition:
     """Return the sensor of a job. Starlake's guide "Customize Dagster DAGs": multi-asset sensor.
 
@@ -55,6 +56,7 @@ def build_sensor(
         metadata: metadata of the sensor.
         minimum_interval_seconds: time between ticks.
         start_date: start of the first run's data interval; None = 1970.
+        partitions: partitions of the job; a run is for the last one that is complete at its logical time. None = the job has none.
 
     Raises:
         InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
@@ -65,7 +67,7 @@ def build_sensor(
         # Created by the first tick. A plain trigger's assets are known without its rule, which takes time if there are many.
         from .evaluation import Evaluation
 
-        return Evaluation(trigger, watched, timings, job_name, start_date)
+        return Evaluation(trigger, watched, timings, job_name, start_date, partitions)
 
     monitored = dict.fromkeys(watched.values() if trigger.plain else evaluation().keys.values())
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from ...pipelines.pipeline import TransformTrigger
+from ..partitions import PARTITION, find_last_partition
 from ..steps.run_options import build_option_tags, declares_union, is_dry_run, read_carrier
 from ..steps.run_tags import INTERVAL_END, SCHEDULED_DATE, TRIGGERED_BY, build_time_tags, format_triggered_by, parse_time, read_tagged_time
 from .cron_ticks import find_interval_before
@@ -29,13 +30,23 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A sensor's rule, applied to Dagster."""
+    """A sensor's rule, applied to Dagster.
+
+    Attributes:
+        trigger: the options of the pipeline.
+        watched: dataset -> asset.
+        timings: dataset -> how often it is renewed.
+        job_name: the job that it starts.
+        start_date: start of the first run's data interval; None = 1970.
+        partitions: partitions of the job; a run is for the last one that is complete at its logical time. None = the job has none.
+    """
 
     trigger: TransformTrigger
     watched: Mapping[str, dg.AssetKey]
     timings: Mapping[str, DatasetTiming]
     job_name: str
     start_date: date | None
+    partitions: dg.TimeWindowPartitionsDefinition | None = None
 
     @cached_property
     def rule(self) -> Rule:
@@ -60,11 +71,17 @@ class Evaluation:
         decision = decide_run(self.rule, {name: _describe(event) for name, event in events.items()}, consumption, now, find_interval_before)
         if isinstance(decision, Wait):
             return dg.SkipReason(decision.reason)
+        if self.partitions is not None and find_last_partition(self.partitions, decision.logical_time) is None:
+            # What is new stays new: the run for a later time consumes it.
+            first, last = self.partitions.get_first_partition_key(), self.partitions.get_last_partition_key()
+            reach = f"they reach from {first} to {last}" if first and last else "none of them is complete"
+            return dg.SkipReason(f"The job has no partition that ends at {decision.logical_time.isoformat()} or just before: {reach}")
         # Collected before anything is consumed, because contradictory options fail the tick.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
         # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that arrive meanwhile.
         context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
-        return dg.RunRequest(run_key=_make_run_key(decision.consumed), tags={**self._make_tags(context, decision), **options})
+        tags = {**self._make_tags(context, decision), **options}
+        return dg.RunRequest(run_key=_make_run_key(decision.consumed), partition_key=tags.pop(PARTITION, None), tags=tags)
 
     def _find_latest(self, instance: dg.DagsterInstance) -> dict[str, dg.EventLogRecord]:
         """Return the latest materialization of each asset that has one, except those of a dry run (``dry_run``)."""
@@ -117,6 +134,10 @@ class Evaluation:
 
     def _build_time_tags(self, instance: dg.DagsterInstance, end: datetime, location: str | None) -> dict[str, str]:
         zone = ZoneInfo(self.trigger.timezone or "UTC")
+        found = find_last_partition(self.partitions, end) if self.partitions is not None else None
+        if found:
+            key, window = found
+            return {**build_time_tags(end.astimezone(zone), window.start, window.end), PARTITION: key}
         begin = self._find_former_time(instance, end, location) or self._find_beginning(end)
         return build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone))
 

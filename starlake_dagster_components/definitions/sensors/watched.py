@@ -84,7 +84,7 @@ def _iterate_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], sett
 def find_sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Iterator[Problem]:
     """Yield problems with the options of a pipeline's sensor, with file and line."""
     watched = find_watched_assets(graph, pipeline, settings)
-    if watched and settings.automation == "conditions":
+    if watched and settings.automation == "conditions" and pipeline.name not in graph.partitions:
         from .conditions import find_idle_options
 
         yield from find_idle_options(pipeline)

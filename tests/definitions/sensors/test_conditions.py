@@ -76,6 +76,15 @@ def test_all_inputs_start_one_run(project: ProjectFolder, instance: dg.DagsterIn
     assert ticking.tick(ITEMS) == 1
 
 
+def test_inputs_that_come_after_a_run_and_before_the_next_evaluation_start_a_run(
+    project: ProjectFolder, instance: dg.DagsterInstance
+) -> None:
+    ticking = Ticking(load(project, "conditions"), instance)
+    assert [ticking.tick(), ticking.tick(ORDERS, ITEMS), ticking.tick(DAILY, TOP, ORDERS, ITEMS)] == [0, 1, 1]
+    assert [ticking.tick(DAILY, TOP), ticking.tick(), ticking.tick(ORDERS)] == [0, 0, 0]
+    assert [ticking.tick(DAILY, TOP, ITEMS), ticking.tick(ORDERS), ticking.tick(DAILY, TOP)] == [0, 1, 0]
+
+
 def test_any_input_starts_a_run(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     set_options(project, dataset_triggering_strategy="any")
     ticking = Ticking(load(project, "conditions"), instance)

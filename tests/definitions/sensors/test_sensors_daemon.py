@@ -1,19 +1,13 @@
 """Two levels of sensors behind a real daemon that is killed in the middle."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import pytest
+from daemon_deployment import Deployment, run_deployment, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -48,72 +42,10 @@ defs = dg.Definitions(
 """
 
 
-def wait_for(what: str, condition: Callable[[], object], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"the process ended while waiting for {what}"
-        assert time.monotonic() < end, f"waited too long for {what}"
-        time.sleep(0.05)
-
-
-class Deployment:
-    """A Dagster home, a code server that stays, and daemons that come and go."""
-
-    def __init__(self, home: Path, instance: dg.DagsterInstance, environment: dict[str, str]) -> None:
-        self.home = home
-        self.instance = instance
-        self.environment = environment
-
-    @contextmanager
-    def process(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.home / "output.txt").open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=self.home, env=self.environment, stdout=output, stderr=output, start_new_session=True
-            )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def daemon(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """A daemon that is killed, not stopped, at the end of the block."""
-        return self.process("dagster._daemon", "run", "-w", str(self.home / "workspace.yaml"))
-
-    def materialize(self, *assets: str) -> None:
-        for asset in assets:
-            self.instance.report_runless_asset_event(dg.AssetMaterialization(asset))
-
-    def runs(self) -> list[dg.DagsterRun]:
-        return [record.dagster_run for record in self.instance.get_run_records()]
-
-    def last_ticks(self) -> dict[str, tuple[float, str]]:
-        """Time and skip reason of the last finished tick of each sensor."""
-        found = {}
-        for state in self.instance.all_instigator_state():
-            for tick in self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=2):
-                if tick.status.value == "SKIPPED":
-                    found[state.instigator_name] = (tick.timestamp, tick.skip_reason or "")
-                    break
-        return found
-
-
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (tmp_path / "location.py").write_text(LOCATION)
-    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    workspace = [{"grpc_server": {"host": "localhost", "port": port, "location_name": "location"}}]
-    (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
-    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path), "PYTHONWARNINGS": "ignore"}
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-        deployment = Deployment(tmp_path, instance, environment)
-        with deployment.process("dagster", "api", "grpc", "-f", "location.py", "-p", str(port), "--location-name", "location") as server:
-            wait_for("the code server", lambda: "Started Dagster code server" in (tmp_path / "output.txt").read_text(), server)
-            yield deployment
+    with run_deployment(tmp_path, LOCATION) as deployment:
+        yield deployment
 
 
 def test_a_daemon_that_is_killed(deployment: Deployment) -> None:
