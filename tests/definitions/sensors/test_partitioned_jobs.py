@@ -54,7 +54,7 @@ def test_a_sensor_starts_the_last_partition_that_is_complete_at_the_logical_time
     executor = RecordingExecutor()
     definitions = load(project, executor)
     materialize(instance, "2026-02-03T00:00:00+01:00")
-    (request,) = tick(definitions, instance).run_requests or ()
+    (request,) = tick(definitions, instance).run_requests
     assert request.partition_key == "2026-02-02"
     assert request.tags["starlake/data_interval_start"] == "2026-02-02T00:00:00+01:00"
     assert request.tags["starlake/data_interval_end"] == "2026-02-03T00:00:00+01:00"
@@ -74,7 +74,7 @@ def test_what_has_no_partition_is_not_consumed(project: ProjectFolder, instance:
         "The job has no partition that ends at 2026-01-19T23:00:00+00:00 or just before: they reach from 2026-02-01 to"
     )
     instance.report_runless_asset_event(dg.AssetMaterialization(ORDERS, metadata={"starlake/scheduled_date": "2026-02-02T12:00:00+01:00"}))
-    (request,) = tick(definitions, instance, early.cursor).run_requests or ()
+    (request,) = tick(definitions, instance, early.cursor).run_requests
     assert request.partition_key == "2026-02-01"
 
 
