@@ -13,7 +13,7 @@ from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sql.intervals import write_interval
-from .warehouse.audit import WarehouseAudit, WarehouseCounts, count_tables, find_warehouse_audit
+from .warehouse.audit import WarehouseAudit, WarehouseCounts, count_tables, find_warehouse_audit, watch_appended
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
@@ -237,6 +237,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
     # Starlake: LoadCmd prints the row counts as one line of JSON if SL_API is set to any value.
     command = command.with_environment({"SL_API": "1"})
     described = tuple(_describe_table(project, table) for table in tables)
+    warehouse = count_tables(command.warehouse, run.warehouse_counts, project, tables)
     return replace(
         command,
         files=_find_load_files(project, domain, tables),
@@ -244,7 +245,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),
-        warehouse=count_tables(command.warehouse, run.warehouse_counts, project, tables),
+        warehouse=watch_appended(warehouse, project, [table for table in tables if _appends(table)]),
     )
 
 

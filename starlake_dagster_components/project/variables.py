@@ -4,7 +4,7 @@ Starlake: SchemaHandler.loadActiveEnvVars. The precedence follows its documentat
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -138,6 +138,8 @@ def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFi
     else:
         env.problems.append(Problem(Location(name, 1), "error", "the root key 'env' is missing"))
         return {}
+    if isinstance(data, dict) and body is not data:
+        env.problems.extend(_find_refused_roots(document, name))
     if not isinstance(body, dict):
         message = "'env' is empty" if body is None else "'env' must be a mapping of names to values"
         env.problems.append(Problem(Location(name, document.lines.get("", 1)), "error", message))
@@ -154,6 +156,18 @@ def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFi
         values[key] = text
         env.places[profile, key] = place
     return values
+
+
+def _find_refused_roots(document: YamlDocument, name: str) -> Iterator[Problem]:
+    """Yield what Starlake's JSON schema refuses beside ``env``: any other root key, another version than 1."""
+    for key, value in document.data.items():
+        if key == "version" and value != 1:
+            message = f"version must be 1, found {value!r}; Starlake refuses the file"
+        elif key not in ("env", "version"):
+            message = f"'{key}' beside 'env' is ignored here, and Starlake refuses the file"
+        else:
+            continue
+        yield Problem(Location(name, document.lines.get(key, 1)), "warning", message, refused=True)
 
 
 def resolve_variables(

@@ -27,6 +27,7 @@ class WarehouseAudit:
         schema: of the audit tables (``audit``).
         job_id: the ``JOBID`` of the command's rows.
         counted: schema and name of the tables whose rows are counted in the same query.
+        appended: logical name, schema and name of the tables that a load only appends to: those whose growth says what it loaded.
     """
 
     connection: str
@@ -34,6 +35,7 @@ class WarehouseAudit:
     schema: str
     job_id: str
     counted: tuple[tuple[str, str], ...] = ()
+    appended: tuple[tuple[str, str, str], ...] = ()
 
 
 def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudit | None:
@@ -59,6 +61,21 @@ def count_tables(
         return warehouse
     names = ((n.final_domain, n.final_name) if isinstance(n, Table) else (n.domain, n.table) for n in nodes)
     return replace(warehouse, counted=tuple(names))
+
+
+def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
+    """Return the audit with the tables whose growth says what a load did: those of the same connection.
+
+    Args:
+        warehouse: where the audit is; None stays None.
+        project: the project.
+        tables: those that the load only appends to.
+    """
+    if warehouse is None:
+        return None
+    connections = [(table, project.find_connection(table)) for table in tables]
+    there = [table for table, connection in connections if connection is not None and connection.name == warehouse.connection]
+    return replace(warehouse, appended=tuple((table.name, table.final_domain, table.final_name) for table in there))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,37 @@ def read_audit(audit: WarehouseAudit, *, expectations: bool) -> AuditEntries:
         sorted((e for e in entries if e["kind"] == EXPECTATION), key=_get_time),
         {int(e["accepted"]): int(e["count"]) for e in entries if e["kind"] == ROWS},
     )
+
+
+COUNT_SECONDS = 20.0
+"""Seconds that counting the rows of tables may take: a load waits for it."""
+
+
+def count_appended(audit: WarehouseAudit) -> Mapping[str, int | None]:
+    """Return how many rows the tables have that a load only appends to, by logical name; None for a table that the warehouse refuses.
+
+    Raises:
+        QueryFailed: the warehouse does not answer.
+    """
+    if not audit.appended:
+        return {}
+    selects = {
+        name: f"SELECT {index}, count(*) FROM {audit.address.quote_name(schema, table)}"
+        for index, (name, schema, table) in enumerate(audit.appended)
+    }
+    names = list(selects)
+    try:
+        rows = run_query(audit.address, " UNION ALL ".join(selects.values()), seconds=COUNT_SECONDS)
+    except TableMissing:
+        return {name: _count_one(audit, select) for name, select in selects.items()}
+    return {names[int(index)]: int(count) for index, count in rows}
+
+
+def _count_one(audit: WarehouseAudit, select: str) -> int | None:
+    try:
+        return int(run_query(audit.address, select, seconds=COUNT_SECONDS)[0][1])
+    except TableMissing:
+        return None
 
 
 COLUMNS = ("kind", "domain", "table", "step", "success", "message", "text", "count", "accepted", "rejected", "duration", "time", "name")

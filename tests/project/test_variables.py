@@ -170,3 +170,15 @@ def test_broken_env_files_are_errors_also_of_other_profiles(folder: ProjectFolde
 def test_an_env_file_without_version_may_be_bare(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "A: 1\nB: two\n")
     assert read_project(folder.root, environ={}).variables["B"] == "two"
+
+
+def test_what_starlake_refuses_beside_env_is_marked_as_refused(folder: ProjectFolder) -> None:
+    folder.write("metadata/env.sl.yml", "version: 2\nenv:\n  A: file\nvars:\n  B: x\n")
+    folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: dev\nload: {}\n")
+    project = read_project(folder.root, environ={})
+    assert project.variables["A"] == "file"
+    assert sorted((str(problem.location), problem.severity, problem.refused, problem.message) for problem in project.problems) == [
+        ("metadata/env.dev.sl.yml:4", "warning", True, "'load' beside 'env' is ignored here, and Starlake refuses the file"),
+        ("metadata/env.sl.yml:1", "warning", True, "version must be 1, found 2; Starlake refuses the file"),
+        ("metadata/env.sl.yml:4", "warning", True, "'vars' beside 'env' is ignored here, and Starlake refuses the file"),
+    ]

@@ -18,6 +18,7 @@ from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.remote_commands import mark_left_files
 from ..starlake_output.table_files import group_by_table
 from ..starlake_output.table_outcomes import Places, find_reason_in_table, judge_output, judge_tables
+from ..starlake_output.warehouse_rows import count_appended_rows
 from .load_files import FilesOfLoad, hold_files
 
 Run = Callable[[Command], CommandResult]
@@ -80,12 +81,17 @@ class _Watched:
             self._files = FilesOfLoad(command.files, invocation.log)
         self.before = frozenset(self._files.list_staged()) if self._files is not None else frozenset()
         self._command, self._log = command, invocation.log
-        self._rows = count_rows_of_tables(command, invocation.log) if files is not None else {}
+        self._rows = self._count_rows(missing=0) if files is not None else {}
 
     def count_growth(self) -> Mapping[str, int]:
-        """Return how many rows the tables have gained, see :func:`count_rows_of_tables`."""
-        rows = count_rows_of_tables(self._command, self._log)
+        """Return how many rows the tables have gained, in DuckDB files and in a warehouse."""
+        rows = self._count_rows(missing=None)
         return {name: count - self._rows[name] for name, count in rows.items() if name in self._rows}
+
+    def _count_rows(self, *, missing: int | None) -> Mapping[str, int]:
+        counts = count_rows_of_tables(self._command, self._log)
+        # Without a file nothing is loaded, and a query costs something.
+        return {**count_appended_rows(self._command, self._log, missing=missing), **counts} if self.before else counts
 
     def find_places(self, left: Sequence[str] | None = None) -> Places | None:
         """Return where the files are now; None if that is not known here, and for a load of one table.
@@ -121,7 +127,9 @@ def _judge_interrupted(
         growth=watched.count_growth() if left else {},
     )
     if files is not None:
-        _move_files(files, left, fates, invocation)
+        _, problem = _move_files(files, left, fates, invocation)
+        if problem:
+            invocation.log("error", problem)
     if places is None:
         return {}
     lines = trail.load if trail else LoadLines()

@@ -112,8 +112,8 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
 
 
 def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
-    """Return how many rows the tables of a load have, by logical name (of a load of one table: an empty name); nothing of those that cannot
-    be read.
+    """Return how many rows the tables of a load have that are in DuckDB files, by logical name (of a load of one table: an empty name);
+    nothing of those that cannot be read.
 
     Call it while holding the locks of the command's databases.
     """

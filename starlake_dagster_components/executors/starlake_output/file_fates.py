@@ -152,7 +152,8 @@ def _judge_by_growth(
 ) -> dict[str, bool | None]:
     """Return the files whose rows are in their tables although nothing was noted of them: a table has grown by more rows than were noted.
 
-    That is certain of tables to which rows are only appended; others have the same rows when a file is loaded again.
+    That is certain of tables in DuckDB files to which rows are only appended; others have the same rows when a file is loaded again. In a
+    warehouse others may write to the table at the same time, and Spark may have written a part of the rows: there it cannot be said.
     """
     found: dict[str, bool | None] = {}
     for table in command.tables:
@@ -164,7 +165,8 @@ def _judge_by_growth(
             continue
         archived = sum(job.table == table.final_full_name and job.archived for job in lines.jobs) if lines else 0
         if archived <= len(loads) and grown > sum(counts):
-            found.update(dict.fromkeys((name for name in jobs[-1].names if name in names), True))
+            inside = True if table.target is not None else None
+            found.update(dict.fromkeys((name for name in jobs[-1].names if name in names), inside))
     return found
 
 

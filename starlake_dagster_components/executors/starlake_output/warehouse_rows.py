@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...commands import Command
-from ...warehouse.audit import AuditEntries, WarehouseAudit, read_audit
+from ...warehouse.audit import AuditEntries, WarehouseAudit, count_appended, read_audit
 from ...warehouse.query import QueryFailed
 from ..outcomes import Log
 from .audit_log import build_expectation_result
@@ -38,6 +38,27 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
         log("warning", f"the audit in the connection '{warehouse.connection}' cannot be understood: {type(error).__name__}")
         return (), (), {}
     return _convert(command, entries)
+
+
+def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> Mapping[str, int]:
+    """Return how many rows the tables in a warehouse have that a load only appends to, by logical name (of a load of one table: an empty
+    name); nothing of those that cannot be counted.
+
+    Args:
+        command: the load.
+        log: receives why they cannot be counted.
+        missing: the rows of a table that the warehouse refuses: 0 before a load, when it may not exist yet; None, not known, afterwards.
+    """
+    if command.warehouse is None:
+        return {}
+    try:
+        counts = count_appended(command.warehouse)
+    except Exception as error:  # noqa: BLE001 -- as above
+        why = str(error) if isinstance(error, QueryFailed) else type(error).__name__
+        log("info", f"rows of tables cannot be counted in the connection '{command.warehouse.connection}': {why}")
+        return {}
+    known = {name: missing if count is None else count for name, count in counts.items()}
+    return {name if len(command.tables) > 1 else "": count for name, count in known.items() if count is not None}
 
 
 def _convert(command: Command, entries: AuditEntries) -> Rows:
