@@ -25,15 +25,26 @@ class _Scan:
     def __init__(self, sql: str) -> None:
         self._sql = sql
         self._tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
+        self._words = [text.upper() if kind == "word" else text if kind == "other" else "" for kind, text, _ in self._tokens]
+        self._group_ends = self._find_group_ends()
         self._common = self._find_ctes()
+        self._position, self._line = 0, 1
         self.found: list[Found] = []
         self._scan()
 
     def _get_word(self, index: int) -> str:
-        if 0 <= index < len(self._tokens):
-            kind, text, _ = self._tokens[index]
-            return text.upper() if kind == "word" else text if kind == "other" else ""
-        return ""
+        return self._words[index] if 0 <= index < len(self._words) else ""
+
+    def _find_group_ends(self) -> dict[int, int]:
+        """Return where the group of each opening parenthesis ends: the index after its closing one."""
+        ends: dict[int, int] = {}
+        open_groups: list[int] = []
+        for index, word in enumerate(self._words):
+            if word == "(":
+                open_groups.append(index)
+            elif word == ")" and open_groups:
+                ends[open_groups.pop()] = index + 1
+        return ends
 
     def _find_ctes(self) -> set[str]:
         names = set()
@@ -41,25 +52,15 @@ class _Scan:
             if kind in ("word", "quoted") and self._get_word(index - 1) in ("WITH", ",", "RECURSIVE"):
                 following = index + 1
                 if self._get_word(following) == "(":
-                    following = self._skip_group(following)
+                    following = self._group_ends.get(following, len(self._words))
                 if self._get_word(following) == "AS" and self._get_word(following + 1) in ("(", "MATERIALIZED", "NOT"):
                     names.add(_unquote(kind, text)[0].lower())
         return names
 
-    def _skip_group(self, index: int) -> int:
-        depth = 0
-        while index < len(self._tokens):
-            text = self._get_word(index)
-            depth += (text == "(") - (text == ")")
-            index += 1
-            if depth == 0:
-                break
-        return index
-
     def _scan(self) -> None:
         # One entry per open parenthesis: the word before it, and whether the scan is inside a FROM list.
         groups: list[tuple[str, bool]] = [("", False)]
-        merge = any(self._get_word(index) == "MERGE" for index in range(len(self._tokens)))
+        merge = "MERGE" in self._words
         index = 0
         while index < len(self._tokens):
             word = self._get_word(index)
@@ -102,8 +103,14 @@ class _Scan:
         lower = [part.lower() for part in parts]
         if (len(parts) > 1 or lower[0] not in self._common) and is_table_name(tuple(parts)):
             position = self._tokens[start][2]
-            self.found.append(Found(tuple(parts), self._sql.count("\n", 0, position) + 1, position))
+            self.found.append(Found(tuple(parts), self._count_lines(position), position))
         return index
+
+    def _count_lines(self, position: int) -> int:
+        """Return the line of a position that is not before the last one."""
+        self._line += self._sql.count("\n", self._position, position)
+        self._position = position
+        return self._line
 
 
 def _unquote(kind: str, text: str) -> list[str]:

@@ -1,0 +1,29 @@
+"""Tables of SQL that no parser understands."""
+
+from starlake_dagster_components.project.sql.scan import scan_tables
+
+
+def test_names_with_their_lines() -> None:
+    sql = "select *\nfrom a.b,\n\n  c.d join (select 1 from e.f) x\n on 1 using g\nunion select 2 from `h.i`"
+    found = [(".".join(f.parts), f.line) for f in scan_tables(sql)]
+    assert found == [("a.b", 2), ("c.d", 4), ("e.f", 4), ("h.i", 6)]
+    assert [sql[f.start : f.start + 1] for f in scan_tables(sql)] == ["a", "c", "e", "`"]
+
+
+def test_common_table_expressions_with_columns() -> None:
+    assert [
+        f.parts for f in scan_tables("with a(x, y) as (select 1 from t.u), b (z) as not materialized (select 2) select * from a, b, c.d")
+    ] == [
+        ("t", "u"),
+        ("c", "d"),
+    ]
+
+
+def test_the_source_of_a_merge_is_read() -> None:
+    assert [f.parts for f in scan_tables("merge into a.b using c.d on 1 when matched then delete")] == [("c", "d")]
+
+
+def test_thousands_of_open_groups_end() -> None:
+    assert scan_tables("select * from " + "x, a(" * 20_000)[0].parts == ("x",)
+    assert scan_tables("with " + "a(, " * 20_000) == []
+    assert scan_tables("select 1 " + ")" * 100_000 + " from a.b")[0].parts == ("a", "b")
