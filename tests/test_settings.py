@@ -57,7 +57,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("orchestrators", "dagster", "orchestrators: 'dagster' cannot be used (expected a list of strings)"),
     ("orchestrators", ["airflow", "dagstr"], "orchestrators: unknown orchestrator 'dagstr' (did you mean 'dagster'?)"),
     ("orchestrators", ["mage"], "orchestrators: unknown orchestrator 'mage' (known: airflow, dagster, databricks, snowflake, starlake)"),
-    ("executor", {"starlake_path": "x"}, "executor: it has no type"),
+    ("executor", {"starlake_path": "x"}, "executor: the type is missing"),
     ("timezone", "Europe/Pariss", "timezone: unknown time zone 'Europe/Pariss' (did you mean 'Europe/Paris'?)"),
     ("variables", {True: "a"}, "variables: the name True is not a string: put it in quotes"),
     ("cache", True, "cache: True cannot be used (expected a string)"),

@@ -1,4 +1,4 @@
-"""What commands say and what a command did to each table: the words that executors and the readers of Starlake's output share."""
+"""The results of commands for each table. Executors and the readers of Starlake's output share these types."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 Level = Literal["debug", "info", "warning", "error"]
 Log = Callable[[Level, str], None]
-"""Takes a level and one line of text, without its line end. May be called from any thread."""
+"""Takes a level and one line of text without its line end. It may be called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ExpectationResult:
     """The result of one expectation of a table or task (a row of ``audit.expectations``)."""
 
     expect: str
-    """The call as the project writes it: ``is_unique('id')``."""
+    """The call as it is written in the project: ``is_unique('id')``."""
     success: bool
     violations: int | None = None
     sql: str | None = None
@@ -35,9 +35,10 @@ class ExpectationResult:
 Outcome = Literal["loaded", "failed", "open", "unknown"]
 """The outcome of one table of a ``load``.
 
-``loaded``: all its files are loaded, or it had none. ``failed``: it was tried and failed. ``open``: it was not tried, or it is not known
-how far it came, and another ``load`` finds all that is left of it. ``unknown``: not even that is known; another ``load`` may not see a file
-that this one left.
+- ``loaded``: all its files are loaded, or it had none.
+- ``failed``: it was tried and failed.
+- ``open``: it was not tried, or it is not known how far it got. Another ``load`` finds all files that are left.
+- ``unknown``: not even that is known. This load may have left a file that another ``load`` does not see.
 """
 
 
@@ -50,15 +51,14 @@ class TableResult:
 
     Attributes:
         outcome: how it ended, see :data:`Outcome`.
-        counters: rows and files that were loaded, where they are known; also of a table that failed or is open, when some of its files
-            were.
-        row_count: rows of the table afterwards, where they are known.
-        expectations: the results of its expectations, where they are known.
-        reason: one sentence on a failure, when more is known than that the command failed.
-        retry: False when another attempt cannot succeed.
-        failed_in_table: the load failed although rows of its files are in the table (its expectations failed): no other attempt finds these
+        counters: rows and files that were loaded, if known. A table that failed or is open has them too if some of its files were loaded.
+        row_count: rows of the table afterwards, if known.
+        expectations: the results of its expectations, if known.
+        reason: one sentence about a failure, if more is known than that the command failed.
+        retry: False if another attempt cannot succeed.
+        failed_in_table: the load failed although rows of its files are in the table (its expectations failed). No other attempt finds these
             files.
-        leaves_files: the load failed, and its files may lie where no other load looks and this executor cannot reach them.
+        leaves_files: the load failed, and may have left files where no other load looks and which this executor cannot reach.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""Projects that commands have read: many commands of one run see the same variables, and a large project takes seconds to read."""
+"""Keep the projects that commands have read. Commands of one run often have the same variables, and large projects take seconds to read."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ class _Entry:
 
 
 class Projects:
-    """Reads the project of a command, unless one with the same variables was read and no file changed since. For several threads."""
+    """Reads the project of a command, unless it was read with the same variables and no file has changed since. Thread-safe."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -37,7 +37,7 @@ class Projects:
     def get(self, command: Command, environment: Mapping[str, str]) -> Project:
         """Return the project as a command with this environment sees it.
 
-        The data interval of ``--options`` is not part of it: it differs from run to run, and is added when SQL is rendered.
+        The data interval of ``--options`` is left out. It differs from run to run, and is added when SQL is rendered.
         """
         options = {name: value for name, value in command.given_options.items() if name not in INTERVAL_VARIABLES}
         profile = environment.get("SL_ENV") or None
@@ -60,7 +60,7 @@ class Projects:
 
 
 def _read_state(project: Project) -> State:
-    """Return what changes when a file of the project, or the content of a folder, does."""
+    """Return a value that changes whenever a file of the project, or the content of a folder, changes."""
     files = [project.path(f) for f in project.files]
     folders = {parent for file in files for parent in (file.parent, file.parent.parent)}
     return tuple(_list_stats([*files, *sorted(folders)]))
@@ -82,4 +82,4 @@ def _read_project(root: str, profile: str | None, environ: Mapping[str, str], op
 
 
 PROJECTS = Projects(_read_project)
-"""Those of this process."""
+"""The projects of this process."""

@@ -1,4 +1,4 @@
-"""The executors by their ``type``. Each is imported when it is asked for."""
+"""Find executors by their ``type``. Each is imported at its first use."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -45,12 +45,12 @@ def make_executor(given: str | Mapping[str, Any]) -> StarlakeExecutor:
         given: its type, or a mapping with ``type`` and fields.
 
     Raises:
-        InvalidSetting: no type or an unknown one, or a field that is missing, unknown or wrong.
+        InvalidSetting: the type is missing or unknown, or a field is missing, unknown, or invalid.
     """
     fields = {"type": given} if isinstance(given, str) else dict(given)
     type_ = fields.get("type")
     if type_ is None:
-        raise InvalidSetting(f"it has no type (known: {', '.join(EXECUTOR_TYPES)})")
+        raise InvalidSetting(f"the type is missing (known: {', '.join(EXECUTOR_TYPES)})")
     executor = find_executor(str(type_))
     try:
         return executor.model_validate(fields)

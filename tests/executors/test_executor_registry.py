@@ -56,7 +56,7 @@ executor:
             "executor: shell: unknown field 'xyz' (known: env, grace_period, jvm, starlake_path, timeout, type)",
         ),
         ("executor: {type: shell, timeout: soon}", "executor: shell: timeout: Input should be a valid number"),
-        ("executor: {env: {A: b}}", "executor: it has no type (known: shell, cloud_run, dagster_shell, duckdb)"),
+        ("executor: {env: {A: b}}", "executor: the type is missing (known: shell, cloud_run, dagster_shell, duckdb)"),
         ("executor: '{{ [1] }}'", "executor: [1] cannot be used"),
     ],
 )

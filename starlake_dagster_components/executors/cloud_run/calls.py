@@ -1,4 +1,4 @@
-"""Calls to the API: which failures pass, how long to wait for them, and what to check when they do not."""
+"""Call the API: repeat calls that failed temporarily, and explain permanent failures."""
 
 import random
 import re
@@ -14,9 +14,9 @@ from .connection import explain_missing_credentials
 T = TypeVar("T")
 
 QUOTA = frozenset(("RESOURCE_EXHAUSTED",))
-"""The call was refused, and surely not carried out."""
+"""The call was rejected, and was certainly not carried out."""
 PASSING = QUOTA | frozenset(("UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "ABORTED", "CANCELLED"))
-"""Worth another try. Except for the quota, the call may have been carried out."""
+"""Temporary failures. Unless the quota was exceeded, the call may have been carried out."""
 
 FIRST_DELAY = 1.0
 LAST_DELAY = 60.0
@@ -27,7 +27,7 @@ _BAD_CREDENTIALS = re.compile(
 
 
 class Interrupted(Exception):
-    """The run was cancelled while a call waited for its next try."""
+    """The run was canceled while a call waited for its next try."""
 
 
 class Backoff:
@@ -45,13 +45,13 @@ class Backoff:
 
 
 def read_status(error: BaseException) -> str:
-    """Return the name of an error's gRPC status (``NOT_FOUND``); empty when it has none."""
+    """Return the name of an error's gRPC status (``NOT_FOUND``); empty if it has none."""
     code = getattr(error, "grpc_status_code", None)
     return str(code.name) if code is not None else ""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether a failed call is worth another try."""
+    """Return whether a failed call is worth another try."""
     from google.api_core import exceptions
 
     if _BAD_CREDENTIALS.search(str(error)):
@@ -60,11 +60,11 @@ def is_transient(error: BaseException) -> bool:
 
 
 def explain_failure(error: BaseException, *, doing: str, resource: str) -> StarlakeError:
-    """Return the exception for a call that failed for good: what happened and what to check.
+    """Return the exception for a call that failed permanently. It says what happened and what to check.
 
     Args:
-        error: what the SDK raised.
-        doing: what was tried: ``start the job``.
+        error: the exception of the SDK.
+        doing: the action, for the message: ``start the job``.
         resource: the full name of the job or execution.
     """
     if isinstance(error, StarlakeError):
@@ -101,20 +101,20 @@ def call_until_answered(
     seconds: float,
     longest_delay: float = LAST_DELAY,
 ) -> T:
-    """Make a call that may be repeated at will until it gets an answer.
+    """Repeat an idempotent call until it gets an answer.
 
     Args:
-        call: makes it.
-        doing: what is tried, for messages.
-        resource: the full name of what it is tried on.
-        log: hears of failures that are waited out.
-        cancelled: ends the waiting; None = only time does.
-        seconds: how long to go on.
-        longest_delay: between two tries, in seconds.
+        call: makes the call.
+        doing: the action, for messages.
+        resource: the full name of the job or execution.
+        log: receives a message about each temporary failure.
+        cancelled: ends the wait when set; None = only the time limit ends it.
+        seconds: the time limit in seconds.
+        longest_delay: the maximum delay between two tries, in seconds.
 
     Raises:
         Interrupted: ``cancelled`` was set.
-        CommandError: it failed for good, or for too long.
+        CommandError: it failed permanently, or until the time limit.
     """
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError

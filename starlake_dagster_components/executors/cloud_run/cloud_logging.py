@@ -1,4 +1,4 @@
-"""An execution's output, from Cloud Logging: the last lines after a failure, or all of them while it runs."""
+"""Read the output of executions from Cloud Logging: the last lines after a failure, or all lines while they run."""
 
 import json
 import threading
@@ -20,18 +20,18 @@ from .log_reader import AT_ONCE, PATIENCE, Pace, find_pace, find_reader, iterate
 PAGE_SIZE = 1000
 TIMEOUT = 30.0
 OVERLAP = 20.0
-"""Seconds that each query looks back behind the newest line seen: lines arrive late and out of order."""
+"""Seconds before the newest known line at which each query starts, because lines arrive late and out of order."""
 LATE = 60.0
-"""Seconds after which a line that has not arrived is not looked for any more."""
+"""Seconds after which a line that has not arrived is no longer looked for."""
 LATE_LINES = (0.0, 2.0, 4.0)
-"""Seconds before each look at the last lines of a finished execution."""
+"""Seconds to wait before each query for the last lines of a finished execution."""
 ALL_LINES = 50_000
-"""Lines of one execution that are read at most."""
+"""Maximum number of lines that are read of one execution."""
 QUIET_AFTER = 20
-"""How many times its ``log_settle`` the lines of a finished execution are waited for."""
+"""The maximum wait for the lines of a finished execution, as a multiple of its ``log_settle``."""
 
 OnLine = Callable[[Level | None, str], None]
-"""Takes a line and its severity, where it has one (structured logs); not called by two threads at a time for one execution."""
+"""Takes a line and its severity, if it has one (structured logs). Only one thread at a time calls it for an execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ def fetch_lines(
     """Yield the lines of some executions (short names), oldest first.
 
     Args:
-        connection: the account.
+        connection: the connection of the account.
         project: the project of the executions.
-        executions: short names.
-        since: nothing older, seconds since 1970.
-        newest: only so many of the last lines.
-        matching: only entries with a line that this regular expression (RE2) finds.
+        executions: their short names.
+        since: the earliest time, in seconds since 1970.
+        newest: the maximum number of lines, counted from the end.
+        matching: regular expression (RE2) that an entry must match.
 
     Raises:
         MissingDependency: google-cloud-logging is not installed.
@@ -84,7 +84,7 @@ def fetch_lines(
         page_size=min(newest or PAGE_SIZE, PAGE_SIZE),
     )
     pages = _fetch_pages(client, request, find_pace(connection, project))
-    # The bare messages: wrapping every entry would cost several times as much as all the rest.
+    # Uses the raw protobuf messages, because wrapping every entry would take several times as long as everything else.
     entries = (entry for page in pages for entry in ListLogEntriesResponse.pb(page).entries)
     chosen = reversed(list(islice(entries, newest))) if newest else entries
     for entry in chosen:
@@ -92,10 +92,10 @@ def fetch_lines(
 
 
 def _fetch_pages(client: Any, request: Any, pace: Pace) -> Iterator[Any]:
-    """Yield the pages of an answer; each of them is a query of its own for the quota."""
+    """Yield the pages of an answer. Each page counts as one query for the quota."""
     while True:
         pace.wait()
-        # The first page alone: going on is ours, at our pace.
+        # The client reads the first page only. This function asks for the other pages itself, to limit the rate.
         page = next(iter(client.list_log_entries(request=request, timeout=TIMEOUT).pages))
         yield page
         if not page.next_page_token:
@@ -133,9 +133,9 @@ class _Followed:
     seen: dict[str, float] = field(default_factory=dict)
     prune_at: int = 20_000
     draining: bool = False
-    """Whether it has ended, so that only lines on their way are waited for."""
+    """Whether it has ended, so that only late lines can still arrive."""
     quiet: int = 0
-    """Answers without a new line since then."""
+    """Number of answers without a new line since then."""
 
     def take(self, line: Line) -> bool:
         """Pass a line on if it is new."""
@@ -151,7 +151,7 @@ class _Followed:
 
 
 class Follower:
-    """Passes on the lines of all followed executions of a project while they run, with one query for many of them."""
+    """Passes on the lines of all followed executions of a project while they run. One query serves many executions."""
 
     def __init__(self, connection: Connection, project: str, interval: float) -> None:
         self._connection = connection
@@ -167,16 +167,16 @@ class Follower:
 
     @contextmanager
     def follow_execution(self, execution: str, on_line: OnLine, *, since: float, settle: float, say: Log) -> Iterator[None]:
-        """Follow an execution as long as the block lasts; on leaving, wait for the lines that are still on their way.
+        """Follow an execution while the block runs. At its end, wait for late lines.
 
         Args:
-            execution: short name.
+            execution: its short name.
             on_line: receives the lines, in order.
-            since: its start, seconds since 1970.
-            settle: seconds without a new line after which no more are expected.
-            say: receives a warning where lines are missing.
+            since: its start, in seconds since 1970.
+            settle: seconds without a new line after which no more lines are expected.
+            say: receives a warning if lines are missing.
         """
-        self._connection.logs  # noqa: B018 -- a missing package is said before anything is waited for
+        self._connection.logs  # noqa: B018 -- reports a missing package before the wait
         followed = _Followed(execution, on_line, since - OVERLAP, settle)
         with self._changed:
             self._followed[execution] = followed
@@ -195,9 +195,9 @@ class Follower:
                     self._changed.notify()
 
     def _drain(self, followed: _Followed) -> bool:
-        """Wait for the lines of an execution that has ended; return whether Cloud Logging has answered.
+        """Wait for the lines of an execution that has ended. Return whether Cloud Logging has answered.
 
-        The thread of all executions reads them, so that many which end at the same time do not need a query each.
+        One thread reads the lines of all executions, so that executions that end at the same time share queries.
         """
         with self._reading:
             followed.draining = True
@@ -232,7 +232,7 @@ class Follower:
                 self._changed.notify_all()
 
     def _read(self, followed: Sequence[_Followed]) -> int:
-        """Read what is new; return how many lines. A failing query is left to the next one."""
+        """Read new lines, and return their number. If a query fails, the next one reads the same lines."""
         from google.api_core import exceptions
 
         new = 0
@@ -241,7 +241,7 @@ class Follower:
             by_name = {f.execution: f for f in followed}
             draining = [f for f in followed if f.draining]
             newest: dict[str, int] = {}
-            # After much output looking far back again would cost more queries than are allowed.
+            # After much output, looking far back again would need more queries than the quota allows.
             since = min(f.newest for f in followed) - (OVERLAP if self._last < PAGE_SIZE else 1.0)
             try:
                 for line in fetch_lines(self._connection, self._project, list(by_name), since=since):
@@ -250,7 +250,7 @@ class Follower:
                         newest[line.execution] = newest.get(line.execution, 0) + taken
                         new += taken
             except exceptions.GoogleAPIError:
-                # What came is kept; the next query goes on from there.
+                # The lines that arrived are kept. The next query continues from there.
                 self._refused = True
                 return new
             finally:
@@ -259,7 +259,7 @@ class Follower:
             for f in draining:
                 f.quiet = 0 if newest.get(f.execution) else f.quiet + 1
             for f in followed:
-                # A silent execution must not make every query start at its beginning.
+                # An execution without output must not make every query start at its beginning.
                 f.newest = max(f.newest, began - LATE)
         return new
 
@@ -283,17 +283,17 @@ def fetch_last_lines(
     since: float | None,
     has_enough: Callable[[Sequence[Line]], bool] = bool,
 ) -> Sequence[Line] | str:
-    """Return the last lines of an execution, oldest first; or why they cannot be had.
+    """Return the last lines of an execution, oldest first, or a message with the reason why they cannot be read.
 
-    Waits a few seconds for late ones, and for Cloud Logging where it refuses a query for now.
+    It waits a few seconds for late lines, and repeats a query that Cloud Logging has rejected temporarily.
 
     Args:
-        connection: the account.
+        connection: the connection of the account.
         project: the project of the execution.
         execution: its short name.
-        count: how many lines; None = all, up to :data:`ALL_LINES`.
-        since: nothing older, seconds since 1970.
-        has_enough: whether the lines are those that were waited for.
+        count: the number of lines; None = all, up to :data:`ALL_LINES`.
+        since: the earliest time, in seconds since 1970.
+        has_enough: returns whether the lines are complete, so that the wait can end.
     """
     from google.api_core import exceptions
 
@@ -321,16 +321,17 @@ def fetch_last_lines(
 def fetch_load_lines(
     connection: Connection, project: str, execution: str, *, since: float | None, has_enough: Callable[[LoadLines], bool], settled: bool
 ) -> LoadLines:
-    """Return what an execution wrote about the tables of its load, in order. What cannot be had is not known. Waits a few seconds for late
-    lines; loads that end at the same time share queries.
+    """Return the lines of an execution about the tables of its load, in order. Lines that cannot be read are left out.
+
+    It waits a few seconds for late lines. Loads that end at the same time share queries.
 
     Args:
-        connection: the account.
+        connection: the connection of the account.
         project: the project of the execution.
         execution: its short name.
-        since: nothing older, seconds since 1970.
-        has_enough: whether everything that can be expected has come.
-        settled: whether to look until nothing more comes.
+        since: the earliest time, in seconds since 1970.
+        has_enough: returns whether all expected lines have arrived.
+        settled: whether to continue until no more lines arrive.
     """
     before = -1
 
@@ -346,7 +347,7 @@ def fetch_load_lines(
         return is_settled and has_enough(read(texts))
 
     texts, problem = find_reader(connection, project, PATTERN).fetch(execution, since, is_enough)
-    # Lines of a query that was never answered are missing; lines that never came may not exist.
+    # If no query was answered, lines are missing. Otherwise, lines that have not arrived may not exist.
     return LoadLines() if problem and not texts else read(texts)
 
 
@@ -355,13 +356,13 @@ COUNTS = r"^(?:IngestionCounters:|Data successfully loaded from |(?:Input record
 
 
 def fetch_count_lines(connection: Connection, project: str, execution: str, *, since: float | None) -> tuple[Sequence[str], str]:
-    """Return the lines with the row counts of a load that succeeded, and why they are missing, if so; loads share queries.
+    """Return the lines with the row counts of a successful load, and the reason if they are missing. Loads share queries.
 
     Args:
-        connection: the account.
+        connection: the connection of the account.
         project: the project of the execution.
         execution: its short name.
-        since: nothing older, seconds since 1970.
+        since: the earliest time, in seconds since 1970.
     """
     return find_reader(connection, project, COUNTS).fetch(
         execution, since, lambda texts: any(text.startswith("IngestionCounters:") for text in texts)

@@ -1,4 +1,4 @@
-"""The clients of the Cloud Run API: made at first use, one set per process and account."""
+"""The clients of the Cloud Run API. There is one set per process and account, created at its first use."""
 
 import os
 import threading
@@ -20,12 +20,12 @@ _NO_CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How the API is reached.
+    """How to connect to the API.
 
     Attributes:
-        service_account: the account to act as (impersonation); None = the credentials' own.
+        service_account: the account to act as (impersonation); None = the account of the credentials.
         api_endpoint: ``host:port`` instead of ``run.googleapis.com``; None = the real one.
-        insecure: without TLS and credentials: an emulator.
+        insecure: whether to connect without TLS and credentials, to an emulator.
         universe_domain: the domain of all APIs in clouds other than Google's own; None = ``googleapis.com``.
         logging_endpoint, storage_endpoint: ``host:port`` of Cloud Logging and Cloud Storage; None = those of the domain.
     """
@@ -48,7 +48,7 @@ class Access:
 
 
 class Connection:
-    """Clients for one account. Made lazily; safe to use from any thread."""
+    """Clients for one account, created lazily. Thread-safe."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -61,7 +61,7 @@ class Connection:
         """Return the project of the credentials.
 
         Raises:
-            CommandError: they name none.
+            CommandError: the credentials do not name a project.
         """
         if not self.access.insecure:
             self._authenticate()
@@ -157,7 +157,7 @@ class Connection:
 
 
 def explain_missing_credentials(detail: str) -> CommandError:
-    """Return the error for credentials that are missing or refused, with the ways to get some."""
+    """Return the error for missing or rejected credentials, with the ways to get credentials."""
     return CommandError(_NO_CREDENTIALS.format(detail=detail.split("\n", 1)[0].rstrip(". ")[:300]), retry=False)
 
 

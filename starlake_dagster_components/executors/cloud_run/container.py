@@ -1,4 +1,4 @@
-"""What the container of an execution gets: arguments, environment, and where it says "not ready"."""
+"""Make the arguments, the environment, and the sentinel of the container of an execution."""
 
 from ...commands import Command
 from . import sentinel
@@ -16,19 +16,19 @@ def build_arguments(settings: ExecutionSettings, command: Command, command_id: s
 
 
 def build_environment(settings: ExecutionSettings, command: Command, command_id: str) -> dict[str, str]:
-    """Return the environment that is merged over that of the job; the command's wins over the executor's."""
+    """Return the environment to merge into that of the job. Variables of the command take precedence over those of the executor."""
     root, project = settings.root, command.project
     own = {name: relocate_paths(value, project, root) for name, value in command.environment.items()}
     if root is not None:
         own["SL_ROOT"] = root
     elif own.get("SL_ROOT") == project:
-        # A path of this machine: the image knows better.
+        # This is a path on this machine. The image has its own.
         del own["SL_ROOT"]
     return {**settings.env, **own, COMMAND_ID: command_id}
 
 
 def choose_sentinel(settings: ExecutionSettings, command: Command, command_id: str) -> str | None:
-    """Return where a ``preload`` says "not ready"; None for other commands, and where its exit code has to do."""
+    """Return where a ``preload`` reports "not ready"; None for other commands, and if only the exit code is used."""
     if command.verb != "preload":
         return None
     named = sentinel.find_given(command.arguments)

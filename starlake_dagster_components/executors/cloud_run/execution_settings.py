@@ -1,4 +1,4 @@
-"""How the commands of an executor run on Cloud Run: the executor's fields as plain data."""
+"""The fields of the Cloud Run executor as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class ExecutionSettings:
 
     Attributes:
         given: the fields that stand for options of a DAG config.
-        env, root, arguments_prefix, container_name, not_ready_folder: what the container gets.
-        task_timeout, timeout, start_timeout, start_settle, cancel_timeout: seconds.
-        logs, log_interval, log_settle, tail_lines: what is read of the output, and when.
-        allow_task_retries: accept a load that succeeded only after Cloud Run had retried its task.
-        api_endpoint, logging_endpoint, storage_endpoint, universe_domain, insecure: where the APIs are.
+        env, root, arguments_prefix, container_name, not_ready_folder: settings of the container.
+        task_timeout, timeout, start_timeout, start_settle, cancel_timeout: durations in seconds.
+        logs, log_interval, log_settle, tail_lines: which part of the output is read, and when.
+        allow_task_retries: whether to accept a load that succeeded only after Cloud Run had retried its task.
+        api_endpoint, logging_endpoint, storage_endpoint, universe_domain, insecure: how to connect to the APIs.
     """
 
     given: Given

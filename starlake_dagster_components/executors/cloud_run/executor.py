@@ -1,4 +1,4 @@
-"""The executor ``cloud_run``: its YAML fields, and what they must say before anything runs."""
+"""The executor ``cloud_run``: its YAML fields, and the checks before anything runs."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,7 +12,7 @@ from ...pipelines.pipeline import Pipeline
 from ..base import CommandResult, Invocation, StarlakeExecutor
 from ..fields import Environment, Seconds
 
-# Every component imports this class for its fields; what else is needed is imported where a pipeline runs there.
+# Every component imports this class for its fields. Other modules are imported only if a pipeline uses this executor.
 if TYPE_CHECKING:
     from ...commands import Command
     from ...project.model import Project
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class CloudRunExecutor(StarlakeExecutor):
     """Runs every command as one execution of a Google Cloud Run job.
 
-    The fields win over the options of the pipeline's DAG config (``cloud_run_job_name`` and so on).
+    The fields take precedence over the options of the pipeline's DAG config (``cloud_run_job_name`` and so on).
     """
 
     type: Literal["cloud_run"] = Field(default="cloud_run", description="Run every command as an execution of a Cloud Run job.")
@@ -47,7 +47,7 @@ class CloudRunExecutor(StarlakeExecutor):
     )
     env: Environment = Field(
         default_factory=dict,
-        description="Environment variables of every execution, on top of those of the job. sl_env_var of a DAG config wins over them. "
+        description="Environment variables of every execution, in addition to those of the job. sl_env_var of a DAG config wins over them. "
         "Everyone who may read executions in the console sees their values: secrets belong in the job (Secret Manager).",
     )
     arguments_prefix: list[str] = Field(
@@ -114,7 +114,7 @@ class CloudRunExecutor(StarlakeExecutor):
     insecure: bool = Field(default=False, description="Reach api_endpoint without TLS and credentials: an emulator.")
 
     def find_unsupported(self, project: "Project", pipeline: Pipeline) -> Sequence[Problem]:
-        """Return warnings about what a fault of Starlake keeps from running."""
+        """Return warnings about tables and tasks that a fault of Starlake keeps from running."""
         from ..known_faults import find_known_faults
 
         return list(find_known_faults(project, pipeline))
@@ -122,7 +122,7 @@ class CloudRunExecutor(StarlakeExecutor):
     def run(self, command: "Command", invocation: Invocation) -> CommandResult:
         """Run one command as one execution and wait for its end; see the base class.
 
-        An execution that an earlier, lost attempt of the step had started is taken over instead of starting another.
+        If an earlier, lost attempt of the step has started an execution, that one is taken over, and no other is started.
 
         Raises:
             MissingDependency: google-cloud-run is not installed.
@@ -172,5 +172,5 @@ class CloudRunExecutor(StarlakeExecutor):
 
     @property
     def max_concurrent(self) -> int:
-        """Many: a command that runs elsewhere costs a sleeping thread here."""
+        """A high number, because each command needs only a sleeping thread on this machine."""
         return self.max_executions

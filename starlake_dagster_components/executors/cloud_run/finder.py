@@ -1,8 +1,8 @@
-"""Finds executions of a job by the command id in their environment.
+"""Find executions of a job by the command id in their environment.
 
-Every execution carries the id of its command in ``STARLAKE_DAGSTER_COMMAND_ID``, and the API gives it back in
-``Execution.template``. So the record of what was started is the execution itself: it exists from the moment the start was
-carried out, even if the process that asked for it, its disk or the answer is lost.
+Every execution has the id of its command in ``STARLAKE_DAGSTER_COMMAND_ID``, and the API returns it in ``Execution.template``. So the
+execution itself records that it was started. It exists from its start on, even if the process that started it, its disk, or the answer is
+lost.
 """
 
 import threading
@@ -18,13 +18,13 @@ from .state import ExecutionState, read_message
 
 PAGE_SIZE = 500
 MAX_PAGES = 100
-"""Cloud Run keeps at most 1,000 finished executions of a job; this bounds a listing against a server that never ends it."""
+"""Maximum number of executions in a listing, in case a server never ends it. Cloud Run keeps at most 1,000 finished ones of a job."""
 TIMEOUT = 30.0
 
 
 @dataclass(slots=True)
 class _Listing:
-    """What one listing found: family of command ids -> (attempt, state), and how far back it goes."""
+    """The result of one listing: for each family of command ids the attempts with their states, and how far back it goes."""
 
     began: float
     since: float | None
@@ -32,7 +32,7 @@ class _Listing:
 
 
 class Finder:
-    """Lists the executions of one job; callers that ask at the same time share a listing."""
+    """Lists the executions of one job. Concurrent callers share a listing."""
 
     def __init__(self, connection: Connection, job: str) -> None:
         self._connection = connection
@@ -44,8 +44,8 @@ class Finder:
         """Return the executions of some families of command ids, as they were after this call began.
 
         Args:
-            families: of the run itself and of the runs that it continues, in that order.
-            since: nothing older matters, seconds since 1970; None = everything the API still knows.
+            families: the family of the run itself, then those of the runs that it continues.
+            since: the earliest time, in seconds since 1970; None = all executions that the API still has.
 
         Returns:
             (index of the family, attempt, state), oldest first.

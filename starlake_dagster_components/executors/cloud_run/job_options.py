@@ -1,4 +1,4 @@
-"""Where and how a command runs on Cloud Run: the executor's YAML fields over the options of the pipeline's DAG config."""
+"""Combine the executor's YAML fields with the options of the pipeline's DAG config. The fields take precedence."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from ...errors import CommandError, Location, Problem, suggest_name
 
 DEFAULT_REGION = "europe-west1"
 SYNC_INTERVAL = 2.0
-"""Seconds between two looks at an execution with ``cloud_run_async: false``: its end is seen soon, at the price of more calls."""
+"""Polling interval in seconds with ``cloud_run_async: false``: the end is noticed earlier, but more calls are made."""
 
 _JOB = re.compile(r"^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$")
 _FULL_JOB = re.compile(r"^projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs/(?P<job>[^/]+)$")
@@ -33,7 +33,7 @@ RETRY_DELAY = "retry_delay_in_seconds"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the executor's YAML says; None = nothing, the DAG option holds."""
+    """The fields of the executor's YAML; None = the DAG option is used."""
 
     project_id: str | None = None
     job_name: str | None = None
@@ -49,11 +49,11 @@ class Target:
     """The job that runs a command and how its executions are watched.
 
     Attributes:
-        project: project id; None = that of the credentials, known when a client is made.
-        region: where the job is.
-        job: the job's short name.
-        service_account: the account to act as; None = the credentials' own.
-        interval: seconds between two looks at the executions of the job.
+        project: the project id; None = the project of the credentials, which is known after a client is created.
+        region: the region of the job.
+        job: the short name of the job.
+        service_account: the account to act as; None = the account of the credentials.
+        interval: polling interval of the executions of the job, in seconds.
     """
 
     project: str | None
@@ -67,12 +67,12 @@ def resolve_target(given: Given, options: Mapping[str, str], *, default_interval
     """Return the target of a command.
 
     Args:
-        given: the executor's YAML fields, which win.
+        given: the executor's YAML fields, which take precedence.
         options: the DAG config's options (Starlake: the ``cloud_run`` templates). An empty string is not a value.
-        default_interval: seconds between two looks where neither says so.
+        default_interval: polling interval in seconds, if neither sets it.
 
     Raises:
-        CommandError: the job has no name, or a value cannot be used; both are found by :func:`check_options` when definitions are built.
+        CommandError: the job has no name, or a value cannot be used. :func:`check_options` finds both when definitions are built.
     """
     problems = [p.message for p in check_options(given, options, lambda key: None) if p.severity == "error"]
     if problems:
@@ -98,7 +98,7 @@ def resolve_target(given: Given, options: Mapping[str, str], *, default_interval
 def find_retries(given: Given, options: Mapping[str, str]) -> tuple[int, timedelta] | None:
     """Return the retries that ``retry_on_failure`` asks for: one more attempt of the step after ``retry_delay_in_seconds`` (10).
 
-    An attempt is an execution of its own; within one attempt nothing is ever started twice.
+    Each attempt is a separate execution. One attempt never starts two executions.
     """
     wanted = given.retry_on_failure if given.retry_on_failure is not None else _read_boolean(options, RETRY_ON_FAILURE)
     if not wanted:
@@ -115,7 +115,7 @@ def check_options(given: Given, options: Mapping[str, str], where: Callable[[str
     Args:
         given: the executor's YAML fields.
         options: the DAG config's options.
-        where: returns the place of an option in the project's files.
+        where: returns the location of an option in the project's files.
     """
     found: list[Problem] = []
 
@@ -154,7 +154,7 @@ def check_options(given: Given, options: Mapping[str, str], where: Callable[[str
             Problem(
                 where(REGION),
                 "warning",
-                f"{REGION} '{options[REGION]}' is overruled by {JOB_REGION} '{options[JOB_REGION]}', the newer name of the same option",
+                f"{REGION} '{options[REGION]}' is overridden by {JOB_REGION} '{options[JOB_REGION]}', the newer name of the same option",
             )
         )
     return found

@@ -1,7 +1,7 @@
-"""Looks for single lines of many executions with few queries: Cloud Logging allows 60 a minute and project.
+"""Find single lines of many executions with few queries, because Cloud Logging allows 60 queries per minute and project.
 
-A hundred loads that end at the same time ask for their row counts at the same time. They share queries, wait for each other, and go on when
-Cloud Logging refuses one.
+A hundred loads that end at the same time ask for their row counts at the same time. They share queries, wait for each other, and continue
+if Cloud Logging rejects a query.
 """
 
 import os
@@ -16,25 +16,25 @@ from .calls import is_transient, read_status
 from .connection import Connection
 
 QUERIES_A_MINUTE = 45
-"""Queries of this process and project: others read the same logs."""
+"""Maximum number of queries per minute of this process for a project. It is below the quota, because others read the same logs."""
 MINUTE = 60.0
 GATHERING = 0.5
-"""Seconds to wait for further executions before a query."""
+"""Seconds to wait for other executions before a query."""
 PATIENCE = 180.0
-"""Seconds to go on when queries are refused."""
+"""Seconds to continue while queries are rejected."""
 PAUSE = 4.0
-"""Seconds until lines that have not arrived are looked for again, and after a query that was refused."""
+"""Seconds until the next query for lines that have not arrived, or after a rejected query."""
 LOOKS = 3
-"""How often lines that have not arrived are looked for."""
+"""Maximum number of queries for lines that have not arrived."""
 AT_ONCE = 100
 """Executions in one query: a filter has at most 20,000 characters."""
 
 
 class Pace:
-    """Lets only so many queries a minute pass, those of all threads together."""
+    """Limits the number of queries per minute of all threads."""
 
     def __init__(self, limit: int | None = None) -> None:
-        """Take the number of queries a minute; None = any number, as emulators allow."""
+        """Take the number of queries per minute; None = unlimited, for emulators."""
         self._limit = limit
         self._lock = threading.Lock()
         self._times: deque[float] = deque()
@@ -67,7 +67,7 @@ def find_pace(connection: Connection, project: str) -> Pace:
 
 @dataclass(slots=True)
 class _Wanted:
-    """An execution whose lines a thread waits for."""
+    """A thread's request for the lines of an execution."""
 
     execution: str
     since: float | None
@@ -80,7 +80,7 @@ class _Wanted:
 
 
 class SharedReader:
-    """Reads the lines that a regular expression finds, for all threads that ask at about the same time."""
+    """Reads the lines that match a regular expression, for all threads that ask at about the same time."""
 
     def __init__(self, connection: Connection, project: str, matching: str) -> None:
         self._connection, self._project, self._matching = connection, project, matching
@@ -89,12 +89,12 @@ class SharedReader:
         self._thread: threading.Thread | None = None
 
     def fetch(self, execution: str, since: float | None, enough: Callable[[Sequence[str]], bool]) -> tuple[Sequence[str], str]:
-        """Return the lines of an execution that the expression finds, oldest first, and why they are not complete, if so.
+        """Return the matching lines of an execution, oldest first, and the reason if they are incomplete.
 
         Args:
             execution: its short name.
-            since: nothing older, seconds since 1970.
-            enough: whether the lines are those that were waited for.
+            since: the earliest time, in seconds since 1970.
+            enough: returns whether the lines are complete, so that the wait can end.
         """
         wanted = _Wanted(execution, since, enough)
         with self._condition:
@@ -116,21 +116,21 @@ class SharedReader:
                 batch = self._wanted[:AT_ONCE]
             try:
                 paused = self._look(batch)
-            except BaseException as error:  # noqa: BLE001 -- a reader that dies would leave every step waiting for ever
+            except BaseException as error:  # noqa: BLE001 -- if the reader died, every step would wait forever
                 for wanted in batch:
                     wanted.problem = f"{type(error).__name__}: {error}"
                     wanted.done.set()
                 continue
             if paused:
                 with self._condition:
-                    # Others are not kept waiting by those whose lines have not arrived.
+                    # Requests whose lines have not arrived do not delay the others.
                     self._wanted = [wanted for wanted in self._wanted if wanted not in batch] + batch
                     alone = len(self._wanted) == len(batch)
                 if alone:
                     time.sleep(PAUSE)
 
     def _look(self, batch: Sequence[_Wanted]) -> bool:
-        """Make one query; return whether some of its executions must be looked for again."""
+        """Make one query. Return whether some of its executions need another one."""
         from google.api_core import exceptions
 
         from .cloud_logging import fetch_lines
@@ -154,7 +154,7 @@ class SharedReader:
             if wanted.enough(wanted.lines):
                 wanted.done.set()
             elif wanted.looks >= LOOKS:
-                wanted.problem = "Cloud Logging has not got them"
+                wanted.problem = "Cloud Logging does not have them"
                 wanted.done.set()
         return any(not wanted.done.is_set() for wanted in batch)
 
@@ -187,7 +187,7 @@ def find_reader(connection: Connection, project: str, matching: str) -> SharedRe
 
 
 def iterate_tries(patience: float = PATIENCE) -> Iterator[int]:
-    """Yield the numbers of the tries of a query that may be refused, with a pause between them, until the time is over."""
+    """Yield the numbers of the tries of a query that may be rejected, with a pause between them, until the time is up."""
     end = time.monotonic() + patience
     number = 0
     while True:

@@ -1,4 +1,4 @@
-"""From a finished execution to the result of a command: success, failure with its reasons, or not ready."""
+"""Convert a finished execution to the result of a command: success, failure with its reasons, or not ready."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from .finder import TIMEOUT
 from .state import ExecutionState
 
 NOT_READY_EXIT_CODE = 1
-"""Starlake: PreLoadCmd: the exit code of "nothing to load", and of every exception too."""
+"""Exit code of a ``preload`` with nothing to load, and of one that ended with an exception. Starlake: PreLoadCmd."""
 
 _COUNTS = re.compile(r"^IngestionCounters:|^Data successfully loaded from ")
 _SUCCESS = re.compile(r" INFO Main: Successfully ")
@@ -29,14 +29,14 @@ _SUCCESS = re.compile(r" INFO Main: Successfully ")
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A finished execution and what is needed to judge it.
+    """A finished execution, and what is needed to evaluate it.
 
     Attributes:
         command: what ran.
         state: how the execution ended.
-        connection, project: to ask for exit code and logs.
-        sentinel: where a ``preload`` says "not ready"; None = by its exit code.
-        followed: the output, where the logs were followed.
+        connection, project: for queries of the exit code and the logs.
+        sentinel: where a ``preload`` reports "not ready"; None = by its exit code.
+        followed: the output, if the logs were followed.
         tail_lines: how many lines to fetch otherwise; 0 = none.
         mask: hides secrets.
         allow_task_retries: accept a load that succeeded only after a retry by Cloud Run.
@@ -62,16 +62,16 @@ def judge_execution(ended: Ended) -> CommandResult:
     state = ended.state
     if state.succeeded:
         return _judge_success(ended)
-    # Which exception belongs to which file is said in the middle of it.
+    # The middle of the output tells which exception belongs to which file.
     output = _fetch_output(ended, whole=ended.command.verb == "load")
     if state.cancelled:
-        reason = f"Cloud Run execution {state.short_name} was cancelled from outside ({state.message or state.reason})"
+        reason = f"Cloud Run execution {state.short_name} was canceled from outside ({state.message or state.reason})"
         return _build_failure(ended, 1, reason, output)
     code = _fetch_exit_code(ended)
     if ended.command.verb == "preload" and ended.sentinel is None and code == NOT_READY_EXIT_CODE and not output.has_exception:
         ended.log(
             "info",
-            "preload ended with exit code 1, which means not ready (Starlake ends so after an exception too; "
+            "preload ended with exit code 1, which means not ready (it also means an exception of Starlake; "
             "not_ready_folder makes it certain)",
         )
         return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
@@ -89,7 +89,7 @@ def _judge_success(ended: Ended) -> CommandResult:
     if state.retried and ended.command.verb == "load" and not ended.allow_task_retries:
         reason = (
             f"Cloud Run execution {state.short_name} succeeded only after Cloud Run had retried its task. The failed attempt may have left "
-            "files in the ingesting area, which a further load does not see: look there, move them back to stage, and set --max-retries 0 "
+            "files in the ingesting area, which the next load does not see: look there, move them back to stage, and set --max-retries 0 "
             "on the job (or allow_task_retries: true)"
         )
         return _build_failure(ended, 1, reason, _fetch_output(ended))
@@ -105,13 +105,13 @@ def _judge_success(ended: Ended) -> CommandResult:
 
 
 def _has_ended(verb: str) -> Callable[[Sequence[Line]], bool]:
-    """Return what finds the line with which a command that succeeded ends."""
+    """Return the reader that finds the last line of a successful command."""
     pattern = _COUNTS if verb == "load" else _SUCCESS
     return lambda lines: any(pattern.search(line.text) for line in lines)
 
 
 def _count_rows(ended: Ended) -> CommandResult:
-    """Return the result of a command that succeeded, with the row counts of a load; its other lines are not read."""
+    """Return the result of a successful command, with the row counts of a load. Its other lines are not read."""
     result = CommandResult(exit_code=0, metadata=ended.metadata)
     if ended.command.verb != "load" or not ended.tail_lines:
         return _judge_output(ended, result, Output(lambda level, line: None, ended.mask))
@@ -138,7 +138,7 @@ def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> Comm
 
 
 def _judge_output(ended: Ended, result: CommandResult, output: Output) -> CommandResult:
-    """Return a result with what the whole output says; a task that was repeated says nothing about its earlier attempts."""
+    """Return a result with the information of the complete output. The output of a retried task has nothing about its earlier attempts."""
     if not (output.tail or ended.command.warehouse):
         return result
     output.close()
@@ -149,7 +149,7 @@ def _judge_output(ended: Ended, result: CommandResult, output: Output) -> Comman
 def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str, TableResult]:
     """Return the results of the tables of a load of several.
 
-    Nothing is known where Cloud Run has run the task more than once: a later attempt says nothing about what an earlier one left.
+    Nothing is known if Cloud Run has run the task more than once: a later attempt does not report what an earlier one has left.
     """
     if len(ended.command.tables) < 2 or (ended.state.retried and not (ended.state.succeeded and ended.allow_task_retries)):
         return {}
@@ -161,7 +161,7 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
     def has_enough(found: LoadLines) -> bool:
         return found.tried == files if code == 0 else found.progress == "complete"
 
-    # The last lines are not all that it wrote about its tables, and lines that were followed come in any order.
+    # The last lines may not contain everything about its tables, and followed lines arrive in any order.
     lines = fetch_load_lines(
         ended.connection,
         ended.project,
@@ -174,7 +174,7 @@ def _find_table_results(ended: Ended, code: int, output: Output) -> Mapping[str,
 
 
 def _fetch_exit_code(ended: Ended) -> int | None:
-    """Return the exit code of the task's last attempt, 128 + n when signal n ended it; None when it is not known."""
+    """Return the exit code of the task's last attempt, 128 + n if signal n ended it; None if it is not known."""
     from google.cloud import run_v2
 
     def ask() -> int | None:
@@ -196,7 +196,7 @@ def _fetch_exit_code(ended: Ended) -> int | None:
 
 
 def _fetch_output(ended: Ended, has_enough: Callable[[Sequence[Line]], bool] = bool, *, whole: bool = False) -> Output:
-    """Return the command's output: all of it where it was followed or is asked for, else its last lines, as far as they can be had."""
+    """Return the command's output: all of it if it was followed or is requested, otherwise its last lines, as far as they can be read."""
     if ended.followed is not None:
         return ended.followed
     output = Output(lambda level, line: None, ended.mask)

@@ -1,6 +1,6 @@
-"""One poller per job and process looks at all executions that the process waits for.
+"""Poll all executions that this process waits for, with one poller per job.
 
-A waiting step sleeps on an event; a listing of the job answers for all its executions at once. So hundreds of steps cost one call per
+A waiting step sleeps on an event, and one listing of the job has the states of all its executions. So hundreds of steps need one call per
 interval and no CPU.
 """
 
@@ -19,23 +19,23 @@ from .finder import TIMEOUT, list_pages
 from .state import ExecutionState, read_message, read_state
 
 FEW = 3
-"""Up to so many executions are asked for one by one; more of them by listing the job."""
+"""Maximum number of executions that are queried individually. More executions are queried by listing the job."""
 APPEARS_WITHIN = 120.0
-"""Seconds after its start in which an execution may be unknown to the API."""
+"""Seconds after its start during which an execution may be unknown to the API."""
 SILENCE = 3600.0
 """Seconds without any answer after which an execution counts as lost."""
 LONGEST_INTERVAL = 120.0
 DENIED = 300.0
-"""Seconds for which a refused look (PERMISSION_DENIED) counts as passing: a changed policy takes minutes to be known everywhere."""
+"""Seconds for which PERMISSION_DENIED counts as temporary, because a changed policy takes minutes to take effect everywhere."""
 
 
 class Watch:
     """One execution that a step waits for.
 
     Attributes:
-        wake: set when there is something to look at: the end, an error, the run's cancellation.
-        state: the last one seen.
-        error: why it cannot be followed any more.
+        wake: set when there is something to handle: the end, an error, or the run's cancellation.
+        state: the latest known state.
+        error: why it can no longer be followed.
     """
 
     def __init__(self, name: str, interval: float, log: Log) -> None:
@@ -49,16 +49,16 @@ class Watch:
         self.answered = self.began
 
     def is_over(self) -> bool:
-        """Say whether there is nothing to wait for any more."""
+        """Return whether there is nothing left to wait for."""
         return self.error is not None or (self.state is not None and self.state.finished)
 
     def note_state(self, state: ExecutionState) -> None:
-        """Take note of a state."""
+        """Record a state."""
         before = self.state
         self.state = state
         self.answered = time.monotonic()
         if state.running and not (before and before.running) and not state.finished:
-            self.log("debug", f"Cloud Run execution {state.short_name} runs")
+            self.log("debug", f"Cloud Run execution {state.short_name} is running")
         if state.finished:
             self.wake.set()
 
@@ -69,7 +69,7 @@ class Watch:
 
 
 class _Group:
-    """The executions of one job that this process waits for, and the thread that asks for them."""
+    """The executions of one job that this process waits for, and the thread that polls them."""
 
     def __init__(self, connection: Connection, job: str) -> None:
         self._connection = connection
@@ -96,7 +96,7 @@ class _Group:
             self._condition.notify()
 
     def hurry(self) -> None:
-        """Look again soon: something is about to end."""
+        """Poll again soon, because an execution is about to end."""
         with self._condition:
             self._due = min(self._due, time.monotonic() + 0.5)
             self._condition.notify()
@@ -113,7 +113,7 @@ class _Group:
                 if not self._watches:
                     self._thread = None
                     return
-                # Where all are over, their threads are about to take them away.
+                # If all have ended, their threads are about to remove them.
                 self._due = self._choose_time(min((w.interval for w in watches), default=1.0))
             if watches:
                 self._look_at(watches)
@@ -126,7 +126,7 @@ class _Group:
         except exceptions.GoogleAPIError as error:
             self._note_failure(watches, error)
             return
-        except Exception as error:  # noqa: BLE001 -- a poller that dies would leave every step waiting for ever
+        except Exception as error:  # noqa: BLE001 -- if the poller died, every step would wait forever
             for watch in watches:
                 watch.fail(explain_failure(error, doing="follow", resource=watch.name))
             return
@@ -152,7 +152,7 @@ class _Group:
                     if message.name in missing:
                         missing.discard(message.name)
                         found[message.name] = read_message(message)
-                # Going on is worth it only while a page finds more than single calls would.
+                # Another page is worth it only if it finds more executions than single calls would.
                 if len(missing) <= FEW or before - len(missing) <= 1:
                     break
         for name in missing:
@@ -167,7 +167,7 @@ class _Group:
     def _note_missing(self, watch: Watch, error: BaseException) -> None:
         if watch.state is None and time.monotonic() - watch.began < APPEARS_WITHIN:
             return
-        watch.fail(CommandError(f"the execution {watch.name} does not exist any more (deleted?): {summarize_error(error)}"))
+        watch.fail(CommandError(f"the execution {watch.name} no longer exists (was it deleted?): {summarize_error(error)}"))
 
     def _note_failure(self, watches: list[Watch], error: BaseException) -> None:
         if not is_transient(error) and not self._may_pass(error):
@@ -188,7 +188,7 @@ class _Group:
                 watch.log("warning", f"Cloud Run does not report the state of {watch.name}: {summarize_error(error)}; going on")
 
     def _may_pass(self, error: BaseException) -> bool:
-        """Return whether a look is refused that was allowed before, or may be allowed soon: what runs is not ended for it at once."""
+        """Return whether a rejected query was allowed before, or may be allowed soon. Then executions are not given up immediately."""
         if read_status(error) != "PERMISSION_DENIED":
             return False
         self._denied_since = self._denied_since or time.monotonic()
@@ -196,7 +196,7 @@ class _Group:
 
 
 class Poller:
-    """The groups of this process."""
+    """The pollers of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -204,7 +204,7 @@ class Poller:
 
     @contextmanager
     def watch_execution(self, connection: Connection, job: str, watch: Watch) -> Iterator[_Group]:
-        """Look at an execution as long as the block lasts."""
+        """Poll an execution while the block runs."""
         with self._lock:
             group = self._groups.setdefault((connection, job), _Group(connection, job))
         group.add(watch)

@@ -1,4 +1,4 @@
-"""One command = one execution: the request that starts it, and the id by which it is found again."""
+"""Make the request that starts the execution of a command, and the id by which it is found again."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from google.cloud.run_v2 import RunJobRequest
 
 COMMAND_ID = "STARLAKE_DAGSTER_COMMAND_ID"
-"""Environment variable of every execution: which command of which step attempt it is."""
+"""Environment variable of every execution, with the id of the command and the step attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class CommandId:
     Attributes:
         run_id, step_key: Dagster's run and step.
         command: verb and a digest of the arguments.
-        number: how many equal commands the attempt ran before (a ``preload`` that is repeated until files arrive).
+        number: how many times the attempt has run the same command before (a ``preload`` is repeated until files arrive).
         attempt: number of earlier attempts of the step.
     """
 
@@ -41,19 +41,19 @@ class CommandId:
         return f"{self.get_family(self.run_id)}/{self.attempt}"
 
     def get_family(self, run_id: str) -> str:
-        """Return what all attempts of this command in a run have in common."""
+        """Return the part of the id that all attempts of this command in a run share."""
         return f"{run_id}/{self.step_key}/{self.command}.{self.number}"
 
 
 class CommandIds:
-    """Hands out command ids; remembers how often an attempt ran the same command."""
+    """Makes command ids, and counts how often an attempt has run the same command."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers: dict[tuple[str, str, int], dict[str, int]] = {}
 
     def next(self, command: Command, invocation: Invocation) -> CommandId:
-        """Return the id of the next execution. Without a run (outside Dagster) it is a random one: nothing can be taken up again."""
+        """Return the id of the next execution. Without a run (outside Dagster) it is random, because nothing can be taken over."""
         digest = hashlib.sha256("\0".join((command.project, *command.argv)).encode()).hexdigest()[:12]
         name = f"{command.verb}-{digest}"
         run_id = invocation.run_id or f"no-run-{uuid.uuid4()}"
@@ -69,7 +69,7 @@ class CommandIds:
 
 
 def split_id(text: str) -> tuple[str, int] | None:
-    """Return family and attempt of a ``STARLAKE_DAGSTER_COMMAND_ID``; None when it is none of ours."""
+    """Return the family and the attempt of a ``STARLAKE_DAGSTER_COMMAND_ID``; None if this package did not make it."""
     family, _, attempt = text.rpartition("/")
     return (family, int(attempt)) if family and attempt.isdecimal() else None
 
@@ -86,10 +86,10 @@ def build_run_request(
 
     Args:
         job: ``projects/P/locations/R/jobs/J``.
-        arguments: what the image's entry point gets, one item per argument; replaces the job's own.
-        environment: merged over the job's own.
+        arguments: the arguments of the image's entry point, which replace those of the job.
+        environment: variables to merge into those of the job.
         container: the container to override; None = the only one.
-        task_timeout: seconds; None = the job's own.
+        task_timeout: in seconds; None = the timeout of the job.
     """
     from google.cloud import run_v2
 
@@ -110,12 +110,12 @@ def build_run_request(
 
 
 def relocate_paths(text: str, project: str, root: str | None) -> str:
-    """Return a string with the project's folder on this machine replaced by the folder in the container, wherever it is a whole path.
+    """Replace the project's folder on this machine by the folder in the container, wherever it is a complete path.
 
     Args:
         text: an argument or a value of the environment.
         project: absolute path on this machine.
-        root: ``SL_ROOT`` in the container; None leaves the text as it is.
+        root: ``SL_ROOT`` in the container; None = no replacement.
     """
     if root is None or project not in text:
         return text

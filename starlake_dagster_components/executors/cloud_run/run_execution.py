@@ -1,4 +1,4 @@
-"""Runs one command on Cloud Run from its start to its end."""
+"""Run one command on Cloud Run from its start to its end."""
 
 import threading
 import time
@@ -29,11 +29,11 @@ from .takeover import History, Match, choose_execution
 
 POLL_INTERVAL = 10.0
 START_CALL = 60.0
-"""Seconds that one start may take to be answered."""
+"""Timeout in seconds for the answer to one start."""
 CANCEL_DELAY = 4.0
-"""Seconds between two tries to cancel: a run that ends does not wait long for it."""
+"""Maximum number of seconds between two tries to cancel. It is short, because the run waits for it."""
 CLOCKS = 300.0
-"""Seconds by which the clocks here and there may differ."""
+"""Maximum difference in seconds between this machine's clock and Cloud Run's."""
 
 _ids = CommandIds()
 _history = History()
@@ -80,9 +80,9 @@ class _Run:
         self.first_command = command
         self.command = number_attempt(command, invocation.attempt)
         self.in_doubt = False
-        """A start was asked for and not answered: an execution may exist that is not known here."""
+        """A start has not been answered, so an unknown execution may exist."""
         self.looked = False
-        """Executions of earlier attempts have been looked for."""
+        """Whether executions of earlier attempts have been looked for."""
         self.known: ExecutionState | None = None
         self.mask = command.mask(settings.env)
         self.output = Output(self._log_line, self.mask, self.invocation.log)
@@ -98,7 +98,7 @@ class _Run:
             state = self._follow_execution(state)
         except Interrupted:
             self._cancel_all()
-            raise CommandCancelled(f"{self.command.verb} was cancelled before it ran") from None
+            raise CommandCancelled(f"{self.command.verb} was canceled before it ran") from None
         except CommandError as error:
             hidden = self.mask(str(error))
             if hidden != str(error):
@@ -107,7 +107,7 @@ class _Run:
         except StarlakeError:
             raise
         except BaseException:
-            # The step's thread or process is being torn down (a signal, an interrupt): what it started must not go on without it.
+            # The step's thread or process is being ended (by a signal or an interrupt). Its execution must not continue without it.
             self._cancel_all()
             raise
         result = self._build_result(state)
@@ -117,14 +117,14 @@ class _Run:
     # ------------------------------------------------------------------------------------------------ start, or take over
 
     def _obtain_execution(self, attempted_here: bool) -> ExecutionState:
-        """Return the execution to follow: one that exists for this command already, or a new one."""
+        """Return the execution to follow: an existing one of this command, or a new one."""
         invocation = self.invocation
         matches = self._find_matches(invocation.cancelled)
         self.looked = True
         chosen = self._choose_execution(matches)
         lost_before_answer = (invocation.attempt > 0 or invocation.earlier_runs) and not matches and not attempted_here
         if chosen is None and lost_before_answer:
-            # The earlier worker may have died between asking for an execution and its appearance.
+            # The earlier worker may have died between the start of an execution and its appearance in the API.
             self.in_doubt = True
             chosen = self._wait_for_execution(invocation.cancelled)
             self.in_doubt = False
@@ -152,7 +152,7 @@ class _Run:
             stale=self._is_stale,
         )
         for other in others:
-            self.say("warning", f"cancelling Cloud Run execution {other.short_name}: a second one of the same command")
+            self.say("warning", f"canceling Cloud Run execution {other.short_name}: it is a second one of the same command")
             self._ask_to_cancel(other.name)
         if chosen:
             how = "taking over the" if not chosen.finished else "taking the result of the finished"
@@ -160,14 +160,14 @@ class _Run:
         return chosen
 
     def _is_stale(self, state: ExecutionState) -> bool:
-        """Say whether a success is none for this attempt: a load that is not trusted, or a preload that was not ready then."""
+        """Return whether a success does not count for this attempt: a load that is not trusted, or a preload that was not ready."""
         if self.command.verb == "load":
             return bool(state.retried) and not self.settings.allow_task_retries
         place = choose_sentinel(self.settings, self.command, state.command_id)
         return place is not None and sentinel.has_sentinel(place, self.connection)
 
     def _wait_for_execution(self, cancelled: threading.Event | None) -> ExecutionState | None:
-        """Look for an execution that may be about to appear, for as long as the settings say."""
+        """Look for an execution that may be about to appear, until the time limit of the settings."""
         end = time.monotonic() + self.settings.start_settle
         step = min(2.0, self.settings.start_settle / 4)
         while True:
@@ -179,8 +179,8 @@ class _Run:
     def _start_execution(self) -> ExecutionState:
         """Start an execution.
 
-        A refused start is repeated. One without an answer may have been carried out: then the execution is looked for, and only when
-        it does not appear the start is repeated.
+        A rejected start is repeated. A start without an answer may have been carried out. Then the execution is looked for, and the start
+        is repeated only if it does not appear.
         """
         from google.api_core import exceptions
         from google.auth.exceptions import GoogleAuthError
@@ -241,7 +241,7 @@ class _Run:
     # ------------------------------------------------------------------------------------------------ follow
 
     def _announce_execution(self, state: ExecutionState) -> None:
-        """Report ids and links before anything else happens."""
+        """Report the ids and links first."""
         self.known = state
         self.invocation.report(self._build_metadata(state))
         self.say("info", f"Cloud Run execution {state.short_name} of {self.job}: {state.console}")
@@ -265,7 +265,7 @@ class _Run:
         return metadata
 
     def _follow_execution(self, state: ExecutionState) -> ExecutionState:
-        """Wait for the end; cancel when the run is cancelled or the time is up."""
+        """Wait for the end. Cancel the execution if the run is canceled or the time is up."""
         with ExitStack() as stack:
             if self.settings.logs == "follow":
                 follow = find_follower(self.connection, self.project, self.settings.log_interval)
@@ -286,11 +286,11 @@ class _Run:
                     break
                 if self.invocation.cancelled.is_set():
                     self._cancel_execution(watch, group.hurry)
-                    raise CommandCancelled(f"Cloud Run execution {state.short_name} was cancelled with the run")
+                    raise CommandCancelled(f"Cloud Run execution {state.short_name} was canceled with the run")
                 if deadline is not None and time.monotonic() >= deadline:
                     self._cancel_execution(watch, group.hurry)
                     raise CommandTimeout(
-                        f"Cloud Run execution {state.short_name} ran longer than {self.settings.timeout:g} s and was cancelled"
+                        f"Cloud Run execution {state.short_name} ran longer than {self.settings.timeout:g} s and was canceled"
                     )
             return self._read_end(watch)
 
@@ -310,11 +310,11 @@ class _Run:
         return time.monotonic() + self.settings.timeout - age
 
     def say(self, level: Level, text: str) -> None:
-        """Log a remark of our own."""
+        """Log a message of this executor."""
         self.invocation.log(level, self.mask(text))
 
     def _take_line(self, severity: Level | None, text: str) -> None:
-        """Take a line of the command's output."""
+        """Log a line of the command's output."""
         self.severity = severity
         self.output.feed("out", f"{text}\n".encode("utf-8", "backslashreplace"))
 
@@ -329,7 +329,7 @@ class _Run:
         Raises:
             CommandError: it may still run.
         """
-        self.say("info", f"cancelling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
+        self.say("info", f"canceling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
         end = time.monotonic() + self.settings.cancel_timeout
         asked = self._ask_to_cancel(watch.name)
         watch.interval = min(watch.interval, 2.0)
@@ -339,10 +339,10 @@ class _Run:
             watch.wake.clear()
         self.known = watch.state or self.known
         if watch.state is None or not watch.state.finished:
-            raise CommandError(f"Cloud Run execution {watch.name} could not be cancelled. {self._explain_may_run(watch.name)}", retry=False)
+            raise CommandError(f"Cloud Run execution {watch.name} could not be canceled. {self._explain_may_run(watch.name)}", retry=False)
 
     def _ask_to_cancel(self, name: str) -> bool:
-        """Ask the API to cancel an execution; return whether it was heard (or the execution is over)."""
+        """Ask the API to cancel an execution. Return whether it has accepted, or the execution has ended."""
         from google.api_core import exceptions
         from google.cloud import run_v2
 
@@ -350,7 +350,7 @@ class _Run:
             try:
                 self.connection.executions.cancel_execution(request=run_v2.CancelExecutionRequest(name=name), timeout=TIMEOUT)
             except (exceptions.FailedPrecondition, exceptions.NotFound):
-                return  # It is over already.
+                return  # It has already ended.
 
         try:
             call_until_answered(
@@ -368,7 +368,7 @@ class _Run:
         return True
 
     def _cancel_all(self) -> None:
-        """Cancel what this command may have started, known or not, in this attempt or in an earlier one, and wait for its end."""
+        """Cancel all executions that this attempt or an earlier one may have started, known or not, and wait for their end."""
         state = self.known
         earlier = not self.looked and (self.invocation.attempt > 0 or bool(self.invocation.earlier_runs))
         if state is None and (self.in_doubt or earlier):
@@ -376,7 +376,7 @@ class _Run:
                 state = self._wait_for_execution(None) if self.in_doubt else self._choose_execution(self._find_matches(None))
             except StarlakeError as error:
                 raise CommandError(
-                    f"the run was cancelled, and it is not known whether an execution of {self.job} runs for it: {error}",
+                    f"the run was canceled, and it is not known whether an execution of {self.job} runs for it: {error}",
                     retry=False,
                 ) from error
         if state is None or state.finished:
@@ -395,7 +395,7 @@ class _Run:
     # ------------------------------------------------------------------------------------------------ result
 
     def _name_command(self, state: ExecutionState) -> Command:
-        """Return the command with the job id that the execution had, which may be that of an earlier attempt."""
+        """Return the command with the job id of the execution, which may be the id of an earlier attempt."""
         found = split_id(state.command_id)
         if found is None:
             return self.command

@@ -1,7 +1,7 @@
-"""The file by which ``preload --notReadySentinel`` says "not ready": an object of Cloud Storage, or a file both sides see.
+"""Read the sentinel of ``preload --notReadySentinel``: an object of Cloud Storage, or a file that both sides can see.
 
-Starlake: PreLoadCmd (since 1.5.15). With a sentinel every "not ready" ends with exit code 0 and an empty file at the given place;
-a container's file system is gone with the container, so the place must be outside of it.
+Starlake: PreLoadCmd (since 1.5.15). With a sentinel, "not ready" means exit code 0 and an empty file at the given path. The path must be
+outside the container, because the container's file system is deleted with it.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _TRIES = 5
 
 
 def find_given(arguments: Sequence[str]) -> str | None:
-    """Return the sentinel that a command's arguments name already."""
+    """Return the sentinel in a command's arguments, if there is one."""
     for index, argument in enumerate(arguments):
         if argument == OPTION and index + 1 < len(arguments):
             return arguments[index + 1]
@@ -30,15 +30,15 @@ def find_given(arguments: Sequence[str]) -> str | None:
 
 
 def choose_place(folder: str, command_id: str) -> str:
-    """Return a place of its own for one execution: a sentinel that was left by another one would say "not ready" for ever."""
+    """Return a separate path for one execution. The sentinel of another execution would report "not ready" forever."""
     return f"{folder.rstrip('/')}/{hashlib.sha256(command_id.encode()).hexdigest()[:32]}.not_ready"
 
 
 def has_sentinel(uri: str, connection: Connection) -> bool:
-    """Say whether the sentinel is there.
+    """Return whether the sentinel exists.
 
     Raises:
-        CommandError: the place cannot be read.
+        CommandError: the path cannot be read.
     """
     if not uri.startswith("gs://"):
         return Path(uri.removeprefix("file://")).exists()
@@ -49,7 +49,7 @@ def has_sentinel(uri: str, connection: Connection) -> bool:
 
 
 def remove_sentinel(uri: str, connection: Connection) -> None:
-    """Remove the sentinel; it is a matter of tidiness only."""
+    """Remove the sentinel. A failure does no harm."""
     try:
         if uri.startswith("gs://"):
             _send_request("DELETE", uri, connection)
@@ -60,14 +60,14 @@ def remove_sentinel(uri: str, connection: Connection) -> None:
 
 
 def _check_absent(uri: str, connection: Connection) -> None:
-    """Find out what a refused look means: without ``storage.objects.list``, storage answers 403 for an object that is not there, too.
+    """Find out what status 403 means: without ``storage.objects.list``, Cloud Storage also returns it for a missing object.
 
     Raises:
-        CommandError: the account may not read objects of the bucket, or it cannot be found out.
+        CommandError: the account is not allowed to read objects of the bucket, or this cannot be found out.
     """
     allowed = _ask_for_permissions(uri, connection)
     if allowed is not None and "storage.objects.get" in allowed and "storage.objects.list" not in allowed:
-        # What is there can be read, so that it is not there.
+        # The account can read existing objects, so the object does not exist.
         return
     if allowed is not None and "storage.objects.get" not in allowed:
         raise CommandError(
@@ -76,20 +76,20 @@ def _check_absent(uri: str, connection: Connection) -> None:
             retry=False,
         )
     raise CommandError(
-        f"whether the sentinel {uri} is there cannot be said: Cloud Storage answers 403, as it does for a missing object where the account "
+        f"it is not known whether the sentinel {uri} exists: Cloud Storage returns 403, as for a missing object if the account "
         "lacks storage.objects.list. The account needs storage.objects.get, .list and .delete on the bucket (roles/storage.objectUser)",
         retry=False,
     )
 
 
 def _ask_for_permissions(uri: str, connection: Connection) -> frozenset[str] | None:
-    """Return which permissions on a bucket the account has; None where that is not known. Any account may ask."""
+    """Return the account's permissions on a bucket; None if they are not known. Any account may ask for them."""
     bucket = uri.removeprefix("gs://").partition("/")[0]
     wanted = "&".join(f"permissions={name}" for name in _PERMISSIONS)
     try:
         response = connection.open_storage().request("GET", f"{_find_bucket(bucket, connection)}/iam/testPermissions?{wanted}", timeout=30)
         return frozenset(response.json().get("permissions", ())) if response.status_code == 200 else None
-    except Exception:  # noqa: BLE001 -- the answer is an extra: without it the message says more
+    except Exception:  # noqa: BLE001 -- the answer is optional: without it, the message lists more causes
         return None
 
 

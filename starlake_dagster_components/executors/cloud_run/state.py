@@ -1,4 +1,4 @@
-"""What an Execution says about itself. Success is what the execution reports, never that a wait came to its end."""
+"""Read the state of an Execution. It succeeded only if it reports success; the end of a wait does not count."""
 
 import re
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ class ExecutionState:
 
     Attributes:
         name: ``projects/P/locations/R/jobs/J/executions/E``.
-        command_id: the value of ``STARLAKE_DAGSTER_COMMAND_ID`` in its environment; empty when it has none.
-        created: seconds since 1970.
-        finished: nothing of it runs any more.
-        succeeded: all of its tasks succeeded. Only together with ``finished``.
-        cancelled: it was cancelled.
-        running: number of tasks that run.
+        command_id: the value of ``STARLAKE_DAGSTER_COMMAND_ID`` in its environment; empty if it has none.
+        created: when it was created, in seconds since 1970.
+        finished: whether nothing of it is running any longer.
+        succeeded: whether all its tasks succeeded. True only together with ``finished``.
+        cancelled: whether it was canceled.
+        running: number of running tasks.
         retried: number of tasks that Cloud Run ran more than once.
         max_retries: how often Cloud Run may run a failing task again.
         reason, message: of the condition ``Completed``.
-        log_uri: the logs in the console.
+        log_uri: link to the logs in the console.
     """
 
     name: str
@@ -55,23 +55,23 @@ class ExecutionState:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code that the message names; None when it names none."""
+        """The exit code in the message; None if it has none."""
         match = _EXIT_CODE.search(self.message)
         return int(match[1]) if match else None
 
 
 def read_state(execution: "Execution") -> ExecutionState:
-    """Return what an Execution of the API says. The SDK's message or the bare protobuf one."""
+    """Return the state of an Execution of the API, given as the SDK's message or as the raw protobuf message."""
     from google.cloud import run_v2
 
     return read_message(run_v2.Execution.pb(execution) if isinstance(execution, run_v2.Execution) else execution)
 
 
 def read_message(message: Any) -> ExecutionState:
-    """Return what the protobuf message of an Execution says.
+    """Return the state in the protobuf message of an Execution.
 
-    It is finished when it has a completion time or its condition ``Completed`` is final. It succeeded when that condition does not
-    say otherwise, every task succeeded, and none failed or was cancelled: a cancelled execution completes without an error.
+    It is finished if it has a completion time or its condition ``Completed`` is final. It succeeded if that condition does not say
+    otherwise, every task succeeded, and none failed or was canceled, because a canceled execution completes without an error.
     """
     from google.cloud.run_v2 import Condition
 
@@ -115,7 +115,7 @@ def _read_command_id(message: Any) -> str:
 
 
 def _read_reason(condition: Any) -> str:
-    """Return the name of the condition's reason, whichever of the three kinds it is."""
+    """Return the name of the condition's reason, which is of one of three kinds."""
     if condition is None:
         return ""
     from google.cloud.run_v2 import Condition

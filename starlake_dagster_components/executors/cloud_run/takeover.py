@@ -1,4 +1,4 @@
-"""Which execution a step attempt goes on with: one that was started for it already, or a new one."""
+"""Choose the execution with which a step attempt continues: an existing one, or a new one."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -8,11 +8,11 @@ from .request import CommandId
 from .state import ExecutionState
 
 Match = tuple[int, int, ExecutionState]
-"""(0 = the run itself, 1.. = the runs it continues; attempt; state) of an execution of the same command of the same step."""
+"""An execution of the same command of the same step: (0 = the run itself, 1.. = the runs that it continues; attempt; state)."""
 
 
 class History:
-    """What this process knows of attempts that ended in it: those were not lost."""
+    """The attempts that have ended in this process, and so were not lost."""
 
     SIZE = 10_000
 
@@ -22,20 +22,20 @@ class History:
         self._delivered: dict[str, None] = {}
 
     def begin(self, invocation: Invocation) -> bool:
-        """Note an attempt; return whether the one before it was made in this process."""
+        """Record an attempt. Return whether the previous one was made in this process."""
         with self._lock:
             self._attempts[(invocation.run_id, invocation.step_key, invocation.attempt)] = None
             _trim(self._attempts, self.SIZE)
             return (invocation.run_id, invocation.step_key, invocation.attempt - 1) in self._attempts
 
     def deliver(self, execution: str) -> None:
-        """Note that the end of an execution was reported to its step."""
+        """Record that the end of an execution was reported to its step."""
         with self._lock:
             self._delivered[execution] = None
             _trim(self._delivered, self.SIZE)
 
     def delivered(self, execution: str) -> bool:
-        """Say whether the end of an execution was reported to its step in this process."""
+        """Return whether the end of an execution was reported to its step in this process."""
         with self._lock:
             return execution in self._delivered
 
@@ -52,20 +52,20 @@ def choose_execution(
     may_be_lost: Callable[[ExecutionState], bool],
     stale: Callable[[ExecutionState], bool],
 ) -> tuple[ExecutionState | None, Sequence[ExecutionState]]:
-    """Return the execution to go on with, and others of the same command that should not run.
+    """Return the execution to continue with, and others of the same command that should not run.
 
     The rules, in this order:
 
-    1. An execution of this very attempt: its result is the attempt's, whatever it is. Never two executions for one step attempt.
-    2. One of an earlier attempt that still runs: the worker that waited for it is gone.
-    3. One of an earlier attempt that succeeded without its step having heard of it: the worker was lost.
-    4. None: earlier ones failed or were cancelled, and this attempt is there to try again.
+    1. An execution of this attempt. Its result is the result of the attempt, because an attempt never has two executions.
+    2. A running execution of an earlier attempt, whose worker is gone.
+    3. A successful execution of an earlier attempt whose success was not reported to the step, because the worker was lost.
+    4. None: earlier executions failed or were canceled, and this attempt starts a new one.
 
     Args:
         matches: all executions of this command of this step, oldest first.
         command: the id of this attempt's command.
         may_be_lost: whether the end of an execution may not have reached its step.
-        stale: whether a success says nothing for this attempt (a ``preload`` that was not ready then).
+        stale: whether a success does not count for this attempt (a ``preload`` that was not ready).
     """
     exact = [state for run, attempt, state in matches if run == 0 and attempt == command.attempt]
     running = [state for _, _, state in matches if not state.finished]

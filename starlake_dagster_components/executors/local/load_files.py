@@ -1,7 +1,7 @@
-"""No file of a failed load is lost.
+"""Keep the files of failed loads from being lost.
 
-A ``load`` that fails leaves its file in the ingesting folder; the next ``load`` does not look there, finds nothing and succeeds, and the
-rows are lost. So files that lie in ingesting are put back into the stage folder, before a load (left by one that was killed) and after it.
+A ``load`` that fails leaves its file in the ingesting folder. The next ``load`` does not look there, finds nothing, and succeeds, and the
+rows are lost. So files in ingesting are put back into the stage folder: before a load, if a killed load left them, and after it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from ..base import Log
 
 LOADED = ".sl-loaded"
 UNCLEAR = ".sl-unclear"
-"""Ends of the names of files in ingesting that are not put back."""
+"""Suffix of the files in ingesting that are not put back."""
 
 
 def _is_set_aside(name: str) -> bool:
@@ -28,11 +28,11 @@ def _is_set_aside(name: str) -> bool:
 
 
 def find_waiting_files(files: LoadFiles, *, staged: bool) -> list[str]:
-    """Return the names of files of some tables that an earlier load did not load, by name.
+    """Return the files of some tables that an earlier load did not load, sorted by name.
 
     Args:
         files: the folders and the patterns of the tables.
-        staged: whether files in the stage folder count too, not only those in ingesting.
+        staged: whether to include the files in the stage folder, not only those in ingesting.
     """
     patterns = [compile_file_pattern(p) for p in files.patterns]
     found: set[str] = set()
@@ -53,12 +53,12 @@ class FilesOfLoad:
         self._patterns = [compile_file_pattern(p) for p in files.patterns]
 
     def list_left(self) -> list[str]:
-        """Return the names of files of these tables that lie in ingesting, by name."""
+        """Return the names of the tables' files in ingesting, sorted."""
         names = self._list_names(self._ingesting)
         return names and [name for name in names if not self._belongs_to_another_load(name)]
 
     def list_staged(self) -> list[str]:
-        """Return the names of files of these tables that wait in the stage folder, by name."""
+        """Return the names of the tables' files in the stage folder, sorted."""
         return self._list_names(self._stage)
 
     def _list_names(self, folder: Path) -> list[str]:
@@ -69,10 +69,9 @@ class FilesOfLoad:
         return sorted(name for name in entries if not _is_set_aside(name) and any(p.fullmatch(name) for p in self._patterns))
 
     def put_back(self, names: list[str]) -> list[str]:
-        """Move files from ingesting to the stage folder, never over another file; return the names that they have there.
+        """Move files from ingesting to the stage folder, and return their names there. No other file is overwritten.
 
-        Where the stage folder has another file of the same name by now, the one that comes back gets a name of its own that the table's
-        pattern still accepts.
+        If the stage folder has another file of the same name, the returning file gets a new name that the table's pattern still accepts.
 
         Raises:
             CommandError: no such name exists, or the file cannot be moved. It stays in ingesting.
@@ -80,10 +79,10 @@ class FilesOfLoad:
         return [self._put_back(name) for name in names]
 
     def take_from_archive(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Move files that were archived without their rows being in the table to the stage folder.
+        """Move files back to the stage folder if they were archived although their rows are not in the table.
 
         Returns:
-            The names that they have there, and the names of those that are not in the archive (``archive: false`` deletes them).
+            Their names there, and the names of the files that are not in the archive (``archive: false`` deletes them).
         """
         found: list[str] = []
         missing: list[str] = []
@@ -96,9 +95,9 @@ class FilesOfLoad:
         return found, missing
 
     def archive(self, names: Iterable[str]) -> list[str]:
-        """Move files from ingesting to the archive folder, as Starlake does with files whose rows are in the table; return where they are.
+        """Move files from ingesting to the archive folder, as Starlake does with loaded files, and return their paths.
 
-        Without a local archive they stay in ingesting, under names that are never put back.
+        Without a local archive they stay in ingesting, with names that are never put back.
         """
         moved = []
         for name in sorted(names):
@@ -111,7 +110,7 @@ class FilesOfLoad:
         return moved
 
     def set_aside(self, names: Iterable[str]) -> list[str]:
-        """Rename files in ingesting so that they are never put back; return where they are."""
+        """Rename files in ingesting so that they are never put back, and return their paths."""
         moved = []
         for name in sorted(names):
             source = self._ingesting / name
@@ -140,12 +139,12 @@ class FilesOfLoad:
                 _move_without_replacing(source, target)
                 return candidate
         raise CommandError(
-            f"{source} was not loaded, and {self._stage / name} is another file of the same name, which a load would put in its place: "
+            f"{source} was not loaded, and {self._stage / name} is another file of the same name, with which a load would replace it: "
             f"move or rename one of them so that the table's pattern still accepts it"
         )
 
     def _belongs_to_another_load(self, name: str) -> bool:
-        """Return whether a load of another table that accepts this file as well runs at this moment."""
+        """Return whether another table that also accepts this file is being loaded right now."""
         prefix = _lock_prefix(self._files.ingesting)
         own = {prefix + pattern for pattern in self._files.patterns}
         others = [n[len(prefix) :] for n in locks.find_locks_elsewhere(prefix, beside=self._files.ingesting) if n not in own]
@@ -154,13 +153,13 @@ class FilesOfLoad:
 
 @contextlib.contextmanager
 def hold_files(files: LoadFiles, *, log: Log, cancelled: threading.Event, holder: str = "") -> Iterator[FilesOfLoad]:
-    """Hold the files of some tables: loads of the same tables wait for each other, wherever they run on this machine.
+    """Lock the files of some tables, so that loads of the same tables on this machine wait for each other.
 
     Args:
         files: the folders and the patterns of the tables.
-        log: receives what is done, and a line when there is something to wait for.
-        cancelled: ends the waiting when set.
-        holder: what others read while they wait.
+        log: receives messages about what is done, and a line if another load has the lock.
+        cancelled: ends the wait when set.
+        holder: description of this load, which others log while they wait.
 
     Raises:
         CommandCancelled: ``cancelled`` was set while waiting.
@@ -177,7 +176,7 @@ def _lock_prefix(ingesting: str) -> str:
 
 
 def _propose_names(name: str) -> Iterator[str]:
-    """Yield names for a file whose own name is taken: orders-1.csv -> orders-1.1.csv, orders-1-1.csv, orders-11.csv, ..."""
+    """Yield other names for a file whose name is taken: orders-1.csv -> orders-1.1.csv, orders-1-1.csv, orders-11.csv, ..."""
     yield name
     stem, dot, extension = name.partition(".")
     for number in range(1, 100):
@@ -188,7 +187,7 @@ def _propose_names(name: str) -> Iterator[str]:
 
 
 def _move_without_replacing(source: Path, target: Path) -> None:
-    """Move a file; at no moment is it nowhere, and a file that is there already stays.
+    """Move a file without overwriting another. The file exists in at least one of the two places at any time.
 
     Raises:
         FileExistsError: the target exists.
@@ -204,7 +203,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:
-        pass  # another file system, or one without hard links
+        pass  # Another file system, or one without hard links.
     part = target.with_name(f".{target.name}.part")
     try:
         shutil.copy2(source, part)

@@ -1,4 +1,4 @@
-"""Run a program with everything that it starts, and leave nothing of it behind."""
+"""Run a program, and leave none of its processes behind."""
 
 import contextlib
 import os
@@ -19,11 +19,11 @@ Feed = Callable[[Stream, bytes], None]
 
 _CHUNK = 1 << 16
 _LOOK = 0.25
-"""Seconds between two looks at cancellation and time limit; output and the end of the program are noticed at once."""
+"""Seconds between two checks for cancellation and the time limit. Output and the end of the program are noticed immediately."""
 _SETTLE = 1.0
-"""Seconds that processes which outlive the program have to finish writing."""
+"""Seconds for processes that outlive the program to finish writing."""
 _LAST_RESORT = 10.0
-"""Seconds to wait for processes after SIGKILL; longer only for those stuck in the kernel, which nothing can end."""
+"""Seconds to wait for processes after SIGKILL. Only a process that is stuck in the kernel takes longer, and nothing can end it."""
 
 
 def run_process(
@@ -37,24 +37,23 @@ def run_process(
     grace: float = 20.0,
     say: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Run a program to its end, in a session of its own, and hand over its output while it comes.
+    """Run a program to its end, in a new session, and pass on its output as it arrives.
 
-    When this function returns or raises, whatever it raises, no process of the program's process group runs any more: they get SIGTERM,
-    then, after the grace period, SIGKILL. That also holds for processes that outlive the program. What moved to a session of its own (a
-    daemon) is not found.
+    When this function returns or raises any exception, no process of the program's process group is running: they get SIGTERM, and after
+    the grace period SIGKILL. This includes processes that outlive the program, but not those that have moved to another session (daemons).
 
     Args:
-        argv: program (a path) and arguments.
+        argv: the program (a path) and its arguments.
         folder: its working directory.
-        environment: all of its environment.
+        environment: its complete environment.
         feed: receives the output.
-        cancelled: ends it when set.
-        timeout: seconds that it may run; None = any.
+        cancelled: ends the program when set.
+        timeout: the time limit in seconds; None = no limit.
         grace: seconds between SIGTERM and SIGKILL.
-        say: receives what happened to the processes.
+        say: receives messages about what is done to the processes.
 
     Returns:
-        The exit code; ``128 + n`` when it was ended by signal n.
+        The exit code; ``128 + n`` if signal n ended the program.
 
     Raises:
         CommandCancelled: ``cancelled`` was set.
@@ -72,7 +71,7 @@ def run_process(
                 _end_process(process, pipes, grace, say)
                 ended = True
     finally:
-        if not ended:  # interrupted once more while ending it
+        if not ended:  # Interrupted again while the program was being ended.
             _signal_group(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_RESORT)
@@ -83,7 +82,7 @@ def run_process(
 
 
 def find_signal_name(exit_code: int) -> str | None:
-    """Return the name of the signal that ended a program, for exit codes above 128."""
+    """Return the name of the signal that an exit code above 128 stands for."""
     with contextlib.suppress(ValueError):
         return signal.Signals(exit_code - 128).name if exit_code > 128 else None
     return None
@@ -115,7 +114,7 @@ def _start_process(argv: Sequence[str], folder: str, environment: Mapping[str, s
 
 
 class _Pipes:
-    """The output of a process, read without ever blocking."""
+    """The output of a process, which is read without blocking."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", feed: Feed) -> None:
         self._process = process
@@ -123,7 +122,7 @@ class _Pipes:
         self._selector = selectors.DefaultSelector()
         self._end_of_process: int | None = None
         self.ending = False
-        """Whether all that counts is to end the process: output that cannot be handed over is lost then."""
+        """Whether the process is being ended. Then output that cannot be passed on is dropped."""
 
     def __enter__(self) -> "_Pipes":
         streams: list[tuple[IO[bytes] | None, Stream]] = [(self._process.stdout, "out"), (self._process.stderr, "err")]
@@ -131,7 +130,7 @@ class _Pipes:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe, selectors.EVENT_READ, stream)
-        # Where there is such a thing, the end of the program wakes us even if its children keep the pipes open.
+        # With a pidfd (Linux), the end of the program ends the wait even if its children keep the pipes open.
         with contextlib.suppress(AttributeError, OSError):
             self._end_of_process = os.pidfd_open(self._process.pid)
             self._selector.register(self._end_of_process, selectors.EVENT_READ, None)
@@ -147,11 +146,11 @@ class _Pipes:
 
     @property
     def open(self) -> bool:
-        """Whether a process can still write."""
+        """Whether a process still has the pipes open."""
         return any(key.data is not None for key in self._selector.get_map().values())
 
     def read(self, seconds: float) -> bool:
-        """Hand over what comes within some seconds; say whether anything did."""
+        """Pass on the output that arrives within some seconds; return whether there was any."""
         if not self._selector.get_map():
             time.sleep(min(seconds, 0.05))
             return False
@@ -192,7 +191,7 @@ def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled
 
 
 def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, say: Callable[[str], None]) -> None:
-    """End what still runs of the program's group, and hand over the last output."""
+    """End the remaining processes of the program's group, and pass on the last output."""
     by_itself = process.poll() is not None
     if by_itself:
         _read_until(lambda: not pipes.open, pipes, _SETTLE)
@@ -222,7 +221,7 @@ def _read_until(condition: Callable[[], bool], pipes: _Pipes, seconds: float) ->
 
 
 def _drain_pipes(pipes: _Pipes) -> None:
-    """Hand over what was written already; a process that got away may keep the pipes open and go on writing."""
+    """Pass on what has been written so far. A process that has escaped may keep the pipes open and continue to write."""
     end = time.monotonic() + _SETTLE
     while pipes.read(0) and time.monotonic() < end:
         pass
@@ -238,7 +237,7 @@ def _is_group_of_alive(process: "subprocess.Popen[bytes]") -> bool:
 
 
 def is_group_alive(group: int) -> bool:
-    """Say whether any process of a process group runs; those that ended and wait to be collected do not."""
+    """Return whether any process of a process group is running; zombies do not count."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -250,7 +249,7 @@ def is_group_alive(group: int) -> bool:
 
 
 def end_group(group: int, grace: float, say: Callable[[str], None]) -> None:
-    """End the processes of a group that another process started and collects: SIGTERM, after the grace period SIGKILL."""
+    """End the processes of a group that another process has started: with SIGTERM, and after the grace period with SIGKILL."""
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST_RESORT)):
         if number == signal.SIGKILL:
             say(f"processes of the command (group {group}) are still there {grace:g} s after SIGTERM: SIGKILL")
@@ -264,19 +263,19 @@ def end_group(group: int, grace: float, say: Callable[[str], None]) -> None:
 
 
 def _read_states(group: int) -> Iterator[str]:
-    """Yield the states of the processes of a group, where there is a /proc (Linux)."""
+    """Yield the states of the processes of a group on systems with /proc (Linux)."""
     with contextlib.suppress(OSError):
         for entry in os.scandir("/proc"):
             if entry.name.isdecimal():
                 with contextlib.suppress(OSError, IndexError, ValueError):
-                    # pid (name) state parent group ...; the name may hold anything.
+                    # pid (name) state parent group ...; the name may contain any character.
                     state, _, of = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()[:3]
                     if int(of) == group:
                         yield state.decode()
 
 
 def has_ended(pid: int) -> bool:
-    """Say whether a process that another one collects has ended (Linux; elsewhere it is known only once it is collected)."""
+    """Return whether another process's child has ended. Only Linux knows this before the parent has waited for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except (OSError, IndexError):

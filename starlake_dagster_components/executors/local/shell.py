@@ -18,7 +18,7 @@ from ..base import CommandResult, Invocation, StarlakeExecutor
 from ..fields import Environment, Seconds
 from .jvm.settings import Jvm, JvmSettings
 
-# What runs commands is imported by the first command: a code location only looks at the fields.
+# The modules that run commands are imported by the first command, because a code location only needs the fields.
 if TYPE_CHECKING:
     from ...commands import Command
     from ...errors import Problem
@@ -32,8 +32,8 @@ _UNKNOWN_SENTINEL = re.compile(r"[Uu]n(?:known|recognized) (?:option|argument).*
 class ShellExecutor(StarlakeExecutor):
     """Runs the ``starlake`` command on this machine.
 
-    The command is started as a list of arguments, never as text for a shell, in a session of its own, with the project as working directory
-    and SL_ROOT. Its output appears in the run's log line by line, with its levels. Cancelling the run ends the whole process tree.
+    The command is started from a list of arguments, without a shell, in a new session. The project is its working directory and SL_ROOT.
+    Its output appears in the run's log line by line, with its levels. Canceling the run ends the whole process tree.
     """
 
     type: Literal["shell"] = Field(default="shell", description="Run the starlake command as a process on this machine.")
@@ -45,7 +45,7 @@ class ShellExecutor(StarlakeExecutor):
     )
     env: Environment = Field(
         default_factory=dict,
-        description="Environment variables of every command, on top of those of Dagster's process. "
+        description="Environment variables of every command, in addition to those of Dagster's process. "
         "sl_env_var of a DAG config wins over them. "
         "Values of names like PASSWORD, SECRET, TOKEN or KEY are hidden in logs.",
         examples=[{"SPARK_DRIVER_MEMORY": "2g", "DB_PASSWORD": "{{ env.DB_PASSWORD }}"}],
@@ -72,13 +72,13 @@ class ShellExecutor(StarlakeExecutor):
     _without_sentinel: set[tuple[str, float]] = PrivateAttr(default_factory=set)
 
     def find_unsupported(self, project: "Project", pipeline: "Pipeline") -> "Sequence[Problem]":
-        """Return warnings about what a fault of Starlake keeps from running."""
+        """Return warnings about tables and tasks that a fault of Starlake keeps from running."""
         from ..known_faults import find_known_faults
 
         return list(find_known_faults(project, pipeline))
 
     def find_missing_program(self, project: "Project", pipeline: "Pipeline") -> str | None:
-        """Return that the Starlake command cannot be found, if so."""
+        """Return a message if the Starlake command cannot be found."""
         of_pipeline = pipeline.starlake_path if pipeline.starlake_path != "starlake" else ""
         program = self.starlake_path or of_pipeline or project.variables.get("SL_STARLAKE_PATH") or "starlake"
         try:
@@ -106,8 +106,8 @@ class ShellExecutor(StarlakeExecutor):
     def _run_preload(self, program: str, command: "Command", *, invocation: Invocation) -> CommandResult:
         """Run a ``preload`` so that "nothing to load" can be distinguished from a failure.
 
-        Starlake: PreLoadCmd since 1.5.15 takes ``--notReadySentinel`` and makes that file when there is nothing to load. Older versions
-        refuse the option; then exit code 1 without an exception means that there is nothing to load.
+        Since Starlake 1.5.15, PreLoadCmd takes ``--notReadySentinel`` and creates that file if there is nothing to load. Older versions
+        reject the option. For them, exit code 1 without an exception means that there is nothing to load.
         """
         version = (program, os.stat(program).st_mtime)
         if version not in self._without_sentinel:
@@ -137,7 +137,7 @@ class ShellExecutor(StarlakeExecutor):
         with contextlib.closing(JvmStart(self.jvm, program, command, invocation, self._build_environment(command))) as java:
             exit_code = self._run_program(program, command, invocation, java.environment, output)
             if exit_code and java.is_extended and output.has_no_java:
-                output.say("warning", "Java refused the options that jvm: auto adds: the command is started again without them")
+                output.say("warning", "Java rejected the options that jvm: auto adds; the command is started again without them")
                 java.give_up()
                 output = Output(invocation.log_output, command.mask(self.env), invocation.log)
                 exit_code = self._run_program(program, command, invocation, java.environment, output)
@@ -147,7 +147,7 @@ class ShellExecutor(StarlakeExecutor):
     def _run_program(
         self, program: str, command: "Command", invocation: Invocation, environment: Mapping[str, str], output: "Output"
     ) -> int:
-        """Run the program to its end, hand over its output, and return its exit code."""
+        """Run the program to its end, pass on its output, and return its exit code."""
         from .process import run_process
 
         with keep_trail(output):
@@ -173,7 +173,7 @@ class ShellExecutor(StarlakeExecutor):
     def _build_environment(self, command: "Command") -> Mapping[str, str]:
         from ... import locks
 
-        # SL_ROOT is the project that Dagster shows, also where sl_env_var names the folder of an image.
+        # SL_ROOT is the project that Dagster shows, even if sl_env_var has the folder of an image.
         return {**os.environ, **self.env, **command.environment, "SL_ROOT": command.project, **locks.build_inherited_environment()}
 
     def _find_program(self, command: "Command") -> str:
@@ -184,9 +184,9 @@ def find_program(program: str, project: str, path: str | None) -> str:
     """Return the absolute path of an executable.
 
     Args:
-        program: a path (relative to the project), or a name that is looked for on ``path``.
+        program: a path (relative to the project), or a name to look up on ``path``.
         project: the project's folder.
-        path: the ``PATH`` to look on.
+        path: the ``PATH`` to search.
 
     Raises:
         CommandError: it does not exist or is not executable; the message names the settings.
@@ -212,7 +212,7 @@ def find_program(program: str, project: str, path: str | None) -> str:
 
 @contextlib.contextmanager
 def keep_trail(output: "Output") -> Iterator[None]:
-    """Close the output of a command when it has ended; give what it said to the exception when it was ended in the middle."""
+    """Close the output of a command after its end. If it was interrupted, add what it has written to the exception."""
     try:
         yield
     except CommandError as error:
@@ -223,7 +223,7 @@ def keep_trail(output: "Output") -> Iterator[None]:
 
 
 def build_result(command: "Command", exit_code: int, output: "Output") -> CommandResult:
-    """Return the result of a program that ended."""
+    """Return the result of a program that has ended."""
     from ..starlake_output.process_output import drop_growth
     from ..starlake_output.table_outcomes import judge_output
     from .process import find_signal_name

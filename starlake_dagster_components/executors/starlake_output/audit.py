@@ -1,7 +1,7 @@
-"""What Starlake itself noted about a command, where it notes it in a DuckDB file.
+"""Read Starlake's audit of a command.
 
-Its exit code does not tell everything: the second half of a native load can fail with exit code 0 and the file archived, its rows lost.
-Only the audit row of step TRANSFORM says ``SUCCESS = false``. Starlake: reference-engines.conf (audit, expectations), IngestionAudit.
+The exit code is not enough: the second step of a native load can fail with exit code 0 and the file archived, so that its rows are lost.
+Only the audit row of the step TRANSFORM has ``SUCCESS = false``. Starlake: reference-engines.conf (audit, expectations), IngestionAudit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from .warehouse_rows import read_warehouse_rows
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the database says about a command, or about one table of it, after it ended.
+    """The audit of a command, or of one of its tables, after its end.
 
     Attributes:
         rows: its audit rows, oldest first.
         expectations: the results of its expectations.
-        row_count: rows of the table that it wrote, where it is one table.
-        tables: of a load of several tables: the same for each of them, by logical name.
+        row_count: rows of the table that it wrote, if it wrote one table.
+        tables: the same for each table of a load of several tables, by logical name.
     """
 
     rows: tuple[AuditRow, ...] = ()
@@ -37,27 +37,27 @@ class Findings:
 
     @property
     def failure(self) -> str | None:
-        """The sentence for a command that did not succeed whatever its exit code says."""
+        """The message about a command that failed, regardless of its exit code; empty if it did not fail."""
         failed = [r for r in self.rows if not r.success]
         if not failed:
             return None
         first = failed[0]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        step = "the second half of the load" if first.step == "TRANSFORM" and self.loads else f"step {first.step}"
+        step = "the second step of the load" if first.step == "TRANSFORM" and self.loads else f"step {first.step}"
         return f"Starlake's audit says that {step} of {first.domain}.{first.table} failed: {shorten_exception(first.message)}{more}"
 
     @property
     def loads(self) -> list[FileLoad]:
-        """The loads of files, in the order in which they were noted."""
+        """The loads of files, in the order of their audit rows."""
         return pair_steps(self.rows)[0]
 
     @property
     def unfinished(self) -> list[AuditRow]:
-        """TRANSFORM rows of loads that were ended before Starlake noted them as a whole."""
+        """TRANSFORM rows of loads that were ended before Starlake wrote their LOAD row."""
         return pair_steps(self.rows)[1]
 
     def count_rows(self, table: LoadTable) -> Counters | None:
-        """Return the counts of what was loaded into a table; None without audit rows. Starlake adds up what it prints in the same way."""
+        """Return the row counts of the loads of a table; None without audit rows. The sums are those that Starlake prints."""
         loads = self.loads
         if not loads:
             return None
@@ -82,10 +82,9 @@ class _Reader:
 
 
 def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) -> Findings:
-    """Return what Starlake noted about a command that has ended, and how many rows its tables have.
+    """Return Starlake's audit of a command that has ended, and the row counts of its tables.
 
-    The audit is read from its DuckDB file or its warehouse. Where it cannot be read (no driver, no access), the rows are taken from the
-    log.
+    The audit is read from its DuckDB file or its warehouse. If it cannot be read (no driver, no access), the rows are taken from the log.
 
     Call it while holding the locks of the command's databases.
 
@@ -112,8 +111,8 @@ def read_findings(command: Command, log: Log, trail: OutputTrail | None = None) 
 
 
 def count_rows_of_tables(command: Command, log: Log) -> Mapping[str, int]:
-    """Return how many rows the tables of a load have that are in DuckDB files, by logical name (of a load of one table: an empty name);
-    nothing of those that cannot be read.
+    """Return the row counts of a load's tables in DuckDB files by logical name (empty for a load of one table). Unreadable tables are
+    left out.
 
     Call it while holding the locks of the command's databases.
     """
@@ -153,7 +152,7 @@ def _read_databases(command: Command, log: Log) -> _Read:
                     else:
                         counts.update(dict.fromkeys(looks[want], _count_rows(reader, want)))
         except duckdb.Error as error:
-            log("info", f"cannot look into {database} for what Starlake noted about the command: {str(error).splitlines()[0]}")
+            log("info", f"cannot read Starlake's audit of the command in {database}: {str(error).splitlines()[0]}")
     return rows, expectations, counts
 
 
@@ -211,7 +210,7 @@ def _read_expectations(reader: _Reader, audit: Audit) -> tuple[ExpectationRow, .
 
 
 def _take_last_results(rows: Sequence[ExpectationRow], declared: Sequence[str]) -> tuple[ExpectationResult, ...]:
-    """Return the last result of each expectation, named as the project writes it: a load evaluates them twice per file."""
+    """Return the last result of each expectation, with its name in the project. A load evaluates expectations twice per file."""
     as_written = {_normalize_call(call): call for call in declared}
     results: dict[str, ExpectationResult] = {}
     for row in rows:
@@ -221,7 +220,7 @@ def _take_last_results(rows: Sequence[ExpectationRow], declared: Sequence[str]) 
 
 
 def _normalize_call(call: str) -> str:
-    """Return a call as the audit has it: Starlake replaces single quotes."""
+    """Return a call as written in the audit, where Starlake replaces single quotes."""
     return call.replace("'", '"').strip().removeprefix("{{").removesuffix("}}").strip()
 
 

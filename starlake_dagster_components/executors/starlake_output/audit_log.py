@@ -1,8 +1,8 @@
-"""The rows that Starlake writes into its audit tables, read from its log.
+"""Read the rows that Starlake writes to its audit tables from its log.
 
-At level info it logs each statement that it runs by JDBC, also ``INSERT INTO audit.audit`` and ``INSERT INTO audit.expectations``: what a
-load did can be found out wherever the audit is. Starlake: JdbcDbUtils.executeUpdate, AuditLog.asSelect, ExpectationReport.asSelect,
-reference-engines.conf.
+At the level info, Starlake logs each statement that it runs by JDBC, including ``INSERT INTO audit.audit`` and
+``INSERT INTO audit.expectations``. So the result of a load is known wherever the audit is. Starlake: JdbcDbUtils.executeUpdate,
+AuditLog.asSelect, ExpectationReport.asSelect, reference-engines.conf.
 """
 
 import itertools
@@ -13,11 +13,11 @@ from .audit_rows import AuditRow, ExpectationRow, parse_file_names
 from .log_levels import RECORD, shorten_exception
 
 MAX_ROWS = 100_000
-"""Rows that are kept of one command."""
+"""Maximum number of rows that are kept per command."""
 _MAX_LINES = 20_000
-"""Lines of one statement that are kept."""
+"""Maximum number of lines that are kept per statement."""
 _STATEMENT = re.compile(r"(?<!end )\b[Rr]unning .*?SQL.*?\bINSERT INTO ")
-"""A statement is logged before it runs, and once more when it has ended."""
+"""A statement is logged before it runs, and again after it has ended."""
 _FIRST_COLUMN = re.compile(r"'([^']*)'\s+AS\s+JOBID\b", re.IGNORECASE)
 _COLUMN = re.compile(r"(?:'([^']*)'|(-?\w+))\s+AS\s+\"?(\w+)\"?", re.IGNORECASE)
 
@@ -40,7 +40,7 @@ class AuditLines:
             self._statement.append(line)
 
     def close(self) -> None:
-        """Read the statement that is complete now; lines that follow do not belong to it."""
+        """Read the statement, which is now complete: the following lines do not belong to it."""
         statement, self._statement = self._statement, None
         if statement is None:
             return

@@ -1,9 +1,9 @@
-"""What rows of Starlake's audit say about the files of a load.
+"""Find the loads of files in the rows of Starlake's audit.
 
-A native load is two steps: files into a work table, the work table into the table. Starlake notes the second one first (step TRANSFORM,
-without the names of files), then the load as a whole (step LOAD). The Spark loader notes LOAD alone, and so does a load whose first step
-fails. Expectations come last; one that fails on error leaves ``LOAD`` successful. Starlake: DuckDbNativeLoader.run, IngestionJob.run,
-IngestionAudit, JdbcAutoTask.runJDBC.
+A native load has two steps: from the files to a work table, and from the work table to the table. Starlake first writes an audit row for
+the second step (TRANSFORM, without the names of files), then one for the complete load (LOAD). The Spark loader, and a load whose first
+step fails, write only LOAD. Expectations come last. If one fails on error, ``LOAD`` is still successful. Starlake: DuckDbNativeLoader.run,
+IngestionJob.run, IngestionAudit, JdbcAutoTask.runJDBC.
 """
 
 import re
@@ -15,7 +15,7 @@ from ..outcomes import ExpectationResult
 _COMMITTED = re.compile(
     r"ai\.starlake\.job\.metrics\.ExpectationJob|AutoTask\.runAndSinkExpectations|IngestionExpectations\.|ExtractSchemaCmd|applyJdbcAcl"
 )
-"""Frames in the stack of an exception that is raised after the rows are committed. Starlake: JdbcAutoTask.runJDBC."""
+"""Stack frames of exceptions that are raised after the rows have been committed. Starlake: JdbcAutoTask.runJDBC."""
 _FAILED_EXPECTATIONS = re.compile(r"\b\d+ Expectations failed\b")
 
 
@@ -39,8 +39,8 @@ class ExpectationRow:
     """A row of ``audit.expectations``.
 
     Attributes:
-        domain, table: as they are noted: their names in the database.
-        call, name: the call, as Starlake notes it.
+        domain, table: the names in the database.
+        call, name: the call, as Starlake writes it.
         result: how it ended.
     """
 
@@ -58,8 +58,8 @@ class FileLoad:
     Attributes:
         load: the row of step LOAD.
         transform: the row of step TRANSFORM that belongs to it, if there is one.
-        in_table: whether the rows of the files are in the table; None where files were loaded in parallel and it cannot be said of which
-            one a row is.
+        in_table: whether the rows of the files are in the table; None if files were loaded in parallel and it is not known to which of them
+            a row belongs.
     """
 
     load: AuditRow
@@ -90,12 +90,12 @@ def pair_steps(rows: Iterable[AuditRow]) -> tuple[list[FileLoad], list[AuditRow]
 def _is_in_table(load: AuditRow, transform: AuditRow | None) -> bool:
     if transform is None:
         return load.success
-    # COUNT of a native load is by how much the table has grown.
+    # COUNT of a native load is the number of rows that the table has gained.
     return transform.success or is_raised_after_commit(transform.message) or load.counts[0] > 0
 
 
 def is_raised_after_commit(text: str) -> bool:
-    """Return whether an exception (its message and stack) means that expectations, or other work after the commit, failed."""
+    """Return whether an exception (its message and stack) was raised after the commit, for example by expectations."""
     return bool(_FAILED_EXPECTATIONS.search(text) or _COMMITTED.search(text))
 
 
@@ -110,10 +110,10 @@ def parse_file_names(paths: str | None) -> tuple[str, ...]:
 
 
 def split_paths(paths: str) -> Sequence[str]:
-    """Split a list of paths at the commas between them: a path begins with its scheme."""
+    """Split a list of paths at the commas between them. Each path begins with its scheme."""
     return [path for path in re.split(r",(?=[A-Za-z][A-Za-z0-9+.-]*:)", paths) if path]
 
 
 def make_noted_name(name: str) -> str:
-    """Return the name of a file as the audit has it. Starlake: AuditLog.asSelect."""
+    """Return the name of a file as written in the audit. Starlake: AuditLog.asSelect."""
     return name.replace("'", "-")

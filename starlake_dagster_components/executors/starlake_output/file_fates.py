@@ -1,7 +1,7 @@
-"""Which files of a load have their rows in the table, whatever Starlake did with the files.
+"""Find out which files of a load have their rows in the table, regardless of where Starlake has moved the files.
 
-A failing load leaves its files in the ingesting folder. That does not mean that their rows are missing: expectations are evaluated after
-the commit. And a file in the archive may have no rows in the table: the second step of a native load can fail with exit code 0. Starlake:
+A failed load leaves its files in the ingesting folder. Their rows may still be in the table, because expectations are evaluated after the
+commit. And the rows of a file in the archive may be missing, because the second step of a native load can fail with exit code 0. Starlake:
 IngestionWorkflow.ingest, IngestionJob.run, DuckDbNativeLoader.run.
 """
 
@@ -23,10 +23,10 @@ class FileFates:
     Attributes:
         kept: files in ingesting whose rows are in the table.
         lost: files that Starlake archived although their rows are not in the table.
-        unclear: files of which it cannot be said.
-        failed_in_table: those of ``kept`` whose load failed nevertheless, after the commit of the rows.
-        by_rows: whether the audit says so of any load.
-        reasons: why loads of files in ingesting failed, where the output says it.
+        unclear: files for which this is not known.
+        failed_in_table: the files of ``kept`` whose load failed after the commit of the rows.
+        by_rows: whether the audit has a row about any of the loads.
+        reasons: why loads of files in ingesting failed, if the output has the reason.
     """
 
     kept: frozenset[str] = frozenset()
@@ -38,15 +38,15 @@ class FileFates:
 
     @property
     def has_failed_in_table(self) -> bool:
-        """Whether the load of files failed whose rows are, or may be, in the table: a retry would not find them, or load them twice."""
+        """Whether a load failed whose rows are, or may be, in the table. A retry would not find its files, or load them twice."""
         return bool(self.failed_in_table or self.unclear or self.by_rows)
 
     def select_table(self, names: Iterable[str], findings: Findings) -> "FileFates":
-        """Return the same of one table.
+        """Return the same for one table.
 
         Args:
-            names: its files, wherever they are now.
-            findings: what the audit says about it.
+            names: the names of its files, wherever they are now.
+            findings: the audit of the table.
         """
         own = frozenset(names)
         return FileFates(
@@ -71,7 +71,7 @@ def judge_files(
 ) -> FileFates:
     """Return what is known about the files of a load that has ended, or was ended.
 
-    The audit is asked first. About files that it does not name, the output is: the exceptions of the loads that failed, in their order.
+    The audit takes precedence. For files that are not in it, the output is used: the exceptions of the failed loads, in order.
 
     Args:
         command: what ran.
@@ -79,8 +79,8 @@ def judge_files(
         lines: what the output says, if it is known.
         left: names of the files in ingesting.
         before: names of the files that waited in stage.
-        ended_by_itself: whether the command ended by itself and was not killed: then a file in ingesting is one whose load failed.
-        growth: by how many rows tables have grown, by logical name (of a load of one table: an empty name).
+        ended_by_itself: whether the command was not killed. Then a file in ingesting is a file whose load failed.
+        growth: how many rows the tables have gained, by logical name (empty for a load of one table).
     """
     real_names = {make_noted_name(name): name for name in (*before, *left)}
     noted: dict[str, bool | None] = {}
@@ -114,12 +114,12 @@ def _has_failed_in_table(findings: Findings) -> bool:
 
 
 def _match_failures(lines: LoadLines | None, left: Sequence[str]) -> dict[str, JobFailure]:
-    """Return why the load of each file failed, by the exceptions in the output; nothing where it cannot be said which is whose."""
+    """Return why the load of each file failed, from the exceptions in the output; empty if they cannot be assigned to files."""
     if lines is None or not lines.failures:
         return {}
     failed = [job for job in lines.jobs if any(name in left for name in job.names)]
     if len(lines.failures) > len(failed):
-        # Lines are missing, or files were moved by someone else.
+        # Lines are missing, or another program has moved files.
         return dict.fromkeys(left, lines.failures[0]) if all(f.after_commit for f in lines.failures) else {}
     return {name: failure for job, failure in zip(failed, lines.failures, strict=False) for name in job.names if name in left}
 
@@ -127,7 +127,7 @@ def _match_failures(lines: LoadLines | None, left: Sequence[str]) -> dict[str, J
 def _judge_by_unfinished(
     command: Command, unfinished: Sequence[AuditRow], lines: LoadLines | None, names: Sequence[str]
 ) -> dict[str, bool | None]:
-    """Return the files whose second step is done, of loads that were ended before Starlake noted them as a whole.
+    """Return the files of loads that were ended after their second step, but before Starlake wrote their LOAD row.
 
     Args:
         command: what ran.
@@ -150,10 +150,10 @@ def _judge_by_unfinished(
 def _judge_by_growth(
     command: Command, findings: Findings, lines: LoadLines | None, names: Sequence[str], growth: Mapping[str, int]
 ) -> dict[str, bool | None]:
-    """Return the files whose rows are in their tables although nothing was noted of them: a table has grown by more rows than were noted.
+    """Return the files whose rows are in their tables without an audit row: the table has gained more rows than the audit has.
 
-    That is certain of tables in DuckDB files to which rows are only appended; others have the same rows when a file is loaded again. In a
-    warehouse others may write to the table at the same time, and Spark may have written a part of the rows: there it cannot be said.
+    This is certain only for tables in DuckDB files to which rows are appended. Other tables have the same rows after a file is loaded
+    again. In a warehouse it is not known, because others may write to the table, and Spark may have written only a part of the rows.
     """
     found: dict[str, bool | None] = {}
     for table in command.tables:
@@ -171,7 +171,7 @@ def _judge_by_growth(
 
 
 def _find_current_files(command: Command, table: tuple[str, str], lines: LoadLines | None, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the files of a table whose load had begun and was not noted, in the groups in which they are loaded."""
+    """Return the files of a table whose load had begun and has no audit row, grouped as they are loaded."""
     described = next((t for t in command.tables if (t.domain, t.name) == table), None)
     select_table = set(group_by_table(names, command.tables).get(table[1], ())) if described and described.pattern else set(names)
     jobs = _list_unarchived_jobs(lines, described)

@@ -1,8 +1,8 @@
-"""What a ``load`` writes while it goes through its tables. Starlake: IngestionWorkflow.load, ingest.
+"""Read the output of a ``load`` about its tables. Starlake: IngestionWorkflow.load, ingest.
 
-It takes one table after another. For each file (or group of files) it announces format, files and table on standard output, and says how
-long moving them to the archive took when they are loaded. A file that fails is followed by nothing of that kind. Only a command of which
-every table is loaded prints row counts, and these are sums.
+A load processes one table after another. For each file (or group of files) it writes the format, the files, and the table to standard
+output. After they are loaded, it writes how long it took to move them to the archive. It does not write this line for a file that fails.
+Row counts are printed only if every table was loaded, and they are sums.
 """
 
 import re
@@ -21,16 +21,16 @@ _COMPLETE = "Some tables failed to be loaded"
 _BROKEN = "Error during ingestion"
 
 PATTERN = "|".join(("^File.s.: ", "^Table: ", "^Archive duration takes ", _RESOLVED, _INFORMS, f"{_COMPLETE}$", f"{_BROKEN}$"))
-"""Regular expression (RE2) that finds the lines that matter."""
+"""Regular expression (RE2) for the relevant lines."""
 
 _FAILED_JOB = re.compile(r"\bERROR\b.*\bIngestionWorkflow: (?!Some tables failed|Error during ingestion)")
 _LONGEST_FAILURE = 200
-"""Lines of an exception that are looked at."""
+"""Maximum number of lines that are read of an exception."""
 
 
 @dataclass(slots=True)
 class FileJob:
-    """A file, or files that are loaded together, of which the output says that their load begins.
+    """A file, or several files that are loaded together, whose load has begun according to the output.
 
     Attributes:
         table: final name of the table with its domain.
@@ -50,10 +50,10 @@ class FileJob:
 
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """Why the load of files failed.
+    """The reason why the load of a file, or of several files, failed.
 
     Attributes:
-        after_commit: whether their rows are in the table: expectations failed.
+        after_commit: whether their rows are in the table, because expectations failed.
         message: the first line of the exception.
     """
 
@@ -62,9 +62,9 @@ class JobFailure:
 
 
 class LoadLines:
-    """Takes the lines of a ``load``, in their order.
+    """Takes the lines of a ``load``, in order.
 
-    Where lines are missing, as in logs that have come over a network, it says nothing rather than something wrong.
+    If lines are missing, as they may be in logs from a network, it reports nothing rather than something wrong.
     """
 
     def __init__(self) -> None:
@@ -79,13 +79,13 @@ class LoadLines:
         self._ended = self._broken = False
         self._has_gaps = False
         self.jobs: list[FileJob] = []
-        """The loads of files, in their order."""
+        """The loads of files, in order."""
         self.failures: list[JobFailure] = []
-        """The exceptions of the loads of files that failed, in their order."""
+        """The exceptions of the failed loads, in order."""
         self._failure: list[str] | None = None
 
     def take(self, line: str) -> None:
-        """Take a line; most say nothing about tables."""
+        """Take a line. Most lines are not about tables."""
         self._take_failure(line)
         if line.startswith(_TABLE):
             self._has_gaps = self._has_gaps or not self._files
@@ -113,7 +113,7 @@ class LoadLines:
             self._broken = True
 
     def _take_failure(self, line: str) -> None:
-        """Take the exceptions that Starlake logs one by one, before it sums them up.
+        """Take the exceptions that Starlake logs one by one, before it logs a summary.
 
         Starlake: IngestionWorkflow.ingest, Utils.logException.
         """
@@ -126,7 +126,7 @@ class LoadLines:
             self._failure = [line]
 
     def close(self) -> None:
-        """Say that no line follows that belongs to the last one."""
+        """End the current record: no more of its lines will follow."""
         if self._failure is not None:
             message = shorten_exception(self._failure[0].partition("IngestionWorkflow: ")[2])
             self.failures.append(JobFailure(is_raised_after_commit("\n".join(self._failure)), message))
@@ -134,7 +134,7 @@ class LoadLines:
 
     @property
     def progress(self) -> Progress:
-        """How far a load that failed says that it came."""
+        """How far a failed load got, according to its output."""
         if self._ended and not self._broken:
             return "complete"
         return "begun" if self._begun else "none"
@@ -149,7 +149,7 @@ class LoadLines:
         return tuple(self._files_of.get(table, ()))
 
     def was_loaded(self, table: str, logical: str) -> bool | None:
-        """Return whether a load that failed has loaded a table; None when its output does not say.
+        """Return whether a failed load has loaded a table; None if that is not in its output.
 
         Args:
             table: final name with the domain, as on standard output.
@@ -164,13 +164,13 @@ class LoadLines:
             return None
         if self._archived.get(table, 0) >= begun:
             return True
-        # Without an archive (archive: false) nothing is said about a file that is loaded.
+        # Without an archive (archive: false), there is no line about a loaded file.
         return False if self._archived else None
 
     def is_untouched(self, logical: str) -> bool:
-        """Return whether it is certain that a load ended before it took the files of a table.
+        """Return whether a load certainly ended before it started on the files of a table.
 
-        The log says so before it moves them, at level info.
+        At the level info, the log has a line before the files are moved.
         """
         return (
             not self._is_patchy

@@ -1,4 +1,4 @@
-"""The lines of Starlake's log: their level and message, and what is worth showing of an exception. Starlake: distrib/log4j2.properties."""
+"""Parse the level and the message of Starlake's log lines, and shorten exceptions. Starlake: distrib/log4j2.properties."""
 
 import re
 
@@ -27,9 +27,9 @@ _LEVELS: dict[str, Level] = {
 
 
 def parse_level(line: str) -> tuple[Level, str]:
-    """Return level and message of a log line; a line without a level is ``info``, wherever it came from.
+    """Return the level and the message of a log line. A line without a level has the level ``info``.
 
-    Starlake's layout is ``26/01/31 10:00:00 INFO Class: message``; other log4j and JUL layouts are understood as well.
+    Starlake's layout is ``26/01/31 10:00:00 INFO Class: message``. Other layouts of log4j and JUL are also supported.
     """
     match = RECORD.match(line)
     if match:
@@ -54,13 +54,13 @@ _MISSING = (
     "UnsupportedClassVersionError",
     "FileNotFoundException",
 )
-"""Exceptions whose message is the name of something: without the class it says nothing."""
+"""Exceptions whose message is only a name, which has no meaning without the class."""
 
 
 def shorten_exception(text: str) -> str:
-    """Return the message of a Java exception without its stack, and without classes that say nothing.
+    """Return the message of a Java exception without its stack, and without classes that add no information.
 
-    ``java.lang.Exception: java.sql.SQLException: Binder Error ...`` -> ``Binder Error ...``. A class stays where it is the message:
+    ``java.lang.Exception: java.sql.SQLException: Binder Error ...`` -> ``Binder Error ...``. A class that is part of the message is kept:
     ``java.lang.ClassNotFoundException: org.postgresql.Driver`` -> ``ClassNotFoundException: org.postgresql.Driver``.
     """
     frame = _FRAME.search(text)
@@ -70,7 +70,7 @@ def shorten_exception(text: str) -> str:
         match = _CLASS.match(shorter)
         if match:
             name, message = match[1].rpartition(".")[2], shorter[match.end() :]
-            # One word is the name of a class, a table, a file; what it means is in the class of the exception.
+            # A single word is the name of a class, a table, or a file. The class of the exception gives its meaning.
             if name in _MISSING or not re.search(r"\s", message.strip()):
                 return f"{name}: {message}"
             shorter = message

@@ -1,4 +1,4 @@
-"""Results of commands with what Starlake's audit knows beyond their output."""
+"""Add the information of Starlake's audit to the results of commands."""
 
 from dataclasses import replace
 
@@ -9,12 +9,12 @@ from .audit import Findings
 
 
 def complete_result(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
-    """Return a result with what the audit knows beyond it: counts, the table's rows, results of expectations.
+    """Add the audit's information to a result: counts, the table's rows, and results of expectations.
 
     Args:
-        command: what ran.
-        result: what its output and its end say, which stands where it says something.
-        findings: what the audit says.
+        command: the command that ran.
+        result: the result according to its output and its end, which takes precedence.
+        findings: the audit of the command.
     """
     counters = result.counters
     if command.verb == "load" and len(command.tables) == 1:
@@ -28,9 +28,9 @@ def complete_result(command: Command, result: CommandResult, findings: Findings)
 
 
 def complete_tables(command: Command, result: CommandResult, findings: Findings) -> CommandResult:
-    """Return the result of a load with what the audit knows beyond it of each of its tables.
+    """Add the audit's information about each table to the result of a load.
 
-    For executors that do not see the files: where they do, the audit has a say in more than counts.
+    This is for executors that do not see the files. For the others, the audit decides about more than counts.
     """
     found = {}
     for table in command.tables if len(command.tables) > 1 else ():

@@ -1,4 +1,4 @@
-"""What a Starlake process writes: lines with their level, row counts, the reason of a failure."""
+"""Read the output of a Starlake process: lines with their level, row counts, and the reason for a failure."""
 
 import json
 import re
@@ -18,20 +18,20 @@ from .log_levels import EXCEPTION, RECORD, USAGE, parse_level, shorten_exception
 Stream = Literal["out", "err"]
 
 TAIL = 100
-"""Lines that are kept for the message of a failure."""
+"""Number of lines that are kept for the message of a failure."""
 
 LONGEST_SHOWN = 8_000
-"""Characters of a line that are logged."""
+"""Maximum number of characters that are logged of a line."""
 
 LONGEST_READ = 4 * 1024 * 1024
-"""Bytes of a line that are looked at; the line of the row counts names every file of a load."""
+"""Maximum number of bytes that are read of a line. The line with the row counts names every file of a load."""
 
 _LONGEST_BINARY = 200
-"""Characters of a line that are logged where many of its bytes are not text: each of them takes four."""
+"""Maximum number of characters that are logged of a line with many bytes that are not text. Each such byte takes four characters."""
 
 _STACK = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^Caused by: ")
 _NOTE = "NOTE: Picked up JDK_JAVA_OPTIONS:"
-"""What every start of Java writes where that variable is set."""
+"""Java writes this line at each start if the variable is set."""
 _NO_JAVA = ("Error: Could not create the Java Virtual Machine.", "Error occurred during initialization of VM")
 _COUNTERS = "IngestionCounters:"
 _SUMMARY = re.compile(r"^(Input records|Accepted|Rejected): (-?\d+)$")
@@ -40,18 +40,18 @@ _REASON_LINES = 5
 
 
 class Output:
-    r"""Takes the bytes of a process, logs them line by line, and keeps what matters of them.
+    r"""Takes the bytes of a process, logs them line by line, and keeps the relevant information.
 
     A line ends with LF, CR or both, so that progress shown by CR appears while it happens; blank lines are left out. Bytes that are not
     UTF-8 are shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
     """
 
     def __init__(self, log: Log, mask: Mask, say: Log | None = None) -> None:
-        """Take what receives the lines, what hides secrets, and what receives lines of our own (default: the same)."""
+        """Take the receiver of the lines, the mask of secrets, and the receiver of this package's own lines (default: the same)."""
         self.load = LoadLines()
-        """What it says about the tables of a load."""
+        """The part of the output about the tables of a load."""
         self.has_no_java = False
-        """Whether it says that Java did not start: nothing has run."""
+        """Whether Java did not start, so that nothing has run."""
         self._audit = AuditLines()
         self._log = log
         self._say = say or log
@@ -73,7 +73,7 @@ class Output:
         line.add(rest)
 
     def close(self) -> None:
-        """Take what came without a line end."""
+        """Take the rest, which has no line end."""
         for stream, line in self._open.items():
             self._take(line)
             self._open[stream] = _Line()
@@ -82,7 +82,7 @@ class Output:
 
     @property
     def trail(self) -> "OutputTrail":
-        """What the output says about single files and expectations; call it after :meth:`close`."""
+        """The part of the output about single files and expectations. Call it after :meth:`close`."""
         expectations = tuple(
             replace(row, result=replace(row.result, sql=self._mask_text(row.result.sql), error=self._mask_text(row.result.error)))
             for row in self._audit.expectations
@@ -93,7 +93,7 @@ class Output:
         return text and self._mask(text)
 
     def say(self, level: Level, text: str) -> None:
-        """Log a line of our own, which the process did not write."""
+        """Log a line of this package, which the process did not write."""
         self._say(level, self._mask(text))
 
     @property
@@ -103,17 +103,17 @@ class Output:
 
     @property
     def counters(self) -> Counters | None:
-        """Row counts, from the line that ``SL_API`` asks for or else from the summary."""
+        """Row counts, from the line that ``SL_API`` requests, otherwise from the summary."""
         return self._counters or self._summary.counters
 
     @property
     def reason(self) -> str | None:
-        """What went wrong, in one line, when the output says so."""
+        """The reason for a failure in one line; empty if it is not in the output."""
         return self._reason.text
 
     @property
     def has_exception(self) -> bool:
-        """Whether the program ended with an exception, not only with an exit code."""
+        """Whether the program ended with an exception, and not only with an exit code."""
         return self._reason.exception is not None
 
     def _take(self, line: "_Line") -> None:
@@ -121,7 +121,7 @@ class Output:
         if not raw.strip() or raw.startswith(_NOTE):
             return
         self.has_no_java = self.has_no_java or raw.startswith(_NO_JAVA)
-        # A line is masked before it is cut, so that no half of a secret is left at its end.
+        # A line is masked before it is shortened, so that no part of a secret remains at its end.
         text = self._mask(raw[: 2 * LONGEST_SHOWN])
         if raw.startswith(_COUNTERS):
             self._counters = parse_counters(raw[len(_COUNTERS) :]) or self._counters
@@ -140,12 +140,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class OutputTrail:
-    """What the output of a command says beyond its result.
+    """The information in the output of a command, in addition to its result.
 
     Attributes:
-        rows: the rows that it writes into the audit, as far as its log has them (level info).
+        rows: the rows that it writes to the audit, if they are in its log (level info).
         expectations: the rows that it writes about expectations.
-        load: what it says about the files of a load.
+        load: the part about the files of a load.
     """
 
     rows: tuple[AuditRow, ...]
@@ -177,12 +177,12 @@ class _Line:
 
     @property
     def text(self) -> str:
-        # A database that stores events may refuse NUL in a string.
+        # A database of events may reject NUL in a string.
         return b"".join(self._parts).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def parse_counters(text: str) -> Counters | None:
-    """Return the row counts of an ``IngestionCounters`` line; None when it cannot be read. Starlake: LoadCmd, IngestionCounters.
+    """Return the row counts of an ``IngestionCounters`` line; None if it cannot be parsed. Starlake: LoadCmd, IngestionCounters.
 
     Negative counts are sums of "unknown" and become None.
     """
@@ -196,11 +196,12 @@ def parse_counters(text: str) -> Counters | None:
 
 
 def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Counters | None:
-    """Return counts without those that do not count rows: the native loader reports by how much the table grew. Starlake:
-    DuckDbNativeLoader.run.
+    """Return counts without those of the native loader that do not count rows, but the growth of the table.
+
+    Starlake: DuckDbNativeLoader.run.
 
     Args:
-        counters: what Starlake says. The native loader does not know how many rows were rejected, the Spark loader does.
+        counters: the counts of Starlake. The native loader does not know how many rows were rejected; the Spark loader does.
         tables: the tables that were loaded.
     """
     if counters is None or counters.rejected is not None or not counters.files:
@@ -209,12 +210,12 @@ def drop_growth(counters: Counters | None, tables: Iterable[LoadTable]) -> Count
 
 
 def parse_count(count: object) -> int | None:
-    """Return a count as Starlake prints it; None for what is negative or no number."""
+    """Return a count that Starlake has printed; None if it is negative or not a number."""
     return count if isinstance(count, int) and count >= 0 else None
 
 
 class _Summary:
-    """Reads the summary that a load prints for people. Starlake: Job.scala, IngestionCounters.toString."""
+    """Reads the human-readable summary of a load. Starlake: Job.scala, IngestionCounters.toString."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -242,9 +243,9 @@ class _Summary:
 
 
 class _Reason:
-    """Finds the sentence that says what went wrong.
+    """Finds the reason for a failure.
 
-    The message of the exception that ended the program, with the lines that belong to it; else of the first error that was logged.
+    It is the message of the exception that ended the program, with all its lines, otherwise the first error in the log.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""What is known of a command whose files are elsewhere: what its output says, and what Starlake noted in a warehouse.
+"""Evaluate a command whose files are on another machine, from its output and from Starlake's audit in a warehouse.
 
-Nothing can be moved there. A load that failed leaves its files where no other load looks; one whose expectations failed has its rows in the
-table. Neither may turn green by being tried again.
+The files cannot be moved from here. A failed load leaves its files where no other load looks, and a load whose expectations failed has its
+rows in the table. A retry must not make either of them look successful.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ _KILLED = 128
 
 
 def judge_remote_command(command: Command, result: CommandResult, trail: OutputTrail | None, log: Log) -> CommandResult:
-    """Return a result with what Starlake noted: counts and expectations, and what that means for the files of a load.
+    """Add the audit's counts and expectations to a result, and evaluate the files of a load.
 
     Args:
-        command: what ran.
+        command: the command that ran.
         result: how it ended.
-        trail: its whole output; None where it ran more than once, so that only counts and expectations are to be had.
-        log: receives remarks.
+        trail: its complete output; None if it ran more than once, so that only counts and expectations are known.
+        log: receives messages.
     """
-    # Files of databases on this machine are not those of the command.
+    # Database files on this machine are not the files of the command.
     tables = tuple(replace(table, target=None) for table in command.tables)
     elsewhere = replace(command, audit=None, target=None, tables=tables)
     findings = read_findings(elsewhere, log, trail)
@@ -77,7 +77,7 @@ def _judge_tables(
 
 
 def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | None) -> CommandResult:
-    """Return the result of a load that failed with a note that its files lie where no other load looks.
+    """Mark the result of a failed load: its files are where no other load looks.
 
     Args:
         command: what ran.

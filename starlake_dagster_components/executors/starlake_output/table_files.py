@@ -1,4 +1,4 @@
-"""Which files, and which names, belong to which table of a load. Starlake: DomainInfo.findSchema."""
+"""Assign files and audit rows to the tables of a load. Starlake: DomainInfo.findSchema."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from ...commands import LoadTable
 
 
 def group_by_table(names: Iterable[str], tables: Sequence[LoadTable]) -> Mapping[str, frozenset[str]]:
-    """Return names of files by the logical name of the table that takes them: the first whose pattern accepts the name."""
+    """Return the names of files by the logical name of their table, which is the first whose pattern accepts the name."""
     from ...project.file_patterns import match_patterns
 
     found: dict[str, set[str]] = {}
@@ -16,7 +16,7 @@ def group_by_table(names: Iterable[str], tables: Sequence[LoadTable]) -> Mapping
 
 
 def find_table(tables: Sequence[LoadTable], domain: str, table: str) -> LoadTable | None:
-    """Return the table that an audit row is about: rows of the second half of a load have its names in the database. Observed: renames."""
+    """Return the table of an audit row. Rows of the second step of a load have its name in the database, which a rename may change."""
     found = [t for t in tables if (domain, table) == (t.domain, t.name)]
     final = (domain.lower(), table.lower())
     return next(iter(found or (t for t in tables if final == (t.final_domain.lower(), t.final_name.lower()))), None)

@@ -1,4 +1,4 @@
-"""The result of each table of a ``load``: found out from what it wrote, from its audit rows, and from where its files are afterwards."""
+"""Find the result of each table of a ``load`` from its output, its audit rows, and the places of its files afterwards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ NOTHING = Counters(0, 0, 0)
 
 
 def judge_output(command: Command, exit_code: int, lines: LoadLines, counters: Counters | None) -> Mapping[str, TableResult]:
-    """Return what the output of a load says about its tables; nothing for other commands, and for a load of one table.
+    """Return the results of tables from the output of a load; empty for other commands, and for a load of one table.
 
     Args:
         command: what ran.
@@ -46,7 +46,7 @@ def _judge_all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: C
     files = {t.name: lines.list_files(t.final_full_name) for t in tables}
     tried = sum(map(len, files.values()))
     if counters is None or tried != len(counters.files):
-        # Only the end of the output is known, or what is on the PATH is not Starlake.
+        # Only the end of the output is known, or the program on the PATH is not Starlake.
         return {t.name: TableResult("loaded") for t in tables}
     with_files = [name for name, paths in files.items() if paths]
     counts = {name: Counters(files=paths) if paths else NOTHING for name, paths in files.items()}
@@ -58,12 +58,12 @@ def _judge_all_loaded(tables: Sequence[LoadTable], lines: LoadLines, counters: C
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the files of a load were and are.
+    """The places of a load's files before and after it.
 
     Attributes:
-        before: names that lay in the stage folder before, by table.
-        staged: those of them that still lie there.
-        ingesting: names that lie in the ingesting folder, by table.
+        before: names of the files in the stage folder before the load, by table.
+        staged: the names of those that are still there.
+        ingesting: names of the files in the ingesting folder, by table.
     """
 
     before: Mapping[str, frozenset[str]]
@@ -76,7 +76,7 @@ def judge_tables(
 ) -> Mapping[str, TableResult]:
     """Return the results of the tables of a load whose files are on this machine.
 
-    The audit is asked first, then the output, then the folders. Files that are left will be where the next load finds them.
+    The audit takes precedence over the output, and the output over the folders. The next load will find the files that are left.
 
     Args:
         command: what ran.
@@ -95,7 +95,7 @@ def judge_tables(
         names = places.ingesting.get(table.name, frozenset()) | places.before.get(table.name, frozenset())
         found = _judge_table(table, result, noted, places, fates.select_table(names, noted))
         if found.outcome == "loaded" and found.counters is None and findings.rows and not names:
-            # The audit has what was loaded, and there was no file for this table.
+            # The audit has all loads, and there was no file for this table.
             found = replace(found, counters=NOTHING)
         judged[table.name] = found
     return judged
@@ -128,14 +128,14 @@ def _judge_table(table: LoadTable, result: CommandResult, noted: Findings, place
         return replace(known, outcome="open")
     before = places.before.get(table.name)
     if before:
-        # Starlake moves a file away when it is loaded, and not before.
+        # Starlake moves a file to the archive only after it is loaded.
         return replace(known, outcome="loaded", counters=known.counters or Counters(files=tuple(sorted(before))))
-    # All files are listed before the first one is loaded. A command that has not even come so far may fail without a file, too.
+    # All files are listed before the first one is loaded. A command may fail before this, even without any file.
     return replace(known, outcome="open") if result.progress == "none" else replace(known, outcome="loaded", counters=NOTHING)
 
 
 def find_reason_in_table(noted: Findings, result: CommandResult, fates: FileFates) -> str | None:
-    """Return why a load failed whose rows are in the table: its expectations, if they are known."""
+    """Return why a load failed although its rows are in the table: the names of the failed expectations, if known."""
     unmet = [e.expect for e in noted.expectations if not e.success]
     if unmet and not noted.failure:
         return f"expectations failed: {', '.join(unmet)} (the rows are in the table)"
@@ -150,7 +150,7 @@ def _drop_files(counters: Counters | None, names: Iterable[str]) -> Counters | N
 
 
 def add_counters(first: Counters | None, second: Counters | None) -> Counters | None:
-    """Return the counts of two loads of one table."""
+    """Return the sums of the counts of two loads of one table."""
     if first is None or second is None:
         return second if first is None else first
     return Counters(

@@ -1,4 +1,4 @@
-"""What Starlake noted about a command in a warehouse, as rows of its audit."""
+"""Read Starlake's audit of a command from a warehouse."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Rows = tuple[tuple[AuditRow, ...], tuple[ExpectationRow, ...], Mapping[str, int 
 def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -> Rows:
     """Return audit rows, rows about expectations, and row counts of tables by logical name, by one query.
 
-    What cannot be read is a warning and nothing: the command has done its work.
+    If they cannot be read, there is a warning and the result is empty, because the command has already done its work.
 
     Args:
-        command: what ran.
-        warehouse: where Starlake notes it.
+        command: the command that ran.
+        warehouse: the warehouse with the audit.
         log: receives the warning.
     """
     try:
@@ -30,11 +30,11 @@ def read_warehouse_rows(command: Command, warehouse: WarehouseAudit, log: Log) -
     except QueryFailed as error:
         log(
             "warning",
-            f"what Starlake noted about the command cannot be read from the connection '{warehouse.connection}', so that counts and "
-            f"results of expectations may be missing: {error} (setting warehouse_counts: off does without it)",
+            f"Starlake's audit of the command cannot be read from the connection '{warehouse.connection}', so that counts and "
+            f"results of expectations may be missing: {error} (warehouse_counts: off turns this off)",
         )
         return (), (), {}
-    except Exception as error:  # noqa: BLE001 -- counts are an extra: nothing that a warehouse answers may fail the step
+    except Exception as error:  # noqa: BLE001 -- counts are optional: no answer of a warehouse may fail the step
         log("warning", f"the audit in the connection '{warehouse.connection}' cannot be understood: {type(error).__name__}")
         return (), (), {}
     return _convert(command, entries)
@@ -80,9 +80,9 @@ class _Timed:
 def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterator[AuditRow]:
     """Yield the audit rows of each table in the order in which they were written.
 
-    A warehouse does not keep the order, and ``TIMESTAMP`` is the second in which a step began. So the two steps of a native load are found
-    by what they have in common: the second step begins after the first, the files of one table are loaded one after the other, and a load
-    whose second step failed has not made the table grow.
+    A warehouse does not keep the order, and ``TIMESTAMP`` is the second in which a step began. So the two steps of a native load are
+    matched by these rules: the second step begins after the first, the files of one table are loaded one after another, and a table does
+    not grow if the second step of its load failed.
     """
     by_table: dict[Any, list[_Timed]] = {}
     for entry in steps:
@@ -103,9 +103,9 @@ def _order_rows(command: Command, steps: Iterable[Mapping[str, Any]]) -> Iterato
 
 
 def _is_native(timed: _Timed) -> bool:
-    """Return whether a LOAD row says that there was a second step.
+    """Return whether the load of a LOAD row had a second step.
 
-    The native loader does not know how many rows it rejected, the Spark loader does.
+    Only the native loader has one. It does not know how many rows it rejected; the Spark loader does.
     """
     return timed.row.counts[2] < 0
 
@@ -113,7 +113,7 @@ def _is_native(timed: _Timed) -> bool:
 def _find_load(loads: Sequence[_Timed], second: _Timed) -> _Timed | None:
     """Return the load that a second step belongs to.
 
-    It is the earliest that is left; of several of one second, one that grew as the step says.
+    It is the earliest remaining load. Among loads of the same second, it is one with the same growth of the table.
     """
     possible = [timed for timed in loads if timed.time <= second.time]
     first = [timed for timed in possible if timed.time == possible[0].time]

@@ -148,7 +148,7 @@ def test_an_execution_that_is_cancelled_from_outside_is_no_success(server: Cloud
     result = an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
     assert result.exit_code == 1
-    assert "cancelled from outside" in str(result.reason)
+    assert "canceled from outside" in str(result.reason)
 
 
 def test_an_execution_that_disappears_is_an_error(server: CloudRunServer, effects: Path, watched: Watched) -> None:
@@ -158,7 +158,7 @@ def test_an_execution_that_disappears_is_an_error(server: CloudRunServer, effect
 
     thread = threading.Thread(target=delete)
     thread.start()
-    with pytest.raises(CommandError, match="does not exist any more"):
+    with pytest.raises(CommandError, match="no longer exists"):
         an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
 
@@ -354,7 +354,7 @@ def test_an_execution_that_cannot_be_cancelled_is_named(server: CloudRunServer, 
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    with pytest.raises(CommandError, match=r"could not be cancelled.*gcloud run jobs executions cancel starlake-") as error:
+    with pytest.raises(CommandError, match=r"could not be canceled.*gcloud run jobs executions cancel starlake-") as error:
         an_executor(server).run(effect(effects, LASTS=60), watched.invocation())
     thread.join()
     assert not isinstance(error.value, CommandCancelled)

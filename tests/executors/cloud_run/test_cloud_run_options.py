@@ -42,7 +42,7 @@ def test_the_older_name_of_the_region_counts_and_the_newer_one_wins() -> None:
     assert target(cloud_run_region="us-east1").region == "us-east1"
     assert target(cloud_run_region="us-east1", cloud_run_job_region="us-west1").region == "us-west1"
     (warning,) = messages(**JOB, cloud_run_region="us-east1", cloud_run_job_region="us-west1")
-    assert "warning: cloud_run_region 'us-east1' is overruled by cloud_run_job_region 'us-west1'" in warning
+    assert "warning: cloud_run_region 'us-east1' is overridden by cloud_run_job_region 'us-west1'" in warning
 
 
 def test_yaml_fields_win() -> None:

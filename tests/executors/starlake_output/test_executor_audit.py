@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_read_is_said_and_no_failure(tmp_path: Path) -> No
     watched = Watched()
     command = a_command(audit=Audit(str(path), "audit", "j"))
     assert read_findings(command, watched.log) == Findings()
-    assert "cannot look into" in watched.texts[0]
+    assert "cannot read Starlake's audit" in watched.texts[0]
 
 
 def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Book) -> None:
@@ -177,6 +177,6 @@ def test_each_table_of_a_load_has_its_own_findings_under_all_its_names(book: Boo
     }
     assert {name: f.row_count for name, f in found.items()} == {"orders": 3, "clients": 5, "items": None}
     assert {name: [e.success for e in f.expectations] for name, f in found.items()} == {"orders": [True], "clients": [False], "items": []}
-    assert found["clients"].failure == "Starlake's audit says that the second half of the load of crm.clients failed: why"
+    assert found["clients"].failure == "Starlake's audit says that the second step of the load of crm.clients failed: why"
     assert found["orders"].failure is None
     assert {load.load.files: load.in_table for load in found["clients"].loads} == {("c-1.csv",): False, ("c-2.csv",): True}

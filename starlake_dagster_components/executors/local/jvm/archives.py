@@ -140,7 +140,7 @@ def build_quiet_options(java: Java) -> tuple[str, ...]:
 
 
 def remove_unused_archives(folder: Path, kept: Archive) -> None:
-    """Remove archives that have not been used for long, and others until the rest is no larger than :data:`MAX_BYTES`."""
+    """Remove archives that have not been used for long, and others until the rest is at most :data:`MAX_BYTES`."""
     total = 0
     # The archive to keep comes first.
     for used, path in sorted(_list_archives(folder), key=lambda item: (item[1] == kept.path, item[0]), reverse=True):
