@@ -32,6 +32,15 @@ WORDING = {
     r"\bwhat (?:stands|is told)\b": "a noun",
     r"\bpassed over\b": "ignored, skipped",
     r"\bgo(?:es|ne)? for good\b": "is permanent",
+    r"\bcancell(?:ed|ing)\b(?!:|\]|\})": "canceled, canceling",
+    r"(?<!not )\bsay whether\b": "return whether",
+    r"\bhand(?:s|ed)? over\b": "pass on",
+    r"\b(?:cannot|can|to) be had\b": "cannot be read, is not known",
+    r"\bof ours\b": "of this package",
+    r"\boverrul": "override, take precedence",
+    r"\bfor ever\b": "forever",
+    r"\bin vain\b": "to no effect, or name the reason",
+    r"\b(?:was|Starlake) noted\b": "recorded, in the audit",
 }
 """Wording that a native reader stumbles over, and what to write instead."""
 

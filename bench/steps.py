@@ -185,7 +185,7 @@ def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
                 return "threads"
 
             def launch_step(self, step_handler_context: Any) -> Iterator[dg.DagsterEvent]:
-                # Else each thread configures Python's logging while others store events, and they wait for each other for ever.
+                # Else each thread configures Python's logging while others store events, and they wait for each other forever.
                 handlers = step_handler_context.instance.__dict__.setdefault("bench_handlers", step_handler_context.instance.get_handlers())
                 step_handler_context.instance.get_handlers = lambda: handlers
                 threading.Thread(target=self._run, args=(step_handler_context,), daemon=True).start()

@@ -9,7 +9,7 @@
     ├── InvalidSetting           a setting of the component, the environment or the command line
     ├── MissingDependency        an optional package that is needed and not installed
     ├── CommandError             a Starlake command that could not be started or followed
-    │   ├── CommandCancelled     ... because the run was cancelled
+    │   ├── CommandCancelled     ... because the run was canceled
     │   └── CommandTimeout       ... because it ran longer than allowed
     └── EngineError              the embedded DuckDB engine (see ``engine/errors.py`` for its branches)
 

@@ -62,7 +62,7 @@ def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellE
 
 
 def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str], loader: "Loader") -> bool:
-    """Make one archive and say so; return whether it is there or cannot be had from this Java."""
+    """Make one archive and report it; return whether it exists, or this Java has no archives."""
     from ..executors.local.jvm.archives import find_archive
     from ..executors.local.jvm.making import NotMade, make_archive, probe_sample
     from ..executors.local.jvm.start import choose_folder

@@ -157,7 +157,7 @@ class _Parser:
     def _parse_or(self) -> Any:
         value = self._parse_and()
         while self._take("||"):
-            # Both sides are read, whatever the first is.
+            # Both sides are read, regardless of the first one's value.
             other = self._parse_and()
             value = value or other
         return value

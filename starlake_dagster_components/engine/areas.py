@@ -33,11 +33,11 @@ class Identity:
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
     def is_same_file(self, other: "Identity | None") -> bool:
-        """Say whether another identity is that of the same file, whatever was written to it since."""
+        """Return whether another identity belongs to the same file, even if the file has been written since."""
         return other is not None and (self.device, self.inode) == (other.device, other.inode)
 
     def has_same_content(self, other: "Identity | None") -> bool:
-        """Say whether another identity is that of the same file or of a copy of it, and nothing was written since."""
+        """Return whether another identity belongs to the same file or to a copy of it, unchanged."""
         return other is not None and (self.size, self.modified) == (other.size, other.modified)
 
 
@@ -68,7 +68,7 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def is_utf8(name: str) -> bool:
-    """Say whether the bytes of a file's name are UTF-8."""
+    """Return whether the bytes of a file's name are UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -91,7 +91,7 @@ def find_table(name: str, tables: Sequence[Table]) -> Table | None:
 
 
 def matches_table(name: str, table: Table) -> bool:
-    """Say whether a file name is one of a table's."""
+    """Return whether a file belongs to a table by its name."""
     try:
         return compile_pattern(table.pattern).fullmatch(name) is not None
     except ValueError as error:
@@ -115,7 +115,7 @@ def _split_name(name: str) -> tuple[str, str]:
 
 
 def have_same_content(first: Path, second: Path) -> bool:
-    """Say whether two files have the same bytes."""
+    """Return whether two files have the same bytes."""
     if first.stat().st_size != second.stat().st_size:
         return False
     with first.open("rb") as one, second.open("rb") as two:

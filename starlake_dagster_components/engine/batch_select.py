@@ -30,7 +30,7 @@ def build_select(
         table: the table.
         attributes: its attributes.
         source: how the file is read.
-        file: where it lies.
+        file: its path.
         checked: columns that must have a value and that the table itself lets be empty.
     """
     in_file = [a for a in attributes if a.attribute.name in source.columns]

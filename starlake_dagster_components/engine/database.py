@@ -84,11 +84,11 @@ class Database:
         self._entries: _Entries | None = None
 
     def execute(self, sql: str, *, cancellable: bool = True) -> duckdb.DuckDBPyConnection:
-        """Run one statement, also in a cancelled command unless it is ``cancellable``.
+        """Run one statement, also in a canceled command unless it is ``cancellable``.
 
         Raises:
             duckdb.Error: it fails.
-            CommandCancelled: the command was cancelled meanwhile.
+            CommandCancelled: the command was canceled meanwhile.
         """
         if cancellable and self._cancelled is not None and self._cancelled.is_set():
             raise CommandCancelled("cancelled")
@@ -174,7 +174,7 @@ class Database:
         return [Column(row[0], row[1], row[2] != "NO") for row in rows]
 
     def is_transaction_lost(self) -> bool:
-        """Say whether the running transaction can only be rolled back. After which errors that is so depends on DuckDB's version."""
+        """Return whether the current transaction can only be rolled back. The errors that cause this depend on DuckDB's version."""
         try:
             self.connection.execute("SELECT 1")
         except duckdb.Error:
@@ -354,17 +354,17 @@ class _Waiting:
         self._until: float | None = None
 
     def has_time(self, path: Path, reason: str) -> bool:
-        """Wait a moment; say whether to try again.
+        """Wait a moment, and return whether to try again.
 
         Raises:
-            CommandCancelled: the command was cancelled meanwhile.
+            CommandCancelled: the command was canceled meanwhile.
         """
         if self._until is None:
             self._until = time.monotonic() + WAIT_FOR_OTHERS
             if self._log is not None:
                 self._log("info", f"waiting for the database {path}: {reason}")
         if self._cancelled is not None and self._cancelled.is_set():
-            raise CommandCancelled(f"cancelled while waiting for the database {path}")
+            raise CommandCancelled(f"canceled while waiting for the database {path}")
         time.sleep(_PAUSE)
         return time.monotonic() < self._until
 
@@ -395,7 +395,7 @@ def _remove_empty_file(path: Path) -> bool:
 
 
 def _explain_held(error: duckdb.Error) -> str | None:
-    """Return who has the file open, when that is why it cannot be opened."""
+    """Return which process has the file open, if that is why it cannot be opened."""
     text = str(error)
     if "Unique file handle conflict" in text:
         return f"a connection of this process (PID {os.getpid()}) has it open; close it there"

@@ -83,6 +83,6 @@ def _refuse_to_lose(target: Target, gone: Sequence[Column], location: Location) 
     names = ", ".join(f"'{column.name}' ({count} value{'s' if count != 1 else ''})" for column, count in held)
     drop = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([column.name])}" for column, _ in held)
     raise TableDiffers(
-        f"{location}: {target} has the column{'' if one else 's'} {names}, which the project does not have any more. "
+        f"{location}: {target} has the column{'' if one else 's'} {names}, which the project no longer has. "
         f"{'It is' if one else 'They are'} not dropped automatically: put the attribute{'' if one else 's'} back, or run {drop}"
     )

@@ -37,7 +37,7 @@ class Instance:
     """An instance in the hands of a command.
 
     Attributes:
-        connection: a connection of its own: temporary objects and local settings go with it.
+        connection: a separate connection, whose temporary objects and local settings end with it.
         spoiled: set when the command changed what outlives its connection (global settings, extensions, attached files).
     """
 

@@ -74,7 +74,7 @@ def archive_file(file: LoadedFile) -> Path | None:
             return path
         path.unlink()
         return None
-    # The name was free when it was noted; whatever took it since is not overwritten.
+    # The name was free when it was recorded. A file that has taken it since is not overwritten.
     target = find_free_name(file.target.parent, file.target.name)
     move_file(path, target)
     return target
@@ -95,7 +95,7 @@ def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
 
 def forget_files(database: Database, kept: Sequence[LoadedFile] = ()) -> None:
     """Remove the notes of all files that are where they go: all but the given ones."""
-    # A cancelled command tidies up as well.
+    # A canceled command tidies up as well.
     if kept:
         names = ", ".join(quote_literal(str(file.path)) for file in kept)
         database.execute(f"DELETE FROM {quote_path(database.catalog, _SCHEMA, _TABLE)} WHERE path NOT IN ({names})", cancellable=False)

@@ -106,7 +106,7 @@ def _group_by_database(
 
 
 def _has_files(session: Session, domain: Domain, tables: Sequence[Table]) -> bool:
-    """Say whether any file waits for these tables."""
+    """Return whether there are files to load for these tables."""
     areas = session.project.areas
     return any(find_table(file.name, tables) for folder in (areas.ingesting, areas.stage) for file in list_files(Path(folder, domain.name)))
 

@@ -136,7 +136,7 @@ def _hash_text(name: str, text: str) -> str:
 
 
 def needs_hashes(masking: Masking | None) -> bool:
-    """Say whether a masking looks its results up in the table of hashes: DuckDB has no SHA512 of its own."""
+    """Return whether a masking function looks up its results in the table of hashes, because DuckDB has no SHA512."""
     return masking is not None and masking.name == "SHA512"
 
 

@@ -1,4 +1,4 @@
-"""What the engine does and Starlake's command line refuses: it works here, and fails where Starlake runs it.
+"""Find what works with the engine but is rejected by Starlake's command line.
 
 Observed with Starlake 1.8.2: its SQL parser (JSQLParser) knows fewer statements than DuckDB, and its native loader writes the names of
 columns without quotes.
@@ -45,7 +45,7 @@ def _drop_texts(query: str) -> str:
 
 
 def report_refused_sql(session: Session, place: object, name: str, query: str, keyword: str) -> None:
-    """Warn of what Starlake refuses in the query of a task.
+    """Warn about what Starlake rejects in the query of a task.
 
     Raises:
         NotSupported: the command is strict.

@@ -54,8 +54,8 @@ def run_command(
         environ: environment of the command: ``SL_ROOT``, ``SL_ENV``, ``SL_JOB_ID``, settings.
         out: receives what Starlake prints on stdout, line by line.
         log: receives level and line of what Starlake writes to its log.
-        cancelled: ends the command when set; nothing of what it had not finished is kept.
-        strict: refuse what Starlake's command line refuses, too; a warning otherwise.
+        cancelled: ends the command when set; unfinished work is discarded.
+        strict: whether to reject what Starlake's command line rejects; otherwise there is a warning.
         project: the project, when it is read already; read again only when the command's options or environment change it.
 
     Returns:

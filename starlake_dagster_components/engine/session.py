@@ -49,8 +49,8 @@ class Session:
         began: when the command began.
         scheduled: ``--scheduledDate``, else when the command began: a local time, without a zone.
         zone: name of the zone of local times; None = that of the process.
-        strict: whether what Starlake refuses is refused here, too.
-        reported: what was warned of already.
+        strict: whether to reject what Starlake rejects.
+        reported: the warnings that were already given.
     """
 
     project: Project
@@ -68,7 +68,7 @@ class Session:
     reported: set[str] = field(default_factory=set)
 
     def report_refused(self, message: str) -> None:
-        """Warn once of something that works here and that Starlake refuses.
+        """Warn once about something that works here and that Starlake rejects.
 
         Raises:
             NotSupported: the command is strict.

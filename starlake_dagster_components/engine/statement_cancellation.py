@@ -1,4 +1,4 @@
-"""Ends running statements when their command is cancelled."""
+"""End running statements when their command is canceled."""
 
 import contextlib
 import threading

@@ -191,7 +191,7 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
         chosen: how.
         batch: a SELECT.
         columns: its columns, which the table has under the same names.
-        truncate: empty the table first, whatever the strategy.
+        truncate: whether to empty the table first, regardless of the strategy.
     """
     run = target.database
     if not chosen.needs_whole_batch:

@@ -226,7 +226,7 @@ def _write_name(name: str) -> str:
 
 
 def _is_reserved(name: str) -> bool:
-    """Say whether DuckDB's grammar keeps a word for itself."""
+    """Return whether a word is reserved in DuckDB's grammar."""
     return any(kind == duckdb.token_type.keyword for _, kind in duckdb.tokenize(name))
 
 

@@ -362,7 +362,7 @@ class _Work:
         return write_batch(target, chosen, query, names, truncate=truncate).rows
 
     def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:
-        """Say whether the query may read the table that it fills: emptying the table first would lose what it reads."""
+        """Return whether the query may read the table that it fills: emptying the table first would lose what it reads."""
         database = target.database
         for reference in references:
             schema, name = (["", *reference.parts])[-2:]

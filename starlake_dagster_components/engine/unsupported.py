@@ -22,7 +22,7 @@ def check_areas(project: Project) -> None:
 
 
 def check_table(session: Session, table: Table) -> None:
-    """Refuse what a load table asks for in vain; say what has no effect on DuckDB."""
+    """Reject what a load table requests and the engine does not support; warn about what has no effect on DuckDB."""
     if table.database:
         raise NotSupported(
             table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
@@ -33,7 +33,7 @@ def check_table(session: Session, table: Table) -> None:
 
 
 def check_task(session: Session, task: Task) -> None:
-    """Refuse what a task asks for in vain; say what has no effect on DuckDB."""
+    """Reject what a task requests and the engine does not support; warn about what has no effect on DuckDB."""
     project = session.project
     if task.python_file:
         raise NotSupported(

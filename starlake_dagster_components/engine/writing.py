@@ -145,7 +145,7 @@ class Writer:
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
 
     def load_group(self, group: Group) -> None:
-        """Load a group of files; a failure is noted, and written to the audit."""
+        """Load a group of files. A failure is recorded, and written to the audit."""
         table = group.table
         paths = [format_uri(file) for file in group.files]
         out = self._session.out
@@ -165,7 +165,7 @@ class Writer:
         except StarlakeError as error:
             self._note_failure(group, logical, error)
             return
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with one file, the others are loaded
+        except Exception as error:  # noqa: BLE001 -- any fault of one file must not keep the others from being loaded
             self._session.log("debug", traceback.format_exc())
             self._note_failure(group, logical, BadFile(", ".join(map(show_path, group.files)), _describe_error(error)))
             return
@@ -174,7 +174,7 @@ class Writer:
         self._archive_files(table, files)
 
     def close(self) -> None:
-        """Forget what was noted about files that were moved, also when the command is cancelled.
+        """Remove the records of files that were moved, also when the command is canceled.
 
         Not about those that could not be moved.
         """
@@ -214,7 +214,7 @@ class Writer:
                 self._attributes = fit_attributes(prepared.attributes, existing)
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable}
                 if not prepared.strategy.needs_whole_batch:
-                    # What the table itself refuses. Rows that another row of the batch replaces never reach it.
+                    # What the table itself rejects. Rows that another row of the batch replaces never reach it.
                     checked &= {c.name.lower() for c in existing if c.nullable}
                 counts = self._write_rows(group, target, checked, scratch)
                 self._run_scripts(table.postsql, table, "postsql")
@@ -342,7 +342,7 @@ class Writer:
         return files
 
     def _archive_files(self, table: Table, files: Sequence[journal.LoadedFile]) -> None:
-        """Move loaded files away; one that cannot be moved is noted, and moved by the next load."""
+        """Move loaded files away. A file that cannot be moved is recorded, and the next load moves it."""
         began = time.monotonic()
         for file in files:
             try:
@@ -364,7 +364,7 @@ class Writer:
         self._loads.fail(error, table.full_name)
 
     def _explain_refusal(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
-        """Return the exception for a batch that DuckDB refused: the bad values of the file that has them, where they can be found."""
+        """Return the exception for a batch that DuckDB has rejected, with the bad values of the file if they can be found."""
         if not isinstance(error, _NOT_THE_FILE):
             for file in group.files:
                 found = explain_failure(self._session, group.table, self._attributes, file, scratch)
@@ -425,7 +425,7 @@ def fit_attributes(attributes: Sequence[TypedAttribute], existing: Sequence[Colu
 
 
 def _has_second_step(prepared: _Prepared) -> bool:
-    """Say whether Starlake would load into a work table first, which it tells its audit. Starlake: DuckDbNativeLoader.requireTwoSteps."""
+    """Return whether Starlake would first load into a work table, as its audit shows. Starlake: DuckDbNativeLoader.requireTwoSteps."""
     table = prepared.table
     return (
         not any(a.attribute.type == "variant" for a in prepared.attributes)

@@ -71,7 +71,7 @@ class DuckDBExecutor(StarlakeExecutor):
 
         Raises:
             MissingDependency: the package ``duckdb`` is not installed.
-            CommandCancelled: the run was cancelled; nothing of the command was written.
+            CommandCancelled: the run was canceled; nothing of the command was written.
             CommandTimeout: it ran longer than ``timeout``; nothing of it was written.
         """
         if importlib.util.find_spec("duckdb") is None:

@@ -1,4 +1,4 @@
-"""Secrets in exceptions and their causes: Dagster stores the whole chain, and a parser's error shows the text that it refused."""
+"""Secrets in exceptions and their causes: Dagster stores the whole chain, and a parser's error shows the text that it rejected."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ class Masked(Exception):
 
 
 def mask_exception(error: BaseException) -> None:
-    """Hide the secrets in an exception, its causes and what was handled when it was raised."""
+    """Hide the secrets in an exception, its causes, and the exceptions that were being handled when it was raised."""
     seen: set[int] = set()
     waiting: list[BaseException] = [error]
     while waiting:

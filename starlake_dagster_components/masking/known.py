@@ -1,6 +1,6 @@
 """The secrets that this process knows: of projects, their connections, DAG options and executors, and of its own environment.
 
-What holds secrets is noted when it is read, which costs nothing; it is searched when the first text is masked.
+Objects that contain secrets are registered when they are read, which costs nothing. They are searched when the first text is masked.
 """
 
 import logging
@@ -18,7 +18,7 @@ _cached: list[frozenset[str]] = []
 
 
 def note_secrets(owner: str, kind: str, *sources: Any) -> None:
-    """Note what holds secrets; it takes the place of what was noted before.
+    """Register objects that contain secrets, in place of those registered before.
 
     Args:
         owner: whose they are: the folder of a project.
@@ -36,7 +36,7 @@ def note_secret_names(owner: str, names: Iterable[str]) -> None:
 
 
 def forget_secrets() -> None:
-    """Forget everything that was noted."""
+    """Forget all registered objects."""
     _sources.clear()
     _names.clear()
     _cached.clear()

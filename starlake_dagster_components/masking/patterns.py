@@ -15,7 +15,7 @@ _NOT_HIDDEN = r"(?!\*\*\*|\$\{|\{\{|\$\(|%\(|\?)"
 _WORDS = ("pass", "pwd", "secret", "token", "credential", "key", "signature", "sig=", "authorization", "identified", "onnection")
 
 _PATTERNS: tuple[tuple[re.Pattern[str], int], ...] = (
-    # scheme://user:secret@host, whatever the scheme; a port with a path behind it is not a secret.
+    # scheme://user:secret@host with any scheme. A port that a path follows is not a secret.
     (re.compile(r"://[^\s:/@'\"<>]{0,300}:(?!\d+(?:[/?#]|$))([^\s'\"<>]{1,1000})(?=@[^\s@'\"])"), 1),
     (re.compile(r"jdbc:oracle:\w+:[^\s/@'\"]{1,300}/([^\s@'\"]{1,1000})@", re.IGNORECASE), 1),
 )

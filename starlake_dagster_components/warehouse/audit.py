@@ -52,7 +52,7 @@ def count_tables(
 
     Args:
         warehouse: where the audit is; None stays None.
-        kind: what is read of a warehouse.
+        kind: what to read from a warehouse.
         project: the project.
         nodes: what the command writes.
     """

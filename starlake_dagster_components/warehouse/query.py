@@ -30,22 +30,22 @@ class QueryFailed(StarlakeError):
 
 
 class TableMissing(QueryFailed):
-    """The warehouse answered, and refused the statement: most often a table does not exist."""
+    """The warehouse has rejected the statement, usually because a table does not exist."""
 
 
 def run_query(address: Address, statement: str, parameters: Mapping[str, Any] | None = None, *, seconds: float = SECONDS) -> list[Any]:
     """Return the rows of a query, as named tuples.
 
-    Each query has a connection of its own, which is closed afterwards: commands take long, and warehouses count connections.
+    Each query has a separate connection, which is closed afterwards: commands take long, and warehouses limit connections.
 
     Args:
         address: the warehouse.
         statement: one SELECT; parameters are written as ``:name``.
         parameters: their values.
-        seconds: how long it may take; a query that takes longer goes on in the background and its result is dropped.
+        seconds: how long it may take; a query that takes longer continues in the background, and its result is dropped.
 
     Raises:
-        TableMissing: the warehouse refused the statement.
+        TableMissing: the warehouse rejected the statement.
         QueryFailed: no driver is installed, the warehouse cannot be reached, or it takes too long.
     """
     found: list[Any] = []

@@ -273,7 +273,7 @@ class _Load:
         return []
 
     def _judge(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure if Dagster's history or the settings overrule the executor's result."""
+        """Return the result of a table, or a failure if Dagster's history or the settings override the executor's result."""
         found = self._refuse_if_failed_before(member, found)
         counters = found.counters
         if counters is None or not counters.rejected:

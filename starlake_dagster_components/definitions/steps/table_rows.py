@@ -80,7 +80,7 @@ class TableRows:
         return metadata
 
     def show_violations(self, log: dg.DagsterLogManager, node: Table | Task, result: ExpectationResult) -> str | None:
-        """Return the first rows that violate an expectation, as a table in Markdown; None where they cannot be had."""
+        """Return the first rows that violate an expectation, as a table in Markdown; None if they cannot be read."""
         private = self._private.find(node)
         if result.success or not result.sql or not result.violations or private is None:
             return None

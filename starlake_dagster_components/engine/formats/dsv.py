@@ -196,7 +196,7 @@ def _read_options(table: Table) -> dict[str, str]:
 
 
 def has_header(table: Table) -> bool:
-    """Say whether files begin with the names of their columns. Starlake: yes unless the metadata says otherwise."""
+    """Return whether files begin with the names of their columns. In Starlake they do, unless the metadata says otherwise."""
     return table.metadata.with_header is not False
 
 

@@ -61,7 +61,7 @@ def open_bytes(file: Path) -> IO[bytes]:
 
 
 def is_empty(file: Path) -> bool:
-    """Say whether there is nothing in a file, decompressed."""
+    """Return whether a file is empty after decompression."""
     with open_bytes(file) as data:
         return not data.read(1)
 
@@ -156,7 +156,7 @@ def find_bad_line(file: Path, codec: str) -> int | None:
 
 
 def has_mixed_line_ends(file: Path, codec: str) -> bool:
-    """Say whether a file has line ends of several kinds, those within quotes included; False for encodings of two or four bytes."""
+    """Return whether a file has line ends of several kinds, those within quotes included; False for encodings of two or four bytes."""
     if codec.startswith(("utf-16", "utf-32")):
         return False
     counts = Counter[bytes]()

@@ -99,7 +99,7 @@ def read_records(
 
 
 def _is_open(line: str, separator: str, quote: str, escape: str, *, inside: bool) -> bool:
-    """Say whether a quoted field is still open at the end of a line."""
+    """Return whether a quoted field is still open at the end of a line."""
     start, rest = _compile_patterns(separator, quote, escape)
     position = 0
     while True:

@@ -123,7 +123,7 @@ class _Shortening:
         return text.replace(self._separator, self._substitute)
 
     def _are_fields_enclosed(self, unquoted: bytes) -> bool:
-        """Say whether each quote, which stands for a quoted field, is between separators, which are replaced already, or line ends."""
+        """Return whether each quote, which stands for a quoted field, is between line ends or separators (already replaced)."""
         quote = self._quote
         while quote + quote in unquoted:
             unquoted = unquoted.replace(quote + quote, quote)

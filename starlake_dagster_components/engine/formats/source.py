@@ -21,7 +21,7 @@ def quote_file(file: Path) -> str:
 
 
 def is_compressed(file: Path) -> bool:
-    """Say whether a file's name says that it is compressed."""
+    """Return whether a file is compressed, according to its name."""
     return file.name.lower().endswith(".gz")
 
 

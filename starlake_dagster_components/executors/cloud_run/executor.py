@@ -59,7 +59,7 @@ class CloudRunExecutor(StarlakeExecutor):
         description="Seconds that Cloud Run allows a task, at most 168 hours (604,800). Default: that of the job.",
     )
     timeout: Seconds | None = Field(
-        default=None, description="Seconds after which an execution is cancelled and the step fails, waiting for resources included."
+        default=None, description="Seconds after which an execution is canceled and the step fails, waiting for resources included."
     )
     poll_interval: Seconds | None = Field(
         default=None,
@@ -95,7 +95,7 @@ class CloudRunExecutor(StarlakeExecutor):
     start_settle: float = Field(
         default=20.0, ge=0, description="Seconds to look for an execution whose start got no answer, before it is started again."
     )
-    cancel_timeout: Seconds = Field(default=600.0, description="Seconds to wait for the end of an execution that was cancelled.")
+    cancel_timeout: Seconds = Field(default=600.0, description="Seconds to wait for the end of an execution that was canceled.")
     max_executions: int = Field(default=100, gt=0, description="Commands at a time in one run, unless max_concurrent says otherwise.")
     api_endpoint: str | None = Field(
         default=None, description="host:port of the API instead of run.googleapis.com: a regional endpoint or an emulator."

@@ -129,7 +129,7 @@ class _Watch(threading.Thread):
                 continue
             assert self._pid is not None
             if self._cancelled.is_set():
-                self.ended_because = CommandCancelled("the run was cancelled; the Starlake process was ended")
+                self.ended_because = CommandCancelled("the run was canceled; the Starlake process was ended")
             elif end is not None and time.monotonic() >= end:
                 text = f"the command ran longer than {self._timeout:g} seconds and was ended (setting 'timeout' of the executor)"
                 self.ended_because = CommandTimeout(text)

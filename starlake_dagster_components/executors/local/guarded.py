@@ -45,7 +45,7 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
         Exception: whatever ``run`` raises.
     """
     if invocation.cancelled.is_set():
-        raise CommandCancelled("the run was cancelled before the command was started")
+        raise CommandCancelled("the run was canceled before the command was started")
     command = number_attempt(command, invocation.attempt)
     holder = f"{command.verb} of run {invocation.run_id}, step {invocation.step_key}" if invocation.run_id else command.verb
     with contextlib.ExitStack() as stack:

@@ -183,7 +183,7 @@ def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled
     end = None if timeout is None else time.monotonic() + timeout
     while process.poll() is None:
         if cancelled.is_set():
-            raise CommandCancelled("the run was cancelled; the Starlake process was ended")
+            raise CommandCancelled("the run was canceled; the Starlake process was ended")
         rest = _LOOK if end is None else end - time.monotonic()
         if rest <= 0:
             raise CommandTimeout(f"the command ran longer than {timeout:g} seconds and was ended (setting 'timeout' of the executor)")

@@ -57,7 +57,7 @@ class ShellExecutor(StarlakeExecutor):
     )
     grace_period: Seconds = Field(
         default=20.0,
-        description="Seconds that processes have to end by themselves (SIGTERM) when the run is cancelled, "
+        description="Seconds that processes have to end by themselves (SIGTERM) when the run is canceled, "
         "before they are killed (SIGKILL).",
         examples=[60],
     )
@@ -91,7 +91,7 @@ class ShellExecutor(StarlakeExecutor):
         """Run one command as a process; see :meth:`StarlakeExecutor.run`.
 
         Raises:
-            CommandCancelled: the run was cancelled; no process of the command is left.
+            CommandCancelled: the run was canceled; no process of the command is left.
             CommandTimeout: it ran longer than ``timeout``; no process of the command is left.
             CommandError: the program does not exist or cannot be started.
         """

@@ -87,7 +87,7 @@ def test_a_jvm_that_ignores_sigterm(tmp_path: Path, loader: Loader, audit: str, 
         shop.put(f"a{number}.csv", words)
     shop.watched.on_line = lambda line: shop.watched.cancelled.set() if line == HANGING else None
     result = shop.load()
-    assert "the run was cancelled" in str(result.reason)
+    assert "the run was canceled" in str(result.reason)
     assert any("after SIGTERM: SIGKILL" in text for text in shop.watched.texts)
     assert [pid for pid in find_processes(shop.program) if alive(pid)] == []
     assert shop.model.staged() == (["a1.csv", "a2.csv"] if moment == "before-insert" else ["a2.csv"])
