@@ -127,8 +127,7 @@ def plan_job_runs(
     """Return the runs of jobs: one per job, or one per partition of a range.
 
     Jobs with partitions have a run for each partition that begins in the range, or one for all. Other transform jobs have one run whose
-    data interval is the range.
-    Load jobs have one run without a date, because they take the files that are there.
+    data interval is the range. Load jobs have one run without a date, because they take the files that are there.
 
     Args:
         built: the definitions.

@@ -1,8 +1,7 @@
 """Pass a run's options on to its transforms and to downstream jobs: ``sl_options`` of starlake-dagster.
 
-They come in sections: ``all`` for every transform of a run, and one per task. Each materialization of a run carries the run's options, so
-that a
-downstream sensor starts its run with the options of the materializations that it consumed.
+They come in sections: ``all`` for every transform of a run, and one per task. Each materialization of a run carries the run's options. So a
+downstream sensor starts its run with the options of the materializations that it has consumed.
 """
 
 import json
