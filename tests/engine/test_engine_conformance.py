@@ -50,6 +50,37 @@ def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path, t
     assert sorted(verdict.reasons) == CASES[case]
 
 
+@pytest.mark.parametrize(
+    ("reason", "gone", "come", "table", "holds"),
+    [
+        ("one row per key", [["1", "old"]], [], [["1", "new"], ["2", "x"]], True),
+        ("one row per key", [["1", "old"]], [], [["1", "new"], ["1", "x"]], False),
+        ("one row per key", [["1", "old"]], [], [["2", "x"]], False),
+        ("one row per key", [["1", "old"]], [["3", "y"]], [["1", "new"], ["3", "y"]], False),
+        ("versions", [["1", "a", "t", None]], [["1", "a", "t", "t"]], [["1", "a", "t", "t"], ["1", "b", "t", None]], True),
+        ("versions", [["1", "a", "t", None]], [["1", "c", "t", "t"]], [["1", "c", "t", "t"], ["1", "b", "t", None]], False),
+        ("versions", [["1", "a", "t", "t"]], [["1", "a", "t", None]], [["1", "a", "t", None], ["1", "b", "t", None]], False),
+        ("versions", [["1", "a", "t", None]], [], [["1", "a", None, None]], False),
+        ("privacy", [["1", "Ann"]], [["1", "xxx"]], [["1", "xxx"]], True),
+        ("privacy", [["1", "Ann"]], [], [], False),
+        ("exact numbers", [["1", "1.123"]], [["1", "1.1234"]], [["1", "1.1234"]], True),
+        ("exact numbers", [["1", "1.123"]], [["1", "2.123"]], [["1", "2.123"]], False),
+        ("structs", [["1", "x"]], [["2", "x"]], [["2", "x"]], False),
+    ],
+)
+def test_rows_are_explained_only_by_what_their_rule_says(
+    reason: str, gone: list[list[Any]], come: list[list[Any]], table: list[list[Any]], holds: bool
+) -> None:
+    conformance = load(REPOSITORY / "bench/conformance.py")
+    assert conformance.ROW_RULES[reason](gone, come, table) == holds
+    case, name = {"one row per key": ("load_upsert_by_key", "sales.orders"), "privacy": ("privacy", "t.hide")}.get(reason, ("", ""))
+    if case:
+        lines = [f"step 1 (load): {name}: row {sign} {json.dumps(row)}" for sign, rows in (("-", gone), ("+", come)) for row in rows]
+        observe = SimpleNamespace(differences=lambda expected, actual: lines)
+        verdict = conformance.judge_case(observe, {"case": case}, {"steps": [{"tables": {name: {"rows": table}}}]})
+        assert verdict.unexplained == ([] if holds else lines)
+
+
 def test_the_documentation_has_every_case_and_every_reason() -> None:
     conformance = load(REPOSITORY / "bench/conformance.py")
     text = (REPOSITORY / "docs/engine.md").read_text()
