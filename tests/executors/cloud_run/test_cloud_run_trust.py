@@ -120,7 +120,7 @@ def test_an_absent_sentinel_is_read_without_the_right_to_list(server: CloudRunSe
     ("permissions", "expected"),
     [
         ([], "lacks storage.objects.get"),
-        (["storage.objects.get", "storage.objects.list"], "cannot be said"),
+        (["storage.objects.get", "storage.objects.list"], "it is not known whether"),
         (None, r"storage\.objects\.list"),
     ],
 )
