@@ -92,3 +92,11 @@ def test_pictures_are_small() -> None:
     pictures = list((REPOSITORY / "docs/images").glob("*"))
     assert {p.suffix for p in pictures} <= {".png"}
     assert [p.name for p in pictures if p.stat().st_size > 200_000] == []
+
+
+def test_the_page_about_metadata_has_every_name() -> None:
+    page = (REPOSITORY / "docs/reference/metadata.md").read_text(encoding="utf-8")
+    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "starlake_dagster_components").rglob("*.py")]
+    names = {name for text in sources for name in re.findall(r"[\"'](starlake/[a-z_]+)", text)}
+    assert len(names) > 40
+    assert {name for name in names if f"`{name}`" not in page} == set()
