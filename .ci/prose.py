@@ -17,8 +17,8 @@ PAGES = ("*.md", "docs/**/*.md", "deploy/**/*.md", "examples/**/*.md", ".github/
 SOURCES = ("starlake_dagster_components/**/*.py", "examples/*.py", "bench/**/*.py", ".ci/*.py", "docs/hooks/*.py")
 
 WORDING = {
-    r"(?<!there )\bis no (?!longer\b|more\b|such\b|exception\b)": "is not a",
-    r"(?<!there )\bare no (?!longer\b|more\b)": "are not",
+    r"(?<!there )\bis no (?!longer\b|more\b|such\b|exception\b|\w+er than\b)": "is not a",
+    r"(?<!there )\bare no (?!longer\b|more\b|\w+er than\b)": "are not",
     r"\bbec(?:ame|omes) of\b": "happens to",
     r"\b(?:nobody|somebody)\b": "no one, someone, or the passive",
     r"\b(?:is|are|was|were) told\b": "says, reports, or documents",

@@ -1,9 +1,10 @@
-"""Links of the pages to files outside of ``docs/`` lead to the repository in the site."""
+"""Links of the pages to files outside of ``docs/`` lead to the repository in the site; bars in the code of tables are shown as such."""
 
 import posixpath
 import re
 from typing import Any
 
+_CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -27,3 +28,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         return f"{found[1]}{config['extra']['repository']}/blob/main/{path}{found[3]}"
 
     return _LINK.sub(rewrite, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    r"""Return a page without the backslash before a bar in code: GitHub needs ``\|`` in tables, MkDocs would show the backslash."""
+    return _CELL.sub(lambda cell: cell[0].replace("\\|", "|"), html)

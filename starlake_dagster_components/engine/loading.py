@@ -168,7 +168,8 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
             with contextlib.suppress(FileNotFoundError):
                 move_file(file, target)
                 session.log(
-                    "warning", f"{show_path(file.name)} matches the pattern of no table of {domain.name}: moved to {show_path(target)}"
+                    "warning",
+                    f"{show_path(file.name)} does not match the pattern of a table of {domain.name}: moved to {show_path(target)}",
                 )
 
 

@@ -79,7 +79,7 @@ def _report_archives(session: Session, folder: Path, taken: Collection[Path]) ->
         if file not in taken and file.name.lower().endswith(_ARCHIVES):
             session.log(
                 "warning",
-                f"{show_path(file)} is an archive, and matches the pattern of no table: archives are not unpacked, as in Starlake",
+                f"{show_path(file)} is an archive and does not match the pattern of a table: archives are not unpacked, as in Starlake",
             )
 
 

@@ -53,6 +53,12 @@ def test_the_python_reference_has_every_public_name(site: Path) -> None:
     assert missing == []
 
 
+def test_bars_in_the_code_of_tables_have_no_backslash(site: Path) -> None:
+    text = (site / "settings.html").read_text(encoding="utf-8")
+    assert "shell | dagster_shell" in text
+    assert [page.name for page in site.rglob("*.html") if re.search(r"<td[^>]*>[^\n]*\\\|", page.read_text(encoding="utf-8"))] == []
+
+
 def test_absolute_links_to_the_repository_lead_to_files() -> None:
     """The README has absolute links, so that they also work on the page of a package index."""
     wrong = []
