@@ -388,3 +388,13 @@ def test_settings_changed_by_a_task_do_not_reach_the_next_one(box: Sandbox) -> N
     transform(box, "kpi.second")
     ((limit,),) = box.rows("select m from kpi.second")
     assert limit not in ("123.0 MB", "117.3 MiB")
+
+
+def test_the_table_of_an_expectation_is_written_in_small_letters_at_least_once(box: Sandbox) -> None:
+    macros = "{% macro upper() %}select count(*) from SL_THIS{% endmacro %}"
+    macros += "{% macro both() %}select count(*) from sl_this a, SL_THIS b where false{% endmacro %}"
+    box.write({"metadata/expectations/default.j2": macros})
+    box.task("kpi.out", "select 1 as x", "  expectations: [{ expect: 'upper()' }, { expect: 'both()' }]\n")
+    upper, both = box.run("transform", "--name", "kpi.out").expectations
+    assert "write sl_this" in (upper.error or "")
+    assert both.success
