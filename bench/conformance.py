@@ -175,13 +175,13 @@ Rows = Sequence[Sequence[str | None]]
 
 
 def _has_one_row_per_key(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Say whether a table has one row per key, its first column, and differs only in rows of a key that it has several times elsewhere."""
+    """Return whether a table has one row per key, its first column, and differs only in rows of a key that it has several times elsewhere."""
     keys = [row[0] for row in table]
     return len(set(keys)) == len(keys) and _list_keys(come) <= _list_keys(gone) <= set(keys)
 
 
 def _has_versions(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Say whether every version begins at a time, each key has one current version, and only times differ or rows are gone."""
+    """Return whether every version begins at a time, each key has one current version, and only times differ or rows are gone."""
     current = [row[0] for row in table if row[-1] is None]
     begun = all(row[-2] is not None for row in table)
     values = Counter(tuple(row[:-2]) for row in table)
@@ -190,17 +190,17 @@ def _has_versions(gone: Rows, come: Rows, table: Rows) -> bool:
 
 
 def _has_same_keys(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Say whether rows have other values, but none is more or less."""
+    """Return whether rows have other values, but none is more or less."""
     return len(gone) == len(come) and _list_keys(gone) == _list_keys(come)
 
 
 def _has_same_count(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Say whether rows have other values, but none is more or less, where the first column is one that changes."""
+    """Return whether rows have other values, but none is more or less, where the first column is one that changes."""
     return len(gone) == len(come)
 
 
 def _has_near_numbers(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Say whether numbers differ in their last digits only."""
+    """Return whether numbers differ in their last digits only."""
     return _has_same_keys(gone, come, table) and all(
         old == new or abs(float(old or "nan") - float(new or "nan")) < 0.001
         for before, after in zip(sorted(gone, key=str), sorted(come, key=str), strict=True)
@@ -209,7 +209,7 @@ def _has_near_numbers(gone: Rows, come: Rows, table: Rows) -> bool:
 
 
 def _keeps_keys(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Say whether every row of the other table is there, with other values."""
+    """Return whether every row of the other table is there, with other values."""
     return _list_keys(gone) <= _list_keys(come)
 
 

@@ -87,7 +87,7 @@ def report_refused_types(session: Session, table: Table) -> None:
 
 
 def _is_pattern_unknown(definition: TypeDefinition) -> bool:
-    """Say whether values that match the pattern of a type are none that DuckDB, which Starlake leaves them to, recognizes."""
+    """Return whether values that match the pattern of a type are none that DuckDB, which Starlake leaves them to, recognizes."""
     pattern = definition.pattern or ""
     if definition.primitive == "boolean":
         true, _, false = pattern.partition("<-TF->")

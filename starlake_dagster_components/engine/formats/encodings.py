@@ -125,7 +125,7 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
 
 
 def is_ascii(file: Path, codec: str) -> bool:
-    """Say whether a file is the same in its encoding as in UTF-8 because it has only ASCII characters."""
+    """Return whether a file is the same in its encoding as in UTF-8 because it has only ASCII characters."""
     if codec in ("utf-8", "ascii"):
         return True
     if codec.startswith(("utf-16", "utf-32")):
