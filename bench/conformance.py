@@ -175,7 +175,7 @@ Rows = Sequence[Sequence[str | None]]
 
 
 def _has_one_row_per_key(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether a table has one row per key, its first column, and differs only in rows of a key that it has several times elsewhere."""
+    """Return whether a table has one row per key (its first column) and differs only in rows of a key that the other repeats."""
     keys = [row[0] for row in table]
     return len(set(keys)) == len(keys) and _list_keys(come) <= _list_keys(gone) <= set(keys)
 
