@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,11 @@ def list_(project: Path, output: str, **given: str | bool | None) -> None:
     sys.exit(1 if list_errors(problems) else 0)
 
 
+def _describe_sensor(sensor: Mapping[str, Any]) -> str:
+    count = len(sensor["assets"])
+    return "when 1 asset is materialized" if count == 1 else f"when {sensor['strategy']} of {count} assets are materialized"
+
+
 def _print_tables(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -131,13 +137,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     jobs = Table("job", "kind", "executor", "assets", "starts", title="Jobs", title_justify="left")
     for job in summary["jobs"]:
         schedule, sensor = job["schedule"], job["sensor"]
-        starts = (
-            f"{schedule['cron']} ({schedule['timezone']})"
-            if schedule
-            else f"when {sensor['strategy']} of {len(sensor['assets'])} assets are materialized"
-            if sensor
-            else "by hand"
-        )
+        starts = f"{schedule['cron']} ({schedule['timezone']})" if schedule else _describe_sensor(sensor) if sensor else "by hand"
         jobs.add_row(job["name"], job["kind"], job["executor"], str(len(job["assets"])), starts)
     assets = Table("asset", "kind", "after", "source", title="Assets", title_justify="left")
     for asset in summary["assets"]:
