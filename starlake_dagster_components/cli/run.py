@@ -1,6 +1,7 @@
 """Run jobs of a project without a web interface, for ``sl-dagster run`` and the demo."""
 
 import contextlib
+import logging
 import os
 import tempfile
 import threading
@@ -17,12 +18,15 @@ from ..definitions.build import Built, build_definitions, choose_job_executor
 from ..definitions.jobs import build_job_of_all_assets
 from ..definitions.warnings import describe_assets_without_job
 from ..errors import InvalidSetting, StarlakeError, UnknownName
+from ..full_disk import explain_full_disk
 from ..settings import Settings
 from .dates import PlannedRun, RunDates, plan_job_runs, plan_selection_runs
 from .dev import name_locations
 from .progress import Progress
 from .results import EVENT_TYPES, AssetResult, RunResult, RunState
 from .selection import order_jobs, select_assets
+
+logger = logging.getLogger("starlake_dagster_components")
 
 
 def run_headless(
@@ -270,9 +274,13 @@ class _Follower:
         self._thread.join()
 
     def _follow(self) -> None:
-        while not self._ended.wait(_LOOK):
+        try:
+            while not self._ended.wait(_LOOK):
+                self._read_events()
             self._read_events()
-        self._read_events()
+        except Exception as error:  # noqa: BLE001 -- the run goes on, and its results are reported when it ends
+            reason = explain_full_disk(error) or str(error).partition("\n")[0]
+            logger.warning("the progress of %s is no longer shown: %s", self._job, reason)
 
     def _read_events(self) -> None:
         if self._run_id is None:

@@ -227,6 +227,24 @@ class Listener(Progress):
         self.results.append(result)
 
 
+class Unreadable(Progress):
+    """Fails as a database on a full disk does."""
+
+    def report_job(self, job: str, state: RunState, ended: Sequence[AssetResult]) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_run_goes_on_when_its_progress_cannot_be_read(
+    shop: ProjectFolder, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    results = run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", progress=Unreadable())
+    assert set(outcome(results).values()) == {"done"}
+    assert [r.getMessage() for r in caplog.records if "progress" in r.getMessage()] == [
+        "the progress of shop_tables is no longer shown: the disk is full; free some space, or choose another disk, and run it again"
+    ]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("batch", [False, True])
 def test_progress_is_told_of_each_asset_once(shop: ProjectFolder, batch: bool) -> None:
     executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
