@@ -63,27 +63,31 @@ def _build_executor_definition(
     @dg.executor(name=NAME, config_schema=_build_config_schema(max_concurrent, require_upstream_step_success))
     def starlake_threads(init_context: dg.InitExecutorContext) -> dg.Executor:
         """Run each step in a thread of the run's process."""
-        config: Mapping[str, Any] = init_context.executor_config
-        try:
-            from .._dagster import RetryMode, StepDependencyConfig
-            from .threads import StepThreadsExecutor, ThreadOptions
-        except ImportError as error:
-            executor = _create_multiprocess_executor(init_context, error)
-            return TaggingExecutor(executor, choose_tags) if choose_tags else executor
-        if config["max_concurrent"] < 1:
-            raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
-        return StepThreadsExecutor(
-            ThreadOptions(
-                max_concurrent=config["max_concurrent"],
-                retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
-                cancel_grace_seconds=config["cancel_grace_seconds"],
-                tag_concurrency_limits=config.get("tag_concurrency_limits", ()),
-                step_dependencies=StepDependencyConfig.from_config(config.get("step_dependency_config")),
-                choose_tags=choose_tags,
-            )
-        )
+        executor = _create_threads_executor(init_context)
+        return TaggingExecutor(executor, choose_tags) if choose_tags else executor
 
     return starlake_threads
+
+
+def _create_threads_executor(init_context: dg.InitExecutorContext) -> dg.Executor:
+    """Return the executor of a run; Dagster's multiprocess executor if this version of Dagster has moved what threads need."""
+    config: Mapping[str, Any] = init_context.executor_config
+    try:
+        from .._dagster import RetryMode, StepDependencyConfig
+        from .threads import StepThreadsExecutor, ThreadOptions
+    except ImportError as error:
+        return _create_multiprocess_executor(init_context, error)
+    if config["max_concurrent"] < 1:
+        raise dg.DagsterInvariantViolationError(f"max_concurrent is {config['max_concurrent']}, expected 1 or more")
+    return StepThreadsExecutor(
+        ThreadOptions(
+            max_concurrent=config["max_concurrent"],
+            retries=RetryMode.from_config(config["retries"]) or RetryMode.ENABLED,
+            cancel_grace_seconds=config["cancel_grace_seconds"],
+            tag_concurrency_limits=config.get("tag_concurrency_limits", ()),
+            step_dependencies=StepDependencyConfig.from_config(config.get("step_dependency_config")),
+        )
+    )
 
 
 def _build_config_schema(max_concurrent: int, require_upstream_step_success: bool) -> dict[str, Any]:

@@ -12,24 +12,6 @@ ChooseTags = Callable[[dg.DagsterRun, dg.JobDefinition, dg.DagsterInstance], Map
 """``(run, job, instance)`` -> tags that a run gets before its first step."""
 
 
-def add_run_tags(context: "PlanOrchestrationContext", choose_tags: ChooseTags) -> None:
-    """Add tags to a run: to the stored one, which step processes read, and to the one that this process passes to its steps.
-
-    Args:
-        context: the run.
-        choose_tags: returns the tags.
-    """
-    tags = choose_tags(context.dagster_run, context.job.get_definition(), context.instance)
-    if not tags:
-        return
-    context.instance.add_run_tags(context.run_id, dict(tags))
-    own = context.dagster_run.tags
-    assert isinstance(own, dict)
-    own.update(tags)
-    shown = ", ".join(f"{name}: {value}" for name, value in tags.items())
-    context.log.info(f"the run was started without a partition or dates; added the tags {shown}")
-
-
 def tag_runs(executor: dg.ExecutorDefinition, choose_tags: ChooseTags) -> dg.ExecutorDefinition:
     """Return an executor definition with the same name and configuration as another one, whose runs get tags before their first step.
 
@@ -85,5 +67,18 @@ class TaggingExecutor(dg.Executor):
         Returns:
             The events of the steps.
         """
-        add_run_tags(plan_context, self._choose_tags)
+        _add_run_tags(plan_context, self._choose_tags)
         yield from self._executor.execute(plan_context, execution_plan)
+
+
+def _add_run_tags(context: "PlanOrchestrationContext", choose_tags: ChooseTags) -> None:
+    """Add tags to a run: to the stored one, which step processes read, and to the one that this process passes to its steps."""
+    tags = choose_tags(context.dagster_run, context.job.get_definition(), context.instance)
+    if not tags:
+        return
+    context.instance.add_run_tags(context.run_id, dict(tags))
+    own = context.dagster_run.tags
+    assert isinstance(own, dict)
+    own.update(tags)
+    shown = ", ".join(f"{name}: {value}" for name, value in tags.items())
+    context.log.info(f"the run was started without a partition or dates; added the tags {shown}")

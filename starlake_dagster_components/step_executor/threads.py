@@ -33,7 +33,6 @@ from .captured import StepLogs
 from .logs import PythonLogCapture
 from .output import route_output
 from .resumed import ResumedRun
-from .run_tags import ChooseTags, add_run_tags
 from .running import RunningStep
 from .step import Ended, StepRunner
 
@@ -51,7 +50,6 @@ class ThreadOptions:
         cancel_grace_seconds: how long steps may take to end after they are canceled.
         tag_concurrency_limits: limits for steps with certain tags, in the format of Dagster's executors.
         step_dependencies: when a step may start.
-        choose_tags: says which tags a run gets before its first step; None = none.
     """
 
     max_concurrent: int
@@ -59,7 +57,6 @@ class ThreadOptions:
     cancel_grace_seconds: float
     tag_concurrency_limits: Sequence[Mapping[str, Any]]
     step_dependencies: StepDependencyConfig
-    choose_tags: ChooseTags | None = None
 
 
 class StepThreadsExecutor(dg.Executor):
@@ -95,8 +92,6 @@ class StepThreadsExecutor(dg.Executor):
         Raises:
             DagsterExecutionInterruptedError: the run was canceled, and its steps have ended or used up their grace period.
         """
-        if self._options.choose_tags:
-            add_run_tags(plan_context, self._options.choose_tags)
         yield from _Execution(self._options, plan_context, execution_plan).execute_steps()
 
 
