@@ -46,13 +46,13 @@ class Cache:
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
         self.readable = readable
 
-    def path(self, name: str) -> Path:
+    def get_path(self, name: str) -> Path:
         """Return the file of an entry."""
         return self.folder / f"{name}{_SUFFIX}"
 
     def get(self, name: str) -> memoryview | None:
         """Return an entry as it was stored; None if it is missing or cannot be trusted."""
-        content = read_trusted(self.path(name), longest=-1, follow_links=True)
+        content = read_trusted(self.get_path(name), longest=-1, follow_links=True)
         if content is None:
             return None
         found = memoryview(content)
@@ -68,15 +68,15 @@ class Cache:
         Raises:
             OSError: it cannot be written.
         """
-        write_whole(self.path(name), _MAGIC + _compute_checksum(body) + body, readable=self.readable)
+        write_whole(self.get_path(name), _MAGIC + _compute_checksum(body) + body, readable=self.readable)
         self._remove_unused()
-        return self.path(name)
+        return self.get_path(name)
 
     def _mark_used(self, name: str) -> None:
         """Update the time of an entry, once a day."""
         with suppress(OSError):
-            if time.time() - self.path(name).stat().st_mtime > 86_400:
-                os.utime(self.path(name))
+            if time.time() - self.get_path(name).stat().st_mtime > 86_400:
+                os.utime(self.get_path(name))
 
     def _remove_unused(self) -> None:
         limit = time.time() - _DAYS_UNUSED * 86_400

@@ -23,7 +23,7 @@ class Cancelled(threading.Event):
         self._run_callbacks()
 
     @contextmanager
-    def calling(self, callback: Callable[[], None]) -> Iterator[None]:
+    def notify(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call a function once if the event is set while the block lasts, or was set before.
 
         The function runs in the thread that sets the event, and must return soon. It does not run after the block has ended.

@@ -74,17 +74,17 @@ class TestEntries:
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
     def test_a_named_pipe_in_its_place_does_not_wait_for_a_writer(self, cache: Cache) -> None:
         cache.folder.mkdir()
-        os.mkfifo(cache.path("a"), 0o600)
+        os.mkfifo(cache.get_path("a"), 0o600)
         assert cache.get("a") is None
         cache.put("a", b"x")
         assert bytes(cache.get("a") or b"") == b"x"
 
     def test_a_folder_in_its_place_is_as_good_as_nothing(self, cache: Cache) -> None:
-        cache.path("a").mkdir(parents=True)
+        cache.get_path("a").mkdir(parents=True)
         assert cache.get("a") is None
         with pytest.raises(IsADirectoryError):
             cache.put("a", b"x")
-        assert [p.name for p in cache.folder.iterdir()] == [cache.path("a").name]
+        assert [p.name for p in cache.folder.iterdir()] == [cache.get_path("a").name]
 
     def test_many_writers_and_readers_never_see_half_a_file(self, cache: Cache) -> None:
         bodies = {bytes([65 + i]) * 200_000 for i in range(4)}
@@ -109,7 +109,7 @@ class TestEntries:
             thread.join()
         assert seen
         assert set(seen) <= bodies
-        assert [p.name for p in cache.folder.iterdir()] == [cache.path("a").name]
+        assert [p.name for p in cache.folder.iterdir()] == [cache.get_path("a").name]
 
     def test_what_nobody_used_for_a_month_goes(self, cache: Cache) -> None:
         old, used = cache.put("old", b"x"), cache.put("used", b"x")

@@ -10,7 +10,7 @@ from starlake_dagster_components.cancellation_event import Cancelled
 def test_callbacks_run_when_the_event_is_set() -> None:
     cancelled = Cancelled()
     calls: list[str] = []
-    with cancelled.calling(lambda: calls.append("one")), cancelled.calling(lambda: calls.append("other")):
+    with cancelled.notify(lambda: calls.append("one")), cancelled.notify(lambda: calls.append("other")):
         assert calls == []
         cancelled.set()
         cancelled.set()
@@ -21,7 +21,7 @@ def test_callbacks_run_when_the_event_is_set() -> None:
 def test_a_block_that_was_left_is_not_called() -> None:
     cancelled = Cancelled()
     calls: list[str] = []
-    with cancelled.calling(lambda: calls.append("late")):
+    with cancelled.notify(lambda: calls.append("late")):
         pass
     cancelled.set()
     assert calls == []
@@ -31,7 +31,7 @@ def test_a_callback_runs_at_once_when_the_event_was_set_before() -> None:
     cancelled = Cancelled()
     cancelled.set()
     calls: list[str] = []
-    with cancelled.calling(lambda: calls.append("at once")):
+    with cancelled.notify(lambda: calls.append("at once")):
         assert calls == ["at once"]
 
 
@@ -39,7 +39,7 @@ def test_a_waiting_thread_is_woken_from_a_signal_handler() -> None:
     cancelled, woken = Cancelled(), threading.Event()
     before = signal.signal(signal.SIGUSR1, lambda *_: cancelled.set())
     try:
-        with cancelled.calling(woken.set):
+        with cancelled.notify(woken.set):
             os.kill(os.getpid(), signal.SIGUSR1)
             assert woken.wait(10)
     finally:

@@ -209,7 +209,7 @@ def test_an_empty_project_asks_for_the_variable() -> None:
 def test_what_gives_nothing_in_yaml_means_the_default() -> None:
     names = [name for name in Settings.model_fields if name not in ("translator", "op_tags", "pool", "op_rules")]
     yaml = "project: x\n" + "".join(f'{name}: "{{{{ env.NO_SUCH_VARIABLE }}}}"\n' for name in names)
-    found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).settings(), Settings()
+    found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).build_settings(), Settings()
     assert {name: getattr(found, name) for name in names} == {name: getattr(default, name) for name in names}
 
 
@@ -241,7 +241,7 @@ op: {tags: {"dagster-k8s/config": {a: 1}}}
         "h": "True",
     }
     assert (component.batch, component.max_concurrent) == (True, 7)
-    assert component.settings().op_rules[0].tags == {"dagster-k8s/config": '{"a": 1}'}
+    assert component.build_settings().op_rules[0].tags == {"dagster-k8s/config": '{"a": 1}'}
 
 
 @pytest.mark.parametrize(

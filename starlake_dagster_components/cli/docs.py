@@ -13,7 +13,7 @@ from ..pipelines.dag_options import OPTIONS, REPLACED
 from ..settings import OptionGroup, Settings, SharedSettings, get_setting, list_choices
 from ..settings_text import make_option_name
 from .dag_option_help import HELP
-from .options import fields_of
+from .options import list_fields
 
 _COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "serve": "`dev`"}
 _OF_PYTHON = "Function, and as `SL_DAGSTER_...`; in YAML: `op`"
@@ -39,7 +39,7 @@ def _make_table(fields: Mapping[str, FieldInfo]) -> list[str]:
 def list_options() -> list[str]:
     """Return the Markdown table of the settings that are options of ``sl-dagster``."""
     rows = [
-        f"| {', '.join(_format_options(name, field) for name, field in fields_of(group))} | {commands} |"
+        f"| {', '.join(_format_options(name, field) for name, field in list_fields(group))} | {commands} |"
         for group, commands in _COMMANDS.items()
     ]
     return ["| options | commands |", "|---|---|", *rows]

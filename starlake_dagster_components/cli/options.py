@@ -47,7 +47,7 @@ def add_setting_options(*groups: OptionGroup) -> Callable[[F], F]:
     """Give a command the settings for reading, and those of further groups, as options."""
 
     def decorate(function: F) -> F:
-        for name, field in reversed(fields_of("read", *groups)):
+        for name, field in reversed(list_fields("read", *groups)):
             function = _make_option(name, field)(function)
         return function
 
@@ -85,7 +85,7 @@ def choose_project(given: Path | None) -> Path:
     return path
 
 
-def fields_of(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
+def list_fields(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
     """Return the settings of groups of options."""
     return [(name, field) for name, field in Settings.model_fields.items() if get_setting(field).options in groups]
 

@@ -85,7 +85,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         """Return the check spec of an expectation of a table or task, or None for no check. Override it to change the spec."""
         return self._base_translator.get_asset_check_spec(node, expectation)
 
-    def settings(self) -> Settings:
+    def build_settings(self) -> Settings:
         """Return the settings that the fields define."""
         op = self.op.model_dump(exclude_none=True) if isinstance(self.op, BaseModel) else self.op
         return Settings(
@@ -96,7 +96,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
     def build(self) -> Built:
         """Read the project and build its definitions; see :func:`starlake_dagster_components.definitions.build.build`."""
-        return build_definitions(self.project, self.settings())
+        return build_definitions(self.project, self.build_settings())
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Build the definitions of the project.

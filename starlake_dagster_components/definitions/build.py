@@ -24,7 +24,7 @@ from .assets import build_assets
 from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
 from .jobs import build_job, build_job_tags
-from .masked import hiding_in_errors
+from .masked import hide_in_errors
 from .partitions import choose_partition
 from .schedules import build_schedule, find_cron_problems
 from .selecting import select_nodes
@@ -172,7 +172,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
         ProjectNotFound: the folder does not exist, or has no Starlake project in it.
     """
-    with hiding_in_errors(), _silence_beta_warnings(), pause_garbage_collection():
+    with hide_in_errors(), _silence_beta_warnings(), pause_garbage_collection():
         return _build_definitions(root, settings)
 
 
@@ -282,7 +282,7 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
         return (*executor.find_problems(pipeline), *unsupported, *idle)
     return [
         Problem(
-            pipeline.dag_config.origin.at("template"),
+            pipeline.dag_config.origin.locate("template"),
             "error",
             f"the template requires the executor '{pipeline.executor}', which is not supported (known: shell, cloud_run); "
             "set 'executor' in the component to run it elsewhere",

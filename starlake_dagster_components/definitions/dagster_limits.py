@@ -42,7 +42,7 @@ def find_tag_problems(pipeline: Pipeline) -> Iterator[Problem]:
     for key in make_tags(pipeline.tags):
         if _is_reserved(key):
             yield Problem(
-                pipeline.dag_config.origin.at("options.tags"),
+                pipeline.dag_config.origin.locate("options.tags"),
                 "warning",
                 f"option 'tags': Dagster reserves the prefix 'dagster/', so '{key}' is left out",
             )
@@ -84,7 +84,7 @@ def find_freshness_problems(node: StarlakeNode) -> Iterator[Problem]:
     if fault and node.origin:
         key, message = fault
         path = f"metadata.freshness.{key}" if node.table else f"freshness.{key}"
-        yield Problem(node.origin.at(path), "warning", message)
+        yield Problem(node.origin.locate(path), "warning", message)
 
 
 def get_freshness(node: StarlakeNode) -> Freshness | None:

@@ -98,7 +98,7 @@ def hide_in_event(event: Event) -> Event:
 
 
 @contextmanager
-def hiding_in_errors() -> Iterator[None]:
+def hide_in_errors() -> Iterator[None]:
     """Hide secrets in what is raised within a ``with`` block, with all of its causes."""
     try:
         yield
@@ -111,13 +111,13 @@ def hiding_in_errors() -> Iterator[None]:
 
 def hide_in_events(events: Generator[Event, None, None] | Iterator[Event]) -> Iterator[Event]:
     """Yield what a step yields, and raise what it raises, without secrets."""
-    with hiding_in_errors(), explaining_full_disks(), closing(events) as steps:  # type: ignore[type-var]
+    with hide_in_errors(), explain_full_disks(), closing(events) as steps:  # type: ignore[type-var]
         for event in steps:
             yield hide_in_event(event)
 
 
 @contextmanager
-def explaining_full_disks() -> Iterator[None]:
+def explain_full_disks() -> Iterator[None]:
     """Turn what other libraries raise when a disk is full into a failure that says so.
 
     Raises:
@@ -136,7 +136,7 @@ def explaining_full_disks() -> Iterator[None]:
 
 def hide_in_tick(evaluate: Callable[[], Tick]) -> Tick:
     """Return what the evaluation of a sensor returns; neither the reason of a skipped tick nor what it raises shows secrets."""
-    with hiding_in_errors():
+    with hide_in_errors():
         result: Any = evaluate()
     if isinstance(result, dg.SkipReason) and result.skip_message:
         result = dg.SkipReason(mask_text(result.skip_message))

@@ -66,4 +66,4 @@ class StarlakeNode:
     @property
     def location(self) -> Location | None:
         """Its first line, or for an external table, the line that reads it."""
-        return self.origin.at() if self.origin else None
+        return self.origin.locate() if self.origin else None

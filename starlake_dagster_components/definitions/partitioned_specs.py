@@ -116,7 +116,7 @@ def _settle_job(
     if len(kinds) > 1:
         names = " and ".join(nodes[node_id].name for node_id in kinds.values())
         text = f"{names} have different partitions, and both belong to the job {pipeline.name}"
-        yield Problem(pipeline.dag_config.origin.at("filename"), "error", text)
+        yield Problem(pipeline.dag_config.origin.locate("filename"), "error", text)
         return
     others = [node_id for node_id in _list_tasks(plan, pipeline) if node_id not in own and node_id in chosen]
     if not others:

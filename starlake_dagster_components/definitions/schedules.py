@@ -157,7 +157,7 @@ def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:
     schedule, trigger = pipeline.schedule, pipeline.trigger
     crons = [(schedule.cron, schedule.preset or schedule.location)] if schedule else []
     if trigger.data_cycle:
-        crons.append((trigger.data_cycle, pipeline.dag_config.origin.at("options.data_cycle")))
+        crons.append((trigger.data_cycle, pipeline.dag_config.origin.locate("options.data_cycle")))
     for cron, where in crons:
         if not _is_accepted(cron):
             yield Problem(where, "error", f"Dagster does not accept the cron '{cron}'")

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
 
-    def out(line: str) -> None:
+    def print_line(line: str) -> None:
         sys.stdout.write(f"{mask_text(line)}\n")
         sys.stdout.flush()
 
@@ -46,15 +46,15 @@ def main(argv: list[str] | None = None) -> int:
 
     ended: list[int] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            ended.append(run_command(arguments, environ=os.environ, out=out, log=log, cancelled=cancelled).exit_code)
+            ended.append(run_command(arguments, environ=os.environ, out=print_line, log=log, cancelled=cancelled).exit_code)
         except CommandCancelled:
             log("error", "cancelled")
             ended.append(128 + (received[0] if received else signal.SIGTERM))
 
     # A signal reaches Python's code in the main thread only, and not while that thread waits for DuckDB.
-    worker = threading.Thread(target=work, name="engine")
+    worker = threading.Thread(target=run, name="engine")
     worker.start()
     while worker.is_alive():
         worker.join(0.2)

@@ -64,10 +64,10 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
     written = table.metadata.write_strategy
     types = written.types if written else {}
     context = _make_context(table, file, _find_zone(table, zone), now)
-    place = table.origin.at("metadata.writeStrategy.types")
+    place = table.origin.locate("metadata.writeStrategy.types")
     fulfilled = []
     for kind, condition in types.items():
-        where = table.origin.at(f"metadata.writeStrategy.types.{kind}")
+        where = table.origin.locate(f"metadata.writeStrategy.types.{kind}")
         try:
             value = _Parser(str(condition), context).evaluate()
         except _Unknown as error:
@@ -92,7 +92,7 @@ def _find_zone(table: Table, name: str | None) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise BadSetting(table.origin.at("metadata.writeStrategy.types"), f"unknown time zone '{name}'") from error
+        raise BadSetting(table.origin.locate("metadata.writeStrategy.types"), f"unknown time zone '{name}'") from error
 
 
 @dataclass(frozen=True, slots=True)

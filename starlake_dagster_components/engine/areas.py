@@ -24,7 +24,7 @@ class Identity:
     modified: int
 
     @classmethod
-    def of(cls, path: Path) -> "Identity | None":
+    def read(cls, path: Path) -> "Identity | None":
         """Return the identity of a file; None when there is none."""
         try:
             found = path.stat()
@@ -95,7 +95,7 @@ def matches_table(name: str, table: Table) -> bool:
     try:
         return compile_pattern(table.pattern).fullmatch(name) is not None
     except ValueError as error:
-        raise BadSetting(table.origin.at("pattern"), f"the pattern of {table.full_name} cannot be used: {error}") from error
+        raise BadSetting(table.origin.locate("pattern"), f"the pattern of {table.full_name} cannot be used: {error}") from error
 
 
 def find_free_name(folder: Path, name: str) -> Path:
@@ -178,9 +178,9 @@ def take_file(source: Path, target: Path) -> None:
 
 
 def _copy_hidden(hidden: Path, partial: Path, target: Path) -> None:
-    before = Identity.of(hidden)
+    before = Identity.read(hidden)
     shutil.copy2(hidden, partial)
-    if Identity.of(hidden) != before:
+    if Identity.read(hidden) != before:
         raise OSError(errno.EAGAIN, "the file changed while it was copied: it is still being written", str(hidden))
     os.replace(partial, target)
     hidden.unlink()

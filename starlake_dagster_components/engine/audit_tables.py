@@ -8,7 +8,7 @@ from pathlib import Path
 from ..masking import mask_text
 from .database import Database, open_database
 from .result import ExpectationOutcome
-from .session import Session, now
+from .session import Session, get_time
 from .sqltext import quote_path, write_constant
 
 _AUDIT = (
@@ -97,7 +97,7 @@ def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry],
 
 
 def _make_values(session: Session, entry: Entry) -> list[str | int | bool | datetime]:
-    ended = now()
+    ended = get_time()
     return [
         entry.job,
         entry.paths,
@@ -107,7 +107,7 @@ def _make_values(session: Session, entry: Entry) -> list[str | int | bool | date
         entry.count,
         entry.accepted,
         entry.rejected,
-        session.to_local(ended),
+        session.convert_to_local(ended),
         int((ended - entry.began).total_seconds() * 1000),
         mask_text(entry.message).replace("'", "-"),
         entry.step,
@@ -128,7 +128,7 @@ def _make_expectation_values(session: Session, check: Checks, outcome: Expectati
         "",
         check.domain,
         check.table,
-        session.to_local(now()),
+        session.convert_to_local(get_time()),
         call,
         call,
         _write_plain(outcome.sql or ""),

@@ -68,7 +68,7 @@ def _has_mention(project: Project, files: Iterable[str], names: Collection[str])
     wanted = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b")
     for name in dict.fromkeys(files):
         try:
-            text = project.path(name).read_text(encoding="utf-8")
+            text = project.get_path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeError):
             continue
         if ("{{" in text or "${" in text or "{%" in text) and wanted.search(text):

@@ -14,7 +14,7 @@ def compile_task(session: Session, arguments: Arguments) -> None:
     try:
         sections = render_task(session.project, task, session.variables)
     except TemplateError as error:
-        raise BadSetting(task.origin.at(), str(error)) from error
+        raise BadSetting(task.origin.locate(), str(error)) from error
     parts = [*sections.presql, *([sections.sql] if sections.sql else []), *sections.postsql]
     for part in parts:
         for line in f"{part.text.rstrip()};".split("\n"):

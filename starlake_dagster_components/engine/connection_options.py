@@ -75,7 +75,7 @@ def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSet
     read_only = None
     settings = []
     for key, (name, value) in options.items():
-        place = connection.origin.at(f"options.{name}")
+        place = connection.origin.locate(f"options.{name}")
         if key in _STARLAKES_OWN or key.startswith(("sl_", "fs.")) or key == "preactions":
             continue
         if key == "postactions":
@@ -101,7 +101,7 @@ def list_ignored_options(connection: Connection | None) -> list[str]:
 
 def _read_actions(connection: Connection, options: Mapping[str, tuple[str, str]]) -> tuple[Action, ...]:
     name, text = options.get("preactions", ("preActions", ""))
-    place = connection.origin.at(f"options.{name}")
+    place = connection.origin.locate(f"options.{name}")
     found = split_statements(text)
     for statement in found:
         if statement.keyword not in _ALLOWED:

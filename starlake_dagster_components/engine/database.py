@@ -218,7 +218,7 @@ class Database:
         self._threads = self.fetch_count("SELECT current_setting('threads')")
 
     @contextlib.contextmanager
-    def filling_row_groups(self) -> Iterator[None]:
+    def fill_row_groups(self) -> Iterator[None]:
         """Copy many rows from one table to another in the body so that the row groups of the second become full.
 
         Processors that keep the order of rows leave row groups as uneven as those of the first table, and the next checkpoint writes the

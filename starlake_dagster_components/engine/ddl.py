@@ -74,7 +74,7 @@ def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
         key = one.attribute.final_name.lower()
         if key in names:
             raise BadSetting(
-                table.origin.at("attributes"),
+                table.origin.locate("attributes"),
                 f"{table.full_name}: attributes '{names[key]}' and '{one.attribute.name}' are one column, '{one.attribute.final_name}'",
             )
         names[key] = one.attribute.name
@@ -144,7 +144,7 @@ def _find_definition(project: Project, origin: Origin, attribute: Attribute) -> 
     definition = project.types.get(attribute.type)
     if definition is None:
         raise BadSetting(
-            origin.at("attributes"),
+            origin.locate("attributes"),
             f"attribute '{attribute.name}' has the unknown type '{attribute.type}'{suggest_name(attribute.type, project.types)}",
         )
     return definition

@@ -51,7 +51,7 @@ def evaluate_expectations(
     for (expect, fails), outcome in zip(unique, outcomes, strict=True):
         if not fails and not outcome.success and session.settings.expectations_fail_on_error:
             session.report_refused(
-                f"{first[expect, fails].origin.at()}: {table}: Starlake fails here in spite of failOnError: false: {expect}"
+                f"{first[expect, fails].origin.locate()}: {table}: Starlake fails here in spite of failOnError: false: {expect}"
             )
     return outcomes
 
@@ -92,14 +92,14 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
         macros = strip_comments(SqlPart(project.macros)).text
         rendered = render(f"{macros}\n{{{{ {expectation.expect} }}}}", session.variables, metadata_folder=project.metadata_folder)
     except TemplateError as error:
-        raise BadSetting(expectation.origin.at(), f"expectation {expectation.expect} of {table}: {error}") from error
+        raise BadSetting(expectation.origin.locate(), f"expectation {expectation.expect} of {table}: {error}") from error
     # Starlake's ExpectationJob replaces the name in any case, but only in a query that has it in small letters.
     sql = (_SELF.sub(lambda _: table, rendered) if "sl_this" in rendered else rendered).strip()
     sql = "".join(token.text for token in tokenize_sql(sql, STARLAKE) if token.kind != "comment").strip()
     if not sql:
         name = re.match(r"[\w.]+", expectation.expect)
         raise BadSetting(
-            expectation.origin.at(),
+            expectation.origin.locate(),
             f"expectation {expectation.expect} of {table} gives no query: "
             f"there is no macro '{name.group() if name else expectation.expect}'",
         )

@@ -39,8 +39,8 @@ class LoadedFile:
         Under the name that it was loaded from, or came from, it is the same file even when something was written to it since.
         """
         rest = (path for folder in (self.path.parent, self.origin.parent) for path in list_files(folder))
-        named = next((path for path in (self.path, self.origin) if self.identity.is_same_file(Identity.of(path))), None)
-        return named or next((path for path in rest if Identity.of(path) == self.identity), None)
+        named = next((path for path in (self.path, self.origin) if self.identity.is_same_file(Identity.read(path))), None)
+        return named or next((path for path in rest if Identity.read(path) == self.identity), None)
 
 
 def note_files(database: Database, files: Sequence[LoadedFile]) -> None:
@@ -66,11 +66,11 @@ def archive_file(file: LoadedFile) -> Path | None:
 
     A file that is deleted instead (``archive: false``) stays when something was written to it since it was loaded.
     """
-    path = file.path if file.identity.is_same_file(Identity.of(file.path)) else file.find()
+    path = file.path if file.identity.is_same_file(Identity.read(file.path)) else file.find()
     if path is None:
         return file.target
     if file.target is None:
-        if Identity.of(path) != file.identity:
+        if Identity.read(path) != file.identity:
             return path
         path.unlink()
         return None
@@ -87,7 +87,7 @@ def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
         file: the file.
         now: where it is now.
     """
-    identity = Identity.of(now) if now is not None else None
+    identity = Identity.read(now) if now is not None else None
     if identity is None or file.identity.has_same_content(identity):
         return None
     return identity.size - file.identity.size
@@ -134,7 +134,7 @@ def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
         there = file.find()
         if there is None:
             continue
-        if Identity.of(there) == file.identity:
+        if Identity.read(there) == file.identity:
             archive_file(file)
             recovered.append(Recovered(file.path, None))
         else:

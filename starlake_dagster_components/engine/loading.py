@@ -16,7 +16,7 @@ from .arguments import Arguments
 from .database import open_database
 from .engine_errors import BadArguments, BadFile, DatabaseFailed, DatabaseReadOnly, NotSupported
 from .session import Session
-from .unsupported import check_areas, say_unused_options
+from .unsupported import check_areas, warn_of_unused_options
 from .writing import Group, Loads, Writer
 
 
@@ -43,16 +43,16 @@ def select_tables(session: Session, arguments: Arguments) -> list[tuple[Domain, 
     known = {d.folder for d in domains} | {d.name for d in domains}
     for name in arguments.domains:
         if name not in known:
-            _say_unknown(session, "domain", name, {d.final_name: d.name for d in domains}, sorted(known))
+            _warn_of_unknown(session, "domain", name, {d.final_name: d.name for d in domains}, sorted(known))
     chosen = [d for d in domains if not arguments.domains or d.folder in arguments.domains or d.name in arguments.domains]
     tables = {t.name for d in chosen for t in d.tables}
     for name in arguments.tables:
         if name not in tables:
-            _say_unknown(session, "table", name, {t.final_name: t.name for d in chosen for t in d.tables}, sorted(tables))
+            _warn_of_unknown(session, "table", name, {t.final_name: t.name for d in chosen for t in d.tables}, sorted(tables))
     return [(d, [t for t in d.tables if not arguments.tables or t.name in arguments.tables]) for d in chosen]
 
 
-def _say_unknown(session: Session, kind: str, name: str, finals: Mapping[str, str], known: Sequence[str]) -> None:
+def _warn_of_unknown(session: Session, kind: str, name: str, finals: Mapping[str, str], known: Sequence[str]) -> None:
     if name in finals:
         session.log("warning", f"{kind} '{name}' is known to the command line as '{finals[name]}': nothing is done for it")
     else:
@@ -119,7 +119,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         if not any(_has_files(session, domain, tables) for domain, tables in domains):
             loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
-    say_unused_options(session, session.project.find_connection(domains[0][1][0]))
+    warn_of_unused_options(session, session.project.find_connection(domains[0][1][0]))
     entries: list[audit.Entry] = []
     checks: list[audit.Checks] = []
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)

@@ -69,7 +69,7 @@ def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
     match = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", written, re.DOTALL)
     name = match.group(1).upper() if match else written
     index = next((i for i, a in enumerate(table.attributes) if a is attribute), None)
-    place = table.origin.at("attributes" if index is None else f"attributes[{index}].privacy")
+    place = table.origin.locate("attributes" if index is None else f"attributes[{index}].privacy")
     if match is None or name not in _PARAMETERS:
         raise BadSetting(place, f"attribute '{attribute.name}': {describe_unknown('privacy', name, [*_PARAMETERS, 'SQL:<expression>'])}")
     parameters = tuple(_strip_quotes(p) for p in match.group(2).split(",")) if (match.group(2) or "").strip() else ()

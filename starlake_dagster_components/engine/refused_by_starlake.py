@@ -63,7 +63,7 @@ def report_refused_names(session: Session, table: Table) -> None:
     names = list(dict.fromkeys(_list_refused_names(table.attributes)))
     if names:
         shown = ", ".join(f"'{name}'" for name in names[:10]) + (", ..." if len(names) > 10 else "")
-        place = table.origin.at("attributes")
+        place = table.origin.locate("attributes")
         session.report_refused(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
 
 
@@ -81,7 +81,7 @@ def report_refused_types(session: Session, table: Table) -> None:
     unread = [own for own in used if own.origin is not None and own not in unmapped and _is_pattern_unknown(own)]
     for found, what in ((unmapped, "types without ddlMapping.duckdb"), (unread, "values by the patterns of types")):
         if found:
-            place = table.origin.at("attributes")
+            place = table.origin.locate("attributes")
             names = ", ".join(own.name for own in found)
             session.report_refused(f"{place}: {table.full_name}: Starlake does not load {what}: {names}")
 
@@ -120,7 +120,7 @@ def report_refused_sink(session: Session, task: Task) -> None:
     application = session.project.application
     sink = task.sink.connection_ref if task.sink else None
     if sink and sink != (task.connection_ref or application.transform_connection_ref or application.connection_ref):
-        place = task.origin.at("sink.connectionRef")
+        place = task.origin.locate("sink.connectionRef")
         session.report_refused(f"{place}: task {task.full_name}: Starlake does not write to the connection '{sink}' of its sink")
 
 
@@ -152,7 +152,7 @@ def report_refused_file(session: Session, table: Table, found: str) -> None:
     Raises:
         NotSupported: the command is strict.
     """
-    session.report_refused(f"{table.origin.at()}: {table.full_name}: Starlake does not load {found}")
+    session.report_refused(f"{table.origin.locate()}: {table.full_name}: Starlake does not load {found}")
 
 
 def _list_refused_names(attributes: Sequence[Attribute]) -> Iterator[str]:

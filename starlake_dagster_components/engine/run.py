@@ -17,7 +17,7 @@ from .engine_errors import BadArguments, BadFile, BadSetting, DatabaseReadOnly, 
 from .loading import load_tables
 from .preloading import check_readiness
 from .result import EngineResult, TableFailure
-from .session import LogLine, Out, Session, find_zone, make_local, now, parse_scheduled_date, read_settings
+from .session import LogLine, Out, Session, find_zone, get_time, make_local, parse_scheduled_date, read_settings
 from .staging import stage_files
 from .transforming import run_transform
 from .writing import Loads
@@ -99,7 +99,7 @@ def _open_session(
     project: Project | None,
     strict: bool,
 ) -> Session:
-    began, zone = now(), find_zone(environ)
+    began, zone = get_time(), find_zone(environ)
     known = select_project(arguments, environ, project)
     known.raise_for_errors()
     variables = {**known.variables, **make_date_variables(began.astimezone(ZoneInfo(zone) if zone else None)), **arguments.options}

@@ -138,7 +138,7 @@ def make_hint(project: Project) -> Hint:
 def read_source_lines(project: Project, file: str) -> tuple[str, ...]:
     """Return the lines of a file of the project; empty when it cannot be read."""
     try:
-        return tuple(project.path(file).read_text(encoding="utf-8").split("\n"))
+        return tuple(project.get_path(file).read_text(encoding="utf-8").split("\n"))
     except (OSError, UnicodeError):
         return ()
 
@@ -163,8 +163,8 @@ def split_scripts(project: Project, task: Task, sections: SqlSections) -> tuple[
     before = [text for text in task.presql if strip_comments(SqlPart(text)).text.strip()]
     after = [text for text in task.postsql if strip_comments(SqlPart(text)).text.strip()]
     own = len(sections.presql) - len(before)
-    pre = [make_file_script(project, part, task.sql_file, task.origin.at("presql")) for part in sections.presql[:own]]
-    pre += [make_yaml_script(part, task.origin.at(f"presql[{i}]")) for i, part in enumerate(sections.presql[own:])]
-    post = [make_yaml_script(part, task.origin.at(f"postsql[{i}]")) for i, part in enumerate(sections.postsql[: len(after)])]
-    post += [make_file_script(project, part, task.sql_file, task.origin.at("postsql")) for part in sections.postsql[len(after) :]]
+    pre = [make_file_script(project, part, task.sql_file, task.origin.locate("presql")) for part in sections.presql[:own]]
+    pre += [make_yaml_script(part, task.origin.locate(f"presql[{i}]")) for i, part in enumerate(sections.presql[own:])]
+    post = [make_yaml_script(part, task.origin.locate(f"postsql[{i}]")) for i, part in enumerate(sections.postsql[: len(after)])]
+    post += [make_file_script(project, part, task.sql_file, task.origin.locate("postsql")) for part in sections.postsql[len(after) :]]
     return pre, post

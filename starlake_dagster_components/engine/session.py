@@ -83,7 +83,7 @@ class Session:
             self.reported.add(message)
             self.log("warning", message)
 
-    def to_local(self, moment: datetime) -> datetime:
+    def convert_to_local(self, moment: datetime) -> datetime:
         """Return a moment as the columns of the database have it: the local time, without a zone, as in Starlake."""
         return make_local(moment, self.zone)
 
@@ -103,7 +103,7 @@ class Session:
     def make_job_id(self, name: str) -> str:
         """Return the id of the audit rows: that of the environment, else the name and the time. Starlake: JobBase.applicationId."""
         variable = self.project.application.job_id_env_name or "SL_JOB_ID"
-        return self.environ.get(variable) or f"{name}-{int(now().timestamp() * 1000)}"
+        return self.environ.get(variable) or f"{name}-{int(get_time().timestamp() * 1000)}"
 
     def find_database(self, node: Table | Task) -> Path:
         """Return the DuckDB file that a table or task is written to.
@@ -121,7 +121,7 @@ class Session:
             known = ", ".join(sorted(self.project.application.connections)) or "none"
             raise NotFound(f"{who}no connection: set application.connectionRef to one of application.connections (known: {known})")
         path = connection.duckdb_path
-        at = connection.origin.at("options.url")
+        at = connection.origin.locate("options.url")
         if path is None:
             raise NotSupported(at, f"connection '{connection.name}' is {connection.engine}; the embedded engine works on DuckDB files only")
         if path in ("", ":memory:") or path.startswith((":memory:", "md:", "ducklake:")):
@@ -137,7 +137,7 @@ class Session:
         return self.find_database_path(self.project.application.audit_connection)
 
 
-def now() -> datetime:
+def get_time() -> datetime:
     """Return the time, with a zone."""
     return datetime.now(timezone.utc)
 
@@ -166,7 +166,7 @@ def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a command: what the file says, else the command's environment, else Starlake's default."""
     raw = project.application.raw
 
-    def switch(keys: Sequence[str], variable: str, default: bool) -> bool:
+    def get_switch(keys: Sequence[str], variable: str, default: bool) -> bool:
         value: Any = raw
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
@@ -175,18 +175,18 @@ def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
         text = str(value).strip().lower()
         return text in ("true", "yes", "on") if text else default
 
-    def text(key: str, variable: str, default: str) -> str:
+    def get_text(key: str, variable: str, default: str) -> str:
         return str(raw.get(key) or environ.get(variable) or default)
 
     return Settings(
-        audit_active=switch(("audit", "active"), "SL_AUDIT_ACTIVE", True),
+        audit_active=get_switch(("audit", "active"), "SL_AUDIT_ACTIVE", True),
         audit_domain=project.application.audit_domain,
-        expectations_active=switch(("expectations", "active"), "SL_EXPECTATIONS_ACTIVE", True),
-        expectations_fail_on_error=switch(("expectations", "failOnError"), "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
-        archive=switch(("archive",), "SL_ARCHIVE", True),
-        grouped=switch(("grouped",), "SL_GROUPED", False),
-        scd2_start=text("scd2StartTimestamp", "SL_SCD2_START_TIMESTAMP", "sl_start_ts"),
-        scd2_end=text("scd2EndTimestamp", "SL_SCD2_END_TIMESTAMP", "sl_end_ts"),
+        expectations_active=get_switch(("expectations", "active"), "SL_EXPECTATIONS_ACTIVE", True),
+        expectations_fail_on_error=get_switch(("expectations", "failOnError"), "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
+        archive=get_switch(("archive",), "SL_ARCHIVE", True),
+        grouped=get_switch(("grouped",), "SL_GROUPED", False),
+        scd2_start=get_text("scd2StartTimestamp", "SL_SCD2_START_TIMESTAMP", "sl_start_ts"),
+        scd2_end=get_text("scd2EndTimestamp", "SL_SCD2_END_TIMESTAMP", "sl_end_ts"),
         api="SL_API" in environ,
     )
 

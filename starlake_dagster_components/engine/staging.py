@@ -91,9 +91,9 @@ def get_incoming_folder(session: Session, domain: Domain) -> str:
     """
     written = domain.metadata.directory
     if not written:
-        raise BadSetting(domain.origin.at("metadata"), f"domain {domain.name} has no metadata.directory to take files from")
+        raise BadSetting(domain.origin.locate("metadata"), f"domain {domain.name} has no metadata.directory to take files from")
     if "://" in written.removeprefix("file://"):
-        raise NotSupported(domain.origin.at("metadata.directory"), f"domain {domain.name}: {written} is not a local folder")
+        raise NotSupported(domain.origin.locate("metadata.directory"), f"domain {domain.name}: {written} is not a local folder")
     return written.removeprefix("file://")
 
 

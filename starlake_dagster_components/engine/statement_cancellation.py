@@ -31,7 +31,7 @@ def interrupt_when(cancelled: Cancelled, connection: duckdb.DuckDBPyConnection) 
         threads.append(thread)
         thread.start()
 
-    with cancelled.calling(begin):
+    with cancelled.notify(begin):
         try:
             yield
         finally:

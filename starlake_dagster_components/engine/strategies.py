@@ -126,17 +126,17 @@ def read_strategy(
     at = f"{prefix}writeStrategy"
     key = found.key or (tuple(primary_key) if kind in _KEYED or kind not in TYPES else ())
     if bool(found.start_ts) != bool(found.end_ts):
-        raise BadSetting(origin.at(at), "startTs and endTs must be given together")
+        raise BadSetting(origin.locate(at), "startTs and endTs must be given together")
     start, end = found.start_ts or session.settings.scd2_start, found.end_ts or session.settings.scd2_end
     seen = replace(found, type=kind, key=key, start_ts=start, end_ts=end)
     template = find_template(session, kind, seen, sink)
     if kind not in TYPES and template is None:
         expected = find_folder(session) / f"{kind.lower()}.j2"
         raise BadSetting(
-            origin.at(f"{at}.type"), f"{describe_unknown('write strategy', kind, TYPES)}, and the project has no template {expected}"
+            origin.locate(f"{at}.type"), f"{describe_unknown('write strategy', kind, TYPES)}, and the project has no template {expected}"
         )
     if found.on and found.on.upper() not in ("TARGET", "SOURCE_AND_TARGET"):
-        raise BadSetting(origin.at(f"{at}.on"), describe_unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
+        raise BadSetting(origin.locate(f"{at}.on"), describe_unknown("value of on:", found.on, ("TARGET", "SOURCE_AND_TARGET")))
     chosen_strategy = Strategy(
         type=kind,
         key=key,
@@ -145,7 +145,7 @@ def read_strategy(
         partition=sink.partition if sink else (),
         start=start,
         end=end,
-        location=origin.at(at),
+        location=origin.locate(at),
         template=template,
     )
     if template is None:
@@ -157,14 +157,14 @@ def _check_needs(chosen: Strategy, written: WriteStrategy, origin: Origin, at: s
     """Raise BadSetting when a strategy lacks what it needs."""
     kind = chosen.type
     if kind in _KEYED and not chosen.key:
-        raise BadSetting(origin.at(at), f"write strategy {kind} needs a key: writeStrategy.key")
+        raise BadSetting(origin.locate(at), f"write strategy {kind} needs a key: writeStrategy.key")
     if kind == "UPSERT_BY_KEY_AND_TIMESTAMP" and not chosen.timestamp:
-        raise BadSetting(origin.at(at), f"write strategy {kind} needs a timestamp: writeStrategy.timestamp")
+        raise BadSetting(origin.locate(at), f"write strategy {kind} needs a timestamp: writeStrategy.timestamp")
     if kind == "OVERWRITE_BY_PARTITION" and not chosen.partition:
-        raise BadSetting(origin.at(at), f"write strategy {kind} needs sink.partition")
+        raise BadSetting(origin.locate(at), f"write strategy {kind} needs sink.partition")
     if written.query_filter:
         raise NotSupported(
-            origin.at(f"{at}.queryFilter"), "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
+            origin.locate(f"{at}.queryFilter"), "queryFilter is for BigQuery's partitions; the embedded engine does not support it"
         )
 
 
@@ -257,7 +257,7 @@ def write_staged_batch(target: Target, chosen: Strategy, staged: Staged) -> None
     else:
         _replace_rows(target, chosen, staged)
         numbered = staged.list_columns(staged.columns)
-        with target.database.filling_row_groups():
+        with target.database.fill_row_groups():
             target.database.execute(f"INSERT INTO {target.sql} ({quote_list(staged.columns)}) SELECT {numbered} FROM {_TABLE}")
     target.database.execute(f"DROP TABLE {_TABLE}")
 

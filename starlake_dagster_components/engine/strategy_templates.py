@@ -107,7 +107,7 @@ def find_folder(session: Session) -> Path:
     engine = engines.get(_ENGINE) if isinstance(engines, Mapping) else None
     builder = str(engine.get("strategyBuilder") or _ENGINE) if isinstance(engine, Mapping) else _ENGINE
     if builder.lower() != _ENGINE:
-        place = project.application.origin.at(f"jdbcEngines.{_ENGINE}.strategyBuilder")
+        place = project.application.origin.locate(f"jdbcEngines.{_ENGINE}.strategyBuilder")
         raise NotSupported(
             place, f"the write strategies of '{builder}' are not supported by the embedded engine, which has those of {_ENGINE}"
         )

@@ -108,7 +108,7 @@ def build_tree(project: Project, task: Task) -> Tree:
             continue
         tree.lines.append("  " * depth + one.full_name)
         if state.get(one.full_name) == "open":
-            raise BadSetting(one.origin.at(), f"task {one.full_name} reads, through others, what it makes itself")
+            raise BadSetting(one.origin.locate(), f"task {one.full_name} reads, through others, what it makes itself")
         if one.full_name in state:
             continue
         state[one.full_name] = "open"

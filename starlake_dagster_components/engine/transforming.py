@@ -22,12 +22,12 @@ from .interactive_transform import show_rows
 from .refused_by_starlake import report_refused_sql
 from .result import ExpectationOutcome
 from .scripts import Script, make_failure, make_file_script, make_hint, refuse_transactions, run_script, split_scripts
-from .session import Session, now
+from .session import Session, get_time
 from .sqltext import quote, quote_list, split_statements
 from .strategies import Strategy, Target, check_columns, read_strategy, stage_batch, write_batch, write_staged_batch
 from .strategy_templates import StrategyTemplate, TemplateInput, find_template
 from .table_resolution import build_tree, find_task, index_names
-from .unsupported import check_areas, check_task, say_unused_options
+from .unsupported import check_areas, check_task, warn_of_unused_options
 from .view_query import add_schemas
 
 # A query that reads data from outside the database, whose amount is unknown.
@@ -83,7 +83,7 @@ def run_transform(session: Session, arguments: Arguments) -> Transformed:
 
 def _run_task(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
     """Run one task; a failure is kept, written to the audit, and logged by the caller."""
-    entry = audit.Entry(session.make_job_id(task.name), task.name, task.domain, task.table, "TRANSFORM", True, now())
+    entry = audit.Entry(session.make_job_id(task.name), task.name, task.domain, task.table, "TRANSFORM", True, get_time())
     work = _Work(session, arguments, task, entry)
     try:
         work.run(done)
@@ -118,7 +118,7 @@ class _Work:
         check_areas(session.project)
         check_task(session, task)
         _read_materialization(task)
-        say_unused_options(session, session.project.find_connection(task))
+        warn_of_unused_options(session, session.project.find_connection(task))
         self._path = session.find_database(task)
         sections = self._render_sections()
         references = self._find_references(sections)
@@ -147,7 +147,7 @@ class _Work:
         try:
             return render_task(self._session.project, task, self._session.variables)
         except TemplateError as error:
-            place = task.origin.at()
+            place = task.origin.locate()
             if task.sql_file:
                 place = Location(task.sql_file, error.line)
             raise BadSetting(place, str(error)) from error
@@ -177,8 +177,8 @@ class _Work:
     def _read_main_script(self, sections: SqlSections) -> Script:
         task = self._task
         if sections.sql is None:
-            raise BadSetting(task.origin.at(), f"task {task.full_name} has no SQL")
-        return make_file_script(self._session.project, sections.sql, task.sql_file, task.origin.at("sql"))
+            raise BadSetting(task.origin.locate(), f"task {task.full_name} has no SQL")
+        return make_file_script(self._session.project, sections.sql, task.sql_file, task.origin.locate("sql"))
 
     def _set_search_path(self, database: Database, references: Sequence[TableReference]) -> None:
         """Look for names without schema in the task's own domain, then where the project says that they are made."""
@@ -246,7 +246,7 @@ class _Work:
         task = self._task
         found = split_statements(main.part.text)
         if not found:
-            raise BadSetting(task.origin.at("sql"), f"task {task.full_name} has no SQL")
+            raise BadSetting(task.origin.locate("sql"), f"task {task.full_name} has no SQL")
         refuse_transactions(main, found[0])
         if len(found) > 1:
             place, _ = main.locate(found[1].offset)
@@ -291,7 +291,7 @@ class _Work:
     def _read_strategy(self) -> Strategy:
         task = self._task
         if task.write_strategy and task.write_strategy.types:
-            place = task.origin.at("writeStrategy.types")
+            place = task.origin.locate("writeStrategy.types")
             self._session.warn(f"{place}: types are chosen by a file: for task {task.full_name} they have no effect, as in Starlake")
         return read_strategy(self._session, task.write_strategy, task.sink, task.primary_key, task.origin, "")
 
@@ -308,7 +308,7 @@ class _Work:
                 self._create_view(target, main, query, kind, references)
             return None
         if kind == "view":
-            raise BadSetting(self._task.origin.at(), f"{target} is a view, and the task makes a table: drop the view first")
+            raise BadSetting(self._task.origin.locate(), f"{target} is a view, and the task makes a table: drop the view first")
         chosen = self._read_strategy()
         names = [c.name for c in columns]
         check_columns(chosen, names, self._task.full_name)
@@ -392,7 +392,7 @@ class _Work:
     def _create_view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
         if kind == "table":
             raise BadSetting(
-                self._task.origin.at("sink.materializedView"),
+                self._task.origin.locate("sink.materializedView"),
                 f"{target} is a table, and the task makes a view: drop the table first, if its rows may go",
             )
         names = index_names(self._session.project)
@@ -419,7 +419,7 @@ def _read_materialization(task: Task) -> str:
         return _TABLE
     if kind.upper() not in (_TABLE, _VIEW):
         raise NotSupported(
-            task.origin.at("sink.materializedView"),
+            task.origin.locate("sink.materializedView"),
             f"task {task.full_name}: DuckDB has no {kind.replace('_', ' ').lower()}s; use TABLE or VIEW",
         )
     return kind.upper()
@@ -440,5 +440,5 @@ def _explain_difference(task: Task, target: Target, added: Sequence[Column], abs
         names = ", ".join(f"'{name}'" for name in absent)
         dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([name])}" for name in absent)
         parts.append(f"{target} has {names}, which the query does not give (to drop: {dropping})")
-    place = task.sql_file or task.origin.at()
+    place = task.sql_file or task.origin.locate()
     return f"{place}: task {task.full_name} does not fit its table: {'; '.join(parts)}"

@@ -101,7 +101,7 @@ class Form:
     make: Callable[[str, str, bool], str]
     test: Callable[[str], str] | None = None
 
-    def expression(self, text: str, ddl: str, column: str, checked: bool) -> str:
+    def build_expression(self, text: str, ddl: str, column: str, checked: bool) -> str:
         """Return the SQL of the value; a bad text is an error, or NULL when not ``checked``."""
         made = self.make(text, ddl, checked)
         if self.test is None:
@@ -124,7 +124,7 @@ def get_form(definition: TypeDefinition, table: Table) -> Form | None:
         return None
     if definition.pattern in _OWN.get(definition.primitive, ()) or definition.pattern in _OWN_NAMES_ONLY.get(definition.name, ()):
         return None
-    location = definition.origin.at() if definition.origin else table.origin.at()
+    location = definition.origin.locate() if definition.origin else table.origin.locate()
     return _make_form(definition.name, definition.primitive, definition.pattern, location)
 
 

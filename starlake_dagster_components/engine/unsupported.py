@@ -17,7 +17,7 @@ def check_areas(project: Project) -> None:
         path: str = getattr(areas, name)
         if "://" in path and not path.startswith("file://"):
             raise NotSupported(
-                project.application.origin.at("area"), f"the {name} area is {path}; the embedded engine works on local folders only"
+                project.application.origin.locate("area"), f"the {name} area is {path}; the embedded engine works on local folders only"
             )
 
 
@@ -25,11 +25,11 @@ def check_table(session: Session, table: Table) -> None:
     """Reject what a load table requests and the engine does not support; warn about what has no effect on DuckDB."""
     if table.database:
         raise NotSupported(
-            table.origin.at("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
+            table.origin.locate("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
         )
     report_refused_names(session, table)
     report_refused_types(session, table)
-    _say_ineffective(session, table)
+    _warn_of_ineffective(session, table)
 
 
 def check_task(session: Session, task: Task) -> None:
@@ -37,48 +37,48 @@ def check_task(session: Session, task: Task) -> None:
     project = session.project
     if task.python_file:
         raise NotSupported(
-            task.origin.at(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
+            task.origin.locate(), f"task {task.full_name} is Python ({task.python_file}): the embedded engine runs SQL tasks only"
         )
     if task.database:
         raise NotSupported(
-            task.origin.at("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
+            task.origin.locate("database"), f"task {task.full_name}: database '{task.database}' is not supported by the embedded engine"
         )
     if _is_switched_on(session, "syncYamlWithDb", "SL_SYNC_YAML_WITH_DB") and task.extra.get("syncStrategy"):
-        raise NotSupported(task.origin.at("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine")
+        raise NotSupported(
+            task.origin.locate("syncStrategy"), f"task {task.full_name}: syncStrategy is not supported by the embedded engine"
+        )
     connection = project.find_connection(task)
     dialect = _find_raw_connection(project, connection).get("_transpileDialect")
     if connection is not None and dialect:
         raise NotSupported(
-            connection.origin.at("_transpileDialect"),
+            connection.origin.locate("_transpileDialect"),
             f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine",
         )
     _check_references(project)
     report_refused_sink(session, task)
-    _say_ineffective(session, task)
+    _warn_of_ineffective(session, task)
 
 
-def say_unused_options(session: Session, connection: Connection | None) -> None:
-    """Say which options of a connection are not used."""
+def warn_of_unused_options(session: Session, connection: Connection | None) -> None:
+    """Warn of the options of a connection that are not used."""
     unused = list_ignored_options(connection)
     if connection is not None and unused:
-        session.log(
-            "warning",
-            f"{connection.origin.at('options')}: the embedded engine does not use {', '.join(unused)} of connection '{connection.name}'",
-        )
+        names = f"{', '.join(unused)} of connection '{connection.name}'"
+        session.log("warning", f"{connection.origin.locate('options')}: the embedded engine does not use {names}")
 
 
-def _say_ineffective(session: Session, node: Table | Task) -> None:
+def _warn_of_ineffective(session: Session, node: Table | Task) -> None:
     for entries, key in ((node.acl, "acl"), (node.rls, "rls")):
         if entries:
-            session.warn(f"{node.origin.at(key)}: {key} of {node.full_name} has no effect: DuckDB knows no users")
+            session.warn(f"{node.origin.locate(key)}: {key} of {node.full_name} has no effect: DuckDB knows no users")
 
 
 def _check_references(project: Project) -> None:
     """Refuse ``refs``, by which Starlake replaces names of tables in SQL."""
     raw = project.application.raw.get("refs")
     file = next((name for name in project.files if name.endswith("refs.sl.yml")), None)
-    if raw or (file is not None and "input" in project.path(file).read_text(encoding="utf-8")):
-        place = Location(file) if file else project.application.origin.at("refs")
+    if raw or (file is not None and "input" in project.get_path(file).read_text(encoding="utf-8")):
+        place = Location(file) if file else project.application.origin.locate("refs")
         raise NotSupported(place, "refs replace names of tables in SQL, which the embedded engine does not do")
 
 

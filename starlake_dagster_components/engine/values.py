@@ -43,7 +43,7 @@ def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
     from_text = form is not None or attribute.trim in _TRIMS or (masked is not None and not masked.sql)
     if attribute.array and from_text:
         raise NotSupported(
-            table.origin.at(_get_key(table, attribute)),
+            table.origin.locate(_get_key(table, attribute)),
             f"attribute '{attribute.name}': trim, patterns and privacy are not supported for arrays of values",
         )
     return Rule(from_text, form.kind if form else f"of type {typed.definition.name}")
@@ -100,7 +100,7 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
         text = f"nullif({text}, '')"
     form = patterns.get_form(definition, table)
     if form is not None:
-        found = form.expression(text, typed.type, attribute.name, checked)
+        found = form.build_expression(text, typed.type, attribute.name, checked)
     elif typed.is_text:
         found = text
     else:
@@ -113,7 +113,7 @@ def _convert_text(table: Table, typed: TypedAttribute, column: str, checked: boo
 
 def _check_settings(table: Table, typed: TypedAttribute, masked: privacy.Masking | None) -> None:
     attribute = typed.attribute
-    place = table.origin.at(_get_key(table, attribute))
+    place = table.origin.locate(_get_key(table, attribute))
     if attribute.trim and attribute.trim not in (*_TRIMS, "NONE"):
         raise BadSetting(place, f"attribute '{attribute.name}': trim '{attribute.trim}' is not one of LEFT, RIGHT, BOTH, NONE")
     if masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
@@ -217,7 +217,7 @@ def _build_struct(project: Project, table: Table, attribute: Attribute, expressi
             masked = privacy.parse_masking(table, child)
             if masked is not None and (masked.sql or privacy.needs_hashes(masked)):
                 raise NotSupported(
-                    table.origin.at("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
+                    table.origin.locate("attributes"), f"attribute '{child.name}': privacy {masked.name} is not supported inside a struct"
                 )
             _check_settings(table, one, masked)
             made = build_value(project, table, one, field, _needs_rule(project, table, child) and not child.array)

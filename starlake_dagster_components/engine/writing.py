@@ -29,7 +29,7 @@ from .privacy import fill_hashes
 from .result import ExpectationOutcome, TableLoad
 from .scratch import Scratch
 from .scripts import Script, make_hint, run_script
-from .session import Session, now
+from .session import Session, get_time
 from .sqltext import quote_list
 from .strategies import Strategy, Target, check_columns, read_strategy, write_batch
 from .unsupported import check_table
@@ -153,7 +153,7 @@ class Writer:
         out(f"Format: {get_format(table)}")
         out(f"File(s): {','.join(paths)}")
         out(f"Table: {table.final_full_name}")
-        began = now()
+        began = get_time()
         job = self._session.make_job_id(f"{table.domain}-{table.name}-{show_path(group.files[0].name)}")
         logical = audit.Entry(job, ",".join(paths), table.domain, table.name, "LOAD", True, began)
         try:
@@ -279,10 +279,10 @@ class Writer:
             write_comments(database, target.schema, target.name, table.comment, comments)
             return [*wanted, *extra]
         if database.find_kind(target.schema, target.name) == "view":
-            raise BadSetting(table.origin.at(), f"{target} is a view: rows cannot be loaded into it")
+            raise BadSetting(table.origin.locate(), f"{target} is a view: rows cannot be loaded into it")
         there = {c.name.lower() for c in existing}
         emptied = prepared.strategy.type == "OVERWRITE"
-        if evolve_table(target, existing, wanted, extra, emptied=emptied, location=table.origin.at("attributes")):
+        if evolve_table(target, existing, wanted, extra, emptied=emptied, location=table.origin.locate("attributes")):
             added = {name: text for name, text in comments.items() if name.lower() not in there}
             write_comments(database, target.schema, target.name, None, added)
             return database.list_columns(target.schema, target.name)
@@ -291,7 +291,7 @@ class Writer:
     def _run_scripts(self, texts: Sequence[str], table: Table, key: str) -> None:
         session = self._session
         for index, text in enumerate(texts):
-            place = table.origin.at(f"{key}[{index}]")
+            place = table.origin.locate(f"{key}[{index}]")
             try:
                 rendered = render(text, session.variables, metadata_folder=session.project.metadata_folder)
             except TemplateError as error:
@@ -391,7 +391,7 @@ class Writer:
 
 
 def _identify(file: Path) -> Identity:
-    identity = Identity.of(file)
+    identity = Identity.read(file)
     if identity is None:
         raise BadFile(show_path(file), "the file is gone: another program has moved or removed it")
     return identity
@@ -400,7 +400,7 @@ def _identify(file: Path) -> Identity:
 def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> None:
     """Raise BadFile when a file is not as it was before it was read."""
     for file, identity in zip(files, identities, strict=True):
-        if Identity.of(file) != identity:
+        if Identity.read(file) != identity:
             raise BadFile(
                 str(file),
                 "the file changed while it was read: it is still being written, or was replaced. Nothing of it is loaded, and it stays",
@@ -450,6 +450,6 @@ def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepar
     found = read_strategy(session, metadata.write_strategy, metadata.sink, table.primary_key, table.origin, "metadata.", chosen=chosen)
     columns = [a.column for a in attributes if not a.attribute.ignore]
     if not columns:
-        raise BadSetting(table.origin.at("attributes"), f"{table.full_name} has no column")
+        raise BadSetting(table.origin.locate("attributes"), f"{table.full_name} has no column")
     check_columns(found, [c.name for c in columns], table.full_name)
     return _Prepared(table, attributes, found, columns)

@@ -130,7 +130,7 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
     """Return why the engine cannot make a table, and the location of the cause."""
     python = getattr(node, "python_file", None)
     if python:
-        return node.origin.at(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
+        return node.origin.locate(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
     return _explain_refused_connection(project, project.find_connection(node))
 
 
@@ -146,7 +146,7 @@ def _explain_refused_connection(project: "Project", connection: "Connection | No
     application = project.application
     if connection is None:
         known = ", ".join(sorted(application.connections)) or "none"
-        return application.origin.at("connectionRef"), (
+        return application.origin.locate("connectionRef"), (
             f"no connection: set application.connectionRef to one of application.connections (known: {known})"
         )
     path = connection.duckdb_path
@@ -156,7 +156,7 @@ def _explain_refused_connection(project: "Project", connection: "Connection | No
         what = f"not a file ('{path}')"
     else:
         return None
-    return connection.origin.at("options.url"), (
+    return connection.origin.locate("options.url"), (
         f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: {_propose_connection(project)}"
     )
 
@@ -230,7 +230,7 @@ def _end_when(cancelled: Cancelled, timeout: float | None) -> Iterator[Cancelled
     timer.daemon = True
     timer.start()
     try:
-        with cancelled.calling(either.set):
+        with cancelled.notify(either.set):
             yield either
     except CommandCancelled as error:
         if timed_out.is_set():

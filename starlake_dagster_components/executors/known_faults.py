@@ -65,7 +65,7 @@ def find_known_faults(project: Project, pipeline: Pipeline) -> Iterator[Problem]
         for fault in KNOWN_FAULTS:
             if fault.affects(version) and fault.concerns(node):
                 key = f"metadata.{fault.key}" if isinstance(node, Table) else fault.key
-                yield Problem(node.origin.at(key), "warning", fault.message.format(name=node.full_name, until=fault.until))
+                yield Problem(node.origin.locate(key), "warning", fault.message.format(name=node.full_name, until=fault.until))
 
 
 def _parse_version(text: str) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ class Projects:
 
 def _read_state(project: Project) -> State:
     """Return a value that changes whenever a file of the project, or the content of a folder, changes."""
-    files = [project.path(f) for f in project.files]
+    files = [project.get_path(f) for f in project.files]
     folders = {parent for file in files for parent in (file.parent, file.parent.parent)}
     return tuple(_list_stats([*files, *sorted(folders)]))
 

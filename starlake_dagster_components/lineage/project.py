@@ -132,7 +132,7 @@ class ProjectColumns:
         return Column(output.name, (self._find_type(declared) if declared else "") or output.type, sources)
 
     def _find_table(self, task: Task, parts: tuple[str, ...]) -> tuple[str, TableColumns] | None:
-        reference = TableReference(parts, task.origin.at() if task.origin else Location(""))
+        reference = TableReference(parts, task.origin.locate() if task.origin else Location(""))
         found = self._index.resolve(task, reference, [])
         if not found:
             # The task's own table, or an ambiguous one.

@@ -124,7 +124,7 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
     """
     taken: dict[str, Pipeline] = {}
     for draft in drafts:
-        where = draft.dag_config.origin.at("filename")
+        where = draft.dag_config.origin.locate("filename")
         if not draft.name:
             problems.append(
                 Problem(
@@ -138,7 +138,7 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
             continue
         other = taken.setdefault(draft.name, draft)
         if other is not draft:
-            at = f" ({other.dag_config.origin.at('filename')})" if other.dag_config != draft.dag_config else ""
+            at = f" ({other.dag_config.origin.locate('filename')})" if other.dag_config != draft.dag_config else ""
             problems.append(
                 Problem(
                     where,

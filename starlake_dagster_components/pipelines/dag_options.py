@@ -155,7 +155,7 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
     """Return a warning for each option that is unknown, outdated, unsupported, or for the other kind of DAG."""
     problems = []
     for name in config.options:
-        where = config.origin.at(f"options.{name}")
+        where = config.origin.locate(f"options.{name}")
         option = OPTIONS.get(name)
         if name in REPLACED:
             message = f"option '{name}' no longer has an effect; use '{REPLACED[name]}'"
@@ -185,7 +185,7 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
             idle.setdefault(option.executor, []).append(name)
     return [
         Problem(
-            config.origin.at(f"options.{names[0]}"),
+            config.origin.locate(f"options.{names[0]}"),
             "warning",
             f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with the executor {executor}",
         )
@@ -210,10 +210,10 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
         if text.startswith("/") and not text.startswith(root) and not free:
             problems.append(Problem(where, "error", f"{what} '{text}' must not be an absolute path outside the project"))
 
-    check(config.origin.at("template"), "template", config.template)
-    check(config.origin.at("filename"), "filename", config.filename)
+    check(config.origin.locate("template"), "template", config.template)
+    check(config.origin.locate("filename"), "filename", config.filename)
     for name, value in config.options.items():
-        where = config.origin.at(f"options.{name}")
+        where = config.origin.locate(f"options.{name}")
         check(where, "the name of an option", name)
         check(where, f"option '{name}'", value, free=name == "SL_STARLAKE_PATH")
     return problems
@@ -239,7 +239,7 @@ class OptionReader:
 
     def add_error(self, name: str, message: str) -> None:
         """Add an error at an option."""
-        self._problems.append(Problem(self._config.origin.at(f"options.{name}"), "error", message))
+        self._problems.append(Problem(self._config.origin.locate(f"options.{name}"), "error", message))
 
     def read(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
         """Return the parsed value, or the default if it is absent or wrong."""

@@ -110,7 +110,7 @@ class DagConfigs:
 
     def _check(self, config: DagConfig, kind: Kind) -> bool:
         template = self.read_template(config)
-        where = config.origin.at("template")
+        where = config.origin.locate("template")
         by = template.orchestrator
         if by and by not in self._orchestrators and (by in ORCHESTRATORS or template.custom):
             message = (
@@ -124,7 +124,7 @@ class DagConfigs:
             return False
         problems = check_validity(config, str(self._project.root)) if kind == "load" else []
         if not config.filename.strip():
-            problems.append(Problem(config.origin.at("filename"), "error", "filename is empty"))
+            problems.append(Problem(config.origin.locate("filename"), "error", "filename is empty"))
         problems = list(dict.fromkeys(problems))
         self._problems += problems
         self._problems += check_names(config, kind)
@@ -154,7 +154,7 @@ class DagConfigs:
         return Location(file.relative_to(root).as_posix() if file.is_relative_to(root) else file.as_posix(), line)
 
     def _report_template(self, config: DagConfig, template: Template) -> None:
-        where = config.origin.at("template")
+        where = config.origin.locate("template")
         if template.custom:
             missing = [
                 what
@@ -187,8 +187,8 @@ def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Loca
     else:
         own, key, default, default_key = node.dag_ref, "dagRef", application.dag_ref_transform, "dagRef.transform"
     if own and own.strip():
-        return own.strip(), node.origin.at(key)
-    return (default or "").strip() or None, application.origin.at(default_key)
+        return own.strip(), node.origin.locate(key)
+    return (default or "").strip() or None, application.origin.locate(default_key)
 
 
 def collect_dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:

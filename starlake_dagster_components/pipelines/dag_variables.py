@@ -49,7 +49,7 @@ class DagRenderer:
         try:
             return render(text, everything, metadata_folder=self._metadata_folder)
         except TemplateError as error:
-            self._problems.append(Problem(config.origin.at(key), "error", f"{key} cannot be rendered: {error}"))
+            self._problems.append(Problem(config.origin.locate(key), "error", f"{key} cannot be rendered: {error}"))
             return text
 
     def render_filename(self, config: DagConfig, variables: Mapping[str, str]) -> str:

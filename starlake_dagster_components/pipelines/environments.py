@@ -62,7 +62,7 @@ def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[
         # The launcher splits --options at spaces and commas.
         inherited = {key: value for key, value in values.items() if any(c.isspace() or c == "," for c in value)}
         variables = {key: value for key, value in values.items() if key not in inherited}
-        yield name, Environment(wanted, config.origin.at("options.sl_env_var"), variables, inherited, project)
+        yield name, Environment(wanted, config.origin.locate("options.sl_env_var"), variables, inherited, project)
 
 
 def apply_environments(project: Project, environments: Mapping[str, Environment]) -> Project:

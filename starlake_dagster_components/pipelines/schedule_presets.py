@@ -25,7 +25,7 @@ def get_schedule_text(node: Table | Task) -> str:
 
 def locate_schedule(node: Table | Task) -> Location:
     """Return the place where the schedule of a table or task is set."""
-    return node.origin.at("metadata.schedule" if isinstance(node, Table) else "schedule")
+    return node.origin.locate("metadata.schedule" if isinstance(node, Table) else "schedule")
 
 
 def is_inline(schedule: str) -> bool:

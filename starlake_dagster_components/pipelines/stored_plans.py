@@ -70,7 +70,7 @@ class StoredPlans:
 
     def list_files(self, identity: str) -> tuple[Path, ...]:
         """Return the files of the last plan and of the plan with the given identity."""
-        return self._cache.path(self.name), self._cache.path(identity)
+        return self._cache.get_path(self.name), self._cache.get_path(identity)
 
     def find_current(self, looks: disk.Lookups) -> tuple[Plan, str] | str:
         """Return the last plan and its identity if none of its inputs has changed, else the reason why it is not used.

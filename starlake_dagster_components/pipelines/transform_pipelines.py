@@ -96,7 +96,7 @@ def _warn_if_different(planning: Planning, group: Sequence[Member[Task]]) -> Non
         if member.node.dataset_triggering_strategy:
             planning.problems.append(
                 Problem(
-                    member.node.origin.at("dataset_triggering_strategy"),
+                    member.node.origin.locate("dataset_triggering_strategy"),
                     "warning",
                     f"dataset_triggering_strategy has no effect on a task; set it as an option of the DAG config '{member.config.name}'",
                 )

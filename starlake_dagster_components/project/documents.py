@@ -112,18 +112,20 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
     try:
         document = parse_yaml(rendered.text, kind.root)
     except YamlError as error:
-        refuse_file(reading, kind, Location(name, rendered.line(error.line)), str(error))
+        refuse_file(reading, kind, Location(name, rendered.get_line(error.line)), str(error))
         return None
     if rendered.moved:
-        document.lines = {key: rendered.line(line) for key, line in document.lines.items()}
-        document.duplicates = [(key, rendered.line(first), rendered.line(second)) for key, first, second in document.duplicates]
+        document.lines = {key: rendered.get_line(line) for key, line in document.lines.items()}
+        document.duplicates = [(key, rendered.get_line(first), rendered.get_line(second)) for key, first, second in document.duplicates]
     for key, first, second in document.duplicates:
         reading.add_problem(
             Location(name, second), "warning" if kind.lenient else "error", f"key '{key}' appears twice, first on line {first}"
         )
     if document.more:
         reading.add_problem(
-            Location(name, rendered.line(document.more)), "warning", "a second YAML document begins here; Starlake reads the first one only"
+            Location(name, rendered.get_line(document.more)),
+            "warning",
+            "a second YAML document begins here; Starlake reads the first one only",
         )
     if kind.rendered and not kind.lenient:
         reading.problems.extend(find_empty_references(name, text, document, reading.variables))

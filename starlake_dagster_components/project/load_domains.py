@@ -281,7 +281,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     merged = merge_metadata(domain.metadata, own)
     if merged.write_strategy is not None and not section.context.lenient:
         for key, severity, message in find_strategy_faults(merged.write_strategy, attributes, section.get_texts("primaryKey")):
-            section.context.problems.append(Problem(origin.at(f"metadata.writeStrategy.{key}"), severity, message))
+            section.context.problems.append(Problem(origin.locate(f"metadata.writeStrategy.{key}"), severity, message))
     return Table(
         domain=domain.name,
         name=name,
@@ -328,12 +328,12 @@ def _report_duplicates(reading: Reading, domains: list[Domain], external: bool) 
     for domain in domains:
         other = names.setdefault(domain.name, domain)
         if other is not domain and not external:
-            message = f"domain '{domain.name}' is defined twice, also in {other.origin.at('name')}"
-            reading.add_problem(domain.origin.at("name"), "error", message)
+            message = f"domain '{domain.name}' is defined twice, also in {other.origin.locate('name')}"
+            reading.add_problem(domain.origin.locate("name"), "error", message)
     tables: dict[str, Table] = {}
     for domain in domains:
         for table in domain.tables:
             first = tables.setdefault(table.full_name, table)
             if first is not table:
-                message = f"table '{table.full_name}' is defined twice, also in {first.origin.at('name')}"
-                reading.add_problem(table.origin.at("name"), severity, message)
+                message = f"table '{table.full_name}' is defined twice, also in {first.origin.locate('name')}"
+                reading.add_problem(table.origin.locate("name"), severity, message)

@@ -75,7 +75,7 @@ class Origin:
     line: int = 1
     keys: Mapping[str, Location] = field(default=EMPTY, repr=False)
 
-    def at(self, key: str = "") -> Location:
+    def locate(self, key: str = "") -> Location:
         """Return the place of a key, of its nearest known enclosing key, or of the object."""
         while key:
             if key in self.keys:
@@ -475,7 +475,7 @@ class Project:
         """The ``metadata`` folder (``SL_METADATA`` may have moved it)."""
         return Path(self.areas.metadata)
 
-    def path(self, file: str) -> Path:
+    def get_path(self, file: str) -> Path:
         """Return the absolute path of a file, given relative to the root."""
         return self.root / file
 

@@ -18,15 +18,15 @@ _WORD = re.compile(r"[^\s,*?'\"`$;&|<>()\\={}\[\]#!~%^\x00-\x1f\x7f-]" r"[^\s,*?
 def check_names(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
     """Report names that Starlake's command line would split, and warn about names that break Starlake's rule."""
     for domain in domains:
-        _check_name(reading, "domain", domain.name, domain.origin.at("name"))
+        _check_name(reading, "domain", domain.name, domain.origin.locate("name"))
         for table in domain.tables:
-            _check_name(reading, "table", table.name, table.origin.at("name"))
+            _check_name(reading, "table", table.name, table.origin.locate("name"))
     checked: set[str] = set()
     for task in tasks:
         if task.domain not in checked:
             checked.add(task.domain)
-            _check_name(reading, "domain", task.domain, task.origin.at("domain"))
-        _check_name(reading, "task", task.name, task.origin.at())
+            _check_name(reading, "domain", task.domain, task.origin.locate("domain"))
+        _check_name(reading, "task", task.name, task.origin.locate())
 
 
 def _check_name(reading: Reading, kind: str, name: str, place: Location) -> None:
@@ -42,8 +42,8 @@ def _check_name(reading: Reading, kind: str, name: str, place: Location) -> None
 
 def warn_about_equal_tables(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
     """Warn about tables whose names differ only in case or accents, because many databases treat them as one table."""
-    nodes = [(f"{table.final_domain}.{table.final_name}", table.origin.at("name")) for domain in domains for table in domain.tables]
-    nodes += [(task.sink_name, task.origin.at("table")) for task in tasks]
+    nodes = [(f"{table.final_domain}.{table.final_name}", table.origin.locate("name")) for domain in domains for table in domain.tables]
+    nodes += [(task.sink_name, task.origin.locate("table")) for task in tasks]
     first: dict[str, tuple[str, Location]] = {}
     for name, place in nodes:
         other, other_place = first.setdefault(_fold_name(name), (name, place))

@@ -55,13 +55,13 @@ def _compare_two(reading: Reading, table: Table, other: Table) -> None:
     if shared is None:
         return
     second, first = (table, other) if (table.domain, table.name) > (other.domain, other.name) else (other, table)
-    place = first.origin.at("pattern")
+    place = first.origin.locate("pattern")
     if table.domain != other.domain and table.pattern == other.pattern:
         message = f"table '{second.full_name}' has the same pattern as '{first.full_name}' in {place}, and their domains share a folder"
-        reading.add_problem(second.origin.at("pattern"), "error", f"{message}; Starlake rejects this")
+        reading.add_problem(second.origin.locate("pattern"), "error", f"{message}; Starlake rejects this")
     else:
         message = f"the patterns of '{second.full_name}' and of '{first.full_name}' in {place} match the same file, such as '{shared}'"
-        reading.add_problem(second.origin.at("pattern"), "warning", f"{message}; only one of the two tables gets it")
+        reading.add_problem(second.origin.locate("pattern"), "warning", f"{message}; only one of the two tables gets it")
 
 
 def _find_shared_name(pattern: str, other: str) -> str | None:

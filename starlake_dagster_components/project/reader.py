@@ -84,7 +84,7 @@ def start_reading(
     env_files = read_env_files(files, metadata)
     now = datetime.now()
 
-    def variables(application_env: str | None) -> Variables:
+    def resolve(application_env: str | None) -> Variables:
         return resolve_variables(
             env_files,
             root=str(folder),
@@ -95,7 +95,7 @@ def start_reading(
             now=now,
         )
 
-    first = variables(None)
+    first = resolve(None)
     reading = _make_reading(files, metadata, first, folders)
     reading.problems.extend(env_files.problems)
     application_path = os.path.join(folders.metadata, "application.sl.yml")
@@ -111,7 +111,7 @@ def start_reading(
         metadata = Path(folders.metadata)
         reported = reading.reported_unset
         reading = replace(
-            _make_reading(files, metadata, variables(section.get_name("env")), folders),
+            _make_reading(files, metadata, resolve(section.get_name("env")), folders),
             problems=reading.problems,
             reported_unset=reported,
             sections=reading.sections,

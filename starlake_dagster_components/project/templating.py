@@ -52,7 +52,7 @@ class Rendered:
         self._offset = offset
         self._lines = lines
 
-    def line(self, number: int) -> int:
+    def get_line(self, number: int) -> int:
         """Return the source line (from 1) of a line of the rendered text (from 1)."""
         if self._lines is None:
             return number + self._offset
@@ -67,14 +67,14 @@ class Rendered:
 
     def follow(self, earlier: "Rendered") -> "Rendered":
         """Return this text with the source lines of an earlier rendering, whose output was the source of this one."""
-        return Rendered(self.text, 0, [earlier.line(line) for line in self.list_lines()])
+        return Rendered(self.text, 0, [earlier.get_line(line) for line in self.list_lines()])
 
     def list_lines(self) -> list[int]:
         """Return the source line of every line of the rendered text."""
         count = self.text.count("\n") + 1
         if self._lines is None:
             return list(range(1 + self._offset, count + 1 + self._offset))
-        return [self.line(number) for number in range(1, count + 1)]
+        return [self.get_line(number) for number in range(1, count + 1)]
 
 
 class Renderer:

@@ -294,7 +294,7 @@ def _read_yaml_task(
 def _make_inline_task(reading: Reading, folder: _Folder, body: _Body, references: tuple[Reference, ...]) -> Task | None:
     name, table = body.name or body.table, body.table or body.name
     if name is None or table is None:
-        reading.add_problem(body.origin.at(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
+        reading.add_problem(body.origin.locate(), "error", "a task of transform.tasks needs a 'name' or a 'table'")
         return None
     return _make_task(reading, folder, body, name, body.domain or folder.name, table, references)
 
@@ -333,7 +333,7 @@ def _make_task(
     )
     if task.write_strategy is not None:
         for key, severity, message in find_strategy_faults(task.write_strategy, primary_key=task.primary_key):
-            reading.add_problem(origin.at(f"writeStrategy.{key}"), severity, message)
+            reading.add_problem(origin.locate(f"writeStrategy.{key}"), severity, message)
     for suffix in _COMMANDS:
         path = folder.commands.get(name + suffix)
         if path is None:
@@ -390,7 +390,7 @@ def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
     if task.sql_text is None and task.python_file is None:
         near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
         hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
-        reading.add_problem(task.origin.at(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
+        reading.add_problem(task.origin.locate(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
     elif task.sql_text is not None and not task.sql_text.strip():
         place = Location(task.sql_file or task.origin.file, task.sql_line)
         reading.add_problem(place, "warning", f"the SQL of task '{task.full_name}' is empty")
@@ -407,6 +407,6 @@ def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
                 other = f"{task.name}.sql.j2" if ours.endswith(".sql") else theirs
                 message = f"task '{task.full_name}' is defined twice, also by {PurePath(ours).parent.as_posix()}/{other}"
             else:
-                message = f"task '{task.full_name}' is defined twice, also in {first.origin.at()}"
-            reading.add_problem(task.origin.at(), "error", message)
+                message = f"task '{task.full_name}' is defined twice, also in {first.origin.locate()}"
+            reading.add_problem(task.origin.locate(), "error", message)
     return tuple(found.values())

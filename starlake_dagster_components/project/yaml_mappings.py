@@ -58,7 +58,7 @@ class Section:
 
     def find_location(self, key: str = "") -> Location:
         """Return the place of a key, or of the section."""
-        return Origin(self.context.file, self.start.line, self.context.positions).at(self.join_key(key) if key else self.path)
+        return Origin(self.context.file, self.start.line, self.context.positions).locate(self.join_key(key) if key else self.path)
 
     @property
     def start(self) -> Location:

@@ -85,13 +85,13 @@ def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Canc
     _refuse_if_run_ended(context)
     result: Future[T] = Future()
 
-    def work() -> None:
+    def run() -> None:
         try:
             result.set_result(call(cancelled))
         except BaseException as error:  # noqa: BLE001 -- raised again in the step's own thread
             result.set_exception(error)
 
-    thread = threading.Thread(target=copy_context().run, args=(work,), name=f"command of {get_identity(context)[1]}", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(run,), name=f"command of {get_identity(context)[1]}", daemon=True)
     thread.start()
     try:
         while thread.is_alive():

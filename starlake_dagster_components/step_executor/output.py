@@ -119,7 +119,7 @@ class FileOutput:
         if self._lost or not text:
             return
         try:
-            file = self._file(stream)
+            file = self._open_file(stream)
             if file is None:
                 with self._open(stream) as once:
                     once.write(text)
@@ -146,7 +146,7 @@ class FileOutput:
             self._kept.clear()
         self._publish()
 
-    def _file(self, stream: Stream) -> IO[str] | None:
+    def _open_file(self, stream: Stream) -> IO[str] | None:
         """Return the open file of a stream; None if too many files are open."""
         if stream not in self._kept:
             if not _open_files.acquire(blocking=False):

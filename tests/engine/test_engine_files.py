@@ -347,8 +347,8 @@ def test_what_a_killed_command_has_spilled_is_removed_by_the_next(tmp_path: Path
 def test_the_identity_of_a_file_is_that_of_its_content(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("a")
-    before = Identity.of(path)
+    before = Identity.read(path)
     path.write_text("bc")
     assert before is not None
-    assert before.is_same_file(Identity.of(path))
-    assert before != Identity.of(path)
+    assert before.is_same_file(Identity.read(path))
+    assert before != Identity.read(path)

@@ -238,7 +238,7 @@ def test_json_alone_is_enough(root: Path) -> None:
     assert b.freshness
     assert b.freshness.error
     assert b.freshness.error.total_seconds() == 3600
-    assert str(b.origin.at("schedule")) == "metadata/dependencies.json:4"
+    assert str(b.origin.locate("schedule")) == "metadata/dependencies.json:4"
     assert reads(made, "kpi.b") == [("task", "kpi.a", "json")]
     assert reads(made, "kpi.a") == [("external", "shop.orders", "json")]
     assert made.dependencies.get_direct("kpi.a")[0].awaited

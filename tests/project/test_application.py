@@ -51,9 +51,9 @@ def test_settings_of_the_file_beat_the_environment(folder: ProjectFolder) -> Non
     duckdb = application.connections["duckdb"]
     assert (duckdb.type, duckdb.engine, duckdb.duckdb_path) == ("jdbc", "duckdb", "/x.db")
     assert duckdb.options["quoteIdentifiers"] == "false"
-    assert str(duckdb.origin.at("options.url")) == "metadata/application.sl.yml:12"
+    assert str(duckdb.origin.locate("options.url")) == "metadata/application.sl.yml:12"
     assert application.connections["bq"].engine == "bigquery"
-    assert str(application.origin.at("dagRef.load")) == "metadata/application.sl.yml:10"
+    assert str(application.origin.locate("dagRef.load")) == "metadata/application.sl.yml:10"
     assert application.raw["audit"]["domain"] == "trail"
 
 

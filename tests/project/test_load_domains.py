@@ -133,7 +133,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
     assert (position.metric_type, position.tags, position.array) == ("discrete", ("x",), True)
     assert [(item.name, item.type) for item in lines.attributes] == [("sku", "string"), ("qty", "int")]
     assert table.extra == {"metadata.extensions": ["csv"]}
-    at = table.origin.at
+    at = table.origin.locate
     assert (at().line, at("pattern").line, at("metadata.schedule").line, at("metadata.writeStrategy.key").line) == (2, 5, 42, 44)
     assert (at("attributes[1].type").line, at("attributes[3].attributes[1].type").line, at("attributes[9].type").line) == (52, 60, 47)
 
@@ -196,11 +196,11 @@ def test_metadata_comes_from_the_domain_field_by_field(folder: ProjectFolder) ->
     assert b.metadata.freshness.warn is None
     assert b.metadata.sink
     assert (b.metadata.sink.partition, b.metadata.sink.format) == ((), None)
-    assert str(a.origin.at("metadata.schedule")) == "metadata/load/d/_config.sl.yml:9"
-    assert str(a.origin.at("metadata.writeStrategy.key")) == "metadata/load/d/_config.sl.yml:15"
-    assert str(b.origin.at("metadata.separator")) == "metadata/load/d/b.sl.yml:7"
-    assert str(b.origin.at("metadata.sink.partition")) == "metadata/load/d/b.sl.yml:10"
-    assert str(b.origin.at("metadata.schedule")) == "metadata/load/d/_config.sl.yml:9"
+    assert str(a.origin.locate("metadata.schedule")) == "metadata/load/d/_config.sl.yml:9"
+    assert str(a.origin.locate("metadata.writeStrategy.key")) == "metadata/load/d/_config.sl.yml:15"
+    assert str(b.origin.locate("metadata.separator")) == "metadata/load/d/b.sl.yml:7"
+    assert str(b.origin.locate("metadata.sink.partition")) == "metadata/load/d/b.sl.yml:10"
+    assert str(b.origin.locate("metadata.schedule")) == "metadata/load/d/_config.sl.yml:9"
 
 
 def test_a_domain_without_config_and_names_that_differ(folder: ProjectFolder) -> None:
@@ -484,7 +484,7 @@ def test_jinja_in_table_files_keeps_lines(folder: ProjectFolder) -> None:
     table = only_table(project)
     assert (table.name, table.metadata.schedule) == ("t", "hourly")
     assert [str(problem.location) for problem in project.problems] == ["metadata/load/d/t.sl.yml:13", "metadata/load/d/t.sl.yml:15"]
-    assert table.origin.at("metadata.schedule").line == 11
+    assert table.origin.locate("metadata.schedule").line == 11
     assert "metadata/attributes.j2" in project.files
 
 
@@ -521,7 +521,7 @@ def test_old_table_files(folder: ProjectFolder) -> None:
         "metadata/load/d/b.sl.yml:5: warning: Starlake reads the first table of a file only; give each table a file of its own",
         "metadata/load/d/c.sl.yml:1: the root key 'table' is missing; found 'name'",
     ]
-    assert project.tables[1].origin.at("pattern").line == 3
+    assert project.tables[1].origin.locate("pattern").line == 3
 
 
 @pytest.mark.parametrize(
@@ -590,4 +590,4 @@ def test_an_old_config_may_be_bare_and_hold_its_tables(folder: ProjectFolder) ->
     assert b.metadata.write_strategy
     assert b.metadata.write_strategy.type == "OVERWRITE"
     assert messages(project) == ["metadata/load/d/_config.sl.yml:6: attribute 'i': unknown type 'odd'"]
-    assert a.origin.at("metadata.dagRef").line == 7
+    assert a.origin.locate("metadata.dagRef").line == 7

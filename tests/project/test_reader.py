@@ -99,7 +99,7 @@ def test_a_project_is_equal_to_itself_read_again_and_travels_by_pickle(shop: Pro
     assert without_dates(first) == without_dates(second)
     copy = pickle.loads(pickle.dumps(first, pickle.HIGHEST_PROTOCOL))
     assert copy == first
-    assert copy.tables[0].origin.at("attributes[1].type") == first.tables[0].origin.at("attributes[1].type")
+    assert copy.tables[0].origin.locate("attributes[1].type") == first.tables[0].origin.locate("attributes[1].type")
     assert hash(copy.tables[0].origin) == hash(first.tables[0].origin)
     shop.write("metadata/transform/kpi/top.sql", "select 2 from kpi.daily\n")
     assert without_dates(read_project(shop.root, environ={})) != without_dates(first)
@@ -140,7 +140,7 @@ def test_types_of_the_project_replace_those_of_starlake(folder: ProjectFolder) -
     assert (types["int"].primitive, types["int"].ddl_mapping) == ("long", {})
     assert (types["a"].primitive, types["a"].pattern, types["a"].zone, types["a"].ddl_mapping) == ("date", "y", "z", {"duckdb": "DATE"})
     assert types["a"].origin
-    assert str(types["a"].origin.at()) == "metadata/types/types.sl.yml:2"
+    assert str(types["a"].origin.locate()) == "metadata/types/types.sl.yml:2"
     assert [str(problem) for problem in project.problems] == [
         "metadata/types/default.sl.yml:3: warning: types[0].primitiveType: expected one of string, long, int, short, double, boolean, "
         "byte, date, timestamp, decimal, variant, struct, found the string 'LONG'; Starlake refuses the file",
@@ -194,7 +194,7 @@ def test_dag_configs_are_not_rendered(folder: ProjectFolder) -> None:
     config = project.dag_configs["loads"]
     assert (config.comment, config.filename, config.template_text) == ("load {{domain}}", "{{domain}}_{{schedule}}.py", "{% include 'x' %}")
     assert config.options == {"retries": "2", "flag": "true", "none": ""}
-    assert str(config.origin.at("options.retries")) == "metadata/dags/loads.sl.yml:5"
+    assert str(config.origin.locate("options.retries")) == "metadata/dags/loads.sl.yml:5"
     assert project.dag_configs["outside"].template_text is None
     assert [str(problem) for problem in project.problems] == [
         "metadata/dags/bad.sl.yml:2: a DAG config needs 'filename', which is missing; 'filenam' is unknown: did you mean that?",

@@ -71,7 +71,7 @@ def test_lines_lead_back_to_the_source(text: str, lines: dict[str, list[int]]) -
     rendered = Renderer(None).render(text, VARIABLES)
     found: dict[str, list[int]] = {}
     for number, (line, content) in enumerate(zip(rendered.list_lines(), rendered.text.split("\n"), strict=True), 1):
-        assert rendered.line(number) == line
+        assert rendered.get_line(number) == line
         if content.strip():
             found.setdefault(content, []).append(line)
     assert found == lines

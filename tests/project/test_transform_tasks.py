@@ -70,7 +70,7 @@ def test_a_task_with_everything(folder: ProjectFolder) -> None:
     assert [attribute.name for attribute in found.attributes] == ["day", "odd"]
     assert (found.sql_text, found.sql_file, found.sql_line) == ("select day\nfrom sales.orders\n", "metadata/transform/kpi/daily.sql", 1)
     assert [(ref.text, str(ref.location)) for ref in found.references] == [("sales.orders", "metadata/transform/kpi/daily.sql:2")]
-    assert (found.origin.at("schedule").line, found.origin.at("attributes[1].type").line) == (10, 25)
+    assert (found.origin.locate("schedule").line, found.origin.locate("attributes[1].type").line) == (10, 25)
 
 
 def test_which_file_has_the_command(folder: ProjectFolder) -> None:
@@ -152,7 +152,7 @@ def test_inline_tasks(folder: ProjectFolder) -> None:
         "metadata/transform/d/_config.sl.yml:10: a task of transform.tasks needs a 'name' or a 'table'",
     ]
     inline = task(project, "d.b")
-    assert (inline.sql_file, inline.sql_line, inline.origin.at().line) == ("metadata/transform/d/_config.sl.yml", 7, 6)
+    assert (inline.sql_file, inline.sql_line, inline.origin.locate().line) == ("metadata/transform/d/_config.sl.yml", 7, 6)
     assert str(inline.references[0].location) == "metadata/transform/d/_config.sl.yml:8"
 
 
@@ -211,7 +211,7 @@ def test_defaults_of_a_folder(folder: ProjectFolder) -> None:
     assert (a.presql, a.postsql, a.tags, a.primary_key) == (("pre",), ("post",), ("x", "y"), ())
     assert a.write_strategy
     assert a.write_strategy.type == "OVERWRITE"
-    assert str(a.origin.at("schedule")) == "metadata/transform/d/_config.sl.yml:4"
+    assert str(a.origin.locate("schedule")) == "metadata/transform/d/_config.sl.yml:4"
     assert (b.schedule, b.parse_sql, b.comment, b.tags) == ("hourly", True, "own", ("x", "y", "z"))
     assert [ref.text for ref in b.references] == ["b.c"]
     assert b.write_strategy
@@ -222,8 +222,8 @@ def test_defaults_of_a_folder(folder: ProjectFolder) -> None:
     assert (b.sink.partition, b.sink.format, b.sink.options) == (("q",), "f", {"days": 1, "requirePartitionFilter": True})
     assert (b.presql, [item.expect for item in b.expectations], len(b.acl)) == (("pre", "mine"), ["e()", "own()"], 1)
     assert (b.primary_key, b.streams) == ((), {})  # lost with a default, as in Starlake
-    assert str(b.origin.at("schedule")) == "metadata/transform/d/b.sl.yml:4"
-    assert str(b.origin.at("dagRef")) == "metadata/transform/d/_config.sl.yml:5"
+    assert str(b.origin.locate("schedule")) == "metadata/transform/d/b.sl.yml:4"
+    assert str(b.origin.locate("dagRef")) == "metadata/transform/d/_config.sl.yml:5"
 
 
 def test_what_starlake_skips_is_a_warning(folder: ProjectFolder) -> None:
@@ -328,7 +328,7 @@ def test_old_task_files(folder: ProjectFolder) -> None:
     assert (b.write_strategy.type, b.write_strategy.key, b.sink.partition) == ("UPSERT_BY_KEY_AND_TIMESTAMP", ("i",), ("day",))
     assert c.write_strategy
     assert c.write_strategy.type == "APPEND"
-    assert a.origin.at("attributes[0].name").line == 5
+    assert a.origin.locate("attributes[0].name").line == 5
 
 
 def test_refs_move_tables(folder: ProjectFolder) -> None:

@@ -53,18 +53,18 @@ def _format_location(location: Location | None) -> str:
 
 def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
     config = pipeline.dag_config
-    yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_format_location(config.origin.at())}"
-    yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_format_location(config.origin.at('filename'))}"
+    yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_format_location(config.origin.locate())}"
+    yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_format_location(config.origin.locate('filename'))}"
     template = f"the template '{config.template}'"
     by = f"the setting executor; {template} says {pipeline.executor}" if settings.executor else template
-    yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_format_location(config.origin.at('template'))}"
+    yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_format_location(config.origin.locate('template'))}"
     environment = graph.plan.environments.get(config.name)
     if environment:
         yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_format_location(environment.location)}"
     if pipeline.run_dependencies_first:
         yield (
             "  runs everything upstream first: "
-            f"run_dependencies_first{_format_location(config.origin.at('options.run_dependencies_first'))}"
+            f"run_dependencies_first{_format_location(config.origin.locate('options.run_dependencies_first'))}"
         )
     for domain, pre_load in pipeline.pre_load.items():
         yield f"  pre-load of {domain}: {pre_load.strategy}{_format_location(_locate_strategy(pipeline))}"
@@ -79,7 +79,7 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
 
 
 def _locate_strategy(pipeline: Pipeline) -> Location:
-    return pipeline.dag_config.origin.at("options.pre_load_strategy")
+    return pipeline.dag_config.origin.locate("options.pre_load_strategy")
 
 
 def _explain_schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:

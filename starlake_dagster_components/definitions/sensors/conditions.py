@@ -98,4 +98,4 @@ def find_idle_options(pipeline: Pipeline) -> Iterator[Problem]:
     for option in IDLE:
         if option in pipeline.dag_config.options:
             text = f"option '{option}' has no effect with automation: conditions"
-            yield Problem(pipeline.dag_config.origin.at(f"options.{option}"), "warning", text)
+            yield Problem(pipeline.dag_config.origin.locate(f"options.{option}"), "warning", text)

@@ -63,18 +63,18 @@ def build_sensor(
     """
 
     @cache
-    def evaluation() -> "Evaluation":
+    def get_evaluation() -> "Evaluation":
         # Created by the first tick. A plain trigger's assets are known without its rule, which takes time if there are many.
         from .evaluation import Evaluation
 
         return Evaluation(trigger, watched, timings, job_name, start_date, partitions)
 
-    monitored = dict.fromkeys(watched.values() if trigger.plain else evaluation().keys.values())
+    monitored = dict.fromkeys(watched.values() if trigger.plain else get_evaluation().keys.values())
 
     def evaluate(context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         from ..masked import hide_in_tick
 
-        return hide_in_tick(lambda: evaluation().tick(context))
+        return hide_in_tick(lambda: get_evaluation().evaluate(context))
 
     with warnings.catch_warnings():
         # Dagster recommends declarative automation for most uses, but not if "a specific job must be targeted", as here.

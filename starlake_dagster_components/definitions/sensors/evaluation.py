@@ -63,7 +63,7 @@ class Evaluation:
         by_name = {key.to_user_string(): key for key in self.watched.values()}
         return {asset: by_name[asset] for asset in self.rule.assets}
 
-    def tick(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def evaluate(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Evaluate one tick, with two database queries (three if a run starts) for any number of assets and any length of history."""
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
@@ -79,7 +79,7 @@ class Evaluation:
         # Collected before anything is consumed, because contradictory options fail the tick.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
         # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that arrive meanwhile.
-        context.update_cursor(write_cursor(consumption.after(decision.consumed, now), self.keys))
+        context.update_cursor(write_cursor(consumption.record(decision.consumed, now), self.keys))
         tags = {**self._make_tags(context, decision), **options}
         return dg.RunRequest(run_key=_make_run_key(decision.consumed), partition_key=tags.pop(PARTITION, None), tags=tags)
 

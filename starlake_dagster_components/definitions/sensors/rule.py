@@ -75,7 +75,7 @@ class Consumption:
         consumed = self.storage_ids.get(asset)
         return consumed is None or materialization.storage_id > consumed or materialization.timestamp > self.watermark
 
-    def after(self, consumed: Mapping[str, Materialization], now: datetime) -> "Consumption":
+    def record(self, consumed: Mapping[str, Materialization], now: datetime) -> "Consumption":
         """Return the memory after a run was requested for some materializations."""
         return Consumption(
             storage_ids={**self.storage_ids, **{asset: m.storage_id for asset, m in consumed.items()}},

@@ -94,4 +94,4 @@ def find_sensor_problems(graph: AssetGraph, pipeline: Pipeline, settings: Settin
 
     names = {name: key.to_user_string() for name, key in add_other_names(graph, watched).items()}
     for found in find_trigger_problems(pipeline.trigger, names, find_timings(graph, watched, settings)):
-        yield Problem(pipeline.dag_config.origin.at(f"options.{found.option}"), found.severity, found.message)
+        yield Problem(pipeline.dag_config.origin.locate(f"options.{found.option}"), found.severity, found.message)

@@ -35,18 +35,18 @@ class Bodies:
     def build_body(self, node: StarlakeNode, key: dg.AssetKey) -> OpBody:
         """Return the body of a node's op."""
 
-        def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        def run_node(context: dg.AssetExecutionContext) -> Iterator[Any]:
             yield from _run_step(self._steps.build_body(node, key), context)
 
-        return body
+        return run_node
 
     def build_load_body(self, members: "Sequence[Member]") -> OpBody:
         """Return the body of an op that loads several tables."""
 
-        def body(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        def run_node(context: dg.AssetExecutionContext) -> Iterator[Any]:
             yield from _run_step(self._steps.build_load_body(members), context)
 
-        return body
+        return run_node
 
 
 def _run_step(body: OpBody, context: dg.AssetExecutionContext) -> Iterator[Any]:

@@ -65,7 +65,7 @@ class StepCommands:
         pipeline = self._pipelines.get(context.run.job_name)
         return pipeline is not None and pipeline.run_dependencies_first
 
-    def found_nothing(self, context: dg.AssetExecutionContext, pre_load: dg.AssetKey) -> bool:
+    def has_found_nothing(self, context: dg.AssetExecutionContext, pre_load: dg.AssetKey) -> bool:
         """Return whether a pre-load found nothing to load, in this run or in a run that this one continues.
 
         Args:

@@ -104,7 +104,7 @@ class LoadSteps:
         domain = next(d for d in node.project.domains if d.name == tables[0].domain)
         if self._stages_itself(tables[0], pipeline, context):
             self._commands.run_command(context, pipeline, build_stage_command(run, domain, tables))
-        failed = yield from _Load(self._commands, self._settings, self._rows, context, pipeline, run, domain).all(waiting)
+        failed = yield from _Load(self._commands, self._settings, self._rows, context, pipeline, run, domain).load_all(waiting)
         for one in failed:
             yield from self._report_failure(one, context)
         if failed:
@@ -113,7 +113,7 @@ class LoadSteps:
     def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
         """Return whether the pre-load of a job that runs dependencies first found nothing. Its steps continue so that the tasks run."""
         domain = self._graph.keys.get(("domain", table.domain))
-        return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.found_nothing(context, domain)
+        return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.has_found_nothing(context, domain)
 
     def _report_failure(self, failed: "_Failed", context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
         """Yield the known results of a table whose load failed: its checks, and a note if its rows are in the table anyway."""
@@ -202,14 +202,14 @@ class _Load:
         self._number = 0
         self._failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
 
-    def all(self, members: Sequence[Member]) -> LoadEvents:
+    def load_all(self, members: Sequence[Member]) -> LoadEvents:
         """Load tables. Yield their materializations, and return the failures."""
         by_name = {m.table.name: m for m in members}
         failed: list[_Failed] = []
         for tables in split_into_batches([m.table for m in members]):
             batch = [by_name[t.name] for t in tables]
             if len(batch) == 1:
-                ended = yield from self._command(batch)
+                ended = yield from self._run_load(batch)
                 found = self._judge(batch[0], ended.result.get_table_result(tables[0].name, 1))
                 if found.outcome == "loaded":
                     yield self._materialize(batch[0], found, ended, 1)
@@ -221,7 +221,7 @@ class _Load:
 
     def _load_together(self, batch: Sequence[Member]) -> LoadEvents:
         self._context.log.info(f"loading {len(batch)} tables of {self._domain.name} in one command: {_join_names(batch)}")
-        ended = yield from self._command(batch)
+        ended = yield from self._run_load(batch)
         failed: list[_Failed] = []
         again: list[tuple[Member, TableResult]] = []
         for member in batch:
@@ -251,7 +251,7 @@ class _Load:
             before: the result of the table from that command.
             earlier: that command.
         """
-        ended = yield from self._command([member])
+        ended = yield from self._run_load([member])
         found = self._judge(member, ended.result.get_table_result(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
@@ -307,7 +307,7 @@ class _Load:
         )
         return replace(found, outcome="failed", reason=why, retry=False, leaves_files=True)
 
-    def _command(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
+    def _run_load(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
         """Run the ``load`` of some tables, and return how it ended.
 
         If the run is canceled, tables that are already loaded are yielded before the exception is raised again.

@@ -59,7 +59,7 @@ def describe_source(session: Session, table: Table, attributes: Sequence[TypedAt
     if reader is None:
         known = ", ".join(sorted(_READERS))
         raise NotSupported(
-            table.origin.at("metadata.format"), f"format {get_format(table)} is not supported by the embedded engine (it reads {known})"
+            table.origin.locate("metadata.format"), f"format {get_format(table)} is not supported by the embedded engine (it reads {known})"
         )
     if "'" in file.name:
         report_refused_file(session, table, "files with a single quote in their names")

@@ -168,7 +168,7 @@ def _build_parameters(table: Table, file: Path, separator: str, encoding: str | 
     for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("separator", get_separator(table))):
         if sign and metadata.null_value and sign in metadata.null_value:
             reason = f"nullValue '{metadata.null_value}' must not have the {key} ('{sign}') in it; set metadata.{key} to another one"
-            raise BadSetting(table.origin.at("metadata.nullValue"), reason)
+            raise BadSetting(table.origin.locate("metadata.nullValue"), reason)
     parameters = {
         "delim": quote_literal(separator),
         "header": "true" if has_header(table) else "false",
@@ -190,7 +190,7 @@ def _read_options(table: Table) -> dict[str, str]:
     options = {}
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
-            raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_csv")
+            raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_csv")
         options[name.lower()] = quote_literal(str(text))
     return options
 
@@ -218,7 +218,7 @@ def _check_character(table: Table, key: str, written: str | None, default: str) 
     if written is None:
         return default
     if len(written) > 1:
-        raise BadSetting(table.origin.at(f"metadata.{key}"), f"{key} must be one character, not '{written}'")
+        raise BadSetting(table.origin.locate(f"metadata.{key}"), f"{key} must be one character, not '{written}'")
     return written
 
 

@@ -44,7 +44,7 @@ def get_codec(table: Table) -> str:
 
 def locate_encoding(table: Table) -> Location:
     """Return where a table's encoding is written."""
-    return table.origin.at("metadata.encoding")
+    return table.origin.locate("metadata.encoding")
 
 
 def open_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:

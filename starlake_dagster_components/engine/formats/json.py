@@ -54,7 +54,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     }
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
-            raise BadSetting(table.origin.at("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_json")
+            raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_json")
         parameters[name.lower()] = quote_literal(str(text))
     written = ", ".join(f"{k} = {v}" for k, v in parameters.items())
     if len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant":

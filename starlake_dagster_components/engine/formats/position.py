@@ -30,7 +30,8 @@ def describe_source(reading: Reading) -> Source:
         if attribute.position is None:
             index = table.attributes.index(attribute)
             raise BadSetting(
-                table.origin.at(f"attributes[{index}]"), f"attribute '{attribute.name}' of a POSITION file needs a position (first, last)"
+                table.origin.locate(f"attributes[{index}]"),
+                f"attribute '{attribute.name}' of a POSITION file needs a position (first, last)",
             )
         first, last = attribute.position
         columns[attribute.name] = f"substring({_LINE}, {first + 1}, {last - first + 1})"

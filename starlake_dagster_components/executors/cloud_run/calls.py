@@ -37,7 +37,7 @@ class Backoff:
         self._next = first
         self._last = last
 
-    def next_delay(self) -> float:
+    def choose_delay(self) -> float:
         """Return the next delay in seconds."""
         delay = min(self._next, self._last)
         self._next = delay * 2
@@ -125,7 +125,7 @@ def call_until_answered(
         try:
             return call()
         except exceptions.GoogleAPIError as error:
-            delay = backoff.next_delay()
+            delay = backoff.choose_delay()
             if not is_transient(error):
                 raise explain_failure(error, doing=doing, resource=resource) from error
             if time.monotonic() + delay > end:

@@ -181,7 +181,7 @@ class Follower:
         with self._changed:
             self._followed[execution] = followed
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-logs")
+                self._thread = threading.Thread(target=self._read_until_removed, daemon=True, name="cloud-run-logs")
                 self._thread.start()
         try:
             yield
@@ -216,7 +216,7 @@ class Follower:
         settles = [followed.settle for followed in self._followed.values() if followed.draining]
         return max(min([self._interval, *settles]), 0.01)
 
-    def _loop(self) -> None:
+    def _read_until_removed(self) -> None:
         while True:
             with self._changed:
                 began = time.monotonic()

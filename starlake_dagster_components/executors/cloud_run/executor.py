@@ -137,10 +137,10 @@ class CloudRunExecutor(StarlakeExecutor):
 
         origin = pipeline.dag_config.origin
 
-        def where(key: str) -> Location:
-            return origin.at(f"options.{key}")
+        def locate_option(key: str) -> Location:
+            return origin.locate(f"options.{key}")
 
-        return check_options(self.given, pipeline.options, where)
+        return check_options(self.given, pipeline.options, locate_option)
 
     def get_retries(self, pipeline: Pipeline) -> tuple[int, timedelta] | None:
         """Return the retry that ``retry_on_failure`` asks for."""

@@ -100,12 +100,12 @@ class SharedReader:
         with self._condition:
             self._wanted.append(wanted)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, daemon=True, name="cloud-run-log-reader")
+                self._thread = threading.Thread(target=self._read_until_answered, daemon=True, name="cloud-run-log-reader")
                 self._thread.start()
         wanted.done.wait()
         return wanted.lines, wanted.problem
 
-    def _loop(self) -> None:
+    def _read_until_answered(self) -> None:
         while True:
             time.sleep(GATHERING)
             with self._condition:
@@ -115,7 +115,7 @@ class SharedReader:
                     return
                 batch = self._wanted[:AT_ONCE]
             try:
-                paused = self._look(batch)
+                paused = self._run_query(batch)
             except BaseException as error:  # noqa: BLE001 -- if the reader died, every step would wait forever
                 for wanted in batch:
                     wanted.problem = f"{type(error).__name__}: {error}"
@@ -129,7 +129,7 @@ class SharedReader:
                 if alone:
                     time.sleep(PAUSE)
 
-    def _look(self, batch: Sequence[_Wanted]) -> bool:
+    def _run_query(self, batch: Sequence[_Wanted]) -> bool:
         """Make one query. Return whether some of its executions need another one."""
         from google.api_core import exceptions
 

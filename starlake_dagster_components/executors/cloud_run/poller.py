@@ -86,7 +86,9 @@ class _Group:
             self._watches.append(watch)
             self._due = min(self._due, self._choose_time(watch.interval)) if len(self._watches) > 1 else self._choose_time(watch.interval)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, daemon=True, name=f"cloud-run-poller-{self._job.rsplit('/', 1)[-1]}")
+                self._thread = threading.Thread(
+                    target=self._poll_until_removed, daemon=True, name=f"cloud-run-poller-{self._job.rsplit('/', 1)[-1]}"
+                )
                 self._thread.start()
             self._condition.notify()
 
@@ -95,7 +97,7 @@ class _Group:
             self._watches.remove(watch)
             self._condition.notify()
 
-    def hurry(self) -> None:
+    def poll_soon(self) -> None:
         """Poll again soon, because an execution is about to end."""
         with self._condition:
             self._due = min(self._due, time.monotonic() + 0.5)
@@ -104,7 +106,7 @@ class _Group:
     def _choose_time(self, interval: float) -> float:
         return time.monotonic() + interval * random.uniform(0.8, 1.2)
 
-    def _loop(self) -> None:
+    def _poll_until_removed(self) -> None:
         while True:
             with self._condition:
                 while self._watches and (wait := self._due - time.monotonic()) > 0:
@@ -116,9 +118,9 @@ class _Group:
                 # If all have ended, their threads are about to remove them.
                 self._due = self._choose_time(min((w.interval for w in watches), default=1.0))
             if watches:
-                self._look_at(watches)
+                self._check_executions(watches)
 
-    def _look_at(self, watches: list[Watch]) -> None:
+    def _check_executions(self, watches: list[Watch]) -> None:
         from google.api_core import exceptions
 
         try:

@@ -52,7 +52,7 @@ class CommandIds:
         self._lock = threading.Lock()
         self._numbers: dict[tuple[str, str, int], dict[str, int]] = {}
 
-    def next(self, command: Command, invocation: Invocation) -> CommandId:
+    def make_id(self, command: Command, invocation: Invocation) -> CommandId:
         """Return the id of the next execution. Without a run (outside Dagster) it is random, because nothing can be taken over."""
         digest = hashlib.sha256("\0".join((command.project, *command.argv)).encode()).hexdigest()[:12]
         name = f"{command.verb}-{digest}"

@@ -76,7 +76,7 @@ class _Run:
         self.connection = connection
         self.project = project
         self.job = f"projects/{project}/locations/{target.region}/jobs/{target.job}"
-        self.id = _ids.next(command, invocation)
+        self.id = _ids.make_id(command, invocation)
         self.first_command = command
         self.command = number_attempt(command, invocation.attempt)
         self.in_doubt = False
@@ -148,7 +148,7 @@ class _Run:
         chosen, others = choose_execution(
             matches,
             self.id,
-            may_be_lost=lambda state: not _history.delivered(state.name),
+            may_be_lost=lambda state: not _history.was_delivered(state.name),
             stale=self._is_stale,
         )
         for other in others:
@@ -219,7 +219,7 @@ class _Run:
                 if found:
                     return self._adopt(found)
                 self.in_doubt = False
-            delay = backoff.next_delay()
+            delay = backoff.choose_delay()
             if time.monotonic() + delay > end:
                 raise CommandError(f"cannot start the job {self.job} for {self.settings.start_timeout:g} s: {problem}")
             self.say("debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); again in {delay:.1f} s")
@@ -276,7 +276,7 @@ class _Run:
             if state.finished:
                 return state
             watch = Watch(state.name, self.target.interval, self.say)
-            stack.enter_context(self.invocation.cancelled.calling(watch.wake.set))
+            stack.enter_context(self.invocation.cancelled.notify(watch.wake.set))
             group = stack.enter_context(find_poller().watch_execution(self.connection, self.job, watch))
             deadline = self._compute_deadline(state)
             while not watch.is_over():
@@ -285,10 +285,10 @@ class _Run:
                 if watch.is_over():
                     break
                 if self.invocation.cancelled.is_set():
-                    self._cancel_execution(watch, group.hurry)
+                    self._cancel_execution(watch, group.poll_soon)
                     raise CommandCancelled(f"Cloud Run execution {state.short_name} was canceled with the run")
                 if deadline is not None and time.monotonic() >= deadline:
-                    self._cancel_execution(watch, group.hurry)
+                    self._cancel_execution(watch, group.poll_soon)
                     raise CommandTimeout(
                         f"Cloud Run execution {state.short_name} ran longer than {self.settings.timeout:g} s and was canceled"
                     )
@@ -323,7 +323,7 @@ class _Run:
 
     # ------------------------------------------------------------------------------------------------ cancel
 
-    def _cancel_execution(self, watch: Watch, hurry: Callable[[], None]) -> None:
+    def _cancel_execution(self, watch: Watch, poll_soon: Callable[[], None]) -> None:
         """Cancel the followed execution and wait for its end.
 
         Raises:
@@ -334,7 +334,7 @@ class _Run:
         asked = self._ask_to_cancel(watch.name)
         watch.interval = min(watch.interval, 2.0)
         while not watch.is_over() and asked and time.monotonic() < end:
-            hurry()
+            poll_soon()
             watch.wake.wait(min(30.0, max(end - time.monotonic(), 0.0)))
             watch.wake.clear()
         self.known = watch.state or self.known
@@ -384,7 +384,7 @@ class _Run:
         watch = Watch(state.name, 2.0, self.say)
         polls = find_poller()
         with polls.watch_execution(self.connection, self.job, watch) as group:
-            self._cancel_execution(watch, group.hurry)
+            self._cancel_execution(watch, group.poll_soon)
 
     def _explain_may_run(self, name: str) -> str:
         return (

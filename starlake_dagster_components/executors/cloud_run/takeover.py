@@ -34,7 +34,7 @@ class History:
             self._delivered[execution] = None
             _trim(self._delivered, self.SIZE)
 
-    def delivered(self, execution: str) -> bool:
+    def was_delivered(self, execution: str) -> bool:
         """Return whether the end of an execution was reported to its step in this process."""
         with self._lock:
             return execution in self._delivered

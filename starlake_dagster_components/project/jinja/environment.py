@@ -155,7 +155,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
         """Return ``-value`` or ``+value``."""
-        return values.negate(_convert_to_null(arg)) if operator == "-" else values.absolute(_convert_to_null(arg))
+        return values.negate(_convert_to_null(arg)) if operator == "-" else values.drop_sign(_convert_to_null(arg))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return ``obj[argument]``; null if there is no such item."""

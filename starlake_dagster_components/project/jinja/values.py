@@ -261,7 +261,7 @@ def negate(value: Any) -> Any:
     return -convert_to_double(value) if _is_real(value) else _wrap(-convert_to_long(value))
 
 
-def absolute(value: Any) -> Any:
+def drop_sign(value: Any) -> Any:
     """Return ``+value``, which is the absolute value. Jinjava: AbsOperator."""
     if value is None:
         return None

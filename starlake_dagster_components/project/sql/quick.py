@@ -83,7 +83,7 @@ class _Query:
         self._depth = 0
         self.found: list[Found] = []
         self._tokenize()
-        if self._query(0, frozenset()) != len(self._texts):
+        if self._read_query(0, frozenset()) != len(self._texts):
             self._give_up()
         if self._columns_in_from and any(len(item.parts) > 1 and item.parts[0].lower() in self._aliases for item in self.found):
             self._give_up()  # FROM t, t.items: the scope decides whether it is a column
@@ -126,27 +126,27 @@ class _Query:
         self._words = [text.upper() if text[:1].isalpha() or text[:1] == "_" else text for text in texts]
         self._texts.pop()
 
-    def _query(self, index: int, common: frozenset[str]) -> int:
+    def _read_query(self, index: int, common: frozenset[str]) -> int:
         """Read a query; return the index of the token after it: a closing parenthesis, or the end."""
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             self._give_up()
         words = self._words
         if words[index] == "WITH":
-            index, common = self._with(index + 1, common)
+            index, common = self._read_with(index + 1, common)
         state = _START
         word = words[index]
         while word != "" and word != ")":
             if state == _START:
-                index, state = self._start(index, word, common)
+                index, state = self._read_start(index, word, common)
             elif word in _INTERESTING:
-                index, state = self._keyword(index, word, state, common)
+                index, state = self._read_keyword(index, word, state, common)
             elif word in _BRACKETS:
-                index = self._group(index, common)
+                index = self._read_group(index, common)
             elif word == ".":
                 index += 2  # after a dot, every word is a name
             elif word == "," and state == _FROM:
-                index = self._source(index + 1, common)
+                index = self._read_source(index + 1, common)
             else:
                 index += 1
             word = words[index]
@@ -155,26 +155,26 @@ class _Query:
         self._depth -= 1
         return index
 
-    def _start(self, index: int, word: str, common: frozenset[str]) -> tuple[int, int]:
+    def _read_start(self, index: int, word: str, common: frozenset[str]) -> tuple[int, int]:
         if word == "(":
-            return self._operand(index, common), _AFTER
+            return self._read_operand(index, common), _AFTER
         if word != "SELECT":
             self._give_up()
         return index + 1, _LIST
 
-    def _keyword(self, index: int, word: str, state: int, common: frozenset[str]) -> tuple[int, int]:
+    def _read_keyword(self, index: int, word: str, state: int, common: frozenset[str]) -> tuple[int, int]:
         if word == "FROM":
             if self._is_distinct_from(index):
                 return index + 1, state
             if state != _LIST:
                 self._give_up()
-            return self._source(index + 1, common), _FROM
+            return self._read_source(index + 1, common), _FROM
         if word == "JOIN":
             if state != _FROM:
                 self._give_up()
-            return self._source(index + 1, common), _FROM
+            return self._read_source(index + 1, common), _FROM
         if word in _SET_OPERATIONS:
-            return self._set_operation(index, word, state)
+            return self._read_set_operation(index, word, state)
         if word in _CLAUSES:
             if state != _FROM:
                 return index + 1, state
@@ -202,7 +202,7 @@ class _Query:
         words = self._words
         return index >= 2 and words[index - 1] == "DISTINCT" and words[index - 2] in ("IS", "NOT")
 
-    def _set_operation(self, index: int, word: str, state: int) -> tuple[int, int]:
+    def _read_set_operation(self, index: int, word: str, state: int) -> tuple[int, int]:
         words = self._words
         if word == "EXCEPT" and state == _LIST and words[index - 1].endswith("*"):
             return index + 1, state  # SELECT * EXCEPT (a, b)
@@ -215,21 +215,21 @@ class _Query:
             self._give_up()
         return index, _START
 
-    def _operand(self, index: int, common: frozenset[str]) -> int:
+    def _read_operand(self, index: int, common: frozenset[str]) -> int:
         """Read a query in parentheses; return the index after the closing parenthesis."""
-        end = self._query(index + 1, common)
+        end = self._read_query(index + 1, common)
         if end != self._closing[index]:
             self._give_up()
         return end + 1
 
-    def _group(self, index: int, common: frozenset[str]) -> int:
+    def _read_group(self, index: int, common: frozenset[str]) -> int:
         """Read the content of brackets in an expression (a subquery, arguments, a list); return the index after them."""
         first = self._words[index + 1]
         if self._words[index] == "(" and (first == "SELECT" or first == "WITH"):
-            return self._operand(index, common)
-        return self._expression(index, common)
+            return self._read_operand(index, common)
+        return self._read_expression(index, common)
 
-    def _expression(self, opening: int, common: frozenset[str]) -> int:
+    def _read_expression(self, opening: int, common: frozenset[str]) -> int:
         words = self._words
         end = self._closing[opening]
         index = opening + 1
@@ -239,7 +239,7 @@ class _Query:
         while index < end:
             word = words[index]
             if word in _BRACKETS:
-                index = self._group(index, common)
+                index = self._read_group(index, common)
                 continue
             if word == ".":
                 index += 2
@@ -254,7 +254,7 @@ class _Query:
         self._depth -= 1
         return end + 1
 
-    def _with(self, index: int, common: frozenset[str]) -> tuple[int, frozenset[str]]:
+    def _read_with(self, index: int, common: frozenset[str]) -> tuple[int, frozenset[str]]:
         words = self._words
         if words[index] == "RECURSIVE" and words[index + 1] != "AS":
             index += 1
@@ -262,9 +262,9 @@ class _Query:
             common = common.union(name for name, _, _ in self._list_common_table_expressions(index))
         for name, body, after in self._list_common_table_expressions(index):
             if words[body + 1] == "VALUES":
-                self._expression(body, common)
+                self._read_expression(body, common)
             else:
-                self._operand(body, common)
+                self._read_operand(body, common)
             common = common | {name}
             index = after
         return index, common
@@ -274,7 +274,7 @@ class _Query:
         words = self._words
         found = []
         while True:
-            name = self._name_at(index)
+            name = self._get_name(index)
             index += 1
             if words[index] == "(":
                 index = self._closing[index] + 1
@@ -295,7 +295,7 @@ class _Query:
                 return found
             index += 1
 
-    def _name_at(self, index: int) -> str:
+    def _get_name(self, index: int) -> str:
         """Return the name in a token."""
         text = self._texts[index] if index < len(self._texts) else ""
         if text[:1] == self._quote:
@@ -305,55 +305,55 @@ class _Query:
             self._give_up()
         return text
 
-    def _source(self, index: int, common: frozenset[str]) -> int:
+    def _read_source(self, index: int, common: frozenset[str]) -> int:
         """Read an item of FROM, with its alias; return the index after it."""
         words = self._words
         word = words[index]
         if word == "(":
             if words[index + 1] == "VALUES":
-                index = self._expression(index, common)
+                index = self._read_expression(index, common)
             else:
-                index = self._operand(index, common)
-            return self._alias(index, common)
+                index = self._read_operand(index, common)
+            return self._read_alias(index, common)
         if word == "LATERAL" and words[index + 1] == "(":
-            return self._alias(self._operand(index + 1, common), common)
+            return self._read_alias(self._read_operand(index + 1, common), common)
         if word == "UNNEST" and words[index + 1] == "(":
-            return self._alias(self._expression(index + 1, common), common)
+            return self._read_alias(self._read_expression(index + 1, common), common)
         start = self._starts[index] if index < len(self._starts) else 0
         parts: list[str] = []
         while True:
-            name = self._name_at(index)
+            name = self._get_name(index)
             parts.extend(name.split(".") if self._quote == "`" and self._texts[index][0] == "`" else [name])
             index += 1
             if words[index] != ".":
                 break
             index += 1
         if words[index] == "(":
-            return self._alias(self._expression(index, common), common)
-        self._add(tuple(parts), start, common)
+            return self._read_alias(self._read_expression(index, common), common)
+        self._add_table(tuple(parts), start, common)
         self._aliases.add(parts[-1].lower())
-        return self._alias(index, common)
+        return self._read_alias(index, common)
 
-    def _add(self, parts: tuple[str, ...], start: int, common: frozenset[str]) -> None:
+    def _add_table(self, parts: tuple[str, ...], start: int, common: frozenset[str]) -> None:
         if len(parts) == 1 and self._columns_in_from and parts[0].lower() in self._aliases:
             self._give_up()
         if is_table_name(parts) and (len(parts) > 1 or parts[0].lower() not in common):
             self.found.append(Found(parts, self._sql.count("\n", 0, start) + 1, start))
 
-    def _alias(self, index: int, common: frozenset[str]) -> int:
+    def _read_alias(self, index: int, common: frozenset[str]) -> int:
         words = self._words
         word = words[index]
         named = False
         if word == "AS":
-            self._aliases.add(self._name_at(index + 1).lower())
+            self._aliases.add(self._get_name(index + 1).lower())
             index += 2
             named = True
         elif word[:1] == self._quote or ((word[:1].isalpha() or word[:1] == "_") and word not in _NO_NAMES):
-            self._aliases.add(self._name_at(index).lower())
+            self._aliases.add(self._get_name(index).lower())
             index += 1
             named = True
         if named and words[index] == "(":
-            index = self._expression(index, common)
+            index = self._read_expression(index, common)
         word = words[index]
         if word not in _FOLLOWS and word not in (",", ")", ""):
             self._give_up()

@@ -134,24 +134,24 @@ def find_references(
     part = SqlPart(sql, tuple(lines))
     offset = 0 if lines else first_line - 1
 
-    def location(line: int) -> Location:
+    def locate(line: int) -> Location:
         return Location(file, part.find_source_line(line) + offset)
 
     references: dict[tuple[str, ...], TableReference] = {}
     problems: list[Problem] = []
     parsed, failures = _find_tables(sql, dialect)
     for found in parsed:
-        references.setdefault(found.parts, TableReference(found.parts, location(found.line)))
+        references.setdefault(found.parts, TableReference(found.parts, locate(found.line)))
     for line, reason, scanned in failures:
         if scanned is None:
-            problems.append(Problem(location(line), "warning", reason))
+            problems.append(Problem(locate(line), "warning", reason))
             continue
         names = [".".join(item.parts) for item in scanned]
         guess = f"tables were found by a scan: {', '.join(names[:20])}" if names else "a scan found no tables"
         language = f"{dialect} SQL" if dialect else "SQL"
-        problems.append(Problem(location(line), "warning", f"the statement cannot be parsed as {language} ({reason}); {guess}"))
+        problems.append(Problem(locate(line), "warning", f"the statement cannot be parsed as {language} ({reason}); {guess}"))
         for found in scanned:
-            references.setdefault(found.parts, TableReference(found.parts, location(found.line), "scanned"))
+            references.setdefault(found.parts, TableReference(found.parts, locate(found.line), "scanned"))
     return tuple(references.values()), tuple(problems)
 
 

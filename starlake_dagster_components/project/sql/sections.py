@@ -154,10 +154,10 @@ def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -
             renderer.warnings = warnings
     except TemplateError as error:
         raise TemplateError(str(error), error.line + task.sql_line - 1 if error.line else task.sql_line) from error
-    return _sections(task, rendered)
+    return _split_rendered(task, rendered)
 
 
-def _sections(task: Task, rendered: Rendered) -> SqlSections:
+def _split_rendered(task: Task, rendered: Rendered) -> SqlSections:
     lines = [line + task.sql_line - 1 for line in rendered.list_lines()]
     if task.sql_file is not None and task.sql_file.endswith(".yml"):
         # Starlake searches for markers only in SQL files.

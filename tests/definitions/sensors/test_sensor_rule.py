@@ -64,27 +64,27 @@ class TestAll:
 
     def test_what_was_consumed_is_not_new(self) -> None:
         latest = {ORDERS: made(1), LINES: made(3), COUNTRY: made(2)}
-        consumption = Consumption().after(latest, NOW)
+        consumption = Consumption().record(latest, NOW)
         assert decided(latest, consumption=consumption) == Wait("No materializations observed")
         assert decided({**latest, LINES: made(4)}, consumption=consumption) == Wait(
             "Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']"
         )
 
     def test_an_asset_that_is_watched_since_now_counts_when_it_was_materialised_before(self) -> None:
-        consumption = Consumption().after({ORDERS: made(1), LINES: made(3)}, NOW)
+        consumption = Consumption().record({ORDERS: made(1), LINES: made(3)}, NOW)
         decision = decided({ORDERS: made(4), LINES: made(5), COUNTRY: made(2)}, consumption=consumption)
         assert isinstance(decision, Start)
         assert set(decision.consumed) == {ORDERS, LINES, COUNTRY}
 
     def test_ids_that_are_handed_out_again_are_noticed(self) -> None:
         """SQLite reuses the ids of a deleted run."""
-        consumption = Consumption().after({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
+        consumption = Consumption().record({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
         again = {a: Materialization(7, "other", 1_000_050.0, NOW) for a in (ORDERS, LINES, COUNTRY)}
         assert isinstance(decided(again, consumption=consumption), Start)
 
     def test_an_older_one_seen_later_is_not_new(self) -> None:
         """Two writers may note their materializations of one asset in the wrong order."""
-        consumption = Consumption().after({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
+        consumption = Consumption().record({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
         assert decided({ORDERS: made(6)}, consumption=consumption) == Wait("No materializations observed")
 
     def test_a_long_list_ends_with_a_count(self) -> None:
@@ -154,7 +154,7 @@ class TestMinTimedeltaBetweenRuns:
         assert isinstance(decided({ORDERS: made(1)}, **self.OPTIONS), Start)
 
     def test_later_ones_do_and_then_consume_everything(self) -> None:
-        consumption = Consumption().after({ORDERS: made(1)}, NOW)
+        consumption = Consumption().record({ORDERS: made(1)}, NOW)
         waiting = decided({ORDERS: made(2)}, consumption=consumption, now=NOW + timedelta(minutes=5), **self.OPTIONS)
         assert waiting == Wait(
             "Observed materializations for ['sales_orders'], but the last run was requested at 2026-01-09T12:00:00+00:00: "
@@ -165,7 +165,7 @@ class TestMinTimedeltaBetweenRuns:
         assert later == Start(latest)
 
     def test_without_it_runs_follow_at_once(self) -> None:
-        consumption = Consumption().after({ORDERS: made(1)}, NOW)
+        consumption = Consumption().record({ORDERS: made(1)}, NOW)
         assert isinstance(decided({ORDERS: made(2)}, consumption=consumption, now=NOW, strategy="any"), Start)
 
 
@@ -178,7 +178,7 @@ class TestDataCycle:
     def after_monday(self) -> Consumption:
         """A run on Monday the 5th consumed all three."""
         monday = {ORDERS: made(1, "2026-01-05"), LINES: made(2, "2026-01-05"), COUNTRY: made(3, "2026-01-05")}
-        return Consumption().after(monday, NOW)
+        return Consumption().record(monday, NOW)
 
     def test_a_dataset_that_is_renewed_less_often_counts_until_its_own_schedule_renews_it(self) -> None:
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
@@ -210,7 +210,7 @@ class TestDataCycle:
 
     def test_any(self) -> None:
         """One has news, and all others have been materialized in the cycle, consumed or not."""
-        consumption = self.after_monday().after({ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}, NOW)
+        consumption = self.after_monday().record({ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}, NOW)
         options = {**self.CYCLE, "strategy": "any", "consumption": consumption, "timings": self.TIMINGS}
         latest = {ORDERS: made(7, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
         assert decided(latest, **options) == Start({ORDERS: made(7, "2026-01-06")})
@@ -277,10 +277,10 @@ class TestDataCycle:
             decision = decided(dict(latest), consumption=consumption, timings=timings, **options)
             if isinstance(decision, Start):
                 runs.append(day)
-                consumption = consumption.after(decision.consumed, NOW)
+                consumption = consumption.record(decision.consumed, NOW)
         assert runs == days
         of_the_5th = {COUNTRY: made(50, "2026-01-05")}
-        consumption = Consumption().after(of_the_5th, NOW)
+        consumption = Consumption().record(of_the_5th, NOW)
         missing = {
             day: isinstance(
                 decided(

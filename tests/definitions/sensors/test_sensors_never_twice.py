@@ -222,7 +222,7 @@ class Decisions:
         if not isinstance(decision, Start):
             return None, cursor
         consumed = {a: m.storage_id for a, m in decision.consumed.items()}
-        after = consumption.after(decision.consumed, datetime.now(timezone.utc))
+        after = consumption.record(decision.consumed, datetime.now(timezone.utc))
         return (json.dumps(consumed, sort_keys=True), consumed), write_cursor(after, keys)
 
 
