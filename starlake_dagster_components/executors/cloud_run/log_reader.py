@@ -7,62 +7,18 @@ if Cloud Logging rejects a query.
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import MissingDependency
 from .calls import is_transient, read_status
 from .connection import Connection
+from .log_queries import AT_ONCE, PATIENCE, PAUSE, fetch_lines
 
-QUERIES_A_MINUTE = 45
-"""Maximum number of queries per minute of this process for a project. It is below the quota, because others read the same logs."""
-MINUTE = 60.0
 GATHERING = 0.5
 """Seconds to wait for other executions before a query."""
-PATIENCE = 180.0
-"""Seconds to continue while queries are rejected."""
-PAUSE = 4.0
-"""Seconds until the next query for lines that have not arrived, or after a rejected query."""
 LOOKS = 3
 """Maximum number of queries for lines that have not arrived."""
-AT_ONCE = 100
-"""Executions in one query: a filter has at most 20,000 characters."""
-
-
-class Pace:
-    """Limits the number of queries per minute of all threads."""
-
-    def __init__(self, limit: int | None = None) -> None:
-        """Take the number of queries per minute; None = unlimited, for emulators."""
-        self._limit = limit
-        self._lock = threading.Lock()
-        self._times: deque[float] = deque()
-
-    def wait(self) -> None:
-        """Return when the next query may be made."""
-        while self._limit is not None:
-            with self._lock:
-                now = time.monotonic()
-                while self._times and now - self._times[0] >= MINUTE:
-                    self._times.popleft()
-                if len(self._times) < self._limit:
-                    self._times.append(now)
-                    return
-                rest = MINUTE - (now - self._times[0])
-            time.sleep(max(rest, 0.01))
-
-
-_paces: dict[tuple[int, str, str], Pace] = {}
-_paces_lock = threading.Lock()
-
-
-def find_pace(connection: Connection, project: str) -> Pace:
-    """Return the pace of this process for the logs of a project."""
-    with _paces_lock:
-        access = connection.access
-        limit = None if access.insecure else QUERIES_A_MINUTE
-        return _paces.setdefault((os.getpid(), access.find_endpoint("Logging") or access.api_endpoint or "", project), Pace(limit))
 
 
 @dataclass(slots=True)
@@ -133,8 +89,6 @@ class SharedReader:
         """Make one query. Return whether some of its executions need another one."""
         from google.api_core import exceptions
 
-        from .cloud_logging import fetch_lines
-
         found: dict[str, list[str]] = {}
         starts = [wanted.since for wanted in batch if wanted.since is not None]
         try:
@@ -177,22 +131,11 @@ class SharedReader:
 
 
 _readers: dict[tuple[int, Connection, str, str], SharedReader] = {}
+_readers_lock = threading.Lock()
 
 
 def find_reader(connection: Connection, project: str, matching: str) -> SharedReader:
     """Return this process's reader for lines of a project's executions; a forked process gets its own."""
-    with _paces_lock:
+    with _readers_lock:
         key = (os.getpid(), connection, project, matching)
         return _readers.setdefault(key, SharedReader(connection, project, matching))
-
-
-def iterate_tries(patience: float = PATIENCE) -> Iterator[int]:
-    """Yield the numbers of the tries of a query that may be rejected, with a pause between them, until the time is up."""
-    end = time.monotonic() + patience
-    number = 0
-    while True:
-        yield number
-        number += 1
-        if time.monotonic() + PAUSE > end:
-            return
-        time.sleep(PAUSE)

@@ -15,9 +15,10 @@ from ..starlake_output.remote_commands import judge_remote_command, mark_left_fi
 from ..starlake_output.table_outcomes import judge_output
 from . import sentinel
 from .calls import call_until_answered
-from .cloud_logging import Line, fetch_count_lines, fetch_last_lines, fetch_load_lines
 from .connection import Connection
+from .final_lines import fetch_count_lines, fetch_last_lines, fetch_load_lines
 from .finder import TIMEOUT
+from .log_queries import Line
 from .state import ExecutionState
 
 NOT_READY_EXIT_CODE = 1

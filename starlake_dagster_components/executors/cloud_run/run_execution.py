@@ -15,12 +15,12 @@ from ..base import CommandResult, Invocation, Level
 from ..starlake_output.process_output import Output
 from . import sentinel
 from .calls import QUOTA, Backoff, Interrupted, call_until_answered, explain_failure, is_transient, pause, read_status
-from .cloud_logging import find_follower
 from .connection import Access, Connection, connect
 from .container import build_arguments, build_environment, choose_sentinel
 from .execution_settings import ExecutionSettings
 from .finder import TIMEOUT, Finder
 from .job_options import Target, resolve_target
+from .log_follower import find_follower
 from .outcome import Ended, judge_execution
 from .poller import Watch, find_poller
 from .request import CommandIds, build_run_request, split_id

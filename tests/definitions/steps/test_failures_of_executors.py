@@ -16,7 +16,7 @@ from starlake_dagster_components import DagsterShellExecutor, DuckDBExecutor, Sh
 from starlake_dagster_components.cli.run import keep_definitions
 from starlake_dagster_components.definitions.build import build_definitions
 from starlake_dagster_components.executors.base import StarlakeExecutor
-from starlake_dagster_components.executors.cloud_run import cloud_logging, log_reader
+from starlake_dagster_components.executors.cloud_run import final_lines, log_queries, log_reader
 from starlake_dagster_components.settings import Settings
 
 pytestmark = [
@@ -39,8 +39,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
     for name in ("SL_ENV", "SL_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cloud_logging, "LATE_LINES", (0.0, 0.1, 0.1))
-    monkeypatch.setattr(log_reader, "PAUSE", 0.1)
+    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
+    for module in (log_queries, log_reader):
+        monkeypatch.setattr(module, "PAUSE", 0.1)
     monkeypatch.setattr(log_reader, "GATHERING", 0.05)
     with CloudRunServer() as server:
         yield server

@@ -13,15 +13,16 @@ from grpc import StatusCode
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.commands import LoadTable
 from starlake_dagster_components.executors.base import Counters
-from starlake_dagster_components.executors.cloud_run import cloud_logging, log_reader
+from starlake_dagster_components.executors.cloud_run import final_lines, log_queries, log_reader
 
 SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
-    monkeypatch.setattr(cloud_logging, "LATE_LINES", (0.0, 0.1, 0.1))
-    monkeypatch.setattr(log_reader, "PAUSE", 0.1)
+    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
+    for module in (log_queries, log_reader):
+        monkeypatch.setattr(module, "PAUSE", 0.1)
     monkeypatch.setattr(log_reader, "GATHERING", 0.05)
     with CloudRunServer() as server:
         yield server
@@ -70,8 +71,8 @@ def test_followed_lines_are_complete_when_some_queries_fail(server: CloudRunServ
     assert result.tail[-1] == "line 6"
 
 
-def lines(**fields: object) -> list[cloud_logging.Line]:
-    return list(cloud_logging._split_entry(LogEntry.pb(LogEntry(insert_id="i", **fields))))
+def lines(**fields: object) -> list[log_queries.Line]:
+    return list(log_queries._split_entry(LogEntry.pb(LogEntry(insert_id="i", **fields))))
 
 
 def test_structured_entries_have_a_level_and_a_message() -> None:

@@ -16,7 +16,7 @@ from test_cloud_run_access import Bucket
 
 from starlake_dagster_components.errors import CommandError
 from starlake_dagster_components.executors.base import CommandResult
-from starlake_dagster_components.executors.cloud_run import CloudRunExecutor, cloud_logging, log_reader, poller
+from starlake_dagster_components.executors.cloud_run import CloudRunExecutor, final_lines, log_queries, log_reader, poller
 from starlake_dagster_components.executors.cloud_run.connection import Access, Connection
 
 SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
@@ -24,8 +24,9 @@ SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
-    monkeypatch.setattr(cloud_logging, "LATE_LINES", (0.0, 0.1, 0.1))
-    monkeypatch.setattr(log_reader, "PAUSE", 0.1)
+    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
+    for module in (log_queries, log_reader):
+        monkeypatch.setattr(module, "PAUSE", 0.1)
     monkeypatch.setattr(log_reader, "GATHERING", 0.2)
     with CloudRunServer() as server:
         yield server
@@ -80,13 +81,13 @@ def test_counts_that_cannot_be_had_are_said_to_be_missing(server: CloudRunServer
 
 
 def test_queries_keep_their_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_reader, "MINUTE", 0.3)
-    pace = log_reader.Pace(3)
+    monkeypatch.setattr(log_queries, "MINUTE", 0.3)
+    pace = log_queries.Pace(3)
     began = time.monotonic()
     for _ in range(7):
         pace.wait()
     assert time.monotonic() - began >= 0.6
-    log_reader.Pace().wait()
+    log_queries.Pace().wait()
 
 
 # ------------------------------------------------------------------------------------------------------------- storage
