@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,34 @@ def test_nothing_imports_upwards() -> None:
                 if other in ALLOWED or (PACKAGE / other).exists()
             ]
     assert wrong == []
+
+
+def _find_imported_files(path: Path) -> set[Path]:
+    """Return the files of the package that a file imports, also within functions, but not for types alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(n)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for n in ast.walk(block)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not node.level or id(node) in for_types:
+            continue
+        folder = path.parents[node.level - 1].joinpath(*(node.module or "").split(".")) if node.module else path.parents[node.level - 1]
+        for target in (folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)):
+            if target.is_file() and target != path:
+                found.add(target)
+    return found
+
+
+def test_files_import_each_other_in_no_circle() -> None:
+    order = TopologicalSorter({path: _find_imported_files(path) for path in PACKAGE.rglob("*.py")})
+    try:
+        order.prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(str(path.relative_to(PACKAGE)) for path in error.args[1])) from None
 
 
 def test_no_file_is_longer_than_500_lines() -> None:
