@@ -7,6 +7,6 @@
 import os
 
 from .load import load_code_location
-from .settings_text import find_project, read_settings
+from .settings.text import find_project, read_settings
 
 defs = load_code_location(find_project(os.environ), read_settings(os.environ))

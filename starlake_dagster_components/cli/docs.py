@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ..pipelines.dag_options import OPTIONS, REPLACED
 from ..settings import OptionGroup, Settings, SharedSettings, get_setting, list_choices
-from ..settings_text import make_option_name
+from ..settings.text import make_option_name
 from .dag_option_help import HELP
 from .options import list_fields
 

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ..errors import ProjectNotFound
 from ..settings import OptionGroup, Settings, get_setting, list_choices
-from ..settings_text import find_project, make_option_name, read_settings
+from ..settings.text import find_project, make_option_name, read_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]

@@ -15,8 +15,8 @@ from ..definitions.nodes import StarlakeNode
 from ..definitions.translator import StarlakeTranslator
 from ..errors import Location
 from ..project.model import Expectation
-from ..selection import check_op_rules
 from ..settings import Settings, SharedSettings
+from ..settings.selection import check_op_rules
 from .fields import NodeTranslation, OpRules, SettingFields, describe_fields
 from .places import find_places, place_errors
 from .scaffolder import StarlakeProjectScaffolder

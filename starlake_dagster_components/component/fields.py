@@ -12,9 +12,9 @@ from ..cache import OFF
 from ..definitions.nodes import StarlakeNode
 from ..errors import InvalidSetting
 from ..executors import EXECUTORS
-from ..selection import check_op_rules
 from ..settings import SharedSettings, get_setting
-from ..settings_values import check_field
+from ..settings.selection import check_op_rules
+from ..settings.values import check_field
 from .templates import render_value, render_variables
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
-from ..selection import Described, RetryRule
 from ..settings import Settings
+from ..settings.selection import Described, RetryRule
 from .names import make_tag_value
 from .nodes import StarlakeNode
 from .selecting import describe_node, describe_pre_load

@@ -6,8 +6,8 @@ from dataclasses import replace
 from ..errors import Problem
 from ..pipelines.pipeline import Dependencies, Dependency, Pipeline, Plan
 from ..project.model import FrozenDict, Table, Task
-from ..selection import Described, NodePattern
 from ..settings import Settings
+from ..settings.selection import Described, NodePattern
 
 
 def describe_node(node: Table | Task, pipeline: Pipeline | None) -> Described:

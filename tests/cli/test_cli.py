@@ -13,7 +13,7 @@ from project_folder import ProjectFolder
 from starlake_dagster_components.cli import main
 from starlake_dagster_components.cli.problems import format_github
 from starlake_dagster_components.errors import InvalidSetting, Location, Problem
-from starlake_dagster_components.settings_text import read_settings
+from starlake_dagster_components.settings.text import read_settings
 
 
 @pytest.fixture(autouse=True)

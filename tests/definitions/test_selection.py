@@ -8,8 +8,8 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import InvalidSetting, StarlakeProjectComponent, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import InvalidProjectDefinition, prepare_graph
-from starlake_dagster_components.selection import check_op_rules, check_patterns
-from starlake_dagster_components.settings_text import read_settings
+from starlake_dagster_components.settings.selection import check_op_rules, check_patterns
+from starlake_dagster_components.settings.text import read_settings
 
 
 def ops(definitions: dg.Definitions) -> dict[str, dg.OpDefinition]:

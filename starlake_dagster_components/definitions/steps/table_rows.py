@@ -18,7 +18,7 @@ from ...executors.starlake_output.audit import quote_names
 from ...lineage.project import ProjectColumns
 from ...locks import lock_databases
 from ...project.model import Connection, Project, Table, Task
-from ...samples import Samples
+from ...settings.samples import Samples
 from ...warehouse.address import Address, find_address, quote_name
 from ...warehouse.query import QueryFailed, run_query
 from .private_columns import PrivateColumns

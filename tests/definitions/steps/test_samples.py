@@ -12,7 +12,7 @@ from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, InvalidSetting, ShellExecutor, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.steps.table_rows import build_violations_query, format_rows
-from starlake_dagster_components.samples import Samples, check_samples
+from starlake_dagster_components.settings.samples import Samples, check_samples
 
 
 @pytest.fixture

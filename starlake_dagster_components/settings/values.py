@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
 
-from .errors import InvalidSetting, suggest_name
-from .masking import mask_exception
+from ..errors import InvalidSetting, suggest_name
+from ..masking import mask_exception
+from .checks import check_boolean, check_choice, check_count, check_mapping, check_string
 from .setting import get_setting, list_choices
-from .settings_checks import check_boolean, check_choice, check_count, check_mapping, check_string
 
 if TYPE_CHECKING:
     import dagster as dg
 
-    from .executors.base import StarlakeExecutor
-    from .settings_checks import ExpectationChecks, SecretNames
+    from ..executors.base import StarlakeExecutor
+    from .checks import ExpectationChecks, SecretNames
 
     AnyExecutor = StarlakeExecutor | str | Mapping[str, Any] | None
     AnyStepExecutor = dg.ExecutorDefinition | str | Mapping[str, Any] | None

@@ -22,9 +22,9 @@ from starlake_dagster_components.cli.docs import write_tables
 from starlake_dagster_components.errors import InvalidSetting
 from starlake_dagster_components.pipelines.dag_options import OPTIONS
 from starlake_dagster_components.settings import Settings
-from starlake_dagster_components.settings_text import read_settings
+from starlake_dagster_components.settings.text import read_settings
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 RIGHT: list[tuple[str, Any, Any]] = [
     ("executor", "duckdb", DuckDBExecutor()),

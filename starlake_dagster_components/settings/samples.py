@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InvalidSetting, describe_unknown
+from ..errors import InvalidSetting, describe_unknown
 
 MAX_ROWS = 100
 

@@ -1,7 +1,7 @@
 """Define every setting once: type, default, meaning, allowed values, and text form.
 
 All ways to set a value are derived from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
-``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``settings_text.py``), the options of ``sl-dagster``
+``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``text.py``), the options of ``sl-dagster``
 (``cli/options.py``), and the tables of docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
 
 This module imports neither Dagster nor executors, because the command line shows its help without them.
@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .samples import Samples, check_samples
-from .selection import check_op_rules, check_patterns, parse_patterns
-from .setting import OptionGroup as OptionGroup
-from .setting import Setting as Setting
-from .setting import Translator as Translator
-from .setting import get_setting as get_setting
-from .setting import list_choices as list_choices
-from .settings_checks import ExpectationChecks as ExpectationChecks
-from .settings_checks import SecretNames as SecretNames
-from .settings_checks import (
+from .checks import (
+    ExpectationChecks,
+    SecretNames,
     check_automation,
     check_cache,
     check_choice,
@@ -43,11 +36,14 @@ from .settings_checks import (
     parse_name_or_json,
     parse_pairs,
 )
-from .settings_values import AnyChecks, AnyExecutor, AnyPath, AnySecrets, AnyStepExecutor, check_values
+from .samples import Samples, check_samples
+from .selection import check_op_rules, check_patterns, parse_patterns
+from .setting import Setting, Translator
+from .values import AnyChecks, AnyExecutor, AnyPath, AnySecrets, AnyStepExecutor, check_values
 
 if TYPE_CHECKING:
-    from .executors.base import StarlakeExecutor
-    from .pipelines.pipeline import Pipeline
+    from ..executors.base import StarlakeExecutor
+    from ..pipelines.pipeline import Pipeline
 
 AssetKeyStyle = Literal["flat", "flat_lower", "path"]
 
@@ -478,6 +474,6 @@ class Settings(SharedSettings):
 @cache
 def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
     # Imported only if a template needs it, because every import makes startup slower.
-    from .executors.registry import EXECUTOR_TYPES, make_executor
+    from ..executors.registry import EXECUTOR_TYPES, make_executor
 
     return make_executor(name) if name in EXECUTOR_TYPES else None

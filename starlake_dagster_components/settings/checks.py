@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
-from .cache import OFF
-from .errors import InvalidSetting, describe_unknown, suggest_name
+from ..cache import OFF
+from ..errors import InvalidSetting, describe_unknown, suggest_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def check_timezone(name: str, value: Any) -> str | None:
     text = check_string(name, value)
     if text is None:
         return None
-    from .pipelines.schedule_presets import check_timezone
+    from ..pipelines.schedule_presets import check_timezone
 
     try:
         return check_timezone(text)
@@ -189,7 +189,7 @@ def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
     """Return names of orchestrators."""
     found = check_strings(name, value)
     if found != ("dagster",):
-        from .pipelines.dag_templates import ORCHESTRATORS
+        from ..pipelines.dag_templates import ORCHESTRATORS
 
         for item in found:
             # A custom template may be for another orchestrator. Planning knows, and rejects an orchestrator without a template.
@@ -203,13 +203,13 @@ def check_executor(name: str, value: Any) -> Any:
     if value is None or value == "":
         return None
     if isinstance(value, (str, Mapping)):
-        from .executors.registry import make_executor
+        from ..executors.registry import make_executor
 
         try:
             return make_executor(value)
         except InvalidSetting as error:
             raise InvalidSetting(f"{name}: {error}") from error
-    from .executors.base import StarlakeExecutor
+    from ..executors.base import StarlakeExecutor
 
     if isinstance(value, type) and issubclass(value, StarlakeExecutor):
         raise InvalidSetting(f"{name}: {value.__name__} is a class (expected an executor: {value.__name__}(...))")
@@ -222,7 +222,7 @@ def check_step_executor(name: str, value: Any) -> Any:
     """Return one of Dagster's executor definitions."""
     if value is None:
         return None
-    from .step_executor.names import find_step_executor, is_step_executor
+    from ..step_executor.names import find_step_executor, is_step_executor
 
     if is_step_executor(value):
         return value

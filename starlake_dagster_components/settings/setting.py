@@ -1,4 +1,4 @@
-"""Define the description of a setting, and the interface of a translator. The settings themselves are in ``settings.py``."""
+"""Define the description of a setting, and the interface of a translator. The settings themselves are in ``fields.py``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

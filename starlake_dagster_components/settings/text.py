@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from .errors import InvalidSetting
-from .settings import Settings, get_setting
-from .settings_values import check_field
+from ..errors import InvalidSetting
+from .fields import Settings
+from .setting import get_setting
+from .values import check_field
 
 PREFIX = "SL_DAGSTER_"
 """Prefix of the environment variables of settings."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from .errors import InvalidSetting, describe_unknown
+from ..errors import InvalidSetting, describe_unknown
 
 KEYS = ("name", "domain", "table", "task", "tag", "kind", "dagRef")
 KINDS = ("domain", "table", "task")
