@@ -180,3 +180,52 @@ def test_every_public_name_can_be_imported_and_they_are_sorted() -> None:
         assert name in dir(package)
     with pytest.raises(AttributeError):
         package.no_such_name  # noqa: B018
+
+
+VERBS = """
+abandon accept acquire add adopt advise affects agree allow allows annotate announce append appends apply archive are ascend ask attach
+attempt audit authenticate batch become begin begins belongs blank build cache calculate call can cancel capture cast center charge
+check choose close coerce collect combine comes compare compile complete compute concerns connect contains continues convert copy count
+covers create cut decide declares decorate deliver depend descend describe deserialize detach digest divide drain drop echo emit encode
+end ensure enter escape evaluate evolve examine execute expand expect explain extend fail feed fetch fill filter find finish fit fits
+flush fold follow forbid forget form format get give glob group hand handle has hash have hide hold holds identify import indent index
+inherit insert interrupt invoke is iterate join judge keep lacks leads leave leaves lend link list load locate lock log look lower make
+map mark mask match matches materialize may measure merge migrate move name names narrow needs negate normalize note notify number
+observe obtain open order overlaps override pack pair parse pause peek place plan poll prepare print probe propose put qualify quote
+raise reaches read reap rebuild receive record recover redirect refuse release reload relocate remember remove rename render repeat
+replace report require requote reserve resolve restore restrict reverse revive rewrite round route run runs sanitize scaffold scan
+select selects send serialize serve set settle share shorten show signal silence simplify slice sort split spoil spread squeeze stage
+stages start starts stop strip substitute suggest summarize tag take test tokenize translate trim truncate try unescape unite unquote
+unwrap update upload use visit wait walk warm warn was watch weaken wrap write
+"""
+"""First words of the names of functions. Take one of these for a new function; add a verb only if none of them says what it does."""
+
+OTHER_NAMES = """
+main on ran starlake_step_executor starlake_threads table_of with_arguments with_environment _at_fork_reinit getattr getitem info
+model_json_schema readline shell_complete with_tags writelines
+"""
+"""Public names, executors that are named like Dagster's, and methods that libraries call."""
+
+
+def _may_be_a_noun(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Return whether a function is a property, a command of the command line, a special method or an exception."""
+    decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+    return (
+        function.name in OTHER_NAMES.split()
+        or function.name.startswith("__")
+        or any("property" in text or ".command" in text for text in decorators)
+    )
+
+
+def test_functions_are_named_with_verbs() -> None:
+    verbs = set(VERBS.split())
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.name.endswith("_filters.py"):  # functions named like the filters that they implement
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or _may_be_a_noun(node):
+                continue
+            if node.name.lstrip("_").split("_")[0] not in verbs:
+                wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}")
+    assert wrong == [], "a name begins with a verb of VERBS"

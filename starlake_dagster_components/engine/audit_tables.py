@@ -92,7 +92,7 @@ def _insert_rows(
 
 def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
     """Write rows into a database that is not open."""
-    with open_database(path, cancelled=None, log=session.log) as database, database.transaction():
+    with open_database(path, cancelled=None, log=session.log) as database, database.begin_transaction():
         write_rows(session, database, entries, checks)
 
 

@@ -118,7 +118,7 @@ class Database:
             self._lent.spoiled = True
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def begin_transaction(self) -> Iterator[None]:
         """Run the body in one transaction: committed at its end, rolled back when it raises."""
         self.execute("BEGIN TRANSACTION")
         try:

@@ -200,7 +200,7 @@ class _Work:
         before, after = split_scripts(session.project, task, sections)
         self._set_search_path(database, references)
         early = self._find_query_for_presql(target, main) if sections.presql and task.parse_sql else None
-        with database.transaction():
+        with database.begin_transaction():
             ddl.create_schema(database, task.domain)
             self._set_search_path(database, references)
             if early:

@@ -206,7 +206,7 @@ class Writer:
         if sum(identity.size for identity in identities) > _SMALL:
             database.expect_large()
         try:
-            with database.transaction():
+            with database.begin_transaction():
                 existing = self._make_table(prepared, target)
                 before = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 database.set_search_path([table.final_domain])

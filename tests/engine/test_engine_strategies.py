@@ -80,7 +80,7 @@ def run(lent: Any, strategy: Strategy, drawn: list[list[Row]]) -> list[tuple[Any
     target = Target(database, "s", "t")
     create_table(database, "s", "t", [*COLUMNS, *strategy.extra_columns])
     for batch in drawn:
-        with database.transaction():
+        with database.begin_transaction():
             written = write_batch(target, strategy, select_of(batch), NAMES)
         assert written.rows == len(batch)
     extra = ", sl_start_ts, sl_end_ts" if strategy.extra_columns else ""
@@ -234,7 +234,7 @@ def test_a_batch_that_fails_leaves_no_temporary_table_behind(lent: Any) -> None:
     row = Row(1, "x", 1, "p", 1)
     run(lent, strategy, [[row]])
     database = Database(None, "memory", lent, None)
-    with pytest.raises(duckdb.Error), database.transaction():
+    with pytest.raises(duckdb.Error), database.begin_transaction():
         write_batch(Target(database, "s", "t"), strategy, "SELECT 'no number' AS n, 1 AS a, 'x' AS b, NULL AS ts, 'p' AS part", NAMES)
     assert database.fetch_rows("SELECT n FROM memory.s.t") == [(1,)]
     assert run(lent, strategy, [[row]]) == [(1, "x", 1, "p", 1)]
