@@ -122,7 +122,7 @@ class PlannedRun:
 
 
 def plan_job_runs(
-    built: Built, settings: Settings, dates: RunDates, jobs: Sequence[str], say: Callable[[str], None] | None
+    built: Built, settings: Settings, dates: RunDates, jobs: Sequence[str], report: Callable[[str], None] | None
 ) -> list[PlannedRun]:
     """Return the runs of jobs: one per job, or one per partition of a range.
 
@@ -134,7 +134,7 @@ def plan_job_runs(
         settings: default time zone and first day, for jobs that set none.
         dates: the requested dates.
         jobs: the jobs, in order.
-        say: receives a sentence about each job without a partition in the range.
+        report: receives a sentence about each job without a partition in the range.
 
     Raises:
         InvalidSetting: none of the jobs has a run.
@@ -147,8 +147,8 @@ def plan_job_runs(
         runs = list(_plan_range(built, pipelines[job], settings, dates))
         if not runs:
             text = f"{job} has no partition from {dates.first} to {dates.last}: {_describe(built.graph.partitions[job])}"
-            if say and len(jobs) > 1:
-                say(text)
+            if report and len(jobs) > 1:
+                report(text)
             elif len(jobs) == 1:
                 raise InvalidSetting(f"--from: {text}")
         planned += runs

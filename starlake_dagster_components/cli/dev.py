@@ -317,7 +317,7 @@ def serve_projects(
     port: int | None = None,
     reload: bool = True,
     log_level: str = "warning",
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     examine: Callable[[Path], None],
     stop: threading.Event | None = None,
 ) -> None:
@@ -330,7 +330,7 @@ def serve_projects(
         port: its port; None = the first free port from 3000.
         reload: whether to reload a project when one of its files changes.
         log_level: log level of Dagster's services.
-        say: receives sentences about what happens.
+        report: receives sentences about what happens.
         examine: prints the problems of a project.
         stop: stops serving when it is set.
 
@@ -349,28 +349,28 @@ def serve_projects(
     # Watch from the beginning, so that changes are not missed while Dagster starts.
     watcher = Watcher(locations, ended) if reload else None
     with Services(locations, environment, host=host, port=choose_port(host, port), log_level=log_level) as services:
-        say(f"starting Dagster for {', '.join(location.name for location in locations)}")
+        report(f"starting Dagster for {', '.join(location.name for location in locations)}")
         if not environment.get("DAGSTER_HOME"):
-            say("runs are kept until this command ends; set DAGSTER_HOME to keep them longer")
+            report("runs are kept until this command ends; set DAGSTER_HOME to keep them longer")
         services.start_web_server(ended)
         if not ended.is_set():
-            say(f"Dagster is at {services.url} (press Ctrl-C to stop)")
+            report(f"Dagster is at {services.url} (press Ctrl-C to stop)")
             for location in locations:
                 examine(location.root)
         while not ended.is_set():
             for sentence in services.revive():
-                say(sentence)
+                report(sentence)
             if watcher is None:
                 ended.wait(_LOOK)
                 continue
             for location, files in watcher.take_changes(_LOOK).items():
-                _reload_location(services, location, files, say)
+                _reload_location(services, location, files, report)
                 examine(location.root)
-        say("stopping Dagster's services")
+        report("stopping Dagster's services")
 
 
-def _reload_location(services: Services, location: Location, files: Sequence[str], say: Callable[[str], None]) -> None:
+def _reload_location(services: Services, location: Location, files: Sequence[str], report: Callable[[str], None]) -> None:
     shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
     began = time.monotonic()
     failure = services.reload(location)
-    say(f"{location.name}: {shown} changed: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
+    report(f"{location.name}: {shown} changed: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")

@@ -225,7 +225,7 @@ def run(
         selection=selection,
         dates=RunDates(scheduled_date, interval_start, interval_end, first, last, single_run),
         log_level=log_level.upper(),
-        say=None if quiet else lambda text: echo(text, fg="yellow", err=True),
+        report=None if quiet else lambda text: echo(text, fg="yellow", err=True),
         progress=choose_progress(quiet=quiet, json=output == "json", log_level=log_level.upper()),
     )
     if output == "json":
@@ -393,7 +393,7 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
         port=port,
         reload=reload,
         log_level=log_level,
-        say=lambda text: echo(text, err=True),
+        report=lambda text: echo(text, err=True),
         examine=examine,
     )
 

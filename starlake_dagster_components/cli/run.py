@@ -38,7 +38,7 @@ def run_headless(
     scheduled_date: str | None = None,
     dates: RunDates | None = None,
     log_level: str = "CRITICAL",
-    say: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> list[RunResult]:
     """Run jobs of a project in this process, one after the other, with Dagster's own event log.
@@ -51,7 +51,7 @@ def run_headless(
         scheduled_date: logical date of the runs, ISO 8601.
         dates: all dates that runs may have; overrides ``scheduled_date``.
         log_level: level from which the runs' log is also printed: DEBUG, INFO, WARNING, ERROR, or CRITICAL (nothing).
-        say: receives a sentence about assets that are left out because they have no job.
+        report: receives a sentence about assets that are left out because they have no job.
         progress: receives events as they happen.
 
     Returns:
@@ -84,12 +84,12 @@ def run_headless(
         if not names:
             why = f"{left_out}; run assets instead (--select '*' for all of them)" if left_out else "it has no tables and no tasks"
             raise StarlakeError(f"{built.plan.project.root} has no jobs to run: {why}")
-        if left_out and say:
-            say(f"{left_out}; they run only with a selection (--select)")
+        if left_out and report:
+            report(f"{left_out}; they run only with a selection (--select)")
     if keys is not None:
         planned = plan_selection_runs(built, dates, name_selection_job(built), keys)
     else:
-        planned = plan_job_runs(built, settings, dates, [job] if job is not None else names, say)
+        planned = plan_job_runs(built, settings, dates, [job] if job is not None else names, report)
     with _open_instance() as instance, keep_definitions(built, settings) as token, progress or contextlib.nullcontext():
         runner = _Runner(instance, token, tags, log_level, progress)
         if progress:

@@ -151,7 +151,7 @@ def take_file(source: Path, target: Path) -> None:
     goes. While the second one is there the copy is not whole; :func:`finish_moves` goes on from there.
 
     Raises:
-        OSError: it cannot be moved: the folder is read-only, say. Then it is where it was, and nowhere else.
+        OSError: it cannot be moved: the folder is read-only, for example. Then it is where it was, and nowhere else.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -122,7 +122,7 @@ def _describe_load(project: Project, table: Table) -> str:
 def make_hint(project: Project) -> Hint:
     """Return what says which task or load makes a table."""
 
-    def hint(name: str) -> str:
+    def add_hint(name: str) -> str:
         parts = [p.strip('"').lower() for p in name.split(".")][-2:]
         for task in project.tasks:
             if parts[-1] == task.table.lower() and (len(parts) == 1 or parts[0] == task.domain.lower()):
@@ -132,7 +132,7 @@ def make_hint(project: Project) -> Hint:
                 return _describe_load(project, table)
         return ""
 
-    return hint
+    return add_hint
 
 
 def read_source_lines(project: Project, file: str) -> tuple[str, ...]:

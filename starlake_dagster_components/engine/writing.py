@@ -323,7 +323,7 @@ class Writer:
         """Write audit rows of what was rolled back."""
         path = self._session.find_audit_database()
         if path == self._database.path or path is None:
-            with self._database.transaction():
+            with self._database.begin_transaction():
                 audit.write_rows(self._session, self._database, entries, checks)
         else:
             self._entries.extend(entries)

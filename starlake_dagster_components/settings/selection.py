@@ -187,7 +187,7 @@ def _check_op_rule(name: str, value: Any) -> OpRule:
 
 
 def check_tag_values(name: str, value: Any) -> dict[str, str]:
-    """Return tags as Dagster takes them: strings, and a mapping or list (a Kubernetes configuration, say) as JSON.
+    """Return tags as Dagster takes them: strings, and a mapping or list (a Kubernetes configuration, for example) as JSON.
 
     Raises:
         InvalidSetting: it is not a mapping of names.

@@ -126,11 +126,11 @@ def test_assets_without_job_are_reported(shop: ProjectFolder) -> None:
     application = (shop.root / "metadata/application.sl.yml").read_text()
     shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
     told: list[str] = []
-    run_headless(shop.root, Settings(executor=RecordingExecutor()), say=told.append)
+    run_headless(shop.root, Settings(executor=RecordingExecutor()), report=told.append)
     (line,) = told
     assert line.startswith("2 assets have no job: kpi.daily, kpi.top: no dagRef; set it to 'transforms' in ")
     assert line.endswith("; they run only with a selection (--select)")
-    run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", say=told.append)
+    run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", report=told.append)
     assert len(told) == 1
 
 

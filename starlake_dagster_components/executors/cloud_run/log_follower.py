@@ -63,7 +63,7 @@ class Follower:
         self._changed = threading.Condition(self._lock)
 
     @contextmanager
-    def follow_execution(self, execution: str, on_line: OnLine, *, since: float, settle: float, say: Log) -> Iterator[None]:
+    def follow_execution(self, execution: str, on_line: OnLine, *, since: float, settle: float, report: Log) -> Iterator[None]:
         """Follow an execution while the block runs. At its end, wait for late lines.
 
         Args:
@@ -71,7 +71,7 @@ class Follower:
             on_line: receives the lines, in order.
             since: its start, in seconds since 1970.
             settle: seconds without a new line after which no more lines are expected.
-            say: receives a warning if lines are missing.
+            report: receives a warning if lines are missing.
         """
         self._connection.logs  # noqa: B018 -- reports a missing package before the wait
         followed = _Followed(execution, on_line, since - OVERLAP, settle)
@@ -85,7 +85,7 @@ class Follower:
         finally:
             try:
                 if not self._drain(followed):
-                    say("warning", f"lines of {execution} may be missing: Cloud Logging did not answer for some time")
+                    report("warning", f"lines of {execution} may be missing: Cloud Logging did not answer for some time")
             finally:
                 with self._changed:
                     del self._followed[execution]

@@ -139,7 +139,7 @@ class _Run:
             lambda: self.finder.find(families, since),
             doing="list the executions of",
             resource=self.job,
-            log=self.say,
+            log=self.report,
             cancelled=cancelled,
             seconds=self.settings.start_timeout,
         )
@@ -152,11 +152,11 @@ class _Run:
             stale=self._is_stale,
         )
         for other in others:
-            self.say("warning", f"canceling Cloud Run execution {other.short_name}: it is a second one of the same command")
+            self.report("warning", f"canceling Cloud Run execution {other.short_name}: it is a second one of the same command")
             self._ask_to_cancel(other.name)
         if chosen:
             how = "taking over the" if not chosen.finished else "taking the result of the finished"
-            self.say("info", f"{how} Cloud Run execution {chosen.short_name} that was started for this step before")
+            self.report("info", f"{how} Cloud Run execution {chosen.short_name} that was started for this step before")
         return chosen
 
     def _is_stale(self, state: ExecutionState) -> bool:
@@ -222,7 +222,7 @@ class _Run:
             delay = backoff.choose_delay()
             if time.monotonic() + delay > end:
                 raise CommandError(f"cannot start the job {self.job} for {self.settings.start_timeout:g} s: {problem}")
-            self.say("debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); again in {delay:.1f} s")
+            self.report("debug", f"cannot start {self.job} yet ({read_status(problem) if problem else 'no name'}); again in {delay:.1f} s")
             pause(delay, cancelled)
 
     def _look_for_unanswered(self, problem: BaseException | None) -> ExecutionState | None:
@@ -244,9 +244,9 @@ class _Run:
         """Report the ids and links first."""
         self.known = state
         self.invocation.report(self._build_metadata(state))
-        self.say("info", f"Cloud Run execution {state.short_name} of {self.job}: {state.console}")
+        self.report("info", f"Cloud Run execution {state.short_name} of {self.job}: {state.console}")
         if state.max_retries and not state.finished:
-            self.say(
+            self.report(
                 "warning",
                 f"Cloud Run runs a failing task of this job up to {state.max_retries} more times, which can hide a failure (a failed load "
                 f"leaves its file where the next one does not look): gcloud run jobs update {self.target.job} --max-retries 0 "
@@ -271,11 +271,11 @@ class _Run:
                 follow = find_follower(self.connection, self.project, self.settings.log_interval)
                 settle = self.settings.log_settle
                 stack.enter_context(
-                    follow.follow_execution(state.short_name, self._take_line, since=state.created, settle=settle, say=self.say)
+                    follow.follow_execution(state.short_name, self._take_line, since=state.created, settle=settle, report=self.report)
                 )
             if state.finished:
                 return state
-            watch = Watch(state.name, self.target.interval, self.say)
+            watch = Watch(state.name, self.target.interval, self.report)
             stack.enter_context(self.invocation.cancelled.notify(watch.wake.set))
             group = stack.enter_context(find_poller().watch_execution(self.connection, self.job, watch))
             deadline = self._compute_deadline(state)
@@ -309,7 +309,7 @@ class _Run:
         age = max(time.time() - state.created, 0.0) if state.created else 0.0
         return time.monotonic() + self.settings.timeout - age
 
-    def say(self, level: Level, text: str) -> None:
+    def report(self, level: Level, text: str) -> None:
         """Log a message of this executor."""
         self.invocation.log(level, self.mask(text))
 
@@ -329,7 +329,7 @@ class _Run:
         Raises:
             CommandError: it may still run.
         """
-        self.say("info", f"canceling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
+        self.report("info", f"canceling Cloud Run execution {watch.name.rsplit('/', 1)[-1]}")
         end = time.monotonic() + self.settings.cancel_timeout
         asked = self._ask_to_cancel(watch.name)
         watch.interval = min(watch.interval, 2.0)
@@ -357,13 +357,13 @@ class _Run:
                 ask,
                 doing="cancel",
                 resource=name,
-                log=self.say,
+                log=self.report,
                 cancelled=None,
                 seconds=self.settings.cancel_timeout,
                 longest_delay=CANCEL_DELAY,
             )
         except StarlakeError as error:
-            self.say("warning", str(error))
+            self.report("warning", str(error))
             return False
         return True
 
@@ -381,7 +381,7 @@ class _Run:
                 ) from error
         if state is None or state.finished:
             return
-        watch = Watch(state.name, 2.0, self.say)
+        watch = Watch(state.name, 2.0, self.report)
         polls = find_poller()
         with polls.watch_execution(self.connection, self.job, watch) as group:
             self._cancel_execution(watch, group.poll_soon)
@@ -414,7 +414,7 @@ class _Run:
             tail_lines=self.settings.tail_lines if self.settings.logs != "none" else 0,
             mask=self.mask,
             allow_task_retries=self.settings.allow_task_retries,
-            log=self.say,
+            log=self.report,
             metadata=self._build_metadata(state),
         )
         return judge_execution(ended)

@@ -53,7 +53,7 @@ class DagsterShellExecutor(ShellExecutor):
     def _run_program(self, program: str, command: Command, invocation: Invocation, environment: Mapping[str, str], output: Output) -> int:
         execute = _import_execute()
         with tempfile.TemporaryDirectory(prefix="starlake-shell-") as folder:
-            watch = _Watch(Path(folder, "pid"), invocation.cancelled, self.timeout, self.grace_period, partial(output.say, "warning"))
+            watch = _Watch(Path(folder, "pid"), invocation.cancelled, self.timeout, self.grace_period, partial(output.report, "warning"))
             watch.start()
             try:
                 _, exit_code = execute(
@@ -95,7 +95,9 @@ class _Log:
 class _Watch(threading.Thread):
     """Ends the command if it is canceled or takes too long, because dagster-shell itself only waits."""
 
-    def __init__(self, pid_file: Path, cancelled: threading.Event, timeout: float | None, grace: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, pid_file: Path, cancelled: threading.Event, timeout: float | None, grace: float, report: Callable[[str], None]
+    ) -> None:
         super().__init__(name="starlake-dagster-shell", daemon=True)
         self.pid_file = pid_file
         self.ended_because: CommandError | None = None
@@ -103,7 +105,7 @@ class _Watch(threading.Thread):
         self._cancelled = cancelled
         self._timeout = timeout
         self._grace = grace
-        self._say = say
+        self._report = report
         self._done = threading.Event()
 
     @property
@@ -139,7 +141,7 @@ class _Watch(threading.Thread):
                     continue
             else:
                 continue
-            end_group(self._pid, self._grace, self._say)
+            end_group(self._pid, self._grace, self._report)
             return
 
     def stop(self) -> None:
@@ -147,7 +149,7 @@ class _Watch(threading.Thread):
         self._done.set()
         self.join()
         if (self.started or self.read_pid()) and self._pid is not None and is_group_alive(self._pid):
-            end_group(self._pid, self._grace, self._say)
+            end_group(self._pid, self._grace, self._report)
 
 
 def _explain_missing() -> MissingDependency:

@@ -35,7 +35,7 @@ def run_process(
     cancelled: threading.Event,
     timeout: float | None = None,
     grace: float = 20.0,
-    say: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Run a program to its end, in a new session, and pass on its output as it arrives.
 
@@ -50,7 +50,7 @@ def run_process(
         cancelled: ends the program when set.
         timeout: the time limit in seconds; None = no limit.
         grace: seconds between SIGTERM and SIGKILL.
-        say: receives messages about what is done to the processes.
+        report: receives messages about what is done to the processes.
 
     Returns:
         The exit code; ``128 + n`` if signal n ended the program.
@@ -68,7 +68,7 @@ def run_process(
                 _follow_process(process, pipes, cancelled, timeout)
             finally:
                 pipes.ending = True
-                _end_process(process, pipes, grace, say)
+                _end_process(process, pipes, grace, report)
                 ended = True
     finally:
         if not ended:  # Interrupted again while the program was being ended.
@@ -190,7 +190,7 @@ def _follow_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, cancelled
         pipes.read(min(_LOOK, rest))
 
 
-def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, say: Callable[[str], None]) -> None:
+def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float, report: Callable[[str], None]) -> None:
     """End the remaining processes of the program's group, and pass on the last output."""
     by_itself = process.poll() is not None
     if by_itself:
@@ -199,13 +199,13 @@ def _end_process(process: "subprocess.Popen[bytes]", pipes: _Pipes, grace: float
         _drain_pipes(pipes)
         return
     if by_itself:
-        say(f"the program ended and left processes behind (group {process.pid}): they are ended as well")
+        report(f"the program ended and left processes behind (group {process.pid}): they are ended as well")
     _signal_group(process.pid, signal.SIGTERM)
     if not _read_until(lambda: not _is_group_of_alive(process), pipes, grace):
-        say(f"processes of the command (group {process.pid}) are still there {grace:g} s after SIGTERM: SIGKILL")
+        report(f"processes of the command (group {process.pid}) are still there {grace:g} s after SIGTERM: SIGKILL")
         _signal_group(process.pid, signal.SIGKILL)
         if not _read_until(lambda: not _is_group_of_alive(process), pipes, _LAST_RESORT):
-            say(f"processes of the command (group {process.pid}) cannot be ended, not even by SIGKILL")
+            report(f"processes of the command (group {process.pid}) cannot be ended, not even by SIGKILL")
     _drain_pipes(pipes)
 
 
@@ -248,18 +248,18 @@ def is_group_alive(group: int) -> bool:
     return any(state not in "ZX" for state in states) if states else not Path("/proc/self/stat").exists()
 
 
-def end_group(group: int, grace: float, say: Callable[[str], None]) -> None:
+def end_group(group: int, grace: float, report: Callable[[str], None]) -> None:
     """End the processes of a group that another process has started: with SIGTERM, and after the grace period with SIGKILL."""
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, _LAST_RESORT)):
         if number == signal.SIGKILL:
-            say(f"processes of the command (group {group}) are still there {grace:g} s after SIGTERM: SIGKILL")
+            report(f"processes of the command (group {group}) are still there {grace:g} s after SIGTERM: SIGKILL")
         _signal_group(group, number)
         end = time.monotonic() + seconds
         while is_group_alive(group) and time.monotonic() < end:
             time.sleep(0.05)
         if not is_group_alive(group):
             return
-    say(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
+    report(f"processes of the command (group {group}) cannot be ended, not even by SIGKILL")
 
 
 def _read_states(group: int) -> Iterator[str]:

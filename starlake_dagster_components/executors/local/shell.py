@@ -119,7 +119,7 @@ class ShellExecutor(StarlakeExecutor):
             if not any(_UNKNOWN_SENTINEL.search(line) for line in result.tail):
                 return result
             self._without_sentinel.add(version)
-            output.say(
+            output.report(
                 "info", "this Starlake does not know --notReadySentinel: from now on exit code 1 of preload means that nothing is ready"
             )
         result, output = self._run(program, command, invocation)
@@ -133,11 +133,11 @@ class ShellExecutor(StarlakeExecutor):
         from .jvm.start import JvmStart
 
         output = Output(invocation.log_output, command.mask(self.env), invocation.log)
-        output.say("info", f"running {replace(command, program=program).shown}")
+        output.report("info", f"running {replace(command, program=program).shown}")
         with contextlib.closing(JvmStart(self.jvm, program, command, invocation, self._build_environment(command))) as java:
             exit_code = self._run_program(program, command, invocation, java.environment, output)
             if exit_code and java.is_extended and output.has_no_java:
-                output.say("warning", "Java rejected the options that jvm: auto adds; the command is started again without them")
+                output.report("warning", "Java rejected the options that jvm: auto adds; the command is started again without them")
                 java.give_up()
                 output = Output(invocation.log_output, command.mask(self.env), invocation.log)
                 exit_code = self._run_program(program, command, invocation, java.environment, output)
@@ -159,7 +159,7 @@ class ShellExecutor(StarlakeExecutor):
                 cancelled=invocation.cancelled,
                 timeout=self.timeout,
                 grace=self.grace_period,
-                say=partial(output.say, "warning"),
+                report=partial(output.report, "warning"),
             )
 
     def prepare_launch(self, command: "Command") -> tuple[str, Mapping[str, str]]:

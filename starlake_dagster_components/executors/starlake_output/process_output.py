@@ -46,7 +46,7 @@ class Output:
     UTF-8 are shown as ``\xe9``. Of a very long line the beginning is shown. Memory is bounded whatever comes.
     """
 
-    def __init__(self, log: Log, mask: Mask, say: Log | None = None) -> None:
+    def __init__(self, log: Log, mask: Mask, report: Log | None = None) -> None:
         """Take the receiver of the lines, the mask of secrets, and the receiver of this package's own lines (default: the same)."""
         self.load = LoadLines()
         """The part of the output about the tables of a load."""
@@ -54,7 +54,7 @@ class Output:
         """Whether Java did not start, so that nothing has run."""
         self._audit = AuditLines()
         self._log = log
-        self._say = say or log
+        self._report = report or log
         self._mask = mask
         self._open: dict[Stream, _Line] = {"out": _Line(), "err": _Line()}
         self._tail: deque[str] = deque(maxlen=TAIL)
@@ -92,9 +92,9 @@ class Output:
     def _mask_text(self, text: str | None) -> str | None:
         return text and self._mask(text)
 
-    def say(self, level: Level, text: str) -> None:
+    def report(self, level: Level, text: str) -> None:
         """Log a line of this package, which the process did not write."""
-        self._say(level, self._mask(text))
+        self._report(level, self._mask(text))
 
     @property
     def tail(self) -> tuple[str, ...]:
