@@ -137,14 +137,14 @@ def test_no_file_is_longer_than_500_lines() -> None:
     assert {str(path): length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
-def test_three_files_import_what_dagster_keeps_private() -> None:
+def test_four_files_import_what_dagster_keeps_private() -> None:
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             modules += [a.name for a in node.names] if isinstance(node, ast.Import) else []
             private = [m for m in modules if m.split(".")[0].startswith("dagster") and any(p.startswith("_") for p in m.split("."))]
-            if private and path.name not in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py"):
+            if private and path.name not in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py", "_dagster_server.py"):
                 wrong.append(f"{path.relative_to(PACKAGE)}: {private}")
     assert wrong == []
 

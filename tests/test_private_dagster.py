@@ -4,6 +4,8 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster
 import pytest
@@ -52,10 +54,10 @@ def test_changes_of_jobs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_only_two_modules_import_private_names() -> None:
+def test_only_some_modules_import_private_names() -> None:
     found = []
     for file in PACKAGE.rglob("*.py"):
-        if file.name in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py"):
+        if file.name in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py", "_dagster_server.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             modules = (
@@ -76,3 +78,50 @@ def test_nothing_private_is_imported_before_a_run() -> None:
         "sys.exit('starlake_dagster_components._dagster' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_code_servers_describe_their_definitions_once_until_they_are_loaded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagster._grpc.__generated__ import dagster_api_pb2
+    from dagster._grpc.server import DagsterApiServer
+
+    from starlake_dagster_components import _dagster_server
+
+    described = []
+
+    def describe(server: Any, request: Any) -> str:
+        described.append(server._loaded_repositories)
+        return f"{server._loaded_repositories}, {request.defer_snapshots}"
+
+    monkeypatch.setattr(DagsterApiServer, "_get_serialized_external_repository_data", describe)
+    _dagster_server.describe_once()
+    server: Any = SimpleNamespace(_loaded_repositories="first")
+    with_jobs = dagster_api_pb2.ExternalRepositoryRequest(serialized_repository_python_origin="o", defer_snapshots=False)
+    without = dagster_api_pb2.ExternalRepositoryRequest(serialized_repository_python_origin="o", defer_snapshots=True)
+    ask = DagsterApiServer._get_serialized_external_repository_data
+    assert [ask(server, request) for request in (with_jobs, without, with_jobs, without)] == ["first, False", "first, True"] * 2
+    assert described == ["first", "first"]
+    server._loaded_repositories = "second"
+    assert ask(server, without) == ask(server, without) == "second, True"
+    assert described == ["first", "first", "second"]
+
+
+def test_migrations_of_databases_are_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from alembic.script import ScriptDirectory
+
+    from starlake_dagster_components import _dagster_server
+
+    monkeypatch.setattr(ScriptDirectory, "from_config", ScriptDirectory.from_config)
+    _dagster_server.read_migrations_once()
+    read: list[str] = []
+    load = ScriptDirectory._load_revisions
+
+    def load_revisions(self: ScriptDirectory) -> Any:
+        read.append(self.dir)
+        return load(self)
+
+    monkeypatch.setattr(ScriptDirectory, "_load_revisions", load_revisions)
+    (tmp_path / "dagster.yaml").touch()
+    for _ in range(2):
+        with dagster.DagsterInstance.from_config(str(tmp_path)) as instance:
+            assert instance.get_runs() == []
+    assert len(read) == 1

@@ -111,6 +111,9 @@ def _import_all() -> None:
         # What a version of Dagster does not have, the fork imports if it is needed.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    import dagster as dg
+
+    from .. import _dagster_server
     from ..definitions import recovery  # noqa: F401
     from ..definitions.build import build_definitions
     from ..settings import Settings
@@ -123,6 +126,11 @@ def _import_all() -> None:
         # Without the plans and the environment of the user.
         built = build_definitions(folder, Settings(executor="duckdb", cache="off"))
         built.definitions.get_repository_def().load_all_definitions()
+        _dagster_server.describe_once()
+        _dagster_server.read_migrations_once()
+        Path(folder, "dagster.yaml").touch()
+        with dg.DagsterInstance.local_temp(folder):
+            pass
     gc.collect()
     # Forks share what their garbage collections do not touch.
     gc.freeze()
