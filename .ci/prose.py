@@ -4,6 +4,7 @@ Spelling is checked by codespell (American English), wording by the table below.
 Markdown, names in Python. Lines of Markdown have a limit, as a diff shows whole lines.
 """
 
+import ast
 import io
 import re
 import subprocess
@@ -47,6 +48,9 @@ WORDING = {
 LONGEST_LINE = 160
 """Characters that a line of Markdown may have, outside of tables, code blocks and links."""
 
+HEADLESS = re.compile(r"(?:What|Which|Who|Whose|Where|Whether|When|Why|How)\b(?! to\b)(?!.*\?)")
+"""Begin of a docstring without a main clause: a noun ("The result of a command."), or a verb ("Return the ...") comes first."""
+
 _FENCED = re.compile(r"^```.*?^```|<!--.*?-->", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _CODE = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`|<!--.*?-->|\]\([^)]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
@@ -88,6 +92,18 @@ def find_wording(path: Path) -> Iterator[str]:
                 yield f"{_name(path)}:{number}: '{found[0].strip()}': write {better}"
 
 
+def find_headless_docstrings(path: Path) -> Iterator[str]:
+    """Yield the docstrings of a Python file, those of attributes included, that begin with a question word."""
+    if path.suffix != ".py":
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for statement in getattr(node, "body", []) if not isinstance(node, (ast.Lambda, ast.IfExp)) else []:
+            text = statement.value.value if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) else None
+            found = HEADLESS.match(text.strip()) if isinstance(text, str) else None
+            if found:
+                yield f"{_name(path)}:{statement.lineno}: a docstring begins with '{found[0]}': begin with a noun or a verb"
+
+
 def find_long_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a Markdown file that are too long. Tables cannot be wrapped, and links do not count."""
     if path.suffix != ".md":
@@ -120,7 +136,7 @@ def main(given: Sequence[str]) -> int:
     files = list_files(given)
     # This file and the vocabulary's test name the wording that they forbid.
     found = [line for path in files if path.name not in ("prose.py", "test_prose.py") for line in find_wording(path)]
-    found += [line for path in files for line in find_long_lines(path)]
+    found += [line for path in files for line in (*find_headless_docstrings(path), *find_long_lines(path))]
     for line in found:
         print(line)
     return 1 if check_spelling(files) or found else 0

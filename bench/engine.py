@@ -1,4 +1,4 @@
-"""How fast the embedded engine is: many small commands in one process, and one large file against DuckDB's own COPY.
+"""Measure the speed of the embedded engine: many small commands in one process, and one large file compared with DuckDB's own COPY.
 
 python bench/engine.py [--commands 1000] [--megabytes 1000] [--memory 2GB] [--keep FOLDER]
 """

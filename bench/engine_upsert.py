@@ -1,4 +1,4 @@
-"""What an upsert of the embedded engine costs beside DuckDB's own MERGE: 1,000,000 rows into 5,000,000 by default.
+"""Compare an upsert of the embedded engine with DuckDB's own MERGE: 1,000,000 rows into 5,000,000 by default.
 
     python bench/engine_upsert.py [--rows 1000000] [--into 5000000] [--runs 5] [--keep FOLDER]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What several measurements of one thing found.
+    """The results of several measurements of the same thing.
 
     Attributes:
         median: the one in the middle.
@@ -57,7 +57,7 @@ class Goal:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median keeps to the limit; None when it could not be measured."""
+        """True if the median is within the limit; None if it could not be measured."""
         return None if self.found is None else self.found.median <= self.limit
 
 

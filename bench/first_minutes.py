@@ -1,4 +1,4 @@
-"""What a new user meets: projects as they are, with nothing but the installed package, doing what its messages propose and nothing else.
+"""Play a new user: take projects as they are, with nothing but the installed package, and do only what its messages propose.
 
     python bench/first_minutes.py PROJECT... [--python /venv/bin/python] [--only dev,dg]
 

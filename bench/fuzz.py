@@ -199,7 +199,7 @@ CHANGES: Sequence[Change] = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one input ended.
+    """The result of one input.
 
     Attributes:
         finding: what is wrong; empty where nothing is.

@@ -1,4 +1,4 @@
-"""What importing this package costs, against importing Dagster.
+"""Measure the import time of this package, compared with that of Dagster.
 
     python bench/imports.py [--repeat 15]
 

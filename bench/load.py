@@ -1,4 +1,4 @@
-"""How long a code location takes to load: this package, Dagster's own floor for as many assets, dagster-dbt on the equivalent dbt project.
+"""Measure the load time of a code location: this package, Dagster's own floor for as many assets, dagster-dbt on the equivalent dbt project.
 
     python bench/load.py [--sizes 100,1000,5000] [--growth 5000,10000] [--dbt-sizes 100,1000] [--dbt PYTHON] [--repeat 3]
 
@@ -38,7 +38,7 @@ WAYS: Mapping[str, str] = {
 }
 DBT = ("dbt_cold", "dbt_prepared")
 JUDGED = "until_answer"
-"""Which figure of a process the goals are about: not what Python needs to end, which is the same for all and would hide differences."""
+"""The figure of a process that the goals are about: without the exit of Python, which is the same for all and would hide differences."""
 DBT_PYTHON = ".venv-bench/bin/python"
 
 NOTE = (

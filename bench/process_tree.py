@@ -1,4 +1,4 @@
-"""What a process and everything that it starts cost, to the end of the last of them.
+"""Measure a process and everything that it starts, to the end of the last of them.
 
     python bench/process_tree.py RESULT PROGRAM [ARGUMENT...]
 
@@ -23,7 +23,7 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 ORPHANS_SECONDS = 60.0
-"""How long what the process left behind may take to end."""
+"""Time that processes left behind may take to end."""
 
 
 @dataclass(frozen=True, slots=True)

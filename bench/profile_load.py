@@ -1,4 +1,4 @@
-"""Where the time of loading a project goes: by stage, by module and by function.
+"""Show where the time of loading a project goes: by stage, by module and by function.
 
     python bench/profile_load.py [SIZE] [--cache off|filled] [--project FOLDER] [--top 25]
 
@@ -38,7 +38,7 @@ _STAGES = {
     "sensors": ("definitions.build", "build_sensor"),
     "the rest of the definitions": ("load", "load_code_location"),
 }
-"""What a stage is called, and the function that it is, where it is called from."""
+"""Names of stages; each with its function, as seen from the module that calls it."""
 
 
 class Stages:

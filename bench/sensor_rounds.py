@@ -1,4 +1,4 @@
-"""What a round of many sensors of one code location costs, in Dagster's daemon with a code server, one after the other and in threads.
+"""Measure a round of many sensors of one code location, in Dagster's daemon with a code server, one after the other and in threads.
 
     python bench/sensor_rounds.py [--sensors 200] [--watched 20] [--rounds 2] [--threads 8]
 

@@ -1,4 +1,4 @@
-"""What a tick of a sensor costs: database queries and CPU, by watched assets and by length of their history.
+"""Measure a tick of a sensor: database queries and CPU, by watched assets and by length of their history.
 
     python bench/sensors.py [--watched 2,50,500] [--history 0,1000,20000] [--ticks 9]
 

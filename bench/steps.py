@@ -1,4 +1,4 @@
-"""What a step costs besides its command: this package's executor against Dagster's own and against other ways to do it.
+"""Measure the overhead of a step besides its command: this package's executor compared with Dagster's own and with other ways to do it.
 
     python bench/steps.py [--steps 50] [--at-a-time 8] [--repeat 3] [--waiting 500] [--json FILE] [WAY...]
 

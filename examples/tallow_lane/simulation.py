@@ -257,7 +257,7 @@ class Repair:
 
 @dataclass
 class World:
-    """What happened in thirteen weeks."""
+    """The events of thirteen weeks."""
 
     members: list[Member] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)

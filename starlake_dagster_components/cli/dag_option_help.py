@@ -1,4 +1,4 @@
-"""What the options of DAG configs mean, for the documentation. A test holds it against the options that are read."""
+"""The meaning of the options of DAG configs, for the documentation. A test compares it with the options that are read."""
 
 from collections.abc import Mapping
 

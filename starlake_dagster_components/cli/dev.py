@@ -110,7 +110,7 @@ class Services:
         self._stack = contextlib.ExitStack()
         self._folder = Path()
         self._python: Path | None = None
-        """What code servers start in place of Python."""
+        """The program that code servers start instead of Python."""
         self._servers: list[dict[str, object]] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}

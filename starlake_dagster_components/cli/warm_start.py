@@ -57,7 +57,7 @@ _MODULES = (
     "dagster._utils.test",
     "dagster._core.assets",
 )
-"""What Dagster's code servers import when they load a code location."""
+"""The modules that Dagster's code servers import when they load a code location."""
 
 _PROJECT = {
     "application.sl.yml": "version: 1\napplication:\n  connectionRef: d\n"

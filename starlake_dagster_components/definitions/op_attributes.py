@@ -19,7 +19,7 @@ AIRFLOWS_OWN_POOL = "default_pool"
 
 @dataclass(frozen=True, slots=True)
 class OpAttributes:
-    """What an op gets beside its body.
+    """Attributes of an op besides its body.
 
     Attributes:
         pool: its concurrency pool.

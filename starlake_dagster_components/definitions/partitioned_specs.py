@@ -1,4 +1,4 @@
-"""Which specs have partitions, and whether those that a translation gives can be honored."""
+"""Partitions of specs, including those that a translator sets."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

@@ -87,7 +87,7 @@ def build_schedule(
 
 @dataclass(frozen=True, slots=True)
 class _Ticks:
-    """What a schedule knows; see :func:`build_schedule`."""
+    """Arguments of a schedule; see :func:`build_schedule`."""
 
     cron: str
     timezone: str | None

@@ -1,4 +1,4 @@
-"""Which domains, tables and tasks the patterns of settings mean (``op``, ``select``, ``exclude``); a plan without what is left out."""
+"""Resolve the patterns of settings (``op``, ``select``, ``exclude``) to domains, tables and tasks, and reduce a plan to the selected ones."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

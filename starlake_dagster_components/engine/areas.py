@@ -16,7 +16,7 @@ from .engine_errors import BadSetting
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a file from a later one of the same name."""
+    """Distinguishes a file from a later one of the same name."""
 
     device: int
     inode: int

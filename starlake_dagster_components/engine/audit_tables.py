@@ -23,7 +23,7 @@ _EXPECTATIONS = (
     "SUCCESS BOOLEAN NOT NULL"
 )
 UNKNOWN = -1
-"""What Starlake writes for a number that it does not know."""
+"""Starlake writes this for a number that it does not know."""
 _NOT_ONE_ROW = -2147483648
 
 

@@ -46,7 +46,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSetup:
-    """How a database is opened.
+    """Options with which a database is opened.
 
     Attributes:
         name: the connection.

@@ -41,7 +41,7 @@ Kind = Literal["table", "view"]
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """What a database has.
+    """Schemas and tables of a database.
 
     Attributes:
         schemas: lower-case name -> name.
@@ -196,7 +196,7 @@ class Database:
 
     @property
     def is_small(self) -> bool:
-        """Whether the file is so small that one processor does everything at once."""
+        """True if the file is so small that one thread is faster than several."""
         try:
             return self.path.stat().st_size < _SMALL
         except OSError:

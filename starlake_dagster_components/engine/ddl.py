@@ -55,7 +55,7 @@ class TypedAttribute:
 
     @property
     def is_text(self) -> bool:
-        """Whether the column holds text."""
+        """True if the column holds text."""
         return self.type.upper().split("(")[0] in ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
 
 

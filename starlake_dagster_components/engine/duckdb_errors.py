@@ -1,4 +1,4 @@
-"""What DuckDB says when a statement fails."""
+"""Read DuckDB's error messages."""
 
 import json
 

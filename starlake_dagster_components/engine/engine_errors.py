@@ -1,4 +1,4 @@
-"""What the engine raises.
+"""Errors that the engine raises.
 
 ::
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ..errors import EngineError, Location
 
 SHOWN_VALUES = 10
-"""How many bad values a message lists."""
+"""Number of bad values that a message lists."""
 
 
 class BadArguments(EngineError):

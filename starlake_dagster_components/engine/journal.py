@@ -1,4 +1,4 @@
-"""What makes the load of a file all or nothing, the file included.
+"""Make the load of a file atomic, including the move of the file.
 
 The transaction that writes the rows of a file also notes where the file is and where it goes. Only then the file is moved, and the note
 removed. The next command that opens the database and finds a note knows that the rows are there, and finishes the move. Without a note the

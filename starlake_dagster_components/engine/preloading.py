@@ -12,7 +12,7 @@ from .staging import list_incoming
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether there is something to load.
+    """Check whether there is something to load.
 
     Attributes:
         ready: whether there is.

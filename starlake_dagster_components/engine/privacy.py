@@ -51,7 +51,7 @@ class Masking:
 
     @property
     def makes_text(self) -> bool:
-        """Whether the result is text that no other type can hold. Hiding a number leaves none."""
+        """True if the result is text that no other type can hold. Hiding a number leaves none."""
         return self.name not in _NUMBERS and not (self.name == "HIDE" and not self.parameters)
 
 

@@ -1,4 +1,4 @@
-"""How a command of the engine ended."""
+"""Results of the engine's commands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class ExpectationOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TableFailure:
-    """Why a load table failed.
+    """The failure of a load table.
 
     Attributes:
         reason: the messages, one per line.
@@ -66,7 +66,7 @@ class TableFailure:
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """How a command ended.
+    """The result of a command.
 
     Attributes:
         exit_code: 0 = done; Starlake's code otherwise.

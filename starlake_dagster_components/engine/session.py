@@ -1,4 +1,4 @@
-"""What every part of a command needs: the project, its variables, where output goes, when it is."""
+"""The session of a command: project, variables, output and clock."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -58,12 +58,12 @@ class Strategy:
 
     @property
     def needs_whole_batch(self) -> bool:
-        """Whether the batch must be complete before the table is touched."""
+        """True if the batch must be complete before the table is changed."""
         return self.type not in ("APPEND", "OVERWRITE") or self.template is not None
 
     @property
     def for_new_table(self) -> "Strategy":
-        """How rows get into a table that was just made: as Starlake's own template ``create`` does it."""
+        """The same strategy for a table that was just created, as in Starlake's template ``create``."""
         if self.type in TYPES:
             return replace(self, template=None)
         keyed = self.dedupe and self.key
@@ -92,7 +92,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many rows a batch had."""
+    """Row counts of a batch."""
 
     rows: int
 

@@ -30,7 +30,7 @@ _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class TemplateInput:
-    """What a template sees besides the write strategy and the sink.
+    """Values that a template gets besides the write strategy and the sink.
 
     Attributes:
         schema, table: the target.

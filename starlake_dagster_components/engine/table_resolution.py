@@ -10,7 +10,7 @@ from .engine_errors import BadSetting, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a reference means."""
+    """The table or view that a reference resolves to."""
 
     schema: str
     name: str

@@ -40,7 +40,7 @@ _TABLE = "TABLE"
 
 @dataclass(slots=True)
 class Transformed:
-    """What a ``transform`` did.
+    """The result of a ``transform``.
 
     Attributes:
         row_count: rows of the task's table afterwards; None for a view and for SQL that writes its own tables.

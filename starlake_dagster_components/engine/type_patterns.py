@@ -89,7 +89,7 @@ _TF = "<-TF->"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the text of a value must look like.
+    """The form that the text of a value must have.
 
     Attributes:
         kind: for messages: the type's name and pattern.

@@ -1,4 +1,4 @@
-"""What the engine does not support: reported with the key and its line, never silently done differently."""
+"""Report what the engine does not support, with the key and its line, instead of silently doing something else."""
 
 from collections.abc import Mapping
 

@@ -14,7 +14,7 @@ _TRIMS = {"LEFT": "ltrim", "RIGHT": "rtrim", "BOTH": "trim"}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How the value of an attribute is made from its text.
+    """Conversion of the text of a value to the value of an attribute.
 
     Attributes:
         from_text: whether the value must be read as text first, because DuckDB's own conversion is not all.

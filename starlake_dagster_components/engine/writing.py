@@ -42,7 +42,7 @@ _SMALL = 4_000_000
 
 @dataclass(slots=True)
 class Loads:
-    """What a ``load`` did, table by table.
+    """The result of a ``load``, by table.
 
     Attributes:
         tables: logical ``domain.table`` -> what was loaded.

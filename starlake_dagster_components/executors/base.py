@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended.
+    """The result of a command.
 
     Attributes:
         exit_code: 0 = done. Anything else is a failure, described by ``reason`` and ``tail``.
@@ -185,10 +185,10 @@ class StarlakeExecutor(dg.Model, ABC):
 
     @property
     def runs_starlake(self) -> bool:
-        """Whether commands are run by Starlake itself: with its loaders, which may reject rows, and its JSON schema."""
+        """True if Starlake itself runs the commands: with its loaders, which may reject rows, and its JSON schema."""
         return True
 
     @property
     def max_concurrent(self) -> int:
-        """How many commands may run at the same time in one run, unless the user sets another number."""
+        """Number of commands that may run at the same time in one run, unless the user sets another number."""
         return 4

@@ -47,7 +47,7 @@ Progress = Literal["none", "begun", "complete"]
 
 @dataclass(frozen=True, slots=True)
 class TableResult:
-    """What a ``load`` did to one of its tables.
+    """The result of a ``load`` for one of its tables.
 
     Attributes:
         outcome: how it ended, see :data:`Outcome`.

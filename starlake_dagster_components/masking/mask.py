@@ -1,4 +1,4 @@
-"""What replaces secrets in texts."""
+"""Replace secrets in text."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -15,7 +15,7 @@ NodeKind = Literal["task", "table", "external"]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a pipeline starts.
+    """The condition that starts a pipeline.
 
     Attributes:
         name: preset name, or ``cronN`` for an inline cron of a load pipeline.
@@ -63,7 +63,7 @@ class PreLoad:
 
 @dataclass(frozen=True, slots=True)
 class TransformTrigger:
-    """How updates of its dependencies start a transform pipeline without a schedule. Option names are starlake-orchestration's."""
+    """Rule by which updates of its dependencies start a transform pipeline without a schedule. Option names are starlake-orchestration's."""
 
     strategy: str = "all"
     """``all``, ``any``, or an expression over dataset names (``dataset_triggering_strategy``).
@@ -86,7 +86,7 @@ class TransformTrigger:
 
     @property
     def plain(self) -> bool:
-        """Whether it is ``all`` or ``any`` of the dependencies, without regard to names and times of the datasets."""
+        """True if it is ``all`` or ``any`` of the dependencies, without regard to names and times of the datasets."""
         cycle = self.data_cycle_enabled or self.optional_dataset_enabled
         return not cycle and not self.filtered_datasets and self.strategy.strip().lower() in ("all", "any")
 
@@ -114,7 +114,7 @@ class Pipeline:
     pre_load: Mapping[str, PreLoad] = EMPTY
     """Logical domain name -> pre-load, for load pipelines."""
     file_sensor: bool | None = None
-    """Whether arriving files start the job (``pre_load_sensor``); None = according to the setting ``file_sensors``."""
+    """True if arriving files start the job (``pre_load_sensor``); None = according to the setting ``file_sensors``."""
     file_sensor_interval: timedelta | None = None
     """Time between two checks for files (``pre_load_poke_interval``)."""
     run_dependencies_first: bool = False
@@ -159,7 +159,7 @@ class Dependency:
 
     @property
     def awaited(self) -> bool:
-        """Whether a sensor waits for it.
+        """True if a sensor waits for it.
 
         The sensors of starlake-dagster know only tasks and load tables, because external tables have no materializations. An external table
         that dependency JSON names is a task or table of another part of the project.

@@ -15,7 +15,7 @@ _WITHOUT_PATTERN = ".*"
 
 @dataclass(frozen=True, slots=True)
 class MissingFiles:
-    """Where a table's files were searched for, and what was found instead.
+    """The folders that were searched for a table's files, and what was found instead.
 
     Attributes:
         table: the table, with its pattern.
@@ -36,7 +36,7 @@ class MissingFiles:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether there is another cause than a file that has not arrived yet."""
+        """True if there is another cause than a file that has not arrived yet."""
         return bool(self.waiting or self.strangers) or not (self.stage_exists or self.incoming_exists)
 
     def describe(self, strategy: str) -> str:

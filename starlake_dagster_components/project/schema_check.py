@@ -1,4 +1,4 @@
-"""What Starlake's JSON schema refuses in the files of a project. Starlake: YamlSerde.validateConfigFile.
+"""Find what Starlake's JSON schema rejects in the files of a project. Starlake: YamlSerde.validateConfigFile.
 
 The readers of this package understand more than the schema allows: ``failOnError: "true"``, a format in small letters. Starlake refuses the
 whole file, so that a command would fail where the embedded engine goes on.

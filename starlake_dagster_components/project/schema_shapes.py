@@ -1,4 +1,4 @@
-"""What Starlake's JSON schema says about the objects of a project: keys, types, enumerations, required keys. Starlake: starlake.json.
+"""The objects of a project in Starlake's JSON schema: keys, types, enumerations, required keys. Starlake: starlake.json.
 
 One string per kind of object, with its keys and what their values must be. ``name`` alone is a scalar (``ConvertibleToString``);
 ``name!`` must be there; ``name:bool``, ``:int``, ``:number`` and ``:string`` are strict; ``:map`` is a mapping of scalars; ``:any`` is not
@@ -14,7 +14,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What a value must be.
+    """The type and the allowed values of a key.
 
     Attributes:
         kind: a basic type, a ``list`` or ``map`` of something, one of some words (``enum``), or an ``object``.

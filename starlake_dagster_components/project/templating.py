@@ -62,7 +62,7 @@ class Rendered:
 
     @property
     def moved(self) -> bool:
-        """Whether a line of the text may have a different number in the source."""
+        """True if a line of the text may have a different number in the source."""
         return self._lines is not None or self._offset != 0
 
     def follow(self, earlier: "Rendered") -> "Rendered":

@@ -29,7 +29,7 @@ class Context:
         self.problems = problems
         self.severity = severity
         self.lenient = lenient
-        """Whether everything is a warning, because nothing in the file has an effect."""
+        """True if everything is a warning, because nothing in the file has an effect."""
         self.broken = False
         self.effect = f"; {effect}" if effect else ""
         """The consequence of rejecting the file."""

@@ -17,7 +17,7 @@ from ..errors import InvalidSetting, describe_unknown, suggest_name
 
 @dataclass(frozen=True, slots=True)
 class ExpectationChecks:
-    """How expectations become asset checks.
+    """Conversion of expectations to asset checks.
 
     Attributes:
         enabled: whether they become asset checks.

@@ -446,7 +446,7 @@ class Settings(SharedSettings):
 
     @property
     def checks(self) -> ExpectationChecks:
-        """How expectations become asset checks."""
+        """Conversion of expectations to asset checks."""
         given = self.expectation_checks
         return given if isinstance(given, ExpectationChecks) else ExpectationChecks(enabled=bool(given))
 

@@ -11,7 +11,7 @@ MAX_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Which rows of tables are shown in Dagster.
+    """Options of the rows of tables that are shown in Dagster.
 
     Attributes:
         rows: how many; 0 = none.

@@ -17,7 +17,7 @@ Jitter = Literal["full", "plus_minus"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a pattern looks at: the names of a domain, table or task, without regard to upper and lower case.
+    """The names that a pattern is compared with, those of a domain, table or task, regardless of case.
 
     Attributes:
         kind: ``domain`` (its pre-load), ``table`` or ``task``.
@@ -78,7 +78,7 @@ class RetryRule:
 
 @dataclass(frozen=True, slots=True)
 class OpRule:
-    """What the steps of some domains, tables and tasks get.
+    """Op attributes of the steps of some domains, tables and tasks.
 
     Attributes:
         match: which ones: those that any of the patterns selects; none = all.

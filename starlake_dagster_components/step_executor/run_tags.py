@@ -49,12 +49,12 @@ class TaggingExecutor(dg.Executor):
 
     @property
     def retries(self) -> "RetryMode":
-        """Whether steps may be retried."""
+        """True if steps may be retried."""
         return self._executor.retries
 
     @property
     def step_dependency_config(self) -> "StepDependencyConfig":
-        """When a step may start."""
+        """The condition under which a step may start."""
         return self._executor.step_dependency_config
 
     def execute(self, plan_context: "PlanOrchestrationContext", execution_plan: "ExecutionPlan") -> Iterator[dg.DagsterEvent]:

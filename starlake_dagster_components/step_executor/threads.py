@@ -71,12 +71,12 @@ class StepThreadsExecutor(dg.Executor):
 
     @property
     def retries(self) -> RetryMode:
-        """Whether steps may be retried."""
+        """True if steps may be retried."""
         return self._options.retries
 
     @property
     def step_dependency_config(self) -> StepDependencyConfig:
-        """When a step may start."""
+        """The condition under which a step may start."""
         return self._options.step_dependencies
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[dg.DagsterEvent]:

@@ -22,7 +22,7 @@ _SNOWFLAKE_HOST = ".snowflakecomputing.com"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a warehouse is, and as whom it is read.
+    """The address of a warehouse, and the user who reads it.
 
     Attributes:
         drivers: names of SQLAlchemy dialects and drivers, the best first: the first that is installed is taken.
@@ -45,7 +45,7 @@ class Address:
 
     @property
     def mask(self) -> Mask:
-        """What hides the secrets of the address, and all that are known."""
+        """The mask that hides the secrets of the address, and all that are known."""
         return build_mask({"password": self.password or ""}, self.query, {name: str(value) for name, value in self.arguments.items()})
 
     def quote_name(self, *parts: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the audit of a command is that is not in a DuckDB file, and the one query that reads it.
+"""Read the audit of a command from a warehouse other than a DuckDB file, in one query.
 
 Starlake: reference-engines.conf (audit, expectations).
 """
@@ -12,14 +12,14 @@ from .address import Address, find_address
 from .query import TableMissing, run_query
 
 WarehouseCounts = Literal["off", "audit", "tables"]
-"""What is read of a warehouse after a command: nothing, its audit tables, or also how many rows the tables have."""
+"""The part of a warehouse that is read after a command: nothing, its audit tables, or also the row counts of tables."""
 
 AUDIT, EXPECTATION, ROWS = "audit", "expectation", "rows"
 
 
 @dataclass(frozen=True, slots=True)
 class WarehouseAudit:
-    """Where Starlake notes how a command went, in a warehouse.
+    """The audit tables in which Starlake records the results of commands.
 
     Attributes:
         connection: name of the connection in the project.
@@ -80,7 +80,7 @@ def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: S
 
 @dataclass(frozen=True, slots=True)
 class AuditEntries:
-    """What the audit says about a command.
+    """Audit rows of a command.
 
     Attributes:
         steps: rows of ``audit.audit`` by the second in which the steps began, the values by the names of :data:`COLUMNS`.

@@ -47,6 +47,14 @@ def test_long_lines_are_found_outside_of_tables_code_and_links(tmp_path: Path) -
     assert [line.split(":")[1] for line in printed.splitlines()] == ["1"]
 
 
+def test_docstrings_begin_with_a_noun_or_a_verb(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('''"""What is here."""\n\nX = 1\n"""The number."""\n\n\ndef f():\n    """Which one."""\n''', encoding="utf-8")
+    code, printed = check(module)
+    assert code == 1
+    assert [line.split(":")[1] for line in printed.splitlines()] == ["1", "8"]
+
+
 def test_code_and_natural_prose_pass(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("There is no error. Write `is no` or:\n\n```text\nThis is no error.\n```\n", encoding="utf-8")

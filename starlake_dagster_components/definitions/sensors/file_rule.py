@@ -9,7 +9,7 @@ MAX_NAMED = 5
 """Number of file names in a reason; the rest are counted."""
 
 BACKOFF = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=6), timedelta(hours=24))
-"""How long a file that a run did not take waits for the next run, by the number of its runs so far. The last value is repeated.
+"""Wait of a file that a run did not load before the next run, by the number of its runs so far. The last value is repeated.
 """
 
 

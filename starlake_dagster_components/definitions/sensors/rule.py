@@ -17,12 +17,12 @@ MAX_NAMED = 100
 """Number of assets in a skip reason. A tick is stored, so the rest are counted."""
 
 SLOWER = 1.25
-"""How much longer than the data cycle a schedule's interval must be to count as slower. Months differ by less; hours and days do not."""
+"""A schedule is slower than the data cycle if its interval is longer by this factor. Months differ by less; hours and days do not."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetTiming:
-    """How often a dataset is renewed, for the data cycle of the pipelines that read it.
+    """Interval at which a dataset is renewed, compared with the data cycle of the pipelines that read it.
 
     Attributes:
         cron: schedule of the pipeline that makes it; None if it has none.
@@ -54,7 +54,7 @@ class Materialization:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """What the runs of a sensor have consumed: its whole memory.
+    """The materializations that the runs of a sensor have consumed: its only state.
 
     Attributes:
         storage_ids: asset -> id of the materialization that the last run consumed.

@@ -1,4 +1,4 @@
-"""Which columns of a table or task must not be shown: those with ``privacy``, and those of tasks that are made of them."""
+"""Find the columns that must not be shown: those with ``privacy``, and columns of tasks that are computed from them."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase

@@ -93,7 +93,7 @@ FILES_LEFT = "starlake/files_left"
 
 @dataclass(frozen=True, slots=True)
 class EarlierFailure:
-    """How an earlier load of a table failed.
+    """The failure of an earlier load of a table.
 
     Attributes:
         reason: why.

@@ -34,7 +34,7 @@ WAIT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a query gave: names of columns and rows."""
+    """The result of a query: names of columns, and rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]

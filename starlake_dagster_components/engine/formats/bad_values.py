@@ -13,14 +13,14 @@ from ..values import build_value, get_rule
 from .source import Reading, Source
 
 MOST = 20
-"""How many bad values are looked for."""
+"""Number of bad values after which the search ends."""
 SHOWN = 200
 """Characters of a value that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What is wrong with some values of an attribute.
+    """A problem with some values of an attribute.
 
     Attributes:
         typed: the attribute.

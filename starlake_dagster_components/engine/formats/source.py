@@ -1,4 +1,4 @@
-"""What a format gives to the load of a file."""
+"""The interface of a file format: how DuckDB reads its files, and what is checked."""
 
 import re
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def _names_itself(typed: TypedAttribute) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How DuckDB reads a file.
+    """The relation from which DuckDB reads a file.
 
     Attributes:
         relation: the relation behind FROM.

@@ -20,7 +20,7 @@ _NO_CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to connect to the API.
+    """Parameters of a connection to the API.
 
     Attributes:
         service_account: the account to act as (impersonation); None = the account of the credentials.

@@ -30,7 +30,7 @@ class _Followed:
     seen: dict[str, float] = field(default_factory=dict)
     prune_at: int = 20_000
     draining: bool = False
-    """Whether it has ended, so that only late lines can still arrive."""
+    """True once it has ended, so that only late lines can still arrive."""
     quiet: int = 0
     """Number of answers without a new line since then."""
 

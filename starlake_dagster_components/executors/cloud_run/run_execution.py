@@ -82,7 +82,7 @@ class _Run:
         self.in_doubt = False
         """A start has not been answered, so an unknown execution may exist."""
         self.looked = False
-        """Whether executions of earlier attempts have been looked for."""
+        """True if executions of earlier attempts have been looked for."""
         self.known: ExecutionState | None = None
         self.mask = command.mask(settings.env)
         self.output = Output(self._log_line, self.mask, self.invocation.log)

@@ -122,7 +122,7 @@ class _Pipes:
         self._selector = selectors.DefaultSelector()
         self._end_of_process: int | None = None
         self.ending = False
-        """Whether the process is being ended. Then output that cannot be passed on is dropped."""
+        """True if the process is being ended. Then output that cannot be passed on is dropped."""
 
     def __enter__(self) -> "_Pipes":
         streams: list[tuple[IO[bytes] | None, Stream]] = [(self._process.stdout, "out"), (self._process.stderr, "err")]
@@ -146,7 +146,7 @@ class _Pipes:
 
     @property
     def open(self) -> bool:
-        """Whether a process still has the pipes open."""
+        """True while a process has the pipes open."""
         return any(key.data is not None for key in self._selector.get_map().values())
 
     def read(self, seconds: float) -> bool:

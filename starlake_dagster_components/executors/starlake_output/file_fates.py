@@ -18,7 +18,7 @@ from .table_files import group_by_table
 
 @dataclass(frozen=True, slots=True)
 class FileFates:
-    """What is known about the files of a load that has ended.
+    """Findings about the files of a load that has ended.
 
     Attributes:
         kept: files in ingesting whose rows are in the table.
@@ -38,7 +38,7 @@ class FileFates:
 
     @property
     def has_failed_in_table(self) -> bool:
-        """Whether a load failed whose rows are, or may be, in the table. A retry would not find its files, or load them twice."""
+        """True if a load failed whose rows are, or may be, in the table. A retry would not find its files, or load them twice."""
         return bool(self.failed_in_table or self.unclear or self.by_rows)
 
     def select_table(self, names: Iterable[str], findings: Findings) -> "FileFates":

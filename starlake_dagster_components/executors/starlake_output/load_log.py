@@ -134,14 +134,14 @@ class LoadLines:
 
     @property
     def progress(self) -> Progress:
-        """How far a failed load got, according to its output."""
+        """The progress of a failed load, according to its output."""
         if self._ended and not self._broken:
             return "complete"
         return "begun" if self._begun else "none"
 
     @property
     def tried(self) -> int:
-        """How many files were tried."""
+        """Number of files that were tried."""
         return sum(map(len, self._files_of.values()))
 
     def list_files(self, table: str) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ class LoadLines:
 
     @property
     def _is_patchy(self) -> bool:
-        """Whether lines are missing."""
+        """True if lines are missing."""
         return (
             self._has_gaps
             or bool(self._files)

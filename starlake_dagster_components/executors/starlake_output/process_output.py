@@ -51,7 +51,7 @@ class Output:
         self.load = LoadLines()
         """The part of the output about the tables of a load."""
         self.has_no_java = False
-        """Whether Java did not start, so that nothing has run."""
+        """True if Java did not start, so that nothing has run."""
         self._audit = AuditLines()
         self._log = log
         self._report = report or log
@@ -113,7 +113,7 @@ class Output:
 
     @property
     def has_exception(self) -> bool:
-        """Whether the program ended with an exception, and not only with an exit code."""
+        """True if the program ended with an exception, and not only with an exit code."""
         return self._reason.exception is not None
 
     def _take(self, line: "_Line") -> None:

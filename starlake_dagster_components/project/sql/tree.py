@@ -127,7 +127,7 @@ _TOKEN_IN_MESSAGE = re.compile(r"<Token token_type: [\w.]+, text: (.*?), line: .
 _INNER_NAME = re.compile(
     r"<class |sqlglot|TokenType|token_type|NoneType|object has no attribute|\bexp\.|unexpected keyword argument|not subscriptable"
 )
-"""What says nothing about the SQL: names inside of sqlglot, and of Python where sqlglot itself fails."""
+"""Messages that say nothing about the SQL: names inside sqlglot, and of Python where sqlglot itself fails."""
 _CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
 
 

@@ -19,7 +19,7 @@ from ....trusted_files import is_trusted, read_trusted, write_whole
 from .probe import Java
 
 Loader = Literal["native", "spark"]
-"""Whether the commands start Spark: they load different classes."""
+"""True if the commands start Spark: they load different classes."""
 
 MAX_BYTES = 2 * 1024**3
 """Maximum size of all archives of a folder. The least recently used are removed first."""

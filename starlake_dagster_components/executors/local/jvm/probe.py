@@ -78,7 +78,7 @@ class Java:
 
     @property
     def holds(self) -> bool:
-        """Whether the Java and the files on its class path are unchanged."""
+        """True if the Java and the files on its class path are unchanged."""
         if not self.home:
             return time.time() - self.found < _EMPTY_FOR
         return os.path.exists(self.home) and self.files == compute_checksum(self.class_path)

@@ -28,7 +28,7 @@ def _read_jvm(value: Any) -> Any:
 
 
 class JvmSettings(dg.Model):
-    """How the Java virtual machine of commands starts."""
+    """Settings of the Java virtual machine that runs commands."""
 
     archive: Annotated[str, BeforeValidator(_read_switch)] = Field(
         default="auto",
@@ -50,7 +50,7 @@ class JvmSettings(dg.Model):
 
     @property
     def is_off(self) -> bool:
-        """Whether the environment of commands is left unchanged."""
+        """True if the environment of commands is left unchanged."""
         return self.archive == "off" and self.compiler == "full" and not self.options
 
 
