@@ -1,4 +1,4 @@
-"""Measure the load time of a code location: this package, Dagster's own floor for as many assets, dagster-dbt on the equivalent dbt project.
+"""Measure the load time of a code location: this package, Dagster alone with as many assets, dagster-dbt on the equivalent dbt project.
 
     python bench/load.py [--sizes 100,1000,5000] [--growth 5000,10000] [--dbt-sizes 100,1000] [--dbt PYTHON] [--repeat 3]
 

@@ -1,4 +1,4 @@
-"""Resolve the patterns of settings (``op``, ``select``, ``exclude``) to domains, tables and tasks, and reduce a plan to the selected ones."""
+"""Apply the patterns of settings (``op``, ``select``, ``exclude``) to domains, tables and tasks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

@@ -63,7 +63,7 @@ class PreLoad:
 
 @dataclass(frozen=True, slots=True)
 class TransformTrigger:
-    """Rule by which updates of its dependencies start a transform pipeline without a schedule. Option names are starlake-orchestration's."""
+    """Rule by which updated dependencies start a transform pipeline without a schedule. Option names are starlake-orchestration's."""
 
     strategy: str = "all"
     """``all``, ``any``, or an expression over dataset names (``dataset_triggering_strategy``).
