@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+
+from ..errors import StarlakeError
 from ..masking import mask_text
+from ..project.model import WriteStrategy
 from .database import Database, open_database
+from .instances import lend_instance
 from .result import ExpectationOutcome
 from .session import Session, get_time
 from .sqltext import quote_path, write_constant
+from .strategy_templates import TemplateInput, find_template
 
 _AUDIT = (
     "JOBID VARCHAR NOT NULL, PATHS VARCHAR NOT NULL, DOMAIN VARCHAR NOT NULL, SCHEMA VARCHAR NOT NULL, SUCCESS BOOLEAN NOT NULL, "
@@ -94,6 +100,30 @@ def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry],
     """Write rows into a database that is not open."""
     with open_database(path, cancelled=None, log=session.log) as database, database.begin_transaction():
         write_rows(session, database, entries, checks)
+
+
+def find_template_failure(session: Session) -> Exception | None:
+    """Return why the project's own template ``append`` cannot write the audit; None where it can, and where there is none.
+
+    The engine does not write its audit by it. Starlake does: AuditLog.sink.
+    """
+    template = find_template(session, "append", WriteStrategy(type="APPEND"), None)
+    if template is None or not session.settings.audit_active:
+        return None
+    schema = session.settings.audit_domain
+    with lend_instance() as lent:
+        # The template may change settings.
+        lent.spoiled = True
+        database = Database(Path(), "memory", lent, None)
+        name = quote_path(database.catalog, schema, "audit")
+        database.execute(f"CREATE SCHEMA {quote_path(database.catalog, schema)}")
+        database.execute(f"CREATE TABLE {name} ({_AUDIT})")
+        columns = [column.split()[0] for column in _AUDIT.split(", ")]
+        try:
+            template.run(database, TemplateInput(schema, "audit", f"SELECT {', '.join(columns)} FROM {name}", columns))
+        except (StarlakeError, duckdb.Error) as error:
+            return error
+    return None
 
 
 def _make_values(session: Session, entry: Entry) -> list[str | int | bool | datetime]:

@@ -47,13 +47,7 @@ def evaluate_expectations(
         return ()
     unique = dict.fromkeys((e.expect, e.fail_on_error) for e in expectations)
     first = {(e.expect, e.fail_on_error): e for e in reversed(expectations)}
-    outcomes = tuple(_evaluate_expectation(session, database, table, first[key], failing) for key in unique)
-    for (expect, fails), outcome in zip(unique, outcomes, strict=True):
-        if not fails and not outcome.success and session.settings.expectations_fail_on_error:
-            session.report_refused(
-                f"{first[expect, fails].origin.locate()}: {table}: Starlake fails here in spite of failOnError: false: {expect}"
-            )
-    return outcomes
+    return tuple(_evaluate_expectation(session, database, table, first[key], failing) for key in unique)
 
 
 def _evaluate_expectation(

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from ..project.model import Attribute, Table, Task, TypeDefinition
 from ..project.sql.tokens import DUCKDB, tokenize_sql
+from .audit_tables import find_template_failure
+from .database import Column
 from .instances import lend_instance
+from .result import ExpectationOutcome
 from .session import Session
 
 _PLAIN = re.compile(r"[^\W\d]\w*")
@@ -22,6 +25,8 @@ _FIRST = {
     "DESCRIBE": "DESCRIBE as a query",
     "SHOW": "SHOW as a query",
 }
+_BY_POSITION = frozenset({"OVERWRITE", "UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP"})
+"""Write strategies whose templates insert without the names of the columns. Starlake: templates/write-strategies/duckdb."""
 _TRUE = ("true", "t", "1", "yes", "y")
 _FALSE = ("false", "f", "0", "no", "n")
 _JOINS = re.compile(r"\b(ASOF|POSITIONAL)\s+(?:LEFT\s+|RIGHT\s+|FULL\s+|INNER\s+)?(?:OUTER\s+)?JOIN\b", re.IGNORECASE)
@@ -124,6 +129,74 @@ def report_refused_sink(session: Session, task: Task) -> None:
         session.report_refused(f"{place}: task {task.full_name}: Starlake does not write to the connection '{sink}' of its sink")
 
 
+def report_refused_audit(session: Session, table: Table) -> None:
+    """Warn of a load whose audit the project's own template ``append`` cannot write.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    failure = find_template_failure(session)
+    if failure is not None:
+        session.report_refused(f"{table.full_name}: Starlake writes its audit by the project's template append, too, and fails: {failure}")
+
+
+def report_refused_expectations(session: Session, table: Table, outcomes: Sequence[ExpectationOutcome]) -> None:
+    """Warn of expectations of a load that do not hold: Starlake fails, also where they have ``failOnError: false``.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    if not session.settings.expectations_fail_on_error:
+        return
+    places = {expectation.expect: expectation.origin.locate() for expectation in table.expectations}
+    for outcome in outcomes:
+        if not outcome.success and not outcome.blocking:
+            place = places[outcome.expect]
+            session.report_refused(f"{place}: {table.full_name}: Starlake fails here in spite of failOnError: false: {outcome.expect}")
+
+
+def report_refused_order(session: Session, place: object, who: str, strategy: str, names: Sequence[str], existing: Sequence[str]) -> None:
+    """Warn of rows whose columns are in another order than those of their table, where Starlake writes by position.
+
+    Args:
+        session: the command.
+        place: where the columns are written.
+        who: the table or task.
+        strategy: the type of the write strategy.
+        names: columns of the rows.
+        existing: columns of the table.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    if strategy in _BY_POSITION and [name.lower() for name in names] != [name.lower() for name in existing]:
+        shown = _shorten_names(existing)
+        session.report_refused(f"{place}: {who}: Starlake writes by position with {strategy}, and the table's columns are {shown}")
+
+
+def report_refused_structs(session: Session, table: Table, existing: Sequence[Column], wanted: Sequence[Column]) -> None:
+    """Warn of structs that a table does not have yet: Starlake does not add them.
+
+    Args:
+        session: the command.
+        table: the table.
+        existing: its columns.
+        wanted: those of its attributes.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    there = {column.name.lower() for column in existing}
+    added = [column.name for column in wanted if column.name.lower() not in there and column.type.startswith("STRUCT(")]
+    if added:
+        place = table.origin.locate("attributes")
+        session.report_refused(f"{place}: {table.full_name}: Starlake does not add structs to a table: {_shorten_names(added)}")
+
+
+def _shorten_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+
+
 def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], codec: str) -> None:
     """Warn of what Starlake's loader does not read of a DSV file.
 
@@ -138,8 +211,7 @@ def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], co
     """
     metadata = table.metadata
     if absent:
-        shown = ", ".join(absent[:10]) + (", ..." if len(absent) > 10 else "")
-        report_refused_file(session, table, f"DSV files that lack a column of an attribute: {shown}")
+        report_refused_file(session, table, f"DSV files that lack a column of an attribute: {_shorten_names(absent)}")
     if codec not in ("", "utf-8", "ascii"):
         report_refused_file(session, table, f"DSV files in {codec}")
     if "'" in (metadata.quote, metadata.escape):

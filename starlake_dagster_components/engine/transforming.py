@@ -19,7 +19,7 @@ from .database import Column, Database, open_database
 from .engine_errors import BadSetting, DatabaseFailed, DatabaseReadOnly, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
 from .interactive_transform import show_rows
-from .refused_by_starlake import report_refused_sql
+from .refused_by_starlake import report_refused_order, report_refused_sql
 from .result import ExpectationOutcome
 from .scripts import Script, make_failure, make_file_script, make_hint, refuse_transactions, run_script, split_scripts
 from .session import Session, get_time
@@ -387,6 +387,8 @@ class _Work:
         absent = [name for key, name in there.items() if key not in own and key not in {c.name.lower() for c in columns}]
         if added or (absent and chosen.type != "APPEND"):
             raise TableDiffers(_explain_difference(self._task, target, added, absent))
+        place = self._task.sql_file or self._task.origin.locate()
+        report_refused_order(self._session, place, f"task {self._task.full_name}", chosen.type, names, list(there.values()))
         return names
 
     def _create_view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:

@@ -6,7 +6,7 @@ from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
-from .refused_by_starlake import report_refused_names, report_refused_sink, report_refused_types
+from .refused_by_starlake import report_refused_audit, report_refused_names, report_refused_sink, report_refused_types
 from .session import Session
 
 
@@ -29,6 +29,7 @@ def check_table(session: Session, table: Table) -> None:
         )
     report_refused_names(session, table)
     report_refused_types(session, table)
+    report_refused_audit(session, table)
     _warn_of_ineffective(session, table)
 
 

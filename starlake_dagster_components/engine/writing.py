@@ -26,6 +26,7 @@ from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
 from .formats import describe_source, explain_failure, get_format
 from .privacy import fill_hashes
+from .refused_by_starlake import report_refused_expectations, report_refused_order, report_refused_structs
 from .result import ExpectationOutcome, TableLoad
 from .scratch import Scratch
 from .scripts import Script, make_hint, run_script
@@ -220,6 +221,7 @@ class Writer:
                 self._run_scripts(table.postsql, table, "postsql")
                 outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
+                report_refused_expectations(session, table, outcomes)
                 rows = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 loaded = TableLoad(
                     table.full_name, counts.read, counts.accepted, counts.rejected, tuple(format_uri(f) for f in group.files), (), rows
@@ -282,10 +284,14 @@ class Writer:
             raise BadSetting(table.origin.locate(), f"{target} is a view: rows cannot be loaded into it")
         there = {c.name.lower() for c in existing}
         emptied = prepared.strategy.type == "OVERWRITE"
-        if evolve_table(target, existing, wanted, extra, emptied=emptied, location=table.origin.locate("attributes")):
+        report_refused_structs(self._session, table, existing, wanted)
+        changed = evolve_table(target, existing, wanted, extra, emptied=emptied, location=table.origin.locate("attributes"))
+        if changed:
             added = {name: text for name, text in comments.items() if name.lower() not in there}
             write_comments(database, target.schema, target.name, None, added)
-            return database.list_columns(target.schema, target.name)
+            existing = database.list_columns(target.schema, target.name)
+        place, names = table.origin.locate("attributes"), [column.name for column in existing]
+        report_refused_order(self._session, place, table.full_name, prepared.strategy.type, prepared.names, names)
         return existing
 
     def _run_scripts(self, texts: Sequence[str], table: Table, key: str) -> None:

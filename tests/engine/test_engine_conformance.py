@@ -1,17 +1,22 @@
 """The recorded behavior of the real Starlake: every case is the same, or differs for the reasons that the documentation gives."""
 
+import functools
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from starlake_dagster_components.engine import run_command
+from starlake_dagster_components.engine import EngineResult, run_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CASES = json.loads((Path(__file__).parent / "conformance.json").read_text())
@@ -27,27 +32,120 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-def run_in_process(argv: Sequence[str], *, env: Mapping[str, str], **_: Any) -> SimpleNamespace:
-    """Stand in for subprocess.run: the engine's command line, without a process."""
-    out: list[str] = []
-    log: list[str] = []
-    result = run_command(
-        argv, environ=env, out=out.append, log=lambda level, line: log.append(f"ERROR {line}") if level == "error" else None
-    )
-    return SimpleNamespace(
-        returncode=result.exit_code, stdout="".join(f"{line}\n" for line in out), stderr="".join(f"{line}\n" for line in log)
-    )
+@dataclass
+class Command:
+    """A command of a case, run twice: strictly on a copy of the project, then as it is recorded."""
+
+    strict: EngineResult
+    normal: EngineResult
+    strict_files: frozenset[str]
+    normal_files: frozenset[str]
+
+
+class Launcher:
+    """Stands in for subprocess.run: the engine's command line, without a process."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+
+    def run(self, argv: Sequence[str], *, env: Mapping[str, str], **_: Any) -> SimpleNamespace:
+        root = Path(env["SL_ROOT"])
+        kept = root.with_name(f"{root.name}.kept")
+        shutil.copytree(root, kept)
+        strict = run_command(argv, environ=env, out=lambda line: None, log=lambda level, line: None, strict=True)
+        strict_files = list_data_files(root)
+        shutil.rmtree(root)
+        kept.rename(root)
+        out: list[str] = []
+        log: list[str] = []
+        normal = run_command(
+            argv, environ=env, out=out.append, log=lambda level, line: log.append(f"ERROR {line}") if level == "error" else None
+        )
+        self.commands.append(Command(strict, normal, strict_files, list_data_files(root)))
+        return SimpleNamespace(
+            returncode=normal.exit_code, stdout="".join(f"{line}\n" for line in out), stderr="".join(f"{line}\n" for line in log)
+        )
+
+
+def list_data_files(root: Path) -> frozenset[str]:
+    return frozenset(str(path.relative_to(root)) for path in root.glob("datasets/*/*/**/*") if path.is_file())
+
+
+@functools.cache
+def observe_case(case: str, shared: Path) -> tuple[Any, list[Command]]:
+    """Return the verdict on a case and its commands."""
+    conformance = load(REPOSITORY / "bench/conformance.py")
+    observe = conformance.load_observe(shared)
+    launcher = Launcher()
+    kept = {name: getattr(subprocess, name) for name in ("DEVNULL", "PIPE", "TimeoutExpired")}
+    observe.subprocess = SimpleNamespace(run=launcher.run, **kept)
+    with tempfile.TemporaryDirectory() as work:
+        return conformance.observe_case(observe, shared, case, [], Path(work)), launcher.commands
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    conformance = load(REPOSITORY / "bench/conformance.py")
-    observe = conformance.load_observe(shared)
-    kept = {name: getattr(subprocess, name) for name in ("DEVNULL", "PIPE", "TimeoutExpired")}
-    monkeypatch.setattr(observe, "subprocess", SimpleNamespace(run=run_in_process, **kept))
-    verdict = conformance.observe_case(observe, shared, case, [], tmp_path)
+def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path) -> None:
+    verdict, _ = observe_case(case, shared)
     assert verdict.unexplained == []
     assert sorted(verdict.reasons) == CASES[case]
+
+
+@dataclass
+class Step:
+    """A recorded command: what the real Starlake refused, loudly or silently, and what it loaded."""
+
+    failed: bool
+    refused_files: frozenset[str]
+    loaded_files: frozenset[str]
+    refused_tables: frozenset[str]
+
+
+def list_recorded_steps(case: str, shared: Path) -> list[Step]:
+    conformance = load(REPOSITORY / "bench/conformance.py")
+    recorded = json.loads((conformance.find_case(shared, case) / f"{case}.json").read_text())
+    steps = []
+    files: set[str] = set()
+    rows: Counter[str] = Counter()
+    for step in conformance.load_observe(shared).expand(recorded)["steps"]:
+        files_now = {name for name, _ in step["files"] if not name.endswith("/")}
+        audit = step["tables"].get("audit.audit", {})
+        rows_now = Counter(map(json.dumps, audit.get("rows", [])))
+        if "command" in step:
+            new = [json.loads(row) for row in (rows_now - rows).elements()]
+            names = [column["name"].lower() for column in audit.get("columns", [])]
+            written = [dict(zip(names, row, strict=True)) for row in new]
+            failed = [row for row in written if row["success"] == "false"]
+            # The job of a load has the name of its file; a load that loses its rows silently archives it.
+            lost = {name for name in files_now if any(f"-{Path(name).name}-" in row["jobid"] for row in failed)}
+            steps.append(
+                Step(
+                    bool(step["exit_code"]),
+                    frozenset(name for name in files_now - files if name.startswith("datasets/ingesting/")),
+                    frozenset(name for name in files_now - files - lost if name.startswith("datasets/archive/")),
+                    frozenset(f"{row['domain']}.{row['schema']}".lower() for row in failed),
+                )
+            )
+        files, rows = files_now, rows_now
+    return steps
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_strict_commands_refuse_what_starlake_refuses_and_nothing_else(case: str, shared: Path) -> None:
+    _, commands = observe_case(case, shared)
+    for step, command in zip(list_recorded_steps(case, shared), commands, strict=True):
+        strict, normal = command.strict, command.normal
+        failing = {name.lower() for name in strict.failures}
+        if step.failed:
+            assert strict.exit_code
+        elif not step.refused_tables:
+            assert (strict.exit_code, strict.failures) == (normal.exit_code, normal.failures)
+        for name in step.refused_files:
+            assert {name, name.replace("/ingesting/", "/stage/")} & command.strict_files
+        assert step.loaded_files & command.normal_files <= command.strict_files
+        if strict.finished:
+            assert step.refused_tables <= failing
+        else:
+            assert not step.refused_tables or strict.exit_code
 
 
 @pytest.mark.parametrize(

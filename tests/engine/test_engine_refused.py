@@ -176,13 +176,126 @@ def test_a_sink_of_a_task_in_another_connection(box: Sandbox) -> None:
     assert run_strictly(box, "transform", "--name", "k.a").exit_code == 0
 
 
-def test_an_expectation_that_does_not_hold_and_does_not_fail_its_task(box: Sandbox) -> None:
+def list_warnings(box: Sandbox, said: str) -> list[str]:
+    return [line for level, line in box.log if level == "warning" and said in line]
+
+
+def test_an_expectation_that_does_not_hold_and_does_not_fail_its_load(box: Sandbox) -> None:
     file = "metadata/application.sl.yml"
     box.write({file: (box.root / file).read_text() + "  expectations: { failOnError: true }\n"})
     box.write({"metadata/expectations/own.j2": "{% macro wrong() %}select 1{% endmacro %}"})
-    box.task("k.a", "select 1 as a", '  expectations: [{ expect: "wrong()", failOnError: false }]\n')
-    said = "k.a: Starlake fails here in spite of failOnError: false: wrong()"
-    assert said in (run_strictly(box, "transform", "--name", "k.a").reason or "")
+    expectation = '[{ expect: "wrong()", failOnError: false }]'
+    box.table("d", "x", "{ name: id, type: long }", expectations=expectation)
+    box.stage("d", {"x1.csv": "id\n1\n"})
+    said = "d.x: Starlake fails here in spite of failOnError: false: wrong()"
+    assert said in (run_strictly(box, "load").reason or "")
+    box.run("load")
+    assert len(list_warnings(box, said)) == 1
+    assert box.rows("select id from d.x") == [(1,)]
+    # Starlake's transforms succeed.
+    box.task("k.a", "select 1 as a", f"  expectations: {expectation}\n")
+    assert run_strictly(box, "transform", "--name", "k.a").exit_code == 0
+
+
+STRUCT = "{ name: id, type: long }\n{ name: s, type: struct, attributes: [{ name: x, type: long }, { name: y, type: string }] }"
+OTHER_FIELDS = "JSON files with structs whose fields are not the attributes in their order: id, s"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "content", "said"),
+    [
+        (STRUCT, '{"id": 1, "s": {"x": 1, "y": "a"}}', ""),
+        (STRUCT, '{"id": 1, "s": {"y": "a", "x": 1}}', ""),
+        (STRUCT, '{"id": 1, "s": {"x": 1, "z": 1}}\n{"id": 2}', ""),
+        (STRUCT, '{"id": 1}', OTHER_FIELDS),
+        (STRUCT, '{"id": 1, "s": {"x": 1}, "z": 1}', OTHER_FIELDS),
+        (STRUCT, '{"s": {"x": 1}, "id": 1}', OTHER_FIELDS),
+        ("{ name: id, type: long }\n{ name: v, type: long }", '{"v": 1}', ""),
+        ("{ name: id, type: long }\n{ name: v, type: string, array: true }", '{"v": ["a"]}', ""),
+        ("{ name: id, type: long }\n{ name: v, type: long, array: true }", '{"v": null}\n{"id": 1}', ""),
+        ("{ name: id, type: long }\n{ name: v, type: long, array: true }", '{"v": [1]}', "JSON arrays of another type than string: v"),
+        (f"{STRUCT}\n{{ name: v, type: long, array: true }}", '{"id": 1, "s": {"x": 1}, "v": [1]}', ""),
+    ],
+)
+def test_json_that_starlake_reads_by_position_or_as_a_single_value(box: Sandbox, attributes: str, content: str, said: str) -> None:
+    box.table("d", "x", attributes, "format: JSON")
+    box.stage("d", {f"x{number}.json": content for number in (1, 2)})
+    result = run_strictly(box, "load")
+    assert (result.exit_code, said in (result.reason or "")) == (1 if said else 0, True)
+    box.load("d", None if said else {"x3.json": content})
+    assert len(list_warnings(box, "Starlake does not load")) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("select 1::bigint as id, timestamptz '2024-01-02 03:04:05+00' as t", ""),
+        ("select 1::bigint as \"ID\", timestamptz '2024-01-02 03:04:05+00' as t", "Parquet columns whose letter case is not that of"),
+        ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as t", "Parquet timestamps without a zone: t"),
+        ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as t where false", ""),
+        ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as other", ""),
+    ],
+)
+def test_parquet_that_starlake_does_not_read(box: Sandbox, query: str, said: str) -> None:
+    box.table("d", "x", "{ name: id, type: long }\n{ name: t, type: timestamp }", "format: PARQUET")
+    box.stage("d", {})
+    file = box.root / "datasets/stage/d/x1.parquet"
+    file.parent.mkdir(parents=True)
+    box.execute(f"copy ({query}) to '{file}' (format parquet)")
+    result = run_strictly(box, "load")
+    assert (result.exit_code, said in (result.reason or "")) == (1 if said else 0, True)
+    if said:
+        box.run("load")
+        assert len(list_warnings(box, said)) == 1
+
+
+@pytest.mark.parametrize(
+    ("strategy", "refused"), [("OVERWRITE", True), ("UPSERT_BY_KEY", True), ("APPEND", False), ("DELETE_THEN_INSERT", False)]
+)
+def test_columns_in_another_order_than_those_of_their_table(box: Sandbox, strategy: str, refused: bool) -> None:
+    key = f"writeStrategy: {{ type: {strategy}, key: [id] }}"
+    box.table("d", "x", "{ name: id, type: long }\n{ name: a, type: string }", key)
+    box.task("k.a", "select 1 as id, 'a' as a", f"  {key}\n")
+    box.load("d", {"x1.csv": "id;a\n1;a\n"})
     box.run("transform", "--name", "k.a")
-    assert len([line for level, line in box.log if level == "warning" and said in line]) == 1
-    assert box.rows("select a from k.a") == [(1,)]
+    box.table("d", "x", "{ name: a, type: string }\n{ name: id, type: long }", key)
+    box.task("k.a", "select 'b' as a, 2 as id", f"  {key}\n")
+    said = f"Starlake writes by position with {strategy}, and the table's columns are id, a"
+    box.stage("d", {"x2.csv": "id;a\n2;b\n"})
+    for command, table in (("load",), "d.x"), (("transform", "--name", "k.a"), "k.a"):
+        assert run_strictly(box, *command).exit_code == (1 if refused else 0)
+        if refused:
+            box.run(*command)
+            assert len(list_warnings(box, said)) == 1
+        assert (2, "b") in box.rows(f"select id, a from {table}")
+
+
+def test_a_struct_that_a_table_does_not_have_yet(box: Sandbox) -> None:
+    box.table("d", "x", "{ name: id, type: long }", "format: JSON")
+    box.load("d", {"x1.json": '{"id": 1}'})
+    box.table("d", "x", STRUCT, "format: JSON")
+    box.stage("d", {"x2.json": '{"id": 2, "s": {"x": 1}}'})
+    said = "d.x: Starlake does not add structs to a table: s"
+    assert said in (run_strictly(box, "load").reason or "")
+    box.run("load")
+    assert len(list_warnings(box, said)) == 1
+    assert box.rows("select id from d.x where s.x = 1") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("template", "fits"),
+    [
+        ("INSERT INTO {{ tableFullName }} ({{ tableColumnsCsv }}) {{ selectStatement }}", True),
+        ("INSERT INTO {{ tableFullName }} SELECT id FROM ({{ selectStatement }}) AS x", False),
+    ],
+)
+def test_a_template_that_cannot_write_the_audit(box: Sandbox, template: str, fits: bool) -> None:
+    box.table("d", "x", "{ name: id, type: long }", "writeStrategy: { type: APPEND }")
+    box.write({"metadata/write-strategies/templates/duckdb/append.j2": template})
+    box.stage("d", {"x1.csv": "id\n1\n"})
+    result = run_strictly(box, "load")
+    assert ("Starlake writes its audit by the project's template append, too, and fails" in (result.reason or "")) != fits
+    assert result.exit_code == (0 if fits else 1)
+    box.run("load")
+    assert len(list_warnings(box, "template append")) == (0 if fits else 1)
+    assert box.rows("select id from d.x") == [(1,)]

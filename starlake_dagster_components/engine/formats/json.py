@@ -6,6 +6,7 @@ Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 import codecs
 import json
 import re
+from collections.abc import Sequence
 
 import duckdb
 
@@ -34,7 +35,57 @@ def describe_source(reading: Reading) -> Source:
         report_refused_file(reading.session, reading.table, f"JSON files in {codec}")
     elif _begins_with_mark(reading):
         report_refused_file(reading.session, reading.table, "JSON files that begin with a byte order mark")
+    else:
+        _report_refused_shapes(reading)
     return _describe_source(reading, all_text=False)
+
+
+def _report_refused_shapes(reading: Reading) -> None:
+    """Warn of fields that Starlake reads by position, or as a scalar. Starlake: DuckDbNativeLoader.singleStepLoad.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    attributes = [typed.attribute for typed in reading.attributes]
+    kinds = [attribute.type for attribute in attributes]
+    if "struct" in kinds:
+        if kinds[0] != "variant":
+            _report_refused_order(reading, [attribute.name for attribute in attributes])
+    elif "variant" not in kinds:
+        arrays = [typed.attribute.name for typed in reading.attributes if typed.attribute.array and typed.type != "VARCHAR[]"]
+        if arrays:
+            _report_refused_arrays(reading, arrays)
+
+
+def _report_refused_order(reading: Reading, names: Sequence[str]) -> None:
+    """Warn of a file whose fields are not those of the attributes, one by one: with a struct, Starlake reads them by position."""
+    rows = _try_to_read(f"DESCRIBE SELECT * FROM read_json({quote_file(reading.file)}, auto_detect = true, {_write_format(reading)})")
+    found = [str(row[0]) for row in rows]
+    if rows and [name.lower() for name in found] != [name.lower() for name in names]:
+        what = "JSON files with structs whose fields are not the attributes in their order"
+        report_refused_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
+
+
+def _report_refused_arrays(reading: Reading, names: Sequence[str]) -> None:
+    """Warn of arrays that are not of strings: Starlake reads them as a single value, unless the table has structs."""
+    columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
+    relation = f"read_json({quote_file(reading.file)}, {_write_format(reading)}, columns = {{{columns}}})"
+    if _try_to_read(f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{quote(name)} IS NOT NULL' for name in names)} LIMIT 1"):
+        report_refused_file(reading.session, reading.table, f"JSON arrays of another type than string: {', '.join(names)}")
+
+
+def _write_format(reading: Reading) -> str:
+    compression = "gzip" if is_compressed(reading.file) else "uncompressed"
+    return f"format = '{_get_layout(reading)}', compression = '{compression}', hive_partitioning = false"
+
+
+def _try_to_read(query: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query; none where the file cannot be read, which the load itself explains."""
+    with lend_instance() as lent:
+        try:
+            return lent.connection.execute(query).fetchall()
+        except duckdb.Error:
+            return []
 
 
 def _begins_with_mark(reading: Reading) -> bool:

@@ -1,5 +1,6 @@
 """PARQUET files: columns by their names."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import duckdb
@@ -9,10 +10,13 @@ from ..casts import convert, fits, get_shape, normalize_type, restrict_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
+from ..refused_by_starlake import report_refused_file
 from ..sqltext import quote
 from ..values import get_read_type, get_rule
 from . import bad_values
 from .source import Reading, Source, quote_file
+
+_ZONELESS = re.compile(r"\bTIMESTAMP(?:_S|_MS|_NS)?\b(?! WITH TIME ZONE)")
 
 
 def describe_source(reading: Reading) -> Source:
@@ -46,7 +50,32 @@ def describe_source(reading: Reading) -> Source:
             columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
     if problems:
         raise BadFile(str(reading.file), "the file's columns are not those of the table", problems)
+    _report_refused_columns(reading, types)
     return Source(_read(reading), columns, frozenset(texts))
+
+
+def _report_refused_columns(reading: Reading, types: Mapping[str, str]) -> None:
+    """Warn of columns that Starlake, which reads such files with Spark, does not find or does not know the type of.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    there = [name for typed in reading.attributes if (name := _find_column(typed, types)) is not None]
+    known = {typed.attribute.name for typed in reading.attributes}
+    renamed = [name for name in there if name not in known]
+    zoneless = [name for name in there if _ZONELESS.search(types[name])]
+    if (renamed or zoneless) and _has_rows(reading):
+        for names, what in (
+            (renamed, "Parquet columns whose letter case is not that of their attribute"),
+            (zoneless, "Parquet timestamps without a zone"),
+        ):
+            if names:
+                report_refused_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
+
+
+def _has_rows(reading: Reading) -> bool:
+    with lend_instance() as lent:
+        return lent.connection.execute(f"SELECT 1 FROM {_read(reading)} LIMIT 1").fetchone() is not None
 
 
 def _read(reading: Reading) -> str:
