@@ -20,7 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "executors"))
 
-from cloud_run_server import CloudRunServer, Fault, some
+from cloud_run_server import CloudRunServer
+from injected_faults import Fault, some
 
 from starlake_dagster_components.cancellation_event import Cancelled
 from starlake_dagster_components.commands import Command

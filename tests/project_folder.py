@@ -3,6 +3,8 @@
 import textwrap
 from pathlib import Path
 
+from starlake_dagster_components.project import Project, read_project
+
 
 class ProjectFolder:
     """A Starlake project on disk that a test writes file by file."""
@@ -20,3 +22,13 @@ class ProjectFolder:
     def snapshot(self) -> dict[str, bytes]:
         """Return every file with its bytes."""
         return {str(p.relative_to(self.root)): p.read_bytes() for p in sorted(self.root.rglob("*")) if p.is_file()}
+
+
+def read(folder: ProjectFolder) -> Project:
+    """Read a project without variables of the environment."""
+    return read_project(folder.root, environ={})
+
+
+def list_messages(project: Project) -> list[str]:
+    """Return the problems of a project as they are shown."""
+    return [str(problem) for problem in project.problems]

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from random_projects import describe, make_case, run_seed
+from random_cases import make_case
+from random_projects import describe, run_seed
 
 FIRST, _, LAST = os.environ.get("SL_ENGINE_SEEDS", "0-24").partition("-")
 FOUND = (2, 4, 13, 20, 25, 72, 88, 1348, 1448, 2524, 2560, 2689, 2790, 2865, 2956)

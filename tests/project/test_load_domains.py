@@ -2,21 +2,12 @@
 
 from datetime import timedelta
 
-import pytest
-from project_folder import ProjectFolder
+from project_folder import ProjectFolder, list_messages, read
 
 from starlake_dagster_components.project import Project, read_project
 from starlake_dagster_components.project.model import Table
 
 TABLE = "version: 1\ntable: {name: %s, pattern: '%s.*', attributes: []}\n"
-
-
-def read(folder: ProjectFolder) -> Project:
-    return read_project(folder.root, environ={})
-
-
-def messages(project: Project) -> list[str]:
-    return [str(problem) for problem in project.problems]
 
 
 def only_table(project: Project) -> Table:
@@ -177,7 +168,7 @@ def test_metadata_comes_from_the_domain_field_by_field(folder: ProjectFolder) ->
         """,
     )
     project = read(folder)
-    assert messages(project) == []
+    assert list_messages(project) == []
     (domain,) = project.domains
     assert (domain.name, domain.final_name, domain.folder, domain.comment, domain.tags, domain.database) == (
         "d",
@@ -216,7 +207,7 @@ def test_a_domain_without_config_and_names_that_differ(folder: ProjectFolder) ->
         ("plain", "plain", "plain domain"),
     ]
     assert [table.full_name for table in project.tables] == ["other.inside", "nameless._under", "plain.t"]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/load/folder/_config.sl.yml:2: warning: the domain is called 'other' and its folder 'folder'; "
         "Starlake's load --domains finds no table when they differ",
         "metadata/load/folder/file.sl.yml:2: warning: the table is called 'inside' and its file 'file.sl.yml'; "
@@ -236,7 +227,7 @@ def test_files_that_starlake_does_not_read(folder: ProjectFolder) -> None:
     folder.write("metadata/load/empty/_config.sl.yml", "version: 1\nload: {name: empty}\n")
     project = read(folder)
     assert [table.full_name for table in project.tables] == ["d.t"]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/load/d/notes.yml: warning: is not read: Starlake reads only files named *.sl.yml",
         "metadata/load/d/sub/u.sl.yml: a table's file must be directly in metadata/load/d; Starlake cannot read it here",
         "metadata/load/empty: warning: domain 'empty' has no tables and is left out",
@@ -257,7 +248,7 @@ def test_a_broken_table_is_an_error_and_a_broken_config_skips_the_domain(folder:
     folder.write("metadata/load/h/t.sl.yml", "version: 1\ntabel: {}\n")
     project = read(folder)
     assert [table.full_name for table in project.tables] == ["a.u"]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/load/a/t.sl.yml:3: is not YAML: did not find expected node content, while parsing a flow node, column 1",
         "metadata/load/b/_config.sl.yml:2: warning: 'load' is empty; Starlake skips the whole domain",
         "metadata/load/c/_config.sl.yml:2: warning: metadata: expected a mapping, found a list; Starlake skips the whole domain",
@@ -274,7 +265,7 @@ def test_bytes_that_are_no_utf_8_are_replaced_with_a_warning(folder: ProjectFold
     (folder.root / "metadata/load/d/t.sl.yml").write_bytes(content)
     project = read(folder)
     assert only_table(project).comment == "caf\ufffd"
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/load/d/t.sl.yml:4: warning: is not UTF-8 text: byte 0xe9 is replaced by a question mark; save the file as UTF-8"
     ]
 
@@ -308,7 +299,7 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
         """,
     )
     where = "metadata/load/d/t.sl.yml"
-    assert messages(read(folder)) == [
+    assert list_messages(read(folder)) == [
         f"{where}:4: pattern '*.csv' is not a regular expression: nothing to repeat at position 1; "
         "'all files' is .* in a regular expression",
         f"{where}:5: warning: unknown key 'nmae' in table (did you mean 'name'?); it is ignored here, and Starlake rejects the file",
@@ -341,100 +332,12 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
 
 def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable:\n  name: t\n  patern: x\n")
-    assert messages(read(folder)) == [
+    assert list_messages(read(folder)) == [
         "metadata/load/d/t.sl.yml:2: a table needs 'attributes', which is missing",
         "metadata/load/d/t.sl.yml:2: a table needs 'pattern', which is missing; 'patern' is unknown: did you mean that?",
         "metadata/load/d/t.sl.yml:4: warning: unknown key 'patern' in table (did you mean 'pattern'?); it is ignored here, "
         "and Starlake rejects the file",
     ]
-
-
-@pytest.mark.parametrize(
-    ("strategy", "message"),
-    [
-        ("{type: UPSERT_BY_KEY}", "writeStrategy UPSERT_BY_KEY needs a 'key': the columns that identify a row"),
-        ("{type: SCD2, timestamp: ts}", "writeStrategy SCD2 needs a 'key': the columns that identify a row"),
-        ("{type: delete_then_insert}", "writeStrategy DELETE_THEN_INSERT needs a 'key': the columns that identify a row"),
-        (
-            "{type: UPSERT_BY_KEY_AND_TIMESTAMP, key: [new_id]}",
-            "writeStrategy UPSERT_BY_KEY_AND_TIMESTAMP needs a 'timestamp': the column that says which row is newer",
-        ),
-        ("{type: UPSERT_BY_KEY, key: [idd]}", "writeStrategy key: unknown column 'idd' (known: new_id, ts)"),
-        ("{type: SCD2, key: [NEW_ID], timestamp: tss}", "writeStrategy timestamp: unknown column 'tss' (did you mean 'ts'?)"),
-        (
-            "{types: {UPSERT: 'true'}}",
-            "unknown writeStrategy type 'UPSERT' (did you mean 'UPSERT_BY_KEY'?); "
-            "the project has no template metadata/write-strategies/templates/duckdb/upsert.j2",
-        ),
-        ("{type: SCD2, key: [new_id]}", ""),
-        (
-            "{type: SCD2, key: [id]}",
-            "warning: writeStrategy key: 'id' is called 'new_id' in the table; use that name, or Starlake's load fails",
-        ),
-        ("{type: OVERWRITE_BY_PARTITION}", ""),
-        ("{type: mine}", ""),
-    ],
-)
-def test_strategies_that_would_lose_rows(folder: ProjectFolder, strategy: str, message: str) -> None:
-    folder.write("metadata/write-strategies/templates/duckdb/mine.j2", "select 1")
-    folder.write(
-        "metadata/load/d/t.sl.yml",
-        f"version: 1\ntable:\n  name: t\n  pattern: t\n  metadata:\n    writeStrategy: {strategy}\n"
-        "  attributes: [{name: id, rename: new_id}, {name: ts, type: timestamp}]\n",
-    )
-    expected = [f"metadata/load/d/t.sl.yml:6: {message}"] if message else []
-    assert messages(read(folder)) == expected
-
-
-@pytest.mark.parametrize(
-    ("file", "connections", "found"),
-    [
-        ("templates/duckdb/mine.j2", ("duckdb",), True),
-        ("mine.j2", ("duckdb",), False),
-        ("duckdb/mine.j2", ("duckdb",), False),
-        ("templates/mine.j2", ("duckdb",), False),
-        ("templates/bigquery/mine.j2", ("duckdb",), False),
-        ("templates/duckdb/more/mine.j2", ("duckdb",), False),
-        ("templates/duckdb/Mine.j2", ("duckdb",), False),
-        ("templates/duckdb/mine.sql", ("duckdb",), False),
-        ("templates/bigquery/mine.j2", ("duckdb", "bigquery"), True),
-        ("templates/mine.j2", ("duckdb", "bigquery"), False),
-        ("templates/snowflake/mine.j2", (), True),
-    ],
-)
-def test_templates_of_strategies_are_looked_for_where_starlake_reads_them(
-    folder: ProjectFolder, file: str, connections: tuple[str, ...], found: bool
-) -> None:
-    urls = "".join(f"    {name}: {{type: jdbc, options: {{url: 'jdbc:{name}:x'}}}}\n" for name in connections)
-    if not urls:
-        folder.write("metadata/application.sl.yml", "version: 1\napplication: {}\n")
-    else:
-        reference = f"  connectionRef: {connections[0]}\n"
-        folder.write("metadata/application.sl.yml", f"version: 1\napplication:\n{reference}  connections:\n{urls}")
-    folder.write(f"metadata/write-strategies/{file}", "select 1")
-    folder.write(
-        "metadata/load/d/t.sl.yml",
-        "version: 1\ntable:\n  name: t\n  pattern: t\n  metadata:\n    writeStrategy:\n      type: mine\n"
-        "      types:\n        mine: 'true'\n  attributes: [{name: id}]\n",
-    )
-    engine = "duckdb" if connections == ("duckdb",) else "<engine>"
-    missing = f"the project has no template metadata/write-strategies/templates/{engine}/mine.j2"
-    errors = [message for message in messages(read(folder)) if "unknown writeStrategy type 'mine'" in message]
-    assert [error.partition(": ")[0].rpartition(":")[2] for error in errors] == ([] if found else ["7", "9"])
-    assert all(error.endswith(missing) for error in errors)
-
-
-def test_a_domains_strategy_is_judged_with_each_table_that_has_it_and_reported_once(folder: ProjectFolder) -> None:
-    folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload:\n  name: d\n  metadata:\n    writeStrategy: {type: UPSERT_BY_KEY}\n")
-    for name in ("a", "b"):
-        folder.write(f"metadata/load/d/{name}.sl.yml", TABLE % (name, name))
-    assert messages(read(folder)) == [
-        "metadata/load/d/_config.sl.yml:5: writeStrategy UPSERT_BY_KEY needs a 'key': the columns that identify a row"
-    ]
-    own = "version: 1\ntable: {name: %s, pattern: %s, attributes: [], metadata: {writeStrategy: {type: APPEND}}}\n"
-    for name in ("a", "b"):
-        folder.write(f"metadata/load/d/{name}.sl.yml", own % (name, name))
-    assert messages(read(folder)) == []
 
 
 def test_duplicates_name_both_files(folder: ProjectFolder) -> None:
@@ -443,7 +346,7 @@ def test_duplicates_name_both_files(folder: ProjectFolder) -> None:
     folder.write("metadata/load/a/t.sl.yml", TABLE % ("t", "t"))
     folder.write("metadata/load/d/t.sl.yml", TABLE % ("t", "t"))
     folder.write("metadata/load/d/u.sl.yml", TABLE % ("t", "t"))
-    found = [text for text in messages(read(folder)) if "warning" not in text]
+    found = [text for text in list_messages(read(folder)) if "warning" not in text]
     assert found == [
         "metadata/load/d/_config.sl.yml:4: domain 'd' is defined twice, also in metadata/load/a/_config.sl.yml:2",
         "metadata/load/d/_config.sl.yml:4: key 'name' appears twice, first on line 3",
@@ -455,7 +358,7 @@ def test_duplicates_name_both_files(folder: ProjectFolder) -> None:
 def test_unknown_keys_are_told_once_per_file(folder: ProjectFolder) -> None:
     attributes = "".join(f"    - {{name: a{n}, requird: true}}\n" for n in range(30))
     folder.write("metadata/load/d/t.sl.yml", f"version: 1\ntable:\n  name: t\n  pattern: t\n  attributes:\n{attributes}")
-    assert len(messages(read(folder))) == 1
+    assert len(list_messages(read(folder))) == 1
 
 
 def test_jinja_in_table_files_keeps_lines(folder: ProjectFolder) -> None:
@@ -490,7 +393,7 @@ def test_jinja_in_table_files_keeps_lines(folder: ProjectFolder) -> None:
 
 def test_a_jinja_error_in_a_table_file(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable:\n  name: {{ x\n")
-    (message,) = messages(read(folder))
+    (message,) = list_messages(read(folder))
     assert message.startswith("metadata/load/d/t.sl.yml:3: is not a Jinja template:")
 
 
@@ -502,92 +405,3 @@ def test_external_tables_are_read_leniently(folder: ProjectFolder) -> None:
     assert [table.full_name for domain in project.external_domains for table in domain.tables] == ["x.a"]
     assert project.tables == ()
     assert {problem.severity for problem in project.problems} == {"warning"}
-
-
-# Old forms: files without version
-
-
-def test_old_table_files(folder: ProjectFolder) -> None:
-    folder.write("metadata/load/d/a.sl.yml", "schema:\n  name: a\n  pattern: a\n  flat: true\n  attributes: [{name: i, type: odd}]\n")
-    folder.write(
-        "metadata/load/d/b.sl.yml",
-        "schemas:\n  - name: b\n    pattern: b\n    attributes: []\n  - name: c\n    pattern: c\n    attributes: []\n",
-    )
-    folder.write("metadata/load/d/c.sl.yml", "name: c\npattern: c\n")
-    project = read(folder)
-    assert [table.name for table in project.tables] == ["a", "b"]
-    assert messages(project) == [
-        "metadata/load/d/a.sl.yml:5: attribute 'i': unknown type 'odd'",
-        "metadata/load/d/b.sl.yml:5: warning: Starlake reads the first table of a file only; give each table a file of its own",
-        "metadata/load/d/c.sl.yml:1: the root key 'table' is missing; found 'name'",
-    ]
-    assert project.tables[1].origin.locate("pattern").line == 3
-
-
-@pytest.mark.parametrize(
-    ("metadata", "extra", "expected"),
-    [
-        ("{write: OVERWRITE, mode: FILE}", "", ("OVERWRITE", (), None)),
-        ("{write: append}", "", ("APPEND", (), None)),
-        ("{write: ERROR_IF_EXISTS}", "", ("APPEND", (), None)),
-        ("{write: APPEND, writeStrategy: {type: OVERWRITE}}", "", ("OVERWRITE", (), None)),
-        ("{writeStrategy: {type: UPSERT_BY_KEY, key: [i]}}", "", ("DELETE_THEN_INSERT", ("i",), None)),
-        ("{sink: {type: BQ, dynamicPartitionOverwrite: true, partition: {attributes: [i]}}}", "", ("OVERWRITE_BY_PARTITION", (), None)),
-        ("{sink: {timestamp: i}}", "merge: {key: [i]}", ("DELETE_THEN_INSERT", ("i",), None)),
-        ("{}", "merge: {key: [i], timestamp: t}", ("UPSERT_BY_KEY_AND_TIMESTAMP", ("i",), "t")),
-        ("{write: OVERWRITE}", "merge: {timestamp: t}", ("OVERWRITE", (), "t")),
-        ("", "merge: {queryFilter: x}", ("APPEND", (), None)),
-    ],
-)
-def test_old_ways_to_write(folder: ProjectFolder, metadata: str, extra: str, expected: tuple[str, tuple[str, ...], str | None]) -> None:
-    lines = ["table:", "  name: t", "  pattern: t", "  attributes: [{name: i}, {name: t}]"]
-    lines += [f"  metadata: {metadata}"] if metadata else []
-    lines += [f"  {extra}"] if extra else []
-    folder.write("metadata/load/d/t.sl.yml", "\n".join(lines))
-    project = read(folder)
-    assert messages(project) == []
-    metadata_read = only_table(project).metadata
-    assert metadata_read.write_strategy
-    assert (metadata_read.write_strategy.type, metadata_read.write_strategy.key, metadata_read.write_strategy.timestamp) == expected
-    if metadata_read.sink:
-        assert metadata_read.sink.partition == ("i",)
-
-
-def test_merge_and_dynamic_partitions_exclude_each_other(folder: ProjectFolder) -> None:
-    folder.write(
-        "metadata/load/d/t.sl.yml",
-        "table:\n  name: t\n  pattern: t\n  attributes: []\n  metadata: {sink: {dynamicPartitionOverwrite: true}}\n  merge: {key: [i]}\n",
-    )
-    assert messages(read(folder)) == ["metadata/load/d/t.sl.yml:6: 'merge' cannot be used together with dynamicPartitionOverwrite"]
-
-
-def test_with_a_version_the_old_keys_are_not_known(folder: ProjectFolder) -> None:
-    folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable: {name: t, pattern: t, attributes: [], metadata: {write: OVERWRITE}}\n")
-    project = read(folder)
-    assert only_table(project).metadata.write_strategy is None
-    assert "unknown key 'write' in metadata" in messages(project)[0]
-
-
-def test_an_old_config_may_be_bare_and_hold_its_tables(folder: ProjectFolder) -> None:
-    folder.write(
-        "metadata/load/d/_config.sl.yml",
-        """
-        name: d
-        metadata: {schedule: daily, write: OVERWRITE}
-        tables:
-          - name: a
-            pattern: a
-            attributes: [{name: i, type: odd}]
-            metadata: {dagRef: x}
-        """,
-    )
-    folder.write("metadata/load/d/b.sl.yml", TABLE % ("b", "b"))
-    project = read(folder)
-    assert [table.name for table in project.tables] == ["a", "b"]
-    a, b = project.tables
-    assert (a.metadata.schedule, a.metadata.dag_ref) == ("daily", "x")
-    assert a.metadata.write_strategy == b.metadata.write_strategy
-    assert b.metadata.write_strategy
-    assert b.metadata.write_strategy.type == "OVERWRITE"
-    assert messages(project) == ["metadata/load/d/_config.sl.yml:6: attribute 'i': unknown type 'odd'"]
-    assert a.origin.locate("metadata.dagRef").line == 7

@@ -2,18 +2,10 @@
 
 from datetime import timedelta
 
-from project_folder import ProjectFolder
+from project_folder import ProjectFolder, list_messages, read
 
 from starlake_dagster_components.project import Project, read_project
 from starlake_dagster_components.project.model import Task
-
-
-def read(folder: ProjectFolder) -> Project:
-    return read_project(folder.root, environ={})
-
-
-def messages(project: Project) -> list[str]:
-    return [str(problem) for problem in project.problems]
 
 
 def task(project: Project, name: str) -> Task:
@@ -54,7 +46,7 @@ def test_a_task_with_everything(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/kpi/daily.sql", "select day\nfrom sales.orders\n")
     project = read(folder)
     (found,) = project.tasks
-    assert messages(project) == ["metadata/transform/kpi/daily.sl.yml:25: warning: attribute 'odd': unknown type 'oddd'"]
+    assert list_messages(project) == ["metadata/transform/kpi/daily.sl.yml:25: warning: attribute 'odd': unknown type 'oddd'"]
     assert (found.full_name, found.sink_name, found.folder, found.database) == ("kpi.daily", "kpi.daily_kpi", "kpi", "db")
     assert (found.comment, found.tags, found.primary_key, found.streams) == ("Per day", ("a",), ("day",), {"day_stream": "kpi.daily_kpi"})
     assert (found.schedule, found.dag_ref, found.timeout, found.connection_ref) == ("daily", "transforms", timedelta(seconds=90), "duckdb")
@@ -96,7 +88,7 @@ def test_which_file_has_the_command(folder: ProjectFolder) -> None:
         ("f", "select 1", "f.sl.yml", None),
         ("g", None, None, None),
     ]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/transform/d/a.py: warning: is not read: task 'd.a' uses a.sql",
         "metadata/transform/d/a.sql.j2: warning: is not read: task 'd.a' uses a.sql",
         "metadata/transform/d/b.py: warning: is not read: task 'd.b' uses b.sql.j2",
@@ -120,8 +112,8 @@ def test_domains_of_tasks_when_folder_and_name_differ(folder: ProjectFolder) -> 
         ("other.e", "other.t", "folder"),
         ("x.d", "x.d", "folder"),
     ]
-    assert len(messages(project)) == 1
-    assert "the domain is called 'job' and its folder 'folder'" in messages(project)[0]
+    assert len(list_messages(project)) == 1
+    assert "the domain is called 'job' and its folder 'folder'" in list_messages(project)[0]
 
 
 def test_inline_tasks(folder: ProjectFolder) -> None:
@@ -147,7 +139,7 @@ def test_inline_tasks(folder: ProjectFolder) -> None:
         ("d.a", "t", "select 4 from z.z"),
         ("d.b", "b", "select 1\nfrom x.y\n"),
     ]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/transform/d/A.sql: warning: is not read: task 'd.a' uses a.sql",
         "metadata/transform/d/_config.sl.yml:10: a task of transform.tasks needs a 'name' or a 'table'",
     ]
@@ -204,7 +196,7 @@ def test_defaults_of_a_folder(folder: ProjectFolder) -> None:
         """,
     )
     project = read(folder)
-    assert messages(project) == []
+    assert list_messages(project) == []
     a, b = project.tasks
     assert (a.schedule, a.dag_ref, a.database, a.connection_ref, a.timeout) == ("daily", "dag", "db", "duckdb", timedelta(seconds=1))
     assert (a.parse_sql, a.references, a.dataset_triggering_strategy, a.comment, a.attributes) == (False, (), "any", None, ())
@@ -241,7 +233,7 @@ def test_what_starlake_skips_is_a_warning(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/c/other.yml", "x")
     project = read(folder)
     assert [t.full_name for t in project.tasks] == ["a.good", "c.t"]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/transform/a/bad.sl.yml:3: warning: is not YAML: did not find expected node content, while parsing a flow node, column 1; "
         "Starlake skips the task, its SQL file included",
         "metadata/transform/a/empty.sl.yml:2: warning: 'task' is empty; Starlake skips the task, its SQL file included",
@@ -271,7 +263,7 @@ def test_wrong_values_that_are_acted_on_are_errors(folder: ProjectFolder) -> Non
         """,
     )
     project = read(folder)
-    assert [text for text in messages(project) if "warning" not in text] == [
+    assert [text for text in list_messages(project) if "warning" not in text] == [
         "metadata/transform/d/t.sl.yml:5: writeStrategy SCD2 needs a 'key': the columns that identify a row",
         "metadata/transform/d/t.sl.yml:6: freshness error: 'soon' is not a duration: expected a number and a unit of days, hours, "
         "minutes or "
@@ -289,7 +281,7 @@ def test_duplicate_tasks(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/f/Y.sql", "select 1")
     project = read(folder)
     assert [t.full_name for t in project.tasks] == ["d.x", "f.Y"]
-    assert messages(project) == [
+    assert list_messages(project) == [
         "metadata/transform/d/x.sql:1: task 'd.x' is defined twice, also by metadata/transform/d/x.sql.j2",
         "metadata/transform/e/y.sl.yml:2: task 'f.y' is defined twice, also in metadata/transform/f/Y.sql:1",
     ]
@@ -300,7 +292,7 @@ def test_several_tasks_may_write_one_table(folder: ProjectFolder) -> None:
         folder.write(f"metadata/transform/d/{name}.sl.yml", "version: 1\ntask: {table: t, sql: select 1}\n")
     project = read(folder)
     assert [t.sink_name for t in project.tasks] == ["d.t", "d.t"]
-    assert messages(project) == []
+    assert list_messages(project) == []
 
 
 def test_old_task_files(folder: ProjectFolder) -> None:
@@ -320,7 +312,7 @@ def test_old_task_files(folder: ProjectFolder) -> None:
     )
     folder.write("metadata/transform/d/_config.sl.yml", "tasks:\n  - {name: c, write: APPEND, sql: select 1}\n")
     project = read(folder)
-    assert messages(project) == []
+    assert list_messages(project) == []
     a, b, c = project.tasks
     assert (a.table, a.attributes[0].name, a.write_strategy and a.write_strategy.type) == ("t", "a", "OVERWRITE")
     assert b.write_strategy
@@ -354,7 +346,7 @@ def test_refs_move_tables(folder: ProjectFolder) -> None:
         ("kpi.c", "kpi.c", None),
         ("scratch.a_tmp", "scratch.a_tmp", None),
     ]
-    assert messages(project) == ["metadata/refs.sl.yml:7: domain '[' is not a regular expression: the [ at position 1 is not closed"]
+    assert list_messages(project) == ["metadata/refs.sl.yml:7: domain '[' is not a regular expression: the [ at position 1 is not closed"]
 
 
 def test_python_tasks_have_no_references(folder: ProjectFolder) -> None:

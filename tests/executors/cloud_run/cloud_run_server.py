@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -29,52 +29,10 @@ from google.cloud import run_v2
 from google.cloud.logging_v2.types import ListLogEntriesRequest, ListLogEntriesResponse
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
+from injected_faults import Fault, Faults
 
 Condition = run_v2.Condition
 ENGINE = (sys.executable, "-m", "starlake_dagster_components.engine")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with one call.
-
-    Attributes:
-        code: the status that the caller gets; None = the answer.
-        lost: the call is carried out although the caller gets ``code``.
-        before, after: seconds that the server sleeps before and after carrying it out.
-    """
-
-    code: grpc.StatusCode | None = None
-    lost: bool = False
-    before: float = 0.0
-    after: float = 0.0
-    message: str = "injected"
-
-
-Faults = Callable[[str, Any], Fault | None]
-
-
-def some(
-    share: float,
-    seed: int,
-    *,
-    codes: Sequence[grpc.StatusCode] = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL),
-    methods: Iterable[str] | None = None,
-) -> Faults:
-    """Let a share of the calls fail; half of those that are not about quota are carried out all the same."""
-    chance = random.Random(seed)
-    lock = threading.Lock()
-    wanted = set(methods) if methods else None
-
-    def faults(method: str, request: Any) -> Fault | None:
-        with lock:
-            if (wanted and method not in wanted) or chance.random() >= share:
-                return None
-            code = chance.choice(list(codes))
-            lost = code != grpc.StatusCode.RESOURCE_EXHAUSTED and chance.random() < 0.5
-        return Fault(code=code, lost=lost)
-
-    return faults
 
 
 @dataclass

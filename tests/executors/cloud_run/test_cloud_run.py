@@ -10,8 +10,9 @@ from pathlib import Path
 import grpc
 import pytest
 from cloud_run_harness import EFFECT, SHELL, an_executor, counted, effect
-from cloud_run_server import CloudRunServer, Fault, some
+from cloud_run_server import CloudRunServer
 from contract import Watched, a_command, until
+from injected_faults import Fault, some
 
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.errors import CommandCancelled, CommandError, CommandTimeout

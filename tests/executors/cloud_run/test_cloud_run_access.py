@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from cloud_run_harness import SHELL, an_executor
-from cloud_run_server import CloudRunServer, Fault
+from cloud_run_server import CloudRunServer
 from contract import Watched, a_command
 from google.auth import impersonated_credentials
 from grpc import StatusCode
+from injected_faults import Fault
 
 from starlake_dagster_components.errors import CommandError
 from starlake_dagster_components.executors.cloud_run import CloudRunExecutor

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from cloud_run_harness import SHELL, an_executor
-from cloud_run_server import CloudRunServer, Fault
+from cloud_run_server import CloudRunServer
 from contract import Watched, a_command
 from google.cloud.logging_v2.types import LogEntry
 from google.protobuf.struct_pb2 import Struct
 from grpc import StatusCode
+from injected_faults import Fault
 
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.commands import LoadTable

@@ -14,8 +14,9 @@ from pathlib import Path
 import grpc
 import pytest
 from cloud_run_harness import EFFECT, SHELL, an_executor, counted, effect
-from cloud_run_server import CloudRunServer, Fault
+from cloud_run_server import CloudRunServer
 from contract import Watched, until
+from injected_faults import Fault
 
 from starlake_dagster_components.errors import CommandCancelled
 from starlake_dagster_components.executors.base import CommandResult, Invocation

@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 import pytest
 from cloud_run_harness import SHELL, an_executor, counted, effect
-from cloud_run_server import CloudRunServer, Fault
+from cloud_run_server import CloudRunServer
 from contract import Watched, a_command, until
+from injected_faults import Fault
 from pydantic import ValidationError
 from test_cloud_run_access import Bucket
 
