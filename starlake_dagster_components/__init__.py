@@ -9,6 +9,8 @@ Public names are imported on first use, so that reading a project or running the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .commands import Command as Command
     from .component.component import StarlakeProjectComponent as StarlakeProjectComponent
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from .load import load_definitions_from_starlake_project as load_definitions_from_starlake_project
     from .settings import Settings as Settings
     from .step_executor import starlake_step_executor as starlake_step_executor
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CloudRunExecutor",

@@ -104,6 +104,20 @@ def test_nothing_imports_upwards() -> None:
     assert wrong == []
 
 
+def test_no_file_imports_a_name_from_the_package_itself() -> None:
+    """The package's ``__init__`` imports everything, so that only users may import from it."""
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        depth = len(path.relative_to(PACKAGE).parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module is None and node.level == depth:
+                modules = {child.stem for child in PACKAGE.iterdir()}
+                wrong += [f"{path.relative_to(PACKAGE)}: {alias.name}" for alias in node.names if alias.name not in modules]
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == NAME:
+                wrong.append(f"{path.relative_to(PACKAGE)}: {NAME}")
+    assert wrong == []
+
+
 def _find_imported_files(path: Path) -> set[Path]:
     """Return the files of the package that a file imports, also within functions, but not for types alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -133,8 +147,9 @@ def test_files_import_each_other_in_no_circle() -> None:
 
 
 def test_no_file_is_longer_than_500_lines() -> None:
-    lengths = {path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert {str(path): length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+    files = [path for folder in (PACKAGE.name, "tests", "bench", "examples") for path in (PACKAGE.parent / folder).rglob("*.py")]
+    lengths = {str(path.relative_to(PACKAGE.parent)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
 def test_four_files_import_what_dagster_keeps_private() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from .. import __version__
 from ..errors import StarlakeError
 from ..full_disk import explain_full_disk
 from ..masking import mask_data, mask_exception
 from ..settings.text import make_variable_name
+from ..version import __version__
 from .options import add_project_options, add_setting_options, choose_project, get_given_texts, make_settings, name_source, remember
 from .output import echo
 from .problems import format_github, list_errors, print_problems

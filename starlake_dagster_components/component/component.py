@@ -9,7 +9,6 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import BaseModel, PrivateAttr
 from typing_extensions import Self
 
-from .. import __version__
 from ..definitions.build import Built, build_definitions
 from ..definitions.nodes import StarlakeNode
 from ..definitions.translator import StarlakeTranslator
@@ -17,6 +16,7 @@ from ..errors import Location
 from ..project.model import Expectation
 from ..settings import Settings, SharedSettings
 from ..settings.selection import check_op_rules
+from ..version import __version__
 from .fields import NodeTranslation, OpRules, SettingFields, describe_fields
 from .places import find_places, place_errors
 from .scaffolder import StarlakeProjectScaffolder
