@@ -14,10 +14,16 @@ def note_for_runs(key: str, value: str) -> None:
     """Store a value for :func:`find_noted` in the processes of runs of the code location that is being loaded."""
     context = _get_context()
     try:
-        if context is not None and context.load_type.name == "INITIALIZATION":
+        if is_code_server():
             context.add_to_pending_reconstruction_metadata(key, value)
     except AttributeError as error:
         logger.debug("runs cannot use the plan that they were launched with: %s", error)
+
+
+def is_code_server() -> bool:
+    """Return whether a code location is being loaded for display, rather than by a process of a run or by a function call."""
+    context = _get_context()
+    return context is not None and getattr(getattr(context, "load_type", None), "name", "") == "INITIALIZATION"
 
 
 def find_noted(key: str) -> str:

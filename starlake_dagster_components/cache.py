@@ -29,7 +29,7 @@ _MAGIC = b"starlake-dagster-components cache 2\n"
 _CHECKSUM = 32
 _SUFFIX = ".plan"
 _DAYS_UNUSED = 30
-_PARTS = ("errors.py", "cache.py", "project/**/*.py", "pipelines/**/*.py")
+_PARTS = ("errors.py", "cache.py", "project/**/*.py", "pipelines/**/*.py", "lineage/*.py")
 _LIBRARIES = ("sqlglot", "jinja2", "PyYAML")
 
 

@@ -1,4 +1,4 @@
-"""Fill the cache of plans ahead of time, for example while an image is built."""
+"""Fill the cache of plans and inferred columns ahead of time, for example while an image is built."""
 
 import os
 import stat
@@ -9,6 +9,7 @@ from pathlib import Path
 from ..cache import OFF, VARIABLE, open_cache
 from ..definitions.build import load_project_plan
 from ..errors import InvalidSetting
+from ..lineage.inferred import fill_columns
 from ..pipelines.pipeline import Plan
 from ..settings import Settings
 
@@ -33,7 +34,7 @@ class Filled:
 
 
 def fill_cache(root: str | Path, settings: Settings) -> Filled:
-    """Store the plan of a project where every user of this machine can read it, and verify that it is found there.
+    """Store the plan of a project, with the columns of its tasks, where every user of this machine can read it; verify that it is found.
 
     Args:
         root: the project's folder.
@@ -47,6 +48,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
         raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}); set a folder")
     loaded = load_project_plan(root, settings, readable=True)
     loaded.keep()
+    fill_columns(loaded)
     files = loaded.list_files()
     if not files:
         return Filled(loaded.plan, None, reason=loaded.reason)

@@ -324,7 +324,7 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     "--folder", default=None, metavar="FOLDER", help="Folder of the cache. Default: SL_DAGSTER_CACHE, else the user's cache folder."
 )
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Put the plan of PROJECT into the cache, readable for all users, for example while you build an image."""
+    """Put the plan of PROJECT and the columns of its tasks into the cache, readable for all users, for example while you build an image."""
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .._dagster_load import find_noted, note_for_runs
+from .._dagster_load import find_noted, is_code_server, note_for_runs
 from ..cache import open_cache, pause_garbage_collection
 from ..errors import InvalidProject, Problem
 from ..masking import mask_text, note_secret_names, note_secrets
@@ -199,6 +199,10 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     if loaded.stored and identity:
         # The processes of a run use the plan that it was launched with, even if files are edited in the meantime.
         note_for_runs(loaded.stored.name, identity)
+        if is_code_server() and identity == loaded.identity and loaded.lacks_columns():
+            from ..lineage.inferred import start_filling
+
+            start_filling(loaded)
     without_job = describe_assets_without_job(graph)
     notes = [Problem(None, "warning", text) for text in (without_job, *_find_missing_programs(plan, settings)) if text]
     log_warnings(plan.project, (*problems, *notes))

@@ -1,6 +1,6 @@
 """Describe the columns of tables and tasks for Dagster's catalog."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import dagster as dg
@@ -18,6 +18,16 @@ def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) 
         return None
     keys = frozenset(node.primary_key)
     return dg.TableSchema(columns=list(_build_columns(attributes, types, "", keys)))
+
+
+def build_inferred_schema(columns: Iterable[tuple[str, str]]) -> dg.TableSchema | None:
+    """Return columns that were inferred from the SQL of a task; None if there are none.
+
+    Args:
+        columns: names and SQL types. An empty type is shown as ``unknown``.
+    """
+    found = [_build_column(name, type_ or "unknown", None, True, ()) for name, type_ in columns]
+    return dg.TableSchema(columns=found) if found else None
 
 
 def _build_columns(

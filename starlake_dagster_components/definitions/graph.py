@@ -207,6 +207,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
                 plan.find_pipeline(task),
                 task=task,
                 dependencies=reads,
+                inferred_columns=plan.inferred_columns.get(task.full_name, ()),
                 upstream=tuple(upstream),
                 settings=settings,
             ),

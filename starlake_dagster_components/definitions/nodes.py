@@ -28,6 +28,7 @@ class StarlakeNode:
         pipeline: the first pipeline that runs it; None without a ``dagRef``.
         table, task, load_domain: the object itself, depending on ``type``.
         dependencies: the dependencies of a task.
+        inferred_columns: names and SQL types of the columns of a task without ``attributes``, once they have been inferred from its SQL.
         upstream: default asset keys of its inputs. Keys that the translator changes are updated afterward.
         settings: the settings of the project's definitions.
     """
@@ -42,6 +43,7 @@ class StarlakeNode:
     task: Task | None = field(default=None, repr=False)
     load_domain: Domain | None = field(default=None, repr=False)
     dependencies: tuple[Dependency, ...] = field(default=(), repr=False)
+    inferred_columns: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     upstream: tuple[dg.AssetKey, ...] = ()
     settings: Settings = field(default_factory=Settings, repr=False)
 

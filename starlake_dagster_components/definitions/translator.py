@@ -8,7 +8,7 @@ import dagster as dg
 from ..project.model import Expectation, Sink, Table, Task, WriteStrategy
 from .checks import build_default_check_spec
 from .code_version import compute_code_version
-from .columns import build_table_schema
+from .columns import build_inferred_schema, build_table_schema
 from .dagster_limits import build_freshness_policy, get_freshness
 from .markdown import format_sql_block
 from .names import make_group_name, make_tag_value, make_tags
@@ -156,7 +156,7 @@ def _iterate_metadata(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
             if node.load_domain.metadata.directory:
                 yield "starlake/directory", node.load_domain.metadata.directory
         return
-    schema = build_table_schema(described, node.project.types)
+    schema = build_table_schema(described, node.project.types) or build_inferred_schema(node.inferred_columns)
     if schema:
         yield "dagster/column_schema", schema
     final = described.final_full_name if isinstance(described, Table) else described.sink_name

@@ -11,6 +11,8 @@ from ..project.model import EMPTY, DagConfig, Domain, Project, Table, Task
 Kind = Literal["load", "transform"]
 PreLoadStrategy = Literal["none", "imported", "pending", "ack"]
 NodeKind = Literal["task", "table", "external"]
+InferredColumns = Mapping[str, tuple[tuple[str, str], ...]]
+"""Full name of a task -> names and SQL types of its columns. A type is empty if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ class Plan:
     """Name of a DAG config -> the environment of its commands, if that differs from the project's."""
     left_out: frozenset[tuple[str, str]] = frozenset()
     """Kind and full name of tables and tasks of the project that become no definitions; the pipelines and dependencies are without them."""
+    inferred_columns: InferredColumns = EMPTY
+    """Columns of tasks whose YAML declares none, as far as they have been inferred from the SQL."""
 
     _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
 

@@ -12,7 +12,8 @@ from ..masking import note_secrets
 from ..project import disk
 from ..project.model import EMPTY
 from ..project.reader import read_remaining_files, start_reading
-from .pipeline import Plan
+from .pipeline import InferredColumns, Plan
+from .stored_columns import iterate_undeclared
 from .stored_plans import LastPlan, NotKept, StoredPlans
 
 logger = logging.getLogger("starlake_dagster_components")
@@ -29,6 +30,7 @@ class Loaded:
         from_cache: whether it came from the cache.
         reason: why it did not come from the cache or could not be kept; empty otherwise.
         identity: its name in the cache; empty if it is not kept.
+        pinned: whether it is the plan that a run was launched with.
     """
 
     plan: Plan
@@ -37,6 +39,7 @@ class Loaded:
     from_cache: bool = False
     reason: str = ""
     identity: str = ""
+    pinned: bool = False
 
     def keep(self) -> None:
         """Keep the plan as the last good one of its project. If it has errors or cannot be kept, ``reason`` says why."""
@@ -71,6 +74,16 @@ class Loaded:
             return []
         known = {p.location.file for p in last.plan.problems if p.skips_file and p.location}
         return [p for p in skipped if p.location and p.location.file not in known]
+
+    def lacks_columns(self) -> bool:
+        """Return whether columns of its tasks are still to be inferred, and can be kept."""
+        if self.stored is None or not self.identity or self.pinned or self.stored.has_columns_of_last():
+            return False
+        return next(iterate_undeclared(self.plan), None) is not None
+
+    def keep_columns(self, columns: InferredColumns) -> bool:
+        """Keep the columns that were inferred for the plan, for the next time that it is loaded; return whether they could be kept."""
+        return self.stored is not None and self.stored.keep_columns(self.plan, columns)
 
     def find_last_good(self) -> LastPlan | None:
         """Return the last plan without errors that was kept for the project, even if files have changed since."""
@@ -135,12 +148,12 @@ def load_plan(
             pinned = find_pinned(name) if find_pinned else ""
             if pinned and (plan := stored.find(pinned)):
                 _note_options(plan)
-                return Loaded(plan, stored, looks, from_cache=True, identity=pinned)
+                return Loaded(plan, stored, looks, from_cache=True, identity=pinned, pinned=True)
             found = stored.find_current(looks)
             if isinstance(found, tuple):
                 logger.debug("%s: using the cached plan", root)
                 _note_options(found[0])
-                return Loaded(found[0], stored, looks, from_cache=True, identity=found[1])
+                return Loaded(stored.add_columns(found[0]), stored, looks, from_cache=True, identity=found[1])
             reason = found
         logger.debug("%s: reading the project, because %s", root, reason)
         # Imported here because a cached plan does not need it.
@@ -151,7 +164,7 @@ def load_plan(
         others = read_environments(project, profile=profile, environ=environment, options=options)
         plan = plan_project(project, environments=others, **planning)  # type: ignore[arg-type]
         _note_options(plan)
-    return Loaded(plan, stored, looks, reason=reason)
+    return Loaded(stored.add_columns(plan) if stored else plan, stored, looks, reason=reason)
 
 
 def _note_options(plan: Plan) -> None:

@@ -18,7 +18,8 @@ from ..project.model import EMPTY, Application, Project
 from ..project.reader import StartedProject
 from ..project.yaml_source import Positions
 from . import pipeline as plan_model
-from .pipeline import Plan
+from .pipeline import InferredColumns, Plan
+from .stored_columns import StoredColumns
 
 _FAST_CLOCK = frozenset(("sl_datetime", "sl_minute", "sl_second", "sl_milli", "sl_epoch_second", "sl_epoch_milli"))
 """Variables that change with the current time."""
@@ -67,10 +68,27 @@ class StoredPlans:
         self._started = started
         self._environ = environ
         self._options = options
+        self._columns = StoredColumns(cache, name)
+        self._inputs = ""
+        """Identifies the last plan and its variables."""
 
     def list_files(self, identity: str) -> tuple[Path, ...]:
-        """Return the files of the last plan and of the plan with the given identity."""
-        return self._cache.get_path(self.name), self._cache.get_path(identity)
+        """Return the files of the last plan and of the plan with the given identity, and of columns if there are any."""
+        columns = self._columns.file
+        return self._cache.get_path(self.name), self._cache.get_path(identity), *([columns] if columns.is_file() else [])
+
+    def add_columns(self, plan: Plan) -> Plan:
+        """Return a plan with the columns that were inferred for its tasks."""
+        found = self._columns.find(plan)
+        return replace(plan, inferred_columns=found) if found else plan
+
+    def has_columns_of_last(self) -> bool:
+        """Return whether columns were inferred for the last plan as it is; :meth:`add_columns` has read them."""
+        return self._columns.is_made_for(self._inputs)
+
+    def keep_columns(self, plan: Plan, columns: InferredColumns) -> bool:
+        """Keep the columns that were inferred for the last plan, and return whether they could be kept."""
+        return self._columns.keep(plan, self._inputs, columns)
 
     def find_current(self, looks: disk.Lookups) -> tuple[Plan, str] | str:
         """Return the last plan and its identity if none of its inputs has changed, else the reason why it is not used.
@@ -90,6 +108,7 @@ class StoredPlans:
             changed = disk.find_change(seen, looks.seen)
             if changed is not None:
                 return f"{self._started.reading.files.name(changed)} has changed"
+            self._inputs = _identify_inputs(identity, checksum)
             return self._load(identity), identity
         except Exception as error:  # noqa: BLE001 - whatever is wrong with an entry, reading anew is right
             return f"the cached plan cannot be used ({type(error).__name__}: {error})"
@@ -101,7 +120,7 @@ class StoredPlans:
             if body is None:
                 return None
             identity, kept_at, *_ = deserialize(body, {})
-            return LastPlan(self._load(identity), identity, datetime.fromtimestamp(kept_at))
+            return LastPlan(self.add_columns(self._load(identity)), identity, datetime.fromtimestamp(kept_at))
         except Exception:  # noqa: BLE001 - as above
             return None
 
@@ -145,11 +164,13 @@ class StoredPlans:
         why_not = "" if looks.steady else "files changed while they were read"
         if restless:
             why_not = f"the project uses the current time ({', '.join(restless)})"
-        head = serialize((identity, time.time(), why_not, looks.seen, frozenset(looks.words), _compute_checksum(used)))
+        checksum = _compute_checksum(used)
+        head = serialize((identity, time.time(), why_not, looks.seen, frozenset(looks.words), checksum))
         try:
             self._cache.put(self.name, head)
         except OSError as error:
             raise NotKept(f"it cannot be written: {error}") from error
+        self._inputs = _identify_inputs(identity, checksum)
         return identity
 
     def keep_for_runs(self, plan: Plan) -> str:
@@ -203,6 +224,10 @@ def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[s
                 found[name] = values[name]
                 waiting.append(values[name])
     return found
+
+
+def _identify_inputs(identity: str, checksum: bytes) -> str:
+    return f"{identity} {checksum.hex()}"
 
 
 def _belongs_to_starlake(name: str) -> bool:

@@ -8,6 +8,7 @@ import dagster as dg
 from ...lineage.project import Column, ProjectColumns
 from ...lineage.statement import NotUnderstood
 from ...project.model import Task
+from ..columns import build_inferred_schema
 from ..graph import AssetGraph
 
 
@@ -36,7 +37,8 @@ def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns:
     if lineage:
         metadata["dagster/column_lineage"] = dg.TableColumnLineage(deps_by_column=lineage)
     if not task.attributes:
-        metadata["dagster/column_schema"] = dg.TableSchema([dg.TableColumn(c.name, c.type or "unknown") for c in found])
+        schema = build_inferred_schema((c.name, c.type) for c in found)
+        metadata.update({"dagster/column_schema": schema} if schema else {})
     return metadata
 
 

@@ -1,0 +1,79 @@
+"""Keep the columns that were inferred from the SQL of tasks in the cache, beside the plans of their project."""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+from ..cache import Cache, deserialize, serialize
+from ..masking import holds_secrets
+from ..project.model import EMPTY, Task
+from .pipeline import InferredColumns, Plan
+
+
+class StoredColumns:
+    """The inferred columns of one project's tasks, in one entry of the cache.
+
+    Each task's columns are stored with a checksum of its SQL. After an edit, the columns of the tasks that were not edited are shown
+    until all of them have been inferred again.
+
+    Args:
+        cache: holds the entry.
+        plans: name of the project's plans in the cache.
+    """
+
+    def __init__(self, cache: Cache, plans: str) -> None:
+        self._cache = cache
+        self._name = f"{plans}-columns"
+        self._made_for = ""
+
+    def find(self, plan: Plan) -> InferredColumns:
+        """Return the columns of the tasks whose SQL is the same as when they were inferred, by full name of the task."""
+        body = self._cache.get(self._name)
+        if body is None:
+            return EMPTY
+        try:
+            self._made_for, checksums, columns = deserialize(body, {})
+            return {
+                task.full_name: columns[task.full_name]
+                for task in iterate_undeclared(plan)
+                if task.full_name in columns and checksums[task.full_name] == _compute_checksum(task)
+            }
+        except Exception:  # noqa: BLE001 - whatever is wrong with an entry, the columns are inferred again
+            return EMPTY
+
+    def is_made_for(self, inputs: str) -> bool:
+        """Return whether the entry that :meth:`find` has read was made from the given inputs."""
+        return self._made_for == inputs
+
+    def keep(self, plan: Plan, inputs: str, columns: InferredColumns) -> bool:
+        """Store the columns of a plan's tasks, and return whether they could be stored.
+
+        Args:
+            plan: the plan.
+            inputs: identifies the plan and the variables of its SQL.
+            columns: by full name of the task.
+        """
+        checksums = {task.full_name: _compute_checksum(task) for task in iterate_undeclared(plan)}
+        body = serialize((inputs, checksums, dict(columns)))
+        if holds_secrets(body):
+            return False
+        try:
+            self._cache.put(self._name, body)
+        except OSError:
+            return False
+        self._made_for = inputs
+        return True
+
+    @property
+    def file(self) -> Path:
+        """The file of the entry."""
+        return self._cache.get_path(self._name)
+
+
+def iterate_undeclared(plan: Plan) -> Iterator[Task]:
+    """Yield the tasks whose YAML declares no columns and whose SQL says which they are."""
+    return (task for task in plan.project.tasks if task.sql_text is not None and task.parse_sql and not task.attributes)
+
+
+def _compute_checksum(task: Task) -> bytes:
+    return blake2b((task.sql_text or "").encode("utf-8", "surrogateescape"), digest_size=8).digest()
