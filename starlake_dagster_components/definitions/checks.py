@@ -1,4 +1,4 @@
-"""Define asset checks for expectations of tables and tasks, and for rejected rows of loads."""
+"""Define asset checks for expectations and declared columns of tables and tasks, and for rejected rows of loads."""
 
 import re
 import zlib
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 REJECTED_ROWS = "rejected_rows"
 """Name of the check that fails if a load rejected rows."""
+
+DECLARED_SCHEMA = "declared_schema"
+"""Name of the check that fails if a table does not have the columns that its YAML declares."""
 
 MAX_HISTORY = 20
 """Number of executions of a check that are searched for its last result."""
@@ -144,7 +147,7 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Sett
     Args:
         node: the table or task; other nodes have none.
         key: its asset key.
-        settings: determine whether expectations and rejected rows are checks.
+        settings: determine whether expectations, rejected rows, and declared columns are checks.
     """
     specs = list(build_check_specs(node, key))
     if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
@@ -156,7 +159,21 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Sett
                 description="Whether Starlake's Spark loader accepted all rows of the files.",
             )
         )
+    if has_schema_check(node, settings) and all(spec.name != DECLARED_SCHEMA for spec in specs):
+        specs.append(dg.AssetCheckSpec(name=DECLARED_SCHEMA, asset=key, description="Whether the table has the columns of its YAML."))
     return specs
+
+
+def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
+    """Return whether a table or task has the check ``declared_schema``: its YAML declares columns, and its table can be read."""
+    described = node.table or node.task
+    if not settings.schema_checks or described is None or not described.attributes:
+        return False
+    from ..commands import find_duckdb_file
+    from ..warehouse.address import find_address
+
+    connection = node.project.find_connection(described)
+    return connection is not None and (find_duckdb_file(node.project, connection) is not None or find_address(connection) is not None)
 
 
 def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:

@@ -109,7 +109,7 @@ class ProjectColumns:
         own = [
             Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in table.attributes if not a.ignore and a.name
         ]
-        return (*own, *(Column(name, "timestamp") for name in self._list_history_columns(table.metadata.write_strategy)))
+        return (*own, *(Column(name, "timestamp") for name in self.list_history_columns(table.metadata.write_strategy)))
 
     def _resolve_columns(self, task: Task) -> tuple[Column, ...]:
         if task.sql_text is None or not task.parse_sql:
@@ -123,7 +123,7 @@ class ProjectColumns:
         outputs = find_columns(part.text, find_dialect(self._connection_of(task)), lambda parts: self._find_table(task, parts))
         columns = [self._make_column(task, output) for output in outputs]
         names = {c.name.lower() for c in columns}
-        added = [name for name in self._list_history_columns(task.write_strategy) if name.lower() not in names]
+        added = [name for name in self.list_history_columns(task.write_strategy) if name.lower() not in names]
         return (*columns, *(Column(name, "timestamp") for name in added))
 
     def _make_column(self, task: Task, output: OutputColumn) -> Column:
@@ -179,7 +179,7 @@ class ProjectColumns:
             sorted({ColumnSource("file", table.pattern, original.get(s.column.lower(), s.column.split(".")[0])) for s in output.sources})
         )
 
-    def _list_history_columns(self, strategy: WriteStrategy | None) -> Sequence[str]:
+    def list_history_columns(self, strategy: WriteStrategy | None) -> Sequence[str]:
         """Return the columns that Starlake adds to a table with the strategy SCD2. Starlake: JdbcStrategiesBuilder."""
         if strategy is None or strategy.type != "SCD2":
             return ()

@@ -301,6 +301,18 @@ class SharedSettings(BaseModel):
             more="See [running.md](running.md#rejected-rows)",
         ),
     ] = "warn"
+    schema_checks: Annotated[
+        bool,
+        Setting(
+            "Whether tables and tasks with attributes have the check declared_schema: after each load or transform, a warning if "
+            "columns of the real table are missing, not declared, or of another type. It needs a DuckDB file or a warehouse that can be "
+            "read.",
+            examples=[True],
+            options="run",
+            switch=True,
+            more="See [running.md](running.md#declared-schema)",
+        ),
+    ] = False
     event_log_level: Annotated[
         Literal["warning", "info", "debug"],
         Setting(

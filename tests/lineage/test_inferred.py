@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -45,7 +46,7 @@ def fill(shop: ProjectFolder) -> None:
     assert done.exit_code == 0, done.output
 
 
-def load(shop: ProjectFolder, **settings: str) -> dict[str, list[tuple[str, str]] | None]:
+def load(shop: ProjectFolder, **settings: Any) -> dict[str, list[tuple[str, str]] | None]:
     """Return the columns of each task that the load shows."""
     built = build.build_definitions(shop.root, Settings(executor="duckdb", **settings))
     found = {}

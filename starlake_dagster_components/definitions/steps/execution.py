@@ -133,11 +133,11 @@ class Steps:
                 **build_run_metadata(context, run),
                 **self._build_rendered_sql(context, run.project, task, command),
                 **self._build_column_metadata(context, task),
-                **self._build_real_columns(context, key, task, command),
+                **self._build_real_columns(context, key, task, run.project),
                 **self._rows.build_sample(context, task, command, None),
                 **result.metadata,
             },
-            check_results=checks,
+            check_results=[*checks, *self._rows.check_columns(context, node, key)],
             data_version=make_data_version(context),
         )
 
@@ -148,9 +148,11 @@ class Steps:
 
         return build_rendered_sql(context.log, project, task, command)
 
-    def _build_real_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, command: Command) -> dict[str, Any]:
+    def _build_real_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, project: Project) -> dict[str, Any]:
         """Return the columns that the table of a task really has, where its YAML declares none."""
-        columns = {} if task.attributes else self._rows.find_real_columns(context, command.target)
+        if task.attributes:
+            return {}
+        columns = self._rows.read_columns(context, project, task, warehouses=self._settings.warehouse_counts == "tables")
         if not columns:
             return {}
         from .column_lineage import build_real_columns

@@ -133,6 +133,8 @@ class LoadSteps:
                 metadata={FILES_LEFT: reason},
             )
         yield from _build_wanted_checks(self._settings, self._rows, context, member, result)
+        if result.failed_in_table:
+            yield from self._rows.check_columns(context, member.node, member.key)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None
@@ -340,7 +342,9 @@ class _Load:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
         checks = list(_build_wanted_checks(self._settings, self._rows, self._context, member, found))
-        if is_empty_load(found.counters) and not checks:
+        if not is_empty_load(found.counters):
+            checks += self._rows.check_columns(self._context, member.node, member.key)
+        elif not checks:
             checks = list(_repeat_wanted_checks(self._context, member))
         return dg.MaterializeResult(
             asset_key=member.key,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ...commands import Command, Target
+from ...commands import Command
 from ...executors.base import Counters, ExpectationResult
-from ...project.model import Table, Task
+from ...project.model import Project, Table, Task
 from ...settings import Settings
+from ..checks import DECLARED_SCHEMA, has_schema_check
 from ..graph import AssetGraph
+from ..nodes import StarlakeNode
 
 if TYPE_CHECKING:
     from ...lineage.project import ProjectColumns
@@ -37,13 +39,33 @@ class RowsOfSteps:
 
         return TableRows(self._project, self.columns, self._samples)
 
-    def find_real_columns(self, context: dg.AssetExecutionContext, target: Target | None) -> Mapping[str, str]:
-        """Return the columns that a table in a DuckDB file really has, with their types; nothing where that is not known."""
-        if target is None:
-            return {}
+    def read_columns(
+        self, context: dg.AssetExecutionContext, project: Project, node: Table | Task, *, warehouses: bool
+    ) -> Mapping[str, str]:
+        """Return the columns that the table of a node really has, with their types; nothing where they cannot be read.
+
+        Args:
+            context: the step.
+            project: the project as the step's commands read it.
+            node: what was written.
+            warehouses: whether warehouses are asked, too, and not only DuckDB files.
+        """
         from .table_rows import read_columns
 
-        return read_columns(context.log, target)
+        return read_columns(context.log, project, node, warehouses=warehouses)
+
+    def check_columns(self, context: dg.AssetExecutionContext, node: StarlakeNode, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
+        """Return the result of the check ``declared_schema``; nothing if there is no such check, or the table cannot be read."""
+        described = node.table or node.task
+        if described is None or not has_schema_check(node, node.settings):
+            return []
+        if dg.AssetCheckKey(key, DECLARED_SCHEMA) not in context.selected_asset_check_keys:
+            return []
+        from .declared_schema import build_schema_check_result
+
+        real = self.read_columns(context, node.project, described, warehouses=True)
+        found = build_schema_check_result(node.project, described, key, real)
+        return [found] if found else []
 
     def build_sample(
         self, context: dg.AssetExecutionContext, node: Table | Task, command: Command, counters: Counters | None

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from ...commands import Audit, Command, Target, find_duckdb_file
+from ...commands import Audit, Command, find_duckdb_file
 from ...errors import CommandCancelled
 from ...executors.base import Counters, ExpectationResult
 from ...executors.starlake_output.audit import quote_names
@@ -20,6 +20,7 @@ from ...locks import lock_databases
 from ...project.model import Connection, Project, Table, Task
 from ...settings.samples import Samples
 from ...warehouse.address import Address, find_address, quote_name
+from ...warehouse.columns import read_columns as read_warehouse_columns
 from ...warehouse.query import QueryFailed, run_query
 from .private_columns import PrivateColumns
 
@@ -28,6 +29,10 @@ LONGEST = 100
 """Characters of a value that are shown."""
 VIOLATING = 20
 """Rows that are shown of an expectation that is violated."""
+_DUCKDB_COLUMNS = (
+    "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = current_database() "
+    "AND lower(table_schema) = lower($schema) AND lower(table_name) = lower($table) ORDER BY ordinal_position"
+)
 WAIT = 5.0
 """Seconds to wait for another command that writes the same DuckDB file."""
 
@@ -93,7 +98,7 @@ class TableRows:
         return self._format(found, private | self._private.declared | query.private) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
-        schema, name = (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
+        schema, name = _find_table(node)
         if connection is not None and connection.duckdb_path is not None:
             return f"SELECT * FROM {quote_names(schema, name)} LIMIT {self._samples.rows}"
         address = find_address(connection) if connection is not None else None
@@ -152,24 +157,32 @@ def _read_duckdb(database: str, statement: str, parameters: Mapping[str, str] | 
         timer.cancel()
 
 
-def read_columns(log: dg.DagsterLogManager, target: Target) -> Mapping[str, str]:
-    """Return the columns of a table in a DuckDB file with their types in lower case; nothing where they cannot be read.
+def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task, *, warehouses: bool) -> Mapping[str, str]:
+    """Return the columns of the table of a node with their types in lower case; nothing where they cannot be read.
 
     Args:
         log: of the step.
-        target: the table.
+        project: the project as the step's commands read it.
+        node: what was written.
+        warehouses: whether warehouses are asked, too, and not only DuckDB files.
     """
+    connection = project.find_connection(node)
+    schema, name = _find_table(node)
+    database = find_duckdb_file(project, connection)
+    address = find_address(connection) if connection and warehouses else None
     try:
-        found = _read_duckdb(
-            target.database,
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = current_database() "
-            "AND lower(table_schema) = lower($schema) AND lower(table_name) = lower($table) ORDER BY ordinal_position",
-            {"schema": target.schema, "table": target.table},
-        )
+        if database:
+            parameters = {"schema": schema, "table": name}
+            return {str(column): str(kind).lower() for column, kind in _read_duckdb(database, _DUCKDB_COLUMNS, parameters).rows}
+        return read_warehouse_columns(address, schema, name) if address else {}
     except Exception as error:  # noqa: BLE001 -- columns are an extra: nothing that a database answers may fail the step
-        log.debug(f"the columns of {target.schema}.{target.table} cannot be read: {error}")
+        log.info(f"the columns of {schema}.{name} cannot be read: {error}")
         return {}
-    return {str(name): str(kind).lower() for name, kind in found.rows}
+
+
+def _find_table(node: Table | Task) -> tuple[str, str]:
+    """Return the schema and the name of a node's table."""
+    return (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
 
 
 def _read_warehouse(address: Address, statement: str) -> Rows:
