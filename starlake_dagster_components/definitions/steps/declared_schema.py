@@ -36,7 +36,7 @@ _ALSO: Mapping[tuple[str, str], str] = {("snowflake", "integer"): "decimal", ("m
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """How a table differs from its declaration.
+    """The differences between a table and its declaration.
 
     Attributes:
         missing: columns that are declared, but not in the table.
