@@ -22,7 +22,7 @@ _SHARE = 4
 """The thread works for one part in so many of the time."""
 
 
-def infer_columns(plan: Plan, rest: Callable[[float], object] = lambda seconds: None) -> InferredColumns:
+def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda seconds: None) -> InferredColumns:
     """Return the columns of the tasks of a plan that declare none. Tasks whose SQL cannot be analyzed are left out.
 
     Args:
@@ -61,7 +61,7 @@ def _sort_by_dependencies(plan: Plan) -> Iterator[Task]:
 def fill_columns(loaded: Loaded) -> None:
     """Infer the columns of a plan that lacks them, and keep them in the cache."""
     if loaded.lacks_columns():
-        loaded.keep_columns(infer_columns(loaded.plan))
+        loaded.keep_columns(find_undeclared_columns(loaded.plan))
 
 
 def start_filling(loaded: Loaded) -> None:
@@ -69,7 +69,7 @@ def start_filling(loaded: Loaded) -> None:
 
     def fill() -> None:
         time.sleep(DELAY)
-        kept = loaded.keep_columns(infer_columns(loaded.plan, lambda seconds: time.sleep(seconds * (_SHARE - 1))))
+        kept = loaded.keep_columns(find_undeclared_columns(loaded.plan, lambda seconds: time.sleep(seconds * (_SHARE - 1))))
         logger.debug("%s: the columns of tasks were inferred%s", loaded.plan.project.root, "" if kept else ", but cannot be kept")
 
     # A daemon: the process may end at any time, and the columns are inferred after its next start.

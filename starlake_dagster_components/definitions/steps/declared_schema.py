@@ -93,8 +93,8 @@ def _is_changed(project: Project, attribute: Attribute, kind: str, engine: str) 
     # Starlake's own types are known by their names in DuckDB, and are alike in other databases.
     database = engine if definition.origin is not None else "duckdb"
     written = definition.ddl_mapping.get(database)
-    declared = _classify(str(written), database) if written else _PRIMITIVES.get(definition.primitive)
-    real = _classify(kind, engine)
+    declared = _find_family(str(written), database) if written else _PRIMITIVES.get(definition.primitive)
+    real = _find_family(kind, engine)
     if declared is None or real is None:
         return False
     if declared[0] == real[0]:
@@ -102,7 +102,7 @@ def _is_changed(project: Project, attribute: Attribute, kind: str, engine: str) 
     return _ALSO.get((engine.replace("mariadb", "mysql"), declared[0])) != real[0]
 
 
-def _classify(kind: str, engine: str) -> tuple[str, int] | None:
+def _find_family(kind: str, engine: str) -> tuple[str, int] | None:
     """Return the family of a type of a database, and the bytes of an integer; None if it is not one of the simple types."""
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
