@@ -331,8 +331,8 @@ def _write_versions(target: Target, chosen: Strategy, staged: Staged) -> None:
     run = target.database
     if chosen.dedupe:
         _keep_one_per_key(run, chosen, staged, _find_latest(chosen, staged) if chosen.timestamp else "min(rowid)")
-    # Starlake: CURRENT_TIMESTAMP in a column without zone, which is the time of the session's zone.
-    now = "CAST(current_timestamp AS TIMESTAMP)"
+    # Starlake: CURRENT_TIMESTAMP in a column without zone, which is the time of the session's zone. A column may have that name.
+    now = "CAST(get_current_timestamp() AS TIMESTAMP)"
     key = staged.list_columns(chosen.key)
     whole = " AND ".join(f"{staged.name_column(column)} IS NOT NULL" for column in chosen.key)
     same = _match_keys(staged, chosen.key)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import sqlglot
 from engine_help import Sandbox, make
+from sqlglot.dialects import Dialects
 
 import starlake_dagster_components.engine as engine
 from starlake_dagster_components.project import read_project
@@ -17,7 +19,7 @@ ODD = ('a"b', "a'b", "a.b", "a b", "é", "1st", "a-b", "a;b", "--x", "/*", "$1",
 """Names that only quotes make possible."""
 # Endings and names that DuckDB's replacement scans look at, and names of the engine within its statements.
 TAKEN = (
-    *("rowid", "t", "i", "c0", "c1", "kept", "found", "temp", "main", "memory", "system", "duckdb", "database"),
+    *("current_timestamp", "rowid", "t", "i", "c0", "c1", "kept", "found", "temp", "main", "memory", "system", "duckdb", "database"),
     *("csv", "tsv", "json", "jsonl", "parquet", "gz", "zst", "starlake_dagster_batch", "sl_query", "sl_incoming", "audit", "datasets"),
 )
 
@@ -26,6 +28,15 @@ def list_keywords() -> list[str]:
     """Return DuckDB's keywords, which are those of SQL and more."""
     with duckdb.connect() as connection:
         return [word for (word,) in connection.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()]
+
+
+def list_sql_words() -> list[str]:
+    """Return the words that have a meaning in a dialect of SQL: those of SQL:2016 and of the databases that Starlake knows."""
+    found: set[str] = set()
+    for one in Dialects:
+        dialect = sqlglot.Dialect.get_or_raise(one.value)
+        found |= {word.upper() for word in (*dialect.tokenizer_class.KEYWORDS, *dialect.generator_class.RESERVED_KEYWORDS)}
+    return sorted(word for word in found if word.isidentifier())
 
 
 def drop_repeated(words: Iterable[str]) -> list[str]:
@@ -42,6 +53,10 @@ def list_module_names() -> Iterator[str]:
             yield from (name for name in vars(importlib.import_module(module.name)) if not name.startswith("__"))
 
 
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 PLAIN = {"SL_AUDIT_ACTIVE": "false", "SL_ARCHIVE": "false"}
 """Only what has to do with names."""
 
@@ -56,24 +71,59 @@ def list_attributes(names: list[str]) -> str:
 
 
 COLUMNS = [*drop_repeated([*TAKEN, *list_keywords()]), *ODD]
-TABLES = drop_repeated([*TAKEN, *list_keywords(), *list_module_names()])
+WORDS = drop_repeated([*TAKEN, *list_keywords(), *list_module_names(), *list_sql_words(), *ODD])
 
 
-@pytest.mark.parametrize("first", range(0, len(TABLES), 100))
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, len(WORDS), 300))
 def test_tables_may_have_any_word_as_their_name(first: int, box: Sandbox) -> None:
-    names = TABLES[first : first + 100]
-    for name in names:
+    names = WORDS[first : first + 300]
+    for number, name in enumerate(names):
+        # Only the name in the database may be any.
+        written = f"n{number}\n  rename: {json.dumps(name)}" if name in ODD else json.dumps(name)
         box.write(
             {
-                f"metadata/load/d/{name}.sl.yml": f'version: 1\ntable:\n  name: "{name}"\n  pattern: "{name}[.]csv"\n'
-                '  metadata: { format: DSV, withHeader: true, separator: "," }\n  attributes: [{ name: id, type: long }]\n'
+                f"metadata/load/d/n{number}.sl.yml": f'version: 1\ntable:\n  name: {written}\n  pattern: "n{number}[.]csv"\n'
+                '  metadata: { format: DSV, withHeader: true, separator: "," }\n  attributes: [{ name: id, type: long }]\n',
+                # Starlake drops what follows two dashes in a SQL file, in quotes too.
+                f"metadata/transform/k/n{number}.sl.yml": f"version: 1\ntask:\n  domain: k\n  table: {json.dumps(name)}\n",
+                f"metadata/transform/k/n{number}.sql": f"select id + {number} as id from d.{quote(name)}"
+                if name not in ("--x", "/*")
+                else f"select 1 + {number} as id",
             }
         )
     box.write({"metadata/load/d/_config.sl.yml": "version: 1\nload: { name: d, metadata: { directory: in } }\n"})
-    result = box.load("d", {f"{name}.csv": "id\n1\n" for name in names}, env=PLAIN)
+    result = box.load("d", {f"n{number}.csv": "id\n1\n" for number in range(len(names))}, env=PLAIN)
     assert result.failures == {}
-    found = {name for (name,) in box.rows("select table_name from duckdb_tables() where schema_name = 'd' and estimated_size = 1")}
-    assert {name.lower() for name in found} == {name.lower() for name in names}
+    union = " union all ".join(f"select id from k.{quote(name)}" for name in names if name not in ("--x", "/*"))
+    box.write({"metadata/transform/k/all_of_them.sql": union})
+    box.run("transform", "--recursive", "--name", "k.all_of_them", env=PLAIN)
+    expected = {number + 1 for number, name in enumerate(names) if name not in ("--x", "/*")}
+    assert {number for (number,) in box.rows("select id from k.all_of_them")} == expected
+    for schema in ("d", "k"):
+        found = {name for (name,) in box.rows(f"select table_name from duckdb_tables() where schema_name = '{schema}'")}
+        assert {name.lower() for name in names} - {name.lower() for name in found} <= ({"--x", "/*"} if schema == "k" else set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["UPSERT_BY_KEY", "SCD2"])
+@pytest.mark.parametrize("first", range(0, len(WORDS), 500))
+def test_columns_may_have_any_word_as_their_name(first: int, strategy: str, box: Sandbox) -> None:
+    columns = WORDS[first : first + 500]
+    key = f"writeStrategy: {{ type: {strategy}, key: [{json.dumps(columns[0])}] }}"
+    box.table("d", "x", list_attributes(columns), f'format: DSV, withHeader: true, separator: "|", quote: "~", {key}')
+    box.task("k.x", f"select {', '.join(map(quote, columns if '--x' not in columns else columns[:9]))} from d.x", f"  {key}\n")
+    header = "|".join(columns)
+    for version in ("a", "b"):
+        cells = ["key", *(f"{version}{number}" for number in range(1, len(columns)))]
+        box.load("d", {f"x{version}.csv": f"{header}\n{'|'.join(cells)}\n"})
+        box.run("transform", "--name", "k.x")
+        for table in ("d.x", "k.x"):
+            # Without a timestamp each row of SCD2 is a new version.
+            current = " where sl_end_ts is null" if strategy == "SCD2" else ""
+            rows = box.rows(f"select * from {table}{current}")
+            assert len(rows) == 1
+            assert all(value == cell for value, cell in zip(rows[0], cells, strict=False) if isinstance(value, str))
 
 
 # Starlake drops what follows two dashes in a SQL file, in quotes too.

@@ -1,4 +1,4 @@
-"""Separators that are too long for DuckDB: the quick way gives what going through every field gives."""
+"""Separators that are too long for DuckDB."""
 
 import csv
 import io
@@ -6,61 +6,61 @@ import random
 from pathlib import Path
 
 import pytest
+from engine_help import Sandbox, make
 
 from starlake_dagster_components.engine.formats import separators
 from starlake_dagster_components.engine.formats.separators import shorten_separators
 from starlake_dagster_components.engine.scratch import Scratch
 
-PIECES = ["a", "#", "<", "~>", '"', '""', "\\", "'", " ", "\n", "\r\n", "é", "", "longer text "]
+PIECES = ["a", "#", "<", "~>", '"', '""', "\\", "'", " ", "\n", "\r\n", "\r", "é", "", "longer text "]
 
 
-def convert(file: Path, separator: str, quote: str, escape: str) -> bytes:
+def convert(file: Path, separator: str, quote: str = '"') -> tuple[bytes, bytes, bool]:
     with Scratch() as scratch:
-        copy, short = shorten_separators(file, separator, quote, escape, scratch)
-        assert short == "\x1f"
-        return copy.read_bytes()
+        copy, short, quoted = shorten_separators(file, separator, quote, scratch)
+        return copy.read_bytes(), short.encode(), quoted
 
 
-@pytest.mark.parametrize("separator", ["<-~->", "#####", "|;|;|", "ababab"])
-@pytest.mark.parametrize(("quote", "escape"), [('"', "\\"), ('"', '"'), ("'", "'"), ("", "")])
-def test_the_quick_way_gives_the_same(separator: str, quote: str, escape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = random.Random(separator + quote + escape)
-    quick = 0
-    simple = separators._Shortening._convert_simple_block
-    for _ in range(150):
-        lines = []
-        tidy = chance.random() < 0.5
-        for _ in range(chance.randint(1, 12)):
-            fields = []
-            for _ in range(chance.randint(1, 4)):
-                text = "".join(chance.choice([*PIECES, separator]) for _ in range(chance.randint(0, 3)))
-                if quote and (chance.random() < 0.4 or (tidy and any(sign in text for sign in (separator, quote, "\n")))):
-                    text = quote + text.replace(quote, escape + quote) + quote
-                fields.append(text)
-            lines.append(separator.join(fields))
-        file = tmp_path / "f.csv"
-        file.write_text(chance.choice(["\n", "\r\n"]).join(lines) + chance.choice(["", "\n"]), newline="")
-        monkeypatch.setattr(separators, "_CHUNK", chance.choice([7, 50, 10_000]))
-        found: list[bool] = []
-
-        def note(self: separators._Shortening, block: bytes, *, is_last: bool, found: list[bool] = found) -> tuple[bytes, bytes] | None:
-            result = simple(self, block, is_last=is_last)
-            found.append(result is not None)
-            return result
-
-        monkeypatch.setattr(separators._Shortening, "_convert_simple_block", note)
-        quickly = convert(file, separator, quote, escape)
-        monkeypatch.setattr(separators._Shortening, "_convert_simple_block", lambda self, block, is_last: None)
-        assert quickly == convert(file, separator, quote, escape), file.read_bytes()
-        quick += all(found)
-    assert quick > 10
-
-
-def test_quoted_fields_keep_the_separator(tmp_path: Path) -> None:
-    rows = [["id", "text"], ["1", "a <~~~> b"], ["2", 'say ""<~~~>'], ["", "two\nlines <~~~>"], ["3", ""]] * 100
-    text = io.StringIO()
-    csv.writer(text, delimiter="\x01", lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+@pytest.mark.parametrize("separator", ["<-~->", "#####", "|;|;|", "ababab", "€€€"])
+def test_a_copy_differs_in_nothing_but_its_separator(separator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(separator)
     file = tmp_path / "f.csv"
-    file.write_text(text.getvalue().replace("\x01", "<~~~>"))
-    content = convert(file, "<~~~>", '"', '"').decode()
-    assert list(csv.reader(io.StringIO(content), delimiter="\x1f")) == rows
+    for _ in range(200):
+        content = "".join(chance.choice([*PIECES, separator, separator]) for _ in range(chance.randint(0, 60))).encode()
+        file.write_bytes(content)
+        monkeypatch.setattr(separators, "_CHUNK", chance.choice([1, 7, 50, 10_000]))
+        copy, short, quoted = convert(file, separator)
+        assert short == b"\x1f"
+        assert copy == content.replace(separator.encode(), short)
+        assert quoted == (b'"' in content)
+
+
+def test_a_copy_has_a_separator_that_the_file_does_not_have(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    file.write_bytes(b"a<~~~>b\x1f\n")
+    assert convert(file, "<~~~>")[:2] == (b"a\x1eb\x1f\n", b"\x1e")
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Sandbox:
+    return make(tmp_path)
+
+
+def test_quoted_fields_keep_the_separator(box: Sandbox) -> None:
+    rows = [("1", "a <~~~> b"), ("2", 'say "<~~~>'), ("3", "two\nlines <~~~>"), ("4", None), ("5", "<~~~><~~~>")]
+    text = io.StringIO()
+    csv.writer(text, delimiter="\x01", lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([("id", "text"), *rows])
+    box.table("d", "x", "{ name: id, type: long }\n{ name: text, type: string }", 'format: DSV, separator: "<~~~>", escape: "\\""')
+    box.load("d", {"x.csv": text.getvalue().replace("\x01", "<~~~>")})
+    assert box.rows("select id::varchar, text from d.x order by id") == rows
+    result = box.load("d", {"x2.csv": '"id"<~~~>"text"\n"1<~~~>"<~~~>"a"\n'}, check=False)
+    assert "line 2: column 'id': '1<~~~>' is not of type long" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("separator", "said"), [('<\\"\\"\\">', "quote"), ("<\\\\\\\\>-", "escape"), ("|\\n|\\n|", "line end"), ('\\"|', "quote")]
+)
+def test_separators_that_cannot_be_distinguished_from_other_characters(box: Sandbox, separator: str, said: str) -> None:
+    box.table("d", "x", "{ name: id, type: long }\n{ name: text, type: string }", f'format: DSV, separator: "{separator}"')
+    result = box.load("d", {"x.csv": "id\n1\n"}, check=False)
+    assert f"must not have the {said}" in (result.reason or "")

@@ -89,6 +89,23 @@ class _First:
     line_end: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """A file as DuckDB reads it.
+
+    Attributes:
+        file: the file, or a copy of it.
+        separator: the text between its fields.
+        encoding: DuckDB's name of its encoding; None for UTF-8.
+        is_in_values: whether values may have the separator in place of the table's.
+    """
+
+    file: Path
+    separator: str
+    encoding: str | None
+    is_in_values: bool = False
+
+
 def describe_source(reading: Reading) -> Source:
     """Return how a DSV file is read."""
     encodings.check_compression(reading.file)
@@ -102,13 +119,14 @@ def describe_source(reading: Reading) -> Source:
 def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     table = reading.table
     project = reading.session.project
+    _check_separator(table)
     first = _read_first_record(reading, encodings.get_codec(table))
     names = _find_columns(reading, first)
-    file, separator, native = _make_readable(reading)
+    readable = _make_readable(reading)
     attributes = {a.attribute.name: a for a in reading.attributes if not a.attribute.script or a.attribute.name in names}
     texts = {name for name, a in attributes.items() if all_text or not _is_read_as_it_is(a) or get_rule(project, table, a).from_text}
     types = {name: "VARCHAR" if name in texts or name not in attributes else attributes[name].type for name in names}
-    parameters = _build_parameters(table, file, separator, native)
+    parameters = _build_parameters(table, readable)
     if first is not None and first.line_end:
         parameters["new_line"] = quote_literal(first.line_end)
     options = _read_options(table)
@@ -118,7 +136,10 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     if ignoring:
         parameters.update(store_rejects="true", rejects_table=f"'{rejects}'", rejects_scan=f"'{rejects}_scan'", rejects_limit="0")
     written = ", ".join(f"{k} = {v}" for k, v in parameters.items())
-    relation = f"read_csv({quote_file(file)}, {written}, columns = {_format_struct(types)})"
+    relation = f"read_csv({quote_file(readable.file)}, {written}, columns = {_format_struct(types)})"
+    if readable.is_in_values:
+        strings = [name for name, ddl in types.items() if ddl == "VARCHAR"]
+        relation = _restore_separators(relation, strings, readable.separator, get_separator(table))
     raws = {name: quote(name) if name in types else "NULL" for name in attributes}
     moments = options.get("timestampformat")
     columns = {
@@ -163,14 +184,14 @@ def _format_struct(types: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
 
 
-def _build_parameters(table: Table, file: Path, separator: str, encoding: str | None) -> dict[str, str]:
+def _build_parameters(table: Table, readable: _Readable) -> dict[str, str]:
     metadata = table.metadata
     for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("separator", get_separator(table))):
         if sign and metadata.null_value and sign in metadata.null_value:
             reason = f"nullValue '{metadata.null_value}' must not have the {key} ('{sign}') in it; set metadata.{key} to another one"
             raise BadSetting(table.origin.locate("metadata.nullValue"), reason)
     parameters = {
-        "delim": quote_literal(separator),
+        "delim": quote_literal(readable.separator),
         "header": "true" if has_header(table) else "false",
         "quote": quote_literal(_get_quote(table)),
         "escape": quote_literal(_get_escape(table)),
@@ -178,11 +199,23 @@ def _build_parameters(table: Table, file: Path, separator: str, encoding: str | 
         # What DuckDB guesses to be comments would be dropped silently.
         "comment": "''",
     }
-    parameters["compression"] = "'gzip'" if is_compressed(file) else "'none'"
+    parameters["compression"] = "'gzip'" if is_compressed(readable.file) else "'none'"
     parameters["hive_partitioning"] = "false"
-    if encoding:
-        parameters["encoding"] = quote_literal(encoding)
+    if readable.encoding:
+        parameters["encoding"] = quote_literal(readable.encoding)
     return parameters
+
+
+def _check_separator(table: Table) -> None:
+    """Refuse a separator that DuckDB refuses.
+
+    Raises:
+        BadSetting: it has the quote, the escape or a line end in it.
+    """
+    separator = get_separator(table)
+    for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("line end", "\n"), ("line end", "\r")):
+        if sign and sign in separator:
+            raise BadSetting(table.origin.locate("metadata.separator"), f"separator {separator!r} must not have the {key} in it")
 
 
 def _read_options(table: Table) -> dict[str, str]:
@@ -330,17 +363,25 @@ def _refuse_long_line(reading: Reading, line: int) -> BadFile:
     )
 
 
-def _make_readable(reading: Reading) -> tuple[Path, str, str | None]:
-    """Return the file to read, its separator and the encoding to give to DuckDB."""
+def _make_readable(reading: Reading) -> _Readable:
+    """Return what DuckDB reads in place of a file."""
     table = reading.table
     codec = encodings.get_codec(table)
     separator = get_separator(table)
     if len(separator.encode()) > LONGEST_SEPARATOR:
         file = encodings.make_readable(reading.file, codec, reading.scratch)
-        copy, short = shorten_separators(file, separator, _get_quote(table), _get_escape(table), reading.scratch)
-        return copy, short, None
+        copy, short, within = shorten_separators(file, separator, _get_quote(table), reading.scratch)
+        return _Readable(copy, short, None, within)
     file = encodings.make_readable(reading.file, codec, reading.scratch, native=frozenset(_NATIVE))
-    return file, separator, _NATIVE.get(codec) if file == reading.file else None
+    return _Readable(file, separator, _NATIVE.get(codec) if file == reading.file else None)
+
+
+def _restore_separators(relation: str, names: Sequence[str], short: str, separator: str) -> str:
+    """Return a relation whose values have the table's separator where they have the short one."""
+    if not names:
+        return relation
+    parts = (f"replace({quote(name)}, {quote_literal(short)}, {quote_literal(separator)}) AS {quote(name)}" for name in names)
+    return f"(SELECT * REPLACE ({', '.join(parts)}) FROM {relation})"
 
 
 def explain_failure(reading: Reading) -> Exception | None:
