@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import EngineError, Location
+from ..failed_sql import show_statement
 
 SHOWN_VALUES = 10
 """Number of bad values that a message lists."""
@@ -104,15 +105,20 @@ class SqlFailed(EngineError):
         column: column of the failing place, from 1; 0 when it is not known.
         statement: the statement as it was run.
         reason: what the database says.
+        position: index of the failing place in the statement; None when it is not known.
     """
 
-    def __init__(self, *, location: Location | None, column: int, statement: str, reason: str, hint: str = "") -> None:
+    def __init__(
+        self, *, location: Location | None, column: int, statement: str, reason: str, hint: str = "", position: int | None = None
+    ) -> None:
         self.location = location
         self.column = column
         self.statement = statement
         self.reason = reason
         where = f"{location}{f':{column}' if column and location and location.line else ''}: " if location else ""
-        shown = "\n".join(f"    {line}" for line in statement.strip().splitlines())
+        before = statement[:position] if position is not None else ""
+        place = (before.count("\n") + 1, len(before) - before.rfind("\n")) if position is not None else (None, None)
+        shown = show_statement(statement, *place)
         super().__init__(f"{where}{reason}{f' ({hint})' if hint else ''}\n  in the statement:\n{shown}")
 
 

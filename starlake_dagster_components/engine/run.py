@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from ..cancellation_event import Cancelled
 from ..errors import CommandCancelled, InvalidProject, ProjectNotFound, StarlakeError
+from ..failed_sql import is_permanent
 from ..full_disk import explain_full_disk
 from ..project import Project
 from ..project.variables import make_date_variables
@@ -143,7 +144,7 @@ def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
 
 
 def _is_worth_retrying(failures: Sequence[StarlakeError]) -> bool:
-    return not all(isinstance(error, _NO_RETRY) for error in failures)
+    return not all(isinstance(error, _NO_RETRY) or is_permanent(str(error)) for error in failures)
 
 
 def _make_load_result(session: Session, loads: Loads) -> EngineResult:

@@ -47,6 +47,28 @@ class Script:
         line = self.part.find_source_line(number)
         return Location(self.origin.file, line), self._find_column(line, number, column)
 
+    def indent(self, statement: str, offset: int, position: int | None) -> tuple[str, int | None]:
+        """Return a statement with the indentation of its lines in the file, and where a position is then.
+
+        Args:
+            statement: a statement of the text.
+            offset: where it begins in the text.
+            position: index in the statement; None if it is not known.
+        """
+        if self.part.text[offset : offset + len(statement)] != statement:
+            return statement, position
+        first = self.part.text[:offset].count("\n") + 1
+        begins_line = offset == 0 or self.part.text[offset - 1] == "\n"
+        lines, moved, seen = [], position, 0
+        for number, line in enumerate(statement.split("\n")):
+            blanks = self.part.find_indentation(first + number, self.source) if number or begins_line else ""
+            blanks = "" if line.startswith((" ", "\t")) else blanks
+            lines.append(blanks + line)
+            if position is not None and moved is not None and seen <= position:
+                moved += len(blanks)
+            seen += len(line) + 1
+        return "\n".join(lines), moved
+
     def _find_column(self, line: int, number: int, column: int) -> int:
         if not 0 < line <= len(self.source):
             return 0
@@ -98,11 +120,13 @@ def make_failure(error: duckdb.Error, script: Script, statement: str, offset: in
         before: how many characters the engine put before it.
     """
     reason, position = explain_error(error)
-    place, column = script.locate(offset)
-    if position is not None and before <= position <= before + len(statement):
-        place, column = script.locate(offset + position - before)
+    within = position - before if position is not None and before <= position <= before + len(statement) else None
+    place, column = script.locate(offset + (within or 0))
     missing = find_missing_table(reason)
-    return SqlFailed(location=place, column=column, statement=statement, reason=reason, hint=hint(missing) if missing else "")
+    statement, within = script.indent(statement, offset, within)
+    return SqlFailed(
+        location=place, column=column, statement=statement, reason=reason, hint=hint(missing) if missing else "", position=within
+    )
 
 
 def find_missing_table(reason: str) -> str | None:

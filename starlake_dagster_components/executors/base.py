@@ -38,6 +38,7 @@ class CommandResult:
         expectations: the results of the expectations that were evaluated, if known.
         tail: the last lines of the output, oldest first.
         reason: one sentence about a failure, if the executor knows more than the exit code.
+        statement: the lines of the SQL statement that failed around its error, if that is known and not part of ``reason``.
         retry: False if another attempt cannot succeed (a bad argument, a missing permission).
         metadata: metadata that Dagster should show for the step (log links, execution ids, ...): strings, numbers, ``dg.MetadataValue``.
         tables: for a ``load``: the result of each table, by its logical name. For a table that is not listed, only the exit code is known.
@@ -56,6 +57,7 @@ class CommandResult:
     expectations: tuple[ExpectationResult, ...] = ()
     tail: tuple[str, ...] = ()
     reason: str | None = None
+    statement: str | None = None
     retry: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, TableResult] = field(default_factory=dict)

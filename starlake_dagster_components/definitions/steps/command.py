@@ -10,6 +10,8 @@ from ...cancellation_event import Cancelled
 from ...commands import Command, RunContext
 from ...errors import CommandCancelled, InvalidSetting, StarlakeError
 from ...executors.base import CommandResult, Counters, Invocation, Level
+from ...executors.starlake_output.audit_rows import is_failed_expectation
+from ...failed_sql import is_permanent
 from ...pipelines.pipeline import Pipeline
 from ...project.model import Task
 from ...settings import Settings
@@ -29,6 +31,9 @@ _RESULTS = ("File(s): ", "Table: ", "Input records: ", "Accepted: ", "Rejected: 
 
 MAX_LOGGED = 2000
 """Number of lines at level info or debug per command that go to the event log. Further lines go to the step's standard output."""
+
+EXECUTOR = "starlake/executor"
+"""Metadata of a failure: the executor that ran the command."""
 
 READY = "starlake/ready"
 """Metadata of a pre-load's materialization: false if it found nothing to load."""
@@ -156,10 +161,15 @@ class StepCommands:
         try:
             result = self.attempt_command(context, pipeline, command)
         except StarlakeError as error:
-            raise build_error_failure(command, error) from error
+            raise build_error_failure(command, error, self.name_executor(pipeline)) from error
         if result.exit_code != 0 and not result.not_ready:
-            raise build_failure(command, result)
+            raise build_failure(command, result, self.name_executor(pipeline))
         return result
+
+    def name_executor(self, pipeline: Pipeline | None) -> str:
+        """Return the name of the executor that runs the commands of a pipeline: its ``type``, or the class of a user's own."""
+        executor = self._settings.get_executor(pipeline)
+        return str(getattr(executor, "type", type(executor).__name__))
 
     def attempt_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
         """Run a command and return its result, including a failure.
@@ -247,19 +257,43 @@ class _OutputLog:
         self._first -= 1
 
 
-def build_error_failure(command: Command, error: StarlakeError) -> dg.Failure:
-    """Return the failure of a step whose command did not run to its end."""
-    return dg.Failure(str(error), metadata={"starlake/command": command.shown}, allow_retries=getattr(error, "retry", True))
+def build_error_failure(command: Command, error: StarlakeError, executor: str) -> dg.Failure:
+    """Return the failure of a step whose command did not run to its end.
+
+    Args:
+        command: the command.
+        error: why not.
+        executor: name of the executor that ran it.
+    """
+    metadata = {"starlake/command": command.shown, EXECUTOR: executor}
+    return dg.Failure(str(error), metadata=metadata, allow_retries=may_succeed_later(getattr(error, "retry", True), str(error)))
 
 
-def build_failure(command: Command, result: CommandResult) -> dg.Failure:
-    """Return the failure of a step whose command failed."""
-    reason = result.reason or (result.tail[-1] if result.tail else "no output")
+def build_failure(command: Command, result: CommandResult, executor: str) -> dg.Failure:
+    """Return the failure of a step whose command failed: the error, the SQL around it, the command.
+
+    Args:
+        command: the command.
+        result: how it ended.
+        executor: name of the executor that ran it.
+    """
+    reason = explain_failure(result)
     return dg.Failure(
-        description=f"{command.verb} failed {_describe_exit_code(result)}: {reason}",
-        metadata=build_failure_metadata(command, result),
-        allow_retries=result.retry,
+        description=f"{reason}\n{command.verb} failed {_describe_exit_code(result)} (executor {executor})",
+        metadata=build_failure_metadata(command, result, executor),
+        allow_retries=may_succeed_later(result.retry, result.reason),
     )
+
+
+def explain_failure(result: CommandResult) -> str:
+    """Return why a command failed, with the SQL around the error if it is known."""
+    reason = result.reason or (result.tail[-1] if result.tail else "no output")
+    return f"{reason}\n  in the statement:\n{result.statement}" if result.statement else reason
+
+
+def may_succeed_later(retry: bool, reason: str | None) -> bool:
+    """Return whether another attempt may succeed: it is not forbidden, and the same SQL and files do not bring the failure about again."""
+    return retry and not is_permanent(reason) and not is_failed_expectation(reason)
 
 
 def _describe_exit_code(result: CommandResult) -> str:
@@ -267,11 +301,12 @@ def _describe_exit_code(result: CommandResult) -> str:
     return f"with exit code {code}" if code else "although its exit code is 0"
 
 
-def build_failure_metadata(command: Command, result: CommandResult) -> dict[str, Any]:
-    """Return the metadata of a failed command: command line, exit code, last lines."""
+def build_failure_metadata(command: Command, result: CommandResult, executor: str) -> dict[str, Any]:
+    """Return the metadata of a failed command: command line, executor, exit code, last lines."""
     lines = "\n".join(result.tail)
     return {
         "starlake/command": command.shown,
+        EXECUTOR: executor,
         "starlake/exit_code": result.shown_exit_code,
         "starlake/last_lines": dg.MetadataValue.md(f"```\n{lines}\n```"),
         **result.metadata,

@@ -119,12 +119,12 @@ class Steps:
         try:
             result = self._commands.attempt_command(context, pipeline, command)
         except StarlakeError as error:
-            raise build_error_failure(command, error) from error
+            raise build_error_failure(command, error, self._commands.name_executor(pipeline)) from error
         checks = list(build_check_results(node, key, result.expectations, self._rows.show(context, task)))
         if result.exit_code != 0:
             # The results come first: failed ones are the reason, and passed ones are known as well.
             yield from checks
-            raise build_failure(command, result)
+            raise build_failure(command, result, self._commands.name_executor(pipeline))
         yield dg.MaterializeResult(
             asset_key=key,
             metadata={

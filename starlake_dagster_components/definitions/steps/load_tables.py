@@ -32,6 +32,7 @@ from .command import (
     build_failure_metadata,
     build_run_metadata,
     make_data_version,
+    may_succeed_later,
 )
 from .empty_loads import NO_FILES, is_empty_load, report_empty_load
 from .reexecution import find_failed_before, find_loaded_before, report_kept_assets
@@ -52,11 +53,14 @@ class _Ended:
     command: Command
     result: CommandResult
     seconds: float
+    executor: str
     error: StarlakeError | None = None
 
     def make_failure(self) -> dg.Failure:
         """Return the failure of a step that ran only this command."""
-        return build_error_failure(self.command, self.error) if self.error is not None else build_failure(self.command, self.result)
+        if self.error is not None:
+            return build_error_failure(self.command, self.error, self.executor)
+        return build_failure(self.command, self.result, self.executor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ class _Load:
         self._pipeline = pipeline
         self._run = run
         self._domain = domain
+        self._executor = commands.name_executor(pipeline)
         self._number = 0
         self._failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
 
@@ -328,15 +333,16 @@ class _Load:
         except StarlakeError as error:
             code, retry = (_TIMED_OUT, True) if isinstance(error, CommandTimeout) else (1, getattr(error, "retry", True))
             tables = error.tables if isinstance(error, CommandTimeout) else _fail_all(batch, error, retry)
-            return _Ended(command, CommandResult(code, reason=str(error), retry=retry, tables=tables), measure_seconds(), error)
+            result = CommandResult(code, reason=str(error), retry=retry, tables=tables)
+            return _Ended(command, result, measure_seconds(), self._executor, error)
         except (dg.DagsterExecutionInterruptedError, dg.Failure) as cancelled:
             known: Mapping[str, TableResult] = getattr(cancelled.__cause__, "tables", {}) if len(batch) > 1 else {}
-            ended = _Ended(command, CommandResult(1), measure_seconds())
+            ended = _Ended(command, CommandResult(1), measure_seconds(), self._executor)
             for member in batch:
                 if member.table.name in known and known[member.table.name].outcome == "loaded":
                     yield self._materialize(member, known[member.table.name], ended, len(batch))
             raise
-        return _Ended(command, _forbid_retry_of_expectations(result), measure_seconds())
+        return _Ended(command, _forbid_retry_of_expectations(result), measure_seconds(), self._executor)
 
     def _materialize(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
@@ -393,23 +399,25 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
     """Return the failure of a step, with the reason for each failed table."""
     explain: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
     reasons = {f.member.key.to_user_string(): explain(f) for f in failed}
+    first = failed[0]
     if len(members) == 1:
-        only = failed[0]
-        if only.of.result.exit_code == 0 and only.of.error is None:
-            metadata = {**build_failure_metadata(only.of.command, only.of.result), FAILED: reasons}
-            return dg.Failure(f"load failed: {explain(only)}", metadata, allow_retries=only.result.retry)
-        alone = only.of.make_failure()
+        if first.of.result.exit_code == 0 and first.of.error is None:
+            metadata = {**build_failure_metadata(first.of.command, first.of.result, first.of.executor), FAILED: reasons}
+            return dg.Failure(f"load failed: {explain(first)}", metadata, allow_retries=first.result.retry)
+        alone = first.of.make_failure()
         return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]
     commands = list({f.of.command.shown: f.of for f in failed}.values())
-    metadata = build_failure_metadata(commands[0].command, commands[0].result)
+    metadata = build_failure_metadata(first.of.command, first.of.result, first.of.executor)
     if len(commands) > 1:
         metadata["starlake/command"] = "\n".join(c.command.shown for c in commands)
         metadata["starlake/last_lines"] = dg.MetadataValue.md(
             "\n\n".join(f"{c.command.shown}\n```\n{chr(10).join(c.result.tail[-20:])}\n```" for c in commands)
         )
     return dg.Failure(
-        description="\n".join([f"load failed for {len(failed)} of {len(members)} tables of {domain.name}:", *lines]),
+        description="\n".join(
+            [*lines, f"load failed for {len(failed)} of {len(members)} tables of {domain.name} (executor {first.of.executor})"]
+        ),
         metadata={**metadata, FAILED: reasons},
-        allow_retries=any(f.result.retry for f in failed),
+        allow_retries=any(may_succeed_later(f.result.retry, explain(f)) for f in failed),
     )

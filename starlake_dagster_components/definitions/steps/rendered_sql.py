@@ -1,12 +1,13 @@
 """Show the SQL of a task as a run renders it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from ...commands import Command
 from ...project.model import Project, Task
-from ...project.sql.sections import render_task
+from ...project.sql.sections import SqlPart, render_task
 from ...project.templating import TemplateError
 from ..markdown import format_sql_block
 
@@ -36,9 +37,16 @@ def build_rendered_sql(log: dg.DagsterLogManager, project: Project, task: Task, 
         log.debug(f"the SQL of {task.full_name} is not shown: {error}")
         return {}
     parts = [*sections.presql, *([sections.sql] if sections.sql else ()), *sections.postsql]
-    text = command.mask()(";\n\n".join(part.text for part in parts))
+    source = [*[""] * (task.sql_line - 1), *(task.sql_text or "").split("\n")]
+    text = command.mask()(";\n\n".join(_indent(part, source) for part in parts))
     if not text:
         return {}
     rest = len(text) - LONGEST
     shown = f"{text[:LONGEST]}\n-- ({rest:,} more characters)" if rest > 0 else text
     return {"starlake/sql": dg.MetadataValue.md(format_sql_block(shown))}
+
+
+def _indent(part: SqlPart, source: Sequence[str]) -> str:
+    """Return a part of the SQL with the indentation of its lines in the file."""
+    lines = enumerate(part.text.split("\n"), 1)
+    return "\n".join(part.find_indentation(number, source) + line.lstrip() if part.lines else line for number, line in lines)

@@ -63,8 +63,8 @@ def judge_execution(ended: Ended) -> CommandResult:
     state = ended.state
     if state.succeeded:
         return _judge_success(ended)
-    # The middle of the output tells which exception belongs to which file.
-    output = _fetch_output(ended, whole=ended.command.verb == "load")
+    # The middle of the output has the statement that failed, and tells which exception belongs to which file.
+    output = _fetch_output(ended, whole=ended.command.verb in ("load", "transform"))
     if state.cancelled:
         reason = f"Cloud Run execution {state.short_name} was canceled from outside ({state.message or state.reason})"
         return _build_failure(ended, 1, reason, output)
@@ -76,8 +76,8 @@ def judge_execution(ended: Ended) -> CommandResult:
             "not_ready_folder makes it certain)",
         )
         return CommandResult(exit_code=code, not_ready=True, tail=output.tail, metadata=ended.metadata)
-    said = ": ".join(filter(None, (state.message, output.reason)))
-    reason = f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){f': {said}' if said else ''}"
+    failed = f"Cloud Run execution {state.short_name} failed ({state.reason or 'no reason given'}){state.message and f': {state.message}'}"
+    reason = f"{output.reason} ({failed})" if output.reason else failed
     return _build_failure(ended, code or 1, reason, output)
 
 
@@ -133,7 +133,15 @@ def _build_failure(ended: Ended, code: int, reason: str, output: Output) -> Comm
     counters = drop_growth(output.counters, ended.command.tables) if ended.command.verb == "load" else None
     tables = _find_table_results(ended, code, output)
     tail = output.tail if ended.followed else output.tail[-ended.tail_lines :] if ended.tail_lines else ()
-    result = CommandResult(exit_code=code, reason=ended.mask(reason), counters=counters, tail=tail, metadata=ended.metadata, tables=tables)
+    result = CommandResult(
+        code,
+        reason=ended.mask(reason),
+        statement=output.statement,
+        counters=counters,
+        tail=tail,
+        metadata=ended.metadata,
+        tables=tables,
+    )
     known = output.load if output.tail else None
     return mark_left_files(ended.command, _judge_output(ended, result, output), known)
 

@@ -238,6 +238,7 @@ def build_result(command: "Command", exit_code: int, output: "Output") -> Comman
         counters=drop_growth(output.counters, command.tables),
         tail=output.tail,
         reason=reason,
+        statement=output.statement if exit_code else None,
         tables=judge_output(command, exit_code, output.load, output.counters),
         progress=output.load.progress,
         trail=output.trail,

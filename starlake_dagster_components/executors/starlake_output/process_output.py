@@ -12,6 +12,7 @@ from ...masking import Mask
 from ..outcomes import Counters, Level, Log
 from .audit_log import AuditLines
 from .audit_rows import AuditRow, ExpectationRow
+from .failed_statement import FailedStatement, shorten_message
 from .load_log import LoadLines
 from .log_levels import EXCEPTION, RECORD, USAGE, parse_level, shorten_exception
 
@@ -59,6 +60,7 @@ class Output:
         self._open: dict[Stream, _Line] = {"out": _Line(), "err": _Line()}
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._reason = _Reason()
+        self._statement = FailedStatement()
         self._summary = _Summary()
         self._counters: Counters | None = None
 
@@ -112,12 +114,18 @@ class Output:
         return self._reason.text
 
     @property
+    def statement(self) -> str | None:
+        """The lines of the SQL statement that failed around its error, if the reason for the failure is about a statement."""
+        return self._mask_text(self._statement.show(self.reason))
+
+    @property
     def has_exception(self) -> bool:
         """True if the program ended with an exception, and not only with an exit code."""
         return self._reason.exception is not None
 
     def _take(self, line: "_Line") -> None:
         raw = line.text
+        self._statement.take(raw)
         if not raw.strip() or raw.startswith(_NOTE):
             return
         self.has_no_java = self.has_no_java or raw.startswith(_NO_JAVA)
@@ -272,6 +280,6 @@ class _Reason:
     @property
     def text(self) -> str | None:
         if self.exception is not None:
-            return shorten_exception(" ".join(self.exception))[:1000] or None
+            return shorten_message(shorten_exception(" ".join(self.exception)))[:1000] or None
         found = self._usage or self._first_error
         return found[:1000] if found else None

@@ -37,6 +37,17 @@ class SqlPart:
             return number
         return self.lines[min(max(number, 1), len(self.lines)) - 1]
 
+    def find_indentation(self, number: int, source: Sequence[str]) -> str:
+        """Return the blanks that Starlake has removed from the beginning of a line of the text (from 1).
+
+        Args:
+            number: the line of the text.
+            source: the lines of the source.
+        """
+        line = self.find_source_line(number)
+        text = source[line - 1] if self.lines and 0 < line <= len(source) else ""
+        return text[: len(text) - len(text.lstrip())]
+
 
 @dataclass(frozen=True, slots=True)
 class SqlSections:

@@ -39,7 +39,7 @@ def test_the_statements_with_the_variables_of_the_run(shop: ProjectFolder) -> No
     shop.write("metadata/transform/solo/t.sql", SQL)
     tags = {"starlake/data_interval_start": "2026-01-01T00:00:00", "starlake/data_interval_end": "2026-01-02T00:00:00"}
     shown = str(run(shop, tags, variables={"greeting": "hello"})["starlake/sql"].value)
-    assert shown == ("```sql\nset x = 'hello';\n\nselect\n'hello' as a,\n'2026-01-01T00:00:00' as b;\n\nanalyze\n```")
+    assert shown == ("```sql\nset x = 'hello';\n\nselect\n    'hello' as a,\n    '2026-01-01T00:00:00' as b;\n\nanalyze\n```")
 
 
 def test_secrets_are_hidden(shop: ProjectFolder) -> None:
