@@ -5,7 +5,6 @@ from typing import Annotated
 
 import dagster as dg
 from dagster.components.utils.translation import ComponentTranslator, TranslationFn, create_component_translator_cls
-from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import BaseModel, PrivateAttr
 from typing_extensions import Self
 
@@ -16,7 +15,6 @@ from ..errors import Location
 from ..project.model import Expectation
 from ..settings import Settings, SharedSettings
 from ..settings.selection import check_op_rules
-from ..version import __version__
 from .fields import NodeTranslation, OpRules, SettingFields, describe_fields
 from .places import find_places, place_errors
 from .scaffolder import StarlakeProjectScaffolder
@@ -130,6 +128,3 @@ class _ComponentTranslator(
         """Return the component's check spec."""
         found: dg.AssetCheckSpec | None = self.component.get_asset_check_spec(node, expectation)
         return found
-
-
-DagsterLibraryRegistry.register("starlake-dagster-components", __version__, is_dagster_package=False)

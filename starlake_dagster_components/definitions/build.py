@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster_shared.libraries import DagsterLibraryRegistry
 
 from .._dagster_load import find_noted, is_code_server, note_for_runs
 from ..cache import open_cache, pause_garbage_collection
@@ -20,6 +21,7 @@ from ..pipelines.plan_loading import Loaded, load_plan
 from ..project.model import EMPTY
 from ..settings import Settings
 from ..step_executor import starlake_step_executor
+from ..version import __version__
 from .assets import build_assets
 from .dagster_limits import find_tag_problems
 from .graph import AssetGraph, build_graph
@@ -37,6 +39,9 @@ from .warnings import add_warnings, collect_job_warnings, describe_assets_withou
 if TYPE_CHECKING:
     from ..step_executor.run_tags import ChooseTags
     from .sensors.evaluation import Evaluation
+
+# The page of a code location shows the versions of these libraries.
+DagsterLibraryRegistry.register("starlake-dagster-components", __version__, is_dagster_package=False)
 
 MAX_WATCHED = 100
 """Number of assets that a sensor's page names."""

@@ -123,11 +123,11 @@ def _open_session(
 def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
     if arguments.verb == "stage":
         moved = stage_files(session, arguments)
-        return EngineResult(0, metadata={"files": len(moved)})
+        return EngineResult(0, metadata={"starlake/files": len(moved)})
     if arguments.verb == "preload":
         readiness = check_readiness(session, arguments)
         code = 0 if readiness.ready or readiness.by_sentinel else 1
-        return EngineResult(code, not_ready=not readiness.ready, metadata={f"files of {name}": n for name, n in readiness.counts.items()})
+        return EngineResult(code, not_ready=not readiness.ready, metadata={"starlake/waiting_files": dict(readiness.counts)})
     if arguments.verb == "load":
         return _make_load_result(session, load_tables(session, arguments))
     if arguments.compile:
@@ -139,7 +139,7 @@ def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
         reason = "\n".join(str(error) for error in done.failures)
         session.log("error", reason)
         return EngineResult(1, reason=reason, retry=_is_worth_retrying(done.failures), expectations=expectations)
-    metadata: dict[str, Any] = {} if done.written is None else {"rows written": done.written}
+    metadata: dict[str, Any] = {} if done.written is None else {"starlake/rows_written": done.written}
     return EngineResult(0, row_count=done.row_count, expectations=expectations, metadata=metadata)
 
 

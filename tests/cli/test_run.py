@@ -95,7 +95,7 @@ def test_what_stands_behind_a_failure_was_not_run(shop: ProjectFolder) -> None:
     (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
     assert outcome([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
     assert result.assets[0].error
-    assert result.assets[0].error == "transform failed with exit code 1: one\ntwo"
+    assert result.assets[0].error == "one\ntwo\ntransform failed with exit code 1 (executor RecordingExecutor)"
     executor = RecordingExecutor().on("preload", "shop", CommandResult(exit_code=1))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="shop_tables")
     assert outcome([result]) == {"shop": "failed", "shop_orders": "not run", "shop_items": "not run"}
@@ -263,7 +263,7 @@ def test_lines_name_the_asset_and_how_it_ended(shop: ProjectFolder, capsys: pyte
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "running 1 job: shop_tables"
     assert {line.partition(": ")[0] for line in lines[1:]} == {f"shop_tables {number}/3" for number in (1, 2, 3)}
-    assert any("shop_orders failed" in line and line.endswith(": load failed with exit code 1: a bad row") for line in lines)
+    assert any("shop_orders failed" in line and line.endswith(": a bad row") for line in lines)
     assert any("shop_items done" in line for line in lines)
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_shared.libraries import DagsterLibraryRegistry
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import InvalidProject, load_definitions_from_starlake_project
+from starlake_dagster_components import InvalidProject, __version__, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.build import build_definitions, choose_job_executor, prepare_graph
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
@@ -32,6 +33,11 @@ def test_tables_tasks_and_domains_are_assets_with_lineage(shop: ProjectFolder) -
         "kpi_top": {"kpi_daily", "elsewhere_rates"},
         "elsewhere_rates": set(),
     }
+
+
+def test_dagster_shows_the_version_of_this_package(shop: ProjectFolder) -> None:
+    load_definitions_from_starlake_project(shop.root)
+    assert DagsterLibraryRegistry.get()["starlake-dagster-components"] == __version__
 
 
 def test_assets_look_native(shop: ProjectFolder) -> None:

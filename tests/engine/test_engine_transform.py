@@ -28,7 +28,7 @@ def test_rows_are_appended_unless_told_otherwise(box: Sandbox) -> None:
     transform(box, "kpi.out")
     result = box.run("transform", "--name", "KPI.Out")
     assert result.row_count == 6
-    assert result.metadata["rows written"] == 3
+    assert result.metadata["starlake/rows_written"] == 3
     assert box.rows("select distinct id, name from kpi.out order by id") == [(1, "ANN"), (2, "BOB"), (3, None)]
 
 

@@ -403,7 +403,8 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
     if len(members) == 1:
         if first.of.result.exit_code == 0 and first.of.error is None:
             metadata = {**build_failure_metadata(first.of.command, first.of.result, first.of.executor), FAILED: reasons}
-            return dg.Failure(f"load failed: {explain(first)}", metadata, allow_retries=first.result.retry)
+            text = f"{explain(first)}\nload failed although its exit code is 0 (executor {first.of.executor})"
+            return dg.Failure(text, metadata, allow_retries=first.result.retry)
         alone = first.of.make_failure()
         return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]

@@ -79,7 +79,8 @@ def test_a_bad_file_fails_its_table_only(shop: Shop, executor: StarlakeExecutor)
     assert run.loaded == {"items": 2, "prices": 1}
     assert list(run.failed) == ["orders"]
     assert "orders.csv" in run.failed["orders"] or "bad" in run.failed["orders"]
-    assert run.failure.description.startswith("load failed for 1 of 3 tables of shop:\norders: ")
+    assert run.failure.description.startswith("orders: ")
+    assert "\nload failed for 1 of 3 tables of shop (executor " in run.failure.description
     assert "--tables items,orders,prices" in run.failure.metadata["starlake/command"].value
     assert run.failure.metadata["starlake/exit_code"].value == 1
     assert shop.rows("items") == [1, 2]
