@@ -95,7 +95,7 @@ def test_what_stands_behind_a_failure_was_not_run(shop: ProjectFolder) -> None:
     (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
     assert outcome([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
     assert result.assets[0].error
-    assert result.assets[0].error == "one\ntwo\ntransform failed with exit code 1 (executor RecordingExecutor)"
+    assert result.assets[0].error == "one\ntwo\ntransform failed with exit code 1 (executor recording)"
     executor = RecordingExecutor().on("preload", "shop", CommandResult(exit_code=1))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="shop_tables")
     assert outcome([result]) == {"shop": "failed", "shop_orders": "not run", "shop_items": "not run"}

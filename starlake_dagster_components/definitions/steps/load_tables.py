@@ -43,6 +43,8 @@ _TIMED_OUT = 124
 """The exit code that the shell's ``timeout`` gives to a command that ran too long."""
 
 
+_ADVICE = "Its file may lie in the ingesting folder, where no load looks: move it back to the stage folder"
+
 LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
@@ -406,7 +408,8 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
             text = f"{explain(first)}\nload failed although its exit code is 0 (executor {first.of.executor})"
             return dg.Failure(text, metadata, allow_retries=first.result.retry)
         alone = first.of.make_failure()
-        return dg.Failure(alone.description, {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
+        left = f"\n{_ADVICE}" if first.result.leaves_files and "move it back" not in explain(first) else ""
+        return dg.Failure(f"{alone.description}{left}", {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
     lines = [f"{f.member.table.name}: {explain(f)}" for f in failed]
     commands = list({f.of.command.shown: f.of for f in failed}.values())
     metadata = build_failure_metadata(first.of.command, first.of.result, first.of.executor)

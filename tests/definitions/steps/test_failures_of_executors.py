@@ -147,13 +147,14 @@ def test_a_failed_expectation(
 def test_a_load_on_cloud_run_whose_file_is_left_behind(
     shared: Path, tmp_path: Path, instance: dg.DagsterInstance, server: CloudRunServer, loader: Any, fields: dict[str, Any]
 ) -> None:
-    """Nothing there can be put back: the retry finds no file, and is not green."""
+    """Nothing there can be put back: a retry or a re-execution finds no file, and is not green."""
     case = Failing(shared, tmp_path, "cloud_run", server, **fields)
     case.program.double(loader)
     case.put("app_1.csv", "id,name,d\n1,first,2026-01-01\n")
     first = case.run(instance)
     assert not first.success
-    assert case.loads == 2, "what failed may have been the connection"
+    # Without its log, what failed may have been the connection.
+    assert case.loads == (2 if fields.get("logs") == "none" else 1)
     assert "move it back to the stage folder" in describe_failure(first)
     again = case.run(instance, first)
     assert not again.success
