@@ -78,7 +78,11 @@ def make_executor(kind: str, program: Program, server: CloudRunServer) -> Starla
     if kind == "cloud_run":
         server.add_job(command=[starlake])
         return an_executor(server, logs="tail")
-    return {"shell": ShellExecutor, "dagster_shell": DagsterShellExecutor}[kind](starlake_path=starlake)
+    return make_local_executor(kind, starlake)
+
+
+def make_local_executor(kind: str, starlake: str) -> StarlakeExecutor:
+    return ShellExecutor(starlake_path=starlake) if kind == "shell" else DagsterShellExecutor(starlake_path=starlake)
 
 
 def find_recorded(shared: Path, case: str, name: str) -> dict[str, Any]:
@@ -165,8 +169,7 @@ def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path, folder: ProjectF
 @pytest.mark.parametrize("kind", ["shell", "dagster_shell"])
 def test_a_program_that_is_missing(tmp_path: Path, folder: ProjectFolder, server: CloudRunServer, kind: str) -> None:
     missing = str(tmp_path / "nowhere/starlake")
-    executor = {"shell": ShellExecutor, "dagster_shell": DagsterShellExecutor}[kind](starlake_path=missing)
-    failure, events = run(folder, executor, "tasks")
+    failure, events = run(folder, make_local_executor(kind, missing), "tasks")
     assert missing in (failure.description or "").split("\n")[0]
     assert failure.metadata["starlake/executor"].value == kind
     assert "STEP_UP_FOR_RETRY" not in events

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from starlake_dagster_components.executors.starlake_output.process_output import Output
+from starlake_dagster_components.masking import build_mask
 
 
 def read_output(lines: list[str], secret: str = "") -> Output:
-    output = Output(lambda level, line: None, lambda text: text.replace(secret, "***") if secret else text)
+    output = Output(lambda level, line: None, build_mask({"password": secret}))
     output.feed("err", "\n".join(lines).encode())
     output.close()
     return output
