@@ -77,6 +77,19 @@ class Dev:
         query = f"{{ pipelineOrError(params: {selector}) {{ ...on Pipeline {{ runs {{ runId }} }} }} }}"
         return [run["runId"] for run in self._ask(query)["pipelineOrError"]["runs"]]
 
+    def list_timeline(self) -> dict[str, tuple[str, str]]:
+        """Return the location and the job of each run, by which the timeline groups them."""
+        query = "{ runsOrError { ...on Runs { results { runId jobName repositoryOrigin { repositoryName repositoryLocationName } } } } }"
+        runs = [run for run in self._ask(query)["runsOrError"]["results"] if run["repositoryOrigin"]]
+        return {run["runId"]: (run["repositoryOrigin"]["repositoryLocationName"], run["jobName"]) for run in runs}
+
+    def re_execute(self, run_id: str) -> str:
+        """Re-execute all steps of a run, as its page does; return the new run, or the error."""
+        query = f"""mutation {{ launchRunReexecution(reexecutionParams: {{ parentRunId: "{run_id}", strategy: ALL_STEPS }}) {{
+            __typename ...on LaunchRunSuccess {{ run {{ runId }} }} ...on PythonError {{ message }} }} }}"""
+        found = self._ask(query)["launchRunReexecution"]
+        return str(found["run"]["runId"]) if found["__typename"] == "LaunchRunSuccess" else f"{found}"
+
     def list_processes(self) -> list[int]:
         """Return the processes that it started, theirs included."""
         parents: dict[int, int] = {}

@@ -57,7 +57,7 @@ def test_changes_of_jobs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_some_modules_import_private_names() -> None:
     found = []
     for file in PACKAGE.rglob("*.py"):
-        if file.name in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py", "_dagster_server.py"):
+        if file.name in ("_dagster.py", "_dagster_jobs.py", "_dagster_load.py", "_dagster_cli.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             modules = (
@@ -84,7 +84,7 @@ def test_code_servers_describe_their_definitions_once_until_they_are_loaded_anew
     from dagster._grpc.__generated__ import dagster_api_pb2
     from dagster._grpc.server import DagsterApiServer
 
-    from starlake_dagster_components import _dagster_server
+    from starlake_dagster_components import _dagster_cli
 
     described = []
 
@@ -93,7 +93,7 @@ def test_code_servers_describe_their_definitions_once_until_they_are_loaded_anew
         return f"{server._loaded_repositories}, {request.defer_snapshots}"
 
     monkeypatch.setattr(DagsterApiServer, "_get_serialized_external_repository_data", describe)
-    _dagster_server.describe_once()
+    _dagster_cli.describe_once()
     server: Any = SimpleNamespace(_loaded_repositories="first")
     with_jobs = dagster_api_pb2.ExternalRepositoryRequest(serialized_repository_python_origin="o", defer_snapshots=False)
     without = dagster_api_pb2.ExternalRepositoryRequest(serialized_repository_python_origin="o", defer_snapshots=True)
@@ -108,10 +108,10 @@ def test_code_servers_describe_their_definitions_once_until_they_are_loaded_anew
 def test_migrations_of_databases_are_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from alembic.script import ScriptDirectory
 
-    from starlake_dagster_components import _dagster_server
+    from starlake_dagster_components import _dagster_cli
 
     monkeypatch.setattr(ScriptDirectory, "from_config", ScriptDirectory.from_config)
-    _dagster_server.read_migrations_once()
+    _dagster_cli.read_migrations_once()
     read: list[str] = []
     load = ScriptDirectory._load_revisions
 

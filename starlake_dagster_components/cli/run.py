@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from .. import _dagster_cli
 from ..definitions.build import Built, build_definitions, choose_job_executor
 from ..definitions.jobs import build_job_of_all_assets
 from ..definitions.warnings import describe_assets_without_job
@@ -68,7 +69,8 @@ def run_headless(
         raise InvalidSetting("expected a job or a selection, not both")
     dates = dates or RunDates(scheduled_date)
     dates.check()
-    tags = {_REPOSITORY: f"__repository__@{name_locations([Path(root)])[0].name}"}
+    location = name_locations([Path(root)])[0].name
+    tags = {_REPOSITORY: f"{_dagster_cli.REPOSITORY}@{location}"}
     settings = settings.override(step_executor=None, on_error="fail", **({"backfill": "single_run"} if dates.single_run else {}))
     built = build_definitions(root, settings)
     if settings.partitions != "off" and not dates.fits_partitions(built, selection):
@@ -91,6 +93,7 @@ def run_headless(
     else:
         planned = plan_job_runs(built, settings, dates, [job] if job is not None else names, report)
     with _open_instance() as instance, keep_definitions(built, settings) as token, progress or contextlib.nullcontext():
+        _dagster_cli.name_location_of_runs(instance, location)
         runner = _Runner(instance, token, tags, log_level, progress)
         if progress:
             progress.plan_jobs([f"{run.job} {run.partition}".rstrip() for run in planned])

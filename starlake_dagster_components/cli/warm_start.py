@@ -113,7 +113,7 @@ def _import_all() -> None:
             importlib.import_module(name)
     import dagster as dg
 
-    from .. import _dagster_server
+    from .. import _dagster_cli
     from ..definitions import recovery  # noqa: F401
     from ..definitions.build import build_definitions
     from ..settings import Settings
@@ -126,8 +126,8 @@ def _import_all() -> None:
         # Without the plans and the environment of the user.
         built = build_definitions(folder, Settings(executor="duckdb", cache="off"))
         built.definitions.get_repository_def().load_all_definitions()
-        _dagster_server.describe_once()
-        _dagster_server.read_migrations_once()
+        _dagster_cli.describe_once()
+        _dagster_cli.read_migrations_once()
         Path(folder, "dagster.yaml").touch()
         with dg.DagsterInstance.local_temp(folder):
             pass

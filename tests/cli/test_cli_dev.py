@@ -117,7 +117,11 @@ def test_an_edit_is_on_the_page_and_a_broken_one_leaves_the_last_good_graph(
             "duckdb",
         ]
         done = subprocess.run([*command, "--format", "json"], env=environment, capture_output=True, text=True, check=True)
-        assert dev.list_runs(shop.root.name, "shop_tables") == [json.loads(done.stdout)["jobs"][0]["run_id"]]
+        run_id = json.loads(done.stdout)["jobs"][0]["run_id"]
+        assert dev.list_runs(shop.root.name, "shop_tables") == [run_id]
+        assert dev.list_timeline() == {run_id: (shop.root.name, "shop_tables")}
+        again = dev.re_execute(run_id)
+        assert dev.list_timeline()[again] == (shop.root.name, "shop_tables")
 
         shop.write("metadata/transform/kpi/added.sql", "select amount from kpi.daily\n")
         dev.wait_for(f"{shop.root.name}: metadata/transform/kpi/added.sql changed: reloaded in ")

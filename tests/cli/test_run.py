@@ -185,8 +185,11 @@ def test_results_go_where_dagster_keeps_runs(
         run = instance.get_run_by_id(result.run_id)
     assert run
     assert run.status == dg.DagsterRunStatus.SUCCESS
-    # As the page of a job in `sl-dagster dev` looks for its runs.
+    # As the pages of `sl-dagster dev` look for the runs of a job, and for those of the timeline.
     assert run.tags[".dagster/repository"] == f"__repository__@{shop.root.name}"
+    assert run.remote_job_origin
+    assert run.remote_job_origin.job_name == "kpi_tasks"
+    assert run.remote_job_origin.location_name == shop.root.name
 
 
 def test_what_needs_a_failed_asset_does_not_run_in_later_jobs_either(shop: ProjectFolder) -> None:
