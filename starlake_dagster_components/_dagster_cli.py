@@ -1,4 +1,4 @@
-"""What ``sl-dagster`` needs of Dagster that is not public. If a name is missing, everything works as without it.
+"""Parts of Dagster that are not public and that ``sl-dagster`` needs. If a name is missing, everything works as without it.
 
 For ``run``: the code location of runs, so that the web server shows them as its own. For the code servers of ``dev``: doing once what they
 would do again. After a reload, the web server asks for the description of the definitions twice, and the daemon asks, too. Each instance
