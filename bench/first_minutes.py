@@ -9,10 +9,12 @@ tables with rows.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -164,7 +166,7 @@ def count_rows(results: Mapping[str, Any]) -> str:
 
 
 def load_with_dev(python: str, attempt: Attempt) -> str:
-    """Open Dagster on the project; return how many assets and jobs the web server has."""
+    """Open Dagster on the project and press Ctrl-C; return how many assets and jobs the web server had, and what Ctrl-C left."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -182,12 +184,10 @@ def load_with_dev(python: str, attempt: Attempt) -> str:
                     )
                     with urllib.request.urlopen(request, timeout=LIMIT) as answer:
                         nodes = json.load(answer)["data"]["repositoriesOrError"].get("nodes") or []
-                    return (
-                        ", ".join(
-                            f"{len(n['assetNodes'])} assets, {sum(not j['name'].startswith('__') for j in n['jobs'])} jobs" for n in nodes
-                        )
-                        or "location has an error"
-                    )
+                    counts = [
+                        f"{len(n['assetNodes'])} assets, {sum(not j['name'].startswith('__') for j in n['jobs'])} jobs" for n in nodes
+                    ]
+                    return f"{', '.join(counts) or 'location has an error'}; Ctrl-C: {_press_ctrl_c(dev)}"
                 except OSError:
                     time.sleep(0.3)
             return f"ended: {log.read_text()[-200:]}"
@@ -195,8 +195,22 @@ def load_with_dev(python: str, attempt: Attempt) -> str:
             dev.terminate()
 
 
+def _press_ctrl_c(process: "subprocess.Popen[bytes]") -> str:
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    started = [process.pid]
+    for pid in started:
+        started += [child for child, parent in parents.items() if parent == pid]
+    process.send_signal(signal.SIGINT)
+    code = process.wait(LIMIT)
+    left = sum(Path(f"/proc/{pid}").exists() for pid in started[1:])
+    return f"exit {code}, {left} of {len(started) - 1} processes left"
+
+
 def load_with_dg(python: str, attempt: Attempt) -> str:
-    """Make a ``dg`` project with the component; return how many assets it lists."""
+    """Make a ``dg`` project with the component, list and check its definitions; return how many assets it lists."""
     folder = attempt.project.parent / "dg"
     (folder / "shop" / "defs").mkdir(parents=True)
     (folder / "shop" / "__init__.py").touch()
@@ -228,6 +242,9 @@ def load_with_dg(python: str, attempt: Attempt) -> str:
     listed = dg("list", "defs", "--json")
     if listed.returncode:
         return f"list failed: {(listed.stderr or listed.stdout)[-300:]}"
+    checked = dg("check", "defs")
+    if checked.returncode:
+        return f"check failed: {(checked.stderr or checked.stdout)[-300:]}"
     found = json.loads(listed.stdout[listed.stdout.find("{") if listed.stdout.lstrip().startswith("{") else listed.stdout.find("[") :])
     return (
         f"{len(found.get('assets', ()))} assets, {len(found.get('jobs', ()))} jobs"

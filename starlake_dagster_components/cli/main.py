@@ -372,7 +372,11 @@ def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, l
     echo(f"starting with {', '.join(map(str, folders))}", err=True)
     # Checked here, so that the error appears where the command was typed and not in the log of a code server.
     settings = make_settings(given)
+    from ..project.reader import start_reading
     from .dev import serve_projects
+
+    for folder in folders:
+        start_reading(folder)
 
     environment = {**os.environ, **{make_variable_name(name): text for name, text in texts.items()}}
 

@@ -82,6 +82,15 @@ def test_what_is_wrong_starts_nothing(shop: ProjectFolder, arguments: list[str],
     assert message in result.output
 
 
+def test_a_folder_without_a_project_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SL_ROOT", raising=False)
+    result = CliRunner().invoke(main, ["dev"])
+    assert result.exit_code in (1, 2)
+    assert f"no Starlake project at {tmp_path}: it has no 'metadata' folder" in result.output
+    assert "Give the folder as PROJECT, or set SL_ROOT" in result.output
+
+
 @pytest.fixture
 def two_projects(shop: ProjectFolder, tmp_path: Path) -> tuple[ProjectFolder, ProjectFolder]:
     other = ProjectFolder(tmp_path / "other")
