@@ -6,8 +6,8 @@ Runs ``observe.py`` as it lies in the shared folder, on the cases of ``oracle/ru
 launcher, and prints a table: same, deliberate difference (with its reasons: rules, which docs/differences.md explains), not supported, or
 unexplained.
 
-A reason explains only the lines that its rule names, and rows only if they are as the rule
-says (ROW_RULES), so a case that is different on purpose may differ in nothing else. Ends with 1 when a difference is unexplained.
+A reason explains only the lines that its patterns name, and only if they differ as its rule says (conformance_rules.py), so a case
+that is different on purpose may differ in nothing else. Ends with 1 when a difference is unexplained.
 """
 
 import argparse
@@ -18,13 +18,14 @@ import os
 import re
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from conformance_rules import list_lines_against_rules
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -170,63 +171,6 @@ KNOWN: Mapping[str, Sequence[tuple[str, str]]] = {
         ),
     ],
 }
-_ROW = re.compile(r"step (\d+) .*\): (\S+): row ([-+]) (\[.*)$")
-Rows = Sequence[Sequence[str | None]]
-
-
-def _has_one_row_per_key(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether a table has one row per key (its first column) and differs only in rows of a key that the other repeats."""
-    keys = [row[0] for row in table]
-    return len(set(keys)) == len(keys) and _list_keys(come) <= _list_keys(gone) <= set(keys)
-
-
-def _has_versions(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether every version begins at a time, each key has one current version, and only times differ or rows are gone."""
-    current = [row[0] for row in table if row[-1] is None]
-    begun = all(row[-2] is not None for row in table)
-    values = Counter(tuple(row[:-2]) for row in table)
-    no_new = {tuple(row[:-2]) for row in come} <= {tuple(row[:-2]) for row in gone}
-    return begun and len(set(current)) == len(current) == len(_list_keys(table)) and max(values.values()) == 1 and no_new
-
-
-def _has_same_keys(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether rows have other values, but none is more or less."""
-    return len(gone) == len(come) and _list_keys(gone) == _list_keys(come)
-
-
-def _has_same_count(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether rows have other values, but none is more or less, where the first column is one that changes."""
-    return len(gone) == len(come)
-
-
-def _has_near_numbers(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether numbers differ in their last digits only."""
-    return _has_same_keys(gone, come, table) and all(
-        old == new or abs(float(old or "nan") - float(new or "nan")) < 0.001
-        for before, after in zip(sorted(gone, key=str), sorted(come, key=str), strict=True)
-        for old, new in zip(before, after, strict=True)
-    )
-
-
-def _keeps_keys(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether every row of the other table is there, with other values."""
-    return _list_keys(gone) <= _list_keys(come)
-
-
-def _list_keys(rows: Rows) -> set[str | None]:
-    return {row[0] for row in rows}
-
-
-# reason -> what the rows that it explains must be like: (rows that are gone, rows that have come, all rows of the table).
-ROW_RULES: Mapping[str, Callable[[Rows, Rows, Rows], bool]] = {
-    "one row per key": _has_one_row_per_key,
-    "versions": _has_versions,
-    "privacy": _has_same_keys,
-    "settings": _has_same_count,
-    "types": _has_same_count,
-    "exact numbers": _has_near_numbers,
-    "structs": _keeps_keys,
-}
 _AUDIT = re.compile(r"audit\.(audit|expectations): row ([-+]) (.*)$")
 _AUDIT_CHECKSUM = re.compile(r"audit\.audit: (count|md5|column_md5): ")
 
@@ -264,10 +208,12 @@ def judge_case(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping
     audit: list[str] = []
     checksums: list[str] = []
     explained: set[str] = set()
+    known: list[tuple[str, set[str]]] = []
     for line in verdict.lines:
         found = {reason for reason, patterns in KNOWN.items() if _is_known(verdict.case, line, patterns)}
         if found:
             verdict.reasons |= found
+            known.append((line, found))
             if found - INCIDENTAL:
                 explained.add(_find_step(line))
         elif _AUDIT.search(line):
@@ -287,53 +233,8 @@ def judge_case(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping
             verdict.unexplained.append(line)
         seen.add(row)
     verdict.unexplained += [line for line in checksums if _find_step(line) not in explained]
-    verdict.unexplained += _list_rows_against_rules(verdict, actual)
-    if "local times" in verdict.reasons:
-        verdict.unexplained += _list_rows_beyond_times(verdict.lines)
+    verdict.unexplained += list_lines_against_rules(known, actual)
     return verdict
-
-
-def _list_rows_against_rules(verdict: Verdict, actual: Mapping[str, Any]) -> list[str]:
-    """Return the rows that differ in another way than the rule by which they are explained says."""
-    groups: dict[tuple[str, int, str], list[tuple[str, str, list[str | None]]]] = {}
-    for line in verdict.lines:
-        match = _ROW.match(line)
-        if match is not None and not match.group(2).startswith("audit."):
-            for reason in ROW_RULES:
-                if _is_known(verdict.case, line, KNOWN[reason]):
-                    key = (reason, int(match.group(1)), match.group(2))
-                    groups.setdefault(key, []).append((line, match.group(3), json.loads(match.group(4))))
-    found = []
-    for (reason, step, table), rows in groups.items():
-        gone = [row for _, sign, row in rows if sign == "-"]
-        come = [row for _, sign, row in rows if sign == "+"]
-        if not ROW_RULES[reason](gone, come, _find_rows(actual, step, table)):
-            found += [line for line, _, _ in rows]
-    return found
-
-
-def _find_rows(actual: Mapping[str, Any], step: int, table: str) -> Rows:
-    """Return the rows that a table has after a step; a table that has not changed is recorded in an earlier step."""
-    for index in range(step - 1, -1, -1):
-        seen = actual["steps"][index]["tables"].get(table)
-        if isinstance(seen, Mapping):
-            rows: Rows = seen.get("rows") or []
-            return rows
-    return []
-
-
-def _list_rows_beyond_times(lines: Sequence[str]) -> list[str]:
-    """Return the rows that differ in more than times."""
-    left: dict[str, list[str]] = {}
-    for line in lines:
-        if match := re.search(r"(step \d+ ).*: row ([-+]) (.*)$", line):
-            row = re.sub(r'(null|"<now>"|"<time>"|"\d{14}"|"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?([-+]\d\d)?")', "<time>", match.group(3))
-            other = left.setdefault(f"{match.group(1)}{'-' if match.group(2) == '+' else '+'}{row}", [])
-            if other:
-                other.pop()
-            else:
-                left.setdefault(f"{match.group(1)}{match.group(2)}{row}", []).append(line)
-    return [line for lines in left.values() for line in lines]
 
 
 def _find_step(line: str) -> str:
