@@ -48,7 +48,7 @@ def _format_epilog(zero: str, one: str) -> str:
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="PROJECT is a folder with metadata/ in it. Default: SL_ROOT, else the current folder. Exit codes: see the help of each command.",
+    epilog="PROJECT is a folder that contains metadata/. Default: SL_ROOT, or else the current folder. Exit codes differ by command.",
 )
 @click.version_option(__version__, prog_name="sl-dagster")
 def main() -> None:
@@ -57,14 +57,14 @@ def main() -> None:
 
 @main.command(epilog=_format_epilog("there is no error", "there is one, or a warning with --strict"))
 @add_project_options()
-@click.option("--strict", is_flag=True, help="Exit with 1 on warnings, too.")
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
 @click.option(
     "--format",
     "output",
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="Lines to read, JSON, or annotations of a GitHub workflow.",
+    help="Format of the output: lines of text, JSON, or annotations for a GitHub workflow.",
 )
 def check(project: Path, strict: bool, output: str, **given: str | bool | None) -> None:
     """Check PROJECT and print every problem with file and line."""
@@ -101,9 +101,7 @@ def _format_json(data: Any) -> str:
 
 @main.command("list", epilog=_format_epilog("there is no error", "there is one"))
 @add_project_options()
-@click.option(
-    "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="A readable table, or JSON."
-)
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Format of the output.")
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets of PROJECT."""
     from ..definitions.build import prepare_graph
@@ -154,14 +152,14 @@ def _print_tables(summary: dict[str, Any]) -> None:
     "selection",
     default=None,
     metavar="TEXT",
-    help="The assets to materialize instead, in Dagster's selection syntax: '+key:kpi_revenue'.",
+    help="The assets to materialize, in Dagster's asset selection syntax: '+key:kpi_revenue'. Use it instead of --job.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False),
     default="CRITICAL",
     show_default=True,
-    help="Which lines of Dagster's log to print.",
+    help="Least level of Dagster's log lines to print.",
 )
 @click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, in ISO 8601.")
 @click.option("--interval-start", default=None, metavar="DATE", help="Start of the data interval of the runs, in ISO 8601.")
@@ -171,18 +169,18 @@ def _print_tables(summary: dict[str, Any]) -> None:
     "first",
     default=None,
     metavar="DATE",
-    help="First day of a range. Jobs with partitions run once for each of those that begin in the range.",
+    help="First day of a range. A job with partitions runs once for each partition that begins in the range.",
 )
 @click.option("--to", "last", default=None, metavar="DATE", help="Last day of the range.")
 @click.option("--single-run", is_flag=True, help="Run each job once for the whole range.")
-@click.option("--quiet", "-q", is_flag=True, help="Print failures only.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only failures.")
 @click.option(
     "--format",
     "output",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="A table, or JSON on stdout and everything else on stderr.",
+    help="Format of the results. With json, everything else goes to stderr.",
 )
 def run(
     project: Path,
@@ -199,10 +197,10 @@ def run(
     output: str,
     **given: str | bool | None,
 ) -> None:
-    """Run jobs of PROJECT now, without Dagster's web interface.
+    """Run jobs of PROJECT now, without Dagster's UI.
 
-    On a terminal, a table shows the progress. Elsewhere, a line is printed for each asset. The results follow at the end. Runs are recorded
-    in the Dagster instance of DAGSTER_HOME, or in a temporary one.
+    In a terminal, a live table shows the progress. Elsewhere, a line is printed when an asset ends. The results follow at the end.
+    Runs are stored in the Dagster instance of DAGSTER_HOME, or else in a temporary one.
     """
     if job is not None and selection is not None:
         raise click.UsageError(
@@ -238,7 +236,11 @@ def run(
 @main.command(epilog=_format_epilog("there is no error", "there is one"))
 @add_project_options()
 @click.option(
-    "--task", "tasks", multiple=True, metavar="NAME", help="Full name of a task (domain.task); may be repeated. Default: all tasks."
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="Full name of a task (domain.task). You can repeat this option. Default: all tasks.",
 )
 @click.option(
     "--format",
@@ -246,7 +248,7 @@ def run(
     type=click.Choice(["tree", "json", "diagram"]),
     default="tree",
     show_default=True,
-    help="Indented names, or Starlake's JSON.",
+    help="Format of the output: indented names, or one of Starlake's JSON formats.",
 )
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the tables and tasks that the tasks of PROJECT read.
@@ -274,9 +276,9 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
     "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="Format of the output."
 )
 def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
-    """Print the columns of PROJECT's tables and tasks, and the columns that each of them is made of.
+    """Print the columns of PROJECT's tables and tasks, and the source columns of each.
 
-    NAME is a table, a task, or a column (domain.task.column). The output includes everything upstream of it.
+    NAME is a table, a task, or a column (domain.task.column). With it, the output contains only NAME and everything upstream of it.
     """
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or one of them, not {len(arguments)} arguments")
@@ -306,7 +308,7 @@ def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
 @add_setting_options()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
 def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
-    """Explain why the job, asset, schedule or sensor NAME of PROJECT exists, with the file and line behind each fact."""
+    """Explain why a job, asset, schedule or sensor of PROJECT exists, with the file and line that each fact comes from."""
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or NAME alone, not {len(arguments)} arguments")
     from ..definitions.build import prepare_graph
@@ -321,10 +323,10 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
 @main.command("cache", epilog=_format_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
 @add_project_options()
 @click.option(
-    "--folder", default=None, metavar="FOLDER", help="Folder of the cache. Default: SL_DAGSTER_CACHE, else the user's cache folder."
+    "--folder", default=None, metavar="FOLDER", help="Folder of the cache. Default: SL_DAGSTER_CACHE, or else the user's cache folder."
 )
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Put the plan of PROJECT and the columns of its tasks into the cache, readable for all users, for example while you build an image."""
+    """Put the plan of PROJECT and the columns of its tasks into the cache, readable by all users, for example in an image."""
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
@@ -350,22 +352,22 @@ def _format_size(number: int) -> str:
 @add_setting_options("run", "serve")
 @click.argument("projects", nargs=-1, type=click.Path(path_type=Path), metavar="[PROJECT]...")
 @click.option(
-    "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web interface. Default: the first free one from 3000."
+    "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web server. Default: the first free port from 3000."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address at which the web interface listens.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the web server listens.")
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Whether to reload a project when one of its files changes.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug"], case_sensitive=False),
     default="warning",
     show_default=True,
-    help="Which lines of the log of Dagster's services to print.",
+    help="Least level of the log lines of Dagster's services to print.",
 )
 def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, log_level: str, **given: str | bool | None) -> None:
-    """Open Dagster's web interface on one or more projects, each a code location named after its folder.
+    """Open Dagster's UI on one or more projects. Each is a code location that is named after its folder.
 
-    Starts the web server, the daemon and a code server for each PROJECT, until Ctrl-C. When you edit a project's metadata, the page follows
-    within seconds. An edit that breaks the project is reported here, and the last good graph stays (setting on_error).
+    Starts the web server, the daemon and a code server for each PROJECT, until you press Ctrl-C. When you edit a project's metadata, the
+    graph updates within seconds. If an edit breaks the project, the error is printed, and the last good graph stays (setting on_error).
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = get_given_texts(given)

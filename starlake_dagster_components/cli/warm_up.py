@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-@click.command("warm-up", epilog="Exit code: 0 when all are there, 1 when one could not be made, 2 when the command line is wrong.")
+@click.command("warm-up", epilog="Exit code: 0 if all archives exist, 1 if one could not be made, 2 if the command line is invalid.")
 @add_project_options()
 def warm_up(project: Path, **given: str | bool | None) -> None:
-    """Make the archives that let Java start Starlake quickly, for the launchers and loaders of PROJECT, as for an image.
+    """Make the archives that let Java start Starlake quickly, for all launchers and loaders of PROJECT, for example in an image.
 
-    Nothing of PROJECT is run: what is loaded meanwhile is a small project of its own.
+    This does not run anything of PROJECT. To make an archive, Starlake loads a small sample project.
     """
     from ..definitions.build import prepare_graph
 

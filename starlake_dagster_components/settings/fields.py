@@ -56,8 +56,8 @@ class SharedSettings(BaseModel):
     executor: Annotated[
         AnyExecutor,
         Setting(
-            "Where Starlake commands run: shell (the starlake command), dagster_shell, cloud_run or duckdb (embedded, needs no "
-            "Starlake). Give a type, or a mapping with a type and its fields.",
+            "Where Starlake's commands run: shell (the starlake command), dagster_shell, cloud_run, or duckdb (embedded, without "
+            "Starlake). Set a type, or a mapping with a type and its fields.",
             examples=[{"type": "shell", "starlake_path": "/opt/starlake/starlake"}, {"type": "duckdb"}],
             options="read",
             check=check_executor,
@@ -65,7 +65,7 @@ class SharedSettings(BaseModel):
             metavar="TYPE|JSON",
             values="`{type: shell \\| dagster_shell \\| cloud_run \\| duckdb, ...}`",
             default="chosen by the template of each DAG config",
-            more="See [running.md](running.md). An executor of your own: see [below](#an-executor-of-your-own)",
+            more="See [running.md](running.md). For your own executor, see [below](#your-own-executor)",
         ),
     ] = None
     env: Annotated[
@@ -92,8 +92,8 @@ class SharedSettings(BaseModel):
     asset_keys: Annotated[
         AssetKeyStyle,
         Setting(
-            "The format of asset keys. sales.Orders becomes sales_Orders (flat, as generated DAGs of starlake-dagster < 0.3), "
-            "sales_orders (flat_lower, >= 0.3) or sales/Orders (path).",
+            "Format of asset keys. sales.Orders becomes sales_Orders (flat, as in generated DAGs of starlake-dagster before 0.3), "
+            "sales_orders (flat_lower, 0.3 and later) or sales/Orders (path).",
             examples=["flat", "flat_lower", "path"],
             options="read",
         ),
@@ -101,8 +101,8 @@ class SharedSettings(BaseModel):
     orchestrators: Annotated[
         Sequence[str],
         Setting(
-            "A DAG config makes jobs if its template belongs to one of these orchestrators. Add airflow to move a project over "
-            "without editing it.",
+            "Orchestrators whose DAG configs make jobs. The template of a DAG config decides which one it belongs to. Add airflow "
+            "to move a project over without editing it.",
             examples=[["dagster"], ["dagster", "airflow"]],
             options="read",
             check=check_orchestrators,
@@ -113,8 +113,8 @@ class SharedSettings(BaseModel):
     dependencies: Annotated[
         str,
         Setting(
-            "Where the dependencies of tasks come from: auto (metadata/dependencies*.json if present, else the SQL), sql, or a path "
-            "or glob of JSON files, relative to the project.",
+            "Where the dependencies of tasks come from: auto (metadata/dependencies*.json if there are such files, or else the "
+            "SQL), sql, or a path or glob of JSON files, relative to the project.",
             examples=["auto", "sql", "metadata/deps.json"],
             options="read",
             check=lambda name, value: check_path(name, value) or "auto",
@@ -124,7 +124,7 @@ class SharedSettings(BaseModel):
     timezone: Annotated[
         str | None,
         Setting(
-            "Time zone of schedules whose DAG config sets no SL_TIMEZONE.",
+            "Time zone of schedules whose DAG config does not set SL_TIMEZONE.",
             examples=["Europe/Paris"],
             options="read",
             check=check_timezone,
@@ -135,7 +135,7 @@ class SharedSettings(BaseModel):
     default_status: Annotated[
         Literal["RUNNING", "STOPPED"],
         Setting(
-            "Whether schedules and sensors are on when Dagster first loads them.",
+            "Whether schedules and sensors are switched on when Dagster first loads them.",
             examples=["RUNNING", "STOPPED"],
             options="serve",
         ),
@@ -152,8 +152,8 @@ class SharedSettings(BaseModel):
     automation: Annotated[
         Literal["sensors", "conditions", "none"],
         Setting(
-            "How transform jobs without a schedule start: by sensors, by Dagster's automation conditions of jobs, which are a preview "
-            "and less strict, or not at all.",
+            "How transform jobs without a schedule start: by sensors (sensors), by Dagster's automation conditions (conditions), "
+            "or not at all (none). Automation conditions of jobs are a preview in Dagster, and less strict.",
             examples=["sensors", "conditions", "none"],
             options="read",
             check=check_automation,
@@ -164,7 +164,7 @@ class SharedSettings(BaseModel):
         Literal["off", "on"],
         Setting(
             "Whether a sensor starts a load job when its files arrive. The sensor lists the folders and does not start Starlake. "
-            "The option pre_load_sensor of a DAG config decides for its own jobs.",
+            "The option pre_load_sensor of a DAG config overrides this setting for its jobs.",
             examples=["off", "on"],
             options="serve",
             check=lambda name, value: check_choice(
@@ -187,7 +187,7 @@ class SharedSettings(BaseModel):
     partitions_start: Annotated[
         str | None,
         Setting(
-            "First day of the partitions of jobs whose DAG config sets no start_date.",
+            "First day of the partitions of jobs whose DAG config does not set start_date.",
             examples=["2026-01-01"],
             options="read",
             check=check_day,
@@ -198,8 +198,7 @@ class SharedSettings(BaseModel):
     backfill: Annotated[
         Literal["runs", "single_run"],
         Setting(
-            "Whether a backfill is one run per partition (runs), or one run per range of partitions, with the whole range as its "
-            "interval (single_run).",
+            "Whether a backfill starts one run per partition (runs), or one run for the whole range of partitions (single_run).",
             examples=["runs", "single_run"],
             options="read",
         ),
@@ -216,8 +215,8 @@ class SharedSettings(BaseModel):
     name_prefix: Annotated[
         str,
         Setting(
-            "Prefix of the names of all jobs, and so of schedules and sensors. It lets a code location hold one project twice, or "
-            "two projects with equal job names. For asset keys, use translation: {key_prefix: ...}.",
+            "Prefix of the names of all jobs, schedules and sensors. With it, a code location can contain a project twice, or two "
+            "projects with the same job names. For asset keys, use translation: {key_prefix: ...}.",
             examples=["north_"],
             options="read",
             check=check_prefix,
@@ -228,8 +227,8 @@ class SharedSettings(BaseModel):
     cache: Annotated[
         AnyPath,
         Setting(
-            "Folder for the plans of projects, so that an unchanged project is not read again. With off, no plans are kept. A "
-            "relative path in YAML is relative to the file.",
+            "Folder in which the plans of projects are stored, so that an unchanged project is not read again. With off, plans are "
+            "not stored. In YAML, a relative path is relative to the file.",
             examples=["off", "/var/cache/starlake-plans"],
             check=check_cache,
             path=True,
@@ -241,9 +240,9 @@ class SharedSettings(BaseModel):
     on_error: Annotated[
         Literal["fail", "last_good", "leave_out"],
         Setting(
-            "How a project loads if single tables, tasks or DAG configs have errors: not at all (fail), with the definitions of its "
-            "last plan without errors (last_good; fails if there is none), or without everything that depends on the broken files "
-            "(leave_out).",
+            "How a project loads if some of its tables, tasks or DAG configs have errors. fail: it does not load. last_good: with "
+            "the definitions of its last plan without errors, if there is one. leave_out: without everything that depends on the "
+            "broken files.",
             examples=["fail", "last_good", "leave_out"],
             options="serve",
             more="See [loading.md](loading.md#a-project-with-errors)",
@@ -252,8 +251,8 @@ class SharedSettings(BaseModel):
     dropped_jobs: Annotated[
         float,
         Setting(
-            "A reload logs a loud warning if it drops at least this share of the load jobs or of the transform jobs: 1 = all, 0.5 = "
-            "half of them.",
+            "A reload logs a prominent warning if it drops at least this share of the load jobs or of the transform jobs: 1 = all, "
+            "0.5 = half.",
             values="number from 0 to 1",
             examples=[0.5, 1],
             options="serve",
@@ -265,7 +264,7 @@ class SharedSettings(BaseModel):
         AnyStepExecutor,
         Setting(
             "How Dagster runs the steps of a job: threads, multiprocess, in_process, or the import path of an executor definition. "
-            "Give a name, or a mapping with a type and its config.",
+            "Set a name, or a mapping with a type and its config.",
             examples=["multiprocess", {"type": "threads", "config": {"max_concurrent": 16}}],
             options="serve",
             check=check_step_executor,
@@ -279,9 +278,9 @@ class SharedSettings(BaseModel):
     expectation_checks: Annotated[
         AnyChecks,
         Setting(
-            "Whether expectations become asset checks. A mapping has these fields: enabled; blocking (whether a failed check keeps "
-            "assets that read the table from running: true, false, or auto, where the expectation and the application fail on "
-            "error); severity (error or warn; default: error where the expectation fails on error).",
+            "Whether expectations become asset checks. A mapping has these fields. enabled: true or false. blocking: whether a "
+            "failed check keeps downstream assets from running (true, false, or auto: if the expectation and the application fail "
+            "on error). severity: error or warn (default: error if the expectation fails on error).",
             examples=[True, {"blocking": False, "severity": "warn"}],
             options="run",
             check=check_expectation_checks,
@@ -293,9 +292,9 @@ class SharedSettings(BaseModel):
     rejected_rows: Annotated[
         Literal["ignore", "warn", "block"],
         Setting(
-            "How serious it is when Starlake's Spark loader, the default one, rejects rows of a file: the check rejected_rows of "
-            "the table fails with a warning (warn), the load fails and nothing downstream runs (block), or there is no such check "
-            "(ignore). The log has a warning in any case.",
+            "What happens if Starlake's Spark loader (the default) rejects rows of a file. warn: the table's check rejected_rows "
+            "fails with a warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log "
+            "always has a warning.",
             examples=["block"],
             options="run",
             more="See [running.md](running.md#rejected-rows)",
@@ -316,9 +315,9 @@ class SharedSettings(BaseModel):
     event_log_level: Annotated[
         Literal["warning", "info", "debug"],
         Setting(
-            "Which lines of commands go to the run's event log, in addition to the step's standard output: warnings, errors, "
-            "results and the first lines of each command (warning), or all lines of these levels (info, debug). Starlake writes "
-            "about 270 lines per command.",
+            "Which lines of a command become events of the run: warnings, errors, results and the first lines (warning), or all "
+            "lines of this level (info, debug). Starlake writes about 270 lines per command. The step's standard output always has "
+            "all of them.",
             examples=["info"],
             options="run",
         ),
@@ -326,8 +325,8 @@ class SharedSettings(BaseModel):
     batch: Annotated[
         bool,
         Setting(
-            "Whether one step loads all tables of a domain. It loads all tables that a run selects with one command, which "
-            "saves the start of Starlake for each table. Each table still gets its own materialization, counts and checks.",
+            "Whether one step loads all tables of a domain, with one command for all tables that a run selects. This saves a start "
+            "of Starlake for each table. Each table still gets its own materialization, counts and checks.",
             examples=[True],
             options="run",
             more="See [running.md](running.md#batches-of-tables)",
@@ -336,8 +335,8 @@ class SharedSettings(BaseModel):
     select: Annotated[
         Sequence[Any],
         Setting(
-            "What of the project becomes definitions: tables and tasks by name (sales.*), or by any of name, domain, table, task, tag, "
-            "kind and dagRef. What selected tasks read of the rest becomes external assets of the same names.",
+            "Tables and tasks that become definitions: names (sales.*), or mappings with any of name, domain, table, task, tag, "
+            "kind and dagRef. Other tables and tasks that they read become external assets with the same keys.",
             examples=[["sales.*", {"tag": "pii", "kind": "table"}]],
             options="serve",
             check=check_patterns,
@@ -351,7 +350,7 @@ class SharedSettings(BaseModel):
     exclude: Annotated[
         Sequence[Any],
         Setting(
-            "What of the selected tables and tasks does not become definitions; written like select.",
+            "Selected tables and tasks that do not become definitions. Written like select.",
             examples=[["sales.tmp_*", {"dagRef": "archive"}]],
             options="serve",
             check=check_patterns,
@@ -364,9 +363,9 @@ class SharedSettings(BaseModel):
     samples: Annotated[
         Any,
         Setting(
-            "Whether materializations show the first rows of what was loaded or made, rejected rows, and rows that violate an expectation. "
-            "A mapping has rows (how many) and mask (names of columns to hide, with *). Columns with privacy, and what tasks make of "
-            "them, are always hidden.",
+            "Whether materializations show the first rows of the table, rejected rows, and rows that violate an expectation. A "
+            "mapping has rows (how many) and mask (names of columns to hide, with *). Columns with privacy are always hidden, and "
+            "so are the columns that tasks derive from them.",
             examples=[{"rows": 10, "mask": ["*email*"]}],
             options="run",
             check=check_samples,
@@ -374,14 +373,14 @@ class SharedSettings(BaseModel):
             metavar="ROWS|JSON",
             values="`{rows: ..., mask: [...]}`, number",
             default="no rows",
-            more="See [running.md](running.md#rows-to-look-at)",
+            more="See [running.md](running.md#sample-rows)",
         ),
     ] = Samples()
     warehouse_counts: Annotated[
         Literal["off", "audit", "tables"],
         Setting(
-            "What is read of a warehouse after each command, by one query: Starlake's audit tables, for row counts and results of "
-            "expectations (audit), also how many rows the table has (tables), or nothing (off).",
+            "What one query reads from the warehouse after each command. audit: Starlake's audit tables, for row counts and "
+            "results of expectations. tables: also the number of rows of the table. off: nothing.",
             examples=["tables"],
             options="run",
             check=lambda name, value: check_choice(name, "off" if value is False else value, ("off", "audit", "tables")),
@@ -391,8 +390,8 @@ class SharedSettings(BaseModel):
     secrets: Annotated[
         AnySecrets,
         Setting(
-            "Which variables, options and keys of connections are secret, besides those whose names say so (PASSWORD, SECRET, TOKEN, "
-            "KEY, ...): names, in which * stands for any characters. Their values are shown as ***.",
+            "Names of variables, options and keys of connections that are also secret, besides those with PASSWORD, SECRET, TOKEN, "
+            "KEY and the like in their names. * stands for any characters. Values of secrets are shown as ***.",
             examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
             options="read",
             check=check_secrets,
@@ -405,8 +404,8 @@ class SharedSettings(BaseModel):
     show_sql: Annotated[
         bool,
         Setting(
-            "Whether a task's asset shows its SQL: the description as it is in the project, and each materialization with the variables "
-            "of its run.",
+            "Whether a task's asset shows its SQL: the description as the project has it, and each materialization with the "
+            "variables of its run.",
             examples=[True],
         ),
     ] = True
@@ -429,7 +428,7 @@ class Settings(SharedSettings):
     op_tags: Annotated[
         Mapping[str, str],
         Setting(
-            "Tags of every step (dagster/priority, concurrency keys, Kubernetes configuration).",
+            "Tags of every step: dagster/priority, concurrency keys, or Kubernetes configuration.",
             examples=[{"team": "data"}],
             options="run",
             check=check_tags,
@@ -440,8 +439,8 @@ class Settings(SharedSettings):
     op_rules: Annotated[
         Sequence[Any],
         Setting(
-            "Pool, retries and tags of the steps of some domains, tables and tasks: a list of rules with match, pool, retry_policy and "
-            "tags. Later rules win.",
+            "Rules for the steps of some domains, tables and tasks, with match, pool, retry_policy and tags. A later rule "
+            "overrides earlier ones.",
             examples=[[{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}]],
             check=check_op_rules,
             parse=parse_patterns,
@@ -452,7 +451,10 @@ class Settings(SharedSettings):
     translator: Annotated[
         Translator | None,
         Setting(
-            "Object that makes the asset specs.", check=check_translator, values="`StarlakeTranslator`", default="`StarlakeTranslator()`"
+            "The object that makes the asset specs.",
+            check=check_translator,
+            values="`StarlakeTranslator`",
+            default="`StarlakeTranslator()`",
         ),
     ] = None
 

@@ -55,8 +55,16 @@ def test_the_python_reference_has_every_public_name(site: Path) -> None:
 
 def test_bars_in_the_code_of_tables_have_no_backslash(site: Path) -> None:
     text = (site / "settings.html").read_text(encoding="utf-8")
-    assert "shell | dagster_shell" in text
+    assert "shell | dagster_<wbr>shell" in text
     assert [page.name for page in site.rglob("*.html") if re.search(r"<td[^>]*>[^\n]*\\\|", page.read_text(encoding="utf-8"))] == []
+
+
+def test_long_names_break_between_words_and_are_found_whole(site: Path) -> None:
+    text = (site / "settings.html").read_text(encoding="utf-8")
+    assert "<code>load_<wbr>definitions_<wbr>from_<wbr>starlake_<wbr>project(root, asset_<wbr>keys=" in text
+    assert "<code>expectation_checks</code>" in text, "the name of a row stays whole"
+    assert not re.search(r"<pre[^>]*>(?:(?!</pre>).)*<wbr>", text, re.DOTALL)
+    assert "load_definitions_from_starlake_project" in (site / "search/search_index.json").read_text(encoding="utf-8")
 
 
 def test_absolute_links_to_the_repository_lead_to_files() -> None:

@@ -1,10 +1,17 @@
-"""Links of the pages to files outside of ``docs/`` lead to the repository in the site; bars in the code of tables are shown as such."""
+"""Changes to the pages of the site.
+
+- Links to files outside of ``docs/`` lead to the repository.
+- Bars in the code of tables are shown without a backslash.
+- Long names in code break after ``_``, ``.`` and ``/``.
+"""
 
 import posixpath
 import re
 from typing import Any
 
 _CELL = re.compile(r"<td[^>]*>.*?</td>", re.DOTALL)
+_CODE = re.compile(r"(?<!<tr>\n<td>)<code>([^<\n]{12,})</code>")
+"""Code within a line that is longer than a short name. A name that begins a row of a table stays whole."""
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -31,5 +38,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    r"""Return a page without the backslash before a bar in code: GitHub needs ``\|`` in tables, MkDocs would show the backslash."""
-    return _CELL.sub(lambda cell: cell[0].replace("\\|", "|"), html)
+    r"""Return a page whose code can be read in tables.
+
+    GitHub needs ``\|`` for a bar in a table, and MkDocs would show the backslash.
+    """
+    return break_names(_CELL.sub(lambda cell: cell[0].replace("\\|", "|"), html))
+
+
+def break_names(html: str) -> str:
+    """Return a page in which browsers may break long names after ``_``, ``.`` and ``/``."""
+    return _CODE.sub(lambda code: f"<code>{re.sub(r'(?<=[a-zA-Z0-9][_./])(?=[a-zA-Z0-9*<])', '<wbr>', code[1])}</code>", html)
