@@ -1,6 +1,6 @@
 """``writeStrategy.types``: a strategy chosen by the file, by conditions in Scala. Starlake: AdaptiveWriteStrategy, CompilerUtils.
 
-Conditions are evaluated by a small parser of what they may say: comparisons, ``&& || !``, sums, ``group("name")`` of the table's pattern,
+Conditions are evaluated by a small parser of comparisons, ``&& || !``, sums, ``group("name")`` of the table's pattern,
 the size of the file and the days that Starlake offers. They are never run as code.
 """
 
@@ -45,7 +45,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class _Unknown(Exception):
-    """Something that a condition says and that the parser does not know."""
+    """A condition uses something that the parser does not know."""
 
 
 def choose_strategy(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
@@ -59,7 +59,7 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
 
     Raises:
         BadSetting: none or several conditions are fulfilled, or one cannot be evaluated for this file.
-        NotSupported: a condition says what the engine cannot evaluate.
+        NotSupported: a condition uses something that the engine cannot evaluate.
     """
     written = table.metadata.write_strategy
     types = written.types if written else {}

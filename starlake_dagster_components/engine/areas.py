@@ -25,7 +25,7 @@ class Identity:
 
     @classmethod
     def read(cls, path: Path) -> "Identity | None":
-        """Return the identity of a file; None when there is none."""
+        """Return the identity of a file; None if it does not exist."""
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -145,13 +145,13 @@ _MOVING = ".moving"
 
 
 def take_file(source: Path, target: Path) -> None:
-    """Move a file into the stage area, so that it is in one place only whenever the move is interrupted.
+    """Move a file into the stage area, so that it is in exactly one place even if the move is interrupted.
 
     Between two file systems it is copied. Meanwhile both names are hidden: ``.NAME.moving`` where it comes from and ``.NAME.part`` where it
     goes. While the second one is there the copy is not whole; :func:`finish_moves` goes on from there.
 
     Raises:
-        OSError: it cannot be moved: the folder is read-only, for example. Then it is where it was, and nowhere else.
+        OSError: it cannot be moved: the folder is read-only, for example. Then it stays where it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -187,7 +187,7 @@ def _copy_hidden(hidden: Path, partial: Path, target: Path) -> None:
 
 
 def finish_moves(folder: Path, area: Path) -> list[Path]:
-    """Finish the moves from a folder that were interrupted; returns where the files are now."""
+    """Finish interrupted moves from a folder; return the new paths of the files."""
     finished = []
     for hidden in sorted(folder.glob(f".*{_MOVING}")):
         target = area / hidden.name[1 : -len(_MOVING)]

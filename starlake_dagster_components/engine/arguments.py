@@ -60,10 +60,10 @@ class Arguments:
     """A command line, parsed. Options that a verb does not have keep their defaults.
 
     Attributes:
-        verb: what to do; ``job`` is ``transform``.
+        verb: the command; ``job`` is an alias of ``transform``.
         domains: logical names; empty = all.
         tables: logical names; empty = all.
-        options: variables for the project's texts.
+        options: variables of the project's files.
         scheduled_date: ``--scheduledDate`` as written, without quotes.
         name: ``domain.task`` of a transform.
     """
@@ -88,7 +88,7 @@ class Arguments:
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
-    """Return what a command line asks for.
+    """Parse a command line.
 
     Raises:
         BadArguments: an unknown verb or option, a missing or malformed value; the text begins as Starlake's does.

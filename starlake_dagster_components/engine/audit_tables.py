@@ -67,7 +67,7 @@ class Checks:
 
 
 def write_rows(session: Session, database: Database, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
-    """Write rows, within the transaction of the database that they belong to; with their tables when these do not exist."""
+    """Write rows within the running transaction, and create their tables if these do not exist."""
     if not session.settings.audit_active:
         entries = ()
     checked = [(check, outcome) for check in checks for outcome in check.outcomes]
@@ -105,7 +105,7 @@ def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry],
 def find_template_failure(session: Session) -> Exception | None:
     """Return why the project's own template ``append`` cannot write the audit; None where it can, and where there is none.
 
-    The engine does not write its audit by it. Starlake does: AuditLog.sink.
+    The engine does not use it for its audit. Starlake does: AuditLog.sink.
     """
     template = find_template(session, "append", WriteStrategy(type="APPEND"), None)
     if template is None or not session.settings.audit_active:

@@ -1,4 +1,4 @@
-"""The SELECT that makes the rows of a table of a file. Starlake: SchemaInfo.buildSecondStepSqlSelectOnLoad."""
+"""Build the SELECT that turns the rows of a file into rows of a table. Starlake: SchemaInfo.buildSecondStepSqlSelectOnLoad."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def build_select(
 ) -> str:
     """Return the SELECT of a file's rows, in the order of the table's attributes, under their names in the table.
 
-    Values are made first (trim, pattern, default, masking), then scripts, which see the values under the names of the file,
+    Values are converted first (trim, pattern, default, masking), then scripts, which see the values under the names of the file,
     then the table's filter, which sees them under the names of the table.
 
     Args:
@@ -31,7 +31,7 @@ def build_select(
         attributes: its attributes.
         source: how the file is read.
         file: its path.
-        checked: columns that must have a value and that the table itself lets be empty.
+        checked: columns that must have a value although the table itself allows NULL.
     """
     in_file = [a for a in attributes if a.attribute.name in source.columns]
     made = {a.attribute.name: _build_value(session, table, a, source) for a in in_file}
@@ -43,7 +43,7 @@ def build_select(
         columns = (f"{_require_value(a, made[a.attribute.name], checked)} AS {quote(a.attribute.final_name)}" for a in kept)
         return f"SELECT {', '.join(columns)} FROM {source.relation}"
     names = {name.lower() for a in attributes for name in (a.attribute.name, a.attribute.final_name)}
-    # A column of this name in the file is that column.
+    # A column of this name in the file takes precedence.
     whence = [] if FILE_COLUMN in names else [FILE_COLUMN]
     values = [f"{sql} AS {quote(name)}" for name, sql in made.items()]
     inner = f"SELECT {', '.join([*values, *(f'{quote_literal(format_uri(file))} AS {name}' for name in whence)])} FROM {source.relation}"

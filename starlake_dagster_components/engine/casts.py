@@ -1,6 +1,6 @@
-"""Values for a column whose type is not that of its attribute: converted where nothing is lost, refused otherwise.
+"""Values for a column whose type is not that of its attribute: converted if nothing is lost, otherwise rejected.
 
-Starlake lets DuckDB convert them, which rounds numbers and cuts off times without a word.
+Starlake lets DuckDB convert them, which silently rounds numbers and cuts off times.
 """
 
 import threading
@@ -30,7 +30,7 @@ def parse_type(ddl: str) -> "duckdb.sqltypes.DuckDBPyType | None":
 
 
 def normalize_type(ddl: str) -> str:
-    """Return a type as DuckDB writes it; as it is when DuckDB does not know it without a database."""
+    """Return a type as DuckDB writes it; unchanged if DuckDB does not know it without a database."""
     found = parse_type(ddl)
     return ddl if found is None else str(found)
 
@@ -44,7 +44,7 @@ def get_shape(ddl: str) -> str:
 
 
 def fits(value: str, ddl: str, in_table: str) -> str:
-    """Return the SQL that says whether a value can be written to a column of another type as it is; true for a missing value.
+    """Return the SQL condition that a value can be written to a column of another type unchanged; true for a missing value.
 
     Args:
         value: SQL of the value; it is repeated.

@@ -1,4 +1,4 @@
-"""The project of a command: the one that was read already, unless the command's options or environment make it another one."""
+"""The project of a command: the one that was already read, unless the command's options or environment change it."""
 
 import os
 import re
@@ -18,8 +18,8 @@ _read: OrderedDict[tuple[int, str, tuple[tuple[str, str], ...]], tuple[Project, 
 def select_project(arguments: Arguments, environ: Mapping[str, str], project: Project | None) -> Project:
     """Return the project of a command.
 
-    Options are variables of the project's texts. The SQL of tasks is rendered anew by every command, so options that only SQL uses do not
-    change the project; when a file that says what the command's tables or task are mentions one, the project is read again with the
+    Options are variables of the project's files. The SQL of tasks is rendered anew by every command, so options that only SQL uses do not
+    change the project; when a file that defines the command's tables or task mentions one, the project is read again with the
     options.
 
     Raises:
@@ -47,7 +47,7 @@ def select_project(arguments: Arguments, environ: Mapping[str, str], project: Pr
 
 
 def _list_files(project: Project, arguments: Arguments) -> Iterable[str]:
-    """Return the YAML files that say what the command's tables or task are."""
+    """Return the YAML files that define the command's tables or task."""
     yield project.application.origin.file
     if arguments.verb == "transform":
         for task in project.tasks:

@@ -64,7 +64,7 @@ class ConnectionSetup:
 
 
 def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSetup:
-    """Return what the options of a connection ask for.
+    """Return the setup that the options of a connection describe.
 
     Raises:
         NotSupported: an option that the engine can neither use nor ignore.

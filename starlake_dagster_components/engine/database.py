@@ -1,4 +1,4 @@
-"""The database file of a command: lock, attaching, transactions, search path, what tables it has."""
+"""The database file of a command: lock, attached files, transactions, search path, list of tables."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from .statement_cancellation import interrupt_when
 _PRIVATE = frozenset({"memory", "system", "temp"})
 _SMALL = 8 << 20
 WAIT_FOR_OTHERS = 5.0
-"""Seconds that a command waits for a file that something else than a command has open."""
+"""Seconds that a command waits for a file that another program has open."""
 _PAUSE = 0.1
 _COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
@@ -45,7 +45,7 @@ class _Entries:
 
     Attributes:
         schemas: lower-case name -> name.
-        kinds: lower-case schema and name -> what it is.
+        kinds: lower-case schema and name -> table or view.
     """
 
     schemas: Mapping[str, str]
@@ -62,7 +62,7 @@ class Column:
 
 
 class Database:
-    """One DuckDB file, held against all other commands and attached to an instance of this process.
+    """One DuckDB file, locked against all other commands and attached to an instance of this process.
 
     Attributes:
         path: the file.
@@ -113,7 +113,7 @@ class Database:
         return int(row[0][0]) if row and row[0] and row[0][0] is not None else 0
 
     def spoil_if(self, keyword: str) -> None:
-        """Give up the instance after the command when a statement that begins with this word changes more than the database."""
+        """Discard the instance after the command if a statement that begins with this word changes more than the database."""
         if keyword in _SPOILS:
             self._lent.spoiled = True
 
@@ -182,7 +182,7 @@ class Database:
         return False
 
     def _read_entries(self) -> "_Entries":
-        """Return what the database has, as the running transaction sees it: a statement on a missing table would end the transaction."""
+        """Return schemas, tables and views as the transaction sees them: a statement on a missing table would end the transaction."""
         if self._entries is None:
             own = f"database_name = {quote_literal(self.catalog)}"
             rows = self.fetch_rows(
@@ -203,7 +203,7 @@ class Database:
             return True
 
     def expect_large(self) -> None:
-        """Prepare for much: use all processors, and compress as well as possible.
+        """Prepare for large data: use all processors, and compress as well as possible.
 
         Otherwise one processor works, because waking the others takes longer than small things take, and the costly ways of compressing are
         left out: what they try on a small table at each checkpoint is most of the work.
@@ -214,12 +214,12 @@ class Database:
             self.execute("SET disabled_compression_methods = ''")
 
     def keep_threads(self) -> None:
-        """Take the number of processors that a setting of the connection has chosen as the most that is used."""
+        """Use no more processors than the settings of the connection allow."""
         self._threads = self.fetch_count("SELECT current_setting('threads')")
 
     @contextlib.contextmanager
     def fill_row_groups(self) -> Iterator[None]:
-        """Copy many rows from one table to another in the body so that the row groups of the second become full.
+        """Copy many rows from one table to another in the body, into full row groups.
 
         Processors that keep the order of rows leave row groups as uneven as those of the first table, and the next checkpoint writes the
         whole once more. Where one processor works, nothing is to be done, and the order stays.
@@ -253,14 +253,14 @@ def open_database(
     holder: str = "",
     setup: ConnectionSetup | None = None,
 ) -> Iterator[Database]:
-    """Hold a database file and open it; wait while another command has it.
+    """Lock a database file and open it; wait while another command has it.
 
     Args:
-        path: the file; made when it does not exist.
+        path: the file; created if it does not exist.
         also: other files to read from: attached read-only under their own names, which come after the file's in the search path.
         cancelled: ends waiting and running statements when set.
         log: receives one line when there is something to wait for.
-        holder: what others read about the holder while they wait.
+        holder: description of this command for the messages of commands that wait.
         setup: options of the connection; the defaults of DuckDB without them.
 
     Raises:
@@ -286,7 +286,7 @@ def open_database(
             stack.callback(_detach, lent, [name])
         database = Database(path, catalog, lent, cancelled, others=tuple(names))
         database.execute(f"USE {quote(catalog)}")
-        # Errors then tell their place in the statement as a number.
+        # Errors then have their position in the statement as a number.
         database.execute("SET errors_as_json = true")
         if database.is_small:
             _prepare_for_small(lent.connection)
@@ -302,7 +302,7 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
     """Apply the options of a connection.
 
     Raises:
-        DatabaseFailed: one does not work, or would lead what the engine writes elsewhere.
+        DatabaseFailed: one does not work, or would send the engine's rows elsewhere.
     """
     if setup.zone:
         database.execute(f"SET SESSION TimeZone = {quote_literal(setup.zone)}")

@@ -1,4 +1,4 @@
-"""Types of columns: what a table of the database gets for an attribute.
+"""Types of columns: from an attribute to a column of the database.
 
 Starlake: SchemaHandler.getAttributesWithDDLType, SparkUtils.sqlSchema.
 """
@@ -32,14 +32,14 @@ _NESTED = {**_PRIMITIVES, "int": "BIGINT", "timestamp": "TIMESTAMP"}
 
 @dataclass(frozen=True, slots=True)
 class TypedAttribute:
-    """An attribute with what the database makes of it.
+    """An attribute with its column in the database.
 
     Attributes:
         attribute: the attribute.
         type: its type in the database.
         definition: the type that the attribute names; None for a struct.
         required: whether the column is NOT NULL.
-        in_table: its type in the table as it is, when that is another one.
+        in_table: its type in the existing table, if different.
     """
 
     attribute: Attribute
@@ -63,7 +63,7 @@ def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
     """Return a table's attributes with their types, ignored ones included.
 
     Raises:
-        BadSetting: an attribute has an unknown type, or two have one name in the table.
+        BadSetting: an attribute has an unknown type, or two have the same name in the table.
     """
     tops = {a.name: a for a in table.attributes}
     found = [_resolve_attribute(project, table, a, tops) for a in table.attributes]
@@ -105,7 +105,7 @@ def _get_nested_type(project: Project, table: Table, attribute: Attribute, tops:
             f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
         )
         return f"STRUCT({fields}){suffix}"
-    # Starlake looks types up by name alone: a field called as a column has the column's type.
+    # Starlake looks types up by name alone: a field named like a column has the column's type.
     top = tops.get(attribute.name)
     if top is not None and not top.attributes and top.type != "struct":
         return _get_scalar(_find_definition(project, table.origin, top), _PRIMITIVES) + suffix
@@ -114,7 +114,7 @@ def _get_nested_type(project: Project, table: Table, attribute: Attribute, tops:
 
 
 def get_scalar_type(definition: TypeDefinition) -> str:
-    """Return the type of a column of a type."""
+    """Return the column type for a type of the project."""
     return _get_scalar(definition, _PRIMITIVES)
 
 
@@ -151,21 +151,21 @@ def _find_definition(project: Project, origin: Origin, attribute: Attribute) -> 
 
 
 def create_table(database: Database, schema: str, name: str, columns: Sequence[Column]) -> None:
-    """Create a table, and its schema when there is none."""
+    """Create a table, and its schema if it does not exist."""
     create_schema(database, schema)
     definitions = ", ".join(f"{quote(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in columns)
     database.execute(f"CREATE TABLE {quote_path(database.catalog, schema, name)} ({definitions})")
 
 
 def create_schema(database: Database, schema: str) -> None:
-    """Create a schema when there is none."""
+    """Create a schema if it does not exist."""
     database.execute(f"CREATE SCHEMA IF NOT EXISTS {quote_path(database.catalog, schema)}")
 
 
 def write_comments(
     database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE"
 ) -> None:
-    """Write comments of a table or view and of its columns: those that are given."""
+    """Write the given comments of a table or view and of its columns."""
     full = quote_path(database.catalog, schema, name)
     if text:
         database.execute(f"COMMENT ON {kind} {full} IS {quote_literal(text)}")

@@ -6,7 +6,7 @@ import duckdb
 
 
 def explain_error(error: duckdb.Error) -> tuple[str, int | None]:
-    """Return what DuckDB says, on one line, and the place in the statement where it knows it."""
+    """Return DuckDB's message on one line, and the position in the statement if it is known."""
     text = str(error)
     kind, _, rest = text.partition(": ")
     try:

@@ -68,7 +68,7 @@ class BadValue:
     text: str = ""
 
     def __str__(self) -> str:
-        """Write the finding without the file's name."""
+        """Describe the bad value without the file's name."""
         where = f"line {self.line}: " if self.line else ""
         if not self.column:
             return f"{where}{self.expected}" + (f": {self.text}" if self.text else "")
@@ -104,7 +104,7 @@ class SqlFailed(EngineError):
         location: file and line of the failing place.
         column: column of the failing place, from 1; 0 when it is not known.
         statement: the statement as it was run.
-        reason: what the database says.
+        reason: the database's message.
         position: index of the failing place in the statement; None when it is not known.
     """
 

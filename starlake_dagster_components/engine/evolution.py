@@ -1,4 +1,4 @@
-"""Tables that exist already when the project's columns changed. Starlake: JdbcAutoTask.updateJdbcTableSchema."""
+"""Adapt existing tables to changed columns of the project. Starlake: JdbcAutoTask.updateJdbcTableSchema."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ def evolve_table(
     """Give a table the columns of the project, without losing values unless asked to.
 
     Columns that are new are added at the end, and may be empty whatever the project says: older rows have no value. Columns that the
-    project has no more are dropped when they hold nothing, or when all rows are about to be replaced. A column's type stays as it is.
+    project no longer has are dropped if they are empty, or if all rows are about to be replaced. A column's type stays as it is.
 
     Args:
         target: the table.

@@ -1,4 +1,4 @@
-"""DuckDB instances of this process, kept between commands: making one takes longer than a small load.
+"""DuckDB instances of this process, kept between commands: creating one takes longer than a small load.
 
 An instance is in memory; a command attaches its database file to it and detaches it at the end, so that nothing of the file
 stays open between commands. An instance serves one command at a time.
@@ -23,7 +23,7 @@ _guard = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """An instance that a process has made, and where it writes what does not fit in memory."""
+    """An instance created by a process, and the folder for data that does not fit in memory."""
 
     pid: int
     connection: duckdb.DuckDBPyConnection
@@ -34,7 +34,7 @@ _free: list[_Base] = []
 
 
 class Instance:
-    """An instance in the hands of a command.
+    """An instance that is lent to a command.
 
     Attributes:
         connection: a separate connection, whose temporary objects and local settings end with it.

@@ -1,8 +1,8 @@
 """Make the load of a file atomic, including the move of the file.
 
-The transaction that writes the rows of a file also notes where the file is and where it goes. Only then the file is moved, and the note
-removed. The next command that opens the database and finds a note knows that the rows are there, and finishes the move. Without a note the
-rows are not there, and the file is where the next load takes it from. The note lives in a schema that exists only meanwhile.
+The transaction that writes the rows of a file also records its path and its target. Only then is the file moved, and the record
+removed. The next command that opens the database and finds a record knows that the rows are there, and finishes the move. Without one, the
+rows are not there, and the file is where the next load looks for it. The records are in a schema that exists only during this time.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class LoadedFile:
 
 
 def note_files(database: Database, files: Sequence[LoadedFile]) -> None:
-    """Note files as loaded, within the transaction that loads them."""
+    """Record files as loaded, within the transaction that loads them."""
     name = quote_path(database.catalog, _SCHEMA, _TABLE)
     rows = ", ".join(_format_row(file) for file in files)
     if database.find_kind(_SCHEMA, _TABLE):
@@ -62,7 +62,7 @@ def _format_row(file: LoadedFile) -> str:
 
 
 def archive_file(file: LoadedFile) -> Path | None:
-    """Move a loaded file away; nothing when that was done. Returns where it is now, None when it is gone.
+    """Move a loaded file away, unless that is done. Return its path; None if it is gone.
 
     A file that is deleted instead (``archive: false``) stays when something was written to it since it was loaded.
     """
@@ -94,7 +94,7 @@ def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
 
 
 def forget_files(database: Database, kept: Sequence[LoadedFile] = ()) -> None:
-    """Remove the notes of all files that are where they go: all but the given ones."""
+    """Remove the records of all files that were moved: all but the given ones."""
     # A canceled command tidies up as well.
     if kept:
         names = ", ".join(quote_literal(str(file.path)) for file in kept)
@@ -109,7 +109,7 @@ class Recovered:
 
     Attributes:
         path: where it was.
-        aside: where it was put because it is not as it was loaded; None = it is archived.
+        aside: its new path if it was put aside because it has changed since its load; None = it is archived.
     """
 
     path: Path
@@ -117,7 +117,7 @@ class Recovered:
 
 
 def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
-    """Finish what an earlier command could not.
+    """Finish the moves of an earlier command.
 
     A file that was written to since it was loaded is neither archived nor loaded again: it is put aside.
 

@@ -164,7 +164,7 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
     for file in list_files(Path(areas.stage, domain.name)):
         if find_table(file.name, domain.tables) is None:
             target = find_free_name(Path(areas.unresolved, domain.name), file.name)
-            # Another command may have been quicker.
+            # Another command may have been faster.
             with contextlib.suppress(FileNotFoundError):
                 move_file(file, target)
                 session.log(

@@ -15,7 +15,7 @@ class Readiness:
     """Check whether there is something to load.
 
     Attributes:
-        ready: whether there is.
+        ready: whether there is something to load.
         counts: files per table, where they were counted.
         by_sentinel: whether "not ready" is reported by a file (``--notReadySentinel``) instead of the exit code.
     """

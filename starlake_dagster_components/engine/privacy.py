@@ -41,7 +41,7 @@ class Masking:
 
     Attributes:
         name: upper case; ``SQL`` for an expression of the project.
-        parameters: texts, without quotes.
+        parameters: strings, without quotes.
         sql: the expression of ``SQL:<expression>``; None otherwise.
     """
 

@@ -33,7 +33,7 @@ _JOINS = re.compile(r"\b(ASOF|POSITIONAL)\s+(?:LEFT\s+|RIGHT\s+|FULL\s+|INNER\s+
 
 
 def list_refused_sql(query: str, keyword: str) -> Iterator[str]:
-    """Yield what Starlake's SQL parser does not take of a query whose first word is given."""
+    """Yield the parts of a query that Starlake's SQL parser rejects, given its first word."""
     if keyword in _FIRST:
         yield _FIRST[keyword]
     code = _drop_texts(query)
@@ -92,7 +92,7 @@ def report_refused_types(session: Session, table: Table) -> None:
 
 
 def _is_pattern_unknown(definition: TypeDefinition) -> bool:
-    """Return whether values that match the pattern of a type are none that DuckDB, which Starlake leaves them to, recognizes."""
+    """Return whether a type's pattern matches values that DuckDB, to which Starlake leaves the conversion, does not recognize."""
     pattern = definition.pattern or ""
     if definition.primitive == "boolean":
         true, _, false = pattern.partition("<-TF->")

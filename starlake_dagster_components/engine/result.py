@@ -12,7 +12,7 @@ class TableLoad:
     Attributes:
         table: ``domain.table`` with the logical names.
         input: rows in the files.
-        accepted: rows that came through the table's ``filter``.
+        accepted: rows that passed the table's ``filter``.
         rejected: rows that were left out because the project says so (``options: {ignore_errors: true}``).
         files: paths of the files that were loaded, where they were while they were loaded.
         failed: paths of the files that were refused; they are where the next load finds them.
@@ -76,8 +76,8 @@ class EngineResult:
         expectations: results of the expectations.
         reason: why it failed: one message, several lines.
         retry: False when the same command cannot succeed later (a bad argument, an unsupported key).
-        metadata: more about the run: texts and numbers.
-        finished: of a ``load``: logical names of the tables that it went through, failing ones and those without files too.
+        metadata: more about the run: strings and numbers.
+        finished: of a ``load``: logical names of the tables that were processed, including failed ones and those without files.
         failures: of a ``load``: why tables failed, by logical name.
     """
 

@@ -35,7 +35,7 @@ _NO_RETRY = (
     ProjectNotFound,
     TableDiffers,
 )
-"""Failures that the same files and the same SQL bring about again."""
+"""Failures that recur with the same files and the same SQL."""
 
 
 def run_command(
@@ -60,7 +60,7 @@ def run_command(
         project: the project, when it is read already; read again only when the command's options or environment change it.
 
     Returns:
-        How it ended. What fails is a result, not an exception; the log has its message too.
+        The result. A failure is a result, not an exception; its message is logged as well.
 
     Raises:
         CommandCancelled: ``cancelled`` was set.

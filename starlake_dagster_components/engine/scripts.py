@@ -20,7 +20,7 @@ _MISSING = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
 _SCHEMA_MISSING = re.compile(r'(?:Schema|schema) (?:with name )?"?([^"!]+?)"? does not exist')
 
 Hint = Callable[[str], str]
-"""Takes the name of a table that does not exist; returns what makes it, or an empty text."""
+"""Takes the name of a missing table; returns a hint about what creates it, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def make_failure(error: duckdb.Error, script: Script, statement: str, offset: in
         script: where the statement comes from.
         statement: the statement as the project has it.
         offset: where it begins in the script.
-        hint: says what makes a missing table.
+        hint: names what creates a missing table.
         before: how many characters the engine put before it.
     """
     reason, position = explain_error(error)
@@ -136,21 +136,21 @@ def find_missing_table(reason: str) -> str | None:
 
 
 def _describe_load(project: Project, table: Table) -> str:
-    """Return how a load table comes into being: by a load, or, where a load finds nothing, why it does."""
+    """Return the load that creates a table, or why that load finds no files."""
     missing = find_missing_files(project, table)
     if missing is not None:
-        return f"loading {table.full_name} makes it, and finds nothing: {missing.describe('none')}"
-    return f"loading {table.full_name} makes it: run load --domains {table.domain} --tables {table.name} first"
+        return f"loading {table.full_name} creates it, and finds nothing: {missing.describe('none')}"
+    return f"loading {table.full_name} creates it: run load --domains {table.domain} --tables {table.name} first"
 
 
 def make_hint(project: Project) -> Hint:
-    """Return what says which task or load makes a table."""
+    """Return a function that names the task or load that creates a table."""
 
     def add_hint(name: str) -> str:
         parts = [p.strip('"').lower() for p in name.split(".")][-2:]
         for task in project.tasks:
             if parts[-1] == task.table.lower() and (len(parts) == 1 or parts[0] == task.domain.lower()):
-                return f"the task {task.full_name} makes it: run transform --name {task.full_name} first"
+                return f"the task {task.full_name} creates it: run transform --name {task.full_name} first"
         for table in project.tables:
             if parts[-1] == table.final_name.lower() and (len(parts) == 1 or parts[0] == table.final_domain.lower()):
                 return _describe_load(project, table)

@@ -22,7 +22,7 @@ LogLine = Callable[[Any, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings that a file or, where it is silent, the environment of the command gives. Starlake: reference*.conf."""
+    """Settings from the project's file, else from the environment of the command. Starlake: reference*.conf."""
 
     audit_active: bool
     audit_domain: str
@@ -42,7 +42,7 @@ class Session:
     Attributes:
         project: the project, read with the command's options.
         environ: environment of the command.
-        variables: what texts of the project see now: its variables, the date, the command's options.
+        variables: variables of the project's files: its own, the date, the command's options.
         out: receives stdout.
         log: receives the log.
         cancelled: set when the command is to end.
@@ -138,7 +138,7 @@ class Session:
 
 
 def get_time() -> datetime:
-    """Return the time, with a zone."""
+    """Return the current time, with a zone."""
     return datetime.now(timezone.utc)
 
 
@@ -158,12 +158,12 @@ def find_zone(environ: Mapping[str, str]) -> str | None:
 
 
 def make_local(moment: datetime, zone: str | None) -> datetime:
-    """Return a moment as the clocks of a zone show it, without the zone."""
+    """Return the local time of a zone at a moment, without the zone."""
     return moment.astimezone(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
 
 
 def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
-    """Return the settings of a command: what the file says, else the command's environment, else Starlake's default."""
+    """Return the settings of a command: from the file, else the command's environment, else Starlake's default."""
     raw = project.application.raw
 
     def get_switch(keys: Sequence[str], variable: str, default: bool) -> bool:

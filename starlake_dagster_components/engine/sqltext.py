@@ -47,7 +47,7 @@ class Statement:
     """A statement of a script.
 
     Attributes:
-        text: the statement without its semicolon and the blanks around it.
+        text: the statement without its semicolon and the white space around it.
         offset: where it begins in the script.
         keyword: its first word, upper case; empty when the statement begins otherwise.
     """
@@ -58,10 +58,10 @@ class Statement:
 
 
 def split_statements(script: str) -> list[Statement]:
-    """Split a script at its semicolons; what is only blanks and comments is dropped."""
+    """Split a script at its semicolons; parts with only white space and comments are dropped."""
     found: list[Statement] = []
     begin = 0
-    first: str | None = None  # the first token of the statement that is neither blank nor comment
+    first: str | None = None  # the first token of the statement that is neither white space nor a comment
 
     def add_statement(end: int) -> None:
         if first is not None:

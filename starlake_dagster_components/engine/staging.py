@@ -25,7 +25,7 @@ class Incoming:
 
 
 def stage_files(session: Session, arguments: Arguments) -> list[Path]:
-    """Move the files that wait for the given tables into the stage area; returns where they are then.
+    """Move the files that wait for the given tables into the stage area; return their new paths.
 
     Raises:
         BadSetting: a domain has no ``directory``.
@@ -74,7 +74,7 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> 
 
 
 def _report_archives(session: Session, folder: Path, taken: Collection[Path]) -> None:
-    """Say which archives stay. Starlake's documentation promises to unpack them, its code does not."""
+    """Log the archives that stay. Starlake's documentation promises to unpack them; its code does not."""
     for file in list_files(folder):
         if file not in taken and file.name.lower().endswith(_ARCHIVES):
             session.log(

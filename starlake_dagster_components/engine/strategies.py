@@ -38,7 +38,7 @@ class Strategy:
         partition: columns that say which rows a batch replaces.
         start, end: SCD2: when a version began and ended to be current.
         location: where it is written.
-        template: the project's template, which takes the place of what is done here.
+        template: the project's template, which replaces the statements of this module.
     """
 
     type: str
@@ -312,7 +312,7 @@ def _find_latest(chosen: Strategy, staged: Staged) -> str:
 def _keep_one_per_key(run: Database, chosen: Strategy, staged: Staged, kept: str) -> None:
     """Reduce the staged batch to one row per key. A key with a missing part does not count as a key: such rows stay.
 
-    Most batches have one row per key, which is found out at less cost than the rows to keep are.
+    Most batches have one row per key, which is cheaper to find out than the rows to keep.
     """
     key = staged.list_columns(chosen.key)
     if not run.fetch_count(f"SELECT count(*) FROM (SELECT 1 FROM {_TABLE} GROUP BY {key} HAVING count(*) > 1)"):

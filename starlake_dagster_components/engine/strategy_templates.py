@@ -1,6 +1,6 @@
 """A project's own templates of write strategies. Starlake: TransformStrategiesBuilder, AnyTemplateLoader.
 
-``metadata/write-strategies/templates/duckdb/<action>.j2`` takes the place of what the engine does. The action is ``create`` where a
+``metadata/write-strategies/templates/duckdb/<action>.j2`` replaces the engine's own statements. The action is ``create`` where a
 task's table does not exist yet, ``view`` for a task that makes a view, else the type of the write strategy: one of Starlake's or one of
 the project's own.
 """

@@ -1,4 +1,4 @@
-"""Names of tables in the project's SQL: which task or load table they mean. Starlake: SQLUtils.resolveTableRefInDomainsAndJobs."""
+"""Names of tables in the project's SQL: resolved to a task or a load table. Starlake: SQLUtils.resolveTableRefInDomainsAndJobs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Meant:
 
 
 class Names:
-    """The tables that tasks and loads of a project make, by name."""
+    """The tables that tasks and loads of a project create, by name."""
 
     def __init__(self, project: Project) -> None:
         self._by_name: dict[str, dict[str, list[Table | Task]]] = {}
@@ -31,7 +31,7 @@ class Names:
         self._by_name.setdefault(name.lower(), {}).setdefault(schema.lower(), []).append(node)
 
     def resolve(self, reference: TableReference) -> Meant | None:
-        """Return what a reference means; None when the project does not make it.
+        """Resolve a reference; None if the project does not create it.
 
         Raises:
             BadSetting: a name without schema that several schemas have.
@@ -71,7 +71,7 @@ def index_names(project: Project) -> Names:
 
 
 def find_upstream_tasks(project: Project, task: Task, references: Iterable[TableReference]) -> list[Task]:
-    """Return the tasks that make what a task reads, itself left out, in order of appearance."""
+    """Return the tasks that create what a task reads, without the task itself, in order of appearance."""
     names = index_names(project)
     found: dict[str, Task] = {}
     for reference in references:

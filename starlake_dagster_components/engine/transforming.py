@@ -44,8 +44,8 @@ class Transformed:
 
     Attributes:
         row_count: rows of the task's table afterwards; None for a view and for SQL that writes its own tables.
-        written: rows that the query gave.
-        failures: what went wrong, in order.
+        written: rows of the query.
+        failures: the errors, in order.
         expectations: results of the expectations.
     """
 
@@ -153,7 +153,7 @@ class _Work:
             raise BadSetting(place, str(error)) from error
 
     def _find_references(self, sections: SqlSections) -> Sequence[TableReference]:
-        """Return what the query reads; with the command's variables it may be something else than without."""
+        """Return the tables that the query reads; they may depend on the command's variables."""
         task, session = self._task, self._session
         if sections.sql is None or not task.parse_sql:
             return ()
@@ -283,7 +283,7 @@ class _Work:
         return query
 
     def _create_table(self, target: Target, query: str, chosen: Strategy) -> None:
-        """Make the task's table, without rows."""
+        """Create the task's table, without rows."""
         target.database.execute(f"CREATE TABLE {target.sql} AS\n{query}\nWITH NO DATA")
         for column in chosen.extra_columns:
             target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")

@@ -13,7 +13,7 @@ from .engine_errors import BadSetting, NotSupported
 from .instances import lend_instance
 from .sqltext import quote_literal
 
-# What Starlake's own types have had as pattern over its versions: DuckDB converts these as Starlake's loader has it do.
+# Patterns that Starlake's own types have had in its versions: DuckDB converts these, as in Starlake's loader.
 _OWN: dict[str, frozenset[str]] = {
     "string": frozenset({".*", ".+"}),
     "variant": frozenset({".*", ".+"}),
@@ -93,7 +93,7 @@ class Form:
 
     Attributes:
         kind: for messages: the type's name and pattern.
-        make: (SQL of the text, type of the column, whether to cast with errors) -> SQL of the value; NULL or an error on a bad text.
+        make: (SQL of the text, type of the column, whether to cast with errors) -> SQL of the value; NULL or an error for a bad value.
         test: SQL of the text -> SQL that says whether it is good; None when ``make`` itself fails on a bad one.
     """
 
@@ -102,7 +102,7 @@ class Form:
     test: Callable[[str], str] | None = None
 
     def build_expression(self, text: str, ddl: str, column: str, checked: bool) -> str:
-        """Return the SQL of the value; a bad text is an error, or NULL when not ``checked``."""
+        """Return the SQL of the value; a bad value is an error, or NULL when not ``checked``."""
         made = self.make(text, ddl, checked)
         if self.test is None:
             return made
@@ -111,11 +111,11 @@ class Form:
 
 
 def get_form(definition: TypeDefinition, table: Table) -> Form | None:
-    """Return the form of a type's values; None when DuckDB's own conversion is all.
+    """Return the form of a type's values; None if DuckDB's own conversion is enough.
 
     Raises:
         BadSetting: the pattern is neither a format nor a regular expression.
-        NotSupported: it says something that DuckDB cannot check.
+        NotSupported: it contains something that DuckDB cannot check.
     """
     if definition.origin is None or not definition.pattern:
         return None

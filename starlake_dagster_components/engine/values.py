@@ -1,4 +1,4 @@
-"""From the value in a file to the value in the table: trim, pattern, default, privacy. Starlake: RowValidator, Type.sparkValue."""
+"""Convert values of a file to values of the table: trim, pattern, default, privacy. Starlake: RowValidator, Type.sparkValue."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Rule:
     """Conversion of the text of a value to the value of an attribute.
 
     Attributes:
-        from_text: whether the value must be read as text first, because DuckDB's own conversion is not all.
+        from_text: whether the value must be read as text first, because DuckDB's own conversion is not enough.
         kind: what a bad value should have been, for messages.
         nested: whether fields below the attribute need their own rules.
     """
@@ -28,7 +28,7 @@ class Rule:
 
 
 def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
-    """Return how an attribute's value is made.
+    """Return how the value of an attribute is converted.
 
     Raises:
         NotSupported, BadSetting: its pattern, trim or privacy cannot be used.
@@ -60,14 +60,14 @@ def build_value(
     masked: bool = True,
     completed: bool = True,
 ) -> str:
-    """Return the SQL expression that makes an attribute's value of the column that was read.
+    """Return the SQL expression that computes an attribute's value from the column that was read.
 
     Args:
         project: the project.
         table: the table.
         typed: the attribute.
-        column: SQL expression of what was read.
-        is_text: whether that is text.
+        column: SQL expression of the column that was read.
+        is_text: whether the column is text.
         checked: False leaves out what raises errors on bad values (they give NULL), to look for them.
         masked: False leaves privacy out.
         completed: False leaves defaults out.
@@ -135,7 +135,7 @@ def _get_key(table: Table, attribute: Attribute) -> str:
 
 
 def get_read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
-    """Return the type by which a struct is read: fields under their names in the file, as text where they have rules of their own."""
+    """Return the type with which a struct is read: fields under their names in the file, as text if they have rules of their own."""
     if typed.definition is not None or not get_rule(project, table, typed).nested:
         return typed.type
     return _get_read_type(project, table, typed.attribute, typed.type)

@@ -1,4 +1,4 @@
-"""Groups of files into their tables: one transaction each, the files included. Starlake: DuckDbNativeLoader."""
+"""Write groups of files to their tables: one transaction each, including the move of the files. Starlake: DuckDbNativeLoader."""
 
 import contextlib
 import time
@@ -48,9 +48,9 @@ class Loads:
     Attributes:
         tables: logical ``domain.table`` -> what was loaded.
         jobs: ids of the audit rows, one per group of files.
-        failures: what went wrong, in order.
+        failures: the errors, in order.
         failures_of: the same by table.
-        finished: the tables that were gone through, failing ones and those without files too.
+        finished: the tables that were processed, including failed ones and those without files.
         expectations: the outcome of each expectation.
     """
 
@@ -63,13 +63,13 @@ class Loads:
     paths: list[str] = field(default_factory=list)
 
     def fail(self, error: StarlakeError, *tables: str) -> None:
-        """Note what went wrong with some tables."""
+        """Record a failure of some tables."""
         self.failures.append(error)
         for table in tables:
             self.failures_of.setdefault(table, []).append(error)
 
     def add(self, loaded: TableLoad) -> None:
-        """Add what a group of files brought."""
+        """Add the rows of a group of files."""
         before = self.tables.get(loaded.table)
         self.paths.extend(loaded.files)
         if before is None:
@@ -177,7 +177,7 @@ class Writer:
     def close(self) -> None:
         """Remove the records of files that were moved, also when the command is canceled.
 
-        Not about those that could not be moved.
+        Records of files that could not be moved stay.
         """
         if self._noted:
             with contextlib.suppress(duckdb.Error):
@@ -271,7 +271,7 @@ class Writer:
         return found
 
     def _make_table(self, prepared: _Prepared, target: Target) -> list[Column]:
-        """Make the table or adapt it; returns its columns."""
+        """Create or adapt the table; return its columns."""
         database, table = self._database, prepared.table
         wanted, extra = prepared.columns, prepared.strategy.extra_columns
         existing = database.list_columns(target.schema, target.name)
@@ -404,7 +404,7 @@ def _identify(file: Path) -> Identity:
 
 
 def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> None:
-    """Raise BadFile when a file is not as it was before it was read."""
+    """Raise BadFile if a file has changed since it was read."""
     for file, identity in zip(files, identities, strict=True):
         if Identity.read(file) != identity:
             raise BadFile(
@@ -445,7 +445,7 @@ def _has_second_step(prepared: _Prepared) -> bool:
 
 
 def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepared:
-    """Return a table with all that its load needs to know, checked.
+    """Return a table with everything that its load needs, checked.
 
     Raises:
         BadSetting, NotSupported: the table's description.

@@ -70,7 +70,7 @@ _READ_AS_THEY_ARE = frozenset(
         "UUID",
     ]
 )
-"""Types whose bad values read_csv refuses. Those of others become NULL (times with a zone), so these are read as text and cast."""
+"""Types whose bad values read_csv rejects. Those of others become NULL (times with a zone), so these are read as text and cast."""
 _rejects = itertools.count(1)
 
 

@@ -43,7 +43,7 @@ def get_codec(table: Table) -> str:
 
 
 def locate_encoding(table: Table) -> Location:
-    """Return where a table's encoding is written."""
+    """Return the location of a table's encoding."""
     return table.origin.locate("metadata.encoding")
 
 
@@ -67,7 +67,7 @@ def is_empty(file: Path) -> bool:
 
 
 def check_compression(file: Path) -> None:
-    """Raise BadFile when a file's compression is not what its name says, or damaged.
+    """Raise BadFile if a file's compression does not match its name, or is damaged.
 
     DuckDB stops silently where a compressed file is cut off.
     """
