@@ -85,8 +85,8 @@ def test_a_failing_statement_after_the_query_leaves_everything_as_it_was(box: Sa
         ("select id,\n       nosuch\nfrom src.t", "out.sql:2:8", 'Referenced column "nosuch" not found'),
         ("select id\nfrom src.t\nwhere and", "out.sql:3:7", "syntax error"),
         ("-- a comment\n  select 1 as x,\n  cast(name as int) as n from src.t", "out.sql:3:3", "Could not convert string 'Ann' to INT32"),
-        ("select *\nfrom sales.orders", "out.sql:2:6", "loading sales.orders makes it, and finds nothing"),
-        ("select *\n\nfrom  kpi.other", "out.sql:3:7", "the task kpi.other makes it: run transform --name kpi.other first"),
+        ("select *\nfrom sales.orders", "out.sql:2:6", "loading sales.orders creates it, and finds nothing"),
+        ("select *\n\nfrom  kpi.other", "out.sql:3:7", "the task kpi.other creates it: run transform --name kpi.other first"),
         (
             "{% for i in [1, 2] %}select {{ i }} as i union all {% endfor %}\nselect nope",
             "out.sql:2:8",
@@ -274,7 +274,7 @@ def test_a_query_that_does_not_fit_its_table_changes_nothing_and_says_how_to_men
 
 def test_a_task_that_reads_its_own_table(box: Sandbox) -> None:
     box.task("kpi.incr", "select coalesce(max(n), 0) + 1 as n from kpi.incr")
-    assert "the task kpi.incr makes it" in transform(box, "kpi.incr", check=False)
+    assert "the task kpi.incr creates it" in transform(box, "kpi.incr", check=False)
     box.execute("create schema kpi", "create table kpi.incr (n int)")
     transform(box, "kpi.incr")
     transform(box, "kpi.incr")
