@@ -127,6 +127,21 @@ class _Prepared:
     def names(self) -> list[str]:
         return [c.name for c in self.columns]
 
+    @property
+    def has_own_sql(self) -> bool:
+        """Return whether statements of the project run during a load. They may change any table and setting."""
+        table = self.table
+        return bool(table.presql or table.postsql or table.expectations or self.strategy.template)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A table as the last group of files has left it. Nothing else writes to it during a load."""
+
+    prepared: _Prepared
+    columns: list[Column]
+    rows: int
+
 
 class Writer:
     """Writes groups of files into the tables of one database."""
@@ -143,6 +158,7 @@ class Writer:
         self._noted = False
         self._unfinished: list[journal.LoadedFile] = []
         self._attributes: Sequence[TypedAttribute] = ()
+        self._last: _Loaded | None = None
         self._prepared: dict[tuple[str, str | None], _Prepared] = {}
 
     def load_group(self, group: Group) -> None:
@@ -206,11 +222,13 @@ class Writer:
         target = Target(database, table.final_domain, table.final_name)
         if sum(identity.size for identity in identities) > _SMALL:
             database.expect_large()
+        last, self._last = self._last, None
         try:
             with database.begin_transaction():
-                existing = self._make_table(prepared, target)
-                before = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
-                database.set_search_path([table.final_domain])
+                if last is None or last.prepared is not prepared:
+                    last = _Loaded(prepared, self._make_table(prepared, target), database.fetch_count(f"SELECT count(*) FROM {target.sql}"))
+                    database.set_search_path([table.final_domain])
+                existing, before = last.columns, last.rows
                 self._run_scripts(table.presql, table, "presql")
                 self._attributes = fit_attributes(prepared.attributes, existing)
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable}
@@ -222,7 +240,8 @@ class Writer:
                 outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
                 report_refused_expectations(session, table, outcomes)
-                rows = database.fetch_count(f"SELECT count(*) FROM {target.sql}")
+                appended = prepared.strategy.type == "APPEND" and not prepared.has_own_sql
+                rows = before + counts.accepted if appended else database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 loaded = TableLoad(
                     table.full_name, counts.read, counts.accepted, counts.rejected, tuple(format_uri(f) for f in group.files), (), rows
                 )
@@ -233,6 +252,8 @@ class Writer:
             self._write_expectations(table, entry, outcomes)
             raise
         self._loads.expectations.extend(outcomes)
+        if not prepared.has_own_sql:
+            self._last = _Loaded(prepared, existing, rows)
         return loaded, files
 
     def _write_rows(self, group: Group, target: Target, checked: Collection[str], scratch: Scratch) -> "_Counts":
