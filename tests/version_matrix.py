@@ -6,6 +6,7 @@ are the lower bounds in pyproject.toml, so that the bounds there say exactly wha
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -65,10 +66,15 @@ def run_combination(combination: Combination, folder: Path, jobs: str, suite: Se
     requirements = read_requirements()
     if combination.versions == "lowest":
         requirements = pin_lowest(requirements)
+    environment = [combination.python, "-m", "venv", str(folder)]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if uv := shutil.which("uv"):
+        environment = [uv, "venv", "--quiet", "--python", combination.python, str(folder)]
+        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
     for command in (
-        [combination.python, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements, *TOOLS],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", str(REPOSITORY)],
+        environment,
+        [*install, *requirements, *TOOLS],
+        [*install, "--no-deps", str(REPOSITORY)],
         [str(python), "-m", "pytest", "-q", "-n", jobs, "-p", "no:cacheprovider", "-m", "not slow and not measurement", *suite],
     ):
         if subprocess.run(command, cwd=REPOSITORY, check=False).returncode:

@@ -13,6 +13,9 @@ from starlake_dagster_components.definitions.build import build_definitions
 from starlake_dagster_components.settings import Settings
 from starlake_dagster_components.testing import RecordingExecutor
 
+needs_conditions_of_jobs = pytest.mark.skipif(
+    not hasattr(dg.AutomationCondition, "any_job_root_assets_match"), reason="needs automation conditions of jobs (Dagster 1.13.14)"
+)
 ORDERS, ITEMS, DAILY, TOP = (dg.AssetKey(name) for name in ("shop_orders", "shop_items", "kpi_daily", "kpi_top"))
 
 
@@ -54,6 +57,7 @@ def list_sensors(definitions: dg.Definitions) -> dict[str, dg.DefaultSensorStatu
     return {sensor.name: sensor.default_status for sensor in definitions.get_repository_def().sensor_defs}
 
 
+@needs_conditions_of_jobs
 def test_what_starts_a_job(project: ProjectFolder) -> None:
     running, stopped = dg.DefaultSensorStatus.RUNNING, dg.DefaultSensorStatus.STOPPED
     assert list_sensors(load(project, "sensors")) == {"kpi_tasks_sensor": running}
@@ -64,6 +68,7 @@ def test_what_starts_a_job(project: ProjectFolder) -> None:
     assert list_sensors(load(project, "none")) == {}
 
 
+@needs_conditions_of_jobs
 def test_all_inputs_start_one_run(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     ticking = Ticking(load(project, "conditions"), instance)
     assert ticking.tick() == 0
@@ -76,6 +81,7 @@ def test_all_inputs_start_one_run(project: ProjectFolder, instance: dg.DagsterIn
     assert ticking.tick(ITEMS) == 1
 
 
+@needs_conditions_of_jobs
 def test_inputs_that_come_after_a_run_and_before_the_next_evaluation_start_a_run(
     project: ProjectFolder, instance: dg.DagsterInstance
 ) -> None:
@@ -85,18 +91,21 @@ def test_inputs_that_come_after_a_run_and_before_the_next_evaluation_start_a_run
     assert [ticking.tick(DAILY, TOP, ITEMS), ticking.tick(ORDERS), ticking.tick(DAILY, TOP)] == [0, 1, 0]
 
 
+@needs_conditions_of_jobs
 def test_any_input_starts_a_run(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     set_options(project, dataset_triggering_strategy="any")
     ticking = Ticking(load(project, "conditions"), instance)
     assert [ticking.tick(), ticking.tick(ORDERS), ticking.tick(DAILY), ticking.tick(ITEMS)] == [0, 1, 0, 1]
 
 
+@needs_conditions_of_jobs
 def test_an_expression(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     set_options(project, dataset_triggering_strategy="(shop.items or shop.orders) and shop.orders")
     ticking = Ticking(load(project, "conditions"), instance)
     assert [ticking.tick(), ticking.tick(ITEMS), ticking.tick(ORDERS)] == [0, 0, 1]
 
 
+@needs_conditions_of_jobs
 def test_options_that_conditions_cannot_express_are_named(project: ProjectFolder) -> None:
     set_options(project, min_timedelta_between_runs="60")
     built = build_definitions(project.root, Settings(executor=RecordingExecutor(), cache="off", automation="conditions"))
@@ -105,6 +114,7 @@ def test_options_that_conditions_cannot_express_are_named(project: ProjectFolder
     ]
 
 
+@needs_conditions_of_jobs
 def test_runs_that_a_condition_starts_have_dates_and_an_interval(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     project.write(
         "metadata/transform/kpi/daily.sql",
