@@ -37,6 +37,7 @@ class Attempt:
     Attributes:
         project: a copy of its own.
         options: of ``sl-dagster``.
+        run_options: of ``sl-dagster run`` only.
         environment: variables that were set.
         done: what was done, in words.
     """
@@ -44,6 +45,7 @@ class Attempt:
     project: Path
     options: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    run_options: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
     def edit(self, file: str, change: Callable[[str], str]) -> None:
@@ -90,7 +92,9 @@ def set_dag_ref(attempt: Attempt, found: "re.Match[str]") -> str:
 def set_variable(attempt: Attempt, found: "re.Match[str]") -> str:
     """Set a variable that is missing: a DAG config, or the only connection."""
     name = found[2]
-    value = "dagster_load_shell" if "DAG" in name else "duckdb" if "CONNECTION" in name else "value"
+    connections = re.search(r"^  connections:\n((?:    .*\n|\n)+)", (attempt.project / "metadata/application.sl.yml").read_text(), re.M)
+    names = re.findall(r"^    ([\w-]+):", connections[1], re.M) if connections else ["duckdb"]
+    value = "dagster_load_shell" if "DAG" in name else names[0] if "CONNECTION" in name else "value"
     attempt.environment[name] = value
     return f"{name}={value}"
 
@@ -108,10 +112,40 @@ def set_pre_load(attempt: Attempt, found: "re.Match[str]") -> str:
     return f"pre_load_strategy: imported ({', '.join(changed)})" if changed else ""
 
 
+def add_connection(attempt: Attempt, found: "re.Match[str]") -> str:
+    """Add a DuckDB connection, and make it the project's."""
+
+    def change(text: str) -> str:
+        text = re.sub(r"^  connectionRef:.*\n", "", text, flags=re.M)
+        connection = '    local:\n      type: jdbc\n      options:\n        url: "jdbc:duckdb:{{SL_ROOT}}/local.db"\n'
+        return re.sub(r"^  connections:.*\n", lambda found: f"  connectionRef: local\n{found[0]}{connection}", text, count=1, flags=re.M)
+
+    attempt.edit("metadata/application.sl.yml", change)
+    return "connectionRef: local, a DuckDB file (metadata/application.sl.yml)"
+
+
+def write_expectations(attempt: Attempt, found: "re.Match[str]") -> str:
+    for path in (attempt.project / "metadata").rglob("*.sl.yml"):
+        before = path.read_text(encoding="utf-8")
+        after = re.sub(r"^( +)- ([\"']is_\w+\(.*)$", r"\1- expect: \2", before, flags=re.M)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+    return "expect: before each expectation"
+
+
+def select_all(attempt: Attempt, found: "re.Match[str]") -> str:
+    attempt.run_options += ["--select", "*"]
+    return "run --select '*'"
+
+
 PROPOSALS: Mapping[str, Act] = {
     r"variable '(\w+)' is '\{\{(\w+)\}\}', and \w+ is not set; set it": set_variable,
+    r"connectionRef '(\{\{)(\w+)\}\}': the variable \w+ is not set": set_variable,
+    r"expected a mapping \('expect: ...'\)": write_expectations,
     r"assets? ha(?:s|ve) no job: .*set (?:it|dagRef) to (?:one of )?'?(?!a )\w+": set_dag_ref,
     r"\(--executor duckdb\)": set_option("--executor duckdb"),
+    r"DuckDB files only: add one to application.connections": add_connection,
+    r"run assets instead \(--select '\*'": select_all,
     r"set env to (\w+)": set_option("--env {0}"),
     r"set pre_load_strategy: imported": set_pre_load,
 }
@@ -131,7 +165,7 @@ def follow_proposals(python: str, attempt: Attempt) -> tuple[str, dict[str, Any]
     first, results = "", {}
     for _ in range(8):
         checked = run_command(python, attempt, "check", *attempt.options)
-        ran = run_command(python, attempt, "run", "--format", "json", *attempt.options)
+        ran = run_command(python, attempt, "run", "--format", "json", *attempt.options, *attempt.run_options)
         said = f"{checked.stdout}\n{checked.stderr}\n{ran.stderr}\n{ran.stdout}"
         with_results = ran.stdout.find("{")
         try:

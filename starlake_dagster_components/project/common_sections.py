@@ -202,7 +202,7 @@ def _read_duration(section: Section, key: str) -> timedelta | None:
 def read_expectations(parent: Section) -> tuple[Expectation, ...]:
     """Return the expectations of a table or task. A string instead of a mapping is an error, as in Starlake."""
     found = []
-    for item in parent.get_sections("expectations"):
+    for item in parent.get_sections("expectations", "expect: ..."):
         item.warn_about_unknown_keys(keys.EXPECTATION, "an expectation")
         call = item.get_name("expect")
         if call is None:

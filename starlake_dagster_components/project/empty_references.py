@@ -1,4 +1,4 @@
-"""Find keys that would name no DAG config or schedule because a variable is not set. Their jobs would be missing without a message."""
+"""Find keys that would name no DAG config, schedule or connection because a variable is not set. Nothing else would say so."""
 
 import re
 from collections.abc import Iterator
@@ -7,12 +7,13 @@ from ..errors import Location, Problem
 from .variables import Variables
 from .yaml_source import YamlDocument
 
-_KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule)$")
+_KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule|connectionRef)$")
+_NAMES = ("dagRef", "schedule", "connectionRef")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 
 
 def find_empty_references(name: str, text: str, document: YamlDocument, variables: Variables) -> Iterator[Problem]:
-    """Yield a problem for each ``dagRef`` (an error) and ``schedule`` (a warning) whose variables are not set.
+    """Yield a problem for each ``dagRef`` (an error), ``schedule`` and ``connectionRef`` (a warning) whose variables are not set.
 
     Starlake renders an unset variable as an empty string. A variable that an env file sets to nothing is meant to be empty.
 
@@ -22,7 +23,7 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
         document: its content, with line numbers of the text.
         variables: the variables of the project.
     """
-    if "{{" not in text or ("dagRef" not in text and "schedule" not in text):
+    if "{{" not in text or not any(key in text for key in _NAMES):
         return
     lines = text.splitlines()
     for key, number in document.lines.items():
@@ -33,9 +34,11 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
         rest = re.sub(r"\{\{.*?\}\}", "", written).strip()
         if not unset or rest or "default(" in written:
             continue
-        short = key.rpartition(".")[2] if key.endswith("schedule") else key[key.index("dagRef") :]
+        short = key[key.index("dagRef") :] if "dagRef" in key else key.rpartition(".")[2]
         message = f"{short} '{written}': the variable {unset[0]} is not set"
         if short == "schedule":
             yield Problem(Location(name, number), "warning", f"{message}; no schedule")
+        elif short == "connectionRef":
+            yield Problem(Location(name, number), "warning", f"{message}; no connection")
         else:
             yield Problem(Location(name, number), "error", message)

@@ -190,8 +190,8 @@ class Section:
             return None
         return Section(self.context, value, self.join_key(key))
 
-    def get_sections(self, key: str) -> list["Section"]:
-        """Return a list of mappings as sections; empty if it is absent or null."""
+    def get_sections(self, key: str, example: str = "") -> list["Section"]:
+        """Return a list of mappings as sections; empty if it is absent or null. An error about another item shows the example."""
         value = self.data.get(key)
         if value is None:
             return []
@@ -200,12 +200,13 @@ class Section:
             return []
         found = []
         path = self.join_key(key)
+        wanted = f"a mapping ('{example}')" if example else "a mapping"
         for index, item in enumerate(value):
             if isinstance(item, dict):
                 found.append(Section(self.context, item, f"{path}[{index}]"))
             elif item is not None:
                 shown = "a list" if isinstance(item, list) else repr(item)
-                self.refuse_file(f"{key}[{index}]", f"{path}[{index}]: expected a mapping, found {shown}")
+                self.refuse_file(f"{key}[{index}]", f"{path}[{index}]: expected {wanted}, found {shown}")
         return found
 
     def get_choice(self, key: str, known: Collection[str], what: str, convert: Callable[[str], str] = str.upper) -> str | None:

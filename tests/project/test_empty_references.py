@@ -52,3 +52,12 @@ def test_a_variable_of_another_environment_is_not_set_here(shop: ProjectFolder) 
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
     assert problems(shop) == ["metadata/load/shop/_config.sl.yml:7: dagRef '{{D}}': the variable D is not set"]
     assert problems(shop, {"SL_ENV": "PROD"}) == []
+
+
+def test_a_connection_whose_variable_is_not_set_is_reported(shop: ProjectFolder) -> None:
+    application = shop.root / "metadata/application.sl.yml"
+    text = application.read_text().replace("application:\n", "application:\n  connectionRef: '{{ACTIVE}}'\n", 1)
+    shop.write("metadata/application.sl.yml", "\n".join(line for line in text.splitlines() if "connectionRef: d" not in line) + "\n")
+    assert [problem for problem in problems(shop) if "ACTIVE" in problem] == [
+        "metadata/application.sl.yml:3: warning: connectionRef '{{ACTIVE}}': the variable ACTIVE is not set; no connection"
+    ]

@@ -305,7 +305,7 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
         f"{where}:5: warning: unknown key 'nmae' in table (did you mean 'name'?); it is ignored here, and Starlake rejects the file",
         f"{where}:6: tags: expected a list, found 'pii'",
         f"{where}:7: presql[0]: expected a string, found a list",
-        f"{where}:8: expectations[0]: expected a mapping, found \"is_unique('id')\"",
+        f"{where}:8: expectations[0]: expected a mapping ('expect: ...'), found \"is_unique('id')\"",
         f"{where}:10: unknown format 'TABLEAU' (known: DATAFRAME, DSV, GENERIC, JSON, JSON_ARRAY, JSON_FLAT, KAFKA, KAFKASTREAM, PARQUET, "
         "POSITION, TEXT_XML, XML)",
         f"{where}:11: metadata.withHeader: expected true or false, found 'maybe'",

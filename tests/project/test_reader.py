@@ -243,7 +243,7 @@ EXPECTED = {
 ENVIRON = {"SL_DAG_REF": "domain", "SL_CONNECTION": "postgres"}
 ERRORS = {
     "zedach-StarBake-orchestration2": [
-        "metadata/load/starbake/Customers.sl.yml:38: expectations[0]: expected a mapping, "
+        "metadata/load/starbake/Customers.sl.yml:38: expectations[0]: expected a mapping ('expect: ...'), "
         "found \"is_col_value_not_unique('customer_id') => result(0) == 1\""
     ]
 }
