@@ -131,7 +131,10 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
     python = getattr(node, "python_file", None)
     if python:
         return node.origin.locate(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
-    return _explain_refused_connection(project, project.find_connection(node))
+    name, known = project.find_connection_name(node), project.application.connections
+    if name and name not in known:
+        return node.origin.locate(), f"{node.full_name}: unknown connection '{name}' (known: {', '.join(sorted(known)) or 'none'})"
+    return _explain_refused_connection(project, known.get(name))
 
 
 def _explain_refused_audit(project: "Project") -> Refusal | None:

@@ -480,17 +480,18 @@ class Project:
         return self.root / file
 
     def find_connection(self, node: "Table | Task") -> Connection | None:
-        """Return the connection that a table or task is written to; None if it has none or an unknown one.
+        """Return the connection that a table or task is written to; None if it has none or an unknown one."""
+        return self.application.connections.get(self.find_connection_name(node))
 
-        Starlake: the sink's connectionRef, else (tasks) the task's, else loadConnectionRef / transformConnectionRef, else connectionRef.
-        """
+    def find_connection_name(self, node: "Table | Task") -> str:
+        """Return the name of the connection of a table or task: the sink's, the task's, that of all loads or transforms, the project's."""
         app = self.application
         if isinstance(node, Table):
             sink = node.metadata.sink
             name = (sink.connection_ref if sink else None) or app.load_connection_ref
         else:
             name = (node.sink.connection_ref if node.sink else None) or node.connection_ref or app.transform_connection_ref
-        return app.connections.get(name or app.connection_ref or "")
+        return name or app.connection_ref or ""
 
     def raise_for_errors(self) -> None:
         """Raise :class:`InvalidProject` with all problems if any of them is an error."""

@@ -378,6 +378,8 @@ def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -
     )
     (problem,) = DuckDBExecutor().find_unsupported(with_connections(tmp_path), a_job(a_table()))
     assert problem.message.startswith("no connection: set application.connectionRef")
+    (problem,) = DuckDBExecutor().find_unsupported(project, a_job(a_table("nowhere")))
+    assert problem.message == "shop.of_nowhere: unknown connection 'nowhere' (known: duckdb)"
 
 
 def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
