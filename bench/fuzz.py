@@ -9,6 +9,7 @@ this package are what it may give. Everything else is a finding: another excepti
 """
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -248,6 +249,18 @@ def read_input(root: Path, report: int) -> None:
         os.write(report, traceback.format_exc()[-4000:].encode("utf-8", "backslashreplace"))
 
 
+def prepare_forks(projects: Sequence[Path]) -> None:
+    """Read the unchanged projects here, so that all that is imported on the way is imported once and not in every fork."""
+    import sqlglot.dialects.duckdb  # noqa: F401
+
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for project in projects:
+        read_input(project, nothing)
+    os.close(nothing)
+    gc.collect()
+    gc.freeze()
+
+
 def run_input(root: Path) -> Outcome:
     """Read a project in a fork with limits."""
     out, report = os.pipe()
@@ -297,15 +310,7 @@ def main() -> int:
         if os.fork() == 0:
             given.seed += number
             break
-    # Imported once for all forks.
-    import duckdb  # noqa: F401
-    import sqlglot.dialects  # noqa: F401
-
-    import starlake_dagster_components.cli.main
-    import starlake_dagster_components.definitions.build
-    import starlake_dagster_components.definitions.inspect.summary
-    import starlake_dagster_components.pipelines.plan  # noqa: F401
-
+    prepare_forks(projects)
     findings: Counter[str] = Counter()
     slowest, largest = Outcome("", 0, 0), Outcome("", 0, 0)
     began = time.monotonic()

@@ -28,11 +28,15 @@ _METADATA_PARTS = attrgetter("options", "sink", "write_strategy")
 _TASK = attrgetter("sink_name", "presql", "postsql", "connection_ref", "primary_key", "database")
 
 _TOKENS = re.compile(
-    r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|`[^`]*`|\$\$.*?\$\$|--[^\n]*|/\*.*?\*/|\{\#.*?\#\}""",
-    re.DOTALL,
+    r"""
+    (?P<kept>'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|`[^`]*`|\$\$.*?\$\$) | --[^\n]* | /\*.*?\*/ | \{\#.*?\#\}
+    | (?P<unclosed>['"`]|\$\$|/\*|\{\#) .*
+    """,
+    re.DOTALL | re.VERBOSE,
 )
-"""Strings and quoted names, which stay unchanged, and comments, which are removed."""
-_QUOTES = ("'", '"', "`", "$")
+"""Strings and quoted names, which stay unchanged, and comments, which are removed. What is never closed stays to the end of the text: a
+search for the end of each would take quadratic time.
+"""
 _PUNCTUATION = "(),;=<>+*/|-"
 _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
 
@@ -90,9 +94,8 @@ def normalize_sql(sql: str) -> str:
     for match in _TOKENS.finditer(sql):
         plain.append(sql[end : match.start()])
         end = match.end()
-        token = match.group()
-        if token.startswith(_QUOTES):
-            pieces += (_squeeze("".join(plain)), token)
+        if match.lastgroup:
+            pieces += (_squeeze("".join(plain)), match.group())
             plain = []
         else:
             plain.append(" ")

@@ -159,7 +159,7 @@ def list_entries(folder: str | Path) -> list[Entry]:
 
 
 def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
-    """Return the kind of a path, following links; ``""`` if nothing is there."""
+    """Return the kind of a path, following links; ``""`` if nothing is there. What may not be looked at is a ``file``: reading it says why."""
     found = _find_kind(str(path))
     lookups = _lookups.get()
     if lookups is not None:
@@ -223,7 +223,12 @@ def _encode_entries(found: list[tuple[str, str, EntryKind, str, str]]) -> bytes:
 
 
 def _find_kind(path: str) -> Literal["", "file", "folder"]:
-    return "folder" if os.path.isdir(path) else "file" if os.path.exists(path) else ""
+    try:
+        return "folder" if stat.S_ISDIR(os.stat(path).st_mode) else "file"
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "file" if os.path.islink(path) else ""
+    except OSError:
+        return "file"
 
 
 def _glob(base: Path, pattern: str) -> list[Path]:

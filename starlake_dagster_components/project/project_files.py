@@ -88,6 +88,9 @@ class ProjectFiles:
 
     def _list_entries(self, folder: Path | str) -> list[disk.Entry]:
         """Return the usable entries of a folder. Report the others, and a folder that cannot be read."""
+        if os.path.islink(folder) and (outside := self._find_target_outside(folder)):
+            self.problems.append(Problem(Location(self.name(folder)), "error", _OUTSIDE.format(outside)))
+            return []
         try:
             entries = disk.list_entries(folder)
         except (OSError, ValueError) as error:

@@ -27,6 +27,7 @@ from .model import EMPTY, Attribute, FrozenDict, Origin, Task
 from .project_files import Unreadable
 from .refs import Reference, rewrite_name
 from .sql.intervals import find_interval_variables
+from .sql.tokens import STARLAKE, tokenize_sql
 from .word_sets import split_words
 from .yaml_mappings import Section
 from .yaml_source import Positions
@@ -386,14 +387,15 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
 
 
 def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
-    """Warn about a task that has neither SQL nor Python, or blank SQL. As in Starlake, the task stays."""
+    """Warn about a task that has neither SQL nor Python, or SQL that does nothing. As in Starlake, the task stays."""
     if task.sql_text is None and task.python_file is None:
         near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
         hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
         reading.add_problem(task.origin.locate(), "warning", f"task '{task.full_name}' has neither SQL nor Python{hint}")
-    elif task.sql_text is not None and not task.sql_text.strip():
+    elif task.sql_text is not None and all(t.kind in ("comment", "blank") for t in tokenize_sql(task.sql_text, STARLAKE)):
         place = Location(task.sql_file or task.origin.file, task.sql_line)
-        reading.add_problem(place, "warning", f"the SQL of task '{task.full_name}' is empty")
+        what = "has only comments" if task.sql_text.strip() else "is empty"
+        reading.add_problem(place, "warning", f"the SQL of task '{task.full_name}' {what}")
 
 
 def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:

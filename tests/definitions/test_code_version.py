@@ -62,6 +62,17 @@ def test_strings_are_not_touched() -> None:
     assert normalize_sql("select 'it''s -- no  comment' ,  \"A  B\"  -- don't\n from  t") == "select 'it''s -- no  comment',\"A  B\" from t"
 
 
+@pytest.mark.parametrize("opening", ["'", '"', "`", "$$", "/*", "{#"])
+def test_what_is_never_closed_stays_as_it_is(opening: str) -> None:
+    assert normalize_sql(f"SELECT  1 {opening} A  B") == f"select 1 {opening} A  B"
+
+
+@pytest.mark.parametrize("opening", ["/* ", "{# ", "$a$ ", "$$ $", "{{ ", "{% "])
+def test_many_things_that_are_never_closed_do_not_take_quadratic_time(opening: str) -> None:
+    """A search for the end of each of them would take hours."""
+    assert normalize_sql(f"select 1 {opening * 500_000}").startswith("select 1")
+
+
 @pytest.mark.parametrize(
     ("more", "same"),
     [

@@ -114,6 +114,25 @@ def test_links_lead_nowhere_outside_of_the_project(shop: ProjectFolder, tmp_path
     assert not any("password" in problem for problem in problems)
 
 
+@pytest.mark.parametrize("name", ["load", "transform", "dags", "types", "expectations"])
+def test_a_link_out_of_the_project_in_place_of_a_folder_of_metadata(folder: ProjectFolder, tmp_path: Path, name: str) -> None:
+    for sub_folder in ("one/two", "three"):
+        (tmp_path / "outside" / sub_folder).mkdir(parents=True)
+        (tmp_path / "outside" / sub_folder / "one.j2").symlink_to("nowhere")
+    _link(folder, f"metadata/{name}", tmp_path / "outside")
+    outside = os.path.realpath(tmp_path / "outside")
+    message = f"metadata/{name}: is a link to {outside}, outside of the project, and is not read; copy it, or set SL_METADATA to the folder"
+    assert _read(folder) == [message]
+
+
+def test_types_that_may_not_be_looked_at_are_not_absent(folder: ProjectFolder) -> None:
+    _link(folder, "metadata/types", "types")
+    reason = f"cannot be read: {os.strerror(40)}"
+    found = _read(folder)
+    assert f"metadata/types/types.sl.yml: {reason}" in found
+    assert all(reason in problem for problem in found)
+
+
 def test_folders_outside_that_settings_name_are_parts_of_the_project(folder: ProjectFolder, tmp_path: Path) -> None:
     folder.write("metadata/load/sales/orders.sl.yml", TABLE % ("orders", "orders"))
     elsewhere = tmp_path / "elsewhere"
@@ -161,12 +180,14 @@ def test_an_application_that_is_not_there_is_said_once(folder: ProjectFolder) ->
 
 def test_sql_that_is_empty_or_not_read(shop: ProjectFolder) -> None:
     shop.write("metadata/transform/kpi/blank.sql", " \n")
+    shop.write("metadata/transform/kpi/comments.sql", "-- nothing /*\n\n/* not\nyet */")
     shop.write("metadata/transform/kpi/totals.sl.yml", "version: 1\ntask: {schedule: daily}\n")
     shop.write("metadata/transform/kpi/Totals.sql", "select 2")
     shop.write("metadata/transform/kpi/totals.sql.j2", "select 3")
     assert _read(shop) == [
         "metadata/transform/kpi/Totals.sql: warning: is not read: task 'kpi.totals' uses totals.sql",
         "metadata/transform/kpi/blank.sql:1: warning: the SQL of task 'kpi.blank' is empty",
+        "metadata/transform/kpi/comments.sql:1: warning: the SQL of task 'kpi.comments' has only comments",
         "metadata/transform/kpi/totals.sql.j2: warning: is not read: task 'kpi.totals' uses totals.sql",
     ]
 

@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     r"""--[^\n]*|/\*[\s\S]*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[^\W\d]\w*|\d[\w.]*|[-+*/%<>=!|&^~:?]+?(?=--|/\*)|[-+*/%<>=!|&^~:?]+|\S"""
 )
 _MAX_DEPTH = 60
+_MAX_OPENED = 1000
 
 _FUNCTIONS_WITH_FROM = frozenset(("EXTRACT", "SUBSTRING", "TRIM", "OVERLAY"))
 _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "MINUS"))
@@ -107,6 +108,8 @@ class _Query:
                 continue
             if first in "([{":
                 opened.append(len(texts))
+                if len(opened) > _MAX_OPENED:
+                    self._give_up()
             elif first in ")]}":
                 if not opened or "([{".index(texts[opened[-1]]) != ")]}".index(first):
                     self._give_up()

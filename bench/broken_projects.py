@@ -1,0 +1,396 @@
+"""What ``sl-dagster check`` takes for projects that are broken: message, CPU seconds and memory, one process for each of them.
+
+Each case changes a copy of the example. The check must end by itself within a limit of CPU time and memory, without a traceback, and its
+output must name what is wrong. The processes are forks of one that has checked the example before: start and imports, which are the same
+for every project, are not in the seconds, but in the memory.
+
+    python bench/broken_projects.py                  all cases
+    python bench/broken_projects.py jinja pipe       those whose names contain a word
+"""
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import io
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLE = REPOSITORY / "examples/tallow_lane"
+SECONDS, MEGABYTES = 2.0, 300.0
+"""What the check of a broken project may take."""
+
+ANYTHING = "tables"
+"""Expected of projects in which Starlake finds nothing wrong: its Jinja calculates with Java's numbers and knows no recursion."""
+TABLE = "load/desk/members.sl.yml"
+SQL = "transform/kpi/top_items.sql"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A broken project.
+
+    Attributes:
+        break_project: changes the metadata folder.
+        expected: a pattern that the output of the check has; the name of the file where nothing else is given.
+    """
+
+    break_project: Callable[[Path], None]
+    expected: str
+
+
+def write(file: str, text: str, expected: str = "") -> Case:
+    """Replace a file."""
+
+    def change(metadata: Path) -> None:
+        path = metadata / file
+        path.unlink(missing_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    return Case(change, expected or re.escape(file))
+
+
+def edit(file: str, old: str, new: str, expected: str = "") -> Case:
+    """Replace a part of a file."""
+
+    def change(metadata: Path) -> None:
+        path = metadata / file
+        text = path.read_text(encoding="utf-8")
+        if old not in text:
+            raise ValueError(f"{old!r} is not in {file}")
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return Case(change, expected or re.escape(file))
+
+
+def link(file: str, target: str, expected: str = "") -> Case:
+    """Put a link where a file or folder is."""
+
+    def change(metadata: Path) -> None:
+        _remove(metadata / file)
+        (metadata / file).symlink_to(target)
+
+    return Case(change, expected or re.escape(file))
+
+
+def pipe(file: str) -> Case:
+    """Put a named pipe where a file or folder is."""
+
+    def change(metadata: Path) -> None:
+        _remove(metadata / file)
+        os.mkfifo(metadata / file)
+
+    return Case(change, re.escape(file))
+
+
+def lock(file: str) -> Case:
+    """Take the right to read from a file or folder."""
+    return Case(lambda metadata: (metadata / file).chmod(0), re.escape(file))
+
+
+def remove(file: str, expected: str = "") -> Case:
+    """Remove a file or folder."""
+    return Case(lambda metadata: _remove(metadata / file), expected or re.escape(file))
+
+
+def jinja(template: str, expected: str = "") -> Case:
+    """Put a template into the SQL of a task."""
+    return write(SQL, f"select 1 as a, '{template}' as b\n", expected or r"top_items\.sql")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _double(references: int, number: int, form: str) -> str:
+    lines = [f'  a0: "{"x" * 1000}"']
+    lines += [f'  a{n}: "{form.replace("NAME", f"a{n - 1}") * references}"' for n in range(1, number + 1)]
+    return "version: 1\nenv:\n" + "\n".join(lines) + "\n"
+
+
+def doubling(references: int, number: int, form: str, file: str = "env.sl.yml") -> Case:
+    """Let variables of an environment file double each other, and use the last one."""
+
+    def change(metadata: Path) -> None:
+        (metadata / file).write_text(_double(references, number, form), encoding="utf-8")
+        path = metadata / TABLE
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("comment: Members", f'comment: "{form.replace("NAME", f"a{number}")}"', 1), encoding="utf-8")
+
+    return Case(change, r"a\d|members\.sl\.yml|env\.")
+
+
+def name_table(name: str) -> Case:
+    """Give a table a name."""
+    return edit(TABLE, "name: members", f"name: {name}")
+
+
+CASES: Mapping[str, Case] = {
+    # 1. What cannot be read is not empty.
+    "link to itself in metadata/load": link("load/x", "x"),
+    "link to itself for a domain": link("load/desk", "desk"),
+    "link to itself for a table": link(TABLE, "members.sl.yml"),
+    "link to itself for metadata/load": link("load", "load"),
+    "link to itself for metadata/transform": link("transform", "transform"),
+    "link to itself for metadata/dags": link("dags", "dags"),
+    "metadata/load may not be read": lock("load"),
+    "metadata/transform may not be read": lock("transform"),
+    "metadata/dags may not be read": lock("dags"),
+    "a domain may not be read": lock("load/desk"),
+    "a table may not be read": lock(TABLE),
+    "an SQL file may not be read": lock(SQL),
+    "types may not be read": lock("types"),
+    "env.sl.yml may not be read": lock("env.sl.yml"),
+    "application.sl.yml may not be read": lock("application.sl.yml"),
+    "application.sl.yml is absent": remove("application.sl.yml"),
+    "application.sl.yml is empty": write("application.sl.yml", ""),
+    "metadata/load is a file": Case(lambda m: (shutil.rmtree(m / "load"), (m / "load").write_text("x"), None)[-1], "load"),
+    "empty SQL file": write("transform/kpi/overdue.sql", ""),
+    "blank SQL file": write("transform/kpi/overdue.sql", " \n\t\n"),
+    "SQL file with comments only": write("transform/kpi/overdue.sql", "-- nothing\n/* here */\n"),
+    "Overdue.sql beside overdue.sql": write("transform/kpi/Overdue.sql", "select 1 as a\n"),
+    "overdue.sql.j2 beside overdue.sql": write("transform/kpi/overdue.sql.j2", "select 1 as a\n", r"overdue\.sql"),
+    # 3. Nothing hangs, nothing eats the machine.
+    "named pipe as a table": pipe("load/desk/p.sl.yml"),
+    "named pipe as SQL": pipe("transform/kpi/p.sql"),
+    "named pipe as application.sl.yml": pipe("application.sl.yml"),
+    "named pipe as env.sl.yml": pipe("env.sl.yml"),
+    "named pipe as a DAG": pipe("dags/load_each_table.sl.yml"),
+    "named pipe as types": pipe("types/types.sl.yml"),
+    "named pipe as expectations": pipe("expectations/tallow_lane.j2"),
+    "named pipe as _config": pipe("load/desk/_config.sl.yml"),
+    "named pipe as metadata/load": pipe("load"),
+    "link to /dev/zero as a table": link("load/desk/z.sl.yml", "/dev/zero"),
+    "link to /dev/zero as SQL": link(SQL, "/dev/zero"),
+    "link to /dev/tty as SQL": link(SQL, "/dev/tty"),
+    "link to /proc/kmsg as a table": link(TABLE, "/proc/kmsg"),
+    "link to /proc/self/environ as SQL": link(SQL, "/proc/self/environ"),
+    "link to / in metadata/load": link("load/root", "/"),
+    "link to / in metadata/transform": link("transform/root", "/"),
+    "link to / for metadata/expectations": link("expectations", "/"),
+    "link to / for metadata/load": link("load", "/"),
+    "link to / for metadata/transform": link("transform", "/"),
+    "link to / for metadata/types": link("types", "/"),
+    "link to / for metadata/dags": link("dags", "/"),
+    "link to /proc in metadata/load": link("load/proc", "/proc"),
+    "link to a system file as a table": link(TABLE, "/etc/passwd"),
+    "link to a system file as SQL": link(SQL, "/etc/passwd"),
+    "7 variables of 30 references, ${}": doubling(30, 7, "${NAME}"),
+    "7 variables of 30 references, {{}}": doubling(30, 7, "{{NAME}}"),
+    "40 variables of 2 references": doubling(2, 40, "{{NAME}}"),
+    "3 variables of 1,000 references": doubling(1000, 3, "{{NAME}}"),
+    "doubling variables of an environment": doubling(30, 7, "{{NAME}}", "env.sl.yml"),
+    "variables in a circle": write("env.sl.yml", 'version: 1\nenv:\n  a: "{{b}}{{b}}"\n  b: "{{a}}{{a}}"\n  grace_days: "{{a}}"\n', "a|b"),
+    "jinja: loop within a loop": jinja("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"),
+    "jinja: long loop": jinja("{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"),
+    "jinja: lipsum": jinja("{{ lipsum(n=100000000) }}"),
+    "jinja: text that doubles": jinja("{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
+    "jinja: list that doubles": jinja("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
+    "jinja: product of a text": jinja('{{ "x" * 3000000000 }}'),
+    "jinja: power": jinja("{{ 9 ** 9 ** 9 }}", ANYTHING),
+    "jinja: shift of a number": jinja("{{ 10 ** 9999999 }}", ANYTHING),
+    "jinja: macro that calls itself": jinja("{% macro m(a) %}{{ m(a) }}{{ m(a) }}{% endmacro %}{{ m(1) }}", ANYTHING),
+    "jinja: format with a width": jinja('{{ "%999999999d" % 1 }}'),
+    "jinja: center": jinja('{{ "x" | center(3000000000) }}'),
+    "jinja: join": jinja('{{ range(99999) | join("x" * 99999) }}'),
+    "jinja: batch": jinja('{{ [1] | batch(3000000000, "x") | list }}'),
+    "jinja: indent": jinja('{{ "a\\nb" | indent(3000000000) }}'),
+    "jinja: replace": jinja('{{ ("x" * 99999) | replace("x", "y" * 99999) }}'),
+    "jinja: pretty print of nested lists": jinja(
+        "{% set ns = namespace(x=[1]) %}{% for i in range(40) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | pprint }}"
+    ),
+    "jinja: parentheses": jinja("{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}"),
+    "jinja: blocks": jinja("{% if 1 %}" * 5_000 + "{% endif %}" * 5_000),
+    "unclosed comments": write(SQL, "select 1 as a " + "/* " * 300_000),
+    "unclosed quotes": write(SQL, "select 1 as a " + "' \" ` " * 100_001),
+    "unclosed Jinja comments": write(SQL, "select 1 as a " + "{# " * 300_000),
+    "unclosed Jinja blocks": write(SQL, "select 1 as a " + "{% " * 300_000),
+    "unclosed variables": write(SQL, "select 1 as a " + "{{ " * 300_000),
+    "unclosed ${": write(SQL, "select 1 as a " + "${" * 300_000),
+    "dollar quotes": write(SQL, "select 1 as a " + "".join(f"$a{n}$ " for n in range(60_000))),
+    "parentheses in SQL": write(SQL, "select " + "(" * 100_000 + "1" + ")" * 100_000 + " as a\n"),
+    "case in case in SQL": write(SQL, "select " + "case when 1 then " * 20_000 + "1" + " end" * 20_000 + " as a\n", ANYTHING),
+    "100,000 unions": write(SQL, "select 1 as a" + " union all select 1 as a" * 100_000),
+    "SQL of 10 MB": write(SQL, "select 1 as a" + ", 'xxxxxxxxxxxxxxxxxxxx' as b" * 350_000),
+    "YAML of 10 MB": write(TABLE, "version: 1\ntable:\n  name: members\n  attributes:\n" + "    - name: a\n      type: string\n" * 300_000),
+    "YAML of 10 MB in one value": write(TABLE, "version: 1\ntable:\n  name: members\n  comment: " + "x" * 10_000_000 + "\n"),
+    "YAML aliases that multiply": write(
+        TABLE, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    ),
+    "YAML of 50,000 brackets": write(TABLE, "table: " + "[" * 50_000 + "]" * 50_000),
+    "YAML of 5,000 levels": write(TABLE, "".join(" " * n + "a:\n" for n in range(5_000))),
+    "YAML with a key of itself": write(TABLE, "table: &a\n  name: members\n  b: *a\n"),
+    "pattern that backtracks": edit(TABLE, 'pattern: "members_.*\\\\.csv"', 'pattern: "(a+)+(b+)+(c+)+$["'),
+    "schedule of a day that never comes": edit("load/desk/_config.sl.yml", "before_opening", '"0 0 31 4 *"', "0 0 31 4|desk"),
+    # 4. One mistake in Jinja is one problem.
+    "jinja: unknown macro in call": jinja("{% call foo() %}a{% endcall %}"),
+    "jinja: truncate(1)": jinja('{{ "abc" | truncate(1) }}', ANYTHING),
+    "jinja: break without a loop": jinja("{% break %}"),
+    "jinja: argument twice": jinja("{% macro m(a,a) %}{% endmacro %}"),
+    "jinja: cycler without items": jinja("{{ cycler() }}"),
+    "jinja: infinite number": jinja("{{ 1e400|int }}", ANYTHING),
+    "jinja: slice(0)": jinja("{{ [1] | slice(0) | list }}"),
+    "jinja: division by zero": jinja("{{ 1 / 0 }}", ANYTHING),
+    "jinja: unknown filter": jinja("{{ 1 | nothing }}"),
+    "jinja: include": jinja('{% include "x" %}'),
+    "jinja: attribute of a class": jinja('{{ "".__class__.__mro__ }}', ANYTHING),
+    "jinja: half a block": jinja("{% if %}"),
+    "jinja: mistake in a table": edit(TABLE, "comment: Members", 'comment: "{% for %}{{ 1 / 0 }}" #'),
+    "jinja: mistake in an expectation": write("expectations/tallow_lane.j2", "{% macro a(b %}{% endmacro %}", ANYTHING),
+    # 6. Names on the way to a command line.
+    "name with a blank": name_table('"mem bers"'),
+    "name with a tab": name_table('"mem\\tbers"'),
+    "name with a star": name_table('"*"'),
+    "name --help": name_table('"--help"'),
+    "name with a comma": name_table('"members,visits"'),
+    "name with NUL": name_table('"mem\\0bers"'),
+    "name with a line break": name_table('"mem\\nbers"'),
+    "name of 300 letters": name_table("m" * 300),
+    "name with an accent": name_table("membrés"),
+    "name of a domain with a blank": edit("load/desk/_config.sl.yml", "name: desk", 'name: "de sk"'),
+    "two tables that are one in the warehouse": write(
+        "load/desk/more.sl.yml",
+        "version: 1\ntable:\n  name: Members\n  pattern: m\n  attributes:\n    - {name: a, type: string}\n",
+        "Members",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a check ended: return code, CPU seconds, MB at most, output."""
+
+    code: int
+    seconds: float
+    megabytes: float
+    output: str
+
+
+def check(project: Path) -> Outcome:
+    """Check a project in a fork, as somebody whom a folder's mode may refuse even where that is root."""
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                resource.setrlimit(resource.RLIMIT_CPU, (120, 121))
+                resource.setrlimit(resource.RLIMIT_AS, (6_000_000_000, 6_000_000_000))
+                _give_up_rights()
+                code = run_check(project)
+                sys.stdout.flush()
+                os._exit(code)
+            finally:
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(99)
+        _, status, usage = os.wait4(child, 0)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    return Outcome(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
+
+
+def run_check(project: Path) -> int:
+    """Run ``sl-dagster check`` in this process; return its exit code."""
+    from starlake_dagster_components.cli import main
+
+    sys.argv = ["sl-dagster", "check", str(project), "--executor", "shell"]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _give_up_rights() -> None:
+    """Take from this process root's right to read everything (capabilities 1 and 2 of Linux)."""
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    library.capget(header, sets)
+    for number in range(3):
+        sets[number] &= ~0b110
+    library.capset(header, sets)
+
+
+def judge(outcome: Outcome, case: Case) -> str:
+    """Return what is wrong with how a check ended; an empty text where nothing is."""
+    if outcome.code < 0:
+        return f"ended by {signal.Signals(-outcome.code).name}"
+    if "Traceback" in outcome.output or outcome.code not in (0, 1, 2):
+        return f"exit code {outcome.code}, {outcome.output.strip().splitlines()[-1][:100] if outcome.output.strip() else 'nothing printed'}"
+    if not re.search(case.expected, outcome.output):
+        return f"does not say {case.expected}: {outcome.output.strip().splitlines()[-1][:100]}"
+    if outcome.seconds > SECONDS:
+        return f"more than {SECONDS:g} CPU s"
+    if outcome.megabytes > MEGABYTES:
+        return f"more than {MEGABYTES:g} MB"
+    longest = max(map(len, outcome.output.splitlines()), default=0)
+    return f"a line of {longest} characters" if longest > 3000 else ""
+
+
+def run_case(case: Case) -> Outcome:
+    """Check a broken copy of the example."""
+    folder = Path(tempfile.mkdtemp(prefix="broken-"))
+    try:
+        shutil.copytree(EXAMPLE / "metadata", folder / "metadata")
+        case.break_project(folder / "metadata")
+        return check(folder)
+    finally:
+        for path in (folder / "metadata").rglob("*"):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    """Check the projects that the command line selects; return 1 where one is not as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])  # type: ignore[union-attr]
+    parser.add_argument("words", nargs="*", help="parts of names of cases; default: all")
+    parser.add_argument("--show", action="store_true", help="print the output of each check")
+    given = parser.parse_args()
+    os.environ.update({"SL_DAGSTER_CACHE": "off", "COLUMNS": "200"})
+    os.environ.pop("SL_ROOT", None)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run_check(EXAMPLE)
+    gc.collect()
+    gc.freeze()
+    unbroken = run_case(Case(lambda _: None, ""))
+    print(f"| project | CPU s | MB | found |\n|---|---|---|---|\n| unbroken | {unbroken.seconds:.2f} | {unbroken.megabytes:.0f} | |")
+    wrong = 0
+    outcomes = []
+    for name, case in CASES.items():
+        if given.words and not any(word in name for word in given.words):
+            continue
+        outcome = run_case(case)
+        outcomes.append(outcome)
+        found = judge(outcome, case)
+        wrong += bool(found)
+        print(f"| {name} | {outcome.seconds:.2f} | {outcome.megabytes:.0f} | {found} |", flush=True)
+        if given.show:
+            print(outcome.output)
+    print(
+        f"\n{len(outcomes)} broken projects, {wrong} of them not as they must be; at most {max(o.seconds for o in outcomes):.2f} CPU s, "
+        f"{max(o.megabytes for o in outcomes):.0f} MB; median {sorted(o.seconds for o in outcomes)[len(outcomes) // 2]:.2f} CPU s"
+    )
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
