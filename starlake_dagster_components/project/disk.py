@@ -159,7 +159,10 @@ def list_entries(folder: str | Path) -> list[Entry]:
 
 
 def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
-    """Return the kind of a path, following links; ``""`` if nothing is there. What may not be looked at is a ``file``: reading it says why."""
+    """Return the kind of a path, following links; ``""`` if nothing is there.
+
+    What may not be looked at is a ``file``: reading it says why.
+    """
     found = _find_kind(str(path))
     lookups = _lookups.get()
     if lookups is not None:
