@@ -1,4 +1,4 @@
-"""What ``sl-dagster check`` takes for projects that are broken: message, CPU seconds and memory, one process for each of them.
+"""Measure ``sl-dagster check`` of projects that are broken: message, CPU seconds and memory, one process for each of them.
 
 Each case changes a copy of the example. The check must end by itself within a limit of CPU time and memory, without a traceback, and its
 output must name what is wrong. The processes are forks of one that has checked the example before: start and imports, which are the same
@@ -28,7 +28,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "examples/tallow_lane"
 SECONDS, MEGABYTES = 2.0, 300.0
-"""What the check of a broken project may take."""
+"""Limits of a check, without the start of its process."""
 
 ANYTHING = "tables"
 """Expected of projects in which Starlake finds nothing wrong: its Jinja calculates with Java's numbers and knows no recursion."""
@@ -199,7 +199,7 @@ CASES: Mapping[str, Case] = {
     "jinja: lipsum": jinja("{{ lipsum(n=100000000) }}"),
     "jinja: text that doubles": jinja("{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"),
     "jinja: list that doubles": jinja("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
-    "jinja: product of a text": jinja('{{ "x" * 3000000000 }}'),
+    "jinja: product of a string": jinja('{{ "x" * 3000000000 }}'),
     "jinja: power": jinja("{{ 9 ** 9 ** 9 }}", ANYTHING),
     "jinja: shift of a number": jinja("{{ 10 ** 9999999 }}", ANYTHING),
     "jinja: macro that calls itself": jinja("{% macro m(a) %}{{ m(a) }}{{ m(a) }}{% endmacro %}{{ m(1) }}", ANYTHING),
@@ -271,7 +271,7 @@ CASES: Mapping[str, Case] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a check ended: return code, CPU seconds, MB at most, output."""
+    """End of a check: return code, CPU seconds, MB at most, output."""
 
     code: int
     seconds: float
@@ -280,7 +280,7 @@ class Outcome:
 
 
 def check(project: Path) -> Outcome:
-    """Check a project in a fork, as somebody whom a folder's mode may refuse even where that is root."""
+    """Check a project in a fork, without the right of root to read everything."""
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:

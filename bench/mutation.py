@@ -39,6 +39,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = "starlake_dagster_components"
 SENSORS = "tests/definitions/sensors"
 LOADS = "tests/executors/local/test_executor_load_files.py"
+OUTCOMES = ("tests/executors/starlake_output", LOADS)
+ENGINE = ("tests/engine/test_engine_strategies.py", "tests/engine/test_engine_strategy_templates.py", "tests/engine/test_engine_refused.py")
 
 _FOLDER = tempfile.mkdtemp(prefix="mutation-")
 
@@ -48,11 +50,11 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "definitions/sensors/file_rule.py": (f"{SENSORS}/test_file_rule.py",),
     "definitions/sensors/cron_ticks.py": ("tests/definitions/test_schedules.py", f"{SENSORS}/test_sensor_rule.py"),
     "executors/local/load_files.py": (LOADS,),
-    "executors/starlake_output/table_outcomes.py": ("tests/executors/starlake_output/test_executor_load_log.py", LOADS),
-    "executors/starlake_output/file_fates.py": ("tests/executors/starlake_output/test_executor_load_log.py", LOADS),
-    "executors/cloud_run/state.py": ("tests/executors/cloud_run/test_cloud_run_state.py",),
-    "engine/journal.py": ("tests/engine/test_engine_files.py",),
-    "engine/strategies.py": ("tests/engine/test_engine_strategies.py",),
+    "executors/starlake_output/table_outcomes.py": OUTCOMES,
+    "executors/starlake_output/file_fates.py": OUTCOMES,
+    "executors/cloud_run/state.py": ("tests/executors/cloud_run/test_cloud_run_state.py", "tests/executors/cloud_run/test_cloud_run.py"),
+    "engine/journal.py": ("tests/engine/test_engine_files.py", "tests/engine/test_engine_load.py"),
+    "engine/strategies.py": ENGINE,
     "engine/values.py": ("tests/engine/test_engine_values.py",),
     "pipelines/crons.py": ("tests/pipelines/test_plan_crons.py", "tests/pipelines/test_plan_schedules.py"),
     "cache.py": ("tests/test_cache.py",),

@@ -47,6 +47,36 @@ def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished:
     assert (state.finished, state.succeeded, state.cancelled) == (finished, succeeded, cancelled)
 
 
+def test_what_an_execution_says_of_itself() -> None:
+    created = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=timezone.utc)
+    template = TaskTemplate(max_retries=3)
+    counts = {"running_count": 1, "retried_count": 2, "create_time": created}
+    state = read(State.CONDITION_RECONCILING, template=template, log_uri="https://logs", **counts)
+    assert state == ExecutionState(NAME, created=created.timestamp(), running=1, retried=2, max_retries=3, log_uri="https://logs")
+    assert read() == ExecutionState(NAME, "", 0.0, False, False, False, 0, 0, 0, "", "", "")
+    assert state.short_name == "starlake-x1"
+    assert state.console == "https://console.cloud.google.com/run/jobs/executions/details/europe-west1/starlake-x1/tasks?project=shop"
+
+
+@pytest.mark.parametrize("unsaid", [{"task_count": 0}, {"task_count": 1}])
+def test_an_execution_has_one_task_at_least(unsaid: Any) -> None:
+    assert read(succeeded_count=1, completion_time=NOW, **unsaid).succeeded
+    assert not read(succeeded_count=0, completion_time=NOW, **unsaid).succeeded
+
+
+@pytest.mark.parametrize("count", [{"failed_count": 1}, {"cancelled_count": 1}])
+def test_a_task_that_did_not_succeed_is_no_success_of_the_others(count: Any) -> None:
+    assert not read(State.CONDITION_SUCCEEDED, succeeded_count=2, task_count=2, completion_time=NOW, **count).succeeded
+
+
+def test_reasons_of_the_api_that_are_not_known_yet_are_numbers() -> None:
+    unknown = Condition(type_="Completed", state=State.CONDITION_FAILED)
+    Condition.pb(unknown).execution_reason = 777
+    assert read(conditions=[unknown]).reason == "777"
+    assert read(State.CONDITION_FAILED).reason == ""
+    assert read().reason == ""
+
+
 def test_reason_and_message_are_those_of_the_completion() -> None:
     state = read(State.CONDITION_FAILED, Reason.NON_ZERO_EXIT_CODE, "The container exited with an error.", failed_count=1)
     assert (state.reason, state.message, state.exit_code) == ("NON_ZERO_EXIT_CODE", "The container exited with an error.", None)
