@@ -47,16 +47,18 @@ def make_mutants(source: str) -> Iterator[Mutant]:
     order = {id(node): number for number, node in enumerate(ast.walk(tree))}
     for node in places:
         for variant in range(8):
+            changes = _change(copy.deepcopy(node), variant)
+            if changes is None:
+                break
+            if not changes:
+                continue
             changed = copy.deepcopy(tree)
             target = next(other for number, other in enumerate(ast.walk(changed)) if number == order[id(node)])
             before = _show(target)
-            done = _change(target, variant)
-            if done is None:
-                break
-            if done:
-                ast.fix_missing_locations(changed)
-                line = getattr(node, "lineno", 0) or getattr(getattr(node, "target", None), "lineno", 0)
-                yield Mutant(line, f"{before}  ->  {_show(target)}", changed, id(node) in in_functions)
+            _change(target, variant)
+            ast.fix_missing_locations(changed)
+            line = getattr(node, "lineno", 0) or getattr(getattr(node, "target", None), "lineno", 0)
+            yield Mutant(line, f"{before}  ->  {_show(target)}", changed, id(node) in in_functions)
 
 
 def _show(node: ast.AST) -> str:

@@ -50,7 +50,7 @@ def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished:
 def test_what_an_execution_says_of_itself() -> None:
     created = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=timezone.utc)
     template = TaskTemplate(max_retries=3)
-    counts = {"running_count": 1, "retried_count": 2, "create_time": created}
+    counts: Any = {"running_count": 1, "retried_count": 2, "create_time": created}
     state = read(State.CONDITION_RECONCILING, template=template, log_uri="https://logs", **counts)
     assert state == ExecutionState(NAME, created=created.timestamp(), running=1, retried=2, max_retries=3, log_uri="https://logs")
     assert read() == ExecutionState(NAME, "", 0.0, False, False, False, 0, 0, 0, "", "", "")

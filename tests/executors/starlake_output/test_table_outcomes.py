@@ -1,0 +1,283 @@
+"""The results of tables and files of a load, from its audit rows, its output and the places of its files."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from starlake_dagster_components.commands import Command, LoadTable, Target
+from starlake_dagster_components.executors.base import CommandResult, Counters, ExpectationResult, TableResult
+from starlake_dagster_components.executors.starlake_output.audit import Findings
+from starlake_dagster_components.executors.starlake_output.audit_rows import AuditRow
+from starlake_dagster_components.executors.starlake_output.file_fates import FileFates, judge_files
+from starlake_dagster_components.executors.starlake_output.load_log import LoadLines
+from starlake_dagster_components.executors.starlake_output.table_outcomes import (
+    NOTHING,
+    Places,
+    add_counters,
+    find_reason_in_table,
+    judge_tables,
+)
+
+ORDERS = LoadTable("orders", "sales", "SALES", "orders_v2", r"o.*\.csv", target=Target("/x.db", "SALES", "orders_v2"))
+ITEMS = LoadTable("items", "sales", "SALES", "items_v2", r"items.*\.csv")
+LOAD = Command("load", (), "/p", tables=(ORDERS, ITEMS))
+ONE = replace(LOAD, tables=(ORDERS,))
+COMMITTED = "java.lang.Exception: 2 Expectations failed"
+
+
+def load_row(*files: str, table: str = "orders", success: bool = True, counts: tuple[int, int, int] = (3, 3, 0)) -> AuditRow:
+    return AuditRow("sales", table, "LOAD", success, "", files, counts)
+
+
+def second_step(table: str = "orders", *, success: bool = True, message: str = "") -> AuditRow:
+    return AuditRow("sales", table, "TRANSFORM", success, message)
+
+
+def places(before: str = "", staged: str = "", ingesting: str = "") -> Places:
+    return Places(*({"orders": frozenset(names.split())} if names else {} for names in (before, staged, ingesting)))
+
+
+def judge(
+    result: Mapping[str, Any], at: Places, noted: Findings | None = None, fates: FileFates | None = None, rows: Any = ()
+) -> TableResult:
+    tables = {"orders": noted} if noted else {}
+    ended = CommandResult(**{"exit_code": 1, "progress": "begun", **result})
+    return judge_tables(LOAD, ended, Findings(rows, tables=tables), at, fates or FileFates())["orders"]
+
+
+def said(outcome: Any, counters: Counters | None = None) -> dict[str, Any]:
+    return {"tables": {"orders": TableResult(outcome, counters)}}
+
+
+LOADED, FAILED = said("loaded"), said("failed")
+WHOLE = {"progress": "complete"}
+
+
+@pytest.mark.parametrize(
+    ("result", "at", "outcome"),
+    [
+        ({"exit_code": 0}, places("a"), "loaded"),
+        ({"exit_code": 0}, places("a", ingesting="a"), "failed"),
+        (LOADED, places("a"), "loaded"),
+        (LOADED, places("a", staged="a"), "loaded"),
+        (LOADED, places("a", ingesting="a"), "open"),
+        (FAILED, places("a", ingesting="a"), "failed"),
+        (FAILED, places("a"), "loaded"),
+        (WHOLE, places("a", ingesting="a"), "failed"),
+        ({}, places("a", ingesting="a"), "open"),
+        ({}, places("a", staged="a"), "open"),
+        (WHOLE, places("a", staged="a"), "loaded"),
+        ({}, places("a"), "loaded"),
+        ({}, places(), "loaded"),
+        ({"progress": "none"}, places(), "open"),
+        ({"progress": "none"}, places("a"), "loaded"),
+    ],
+)
+def test_the_places_of_files_decide_where_the_audit_says_nothing(result: dict[str, Any], at: Places, outcome: str) -> None:
+    assert judge(result, at).outcome == outcome
+
+
+def test_files_that_are_gone_from_stage_are_those_that_were_loaded() -> None:
+    assert judge({}, places("b a")).counters == Counters(files=("a", "b"))
+    assert judge({}, places()).counters == NOTHING
+    assert judge(said("failed", Counters(2, 2, 0, ("a",))), places("a")).counters == Counters(2, 2, 0, ("a",))
+
+
+def test_files_that_are_left_are_not_counted() -> None:
+    found = judge(said("loaded", Counters(5, 5, 0, ("/in/a", "/in/b"))), places("a b", ingesting="b"))
+    assert found.counters == Counters(5, 5, 0, ("/in/a",))
+    assert judge({"exit_code": 0}, places("a", ingesting="b a")).reason == "the load left a, b in ingesting without loading them"
+    assert judge({"exit_code": 0}, places("a")).reason is None
+    assert judge({"exit_code": 0}, places("a", ingesting="a"), fates=FileFates(kept=frozenset("a"))).outcome == "loaded"
+
+
+def test_the_audit_comes_before_the_output() -> None:
+    failed = second_step(success=False, message="no such column")
+    noted = Findings((failed, load_row("a", success=True)), row_count=7)
+    found = judge({**LOADED, "exit_code": 0}, places("a"), noted)
+    assert (found.outcome, found.row_count) == ("failed", 7)
+    assert found.reason == "Starlake's audit says that the second step of the load of sales.orders failed: no such column"
+    counted = judge({**LOADED, "exit_code": 0}, places("a"), Findings((load_row("a", counts=(4, 3, 1)),)))
+    assert counted.counters == Counters(4, 3, 1, ("a",))
+
+
+def test_rows_of_other_tables_show_that_the_load_began() -> None:
+    other = (load_row("items-1.csv", table="items"),)
+    assert judge({"progress": "none"}, places(), rows=other).outcome == "loaded"
+    assert judge({**LOADED, "exit_code": 0}, places(), rows=other).counters == NOTHING
+    assert judge({**LOADED, "exit_code": 0}, places("a"), rows=other).counters is None
+    assert judge({**LOADED, "exit_code": 0}, places()).counters is None
+
+
+def test_one_table_needs_no_judgment() -> None:
+    result = CommandResult(1, tables={"orders": TableResult("unknown")})
+    assert judge_tables(ONE, result, Findings(), places("a"), FileFates()) == result.tables
+
+
+def test_rows_that_are_in_the_table_although_the_load_failed() -> None:
+    fates = FileFates(frozenset("a"), failed_in_table=frozenset("a"), reasons={"a": "2 Expectations failed", "b": "no file"})
+    result = {**FAILED, "retry": True, "reason": "exit code 1"}
+    found = judge(result, places("a", ingesting="a"), fates=fates)
+    assert (found.outcome, found.failed_in_table, found.retry, found.reason) == ("failed", True, False, "2 Expectations failed")
+    assert judge(result, places("a", ingesting="a")).retry
+    other = judge(result, places("a", ingesting="a"), fates=FileFates(reasons={"a": "no space", "b": "no file"}))
+    assert (other.outcome, other.failed_in_table, other.reason) == ("failed", False, "no space")
+    assert judge(result, places("a", ingesting="a"), fates=FileFates(reasons={"b": "no file"})).reason == "exit code 1"
+
+
+def test_why_a_load_failed_whose_rows_are_in_the_table() -> None:
+    unmet = (ExpectationResult("is_unique('id')", success=False), ExpectationResult("positive('n')", success=True))
+    ended = CommandResult(1, reason="exit code 1")
+    text = "expectations failed: is_unique('id') (the rows are in the table)"
+    assert find_reason_in_table(Findings(expectations=unmet), ended, FileFates()) == text
+    assert find_reason_in_table(Findings(expectations=unmet[1:]), ended, FileFates(reasons={"a": "why"})) == "why"
+    assert find_reason_in_table(Findings(), ended, FileFates()) == "exit code 1"
+    failed = Findings((load_row("a", success=False),), unmet)
+    assert find_reason_in_table(failed, ended, FileFates(reasons={"a": "why"})) == failed.failure
+
+
+def test_sums_of_counts() -> None:
+    first, second = Counters(1, 2, 3, ("a",)), Counters(10, 20, None, ("b",))
+    assert add_counters(first, second) == Counters(11, 22, None, ("a", "b"))
+    assert add_counters(second, first) == Counters(11, 22, None, ("b", "a"))
+    assert (add_counters(first, None), add_counters(None, second), add_counters(None, None)) == (first, second, None)
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+def names(*found: str) -> frozenset[str]:
+    return frozenset(found)
+
+
+def read_lines(*tried: tuple[str, bool], failures: tuple[str, ...] = ()) -> LoadLines:
+    """Return the output of loads of ``orders``: each file, and whether it was archived."""
+    seen = LoadLines()
+    for file, archived in tried:
+        for line in ("Loading", "Format: DSV", f"File(s): file:/in/{file}", "Table: SALES.orders_v2"):
+            seen.take(line)
+        if archived:
+            seen.take("Archive duration takes 3 ms")
+    for failure in failures:
+        seen.take(failure)
+    return seen
+
+
+def test_files_of_the_audit() -> None:
+    rows = (
+        second_step(),
+        load_row("o-1.csv"),
+        second_step(success=False),
+        load_row("o-2.csv", counts=(0, 0, 0)),
+        load_row("o-3.csv", success=False),
+    )
+    fates = judge_files(ONE, Findings(rows), None, ["o-3.csv"], ["o-1.csv", "o-2.csv", "o-3.csv"])
+    assert fates == FileFates(kept=frozenset(), lost=names("o-2.csv"))
+    assert not fates.has_failed_in_table
+
+
+def test_a_file_of_the_audit_that_is_still_in_ingesting_is_not_lost() -> None:
+    rows = (second_step(success=False), load_row("o-1.csv", counts=(0, 0, 0)))
+    assert judge_files(ONE, Findings(rows), None, ["o-1.csv"]) == FileFates()
+
+
+def test_names_with_quotes_are_found_in_the_audit() -> None:
+    fates = judge_files(ONE, Findings((load_row("o-1-s.csv"),)), None, ["o-1's.csv"], ["o-2.csv"])
+    assert fates.kept == names("o-1's.csv")
+    rows = (second_step(success=False), load_row("o-2-s.csv", counts=(0, 0, 0)))
+    assert judge_files(ONE, Findings(rows), None, [], ["o-2's.csv"]).lost == names("o-2's.csv")
+
+
+def test_expectations_that_fail_after_the_commit() -> None:
+    rows = (second_step(success=False, message=COMMITTED), load_row("o-1.csv", success=False))
+    fates = judge_files(ONE, Findings(rows), None, ["o-1.csv"])
+    assert (fates.kept, fates.failed_in_table, fates.by_rows) == (names("o-1.csv"), names("o-1.csv"), True)
+    killed = judge_files(ONE, Findings(rows), None, ["o-1.csv"], ended_by_itself=False)
+    assert (killed.kept, killed.failed_in_table, killed.by_rows) == (names("o-1.csv"), names(), True)
+    good = judge_files(ONE, Findings((second_step(), load_row("o-1.csv"))), None, ["o-1.csv"])
+    assert (good.kept, good.by_rows) == (names("o-1.csv"), False)
+
+
+@pytest.mark.parametrize(
+    ("left", "inside", "unclear"),
+    [(["o-1.csv"], True, False), (["o-1.csv", "o-2.csv"], None, True), ([], None, False)],
+)
+def test_a_second_step_without_its_load_row(left: list[str], inside: bool | None, unclear: bool) -> None:
+    fates = judge_files(ONE, Findings((second_step(),)), None, left, ended_by_itself=False)
+    assert fates.kept == (names(*left) if inside else names())
+    assert fates.unclear == (names(*left) if unclear else names())
+    assert fates.has_failed_in_table is unclear
+
+
+def test_a_second_step_that_failed_says_nothing_unless_it_had_committed() -> None:
+    assert judge_files(ONE, Findings((second_step(success=False),)), None, ["o-1.csv"]) == FileFates()
+    committed = Findings((second_step(success=False, message=COMMITTED),))
+    assert judge_files(ONE, committed, None, ["o-1.csv"]).kept == names("o-1.csv")
+
+
+def test_the_output_tells_which_file_a_second_step_was_of() -> None:
+    lines = read_lines(("o-1.csv", True), ("o-2.csv", False))
+    fates = judge_files(ONE, Findings((second_step(),)), lines, ["o-2.csv", "o-3.csv"], ended_by_itself=False)
+    assert (fates.kept, fates.unclear) == (names("o-2.csv"), names())
+
+
+def test_files_of_other_tables_are_not_those_of_a_second_step() -> None:
+    fates = judge_files(LOAD, Findings((second_step(),)), None, ["orders-1.csv", "items-1.csv"], ended_by_itself=False)
+    assert fates.kept == names("orders-1.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "kept", "unclear"),
+    [
+        ({}, {"o-2.csv"}, set()),
+        ({"growth": {"": 3}}, set(), set()),
+        ({"growth": {}}, set(), set()),
+        ({"growth": {"orders": 5}}, set(), set()),
+        ({"command": replace(ONE, tables=(replace(ORDERS, appends=False),))}, set(), set()),
+        ({"command": replace(ONE, tables=(replace(ORDERS, target=None),))}, set(), {"o-2.csv"}),
+        ({"findings": Findings((load_row("o-1.csv", counts=(-1, -1, -1)),))}, set(), set()),
+        ({"findings": Findings((load_row("o-1.csv", table="items"),))}, set(), set()),
+        ({"lines": read_lines(("o-1.csv", True), ("o-2.csv", True))}, set(), set()),
+        ({"lines": read_lines(("o-0.csv", True), ("o-1.csv", True), ("o-2.csv", False))}, set(), set()),
+        ({"lines": None}, set(), set()),
+        ({"ended_by_itself": True}, set(), set()),
+        ({"left": []}, set(), set()),
+    ],
+)
+def test_a_table_that_has_grown_by_more_than_its_audit_says(change: dict[str, Any], kept: set[str], unclear: set[str]) -> None:
+    """The load was killed between the commit of the second file and its audit row."""
+    given: dict[str, Any] = {
+        "command": ONE,
+        "findings": Findings((load_row("o-1.csv"),)),
+        "lines": read_lines(("o-1.csv", True), ("o-2.csv", False)),
+        "left": ["o-2.csv"],
+        "ended_by_itself": False,
+        "growth": {"": 5},
+        **change,
+    }
+    fates = judge_files(**given)
+    assert (fates.kept, fates.unclear) == (names(*kept), names(*unclear))
+
+
+def test_growth_of_one_of_several_tables() -> None:
+    lines = read_lines(("orders-1.csv", False))
+    growth = {"orders": 5, "items": 9}
+    fates = judge_files(LOAD, Findings(), lines, ["orders-1.csv", "items-1.csv"], ended_by_itself=False, growth=growth)
+    assert fates.kept == names("orders-1.csv")
+
+
+def test_the_fates_of_one_table() -> None:
+    both = frozenset({"a", "b"})
+    fates = FileFates(both, both, both, both, True, {"a": "why", "b": "because"})
+    one = fates.select_table(["a", "c"], Findings())
+    only = frozenset({"a"})
+    assert one == FileFates(only, only, only, only, False, {"a": "why"})
+    assert fates.select_table([], Findings((second_step(success=False, message=COMMITTED), load_row("a")))).by_rows
+
+
+@pytest.mark.parametrize("why", [{"failed_in_table": frozenset("a")}, {"unclear": frozenset("a")}, {"by_rows": True}])
+def test_each_reason_why_a_retry_would_load_twice_or_nothing(why: dict[str, Any]) -> None:
+    assert FileFates(**why).has_failed_in_table
+    assert not FileFates(frozenset("a"), frozenset("a")).has_failed_in_table
