@@ -1,6 +1,6 @@
 """Fault runs of the executor cloud_run against a Cloud Run API on loopback that really runs the commands.
 
-    python bench/cloud_run_faults.py [kills] [calls] [cancels] [many] [waiting] [dagster]
+    python bench/cloud_run_faults.py [kills] [calls] [cancels] [many] [waiting] [dagster] [quota]
 
 Every command appends its id to a file, so that "exactly once" is counted by effect, not by what anybody reports.
 """
@@ -18,8 +18,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "executors"))
+_TESTS = Path(__file__).resolve().parent.parent / "tests" / "executors"
+sys.path[:0] = [str(_TESTS), str(_TESTS / "cloud_run")]
 
+import grpc
 from cloud_run_server import CloudRunServer
 from injected_faults import Fault, some
 
@@ -237,6 +239,54 @@ def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     }
 
 
+def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
+    """Run loads that end together, with a Cloud Logging that answers so many queries a minute."""
+    times: list[float] = []
+    lock = threading.Lock()
+    refused = 0
+
+    def refuse(method: str, _: object) -> Fault | None:
+        nonlocal refused
+        if method != "ListLogEntries":
+            return None
+        with lock:
+            now = time.monotonic()
+            times[:] = [moment for moment in times if now - moment < 60]
+            if len(times) < a_minute:
+                times.append(now)
+                return None
+            refused += 1
+            return Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    counts = 'IngestionCounters:{"inputCount":3,"acceptedCount":3,"rejectedCount":0,"paths":["x"]}'
+    with CloudRunServer(faults=refuse) as server:
+        server.add_job(command=["/bin/sh", "-c", f"echo '{counts}'", "sh"])
+        runner = executor(server.address, poll_interval=0.5, logs="tail")
+
+        def one(number: int) -> tuple[bool, bool]:
+            lines: list[str] = []
+            ran = Invocation(lambda level, line: lines.append(line), cancelled=Cancelled(), run_id="run", step_key=f"load{number}")
+            result = runner.run(Command("load", ("--tables", f"t{number}"), "/project"), ran)
+            return result.counters is not None and result.counters.input == 3, any("row counts" in line for line in lines)
+
+        begun = time.monotonic()
+        with ThreadPoolExecutor(loads) as pool:
+            found = list(pool.map(one, range(loads)))
+        calls = server.calls["ListLogEntries"]
+    return {
+        "loads": loads,
+        "queries a minute": a_minute,
+        "with their row counts": sum(counted for counted, _ in found),
+        "said to be missing": sum(said for counted, said in found if not counted),
+        "queries": calls,
+        "refused": refused,
+        "seconds": round(time.monotonic() - begun, 1),
+        "wrong": [
+            f"load{n}: without row counts, and nothing is said" for n, (counted, said) in enumerate(found) if not counted and not said
+        ],
+    }
+
+
 def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
     """Run a job of many tasks through Dagster, in one run."""
     from starlake_dagster_components.cli.run import run_headless
@@ -316,7 +366,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--waiter"]:
         waiter(*sys.argv[2:])
         return 0
-    scenarios = {"kills": kills, "calls": calls, "cancels": cancels, "many": many, "waiting": waiting, "dagster": dagster}
+    scenarios = {"kills": kills, "calls": calls, "cancels": cancels, "many": many, "waiting": waiting, "dagster": dagster, "quota": quota}
     failed = False
     for name in sys.argv[1:] or list(scenarios):
         figures = scenarios[name]()

@@ -324,7 +324,7 @@ def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
         return strategy
     by_name = {**{asset.lower(): asset for asset in watched.values()}, **{name.lower(): asset for name, asset in watched.items()}}
     for name in strategy.names:
-        if name not in watched and name.lower() not in by_name:
+        if name.lower() not in by_name:
             raise InvalidTrigger(describe_unknown("dataset", name, watched))
     return Trigger(
         postfix=tuple(

@@ -27,6 +27,16 @@ def test_a_consumed_materialization_never_looks_younger_than_the_watermark(time:
     assert time < found.watermark <= time + 3e-6
 
 
+def test_the_watermark_is_the_next_microsecond() -> None:
+    written = json.loads(write_cursor(Consumption(watermark=1_700_000_000.0), KEYS))
+    assert written["starlake"][1] == 1_700_000_000_000_001
+
+
+def test_entries_of_another_form_are_not_read() -> None:
+    cursor = json.dumps({str(KEYS["orders"]): [None, 5], str(KEYS["lines"]): [None, 7, {}]})
+    assert read_cursor(cursor, KEYS).storage_ids == {"lines": 7}
+
+
 def test_before_the_first_run_nothing_is_remembered() -> None:
     assert read_cursor(None, KEYS) == Consumption()
     assert read_cursor("[1]", KEYS) == Consumption()

@@ -89,6 +89,29 @@ def test_a_file_that_is_still_there_waits_longer_and_longer() -> None:
     assert len(keys) == len(BACKOFF) + 2
 
 
+def test_the_waits_of_a_file_that_is_still_there() -> None:
+    assert [wait.total_seconds() / 60 for wait in BACKOFF] == [5, 15, 60, 360, 1440]
+
+
+def test_what_is_not_said_of_a_file() -> None:
+    assert WaitingFile("/in/a.csv", "1") == WaitingFile("/in/a.csv", "1", False, "", "", 0.0)
+
+
+def test_all_reasons_to_wait_are_said() -> None:
+    files = [a_file("a.csv", complete=True), a_file("b.csv", missing="b.ack")]
+    _, memory = decide_load(files, FileMemory(), NOW)
+    decision, _ = decide_load(files, memory, NOW + MINUTE)
+    assert expect_reason(decision) == (
+        "b.csv: waiting for b.ack; a.csv: still there after 1 run; the next one starts at 2026-03-01T12:05:00+00:00, or when another file "
+        "arrives"
+    )
+
+
+def test_names_that_are_not_utf_8() -> None:
+    decision, _ = decide_load([a_file("\udcff.csv", complete=True)], FileMemory(), NOW)
+    expect_start(decision, "\udcff.csv")
+
+
 def test_another_file_starts_a_run_for_both() -> None:
     _, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
     decision, memory = decide_load([a_file("a.csv", complete=True), a_file("b.csv", complete=True)], memory, NOW + MINUTE)

@@ -247,6 +247,23 @@ class TestDataCycle:
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
         assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True), Wait)
 
+    @pytest.mark.parametrize(("strategy", "missing"), [("all", "['sales_orders', 'ref_country']"), ("any", "['ref_country']")])
+    def test_what_is_missing_depends_on_the_strategy(self, strategy: str, missing: str) -> None:
+        """The orders of the cycle are consumed: that is enough where any news will do."""
+        consumption = Consumption().record({ORDERS: made(4, "2026-01-06")}, NOW)
+        latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2025-12-01")}
+        assert decided(latest, consumption=consumption, strategy=strategy, **self.CYCLE) == Wait(
+            f"Observed materializations for ['sales_lines', 'ref_country'], but not for {missing} "
+            "(data cycle: since 2026-01-05T00:00:00+00:00)"
+        )
+
+    @pytest.mark.parametrize(("days", "starts"), [(1, False), (6, False), (7, True)])
+    def test_only_what_may_miss_a_cycle_may_be_late(self, days: int, starts: bool) -> None:
+        timings = {"sales.orders": DatasetTiming(DAILY, freshness=timedelta(days=days))}
+        latest = {ORDERS: made(1, "2026-01-10T12:00"), LINES: made(2, "2026-01-12"), COUNTRY: made(3, "2026-01-12")}
+        decision = decided(latest, timings=timings, data_cycle_enabled=True, data_cycle=WEEKLY)
+        assert isinstance(decision, Start) is starts
+
     def test_beyond_the_cycle(self) -> None:
         """A dataset may be late by its freshness."""
         late = {"ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=3))}

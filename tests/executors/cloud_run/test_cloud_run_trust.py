@@ -70,6 +70,26 @@ def test_loads_that_end_together_share_queries_and_lose_no_counts(server: CloudR
     assert server.calls["ListLogEntries"] <= 24
 
 
+def test_a_hundred_loads_with_a_quota_of_sixty_queries_a_minute(server: CloudRunServer) -> None:
+    server.add_job(command=[*SHELL, f"echo '{SUMMARY}'", "sh"])
+    answered: list[float] = []
+    lock = threading.Lock()
+
+    def refuse(method: str, _: object) -> Fault | None:
+        with lock:
+            now = time.monotonic()
+            if method != "ListLogEntries" or sum(now - moment < 60 for moment in answered) < 60:
+                answered.extend([now] * (method == "ListLogEntries"))
+                return None
+            return Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    server.faults = refuse
+    results, watched = run_together(server, 100, logs="tail")
+    for result, one in zip(results, watched, strict=True):
+        said = any("the row counts of" in text for level, text in one.lines if level == "warning")
+        assert said or (result.counters is not None and result.counters.input == 3)
+
+
 def test_counts_that_cannot_be_had_are_said_to_be_missing(server: CloudRunServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reader, "PATIENCE", 0.5)
     server.add_job(command=[*SHELL, f"echo '{SUMMARY}'", "sh"])
