@@ -18,8 +18,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_TESTS = Path(__file__).resolve().parent.parent / "tests" / "executors"
-sys.path[:0] = [str(_TESTS), str(_TESTS / "cloud_run")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/executors"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/executors/cloud_run"))
 
 import grpc
 from cloud_run_server import CloudRunServer
