@@ -1,4 +1,4 @@
-"""Spelling, vocabulary and line length of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
+"""Spelling, vocabulary and length of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
 
 Spelling is checked by codespell (American English), wording by the table below. Code is left out: fenced blocks and `code` in
 Markdown, names in Python. Lines of Markdown have a limit, as a diff shows whole lines.
@@ -45,6 +45,24 @@ WORDING = {
 }
 """Wording that a native reader stumbles over, and what to write instead."""
 
+PAGE_WORDING = {
+    r"\bblanks?\b(?! (?:lines?|cells?|rows?))": "space",
+    r"\banew\b": "again, or a verb such as rebuild",
+    r"\b(?:two|last|next|one|single) looks?\b": "poll, check, or tick",
+    r"(?<!must not )\bwins?\b": "overrides, takes precedence, or applies",
+    r"\bgone through\b": "processed",
+    r"\bcosts? nothing\b": "the resource that is not used",
+    r"\bloud(?:ly)?\b": "prominent",
+    r"\bhear of\b": "be notified of",
+    r"\bthere (?:is|are) not an?\b": "a sentence about the thing that exists, or without 'there'",
+    r"\b(?:circles)\b": "cycles",
+    r"\btexts\b": "strings",
+}
+"""Wording that only pages are checked for: in code, some of these words are names of things."""
+
+LONGEST_SENTENCE = 30
+"""Words that a sentence of a page may have, outside of generated tables."""
+
 LONGEST_LINE = 160
 """Characters that a line of Markdown may have, outside of tables, code blocks and links."""
 
@@ -52,6 +70,7 @@ HEADLESS = re.compile(r"(?:What|Which|Who|Whose|Where|Whether|When|Why|How)\b(?!
 """Begin of a docstring without a main clause: a noun ("The result of a command."), or a verb ("Return the ...") comes first."""
 
 _FENCED = re.compile(r"^```.*?^```|<!--.*?-->", re.DOTALL | re.MULTILINE)
+_GENERATED = re.compile(r"<!-- table: .*?<!-- end of table -->", re.DOTALL)
 _LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _CODE = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`|<!--.*?-->|\]\([^)]*\)|https?://\S+", re.DOTALL | re.MULTILINE)
 
@@ -85,8 +104,9 @@ def _read_python(text: str) -> Iterator[tuple[int, str]]:
 
 def find_wording(path: Path) -> Iterator[str]:
     """Yield what is worded badly in a file."""
+    wording = {**WORDING, **PAGE_WORDING} if path.suffix == ".md" else WORDING
     for number, line in read_prose(path):
-        for pattern, better in WORDING.items():
+        for pattern, better in wording.items():
             found = re.search(pattern, line, re.IGNORECASE)
             if found:
                 yield f"{_name(path)}:{number}: '{found[0].strip()}': write {better}"
@@ -114,6 +134,19 @@ def find_long_lines(path: Path) -> Iterator[str]:
             yield f"{_name(path)}:{number}: {length} characters: break the line, at most {LONGEST_LINE}"
 
 
+def find_long_sentences(path: Path) -> Iterator[str]:
+    """Yield the sentences of a Markdown file that are too long to be read at once. A code span counts as one word."""
+    if path.suffix != ".md":
+        return
+    text = _blank(_GENERATED.sub("", path.read_text(encoding="utf-8")), _FENCED)
+    text = re.sub(r"`[^`\n]+`", "`code`", _LINK.sub("", text))
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.))| \| ", text):
+        for sentence in re.split(r"(?<=[.!?:])(?:\*\*)?\s+", " ".join(paragraph.split())):
+            words = len(sentence.split())
+            if words > LONGEST_SENTENCE:
+                yield f"{_name(path)}: {words} words: write shorter sentences, of at most {LONGEST_SENTENCE} words: '{sentence[:60]}...'"
+
+
 def _name(path: Path) -> str:
     return str(path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path)
 
@@ -136,7 +169,7 @@ def main(given: Sequence[str]) -> int:
     files = list_files(given)
     # This file and the vocabulary's test name the wording that they forbid.
     found = [line for path in files if path.name not in ("prose.py", "test_prose.py") for line in find_wording(path)]
-    found += [line for path in files for line in (*find_headless_docstrings(path), *find_long_lines(path))]
+    found += [line for path in files for line in (*find_headless_docstrings(path), *find_long_lines(path), *find_long_sentences(path))]
     for line in found:
         print(line)
     return 1 if check_spelling(files) or found else 0

@@ -46,9 +46,9 @@ class Browser:
         """Return the visible text of the page."""
         return str(self.driver.execute_script(_TEXT))
 
-    def wait_for(self, text: str, *, gone: bool = False) -> str:
+    def wait_for(self, text: str, *, gone: bool = False, seconds: float = WAIT) -> str:
         """Wait until the page shows a text, or no longer shows it; return the text of the page. Nothing is clicked."""
-        end = time.monotonic() + WAIT
+        end = time.monotonic() + seconds
         while (text in (shown := self.read())) is gone:
             assert time.monotonic() < end, f"{text!r} is {'still' if gone else 'not'} on {self.driver.current_url}:\n{shown}"
             time.sleep(0.1)

@@ -5,6 +5,7 @@ With the environment variable ``PICTURES`` (``make pictures``: docs/images) the 
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,12 +43,16 @@ def dev_server(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> ProjectFolder:
-    """A copy of the example project, ``tallow_lane``, with the files of its first batch."""
-    project = ProjectFolder(tmp_path / EXAMPLE.name)
-    shutil.copytree(EXAMPLE / "metadata", project.root / "metadata")
-    shutil.copytree(EXAMPLE / "batches" / "1", project.root / "datasets")
-    return project
+def library() -> Iterator[ProjectFolder]:
+    """A copy of the example project, ``tallow_lane``, with the files of its first batch. Pages show its path, so it is short.
+
+    Tests request it before ``dev_server``, so that it is removed when nothing watches it anymore.
+    """
+    with tempfile.TemporaryDirectory(prefix="", ignore_cleanup_errors=True) as folder:
+        project = ProjectFolder(Path(folder) / EXAMPLE.name)
+        shutil.copytree(EXAMPLE / "metadata", project.root / "metadata")
+        shutil.copytree(EXAMPLE / "batches" / "1", project.root / "datasets")
+        yield project
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_graph_follows_the_files_without_a_click(
-    browser: Browser, dev_server: Callable[..., Dev], library: ProjectFolder, take_picture: TakePicture
+    library: ProjectFolder, browser: Browser, dev_server: Callable[..., Dev], take_picture: TakePicture
 ) -> None:
     dev = dev_server(library)
     browser.open(f"{dev.url}/locations/tallow_lane/asset-groups/desk/lineage")
