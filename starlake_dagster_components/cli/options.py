@@ -97,7 +97,15 @@ def _make_option(name: str, field: FieldInfo) -> Callable[[F], F]:
     choices = list_choices(field)
     if choices:
         return click.option(option, default=None, type=Choice(choices), help=help_)
-    return click.option(option, default=None, metavar=get_setting(field).metavar or _name_value(field), help=help_)
+    complete = _complete_executor if name == "executor" else None
+    return click.option(option, default=None, metavar=get_setting(field).metavar or _name_value(field), help=help_, shell_complete=complete)
+
+
+def _complete_executor(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the types of executors that begin with the typed text; a mapping may be given, too."""
+    from ..executors.registry import EXECUTOR_TYPES
+
+    return Choice(list(EXECUTOR_TYPES)).shell_complete(ctx, param, incomplete)
 
 
 def _name_value(field: FieldInfo) -> str:

@@ -93,6 +93,8 @@ def test_completion_knows_the_values() -> None:
     (option,) = [o for o in main.commands["check"].params if o.name == "watch"]
     found = option.type.shell_complete(click.Context(main), option, "D")
     assert [item.value for item in found] == ["direct"]
+    (option,) = [o for o in main.commands["run"].params if o.name == "executor"]
+    assert [item.value for item in option.shell_complete(click.Context(main), "d")] == ["dagster_shell", "duckdb"]
 
 
 def test_check_fails_with_every_error(shop: ProjectFolder) -> None:
