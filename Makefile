@@ -15,7 +15,7 @@ SEEDS  ?= 0 5000
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-install: $(READY) ## Make the virtual environment from requirements/dev.txt
+install: $(READY) ## Create the virtual environment from requirements/dev.txt
 	@echo "$(VENV) is ready. Next: make demo, make dev or make test"
 
 $(READY): requirements/dev.txt pyproject.toml
@@ -32,12 +32,12 @@ demo: $(READY) ## Run every job of the example on real data, twice (two batches)
 dev: $(READY) ## Open Dagster on the example (http://127.0.0.1:3000); SL_ROOT=... for another project
 	$(BIN)/python -m examples.dev
 
-test: lint types tests ## Lint, types and tests, without slow tests and the measurements of bench/
+test: lint types tests ## Run the linter, type checks and tests, except slow tests and the measurements of bench/
 
-test-all: lint types ## The same with every test
+test-all: lint types ## Run the linter, type checks and all tests
 	$(BIN)/pytest -n $(JOBS)
 
-test-matrix: ## Short tests with the lowest and the newest versions of the dependencies; PYTHONS="python3.10 python3.13" for more interpreters
+test-matrix: ## Run short tests with the lowest and the newest versions of the dependencies; PYTHONS="python3.10 python3.13" for more interpreters
 	$(PYTHON) tests/version_matrix.py $(PYTHONS)
 
 lint: $(READY)
@@ -49,14 +49,14 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-tests: $(READY) ## The tests alone, without slow ones and measurements; JOBS=1 for one process
+tests: $(READY) ## Run only the tests, except slow ones and measurements; JOBS=1 for one process
 	$(BIN)/pytest -n $(JOBS) -m "not measurement and not slow"
 
-format: $(READY) ## Format and mend what the linter can mend
+format: $(READY) ## Format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write the generated tables of docs/ and build the site into .site/
+docs: $(READY) ## Update the generated tables of docs/, and build the site into .site/
 	$(BIN)/python -m starlake_dagster_components.cli.docs docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "Open .site/index.html"
@@ -67,19 +67,19 @@ pictures: $(READY) ## Take the pictures of docs/ in a browser (needs Chromium an
 conformance: $(READY) ## Compare the embedded engine with the recorded behavior of the Starlake command line
 	$(BIN)/python bench/conformance.py
 
-random: $(READY) ## Hold the embedded engine against a model with random projects and files; SEEDS="0 5000"
+random: $(READY) ## Compare the embedded engine with a model, on random projects and files; SEEDS="0 5000"
 	$(BIN)/python tests/engine/random_projects.py $(SEEDS)
 
-mutation: $(READY) ## Change one spot of a file at a time and show which changes no test notices; ONLY="cache masking" for some files, SAMPLE=40
+mutation: $(READY) ## Change the code in one place at a time, and show the changes that no test notices; ONLY="cache masking" for some files, SAMPLE=40
 	$(BIN)/python bench/mutation.py $(ONLY) $(if $(SAMPLE),--sample $(SAMPLE))
 
-fuzz: $(READY) ## Read projects whose files are changed at random; N=20000 inputs, PROJECTS=... for other ones
+fuzz: $(READY) ## Read projects with randomly changed files; N=20000 inputs, PROJECTS=... for other projects
 	$(BIN)/python bench/fuzz.py $(or $(N),1000) $(if $(PROJECTS),--projects $(PROJECTS))
 
-soak: $(READY) ## Run a real instance with files that arrive, and with faults; SOAK_MINUTES=30
+soak: $(READY) ## Run a real instance with arriving files and injected faults; SOAK_MINUTES=30
 	$(BIN)/python bench/soak.py --minutes $(or $(SOAK_MINUTES),5)
 
-bench: $(READY) ## Measure everything side by side and write bench/results.md; QUICK=1 for a miniature, ONLY=load,steps for parts
+bench: $(READY) ## Measure everything, and write bench/results.md; QUICK=1 for a miniature, ONLY=load,steps for parts
 	$(if $(QUICK),,@$(MAKE) --no-print-directory $(BENCH)/.ready || echo "dagster-dbt cannot be installed: it will not be measured")
 	$(BIN)/python bench/results.py --dbt $(BENCH)/bin/python $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(BENCH_OPTIONS)
 
@@ -88,15 +88,15 @@ $(BENCH)/.ready: requirements/bench.txt
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
-profile: $(READY) ## Where the time of loading goes; SIZE=5000 objects, CACHE=filled or off, SL_ROOT=... for a project of yours
+profile: $(READY) ## Profile loading; SIZE=5000 objects, CACHE=filled or off, SL_ROOT=... for your own project
 	$(BIN)/python bench/profile_load.py $(SIZE) --cache $(CACHE) $(if $(SL_ROOT),--project $(SL_ROOT))
 
-lock: ## Make requirements/dev.txt and bench.txt anew from dev.in and bench.in (needs uv)
+lock: ## Update requirements/dev.txt and bench.txt from dev.in and bench.in (needs uv)
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --override requirements/overrides.txt requirements/dev.in -o requirements/dev.txt
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate requirements/bench.in -o requirements/bench.txt
 
 wheel: $(READY) ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
-clean: ## Remove what the other targets made
+clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) $(BENCH) dist .demo .site .dagster .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
