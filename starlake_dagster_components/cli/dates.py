@@ -229,7 +229,7 @@ def _describe(windows: dg.TimeWindowPartitionsDefinition) -> str:
 def _parse(name: str, text: str) -> datetime:
     moment = parse_time(text)
     if moment is None:
-        raise InvalidSetting(f"{_OPTIONS[name]}: '{text}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
+        raise InvalidSetting(f"{_OPTIONS[name]}: '{text}' is not an ISO 8601 time (expected a time such as 2026-01-31T00:00:00)")
     return moment
 
 

@@ -36,7 +36,7 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
     except Exception as error:  # Dagster's parser raises many kinds of errors
         raise InvalidSetting(
             f"selection '{selection}' is not understood by Dagster: {str(error) or type(error).__name__} "
-            "(expected like 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
+            "(expected a selection such as 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
         ) from error
     if not found:
         raise InvalidSetting(f"selection '{selection}' matches no asset{hint}")

@@ -2,7 +2,7 @@
 
 Dagster allows a string for every field, for templates. For a wrong value, its schema then reports only that no variant matches
 (``{'type': 'shel'} is not valid under any of the given schemas``), and for a wrong string it reports nothing. Here, each field keeps its
-variants, from which documentation is made, and gets an additional condition for values that are not templates.
+variants, from which documentation is generated, and gets an additional condition for values that are not templates.
 """
 
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ class PartitionedSpecs:
 def add_partitions(
     plan: Plan, settings: Settings, nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]
 ) -> PartitionedSpecs:
-    """Return the specs of tasks with the partitions of their jobs, or with those that their translation gives.
+    """Return the specs of tasks with the partitions of their jobs, or with those that the translator sets.
 
     Args:
         plan: the plan.

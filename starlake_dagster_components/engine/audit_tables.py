@@ -149,7 +149,7 @@ def _make_values(session: Session, entry: Entry) -> list[str | int | bool | date
 
 def _make_expectation_values(session: Session, check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
     count = 0 if outcome.violations is None else outcome.violations
-    if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query gives"):
+    if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query returns"):
         count = _NOT_ONE_ROW
     call = _write_plain(outcome.expect)
     error = "" if count == _NOT_ONE_ROW else _write_plain(outcome.error or "")

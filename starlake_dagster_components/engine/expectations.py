@@ -73,11 +73,11 @@ def _evaluate_expectation(
             reason += " (Starlake replaces SL_THIS only in a query that has it in small letters: write sl_this)"
         return make_outcome(None, reason)
     if len(rows) != 1:
-        return make_outcome(None, f"the query gives {len(rows)} rows, not one")
+        return make_outcome(None, f"the query returns {len(rows)} rows instead of one")
     try:
         return make_outcome(int(rows[0][0]) if rows[0][0] is not None else 0, None)
     except (TypeError, ValueError):
-        return make_outcome(None, f"the query gives '{rows[0][0]}', which is not a number")
+        return make_outcome(None, f"the query returns '{rows[0][0]}', which is not a number")
 
 
 def _render_query(session: Session, expectation: Expectation, table: str) -> str:
@@ -94,8 +94,7 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
         name = re.match(r"[\w.]+", expectation.expect)
         raise BadSetting(
             expectation.origin.locate(),
-            f"expectation {expectation.expect} of {table} gives no query: "
-            f"there is no macro '{name.group() if name else expectation.expect}'",
+            f"expectation {expectation.expect} of {table} has no query: there is no macro '{name.group() if name else expectation.expect}'",
         )
     return sql
 

@@ -48,7 +48,7 @@ class Script:
         return Location(self.origin.file, line), self._find_column(line, number, column)
 
     def indent(self, statement: str, offset: int, position: int | None) -> tuple[str, int | None]:
-        """Return a statement with the indentation of its lines in the file, and where a position is then.
+        """Return a statement with the indentation of its lines in the file, and the position within it.
 
         Args:
             statement: a statement of the text.

@@ -72,7 +72,7 @@ class StrategyTemplate:
         """Render the template and run its statements, inside the caller's transaction.
 
         Raises:
-            BadSetting: the template cannot be rendered, or makes no statement.
+            BadSetting: the template cannot be rendered, or contains no statement.
             SqlFailed: one of its statements fails, or would end the transaction.
         """
         place = Location(self.file)
@@ -84,7 +84,7 @@ class StrategyTemplate:
             raise BadSetting(Location(self.file, error.line), str(error)) from error
         script = Script(SqlPart(rendered.text, tuple(rendered.list_lines())), place, tuple(self.text.split("\n")))
         if not split_statements(rendered.text):
-            raise BadSetting(place, "the template of the write strategy makes no statement: the rows would be lost")
+            raise BadSetting(place, "the template of the write strategy contains no statement: the rows would be lost")
         before = set(_list_temporary(database))
         run_script(database, script, make_hint(self.session.project))
         # Starlake opens a connection for each file, which takes these with it.

@@ -308,7 +308,7 @@ class _Work:
                 self._create_view(target, main, query, kind, references)
             return None
         if kind == "view":
-            raise BadSetting(self._task.origin.locate(), f"{target} is a view, and the task makes a table: drop the view first")
+            raise BadSetting(self._task.origin.locate(), f"{target} is a view, but the task creates a table: drop the view first")
         chosen = self._read_strategy()
         names = [c.name for c in columns]
         check_columns(chosen, names, self._task.full_name)
@@ -395,7 +395,7 @@ class _Work:
         if kind == "table":
             raise BadSetting(
                 self._task.origin.locate("sink.materializedView"),
-                f"{target} is a table, and the task makes a view: drop the table first, if its rows may go",
+                f"{target} is a table, but the task creates a view: drop the table first if its rows are no longer needed",
             )
         names = index_names(self._session.project)
         short = {r.parts[0].lower(): meant.schema for r in references if len(r.parts) == 1 and (meant := names.resolve(r)) is not None}
@@ -437,10 +437,10 @@ def _explain_difference(task: Task, target: Target, added: Sequence[Column], abs
     if added:
         names = ", ".join(f"'{c.name}'" for c in added)
         adding = "; ".join(f"ALTER TABLE {target} ADD COLUMN {quote_list([c.name])} {c.type}" for c in added)
-        parts.append(f"the query gives {names}, which {target} does not have (to add: {adding})")
+        parts.append(f"the query returns {names}, which {target} does not have (to add: {adding})")
     if absent:
         names = ", ".join(f"'{name}'" for name in absent)
         dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([name])}" for name in absent)
-        parts.append(f"{target} has {names}, which the query does not give (to drop: {dropping})")
+        parts.append(f"{target} has {names}, which the query does not return (to drop: {dropping})")
     place = task.sql_file or task.origin.locate()
     return f"{place}: task {task.full_name} does not fit its table: {'; '.join(parts)}"

@@ -13,7 +13,7 @@ _DELETE_THEN_INSERT = "DELETE_THEN_INSERT"
 
 
 class Migration:
-    """Migrates the content of one document and collects what Starlake would refuse to migrate.
+    """Migrates the content of one document and collects what Starlake would not migrate.
 
     Attributes:
         failures: (dotted key, message).

@@ -76,7 +76,9 @@ def test_a_job_and_a_selection_are_one_too_many(shop: ProjectFolder, given: dict
 
 def test_a_date_that_is_none_starts_nothing(shop: ProjectFolder) -> None:
     executor = RecordingExecutor()
-    with pytest.raises(InvalidSetting, match=r"scheduled_date: 'tomorrow' is not an ISO 8601 time \(expected like 2026-01-31T00:00:00\)"):
+    with pytest.raises(
+        InvalidSetting, match=r"scheduled_date: 'tomorrow' is not an ISO 8601 time \(expected a time such as 2026-01-31T00:00:00\)"
+    ):
         run_headless(shop.root, Settings(executor=executor), scheduled_date="tomorrow")
     with pytest.raises(InvalidSetting, match="scheduled_date: ''"):
         run_headless(shop.root, Settings(executor=executor), scheduled_date="")

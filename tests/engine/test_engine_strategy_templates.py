@@ -124,7 +124,7 @@ CREATE TABLE {{ tableFullName }} AS {{ selectStatement }}"""
         ("-- first line\nINSERT INTO {{ tableFullName }} SELECT nosuch FROM ({{ selectStatement }})", "append.j2:2: Binder Error"),
         ("\n{% if %}", "append.j2:2: is not a Jinja template"),
         ("SELECT 1;\nCOMMIT", "append.j2:2:1: COMMIT cannot be used"),
-        ("{# nothing #}", "append.j2: the template of the write strategy makes no statement"),
+        ("{# nothing #}", "append.j2: the template of the write strategy contains no statement"),
         (b"\xff", "append.j2: the template cannot be read"),
     ],
 )

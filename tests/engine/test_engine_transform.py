@@ -167,7 +167,7 @@ def test_views(box: Sandbox) -> None:
     transform(box, "kpi.v")
     assert box.rows("select * from kpi.v order by 1") == [(1,), (2,), (3,)]
     box.task("kpi.v", "select id from src.t")
-    assert "kpi.v is a view, and the task makes a table" in transform(box, "kpi.v", check=False)
+    assert "kpi.v is a view, but the task creates a table" in transform(box, "kpi.v", check=False)
     box.task("kpi.m", "select id from src.t", "  sink: { materializedView: MATERIALIZED_VIEW }\n")
     reason = transform(box, "kpi.m", check=False)
     assert "metadata/transform/kpi/m.sl.yml:3: task kpi.m: DuckDB has no materialized views" in reason
@@ -242,7 +242,7 @@ def test_a_table_is_not_replaced_by_a_view(box: Sandbox) -> None:
     box.task("kpi.v", "select 1 as x")
     transform(box, "kpi.v")
     box.task("kpi.v", "select 1 as x", "  sink: { materializedView: VIEW }\n")
-    assert "kpi.v is a table, and the task makes a view" in transform(box, "kpi.v", check=False)
+    assert "kpi.v is a table, but the task creates a view" in transform(box, "kpi.v", check=False)
     assert box.rows("select x from kpi.v") == [(1,)]
 
 
@@ -261,14 +261,14 @@ def test_a_query_that_does_not_fit_its_table_changes_nothing_and_says_how_to_men
     transform(box, "kpi.out")
     box.task("kpi.out", "select 2 as id, 'b' as name, 1.5 as extra", yaml)
     reason = transform(box, "kpi.out", check=False)
-    assert "the query gives 'extra', which kpi.out does not have" in reason
+    assert "the query returns 'extra', which kpi.out does not have" in reason
     assert 'ALTER TABLE kpi.out ADD COLUMN "extra" DECIMAL(2,1)' in reason
     box.task("kpi.out", "select 3 as id", yaml)
     reason = transform(box, "kpi.out", check=False)
     if strategy == "APPEND":
         assert box.rows("select * from kpi.out order by id") == [(1, "a"), (3, None)]
     else:
-        assert "kpi.out has 'name', which the query does not give" in reason
+        assert "kpi.out has 'name', which the query does not return" in reason
         assert box.rows("select * from kpi.out") == [(1, "a")]
 
 

@@ -340,5 +340,5 @@ def _parse_moment(text: str | None, what: str) -> datetime | None:
         return None
     moment = parse_time(text)
     if moment is None:
-        raise InvalidSetting(f"{what} '{text}' is not an ISO 8601 time (expected like 2026-01-31T00:00:00)")
+        raise InvalidSetting(f"{what} '{text}' is not an ISO 8601 time (expected a time such as 2026-01-31T00:00:00)")
     return moment
