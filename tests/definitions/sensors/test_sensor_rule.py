@@ -264,6 +264,15 @@ class TestDataCycle:
         decision = decided(latest, timings=timings, data_cycle_enabled=True, data_cycle=WEEKLY)
         assert isinstance(decision, Start) is starts
 
+    def test_months_of_different_lengths_are_one_rhythm(self) -> None:
+        """31 days before February's 28 do not make a dataset one that is renewed less often than each month."""
+        timings = {"ref.country": DatasetTiming("0 0 25 * *")}
+        consumption = Consumption().record({COUNTRY: made(3, "2026-02-10")}, NOW)
+        latest = {ORDERS: made(4, "2026-03-01"), LINES: made(5, "2026-03-01"), COUNTRY: made(3, "2026-02-10")}
+        options = {"timings": timings, "data_cycle_enabled": True, "data_cycle": "0 0 1 * *"}
+        assert isinstance(decided(latest, consumption=consumption, **options), Wait)
+        assert isinstance(decided({**latest, COUNTRY: made(6, "2026-02-25")}, consumption=consumption, **options), Start)
+
     def test_beyond_the_cycle(self) -> None:
         """A dataset may be late by its freshness."""
         late = {"ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=3))}

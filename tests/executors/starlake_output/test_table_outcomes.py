@@ -261,6 +261,42 @@ def test_a_table_that_has_grown_by_more_than_its_audit_says(change: dict[str, An
     assert (fates.kept, fates.unclear) == (names(*kept), names(*unclear))
 
 
+def failed_lines(*tried: tuple[str, bool], failures: tuple[str, ...]) -> LoadLines:
+    lines = read_lines(*tried)
+    for failure in failures:
+        lines.take(f"26/01/31 10:00:00 ERROR IngestionWorkflow: {failure}")
+    lines.close()
+    return lines
+
+
+def test_exceptions_of_the_output_belong_to_the_files_that_are_left_in_their_order() -> None:
+    tried = (("o-1.csv", False), ("o-2.csv", True), ("o-3.csv", False))
+    lines = failed_lines(*tried, failures=(COMMITTED, "java.io.IOException: no space"))
+    fates = judge_files(ONE, Findings(), lines, ["o-1.csv", "o-3.csv"])
+    assert (fates.kept, fates.failed_in_table) == (names("o-1.csv"), names("o-1.csv"))
+    assert {file: reason.rpartition(": ")[2] for file, reason in fates.reasons.items()} == {
+        "o-1.csv": "2 Expectations failed",
+        "o-3.csv": "no space",
+    }
+
+
+@pytest.mark.parametrize(("failures", "kept"), [((COMMITTED, COMMITTED), ["o-1.csv"]), ((COMMITTED, "no space"), [])])
+def test_more_exceptions_than_files_say_something_only_when_all_say_the_same(failures: tuple[str, ...], kept: list[str]) -> None:
+    fates = judge_files(ONE, Findings(), failed_lines(("o-1.csv", False), failures=failures), ["o-1.csv"])
+    assert (fates.kept, list(fates.reasons)) == (names(*kept), kept)
+
+
+def test_the_audit_comes_before_the_exceptions_of_the_output() -> None:
+    lines = failed_lines(("o-1.csv", False), failures=(COMMITTED,))
+    rows = (second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
+    assert judge_files(ONE, Findings(rows), lines, ["o-1.csv"]).kept == names()
+
+
+def test_a_load_that_failed_in_both_steps_has_lost_nothing() -> None:
+    rows = (second_step(success=False), load_row("o-1.csv", success=False, counts=(0, 0, 0)))
+    assert judge_files(ONE, Findings(rows), None, [], ["o-1.csv"]).lost == names()
+
+
 def test_growth_of_one_of_several_tables() -> None:
     lines = read_lines(("orders-1.csv", False))
     growth = {"orders": 5, "items": 9}
