@@ -141,3 +141,22 @@ def write_incremental_task(project: ProjectFolder, damaged: date) -> ProjectFold
             """,
         )
     )
+
+
+def test_the_columns_of_a_task_before_its_first_run(
+    library: ProjectFolder,
+    browser: Browser,
+    dev_server: Callable[..., Dev],
+    take_picture: TakePicture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "plans"))
+    command = [sys.executable, "-m", "starlake_dagster_components.cli", "cache", str(library.root), "--executor", "duckdb"]
+    subprocess.run(command, check=True)
+    dev = dev_server(library)
+    browser.open(f"{dev.url}/assets/core_business_day")
+    shown = browser.wait_for("Column name")
+    assert "Never materialized" in shown
+    assert "as_of" in browser.wait_for("date")
+    take_picture("columns")
