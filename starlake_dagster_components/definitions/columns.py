@@ -1,7 +1,7 @@
 """Describe the columns of tables and tasks for Dagster's catalog."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import dagster as dg
 
@@ -74,6 +74,16 @@ def _list_constraints(attribute: Attribute, types: Mapping[str, TypeDefinition],
     if attribute.script:
         found.append(f"computed: {attribute.script}")
     declared = types.get(attribute.type)
-    if declared and declared.origin is not None and declared.pattern and declared.pattern not in (".+", ".*"):
+    if declared and declared.origin is not None and declared.pattern and declared.pattern not in (".+", ".*", _find_pattern(declared.name)):
         found.append(f"matches {declared.pattern}")
     return found
+
+
+@cache
+def _find_pattern(name: str) -> str | None:
+    """Return the pattern of one of Starlake's own types. Many projects have a copy of their definitions."""
+    # Imported by projects that have types of their own.
+    from ..project.attribute_types import make_built_in_types
+
+    own = make_built_in_types().get(name)
+    return own.pattern if own else None

@@ -123,7 +123,7 @@ def _open_session(
 def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
     if arguments.verb == "stage":
         moved = stage_files(session, arguments)
-        return EngineResult(0, metadata={"starlake/files": len(moved)})
+        return EngineResult(0, metadata={"starlake/staged_files": len(moved)})
     if arguments.verb == "preload":
         readiness = check_readiness(session, arguments)
         code = 0 if readiness.ready or readiness.by_sentinel else 1

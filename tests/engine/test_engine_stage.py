@@ -27,7 +27,7 @@ def test_files_of_the_tables_are_moved(box: Sandbox) -> None:
     bring(box, "orders-1.csv", "clients-1.csv", "other.csv", "ORDERS-2.csv", ".orders-3.csv")
     (box.root / "datasets/incoming/sales/sub").mkdir()
     bring(box, "sub/orders-9.csv")
-    assert box.run("stage", "--domains", "sales", "--tables", "orders").metadata == {"files": 1}
+    assert box.run("stage", "--domains", "sales", "--tables", "orders").metadata == {"starlake/staged_files": 1}
     assert box.files("stage") == ["sales/orders-1.csv"]
     box.run("stage")
     assert box.files("stage") == ["sales/clients-1.csv", "sales/orders-1.csv"]

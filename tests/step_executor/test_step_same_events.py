@@ -23,7 +23,7 @@ OF_PROCESSES = {
 }
 """Events that say in which process a step runs and where its output is kept. All others must be the same, in the same order."""
 
-OF_COMMANDS = ("starlake/seconds", "dagster/row_count", "starlake/cloud_run_", "files")
+OF_COMMANDS = ("starlake/seconds", "dagster/row_count", "starlake/cloud_run_", "starlake/waiting_files", "starlake/staged_files")
 """How names of metadata begin that may differ between executors of commands: how long it took; rows of the table afterwards, known to those
 that can read the table; names and links of what ran elsewhere; what preload and stage found, which Starlake does not tell and the embedded
 engine does. All other metadata must be equal, name, type and value."""
