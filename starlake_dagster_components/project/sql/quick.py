@@ -74,7 +74,10 @@ def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
 class _Query:
     """One pass over the tokens of a query."""
 
-    __slots__ = ("_aliases", "_closing", "_columns_in_from", "_depth", "_quote", "_sql", "_starts", "_texts", "_words", "found")
+    __slots__ = (
+        "_aliases", "_closing", "_columns_in_from", "_depth", "_line", "_position", "_quote", "_sql",
+        "_starts", "_texts", "_words", "found",
+    )  # fmt: skip
 
     def __init__(self, sql: str, quote: str, dialect: str) -> None:
         self._sql = sql
@@ -82,6 +85,7 @@ class _Query:
         self._columns_in_from = dialect in COLUMNS_IN_FROM
         self._aliases: set[str] = set()
         self._depth = 0
+        self._position, self._line = 0, 1
         self.found: list[Found] = []
         self._tokenize()
         if self._read_query(0, frozenset()) != len(self._texts):
@@ -341,7 +345,12 @@ class _Query:
         if len(parts) == 1 and self._columns_in_from and parts[0].lower() in self._aliases:
             self._give_up()
         if is_table_name(parts) and (len(parts) > 1 or parts[0].lower() not in common):
-            self.found.append(Found(parts, self._sql.count("\n", 0, start) + 1, start))
+            if start < self._position:
+                self._line, self._position = 1, 0
+            # From the last table on: counting from the beginning of the text for each of many tables takes quadratic time.
+            self._line += self._sql.count("\n", self._position, start)
+            self._position = start
+            self.found.append(Found(parts, self._line, start))
 
     def _read_alias(self, index: int, common: frozenset[str]) -> int:
         words = self._words

@@ -187,3 +187,14 @@ def test_corpus(shared) -> None:  # type: ignore[no-untyped-def]
             continue
         answers += [agreement(part.text, dialect) for dialect in DIALECTS]
     assert answers.count("same") > 150
+
+
+def test_tables_of_a_very_long_list_have_their_lines_without_quadratic_time() -> None:
+    """Counting the lines before each table from the beginning would take minutes."""
+    found = find_tables_quickly("select *\nfrom " + "a.b,\n" * 300_000 + "a.c", "")
+    assert [item.line for item in found] == list(range(2, 300_003))
+
+
+def test_lines_of_tables_that_are_found_out_of_order() -> None:
+    found = find_tables_quickly("select (select 1\nfrom a.b),\n2 from a.c\nwhere x in (select 1\n\nfrom a.d)", "")
+    assert {(item.parts[-1], item.line) for item in found} == {("b", 2), ("c", 3), ("d", 6)}
