@@ -16,6 +16,7 @@ from ..commands import Command, LoadTable
 from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError
 from ..masking import Mask
 from ..pipelines.pipeline import Pipeline
+from ..project.model import Table
 from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
 from .fields import Environment, Seconds
 from .local.guarded import run_locally
@@ -25,7 +26,7 @@ from .starlake_output.table_outcomes import NOTHING
 
 if TYPE_CHECKING:
     from ..engine.result import EngineResult, ExpectationOutcome
-    from ..project.model import Connection, Project, Table, Task
+    from ..project.model import Connection, Project, Task
 
 
 class DuckDBExecutor(StarlakeExecutor):
@@ -134,7 +135,11 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
     name, known = project.find_connection_name(node), project.application.connections
     if name and name not in known:
         return node.origin.locate(), f"{node.full_name}: unknown connection '{name}' (known: {', '.join(sorted(known)) or 'none'})"
-    return _explain_refused_connection(project, known.get(name))
+    sink = node.metadata.sink if isinstance(node, Table) else node.sink
+    if not (sink and sink.connection_ref) or name == project.application.connection_ref:
+        return _explain_refused_connection(project, known.get(name))
+    where = node.origin.locate("metadata.sink.connectionRef" if isinstance(node, Table) else "sink.connectionRef")
+    return _explain_refused_connection(project, known[name], f" and takes {node.full_name}", where)
 
 
 def _explain_refused_audit(project: "Project") -> Refusal | None:
@@ -142,10 +147,22 @@ def _explain_refused_audit(project: "Project") -> Refusal | None:
     application = project.application
     if not application.audit_active:
         return None
-    return _explain_refused_connection(project, application.audit_connection, " and takes the audit")
+    own = application.audit_connection_ref not in (None, "", application.connection_ref)
+    where = application.origin.locate("audit.sink.connectionRef") if own else None
+    return _explain_refused_connection(project, application.audit_connection, " and takes the audit", where)
 
 
-def _explain_refused_connection(project: "Project", connection: "Connection | None", use: str = "") -> Refusal | None:
+def _explain_refused_connection(
+    project: "Project", connection: "Connection | None", use: str = "", where: Location | None = None
+) -> Refusal | None:
+    """Return why the engine cannot write to a connection.
+
+    Args:
+        project: the project.
+        connection: the connection; None if it is not known.
+        use: how the message describes what is written to it.
+        where: the location of the ``connectionRef`` of a sink that names it; None if it is the connection of the application.
+    """
     application = project.application
     if connection is None:
         known = ", ".join(sorted(application.connections)) or "none"
@@ -159,8 +176,9 @@ def _explain_refused_connection(project: "Project", connection: "Connection | No
         what = f"not a file ('{path}')"
     else:
         return None
-    return connection.origin.locate("options.url"), (
-        f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: {_propose_connection(project)}"
+    return where or connection.origin.locate("options.url"), (
+        f"connection '{connection.name}' is {what}{use}; the executor duckdb works on DuckDB files only: "
+        f"{_propose_connection(project, in_sink=where is not None)}"
     )
 
 
@@ -168,18 +186,21 @@ def _is_file(path: str | None) -> bool:
     return bool(path) and not str(path).startswith((":memory:", "md:", "ducklake:"))
 
 
-def _propose_connection(project: "Project") -> str:
-    """Return how to give the project a DuckDB file: one of its environments, or one of its connections."""
+def _propose_connection(project: "Project", *, in_sink: bool = False) -> str:
+    """Return how to give the project, or one sink of it, a DuckDB file: one of its environments, or one of its connections."""
+    names = [name for name, c in project.application.connections.items() if _is_file(c.duckdb_path)]
+    if in_sink and names:
+        return f"set connectionRef of this sink to {' or '.join(names)}, or take another executor"
     folder = project.metadata_folder
     files = sorted(folder.glob("env.*.sl.yml"))
     stamps = tuple((file.name, file.stat().st_mtime_ns) for file in files if file.is_file())
     environments = _find_environments_with_duckdb(str(project.root), stamps)
     if environments:
         return f"set env to {' or '.join(environments)}, which has one, or take another executor"
-    names = [name for name, c in project.application.connections.items() if _is_file(c.duckdb_path)]
     if names:
         return f"set application.connectionRef to {' or '.join(names)}, which is one, or take another executor"
-    return "add one to application.connections and set application.connectionRef to it, or take another executor"
+    key = "connectionRef of this sink" if in_sink else "application.connectionRef"
+    return f"add one to application.connections and set {key} to it, or take another executor"
 
 
 @lru_cache(maxsize=8)

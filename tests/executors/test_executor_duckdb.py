@@ -382,6 +382,15 @@ def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -
     assert problem.message == "shop.of_nowhere: unknown connection 'nowhere' (known: duckdb)"
 
 
+def test_the_connection_of_a_sink_is_refused_where_the_sink_names_it(tmp_path: Path) -> None:
+    project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
+    (problem,) = DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))
+    assert problem.message == (
+        "connection 'spark' is spark and takes shop.of_spark; the executor duckdb works on DuckDB files only: "
+        "set connectionRef of this sink to duckdb, or take another executor"
+    )
+
+
 def test_an_audit_elsewhere_fails_every_step(tmp_path: Path) -> None:
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     audited = replace(project, application=replace(project.application, audit_active=True, audit_connection_ref="spark"))
