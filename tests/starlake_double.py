@@ -87,14 +87,11 @@ class Double:
         header, rows = read_rows(file)
         rejected = sum("reject" in row for row in rows) if self.loader == "spark" else -1
         good = len(rows) - max(rejected, 0)
-        if "first" in words:
-            self._row(
-                "LOAD", domain, table, False, f"file:{file}", (0, 0, 0), "java.sql.SQLException: Conversion Error: CSV Error on Line: 2"
-            )
-            self._err(
-                "ERROR DsvIngestionJob: java.sql.SQLException: Conversion Error: CSV Error on Line: 2", "Original Line: first", _frame()
-            )
-            self._fail("java.sql.SQLException: Conversion Error: CSV Error on Line: 2", "Original Line: first", _frame())
+        if "first" in words or "busy" in words:
+            reason = "IO Error: Could not set lock on file" if "busy" in words else "Conversion Error: CSV Error on Line: 2"
+            self._row("LOAD", domain, table, False, f"file:{file}", (0, 0, 0), f"java.sql.SQLException: {reason}")
+            self._err(f"ERROR DsvIngestionJob: java.sql.SQLException: {reason}", "Original Line: first", _frame())
+            self._fail(f"java.sql.SQLException: {reason}", "Original Line: first", _frame())
             return
         # Before the second step. Starlake: JdbcAutoTask.updateJdbcTableSchema.
         self.player.make_table(domain, table, header)
