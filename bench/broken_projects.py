@@ -251,7 +251,7 @@ CASES: Mapping[str, Case] = {
     "jinja: mistake in a table": edit(TABLE, "comment: Members", 'comment: "{% for %}{{ 1 / 0 }}" #'),
     "jinja: mistake in an expectation": write("expectations/tallow_lane.j2", "{% macro a(b %}{% endmacro %}", ANYTHING),
     # 6. Names on the way to a command line.
-    "name with a blank": name_table('"mem bers"'),
+    "name with a space": name_table('"mem bers"'),
     "name with a tab": name_table('"mem\\tbers"'),
     "name with a star": name_table('"*"'),
     "name --help": name_table('"--help"'),
@@ -260,7 +260,7 @@ CASES: Mapping[str, Case] = {
     "name with a line break": name_table('"mem\\nbers"'),
     "name of 300 letters": name_table("m" * 300),
     "name with an accent": name_table("membrés"),
-    "name of a domain with a blank": edit("load/desk/_config.sl.yml", "name: desk", 'name: "de sk"'),
+    "name of a domain with a space": edit("load/desk/_config.sl.yml", "name: desk", 'name: "de sk"'),
     "two tables that are one in the warehouse": write(
         "load/desk/more.sl.yml",
         "version: 1\ntable:\n  name: Members\n  pattern: m\n  attributes:\n    - {name: a, type: string}\n",

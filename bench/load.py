@@ -82,7 +82,7 @@ class Projects:
         notes = found.answer.get("from_cache", [""])
         cached = way in ("warm", "columns")
         if len(notes) != 1 or (notes[0] == FROM_CACHE) != cached:
-            raise RuntimeError(f"{way}: plans: {notes}, expected one, {FROM_CACHE if cached else 'read anew'}")
+            raise RuntimeError(f"{way}: plans: {notes}, expected one, {FROM_CACHE if cached else 'read again'}")
         return found
 
     def _prepare(self, way: str, size: int) -> None:

@@ -160,7 +160,7 @@ class _Stage:
     """A plugin of pytest: when all tests are collected, it runs them in a fork for every mutant, in place of running them here.
 
     A mutant whose change is within a function replaces that function's code; only the tests that run the changed lines are run, the
-    quickest first. Other changes need the module to be imported anew: they are left to the caller.
+    quickest first. Other changes need another import of the module: they are left to the caller.
     """
 
     def __init__(self, path: Path, mutants: Sequence[Mutant], report: Callable[[Mapping[str, Any]], None]) -> None:

@@ -35,7 +35,7 @@ def name_location_of_runs(instance: "dg.DagsterInstance", location: str) -> None
 
 
 def describe_once() -> None:
-    """Let the code servers of this process, and of its forks, describe their definitions once, until they are loaded anew."""
+    """Let the code servers of this process, and of its forks, describe their definitions once, until they are loaded again."""
     try:
         from dagster._grpc.server import DagsterApiServer
 

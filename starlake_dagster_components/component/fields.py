@@ -195,7 +195,7 @@ OpRules = Annotated[
         _resolve_op,
         model_field_type=OpFields | list[OpFields] | None,
         inject_before_resolve=False,
-        description="Pool, retries and tags of steps: one mapping for all, or a list of mappings with match. Later ones win.",
+        description="Pool, retries and tags of steps: one mapping for all, or a list of mappings with match. Later ones take precedence.",
         examples=[
             {"pool": "warehouse", "tags": {"team": "data"}},
             [{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}],

@@ -35,8 +35,8 @@ class OpAttributes:
 def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
     """Return what the op of a domain, table or task gets.
 
-    Rules of ``op`` are applied in their order: a later one wins. They win over the settings ``pool`` and ``op_tags``, and these over the
-    DAG config (``default_pool``, ``retries``).
+    Rules of ``op`` are applied in their order, so a later one overrides an earlier one. They override the settings ``pool`` and
+    ``op_tags``, which override the DAG config (``default_pool``, ``retries``).
     """
     pool = settings.pool or _find_pool(node.pipeline)
     retry: RetryRule | None = None

@@ -18,7 +18,7 @@ _read: OrderedDict[tuple[int, str, tuple[tuple[str, str], ...]], tuple[Project, 
 def select_project(arguments: Arguments, environ: Mapping[str, str], project: Project | None) -> Project:
     """Return the project of a command.
 
-    Options are variables of the project's files. The SQL of tasks is rendered anew by every command, so options that only SQL uses do not
+    Options are variables of the project's files. The SQL of tasks is rendered by every command, so options that only SQL uses do not
     change the project; when a file that defines the command's tables or task mentions one, the project is read again with the
     options.
 

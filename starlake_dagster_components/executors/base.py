@@ -43,7 +43,7 @@ class CommandResult:
         metadata: metadata that Dagster should show for the step (log links, execution ids, ...): strings, numbers, ``dg.MetadataValue``.
         tables: for a ``load``: the result of each table, by its logical name. For a table that is not listed, only the exit code is known.
         progress: how far a failed ``load`` got, according to its output: it had ``begun`` with some table, and so had listed all files, or
-            it had gone through all of its tables (``complete``).
+            it had tried all of its tables (``complete``).
         program_exit_code: the exit code of the program, if ``exit_code`` reports a failure that the program did not report.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
         leaves_files: a ``load`` of one table may have left files where no other load looks, see :class:`TableResult`.

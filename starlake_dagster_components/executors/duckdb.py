@@ -40,7 +40,7 @@ class DuckDBExecutor(StarlakeExecutor):
     env: Environment = Field(
         default_factory=dict,
         description="Environment variables for the project's files, in addition to those of Dagster's process. "
-        "sl_env_var of a DAG config wins over them.",
+        "sl_env_var of a DAG config overrides them.",
         examples=[{"COUNTRY": "FR"}],
     )
     timeout: Seconds | None = Field(

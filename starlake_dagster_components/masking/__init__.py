@@ -1,8 +1,8 @@
 """The secrets of projects, and how they are kept out of everything that is shown or stored.
 
-This package knows the secrets of a process (``known``) and replaces them in texts by ``***`` (``mask``). Whatever leaves the process goes
+This package knows the secrets of a process (``known``) and replaces them in text by ``***`` (``mask``). Whatever leaves the process goes
 through it: logs, events, failures, metadata, compute logs, problems, the output of the command line. What is secret follows from names
-(``names``) and from how texts are written (``patterns``). A secret is found as it is, and as URLs, JSON, shells and SQL write it
+(``names``) and from how text is written (``patterns``). A secret is found as it is, and as URLs, JSON, shells and SQL write it
 (``forms``).
 """
 

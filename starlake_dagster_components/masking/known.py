@@ -1,6 +1,6 @@
 """The secrets that this process knows: of projects, their connections, DAG options and executors, and of its own environment.
 
-Objects that contain secrets are registered when they are read, which costs nothing. They are searched when the first text is masked.
+Objects that contain secrets are registered when they are read, which takes no time. They are searched when the first text is masked.
 """
 
 import logging
@@ -65,7 +65,7 @@ def mask_text(text: str) -> str:
 
 
 def mask_data(data: Any) -> Any:
-    """Return mappings, lists and texts without the secrets that are known; other values as they are."""
+    """Return mappings, lists and strings without the secrets that are known; other values as they are."""
     mask = _make_mask(list_known_secrets())
 
     def hide(value: Any) -> Any:

@@ -14,7 +14,7 @@ _WORD_LENGTH = 12
 
 
 class Mask:
-    """Replaces secrets in texts by ``***``.
+    """Replaces secrets in text by ``***``.
 
     Hidden are the values of variables whose names say that they are secret, in all forms in which they may be written, and what looks like
     a secret whatever it is called (see ``patterns``).

@@ -84,7 +84,7 @@ def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
 def _make_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
     """Yield one file per domain, or per domain and schedule.
 
-    Starlake iterates over a domain once for each of its schedules and keeps counting, and the last pass wins. The only inline cron
+    Starlake iterates over a domain once for each of its schedules and keeps counting, and the last pass decides. The only inline cron
     of a domain that also has tables without a schedule is therefore ``cron2``. The names here agree with that.
     """
     number = 1

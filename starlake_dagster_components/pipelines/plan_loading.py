@@ -63,7 +63,7 @@ class Loaded:
         try:
             return self.stored.keep_for_runs(plan) if self.stored else ""
         except NotKept as error:
-            logger.debug("%s: runs read the project anew, because the plan is not kept: %s", self.plan.project.root, error)
+            logger.debug("%s: every run reads the project again, because the plan is not kept: %s", self.plan.project.root, error)
             return ""
 
     def find_newly_broken(self) -> list[Problem]:

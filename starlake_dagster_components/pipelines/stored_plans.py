@@ -110,7 +110,7 @@ class StoredPlans:
                 return f"{self._started.reading.files.name(changed)} has changed"
             self._inputs = _identify_inputs(identity, checksum)
             return self._load(identity), identity
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with an entry, reading anew is right
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with an entry, reading again is right
             return f"the cached plan cannot be used ({type(error).__name__}: {error})"
 
     def find_last(self) -> LastPlan | None:

@@ -83,7 +83,7 @@ class OpRule:
     Attributes:
         match: which ones: those that any of the patterns selects; none = all.
         pool: their concurrency pool; None = that of the other rules.
-        retry_policy: their retries, which win over those of the DAG config; None = those of the other rules.
+        retry_policy: their retries, which override those of the DAG config; None = those of the other rules.
         tags: their tags, added to those of the other rules.
     """
 

@@ -1,6 +1,6 @@
 """Execute every step of a run in a thread of the run's process.
 
-Steps of this package wait for a command, and a waiting thread costs nothing. Dagster's state machine (ActiveExecution) decides which
+Steps of this package wait for a command, and a waiting thread uses no CPU. Dagster's state machine (ActiveExecution) decides which
 steps may start. Like step processes, the threads store their events themselves, and hand them to the executor, which yields them.
 """
 

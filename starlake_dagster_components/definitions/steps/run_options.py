@@ -152,7 +152,7 @@ def _check_declaration(what: str, value: object) -> dict[str, str]:
     separator = "|" if given is None else given
     if not isinstance(separator, str) or not separator or any(c.isspace() or c in _REFUSED_SEPARATORS for c in separator):
         refused = " ".join(sorted(_REFUSED_SEPARATORS))
-        raise InvalidRunOptions(f"{what}: expected a separator without blanks and without any of {refused}, not {separator!r}")
+        raise InvalidRunOptions(f"{what}: expected a separator without spaces and without any of {refused}, not {separator!r}")
     return {"policy": "union", "separator": separator}
 
 

@@ -47,7 +47,7 @@ class CloudRunExecutor(StarlakeExecutor):
     )
     env: Environment = Field(
         default_factory=dict,
-        description="Environment variables of every execution, in addition to those of the job. sl_env_var of a DAG config wins over them. "
+        description="Environment variables of every execution, in addition to those of the job. sl_env_var of a DAG config overrides them. "
         "Everyone who may read executions in the console sees their values: secrets belong in the job (Secret Manager).",
     )
     arguments_prefix: list[str] = Field(
@@ -63,7 +63,7 @@ class CloudRunExecutor(StarlakeExecutor):
     )
     poll_interval: Seconds | None = Field(
         default=None,
-        description="Seconds between two looks at the executions of a job. Default: the option cloud_run_async_poke_interval, else 10.",
+        description="Seconds between two polls of the executions of a job. Default: the option cloud_run_async_poke_interval, else 10.",
     )
     retry_on_failure: bool | None = Field(
         default=None, description="Try a failed step once more when the DAG config sets no retries. Default: the option retry_on_failure."

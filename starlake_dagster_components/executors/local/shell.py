@@ -46,7 +46,7 @@ class ShellExecutor(StarlakeExecutor):
     env: Environment = Field(
         default_factory=dict,
         description="Environment variables of every command, in addition to those of Dagster's process. "
-        "sl_env_var of a DAG config wins over them. "
+        "sl_env_var of a DAG config overrides them. "
         "Values of names like PASSWORD, SECRET, TOKEN or KEY are hidden in logs.",
         examples=[{"SPARK_DRIVER_MEMORY": "2g", "DB_PASSWORD": "{{ env.DB_PASSWORD }}"}],
     )

@@ -38,7 +38,7 @@ class SqlPart:
         return self.lines[min(max(number, 1), len(self.lines)) - 1]
 
     def find_indentation(self, number: int, source: Sequence[str]) -> str:
-        """Return the blanks that Starlake has removed from the beginning of a line of the text (from 1).
+        """Return the spaces that Starlake has removed from the beginning of a line of the text (from 1).
 
         Args:
             number: the line of the text.

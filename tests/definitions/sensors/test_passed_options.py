@@ -73,7 +73,7 @@ def test_sets_are_united_also_those_of_earlier_materializations(instance: dg.Dag
     [
         ({"policy": "add"}, "expected"),
         ({"policy": "union", "seperator": ";"}, "expected"),
-        ({"policy": "union", "separator": ", "}, "expected a separator without blanks"),
+        ({"policy": "union", "separator": ", "}, "expected a separator without spaces"),
         ("union", "expected"),
         ({"policy": "strict"}, "different merge policies"),
     ],
