@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from starlake_dagster_components.masking import forget_secrets
 
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell's background job. Dagster's servers would take that over for SIGTERM, and tests would wait for their end forever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
@@ -27,7 +32,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep plans where other tests of the session find them, and nobody else."""
+    """Keep plans where other tests of the session find them, and no one else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SL_DAGSTER_CACHE", str(tmp_path_factory.mktemp("plans")))
         yield
