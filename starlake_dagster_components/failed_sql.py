@@ -86,7 +86,7 @@ def show_statement(statement: str, line: int | None = None, column: int | None =
 
 
 def find_place(message: str, statement: str) -> tuple[int | None, int | None]:
-    """Return the line and the column of an error in a statement, from 1; None for what a message does not say.
+    """Return the line and the column of an error in a statement, from 1; None for a part that the message does not contain.
 
     Args:
         message: what the database says, with its line breaks.

@@ -106,7 +106,7 @@ def serve(path: str) -> None:
 
 
 def _import_all() -> None:
-    """Import what code servers import. Nothing of it starts threads or looks at the environment of a project."""
+    """Import what code servers import. None of it starts threads or reads the environment of a project."""
     for name in _MODULES:
         # What a version of Dagster does not have, the fork imports if it is needed.
         with contextlib.suppress(ImportError):
@@ -220,7 +220,7 @@ class _Forks:
             connection.close()
 
     def _end_abandoned(self, pid: int) -> None:
-        """End a fork whose requester is gone: it says nothing after its request, so that what can be read of its connection is its end."""
+        """End a fork whose requester is gone: it sends nothing after its request, so anything readable on its connection is the end."""
         self._selector.unregister(self._connections[pid])
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -34,8 +34,8 @@ _TOKENS = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Strings and quoted names, which stay unchanged, and comments, which are removed. What is never closed stays to the end of the text: a
-search for the end of each would take quadratic time.
+"""Strings and quoted names, which stay unchanged, and comments, which are removed. A string or comment that is never
+closed extends to the end of the text: a search for the end of each would take quadratic time.
 """
 _PUNCTUATION = "(),;=<>+*/|-"
 _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")

@@ -15,7 +15,7 @@ NodeId = tuple[str, str]
 Windows = dg.TimeWindowPartitionsDefinition
 
 BACKFILL = "starlake/backfill"
-"""Metadata of a spec that says how its task is backfilled, ``runs`` or ``single_run``; without it the setting does."""
+"""Metadata of a spec that says how its task is backfilled, ``runs`` or ``single_run``; without it, the setting decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ..settings.selection import Described, NodePattern
 
 
 def describe_node(node: Table | Task, pipeline: Pipeline | None) -> Described:
-    """Return what patterns look at of a table or task."""
+    """Return the properties of a table or task that patterns can match."""
     dag_ref = pipeline.dag_config.name if pipeline else ""
     tags = frozenset(node.tags)
     if isinstance(node, Table):
@@ -24,7 +24,7 @@ def describe_node(node: Table | Task, pipeline: Pipeline | None) -> Described:
 
 
 def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> Described:
-    """Return what patterns look at of a domain's pre-load."""
+    """Return the properties of a domain's pre-load that patterns can match."""
     names = frozenset((name, final_name))
     return Described("domain", names, names, names, frozenset(tags), pipeline.dag_config.name if pipeline else "")
 

@@ -46,7 +46,7 @@ class CommandResult:
             it had tried all of its tables (``complete``).
         program_exit_code: the exit code of the program, if ``exit_code`` reports a failure that the program did not report.
         failed_in_table: a ``load`` of one table failed although rows of its files are in the table, see :class:`TableResult`.
-        leaves_files: a ``load`` of one table may have left files where no other load looks, see :class:`TableResult`.
+        leaves_files: a ``load`` of one table may have left files in a folder that no other load reads, see :class:`TableResult`.
         trail: what the output says about single files and expectations, for executors that also see the files.
     """
 

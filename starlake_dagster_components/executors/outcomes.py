@@ -58,7 +58,7 @@ class TableResult:
         retry: False if another attempt cannot succeed.
         failed_in_table: the load failed although rows of its files are in the table (its expectations failed). No other attempt finds these
             files.
-        leaves_files: the load failed, and may have left files where no other load looks and which this executor cannot reach.
+        leaves_files: the load failed, and may have left files in a folder that no other load reads and that this executor cannot reach.
     """
 
     outcome: Outcome

@@ -1,4 +1,4 @@
-"""The setting ``samples``: how many rows of tables are shown, and which columns never are."""
+"""The setting ``samples``: how many rows of tables are shown, and which columns are always hidden."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Samples:
 
     Attributes:
         rows: how many; 0 = none.
-        mask: names of columns whose values are hidden besides those with ``privacy``; ``*`` stands for any characters.
+        mask: names of columns whose values are hidden in addition to those with ``privacy``; ``*`` stands for any characters.
     """
 
     rows: int = 0

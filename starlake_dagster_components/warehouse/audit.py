@@ -27,7 +27,7 @@ class WarehouseAudit:
         schema: of the audit tables (``audit``).
         job_id: the ``JOBID`` of the command's rows.
         counted: schema and name of the tables whose rows are counted in the same query.
-        appended: logical name, schema and name of the tables that a load only appends to: those whose growth says what it loaded.
+        appended: logical name, schema and name of the tables that a load only appends to: their growth is the number of loaded rows.
     """
 
     connection: str
@@ -64,7 +64,7 @@ def count_tables(
 
 
 def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
-    """Return the audit with the tables whose growth says what a load did: those of the same connection.
+    """Return the audit with the tables whose growth is the number of rows that a load wrote: those of the same connection.
 
     Args:
         warehouse: where the audit is; None stays None.

@@ -71,7 +71,7 @@ def build_conditions_sensor(
         jobs: the jobs.
         default_status: whether it starts switched on.
     """
-    # Of assets there is nothing to evaluate; Dagster wants a selection.
+    # There are no assets to evaluate, but Dagster requires a selection.
     nothing = dg.AssetSelection.all() - dg.AssetSelection.all()
     return dg.AutomationConditionSensorDefinition(
         name,

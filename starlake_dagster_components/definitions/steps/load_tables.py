@@ -135,7 +135,7 @@ class LoadSteps:
             reason = result.reason or failed.of.result.reason or "no reason is known"
             yield dg.AssetObservation(
                 member.key,
-                description=f"The load failed, and its files may lie where no other load looks: {reason}",
+                description=f"The load failed, and its files may be in a folder that no other load reads: {reason}",
                 metadata={FILES_LEFT: reason},
             )
         yield from _build_wanted_checks(self._settings, self._rows, context, member, result)

@@ -18,7 +18,7 @@ class PrivateColumns:
     Args:
         project: the project.
         columns: its columns and what they are made of.
-        masked: names that are private besides; ``*`` stands for any characters.
+        masked: additional names that are private; ``*`` stands for any characters.
     """
 
     def __init__(self, project: Project, columns: ProjectColumns, masked: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Rows to look at, where the setting ``samples`` asks for them; what reads them is imported by the first step that shows rows."""
+"""Show sample rows if the setting ``samples`` is on. The first step that shows rows imports the code that reads them."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -42,13 +42,13 @@ class RowsOfSteps:
     def read_columns(
         self, context: dg.AssetExecutionContext, project: Project, node: Table | Task, *, warehouses: bool
     ) -> Mapping[str, str]:
-        """Return the columns that the table of a node really has, with their types; nothing where they cannot be read.
+        """Return the columns that the table of a node really has, with their types; nothing if they cannot be read.
 
         Args:
             context: the step.
             project: the project as the step's commands read it.
             node: what was written.
-            warehouses: whether warehouses are asked, too, and not only DuckDB files.
+            warehouses: whether to query warehouses in addition to DuckDB files.
         """
         from .table_rows import read_columns
 

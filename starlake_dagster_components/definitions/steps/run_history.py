@@ -88,7 +88,7 @@ def _list_asset_events(
 FAILED_IN_TABLE = "starlake/failed_in_table"
 """Metadata of an observation: why the load of a table failed although its rows are in the table."""
 FILES_LEFT = "starlake/files_left"
-"""Metadata of an observation: why the load of a table failed whose files may lie where no other load looks."""
+"""Metadata of an observation: why the load of a table failed whose files may be in a folder that no other load reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class EarlierFailure:
 
     Attributes:
         reason: why.
-        in_table: whether its rows are in the table; otherwise its files may lie where no other load looks.
+        in_table: whether its rows are in the table; otherwise its files may be in a folder that no other load reads.
     """
 
     reason: str
@@ -123,7 +123,7 @@ def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], 
 
 
 _LOOKED_BACK = 10
-"""Materializations to look at: a load that found little does not predict the next one."""
+"""Number of materializations to read: a load that found little does not predict the next one."""
 _SECONDS = ("starlake/seconds", "starlake/batch_seconds")
 
 

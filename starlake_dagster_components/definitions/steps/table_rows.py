@@ -1,6 +1,6 @@
-"""Rows to look at (setting ``samples``): the first of what was loaded or made, those that violate an expectation, those that were rejected.
+"""Select sample rows (setting ``samples``): the first rows that were loaded or made, those that violate an expectation, and rejected ones.
 
-Imported where the setting asks for rows. Whatever goes wrong is a line in the log: the command has done its work.
+Imported if the setting is on. A failure here is only a line in the log, because the command has succeeded.
 """
 
 import threading
@@ -158,13 +158,13 @@ def _read_duckdb(database: str, statement: str, parameters: Mapping[str, str] | 
 
 
 def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task, *, warehouses: bool) -> Mapping[str, str]:
-    """Return the columns of the table of a node with their types in lower case; nothing where they cannot be read.
+    """Return the columns of the table of a node with their types in lower case; nothing if they cannot be read.
 
     Args:
         log: of the step.
         project: the project as the step's commands read it.
         node: what was written.
-        warehouses: whether warehouses are asked, too, and not only DuckDB files.
+        warehouses: whether to query warehouses in addition to DuckDB files.
     """
     connection = project.find_connection(node)
     schema, name = _find_table(node)

@@ -1,7 +1,7 @@
 """Evaluate a command whose files are on another machine, from its output and from Starlake's audit in a warehouse.
 
-The files cannot be moved from here. A failed load leaves its files where no other load looks, and a load whose expectations failed has its
-rows in the table. A retry must not make either of them look successful.
+The files cannot be moved from here. A failed load leaves its files in a folder that no other load reads, and a load whose
+expectations failed has its rows in the table. A retry must not make either of them look successful.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ def _judge_tables(
 
 
 def mark_left_files(command: Command, result: CommandResult, lines: LoadLines | None) -> CommandResult:
-    """Mark the result of a failed load: its files are where no other load looks.
+    """Mark the result of a failed load: its files are in a folder that no other load reads.
 
     Args:
         command: what ran.

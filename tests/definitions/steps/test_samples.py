@@ -1,4 +1,4 @@
-"""Rows to look at: what is shown, what is hidden, and that nothing of it fails a step."""
+"""Sample rows: the rows that are shown, the columns that are hidden, and that no failure of theirs fails a step."""
 
 from pathlib import Path
 from typing import Any
