@@ -12,6 +12,7 @@ from .masking import Mask, build_mask
 from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
+from .project.sinks import find_written_table
 from .project.sql.intervals import write_interval
 from .warehouse.audit import WarehouseAudit, WarehouseCounts, count_tables, find_warehouse_audit, watch_appended
 
@@ -266,7 +267,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
     )
     return replace(
         command,
-        target=_find_target(project, task, task.domain, task.table),
+        target=_find_target(project, task),
         starts_spark=starts_spark(project, task),
         warehouse=count_tables(command.warehouse, run.warehouse_counts, project, [task]),
     )
@@ -463,7 +464,7 @@ def _describe_table(project: Project, table: Table) -> LoadTable:
         final_name=table.final_name,
         pattern=table.pattern or "",
         expectations=tuple(expectations),
-        target=_find_target(project, table, table.final_domain, table.final_name),
+        target=_find_target(project, table),
         loader=find_loader(project, table),
         appends=_appends(table),
     )
@@ -495,6 +496,6 @@ def _find_audit(run: RunContext) -> Audit | None:
     return Audit(database, application.audit_domain, run.job_id) if database else None
 
 
-def _find_target(project: Project, node: Table | Task, schema: str, name: str) -> Target | None:
+def _find_target(project: Project, node: Table | Task) -> Target | None:
     database = find_duckdb_file(project, project.find_connection(node))
-    return Target(database, schema, name) if database else None
+    return Target(database, *find_written_table(node)) if database else None

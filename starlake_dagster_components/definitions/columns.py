@@ -39,13 +39,18 @@ def _build_columns(
         name = prefix + attribute.final_name
         yield _build_column(
             name,
-            f"array<{attribute.type}>" if attribute.array else attribute.type,
+            describe_type(attribute),
             attribute.comment,
             not attribute.required,
             tuple(_list_constraints(attribute, types, attribute.name in primary_key and not prefix)),
         )
         if attribute.attributes:
             yield from _build_columns(attribute.attributes, types, f"{name}.", frozenset())
+
+
+def describe_type(attribute: Attribute) -> str:
+    """Return the type of an attribute as it is shown: that of Starlake, arrays as ``array<...>``."""
+    return f"array<{attribute.type}>" if attribute.array else attribute.type
 
 
 @lru_cache(maxsize=10_000)

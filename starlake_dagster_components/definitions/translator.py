@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ..project.model import Expectation, Sink, Table, Task, WriteStrategy
+from ..project.sinks import find_sink, find_written_table
 from .checks import build_default_check_spec
 from .code_version import compute_code_version
 from .columns import build_inferred_schema, build_table_schema
@@ -159,7 +160,7 @@ def _iterate_metadata(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
     schema = build_table_schema(described, node.project.types) or build_inferred_schema(node.inferred_columns)
     if schema:
         yield "dagster/column_schema", schema
-    final = described.final_full_name if isinstance(described, Table) else described.sink_name
+    final = ".".join(find_written_table(described))
     yield "dagster/table_name", f"{described.database}.{final}" if described.database else final
     connection = node.connection
     if connection:
@@ -177,7 +178,7 @@ def _iterate_metadata(node: StarlakeNode) -> Iterator[tuple[str, Any]]:
 
 
 def _iterate_layout_metadata(described: Table | Task) -> Iterator[tuple[str, Any]]:
-    sink = described.metadata.sink if isinstance(described, Table) else described.sink
+    sink = find_sink(described)
     layout = {"partition": sink.partition, "clustering": sink.clustering} if sink else {}
     for name, columns in {**layout, "primary_key": described.primary_key}.items():
         if columns:

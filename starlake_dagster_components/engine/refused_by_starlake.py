@@ -67,7 +67,7 @@ def report_refused_names(session: Session, table: Table) -> None:
     """
     names = list(dict.fromkeys(_list_refused_names(table.attributes)))
     if names:
-        shown = ", ".join(f"'{name}'" for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        shown = _shorten_names([f"'{name}'" for name in names])
         place = table.origin.locate("attributes")
         session.report_refused(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
 

@@ -9,6 +9,7 @@ import duckdb
 
 from ..errors import CommandCancelled, EngineError, Location, StarlakeError
 from ..project.model import TableReference, Task, WriteStrategy
+from ..project.sinks import find_materialization
 from ..project.sql.references import find_dialect, find_references
 from ..project.sql.sections import SqlSections, render_task
 from ..project.templating import TemplateError
@@ -339,7 +340,7 @@ class _Work:
 
     def _run_template(self, template: StrategyTemplate, target: Target, query: str, columns: Sequence[Column], *, exists: bool) -> None:
         """Run a template of a write strategy; unqualified names are those of the task's domain first, as in Starlake."""
-        materialization = ((self._task.sink.materialized_view if self._task.sink else None) or _TABLE).upper()
+        materialization = find_materialization(self._task)
         names = [column.name for column in columns]
         given = TemplateInput(target.schema, target.name, query, names, exists, self._arguments.truncate, materialization)
         template.run(target.database, given)
@@ -415,16 +416,16 @@ class _Work:
 
 
 def _read_materialization(task: Task) -> str:
-    kind = (task.sink.materialized_view if task.sink else None) or _TABLE
-    if kind.upper() == "HYBRID":
+    kind = find_materialization(task)
+    if kind == "HYBRID":
         # Starlake: only BigQuery makes something else than a table of it.
         return _TABLE
-    if kind.upper() not in (_TABLE, _VIEW):
+    if kind not in (_TABLE, _VIEW):
         raise NotSupported(
             task.origin.locate("sink.materializedView"),
             f"task {task.full_name}: DuckDB has no {kind.replace('_', ' ').lower()}s; use TABLE or VIEW",
         )
-    return kind.upper()
+    return kind
 
 
 def _describe_query(query: str) -> str:

@@ -16,7 +16,7 @@ from ..commands import Command, LoadTable
 from ..errors import CommandCancelled, CommandTimeout, Location, MissingDependency, Problem, Severity, StarlakeError
 from ..masking import Mask
 from ..pipelines.pipeline import Pipeline
-from ..project.model import Table
+from ..project.sinks import find_section_key, find_sink
 from .base import CommandResult, Counters, ExpectationResult, Invocation, Level, Log, StarlakeExecutor, TableResult
 from .fields import Environment, Seconds
 from .local.guarded import run_locally
@@ -26,7 +26,7 @@ from .starlake_output.table_outcomes import NOTHING
 
 if TYPE_CHECKING:
     from ..engine.result import EngineResult, ExpectationOutcome
-    from ..project.model import Connection, Project, Task
+    from ..project.model import Connection, Project, Table, Task
 
 
 class DuckDBExecutor(StarlakeExecutor):
@@ -135,10 +135,10 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
     name, known = project.find_connection_name(node), project.application.connections
     if name and name not in known:
         return node.origin.locate(), f"{node.full_name}: unknown connection '{name}' (known: {', '.join(sorted(known)) or 'none'})"
-    sink = node.metadata.sink if isinstance(node, Table) else node.sink
+    sink = find_sink(node)
     if not (sink and sink.connection_ref) or name == project.application.connection_ref:
         return _explain_refused_connection(project, known.get(name))
-    where = node.origin.locate("metadata.sink.connectionRef" if isinstance(node, Table) else "sink.connectionRef")
+    where = node.origin.locate(find_section_key(node, "sink.connectionRef"))
     return _explain_refused_connection(project, known[name], f" and takes {node.full_name}", where)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..errors import Problem
 from ..pipelines.pipeline import Pipeline
 from ..project.model import Project, Table, Task
+from ..project.sinks import find_section_key, find_write_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class KnownFault:
 
 
 def _has_history_of_several_keys(node: Table | Task) -> bool:
-    strategy = node.metadata.write_strategy if isinstance(node, Table) else node.write_strategy
+    strategy = find_write_strategy(node)
     return strategy is not None and strategy.type == "SCD2" and len(strategy.key) > 1
 
 
@@ -64,8 +65,8 @@ def find_known_faults(project: Project, pipeline: Pipeline) -> Iterator[Problem]
     for node in nodes:
         for fault in KNOWN_FAULTS:
             if fault.affects(version) and fault.concerns(node):
-                key = f"metadata.{fault.key}" if isinstance(node, Table) else fault.key
-                yield Problem(node.origin.locate(key), "warning", fault.message.format(name=node.full_name, until=fault.until))
+                where = node.origin.locate(find_section_key(node, fault.key))
+                yield Problem(where, "warning", fault.message.format(name=node.full_name, until=fault.until))
 
 
 def _parse_version(text: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidSetting, Location, Problem, suggest_name
 from ..project.model import DagConfig, Project, Table, Task
+from ..project.sinks import find_section_key
 from .crons import MACROS, InvalidCron, check_cron
 from .dag_options import OptionReader
 from .pipeline import Schedule
@@ -25,7 +26,7 @@ def get_schedule_text(node: Table | Task) -> str:
 
 def locate_schedule(node: Table | Task) -> Location:
     """Return the place where the schedule of a table or task is set."""
-    return node.origin.locate("metadata.schedule" if isinstance(node, Table) else "schedule")
+    return node.origin.locate(find_section_key(node, "schedule"))
 
 
 def is_inline(schedule: str) -> bool:

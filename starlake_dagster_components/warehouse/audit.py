@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..project.model import Application, Project, Table, Task
+from ..project.sinks import find_written_table
 from .address import Address, find_address
 from .query import TableMissing, run_query
 
@@ -59,8 +60,7 @@ def count_tables(
     connections = [project.find_connection(node) for node in nodes]
     if warehouse is None or kind != "tables" or not all(c and c.name == warehouse.connection for c in connections):
         return warehouse
-    names = ((n.final_domain, n.final_name) if isinstance(n, Table) else (n.domain, n.table) for n in nodes)
-    return replace(warehouse, counted=tuple(names))
+    return replace(warehouse, counted=tuple(map(find_written_table, nodes)))
 
 
 def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
@@ -75,7 +75,7 @@ def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: S
         return None
     connections = [(table, project.find_connection(table)) for table in tables]
     there = [table for table, connection in connections if connection is not None and connection.name == warehouse.connection]
-    return replace(warehouse, appended=tuple((table.name, table.final_domain, table.final_name) for table in there))
+    return replace(warehouse, appended=tuple((table.name, *find_written_table(table)) for table in there))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import dagster as dg
 
 from ...lineage.project import ProjectColumns
-from ...project.model import Attribute, Project, Table, Task
+from ...project.model import Attribute, Connection, Project, Table, Task
+from ...project.sinks import find_write_strategy
+from ...project.sql.references import find_dialect
 from ..checks import DECLARED_SCHEMA
+from ..columns import describe_type
 
 _PRIMITIVES: Mapping[str, tuple[str, int]] = {
     "string": ("text", 0),
@@ -31,7 +34,7 @@ _BYTES: Mapping[str, int] = {
 }
 
 _ALSO: Mapping[tuple[str, str], str] = {("snowflake", "integer"): "decimal", ("mysql", "boolean"): "integer"}
-"""Engine and declared family -> the family of the types that this engine uses for it."""
+"""Dialect and declared family -> the family of the types that this database uses for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,13 @@ def find_differences(project: Project, node: Table | Task, real: Mapping[str, st
         real: names and types of the table's columns.
     """
     connection = project.find_connection(node)
-    engine = connection.engine if connection else ""
     declared = {a.final_name.lower(): a for a in node.attributes if not a.ignore and a.name}
-    strategy = node.metadata.write_strategy if isinstance(node, Table) else node.write_strategy
-    history = {name.lower() for name in ProjectColumns(project).list_history_columns(strategy)}
+    history = {name.lower() for name in ProjectColumns(project).list_history_columns(find_write_strategy(node))}
     there = {name.lower(): (name, kind) for name, kind in real.items()}
     changed = {
-        name: (_describe_type(declared[key]), kind)
+        name: (describe_type(declared[key]), kind)
         for key, (name, kind) in there.items()
-        if key in declared and _is_changed(project, declared[key], kind, engine)
+        if key in declared and _is_changed(project, declared[key], kind, connection)
     }
     return Differences(
         tuple(a.final_name for key, a in declared.items() if key not in there),
@@ -81,33 +82,29 @@ def find_differences(project: Project, node: Table | Task, real: Mapping[str, st
     )
 
 
-def _describe_type(attribute: Attribute) -> str:
-    return f"array<{attribute.type}>" if attribute.array else attribute.type
-
-
-def _is_changed(project: Project, attribute: Attribute, kind: str, engine: str) -> bool:
+def _is_changed(project: Project, attribute: Attribute, kind: str, connection: Connection | None) -> bool:
     """Return whether a column has another type than declared. Types that are not known, such as those of arrays, are not compared."""
     definition = project.types.get(attribute.type)
     if definition is None or attribute.array or attribute.attributes:
         return False
     # Starlake's own types are known by their names in DuckDB, and are alike in other databases.
-    database = engine if definition.origin is not None else "duckdb"
-    written = definition.ddl_mapping.get(database)
-    declared = _find_family(str(written), database) if written else _PRIMITIVES.get(definition.primitive)
-    real = _find_family(kind, engine)
+    dialect = find_dialect(connection)
+    own = definition.origin is not None
+    written = definition.ddl_mapping.get(connection.engine if own and connection else "duckdb")
+    declared = _find_family(str(written), dialect if own else "duckdb") if written else _PRIMITIVES.get(definition.primitive)
+    real = _find_family(kind, dialect)
     if declared is None or real is None:
         return False
     if declared[0] == real[0]:
         return real[1] < declared[1]
-    return _ALSO.get((engine.replace("mariadb", "mysql"), declared[0])) != real[0]
+    return _ALSO.get((dialect, declared[0])) != real[0]
 
 
-def _find_family(kind: str, engine: str) -> tuple[str, int] | None:
-    """Return the family of a type of a database, and the bytes of an integer; None if it is not one of the simple types."""
+def _find_family(kind: str, dialect: str) -> tuple[str, int] | None:
+    """Return the family of a type in a dialect, and the bytes of an integer; None if it is not one of the simple types."""
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
-    dialect = {"mariadb": "mysql"}.get(engine, engine)
     try:
         found = exp.DataType.build(kind, dialect=dialect or None)
     except (SqlglotError, ValueError):

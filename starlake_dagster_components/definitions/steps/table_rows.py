@@ -18,6 +18,7 @@ from ...executors.starlake_output.audit import quote_names
 from ...lineage.project import ProjectColumns
 from ...locks import lock_databases
 from ...project.model import Connection, Project, Table, Task
+from ...project.sinks import find_materialization, find_written_table
 from ...settings.samples import Samples
 from ...warehouse.address import Address, find_address, quote_name
 from ...warehouse.columns import read_columns as read_warehouse_columns
@@ -69,7 +70,7 @@ class TableRows:
             counters: what was loaded.
         """
         metadata = {}
-        is_view = isinstance(node, Task) and node.sink is not None and (node.sink.materialized_view or "TABLE") != "TABLE"
+        is_view = isinstance(node, Task) and find_materialization(node) != "TABLE"
         private = self._private.find(node)
         if private is None:
             log.info("no rows are shown: which columns come from those with privacy is not known, because the SQL cannot be followed")
@@ -98,7 +99,7 @@ class TableRows:
         return self._format(found, private | self._private.declared | query.private) if found and found.rows else None
 
     def _select_table(self, node: Table | Task, connection: Connection | None) -> str:
-        schema, name = _find_table(node)
+        schema, name = find_written_table(node)
         if connection is not None and connection.duckdb_path is not None:
             return f"SELECT * FROM {quote_names(schema, name)} LIMIT {self._samples.rows}"
         address = find_address(connection) if connection is not None else None
@@ -167,7 +168,7 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
         warehouses: whether to query warehouses in addition to DuckDB files.
     """
     connection = project.find_connection(node)
-    schema, name = _find_table(node)
+    schema, name = find_written_table(node)
     database = find_duckdb_file(project, connection)
     address = find_address(connection) if connection and warehouses else None
     try:
@@ -178,11 +179,6 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
     except Exception as error:  # noqa: BLE001 -- columns are an extra: nothing that a database answers may fail the step
         log.info(f"the columns of {schema}.{name} cannot be read: {error}")
         return {}
-
-
-def _find_table(node: Table | Task) -> tuple[str, str]:
-    """Return the schema and the name of a node's table."""
-    return (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
 
 
 def _read_warehouse(address: Address, statement: str) -> Rows:

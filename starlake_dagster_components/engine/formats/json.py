@@ -6,7 +6,8 @@ Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 import codecs
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import duckdb
 
@@ -75,8 +76,20 @@ def _report_refused_arrays(reading: Reading, names: Sequence[str]) -> None:
 
 
 def _write_format(reading: Reading) -> str:
-    compression = "gzip" if is_compressed(reading.file) else "uncompressed"
-    return f"format = '{_get_layout(reading)}', compression = '{compression}', hive_partitioning = false"
+    return _write_parameters(_list_parameters(reading, reading.file))
+
+
+def _list_parameters(reading: Reading, file: Path) -> dict[str, str]:
+    """Return the parameters of read_json for any file of a table, as SQL."""
+    return {
+        "format": quote_literal(_get_layout(reading)),
+        "compression": "'gzip'" if is_compressed(file) else "'uncompressed'",
+        "hive_partitioning": "false",
+    }
+
+
+def _write_parameters(parameters: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 
 def _try_to_read(query: str) -> list[tuple[object, ...]]:
@@ -98,16 +111,12 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     session = reading.session
     file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
     attributes = [*reading.in_file, *reading.changed]
-    parameters = {
-        "format": quote_literal(_get_layout(reading)),
-        "compression": "'gzip'" if is_compressed(file) else "'uncompressed'",
-        "hive_partitioning": "false",
-    }
+    parameters = _list_parameters(reading, file)
     for name, text in table.metadata.options.items():
         if not re.fullmatch(r"[A-Za-z_]+", name):
             raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_json")
         parameters[name.lower()] = quote_literal(str(text))
-    written = ", ".join(f"{k} = {v}" for k, v in parameters.items())
+    written = _write_parameters(parameters)
     if len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant":
         # The only attribute takes the object as a whole.
         name = attributes[0].attribute.name

@@ -8,13 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 from cloud_run_harness import an_executor
-from cloud_run_server import CloudRunServer
+from cloud_run_server import CloudRunServer, shorten_log_waits
 from project_folder import ProjectFolder
 from starlake_playback import Program
 
 from starlake_dagster_components import DagsterShellExecutor, DuckDBExecutor, ShellExecutor, load_definitions_from_starlake_project
 from starlake_dagster_components.executors.base import StarlakeExecutor
-from starlake_dagster_components.executors.cloud_run import final_lines, log_queries, log_reader
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
@@ -29,10 +28,7 @@ STARLAKE = ["shell", "dagster_shell", "cloud_run"]
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
     for name in ("SL_ENV", "SL_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
-    for module in (log_queries, log_reader):
-        monkeypatch.setattr(module, "PAUSE", 0.1)
-    monkeypatch.setattr(log_reader, "GATHERING", 0.05)
+    shorten_log_waits(monkeypatch)
     with CloudRunServer() as server:
         yield server
 

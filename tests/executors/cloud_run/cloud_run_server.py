@@ -25,11 +25,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 import grpc
+import pytest
 from google.cloud import run_v2
 from google.cloud.logging_v2.types import ListLogEntriesRequest, ListLogEntriesResponse
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 from injected_faults import Fault, Faults
+
+from starlake_dagster_components.executors.cloud_run import final_lines, log_queries, log_reader
 
 Condition = run_v2.Condition
 ENGINE = (sys.executable, "-m", "starlake_dagster_components.engine")
@@ -224,6 +227,19 @@ class Execution:
             retried=max(self.attempts - 1, 0),
             last_attempt_result=result,
         )
+
+
+def shorten_log_waits(monkeypatch: pytest.MonkeyPatch, gathering: float = 0.05) -> None:
+    """Shorten the pauses between reads of the log to fractions of a second.
+
+    Args:
+        monkeypatch: undoes it after the test.
+        gathering: seconds for which the shared reader gathers requests into one query.
+    """
+    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
+    for module in (log_queries, log_reader):
+        monkeypatch.setattr(module, "PAUSE", 0.1)
+    monkeypatch.setattr(log_reader, "GATHERING", gathering)
 
 
 class CloudRunServer:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from cloud_run_harness import SHELL, an_executor
-from cloud_run_server import CloudRunServer
+from cloud_run_server import CloudRunServer, shorten_log_waits
 from contract import Watched, a_command
 from google.cloud.logging_v2.types import LogEntry
 from google.protobuf.struct_pb2 import Struct
@@ -14,17 +14,14 @@ from injected_faults import Fault
 from starlake_dagster_components import CommandResult
 from starlake_dagster_components.commands import LoadTable
 from starlake_dagster_components.executors.base import Counters
-from starlake_dagster_components.executors.cloud_run import final_lines, log_queries, log_reader
+from starlake_dagster_components.executors.cloud_run import log_queries
 
 SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
-    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
-    for module in (log_queries, log_reader):
-        monkeypatch.setattr(module, "PAUSE", 0.1)
-    monkeypatch.setattr(log_reader, "GATHERING", 0.05)
+    shorten_log_waits(monkeypatch)
     with CloudRunServer() as server:
         yield server
 

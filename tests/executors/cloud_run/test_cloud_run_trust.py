@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from cloud_run_harness import SHELL, an_executor, counted, effect
-from cloud_run_server import CloudRunServer
+from cloud_run_server import CloudRunServer, shorten_log_waits
 from contract import Watched, a_command, until
 from injected_faults import Fault
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from test_cloud_run_access import Bucket
 
 from starlake_dagster_components.errors import CommandError
 from starlake_dagster_components.executors.base import CommandResult
-from starlake_dagster_components.executors.cloud_run import CloudRunExecutor, final_lines, log_queries, log_reader, poller
+from starlake_dagster_components.executors.cloud_run import CloudRunExecutor, log_queries, log_reader, poller
 from starlake_dagster_components.executors.cloud_run.connection import Access, Connection
 
 SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1,"paths":["gs://b/a.csv"],"jobid":",r"}'
@@ -25,10 +25,7 @@ SUMMARY = 'IngestionCounters:{"inputCount":3,"acceptedCount":2,"rejectedCount":1
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
-    monkeypatch.setattr(final_lines, "LATE_LINES", (0.0, 0.1, 0.1))
-    for module in (log_queries, log_reader):
-        monkeypatch.setattr(module, "PAUSE", 0.1)
-    monkeypatch.setattr(log_reader, "GATHERING", 0.2)
+    shorten_log_waits(monkeypatch, gathering=0.2)
     with CloudRunServer() as server:
         yield server
 
