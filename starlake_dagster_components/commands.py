@@ -12,7 +12,7 @@ from .masking import Mask, build_mask
 from .pipelines.pipeline import Pipeline, PreLoad, insert_day
 from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
-from .project.sinks import find_written_table
+from .project.sinks import find_duckdb_file, find_written_table
 from .project.sql.intervals import write_interval
 from .warehouse.audit import WarehouseAudit, WarehouseCounts, count_tables, find_warehouse_audit, watch_appended
 
@@ -474,14 +474,6 @@ def _appends(table: Table) -> bool:
     strategy = table.metadata.write_strategy
     only_appends = strategy is None or ((strategy.type or "APPEND").upper() == "APPEND" and not strategy.types)
     return only_appends and not table.presql and not table.postsql
-
-
-def find_duckdb_file(project: Project, connection: Connection | None) -> str | None:
-    """Return the absolute path of the DuckDB file of a connection; None where it is none."""
-    path = connection.duckdb_path if connection else None
-    if not path or path.startswith((":", "md:", "motherduck:")) or "://" in path:
-        return None
-    return os.path.normpath(os.path.join(project.root, path))
 
 
 def _is_noted(run: RunContext, environment: Mapping[str, str]) -> bool:

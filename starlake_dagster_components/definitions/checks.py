@@ -11,6 +11,7 @@ import dagster as dg
 from ..masking import mask_text
 from ..project.loaders import find_loader
 from ..project.model import Expectation
+from ..project.sinks import find_duckdb_file
 from ..settings import Settings
 from .nodes import StarlakeNode
 
@@ -169,7 +170,6 @@ def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
     described = node.table or node.task
     if not settings.schema_checks or described is None or not described.attributes:
         return False
-    from ..commands import find_duckdb_file
     from ..warehouse.address import find_address
 
     connection = node.project.find_connection(described)

@@ -1,6 +1,8 @@
 """Find where tables and tasks write, and how: loads have it under ``metadata``, tasks at the top level."""
 
-from .model import Sink, Table, Task, WriteStrategy
+import os
+
+from .model import Connection, Project, Sink, Table, Task, WriteStrategy
 
 
 def find_written_table(node: Table | Task) -> tuple[str, str]:
@@ -26,3 +28,11 @@ def find_section_key(node: Table | Task, section: str) -> str:
 def find_materialization(task: Task) -> str:
     """Return the kind of table that a task makes, in upper case: ``sink.materializedView``, or ``TABLE``."""
     return ((task.sink.materialized_view if task.sink else None) or "TABLE").upper()
+
+
+def find_duckdb_file(project: Project, connection: Connection | None) -> str | None:
+    """Return the absolute path of the DuckDB file of a connection; None where it is none."""
+    path = connection.duckdb_path if connection else None
+    if not path or path.startswith((":", "md:", "motherduck:")) or "://" in path:
+        return None
+    return os.path.normpath(os.path.join(project.root, path))

@@ -11,14 +11,14 @@ from typing import Any
 
 import dagster as dg
 
-from ...commands import Audit, Command, find_duckdb_file
+from ...commands import Audit, Command
 from ...errors import CommandCancelled
 from ...executors.base import Counters, ExpectationResult
 from ...executors.starlake_output.audit import quote_names
 from ...lineage.project import ProjectColumns
 from ...locks import lock_databases
 from ...project.model import Connection, Project, Table, Task
-from ...project.sinks import find_materialization, find_written_table
+from ...project.sinks import find_duckdb_file, find_materialization, find_written_table
 from ...settings.samples import Samples
 from ...warehouse.address import Address, find_address, quote_name
 from ...warehouse.columns import read_columns as read_warehouse_columns
