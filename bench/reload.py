@@ -72,7 +72,7 @@ def measure_edit(services: dev.Services, location: dev.Location, watcher: dev.Wa
     folder = location.root / "metadata" / "transform" / "edited"
     folder.mkdir(exist_ok=True)
     (folder / f"task_{number}.sql").write_text(f"select {number} as number\n")
-    while f"edited_task_{number}" not in str(services.ask(ASSETS, {})["data"]):
+    while f"edited_task_{number}" not in str(services.query(ASSETS, {})["data"]):
         for changed in watcher.take_changes(5):
             services.reload(changed)
     return time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Determine the dates of the runs of ``sl-dagster run``: the runs for a range of days, and the interval of each."""
+"""The dates of ``sl-dagster run``, and the runs that they result in."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from ..settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RunDates:
-    """The requested dates, as written; empty strings for those that were not given.
+    """The requested dates, in ISO 8601 as written by the user; None if not given.
 
     Attributes:
         scheduled_date: logical date of all runs.
         interval_start: start of the data interval of all runs.
         interval_end: its end.
-        first: start of a range: its first day, or a time.
-        last: end of the range: its last day, or a time.
+        first: first day of a range, or the time at which it begins.
+        last: last day of the range, or the time at which it ends.
         single_run: whether each job has one run for the range instead of one per partition.
     """
 
@@ -37,10 +37,10 @@ class RunDates:
     single_run: bool = False
 
     def check(self) -> None:
-        """Check that the dates are valid and fit together.
+        """Check that the dates are valid and can be combined.
 
         Raises:
-            InvalidSetting: they do not; the message begins with the option.
+            InvalidSetting: they are not, or cannot; the message begins with the option.
         """
         for name in ("scheduled_date", "interval_start", "interval_end"):
             self._find(name)
@@ -67,12 +67,15 @@ class RunDates:
         return None if text is None else _parse(name, text)
 
     def build_tags(self) -> dict[str, str]:
-        """Return the tags of all runs if no range was given."""
+        """Return the tags that all runs get if no range was given."""
         given = {SCHEDULED_DATE: self.scheduled_date, INTERVAL_START: self.interval_start, INTERVAL_END: self.interval_end}
         return {name: value.strip() for name, value in given.items() if value is not None}
 
     def fits_partitions(self, built: Built, selection: str | None) -> bool:
-        """Return whether the runs can be for partitions: a data interval must consist of them, and selected assets must be of one kind."""
+        """Return whether the runs can be runs of partitions.
+
+        A data interval must consist of whole partitions of each asset, and selected assets must have the same partitions.
+        """
         kinds = {spec.partitions_def for spec in built.graph.specs.values() if spec.partitions_def is not None}
         start, end = self._find("interval_start"), self._find("interval_end")
         if start and end:
@@ -85,12 +88,12 @@ class RunDates:
         """Return the start of the range and its exclusive end.
 
         Args:
-            zone: time zone of days and of times without an offset.
+            zone: IANA name of the time zone of days, and of times without an offset.
 
         Raises:
             InvalidSetting: one of them is not a date, or the end is not after the start.
         """
-        start, end = _place(self.first or "", "first", zone), _place(self.last or "", "last", zone)
+        start, end = _localize(self.first or "", "first", zone), _localize(self.last or "", "last", zone)
         if end <= start:
             raise InvalidSetting(f"--to: '{self.last}' is not after --from '{self.first}'")
         return start, end
@@ -103,7 +106,7 @@ _OPTIONS = {
     "first": "--from",
     "last": "--to",
 }
-"""The names of dates in messages."""
+"""Field -> its name in messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class PlannedRun:
     Attributes:
         job: the job's name.
         tags: tags with its dates.
-        partition: the key of its partition, or the first and last keys of its range; empty for none.
+        partition: key of its partition, or ``FIRST...LAST`` for a range; empty if it has none.
     """
 
     job: str
@@ -126,15 +129,16 @@ def plan_job_runs(
 ) -> list[PlannedRun]:
     """Return the runs of jobs: one per job, or one per partition of a range.
 
-    Jobs with partitions have a run for each partition that begins in the range, or one for all. Other transform jobs have one run whose
-    data interval is the range. Load jobs have one run without a date, because they take the files that are there.
+    A job with partitions has a run for each partition that begins in the range, or one run for all of them (``single_run``). Another
+    transform job has one run, with the range as its data interval. Another load job has one run without dates: it loads the files that
+    are waiting.
 
     Args:
         built: the definitions.
-        settings: default time zone and first day, for jobs that set none.
+        settings: the settings; their time zone applies to jobs that do not set one.
         dates: the requested dates.
-        jobs: the jobs, in order.
-        report: receives a sentence about each job without a partition in the range.
+        jobs: names of the jobs, in order.
+        report: receives a message about each job without a partition in the range.
 
     Raises:
         InvalidSetting: none of the jobs has a run.
@@ -177,10 +181,10 @@ def plan_selection_runs(built: Built, dates: RunDates, name: str, keys: Sequence
         built: the definitions.
         dates: the requested dates.
         name: name of the job that runs the selection.
-        keys: the assets.
+        keys: keys of the assets.
 
     Raises:
-        InvalidSetting: they have several kinds of partitions, or none in the range.
+        InvalidSetting: the assets have different partitions, or none in the range.
     """
     if dates.first is None:
         return [PlannedRun(name, dates.build_tags())]
@@ -223,7 +227,7 @@ def _split_range(job: str, windows: dg.TimeWindowPartitionsDefinition, dates: Ru
 
 def _describe(windows: dg.TimeWindowPartitionsDefinition) -> str:
     first, last = windows.get_first_partition_key(), windows.get_last_partition_key()
-    return f"they reach from {first} to {last}" if first and last else "none of them is complete"
+    return f"its partitions range from {first} to {last}" if first and last else "none of its partitions is complete"
 
 
 def _parse(name: str, text: str) -> datetime:
@@ -233,11 +237,10 @@ def _parse(name: str, text: str) -> datetime:
     return moment
 
 
-def _place(text: str, name: str, zone: str) -> datetime:
-    """Return a date as a time in a time zone; the end of a range is the day after its last one."""
+def _localize(text: str, name: str, zone: str) -> datetime:
+    """Return the start of a day (of the next day, for ``last``) or a time, in a time zone unless the time has an offset."""
     text = text.strip()
     moment = _parse(name, text)
-    # A time may have an offset; a day has none.
     if len(text) == len("2026-01-31"):
         return (moment + timedelta(days=name == "last")).replace(tzinfo=ZoneInfo(zone))
     has_offset = text.endswith("Z") or "+" in text or "-" in text[len("2026-01-31") :] or "_" in text

@@ -1,8 +1,7 @@
-"""``sl-dagster dev``: run Dagster's web interface and daemon on projects, and reload a project when one of its files changes.
+"""``sl-dagster dev``: serve projects in Dagster's UI, and reload a project when one of its files changes.
 
-It starts Dagster's own services in the same way as ``dg dev``: a code server for each project, the web server, and the daemon. The code
-servers are reached through a workspace file. After an edit, the web server is asked by GraphQL to reload the location, and open browsers
-follow.
+Like ``dg dev``, it runs Dagster's own services: a code server for each project, the web server, and the daemon. A workspace file lists the
+code servers. After an edit, a GraphQL mutation makes the web server reload the code location, and open browsers update.
 """
 
 import contextlib
@@ -30,14 +29,14 @@ from . import warm_start
 
 DEFAULT_PORT = 3000
 _PORTS = 100
-"""Number of ports to try if the default one is taken."""
+"""Number of ports to try, beginning with the default one."""
 
 _GRACE = 20.0
-"""Seconds that services have to end by themselves, including the runs that they started."""
+"""Seconds in which services, and the runs that they started, must exit before they are killed."""
 
-_WARM = "start of code servers"
-_LOOK = 0.5
-_SOON = 0.1
+_FORK_SERVER = "fork server"
+_POLL_SECONDS = 0.5
+_STARTUP_POLL_SECONDS = 0.1
 _RELOAD = """mutation($location: String!) {
   reloadRepositoryLocation(repositoryLocationName: $location) {
     __typename
@@ -52,14 +51,19 @@ _RELOAD = """mutation($location: String!) {
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A code location: its name and the folder of its project."""
+    """A code location.
+
+    Attributes:
+        name: its name in Dagster.
+        root: absolute path of the project's folder.
+    """
 
     name: str
     root: Path
 
 
 def name_locations(projects: Sequence[Path]) -> list[Location]:
-    """Return a code location for each project, named after its folder, and also after the parent folder if names are not unique."""
+    """Return a code location for each project, named after its folder. If that is not unique, the parent folder's name precedes it."""
     roots = list(dict.fromkeys(Path(os.path.abspath(project)) for project in projects))
     names = [root.name for root in roots]
     found: dict[str, Path] = {}
@@ -77,11 +81,11 @@ def choose_port(host: str, port: int | None) -> int:
     """Return the port to listen on: the given one, else the first free port from 3000.
 
     Raises:
-        StarlakeError: the given port is taken, or all are.
+        StarlakeError: the given port, or each of the 100 candidates, is taken.
     """
     for candidate in [port] if port is not None else range(DEFAULT_PORT, DEFAULT_PORT + _PORTS):
         with socket.socket() as attempt:
-            # Servers set this option, too, so that a port whose last connections are just closing is free.
+            # As servers do, so that a port whose last connections are still closing counts as free.
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 attempt.bind((host, candidate))
@@ -92,12 +96,12 @@ def choose_port(host: str, port: int | None) -> int:
 
 
 class Services:
-    """Dagster's processes for code locations.
+    """Dagster's services for code locations, as a context manager that stops them at the end.
 
     Args:
         locations: the code locations.
-        environment: their environment, in addition to the project of each.
-        host: address at which the web server listens.
+        environment: the environment of all services. Code servers also get ``SL_ROOT``.
+        host: address on which the web server listens.
         port: its port.
         log_level: log level of Dagster's services.
     """
@@ -109,8 +113,8 @@ class Services:
         self._host, self._port, self._log_level = host, port, log_level
         self._stack = contextlib.ExitStack()
         self._folder = Path()
-        self._python: Path | None = None
-        """The program that code servers start instead of Python."""
+        self._launcher: Path | None = None
+        """Launcher that code servers use as their Python."""
         self._servers: list[dict[str, object]] = []
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}
@@ -128,8 +132,8 @@ class Services:
             self._stack.callback(self._stop)
             if warm_start.can_serve():
                 path = self._folder / "warm.sock"
-                self._python = warm_start.write_program(self._folder, path)
-                self._start(_WARM, [warm_start.__name__, "serve", str(path)], self._environment)
+                self._launcher = warm_start.write_launcher(self._folder, path)
+                self._start(_FORK_SERVER, [warm_start.__name__, "serve", str(path)], self._environment)
             self._servers = [
                 self._start_code_server(location, self._folder / f"{number}.sock") for number, location in enumerate(self.locations)
             ]
@@ -137,14 +141,13 @@ class Services:
         return self
 
     def start_web_server(self, stop: threading.Event) -> None:
-        """Start the web server and the daemon as soon as the code servers listen. Wait until the web server answers, or ``stop`` is
-        set.
+        """Wait for the code servers, start the web server and the daemon, and wait until the web server responds or ``stop`` is set.
 
         Raises:
-            StarlakeError: a service ended.
+            StarlakeError: the web server or the daemon exited.
         """
         for server in self._servers:
-            while not _is_listening(server) and not stop.wait(_SOON):
+            while not _is_listening(server) and not stop.wait(_STARTUP_POLL_SECONDS):
                 self.revive()
         workspace = self._folder / "workspace.yaml"
         workspace.write_text(json.dumps({"load_from": [{"grpc_server": server} for server in self._servers]}), encoding="utf-8")
@@ -152,7 +155,7 @@ class Services:
         web = ("--host", self._host, "--port", str(self._port), "--workspace", str(workspace), "--dagster-log-level", self._log_level)
         self._start("web server", ["dagster_webserver", *web], self._environment)
         self._start("daemon", ["dagster._daemon", "run", *common], self._environment)
-        while not stop.wait(_SOON):
+        while not stop.wait(_STARTUP_POLL_SECONDS):
             self.revive()
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/server_info", timeout=5):
                 return
@@ -163,68 +166,68 @@ class Services:
 
     def _start_code_server(self, location: Location, path: Path) -> dict[str, object]:
         """Start the code server of a location, and return its entry in the workspace file."""
-        where: dict[str, object] = {"socket": str(path)}
+        address: dict[str, object] = {"socket": str(path)}
         arguments = ["--socket", str(path)]
         if not hasattr(socket, "AF_UNIX"):
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
-                where = {"host": "127.0.0.1", "port": free.getsockname()[1]}
-            arguments = ["--host", "127.0.0.1", "--port", str(where["port"])]
+                address = {"host": "127.0.0.1", "port": free.getsockname()[1]}
+            arguments = ["--host", "127.0.0.1", "--port", str(address["port"])]
         module = f"{__package__.rpartition('.')[0]}.code_location"
         command = ["code-server", "start", "-m", module, *arguments, "--location-name", location.name]
         command += ["--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning"]
-        command = [warm_start.__name__, "code-server", str(self._python), *command] if self._python else ["dagster", *command]
+        command = [warm_start.__name__, "code-server", str(self._launcher), *command] if self._launcher else ["dagster", *command]
         self._start(f"code server of {location.name}", command, {**self._environment, "SL_ROOT": str(location.root)})
-        return {**where, "location_name": location.name}
+        return {**address, "location_name": location.name}
 
     def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         def start() -> subprocess.Popen[bytes]:
-            # In its own session, because this process passes Ctrl-C on, in order.
+            # In its own session, so that Ctrl-C does not reach it: this process stops the services, in order.
             return subprocess.Popen([sys.executable, "-m", *arguments], env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
 
         self._commands[name] = start
         self._processes[name] = start()
 
     def revive(self) -> list[str]:
-        """Restart code servers that ended, and return sentences about it.
+        """Restart code servers that exited, and return a message about each.
 
         Raises:
-            StarlakeError: the web server or the daemon ended.
+            StarlakeError: the web server or the daemon exited.
         """
-        told = []
+        messages = []
         for name, process in self._processes.items():
             code = process.poll()
             if code is None:
                 continue
-            if not name.startswith(("code server", _WARM)):
-                raise StarlakeError(f"Dagster's {name} ended with exit code {code}")
-            told.append(f"the {name} ended with exit code {code} and is started again")
+            if not name.startswith(("code server", _FORK_SERVER)):
+                raise StarlakeError(f"Dagster's {name} exited with code {code}")
+            messages.append(f"restarting the {name}, which exited with code {code}")
             self._processes[name] = self._commands[name]()
-        return told
+        return messages
 
     def reload(self, location: Location) -> str | None:
-        """Reload a location, and return Dagster's message if that fails."""
+        """Reload a location. Return an error message if that fails, or else None."""
         try:
-            found = self.ask(_RELOAD, {"location": location.name})
+            response = self.query(_RELOAD, {"location": location.name})
         except (OSError, ValueError) as error:
             return f"the web server does not respond: {error}"
-        result = (found.get("data") or {}).get("reloadRepositoryLocation") or {}
+        result = (response.get("data") or {}).get("reloadRepositoryLocation") or {}
         if result.get("__typename") != "WorkspaceLocationEntry":
-            return str(result.get("message") or found.get("errors") or "it was not reloaded")
+            return str(result.get("message") or response.get("errors") or "not reloaded")
         loaded = result.get("locationOrLoadError") or {}
         return str(loaded.get("message")).strip() if loaded.get("__typename") == "PythonError" else None
 
-    def ask(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
-        """Return what the web server answers to a GraphQL query.
+    def query(self, query: str, variables: Mapping[str, str]) -> dict[str, Any]:
+        """Send a GraphQL query to the web server, and return its JSON response.
 
         Raises:
-            OSError: it does not answer.
-            ValueError: the answer is not JSON.
+            OSError: it does not respond.
+            ValueError: the response is not JSON.
         """
         body = json.dumps({"query": query, "variables": dict(variables)}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            found: dict[str, Any] = json.load(answer)
+        with urllib.request.urlopen(request, timeout=300) as response:
+            found: dict[str, Any] = json.load(response)
         return found
 
     def _stop(self) -> None:
@@ -235,13 +238,13 @@ class Services:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, end - time.monotonic()))
         for process in self._processes.values():
-            # Processes that a service left behind are in its session.
+            # Also reaches processes that a service left behind, because they are in its session.
             _send_signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
             process.wait()
 
 
 def _make_instance(home: str) -> None:
-    """Create the databases of an instance, because services that do so at the same time interfere with each other."""
+    """Create an instance's databases, because services interfere with each other if they create them at the same time."""
     import dagster as dg
 
     with dg.DagsterInstance.from_config(home):
@@ -249,14 +252,14 @@ def _make_instance(home: str) -> None:
 
 
 def _is_listening(server: Mapping[str, object]) -> bool:
-    """Return whether something listens at a code server's address."""
+    """Return whether the code server of an entry in the workspace file accepts connections."""
     family, address = (socket.AF_UNIX, server["socket"]) if "socket" in server else (socket.AF_INET, (server["host"], server["port"]))
     with socket.socket(family) as attempt:
         return attempt.connect_ex(address) == 0  # type: ignore[arg-type]
 
 
 def _send_signal(process: "subprocess.Popen[bytes]", number: int) -> None:
-    """Send a signal to a service and the processes in its session."""
+    """Send a signal to a service and to the other processes in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, number)
@@ -265,15 +268,15 @@ def _send_signal(process: "subprocess.Popen[bytes]", number: int) -> None:
 
 
 Changes = Mapping[Location, Sequence[str]]
-"""Locations whose metadata changed, with the changed files relative to each project."""
+"""Code location -> its changed files, relative to the project."""
 
 
 class Watcher(threading.Thread):
-    """Watches the metadata of projects for changes, from its creation on.
+    """A thread that watches the metadata of projects for changes. It starts when it is created.
 
     Args:
-        locations: the projects.
-        stop: stops watching when it is set.
+        locations: the code locations of the projects.
+        stop: event that ends the thread.
     """
 
     def __init__(self, locations: Sequence[Location], stop: threading.Event) -> None:
@@ -288,14 +291,14 @@ class Watcher(threading.Thread):
         from watchfiles import DefaultFilter, watch
 
         folders = [folder for root in self._roots if os.path.isdir(folder := os.path.join(root, "metadata"))]
-        # Ignore files that editors write beside the edited file.
+        # Ignore the temporary files of editors: Emacs's lock files (.#name) and Vim's probe (4913).
         patterns = (*DefaultFilter.ignore_entity_patterns, r"^\.#", r"^4913$")
         chosen = DefaultFilter(ignore_entity_patterns=patterns)
         for found in watch(*folders, watch_filter=chosen, debounce=300, step=50, stop_event=self._stop_event, raise_interrupt=False):
             self._found.put(found)
 
     def take_changes(self, seconds: float) -> Changes:
-        """Return the changes since the last call. If there are none, wait up to the given number of seconds for one."""
+        """Return the changes since the last call. If there are none, wait up to ``seconds`` for the next one."""
         files: set[str] = set()
         with contextlib.suppress(queue.Empty):
             files.update(file for _, file in self._found.get(timeout=seconds))
@@ -321,22 +324,22 @@ def serve_projects(
     examine: Callable[[Path], None],
     stop: threading.Event | None = None,
 ) -> None:
-    """Serve projects until Ctrl-C, SIGTERM or ``stop``.
+    """Serve projects until Ctrl-C, SIGTERM, or ``stop``.
 
     Args:
         projects: the folders of the projects.
-        environment: environment of Dagster's services, including settings as ``SL_DAGSTER_...``.
-        host: address at which the web server listens.
+        environment: environment of Dagster's services, with the settings as ``SL_DAGSTER_...``.
+        host: address on which the web server listens.
         port: its port; None = the first free port from 3000.
         reload: whether to reload a project when one of its files changes.
         log_level: log level of Dagster's services.
-        report: receives sentences about what happens.
-        examine: prints the problems of a project.
-        stop: stops serving when it is set.
+        report: receives progress messages.
+        examine: receives a project's folder after each load, to print the project's problems.
+        stop: event that ends serving.
 
     Raises:
-        MissingDependency: the web server is not installed.
-        StarlakeError: the port is taken, or a service ended.
+        MissingDependency: the web server or watchfiles is not installed.
+        StarlakeError: the port is taken, or a service exited.
     """
     for package in ("dagster_webserver", *(["watchfiles"] if reload else [])):
         if importlib.util.find_spec(package) is None:
@@ -346,24 +349,24 @@ def serve_projects(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
     locations = name_locations(projects)
-    # Watch from the beginning, so that changes are not missed while Dagster starts.
+    # Created first, so that changes made while Dagster starts are not missed.
     watcher = Watcher(locations, ended) if reload else None
     with Services(locations, environment, host=host, port=choose_port(host, port), log_level=log_level) as services:
         report(f"starting Dagster for {', '.join(location.name for location in locations)}")
         if not environment.get("DAGSTER_HOME"):
-            report("runs are kept until this command ends; set DAGSTER_HOME to keep them longer")
+            report("the history of runs is deleted when this command ends; set DAGSTER_HOME to keep it")
         services.start_web_server(ended)
         if not ended.is_set():
             report(f"Dagster is at {services.url} (press Ctrl-C to stop)")
             for location in locations:
                 examine(location.root)
         while not ended.is_set():
-            for sentence in services.revive():
-                report(sentence)
+            for message in services.revive():
+                report(message)
             if watcher is None:
-                ended.wait(_LOOK)
+                ended.wait(_POLL_SECONDS)
                 continue
-            for location, files in watcher.take_changes(_LOOK).items():
+            for location, files in watcher.take_changes(_POLL_SECONDS).items():
                 _reload_location(services, location, files, report)
                 examine(location.root)
         report("stopping Dagster's services")

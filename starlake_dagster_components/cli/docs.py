@@ -1,4 +1,4 @@
-"""The generated tables of the documentation: ``python -m starlake_dagster_components.cli.docs docs``, or ``make docs``."""
+"""Generate the tables of the documentation: ``python -m starlake_dagster_components.cli.docs docs``, or ``make docs``."""
 
 import re
 import sys
@@ -16,16 +16,15 @@ from .dag_option_help import HELP
 from .options import list_fields
 
 _COMMANDS: Mapping[OptionGroup, str] = {"read": "all", "run": "`run`, `dev`", "serve": "`dev`"}
-_OF_PYTHON = "Function, and as `SL_DAGSTER_...`; in YAML: `op`"
 
 
 def list_settings() -> list[str]:
-    """Return the Markdown table of the settings that the component, the function, the environment, and the command line share."""
+    """Return the table, in Markdown, of the settings that the component, the function, the environment, and the command line share."""
     return _make_table(SharedSettings.model_fields)
 
 
 def list_python_settings() -> list[str]:
-    """Return the Markdown table of the settings that YAML sets differently."""
+    """Return the table of the settings that YAML sets differently."""
     return _make_table({name: field for name, field in Settings.model_fields.items() if name not in SharedSettings.model_fields})
 
 
@@ -37,7 +36,7 @@ def _make_table(fields: Mapping[str, FieldInfo]) -> list[str]:
 
 
 def list_options() -> list[str]:
-    """Return the Markdown table of the settings that are options of ``sl-dagster``."""
+    """Return the table of the settings that are options of ``sl-dagster``."""
     rows = [
         f"| {', '.join(_format_options(name, field) for name, field in list_fields(group))} | {commands} |"
         for group, commands in _COMMANDS.items()
@@ -76,13 +75,13 @@ def _format_meaning(field: FieldInfo) -> str:
 
 
 def list_dag_options() -> list[str]:
-    """Return the table of the options of DAG configs that have an effect everywhere, in Markdown."""
+    """Return the table of the options of DAG configs that apply to all executors."""
     rows = [f"| `{name}` | {OPTIONS[name].kind or 'both'} | {HELP[name]} |" for name in sorted(HELP, key=str.lower)]
     return ["| option | jobs | meaning |", "|---|---|---|", *rows]
 
 
 def list_executor_options() -> list[str]:
-    """Return the table of the options of DAG configs that belong to an executor, in Markdown."""
+    """Return the table of the options of DAG configs that belong to one executor."""
     by_executor: dict[str, list[str]] = {}
     for name, option in OPTIONS.items():
         if option.executor:
@@ -91,18 +90,18 @@ def list_executor_options() -> list[str]:
 
 
 def list_dead_dag_options() -> list[str]:
-    """Return the table of the options of DAG configs that have no effect, with the reason, in Markdown."""
+    """Return the table of the options of DAG configs that have no effect, with the reasons."""
     rows = [f"| `{name}` | {option.unsupported} |" for name, option in OPTIONS.items() if option.unsupported]
     replaced = [f"| `{name}` | use `{other}` |" for name, other in REPLACED.items()]
     return ["| option | why it has no effect |", "|---|---|", *sorted(rows + replaced, key=str.lower)]
 
 
 def list_commands() -> list[str]:
-    """Return the help of every command of ``sl-dagster``, in Markdown."""
+    """Return the help of every ``sl-dagster`` command, in Markdown."""
     from .main import main
 
     lines: list[str] = []
-    # The commands inherit -h from their group.
+    # The commands inherit -h from the group.
     group = main.make_context("sl-dagster", [], resilient_parsing=True, max_content_width=118, terminal_width=118)
     for name, command in sorted(main.commands.items()):
         context = click.Context(command, info_name=name, parent=group)
@@ -119,11 +118,11 @@ TABLES: Mapping[str, Callable[[], list[str]]] = {
     "dead dag options": list_dead_dag_options,
     "commands": list_commands,
 }
-"""The tables between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in the documentation."""
+"""Name -> function that returns the lines between ``<!-- table: NAME -->`` and ``<!-- end of table -->`` in the documentation."""
 
 
 def write_tables(text: str) -> str:
-    """Return a page of the documentation with updated tables."""
+    """Return the text of a page with updated tables."""
 
     def write(found: re.Match[str]) -> str:
         return "\n".join([found[1], *TABLES[found[2]](), found[3]])

@@ -1,4 +1,4 @@
-"""Fill the cache of plans and inferred columns ahead of time, for example while an image is built."""
+"""Fill the cache of plans and inferred columns ahead of time, for example when an image is built."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ class Filled:
 
 
 def fill_cache(root: str | Path, settings: Settings) -> Filled:
-    """Store the plan of a project, with the columns of its tasks, where every user of this machine can read it; verify that it is found.
+    """Cache the plan of a project and the columns of its tasks, readable by every user, and verify that a later load finds them.
 
     Args:
         root: the project's folder.
@@ -42,7 +42,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
 
     Raises:
         InvalidSetting: the cache is off, or its folder is a file.
-        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+        ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     if open_cache(settings.cache, os.environ) is None:
         raise InvalidSetting(f"the cache is {OFF} (setting cache or {VARIABLE}); set a folder")
@@ -53,7 +53,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
     if not files:
         return Filled(loaded.plan, None, reason=loaded.reason)
     if settings.cache or os.environ.get(VARIABLE, "").strip():
-        # The user's own cache folder stays private, but this one was chosen for others.
+        # Only the user's own cache folder stays private.
         _add_rights(files[0].parent, 0o555)
     for file in files:
         _add_rights(file, 0o444)
@@ -65,7 +65,7 @@ def fill_cache(root: str | Path, settings: Settings) -> Filled:
 
 
 def _add_rights(path: Path, mode: int) -> None:
-    """Add permissions to a file or folder. If it belongs to another user, or cannot be changed, it stays unchanged."""
+    """Add permissions to a file or folder, if this user may do so."""
     now = stat.S_IMODE(path.stat().st_mode)
     if now | mode != now:
         with suppress(OSError):

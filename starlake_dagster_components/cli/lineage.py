@@ -1,4 +1,4 @@
-"""Format column lineage as text, JSON, and Mermaid: the output of ``sl-dagster lineage``."""
+"""The output of ``sl-dagster lineage``: column lineage as text, JSON, or a Mermaid flowchart."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
 
     Args:
         project: the project.
-        name: ``domain.table``, ``domain.task``, or one of these with a column; None = all tasks and tables.
+        name: ``domain.table`` or ``domain.task``, or one of them followed by ``.column``, in any case; None = all tables and tasks.
 
     Raises:
         UnknownName: the table, task, or column does not exist.
@@ -34,24 +34,18 @@ def select_columns(project: Project, name: str | None) -> list[NodeColumns]:
 
 
 def _add_upstream(nodes: dict[tuple[str, str], NodeColumns], start: NodeColumns, column: str | None) -> list[NodeColumns]:
-    """Return a table or task, or one of its columns, and all upstream columns that it comes from."""
-    wanted: dict[tuple[str, str], dict[str, None]] = {}
-    waiting = [(start.kind, start.name, c.name) for c in start.columns if column in (None, c.name)]
-    wanted[start.kind, start.name] = {}
-    while waiting:
-        kind, name, one = waiting.pop()
-        seen = wanted.setdefault((kind, name), {})
-        if one in seen:
-            continue
-        seen[one] = None
-        sources = _find_sources(nodes.get((kind, name)), one)
-        waiting.extend((source.kind, source.name, source.column.split(".")[0]) for source in sources)
-    kept = []
-    for key, names in wanted.items():
-        node = nodes.get(key)
-        if node is not None:
-            kept.append(NodeColumns(node.kind, node.name, tuple(c for c in node.columns if c.name in names), node.reason))
-    return kept
+    """Return the columns of a table or task, or one of them, with all columns upstream."""
+    selected: dict[tuple[str, str], set[str]] = {(start.kind, start.name): set()}
+    stack = [(start.kind, start.name, c.name) for c in start.columns if column in (None, c.name)]
+    while stack:
+        kind, name, one = stack.pop()
+        seen = selected.setdefault((kind, name), set())
+        if one not in seen:
+            seen.add(one)
+            sources = _find_sources(nodes.get((kind, name)), one)
+            stack += [(source.kind, source.name, source.column.split(".")[0]) for source in sources]
+    found = [(nodes[key], names) for key, names in selected.items() if key in nodes]
+    return [NodeColumns(node.kind, node.name, tuple(c for c in node.columns if c.name in names), node.reason) for node, names in found]
 
 
 def _find_sources(node: NodeColumns | None, column: str) -> Sequence[ColumnSource]:
@@ -60,7 +54,7 @@ def _find_sources(node: NodeColumns | None, column: str) -> Sequence[ColumnSourc
 
 
 def format_text(nodes: Sequence[NodeColumns]) -> Iterator[str]:
-    """Yield a line per table and task, followed by one per column with its sources."""
+    """Yield a line for each table and task, followed by one for each column with its sources."""
     for node in nodes:
         yield f"{node.kind} {node.name}" + (f": unknown: {node.reason}" if node.reason else "")
         for column in node.columns:
@@ -75,7 +69,7 @@ def _format_sources(column: Column) -> str:
 
 
 def format_json(nodes: Sequence[NodeColumns]) -> dict[str, Any]:
-    """Return plain data. ``sources`` is null if unknown, and empty for a constant."""
+    """Return the JSON object to print. A column's ``sources`` are None if unknown, and empty for a constant."""
     return {
         "nodes": [
             {
@@ -97,7 +91,7 @@ def format_json(nodes: Sequence[NodeColumns]) -> dict[str, Any]:
 
 
 def format_mermaid(nodes: Sequence[NodeColumns]) -> Iterator[str]:
-    """Yield a Mermaid flowchart, with an edge from each column to the columns that come from it."""
+    """Yield the lines of a Mermaid flowchart, with an edge from each source column to each column that is derived from it."""
     yield "flowchart LR"
     ids: dict[str, str] = {}
 

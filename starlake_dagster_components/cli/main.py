@@ -23,10 +23,10 @@ _EXIT_CODES = "Exit code: 0 if {0}, 1 if {1}, 2 if the command line is invalid."
 
 
 class _Group(click.Group):
-    """Shows this package's errors as one message, without a stack trace."""
+    """A group of commands that prints this package's errors as a message, without a stack trace."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a StarlakeError ends it with exit code 1."""
+        """Run a command. Exit with 1 if it raises a StarlakeError, or if a disk is full."""
         try:
             return super().invoke(ctx)
         except StarlakeError as error:
@@ -55,7 +55,7 @@ def main() -> None:
     """Run and inspect Starlake projects in Dagster."""
 
 
-@main.command(epilog=_format_epilog("there is no error", "there is one, or a warning with --strict"))
+@main.command(epilog=_format_epilog("there are no errors", "there are errors, or warnings with --strict"))
 @add_project_options()
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well.")
 @click.option(
@@ -64,7 +64,7 @@ def main() -> None:
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="Format of the output: lines of text, JSON, or annotations for a GitHub workflow.",
+    help="Output format: lines of text, JSON, or annotations for a GitHub workflow.",
 )
 def check(project: Path, strict: bool, output: str, **given: str | bool | None) -> None:
     """Check PROJECT and print every problem with file and line."""
@@ -99,9 +99,9 @@ def _format_json(data: Any) -> str:
     return json.dumps(mask_data(data), indent=2, ensure_ascii=False)
 
 
-@main.command("list", epilog=_format_epilog("there is no error", "there is one"))
+@main.command("list", epilog=_format_epilog("there are no errors", "there are errors"))
 @add_project_options()
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Format of the output.")
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output format.")
 def list_(project: Path, output: str, **given: str | bool | None) -> None:
     """List the jobs and assets of PROJECT."""
     from ..definitions.build import prepare_graph
@@ -135,7 +135,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     jobs = Table("job", "kind", "executor", "assets", "starts", title="Jobs", title_justify="left")
     for job in summary["jobs"]:
         schedule, sensor = job["schedule"], job["sensor"]
-        starts = f"{schedule['cron']} ({schedule['timezone']})" if schedule else _describe_sensor(sensor) if sensor else "by hand"
+        starts = f"{schedule['cron']} ({schedule['timezone']})" if schedule else _describe_sensor(sensor) if sensor else "manually"
         jobs.add_row(job["name"], job["kind"], job["executor"], str(len(job["assets"])), starts)
     assets = Table("asset", "kind", "after", "source", title="Assets", title_justify="left")
     for asset in summary["assets"]:
@@ -159,7 +159,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False),
     default="CRITICAL",
     show_default=True,
-    help="Least level of Dagster's log lines to print.",
+    help="Minimum level of the Dagster log messages to print.",
 )
 @click.option("--scheduled-date", default=None, metavar="DATE", help="Logical date of the runs, in ISO 8601.")
 @click.option("--interval-start", default=None, metavar="DATE", help="Start of the data interval of the runs, in ISO 8601.")
@@ -180,7 +180,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="Format of the results. With json, everything else goes to stderr.",
+    help="Output format of the results. With json, everything else goes to stderr.",
 )
 def run(
     project: Path,
@@ -199,15 +199,15 @@ def run(
 ) -> None:
     """Run jobs of PROJECT now, without Dagster's UI.
 
-    In a terminal, a live table shows the progress. Elsewhere, a line is printed when an asset ends. The results follow at the end.
-    Runs are stored in the Dagster instance of DAGSTER_HOME, or else in a temporary one.
+    In a terminal, a live table shows the progress. Elsewhere, a line is printed for each finished asset. A summary follows at the end.
+    Runs are stored in the Dagster instance in DAGSTER_HOME, or in a temporary one if the variable is not set.
     """
     if job is not None and selection is not None:
         raise click.UsageError(
-            "--job and --select cannot be combined: a job runs all of its assets, and a selection runs those that it names"
+            "--job and --select cannot be combined: a job runs all of its assets, and a selection runs only the selected ones"
         )
     if not quiet:
-        # Checked before importing Dagster, which takes a second.
+        # Printed first, because importing Dagster takes a second.
         echo(f"reading {project}", err=True)
     from .dates import RunDates
     from .progress import choose_progress
@@ -233,7 +233,7 @@ def run(
     sys.exit(0 if all(r.success for r in results) else 1)
 
 
-@main.command(epilog=_format_epilog("there is no error", "there is one"))
+@main.command(epilog=_format_epilog("there are no errors", "there are errors"))
 @add_project_options()
 @click.option(
     "--task",
@@ -248,12 +248,12 @@ def run(
     type=click.Choice(["tree", "json", "diagram"]),
     default="tree",
     show_default=True,
-    help="Format of the output: indented names, or one of Starlake's JSON formats.",
+    help="Output format: indented names, or one of Starlake's JSON formats.",
 )
 def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the tables and tasks that the tasks of PROJECT read.
 
-    The format json is that of `starlake dag-generate`. The format diagram is that of `starlake lineage --json`.
+    --format json prints the JSON of `starlake dag-generate`, and --format diagram that of `starlake lineage --json`.
     """
     from ..definitions.build import prepare_graph
     from ..pipelines import build_dependency_diagram, build_dependency_tree, format_starlake_json
@@ -273,12 +273,12 @@ def dependencies(project: Path, tasks: tuple[str, ...], output: str, **given: st
 @add_setting_options()
 @click.argument("arguments", nargs=-1, metavar="[PROJECT] [NAME]")
 @click.option(
-    "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="Format of the output."
+    "--format", "output", type=click.Choice(["text", "json", "mermaid"]), default="text", show_default=True, help="Output format."
 )
 def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None) -> None:
     """Print the columns of PROJECT's tables and tasks, and the source columns of each.
 
-    NAME is a table, a task, or a column (domain.task.column). With it, the output contains only NAME and everything upstream of it.
+    NAME is a table, a task, or a column (domain.task.column). If given, only NAME and everything upstream of it is printed.
     """
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or one of them, not {len(arguments)} arguments")
@@ -294,13 +294,13 @@ def lineage_(arguments: tuple[str, ...], output: str, **given: str | bool | None
 
 
 def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
-    """Return one line per node of a tree, indented by two spaces per level."""
+    """Return one line per node, indented by two spaces per level."""
     lines = []
-    waiting = [(0, node) for node in reversed(tree)]
-    while waiting:
-        level, node = waiting.pop()
+    stack = [(0, node) for node in reversed(tree)]
+    while stack:
+        level, node = stack.pop()
         lines.append("  " * level + str(node["data"]["name"]))
-        waiting += [(level + 1, child) for child in reversed(node.get("children", []))]
+        stack += [(level + 1, child) for child in reversed(node.get("children", []))]
     return lines
 
 
@@ -308,7 +308,7 @@ def _indent_tree(tree: list[dict[str, Any]]) -> list[str]:
 @add_setting_options()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROJECT] NAME")
 def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
-    """Explain why a job, asset, schedule or sensor of PROJECT exists, with the file and line that each fact comes from."""
+    """Explain why a job, asset, schedule, or sensor of PROJECT exists, with the file and line behind each fact."""
     if len(arguments) > 2:
         raise click.UsageError(f"expected PROJECT and NAME, or NAME alone, not {len(arguments)} arguments")
     from ..definitions.build import prepare_graph
@@ -320,13 +320,11 @@ def explain(arguments: tuple[str, ...], **given: str | bool | None) -> None:
     echo("\n".join(explain_name(graph, settings, arguments[-1])))
 
 
-@main.command("cache", epilog=_format_epilog("the plan is in the cache", "it was not kept, or the project has an error"))
+@main.command("cache", epilog=_format_epilog("the plan is in the cache", "it could not be cached, or the project has errors"))
 @add_project_options()
-@click.option(
-    "--folder", default=None, metavar="FOLDER", help="Folder of the cache. Default: SL_DAGSTER_CACHE, or else the user's cache folder."
-)
+@click.option("--folder", default=None, metavar="FOLDER", help="Cache folder. Default: SL_DAGSTER_CACHE, or else the user's cache folder.")
 def cache_(project: Path, folder: str | None, **given: str | bool | None) -> None:
-    """Put the plan of PROJECT and the columns of its tasks into the cache, readable by all users, for example in an image."""
+    """Cache the plan of PROJECT and the columns of its tasks, readable by all users. For example, when you build an image."""
     from ..definitions.build import examine_plan
     from .fill_cache import fill_cache
 
@@ -338,9 +336,9 @@ def cache_(project: Path, folder: str | None, **given: str | bool | None) -> Non
     errors = list_errors(problems)
     print_problems(errors)
     if filled.entry is None:
-        echo(f"not kept: {filled.reason}", fg="red")
+        echo(f"not cached: {filled.reason}", fg="red")
     else:
-        echo(f"{'already there' if filled.found else 'kept'}: {filled.entry} ({_format_size(filled.size)})")
+        echo(f"{'already cached' if filled.found else 'cached'}: {filled.entry} ({_format_size(filled.size)})")
     sys.exit(1 if errors or filled.entry is None else 0)
 
 
@@ -348,31 +346,31 @@ def _format_size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
-@main.command(epilog=_format_epilog("it was ended by Ctrl-C", "it could not start or one of Dagster's services ended"))
+@main.command(epilog=_format_epilog("it was stopped with Ctrl-C", "it could not start or one of Dagster's services exited"))
 @add_setting_options("run", "serve")
 @click.argument("projects", nargs=-1, type=click.Path(path_type=Path), metavar="[PROJECT]...")
 @click.option(
     "--port", "-p", type=int, default=None, metavar="NUMBER", help="Port of the web server. Default: the first free port from 3000."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the web server listens.")
-@click.option("--reload/--no-reload", default=True, show_default=True, help="Whether to reload a project when one of its files changes.")
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Reload a project when one of its files changes.")
 @click.option(
     "--log-level",
     type=click.Choice(["critical", "error", "warning", "info", "debug"], case_sensitive=False),
     default="warning",
     show_default=True,
-    help="Least level of the log lines of Dagster's services to print.",
+    help="Minimum level of the log messages of Dagster's services to print.",
 )
 def dev(projects: tuple[Path, ...], port: int | None, host: str, reload: bool, log_level: str, **given: str | bool | None) -> None:
-    """Open Dagster's UI on one or more projects. Each is a code location that is named after its folder.
+    """Serve one or more projects in Dagster's UI. Each project is a code location that is named after its folder.
 
-    Starts the web server, the daemon and a code server for each PROJECT, until you press Ctrl-C. When you edit a project's metadata, the
-    graph updates within seconds. If an edit breaks the project, the error is printed, and the last good graph stays (setting on_error).
+    Runs the web server, the daemon, and a code server for each PROJECT until you press Ctrl-C. When you edit a project's metadata, the
+    graph updates within seconds. If an edit breaks the project, the error is printed and the last good graph stays (setting on_error).
     """
     folders = [choose_project(project) for project in projects] or [choose_project(None)]
     texts = get_given_texts(given)
     echo(f"starting with {', '.join(map(str, folders))}", err=True)
-    # Checked here, so that the error appears where the command was typed and not in the log of a code server.
+    # Checked here, so that errors appear in this terminal and not in the log of a code server.
     settings = make_settings(given)
     from ..project.reader import start_reading
     from .dev import serve_projects

@@ -1,4 +1,4 @@
-"""Offer the settings as options of ``sl-dagster``."""
+"""The options of ``sl-dagster``, which are made from the settings."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 Given = Mapping[str, str | bool | None]
 
 _GIVEN = "starlake_dagster_components.given"
-"""Key in click's context for the names of the settings that were given as options."""
+"""Key in ``click.Context.meta`` for the names of the settings that were given as options."""
 
 _SOURCE = "starlake_dagster_components.project"
-"""Key in click's context for the source of the project's folder."""
+"""Key in ``click.Context.meta`` for the source of the project's folder."""
 
 
 class Choice(click.ParamType):  # type: ignore[type-arg]
     """A setting with fixed values, for help and completion.
 
-    Invalid values are reported, with a suggestion, when the settings are read.
+    It accepts any value: reading the settings reports invalid ones, with a suggestion.
     """
 
     name = "choice"
@@ -44,7 +44,7 @@ class Choice(click.ParamType):  # type: ignore[type-arg]
 
 
 def add_setting_options(*groups: OptionGroup) -> Callable[[F], F]:
-    """Give a command the settings for reading, and those of further groups, as options."""
+    """Return a decorator that adds the settings for reading, and those of further groups, to a command as options."""
 
     def decorate(function: F) -> F:
         for name, field in reversed(list_fields("read", *groups)):
@@ -55,7 +55,7 @@ def add_setting_options(*groups: OptionGroup) -> Callable[[F], F]:
 
 
 def add_project_options(*groups: OptionGroup) -> Callable[[F], F]:
-    """Give a command the argument PROJECT and settings as options."""
+    """Return a decorator that adds the argument PROJECT and the options of :func:`add_setting_options` to a command."""
 
     def decorate(function: F) -> F:
         return click.argument("project", required=False, type=click.Path(path_type=Path), callback=_check_project)(
@@ -73,7 +73,7 @@ def choose_project(given: Path | None) -> Path:
     """Return the project's folder: the argument, else ``SL_ROOT``, else the current folder.
 
     Raises:
-        click.BadParameter: it is not a folder.
+        click.BadParameter: the path does not exist or is not a folder.
     """
     source = "PROJECT" if given is not None else "SL_ROOT" if os.environ.get("SL_ROOT") else ""
     click.get_current_context().meta[_SOURCE] = source
@@ -86,7 +86,7 @@ def choose_project(given: Path | None) -> Path:
 
 
 def list_fields(*groups: OptionGroup) -> list[tuple[str, FieldInfo]]:
-    """Return the settings of groups of options."""
+    """Return the names and fields of the settings that belong to groups of options."""
     return [(name, field) for name, field in Settings.model_fields.items() if get_setting(field).options in groups]
 
 
@@ -102,7 +102,7 @@ def _make_option(name: str, field: FieldInfo) -> Callable[[F], F]:
 
 
 def _complete_executor(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the types of executors that begin with the typed text; a mapping may be given, too."""
+    """Return the executor types that begin with the typed text. They are only proposals: a mapping is valid as well."""
     from ..executors.registry import EXECUTOR_TYPES
 
     return Choice(list(EXECUTOR_TYPES)).shell_complete(ctx, param, incomplete)
@@ -117,15 +117,15 @@ def _name_value(field: FieldInfo) -> str:
 
 
 def get_given_texts(given: Given) -> dict[str, str]:
-    """Return the given options as strings, the form that environment variables have."""
+    """Return the given options as strings, as they would be written in environment variables."""
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items() if value is not None}
 
 
 def make_settings(given: Given) -> Settings:
-    """Return the settings of the environment, overridden by the given options.
+    """Return the settings from the environment, overridden by the given options.
 
     Raises:
-        InvalidSetting: a value cannot be used; the message begins with its option or variable.
+        InvalidSetting: a value is invalid; the message begins with its option or variable.
     """
     texts = get_given_texts(given)
     remember(*texts)
@@ -138,16 +138,12 @@ def remember(*settings: str) -> None:
 
 
 def name_source(context: click.Context, error: Exception) -> str:
-    """Return the message of an error with what was typed: the option of a setting, or the source of the project's folder."""
+    """Return an error's message in terms of the command line: settings by their options, and the project by PROJECT or SL_ROOT."""
     message = str(error)
     if isinstance(error, ProjectNotFound):
         source = context.meta.get(_SOURCE)
-        return (
-            message
-            if source == "PROJECT"
-            else f"SL_ROOT: {message}"
-            if source
-            else f"{message} Give the folder as PROJECT, or set SL_ROOT."
-        )
+        if source == "PROJECT":
+            return message
+        return f"SL_ROOT: {message}" if source else f"{message} Give the folder as PROJECT, or set SL_ROOT."
     name, colon, rest = message.partition(": ")
     return f"{make_option_name(name)}: {rest}" if colon and name in context.meta.get(_GIVEN, ()) else message

@@ -1,4 +1,4 @@
-"""Lines on a terminal, without secrets."""
+"""Terminal output with masked secrets."""
 
 import click
 
@@ -6,11 +6,11 @@ from ..masking import mask_text
 
 
 def echo(text: str, *, fg: str | None = None, err: bool = False) -> None:
-    """Print a string, in a color where the terminal has some.
+    """Print a line, with secrets masked.
 
     Args:
-        text: what to print; secrets are hidden.
-        fg: the color.
+        text: the line.
+        fg: its color, on terminals that support colors.
         err: whether it goes to stderr.
     """
     click.secho(mask_text(text), fg=fg, err=err)

@@ -1,4 +1,4 @@
-"""Print the problems of a project to a terminal, for programs, and for GitHub."""
+"""Format a project's problems for a terminal and for GitHub."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from .output import echo
 
 
 def list_errors(problems: Sequence[Problem]) -> list[Problem]:
-    """Return the problems that prevent the definitions from loading."""
+    """Return the problems that are errors, which prevent the definitions from loading."""
     return [p for p in problems if p.severity == "error"]
 
 
@@ -25,11 +25,11 @@ def print_problems(problems: Sequence[Problem], *, err: bool = False) -> None:
 
 
 def format_github(problem: Problem, root: Path) -> str:
-    """Return a problem as a workflow command, which GitHub shows on the line in a pull request.
+    """Return a problem as a GitHub workflow command, which annotates the line in a pull request.
 
     Args:
-        problem: a problem whose file is relative to the project.
-        root: the project's folder; the file is written relative to the repository (``GITHUB_WORKSPACE``, else the current folder).
+        problem: the problem; its file is relative to the project.
+        root: the project's folder. The annotation's file is relative to ``GITHUB_WORKSPACE``, or to the current folder if it is not set.
     """
     properties = []
     if problem.location:
@@ -41,6 +41,6 @@ def format_github(problem: Problem, root: Path) -> str:
 
 
 def _escape(text: str, *, property: bool = False) -> str:
-    """Write a string as GitHub's runner reads it (actions/toolkit, command.ts)."""
+    """Escape a string as actions/toolkit does (``command.ts``)."""
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return text.replace(":", "%3A").replace(",", "%2C") if property else text

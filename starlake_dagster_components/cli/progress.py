@@ -8,43 +8,43 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..masking import mask_text
-from .report import RunTable, describe_result
+from .report import RunTable, count, describe_result
 
 if TYPE_CHECKING:
     from .results import AssetResult, RunResult, RunState
 
 
 class Progress:
-    """Receives events while jobs run. This one prints nothing; it is a context manager around all jobs."""
+    """Receives events while jobs run: a context manager around all jobs. This base class prints nothing."""
 
     def plan_jobs(self, jobs: Sequence[str]) -> None:
         """Receive the names of all jobs, in the order in which they will run."""
 
     def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
-        """Receive the state of a job, and the results of the assets that ended since the last report. Called from another thread."""
+        """Receive the state of a job, and the results of the assets that finished since the last report. Called from another thread."""
 
     def end_job(self, result: "RunResult") -> None:
         """Receive the result of a job."""
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Start showing progress."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop, with or without an error."""
+        """Stop showing progress."""
 
 
 class LineProgress(Progress):
-    """Prints a line for each asset that ended, for logs and pipes."""
+    """Prints a line for each finished asset, for logs and pipes."""
 
     def __init__(self, *, err: bool = False) -> None:
         self._file = sys.stderr if err else sys.stdout
 
     def plan_jobs(self, jobs: Sequence[str]) -> None:
-        """Print how many jobs there are."""
-        self._print(f"running {len(jobs)} job{'' if len(jobs) == 1 else 's'}: {', '.join(jobs)}")
+        """Print the names of the jobs."""
+        self._print(f"running {count(len(jobs), 'job')}: {', '.join(jobs)}")
 
     def report_job(self, job: str, state: "RunState", ended: "Sequence[AssetResult]") -> None:
-        """Print a line for each asset that ended."""
+        """Print a line for each finished asset."""
         total = sum(len(keys) for keys in state.planned.values())
         done = sum(len(results) for results in state.finished.values()) - len(ended)
         for number, result in enumerate(ended, done + 1):
@@ -55,7 +55,7 @@ class LineProgress(Progress):
 
 
 class LiveProgress(Progress):
-    """Shows a live table on the terminal, which disappears when the final table is printed."""
+    """Shows a live table on the terminal, and removes it at the end to make room for the final one."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -84,7 +84,7 @@ class LiveProgress(Progress):
             self._current = job, state
 
     def end_job(self, result: "RunResult") -> None:
-        """Show a job as one line."""
+        """Show a finished job as one line."""
         with self._lock:
             self._results.append(result)
             self._current = None
@@ -108,10 +108,10 @@ class LiveProgress(Progress):
 
 
 def choose_progress(*, quiet: bool, json: bool, log_level: str = "CRITICAL") -> Progress:
-    """Return the progress for the kind of output: nothing, a live table, or lines. Lines go to stderr if stdout has JSON."""
+    """Return how to show progress: not at all, as a live table, or as lines, which go to stderr if stdout has JSON."""
     if quiet:
         return Progress()
-    # Log lines in between would break a live table.
+    # Log messages in between would break a live table.
     if sys.stdout.isatty() and not json and log_level == "CRITICAL":
         return LiveProgress()
     return LineProgress(err=json)

@@ -24,7 +24,7 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
 
     Args:
         results: the results of :func:`run_headless`.
-        width: width of the table; None = that of the terminal, or as wide as needed if the output goes elsewhere.
+        width: width of the table in characters; None = that of the terminal, or as wide as needed if the output goes elsewhere.
         quiet: whether to print only failures.
     """
     from rich.console import Console
@@ -73,7 +73,7 @@ def describe_result(result: "AssetResult") -> str:
 
 
 class _ResultTable:
-    """A table with a line per job, followed by one per asset, that fits in 80 columns."""
+    """A table, at most 80 columns wide, with a line per job followed by a line per asset."""
 
     def __init__(self, *, rejects: bool) -> None:
         from rich.box import SIMPLE_HEAD
@@ -87,20 +87,20 @@ class _ResultTable:
             self.table.add_column(name, justify="right", no_wrap=True)
 
     def add_note(self, text: str) -> None:
-        """Add a line that is not for a job or an asset."""
+        """Add a line of text."""
         from rich.text import Text
 
         self.table.add_row(Text(text, "dim"))
 
     def add_job(self, name: str, status: str, seconds: float | None) -> None:
-        """Add the line of a job."""
+        """Add a job's line."""
         from rich.text import Text
 
         counts = [""] * (3 if self._rejects else 2)
         self.table.add_row(Text(name, "bold"), Text(status, _STYLES.get(status, "")), *counts, "" if seconds is None else f"{seconds:.2f}")
 
     def add_asset(self, asset: "AssetResult") -> None:
-        """Add the line of an asset that ended."""
+        """Add the line of a finished asset."""
         from rich.text import Text
 
         loaded, rows = ("" if n is None else str(n) for n in (asset.loaded, asset.rows))
@@ -110,14 +110,14 @@ class _ResultTable:
         self.table.add_row(Text(f"  {asset.key}"), Text(asset.status, _STYLES.get(asset.status, "")), loaded, *rejected, rows, seconds)
 
     def add_running(self, key: str) -> None:
-        """Add the line of an asset whose step is running."""
+        """Add the line of a running asset."""
         from rich.text import Text
 
         self.table.add_row(Text(f"  {key}"), Text("running", _STYLES["running"]))
 
 
 def _make_table(results: "Sequence[RunResult]") -> "Table":
-    # Only Starlake's Spark loader rejects rows. Without rejected rows, the column is omitted.
+    # Only Starlake's Spark loader rejects rows, so most tables do not need the column.
     table = _ResultTable(rejects=any(asset.rejected for result in results for asset in result.assets))
     for result in results:
         table.add_job(result.label, "done" if result.success else "failed", result.seconds)
@@ -127,7 +127,7 @@ def _make_table(results: "Sequence[RunResult]") -> "Table":
 
 
 class RunTable:
-    """The table of running jobs: a line for each job, and as many assets of the running job as fit."""
+    """The live table: a line for each job, and as many assets of the running job as fit on the screen."""
 
     def __init__(self, ended: "Sequence[RunResult]", waiting: Sequence[str]) -> None:
         self._ended = list(ended)
@@ -145,7 +145,7 @@ class RunTable:
         room = max(4, console.height - 6)
         ended = self._ended[-max(1, room // 3) :]
         if len(ended) < len(self._ended):
-            table.add_note(f"... {count(len(self._ended) - len(ended), 'job')} done before")
+            table.add_note(f"... {count(len(self._ended) - len(ended), 'job')} finished earlier")
         for result in ended:
             table.add_job(result.label, "done" if result.success else "failed", result.seconds)
         room -= len(ended)
@@ -158,7 +158,7 @@ class RunTable:
         yield table.table
 
     def _add_running(self, table: _ResultTable, room: int) -> int:
-        """Add the running job: failed and running assets first, then the most recently ended ones. Return the number of lines."""
+        """Add the running job: failed and running assets first, then the most recently finished ones. Return the number of lines."""
         assert self._running is not None
         job, state, seconds = self._running
         results = [asset for assets in list(state.finished.values()) for asset in assets]

@@ -1,4 +1,4 @@
-"""Collect the results of runs for assets from Dagster's events, while they happen or afterward."""
+"""The results of runs and of their assets, read from Dagster's events during a run or after it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ EVENT_TYPES = frozenset(
         dg.DagsterEventType.STEP_FAILURE,
     )
 )
-"""The types of events from which results are made."""
+"""The event types that :class:`RunState` uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class AssetResult:
     Attributes:
         key: the asset's key as a user string, or for a step without assets, the step's key.
         status: ``done`` (materialized), ``skipped`` (nothing to load), ``failed``, or ``not run`` because something upstream failed.
-        rows: number of rows of its table afterward, if known.
-        loaded: number of rows that a load added, if known.
+        rows: number of rows in its table afterward, if known.
+        loaded: number of rows that were loaded, if known.
         seconds: duration of its step, or of the command that loaded it together with others.
-        error: why it failed.
-        files: number of files that a load took, if known.
-        rejected: number of rows that a load rejected, if known.
+        error: the error message, if it failed.
+        files: number of files that were loaded, if known.
+        rejected: number of rows that were rejected, if known.
     """
 
     key: str
@@ -56,10 +56,10 @@ class RunResult:
         job: the job's name.
         run_id: Dagster's ID of the run; empty if nothing in the job could run.
         success: whether it succeeded.
-        seconds: how long it took.
+        seconds: its duration.
         assets: the result of each asset.
-        error: error of the run, if no asset has one.
-        partition: key of its partition, or the first and last keys; empty for none.
+        error: the run's own error message, if it has one.
+        partition: key of its partition, or ``FIRST...LAST`` for a range; empty if it has none.
     """
 
     job: str
@@ -72,17 +72,17 @@ class RunResult:
 
     @property
     def label(self) -> str:
-        """The job's name with the partition."""
+        """The job's name, followed by the partition if there is one."""
         return f"{self.job} {self.partition}".rstrip()
 
 
 class RunState:
-    """The state of a run, from its events.
+    """The state of a run according to its events so far.
 
     Attributes:
-        planned: the assets of each step.
-        running: keys of the steps that have started but not ended.
-        finished: the results of each step that ended, in the order in which steps ended.
+        planned: the asset keys of each step.
+        running: keys of the steps that have started but not finished.
+        finished: the asset results of each finished step, in the order in which steps finished.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class RunState:
         self._made: dict[str, dict[str, AssetResult]] = {}
 
     def add_event(self, event: dg.DagsterEvent) -> list[AssetResult]:
-        """Process an event, and return the results of the assets whose step ended with it."""
+        """Process an event. If it ends a step, return the results of the step's assets."""
         step = event.step_key
         if step is None:
             return []
@@ -121,7 +121,7 @@ class RunState:
         return results
 
     def list_results(self) -> tuple[AssetResult, ...]:
-        """Return one result per asset: first in the order in which their steps ended, then for steps that never ended."""
+        """Return one result per asset: those of finished steps, in the order in which they finished, then those of other steps."""
         found = dict(self.finished)
         for step in sorted(self.planned.keys() - found.keys()):
             found[step] = [self._made.get(step, {}).get(key) or AssetResult(key, "not run") for key in self.planned[step]]

@@ -1,4 +1,4 @@
-"""Run jobs of a project without a web interface, for ``sl-dagster run`` and the demo."""
+"""Run jobs of a project in this process, for ``sl-dagster run`` and the demo."""
 
 import contextlib
 import logging
@@ -42,17 +42,17 @@ def run_headless(
     report: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> list[RunResult]:
-    """Run jobs of a project in this process, one after the other, with Dagster's own event log.
+    """Run jobs of a project in this process, one after the other. The runs are stored in the Dagster instance of ``DAGSTER_HOME``.
 
     Args:
         root: the project's folder.
         settings: the settings of the definitions.
-        job: one job; None = all load jobs, then all transform jobs, upstream ones first.
+        job: name of the job; None = all load jobs, then all transform jobs, upstream ones first.
         selection: assets to materialize instead of a job, in Dagster's selection syntax.
-        scheduled_date: logical date of the runs, ISO 8601.
-        dates: all dates that runs may have; overrides ``scheduled_date``.
-        log_level: level from which the runs' log is also printed: DEBUG, INFO, WARNING, ERROR, or CRITICAL (nothing).
-        report: receives a sentence about assets that are left out because they have no job.
+        scheduled_date: logical date of the runs, in ISO 8601.
+        dates: all dates of the runs; overrides ``scheduled_date``.
+        log_level: minimum level of the log messages to print: DEBUG, INFO, WARNING, ERROR, or CRITICAL (nothing).
+        report: receives messages about assets that do not run because no job has them, and about jobs without a partition in the range.
         progress: receives events as they happen.
 
     Returns:
@@ -63,7 +63,7 @@ def run_headless(
         UnknownName: the job does not exist.
         InvalidSetting: both a job and a selection, a selection without a match, an invalid date, or a range with nothing to run.
         InvalidProject: the project has errors.
-        StarlakeError: all jobs should run, but there are none.
+        StarlakeError: neither a job nor a selection was given, and the project has no jobs.
     """
     if job is not None and selection is not None:
         raise InvalidSetting("expected a job or a selection, not both")
@@ -74,7 +74,7 @@ def run_headless(
     settings = settings.override(step_executor=None, on_error="fail", **({"backfill": "single_run"} if dates.single_run else {}))
     built = build_definitions(root, settings)
     if settings.partitions != "off" and not dates.fits_partitions(built, selection):
-        # Partitioned assets that read each other run only for partitions.
+        # Dagster does not run partitioned assets that depend on each other without a partition.
         settings = settings.override(partitions="off")
         built = build_definitions(root, settings)
     names = order_jobs(built.plan.pipelines, built.plan.dependencies)
@@ -84,10 +84,10 @@ def run_headless(
     if job is None and keys is None:
         left_out = describe_assets_without_job(built.graph)
         if not names:
-            why = f"{left_out}; run assets instead (--select '*' for all of them)" if left_out else "it has no tables and no tasks"
+            why = f"{left_out}; select assets instead (--select '*' for all of them)" if left_out else "it has no tables and no tasks"
             raise StarlakeError(f"{built.plan.project.root} has no jobs to run: {why}")
         if left_out and report:
-            report(f"{left_out}; they run only with a selection (--select)")
+            report(f"{left_out}; use --select to run them")
     if keys is not None:
         planned = plan_selection_runs(built, dates, name_selection_job(built), keys)
     else:
@@ -105,7 +105,7 @@ SELECTION = "selection"
 
 
 def name_selection_job(built: Built) -> str:
-    """Return a name for the job that runs selected assets that no job of the project has."""
+    """Return a name, not used by the project's jobs, for the job that runs selected assets."""
     name = SELECTION
     while any(name == pipeline.name for pipeline in built.plan.pipelines):
         name += "_"
@@ -113,18 +113,24 @@ def name_selection_job(built: Built) -> str:
 
 
 _BUILT: dict[str, dg.Definitions] = {}
-"""Definitions in use by :func:`run_headless`. :func:`rebuild` finds them when Dagster requests a job by name."""
+"""Token -> definitions that :func:`run_headless` is using, for :func:`rebuild`."""
 
 
 def rebuild(token: str, job: str, selection: bool = False) -> dg.JobDefinition:
-    """Return a job of the definitions that :func:`run_headless` built in this process, or one of all assets with the name ``job``."""
+    """Return a job of the definitions that :func:`keep_definitions` keeps. Dagster calls this to get a reconstructable job.
+
+    Args:
+        token: token of the definitions.
+        job: the job's name.
+        selection: whether to return a job of all assets with this name instead.
+    """
     definitions = _BUILT[token]
     return build_job_of_all_assets(job, definitions, definitions.executor) if selection else definitions.resolve_job_def(job)
 
 
 @contextlib.contextmanager
 def keep_definitions(built: Built, settings: Settings) -> Iterator[str]:
-    """Keep definitions for :func:`rebuild`, and yield their token."""
+    """Keep definitions for :func:`rebuild` during a ``with`` block, and yield their token."""
     executor = choose_job_executor(None, settings.override(step_executor=None, on_error="fail"))
     token = uuid.uuid4().hex
     _BUILT[token] = dg.Definitions.merge(built.definitions, dg.Definitions(executor=executor))
@@ -146,7 +152,7 @@ def _open_instance() -> Iterator[dg.DagsterInstance]:
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """Runs jobs of the definitions with a token."""
+    """Runs jobs of the definitions that a token stands for."""
 
     instance: dg.DagsterInstance
     token: str
@@ -155,17 +161,17 @@ class _Runner:
     progress: Progress | None
 
     def run_jobs(self, planned: Sequence[PlannedRun]) -> list[RunResult]:
-        """Run jobs one after the other, without the assets downstream of those that an earlier job did not make."""
+        """Run jobs one after the other. Assets downstream of those that an earlier job did not materialize do not run."""
         results: list[RunResult] = []
         not_made: set[dg.AssetKey] = set()
         for job, runs in groupby(planned, key=lambda run: run.job):
             keys, blocked = _split_blocked(self.token, job, not_made) if not_made else (None, {})
             waiting = tuple(AssetResult(key.to_user_string(), "not run") for key in blocked)
-            # Of several runs for partitions, each must make an asset.
+            # If there are several runs for partitions, an asset must be materialized by all of them.
             made: dict[dg.AssetKey, bool] = {}
             for run in runs:
                 if keys == []:
-                    error = "nothing of it can run: " + "; ".join(blocked.values())
+                    error = "nothing in it can run: " + "; ".join(blocked.values())
                     result = RunResult(job, "", False, 0.0, waiting, error=error, partition=run.partition)
                 else:
                     result = self.run_job(run, keys)
@@ -181,7 +187,7 @@ class _Runner:
         return results
 
     def run_selection(self, planned: Sequence[PlannedRun], keys: Sequence[dg.AssetKey]) -> list[RunResult]:
-        """Run some assets, of any jobs, once per planned run."""
+        """Materialize some assets, of any jobs, once per planned run."""
         return [self.run_job(run, keys, selection=True) for run in planned]
 
     def run_job(self, run: PlannedRun, keys: Sequence[dg.AssetKey] | None, *, selection: bool = False) -> RunResult:
@@ -217,13 +223,12 @@ class _Runner:
 
 
 def _split_blocked(token: str, job: str, not_made: Set[dg.AssetKey]) -> tuple[list[dg.AssetKey] | None, dict[dg.AssetKey, str]]:
-    """Return a job's assets that can run (None = all), and those that need an asset that was not made, each with a sentence that names
-    it.
+    """Return the assets of a job that can run (None = all), and for each of the others a message that says which assets it needs.
 
     Args:
-        token: the definitions.
-        job: the job.
-        not_made: assets that failed or did not run in earlier jobs, except those that this job runs again.
+        token: token of the definitions.
+        job: the job's name.
+        not_made: assets that failed or did not run in earlier jobs.
     """
     definitions = _BUILT[token]
     graph = definitions.resolve_asset_graph()
@@ -249,13 +254,13 @@ def _list_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -
 
 
 _REPOSITORY = ".dagster/repository"
-"""Tag by which the web interface finds the runs of a code location's jobs. These belong to the one that ``sl-dagster dev`` serves."""
+"""Tag by which Dagster's UI finds the runs of a code location. Its value names the location as ``sl-dagster dev`` does."""
 
 _MARK = ".dagster/starlake_headless"
-"""Tag by which a job's run is found while it is running. Dagster hides tags with this prefix."""
+"""Tag by which :class:`_Follower` finds its run. Dagster's UI hides tags with this prefix."""
 
-_LOOK = 0.2
-"""Time between two reads of a run's events, in seconds."""
+_POLL_SECONDS = 0.2
+"""Time between two reads of a run's events."""
 
 
 class _Follower:
@@ -278,7 +283,7 @@ class _Follower:
 
     def _follow(self) -> None:
         try:
-            while not self._ended.wait(_LOOK):
+            while not self._ended.wait(_POLL_SECONDS):
                 self._read_events()
             self._read_events()
         except Exception as error:  # noqa: BLE001 -- the run goes on, and its results are reported when it ends

@@ -13,14 +13,14 @@ _ONE_NAME = re.compile(r"""[+*\d]*(?:key:)?["']?([\w./-]+)["']?[+*\d]*""")
 
 
 def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
-    """Return the assets of a selection that can be run.
+    """Return the keys of the selected assets, without those of external assets, which cannot be materialized.
 
     Args:
         built: the project's definitions.
-        selection: a selection in Dagster's syntax.
+        selection: a selection in Dagster's syntax, such as ``+key:kpi_revenue``.
 
     Raises:
-        InvalidSetting: it selects no assets, or Dagster does not understand it.
+        InvalidSetting: the selection is invalid, or contains no asset that can be materialized.
     """
     if not selection.strip():
         raise InvalidSetting(
@@ -35,7 +35,7 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
         raise InvalidSetting(f"selection '{selection}' names no asset{hint}") from error
     except Exception as error:  # Dagster's parser raises many kinds of errors
         raise InvalidSetting(
-            f"selection '{selection}' is not understood by Dagster: {str(error) or type(error).__name__} "
+            f"Dagster does not understand the selection '{selection}': {str(error) or type(error).__name__} "
             "(expected a selection such as 'sales_orders', '+kpi_revenue', 'group:sales and kind:table', '*')"
         ) from error
     if not found:
@@ -43,14 +43,14 @@ def select_assets(built: Built, selection: str) -> list[dg.AssetKey]:
     made = sorted(found & graph.materializable_asset_keys)
     if not made:
         elsewhere = ", ".join(key.to_user_string() for key in sorted(found))
-        raise InvalidSetting(f"selection '{selection}' matches only tables that are made elsewhere: {elsewhere}")
+        raise InvalidSetting(f"selection '{selection}' matches only tables that are created outside of this project: {elsewhere}")
     return made
 
 
 def order_jobs(pipelines: Sequence[Pipeline], dependencies: Dependencies) -> list[str]:
-    """Return the names of all jobs: load jobs first, then transform jobs, so that each job runs after the jobs that make its inputs.
+    """Return the names of all jobs in the order in which to run them: load jobs, then transform jobs, upstream ones first.
 
-    Jobs that read each other's tables keep their order by name.
+    Jobs that read each other's tables stay in the order of ``pipelines``.
     """
     makers = {t.full_name: p.name for p in pipelines for t in p.tasks}
     waits = {

@@ -1,8 +1,8 @@
-"""Code servers in processes that are forked from one that has imported everything, in place of new ones that import it.
+"""Start code servers as forks of a process that has already imported everything.
 
-Dagster's code server starts a process for each reload: of the time until the page shows an edit, most would be imports. ``dev`` starts
-:func:`serve`, and gives code servers a program in place of Python (:func:`write_program`) that asks it for a fork. Where it gets none, the
-program becomes Python.
+Dagster's code server starts a new process for each reload, and would spend most of that time importing modules. ``sl-dagster dev``
+therefore runs :func:`serve`, and gives code servers a launcher to use as their Python (:func:`write_launcher`). The launcher requests a
+fork from :func:`serve`. If it does not get one, it executes the real Python.
 """
 
 import contextlib
@@ -18,14 +18,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-_PROGRAM = """#!{python} -IS
+_LAUNCHER = """#!{python} -IS
 import json, os, signal, socket, sys
 
 PYTHON, SOCKET = {python!r}, {socket!r}
 
 
-def ask():
+def request_fork():
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(SOCKET)
         body = json.dumps([sys.argv, dict(os.environ), os.getcwd()]).encode()
@@ -42,7 +43,7 @@ def ask():
 code = None
 if sys.argv[1:5] == ["-m", "dagster", "api", "grpc"]:
     try:
-        code = ask()
+        code = request_fork()
     except OSError:
         pass
 if code is None:
@@ -69,35 +70,38 @@ _PROJECT = {
     "transform/d/u.sl.yml": "version: 1\ntask: {dagRef: e}\n",
     "transform/d/u.sql": "select t.a from d.t t join d.t s on t.a = s.a\n",
 }
-"""A small project: what reading and planning it and making its jobs imports is what other projects need, too."""
+"""The files of a small project. Loading it imports the modules that other projects need as well."""
 
 
 def can_serve() -> bool:
-    """Tell whether this system can fork processes and pass them files."""
+    """Return whether this system can fork processes, pass files to them, and run the launcher (its ``#!`` line has a maximum length)."""
     return sys.platform == "linux" and hasattr(socket, "send_fds") and len(sys.executable) < 100
 
 
-def write_program(folder: Path, path: Path) -> Path:
-    """Write the program that takes Python's place when a code server is started; return its file.
+def write_launcher(folder: Path, path: Path) -> Path:
+    """Write the launcher that code servers use as their Python, and return its path.
 
     Args:
-        folder: where to.
-        path: the socket of :func:`serve`.
+        folder: the folder in which to write it.
+        path: path of the socket on which :func:`serve` listens.
     """
-    program = folder / "python"
-    program.write_text(_PROGRAM.format(python=sys.executable, socket=str(path)), encoding="utf-8")
-    program.chmod(0o700)
-    return program
+    launcher = folder / "python"
+    launcher.write_text(_LAUNCHER.format(python=sys.executable, socket=str(path)), encoding="utf-8")
+    launcher.chmod(0o700)
+    return launcher
 
 
-def start_code_server(program: str, arguments: Sequence[str]) -> None:
-    """Run ``dagster`` in this process, with a program that takes Python's place when it starts processes."""
-    sys.executable = program
+def start_code_server(launcher: str, arguments: Sequence[str]) -> None:
+    """Run ``dagster`` with these arguments in this process, which starts its child processes with the launcher, and exit."""
+    sys.executable = launcher
     sys.exit(_run_dagster(arguments))
 
 
 def serve(path: str) -> None:
-    """Fork a process for each request that comes to a socket, and end those whose requester is gone, until a signal ends this one."""
+    """Listen on a Unix socket and fork a process for each request, until a signal ends this process.
+
+    Forks whose requester has exited are killed.
+    """
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
@@ -106,9 +110,9 @@ def serve(path: str) -> None:
 
 
 def _import_all() -> None:
-    """Import what code servers import. None of it starts threads or reads the environment of a project."""
+    """Import the modules that code servers need. None of them starts threads or reads the project's environment."""
     for name in _MODULES:
-        # What a version of Dagster does not have, the fork imports if it is needed.
+        # Dagster's internal modules differ by version. The fork imports what is missing.
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     import dagster as dg
@@ -123,7 +127,7 @@ def _import_all() -> None:
             file = Path(folder, "metadata", name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-        # Without the plans and the environment of the user.
+        # Without the user's cache and environment.
         built = build_definitions(folder, Settings(executor="duckdb", cache="off"))
         built.definitions.get_repository_def().load_all_definitions()
         _dagster_cli.describe_once()
@@ -132,23 +136,23 @@ def _import_all() -> None:
         with dg.DagsterInstance.local_temp(folder):
             pass
     gc.collect()
-    # Forks share what their garbage collections do not touch.
+    # Memory that the garbage collector does not touch stays shared between the forks.
     gc.freeze()
 
 
 class _Forks:
-    """The forks of this process, each with the connection of its requester."""
+    """The forks of this process, and the connection to the requester of each."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._connections: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
-        self._ended, self._tell_ended = os.pipe()
-        os.set_blocking(self._tell_ended, False)
+        self._wakeup, self._wakeup_writer = os.pipe()
+        os.set_blocking(self._wakeup_writer, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._tell_ended, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
         self._selector.register(listener, selectors.EVENT_READ)
-        self._selector.register(self._ended, selectors.EVENT_READ)
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
 
     def run(self) -> None:
         while True:
@@ -156,11 +160,11 @@ class _Forks:
                 if key.fileobj is self._listener:
                     with contextlib.suppress(OSError):
                         self._accept()
-                elif key.fileobj == self._ended:
-                    os.read(self._ended, 1024)
+                elif key.fileobj == self._wakeup:
+                    os.read(self._wakeup, 1024)
                     self._reap()
                 else:
-                    self._end_abandoned(key.data)
+                    self._kill_abandoned(key.data)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -175,15 +179,15 @@ class _Forks:
             return
         pid = os.fork()
         if pid == 0:
-            self._become(connection, files, argv, environ, folder)
+            self._run_fork(connection, files, argv, environ, folder)
         for file in files:
             os.close(file)
         self._connections[pid] = connection
         self._selector.register(connection, selectors.EVENT_READ, pid)
         connection.sendall(pid.to_bytes(8, "big"))
 
-    def _become(self, connection: socket.socket, files: Sequence[int], argv: list[str], environ: dict[str, str], folder: str) -> None:
-        """Be the requested process: its files, environment, folder and arguments; does not return."""
+    def _run_fork(self, connection: socket.socket, files: Sequence[int], argv: list[str], environ: dict[str, str], folder: str) -> NoReturn:
+        """Run Dagster in the fork with the requester's standard streams, environment, folder, and arguments, and exit."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -191,8 +195,8 @@ class _Forks:
             for other in (*self._connections.values(), connection, self._listener):
                 other.close()
             self._selector.close()
-            os.close(self._ended)
-            os.close(self._tell_ended)
+            os.close(self._wakeup)
+            os.close(self._wakeup_writer)
             for number, file in enumerate(files):
                 os.dup2(file, number)
                 os.close(file)
@@ -219,21 +223,21 @@ class _Forks:
                 connection.sendall((code if code >= 0 else 128 - code).to_bytes(8, "big"))
             connection.close()
 
-    def _end_abandoned(self, pid: int) -> None:
-        """End a fork whose requester is gone: it sends nothing after its request, so anything readable on its connection is the end."""
+    def _kill_abandoned(self, pid: int) -> None:
+        """Kill a fork whose requester has exited. Requesters send nothing after the request, so a readable connection was closed."""
         self._selector.unregister(self._connections[pid])
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def _run_dagster(arguments: Sequence[str]) -> int:
-    """Run Dagster's command line; return its exit code."""
+    """Run Dagster's command line, and return its exit code."""
     sys.argv = ["dagster", *arguments]
     try:
         runpy.run_module("dagster", run_name="__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - as Python does at its end
+    except BaseException:  # noqa: BLE001 -- handled as Python itself handles it
         sys.excepthook(*sys.exc_info())
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""``sl-dagster warm-up``: create archives of Starlake's classes ahead of time, for example while an image is built."""
+"""``sl-dagster warm-up``: create archives of Starlake's classes ahead of time, for example when an image is built."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-@click.command("warm-up", epilog="Exit code: 0 if all archives exist, 1 if one could not be made, 2 if the command line is invalid.")
+@click.command("warm-up", epilog="Exit code: 0 if all archives exist, 1 if one could not be created, 2 if the command line is invalid.")
 @add_project_options()
 def warm_up(project: Path, **given: str | bool | None) -> None:
-    """Make the archives that let Java start Starlake quickly, for all launchers and loaders of PROJECT, for example in an image.
+    """Create the class archives that let Starlake start faster, for all launchers and loaders of PROJECT. For example, in an image.
 
-    This does not run anything of PROJECT. To make an archive, Starlake loads a small sample project.
+    No job of PROJECT runs. To create an archive, Starlake loads a small sample project.
     """
     from ..definitions.build import prepare_graph
 
@@ -46,7 +46,7 @@ def warm_up(project: Path, **given: str | bool | None) -> None:
 
 
 def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellExecutor, Command]]":
-    """Yield a command for each table and task that a process of this machine loads or transforms."""
+    """Yield the command of each table and task that runs in a process on this machine, with its executor."""
     from ..commands import RunContext, build_load_command, build_transform_command
     from ..executors.local.shell import ShellExecutor
 
@@ -62,7 +62,7 @@ def _list_commands(plan: "Plan", settings: "Settings") -> "Iterator[tuple[ShellE
 
 
 def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str], loader: "Loader") -> bool:
-    """Make one archive and report it; return whether it exists, or this Java has no archives."""
+    """Create one archive and report it. Return False if that fails; archives that are off or not supported are not failures."""
     from ..executors.local.jvm.archives import find_archive
     from ..executors.local.jvm.making import NotMade, make_archive, probe_sample
     from ..executors.local.jvm.start import choose_folder
@@ -75,24 +75,24 @@ def _warm(executor: "ShellExecutor", program: str, environment: Mapping[str, str
         java = probe_sample(program, environment, folder, loader)
         archive = find_archive(folder, java, loader)
         if archive is None:
-            echo(f"{program}, {loader}: Java {java.version} has no archives (13 or later has)")
+            echo(f"{program}, {loader}: Java {java.version} does not support archives (requires Java 13 or later)")
             return True
         found = archive.is_usable()
         make_archive(program, environment, folder, java, loader)
     except (NotMade, OSError) as error:
-        echo(f"{program}, {loader}: not made: {error}", fg="red", err=True)
+        echo(f"{program}, {loader}: not created: {error}", fg="red", err=True)
         return False
     if executor.jvm.archive != "auto":
         _open_folders(folder)
     elif os.environ.get(VARIABLE, "").strip():
         _open_folders(folder, folder.parent)
     size = archive.path.stat().st_size / 1e6
-    echo(f"{program}, {loader}: {'already there' if found else 'made'}: {archive.path} ({size:.1f} MB, Java {java.version})")
+    echo(f"{program}, {loader}: {'already exists' if found else 'created'}: {archive.path} ({size:.1f} MB, Java {java.version})")
     return True
 
 
 def _open_folders(*folders: Path) -> None:
-    """Let all users read folders that were chosen for them: in an image, commands may run as another user than its build."""
+    """Make folders readable by all users: the user who builds an image is often not the one who runs commands in it."""
     for folder in folders:
         with suppress(OSError):
             folder.chmod(folder.stat().st_mode | 0o555)

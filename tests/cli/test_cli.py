@@ -331,7 +331,7 @@ def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_p
     result = run("cache", shop.root, "--folder", folder)
     assert result.exit_code == 0, result.output
     files = set(folder.iterdir())
-    (entry,) = (file for file in files if result.output.startswith(f"kept: {file} ("))
+    (entry,) = (file for file in files if result.output.startswith(f"cached: {file} ("))
     assert {file.stat().st_mode & 0o777 for file in files} == {0o644}
     assert folder.stat().st_mode & 0o777 == 0o755
     folder.chmod(0o555)
@@ -341,7 +341,7 @@ def test_cache_fills_a_folder_from_which_a_process_that_cannot_write_takes_the_p
         done = load_in_a_process(shop.root, SL_DAGSTER_CACHE=str(folder), SL_ROOT=str(shop.root), _="/another/program")
         assert "using the cached plan" in done.stderr
         again = run("cache", shop.root, "--folder", folder)
-        assert again.output.startswith(f"already there: {entry} (")
+        assert again.output.startswith(f"already cached: {entry} (")
         assert again.exit_code == 0
     finally:
         folder.chmod(0o755)
@@ -355,13 +355,13 @@ def test_cache_makes_readable_for_all_what_a_load_kept_for_its_user(
     assert run("check", shop.root).exit_code == 0
     files = list(folder.iterdir())
     assert [path.stat().st_mode & 0o777 for path in (folder, *files)] == [0o700, 0o600, 0o600]
-    assert run("cache", shop.root).output.startswith(f"already there: {folder}")
+    assert run("cache", shop.root).output.startswith(f"already cached: {folder}")
     assert [path.stat().st_mode & 0o777 for path in (folder, *files)] == [0o755, 0o644, 0o644]
 
 
 def test_cache_of_other_settings_is_another_entry(shop: ProjectFolder, tmp_path: Path) -> None:
     for arguments in ([], ["--orchestrators", "dagster,airflow"], ["--timezone", "Europe/Paris"]):
-        assert run("cache", shop.root, "--folder", tmp_path / "plans", *arguments).output.startswith("kept: ")
+        assert run("cache", shop.root, "--folder", tmp_path / "plans", *arguments).output.startswith("cached: ")
     # Each has its head, its plan, and the columns of its tasks.
     assert len(list((tmp_path / "plans").iterdir())) == 9
 
@@ -370,14 +370,14 @@ def test_cache_says_why_nothing_was_kept(shop: ProjectFolder, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     result = run("cache", shop.root, "--folder", tmp_path / "file" / "plans")
     assert result.exit_code == 1
-    assert result.output.startswith("not kept: it cannot be written: ")
+    assert result.output.startswith("not cached: it cannot be written: ")
     result = run("cache", shop.root, "--folder", "off")
     assert result.exit_code == 1
     assert "the cache is off" in result.output
     shop.write("metadata/transform/kpi/top.sql", "select '{{sl_epoch_milli}}' as now\n")
     result = run("cache", shop.root, "--folder", tmp_path / "plans")
     assert result.exit_code == 1
-    assert result.output.startswith("not kept: the project uses the current time (sl_epoch_milli)")
+    assert result.output.startswith("not cached: the project uses the current time (sl_epoch_milli)")
 
 
 def test_cache_shows_the_errors_of_the_project_as_check_does(shop: ProjectFolder, tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def outcome(results: list[RunResult]) -> dict[str, str]:
         (" ", "selection ' ' is empty"),
         ("kpi_dayly", "selection 'kpi_dayly' names no asset (did you mean 'kpi_daily'?)"),
         ("+kpi.daily", "selection '+kpi.daily' names no asset (did you mean 'kpi_daily'?)"),
-        ("group:(", "selection 'group:(' is not understood"),
-        ("column:id", "selection 'column:id' is not understood"),
-        ("elsewhere_rates", "selection 'elsewhere_rates' matches only tables that are made elsewhere: elsewhere_rates"),
+        ("group:(", "Dagster does not understand the selection 'group:('"),
+        ("column:id", "Dagster does not understand the selection 'column:id'"),
+        ("elsewhere_rates", "selection 'elsewhere_rates' matches only tables that are created outside of this project: elsewhere_rates"),
     ],
 )
 def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str, message: str) -> None:
@@ -118,7 +118,7 @@ def test_a_project_without_jobs_says_why_and_what_to_do(shop: ProjectFolder) -> 
         f"{shop.root} has no jobs to run: 4 assets have no job: "
         "shop.items, shop.orders: no dagRef; set it to 'loads' in metadata/application.sl.yml (dagRef.load); "
         "kpi.daily, kpi.top: no dagRef; set it to 'transforms' in metadata/application.sl.yml (dagRef.transform); "
-        "run assets instead (--select '*' for all of them)"
+        "select assets instead (--select '*' for all of them)"
     )
     (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="shop_orders")
     assert result.success
@@ -131,7 +131,7 @@ def test_assets_without_job_are_reported(shop: ProjectFolder) -> None:
     run_headless(shop.root, Settings(executor=RecordingExecutor()), report=told.append)
     (line,) = told
     assert line.startswith("2 assets have no job: kpi.daily, kpi.top: no dagRef; set it to 'transforms' in ")
-    assert line.endswith("; they run only with a selection (--select)")
+    assert line.endswith("; use --select to run them")
     run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", report=told.append)
     assert len(told) == 1
 
@@ -210,8 +210,8 @@ def test_what_needs_a_failed_asset_does_not_run_in_later_jobs_either(shop: Proje
     }
     assert [c.shown.split()[2:] for c in executor.commands if c.verb == "transform"] == [["--name", "kpi.labels"]]
     errors = {r.job: r.error for r in results if r.error}
-    assert errors["kpi_daily"] == "nothing of it can run: kpi_daily needs shop_orders"
-    assert errors["kpi_top"] == "nothing of it can run: kpi_top needs kpi_daily"
+    assert errors["kpi_daily"] == "nothing in it can run: kpi_daily needs shop_orders"
+    assert errors["kpi_top"] == "nothing in it can run: kpi_top needs kpi_daily"
 
 
 class Listener(Progress):

@@ -92,7 +92,7 @@ def test_times_of_a_range(two_crons: ProjectFolder) -> None:
     # The hour that the clock repeats.
     dates = RunDates(first="2025-10-26T00:00Z", last="2025-10-26T02:00+00:00")
     with pytest.raises(
-        InvalidSetting, match=r"hourly_tasks has no partition from 2025-10-26T00:00Z to .*: they reach from 2026-03-01-00:00"
+        InvalidSetting, match=r"hourly_tasks has no partition from 2025-10-26T00:00Z to .*: its partitions range from 2026-03-01-00:00"
     ):
         run(two_crons, dates, job="hourly_tasks")
     assert [
@@ -111,7 +111,7 @@ def test_a_partition_that_fails_does_not_stop_the_others_but_what_reads_it(incre
         ("daily_tasks 2026-03-29", True),
         ("none_tasks", False),
     ]
-    assert results[-1].error == "nothing of it can run: kpi_top needs kpi_daily"
+    assert results[-1].error == "nothing in it can run: kpi_top needs kpi_daily"
 
 
 def test_a_selection_of_assets_with_different_partitions(two_crons: ProjectFolder) -> None:

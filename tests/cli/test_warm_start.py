@@ -19,7 +19,7 @@ WAIT = 120
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    return warm_start.write_program(tmp_path, tmp_path / "warm.sock")
+    return warm_start.write_launcher(tmp_path, tmp_path / "warm.sock")
 
 
 @pytest.fixture

@@ -28,13 +28,13 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_archives_are_made_once_and_can_be_read_by_all(shop: ProjectFolder, launcher: Path, tmp_path: Path) -> None:
     first = CliRunner().invoke(main, ["warm-up", str(shop.root), "--executor", "shell"])
     assert first.exit_code == 0, first.output
-    assert f"{launcher}, native: made:" in first.output
+    assert f"{launcher}, native: created:" in first.output
     made = [path for path in (tmp_path / "cache" / "jvm").iterdir() if path.suffix in (".jsa", ".aot")]
     assert len(made) == 1
     assert (made[0].stat().st_mode | (tmp_path / "cache").stat().st_mode) & 0o444 == 0o444
     assert not (shop.root / "datasets").exists(), "nothing of the project is run"
     second = CliRunner().invoke(main, ["warm-up", str(shop.root), "--executor", "shell"])
-    assert "already there" in second.output
+    assert "already exists" in second.output
     assert second.exit_code == 0
 
 
