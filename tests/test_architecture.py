@@ -199,19 +199,19 @@ def test_every_public_name_can_be_imported_and_they_are_sorted() -> None:
 
 VERBS = """
 abandon accept acquire add adopt advise affects agree allow allows annotate announce append appends apply archive are ascend ask attach
-attempt audit authenticate batch become begin begins belongs blank build cache calculate call can cancel capture cast center charge
-check choose close coerce collect combine comes compare compile complete compute concerns connect contains continues convert copy count
-covers create cut decide declares decorate deliver depend descend describe deserialize detach digest divide drain drop echo emit encode
-end ensure enter escape evaluate evolve examine execute expand expect explain extend fail feed fetch fill filter find finish fit fits
-flush fold follow forbid forget form format get give glob group hand handle has hash have hide hold holds identify import indent index
-inherit insert interrupt invoke is iterate join judge keep lacks leads leave leaves lend link list load locate lock log look lower make
-map mark mask match matches materialize may measure merge migrate move name names narrow needs negate normalize note notify number
-observe obtain open order overlaps override pack pair parse pause peek place plan poll prepare print probe propose put qualify quote
-raise reaches read reap rebuild receive record recover redirect refuse release reload relocate remember remove rename render repeat
-replace report require requote reserve resolve restore restrict reverse revive rewrite round route run runs sanitize scaffold scan
-select selects send serialize serve set settle share shorten show signal silence simplify slice sort split spoil spread squeeze stage
-stages start starts stop strip substitute suggest summarize tag take test tokenize translate trim truncate try unescape unite unquote
-unwrap update upload use visit wait walk warm warn was watch weaken wrap write
+attempt audit authenticate batch begin begins belongs blank build cache calculate call can cancel capture cast center charge check
+choose close coerce collect combine comes compare compile complete compute concerns connect contains continues convert copy count covers
+create cut decide declares decorate deliver depend descend describe deserialize detach digest divide drain drop echo emit encode end
+ensure enter escape evaluate evolve examine execute expand expect explain extend fail feed fetch fill filter find finish fit fits flush
+fold follow forbid forget form format get give glob group hand handle has hash have hide hold holds identify import indent index inherit
+insert interrupt invoke is iterate join judge keep kill lacks leads leave leaves lend link list load localize locate lock log look lower
+make map mark mask match matches materialize may measure merge migrate move name names narrow needs negate normalize note notify number
+observe obtain open order overlaps override pack pair parse pause peek place plan poll prepare print probe propose put qualify query
+quote raise reaches read reap rebuild receive record recover redirect refuse release reload relocate remember remove rename render
+repeat replace report require requote reserve resolve restore restrict reverse revive rewrite round route run runs sanitize scaffold
+scan select selects send serialize serve set settle share shorten show signal silence simplify slice sort split spoil spread squeeze
+stage stages start starts stop strip substitute suggest summarize tag take test tokenize translate trim truncate try unescape unite
+unquote unwrap update upload use visit wait walk warm warn was watch weaken wrap write
 """
 """First words of the names of functions. Take one of these for a new function; add a verb only if none of them says what it does."""
 
