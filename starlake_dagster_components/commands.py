@@ -10,7 +10,7 @@ from typing import Literal
 from .errors import InvalidSetting
 from .masking import Mask, build_mask
 from .pipelines.pipeline import Pipeline, PreLoad, insert_day
-from .project.loaders import Loader, explain_clear_columns, find_loader, starts_spark
+from .project.loaders import Loader, explain_unmasked_columns, find_loader, starts_spark
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sinks import find_duckdb_file, find_written_table
 from .project.sql.intervals import write_interval
@@ -242,7 +242,7 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
     return replace(
         command,
         files=_find_load_files(project, domain, tables),
-        caveats=tuple(explain_clear_columns(project, tables)),
+        caveats=tuple(explain_unmasked_columns(project, tables)),
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),

@@ -52,14 +52,15 @@ class Problem:
         location: the place; None if it is not in a file (but, for example, in an environment variable).
         severity: ``error`` stops the definitions from loading, ``warning`` does not.
         message: one sentence: what is wrong, the value, what was expected, and the closest known name.
-        refused: whether Starlake itself rejects the file for it, although it is understood here. An error if Starlake runs the commands.
+        rejected: True if Starlake rejects the file because of it, although this package understands it. If Starlake runs the
+            commands, the problem is an error.
         skips_file: whether Starlake ignores everything that the file defines.
     """
 
     location: Location | None
     severity: Severity
     message: str
-    refused: bool = False
+    rejected: bool = False
     skips_file: bool = False
 
     def __post_init__(self) -> None:

@@ -290,7 +290,7 @@ def test_columns_that_starlake_stores_in_clear_are_named() -> None:
         Attribute("address", type="struct", attributes=(Attribute("street", privacy="HIDE"),)),
     )
     orders = replace(ORDERS, attributes=attributes)
-    told = "loader ignores privacy on DuckDB: these columns of sales.orders are stored in clear: email, address.street"
+    told = "loader ignores privacy on DuckDB: these columns of sales.orders are stored in clear text: email, address.street"
     native = project(application=replace(project().application, loader="native"))
     assert build_load_command(run(native), SALES, [orders, CLIENTS]).caveats == (f"Starlake's native {told}",)
     assert build_load_command(run(), SALES, [orders]).caveats == (f"Starlake's Spark {told}",)

@@ -117,8 +117,8 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
         found.extend(find_sensor_problems(graph, pipeline, settings))
         found.extend(find_cron_problems(pipeline))
         found.extend(find_tag_problems(pipeline))
-    if any(p.refused for p in found) and _runs_starlake(plan, settings):
-        found = [replace(p, severity="error") if p.refused else p for p in found]
+    if any(p.rejected for p in found) and _runs_starlake(plan, settings):
+        found = [replace(p, severity="error") if p.rejected else p for p in found]
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
     return graph, tuple(

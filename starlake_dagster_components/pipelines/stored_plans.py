@@ -161,7 +161,7 @@ class StoredPlans:
         identity = self.keep_for_runs(plan)
         used = _select_variables(plan.project.variables, looks.words)
         restless = sorted(_FAST_CLOCK & used.keys())
-        why_not = "" if looks.steady else "files changed while they were read"
+        why_not = "" if looks.consistent else "files changed while they were read"
         if restless:
             why_not = f"the project uses the current time ({', '.join(restless)})"
         checksum = _compute_checksum(used)

@@ -1,4 +1,4 @@
-"""Read a Starlake project: a folder on disk -> a frozen, typed :class:`Project`. Names are imported on first use."""
+"""Read the Starlake project in a folder into a frozen, typed :class:`Project`. Names are imported on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name on its first use."""
+    """Import a name on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

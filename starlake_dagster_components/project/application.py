@@ -20,15 +20,15 @@ _PRESETS = {
     "yearly": "0 0 1 1 *",
 }
 _KIND = FileKind("application")
-_ENGINES_IN_USE = ("connectionRef", "loadConnectionRef", "transformConnectionRef")
+_CONNECTION_KEYS = ("connectionRef", "loadConnectionRef", "transformConnectionRef")
 
 
 class Folders:
     """The folders of a project's files and data, from the application's settings, the environment, or Starlake's defaults.
 
     Attributes:
-        metadata, dags, types, macros, write_strategies: absolute folders of the project's files.
-        areas: absolute folders of its data.
+        metadata, dags, types, macros, write_strategies: absolute paths of the folders of the project's files.
+        areas: absolute paths of the folders of its data.
         variables: the ``SL_*`` variables that the project's files can use.
     """
 
@@ -79,7 +79,7 @@ class Folders:
 
 
 def _join_path(folder: str, path: str) -> str:
-    """Return a path below a folder; an absolute path or a URL stays unchanged."""
+    """Return a path below a folder. An absolute path or a URL is returned unchanged."""
     if "://" in path:
         return path
     if "://" in folder:
@@ -88,14 +88,14 @@ def _join_path(folder: str, path: str) -> str:
 
 
 def read_application_section(reading: Reading, path: str) -> Section | None:
-    """Return the content of ``application.sl.yml``, or None when it is absent or broken."""
+    """Return the content of ``application.sl.yml``, or None if it is missing or broken."""
     if not disk.find_kind(path):
         return None
     return load_section(reading, path, _KIND, ignore_unset=_allows_unset)
 
 
 def _allows_unset(path: str) -> bool:
-    # Unused connections often name variables that are only set elsewhere.
+    # Connections that are not used here often name variables that are set only elsewhere.
     return path.startswith(
         ("connections.", "spark.", "extra.", "kafka.", "hadoop.", "jdbcEngines.", "privacy.", "dsvOptions.", "accessPolicies.")
     )
@@ -105,9 +105,9 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
     """Return the application's settings: from the file, else from ``SL_*`` environment variables, else Starlake's defaults.
 
     Args:
-        section: content of the file; None if there is none.
+        section: content of the file; None if the file is missing or broken.
         environ: process environment.
-        metadata_name: name of the metadata folder, for the location of an absent file.
+        metadata_name: name of the metadata folder, to name the file if it is missing.
     """
     if section is None:
         file = f"{metadata_name}/application.sl.yml"
@@ -140,7 +140,7 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
         dag_ref_load=dag_ref.get_name("load") or environ.get("SL_DAG_REF_LOAD") or None,
         dag_ref_transform=dag_ref.get_name("transform") or environ.get("SL_DAG_REF_TRANSFORM") or None,
         schedule_presets=FrozenDict({**_PRESETS, **section.get_mapping("schedulePresets")}),
-        ack=section.get_text("ack"),
+        ack=section.get_string("ack"),
         loader=section.get_name("loader") or environ.get("SL_LOADER") or None,
         timezone=section.get_name("timezone") or environ.get("SL_TIMEZONE") or None,
         job_id_env_name=section.get_name("jobIdEnvName") or environ.get("SL_JOB_ID_ENV_NAME") or None,
@@ -179,7 +179,7 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
         connection.warn_about_unknown_keys(keys.CONNECTION, f"connection '{name}'")
         kind = connection.get_name("type")
         if kind is None:
-            connection.refuse_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
+            connection.reject_file("type", f"connection '{name}' needs a 'type', such as jdbc, bigquery or fs")
         place = connections.find_location(name)
         found[name] = Connection(
             name=name,
@@ -191,7 +191,7 @@ def _read_connections(section: Section) -> Mapping[str, Connection]:
 
 
 def _check_connections(section: Section, application: Application) -> None:
-    for key in _ENGINES_IN_USE:
+    for key in _CONNECTION_KEYS:
         check_connection(section, key, section.get_name(key), application)
     audit = section.get_section("audit")
     sink = audit.get_section("sink") if audit else None
@@ -200,14 +200,14 @@ def _check_connections(section: Section, application: Application) -> None:
 
 
 def check_connection(section: Section, key: str, name: str | None, application: Application, effect: str = "") -> None:
-    """Report a connectionRef that does not name a connection.
+    """Report a ``connectionRef`` that does not name a connection.
 
     Args:
         section: the section that contains the reference.
         key: the reference's key.
         name: the reference's value.
-        application: has the connections; if it could not be read (a problem of its own), nothing is reported.
-        effect: the consequence, if it is less than a failure; turns the error into a warning.
+        application: the application, which defines the connections. If it could not be read, nothing is reported.
+        effect: the consequence, if the project can still be loaded. Turns the error into a warning.
     """
     if name is None or name in application.connections or not application.is_read:
         return

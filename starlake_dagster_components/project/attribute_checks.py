@@ -1,4 +1,4 @@
-"""Check attributes: repeated names, unknown types and privacy algorithms, structs without fields. Starlake: SchemaInfo, TableAttribute."""
+"""Check attributes for repeated names, unknown types or privacy algorithms, and structs without fields. Starlake: SchemaInfo."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -12,7 +12,7 @@ _PRIVACY = frozenset(
         *("randomdouble", "randomlong", "randomint", "approxdouble", "approxlong"),
     )
 )
-"""Lower-case names of Starlake's privacy algorithms. Starlake: reference-general.conf, privacy.options; TransformEngine."""
+"""Names of Starlake's privacy algorithms in lowercase. Starlake: reference-general.conf, privacy.options; TransformEngine."""
 
 
 def check_attributes(
@@ -26,9 +26,9 @@ def check_attributes(
 
     Args:
         section: the section of the table.
-        attributes: its attributes, or those of a struct in it.
-        types: known types.
-        application: may define more privacy algorithms.
+        attributes: the table's attributes, or the fields of a struct in it.
+        types: the project's attribute types by name.
+        application: the application, which may define more privacy algorithms.
         key: dotted key of the attributes.
     """
     found = tuple(attributes)
@@ -47,7 +47,7 @@ def check_attributes(
 
 
 def find_repeated_names(attributes: Iterable[Attribute]) -> list[tuple[int, str]]:
-    """Return (index, message) for each attribute that repeats an earlier one's name, ignoring case, before or after renaming."""
+    """Return (index, message) for each attribute that repeats an earlier one's name or final name, ignoring case."""
     found: list[tuple[int, str]] = []
     names: dict[str, str] = {}
     final_names: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Read attribute types: Starlake's own and the project's. Starlake: SchemaHandler.loadTypes, types/default.sl.yml."""
+"""Read attribute types, both Starlake's and the project's. Starlake: SchemaHandler.loadTypes, types/default.sl.yml."""
 
 import os
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from ..errors import Location
 from . import disk
 from . import schema_keys as keys
-from .documents import FileKind, Reading, load_document, refuse_file
-from .model import EMPTY, FrozenDict, Origin, TypeDefinition
+from .documents import FileKind, Reading, load_document, reject_file
+from .model import FrozenDict, Origin, TypeDefinition
 from .word_sets import split_words
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
 
 _NUMBER = r"[-+]?\d*\.?\d+[Ee]?[-+]?\d*"
-# name -> primitive, pattern, type in DuckDB
+# Name -> primitive type, pattern, type in DuckDB.
 _BUILT_IN: dict[str, tuple[str, str, str]] = {
     "string": ("string", ".*", "VARCHAR"),
     "variant": ("variant", ".+", "JSON"),
@@ -37,7 +37,7 @@ _KIND = FileKind("types", rendered=False)
 
 
 def make_built_in_types() -> dict[str, TypeDefinition]:
-    """Return the types that every project knows."""
+    """Return Starlake's built-in types by name."""
     found = {
         name: TypeDefinition(name, primitive, pattern, ddl_mapping=FrozenDict(duckdb=database_type))
         for name, (primitive, pattern, database_type) in _BUILT_IN.items()
@@ -49,7 +49,7 @@ def make_built_in_types() -> dict[str, TypeDefinition]:
 
 
 def read_types(reading: Reading, folder: str) -> Mapping[str, TypeDefinition]:
-    """Return all types. Those of ``types.sl.yml`` replace those of ``default.sl.yml``, and both replace Starlake's own."""
+    """Return all types by name. ``types.sl.yml`` overrides ``default.sl.yml``, which overrides Starlake's built-in types."""
     found = make_built_in_types()
     for name in ("default.sl.yml", "types.sl.yml"):
         path = os.path.join(folder, name)
@@ -71,7 +71,7 @@ def _read_file(reading: Reading, path: str) -> list[TypeDefinition]:
         # An old file without a version is itself the list of types.
         body = {"types": data}
     else:
-        refuse_file(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")
+        reject_file(reading, _KIND, Location(name, 1), "is empty" if data is None else "the root key 'types' is missing")
         return []
     lines = {"types" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
     section = Section(Context(name, Positions(name, lines), reading.problems, "error"), body)
@@ -83,14 +83,13 @@ def _read_definition(item: Section) -> TypeDefinition | None:
     item.warn_about_unknown_keys(keys.TYPE, "a type")
     if not item.require_keys(("name", "pattern"), "a type"):
         return None
-    place = item.find_location()
-    mapping = item.get_mapping("ddlMapping")
+    location = item.find_location()
     return TypeDefinition(
-        name=item.get_text("name") or "",
+        name=item.get_string("name") or "",
         primitive=item.get_choice("primitiveType", keys.PRIMITIVES, "primitiveType", str.lower) or "string",
-        pattern=item.get_text("pattern"),
+        pattern=item.get_string("pattern"),
         zone=item.get_name("zone"),
-        comment=item.get_text("comment"),
-        ddl_mapping=mapping or EMPTY,
-        origin=Origin(place.file, place.line),
+        comment=item.get_string("comment"),
+        ddl_mapping=item.get_mapping("ddlMapping"),
+        origin=Origin(location.file, location.line),
     )

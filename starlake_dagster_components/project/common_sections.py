@@ -1,4 +1,4 @@
-"""Read what load tables and transform tasks share: attributes, sinks, write strategies, freshness, expectations, and grants."""
+"""Read the sections that load tables and transform tasks share: attributes, sinks, write strategies, freshness, expectations, grants."""
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
@@ -14,7 +14,7 @@ from .yaml_mappings import Section, format_scalar
 
 
 def read_attributes(section: Section, key: str = "attributes") -> tuple[Attribute, ...]:
-    """Return the attributes of a table, task or struct. Starlake: TableAttribute."""
+    """Return the attributes of a table or task, or the fields of a struct. Starlake: TableAttribute."""
     return tuple([_read_attribute(item) for item in section.get_sections(key)])
 
 
@@ -24,15 +24,15 @@ def _read_attribute(item: Section) -> Attribute:
         item.warn_about_unknown_keys(keys.ATTRIBUTE, "an attribute")
     name = item.get_name("name")
     if name is None:
-        item.refuse_file("name", "an attribute needs a 'name'")
+        item.reject_file("name", "an attribute needs a 'name'")
         name = ""
     # Most attributes have only a name and a type, so absent keys are not looked up.
     rest: dict[str, Any] = {}
     for attribute_key, value in data.items():
         if value is None:
             continue
-        if attribute_key in _TEXTS:
-            rest[_TEXTS[attribute_key]] = item.get_text(attribute_key)
+        if attribute_key in _STRING_KEYS:
+            rest[_STRING_KEYS[attribute_key]] = item.get_string(attribute_key)
         elif attribute_key in ("array", "required", "ignore"):
             rest[attribute_key] = bool(item.get_boolean(attribute_key))
         elif attribute_key == "attributes":
@@ -40,7 +40,7 @@ def _read_attribute(item: Section) -> Attribute:
         elif attribute_key == "position":
             rest["position"] = _read_position(item)
         elif attribute_key == "tags":
-            rest["tags"] = item.get_texts("tags")
+            rest["tags"] = item.get_strings("tags")
         elif attribute_key == "trim":
             rest["trim"] = item.get_choice("trim", keys.TRIMS, "trim")
     return _share_attribute(Attribute(name=name, type=item.get_name("type") or "string", **rest))
@@ -48,11 +48,11 @@ def _read_attribute(item: Section) -> Attribute:
 
 @lru_cache(maxsize=10_000)
 def _share_attribute(attribute: Attribute) -> Attribute:
-    """Return the first of equal attributes, because tables share many."""
+    """Return one object for all equal attributes, to save memory: tables share many."""
     return attribute
 
 
-_TEXTS = {
+_STRING_KEYS = {
     "privacy": "privacy",
     "comment": "comment",
     "rename": "rename",
@@ -71,7 +71,7 @@ def _read_position(item: Section) -> tuple[int, int] | None:
     position.warn_about_unknown_keys(keys.POSITION, "a position")
     first, last = position.get_integer("first"), position.get_integer("last")
     if first is None or last is None:
-        item.refuse_file("position", "a position needs 'first' and 'last'")
+        item.reject_file("position", "a position needs 'first' and 'last'")
         return None
     if not 0 <= first <= last:
         item.report_error(
@@ -92,19 +92,19 @@ def read_sink(parent: Section) -> Sink | None:
     return Sink(
         connection_ref=sink.get_name("connectionRef"),
         format=sink.get_name("format"),
-        partition=sink.get_texts("partition"),
-        clustering=sink.get_texts("clustering"),
+        partition=sink.get_strings("partition"),
+        clustering=sink.get_strings("clustering"),
         materialized_view=sink.get_choice("materializedView", keys.MATERIALIZATIONS, "materializedView"),
         options=FrozenDict(options) if options else EMPTY,
     )
 
 
 def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | None:
-    """Return the write strategy of a table, domain, or task. An unknown type or a missing key is an error, because rows would be lost.
+    """Return the write strategy of a table, domain or task. An unknown type is an error, because rows would be lost.
 
     Args:
-        parent: the section that has ``writeStrategy``.
-        own: the project's own strategies.
+        parent: the section that contains ``writeStrategy``.
+        own: the project's own write strategies.
     """
     strategy = parent.get_section("writeStrategy")
     if strategy is None:
@@ -117,7 +117,7 @@ def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | 
     found = WriteStrategy(
         type=None if written is None else written.strip().upper(),
         types=types,
-        key=strategy.get_texts("key"),
+        key=strategy.get_strings("key"),
         timestamp=strategy.get_name("timestamp"),
         query_filter=strategy.get_name("queryFilter"),
         on=strategy.get_choice("on", keys.MERGE_ON, "writeStrategy 'on'"),
@@ -132,14 +132,14 @@ def read_write_strategy(parent: Section, own: OwnStrategies) -> WriteStrategy | 
 def find_strategy_faults(
     strategy: WriteStrategy, attributes: Collection[Attribute] = (), primary_key: Collection[str] = ()
 ) -> Iterator[tuple[str, Severity, str]]:
-    """Yield (key, severity, message) for settings that make Starlake lose rows. Starlake has this check, but its commands do not run it.
+    """Yield (key, severity, message) for settings with which Starlake would lose rows.
 
-    Starlake: WriteStrategy.checkValidity, SchemaInfo.normalize.
+    Starlake has this check (WriteStrategy.checkValidity, SchemaInfo.normalize), but its commands do not run it.
 
     Args:
-        strategy: a table's or task's strategy, merged with that of its domain.
+        strategy: the strategy of a table or task, merged with that of its domain.
         attributes: the table's attributes; empty if unknown.
-        primary_key: the key of a strategy that does not name one.
+        primary_key: columns to use if the strategy has no ``key``.
     """
     name = strategy.type
     if name in keys.STRATEGIES_WITH_KEY and not strategy.key and not primary_key:
@@ -156,7 +156,7 @@ def find_strategy_faults(
 
 
 def _find_column_faults(key: str, column: str, attributes: Collection[Attribute]) -> Iterator[tuple[str, Severity, str]]:
-    """Yield problems with a column of a strategy. Strategies use the table's column names, which are those after renaming."""
+    """Yield the problems with a column that a strategy names. Strategies use the final column names, after ``rename``."""
     lower = column.lower()
     if any(attribute.final_name.lower() == lower for attribute in attributes):
         return
@@ -206,28 +206,28 @@ def read_expectations(parent: Section) -> tuple[Expectation, ...]:
         item.warn_about_unknown_keys(keys.EXPECTATION, "an expectation")
         call = item.get_name("expect")
         if call is None:
-            item.refuse_file("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")
+            item.reject_file("expect", "an expectation needs 'expect': the call of a macro, such as is_col_value_not_unique('id')")
             continue
         fail = item.get_boolean("failOnError")
-        place = item.find_location("expect")
-        found.append(Expectation(expect=call, fail_on_error=True if fail is None else fail, origin=Origin(place.file, place.line)))
+        location = item.find_location("expect")
+        found.append(Expectation(expect=call, fail_on_error=True if fail is None else fail, origin=Origin(location.file, location.line)))
     return tuple(found)
 
 
 def read_grants(parent: Section, key: str, known: Collection[str]) -> tuple[Mapping[str, Any], ...]:
-    """Return ``acl`` or ``rls``; a grant may be a comma-separated list. Starlake: SchemaHandler.buildAutoTaskInfo."""
+    """Return the entries of ``acl`` or ``rls``. A grant may be a comma-separated list. Starlake: SchemaHandler.buildAutoTaskInfo."""
     found = []
     for item in parent.get_sections(key):
         item.warn_about_unknown_keys(known, key)
         entry: dict[str, Any] = {name: format_scalar(value) for name, value in item.data.items() if name != "grants" and value is not None}
-        grants = [part for grant in item.get_texts("grants") for part in grant.replace('"', "").split(",")]
+        grants = [part for grant in item.get_strings("grants") for part in grant.replace('"', "").split(",")]
         entry["grants"] = tuple(grants)
         found.append(FrozenDict(entry))
     return tuple(found)
 
 
 def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
-    """Merge a task's sink over the default of its folder, field by field. Starlake: AllSinks.merge."""
+    """Merge a task's sink with its folder's default, field by field; the task's values take precedence. Starlake: AllSinks.merge."""
     if default is None or child is None:
         return child or default
     return Sink(
@@ -241,5 +241,5 @@ def merge_sinks(default: Sink | None, child: Sink | None) -> Sink | None:
 
 
 def collect_extra_keys(section: Section, handled: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """Return the keys that are not in ``handled``, as written."""
+    """Return the keys of a section that are not in ``handled``, with their values as written. ``prefix`` is put before each key."""
     return {prefix + key: value for key, value in section.data.items() if key not in handled and value is not None}

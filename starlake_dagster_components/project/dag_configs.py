@@ -11,7 +11,7 @@ from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
 from .load_domains import warn_about_suffix
 from .model import EMPTY, DagConfig, FrozenDict
-from .project_files import Unreadable
+from .project_files import UnreadableFile
 from .yaml_mappings import Section
 
 _KIND = FileKind("dag", rendered=False)
@@ -21,7 +21,7 @@ _MAX_INCLUDES = 50
 
 
 def read_dag_configs(reading: Reading, folder: str) -> Mapping[str, DagConfig]:
-    """Return the DAG configs of ``metadata/dags`` (without subfolders) by name. Their values are not rendered."""
+    """Return the DAG configs directly in ``metadata/dags``, by name. Their values are not rendered."""
     found = {}
     for file_name, path in reading.files.list_files(folder):
         if not file_name.endswith(_SUFFIX):
@@ -41,13 +41,13 @@ def _read_config(reading: Reading, section: Section, name: str, folder: str) -> 
     section.warn_about_unknown_keys(keys.DAG, "dag")
     if not section.require_keys(("template", "filename"), "a DAG config"):
         return None
-    template = section.get_text("template") or ""
+    template = section.get_string("template") or ""
     text = _read_template(reading, template, folder)
     return DagConfig(
         name=name,
         template=template,
-        filename=section.get_text("filename") or "",
-        comment=section.get_text("comment") or "",
+        filename=section.get_string("filename") or "",
+        comment=section.get_string("comment") or "",
         options=section.get_mapping("options"),
         template_text=text,
         template_includes=_read_includes(reading, text) if text else EMPTY,
@@ -56,7 +56,7 @@ def _read_config(reading: Reading, section: Section, name: str, folder: str) -> 
 
 
 def _read_template(reading: Reading, template: str, folder: str) -> str | None:
-    """Return the source of a project's own template, or None for one of Starlake's. Starlake: AnyTemplateLoader."""
+    """Return the source of a template in the project, or None for a built-in template. Starlake: AnyTemplateLoader."""
     if not template or "\0" in template:
         return None
     root = str(reading.files.root)
@@ -68,19 +68,19 @@ def _read_template(reading: Reading, template: str, folder: str) -> str | None:
             continue
         try:
             return reading.files.read(path)
-        except Unreadable as error:
+        except UnreadableFile as error:
             reading.problems.append(error.problem)
             return None
     return None
 
 
 def find_includes(text: str) -> list[str]:
-    """Return the paths that a template includes, each once."""
+    """Return the paths that a template includes, without duplicates."""
     return list(dict.fromkeys(_INCLUDE.findall(text)))
 
 
 def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
-    """Return the project files that a template includes, at any depth, by the path in the include. Others are Starlake's own."""
+    """Return the contents of the project files that a template includes, directly or not, by path. The other files are Starlake's."""
     found: dict[str, str] = {}
     metadata = disk.resolve_links(reading.metadata)
     paths = find_includes(text)
@@ -98,7 +98,7 @@ def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
 
 
 def read_macros(reading: Reading, expectations: str, macros: str) -> str:
-    """Return all macros: the text of every ``.j2`` file in the two folders and their subfolders. Starlake: SchemaHandler.allMacros."""
+    """Return the text of every ``.j2`` file in the two folders and their subfolders. Starlake: SchemaHandler.allMacros."""
     texts = []
     for folder in (expectations, macros):
         for name, path in (*reading.files.list_files(folder), *reading.files.walk_files(folder)):
@@ -106,6 +106,6 @@ def read_macros(reading: Reading, expectations: str, macros: str) -> str:
                 continue
             try:
                 texts.append(reading.files.read(path))
-            except Unreadable as error:
+            except UnreadableFile as error:
                 reading.add_problem(error.problem.location or Location(reading.files.name(path)), "error", error.problem.message)
     return "\n".join(f"\n{text}\n" for text in texts)

@@ -1,6 +1,6 @@
-"""Access the file system while a project is read and planned. All lookups go through here so that they can be recorded and repeated.
+"""Access the file system while a project is read and planned. All lookups go through here, so that they can be recorded and repeated.
 
-A cached plan is valid as long as each lookup returns what it returned then (see :mod:`starlake_dagster_components.cache`).
+A cached plan is valid as long as each lookup has the same result as before (see :mod:`starlake_dagster_components.cache`).
 """
 
 import errno
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 Lookup = tuple[str, str]
-"""A lookup: ``content``, ``folder``, ``kind``, ``real`` or ``glob``, and the path."""
+"""(kind, path) of a lookup. The kind is ``content``, ``folder``, ``kind``, ``real`` or ``glob``."""
 
 MAX_FILE_SIZE = 64_000_000
 """Size of the largest file that is read, in bytes."""
@@ -26,31 +26,31 @@ _WORD = re.compile(rb"[A-Za-z_][A-Za-z_0-9]*|\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\
 
 @dataclass(slots=True)
 class Lookups:
-    """All lookups in the file system, and their results.
+    """The recorded lookups in the file system, and their results.
 
     Attributes:
         seen: lookup -> digest of its result.
-        words: words of the files that contain placeholders or Jinja; no other variable can have an effect.
-        steady: False when two equal lookups had different results.
+        words: all words of the files that contain placeholders or Jinja. No variable with another name can have an effect.
+        consistent: False if the same lookup had different results.
     """
 
     seen: dict[Lookup, bytes] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
-    steady: bool = True
+    consistent: bool = True
 
-    def note(self, kind: str, path: str, result: bytes) -> None:
+    def record(self, kind: str, path: str, result: bytes) -> None:
         """Record a lookup."""
         digest = _digest(result)
         if self.seen.setdefault((kind, path), digest) != digest:
-            self.steady = False
+            self.consistent = False
 
 
-_lookups: ContextVar[Lookups | None] = ContextVar("_looks", default=None)
+_lookups: ContextVar[Lookups | None] = ContextVar("_lookups", default=None)
 
 
 @contextmanager
 def record_lookups() -> Iterator[Lookups]:
-    """Record all lookups in the file system within a ``with`` block; an outer block does not see those of an inner one."""
+    """Record the lookups in the file system within a ``with`` block. Those of an inner block are not recorded in the outer one."""
     lookups = Lookups()
     token = _lookups.set(lookups)
     try:
@@ -63,16 +63,14 @@ def find_change(seen: Mapping[Lookup, bytes], known: Mapping[Lookup, bytes]) -> 
     """Repeat lookups; return the first path whose result has changed, or None.
 
     Args:
-        seen: the lookups to repeat.
-        known: lookups that were made just now and need not be repeated.
+        seen: the lookups to repeat, with the digests of their earlier results.
+        known: lookups that were made just now, so that they need not be repeated.
     """
-    for look, digest in seen.items():
-        now = known.get(look)
-        if now is None:
-            kind, path = look
-            now = _digest(_AGAIN[kind](path))
+    for lookup, digest in seen.items():
+        kind, path = lookup
+        now = known.get(lookup) or _digest(_REPEAT[kind](path))
         if now != digest:
-            return look[1]
+            return path
     return None
 
 
@@ -81,7 +79,7 @@ def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
 
     Args:
         path: the file.
-        limit: size in bytes above which the file is not read.
+        limit: maximum size of the file in bytes.
 
     Raises:
         OSError: the file cannot be read, is too large, or is not a regular file (a pipe would block; a device never ends).
@@ -92,9 +90,9 @@ def read_bytes(path: str | Path, limit: int = MAX_FILE_SIZE) -> bytes:
     try:
         found = _read_regular_file(path, limit)
     except OSError as error:
-        lookups.note("content", str(path), _encode_failure(error))
+        lookups.record("content", str(path), _encode_failure(error))
         raise
-    lookups.note("content", str(path), b"=" + found)
+    lookups.record("content", str(path), b"=" + found)
     if b"{{" in found or b"{%" in found or b"${" in found:
         lookups.words.update(find_words(found))
     return found
@@ -115,7 +113,7 @@ def _read_regular_file(path: str | Path, limit: int) -> bytes:
 
 
 def find_words(text: bytes) -> Iterator[str]:
-    """Yield every word that may be the name of a variable."""
+    """Yield every word in a text that may be the name of a variable."""
     for match in _WORD.finditer(text):
         word: bytes = match.group(1) or match.group(2) or match.group()
         yield word.decode("utf-8", "replace")
@@ -130,7 +128,7 @@ class Entry(NamedTuple):
     Attributes:
         kind: the kind after following links; ``other`` for pipes, devices, and the like.
         is_link: whether it is a link.
-        failure: why it cannot be accessed (for example, a link to itself); empty if it can.
+        failure: the reason why it cannot be accessed (for example, a link to itself); empty if it can be.
     """
 
     name: str
@@ -141,7 +139,7 @@ class Entry(NamedTuple):
 
 
 def list_entries(folder: str | Path) -> list[Entry]:
-    """Return a folder's entries by name, without those that begin with a dot. A missing folder has no entries.
+    """Return a folder's entries, sorted by name, without hidden ones. A missing folder has no entries.
 
     Raises:
         OSError: the folder exists and cannot be read.
@@ -151,36 +149,36 @@ def list_entries(folder: str | Path) -> list[Entry]:
         found = _scan_folder(str(folder))
     except OSError as error:
         if lookups is not None:
-            lookups.note("folder", str(folder), _encode_failure(error))
+            lookups.record("folder", str(folder), _encode_failure(error))
         raise
     if lookups is not None:
-        lookups.note("folder", str(folder), _encode_entries(found))
+        lookups.record("folder", str(folder), _encode_entries(found))
     return [Entry(name, path, kind, link != "", failure) for name, path, kind, link, failure in found]
 
 
 def find_kind(path: str | Path) -> Literal["", "file", "folder"]:
-    """Return the kind of a path, following links; ``""`` if nothing is there.
+    """Return the kind of a path, following links; ``""`` if it does not exist.
 
-    What may not be looked at is a ``file``: reading it says why.
+    A path that cannot be accessed is a ``file``, so that the attempt to read it reports the reason.
     """
     found = _find_kind(str(path))
     lookups = _lookups.get()
     if lookups is not None:
-        lookups.note("kind", str(path), found.encode())
+        lookups.record("kind", str(path), found.encode())
     return found
 
 
 def resolve_links(path: str | Path) -> str:
-    """Return a path with its links followed."""
+    """Return a path with all links resolved."""
     found = os.path.realpath(path)
     lookups = _lookups.get()
     if lookups is not None:
-        lookups.note("real", str(path), os.fsencode(found))
+        lookups.record("real", str(path), os.fsencode(found))
     return found
 
 
 def find_files(base: Path, pattern: str) -> list[Path]:
-    """Return the files below a folder that match a glob, by path.
+    """Return the files below a folder that match a glob, sorted by path.
 
     Raises:
         ValueError: the pattern is not a glob.
@@ -188,7 +186,7 @@ def find_files(base: Path, pattern: str) -> list[Path]:
     found = _glob(base, pattern)
     lookups = _lookups.get()
     if lookups is not None:
-        lookups.note("glob", f"{base}\0{pattern}", _encode_paths(found))
+        lookups.record("glob", f"{base}\0{pattern}", _encode_paths(found))
     return found
 
 
@@ -252,8 +250,8 @@ def _read_again(path: str) -> bytes:
         return _encode_failure(error)
 
 
-def _glob_again(look: str) -> bytes:
-    base, _, pattern = look.partition("\0")
+def _glob_again(path: str) -> bytes:
+    base, _, pattern = path.partition("\0")
     try:
         return _encode_paths(_glob(Path(base), pattern))
     except ValueError:
@@ -268,7 +266,7 @@ def _digest(result: bytes) -> bytes:
     return blake2b(result, digest_size=16).digest()
 
 
-_AGAIN: Mapping[str, Callable[[str], bytes]] = {
+_REPEAT: Mapping[str, Callable[[str], bytes]] = {
     "content": _read_again,
     "folder": _scan_again,
     "kind": lambda path: _find_kind(path).encode(),

@@ -1,4 +1,4 @@
-"""Read a file into the mapping under its root key: Jinja, YAML, and old forms. Starlake: YamlSerde."""
+"""Read a YAML file: render its Jinja, parse it, migrate old formats, and return the content of its root key. Starlake: YamlSerde."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from ..errors import Location, Problem, Severity, suggest_name
 from . import schema_keys as keys
 from .empty_references import find_empty_references
 from .migration import Migration, rename_table_roots
-from .project_files import ProjectFiles, Unreadable
+from .project_files import ProjectFiles, UnreadableFile
 from .templating import Rendered, Renderer, TemplateError
 from .variables import UNSET_MARK, Unset, Variables
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions, YamlDocument, YamlError, parse_yaml
 
-# Keys that have no effect while a project is read: an unset variable does no harm there, or gets its value when the SQL runs.
+# Keys in which an unset variable does no harm while a project is read. SQL gets the variable's value when it runs.
 _DESCRIPTIVE = frozenset(["comment", "description", "sample", "patternSample", "tags", "sql", "presql", "postsql"])
 
 
@@ -24,13 +24,14 @@ class Reading:
     """The state that is shared while a project is read.
 
     Attributes:
-        files: access to its files.
-        renderer: its Jinja.
-        variables: its variables, except those of the areas.
+        files: the project's files.
+        metadata: the ``metadata`` folder.
+        renderer: renders the project's Jinja.
+        variables: the project's variables, except those of the areas.
         values: all variables, as YAML files see them.
         problems: the problems found so far.
         reported_unset: unset variables that were reported already.
-        sections: the content of each file that Starlake checks against its JSON schema, with its root key.
+        sections: (root key, content) of each file that Starlake checks against its JSON schema.
     """
 
     files: ProjectFiles
@@ -52,11 +53,11 @@ class FileKind:
     """A kind of file.
 
     Attributes:
-        root: its root key.
-        severity: of a file that cannot be read: ``error`` if Starlake stops, ``warning`` if it logs and skips the file.
-        effect: what a skipped file means.
-        rendered: whether Starlake renders its Jinja.
-        lenient: nothing in it is ever an error.
+        root: the root key.
+        severity: the severity of a file that cannot be read: ``error`` if Starlake stops, ``warning`` if it skips the file.
+        effect: the consequence of a skipped file, for messages.
+        rendered: whether Starlake renders the file's Jinja.
+        lenient: whether all of its problems are only warnings.
     """
 
     root: str
@@ -75,15 +76,15 @@ def load_section(
     ignore_unset: Callable[[str], bool] | None = None,
     document: YamlDocument | None = None,
 ) -> Section | None:
-    """Return the content of a file's root key. Report a file that cannot be read, and return None.
+    """Return the content of a file's root key. If the file cannot be read, report it and return None.
 
     Args:
         reading: the project being read.
         path: the file.
-        kind: its kind.
-        migrate: brings its content to version 1 if the file has no version.
-        ignore_unset: dotted keys in which unset variables do no harm.
-        document: the file, if it was parsed already.
+        kind: the kind of file.
+        migrate: migrates the content to version 1; called if the file has no version.
+        ignore_unset: returns whether unset variables do no harm in the value of a dotted key.
+        document: the parsed file, if it was parsed already.
     """
     document = document or load_document(reading, path, kind, ignore_unset=ignore_unset)
     if document is None:
@@ -92,18 +93,18 @@ def load_section(
 
 
 def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: Callable[[str], bool] | None = None) -> YamlDocument | None:
-    """Return a file's parsed YAML with the file's line numbers, or None if it cannot be read."""
+    """Return a parsed file, whose line numbers are those of the source. If the file cannot be read, report it and return None."""
     name = reading.files.name(path)
     try:
         text = reading.files.read(path)
-    except Unreadable as error:
-        refuse_file(reading, kind, error.problem.location or Location(name), error.problem.message)
+    except UnreadableFile as error:
+        reject_file(reading, kind, error.problem.location or Location(name), error.problem.message)
         return None
     if kind.rendered:
         try:
             rendered = reading.renderer.render(text, reading.values)
         except TemplateError as error:
-            refuse_file(reading, kind, Location(name, error.line), str(error))
+            reject_file(reading, kind, Location(name, error.line), str(error))
             return None
         for line, message in reading.renderer.warnings:
             reading.add_problem(Location(name, line), "warning", message)
@@ -112,7 +113,7 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
     try:
         document = parse_yaml(rendered.text, kind.root)
     except YamlError as error:
-        refuse_file(reading, kind, Location(name, rendered.get_line(error.line)), str(error))
+        reject_file(reading, kind, Location(name, rendered.get_line(error.line)), str(error))
         return None
     if rendered.moved:
         document.lines = {key: rendered.get_line(line) for key, line in document.lines.items()}
@@ -125,7 +126,7 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
         reading.add_problem(
             Location(name, rendered.get_line(document.more)),
             "warning",
-            "a second YAML document begins here; Starlake reads the first one only",
+            "a second YAML document begins here; Starlake reads only the first",
         )
     if kind.rendered and not kind.lenient:
         reading.problems.extend(find_empty_references(name, text, document, reading.variables))
@@ -134,8 +135,8 @@ def load_document(reading: Reading, path: str, kind: FileKind, *, ignore_unset: 
     return document
 
 
-def refuse_file(reading: Reading, kind: FileKind, location: Location, message: str) -> None:
-    """Report that a file cannot be read, and what that means."""
+def reject_file(reading: Reading, kind: FileKind, location: Location, message: str) -> None:
+    """Report that a file cannot be read, with the consequence."""
     if kind.lenient or kind.severity == "warning":
         full = f"{message}{kind.effect and '; ' + kind.effect}"
         reading.problems.append(Problem(location, "warning", full, skips_file=not kind.lenient))
@@ -149,11 +150,11 @@ def _find_root_section(
     data = document.data
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"is not a mapping with the root key '{kind.root}'"
-        refuse_file(reading, kind, Location(name, 1), what)
+        reject_file(reading, kind, Location(name, 1), what)
         return None
     versioned = "version" in data
     if versioned and data["version"] != 1:
-        refuse_file(reading, kind, Location(name, document.lines.get("version", 1)), f"version must be 1, found {data['version']!r}")
+        reject_file(reading, kind, Location(name, document.lines.get("version", 1)), f"version must be 1, found {data['version']!r}")
         return None
     body: Any
     if kind.root in data:
@@ -161,7 +162,7 @@ def _find_root_section(
     elif versioned or kind.root == "table":
         others = sorted(set(data) - {"version"})
         hint = f"; found '{others[0]}'{suggest_name(others[0], (kind.root,))}" if others else ""
-        refuse_file(
+        reject_file(
             reading, kind, Location(name, document.lines.get(others[0], 1) if others else 1), f"the root key '{kind.root}' is missing{hint}"
         )
         return None
@@ -169,7 +170,7 @@ def _find_root_section(
         body = data
     if not isinstance(body, dict):
         what = f"'{kind.root}' is empty" if body is None else f"'{kind.root}' must be a mapping"
-        refuse_file(reading, kind, Location(name, document.lines.get("", 1)), what)
+        reject_file(reading, kind, Location(name, document.lines.get("", 1)), what)
         return None
     if migrate and not versioned and not _migrate_body(reading, name, document, kind, migrate, body):
         return None
@@ -195,12 +196,12 @@ def _migrate_body(
     migration = Migration(document)
     migrate(migration, body)
     for key, message in migration.failures:
-        refuse_file(reading, kind, Location(name, document.lines.get(key, 1)), message)
+        reject_file(reading, kind, Location(name, document.lines.get(key, 1)), message)
     return not migration.failures
 
 
 def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: FileKind) -> YamlDocument | None:
-    """Rename a table file's old root keys to ``table``. Of a list ``tables``, only the first counts. Starlake: deserializeYamlTables."""
+    """Rename old root keys of a table file to ``table``. Of a list ``tables``, only the first counts. Starlake: deserializeYamlTables."""
     data = document.data
     if not isinstance(data, dict):
         return document
@@ -210,11 +211,11 @@ def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: File
     if "tables" not in data:
         return document
     if not isinstance(tables, list) or not tables or not isinstance(tables[0], dict):
-        refuse_file(reading, kind, Location(name, document.lines.get("tables", 1)), "'tables' must be a list of tables")
+        reject_file(reading, kind, Location(name, document.lines.get("tables", 1)), "'tables' must be a list of tables")
         return None
     if len(tables) > 1:
         place = Location(name, document.lines.get("tables[1]", 1))
-        reading.add_problem(place, "warning", "Starlake reads the first table of a file only; give each table a file of its own")
+        reading.add_problem(place, "warning", "Starlake reads only the first table of a file; give each table its own file")
     first = tables[0]
     prefix = "tables[0].table." if "table" in first else "tables[0]."
     lines = {key[len(prefix) :]: line for key, line in document.lines.items() if key.startswith(prefix)}
@@ -226,7 +227,7 @@ def unwrap_table(reading: Reading, name: str, document: YamlDocument, kind: File
 
 
 def load_table_section(reading: Reading, path: str, kind: FileKind) -> Section | None:
-    """Return the table of a table file."""
+    """Return the content of a table's file. If the file cannot be read, report it and return None."""
     document = load_document(reading, path, kind)
     if document is None:
         return None
@@ -238,7 +239,7 @@ def load_table_section(reading: Reading, path: str, kind: FileKind) -> Section |
 
 
 def make_inline_table_section(section: Section, document: YamlDocument, data: dict[str, Any], path: str) -> Section:
-    """Return a table written inside a domain's ``_config`` (an old form)."""
+    """Return a table that is defined in its domain's ``_config``, an old format."""
     migration = Migration(document)
     body = data["table"] if isinstance(data.get("table"), dict) else data
     place = f"{path}.table" if body is not data else path
@@ -247,9 +248,9 @@ def make_inline_table_section(section: Section, document: YamlDocument, data: di
 
 
 def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: FileKind, ignore: Callable[[str], bool] | None) -> None:
-    """Report unset variables where their value has an effect; elsewhere, put their placeholders back.
+    """Report unset variables where their values have an effect. Elsewhere, restore their placeholders.
 
-    Starlake keeps the placeholder as the value and fails later, far from its cause.
+    Starlake keeps the placeholder as the value and fails later, far from the cause.
     """
 
     def walk(value: Any, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Parse durations in Scala's notation, which ``freshness`` uses. Starlake: Freshness. Scala: scala.concurrent.duration.Duration."""
+"""Parse the durations of ``freshness``, in Scala's notation. Starlake: Freshness. Scala: scala.concurrent.duration.Duration."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ for _seconds, _names in {
 }.items():
     for _name in _names.split():
         _UNITS[_name] = Decimal(_seconds)
-        # Scala: the one-letter names have no plural.
+        # In Scala, one-letter names and abbreviations have no plural.
         if len(_name) > 1 and _name not in ("ms", "µs", "ns"):
             _UNITS[f"{_name}s"] = Decimal(_seconds)
 
@@ -28,7 +28,7 @@ def parse_duration(text: str) -> timedelta:
     """Parse a duration like ``3 days``, ``2h``, or ``1.5 hours``.
 
     Raises:
-        ValueError: Scala would not accept it (``1 week``, ``5``, ``3 D``), or it is infinite.
+        ValueError: Scala would reject it (``1 week``, ``5``, ``3 D``), or it is longer than about 292 years.
     """
     match = _DURATION.fullmatch("".join(text.split()))
     unit = _UNITS.get(match.group(2)) if match else None

@@ -1,4 +1,4 @@
-"""Find keys that would name no DAG config, schedule or connection because a variable is not set. Nothing else would say so."""
+"""Find references to DAG configs, schedules and connections that are empty because a variable is not set. Starlake does not report them."""
 
 import re
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 
 
 def find_empty_references(name: str, text: str, document: YamlDocument, variables: Variables) -> Iterator[Problem]:
-    """Yield a problem for each ``dagRef`` (an error), ``schedule`` and ``connectionRef`` (a warning) whose variables are not set.
+    """Yield an error for each ``dagRef``, and a warning for each ``schedule`` and ``connectionRef``, whose variable is not set.
 
-    Starlake renders an unset variable as an empty string. A variable that an env file sets to nothing is meant to be empty.
+    Starlake renders an unset variable as an empty string. A variable that an env file sets to an empty value is not reported.
 
     Args:
-        name: the file.
-        text: its text before rendering.
-        document: its content, with line numbers of the text.
+        name: the file's name, for the locations.
+        text: the file's text before rendering.
+        document: the file's parsed content, with the line numbers of ``text``.
         variables: the variables of the project.
     """
     if "{{" not in text or not any(key in text for key in _NAMES):

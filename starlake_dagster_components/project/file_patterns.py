@@ -32,10 +32,10 @@ _KNOWS_POSSESSIVE = sys.version_info >= (3, 11)
 
 @lru_cache(maxsize=4096)
 def compile_pattern(java_regex: str) -> re.Pattern[str]:
-    """Return a pattern whose ``fullmatch`` agrees with Java's ``matches`` on a whole file name.
+    """Return a Python pattern whose ``fullmatch`` matches the same file names as Java's ``matches``.
 
     Raises:
-        ValueError: it is not a regular expression, or uses features that Python lacks (intersections of classes, Unicode properties).
+        ValueError: it is not a regular expression, or it uses features that Python lacks (class intersections, Unicode properties).
     """
     try:
         return re.compile(_translate_pattern(java_regex), re.ASCII)
@@ -49,7 +49,7 @@ def compile_pattern(java_regex: str) -> re.Pattern[str]:
 def compile_file_pattern(pattern: str) -> re.Pattern[str]:
     """Return the compiled pattern of a table's files.
 
-    An invalid pattern, which is reported when the project is read, becomes a pattern that matches nothing.
+    An invalid pattern gives a pattern that matches nothing. It is reported when the project is read.
     """
     try:
         return compile_pattern(pattern)
@@ -58,10 +58,10 @@ def compile_file_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def match_patterns(names: Iterable[str], patterns: Sequence[str]) -> dict[str, int]:
-    """Return the index of the first pattern that matches each file's whole name. Starlake: DomainInfo.findSchema.
+    """Return, for each file name, the index of the first pattern that matches it. Starlake: DomainInfo.findSchema.
 
     Args:
-        names: file names, without folders. Those that no pattern matches are left out.
+        names: file names, without folders. Names that match no pattern are not in the result.
         patterns: Java regular expressions, in order of precedence.
     """
     compiled = [compile_file_pattern(pattern) for pattern in patterns]
@@ -71,7 +71,7 @@ def match_patterns(names: Iterable[str], patterns: Sequence[str]) -> dict[str, i
 
 def _translate_pattern(regex: str) -> str:
     out: list[str] = []
-    to_close = [0]  # per open group: how many groups were opened for flags set in its middle
+    to_close = [0]  # for each open group, the number of extra groups opened in it for inline flags
     index = 0
     while index < len(regex):
         char = regex[index]
@@ -92,7 +92,7 @@ def _translate_pattern(regex: str) -> str:
 
 
 def _translate_group(regex: str, index: int, to_close: list[int]) -> tuple[str, int]:
-    """Translate a group: Java names groups without the P and sets flags anywhere."""
+    """Translate the start of a group. In Java, named groups have no P, and flags can be set anywhere."""
     flags = _FLAGS.match(regex, index)
     if flags:
         known = "".join(letter for letter in flags.group(1) if letter in "imsx-").rstrip("-")

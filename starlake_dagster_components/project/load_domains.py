@@ -62,11 +62,11 @@ _METADATA_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class LoadContext:
-    """The context that tables are checked against.
+    """The parts of a project that its tables and tasks refer to.
 
     Attributes:
-        application: has the connections.
-        types: attribute types.
+        application: the application, which defines the connections.
+        types: attribute types by name.
         strategies: the project's own write strategies.
     """
 
@@ -76,7 +76,7 @@ class LoadContext:
 
 
 def read_domains(reading: Reading, folder: str, context: LoadContext, *, external: bool = False) -> tuple[Domain, ...]:
-    """Return the domains of ``metadata/load`` (or ``metadata/external``) that have tables, by folder name."""
+    """Return the domains of ``metadata/load`` (or ``metadata/external``) that have tables, sorted by folder name."""
     if not external:
         _warn_about_stray_files(reading, folder)
     domains = []
@@ -129,7 +129,7 @@ def _read_domain(reading: Reading, folder: str, context: LoadContext, external: 
 
 
 def _list_domain_files(reading: Reading, folder: str, external: bool) -> tuple[str | None, list[tuple[str, str]]]:
-    """Return the path of ``_config.sl.yml`` and (name, path) of the table files; report files that Starlake cannot read."""
+    """Return the path of ``_config.sl.yml``, and (name, path) of the table files. Report files that Starlake cannot read."""
     config_path = None
     table_files = []
     for name, path in reading.files.list_files(folder):
@@ -160,7 +160,7 @@ def _read_config(reading: Reading, path: str, kind: FileKind) -> tuple[Section |
 
 
 def _find_inline_tables(document: YamlDocument) -> list[tuple[str, dict[str, Any]]]:
-    """Return (dotted key, mapping) of tables inside a domain's own file, an old form. Starlake: YamlSerde.deserializeYamlLoadConfig."""
+    """Return (dotted key, mapping) of the tables in a domain's file, an old format. Starlake: YamlSerde.deserializeYamlLoadConfig."""
     data = document.data
     if not isinstance(data, dict):
         return []
@@ -179,7 +179,7 @@ def _make_domain(section: Section, folder: str, context: LoadContext) -> Domain:
     section.warn_about_unknown_keys(keys.DOMAIN, "load")
     name = section.get_name("name") or folder
     if name != folder:
-        message = f"the domain is called '{name}' and its folder '{folder}'; Starlake's load --domains finds no table when they differ"
+        message = f"the domain is called '{name}', but its folder '{folder}'; Starlake's load --domains finds no table if they differ"
         section.report_warning("name", message)
     return Domain(
         name=name,
@@ -187,8 +187,8 @@ def _make_domain(section: Section, folder: str, context: LoadContext) -> Domain:
         folder=folder,
         tables=(),
         metadata=read_metadata(section, context),
-        comment=section.get_text("comment"),
-        tags=section.get_texts("tags"),
+        comment=section.get_string("comment"),
+        tags=section.get_strings("tags"),
         database=section.get_name("database"),
         origin=section.make_origin(),
     )
@@ -201,33 +201,33 @@ def read_metadata(parent: Section, context: LoadContext) -> Metadata:
         return Metadata()
     section.warn_about_unknown_keys(keys.METADATA, "metadata")
     sink = read_sink(section)
-    if sink is not None and (place := section.get_section("sink")) is not None:
-        check_connection(place, "connectionRef", sink.connection_ref, context.application, "loading into it fails")
+    if sink is not None and (sink_section := section.get_section("sink")) is not None:
+        check_connection(sink_section, "connectionRef", sink.connection_ref, context.application, "loading into it fails")
     return Metadata(
         format=section.get_choice("format", keys.FORMATS, "format"),
         encoding=section.get_name("encoding"),
         multiline=section.get_boolean("multiline"),
         array=section.get_boolean("array"),
         with_header=section.get_boolean("withHeader"),
-        separator=section.get_text("separator"),
-        quote=section.get_text("quote"),
-        escape=section.get_text("escape"),
-        null_value=section.get_text("nullValue"),
+        separator=section.get_string("separator"),
+        quote=section.get_string("quote"),
+        escape=section.get_string("escape"),
+        null_value=section.get_string("nullValue"),
         empty_is_null=section.get_boolean("emptyIsNull"),
         directory=section.get_name("directory"),
-        ack=section.get_text("ack"),
+        ack=section.get_string("ack"),
         loader=section.get_name("loader"),
         options=section.get_mapping("options"),
         sink=sink,
         write_strategy=read_write_strategy(section, context.strategies),
         dag_ref=section.get_name("dagRef"),
-        schedule=section.get_text("schedule"),
+        schedule=section.get_string("schedule"),
         freshness=read_freshness(section),
     )
 
 
 def merge_metadata(parent: Metadata, child: Metadata) -> Metadata:
-    """Merge a table's metadata over its domain's; a field replaces the whole field. Starlake: Metadata.merge."""
+    """Merge a table's metadata with its domain's. A field of the table replaces the whole field of the domain. Starlake: Metadata.merge."""
     if parent == Metadata():
         return child
     changes = {}
@@ -256,18 +256,18 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
     name = section.get_name("name")
     if name is None:
         if complete:
-            section.refuse_file("name", "a table needs a 'name'")
+            section.reject_file("name", "a table needs a 'name'")
         name = file_name
     if name is None:
         return None
     if file_name is not None and name != file_name and not section.context.lenient:
         message = (
-            f"the table is called '{name}' and its file '{file_name}{_SUFFIX}'; Starlake's load --tables finds no table when they differ"
+            f"the table is called '{name}', but its file '{file_name}{_SUFFIX}'; Starlake's load --tables finds no table if they differ"
         )
         section.report_warning("name", message)
     own = read_metadata(section, context)
     attributes = read_attributes(section)
-    pattern = section.get_text("pattern") or ""
+    pattern = section.get_string("pattern") or ""
     _check_pattern(section, pattern)
     check_attributes(section, attributes, context.types, context.application)
     origin = section.make_origin() if section.path == "" else _find_inline_origin(section)
@@ -280,7 +280,7 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
         extra.update(collect_extra_keys(metadata, _METADATA_KEYS.values(), "metadata."))
     merged = merge_metadata(domain.metadata, own)
     if merged.write_strategy is not None and not section.context.lenient:
-        for key, severity, message in find_strategy_faults(merged.write_strategy, attributes, section.get_texts("primaryKey")):
+        for key, severity, message in find_strategy_faults(merged.write_strategy, attributes, section.get_strings("primaryKey")):
             section.context.problems.append(Problem(origin.locate(f"metadata.writeStrategy.{key}"), severity, message))
     return Table(
         domain=domain.name,
@@ -290,16 +290,16 @@ def _read_table(section: Section, domain: Domain, context: LoadContext, file_nam
         pattern=pattern,
         metadata=merged,
         attributes=attributes,
-        primary_key=section.get_texts("primaryKey"),
-        comment=section.get_text("comment"),
-        tags=section.get_texts("tags"),
-        presql=section.get_texts("presql"),
-        postsql=section.get_texts("postsql"),
+        primary_key=section.get_strings("primaryKey"),
+        comment=section.get_string("comment"),
+        tags=section.get_strings("tags"),
+        presql=section.get_strings("presql"),
+        postsql=section.get_strings("postsql"),
         filter=section.get_name("filter"),
         expectations=read_expectations(section),
         acl=read_grants(section, "acl", keys.ACL),
         rls=read_grants(section, "rls", keys.RLS),
-        streams=section.get_texts("streams"),
+        streams=section.get_strings("streams"),
         database=domain.database,
         extra=FrozenDict(extra),
         origin=origin,

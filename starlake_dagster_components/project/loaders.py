@@ -15,7 +15,7 @@ _NATIVE_FORMATS: Mapping[str, frozenset[str]] = {
 
 
 def find_loader(project: Project, table: Table) -> Loader:
-    """Return a table's loader: ``native`` if it is set and the warehouse has one for the format, else ``spark``, the default."""
+    """Return a table's loader: ``native`` if it is configured and the warehouse supports the format, else ``spark``, the default."""
     application = project.application
     connection = project.find_connection(table)
     asked = (
@@ -27,7 +27,7 @@ def find_loader(project: Project, table: Table) -> Loader:
 
 
 def starts_spark(project: Project, task: Task) -> bool:
-    """Return whether Starlake starts Spark for a task, because its table is not in a database."""
+    """Return whether Starlake starts Spark for a task: it does if the task's table is not in a database."""
     connection = project.find_connection(task)
     return connection is None or connection.engine == "spark"
 
@@ -39,8 +39,8 @@ def _find_loader_of_connection(application: Mapping[str, Any], name: str) -> str
     return loader if isinstance(loader, str) else None
 
 
-def explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
-    """Yield a sentence for each table on DuckDB whose ``privacy`` Starlake ignores. Both loaders apply only ``SQL:``."""
+def explain_unmasked_columns(project: Project, tables: Sequence[Table]) -> Iterator[str]:
+    """Yield a sentence for each DuckDB table whose ``privacy`` Starlake ignores. Both of its loaders apply only ``SQL:``."""
     for table in tables:
         connection = project.find_connection(table)
         if connection is not None and connection.engine == "duckdb":
@@ -48,7 +48,8 @@ def explain_clear_columns(project: Project, tables: Sequence[Table]) -> Iterator
             if names:
                 loader = {"native": "native", "spark": "Spark"}[find_loader(project, table)]
                 yield (
-                    f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear: {names}"
+                    f"Starlake's {loader} loader ignores privacy on DuckDB: these columns of {table.full_name} are stored in clear text: "
+                    f"{names}"
                 )
 
 

@@ -1,6 +1,6 @@
-"""Migrate old forms of Starlake's files to version 1. Only files without ``version`` change. Starlake: YamlMigrator.
+"""Migrate files in Starlake's old formats to version 1. Only files without ``version`` change. Starlake: YamlMigrator.
 
-The functions change the parsed mappings in place, before objects are made from them.
+The parsed mappings are changed in place, before objects are made from them.
 """
 
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ _DELETE_THEN_INSERT = "DELETE_THEN_INSERT"
 
 
 class Migration:
-    """Migrates the content of one document and collects what Starlake would not migrate.
+    """The migration of one document.
 
     Attributes:
-        failures: (dotted key, message).
+        failures: (dotted key, message) of each part that Starlake cannot migrate.
     """
 
     def __init__(self, document: YamlDocument) -> None:
@@ -24,7 +24,7 @@ class Migration:
         self.failures: list[tuple[str, str]] = []
 
     def migrate_table(self, table: dict[str, Any], path: str = "") -> None:
-        """Bring a load table to version 1. Starlake: YamlMigrator.V1.TableConfig."""
+        """Migrate a load table. Starlake: YamlMigrator.V1.TableConfig."""
         metadata = table.get("metadata")
         if isinstance(metadata, dict):
             self.migrate_metadata(metadata, _join_key(path, "metadata"))
@@ -38,7 +38,7 @@ class Migration:
             metadata.pop("write", None)
 
     def migrate_metadata(self, metadata: dict[str, Any], path: str) -> None:
-        """Bring the metadata of a table or domain to version 1."""
+        """Migrate the metadata of a table or domain."""
         self._migrate_sink(metadata, path)
         strategy = metadata.get("writeStrategy")
         if isinstance(strategy, dict) and (strategy.get("type") is not None or strategy.get("types") is not None):
@@ -52,7 +52,7 @@ class Migration:
         metadata.pop("mode", None)
 
     def migrate_domain(self, domain: dict[str, Any]) -> None:
-        """Bring a load ``_config`` to version 1. Starlake: YamlMigrator.V1.LoadConfig."""
+        """Migrate the ``_config`` of a load domain. Starlake: YamlMigrator.V1.LoadConfig."""
         metadata = domain.get("metadata")
         if isinstance(metadata, dict):
             self.migrate_metadata(metadata, "metadata")
@@ -60,7 +60,7 @@ class Migration:
         domain.pop("tables", None)
 
     def migrate_task(self, task: dict[str, Any], path: str = "") -> None:
-        """Bring a transform task to version 1. Starlake: YamlMigrator.V1.TaskConfig."""
+        """Migrate a transform task. Starlake: YamlMigrator.V1.TaskConfig."""
         self._rename_key(task, "attributesDesc", "attributes", path)
         self._rename_key(task, "dataset", "table", path)
         for key in ("engine", "sqlEngine", "flat"):

@@ -1,4 +1,4 @@
-"""Explain why a load finds no file, by what is in its folders instead. Reads folders of this machine only."""
+"""Explain why a load finds no file by listing what is in its folders. Only local folders are read."""
 
 import difflib
 import os
@@ -20,10 +20,10 @@ class MissingFiles:
     Attributes:
         table: the table, with its pattern.
         stage: folder of its domain in the stage area.
-        incoming: ``metadata.directory`` of its domain; None if it has none, or if it is not a folder of this machine.
+        incoming: ``metadata.directory`` of its domain; None if it is not set or not a local folder.
         stage_exists, incoming_exists: whether the folders exist.
         waiting: names of files in ``incoming`` that match the table.
-        strangers: names of files in either folder that match no table of the domain, each with the closest pattern.
+        unmatched: (name, closest pattern) of the files in either folder that match no table of the domain.
     """
 
     table: Table
@@ -32,15 +32,15 @@ class MissingFiles:
     stage_exists: bool
     incoming_exists: bool
     waiting: tuple[str, ...] = ()
-    strangers: tuple[tuple[str, str], ...] = field(default=())
+    unmatched: tuple[tuple[str, str], ...] = field(default=())
 
     @property
     def is_suspicious(self) -> bool:
-        """True if there is another cause than a file that has not arrived yet."""
-        return bool(self.waiting or self.strangers) or not (self.stage_exists or self.incoming_exists)
+        """True if the cause is something other than a file that has not arrived yet."""
+        return bool(self.waiting or self.unmatched) or not (self.stage_exists or self.incoming_exists)
 
     def describe(self, strategy: str) -> str:
-        """Return the explanation, without a period at the end.
+        """Return the explanation as one sentence, without the period.
 
         Args:
             strategy: the pre-load strategy of the domain; ``none`` if it has none.
@@ -53,19 +53,20 @@ class MissingFiles:
             advice = (
                 "set pre_load_strategy: imported, or run stage" if strategy == "none" else "run the pre-load of the domain again, or stage"
             )
-            some = len(self.waiting) > 1
-            text += f"; {len(self.waiting)} that {'match wait' if some else 'matches waits'} in {self.incoming}: {advice}"
+            count = len(self.waiting)
+            files = "1 matching file is" if count == 1 else f"{count} matching files are"
+            text += f"; {files} in {self.incoming}: {advice}"
         elif self.incoming and not self.incoming_exists:
             text += f"; the folder {self.incoming} (metadata.directory) does not exist either"
-        if self.strangers:
-            named = ", ".join(f"{name} (closest pattern: {closest})" for name, closest in self.strangers[:MAX_NAMED])
-            rest = len(self.strangers) - MAX_NAMED
+        if self.unmatched:
+            named = ", ".join(f"{name} (closest pattern: {closest})" for name, closest in self.unmatched[:MAX_NAMED])
+            rest = len(self.unmatched) - MAX_NAMED
             text += f"; these files match no table of {self.table.domain}: {named}{f' and {rest} more' if rest > 0 else ''}"
         return text
 
 
 def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
-    """Explain why a load of a table finds no file. Return None if there is a file, or if the folder is not on this machine.
+    """Explain why a load of a table finds no file. Return None if there is a file, or if the stage folder is not local.
 
     Args:
         project: the project.
@@ -89,12 +90,17 @@ def find_missing_files(project: Project, table: Table) -> MissingFiles | None:
         stage_exists=staged is not None,
         incoming_exists=arrived is not None,
         waiting=tuple(name for name in arrived or () if _matches(name, table)),
-        strangers=tuple((name, _find_closest(name, domain)) for name in names if _is_stranger(name, domain, project)),
+        unmatched=tuple((name, _find_closest(name, domain)) for name in names if _is_unmatched(name, domain, project)),
     )
 
 
 def get_local_folder(text: str, root: str | os.PathLike[str]) -> str | None:
-    """Return the absolute local folder of a setting; None for other storage (``gs://...``)."""
+    """Return the absolute path of a local folder; None if the text is the URL of other storage (``gs://...``).
+
+    Args:
+        text: an absolute path, a path relative to ``root``, or a URL.
+        root: the project's folder.
+    """
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")
     return None if "://" in text else os.path.normpath(os.path.join(root, text))
@@ -116,8 +122,8 @@ def _matches(name: str, table: Table) -> bool:
         return False
 
 
-def _is_stranger(name: str, domain: Domain, project: Project) -> bool:
-    """Return whether a file belongs to no table of a domain: it matches no pattern and is not an ack file."""
+def _is_unmatched(name: str, domain: Domain, project: Project) -> bool:
+    """Return whether a file matches no table's pattern and is not an ack file."""
     acks = {t.metadata.ack for t in domain.tables} | {domain.metadata.ack, project.application.ack}
     if any(ack and name.endswith(f".{ack}") for ack in acks):
         return False
@@ -126,7 +132,7 @@ def _is_stranger(name: str, domain: Domain, project: Project) -> bool:
 
 def _find_closest(name: str, domain: Domain) -> str:
     patterns: Sequence[str] = [t.pattern for t in domain.tables if t.pattern]
-    # A pattern is compared by its letters: "customers.*\\.csv" looks like "customerscsv".
+    # Only letters are compared: "customers.*\\.csv" becomes "customerscsv".
     return max(
         patterns, key=lambda p: difflib.SequenceMatcher(None, _keep_letters(p), _keep_letters(name)).ratio(), default=_WITHOUT_PATTERN
     )

@@ -1,7 +1,7 @@
-"""The content of a Starlake project as frozen data: the result of reading and the input of everything else.
+"""The content of a Starlake project as frozen data: the result of reading it, and the input of everything else.
 
-Nothing here depends on Dagster. The values are those that Starlake acts on: variables replaced, metadata inherited from the
-domain, defaults merged. The ``origin`` of an object holds the place of every value.
+The values are those that Starlake uses: variables are replaced, metadata is inherited from the domain, and defaults are merged.
+The ``origin`` of an object has the location of every value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from ..errors import InvalidProject, Location, Problem
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that cannot be changed, so that it can be a default and travel between processes."""
+    """A dict that cannot be changed, so that it can be a default value. It can be pickled."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ class FrozenDict(dict[str, Any]):
     clear = pop = popitem = setdefault = update = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
-        """Hash by keys: equal mappings have equal hashes, and values may be unhashable."""
+        """Return a hash of the keys only, because values may be unhashable."""
         return hash(frozenset(self))
 
     def __reduce__(self) -> tuple[type["FrozenDict"], tuple[dict[str, Any]]]:
@@ -34,7 +34,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class _Empty(Mapping[str, Any]):
-    """An empty mapping. Not a dict, because Python 3.10 allows no dict as the default of a dataclass field."""
+    """An empty mapping. It is not a dict, because Python 3.10 does not allow a dict as the default of a dataclass field."""
 
     __slots__ = ()
 
@@ -62,13 +62,13 @@ EMPTY: Mapping[str, Any] = _Empty()
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The places of an object and its values.
+    """The locations of an object and its values.
 
     Attributes:
         file: the object's file, relative to the project's root.
         line: first line of the object in it, from 1.
-        keys: dotted key (``metadata.schedule``, ``attributes[2].type``) -> its place; an inherited value points to the file
-            that it comes from (the domain's ``_config.sl.yml``, ``application.sl.yml``).
+        keys: dotted key (``metadata.schedule``, ``attributes[2].type``) -> its location. That of an inherited value is in the
+            file that it comes from (the domain's ``_config.sl.yml``, ``application.sl.yml``).
     """
 
     file: str
@@ -76,7 +76,7 @@ class Origin:
     keys: Mapping[str, Location] = field(default=EMPTY, repr=False)
 
     def locate(self, key: str = "") -> Location:
-        """Return the place of a key, of its nearest known enclosing key, or of the object."""
+        """Return the location of a key, else of the nearest enclosing key that has one, else of the object."""
         while key:
             if key in self.keys:
                 return self.keys[key]
@@ -87,11 +87,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An entry of ``application.connections``; ``options`` may hold secrets and are not shown."""
+    """An entry of ``application.connections``. The options may contain secrets, so ``repr`` does not show them."""
 
     name: str
     type: str
-    """Lower case: ``jdbc``, ``bigquery``, ``snowflake``, ``spark``, ``fs``, ..."""
+    """In lowercase: ``jdbc``, ``bigquery``, ``snowflake``, ``spark``, ``fs``, ..."""
     options: Mapping[str, str] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("")
 
@@ -99,7 +99,7 @@ class Connection:
     def engine(self) -> str:
         """Name of the database: ``duckdb``, ``bigquery``, ``snowflake``, ``redshift``, ``postgres``, ``spark``, ...
 
-        Taken from the JDBC URL (``jdbc:<engine>:``), else from the type; ``unknown`` if neither is known.
+        It comes from the JDBC URL (``jdbc:<engine>:``), else from the type; ``unknown`` if the type is empty.
         """
         url = self.options.get("url", "")
         if url.startswith("jdbc:"):
@@ -110,14 +110,14 @@ class Connection:
 
     @property
     def duckdb_path(self) -> str | None:
-        """Path (or ``:memory:``) behind ``jdbc:duckdb:``, without the URL's options; None if it is not a DuckDB database."""
+        """The path (or ``:memory:``) in a ``jdbc:duckdb:`` URL, without options; None if it is not a DuckDB database."""
         url = self.options.get("url", "")
         return url[len("jdbc:duckdb:") :].split("?", 1)[0].split(";", 1)[0] if url.startswith("jdbc:duckdb:") else None
 
 
 @dataclass(frozen=True, slots=True)
 class WriteStrategy:
-    """``writeStrategy``: how rows get into their table. ``type`` is upper case."""
+    """``writeStrategy``: the way rows are written to the table. ``type`` is in uppercase."""
 
     type: str | None = None
     types: Mapping[str, str] = EMPTY
@@ -132,21 +132,21 @@ class WriteStrategy:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """``sink``: where and how a table is stored."""
+    """``sink``: the connection and the format in which a table is stored."""
 
     connection_ref: str | None = None
     format: str | None = None
     partition: tuple[str, ...] = ()
     clustering: tuple[str, ...] = ()
     materialized_view: str | None = None
-    """``TABLE``, ``VIEW``, ``MATERIALIZED_VIEW`` or ``HYBRID``; upper case."""
+    """``TABLE``, ``VIEW``, ``MATERIALIZED_VIEW`` or ``HYBRID``."""
     options: Mapping[str, Any] = EMPTY
     """All other keys, as written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """``freshness``: how old a table may become. Durations in Scala's notation, parsed."""
+    """``freshness``: the age of a table at which Starlake warns or reports an error."""
 
     warn: timedelta | None = None
     error: timedelta | None = None
@@ -174,7 +174,7 @@ class Attribute:
     rename: str | None = None
     attributes: tuple["Attribute", ...] = ()
     position: tuple[int, int] | None = None
-    """First and last character of a POSITION field, from 0, both included."""
+    """Index of the first and last character of a POSITION field, from 0; both are included."""
     default: str | None = None
     tags: tuple[str, ...] = ()
     trim: str | None = None
@@ -193,10 +193,10 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """``metadata`` of a load table, merged with its domain's. None = not set (Starlake's default applies)."""
+    """``metadata`` of a load table, merged with its domain's. None means that Starlake's default applies."""
 
     format: str | None = None
-    """Upper case: DSV, JSON, JSON_FLAT, JSON_ARRAY, POSITION, PARQUET, XML, ..."""
+    """In uppercase: DSV, JSON, JSON_FLAT, JSON_ARRAY, POSITION, PARQUET, XML, ..."""
     encoding: str | None = None
     multiline: bool | None = None
     array: bool | None = None
@@ -221,7 +221,7 @@ class Metadata:
 class Table:
     """A load table: ``metadata/load/<domain>/<table>.sl.yml``.
 
-    Commands use ``domain`` and ``name`` (logical names); the database and the UI use ``final_domain`` and ``final_name``.
+    Commands use the logical names ``domain`` and ``name``. The database and the UI use ``final_domain`` and ``final_name``.
     """
 
     domain: str
@@ -229,7 +229,7 @@ class Table:
     final_domain: str
     final_name: str
     pattern: str
-    """Java regular expression that a file's whole name must match."""
+    """Java regular expression that the whole name of a file must match."""
     metadata: Metadata = Metadata()
     attributes: tuple[Attribute, ...] = ()
     primary_key: tuple[str, ...] = ()
@@ -244,7 +244,7 @@ class Table:
     streams: tuple[str, ...] = ()
     database: str | None = None
     extra: Mapping[str, Any] = EMPTY
-    """Keys that have no effect here, as written; the engine refuses those that it does not support."""
+    """Keys that have no effect in this package, as written. The engine rejects those that it does not support."""
     origin: Origin = Origin("")
 
     @property
@@ -262,7 +262,7 @@ class Table:
 class Domain:
     """A load domain: a folder of ``metadata/load`` with at least one table.
 
-    ``--domains`` must name ``folder`` and ``name``, which agree in valid projects.
+    ``--domains`` must match both ``folder`` and ``name``. They are equal in valid projects.
     """
 
     name: str
@@ -286,7 +286,7 @@ class TableReference:
     Attributes:
         parts: the name's parts, unquoted, as written: ``("sales", "orders")``.
         location: file and line of the reference.
-        kind: ``parsed`` by the SQL parser, or ``scanned`` by the tokenizer because the statement could not be parsed.
+        kind: ``parsed``, or ``scanned`` if the statement could not be parsed, so that the reference is a guess.
     """
 
     parts: tuple[str, ...]
@@ -295,7 +295,7 @@ class TableReference:
 
     @property
     def text(self) -> str:
-        """The name with dots."""
+        """The parts of the name, joined by dots."""
         return ".".join(self.parts)
 
 
@@ -303,7 +303,7 @@ class TableReference:
 class Task:
     """A transform task: ``metadata/transform/<domain>/<task>.sl.yml`` and/or ``.sql``, ``.sql.j2``, ``.py``, or an inline task.
 
-    ``full_name`` (``domain.name``) is what ``transform --name`` takes; the rows go to ``domain.table``.
+    ``transform --name`` takes ``full_name``, which is ``domain.name``. The rows are written to ``domain.table``.
     """
 
     domain: str
@@ -312,19 +312,19 @@ class Task:
     folder: str
     """Folder under ``metadata/transform``."""
     sql_text: str | None = None
-    """The SQL as written, markers and Jinja included; None for Python tasks."""
+    """The SQL as written, including markers and Jinja; None for Python tasks."""
     sql_file: str | None = None
     """File of the SQL relative to the project's root; the YAML file for inline SQL."""
     sql_line: int = 1
     """Line in ``sql_file`` on which ``sql_text`` begins."""
     python_file: str | None = None
     python_variables: tuple[str, ...] = ()
-    """The variables of the data interval that ``python_file`` names."""
+    """The variables of the data interval that the Python file uses."""
     presql: tuple[str, ...] = ()
-    """From the YAML; those of the SQL file's markers are in ``sql_text``."""
+    """The statements of the YAML. Those between markers in the SQL file are in ``sql_text``."""
     postsql: tuple[str, ...] = ()
     references: tuple[TableReference, ...] = ()
-    """Tables read by the main SQL, each once, in order of appearance. Empty for Python tasks and ``parseSQL: false``."""
+    """Tables that the main SQL reads, each once, in order of appearance. Empty for Python tasks and with ``parseSQL: false``."""
     parse_sql: bool = True
     write_strategy: WriteStrategy | None = None
     sink: Sink | None = None
@@ -348,7 +348,7 @@ class Task:
 
     @property
     def sql_texts(self) -> tuple[str, ...]:
-        """Its SQL, pre-SQL and post-SQL, as written."""
+        """The SQL, pre-SQL and post-SQL, as written."""
         return (self.sql_text or "", *self.presql, *self.postsql)
 
     @property
@@ -364,7 +364,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class DagConfig:
-    """``metadata/dags/<name>.sl.yml``. Values are as written: they are rendered per group with the DAG's variables."""
+    """``metadata/dags/<name>.sl.yml``. Values are as written. They are rendered for each DAG, with its variables."""
 
     name: str
     template: str
@@ -372,10 +372,10 @@ class DagConfig:
     comment: str = ""
     options: Mapping[str, str] = EMPTY
     template_text: str | None = None
-    """Source of a custom template under ``metadata/dags/templates``; None for a built-in one."""
+    """Source of a template in the project; None for a built-in template."""
     origin: Origin = Origin("")
     template_includes: Mapping[str, str] = field(default=EMPTY, repr=False)
-    """Path in an ``include`` of a custom template -> content of the project's file, at any depth."""
+    """Path in an ``include`` -> content of the project's file, for all files that the template includes, directly or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +384,7 @@ class TypeDefinition:
 
     name: str
     primitive: str
-    """Lower case: string, long, int, short, byte, double, decimal, boolean, date, timestamp, variant, struct."""
+    """In lowercase: string, long, int, short, byte, double, decimal, boolean, date, timestamp, variant, struct."""
     pattern: str | None = None
     zone: str | None = None
     comment: str | None = None
@@ -395,7 +395,7 @@ class TypeDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Areas:
-    """Absolute folders of the project's data. Starlake: DatasetArea."""
+    """Absolute paths of the folders of the project's data. Starlake: DatasetArea."""
 
     datasets: str
     incoming: str
@@ -409,7 +409,7 @@ class Areas:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """``application.sl.yml``: the settings that have an effect here; ``raw`` has all of them, rendered."""
+    """``application.sl.yml``: the settings that this package uses. ``raw`` has all of them, rendered."""
 
     connection_ref: str | None = None
     load_connection_ref: str | None = None
@@ -429,13 +429,13 @@ class Application:
     timezone: str | None = None
     job_id_env_name: str | None = None
     is_read: bool = True
-    """False if the file is absent or broken, so that its connections are unknown."""
+    """False if the file is missing or broken, so that its connections are unknown."""
     raw: Mapping[str, Any] = field(default=EMPTY, repr=False)
     origin: Origin = Origin("metadata/application.sl.yml")
 
     @property
     def audit_connection(self) -> Connection | None:
-        """The connection that the audit is written to; None if the application names none or an unknown one."""
+        """The connection that the audit is written to; None if it is not set or not defined."""
         return self.connections.get(self.audit_connection_ref or self.connection_ref or "")
 
 
@@ -444,30 +444,30 @@ class Project:
     """A Starlake project that has been read."""
 
     root: Path
-    """Absolute."""
+    """Absolute path."""
     profile: str | None
     """Name of the active environment (``SL_ENV``); None if there is none."""
     application: Application
     areas: Areas
     variables: Mapping[str, str] = field(default=EMPTY, repr=False)
-    """All variables of the project (Starlake: activeEnvVars), including the process environment. They may contain secrets."""
+    """All variables, including the process environment. They may contain secrets. Starlake: activeEnvVars."""
     domains: tuple[Domain, ...] = ()
     external_domains: tuple[Domain, ...] = ()
-    """Tables of ``metadata/external``: described, not loaded."""
+    """Domains of ``metadata/external``, whose tables are described but not loaded."""
     tasks: tuple[Task, ...] = ()
     dag_configs: Mapping[str, DagConfig] = EMPTY
     types: Mapping[str, TypeDefinition] = EMPTY
     macros: str = field(default="", repr=False)
-    dependency_files: Mapping[str, str] = field(default=EMPTY, repr=False, compare=False)
-    """Dependency JSON (setting ``dependencies``): file -> content. Empty in a cached plan, which has applied it already."""
     """All ``expectations/**/*.j2`` and ``macros/**/*.j2``, concatenated."""
+    dependency_files: Mapping[str, str] = field(default=EMPTY, repr=False, compare=False)
+    """File -> dependency JSON (setting ``dependencies``). Empty in a cached plan, to which it was applied already."""
     files: tuple[str, ...] = ()
-    """Every file that was read, relative to the root (absolute if outside it)."""
+    """Every file that was read, relative to the root; absolute if it is outside the root."""
     problems: tuple[Problem, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """All load tables, by domain and name."""
+        """All load tables, sorted by domain and name."""
         return tuple(t for d in self.domains for t in d.tables)
 
     @property
@@ -476,15 +476,18 @@ class Project:
         return Path(self.areas.metadata)
 
     def get_path(self, file: str) -> Path:
-        """Return the absolute path of a file, given relative to the root."""
+        """Return the absolute path of a file whose path is relative to the root."""
         return self.root / file
 
     def find_connection(self, node: "Table | Task") -> Connection | None:
-        """Return the connection that a table or task is written to; None if it has none or an unknown one."""
+        """Return the connection that a table or task is written to; None if it is not set or not defined."""
         return self.application.connections.get(self.find_connection_name(node))
 
     def find_connection_name(self, node: "Table | Task") -> str:
-        """Return the name of the connection of a table or task: the sink's, the task's, that of all loads or transforms, the project's."""
+        """Return the name of a table's or task's connection; an empty string if it is not set.
+
+        The first that is set applies: the sink's, the task's, that of all loads or transforms, the project's.
+        """
         app = self.application
         if isinstance(node, Table):
             sink = node.metadata.sink

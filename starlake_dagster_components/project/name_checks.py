@@ -1,4 +1,4 @@
-"""Check names of domains, tables, and tasks: can Starlake's commands use them, and are they distinct in a database?
+"""Check that Starlake's commands can use the names of domains, tables and tasks, and that the names are distinct in a database.
 
 Starlake: forceDomainPattern, forceTablePattern, forceJobPattern and forceTaskPattern of reference-general.conf.
 """
@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\s,*?'\"`$;&|<>()\\={}\[\]#!~%^\x00-\x1f\x7f-]" r"[^\s,*?
 
 
 def check_names(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
-    """Report names that Starlake's command line would split, and warn about names that break Starlake's rule."""
+    """Report names that Starlake's command line would split, and warn about names that do not match Starlake's pattern."""
     for domain in domains:
         _check_name(reading, "domain", domain.name, domain.origin.locate("name"))
         for table in domain.tables:

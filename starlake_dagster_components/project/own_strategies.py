@@ -1,4 +1,4 @@
-"""The project's own templates of write strategies. Starlake: WriteStrategyTemplateLoader, AnyTemplateLoader."""
+"""Find a project's own write strategies, which are Jinja templates. Starlake: WriteStrategyTemplateLoader, AnyTemplateLoader."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,23 +16,23 @@ _ENDING = ".j2"
 
 @dataclass(frozen=True, slots=True)
 class OwnStrategies:
-    """The types of write strategies that the project's templates define.
+    """The write strategies that a project's templates define.
 
     Attributes:
-        types: upper-case names, as ``type`` has them.
-        folder: where a template is looked for, as messages name it.
+        types: their names in uppercase, as in ``writeStrategy.type``.
+        folder: the folder of the templates, as messages show it.
     """
 
     types: frozenset[str]
     folder: str
 
     def check_type(self, section: Section, key: str, name: str) -> None:
-        """Report a type that neither Starlake nor a template of the project defines, with the file of the template.
+        """Report a type that neither Starlake nor a template of the project defines, and name the file that could define it.
 
         Args:
-            section: ``writeStrategy``.
-            key: where the type is written in it.
-            name: the type.
+            section: the section ``writeStrategy``.
+            key: the key in it that has the type.
+            name: the type, as written.
         """
         upper = name.strip().upper()
         known = keys.STRATEGIES.union(self.types)
@@ -46,12 +46,12 @@ class OwnStrategies:
 def read_own_strategies(files: ProjectFiles, folder: str, application: Application) -> OwnStrategies:
     """Return the write strategies that the project defines in ``<folder>/templates/<engine>/<type>.j2``.
 
-    The engine is the one of the connection. If a project has connections to other databases than DuckDB, the folder of any engine counts.
+    The engine is that of the connection. If a project has connections to databases other than DuckDB, the templates of all engines count.
 
     Args:
-        files: the project.
-        folder: the absolute folder of the project's write strategies.
-        application: has the connections.
+        files: the project's files.
+        folder: absolute path of the project's write strategies.
+        application: the application, which defines the connections.
     """
     found = list(files.walk_files(folder))
     templates = os.path.join(folder, "templates")
@@ -68,7 +68,7 @@ def read_own_strategies(files: ProjectFiles, folder: str, application: Applicati
 
 
 def _list_engines(application: Application) -> Iterator[str]:
-    """Yield the folders below ``templates`` that count; none if any may."""
+    """Yield the subfolders of ``templates`` that count; nothing if all of them do."""
     if {connection.engine for connection in application.connections.values()} != {"duckdb"}:
         return
     # Starlake: the strategyBuilder of application.jdbcEngines.

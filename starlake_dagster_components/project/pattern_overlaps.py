@@ -1,4 +1,4 @@
-"""Find tables whose patterns match the same file. Only the first of them gets the file."""
+"""Find tables whose patterns match the same file. Starlake loads the file into only one of them."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from .file_patterns import compile_pattern
 from .model import Domain, Table
 from .pattern_samples import find_literal_prefix, iterate_prefixes, make_samples
 
-# Keeps a thousand patterns that begin with .* from taking seconds.
+# Without a limit, comparing a thousand patterns that begin with .* takes seconds.
 _MAX_COMPARISONS = 50_000
 _MAX_SAMPLE = 60
 _REPEATS = re.compile(r"[*+]|\{\d*,\d*\}")
@@ -18,9 +18,9 @@ _REPEATED_GROUP = re.compile(r"\)[*+{]")
 
 
 def warn_about_shared_patterns(reading: Reading, domains: Iterable[Domain]) -> None:
-    """Report tables of one domain, or of domains with one incoming folder, whose patterns match the same file.
+    """Report tables of one domain, or of domains that share an incoming folder, whose patterns match the same file.
 
-    Equal patterns of domains that share a folder are an error in Starlake, too (SchemaHandler); Starlake does not notice other overlaps.
+    Equal patterns in domains that share a folder are an error in Starlake, too (SchemaHandler). Starlake does not detect other overlaps.
     """
     folders: dict[str, list[Table]] = {}
     for domain in domains:
@@ -34,7 +34,7 @@ def warn_about_shared_patterns(reading: Reading, domains: Iterable[Domain]) -> N
 
 
 def _compare_tables(reading: Reading, tables: Iterable[Table], *, across: bool = False) -> None:
-    # Only names with a common prefix can be equal, so most tables are compared with few others.
+    # Patterns can match the same name only if one literal prefix begins with the other, so most tables are compared with few others.
     earlier: dict[str, list[Table]] = {}
     left = _MAX_COMPARISONS
     for table in sorted(tables, key=lambda table: len(find_literal_prefix(table.pattern))):
@@ -65,7 +65,7 @@ def _compare_two(reading: Reading, table: Table, other: Table) -> None:
 
 
 def _find_shared_name(pattern: str, other: str) -> str | None:
-    """Return a file name that both patterns match, if one is found."""
+    """Return a file name that both patterns match, or None if no sample matches both."""
     if not _is_fast(pattern) or not _is_fast(other):
         return None
     first, second = compile_pattern(pattern), compile_pattern(other)
@@ -76,7 +76,7 @@ def _find_shared_name(pattern: str, other: str) -> str | None:
 
 
 def _is_fast(pattern: str) -> bool:
-    """Return whether matching cannot take exponential time: no repetition of a group, and few repetitions."""
+    """Return whether a pattern is safe from exponential time: it repeats no group and has few repetitions."""
     return bool(pattern) and len(_REPEATS.findall(pattern)) <= 4 and _REPEATED_GROUP.search(pattern) is None
 
 

@@ -1,4 +1,4 @@
-"""Make a few file names that a pattern matches, to compare patterns with each other."""
+"""Make sample file names that a pattern matches, so that patterns can be compared."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ _MAX_SAMPLES = 8
 _MAX_LENGTH = 300
 
 
-class _NotUnderstood(Exception):
-    """A pattern that this module does not understand."""
+class _UnsupportedSyntax(Exception):
+    """A pattern has syntax that this module does not support."""
 
 
 def find_literal_prefix(pattern: str) -> str:
-    """Return the prefix of every name that a pattern matches."""
+    """Return the literal prefix of every name that a pattern matches; an empty string if it has none."""
     if "|" in pattern:
         return ""
     out: list[str] = []
@@ -35,10 +35,10 @@ def find_literal_prefix(pattern: str) -> str:
 
 
 def make_samples(pattern: str) -> list[str]:
-    """Return a few names that a Java pattern should match; none if the pattern is not understood."""
+    """Return a few names that a Java pattern should match; an empty list if its syntax is not supported."""
     try:
         samples, end = _Reader(pattern).read_alternatives(0)
-    except (_NotUnderstood, IndexError, RecursionError):
+    except (_UnsupportedSyntax, IndexError, RecursionError):
         return []
     return samples if end == len(pattern) else []
 
@@ -48,7 +48,7 @@ class _Reader:
         self._pattern = pattern
 
     def read_alternatives(self, index: int) -> tuple[list[str], int]:
-        """Return samples of everything up to a closing parenthesis or the end, and the index of that."""
+        """Return samples of the pattern up to a closing parenthesis or the end, and the index where it stopped."""
         samples: list[str] = []
         while True:
             found, index = self._read_sequence(index)
@@ -65,7 +65,7 @@ class _Reader:
             parts = list(dict.fromkeys(atom * count for count in counts for atom in atoms))
             samples = [sample + part for part in parts for sample in samples][:_MAX_SAMPLES]
             if any(len(sample) > _MAX_LENGTH for sample in samples):
-                raise _NotUnderstood
+                raise _UnsupportedSyntax
         return samples, index
 
     def _read_atom(self, index: int) -> tuple[list[str], int]:
@@ -73,7 +73,7 @@ class _Reader:
         if char == "\\":
             following = self._pattern[index + 1]
             if following.isalnum() and following not in _ESCAPED:
-                raise _NotUnderstood
+                raise _UnsupportedSyntax
             return [_ESCAPED.get(following, following)], index + 2
         if char == "[":
             return self._read_class(index + 1)
@@ -84,25 +84,25 @@ class _Reader:
         if char == ".":
             return ["0", "a"], index + 1
         if char in "*+?{":
-            raise _NotUnderstood
+            raise _UnsupportedSyntax
         return [char], index + 1
 
     def _read_group(self, index: int) -> tuple[list[str], int]:
         if self._pattern[index] == "?":
             name = re.compile(r"\?(?::|<[A-Za-z]\w*>)").match(self._pattern, index)
             if name is None:
-                raise _NotUnderstood
+                raise _UnsupportedSyntax
             index = name.end()
         samples, index = self.read_alternatives(index)
         if self._pattern[index] != ")":
-            raise _NotUnderstood
+            raise _UnsupportedSyntax
         return samples, index + 1
 
     def _read_class(self, index: int) -> tuple[list[str], int]:
         end = self._pattern.index("]", index + 1) if "]" in self._pattern[index + 1 :] else -1
         body = self._pattern[index:end]
         if end < 0 or "[" in body or "&&" in body:
-            raise _NotUnderstood
+            raise _UnsupportedSyntax
         if body.startswith("^"):
             return [next(char for char in "0aA_-.9zZ" if not re.match(f"[{body[1:]}]", char))], end + 1
         first = body[0]
@@ -118,11 +118,11 @@ class _Reader:
         elif char == "{":
             match = _COUNT.match(self._pattern, index)
             if match is None or int(match.group(1)) > _MAX_LENGTH:
-                raise _NotUnderstood
+                raise _UnsupportedSyntax
             counts, index = [int(match.group(1))], match.end()
         else:
             return counts, index
-        return counts, index + (self._pattern[index : index + 1] in ("?", "+") and bool(self._pattern[index : index + 1]))
+        return counts, index + (self._pattern[index : index + 1] in ("?", "+"))  # lazy or possessive
 
 
 def iterate_prefixes(text: str) -> Iterator[str]:

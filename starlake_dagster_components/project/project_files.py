@@ -1,4 +1,4 @@
-"""Read the files of a project, and remember which were read."""
+"""Read the files of a project, and record which ones were read."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,8 +8,8 @@ from ..errors import Location, Problem
 from . import disk
 
 
-class Unreadable(Exception):
-    """A file that does not exist or cannot be read; carries the problem to report."""
+class UnreadableFile(Exception):
+    """A file does not exist or cannot be read. The exception carries the problem to report."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -21,7 +21,7 @@ MAX_SIZE = 2_000_000
 _MAX_NESTED_FILES = 20_000
 _SUFFIXES = (".sl.yml", ".sql", ".sql.j2", ".j2", ".py", ".json")
 
-_OUTSIDE = "is a link to {}, outside of the project, and is not read; copy it, or set SL_METADATA to the folder"
+_OUTSIDE = "is a link to {}, which is outside the project, so it is not read; copy it, or set SL_METADATA to the folder"
 
 
 class ProjectFiles:
@@ -29,8 +29,8 @@ class ProjectFiles:
 
     Attributes:
         root: absolute folder of the project.
-        read_files: names of all files read so far, in order.
-        problems: problems with its files and folders.
+        read_files: names of all files read so far, in order (the values are not used).
+        problems: problems with the files and folders themselves.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,11 +41,11 @@ class ProjectFiles:
         self._allowed = [root]
 
     def allow_folders(self, folders: Iterable[str | Path]) -> None:
-        """Treat folders outside of the root as parts of the project: those that SL_METADATA and similar variables name."""
+        """Treat folders outside the root as part of the project: those that ``SL_METADATA`` and similar variables name."""
         self._allowed += [Path(folder) for folder in folders]
 
     def name(self, path: str | Path) -> str:
-        """Return a path relative to the root, with ``/``, or the path itself if it is outside."""
+        """Return a path relative to the root, with ``/`` as separator; a path outside the root stays absolute."""
         text = str(path)
         if text.startswith(self._prefix):
             text = text[len(self._prefix) :]
@@ -55,17 +55,17 @@ class ProjectFiles:
         """Return a file's text without its byte order mark. Bytes that are not UTF-8 are replaced, as in Java, with a warning.
 
         Raises:
-            Unreadable: the file cannot be opened, is too large, or is a link out of the project.
+            UnreadableFile: the file cannot be opened, is larger than ``MAX_SIZE``, or is a link to a file outside the project.
         """
         name = self.name(path)
         self.read_files[name] = None
         if os.path.islink(path) and (outside := self._find_target_outside(path)):
-            raise Unreadable(Problem(Location(name), "error", _OUTSIDE.format(outside)))
+            raise UnreadableFile(Problem(Location(name), "error", _OUTSIDE.format(outside)))
         try:
             content = disk.read_bytes(path, MAX_SIZE)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise Unreadable(Problem(Location(name), "error", f"cannot be read: {reason}")) from error
+            raise UnreadableFile(Problem(Location(name), "error", f"cannot be read: {reason}")) from error
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -78,7 +78,7 @@ class ProjectFiles:
         return text if "\r" not in text else text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _find_target_outside(self, path: str | Path) -> str:
-        """Return the target of a link if it is outside of the project, else an empty string."""
+        """Return the target of a link if it is outside the project, else an empty string."""
         target = disk.resolve_links(path)
         for folder in self._allowed:
             real = disk.resolve_links(folder)
@@ -87,7 +87,7 @@ class ProjectFiles:
         return target
 
     def _list_entries(self, folder: Path | str) -> list[disk.Entry]:
-        """Return the usable entries of a folder. Report the others, and a folder that cannot be read."""
+        """Return the entries of a folder that can be read. Report the others, and a folder that cannot be listed."""
         if os.path.islink(folder) and (outside := self._find_target_outside(folder)):
             self.problems.append(Problem(Location(self.name(folder)), "error", _OUTSIDE.format(outside)))
             return []
@@ -112,15 +112,15 @@ class ProjectFiles:
         return not message
 
     def list_folders(self, folder: Path | str) -> list[str]:
-        """Return the paths of the subfolders by name, without those that begin with a dot. Starlake: HdfsStorageHandler."""
+        """Return the paths of the subfolders, sorted by name, without hidden ones. Starlake: HdfsStorageHandler."""
         return [entry.path for entry in self._list_entries(folder) if entry.kind == "folder"]
 
     def list_files(self, folder: Path | str) -> list[tuple[str, str]]:
-        """Return (name, path) of the files directly in a folder by name, without those that begin with a dot."""
+        """Return (name, path) of the files directly in a folder, sorted by name, without hidden ones."""
         return [(entry.name, entry.path) for entry in self._list_entries(folder) if entry.kind == "file"]
 
     def walk_files(self, folder: Path | str) -> Iterator[tuple[str, str]]:
-        """Yield (name, path) of the files in all subfolders, but not in the folder itself, by path; each folder once."""
+        """Yield (name, path) of the files in all subfolders, but not in the folder itself, sorted by path. Each folder is visited once."""
         waiting = self.list_folders(folder)[::-1]
         seen = {_identify_folder(folder)} if waiting else set()
         count = 0
@@ -128,12 +128,12 @@ class ProjectFiles:
             sub_folder = waiting.pop()
             identity = _identify_folder(sub_folder)
             if identity in seen:
-                continue  # a link to a folder that was visited
+                continue  # a link to a folder that was already visited
             seen.add(identity)
             files = self.list_files(sub_folder)
             count += len(files) + 1
             if count > _MAX_NESTED_FILES:
-                message = f"has more than {_MAX_NESTED_FILES:,} files and folders in it; the rest is not read"
+                message = f"contains more than {_MAX_NESTED_FILES:,} files and folders; the rest are not read"
                 self.problems.append(Problem(Location(self.name(folder)), "error", message))
                 return
             yield from files

@@ -1,6 +1,6 @@
-"""Read a project: a folder on disk -> :class:`~starlake_dagster_components.project.model.Project`.
+"""Read the project in a folder into a :class:`~starlake_dagster_components.project.model.Project`.
 
-Nothing is written, no process is started, no network is used.
+Reading writes no files, starts no processes, and does not use the network.
 """
 
 import os
@@ -25,13 +25,13 @@ from .yaml_source import Positions
 
 @dataclass(frozen=True, slots=True)
 class StartedProject:
-    """A project of which only the variables and the application have been read.
+    """A project whose variables and application have been read, but nothing else.
 
     Attributes:
         project: the project so far.
-        reading: the state for reading the rest.
-        folders: the folders of its files.
-        section: content of ``application.sl.yml``; None if it is absent or broken.
+        reading: the state needed to read the rest.
+        folders: the folders of the project's files.
+        section: content of ``application.sl.yml``; None if it is missing or broken.
     """
 
     project: Project
@@ -48,17 +48,17 @@ def read_project(
     options: Mapping[str, str] | None = None,
     dependencies: str = "auto",
 ) -> Project:
-    """Read the Starlake project in a folder. All of its problems are collected in ``problems``.
+    """Read the Starlake project in a folder. Problems do not raise; they are in the result's ``problems``.
 
     Args:
         root: folder that contains ``metadata`` (``SL_ROOT``).
-        profile: active environment, as in ``SL_ENV``; by default that of the project or the environment.
+        profile: name of the active environment; by default the one that ``SL_ENV`` or the project selects.
         environ: environment variables; by default those of the process.
-        options: more variables, like ``--options`` of Starlake's commands.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
+        options: additional variables, like ``--options`` of Starlake's commands.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON files, relative to the project.
 
     Raises:
-        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+        ProjectNotFound: the folder does not exist or does not contain a Starlake project.
     """
     return read_remaining_files(start_reading(root, profile=profile, environ=environ, options=options), dependencies)
 
@@ -70,7 +70,7 @@ def start_reading(
     environ: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> StartedProject:
-    """Read the variables and the application of a project: a few files that everything else depends on.
+    """Read the variables and the application of a project: the few files that everything else depends on.
 
     The arguments and exceptions are those of :func:`read_project`.
     """
@@ -102,7 +102,7 @@ def start_reading(
     section = read_application_section(reading, application_path)
     if section is None and not disk.find_kind(application_path) and disk.find_kind(os.path.join(folders.metadata, "application.conf")):
         place = Location(files.name(os.path.join(folders.metadata, "application.conf")))
-        reading.add_problem(place, "warning", "is not read: write the settings to application.sl.yml, which Starlake prefers")
+        reading.add_problem(place, "warning", "is not read: move the settings to application.sl.yml, which Starlake prefers")
     application = make_application(section, environment, files.name(metadata))
     if section is None:
         application = replace(application, is_read=False)
@@ -125,13 +125,13 @@ def start_reading(
 
 
 def read_remaining_files(started: StartedProject, dependencies: str = "auto") -> Project:
-    """Read the rest of a project that :func:`start_reading` started.
+    """Read the rest of a project, and return the whole.
 
     Args:
-        started: the project.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
+        started: the result of :func:`start_reading`.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON files, relative to the project.
     """
-    # Imported here because a cached plan does not need it.
+    # Imported here because a cached plan does not need these modules.
     from .attribute_types import read_types
     from .dag_configs import read_dag_configs, read_macros
     from .dependency_files import read_dependency_files
@@ -140,7 +140,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     from .own_strategies import read_own_strategies
     from .pattern_overlaps import warn_about_shared_patterns
     from .refs import read_refs
-    from .schema_check import add_refusals
+    from .schema_check import add_schema_violations
     from .sql.references import add_references, make_connection_finder
     from .transform_tasks import read_tasks
 
@@ -163,7 +163,7 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
     macros = read_macros(reading, os.path.join(metadata, "expectations"), folders.macros)
     dependency_files = read_dependency_files(project.root, Path(metadata), dependencies, reading.problems)
     reading.problems.extend(reading.files.problems)
-    add_refusals(reading)
+    add_schema_violations(reading)
     return replace(
         project,
         domains=domains,
@@ -187,7 +187,7 @@ def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, fol
 
 
 def _report_missing_application(started: StartedProject, domains: Iterable[Domain], tasks: Iterable[Task]) -> None:
-    """Report a missing application file if the project uses connections, which only that file can define."""
+    """Report that the application file is missing if the project uses connections, which only that file can define."""
     path = os.path.join(started.folders.metadata, "application.sl.yml")
     sinks = [table.metadata.sink for domain in domains for table in domain.tables] + [task.sink for task in tasks]
     names = {sink.connection_ref for sink in sinks if sink} | {task.connection_ref for task in tasks}

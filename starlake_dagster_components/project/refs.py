@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import Location
 from . import disk
 from . import schema_keys as keys
-from .documents import FileKind, Reading, load_document, refuse_file
+from .documents import FileKind, Reading, load_document, reject_file
 from .file_patterns import compile_pattern
 from .yaml_mappings import Context, Section
 from .yaml_source import Positions
@@ -18,7 +18,7 @@ _KIND = FileKind("refs")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An entry: the names that it matches and their replacement."""
+    """An entry of ``refs.sl.yml``: patterns of the names that it matches, and the (database, domain, table) that replaces them."""
 
     database: re.Pattern[str] | None
     domain: re.Pattern[str] | None
@@ -27,7 +27,7 @@ class Reference:
 
 
 def read_refs(reading: Reading, metadata: str, application: Section | None) -> tuple[Reference, ...]:
-    """Return the entries of ``refs.sl.yml``, else those of ``application.refs``."""
+    """Return the entries of ``refs.sl.yml`` or, without this file, those of ``application.refs``."""
     path = os.path.join(metadata, "refs.sl.yml")
     if not disk.find_kind(path):
         return _read_entries(application) if application is not None and "refs" in application else ()
@@ -39,7 +39,7 @@ def read_refs(reading: Reading, metadata: str, application: Section | None) -> t
     if isinstance(data, list):
         data = {"refs": data}
     if not isinstance(data, dict) or "refs" not in data:
-        refuse_file(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
+        reject_file(reading, _KIND, Location(name, 1), "the root key 'refs' is missing")
         return ()
     lines = {"refs" + key if key.startswith("[") else key: line for key, line in document.lines.items()}
     section = Section(Context(name, Positions(name, lines), reading.problems, "error"), data)
@@ -53,15 +53,15 @@ def _read_entries(parent: Section) -> tuple[Reference, ...]:
         item.warn_about_unknown_keys(keys.REFERENCE, "an entry of refs")
         source, target = item.get_section("input"), item.get_section("output")
         if source is None or target is None:
-            item.refuse_file("", "an entry of refs needs 'input' and 'output'")
+            item.reject_file("", "an entry of refs needs 'input' and 'output'")
             continue
         source.warn_about_unknown_keys(keys.REFERENCE_PARTS, "the input of an entry of refs")
         target.warn_about_unknown_keys(keys.REFERENCE_PARTS, "the output of an entry of refs")
         table = _read_pattern(source, "table")
         if table is None:
-            source.refuse_file("table", "the input of an entry of refs needs a 'table'")
+            source.reject_file("table", "the input of an entry of refs needs a 'table'")
             continue
-        output = (target.get_text("database") or "", target.get_text("domain") or "", target.get_text("table") or "")
+        output = (target.get_string("database") or "", target.get_string("domain") or "", target.get_string("table") or "")
         found.append(Reference(_read_pattern(source, "database"), _read_pattern(source, "domain"), table, output))
     return tuple(found)
 
@@ -78,7 +78,7 @@ def _read_pattern(section: Section, key: str) -> re.Pattern[str] | None:
 
 
 def rewrite_name(references: Sequence[Reference], database: str | None, domain: str, table: str) -> tuple[str | None, str, str]:
-    """Return the database, domain, and table that a task writes to, after the first matching entry."""
+    """Return the database, domain and table that a task writes to: its own, changed by the first entry that matches them."""
     for entry in references:
         if entry.domain is None or (entry.database is None) != (database is None):
             continue

@@ -1,7 +1,7 @@
-"""Find what Starlake's JSON schema rejects in the files of a project. Starlake: YamlSerde.validateConfigFile.
+"""Check a project's files against Starlake's JSON schema. Starlake: YamlSerde.validateConfigFile.
 
-The readers of this package understand more than the schema allows: ``failOnError: "true"``, a format in small letters. Starlake refuses the
-whole file, so that a command would fail where the embedded engine goes on.
+This package reads more than the schema allows, such as ``failOnError: "true"`` or a format in lowercase. Starlake rejects the whole file,
+so its command would fail where the embedded engine succeeds.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,13 +26,13 @@ _EXPECTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Something that the schema refuses.
+class SchemaViolation:
+    """A violation of the schema.
 
     Attributes:
-        path: dotted key: ``metadata.withHeader``, ``attributes[0].type``.
-        message: one sentence without the place.
-        unknown_key: the key that the schema does not know, if that is the reason.
+        path: dotted key, such as ``metadata.withHeader`` or ``attributes[0].type``.
+        message: one sentence, without the location.
+        unknown_key: the key that the schema does not have, if that is the reason; else empty.
     """
 
     path: str
@@ -40,64 +40,66 @@ class Refusal:
     unknown_key: str = ""
 
 
-def find_refusals(root: str, body: Mapping[str, Any]) -> list[Refusal]:
-    """Return what the schema refuses below a root key, ``table``, ``application``, ...; nothing for root keys of which it is not known."""
+def find_schema_violations(root: str, body: Mapping[str, Any]) -> list[SchemaViolation]:
+    """Return the violations in the mapping below a root key such as ``table``; none for a root key without a known schema."""
     return list(_check_object(root, body, "")) if has_shape(root) else []
 
 
-def add_refusals(reading: Reading) -> None:
-    """Add what the schema refuses to the problems of a project; a problem that is known already is marked as refused by Starlake."""
+def add_schema_violations(reading: Reading) -> None:
+    """Add the violations of a project's files to its problems. One that was reported already is only marked as rejected by Starlake."""
     problems = reading.problems
     at: dict[Location | None, list[int]] = {}
     for index, problem in enumerate(problems):
         at.setdefault(problem.location, []).append(index)
     unknown = {(p.location.file, p.message.split("'")[1]): i for i, p in enumerate(problems) if p.location and _is_about_unknown_key(p)}
     for root, section in reading.sections:
-        for refusal in find_refusals(root, section.data):
-            location = section.find_location(refusal.path)
+        for violation in find_schema_violations(root, section.data):
+            location = section.find_location(violation.path)
             known = at.get(location, []) if location else []
-            if refusal.unknown_key:
-                index = unknown.get((section.context.file, refusal.unknown_key), -1)
+            if violation.unknown_key:
+                index = unknown.get((section.context.file, violation.unknown_key), -1)
                 if index < 0:
-                    unknown[section.context.file, refusal.unknown_key] = len(problems)
+                    unknown[section.context.file, violation.unknown_key] = len(problems)
             else:
-                key = refusal.path.rpartition(".")[2].partition("[")[0]
+                key = violation.path.rpartition(".")[2].partition("[")[0]
                 index = next((i for i in known if key in problems[i].message or problems[i].severity == "error"), -1)
             if index < 0:
-                problems.append(Problem(location, "warning", refusal.message, refused=True))
+                problems.append(Problem(location, "warning", violation.message, rejected=True))
             elif problems[index].severity == "warning":
-                problems[index] = replace(problems[index], refused=True)
+                problems[index] = replace(problems[index], rejected=True)
 
 
 def _is_about_unknown_key(problem: Problem) -> bool:
     return problem.message.startswith("unknown key '")
 
 
-def _check_object(name: str, data: Any, path: str) -> Iterator[Refusal]:
+def _check_object(name: str, data: Any, path: str) -> Iterator[SchemaViolation]:
     shape = find_shape(name)
     for key, value in data.items():
         of = shape.keys.get(key)
         place = f"{path}.{key}" if path else str(key)
         if of is None:
             hint = suggest_name(str(key), shape.keys)
-            yield Refusal(place, f"unknown key '{key}'{hint}; Starlake refuses the file", str(key))
+            yield SchemaViolation(place, f"unknown key '{key}'{hint}; Starlake rejects the file", str(key))
         elif not _is_simple(of, value):
             yield from _check_value(of, value, place)
     for key in shape.required:
         if key not in data:
-            yield Refusal(f"{path}.{key}" if path else key, f"{path or name} needs '{key}', which is missing; Starlake refuses the file")
+            yield SchemaViolation(
+                f"{path}.{key}" if path else key, f"{path or name} needs '{key}', which is missing; Starlake rejects the file"
+            )
 
 
 def _is_simple(of: Type, value: Any) -> bool:
-    """Return whether a value is right at first sight."""
+    """Return whether a value is obviously valid: a fast path for most values."""
     kind = value.__class__
     return (of.kind == "text" and (kind is str or value is None)) or (of.kind == "bool" and kind is bool)
 
 
-def _check_value(of: Type, value: Any, path: str) -> Iterator[Refusal]:
+def _check_value(of: Type, value: Any, path: str) -> Iterator[SchemaViolation]:
     if not _has_kind(of, value):
         expected = f"one of {', '.join(ENUMERATIONS[of.name])}" if of.kind == "enum" else _EXPECTED[of.kind]
-        yield Refusal(path, f"{path}: expected {expected}, found {_show(value)}; Starlake refuses the file")
+        yield SchemaViolation(path, f"{path}: expected {expected}, found {_show(value)}; Starlake rejects the file")
     elif of.kind == "object":
         yield from _check_object(of.name, value, path)
     elif of.of is not None and of.of.kind != "any":

@@ -1,4 +1,4 @@
-"""The keys that Starlake's JSON schema knows, per kind of object, and the values of its enumerations. Starlake: starlake.json."""
+"""The keys of each kind of object in Starlake's JSON schema, and the values of its enumerations. Starlake: starlake.json."""
 
 from .word_sets import split_words
 

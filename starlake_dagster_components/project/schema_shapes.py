@@ -1,9 +1,9 @@
 """The objects of a project in Starlake's JSON schema: keys, types, enumerations, required keys. Starlake: starlake.json.
 
-One string per kind of object, with its keys and what their values must be. ``name`` alone is a scalar (``ConvertibleToString``);
-``name!`` must be there; ``name:bool``, ``:int``, ``:number`` and ``:string`` are strict; ``:map`` is a mapping of scalars; ``:any`` is not
-looked at; ``:[x]`` is a list and ``:{x}`` a mapping of x, where ``[]`` has scalars; ``:format`` names an enumeration or another kind of
-object.
+Each kind of object is one string with its keys and the types of their values. A ``name`` without a type is a scalar
+(``ConvertibleToString``), and ``name!`` is required. ``:bool``, ``:int``, ``:number`` and ``:string`` are strict; ``:any`` is not checked.
+``:map`` is a mapping of scalars, ``:[]`` a list of scalars, ``:[x]`` a list of x, and ``:{x}`` a mapping of x. Any other word, such as
+``:format``, names an enumeration or a kind of object.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ class Type:
     """The type and the allowed values of a key.
 
     Attributes:
-        kind: a basic type, a ``list`` or ``map`` of something, one of some words (``enum``), or an ``object``.
+        kind: a basic type, ``list``, ``map``, ``enum`` or ``object``.
         of: the type of the items of a list or mapping.
-        name: of the enumeration or the object.
+        name: the name of the enumeration or kind of object.
     """
 
     kind: Literal["text", "bool", "int", "number", "string", "any", "list", "map", "enum", "object"]
@@ -32,8 +32,8 @@ class Shape:
     """The keys of a kind of object.
 
     Attributes:
-        keys: what their values must be.
-        required: those that must be there.
+        keys: key -> type of its value.
+        required: the required keys.
     """
 
     keys: Mapping[str, Type]
@@ -120,7 +120,11 @@ _SHAPES: Mapping[str, str] = {
 
 @cache
 def find_shape(name: str) -> Shape:
-    """Return the shape of a kind of object: ``table``, ``application``, ..."""
+    """Return the shape of a kind of object, such as ``table`` or ``application``.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
     keys, required = {}, []
     for word in _SHAPES[name].split():
         key, _, of = word.partition(":")
@@ -132,7 +136,7 @@ def find_shape(name: str) -> Shape:
 
 
 def has_shape(name: str) -> bool:
-    """Return whether the schema is known for a root key."""
+    """Return whether a root key has a known schema."""
     return name in _SHAPES
 
 

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"\$\{\s*([^\s{}$]+)\s*\}|\{\{\s*([^\s{}]+)\s*\}\}")
 _SIMPLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}\}")
 _OPENING = re.compile(r"\{[{%#]")
-# Words that are not variables in Jinja, or that are globals of every template.
+# Names that are not variables: Jinja's keywords and the globals of every template.
 _NO_VARIABLES = split_words(
     "true false none True False None not and or in is if else range dict lipsum cycler joiner namespace self loop caller varargs kwargs"
 )
 _MAX_ROUNDS = 8
 _MAX_SUBSTITUTED = 2_000_000
-# A mark at the start of each line of a template, with its line number. It is in the private use area, so no file contains it.
+# These enclose the line number that is put before each line of a template. They are private-use characters, which no file contains.
 _MARK_START, _MARK_END = "\uf8f0", "\uf8f1"
 _MARK = re.compile(f"{_MARK_START}([0-9]+){_MARK_END}")
 
 
 class TemplateError(StarlakeError):
-    """A template that Jinja cannot render; ``line`` counts from 1 in the template; 0 if unknown."""
+    """A template that Jinja cannot render; ``line`` is the line in the template, from 1, or 0 if it is unknown."""
 
     def __init__(self, message: str, line: int = 0) -> None:
         self.line = line
@@ -43,7 +43,7 @@ class TemplateError(StarlakeError):
 
 
 class Rendered:
-    """Rendered text, with the source line of each of its lines."""
+    """A rendered text, and the source line of each of its lines."""
 
     __slots__ = ("_lines", "_offset", "text")
 
@@ -62,11 +62,11 @@ class Rendered:
 
     @property
     def moved(self) -> bool:
-        """True if a line of the text may have a different number in the source."""
+        """True if line numbers in the text and in the source may differ."""
         return self._lines is not None or self._offset != 0
 
     def follow(self, earlier: "Rendered") -> "Rendered":
-        """Return this text with the source lines of an earlier rendering, whose output was the source of this one."""
+        """Return this text with the source lines of an earlier rendering, whose output is the source of this one."""
         return Rendered(self.text, 0, [earlier.get_line(line) for line in self.list_lines()])
 
     def list_lines(self) -> list[int]:
@@ -81,11 +81,11 @@ class Renderer:
     """Renders the templates of one project.
 
     Attributes:
-        metadata_folder: folder in which includes are looked up; None allows no includes.
-        root: folder that included files must be below.
+        metadata_folder: folder to which includes are relative; None allows no includes.
+        root: folder that contains all files that may be included.
         on_include: called with the path of each included file.
-        budget: time limit for all templates of the project together; None for no common limit.
-        warnings: (line, message) for things in the last rendered template that Starlake silently ignores.
+        budget: time limit for all templates of the project together; None for no shared limit.
+        warnings: (line, message) for the parts of the last template that Starlake silently ignores.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Renderer:
         self._environment: JinjavaEnvironment | None = None
 
     def render(self, text: str, variables: Mapping[str, Any]) -> Rendered:
-        """Render a template: Jinja, then :func:`substitute`, then trim. Starlake: JinjaUtils.parseJinja.
+        """Render the Jinja of a template, substitute the remaining placeholders, and trim it. Starlake: JinjaUtils.parseJinja.
 
         Raises:
-            TemplateError: it is not a Jinja template, or rendering failed.
+            TemplateError: it is not a Jinja template, or it cannot be rendered.
         """
         lines: list[int] | None = None
         self.warnings = []
@@ -121,7 +121,7 @@ class Renderer:
     def _render_jinja(self, text: str, variables: Mapping[str, Any]) -> tuple[str, list[int] | None]:
         simple = _SIMPLE.findall(text)
         if len(simple) == len(_OPENING.findall(text)) and "{{{" not in text and _NO_VARIABLES.isdisjoint(simple):
-            # Plain variables only: the same result as Jinja's, without compiling a template.
+            # With plain variables only, the result is the same as Jinja's, without compiling a template.
             values = [write_variable(variables.get(name, "")) for name in simple]
             if sum(map(len, values)) > _MAX_SUBSTITUTED:
                 raise TemplateError(f"variables expand to more than {_MAX_SUBSTITUTED:,} characters")
@@ -183,26 +183,26 @@ class Renderer:
 
 
 def render(text: str, variables: Mapping[str, str], *, metadata_folder: Path | None = None) -> str:
-    """Render a template as Starlake does: Jinja with undefined names empty, then ``${X}`` and ``{{X}}``, then trim.
+    """Render a template as Starlake does. Undefined names are empty. See :meth:`Renderer.render`.
 
     Args:
         text: the template.
-        variables: its variables.
-        metadata_folder: folder in which includes are looked up; None allows no includes.
+        variables: the variables that it can use.
+        metadata_folder: folder to which includes are relative; None allows no includes.
 
     Raises:
-        TemplateError: it is not a Jinja template, or rendering failed.
+        TemplateError: it is not a Jinja template, or it cannot be rendered.
     """
     return _find_renderer(metadata_folder).render(text, variables).text
 
 
 def substitute(text: str, variables: Mapping[str, Any]) -> str:
-    """Replace ``${X}`` and ``{{X}}`` of existing variables; leave the rest unchanged. Starlake: Formatter.richFormat.
+    """Replace ``${X}`` and ``{{X}}`` if the variable exists, and leave the rest unchanged. Starlake: Formatter.richFormat.
 
-    Starlake replaces variables in no fixed order; here, a value that names another variable is always resolved.
+    Starlake replaces variables in no particular order. Here, a value that refers to another variable is always resolved.
 
     Raises:
-        TemplateError: variables name each other in an endless loop.
+        TemplateError: the text becomes too long, for example because variables refer to each other.
     """
     for _ in range(_MAX_ROUNDS):
         if "${" not in text and "{{" not in text:
@@ -215,7 +215,7 @@ def substitute(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def write_variable(value: Any) -> str:
-    """Return a variable as Starlake writes it into text. Variables of write strategies can also be lists, maps, and booleans."""
+    """Return the text that Starlake inserts for a variable. Variables of write strategies can also be lists, maps and booleans."""
     if isinstance(value, str):
         return value
     from .jinja.values import format_value
@@ -245,7 +245,7 @@ def _find_renderer(metadata_folder: Path | None) -> Renderer:
 
 
 def _mark_lines(tree: "nodes.Template") -> None:
-    """Put a mark before each line of literal text, except if the text may be captured and compared."""
+    """Put a mark before each line of literal text, except where a template may capture the text and compare it."""
     from jinja2 import nodes
 
     captured = (nodes.AssignBlock, nodes.Macro, nodes.CallBlock, nodes.FilterBlock)
@@ -265,7 +265,7 @@ def _remove_marks(text: str) -> tuple[str, list[int]]:
     for line in text.split("\n"):
         marks = _MARK.findall(line)
         if marks:
-            # A line joined from several lines: the first that has text, else the first.
+            # If several source lines were joined, the first that has text counts, else the first.
             pieces = _MARK.split(line)
             filled = [int(pieces[index]) for index in range(1, len(pieces), 2) if pieces[index + 1].strip()]
             lines.append(filled[0] if filled and not pieces[0].strip() else current if pieces[0].strip() else int(marks[0]))
@@ -295,7 +295,7 @@ def _substitute_lines(text: str, variables: Mapping[str, Any], lines: list[int] 
 
 
 def _trim(text: str, lines: list[int] | None) -> Rendered:
-    # Java's trim removes all characters up to the space.
+    # Java's trim removes all characters up to U+0020.
     stripped = text.strip("".join(map(chr, range(33))))
     start = text.find(stripped) if stripped else 0
     skipped = text.count("\n", 0, start)
@@ -308,7 +308,7 @@ def _shorten_reason(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, SyntaxError):
-        return error.msg  # a syntax error in Jinja's generated Python: a break outside of a loop, a repeated argument of a macro
+        return error.msg  # in Jinja's generated Python, for a break outside a loop or a repeated argument of a macro
     reason = str(error).split("\n", 1)[0].rstrip(".")
     return (reason if len(reason) <= 300 else f"{reason[:300]}...") or type(error).__name__
 

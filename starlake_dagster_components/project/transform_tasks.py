@@ -24,7 +24,7 @@ from .common_sections import (
 from .documents import FileKind, Reading, load_section
 from .load_domains import LoadContext, warn_about_suffix
 from .model import EMPTY, Attribute, FrozenDict, Origin, Task
-from .project_files import Unreadable
+from .project_files import UnreadableFile
 from .refs import Reference, rewrite_name
 from .sql.intervals import find_interval_variables
 from .sql.tokens import STARLAKE, tokenize_sql
@@ -34,7 +34,7 @@ from .yaml_source import Positions
 
 _TASK = FileKind("task", "warning", "Starlake skips the task, its SQL file included")
 _CONFIG = FileKind("transform", "warning", "Starlake skips all tasks of the folder")
-# In the order in which Starlake searches for a task's command.
+# In the order in which Starlake looks for a task's command.
 _COMMANDS = (".sql", ".sql.j2", ".py")
 _SUFFIXES = (".sl.yml", *_COMMANDS)
 _HANDLED = split_words(
@@ -58,7 +58,7 @@ _JOINED = {"presql": "presql", "postsql": "postsql", "rls": "rls", "expectations
 
 @dataclass(slots=True)
 class _Body:
-    """The content of a task's YAML; absent fields are not in ``fields``."""
+    """The content of a task's YAML. ``fields`` does not contain absent keys."""
 
     origin: Origin
     fields: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class _Folder:
 
 
 def read_tasks(reading: Reading, folder: str, context: LoadContext, references: tuple[Reference, ...]) -> tuple[Task, ...]:
-    """Return all tasks of ``metadata/transform`` by name. The tables that they read are added later."""
+    """Return all tasks of ``metadata/transform``, sorted by name. The tables that they read are added later."""
     tasks: list[Task] = []
     for name, path in reading.files.list_files(folder):
         if name.endswith(_SUFFIXES):
@@ -134,7 +134,7 @@ def _read_folder(reading: Reading, path: str, context: LoadContext, references: 
 
 
 def _warn_about_unused_files(reading: Reading, folder: _Folder, tasks: list[Task], taken: Collection[str]) -> None:
-    """Warn about SQL and Python files that no task uses, because a task uses another file whose name differs at most in case."""
+    """Warn about SQL and Python files that are not used because their task uses another file, whose name differs at most in case."""
     used = {file for task in tasks for file in (task.sql_file, task.python_file)}
     by_name = {task.name.lower(): task for task in tasks}
     for file_name, path in folder.commands.items():
@@ -176,7 +176,7 @@ def _read_config(reading: Reading, path: str, folder: _Folder, bodies: list[_Bod
     folder.job = section.get_name("name") or folder.name
     if folder.job != folder.name:
         message = (
-            f"the domain is called '{folder.job}' and its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', "
+            f"the domain is called '{folder.job}', but its folder '{folder.name}': tasks with a YAML file are in '{folder.job}', "
             f"tasks that are only a SQL file are in '{folder.name}'"
         )
         section.report_warning("name", message)
@@ -191,7 +191,7 @@ def _is_empty_config(reading: Reading, path: str) -> bool:
     # Starlake treats a file that is exactly "transform:" as empty. Starlake: YamlSerde.deserializeYamlTransform.
     try:
         return reading.files.read(path).strip() == "transform:"
-    except Unreadable:
+    except UnreadableFile:
         return False
 
 
@@ -202,22 +202,22 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
         "database": ("database", lambda: section.get_name("database")),
         "sink": ("sink", lambda: _read_sink(section, context)),
         "writeStrategy": ("write_strategy", lambda: read_write_strategy(section, context.strategies)),
-        "schedule": ("schedule", lambda: section.get_text("schedule")),
+        "schedule": ("schedule", lambda: section.get_string("schedule")),
         "dagRef": ("dag_ref", lambda: section.get_name("dagRef")),
         "parseSQL": ("parse_sql", lambda: section.get_boolean("parseSQL")),
         "taskTimeoutMs": ("timeout", lambda: _read_timeout(section)),
         "connectionRef": ("connection_ref", lambda: _read_connection(section, context)),
         "dataset_triggering_strategy": ("dataset_triggering_strategy", lambda: section.get_name("dataset_triggering_strategy")),
-        "presql": ("presql", lambda: section.get_texts("presql")),
-        "postsql": ("postsql", lambda: section.get_texts("postsql")),
+        "presql": ("presql", lambda: section.get_strings("presql")),
+        "postsql": ("postsql", lambda: section.get_strings("postsql")),
         "rls": ("rls", lambda: read_grants(section, "rls", keys.RLS)),
         "acl": ("acl", lambda: read_grants(section, "acl", keys.ACL)),
         "expectations": ("expectations", lambda: read_expectations(section)),
         "freshness": ("freshness", lambda: read_freshness(section)),
         "attributes": ("attributes", lambda: _read_attributes(section, context)),
-        "tags": ("tags", lambda: section.get_texts("tags")),
-        "comment": ("comment", lambda: section.get_text("comment")),
-        "primaryKey": ("primary_key", lambda: section.get_texts("primaryKey")),
+        "tags": ("tags", lambda: section.get_strings("tags")),
+        "comment": ("comment", lambda: section.get_string("comment")),
+        "primaryKey": ("primary_key", lambda: section.get_strings("primaryKey")),
     }
     for key, (name, read) in readers.items():
         if section.data.get(key) is not None:
@@ -227,7 +227,7 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
     extra = collect_extra_keys(section, _HANDLED)
     if extra:
         found["extra"] = FrozenDict(extra)
-    sql = section.get_text("sql")
+    sql = section.get_string("sql")
     sql_place = section.find_location("sql") if sql is not None else section.find_location()
     in_block = section.join_key("sql") in section.context.blocks
     origin = section.make_origin()
@@ -240,16 +240,16 @@ def _read_body(section: Section, context: LoadContext) -> _Body:
         name=section.get_name("name"),
         sql=sql if sql and sql.strip() else None,
         sql_line=sql_place.line + (1 if in_block else 0),
-        streams=section.get_texts("streams"),
+        streams=section.get_strings("streams"),
         origin=origin,
     )
 
 
 def _read_sink(section: Section, context: LoadContext) -> Any:
     sink = read_sink(section)
-    place = section.get_section("sink")
-    if sink is not None and place is not None:
-        check_connection(place, "connectionRef", sink.connection_ref, context.application, "running the task fails")
+    sink_section = section.get_section("sink")
+    if sink is not None and sink_section is not None:
+        check_connection(sink_section, "connectionRef", sink.connection_ref, context.application, "running the task fails")
     return sink
 
 
@@ -309,12 +309,12 @@ def _make_sql_task(reading: Reading, folder: _Folder, base: str, references: tup
 def _make_task(
     reading: Reading, folder: _Folder, body: _Body, name: str, domain: str, table: str, references: tuple[Reference, ...]
 ) -> Task:
-    """Add a task's command, its folder's default, and the entries of ``refs.sl.yml``."""
+    """Return a task with its command, its folder's defaults, and the names that ``refs.sl.yml`` gives it."""
     values = dict(body.fields)
     origin = body.origin
     streams, primary_key = body.streams, values.pop("primary_key", ())
     if folder.default is not None:
-        # Starlake loses it whenever the folder has a default. Starlake: AutoTaskInfo.merge.
+        # Starlake drops both if the folder has a default. Starlake: AutoTaskInfo.merge.
         streams, primary_key = (), ()
         origin = _merge_default(values, folder.default, origin)
     database, domain, table = rewrite_name(references, values.pop("database", None), domain, table)
@@ -346,14 +346,14 @@ def _make_task(
             if suffix == ".py":
                 return replace(task, python_variables=tuple(sorted(find_interval_variables((reading.files.read(path),)))))
             return replace(task, sql_text=reading.files.read(path), sql_file=file, sql_line=1)
-        except Unreadable as error:
+        except UnreadableFile as error:
             reading.problems.append(error.problem)
             return task
     return task
 
 
 def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Origin:
-    """Fill in a task's missing values from its folder's default. Starlake: AutoTaskInfo.merge."""
+    """Add the values of a folder's default to ``values``; return the origin with their locations. Starlake: AutoTaskInfo.merge."""
     given = default.fields
     positions = default.origin.keys
     inherited: dict[str, Location] = {}
@@ -387,7 +387,7 @@ def _merge_default(values: dict[str, Any], default: _Body, origin: Origin) -> Or
 
 
 def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
-    """Warn about a task that has neither SQL nor Python, or SQL that does nothing. As in Starlake, the task stays."""
+    """Warn about a task that has neither SQL nor Python, or whose SQL is empty. As in Starlake, the task remains."""
     if task.sql_text is None and task.python_file is None:
         near = next((name for name in folder.commands if name.lower().startswith(task.name.lower() + ".")), None)
         hint = f"; did you mean {near}? Names are case-sensitive" if near else f"; expected {task.name}.sql beside it, or a key 'sql'"
@@ -399,7 +399,7 @@ def _check_command(reading: Reading, folder: _Folder, task: Task) -> None:
 
 
 def _drop_duplicates(reading: Reading, tasks: list[Task]) -> tuple[Task, ...]:
-    # Starlake's task names are not case-sensitive.
+    # In Starlake, task names are not case-sensitive.
     found: dict[str, Task] = {}
     for task in sorted(tasks, key=lambda task: (task.domain, task.name, task.origin.file)):
         first = found.setdefault(task.full_name.lower(), task)

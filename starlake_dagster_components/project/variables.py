@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem
-from .project_files import ProjectFiles, Unreadable
+from .project_files import ProjectFiles, UnreadableFile
 from .templating import TemplateError, substitute, substitute_once
 from .yaml_mappings import format_scalar
 from .yaml_source import YamlDocument, YamlError, parse_yaml
 
 _LEFT_OVER = re.compile(r"\{\{([^{}\n]*)\}\}|\$\{\s*([A-Za-z_][A-Za-z_0-9]*)\s*\}")
 _MAX_ALL_VALUES = 20_000_000
-# Stands for a variable whose own value was never set, while YAML is rendered and parsed.
+# These mark the value of an unset variable while YAML is rendered and parsed.
 _UNSET_START, _UNSET_END = "\uf8f2", "\uf8f3"
 UNSET_MARK = re.compile(f"{_UNSET_START}(.*?){_UNSET_END}")
 
@@ -28,9 +28,9 @@ class Unset:
 
     Attributes:
         name: the variable.
-        value: its value, including the placeholder.
+        value: its value, with the placeholder.
         missing: the variable that is not set.
-        location: its line in the env file.
+        location: the line of ``name`` in the env file.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Variables:
 
     Attributes:
         profile: name of the active environment; None if there is none.
-        values: the variables, area variables not yet included.
-        origins: variables of env files -> their place.
-        unset: variables whose value refers to a variable that is not set.
+        values: the variables by name, without those of the areas.
+        origins: variable of an env file -> its location.
+        unset: the variables whose value refers to a variable that is not set, by name.
         problems: problems with the env files.
     """
 
@@ -58,12 +58,12 @@ class Variables:
     problems: list[Problem] = field(default_factory=list)
 
     def mark_unset(self) -> dict[str, str]:
-        """Return the values with marks in place of unset ones, so that their use can be found after parsing."""
+        """Return the values, with marks in place of those of unset variables, so that their uses can be found after parsing."""
         return {**self.values, **{name: f"{_UNSET_START}{name}{_UNSET_END}" for name in self.unset}}
 
 
 def make_date_variables(now: datetime) -> dict[str, str]:
-    """Return Starlake's own date variables for a local time. Starlake: SchemaHandler.slDateVars."""
+    """Return Starlake's built-in date variables for a local time. Starlake: SchemaHandler.slDateVars."""
     milliseconds = int(now.timestamp() * 1000)
     return {
         "sl_date": now.strftime("%Y%m%d"),
@@ -82,20 +82,19 @@ def make_date_variables(now: datetime) -> dict[str, str]:
 
 @dataclass(slots=True)
 class EnvFiles:
-    """All env files of the metadata folder, parsed once.
+    """The env files of the metadata folder.
 
     Attributes:
-        common: values of ``env.sl.yml`` as written.
-        profiles: name -> values of ``env.<name>.sl.yml`` as written.
-        places: (name of profile or "", variable) -> its place.
-        problems: problems with them.
+        common: values of ``env.sl.yml``, as written.
+        profiles: name -> values of ``env.<name>.sl.yml``, as written.
+        places: (name of the profile or "", variable) -> location.
+        problems: problems with the files.
     """
 
     common: dict[str, str] = field(default_factory=dict)
     profiles: dict[str, dict[str, str]] = field(default_factory=dict)
     places: dict[tuple[str, str], Location] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    broken: set[str] = field(default_factory=set)
 
 
 def read_env_files(files: ProjectFiles, metadata: Path) -> EnvFiles:
@@ -114,7 +113,7 @@ def _read_env_file(files: ProjectFiles, path: str, profile: str, env: EnvFiles) 
     name = files.name(path)
     try:
         text = files.read(path)
-    except Unreadable as error:
+    except UnreadableFile as error:
         env.problems.append(error.problem)
         return {}
     if not text.strip():
@@ -139,7 +138,7 @@ def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFi
         env.problems.append(Problem(Location(name, 1), "error", "the root key 'env' is missing"))
         return {}
     if isinstance(data, dict) and body is not data:
-        env.problems.extend(_find_refused_roots(document, name))
+        env.problems.extend(_find_rejected_roots(document, name))
     if not isinstance(body, dict):
         message = "'env' is empty" if body is None else "'env' must be a mapping of names to values"
         env.problems.append(Problem(Location(name, document.lines.get("", 1)), "error", message))
@@ -158,16 +157,16 @@ def _read_env_values(document: YamlDocument, name: str, profile: str, env: EnvFi
     return values
 
 
-def _find_refused_roots(document: YamlDocument, name: str) -> Iterator[Problem]:
-    """Yield what Starlake's JSON schema refuses beside ``env``: any other root key, another version than 1."""
+def _find_rejected_roots(document: YamlDocument, name: str) -> Iterator[Problem]:
+    """Yield the root keys beside ``env`` that Starlake's JSON schema rejects: any other key, and a version other than 1."""
     for key, value in document.data.items():
         if key == "version" and value != 1:
-            message = f"version must be 1, found {value!r}; Starlake refuses the file"
+            message = f"version must be 1, found {value!r}; Starlake rejects the file"
         elif key not in ("env", "version"):
-            message = f"'{key}' beside 'env' is ignored here, and Starlake refuses the file"
+            message = f"'{key}' beside 'env' is ignored here, and Starlake rejects the file"
         else:
             continue
-        yield Problem(Location(name, document.lines.get(key, 1)), "warning", message, refused=True)
+        yield Problem(Location(name, document.lines.get(key, 1)), "warning", message, rejected=True)
 
 
 def resolve_variables(
@@ -186,10 +185,10 @@ def resolve_variables(
         env: the env files.
         root: the project's folder, used as ``SL_ROOT``.
         environ: process environment.
-        profile: active environment given explicitly; overrides everything.
-        application_env: ``application.env``, after the application file was read.
-        options: ``--options`` of the command line.
-        now: local time for the date variables.
+        profile: name of the active environment, which overrides all other sources; None to use them.
+        application_env: ``application.env``; None if it is not set or not read yet.
+        options: variables of ``--options``.
+        now: local time, for the date variables.
     """
     result = Variables()
     dates = make_date_variables(now)
@@ -207,7 +206,7 @@ def resolve_variables(
             resolved = substitute(substitute_once(value, siblings), variables)
             left -= len(resolved)
             if left < 0:
-                raise TemplateError(f"the variables have more than {_MAX_ALL_VALUES:,} characters together")
+                raise TemplateError(f"the variables together have more than {_MAX_ALL_VALUES:,} characters")
         except TemplateError as error:
             result.problems.append(Problem(env.places.get((profile_name, key)), "error", f"variable '{key}': {error}"))
             return ""
@@ -221,9 +220,7 @@ def resolve_variables(
         written = env.profiles.get(chosen)
         if written is None:
             known = ", ".join(sorted(env.profiles)) or "none"
-            message = (
-                f"the environment '{chosen}' has no file env.{chosen}.sl.yml (there are: {known}); only the values of env.sl.yml are used"
-            )
+            message = f"the environment '{chosen}' has no file env.{chosen}.sl.yml (known: {known}); only the values of env.sl.yml are used"
             result.problems.append(Problem(env.places.get(("", "SL_ENV")), "warning", message))
             written = {}
         inside = {**outside, **common}

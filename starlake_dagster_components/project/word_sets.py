@@ -1,6 +1,6 @@
-"""Long sets of words, written as text."""
+"""Write long sets of words compactly."""
 
 
 def split_words(text: str) -> frozenset[str]:
-    """Return the set of words in a string separated by spaces."""
+    """Return the words of a string that whitespace separates."""
     return frozenset(text.split())

@@ -1,4 +1,4 @@
-"""Give typed access to the mappings of a YAML file, and report every value that does not match Starlake's schema."""
+"""Read typed values from the mappings of a YAML file, and report those that do not match Starlake's schema."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -13,10 +13,14 @@ class Context:
 
     Attributes:
         file: name of the file.
-        positions: the places of its keys.
-        problems: list that problems are added to.
-        severity: of a value of the wrong type: ``error`` if Starlake stops, ``warning`` if it skips the file.
-        broken: set if a value had the wrong type, so that Starlake would reject the file.
+        positions: the locations of its keys.
+        problems: the list that problems are added to.
+        severity: the severity of a value of the wrong type: ``error`` if Starlake stops, ``warning`` if it skips the file.
+        broken: True if a value has the wrong type, so that Starlake rejects the file.
+        lenient: True if all problems are warnings, because nothing in the file has an effect.
+        effect: the consequence of a rejected file, as the end of a message.
+        reported: unknown keys that were reported already. There is one warning per key and file.
+        blocks: keys of block scalars, whose text begins on the line after the key.
     """
 
     __slots__ = ("blocks", "broken", "effect", "file", "lenient", "positions", "problems", "reported", "severity")
@@ -29,18 +33,20 @@ class Context:
         self.problems = problems
         self.severity = severity
         self.lenient = lenient
-        """True if everything is a warning, because nothing in the file has an effect."""
         self.broken = False
         self.effect = f"; {effect}" if effect else ""
-        """The consequence of rejecting the file."""
         self.reported: set[str] = set()
-        """Unknown keys that were reported already: one warning per key and file."""
         self.blocks: frozenset[str] = frozenset()
-        """Keys of block scalars, whose text begins on the line after the key."""
 
 
 class Section:
-    """A mapping of a YAML file."""
+    """A mapping in a YAML file.
+
+    Attributes:
+        context: the state of the file.
+        data: the mapping.
+        path: its dotted key in the file; empty for the content of the root key.
+    """
 
     __slots__ = ("context", "data", "path")
 
@@ -53,65 +59,65 @@ class Section:
         return self.data.get(key) is not None
 
     def join_key(self, key: str) -> str:
-        """Return the dotted key of a key of this section."""
+        """Return the dotted key, in the file, of a key of this section."""
         return f"{self.path}.{key}" if self.path else key
 
     def find_location(self, key: str = "") -> Location:
-        """Return the place of a key, or of the section."""
+        """Return the location of a key, or of the section."""
         return Origin(self.context.file, self.start.line, self.context.positions).locate(self.join_key(key) if key else self.path)
 
     @property
     def start(self) -> Location:
-        """Return the place of the file's root key."""
+        """The location of the file's root key."""
         positions = self.context.positions
         return positions[""] if "" in positions else Location(self.context.file, 1)
 
     def make_origin(self) -> Origin:
-        """Return the origin of the object that this section, the root of its file, describes."""
+        """Return the origin of the object that the file describes. This section must be the content of its root key."""
         return Origin(self.context.file, self.start.line, self.context.positions)
 
     def report_error(self, key: str, message: str) -> None:
-        """Report a wrong value that has an effect."""
+        """Report a wrong value: an error, or a warning if the file has no effect."""
         self.context.problems.append(Problem(self.find_location(key), "warning" if self.context.lenient else "error", message))
 
     def report_warning(self, key: str, message: str) -> None:
-        """Report something suspicious."""
+        """Report a suspicious value."""
         self.context.problems.append(Problem(self.find_location(key), "warning", message))
 
-    def refuse_file(self, key: str, message: str) -> None:
-        """Report something that makes Starlake reject the whole file."""
+    def reject_file(self, key: str, message: str) -> None:
+        """Report a value because of which Starlake rejects the whole file."""
         self.context.broken = True
         skips = self.context.severity == "warning" and not self.context.lenient
         self.context.problems.append(
             Problem(self.find_location(key), self.context.severity, message + self.context.effect, skips_file=skips)
         )
 
-    def _refuse_value(self, key: str, expected: str) -> None:
+    def _reject_value(self, key: str, expected: str) -> None:
         value = self.data[key]
         shown = "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
-        self.refuse_file(key, f"{self.join_key(key)}: expected {expected}, found {shown}")
+        self.reject_file(key, f"{self.join_key(key)}: expected {expected}, found {shown}")
 
-    def _accept_text(self, key: str, expected: str) -> None:
-        """Report a string that is accepted here but not by Starlake's JSON schema: ``"true"`` for a boolean. Starlake: starlake.json."""
+    def _accept_string(self, key: str, expected: str) -> None:
+        """Warn about a string that is accepted here, but not by Starlake's JSON schema, such as ``"true"`` for a boolean."""
         message = (
-            f"{self.join_key(key)}: expected {expected}, found the string {self.data[key]!r}, for which Starlake refuses the file: "
-            "write it without quotes"
+            f"{self.join_key(key)}: expected {expected}, found the string {self.data[key]!r}; Starlake rejects the file: "
+            "write the value without quotes"
         )
-        self.context.problems.append(Problem(self.find_location(key), "warning", message, refused=not self.context.lenient))
+        self.context.problems.append(Problem(self.find_location(key), "warning", message, rejected=not self.context.lenient))
 
-    def get_text(self, key: str) -> str | None:
-        """Return a scalar as Starlake's string; None if it is absent or null."""
+    def get_string(self, key: str) -> str | None:
+        """Return a scalar as the string that Starlake reads; None if it is absent or null."""
         value = self.data.get(key)
         if value is None or value.__class__ is str:
             return value
         text = format_scalar(value)
         if text is None:
-            self._refuse_value(key, "a string")
+            self._reject_value(key, "a string")
         return text
 
     def get_name(self, key: str) -> str | None:
         """Return a string; None if it is absent, empty, or blank."""
-        value = self.get_text(key)
+        value = self.get_string(key)
         return value if value and value.strip() else None
 
     def get_boolean(self, key: str) -> bool | None:
@@ -120,10 +126,10 @@ class Section:
         if value is None or value.__class__ is bool:
             return value
         if isinstance(value, str) and value.lower() in ("true", "false"):
-            self._accept_text(key, "true or false")
+            self._accept_string(key, "true or false")
             return value.lower() == "true"
         if value != "":
-            self._refuse_value(key, "true or false")
+            self._reject_value(key, "true or false")
         return None
 
     def get_integer(self, key: str) -> int | None:
@@ -132,27 +138,27 @@ class Section:
         if value is None or value.__class__ is int:
             return value
         if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 20:
-            self._accept_text(key, "a whole number")
+            self._accept_string(key, "a whole number")
             return int(value)
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        self._refuse_value(key, "a whole number")
+        self._reject_value(key, "a whole number")
         return None
 
-    def get_texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of strings; empty if it is absent."""
+    def get_strings(self, key: str) -> tuple[str, ...]:
+        """Return a list of strings; empty if it is absent or null."""
         value = self.data.get(key)
         if value is None:
             return ()
         if not isinstance(value, list):
-            self._refuse_value(key, "a list")
+            self._reject_value(key, "a list")
             single = format_scalar(value)
             return (single,) if single else ()
         found = []
         for index, item in enumerate(value):
             text = format_scalar(item)
             if text is None and item is not None:
-                self.refuse_file(
+                self.reject_file(
                     f"{key}[{index}]",
                     f"{self.join_key(key)}[{index}]: expected a string, found {'a mapping' if isinstance(item, dict) else 'a list'}",
                 )
@@ -166,13 +172,13 @@ class Section:
         if value is None:
             return EMPTY
         if not isinstance(value, dict):
-            self._refuse_value(key, "a mapping")
+            self._reject_value(key, "a mapping")
             return EMPTY
         found = {}
         for name, item in value.items():
             text = "" if item is None else format_scalar(item)
             if text is None:
-                self.refuse_file(
+                self.reject_file(
                     f"{key}.{name}",
                     f"{self.join_key(key)}.{name}: expected a string, found {'a mapping' if isinstance(item, dict) else 'a list'}",
                 )
@@ -186,17 +192,22 @@ class Section:
         if value is None:
             return None
         if not isinstance(value, dict):
-            self._refuse_value(key, "a mapping")
+            self._reject_value(key, "a mapping")
             return None
         return Section(self.context, value, self.join_key(key))
 
     def get_sections(self, key: str, example: str = "") -> list["Section"]:
-        """Return a list of mappings as sections; empty if it is absent or null. An error about another item shows the example."""
+        """Return a list of mappings as sections; empty if it is absent or null.
+
+        Args:
+            key: the key of the list.
+            example: an item, to be shown in the message about an item that is not a mapping.
+        """
         value = self.data.get(key)
         if value is None:
             return []
         if not isinstance(value, list):
-            self._refuse_value(key, "a list")
+            self._reject_value(key, "a list")
             return []
         found = []
         path = self.join_key(key)
@@ -206,11 +217,18 @@ class Section:
                 found.append(Section(self.context, item, f"{path}[{index}]"))
             elif item is not None:
                 shown = "a list" if isinstance(item, list) else repr(item)
-                self.refuse_file(f"{key}[{index}]", f"{path}[{index}]: expected {wanted}, found {shown}")
+                self.reject_file(f"{key}[{index}]", f"{path}[{index}]: expected {wanted}, found {shown}")
         return found
 
     def get_choice(self, key: str, known: Collection[str], what: str, convert: Callable[[str], str] = str.upper) -> str | None:
-        """Return a string that must be one of ``known`` after ``convert``. Report an unknown one, but return it."""
+        """Return a converted string; None if it is absent, empty or blank. An unknown value is reported, and returned all the same.
+
+        Args:
+            key: the key of the value.
+            known: the valid values, after conversion.
+            what: the kind of value, for the message.
+            convert: applied to the value.
+        """
         value = self.get_name(key)
         if value is None:
             return None
@@ -221,7 +239,13 @@ class Section:
         return value
 
     def warn_about_unknown_keys(self, known: Collection[str], where: str, legacy: Collection[str] = ()) -> list[str]:
-        """Warn about keys that Starlake's strict schema refuses, once per key and file; return them."""
+        """Warn about unknown keys, which Starlake's schema does not allow, once per key and file. Return them.
+
+        Args:
+            known: the keys of the schema.
+            where: the kind of section, for the message.
+            legacy: keys that are not reported.
+        """
         unknown = [key for key in self.data if key not in known]
         for key in unknown:
             if key in self.context.reported or key in legacy:
@@ -238,12 +262,12 @@ class Section:
         for key in missing:
             near = [name for name in self.data if suggest_name(name, (key,))]
             hint = f"; '{near[0]}' is unknown: did you mean that?" if near else ""
-            self.refuse_file(key, f"{where} needs '{key}', which is missing{hint}")
+            self.reject_file(key, f"{where} needs '{key}', which is missing{hint}")
         return not missing
 
 
 def format_scalar(value: Any) -> str | None:
-    """Return a scalar as Jackson converts it to a string; None for null, lists, and mappings."""
+    """Return the string that Jackson makes of a scalar; None for null, lists and mappings."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Read YAML as Starlake does, with the line of every key.
+"""Parse YAML as Starlake does, and record the line of every key.
 
 Starlake: Jackson's YAML mapper reads YAML 1.2, in which ``on``, ``yes``, and ``no`` are strings and only ``true`` and ``false`` are
 booleans. PyYAML's C parser makes the nodes; the values are resolved here.
@@ -33,14 +33,14 @@ _WORDS: dict[str, bool | None] = {
 _FIRST_OF_NUMBER = frozenset("0123456789+-.")
 _FLOW_OPENERS = re.compile(r"[\[{]")
 
-# Dotted key of a parent -> its child's key -> dotted key. All documents share it, so that a thousand tables store each string once.
+# Dotted key of a parent -> key of a child -> dotted key. All documents share it, so that each string is stored once.
 _joined: dict[str, dict[str, str]] = {}
 # The keys of packed positions. Files with the same keys share them.
 _shapes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 class YamlError(Exception):
-    """Text that is not valid YAML, or too large or nested; ``line`` counts from 1 in the text."""
+    """Text that is not valid YAML, too large, or nested too deeply; ``line`` is the line in the text, from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         self.line = line
@@ -48,7 +48,7 @@ class YamlError(Exception):
 
 
 class Positions(Mapping[str, Location]):
-    """Dotted key -> place: lines of one file, and places in other files for inherited values."""
+    """A mapping of dotted keys to locations in one file. The locations of inherited values are in other files."""
 
     __slots__ = ("_file", "_inherited", "_own", "_packed")
 
@@ -66,7 +66,7 @@ class Positions(Mapping[str, Location]):
 
     @property
     def _lines(self) -> dict[str, int]:
-        """The lines by key. Once they are packed, only a few are ever requested."""
+        """The lines by key. They are unpacked for each access, because few are requested after packing."""
         own = self._own
         if own is None:
             keys, lines = self._packed
@@ -103,14 +103,14 @@ class Positions(Mapping[str, Location]):
         return Positions, (self._file, None, self._inherited or None, self._packed)
 
     def pack(self) -> None:
-        """Use a quarter of the memory from now on, at the price of slower lookups."""
+        """Reduce the memory to a quarter. Lookups become slower."""
         if self._own is not None:
             keys = tuple(self._own)
             self._packed = (_shapes.setdefault(keys, keys), array("I", self._own.values()).tobytes())
             self._own = None
 
     def inherit(self, inherited: dict[str, Location]) -> "Positions":
-        """Return these positions plus places of inherited keys; own keys take precedence."""
+        """Return these positions plus the locations of inherited keys. Own keys take precedence."""
         return Positions(self._file, self._lines, {**self._inherited, **inherited})
 
     def select_below(self, prefix: str) -> "Positions":
@@ -119,7 +119,7 @@ class Positions(Mapping[str, Location]):
         return Positions(self._file, {key[start:]: line for key, line in self._lines.items() if key.startswith(prefix + ".")})
 
     def select_under(self, key: str) -> dict[str, Location]:
-        """Return the places of a key and everything below it."""
+        """Return the locations of a key and of all keys below it."""
         starts = (key + ".", key + "[")
         return {name: self[name] for name in self if name == key or name.startswith(starts)}
 
@@ -129,11 +129,11 @@ class YamlDocument:
     """A parsed YAML document.
 
     Attributes:
-        data: mappings as dict, sequences as list, scalars as str, bool, int, float, or None. A number that is not in its
-            canonical form (``007``, ``1.10``) stays a string, because Starlake reads it as written if it expects a string.
-        lines: dotted key -> line. Keys below ``root`` do not include it.
-        duplicates: (dotted key, line of the first, line of the second).
-        blocks: dotted keys of block scalars (``|`` and ``>``), whose text begins on the line after.
+        data: mappings as dict, sequences as list, scalars as str, bool, int, float or None. A number that is not in canonical
+            form (``007``, ``1.10``) stays a string, because Starlake uses it as written where it expects a string.
+        lines: dotted key -> line. Keys below the root key do not include it.
+        duplicates: (dotted key, line of the first, line of the second) of each repeated key.
+        blocks: dotted keys of block scalars (``|`` and ``>``), whose text begins on the line after the key.
         more: line of a second document, which Starlake does not read; 0 if there is none.
     """
 
@@ -145,7 +145,7 @@ class YamlDocument:
 
 
 class _NoResolver:
-    """Gives a plain scalar the tag None and any other its own tag; its value is resolved here, not by PyYAML."""
+    """Gives plain scalars an empty tag, and all other nodes ``!``. This module resolves the values, not PyYAML."""
 
     def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str:
         return "" if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
@@ -160,7 +160,7 @@ class _NoResolver:
 if TYPE_CHECKING or not yaml.__with_libyaml__:
 
     class _Composer(_NoResolver, Reader, Scanner, Parser, Composer):
-        """PyYAML's own parser, for installations without libyaml."""
+        """PyYAML's Python parser, for installations without libyaml."""
 
         def __init__(self, text: str) -> None:
             for part in (Reader, Scanner, Parser, Composer):
@@ -176,7 +176,7 @@ else:
 
 
 def _find_first_document(text: str) -> tuple[yaml.Node | None, int]:
-    """Return the first document of a YAML text and the line of a second one."""
+    """Return the first document of a YAML text, and the line of the second; None and 0 if there are none."""
     composer = _Composer(text)
     try:
         if not composer.check_node():
@@ -195,13 +195,13 @@ def parse_yaml(text: str, root: str) -> YamlDocument:
     """Parse the first document of a YAML text.
 
     Args:
-        text: YAML.
-        root: the key whose content is the object; its keys get no prefix.
+        text: the YAML.
+        root: the root key, which the dotted keys do not include.
 
     Raises:
         YamlError: it is not YAML, or is too large or nested too deeply.
     """
-    _refuse_deep_nesting(text)
+    _check_nesting(text)
     try:
         node, more = _find_first_document(text)
     except yaml.MarkedYAMLError as error:
@@ -221,7 +221,7 @@ def _make_syntax_error(error: yaml.MarkedYAMLError, text: str) -> YamlError:
     if mark and "cannot start any token" in message and "\t" in text.split("\n")[mark.line][: mark.column + 1]:
         message += " (YAML does not allow tabs for indentation)"
     if error.context_mark and mark and error.context_mark.line != mark.line:
-        message += f" begun on line {error.context_mark.line + 1}"
+        message += f" that begins on line {error.context_mark.line + 1}"
     column = f", column {mark.column + 1}" if mark else ""
     return YamlError(f"is not YAML: {message}{column}", mark.line + 1 if mark else 1)
 
@@ -230,8 +230,8 @@ def _find_line_of_character(text: str, position: int | None) -> int:
     return text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
 
 
-def _refuse_deep_nesting(text: str) -> None:
-    # The C composer recurses without a limit. Each level of nesting needs a bracket, one more column of indentation, or a dash.
+def _check_nesting(text: str) -> None:
+    # The C composer recurses without limit. Each level of nesting needs a bracket, another column of indentation, or a dash.
     if len(text) < 2000:
         return
     brackets = len(_FLOW_OPENERS.findall(text))
@@ -261,7 +261,7 @@ class _Walk:
         if isinstance(node, yaml.ScalarNode):
             if not node.tag:
                 value = resolve_plain_value(node.value)
-                # Types, names, and options repeat often.
+                # Types, names and options repeat often.
                 return sys.intern(value) if value.__class__ is str and len(value) <= 40 else value
             if node.style in ("|", ">"):
                 self._document.blocks.add(path)
@@ -307,7 +307,7 @@ class _Walk:
 
 
 def resolve_plain_value(text: str) -> str | bool | int | float | None:
-    """Return the value of a plain (unquoted) scalar. YAML 1.2, core schema; numbers only if written canonically."""
+    """Return the value of a plain (unquoted) scalar in YAML 1.2's core schema. Numbers that are not in canonical form stay strings."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in _FIRST_OF_NUMBER or len(text) > 18:

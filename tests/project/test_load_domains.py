@@ -85,7 +85,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
     # Starlake refuses words in small letters; here they are understood.
     words = ("metadata.format", "metadata.writeStrategy.on", "materializedView", "trim", "metricType")
     assert [problem.message for problem in project.problems if not any(word in problem.message for word in words)] == []
-    assert all(problem.refused for problem in project.problems)
+    assert all(problem.rejected for problem in project.problems)
     table = only_table(project)
     assert (table.full_name, table.final_full_name, table.pattern) == ("sales.orders", "sales.sales_orders", "orders.*.csv")
     assert (table.comment, table.primary_key, table.tags, table.filter) == ("The orders", ("id", "2"), ("a", "b"), "id > 0")
@@ -208,10 +208,10 @@ def test_a_domain_without_config_and_names_that_differ(folder: ProjectFolder) ->
     ]
     assert [table.full_name for table in project.tables] == ["other.inside", "nameless._under", "plain.t"]
     assert list_messages(project) == [
-        "metadata/load/folder/_config.sl.yml:2: warning: the domain is called 'other' and its folder 'folder'; "
-        "Starlake's load --domains finds no table when they differ",
-        "metadata/load/folder/file.sl.yml:2: warning: the table is called 'inside' and its file 'file.sl.yml'; "
-        "Starlake's load --tables finds no table when they differ",
+        "metadata/load/folder/_config.sl.yml:2: warning: the domain is called 'other', but its folder 'folder'; "
+        "Starlake's load --domains finds no table if they differ",
+        "metadata/load/folder/file.sl.yml:2: warning: the table is called 'inside', but its file 'file.sl.yml'; "
+        "Starlake's load --tables finds no table if they differ",
     ]
 
 

@@ -46,13 +46,13 @@ def test_files_wait_in_incoming(shop: ProjectFolder) -> None:
     assert found
     assert found.is_suspicious
     assert found.describe("none") == (
-        f"no file in {shop.root}/datasets/stage/sales matches customers.*.csv; 1 that matches waits in {shop.root}/in: "
+        f"no file in {shop.root}/datasets/stage/sales matches customers.*.csv; 1 matching file is in {shop.root}/in: "
         "set pre_load_strategy: imported, or run stage"
     )
     shop.write("in/customers2.csv", "id\n1\n")
     found = find(shop)
     assert found
-    assert found.describe("imported").endswith(f"2 that match wait in {shop.root}/in: run the pre-load of the domain again, or stage")
+    assert found.describe("imported").endswith(f"2 matching files are in {shop.root}/in: run the pre-load of the domain again, or stage")
 
 
 def test_no_folder_at_all(shop: ProjectFolder) -> None:

@@ -17,7 +17,7 @@ def test_old_table_files(folder: ProjectFolder) -> None:
     assert [table.name for table in project.tables] == ["a", "b"]
     assert list_messages(project) == [
         "metadata/load/d/a.sl.yml:5: attribute 'i': unknown type 'odd'",
-        "metadata/load/d/b.sl.yml:5: warning: Starlake reads the first table of a file only; give each table a file of its own",
+        "metadata/load/d/b.sl.yml:5: warning: Starlake reads only the first table of a file; give each table its own file",
         "metadata/load/d/c.sl.yml:1: the root key 'table' is missing; found 'name'",
     ]
     assert project.tables[1].origin.locate("pattern").line == 3

@@ -101,15 +101,16 @@ def test_links_lead_nowhere_outside_of_the_project(shop: ProjectFolder, tmp_path
     problems = _read(shop)
     secret = os.path.realpath(outside / "secret.txt")
     assert problems == [
-        "metadata/load/everything: is a link to /, outside of the project, and is not read; copy it, or set SL_METADATA to the folder",
-        "metadata/load/sales/again.sl.yml:3: warning: the table is called 'orders' and its file 'again.sl.yml'; "
+        "metadata/load/everything: is a link to /, which is outside the project, so it is not read; "
+        "copy it, or set SL_METADATA to the folder",
+        "metadata/load/sales/again.sl.yml:3: warning: the table is called 'orders', but its file 'again.sl.yml'; "
         "Starlake's load --tables finds "
-        "no table when they differ",
+        "no table if they differ",
         "metadata/load/sales/orders.sl.yml:3: table 'sales.orders' is defined twice, also in metadata/load/sales/again.sl.yml:3",
-        f"metadata/load/sales/secret.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, "
-        "or set SL_METADATA to "
-        "the folder",
-        f"metadata/refs.sl.yml: is a link to {secret}, outside of the project, and is not read; copy it, or set SL_METADATA to the folder",
+        f"metadata/load/sales/secret.sl.yml: is a link to {secret}, which is outside the project, so it is not read; "
+        "copy it, or set SL_METADATA to the folder",
+        f"metadata/refs.sl.yml: is a link to {secret}, which is outside the project, so it is not read; "
+        "copy it, or set SL_METADATA to the folder",
     ]
     assert not any("password" in problem for problem in problems)
 
@@ -121,8 +122,8 @@ def test_a_link_out_of_the_project_in_place_of_a_folder_of_metadata(folder: Proj
         (tmp_path / "outside" / sub_folder / "one.j2").symlink_to("nowhere")
     _link(folder, f"metadata/{name}", tmp_path / "outside")
     outside = os.path.realpath(tmp_path / "outside")
-    message = f"metadata/{name}: is a link to {outside}, outside of the project, and is not read; copy it, or set SL_METADATA to the folder"
-    assert _read(folder) == [message]
+    message = f"metadata/{name}: is a link to {outside}, which is outside the project, so it is not read"
+    assert _read(folder) == [f"{message}; copy it, or set SL_METADATA to the folder"]
 
 
 def test_types_that_may_not_be_looked_at_are_not_absent(folder: ProjectFolder) -> None:

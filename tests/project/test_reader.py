@@ -143,7 +143,7 @@ def test_types_of_the_project_replace_those_of_starlake(folder: ProjectFolder) -
     assert str(types["a"].origin.locate()) == "metadata/types/types.sl.yml:2"
     assert [str(problem) for problem in project.problems] == [
         "metadata/types/default.sl.yml:3: warning: types[0].primitiveType: expected one of string, long, int, short, double, boolean, "
-        "byte, date, timestamp, decimal, variant, struct, found the string 'LONG'; Starlake refuses the file",
+        "byte, date, timestamp, decimal, variant, struct, found the string 'LONG'; Starlake rejects the file",
         "metadata/types/types.sl.yml:3: a type needs 'pattern', which is missing",
         "metadata/types/types.sl.yml:4: unknown primitiveType 'dat' (did you mean 'date'?)",
     ]

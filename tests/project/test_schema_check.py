@@ -9,7 +9,7 @@ from project_folder import ProjectFolder
 from starlake_dagster_components import load_definitions_from_starlake_project
 from starlake_dagster_components.errors import InvalidProject
 from starlake_dagster_components.project import read_project
-from starlake_dagster_components.project.schema_check import find_refusals
+from starlake_dagster_components.project.schema_check import find_schema_violations
 
 TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", "type": "long", "required": True}]}
 
@@ -65,7 +65,7 @@ TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", 
     ],
 )  # fmt: skip
 def test_what_the_schema_refuses(root: str, body: dict[str, Any], refused: list[str]) -> None:
-    found = [refusal.message for refusal in find_refusals(root, body)]
+    found = [violation.message for violation in find_schema_violations(root, body)]
     assert len(found) == len(refused)
     for expected, message in zip(refused, found, strict=True):
         assert expected in message
@@ -80,7 +80,7 @@ def add_refused_values(shop: ProjectFolder) -> None:
 
 def test_each_refusal_has_its_line_and_is_reported_once(shop: ProjectFolder) -> None:
     add_refused_values(shop)
-    refused = [problem for problem in read_project(shop.root).problems if problem.refused]
+    refused = [problem for problem in read_project(shop.root).problems if problem.rejected]
     messages = [problem.message for problem in refused]
     assert len(messages) == 3, messages
     assert [problem.severity for problem in refused] == ["warning"] * 3
@@ -116,7 +116,7 @@ def test_projects_that_the_real_one_reads_are_not_refused(shared: Path, where: s
             problems = read_project(root).problems
         except InvalidProject:
             continue
-        found = [problem.message for problem in problems if problem.refused]
+        found = [problem.message for problem in problems if problem.rejected]
         expected = REFUSED_BY_THE_REAL_ONE.get(root.name, [])
         assert len(found) == len(expected), (root, found)
         assert all(any(text in message for message in found) for text in expected), (root, found)

@@ -72,7 +72,7 @@ def test_a_profile_without_file_is_a_warning_that_lists_those_there_are(folder: 
     folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: a\n")
     project = read_project(folder.root, environ={}, profile="dve")
     assert [str(problem) for problem in project.problems] == [
-        "warning: the environment 'dve' has no file env.dve.sl.yml (there are: dev); only the values of env.sl.yml are used"
+        "warning: the environment 'dve' has no file env.dve.sl.yml (known: dev); only the values of env.sl.yml are used"
     ]
 
 
@@ -177,8 +177,8 @@ def test_what_starlake_refuses_beside_env_is_marked_as_refused(folder: ProjectFo
     folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: dev\nload: {}\n")
     project = read_project(folder.root, environ={})
     assert project.variables["A"] == "file"
-    assert sorted((str(problem.location), problem.severity, problem.refused, problem.message) for problem in project.problems) == [
-        ("metadata/env.dev.sl.yml:4", "warning", True, "'load' beside 'env' is ignored here, and Starlake refuses the file"),
-        ("metadata/env.sl.yml:1", "warning", True, "version must be 1, found 2; Starlake refuses the file"),
-        ("metadata/env.sl.yml:4", "warning", True, "'vars' beside 'env' is ignored here, and Starlake refuses the file"),
+    assert sorted((str(problem.location), problem.severity, problem.rejected, problem.message) for problem in project.problems) == [
+        ("metadata/env.dev.sl.yml:4", "warning", True, "'load' beside 'env' is ignored here, and Starlake rejects the file"),
+        ("metadata/env.sl.yml:1", "warning", True, "version must be 1, found 2; Starlake rejects the file"),
+        ("metadata/env.sl.yml:4", "warning", True, "'vars' beside 'env' is ignored here, and Starlake rejects the file"),
     ]

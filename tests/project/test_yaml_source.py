@@ -99,7 +99,7 @@ def test_only_the_first_document_counts() -> None:
         ("a: 1\n\tb: 2", 2, "tab character"),
         ("\ta: 1", 1, "does not allow tabs"),
         ("a: [1, 2\nb: 3\n", 2, "did not find expected ',' or ']'"),
-        ("a: 'open\n\n", 3, "begun on line 1"),
+        ("a: 'open\n\n", 3, "that begins on line 1"),
         ("x: 1\na: {{ b }}\n", 2, "quote a value that begins with {"),
         ("a: b\x00c", 1, "control characters are not allowed"),
         ("x: 1\na: *nobody", 2, "undefined alias"),

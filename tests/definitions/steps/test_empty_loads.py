@@ -74,7 +74,7 @@ def test_files_in_incoming_are_not_loaded_without_a_pre_load(tmp_path: Path, bat
     metadata, lines = run(folder, tmp_path, batch)
     assert metadata["sales_customers"]["starlake/files"] == 0
     text = str(metadata["sales_customers"]["starlake/no_files"])
-    assert text.endswith(f"1 that matches waits in {folder.root}/in: set pre_load_strategy: imported, or run stage")
+    assert text.endswith(f"1 matching file is in {folder.root}/in: set pre_load_strategy: imported, or run stage")
     assert f"sales.customers: nothing was loaded, because {text}" in lines["warning"]
     assert metadata["sales_orders"]["starlake/files"] == 0
 

@@ -234,8 +234,8 @@ def test_secrets_are_hidden_wherever_they_came_from(tmp_path: Path, watched: Wat
 
 
 def test_what_starlake_does_not_do_is_a_warning(tmp_path: Path, watched: Watched) -> None:
-    run(script(tmp_path, ""), watched, tmp_path, caveats=("mail is stored in clear",))
-    assert watched.lines[0] == ("warning", "mail is stored in clear")
+    run(script(tmp_path, ""), watched, tmp_path, caveats=("mail is stored in clear text",))
+    assert watched.lines[0] == ("warning", "mail is stored in clear text")
 
 
 # ------------------------------------------------------------------------------------------------------------- ending
