@@ -132,10 +132,10 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
         audit_connection_ref=(sink.get_name("connectionRef") if sink else None)
         or environ.get("SL_AUDIT_SINK_CONNECTION_REF")
         or default_connection,
-        audit_active=_read_switch(audit, "active", environ, "SL_AUDIT_ACTIVE", True),
+        audit_active=_read_boolean(audit, "active", environ, "SL_AUDIT_ACTIVE", True),
         audit_domain=audit.get_name("domain") or environ.get("SL_AUDIT_DOMAIN") or "audit",
-        expectations_active=_read_switch(expectations, "active", environ, "SL_EXPECTATIONS_ACTIVE", True),
-        expectations_fail_on_error=_read_switch(expectations, "failOnError", environ, "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
+        expectations_active=_read_boolean(expectations, "active", environ, "SL_EXPECTATIONS_ACTIVE", True),
+        expectations_fail_on_error=_read_boolean(expectations, "failOnError", environ, "SL_EXPECTATIONS_FAIL_ON_ERROR", False),
         connections=_read_connections(section),
         dag_ref_load=dag_ref.get_name("load") or environ.get("SL_DAG_REF_LOAD") or None,
         dag_ref_transform=dag_ref.get_name("transform") or environ.get("SL_DAG_REF_TRANSFORM") or None,
@@ -159,7 +159,7 @@ def _read_sub_section(section: Section, key: str, known: frozenset[str]) -> Sect
     return found
 
 
-def _read_switch(section: Section, key: str, environ: Mapping[str, str], variable: str, default: bool) -> bool:
+def _read_boolean(section: Section, key: str, environ: Mapping[str, str], variable: str, default: bool) -> bool:
     written = section.get_boolean(key)
     if written is not None:
         return written

@@ -113,7 +113,7 @@ def _read_regular_file(path: str | Path, limit: int) -> bytes:
 
 
 def find_words(text: bytes) -> Iterator[str]:
-    """Yield every word in a text that may be the name of a variable."""
+    """Yield every word that may be the name of a variable."""
     for match in _WORD.finditer(text):
         word: bytes = match.group(1) or match.group(2) or match.group()
         yield word.decode("utf-8", "replace")

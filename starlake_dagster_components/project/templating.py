@@ -143,7 +143,7 @@ class Renderer:
             budget.check_time()
             parts = []
             for part in template.generate(dict(variables)):
-                budget.use_characters(len(part))
+                budget.count_characters(len(part))
                 parts.append(part)
         except jinja2.TemplateSyntaxError as error:
             line = error.lineno if error.name is None else 0

@@ -55,7 +55,7 @@ def test_most_expressions_are_the_same() -> None:
         ("a\n{{ 'x' | nosuch }}", 2, "unknown filter 'nosuch': Starlake renders it as an empty string"),
         ("{% if x is nosuch %}{% endif %}", 1, "unknown test 'nosuch': Starlake treats it as false"),
         ("{% for x in [] %}{% else %}y{% endfor %}", 1, "Starlake renders a loop's 'else' in each iteration, and never for an empty loop"),
-        ("\n{{ -3 }}", 2, "Starlake drops a minus at the beginning of {{ }}: put the expression in parentheses"),
+        ("\n{{ -3 }}", 2, "Starlake drops a minus sign at the beginning of {{ }}: put the expression in parentheses"),
     ],
 )
 def test_what_starlake_passes_over_in_silence_is_a_warning(template: str, line: int, message: str) -> None:
@@ -159,7 +159,7 @@ def test_the_templates_of_a_project_have_a_budget_together() -> None:
         with pytest.raises(TemplateError) as caught:
             renderer.render(slow, {})
         messages.append(str(caught.value))
-    assert messages[-1] == "cannot be rendered: the templates of the project take too long together"
+    assert messages[-1] == "cannot be rendered: the templates of the project together take too long"
     assert renderer.render("plain {{ X }}", {"X": "text"}).text == "plain text"
 
 

@@ -1,1 +1,1 @@
-"""Jinja with the rules of Jinjava, HubSpot's Jinja for Java, with which Starlake renders its files."""
+"""Render Jinja by the rules of Jinjava, HubSpot's Jinja for Java, which Starlake uses."""

@@ -1,13 +1,13 @@
-"""Limit a template's time, loop iterations, and output. A template is a program that anyone with access to the project can write."""
+"""Limit the time, the loop iterations and the output of a template, which is a program that anyone with access to the project can write."""
 
 import time
 from dataclasses import dataclass, field
 
-_ROUNDS_BETWEEN_LOOKS = 200
+_ITERATIONS_BETWEEN_CHECKS = 200
 
 
 class BudgetExceeded(Exception):
-    """A template that exceeds a limit; the message says which."""
+    """A template exceeded a limit; the message names the limit."""
 
 
 @dataclass(slots=True)
@@ -15,7 +15,7 @@ class ProjectBudget:
     """The limits that all templates of a project share.
 
     Attributes:
-        seconds: CPU time left.
+        seconds: remaining CPU time.
     """
 
     seconds: float = 20.0
@@ -26,35 +26,35 @@ class TemplateBudget:
     """The limits of one template.
 
     Attributes:
-        project: the budget of its project, which is charged when the template is rendered.
-        seconds: CPU time of the rendering thread.
-        rounds: loop iterations and calls.
-        characters: length of all text that is printed or captured.
+        project: the budget of its project, which is charged after the template was rendered.
+        seconds: maximum CPU time of the rendering thread.
+        iterations: remaining loop iterations and calls.
+        characters: remaining length of all text that is printed or captured.
     """
 
     project: ProjectBudget
     seconds: float = 1.5
-    rounds: int = 1_000_000
+    iterations: int = 1_000_000
     characters: int = 20_000_000
     _start: float = field(default_factory=time.thread_time)
-    _until_look: int = _ROUNDS_BETWEEN_LOOKS
+    _until_check: int = _ITERATIONS_BETWEEN_CHECKS
 
-    def use_round(self, characters: int = 0) -> None:
-        """Count a loop iteration or a call, with the literal text in it.
+    def count_iteration(self, characters: int = 0) -> None:
+        """Count a loop iteration or a call, and the characters of the literal text in it.
 
         Raises:
             BudgetExceeded: the limit is exceeded.
         """
-        self.rounds -= 1
-        self.use_characters(characters)
-        self._until_look -= 1
-        if self.rounds < 0:
-            raise BudgetExceeded("it loops too often: more than a million rounds")
-        if self._until_look < 0:
-            self._until_look = _ROUNDS_BETWEEN_LOOKS
+        self.iterations -= 1
+        self.count_characters(characters)
+        self._until_check -= 1
+        if self.iterations < 0:
+            raise BudgetExceeded("it loops too often: more than a million iterations")
+        if self._until_check < 0:
+            self._until_check = _ITERATIONS_BETWEEN_CHECKS
             self.check_time()
 
-    def use_characters(self, count: int) -> None:
+    def count_characters(self, count: int) -> None:
         """Count characters that are printed.
 
         Raises:
@@ -65,7 +65,7 @@ class TemplateBudget:
             raise BudgetExceeded("it renders too much text: more than 20 million characters")
 
     def check_time(self) -> None:
-        """Check the time that was used.
+        """Check the CPU time used so far.
 
         Raises:
             BudgetExceeded: the template or the project has used up its time.
@@ -74,7 +74,7 @@ class TemplateBudget:
         if used > self.seconds:
             raise BudgetExceeded(f"it takes too long: more than {self.seconds:g} seconds")
         if used > self.project.seconds:
-            raise BudgetExceeded("the templates of the project take too long together")
+            raise BudgetExceeded("the templates of the project together take too long")
 
     def charge_project(self) -> None:
         """Subtract the time used from the project's budget."""

@@ -1,4 +1,4 @@
-"""The filters of Jinjava for lists and maps. Jinjava: lib/filter."""
+"""Jinjava's filters for lists and maps. Jinjava: lib/filter."""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -6,7 +6,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from .expression_tests import TESTS
-from .filter_arguments import GetAttribute, read_int, read_switch, take_argument
+from .filter_arguments import GetAttribute, read_boolean, read_int, take_argument
 from .values import Entry, ExpressionError, check_length, convert_to_decimal, format_value, is_less, list_items, write_value
 
 
@@ -44,10 +44,10 @@ def _batch(value: Any, *arguments: Any) -> list[list[Any]]:
 
 
 def _slice(value: Any, *arguments: Any) -> list[list[Any]]:
-    # Jinjava makes slices of that length, not that many slices.
+    # In Jinjava, the argument is the length of each slice, not their number.
     size = min(read_int(take_argument(arguments, 0), 3), 1000)
     if not arguments or size <= 0:
-        raise ExpressionError("slice needs a positive number of slices")
+        raise ExpressionError("slice needs a positive number")
     rows = _batch(value, size, *arguments[1:])
     if rows and len(arguments) == 1:
         rows[-1] = rows[-1][: len(list_items(value)) - size * (len(rows) - 1)]
@@ -67,7 +67,7 @@ def _sort(get: GetAttribute) -> Callable[..., Any]:
     def sort(value: Any, reverse: Any = False, case_sensitive: Any = False, attribute: Any = None) -> Any:
         if value is None:
             return None
-        key = _compare_values(read_switch(case_sensitive))
+        key = _compare_values(read_boolean(case_sensitive))
 
         def find_key(item: Any) -> Any:
             for name in write_value(attribute).split(".") if attribute is not None else ():
@@ -76,7 +76,7 @@ def _sort(get: GetAttribute) -> Callable[..., Any]:
                 raise ExpressionError("sort: a value is null")
             return key(item)
 
-        return sorted(list_items(value), key=find_key, reverse=read_switch(reverse))
+        return sorted(list_items(value), key=find_key, reverse=read_boolean(reverse))
 
     return sort
 
@@ -98,7 +98,7 @@ def _sum(get: GetAttribute) -> Callable[..., Decimal]:
         for item in list_items(value):
             number = item if attribute is None else get(item, write_value(attribute))
             try:
-                # Numbers are converted to Doubles first, as in Jinjava.
+                # As in Jinjava, Doubles are not rounded to their shortest decimal form.
                 total += Decimal(number) if isinstance(number, float) else convert_to_decimal(number) if number is not None else 0
             except ExpressionError:
                 continue
@@ -120,11 +120,11 @@ def _group_by(get: GetAttribute) -> Callable[..., list[Any]]:
 
 
 def make_map_filter(get: GetAttribute, find_filter: Callable[[str], Callable[..., Any] | None]) -> Callable[..., list[Any]]:
-    """Return the filter ``map``, which applies another filter to each item, or gets an attribute of each.
+    """Return the filter ``map``, which applies a filter to each item or gets an attribute of each item.
 
     Args:
-        get: gets an attribute of a value.
-        find_filter: returns a filter by name, or None.
+        get: returns an attribute of a value by name.
+        find_filter: returns a filter by name, or None if it does not exist.
     """
 
     def map_items(value: Any, name: Any = None, *arguments: Any, attribute: Any = None) -> list[Any]:
@@ -144,7 +144,7 @@ def _select(get: GetAttribute, by_attribute: bool, wanted: bool) -> Callable[...
             raise ExpressionError("select and reject need the name of a test")
         test = TESTS.get(write_value(rest.pop(0)) if rest else "truthy")
         if test is None:
-            raise ExpressionError("unknown test in a filter")
+            raise ExpressionError("select or reject: unknown test")
         items = list_items(value)
         return [item for item in items if test(item if attribute is None else get(item, attribute), *rest) == wanted]
 
@@ -158,7 +158,7 @@ def _make_set(items: Any) -> list[Any]:
 def _dictsort(value: Any, *arguments: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    key = _compare_values(read_switch(take_argument(arguments, 0)))
+    key = _compare_values(read_boolean(take_argument(arguments, 0)))
     index = 1 if write_value(take_argument(arguments, 1, "key")).lower() == "value" else 0
     return sorted(map(Entry, value.items()), key=lambda item: key(item[index]))
 
@@ -196,4 +196,4 @@ ATTRIBUTE_FILTERS: Mapping[str, Callable[[GetAttribute], Callable[..., Any]]] = 
     "sum": _sum,
     "unique": _unique,
 }
-"""Filters that get attributes of items: each function returns its filter."""
+"""Filters that need a function that gets an attribute of a value. Each entry takes this function and returns the filter."""

@@ -1,7 +1,7 @@
-"""Jinja2 with Jinjava's rules: expressions are rewritten so that values, conditions, and loops behave as in Jinjava.
+"""Make Jinja2 follow Jinjava's rules, by rewriting the expressions, conditions and loops of parsed templates.
 
-Jinja2 parses and compiles. The modules beside this one implement the operators, filters, tests, and ``{{ }}``. Templates
-run in Jinja2's sandbox, with a budget.
+Jinja2 parses and compiles the templates, and runs them in its sandbox, with a budget. The other modules of this folder implement
+Jinjava's operators, filters, tests and ``{{ }}``.
 """
 
 import re
@@ -24,18 +24,18 @@ from .filters import FILTER_NAMES, UNSUPPORTED_FILTERS, Filters, make_range
 from .strings import find_method
 from .values import Entry, ExpressionError
 
-# Dashes at the edges of expressions and comments. Jinjava 2.7 drops them and strips nothing; only {%- tags -%} strip.
+# Dashes at the edges of expressions and comments. Jinjava 2.7 drops them, and strips whitespace only at {%- tags -%}.
 _EDGE_DASH = re.compile(r"(?<=\{\{)(\s*)-|-(?=\s*\}\})|(?<=\{#)-|-(?=#\})")
 
 
 class Absent(jinja2.ChainableUndefined):
-    """An undefined name, which is null wherever it is used. Starlake: Jinjava with failOnUnknownTokens=false."""
+    """An undefined name, which is treated as null. Starlake configures Jinjava with failOnUnknownTokens=false."""
 
     __slots__ = ()
 
 
 class _Operand:
-    """A value with Jinjava's truth value, for Python's ``or``."""
+    """A value whose truth follows Jinjava's rules, for Python's ``or``."""
 
     __slots__ = ("value",)
 
@@ -46,8 +46,8 @@ class _Operand:
         return values.is_true(self.value)
 
 
-class _Rounds(Sequence[Any]):
-    """The items of a loop. Iterating over them counts against the budget."""
+class _LoopItems(Sequence[Any]):
+    """The items of a loop. Each iteration counts against the budget."""
 
     __slots__ = ("_budget", "_items", "_text")
 
@@ -64,7 +64,7 @@ class _Rounds(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         for item in self._items:
-            self._budget.use_round(self._text)
+            self._budget.count_iteration(self._text)
             yield item
 
 
@@ -82,17 +82,17 @@ def _accept_null(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _CountTokens(Extension):
-    """Counts the parts of a template against its budget while it is parsed: a generated template may have a million."""
+    """Counts the tokens of a template against its budget while it is parsed, because a generated template may be huge."""
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         budget = cast(JinjavaEnvironment, self.environment).budget
         for token in stream:
-            budget.use_round()
+            budget.count_iteration()
             yield token
 
 
 class JinjavaEnvironment(SandboxedEnvironment):
-    """Jinja2's environment with Jinjava's rules. Use :meth:`parse_template`, and call :meth:`start` before rendering."""
+    """Jinja2's environment with Jinjava's rules. Call :meth:`start` before a template is parsed and rendered."""
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
     intercepted_unops = frozenset(("+", "-"))
@@ -114,7 +114,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         self.globals = {"range": _accept_null(make_range), "namespace": Namespace, "truncate": self.filters["truncate"]}
 
     def start(self, project: ProjectBudget) -> TemplateBudget:
-        """Start a budget for the template that this thread renders next."""
+        """Start and return a budget for the template that this thread renders next."""
         budget = TemplateBudget(project)
         self._state.budget = budget
         self._state.warnings = []
@@ -129,7 +129,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
 
     @property
     def warnings(self) -> list[tuple[int, str]]:
-        """(line, message) for things that Starlake silently ignores, since :meth:`start`."""
+        """(line, message) for the parts of the template that Starlake silently ignores."""
         found: list[tuple[int, str]] = self._state.warnings
         return found
 
@@ -144,7 +144,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         def drop(match: re.Match[str]) -> str:
             if match.group(1):
                 line = source.count("\n", 0, match.start()) + 1
-                self.warnings.append((line, "Starlake drops a minus at the beginning of {{ }}: put the expression in parentheses"))
+                self.warnings.append((line, "Starlake drops a minus sign at the beginning of {{ }}: put the expression in parentheses"))
             return f"{match.group(1) or ''} "
 
         return _EDGE_DASH.sub(drop, source)
@@ -158,7 +158,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return values.negate(_convert_to_null(arg)) if operator == "-" else values.drop_sign(_convert_to_null(arg))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return ``obj[argument]``; null if there is no such item."""
+        """Return ``obj[argument]``; None if there is no such item."""
         obj, argument = _convert_to_null(obj), _convert_to_null(argument)
         if isinstance(obj, Mapping):
             if argument not in obj and obj:
@@ -191,7 +191,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call(self, context: Context, function: Any, *arguments: Any, **named: Any) -> Any:
-        """Call one of the functions of this class, or a function that a template calls."""
+        """Call a function of this class that :class:`_Rewriter` inserted, or a function that the template calls."""
         if getattr(function, "__self__", None) is self:
             return function(*arguments)
         if isinstance(function, Undefined):
@@ -200,7 +200,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
             return None
         if function is None:
             return None
-        self.budget.use_round()
+        self.budget.count_iteration()
         if isinstance(function, Macro):
             return self._call_macro(context, function, arguments, named)
         result = super().call(context, function, *arguments, **named)
@@ -221,11 +221,11 @@ class JinjavaEnvironment(SandboxedEnvironment):
         text = values.format_value(_convert_to_null(value))
         budget = getattr(self._state, "budget", None)
         if budget is not None:
-            budget.use_characters(len(text))
+            budget.count_characters(len(text))
         return text
 
     def test_truth(self, value: Any) -> bool:
-        """Return the truth of a value."""
+        """Return whether a value is true by Jinjava's rules."""
         return values.is_true(_convert_to_null(value))
 
     def negate_truth(self, value: Any) -> bool:
@@ -241,7 +241,7 @@ class JinjavaEnvironment(SandboxedEnvironment):
         return operand.value
 
     def compare_values(self, first: Any, *rest: Any) -> bool:
-        """Return the value of a comparison; operators and operands alternate. A chain continues with the result, as in Java."""
+        """Return the result of a comparison. Operators and operands alternate. As in Java, a chain compares the result with the next."""
         result = _convert_to_null(first)
         for operator, value in zip(rest[::2], rest[1::2], strict=True):
             result = values.compare(operator, result, _convert_to_null(value))
@@ -251,22 +251,22 @@ class JinjavaEnvironment(SandboxedEnvironment):
         """Return ``a ~ b``."""
         return str(values.check_length("".join(values.format_value(_convert_to_null(part)) for part in parts)))
 
-    def start_loop(self, value: Any, text: int) -> _Rounds:
+    def start_loop(self, value: Any, text: int) -> _LoopItems:
         """Return the items of a loop; ``text`` is the length of the literal text in its body."""
-        return _Rounds(values.list_items(_convert_to_null(value)), self.budget, text)
+        return _LoopItems(values.list_items(_convert_to_null(value)), self.budget, text)
 
     def start_macro(self, text: int) -> str:
-        """Count the call of a macro."""
-        self.budget.use_round(text)
+        """Count the call of a macro; return an empty string, because the call is inserted as output."""
+        self.budget.count_iteration(text)
         return ""
 
     def wrap_str_format(self, value: Any) -> Any:
-        """Strings have only Java's methods, so there is nothing to wrap."""
+        """Return None: strings have only Java's methods, so there is nothing to wrap."""
         return None
 
 
 class _Rewriter:
-    """Replaces Python's semantics with calls of the environment's functions."""
+    """Replaces expressions of a parsed template with calls of the environment's methods."""
 
     def __init__(self, environment: JinjavaEnvironment) -> None:
         self._environment = environment
@@ -338,8 +338,8 @@ class _Rewriter:
         self._environment.warnings.append((node.lineno, f"unknown test '{node.name}': Starlake treats it as false"))
         return nodes.Const(None, lineno=node.lineno, environment=self._environment)
 
-    def _refuse_filter_block(self, node: nodes.FilterBlock) -> nodes.Node:
-        raise jinja2.TemplateSyntaxError("Starlake's Jinja has no tag 'filter'", node.lineno)
+    def _reject_filter_block(self, node: nodes.FilterBlock) -> nodes.Node:
+        raise jinja2.TemplateSyntaxError("Starlake's Jinja does not have the tag 'filter'", node.lineno)
 
     def _rewrite_loop(self, node: nodes.For) -> nodes.Node:
         if node.else_:
@@ -372,7 +372,7 @@ _REWRITERS: Mapping[type[nodes.Node], Callable[[_Rewriter, Any], nodes.Node]] = 
     nodes.Concat: _Rewriter._rewrite_concat,
     nodes.CondExpr: _Rewriter._rewrite_condition,
     nodes.Filter: _Rewriter._rewrite_filter,
-    nodes.FilterBlock: _Rewriter._refuse_filter_block,
+    nodes.FilterBlock: _Rewriter._reject_filter_block,
     nodes.For: _Rewriter._rewrite_loop,
     nodes.If: _Rewriter._rewrite_condition,
     nodes.Macro: _Rewriter._rewrite_macro,
@@ -383,7 +383,7 @@ _REWRITERS: Mapping[type[nodes.Node], Callable[[_Rewriter, Any], nodes.Node]] = 
 
 
 def _measure_text(body: Sequence[nodes.Node]) -> int:
-    """Return the length of the literal text of a body, without that of inner loops, which count their own."""
+    """Return the length of the literal text in a body, except in inner loops and macros, which count their own."""
     length = 0
     waiting: list[nodes.Node] = list(body)
     while waiting:

@@ -1,4 +1,4 @@
-"""The tests of Jinjava, which follow ``is``. Jinjava: lib/exptest."""
+"""Jinjava's tests, such as ``x is even``. Jinjava: lib/exptest."""
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal

@@ -1,13 +1,13 @@
-"""The table of Jinjava's filters, and its function ``range``. Jinjava: lib/filter.
+"""Look up Jinjava's filters by name, and provide its function ``range``. Jinjava: lib/filter.
 
-Each filter receives the value and its arguments, with None for null. Jinjava passes the arguments of most filters as strings.
+A filter takes the value and its arguments, with None for null. Jinjava passes the arguments of most filters as strings.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .collection_filters import ATTRIBUTE_FILTERS, COLLECTION_FILTERS, make_map_filter
-from .filter_arguments import GetAttribute, read_int, read_switch
+from .filter_arguments import GetAttribute, read_boolean, read_int
 from .number_filters import NUMBER_FILTERS
 from .text_filters import TEXT_FILTERS
 from .values import ExpressionError, is_true, write_value
@@ -53,12 +53,12 @@ UNSUPPORTED_FILTERS = frozenset(
         "xmlattr",
     ]
 )
-"""Jinjava filters that are not supported here. Any other unknown filter returns nothing, as in Jinjava."""
+"""Jinjava's filters that this package does not support. As in Jinjava, any other unknown filter returns null."""
 
 
 def filter_default(value: Any, default_value: Any, truthy: Any = False) -> Any:
-    """Return the value, or the default as a string if the value is null (or false, with ``truthy``)."""
-    if is_true(value) if truthy is True or read_switch(truthy) else value is not None:
+    """Return the value, or the default (as a string, unless it is a collection) if the value is null or, with ``truthy``, false."""
+    if is_true(value) if truthy is True or read_boolean(truthy) else value is not None:
         return value
     return default_value if default_value is None or isinstance(default_value, (list, tuple, dict)) else write_value(default_value)
 
@@ -74,13 +74,13 @@ FILTER_NAMES: frozenset[str] = frozenset((*_PLAIN, *ATTRIBUTE_FILTERS, "map"))
 
 
 class Filters:
-    """The filters, with a function that gets an attribute of a value."""
+    """The filters, bound to a function that gets an attribute of a value."""
 
     def __init__(self, get_attribute: GetAttribute) -> None:
         self._get = get_attribute
 
     def find(self, name: str) -> Callable[..., Any] | None:
-        """Return a filter by name; None if Jinjava does not have it."""
+        """Return a filter by name; None if it is not in :data:`FILTER_NAMES`."""
         if name == "map":
             return make_map_filter(self._get, self.find)
         if name in ATTRIBUTE_FILTERS:
@@ -89,7 +89,15 @@ class Filters:
 
 
 def make_range(first: Any, *more: Any) -> list[int]:
-    """Return the numbers of a range, at most 1,000 of them. Jinjava: Functions.range."""
+    """Return the first 1,000 numbers of a range. Jinjava: Functions.range.
+
+    Args:
+        first: the end, or the start if there are more arguments.
+        more: the end and the step.
+
+    Raises:
+        ExpressionError: ``first`` is null.
+    """
     if first is None:
         raise ExpressionError("range needs a number")
     start, end, step = 0, read_int(first, 0), 1

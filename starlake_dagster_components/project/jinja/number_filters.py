@@ -1,11 +1,11 @@
-"""The filters of Jinjava for numbers and booleans. Jinjava: lib/filter."""
+"""Jinjava's filters for numbers and booleans. Jinjava: lib/filter."""
 
 import math
 from collections.abc import Callable, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Any
 
-from .filter_arguments import parse_number, read_int, read_switch, take_argument
+from .filter_arguments import parse_number, read_boolean, read_int, take_argument
 from .values import ExpressionError, calculate, convert_to_decimal, convert_to_long, write_value
 
 
@@ -15,7 +15,7 @@ def _round(value: Any, *arguments: Any) -> Any:
     modes = {"ceil": ROUND_CEILING, "floor": ROUND_FLOOR}
     precision = read_int(take_argument(arguments, 0), 0)
     if abs(precision) > 100:
-        raise ExpressionError(f"round: {precision} digits are too many")
+        raise ExpressionError(f"round: {precision} digits is too many")
     number = convert_to_decimal(value)
     return number.quantize(Decimal(1).scaleb(-precision), rounding=modes.get(take_argument(arguments, 1, ""), ROUND_HALF_UP))
 
@@ -29,7 +29,7 @@ def _float(value: Any, default: Any = None) -> float:
 
 
 def _narrow(number: float) -> float:
-    """Return the shortest number that equals the same 32-bit Float."""
+    """Round a number to Java's 32-bit Float. Return the shortest decimal number that rounds to the same Float."""
     import struct
 
     try:
@@ -61,7 +61,7 @@ def _abs(value: Any) -> Any:
 NUMBER_FILTERS: Mapping[str, Callable[..., Any]] = {
     "abs": _abs,
     "add": lambda value, other: None if value is None else convert_to_decimal(value) + convert_to_decimal(other or 0),
-    "bool": lambda value: value is not None and (write_value(value) == "1" or read_switch(write_value(value))),
+    "bool": lambda value: value is not None and (write_value(value) == "1" or read_boolean(write_value(value))),
     "divide": lambda value, other: value if other is None else calculate("/", value, convert_to_decimal(other)),
     "divisible": lambda value, other: (
         isinstance(value, (int, float)) and not isinstance(value, bool) and calculate("%", int(value), convert_to_long(other)) == 0

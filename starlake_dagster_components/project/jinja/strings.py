@@ -1,4 +1,4 @@
-"""The methods of strings, lists, and maps in Jinjava: those of Java's String, of PyList, and of PyMap."""
+"""The methods of strings, lists and maps in Jinjava: those of Java's String and Jinjava's PyList and PyMap."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,8 +14,12 @@ _MAX_REGEX_TEXT = 20_000
 def compile_regex(pattern: str, text: str) -> re.Pattern[str]:
     """Compile a regular expression of a template.
 
+    Args:
+        pattern: the regular expression.
+        text: the text that it will be applied to.
+
     Raises:
-        ExpressionError: it is not a regular expression, or may take too long on this text.
+        ExpressionError: it is not a regular expression, or it might take too long on this text.
     """
     if len(pattern) > 1000 or (_SPECIAL.search(pattern) and (len(_REPEATS.findall(pattern)) > 1 or len(text) > _MAX_REGEX_TEXT)):
         raise ExpressionError("the regular expression is too complicated: at most one repetition is supported")
@@ -26,7 +30,11 @@ def compile_regex(pattern: str, text: str) -> re.Pattern[str]:
 
 
 def replace_regex(text: str, pattern: str, replacement: str, count: int = 0) -> str:
-    """Replace the matches of a pattern; ``$1`` in the replacement is the first group."""
+    """Replace the matches of a regular expression. ``$1`` in the replacement is the first group.
+
+    Raises:
+        ExpressionError: the regular expression or the replacement is invalid, or the result is too long.
+    """
     template = re.sub(r"\$(\d)", r"\\g<\1>", replacement.replace("\\", "\\\\"))
     try:
         return str(check_length(compile_regex(pattern, text).sub(template, text, count=count)))
@@ -35,7 +43,7 @@ def replace_regex(text: str, pattern: str, replacement: str, count: int = 0) -> 
 
 
 def split_string(text: str, separator: str, limit: int = 0) -> list[str]:
-    """Split like Java's String.split: the separator is a regular expression, and trailing empty strings are dropped."""
+    """Split a string at a regular expression, and drop trailing empty strings. Java: String.split."""
     if separator == "":
         parts = list(text)
     elif _SPECIAL.search(separator):
@@ -68,7 +76,7 @@ def repeat_string(text: str, count: int) -> str:
 
 
 def replace_string(text: str, old: str, new: str, count: int = -1) -> str:
-    """Replace a substring; an empty substring is never found. Java: StringUtils.replace.
+    """Replace a substring. An empty substring is never found. Java: StringUtils.replace.
 
     Raises:
         ExpressionError: the result would be too long.
@@ -172,7 +180,7 @@ MAP_METHODS: Mapping[str, Callable[..., Any]] = {
 
 
 def find_method(value: Any, name: str) -> Callable[..., Any] | None:
-    """Return a method of a string, list, or map that takes the remaining arguments; None if there is no such method."""
+    """Return a method of a string, list or map, bound to the value; None if there is no such method."""
     if isinstance(value, str):
         method = STRING_METHODS.get(name)
     elif isinstance(value, (list, tuple)):

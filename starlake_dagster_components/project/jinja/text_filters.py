@@ -1,4 +1,4 @@
-"""The filters of Jinjava for strings, among them those that encode and decode. Jinjava: lib/filter."""
+"""Jinjava's filters for strings, including those that encode and decode. Jinjava: lib/filter."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from .filter_arguments import read_int, read_switch, take_argument
+from .filter_arguments import read_boolean, read_int, take_argument
 from .strings import repeat_string, replace_regex, replace_string
 from .values import ExpressionError, check_length, convert_to_long, format_value, write_value
 
@@ -41,7 +41,7 @@ def _truncate(value: Any, *arguments: Any) -> Any:
             raise ExpressionError(f"truncate needs a length, found '{write_value(arguments[0])[:80]}'") from error
     if len(value) <= length:
         return value
-    if not read_switch(take_argument(arguments, 1)):
+    if not read_boolean(take_argument(arguments, 1)):
         while 0 < length < len(value):
             length -= 1
             if value[length].isspace():
@@ -65,7 +65,7 @@ def _indent(value: Any, width: Any = 4, indentfirst: Any = False) -> str:
     lines = format_value(value).split("\n")
     if len(lines) * len(blank) > 10_000_000:
         raise ExpressionError("indent: the text would be too long")
-    first = blank if read_switch(indentfirst) else ""
+    first = blank if read_boolean(indentfirst) else ""
     return str(check_length("\n".join([first + lines[0], *(blank + line for line in lines[1:])])))
 
 
@@ -73,7 +73,7 @@ _FORMAT = re.compile(r"%(?:(\d+)\$)?([-#+ 0,(]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
 
 
 def _format(value: Any, *arguments: Any) -> str:
-    """Format as Java does. Java: String.format."""
+    """Format arguments. Java: String.format."""
     used = 0
 
     def write(match: re.Match[str]) -> str:
@@ -105,7 +105,7 @@ def _format_one(value: Any, flags: str, width: int, precision: int | None, kind:
     elif lower in "feg" and isinstance(value, (float, Decimal)):
         text = format(value, f"{',' if ',' in flags else ''}.{6 if precision is None else precision}{lower}")
     else:
-        raise ExpressionError(f"format: '{write_value(value)[:80]}' does not go with %{kind}")
+        raise ExpressionError(f"format: '{write_value(value)[:80]}' cannot be formatted with %{kind}")
     if "+" in flags and lower in "dfeg" and not text.startswith("-"):
         text = f"+{text}"
     text = text.upper() if kind.isupper() else text

@@ -1,8 +1,8 @@
-"""Evaluate Jinjava's expressions: truth, printing, arithmetic, and comparison.
+"""Evaluate Jinjava's expressions: truth, printing, arithmetic and comparison.
 
 Jinjava: ObjectTruthValue, TruthyTypeConverter, AdditionOperator, TruncDivOperator, PowerOfOperator, CollectionMembershipOperator;
-JUEL: TypeConverterImpl, NumberOperations, BooleanOperations. Python's None stands for Java's null and for undefined names,
-int for Long, float for Double, Decimal for BigDecimal, list and tuple for PyList, dict for PyMap.
+JUEL: TypeConverterImpl, NumberOperations, BooleanOperations. None represents Java's null and undefined names, int Long, float
+Double, Decimal BigDecimal, list and tuple PyList, and dict PyMap.
 """
 
 import math
@@ -11,12 +11,12 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
 MAX_LENGTH = 2_000_000
-"""Length of the longest string or list that an expression may create."""
+"""Maximum length of a string or list that an expression creates."""
 _LONG = 2**63
 
 
 class ExpressionError(ValueError):
-    """An expression that Jinjava also rejects, or one whose value would be too large."""
+    """An expression that Jinjava rejects, too, or whose value would be too large."""
 
 
 class Entry(tuple[Any, Any]):
@@ -36,19 +36,19 @@ class Entry(tuple[Any, Any]):
 
 
 def is_true(value: Any) -> bool:
-    """Return the truth of a value. Null, false, 0, empty collections, ``""``, and ``"false"`` in any case are false."""
+    """Return whether a value is true. Null, false, 0, empty collections, ``""``, and ``"false"`` in any case are false."""
     if isinstance(value, str):
         return value != "" and value.lower() != "false"
     return bool(value)
 
 
 def format_value(value: Any) -> str:
-    """Return a value as ``{{ }}`` prints it; null prints nothing."""
+    """Return a value as ``{{ }}`` prints it; an empty string for null."""
     return "" if value is None else write_value(value)
 
 
 def write_value(value: Any) -> str:
-    """Return a value as Java writes it; ``null`` for null. Java: Objects.toString."""
+    """Return a value as Java prints it; ``null`` for null. Java: Objects.toString."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -67,7 +67,7 @@ def write_value(value: Any) -> str:
 
 
 def _write_double(value: float) -> str:
-    """Return a Double as Java writes it. Java: Double.toString."""
+    """Return a Double as Java prints it. Java: Double.toString."""
     if math.isnan(value) or math.isinf(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value == 0 or 1e-3 <= abs(value) < 1e7:
@@ -91,7 +91,7 @@ def check_length(value: Any) -> Any:
 
 
 def convert_to_long(value: Any) -> int:
-    """Return a value as a whole number; null and the empty string are 0.
+    """Convert a value to a whole number. Null and the empty string are 0.
 
     Raises:
         ExpressionError: it is not a number.
@@ -111,7 +111,7 @@ def convert_to_long(value: Any) -> int:
 
 
 def convert_to_double(value: Any) -> float:
-    """Return a value as a Double; null and the empty string are 0.
+    """Convert a value to a Double. Null and the empty string are 0.
 
     Raises:
         ExpressionError: it is not a number.
@@ -129,7 +129,7 @@ def convert_to_double(value: Any) -> float:
 
 
 def convert_to_decimal(value: Any) -> Decimal:
-    """Return a number, or a string that holds one, as a BigDecimal.
+    """Convert a number, or a string that contains one, to a BigDecimal.
 
     Raises:
         ExpressionError: it is not a number.
@@ -145,7 +145,7 @@ def convert_to_decimal(value: Any) -> Decimal:
 
 
 def _coerce_to_decimal(value: Any) -> Decimal:
-    """Return an operand as a BigDecimal. Null and the empty string are 0; a boolean is not a number."""
+    """Convert an operand to a BigDecimal. Null and the empty string are 0; a boolean is not a number."""
     return Decimal(0) if value is None or value == "" else convert_to_decimal(value)
 
 
@@ -163,7 +163,7 @@ def _is_real(value: Any) -> bool:
 
 
 def add(left: Any, right: Any) -> Any:
-    """Return ``left + right``: joined lists, merged maps, a string if either is a string, else a number."""
+    """Return ``left + right``: a joined list, a merged map, a string if either is a string, else a number."""
     if isinstance(left, (list, tuple)):
         return check_length([*left, *right] if isinstance(right, (list, tuple)) else [*left, right])
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -174,7 +174,7 @@ def add(left: Any, right: Any) -> Any:
 
 
 def calculate(operator: str, left: Any, right: Any) -> Any:
-    """Return the result of an arithmetic operation; numeric strings count as numbers.
+    """Return the result of an arithmetic operation. Numeric strings count as numbers.
 
     Raises:
         ExpressionError: an operand is not a number, or a whole number is divided by zero.
@@ -209,7 +209,7 @@ def _apply(operator: str, left: Any, right: Any) -> Any:
 
 
 def _divide_whole(dividend: int, divisor: int) -> tuple[int, int]:
-    """Divide as Java does: truncated toward zero, the remainder with the sign of the dividend."""
+    """Return (quotient, remainder) as in Java: the quotient is truncated, and the remainder has the sign of the dividend."""
     if divisor == 0:
         raise ExpressionError("division by zero")
     quotient = abs(dividend) // abs(divisor) * (1 if (dividend < 0) == (divisor < 0) else -1)
@@ -234,7 +234,7 @@ def _divide(left: Any, right: Any) -> Any:
 def _calculate_numbers(operator: str, left: Any, right: Any) -> Any:
     for value in (left, right):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ExpressionError(f"unsupported operands of {operator}: '{_shorten(left)}' and '{_shorten(right)}'")
+            raise ExpressionError(f"unsupported operands for {operator}: '{_shorten(left)}' and '{_shorten(right)}'")
     whole = isinstance(left, int) and isinstance(right, int)
     if operator == "//":
         if whole:
@@ -262,7 +262,7 @@ def negate(value: Any) -> Any:
 
 
 def drop_sign(value: Any) -> Any:
-    """Return ``+value``, which is the absolute value. Jinjava: AbsOperator."""
+    """Return ``+value``, which in Jinjava is the absolute value. Jinjava: AbsOperator."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -271,7 +271,7 @@ def drop_sign(value: Any) -> Any:
 
 
 def is_equal(left: Any, right: Any) -> bool:
-    """Return ``left == right``. A number and a string compare as numbers; a boolean and anything else as booleans."""
+    """Return ``left == right``. A number and a string compare as numbers, a boolean and another value as booleans."""
     if left is None or right is None:
         return left is right
     kinds = (type(left), type(right))
@@ -313,7 +313,7 @@ def is_less(left: Any, right: Any) -> bool:
 
 
 def compare(operator: str, left: Any, right: Any) -> bool:
-    """Return the result of a comparison, which is false for null. ``operator`` is Jinja's name: ``eq``, ``lt``, ``in``, ..."""
+    """Return the result of a comparison. An ordering of null is false. ``operator`` is Jinja2's name, such as ``eq``, ``lt`` or ``in``."""
     if operator in ("eq", "ne"):
         return is_equal(left, right) == (operator == "eq")
     if operator in ("in", "notin"):
@@ -332,7 +332,7 @@ def compare(operator: str, left: Any, right: Any) -> bool:
 
 
 def contains(container: Any, value: Any) -> bool:
-    """Return whether a string, list, or map contains a value, after converting it to the type of the first element."""
+    """Return whether a string, list or map contains a value. The value is first converted to the type of the first item."""
     if isinstance(container, str):
         return format_value(value) in container
     if isinstance(container, (list, tuple, Mapping)):
@@ -350,7 +350,7 @@ def contains(container: Any, value: Any) -> bool:
 
 
 def convert_like(value: Any, example: Any) -> Any:
-    """Convert a value to the type of another one.
+    """Convert a value to the type of another value.
 
     Raises:
         ExpressionError: it cannot be converted.
@@ -367,9 +367,9 @@ def convert_like(value: Any, example: Any) -> Any:
 
 
 def list_items(value: Any) -> Sequence[Any]:
-    """Return the items that a loop iterates over: a map's values, a list's items, nothing for null, any other value itself.
+    """Return the items that a loop iterates over: those of a list, or the values of a map. Null has no items.
 
-    Jinjava: ObjectIterator. A string is one item, not its characters.
+    Any other value, such as a string, is its own only item. Jinjava: ObjectIterator.
     """
     if value is None:
         return ()

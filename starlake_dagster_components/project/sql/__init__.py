@@ -1,1 +1,1 @@
-"""Read the SQL of tasks: its sections, and the tables that it reads."""
+"""Split the SQL of tasks into sections, and find the tables that it reads."""

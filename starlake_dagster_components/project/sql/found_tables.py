@@ -1,16 +1,16 @@
-"""Types and rules shared by all searches for tables in SQL."""
+"""Define the types and rules that all searches for tables in SQL share."""
 
 from dataclasses import dataclass
 
-# Dialects in which FROM t, t.items reads a column of t.
+# Dialects in which "FROM t, t.items" reads a column of t.
 COLUMNS_IN_FROM = frozenset(("bigquery", "redshift", "spark", "databricks"))
 _SYSTEM_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
-# Spark and Databricks: SELECT * FROM parquet.`/data/orders`
+# Spark and Databricks can read files: SELECT * FROM parquet.`/data/orders`
 _FILE_FORMATS = frozenset(("parquet", "csv", "json", "orc", "avro", "delta", "text", "binaryfile"))
 
 
 class Unparsable(Exception):
-    """SQL that a search does not understand; the message says why."""
+    """SQL that a search cannot read; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Found:
     """A table that SQL reads.
 
     Attributes:
-        parts: its name, unquoted.
-        line: line in the text, from 1.
-        start: index of its first character in the text.
+        parts: the parts of its name, unquoted.
+        line: the line of the name in the SQL, from 1.
+        start: the index of the name's first character in the SQL.
     """
 
     parts: tuple[str, ...]
@@ -29,7 +29,7 @@ class Found:
 
 
 def is_table_name(parts: tuple[str, ...]) -> bool:
-    """Return whether a name can be a table of the project, and not a system catalog, a file, or a name with an empty part."""
+    """Return whether a name can be that of a table in the project. System catalogs, files, and names with an empty part cannot."""
     if not parts or not all(parts):
         return False
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""Provide the data interval to SQL as variables, quoted if the SQL has no quotes around them."""
+"""Pass the data interval to SQL and Python as variables. Values for SQL are quoted unless the SQL has quotes around them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,9 +11,9 @@ INTERVAL_VARIABLES: Mapping[str, str] = {
     "sl_start_date": "start",
     "sl_end_date": "end",
 }
-"""Variable -> end of the interval.
+"""Variable -> the end of the interval that it holds.
 
-starlake-orchestration passes the first two. Starlake's documentation of incremental SQL names the others.
+starlake-orchestration passes the first two. Starlake's documentation of incremental SQL names the other two.
 """
 
 _ALWAYS = ("sl_data_interval_start", "sl_data_interval_end")
@@ -27,14 +27,14 @@ _NAME = re.compile(r"\{\{-?\s*(\w+)|\$\{\s*(\w+)\s*\}")
 def write_interval(task: Task, start: str | None, end: str | None) -> dict[str, str]:
     """Return the variables of a data interval for the SQL or the Python file of a task.
 
-    SQL may be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own
-    quotes (``ts >= '{{sl_data_interval_start}}'``). A value gets quotes if all uses of its variable are outside of string literals.
-    Python gets values without quotes.
+    SQL can be written as for starlake-orchestration, whose values have quotes (``ts >= {{sl_data_interval_start}}``), or with its own
+    quotes (``ts >= '{{sl_data_interval_start}}'``). A value is quoted if its variable is never used inside a string literal.
+    Values for Python are not quoted.
 
     Args:
         task: the task.
-        start: start of the interval, ISO 8601; None if it is unknown.
-        end: its end.
+        start: start of the interval in ISO 8601; None if it is unknown.
+        end: end of the interval in ISO 8601; None if it is unknown.
     """
     bare, quoted = _find_uses(task.sql_texts)
     quoted.update(task.python_variables)
@@ -48,22 +48,22 @@ def write_interval(task: Task, start: str | None, end: str | None) -> dict[str, 
 
 
 def find_interval_variables(texts: Iterable[str]) -> frozenset[str]:
-    """Return the variables of the data interval that SQL or Python names, including in Jinja statements.
+    """Return the variables of the data interval that SQL or Python uses, including those in Jinja statements.
 
     Args:
-        texts: the SQL of a task and its pre- and post-statements, or the text of its Python file, as written.
+        texts: the SQL, pre-SQL and post-SQL of a task, or the text of its Python file, as written.
     """
-    # Most SQL has none of them, and a plain search is faster than the regular expression.
+    # Most SQL uses none of them, and a plain search is faster than the regular expression.
     return frozenset(name for text in texts if "sl_" in text for name in _VARIABLE.findall(text))
 
 
 def find_task_interval_variables(task: Task) -> frozenset[str]:
-    """Return the variables of the data interval that a task uses, in its SQL or its Python file."""
+    """Return the variables of the data interval that a task's SQL or Python file uses."""
     return find_interval_variables(task.sql_texts).union(task.python_variables)
 
 
 def _find_uses(texts: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Return the variables that SQL uses outside and inside of string literals."""
+    """Return the variables that SQL uses outside string literals, and those that it uses inside them."""
     bare: set[str] = set()
     quoted: set[str] = set()
     for text in texts:

@@ -1,15 +1,15 @@
 """Check how deeply SQL is nested before a recursive parser reads it.
 
-A compiled parser uses the process's stack for each level. Python's recursion limit does not protect the stack once it has
-been raised, which this package does for Dagster in projects with long chains of tasks. The process would crash.
+A compiled parser uses the process's stack for each level. This package raises Python's recursion limit for projects with long
+chains of tasks, because Dagster needs it. The limit then no longer protects the stack, and the process would crash.
 """
 
 import re
 
 MAX_NESTING = 200
-"""Number of brackets that may be open at a time, and of consecutive signs or NOTs.
+"""Maximum number of brackets that are open at the same time, and of consecutive signs or NOTs.
 
-With Python's own recursion limit, parsers give up at about a third of it.
+With Python's default recursion limit, parsers fail at about a third of this number.
 """
 
 _STEP = re.compile(r"[(\[{]|[)\]}]")
@@ -17,9 +17,9 @@ _SIGNS = re.compile(rf"(?:\bnot\s+){{{MAX_NESTING}}}|(?:[-+~]\s+){{{MAX_NESTING}
 
 
 def is_nested_too_deeply(sql: str) -> bool:
-    """Return whether SQL has more than :data:`MAX_NESTING` brackets open at a time, or as many consecutive signs.
+    """Return whether SQL has more than :data:`MAX_NESTING` brackets open at the same time, or as many consecutive signs or NOTs.
 
-    Brackets in strings and comments count as well. The caller then does without a parser, which is never wrong.
+    Brackets in strings and comments count, too. At worst, the caller does without a parser where it could use one.
     """
     if sql.count("(") + sql.count("[") + sql.count("{") > MAX_NESTING:
         depth = 0

@@ -1,8 +1,8 @@
-"""Find the tables that a plain query reads without a syntax tree, about ten times faster than parsing.
+"""Find the tables that a plain query reads, without a syntax tree and about ten times faster than by parsing.
 
-Most tasks are one query: SELECT with joins, subqueries, and common table expressions. This module follows exactly that grammar
-and gives up (:class:`Unparsable`) at the first thing that it does not know, so that its answer, if there is one, equals the
-parser's. The tests compare the two on real and on generated SQL.
+Most tasks are a single query: SELECT with joins, subqueries and common table expressions. This module knows only this grammar, and
+raises :class:`Unparsable` at anything else. If it returns a result, the result equals the parser's. The tests compare the two on
+real and on generated SQL.
 """
 
 import re
@@ -13,7 +13,7 @@ from .found_tables import COLUMNS_IN_FROM, Found, Unparsable, is_table_name
 
 _DOUBLE_QUOTED_NAMES = frozenset(("", "duckdb", "postgres", "redshift", "snowflake"))
 _BACKTICKED_NAMES = frozenset(("bigquery", "spark", "databricks"))
-# Backslashes, dollars, and at signs change the meaning of a literal or a name; hashes and semicolons may end more than they seem to.
+# Backslashes, dollar signs and at signs change the meaning of a literal or a name. A hash may begin a comment, a semicolon a statement.
 _UNUSUAL = re.compile(r"[\\$@#;]|'''|\"\"\"")
 _TOKEN = re.compile(
     r"""--[^\n]*|/\*[\s\S]*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[^\W\d]\w*|\d[\w.]*|[-+*/%<>=!|&^~:?]+?(?=--|/\*)|[-+*/%<>=!|&^~:?]+|\S"""
@@ -27,7 +27,7 @@ _CLAUSES = frozenset(("WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "F
 _JOIN_WORDS = split_words("JOIN INNER LEFT RIGHT FULL CROSS OUTER NATURAL SEMI ANTI ASOF POSITIONAL ON USING")
 # Words that may follow a table, including its alias.
 _FOLLOWS = _SET_OPERATIONS | _CLAUSES | _JOIN_WORDS
-# Words that are neither a table nor an alias. After a table, they begin something that only the parser knows.
+# Words that are neither a table nor an alias. After a table, they begin syntax that only the parser knows.
 _NO_NAMES = _FOLLOWS | split_words(
     "SELECT FROM WITH LATERAL TABLE VALUES ONLY UNNEST TABLESAMPLE SAMPLE PIVOT UNPIVOT MATCH_RECOGNIZE AT BEFORE CHANGES FOR "
     "VERSION TIMESTAMP PARTITION INDEX FORCE IGNORE USE FINAL AS SET INTO APPLY OVER WHEN THEN ELSE END CASE AND OR NOT IN IS NULL "
@@ -47,10 +47,14 @@ _START, _LIST, _FROM, _AFTER = range(4)
 
 
 def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
-    """Return the tables that one query reads, in order of appearance, with repetitions.
+    """Return the tables that a query reads, in order of appearance, with repetitions.
+
+    Args:
+        sql: the query, after Jinja rendering.
+        dialect: sqlglot's name of the dialect.
 
     Raises:
-        Unparsable: this is not a single query, or it has something that this module does not know.
+        Unparsable: this is not a single query, or it has syntax that this module does not know.
     """
     text = sql.rstrip()
     if text.endswith(";"):
@@ -60,11 +64,11 @@ def find_tables_quickly(sql: str, dialect: str) -> list[Found]:
     elif dialect in _BACKTICKED_NAMES:
         quote, foreign = "`", ""
     else:
-        raise Unparsable("a dialect that is always parsed")
+        raise Unparsable("the dialect needs the parser")
     if "/*" in text and "*/" not in text[text.rindex("/*") :]:
-        raise Unparsable("a comment that may be open")
+        raise Unparsable("a comment may not be closed")
     if _UNUSUAL.search(text) or (foreign and foreign in text) or (dialect == "snowflake" and "//" in text):
-        raise Unparsable("unusual characters")
+        raise Unparsable("it has unusual characters")
     try:
         return _Query(text, quote, dialect).found
     except LookupError as error:
@@ -91,10 +95,10 @@ class _Query:
         if self._read_query(0, frozenset()) != len(self._texts):
             self._give_up()
         if self._columns_in_from and any(len(item.parts) > 1 and item.parts[0].lower() in self._aliases for item in self.found):
-            self._give_up()  # FROM t, t.items: the scope decides whether it is a column
+            self._give_up()  # in "FROM t, t.items", t.items may be a column
 
     def _give_up(self) -> NoReturn:
-        raise Unparsable("not a plain query")
+        raise Unparsable("it is not a plain query")
 
     def _tokenize(self) -> None:
         texts: list[str] = []
@@ -126,7 +130,7 @@ class _Query:
             starts.append(match.start())
         if opened:
             self._give_up()
-        texts.append("")  # the end, so that looking ahead needs no check
+        texts.append("")  # marks the end, so that looking ahead needs no check
         self._texts = texts
         self._starts = starts
         self._closing = closing
@@ -134,7 +138,12 @@ class _Query:
         self._texts.pop()
 
     def _read_query(self, index: int, common: frozenset[str]) -> int:
-        """Read a query; return the index of the token after it: a closing parenthesis, or the end."""
+        """Read a query. Return the index of the token after it, which is a closing parenthesis or the end.
+
+        Args:
+            index: index of the query's first token.
+            common: lowercase names of the common table expressions that the query can use.
+        """
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             self._give_up()
@@ -151,7 +160,7 @@ class _Query:
             elif word in _BRACKETS:
                 index = self._read_group(index, common)
             elif word == ".":
-                index += 2  # after a dot, every word is a name
+                index += 2  # a word after a dot is always a name
             elif word == "," and state == _FROM:
                 index = self._read_source(index + 1, common)
             else:
@@ -192,7 +201,7 @@ class _Query:
         return index + 1, state
 
     def _check_clause(self, index: int, word: str) -> None:
-        # Some of these words may also be names of columns.
+        # Some of these words can also be names of columns.
         following = self._words[index + 1]
         if word in _CAN_BE_NAMES:
             known = following in _CAN_BE_NAMES[word]
@@ -223,14 +232,14 @@ class _Query:
         return index, _START
 
     def _read_operand(self, index: int, common: frozenset[str]) -> int:
-        """Read a query in parentheses; return the index after the closing parenthesis."""
+        """Read a query in parentheses. Return the index after the closing parenthesis."""
         end = self._read_query(index + 1, common)
         if end != self._closing[index]:
             self._give_up()
         return end + 1
 
     def _read_group(self, index: int, common: frozenset[str]) -> int:
-        """Read the content of brackets in an expression (a subquery, arguments, a list); return the index after them."""
+        """Read brackets in an expression, with a subquery, arguments, or a list in them. Return the index after them."""
         first = self._words[index + 1]
         if self._words[index] == "(" and (first == "SELECT" or first == "WITH"):
             return self._read_operand(index, common)
@@ -265,7 +274,7 @@ class _Query:
         words = self._words
         if words[index] == "RECURSIVE" and words[index + 1] != "AS":
             index += 1
-            # Each common table expression sees all of them.
+            # Each common table expression can use all of them.
             common = common.union(name for name, _, _ in self._list_common_table_expressions(index))
         for name, body, after in self._list_common_table_expressions(index):
             if words[body + 1] == "VALUES":
@@ -277,7 +286,7 @@ class _Query:
         return index, common
 
     def _list_common_table_expressions(self, index: int) -> list[tuple[str, int, int]]:
-        """Return (lower-case name, index of the opening parenthesis of the body, index after it and its comma)."""
+        """Return (lowercase name, index of the body's opening parenthesis, index after the body and its comma)."""
         words = self._words
         found = []
         while True:
@@ -303,7 +312,7 @@ class _Query:
             index += 1
 
     def _get_name(self, index: int) -> str:
-        """Return the name in a token."""
+        """Return the unquoted name in a token. Give up if the token is not a name."""
         text = self._texts[index] if index < len(self._texts) else ""
         if text[:1] == self._quote:
             name = text[1:-1]
@@ -313,7 +322,7 @@ class _Query:
         return text
 
     def _read_source(self, index: int, common: frozenset[str]) -> int:
-        """Read an item of FROM, with its alias; return the index after it."""
+        """Read an item of FROM with its alias. Return the index after it."""
         words = self._words
         word = words[index]
         if word == "(":
@@ -347,7 +356,7 @@ class _Query:
         if is_table_name(parts) and (len(parts) > 1 or parts[0].lower() not in common):
             if start < self._position:
                 self._line, self._position = 1, 0
-            # From the last table on: counting from the beginning of the text for each of many tables takes quadratic time.
+            # Lines are counted from the last table on, because counting from the beginning for each table takes quadratic time.
             self._line += self._sql.count("\n", self._position, start)
             self._position = start
             self.found.append(Found(parts, self._line, start))

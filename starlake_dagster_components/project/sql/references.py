@@ -1,6 +1,6 @@
-"""Find the tables that tasks read, in their SQL.
+"""Find the tables that the SQL of tasks reads.
 
-Starlake: AutoTask.dependencies. Starlake searches with two regular expressions; this module uses a parser.
+Starlake: AutoTask.dependencies. Starlake uses two regular expressions; this module uses a parser.
 """
 
 import re
@@ -40,7 +40,14 @@ _DIALECTS = {
 def add_references(
     reading: Reading, tasks: tuple[Task, ...], find_connection: Callable[[Task], Connection | None], values: Mapping[str, str]
 ) -> tuple[Task, ...]:
-    """Return the tasks, with the tables that their SQL reads added. Starlake: AutoTask.dependencies."""
+    """Return the tasks with the tables that their SQL reads. Starlake: AutoTask.dependencies.
+
+    Args:
+        reading: the project being read.
+        tasks: its tasks, without references.
+        find_connection: returns the connection of a task's query, which determines the dialect.
+        values: the variables of the SQL.
+    """
     return tuple([_add_references(reading, task, find_connection(task), values) for task in tasks])
 
 
@@ -72,7 +79,7 @@ def _add_references(reading: Reading, task: Task, connection: Connection | None,
 
 
 def find_created_tables(sql: str) -> set[tuple[str, ...]]:
-    """Return the lower-case names of the tables and views that a script creates. What runs after it does not read them from elsewhere."""
+    """Return the lowercase names of the tables and views that a script creates. Later statements read them from the script."""
     words: list[str] = []
     found: set[tuple[str, ...]] = set()
     tokens = [token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind not in ("blank", "comment")]
@@ -99,7 +106,7 @@ def _read_name(tokens: Sequence[Token], index: int) -> tuple[str, ...]:
 
 
 def make_connection_finder(project: Project) -> Callable[[Task], Connection | None]:
-    """Return a function that finds the connection of a task's query: its own connectionRef, else the default."""
+    """Return a function that finds the connection of a task's query: that of its ``connectionRef``, else the default."""
     application = project.application
     default = application.connections.get(application.transform_connection_ref or application.connection_ref or "")
 
@@ -112,24 +119,24 @@ def make_connection_finder(project: Project) -> Callable[[Task], Connection | No
 
 
 def find_dialect(connection: Connection | None) -> str:
-    """Return sqlglot's name for the SQL dialect of a connection; an empty string if it is unknown."""
+    """Return sqlglot's name of the SQL dialect of a connection; an empty string if it is unknown."""
     return _DIALECTS.get(connection.engine, "") if connection else ""
 
 
 def find_references(
     sql: str, dialect: str, file: str, first_line: int = 1, lines: Sequence[int] = ()
 ) -> tuple[tuple[TableReference, ...], tuple[Problem, ...]]:
-    """Return the tables that SQL reads, each once, in order of appearance, and a problem for each statement that cannot be parsed.
+    """Return the tables that SQL reads, and a problem for each statement that cannot be parsed.
 
-    Tables that are only written to, common table expressions, table functions, files, system catalogs, and tables that the same
-    SQL created before are not references.
+    Each table appears once, in order of appearance. Tables that are only written to, common table expressions, table functions, files,
+    system catalogs, and tables that an earlier statement created are not included.
 
     Args:
         sql: one or more statements, after Jinja rendering.
         dialect: sqlglot's name of the dialect; an empty string if it is unknown.
         file: name of the file, for locations.
-        first_line: line in the file of the first line of the SQL.
-        lines: the line in the file for each line of the SQL; overrides ``first_line``.
+        first_line: the line in the file where the SQL begins.
+        lines: the line in the file of each line of the SQL; overrides ``first_line``.
     """
     part = SqlPart(sql, tuple(lines))
     offset = 0 if lines else first_line - 1
@@ -166,7 +173,7 @@ _EXPLAIN = re.compile(
 
 
 def _blank_explain(sql: str) -> str:
-    """Blank out a leading EXPLAIN, which reads the same tables as its statement; all characters keep their positions."""
+    """Replace a leading EXPLAIN with spaces, so that only its statement is parsed, and all characters keep their positions."""
     match = _EXPLAIN.match(sql)
     if match is None:
         return sql
@@ -175,7 +182,7 @@ def _blank_explain(sql: str) -> str:
 
 
 _Failure = tuple[int, str, "list[Found] | None"]
-"""Line, reason, and the tables that a scan found; None if no scan was needed."""
+"""(line, reason, tables that a scan found); the last is None if a scan was not needed."""
 
 
 def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
@@ -186,17 +193,17 @@ def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
     found, failures = _find_in_statements(sql[:begin], dialect)
     if begin is not None:
         line = sql.count("\n", 0, begin) + 1
-        failures.append((line, "the comment that begins here is not closed: the rest of the text is part of it", None))
+        failures.append((line, "the comment that begins here is not closed: the rest of the SQL is part of it", None))
     complete = [item for item in found if not _lacks_name_before(sql, item.start)]
     for item in found:
         if _lacks_name_before(sql, item.start):
-            reason = f"the name before '.{item.parts[-1]}' is empty: does a variable in front of it have no value?"
+            reason = f"the name before '.{item.parts[-1]}' is empty: is a variable before it empty?"
             failures.append((item.line, reason, None))
     return complete, failures
 
 
 def _find_open_comment(sql: str) -> int | None:
-    """Return the index of a block comment that is not closed; None if there is none."""
+    """Return the index of a block comment that is not closed; None if all are closed."""
     if "/*" not in sql or "*/" in sql[sql.rindex("/*") :]:
         return None
     comments = (token for token in tokenize_sql(sql, ANY_DATABASE) if token.kind == "comment" and token.text.startswith("/*"))
@@ -204,7 +211,7 @@ def _find_open_comment(sql: str) -> int | None:
 
 
 def _lacks_name_before(sql: str, start: int) -> bool:
-    """Return whether a name follows a dot that has no name before it."""
+    """Return whether a dot precedes a name. The part before the dot is then empty, because the name would include it."""
     before = start - 1
     while before >= 0 and sql[before].isspace():
         before -= 1
@@ -223,7 +230,7 @@ def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Fail
         return [], [(1, f"it is longer than {_MAX_PARSED:,} characters", scan_tables(sql))]
     from .tree import Statements
 
-    # Spark's SQL is the most lenient about quotes, so it is the second guess if the connection does not tell the dialect.
+    # If the dialect is unknown, Spark's is tried second, because it is the most lenient about quotes.
     attempts = (dialect,) if dialect else ("", "spark")
     best: Statements | None = None
     reason = ""
@@ -246,6 +253,6 @@ def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Fail
         missing = _MISSING_TABLE.search(sql, start, end)
         if missing:
             line = sql.count("\n", 0, missing.start()) + 1
-            why = f"no table after {missing.group(1).upper()}: does a variable there have no value?"
+            why = f"no table after {missing.group(1).upper()}: is a variable there empty?"
         failures.append((line, why, scanned))
     return best.found, failures

@@ -1,4 +1,4 @@
-"""Scan SQL for the tables that it reads without a syntax tree, for SQL that the parser cannot read."""
+"""Scan SQL for the tables that it reads if the parser cannot read it."""
 
 from ..word_sets import split_words
 from .found_tables import Found, is_table_name
@@ -16,7 +16,7 @@ _ENDS_A_LIST = split_words(
 def scan_tables(sql: str) -> list[Found]:
     """Return the names after FROM, JOIN, and the USING of a MERGE, except common table expressions and functions.
 
-    This is a guess for statements that no parser understands. It skips literals and comments, and ignores scopes.
+    This is a guess for statements that cannot be parsed. It skips literals and comments, and ignores scopes.
     """
     return _Scan(sql).found
 
@@ -36,7 +36,7 @@ class _Scan:
         return self._words[index] if 0 <= index < len(self._words) else ""
 
     def _find_group_ends(self) -> dict[int, int]:
-        """Return where the group of each opening parenthesis ends: the index after its closing one."""
+        """Return, for the index of each opening parenthesis, the index after the closing one."""
         ends: dict[int, int] = {}
         open_groups: list[int] = []
         for index, word in enumerate(self._words):
@@ -58,7 +58,7 @@ class _Scan:
         return names
 
     def _scan(self) -> None:
-        # One entry per open parenthesis: the word before it, and whether the scan is inside a FROM list.
+        # For each open parenthesis, the word before it, and whether the scan is in a FROM list.
         groups: list[tuple[str, bool]] = [("", False)]
         merge = "MERGE" in self._words
         index = 0
@@ -107,7 +107,7 @@ class _Scan:
         return index
 
     def _count_lines(self, position: int) -> int:
-        """Return the line of a position that is not before the last one."""
+        """Return the line of a position, which must not be before that of the last call."""
         self._line += self._sql.count("\n", self._position, position)
         self._position = position
         return self._line

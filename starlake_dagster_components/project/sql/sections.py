@@ -1,4 +1,4 @@
-"""Render the SQL of a task, split it into sections, and strip comments. Starlake: SqlTaskExtractor, SqlCommentStripper."""
+"""Render the SQL of a task, split it into sections, and remove comments. Starlake: SqlTaskExtractor, SqlCommentStripper."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ _JAVA_BLANKS = "".join(map(chr, range(33)))
 
 @dataclass(frozen=True, slots=True)
 class SqlPart:
-    """A piece of SQL.
+    """A part of a task's SQL.
 
     Attributes:
         text: the SQL.
-        lines: the source line (from 1) of each line of the text.
+        lines: the source line (from 1) of each line of the text; empty if they are the same.
     """
 
     text: str
@@ -28,7 +28,7 @@ class SqlPart:
 
     @property
     def line(self) -> int:
-        """Source line of the first line."""
+        """The source line of the first line."""
         return self.lines[0] if self.lines else 1
 
     def find_source_line(self, number: int) -> int:
@@ -38,10 +38,10 @@ class SqlPart:
         return self.lines[min(max(number, 1), len(self.lines)) - 1]
 
     def find_indentation(self, number: int, source: Sequence[str]) -> str:
-        """Return the spaces that Starlake has removed from the beginning of a line of the text (from 1).
+        """Return the indentation that Starlake removed from a line.
 
         Args:
-            number: the line of the text.
+            number: the line of the text, from 1.
             source: the lines of the source.
         """
         line = self.find_source_line(number)
@@ -64,8 +64,8 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
     As in Starlake, every line is trimmed, blank lines are dropped, and the first non-empty SL_SQL section is used.
 
     Args:
-        text: the file, after Jinja rendering.
-        lines: the source line of each line of the text; by default, the lines are the same.
+        text: the SQL, after Jinja rendering.
+        lines: the source line of each line of the text; empty if they are the same.
     """
     sections: dict[str, list[SqlPart]] = {"SL_SQL": [], "SL_PRESQL": [], "SL_POSTSQL": []}
     current = "SL_SQL"
@@ -82,7 +82,7 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
         trimmed = line.strip(_JAVA_BLANKS)
         if not trimmed:
             continue
-        # Starlake searches for the marker in the untrimmed line, so an indented marker is a comment.
+        # Starlake looks for the marker in the untrimmed line, so an indented marker is a comment.
         if line.startswith("--") and (marker := _MARKER.fullmatch(line)):
             close()
             current = marker.group(1)
@@ -95,7 +95,7 @@ def split_sections(text: str, lines: Sequence[int] = ()) -> SqlSections:
 
 
 def strip_comments(part: SqlPart) -> SqlPart:
-    """Remove comments, blank lines, and a trailing semicolon. Starlake: SqlCommentStripper (which knows only single quotes)."""
+    """Return SQL without comments, blank lines and a trailing semicolon. Starlake: SqlCommentStripper."""
     text = _remove_comments(part.text) if "--" in part.text or "/*" in part.text else part.text
     kept = []
     lines = []
@@ -111,24 +111,23 @@ def strip_comments(part: SqlPart) -> SqlPart:
 
 
 def _remove_comments(sql: str) -> str:
-    # Line ends inside comments stay, so that lines keep their numbers. Blank lines are dropped afterwards.
+    # Line breaks in comments stay, so that lines keep their numbers. Blank lines are dropped afterwards.
     tokens = tokenize_sql(sql, STARLAKE)
     return "".join("\n" * token.text.count("\n") if token.kind == "comment" else token.text for token in tokens)
 
 
 def render_task(project: Project, task: Task, variables: Mapping[str, str] | None = None) -> SqlSections:
-    """Return a task's SQL as Starlake would run it: rendered, split at the markers, joined with the YAML's statements, without comments.
+    """Return a task's SQL as Starlake runs it: rendered, split at the markers, and without comments.
 
-    Starlake: SchemaHandler.buildAutoTaskInfo. Pre-SQL is the file's, then the YAML's; post-SQL is the YAML's, then the
-    file's.
+    The file's pre-SQL runs before the YAML's, and its post-SQL runs after the YAML's. Starlake: SchemaHandler.buildAutoTaskInfo.
 
     Args:
         project: the project, for variables and includes.
         task: one of its tasks.
-        variables: more variables (``--options``, the logical date), which override those of the project.
+        variables: additional variables (``--options``, the logical date), which override those of the project.
 
     Raises:
-        TemplateError: the SQL is not a Jinja template, or rendering failed; the line is that of the file.
+        TemplateError: the SQL is not a Jinja template, or it cannot be rendered. Its line is that of the file.
     """
     renderer = Renderer(project.metadata_folder, project.root)
     values = {**project.variables, **_compute_dates(project.variables), **(variables or {})}
@@ -153,13 +152,17 @@ def _compute_dates(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -> SqlSections:
-    """Return the sections of a task's own SQL, rendered, with comments and the file's line numbers."""
+    """Return the rendered sections of a task's ``sql_text``, with comments and with the file's line numbers.
+
+    Raises:
+        TemplateError: the SQL is not a Jinja template, or it cannot be rendered. Its line is that of the file.
+    """
     if task.sql_text is None:
         return SqlSections()
     try:
         rendered = renderer.render(task.sql_text, values)
         if "{{" in rendered.text or "{%" in rendered.text or "{#" in rendered.text:
-            # Starlake renders SQL when it reads a file and again when it runs a task. The second rendering replaces what {% raw %} kept.
+            # Starlake renders SQL when it reads the file and again when it runs the task, which renders the content of {% raw %}.
             warnings = renderer.warnings
             rendered = renderer.render(rendered.text, values).follow(rendered)
             renderer.warnings = warnings
@@ -171,6 +174,6 @@ def render_sections(renderer: Renderer, task: Task, values: Mapping[str, str]) -
 def _split_rendered(task: Task, rendered: Rendered) -> SqlSections:
     lines = [line + task.sql_line - 1 for line in rendered.list_lines()]
     if task.sql_file is not None and task.sql_file.endswith(".yml"):
-        # Starlake searches for markers only in SQL files.
+        # Starlake looks for markers only in SQL files.
         return SqlSections(sql=SqlPart(rendered.text, tuple(lines)) if rendered.text else None)
     return split_sections(rendered.text, lines)

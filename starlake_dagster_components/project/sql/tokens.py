@@ -1,7 +1,4 @@
-"""Tokenize SQL without a parser: for sections, comments, the statements of a script, and the scan for tables.
-
-All tokens are found in one pass. An open quote or comment extends to the end of the text.
-"""
+"""Split SQL into tokens in one pass. A quote or comment that is not closed extends to the end of the text."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +18,7 @@ _NESTED = re.compile(r"/\*|\*/")
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """The rules for quotes and comments in a kind of SQL.
+    """The rules for quotes and comments in a dialect.
 
     Attributes:
         names: the characters that begin a quoted name.
@@ -39,11 +36,11 @@ class TokenRules:
 DUCKDB = TokenRules()
 ANY_DATABASE = TokenRules(names='"`[', nested=False)
 STARLAKE = TokenRules(names="", dollars=False, escapes=False, nested=False)
-"""Rules for Starlake's own comment removal, which knows only single quotes. Starlake: SqlCommentStripper."""
+"""The rules by which Starlake removes comments: it knows only single quotes. Starlake: SqlCommentStripper."""
 
 
 class Token(NamedTuple):
-    """A piece of SQL; ``start`` is its index in the text."""
+    """A token; ``start`` is the index of its first character in the SQL."""
 
     kind: TokenKind
     text: str
@@ -51,7 +48,7 @@ class Token(NamedTuple):
 
 
 def tokenize_sql(sql: str, rules: TokenRules) -> Iterator[Token]:
-    """Yield the tokens of a SQL text. Joined together, they equal the text."""
+    """Yield the tokens of SQL. Their texts, joined, equal the SQL."""
     pattern = _compile_rules(rules)
     position = 0
     while match := pattern.match(sql, position):

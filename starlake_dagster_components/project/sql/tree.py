@@ -1,4 +1,4 @@
-"""Find the tables that SQL reads in sqlglot's syntax tree: CTEs with their scopes, aliases, and targets of DML and DDL."""
+"""Find the tables that SQL reads in sqlglot's syntax tree, with regard to the scopes of CTEs, aliases, and targets of DML and DDL."""
 
 import logging
 import re
@@ -12,27 +12,27 @@ from .nesting import is_nested_too_deeply
 
 # Statements that name tables without reading them.
 _READS_NOTHING = split_words("Drop Alter Grant Revoke TruncateTable Use Refresh Uncache Analyze Comment Describe")
-# Functions whose first argument is a model.
+# Functions whose first argument is a model, not a table.
 _OF_MODELS = split_words("Predict MLForecast MLTranslate AIForecast GenerateEmbedding AIEmbed FeaturesAtTime")
 # Functions that take the name of a table as a string.
 _OF_NAMES = frozenset(("identifier", "query_table", "table"))
-# Parts of a statement that contain queries; WITH is handled separately.
+# Parts of a statement that are not searched for tables. WITH is handled separately.
 _NO_TABLES = ("with", "with_", "hint", "locks", "into")
 
 
 class Statements:
-    """The statements of a SQL text, parsed one by one so that one bad statement does not hide the others.
+    """The statements of SQL, which are parsed one by one, so that an invalid statement does not hide the others.
 
     Attributes:
-        found: names of tables read, in order of appearance.
-        failures: (line of the statement, why it cannot be parsed, index of its first character, index of its last character).
+        found: the tables that the statements read, in order of appearance.
+        failures: (line, reason, index of the first character, index after the last one) of each statement that cannot be parsed.
     """
 
     def __init__(self, sql: str, dialect: str) -> None:
-        """Parse a SQL text.
+        """Parse SQL.
 
         Raises:
-            Unparsable: the text cannot even be tokenized (an open quote), or the dialect is unknown.
+            Unparsable: the SQL cannot be split into tokens (for example, a quote is not closed), or the dialect is unknown.
         """
         from sqlglot.dialects.dialect import Dialect
         from sqlglot.errors import SqlglotError
@@ -86,7 +86,7 @@ class Statements:
 
 @contextmanager
 def silence_sqlglot() -> Iterator[None]:
-    """Keep sqlglot from logging a warning for each statement that it does not know, because the caller reports them."""
+    """Keep sqlglot from logging a warning for each statement that it does not know. The caller reports them."""
     logger = logging.getLogger("sqlglot")
     before = logger.disabled
     logger.disabled = True
@@ -107,15 +107,15 @@ def _split_tokens(tokens: list[Any]) -> list[list[Any]]:
 
 
 def _find_classes(expressions: Any, names: Iterable[str]) -> tuple[Any, ...]:
-    """Return sqlglot's classes with these names, without those that its version lacks."""
+    """Return the classes of sqlglot with these names. Those that the installed version lacks are left out."""
     return tuple(kind for name in names if (kind := getattr(expressions, name, None)) is not None)
 
 
 def _shorten_error(error: BaseException) -> str:
-    """Return a parser's message in terms of SQL, without the names of its classes."""
+    """Return the message of a parser's error without names of Python classes."""
     text = str(error).split("\n", 1)[0].rstrip(".")
     if text.startswith("Error tokenizing"):
-        # What follows is a piece of the text, cut anywhere.
+        # The rest of the message is an excerpt of the SQL, cut anywhere.
         cause = str(error.__cause__ or "").split("\n", 1)[0]
         return cause[:200] if cause.startswith("Missing ") else "a quote, a comment or a character cannot be read"
     text = _TOKEN_IN_MESSAGE.sub(r"'\1'", text)
@@ -127,12 +127,17 @@ _TOKEN_IN_MESSAGE = re.compile(r"<Token token_type: [\w.]+, text: (.*?), line: .
 _INNER_NAME = re.compile(
     r"<class |sqlglot|TokenType|token_type|NoneType|object has no attribute|\bexp\.|unexpected keyword argument|not subscriptable"
 )
-"""Messages that say nothing about the SQL: names inside sqlglot, and of Python where sqlglot itself fails."""
+"""Matches messages about sqlglot's or Python's internals, which do not help the author of the SQL."""
 _CLASS_IN_MESSAGE = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]*?(\w+)'>")
 
 
 class _TreeWalk:
-    """Walks through one statement."""
+    """A walk through the syntax tree of one statement.
+
+    Attributes:
+        created: lowercase names of the tables that the statement creates.
+        found: the tables that it reads.
+    """
 
     def __init__(self, sql: str, dialect: str, line: int, created: set[tuple[str, ...]]) -> None:
         from sqlglot import exp
@@ -156,9 +161,9 @@ class _TreeWalk:
         """Collect the tables below a node.
 
         Args:
-            node: a syntax tree.
-            ctes: lower-case names of the common table expressions that are visible here.
-            aliases: lower-case names of the FROM items of this and the enclosing queries.
+            node: a node of the syntax tree.
+            ctes: lowercase names of the CTEs that are visible here.
+            aliases: lowercase names of the FROM items of this query and the enclosing ones.
         """
         exp = self._exp
         if isinstance(node, exp.Table):
@@ -175,7 +180,7 @@ class _TreeWalk:
             self._visit_select(node, ctes, aliases)
             return
         if isinstance(node, exp.Copy):
-            # COPY table TO file reads the table, COPY table FROM file writes it.
+            # COPY table TO file reads the table; COPY table FROM file writes to it.
             self._visit_values(node.args.get("files") if node.args.get("kind") else node.this, ctes, aliases)
             return
         skip: tuple[str, ...] = _NO_TABLES
@@ -203,7 +208,7 @@ class _TreeWalk:
             return ctes
         recursive = bool(clause.args.get("recursive"))
         if recursive:
-            # Each CTE sees itself. sqlglot and databases also allow forward references.
+            # A CTE can refer to itself, and in sqlglot and some databases also to later ones.
             ctes = ctes | {item.alias.lower() for item in clause.expressions}
         for item in clause.expressions:
             self._visit_values(item.this, ctes, aliases)
@@ -211,7 +216,7 @@ class _TreeWalk:
         return ctes
 
     def _add_named_tables(self, function: Any, ctes: frozenset[str]) -> None:
-        """Add the tables that a function's arguments name as strings: IDENTIFIER('sales.orders')."""
+        """Add the tables that a function's arguments name as strings, as in ``IDENTIFIER('sales.orders')``."""
         for literal in function.find_all(self._exp.Literal):
             parts = tuple(part.strip('"') for part in literal.name.split("."))
             if literal.is_string and self._is_table(parts, ctes, frozenset()):
@@ -254,11 +259,11 @@ class _TreeWalk:
         if not isinstance(inner, (exp.Identifier, exp.Dot)):
             return
         parts = self._split_name(table)
-        place = _find_position(inner)
-        start = place.get("start")
-        first = _find_position(table.parts[0]) if table.parts else place
+        position = _find_position(inner)
+        start = position.get("start")
+        first = _find_position(table.parts[0]) if table.parts else position
         begin = first.get("start", start)
-        # sqlglot counts some line ends twice; the position is exact.
+        # sqlglot counts some line breaks twice, but its character positions are exact.
         line, begin = (self._sql.count("\n", 0, begin) + 1, begin) if begin is not None else (self._line, 0)
         if start is not None and self._sql[start : start + 1] == "'":
             return  # a file: FROM 'orders.csv'
@@ -291,7 +296,7 @@ def _find_position(node: Any) -> dict[str, Any]:
 
 
 def _find_names(source: Any) -> set[str]:
-    """Return the lower-case name of a FROM item or a join."""
+    """Return the lowercase name of a FROM item or a join; an empty set if it has none."""
     item = source.this if hasattr(source, "this") else source
     name = getattr(item, "alias_or_name", "") or getattr(source, "alias", "")
     return {name.lower()} if isinstance(name, str) and name else set()

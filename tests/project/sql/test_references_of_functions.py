@@ -35,18 +35,18 @@ def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
 @pytest.mark.parametrize(
     ("sql", "tables", "message"),
     [
-        ("select *\nfrom .loan", [], "x.sql:2: warning: the name before '.loan' is empty: does a variable in front of it have no value?"),
+        ("select *\nfrom .loan", [], "x.sql:2: warning: the name before '.loan' is empty: is a variable before it empty?"),
         (
             "select * from x.y join  on a = b",
             ["x.y"],
-            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: does a variable there have no value?); "
+            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: is a variable there empty?); "
             "tables "
             "were found by a scan: x.y",
         ),
         (
             "select 1 from a.b\n/* open",
             ["a.b"],
-            "x.sql:2: warning: the comment that begins here is not closed: the rest of the text is part of it",
+            "x.sql:2: warning: the comment that begins here is not closed: the rest of the SQL is part of it",
         ),
     ],
 )
