@@ -484,10 +484,7 @@ class Project:
         return self.application.connections.get(self.find_connection_name(node))
 
     def find_connection_name(self, node: "Table | Task") -> str:
-        """Return the name of a table's or task's connection; an empty string if it is not set.
-
-        The first that is set applies: the sink's, the task's, that of all loads or transforms, the project's.
-        """
+        """Return the first connection name that is set: the sink's, the task's, that of all loads or transforms, the project's; else ""."""
         app = self.application
         if isinstance(node, Table):
             sink = node.metadata.sink
