@@ -70,6 +70,7 @@ KNOWN: Mapping[str, Sequence[tuple[str, str]]] = {
     "archive": [("*", r"file [+] datasets/archive/\S+~\d+")],
     "left files": [("load_life", r"step (8|9|10) .*exit_code: 0, 1"), ("load_grouped", r"step 2 .*exit_code: 0, 1")],
     "no silent failure": [
+        ("n12_json_shapes", r"casekey"),
         ("n14_json_evolution", r"exit_code: 0, 1|toarray_2\.json|file - datasets/ingesting/d/ |d\.toarray: row - "),
         ("load_unknown", r"exit_code|file |table - "),
         ("load_upsert_no_key", r"exit_code|file |table - "),

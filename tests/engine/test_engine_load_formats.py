@@ -1,5 +1,6 @@
 """Loading files: JSON, fixed columns and Parquet."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -121,3 +122,91 @@ def test_an_unsupported_format_names_the_key_and_its_line(box: Sandbox) -> None:
     result = box.load("t", {"x.xml": "<x/>"}, check=False)
     assert "metadata/load/t/x.sl.yml:5: format XML is not supported by the embedded engine" in (result.reason or "")
     assert not result.retry
+
+
+TWO_STRINGS = "{ name: id, type: string }\n{ name: name, type: string }"
+FOLLOWED = """{ name: id, type: long, position: { first: 5, last: 7 } }
+{ name: name, type: string, position: { first: 8, last: 9 } }"""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "metadata", "content", "found"),
+    [
+        (ID_NAME, "format: PARQUET", "select 1 as more, 2 as other", "it has more, other; t.x has id, name"),
+        (
+            f"{ID_NAME}\n{{ name: up, type: string, script: 'upper(name)' }}",
+            "format: PARQUET",
+            "select 1 as more",
+            "it has more; t.x has id",
+        ),
+        ("{ name: id, type: long, default: 5 }", "format: PARQUET", "select 1 as more", "it has more; t.x has id"),
+        (ID_NAME, "format: PARQUET", "select 1 as " + ", 1 as ".join(f"c{n}" for n in range(500)), "c0, c1, c2"),
+        (ID_NAME, "format: JSON", '{"more":1}\n{"other":2}\n', "it has more; t.x has id, name"),
+        (ID_NAME, "format: JSON", '{}\n{"ID":1,"Name":"Ann"}\n', "it has ID, Name; t.x has id, name"),
+        (ID_NAME, "format: JSON_FLAT", '{"ids":"1"}\n', "it has ids; t.x has id, name (did you mean 'id'?)"),
+        (ID_NAME, "format: JSON", '{"data":{"id":1,"name":"Ann"}}\n', "it has data; t.x has id, name"),
+        (ID_NAME, "format: JSON", '{"%s":1}\n' % ("long" * 50_000), "it has longlong"),
+        (ID_NAME, "format: JSON, array: true", ' [{"more":1},\n{"other":2}]', "it has more; t.x has id, name"),
+        (ID_NAME, "format: JSON_ARRAY", '[{"more":1},{"more":2}]', "it has more; t.x has id, name"),
+        (ID_NAME, "format: JSON, multiline: true", '{"more":\n1}', "it has more; t.x has id, name"),
+        (ID_NAME, "format: JSON, encoding: UTF-16", '{"more":1}\n'.encode("utf-16"), "it has more; t.x has id, name"),
+        ("{ name: id, type: string }", "format: JSON", '{"more":1}\n', "it has more; t.x has id"),
+        ("{ name: s, type: struct, attributes: [{ name: id, type: long }] }", "format: JSON", '{"id":1}\n', "it has id; t.x has s"),
+        (FOLLOWED, "format: POSITION, withHeader: false", "\nabc\nde\n", "no line reaches the first field, which begins with character 6"),
+        (FOLLOWED, "format: POSITION", "a header that is long\nabcd\n", "no line reaches the first field, which begins with character 6"),
+        (TWO_STRINGS, "format: DSV", "more;other\n1;2\n", "the header lacks the column 'id'"),
+    ],
+)
+def test_a_file_with_none_of_the_columns_is_refused(box: Sandbox, attributes: str, metadata: str, content: str | bytes, found: str) -> None:
+    box.table("t", "x", attributes, metadata)
+    if "PARQUET" in metadata:
+        (box.root / "datasets/stage/t").mkdir(parents=True)
+        duckdb.execute(f"copy ({content!s}) to '{box.root}/datasets/stage/t/x.1' (format parquet)")
+        result = box.run("load", "--domains", "t", check=False)
+    else:
+        result = box.load("t", {"x.1": content}, check=False)
+    assert result.exit_code == 1
+    assert found in (result.reason or "")
+    assert len(result.reason or "") < 2000
+    assert box.files("ingesting") == ["t/x.1"]
+
+
+def test_a_compressed_file_in_another_encoding_is_read_for_its_keys(box: Sandbox) -> None:
+    box.table("t", "x", ID_NAME, "format: JSON, encoding: UTF-16")
+    result = box.load("t", {"x.json.gz": gzip.compress('{}\n{"more":1}\n'.encode("utf-16"))}, check=False)
+    assert "it has more; t.x has id, name" in (result.reason or "")
+    (box.root / "datasets/ingesting/t/x.json.gz").unlink()
+    box.load("t", {"x.json.gz": gzip.compress('{}\n{"more":1}\n{"id":7}\n'.encode("utf-16"))})
+    assert box.rows("select id from t.x") == [(None,), (None,), (7,)]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "metadata", "content", "rows"),
+    [
+        (ID_NAME, "format: PARQUET", "select 1 as more where false", []),
+        (ID_NAME, "format: PARQUET", "select null::bigint as id", [(None, None)]),
+        (ID_NAME, "format: JSON", "", []),
+        (ID_NAME, "format: JSON", "{}\n", [(None, None)]),
+        (ID_NAME, "format: JSON", '{"id":null}\n', [(None, None)]),
+        (ID_NAME, "format: JSON", '{"more":1}\n' * 3000 + '{"id":7}\n', [(None, None)] * 3000 + [(7, None)]),
+        (ID_NAME, "format: JSON, array: true", "[]", []),
+        (ID_NAME, "format: JSON, array: true", '[{"more":1},{"id":7}]', [(None, None), (7, None)]),
+        (ID_NAME, "format: JSON", '{"%s":1, "id":7}\n' % ("long" * 50_000), [(7, None)]),
+        ("{ name: id, type: long, script: '5' }", "format: JSON", '{"more":1}\n', [(5,)]),
+        ("{ name: doc, type: variant }", "format: JSON", '{"more":1}\n', [('{"more":1}',)]),
+        (FOLLOWED, "format: POSITION, withHeader: false", "abc\n     123ab\n", [(None, ""), (123, "ab")]),
+        (FOLLOWED, "format: POSITION", "header\n", []),
+        (FOLLOWED, "format: POSITION, withHeader: false", "          \n", [(None, "  ")]),
+    ],
+)
+def test_a_file_with_some_of_the_columns_or_without_rows_loads(
+    box: Sandbox, attributes: str, metadata: str, content: str, rows: list[tuple[object, ...]]
+) -> None:
+    box.table("t", "x", attributes, metadata)
+    if "PARQUET" in metadata:
+        (box.root / "datasets/stage/t").mkdir(parents=True)
+        duckdb.execute(f"copy ({content}) to '{box.root}/datasets/stage/t/x.1' (format parquet)")
+        box.run("load", "--domains", "t")
+    else:
+        box.load("t", {"x.1": content})
+    assert box.rows("select * from t.x") == rows

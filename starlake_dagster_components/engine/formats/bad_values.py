@@ -1,12 +1,14 @@
-"""Finding the values of a file that their columns cannot take, after a load failed."""
+"""Finding the values of a file that their columns cannot take, after a load failed, and files with other columns."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import duckdb
 
+from ...errors import suggest_name
 from ..casts import fits
 from ..ddl import TypedAttribute
+from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
 from ..sqltext import quote, quote_path
 from ..values import build_value, get_rule
@@ -16,6 +18,7 @@ MOST = 20
 """Number of bad values after which the search ends."""
 SHOWN = 200
 """Characters of a value that are shown."""
+_SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +116,24 @@ def find_free_name(name: str, taken: Collection[str]) -> str:
     while name.lower() in lower:
         name += "_"
     return name
+
+
+def refuse_other_columns(reading: Reading, found: Sequence[str]) -> BadFile:
+    """Return the exception for a file that has rows, but none of the table's columns: they would all be NULL.
+
+    Starlake refuses such a file if it is read with Spark (ParquetIngestionJob: "No attribute found in input dataset").
+
+    Args:
+        reading: the file.
+        found: the names that it has.
+    """
+    known = [typed.attribute.name for typed in reading.attributes]
+    hint = next(filter(None, (suggest_name(name[:SHOWN], known) for name in found[:_SHOWN_NAMES])), "")
+    reason = f"it has {_shorten_names(found)}; {reading.table.full_name} has {_shorten_names(known)}{hint}"
+    return BadFile(str(reading.file), "the file has none of the table's columns", [BadValue(0, "", None, reason)])
+
+
+def _shorten_names(names: Sequence[str]) -> str:
+    return ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in names[:_SHOWN_NAMES]) + (
+        ", ..." if len(names) > _SHOWN_NAMES else ""
+    )

@@ -6,7 +6,7 @@ Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 import codecs
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import duckdb
@@ -20,8 +20,10 @@ from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
 from .records import LineTooLong, read_lines
-from .source import Reading, Source, is_compressed, quote_file
+from .source import Reading, Source, fetch_rows, is_compressed, quote_file
 
+_FIRST = 65_536
+"""Characters in which the first object of most files ends."""
 _LONGEST_OBJECT = 16_777_216
 """Bytes of an object that DuckDB reads. DuckDB: maximum_object_size of read_json."""
 
@@ -38,6 +40,7 @@ def describe_source(reading: Reading) -> Source:
         report_refused_file(reading.session, reading.table, "JSON files that begin with a byte order mark")
     else:
         _report_refused_shapes(reading)
+    _check_keys(reading)
     return _describe_source(reading, all_text=False)
 
 
@@ -60,7 +63,7 @@ def _report_refused_shapes(reading: Reading) -> None:
 
 def _report_refused_order(reading: Reading, names: Sequence[str]) -> None:
     """Warn of a file whose fields are not those of the attributes, one by one: with a struct, Starlake reads them by position."""
-    rows = _try_to_read(f"DESCRIBE SELECT * FROM read_json({quote_file(reading.file)}, auto_detect = true, {_write_format(reading)})")
+    rows = fetch_rows(f"DESCRIBE SELECT * FROM read_json({quote_file(reading.file)}, auto_detect = true, {_write_format(reading)})")
     found = [str(row[0]) for row in rows]
     if rows and [name.lower() for name in found] != [name.lower() for name in names]:
         what = "JSON files with structs whose fields are not the attributes in their order"
@@ -71,7 +74,7 @@ def _report_refused_arrays(reading: Reading, names: Sequence[str]) -> None:
     """Warn of arrays that are not of strings: Starlake reads them as a single value, unless the table has structs."""
     columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
     relation = f"read_json({quote_file(reading.file)}, {_write_format(reading)}, columns = {{{columns}}})"
-    if _try_to_read(f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{quote(name)} IS NOT NULL' for name in names)} LIMIT 1"):
+    if fetch_rows(f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{quote(name)} IS NOT NULL' for name in names)} LIMIT 1"):
         report_refused_file(reading.session, reading.table, f"JSON arrays of another type than string: {', '.join(names)}")
 
 
@@ -92,13 +95,36 @@ def _write_parameters(parameters: Mapping[str, str]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in parameters.items())
 
 
-def _try_to_read(query: str) -> list[tuple[object, ...]]:
-    """Return the rows of a query; none where the file cannot be read, which the load itself explains."""
-    with lend_instance() as lent:
-        try:
-            return lent.connection.execute(query).fetchall()
-        except duckdb.Error:
-            return []
+def _check_keys(reading: Reading) -> None:
+    """Refuse a file whose objects have keys, but not one that is an attribute: every value would be missing.
+
+    Raises:
+        BadFile: there are such objects, and no others.
+    """
+    names = [typed.attribute.name for typed in (*reading.in_file, *reading.changed)]
+    if not names or _is_whole_document(reading) or not _read_first_keys(reading).isdisjoint(names):
+        return
+    file = encodings.make_readable(reading.file, encodings.get_codec(reading.table), reading.scratch)
+    parameters = _list_parameters(reading, file)
+    size = next((text for name, text in reading.table.metadata.options.items() if name.lower() == "maximum_object_size"), None)
+    if size is not None:
+        parameters["maximum_object_size"] = quote_literal(str(size))
+    keys = f"SELECT json_keys(json) AS found FROM read_json_objects({quote_file(file)}, {_write_parameters(parameters)}) WHERE"
+    attributes = ", ".join(quote_literal(name) for name in names)
+    if not fetch_rows(f"{keys} list_has_any(found, [{attributes}]) LIMIT 1"):
+        for (found,) in fetch_rows(f"{keys} len(found) > 0 LIMIT 1"):
+            raise bad_values.refuse_other_columns(reading, found)
+
+
+def _read_first_keys(reading: Reading) -> Set[str]:
+    """Return the keys of a file's first object; none if it is not an object, or too long to be read for this."""
+    with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as text:
+        begin = text.read(_FIRST).lstrip(" \t\r\n[" if _get_layout(reading) == "array" else None)
+    try:
+        value, _ = json.JSONDecoder().raw_decode(begin)
+    except (ValueError, RecursionError):
+        return set()
+    return value.keys() if isinstance(value, dict) else set()
 
 
 def _begins_with_mark(reading: Reading) -> bool:
@@ -117,10 +143,11 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
             raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_json")
         parameters[name.lower()] = quote_literal(str(text))
     written = _write_parameters(parameters)
-    if len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant":
-        # The only attribute takes the object as a whole.
+    if _is_whole_document(reading):
         name = attributes[0].attribute.name
         return Source(f"(SELECT json AS {quote(name)} FROM read_json_objects({quote_file(file)}, {written}))", {name: quote(name)})
+    if not attributes:
+        return Source(f"read_json_objects({quote_file(file)}, {written})", {})
     texts = {
         a.attribute.name
         for a in attributes
@@ -133,6 +160,12 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     columns = "{" + ", ".join(f"{quote_literal(name)}: {quote_literal(ddl)}" for name, ddl in types.items()) + "}"
     relation = f"read_json({quote_file(file)}, {written}, columns = {columns})"
     return Source(relation, {name: quote(name) for name in types}, frozenset(texts))
+
+
+def _is_whole_document(reading: Reading) -> bool:
+    """Return whether the only attribute takes each object as a whole."""
+    attributes = [*reading.in_file, *reading.changed]
+    return len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant"
 
 
 def _get_layout(reading: Reading) -> str:

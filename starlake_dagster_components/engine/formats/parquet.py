@@ -14,7 +14,7 @@ from ..refused_by_starlake import report_refused_file
 from ..sqltext import quote
 from ..values import get_read_type, get_rule
 from . import bad_values
-from .source import Reading, Source, quote_file
+from .source import Reading, Source, fetch_rows, quote_file
 
 _ZONELESS = re.compile(r"\bTIMESTAMP(?:_S|_MS|_NS)?\b(?! WITH TIME ZONE)")
 
@@ -23,9 +23,11 @@ def describe_source(reading: Reading) -> Source:
     """Return how a PARQUET file is read; columns that the table does not have are left out, optional ones may be absent.
 
     Raises:
-        BadFile: it is not a Parquet file, lacks a required column, or has an array or a struct where the table has none.
+        BadFile: it is not a Parquet file, lacks a required column or all of them, or has an array or a struct where the table has none.
     """
     types = _read_types(reading)
+    if not any(_find_column(typed, types) for typed in reading.attributes) and _has_rows(reading):
+        raise bad_values.refuse_other_columns(reading, list(types))
     columns = {}
     problems = []
     texts = set()
@@ -74,8 +76,7 @@ def _report_refused_columns(reading: Reading, types: Mapping[str, str]) -> None:
 
 
 def _has_rows(reading: Reading) -> bool:
-    with lend_instance() as lent:
-        return lent.connection.execute(f"SELECT 1 FROM {_read(reading)} LIMIT 1").fetchone() is not None
+    return bool(fetch_rows(f"SELECT 1 FROM {_read(reading)} LIMIT 1"))
 
 
 def _read(reading: Reading) -> str:

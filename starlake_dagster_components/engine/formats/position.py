@@ -5,7 +5,7 @@ import duckdb
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
 from . import bad_values, encodings
-from .source import Reading, Source, describe_compression, quote_file
+from .source import Reading, Source, describe_compression, fetch_rows, quote_file
 
 _LINE = '"value"'
 
@@ -35,6 +35,7 @@ def describe_source(reading: Reading) -> Source:
             )
         first, last = attribute.position
         columns[attribute.name] = f"substring({_LINE}, {first + 1}, {last - first + 1})"
+    _check_reach(reading, relation)
     texts = frozenset(columns)
     columns.update(
         {
@@ -44,6 +45,19 @@ def describe_source(reading: Reading) -> Source:
         }
     )
     return Source(relation, columns, texts)
+
+
+def _check_reach(reading: Reading, relation: str) -> None:
+    """Refuse a file whose lines all end before the first field: every value would be missing.
+
+    Raises:
+        BadFile: there are such lines, and no others.
+    """
+    begin = min((typed.attribute.position[0] for typed in reading.attributes if typed.attribute.position), default=0)
+    lines = f"SELECT 1 FROM {relation} WHERE length({_LINE}) >"
+    if begin and not fetch_rows(f"{lines} {begin} LIMIT 1") and fetch_rows(f"{lines} 0 LIMIT 1"):
+        reason = f"no line reaches the first field, which begins with character {begin + 1}"
+        raise BadFile(str(reading.file), "the file has none of the table's columns", [BadValue(0, "", None, reason)])
 
 
 def explain_failure(reading: Reading) -> Exception | None:

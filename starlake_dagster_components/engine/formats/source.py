@@ -4,9 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import duckdb
 
 from ...project.model import Table
 from ..ddl import TypedAttribute
+from ..instances import lend_instance
 from ..scratch import Scratch
 from ..session import Session
 from ..sqltext import quote_literal
@@ -79,3 +83,12 @@ class Source:
     texts: frozenset[str] = frozenset()
     raws: Mapping[str, str] = field(default_factory=dict)
     skipped: str | None = None
+
+
+def fetch_rows(query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query about a file; none where the file cannot be read, which the load itself explains."""
+    with lend_instance() as lent:
+        try:
+            return lent.connection.execute(query).fetchall()
+        except duckdb.Error:
+            return []
