@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def test_every_requirement_has_a_lowest_version() -> None:
     pinned = version_matrix.pin_lowest(version_matrix.read_requirements())
     names = [pin.partition("==")[0] for pin in pinned]
-    assert {"dagster", "dagster-webserver", "duckdb", "sqlglot", "click", "watchfiles", "google-cloud-run"} <= set(names)
+    assert {"dagster", "dagster-webserver", "duckdb", "sqlglot", "click", "watchfiles", "google-cloud-run", "psycopg[binary]"} <= set(names)
     assert len(names) == len(set(names))
 
 
@@ -25,6 +25,11 @@ def test_a_requirement_without_a_lowest_version_is_an_error() -> None:
 def test_packages_of_dagster_have_equal_bounds() -> None:
     bounds = {r.partition(">=")[0]: r.partition(">=")[2] for r in version_matrix.read_requirements()}
     assert bounds["dagster"] == bounds["dagster-webserver"]
+
+
+def test_the_tests_of_the_short_suite_exist() -> None:
+    missing = [path for path in version_matrix.list_tests() if not (REPOSITORY / path).exists()]
+    assert missing == []
 
 
 def test_interpreters_are_those_of_the_classifiers() -> None:

@@ -70,10 +70,19 @@ def run_query(address: Address, statement: str, parameters: Mapping[str, Any] | 
 def _fetch_rows(address: Address, statement: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
     import sqlalchemy
 
-    with _make_engine_once(_Hashable(address)).connect() as connection:
+    with make_engine(address).connect() as connection:
         # Other dialects ignore the option.
         reader = connection.execution_options(postgresql_readonly=True)
         return reader.execute(sqlalchemy.text(statement), dict(parameters)).all()
+
+
+def make_engine(address: Address) -> "sqlalchemy.Engine":
+    """Return the engine that SQLAlchemy has for an address. Equal addresses share one; nothing is connected yet.
+
+    Raises:
+        QueryFailed: no driver is installed.
+    """
+    return _make_engine_once(_Hashable(address))
 
 
 class _Hashable:
@@ -110,7 +119,7 @@ def find_driver(address: Address) -> str:
     for driver in address.drivers:
         if all(map(_is_installed, _MODULES[driver])):
             return driver
-    raise QueryFailed(f"no driver is installed (pip install 'starlake-dagster-components[{address.extra}]')")
+    raise QueryFailed(f"no driver is installed: install starlake-dagster-components with the extra '{address.extra}'")
 
 
 def _is_installed(module: str) -> bool:
