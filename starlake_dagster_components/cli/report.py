@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from .results import AssetResult, RunResult, RunState
 
 _WIDE = 1000
+_MAX_NOTES = 5
 _STYLES: Mapping[str, str] = {"failed": "red", "not run": "yellow", "skipped": "dim", "running": "cyan", "waiting": "dim"}
 _STATUSES = ("done", "skipped", "failed", "not run")
 
 
 def print_results(results: "Sequence[RunResult]", width: int | None = None, *, quiet: bool = False) -> None:
-    """Print a table of each job's asset results, followed by every failure in full, and the counts.
+    """Print a table of each job's asset results, why loads found no file, every failure in full, and the counts.
 
     Args:
         results: the results of :func:`run_headless`.
@@ -33,6 +34,13 @@ def print_results(results: "Sequence[RunResult]", width: int | None = None, *, q
     if not quiet:
         console.print(_make_table(results))
         console.print()
+        notes = [f"{a.key}: no files: {a.no_files}" for result in results for a in result.assets if a.no_files]
+        if len(notes) > _MAX_NOTES:
+            notes[_MAX_NOTES:] = [f"and {count(len(notes) - _MAX_NOTES, 'more load')} without files"]
+        for text in notes:
+            console.print(mask_text(text), style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if notes:
+            console.print()
     failures = list(_list_failures(results))
     for text in failures:
         console.print(mask_text(text), style="red", markup=False, highlight=False, soft_wrap=True)

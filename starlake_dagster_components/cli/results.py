@@ -7,6 +7,7 @@ from typing import Literal
 import dagster as dg
 
 from ..definitions.batches import FAILED
+from ..definitions.steps.empty_loads import NO_FILES
 
 Status = Literal["done", "skipped", "failed", "not run"]
 
@@ -14,6 +15,7 @@ EVENT_TYPES = frozenset(
     (
         dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
+        dg.DagsterEventType.ASSET_OBSERVATION,
         dg.DagsterEventType.STEP_START,
         dg.DagsterEventType.STEP_SUCCESS,
         dg.DagsterEventType.STEP_SKIPPED,
@@ -36,6 +38,7 @@ class AssetResult:
         error: the error message, if it failed.
         files: number of files that were loaded, if known.
         rejected: number of rows that were rejected, if known.
+        no_files: why a load or a pre-load found no file, if it found none and the reason is known.
     """
 
     key: str
@@ -46,6 +49,7 @@ class AssetResult:
     error: str | None = None
     files: int | None = None
     rejected: int | None = None
+    no_files: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class RunState:
         self.running: dict[str, None] = {}
         self.finished: dict[str, list[AssetResult]] = {}
         self._made: dict[str, dict[str, AssetResult]] = {}
+        self._no_files: dict[str, str] = {}
 
     def add_event(self, event: dg.DagsterEvent) -> list[AssetResult]:
         """Process an event. If it ends a step, return the results of the step's assets."""
@@ -106,6 +111,10 @@ class RunState:
         elif type_ == dg.DagsterEventType.ASSET_MATERIALIZATION:
             done = _read_materialization(event.materialization)
             self._made.setdefault(step, {})[done.key] = done
+        elif type_ == dg.DagsterEventType.ASSET_OBSERVATION and event.asset_key is not None:
+            reason = event.asset_observation_data.asset_observation.metadata.get(NO_FILES)
+            if reason is not None:
+                self._no_files[event.asset_key.to_user_string()] = str(reason.value)
         elif event.is_step_success or event.is_step_skipped or event.is_step_failure:
             self.running.pop(step, None)
             known = step in self.finished
@@ -116,6 +125,7 @@ class RunState:
     def _end_step(self, step: str, event: dg.DagsterEvent) -> list[AssetResult]:
         keys, made = self.planned.get(step, [step]), self._made.get(step, {})
         results = [made[key] if key in made else _explain_missing(key, event, together=len(keys) > 1) for key in keys]
+        results = [replace(result, no_files=result.no_files or self._no_files.get(result.key)) for result in results]
         if event.is_step_success and len(results) == 1:
             results = [replace(results[0], seconds=float(event.step_success_data.duration_ms) / 1000.0)]
         return results
@@ -138,6 +148,7 @@ def _read_materialization(materialization: dg.AssetMaterialization) -> AssetResu
         loaded=_read_number(metadata.get("starlake/rows_loaded")),
         files=_read_number(metadata.get("starlake/files")),
         rejected=_read_number(metadata.get("starlake/rows_rejected")),
+        no_files=str(metadata[NO_FILES]) if NO_FILES in metadata else None,
         seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
     )
 

@@ -139,7 +139,7 @@ def _describe_load(project: Project, table: Table) -> str:
     """Return the load that creates a table, or why that load finds no files."""
     missing = find_missing_files(project, table)
     if missing is not None:
-        return f"loading {table.full_name} creates it, and finds nothing: {missing.describe('none')}"
+        return f"loading {table.full_name} creates it, and finds nothing: {missing.describe(None)}"
     return f"loading {table.full_name} creates it: run load --domains {table.domain} --tables {table.name} first"
 
 

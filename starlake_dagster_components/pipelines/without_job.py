@@ -36,14 +36,14 @@ def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
         plan: the plan.
         nodes: at least one table or task that no job runs.
     """
-    groups: dict[tuple[Kind, str | None], list[Table | Task]] = {}
+    groups: dict[tuple[Kind, str | None, Location], list[Table | Task]] = {}
     for node in nodes:
-        groups.setdefault((_get_kind(node), find_dag_ref(plan.project, node)[0]), []).append(node)
-    reasons = [f"{_describe_nodes(group)}: {_give_advice(plan, kind, ref)}" for (kind, ref), group in groups.items()]
+        groups.setdefault((_get_kind(node), *find_dag_ref(plan.project, node)), []).append(node)
+    reasons = [f"{_describe_nodes(group)}: {_give_advice(plan, *found)}" for found, group in groups.items()]
     return f"{len(nodes)} {'asset has' if len(nodes) == 1 else 'assets have'} no job: {'; '.join(reasons)}"
 
 
-def _give_advice(plan: Plan, kind: Kind, ref: str | None) -> str:
+def _give_advice(plan: Plan, kind: Kind, ref: str | None, where: Location) -> str:
     fitting = _find_dagster_configs(plan, kind)
     instead = f"'{fitting[0]}'" if len(fitting) == 1 else f"one of {', '.join(fitting)}" if fitting else ""
     if ref is None:
@@ -51,10 +51,12 @@ def _give_advice(plan: Plan, kind: Kind, ref: str | None) -> str:
         return f"no dagRef; set it to {instead or 'a DAG config with a Dagster template'} in {place}"
     config = plan.project.dag_configs.get(ref)
     template = read_template(config) if config else None
-    why = f"the DAG config '{ref}' makes no job"
+    why = f"the DAG config '{ref}' ({where}) makes no job"
     if template and template.orchestrator and template.orchestrator not in plan.settings.get("orchestrators", ("dagster",)):
-        why = f"the DAG config '{ref}' is for {template.orchestrator.capitalize()}"
-    return f"{why}; set dagRef to {instead}, which is for Dagster" if instead and ref not in fitting else why
+        why = f"the DAG config '{ref}' ({where}) is for {template.orchestrator.capitalize()}"
+    if not instead or ref in fitting:
+        return why
+    return f"{why}; set dagRef to {instead}, which {'is' if len(fitting) == 1 else 'are'} for Dagster"
 
 
 def _find_dagster_configs(plan: Plan, kind: Kind) -> list[str]:

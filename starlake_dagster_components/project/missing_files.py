@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..errors import Location
 from .file_patterns import compile_pattern
 from .model import Domain, Project, Table
 
@@ -39,30 +40,45 @@ class MissingFiles:
         """True if the cause is something other than a file that has not arrived yet."""
         return bool(self.waiting or self.unmatched) or not (self.stage_exists or self.incoming_exists)
 
-    def describe(self, strategy: str) -> str:
+    def describe(self, strategy: str | None, setting: Location | None = None) -> str:
         """Return the explanation as one sentence, without the period.
 
         Args:
-            strategy: the pre-load strategy of the domain; ``none`` if it has none.
+            strategy: the pre-load strategy of the domain; ``none`` if it has none, None if it is unknown.
+            setting: where the strategy is set, or is to be set.
         """
         pattern = self.table.pattern or _WITHOUT_PATTERN
         text = f"no file in {self.stage} matches {pattern}"
         if not self.stage_exists:
             text = f"no file matches {pattern}: the folder {self.stage} does not exist"
         if self.waiting:
-            advice = (
-                "set pre_load_strategy: imported, or run stage" if strategy == "none" else "run the pre-load of the domain again, or stage"
-            )
+            advice = "run stage, as a job with pre_load_strategy: imported does before its loads"
+            if strategy == "none":
+                advice = f"set pre_load_strategy: imported{f' in {setting}' if setting else ''}, or run stage"
+            elif strategy:
+                advice = "run the pre-load of the domain again, or stage"
             count = len(self.waiting)
             files = "1 matching file is" if count == 1 else f"{count} matching files are"
             text += f"; {files} in {self.incoming}: {advice}"
         elif self.incoming and not self.incoming_exists:
-            text += f"; the folder {self.incoming} (metadata.directory) does not exist either"
-        if self.unmatched:
-            named = ", ".join(f"{name} (closest pattern: {closest})" for name, closest in self.unmatched[:MAX_NAMED])
-            rest = len(self.unmatched) - MAX_NAMED
-            text += f"; these files match no table of {self.table.domain}: {named}{f' and {rest} more' if rest > 0 else ''}"
-        return text
+            text += f"; the folder {self.incoming} (metadata.directory) does not exist{'' if self.stage_exists else ' either'}"
+        return f"{text}; {self._describe_unmatched()}" if self.unmatched else text
+
+    def describe_mistake(self, strategy: str, directory: Location) -> str | None:
+        """Return a sentence about what keeps a pre-load from finding files; None if they have just not arrived yet.
+
+        Args:
+            strategy: the pre-load strategy of the domain.
+            directory: where ``metadata.directory`` of the domain is set.
+        """
+        if strategy == "imported" and self.incoming and not self.incoming_exists:
+            return f"the folder {self.incoming} does not exist: create it, or change metadata.directory in {directory}"
+        return self._describe_unmatched() if self.unmatched and strategy in ("imported", "pending") else None
+
+    def _describe_unmatched(self) -> str:
+        named = ", ".join(f"{name} (closest pattern: {closest})" for name, closest in self.unmatched[:MAX_NAMED])
+        rest = len(self.unmatched) - MAX_NAMED
+        return f"these files match no table of {self.table.domain}: {named}{f' and {rest} more' if rest > 0 else ''}"
 
 
 def find_missing_files(project: Project, table: Table) -> MissingFiles | None:

@@ -299,8 +299,8 @@ def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder)
     output = run("check", shop.root).output
     assert "set orchestrators to [dagster, airflow], or use the template 'load/dagster__scheduled_table__shell.py.j2'" in output
     assert output.splitlines()[-1] == (
-        "4 assets have no job: shop.items, shop.orders: the DAG config 'loads' is for Airflow; "
-        "kpi.daily, kpi.top: the DAG config 'transforms' is for Airflow"
+        "4 assets have no job: shop.items, shop.orders: the DAG config 'loads' (metadata/application.sl.yml:12) is for Airflow; "
+        "kpi.daily, kpi.top: the DAG config 'transforms' (metadata/application.sl.yml:13) is for Airflow"
     )
     result = run("run", shop.root)
     assert result.exit_code == 1

@@ -61,7 +61,8 @@ def test_what_to_write_where_there_is_no_dag_ref() -> None:
 def test_a_dagster_config_beside_one_for_airflow_is_named() -> None:
     made = plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow")), dag("dagster_load", "l.py", LOAD))
     assert describe(made) == (
-        "1 asset has no job: a.x: the DAG config 'load' is for Airflow; set dagRef to 'dagster_load', which is for Dagster"
+        "1 asset has no job: a.x: the DAG config 'load' (metadata/application.sl.yml:2) is for Airflow; "
+        "set dagRef to 'dagster_load', which is for Dagster"
     )
     made = plan(table("a.x"), dag("load", "l.py", LOAD.replace("dagster", "airflow")))
-    assert describe(made) == "1 asset has no job: a.x: the DAG config 'load' is for Airflow"
+    assert describe(made) == "1 asset has no job: a.x: the DAG config 'load' (metadata/application.sl.yml:2) is for Airflow"

@@ -32,6 +32,7 @@ from .command import (
     build_run_metadata,
     make_data_version,
 )
+from .empty_loads import report_empty_pre_load
 from .load_tables import LoadSteps
 from .reexecution import find_done_before, report_kept_assets
 from .rows_of_steps import RowsOfSteps
@@ -87,6 +88,7 @@ class Steps:
                 goes_on = self._commands.runs_dependencies_first(context)
                 then = "the tables stay as they are" if goes_on else "the tables are skipped"
                 context.log.info(f"{domain.name}: nothing to load for {names} (strategy {pre_load.strategy}); {then}{later}")
+                yield from report_empty_pre_load(context, node.project, domain, pre_load.strategy, key)
                 if goes_on:
                     yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, READY: False, **result.metadata})
                 return

@@ -74,7 +74,8 @@ def test_files_in_incoming_are_not_loaded_without_a_pre_load(tmp_path: Path, bat
     metadata, lines = run(folder, tmp_path, batch)
     assert metadata["sales_customers"]["starlake/files"] == 0
     text = str(metadata["sales_customers"]["starlake/no_files"])
-    assert text.endswith(f"1 matching file is in {folder.root}/in: set pre_load_strategy: imported, or run stage")
+    setting = "metadata/dags/loads.sl.yml:4"
+    assert text.endswith(f"1 matching file is in {folder.root}/in: set pre_load_strategy: imported in {setting}, or run stage")
     assert f"sales.customers: nothing was loaded, because {text}" in lines["warning"]
     assert metadata["sales_orders"]["starlake/files"] == 0
 
@@ -90,6 +91,38 @@ def test_behind_a_pre_load_a_table_without_a_file_is_usual(tmp_path: Path) -> No
     assert any("sales.orders: nothing was loaded" in line for line in lines["info"])
 
 
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("in/custmers1.csv", "these files match no table of sales: custmers1.csv (closest pattern: customers.*.csv)"),
+        (
+            "elsewhere/x",
+            "the folder {root}/in does not exist: create it, or change metadata.directory in metadata/load/sales/_config.sl.yml:1",
+        ),
+        ("in/.hidden", None),
+    ],
+)
+def test_a_pre_load_that_finds_nothing_says_so_if_that_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, says: str | None
+) -> None:
+    folder = write_shop(tmp_path / "shop", "imported")
+    folder.write(file, "id\n1\n")
+    home = tmp_path / "runs"
+    home.mkdir()
+    definitions = load_definitions_from_starlake_project(folder.root, executor=DuckDBExecutor())
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        result = definitions.resolve_job_def("load_sales").execute_in_process(instance=instance)
+        assert result.success
+        observations = [e.event_specific_data.asset_observation for e in result.get_asset_observation_events()]  # type: ignore[union-attr]
+        warnings = [entry.user_message for entry in instance.all_logs(result.run_id) if int(entry.level) == 30]
+    expected = [] if says is None else [says.format(root=folder.root)]
+    assert [str(o.metadata["starlake/no_files"].value) for o in observations] == expected
+    assert warnings == [f"sales: {text}" for text in expected]
+    print_results(run_headless(folder.root, Settings(executor=DuckDBExecutor())), width=200)
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("sales: no files: ")]
+    assert shown == [f"sales: no files: {text}" for text in expected]
+
+
 def test_the_first_run_of_the_project_that_starlake_gives_to_beginners(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,4 +136,9 @@ def test_the_first_run_of_the_project_that_starlake_gives_to_beginners(
     output = capsys.readouterr().out
     assert "0 files" in output
     assert "run load --domains starbake --tables customers first" not in output
-    assert "set pre_load_strategy: imported, or run stage" in output
+    assert (
+        "starbake_customers: no files: no file in "
+        f"{root}/datasets/stage/starbake matches customers.*.csv; 2 matching files are in {incoming}: "
+        "set pre_load_strategy: imported in metadata/dags/airflow_load_shell.sl.yml:10, or run stage"
+    ) in output
+    assert "run stage, as a job with pre_load_strategy: imported does before its loads" in output
