@@ -32,7 +32,11 @@ SUITE = {
     "schedules and sensors in a Dagster instance": ("tests/definitions/test_schedules.py", "tests/definitions/sensors/test_sensors.py"),
     "Dagster's non-public names": ("tests/test_private_dagster.py", "tests/step_executor/test_step_same_events.py"),
     "warehouses, through SQLAlchemy": ("tests/warehouse/test_audit.py", "tests/warehouse/test_drivers.py"),
-    "SQL: references and lineage": ("tests/project/sql/test_references.py", "tests/lineage"),
+    "SQL: references and lineage": (
+        "tests/project/sql/test_references.py",
+        "tests/lineage/test_statements.py",
+        "tests/lineage/test_inferred.py",
+    ),
     "Jinja": ("tests/project/test_jinja.py",),
     "DuckDB": ("tests/engine/test_engine_load_formats.py", "tests/engine/test_engine_transform.py"),
     "the cache, and reloads": ("tests/test_cache.py", "tests/definitions/test_recovery.py", "tests/cli/test_warm_start.py"),

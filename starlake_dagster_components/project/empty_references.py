@@ -29,7 +29,10 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
     for key, number in document.lines.items():
         match = _KEY.search(key)
         line = lines[number - 1] if match and 0 < number <= len(lines) else ""
-        written = line.partition(":")[2].partition(" #")[0].strip().strip("\"'")
+        value = _find_value(key.rpartition(".")[2], line) if "{{" in line else None
+        if value is None:
+            continue
+        written = value.strip().strip("\"'")
         unset = [v for v in _VARIABLE.findall(written) if not variables.values.get(v) and v not in variables.origins]
         rest = re.sub(r"\{\{.*?\}\}", "", written).strip()
         if not unset or rest or "default(" in written:
@@ -42,3 +45,9 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
             yield Problem(Location(name, number), "warning", f"{message}; no connection")
         else:
             yield Problem(Location(name, number), "error", message)
+
+
+def _find_value(key: str, line: str) -> str | None:
+    """Return what a line has behind a key: ``{load: "{{A}}", transform: b}`` -> ``"{{A}}"`` for ``load``; None if it lacks the key."""
+    found = re.search(rf"(?<![\w.-])[\"']?{re.escape(key)}[\"']?\s*:\s*(\"[^\"]*\"|'[^']*'|(?:\{{\{{.*?\}}\}}|[^,}}#])*)", line)
+    return found[1] if found else None

@@ -26,6 +26,16 @@ def test_the_application(shop: ProjectFolder) -> None:
     assert problems(shop, {"LOAD_DAG": "loads"}) == []
 
 
+@pytest.mark.parametrize(
+    "written", ['{load: "{{D}}", transform: transforms}', "{transform: transforms, 'load': {{D}}}", "{load: '{{D}}'} # none"]
+)
+def test_a_mapping_on_one_line(shop: ProjectFolder, written: str) -> None:
+    replace(shop, "metadata/application.sl.yml", "  dagRef:\n    load: loads\n    transform: transforms\n", f"  dagRef: {written}\n")
+    [number] = [n for n, line in enumerate((shop.root / "metadata/application.sl.yml").read_text().splitlines(), 1) if "dagRef" in line]
+    assert problems(shop) == [f"metadata/application.sl.yml:{number}: dagRef.load '{{{{D}}}}': the variable D is not set"]
+    assert [p for p in problems(shop, {"D": "loads"}) if "not set" in p] == []
+
+
 def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", '    dagRef: "{{D}}"\n    schedule: daily')
     shop.write("metadata/transform/kpi/daily.sl.yml", "version: 1\ntask:\n  dagRef: '{{T}}' # by environment\n")
