@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgres_server import PostgresServer
@@ -75,5 +76,5 @@ def test_bigquery_takes_the_key_file(tmp_path: Path) -> None:
     assert address is not None
     engine = make_engine(address)
     given, named = engine.dialect.create_connect_args(engine.url)
-    client = named["client"] if "client" in named else given[0]
+    client: Any = named["client"] if "client" in named else given[0]
     assert client.project == "acme"
