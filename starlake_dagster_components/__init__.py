@@ -3,7 +3,7 @@
 Entry points: :class:`StarlakeProjectComponent` in a ``defs.yaml``, :func:`load_definitions_from_starlake_project`, the module
 ``starlake_dagster_components.code_location``, and the command line ``sl-dagster``.
 
-Public names are imported on first use, so that reading a project or running the embedded engine does not import Dagster.
+Public names are imported on first use, so that reading a project or running the embedded engine works without importing Dagster.
 """
 
 from importlib import import_module
@@ -90,5 +90,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, including those not imported yet (``dg list components`` uses this)."""
+    """Return all names, including public ones that are not imported yet. ``dg list components`` needs this."""
     return sorted({*globals(), *__all__})

@@ -1,9 +1,9 @@
-"""Collect all private names of Dagster that runs need, and check them on import.
+"""The private names of Dagster that are used by runs, checked on import.
 
 Only ``step_executor.threads`` and the modules that it imports use this module, and only when a run starts. If a release of Dagster moves or
-changes one of the names, importing this module raises ImportError with the name, and steps run on Dagster's own multiprocess
-executor, with a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` fails in that case.
-``_dagster_jobs.py`` collects the names needed to load a code location.
+changes one of the names, importing this module raises an ImportError with the name, and steps run on Dagster's multiprocess executor, with
+a warning (see ``step_executor.definition``). ``tests/test_private_dagster.py`` fails in that case. ``_dagster_jobs.py`` has the names that
+are used to load a code location.
 """
 
 import inspect
@@ -13,50 +13,50 @@ from typing import Any
 
 import dagster
 
-# Data of the events "executor started", "canceling", ...
+# Data of engine events, such as the start of the executor.
 from dagster._core.events import EngineEventData as EngineEventData
 
-# File names for the captured output of steps, as in Dagster.
+# Names for the files with the captured output of steps.
 from dagster._core.execution.compute_logs import create_compute_log_file_key as create_compute_log_file_key
 
-# Contexts: Executor.execute receives the second. Steps need the first, with their own log manager and resources.
+# Executor.execute receives a PlanOrchestrationContext. Each step needs a PlanExecutionContext with its own log manager and resources.
 from dagster._core.execution.context.system import PlanExecutionContext as PlanExecutionContext
 from dagster._core.execution.context.system import PlanOrchestrationContext as PlanOrchestrationContext
 
-# A run's knowledge of its job (resolved run config, job and repository definition), which every step's context needs.
+# The job, repository, and resolved run config of a run, which the context of every step contains.
 from dagster._core.execution.context_creation_job import ContextCreationData as ContextCreationData
 from dagster._core.execution.context_creation_job import create_context_creation_data as create_context_creation_data
 from dagster._core.execution.context_creation_job import create_execution_data as create_execution_data
 
-# The state machine that decides which step is next: dependencies, skips, retries, priorities, tag limits, pools.
+# The state machine that determines the next steps: dependencies, skips, retries, priorities, tag limits, and pools.
 from dagster._core.execution.plan.active import ActiveExecution as ActiveExecution
 
-# Runs one step and yields its events; runs its hooks.
+# Run one step and its hooks, and yield the events.
 from dagster._core.execution.plan.execute_plan import _trigger_hook
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step as dagster_event_sequence_for_step
 
-# Slots of the instance's pools.
+# Claims slots of concurrency pools.
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext as InstanceConcurrencyContext
 
-# Data of a step's failure or retry request. The source INTERRUPT marks canceled steps.
+# Data of failure and retry events of a step. ErrorSource.INTERRUPT marks canceled steps.
 from dagster._core.execution.plan.objects import ErrorSource as ErrorSource
 from dagster._core.execution.plan.objects import StepFailureData as StepFailureData
 from dagster._core.execution.plan.objects import StepRetryData as StepRetryData
 
-# Types of Executor.execute's arguments and of the parts of a step.
+# Types of the arguments of Executor.execute, and of steps.
 from dagster._core.execution.plan.plan import ExecutionPlan as ExecutionPlan
 from dagster._core.execution.plan.state import KnownExecutionState as KnownExecutionState
 from dagster._core.execution.plan.step import ExecutionStep as ExecutionStep
 
-# Initializes the resources of a step and reports that as events.
+# Initialize the resources of a step, and yield the events.
 from dagster._core.execution.resources_init import get_required_resource_keys_to_init as get_required_resource_keys_to_init
 from dagster._core.execution.resources_init import resource_initialization_manager as resource_initialization_manager
 
-# Types of the public property Executor.retries and of the configuration of dependencies between steps.
+# Types of Executor.retries and Executor.step_dependency_config.
 from dagster._core.execution.retries import RetryMode as RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig as StepDependencyConfig
 
-# Log managers add a step's name to log lines. They also capture Python loggers, which threads must do differently.
+# Log managers add the step's name to log messages. They also capture Python loggers, which threads must do differently.
 from dagster._core.log_manager import DagsterLogHandler as DagsterLogHandler
 from dagster._core.log_manager import DagsterLogManager as DagsterLogManager
 
@@ -66,7 +66,7 @@ from dagster._core.storage.compute_log_manager import ComputeIOType as ComputeIO
 from dagster._core.storage.compute_log_manager import ComputeLogManager as ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager as LocalComputeLogManager
 
-# Exceptions in the form of Dagster's events.
+# Convert exceptions to data of events.
 from dagster._utils.error import serializable_error_info_from_exc_info as serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 
@@ -74,13 +74,13 @@ run_hooks = _trigger_hook
 
 
 def get_log_handlers(manager: DagsterLogManager) -> tuple[Sequence[Logger], Sequence[Handler], Sequence[Logger]]:
-    """Return the targets of a log manager (user's loggers, handlers with the event log) and the Python loggers that it captures."""
+    """Return the loggers and handlers to which a log manager writes, and the Python loggers that it captures."""
     handler = manager._dagster_handler
     return handler._loggers, handler._handlers, manager._managed_loggers
 
 
 def narrow_plan_to_step(plan: ExecutionPlan, step: ExecutionStep) -> ExecutionPlan:
-    """Return the plan with only one step to execute, so that Dagster attributes events of resources to that step."""
+    """Return the plan with only one step to execute, so that Dagster attributes resource events to that step."""
     return plan._replace(step_handles_to_execute=[step.handle])
 
 
@@ -128,7 +128,7 @@ _PARAMETERS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     ),
     (run_hooks, "", ("step_context", "step_event_list")),
 )
-"""Functions, or classes and their methods, that are called, with the parameter names that are used."""
+"""The functions and methods that are called, with the names of the parameters that are passed."""
 
 _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
@@ -164,11 +164,11 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (RetryMode, ("from_config", "for_inner_plan")),
     (StepDependencyConfig, ("from_config",)),
 )
-"""Attributes that are called or read."""
+"""The attributes and methods that are used."""
 
 
 def find_changes() -> Iterator[str]:
-    """Yield each difference from the required names, in one sentence."""
+    """Yield a message for each required name that this release of Dagster lacks."""
     for owner, method, parameters in _PARAMETERS:
         name = f"{owner.__module__}.{owner.__qualname__}" + (f".{method}" if method else "")
         called = getattr(owner, method, None) if method else owner

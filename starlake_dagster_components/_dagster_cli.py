@@ -1,8 +1,8 @@
-"""Parts of Dagster that are not public and that ``sl-dagster`` needs. If a name is missing, everything works as without it.
+"""Changes to private parts of Dagster for ``sl-dagster``. If a release of Dagster lacks one of them, the change is skipped.
 
-For ``run``: the code location of runs, so that the web server shows them as its own. For the code servers of ``dev``: doing once what they
-would do again. After a reload, the web server asks for the description of the definitions twice, and the daemon asks, too. Each instance
-that a process opens, for example for a tick of a sensor, reads the files of all migrations of Dagster's databases.
+For ``run``, runs get a code location, so that the web server shows them with the runs that it launches. For the code servers of ``dev``,
+repeated work is cached: after a reload, the web server requests the serialized definitions twice and the daemon once, and every instance
+that a process opens (for example, for a sensor tick) reads the migration scripts of Dagster's databases.
 """
 
 import threading
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import dagster as dg
 
 REPOSITORY = "__repository__"
-"""Dagster's name for the repository of a code location with ``Definitions``."""
+"""The name that Dagster gives to the repository of a code location that is defined by ``Definitions``."""
 
 
 def name_location_of_runs(instance: "dg.DagsterInstance", location: str) -> None:
-    """Let the runs that this object creates be those of a code location's jobs, as runs that the web server launches are.
+    """Assign a code location to all runs that an instance creates from now on, as the web server does.
 
-    Pages group runs by it, for example the timeline, and without it, a run cannot be re-executed from its page.
+    Without one, a run is missing from the timeline, and its page cannot re-execute it.
     """
     try:
         from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
@@ -35,7 +35,7 @@ def name_location_of_runs(instance: "dg.DagsterInstance", location: str) -> None
 
 
 def describe_once() -> None:
-    """Let the code servers of this process, and of its forks, describe their definitions once, until they are loaded again."""
+    """Cache the serialized definitions of the code servers in this process and its forks, until they are loaded again."""
     try:
         from dagster._grpc.server import DagsterApiServer
 
@@ -43,30 +43,30 @@ def describe_once() -> None:
     except (ImportError, AttributeError):
         return
     lock = threading.Lock()
-    kept: dict[bytes, tuple[object, str]] = {}
+    cached: dict[bytes, tuple[object, str]] = {}
 
     def find_description(server: Any, request: Any) -> str:
         key = request.SerializeToString(deterministic=True)
         loaded = getattr(server, "_loaded_repositories", None)
         with lock:
-            if key not in kept or kept[key][0] is not loaded:
-                kept[key] = (loaded, describe(server, request))
-            return kept[key][1]
+            if key not in cached or cached[key][0] is not loaded:
+                cached[key] = (loaded, describe(server, request))
+            return cached[key][1]
 
     DagsterApiServer._get_serialized_external_repository_data = find_description  # type: ignore[assignment,method-assign]
 
 
 def read_migrations_once() -> None:
-    """Let this process, and its forks, read the migrations of Dagster's databases once."""
+    """Cache the migration scripts of Dagster's databases in this process and its forks."""
     from alembic.script import ScriptDirectory
 
     read = ScriptDirectory.from_config
-    kept: dict[str | None, ScriptDirectory] = {}
+    cached: dict[str | None, ScriptDirectory] = {}
 
     def find_directory(config: Any) -> ScriptDirectory:
         folder = config.get_main_option("script_location")
-        if folder not in kept:
-            kept[folder] = read(config)
-        return kept[folder]
+        if folder not in cached:
+            cached[folder] = read(config)
+        return cached[folder]
 
     ScriptDirectory.from_config = find_directory  # type: ignore[method-assign]

@@ -1,8 +1,8 @@
-"""Collect all private names of Dagster that jobs need, and check them on import.
+"""The private names of Dagster that are used to build jobs, checked on import.
 
-Only ``definitions.asset_job`` uses this module. If a release of Dagster moves or changes one of the names, importing this module raises
-ImportError with the name, and Dagster's own jobs are used, which load more slowly if there are many (see ``definitions.jobs``).
-``tests/test_private_dagster.py`` fails in that case. ``_dagster.py`` collects the names needed to run.
+Only ``definitions.asset_job`` uses this module. If a release of Dagster moves or changes one of the names, importing this module raises an
+ImportError with the name, and Dagster's own way to build jobs is used, which is slow for many jobs (see ``definitions.jobs``).
+``tests/test_private_dagster.py`` fails in that case. ``_dagster.py`` has the names that are used by runs.
 """
 
 import inspect
@@ -11,15 +11,15 @@ from typing import Any
 
 import dagster
 
-# The graph of all assets and that of one job. A job selects its assets from the first.
+# The graph of all assets, and the graph of one job's assets.
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph as AssetGraph
 from dagster._core.definitions.assets.graph.asset_graph import AssetNode as AssetNode
 from dagster._core.definitions.assets.job.asset_job import JobScopedAssetGraph as JobScopedAssetGraph
 
-# Makes a job from the second graph.
+# Builds a job from the graph of its assets.
 from dagster._core.definitions.assets.job.asset_job import build_asset_job as build_asset_job
 
-# The result of define_asset_job. A subclass of it is resolved differently.
+# The result of define_asset_job, the base class of our own.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as UnresolvedAssetJobDefinition
 
 _PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
@@ -43,7 +43,7 @@ _PARAMETERS: tuple[tuple[Any, tuple[str, ...]], ...] = (
         ),
     ),
 )
-"""Functions that are called, with the parameter names that are used."""
+"""The functions that are called, with the names of the parameters that are passed."""
 
 _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (AssetGraph, ("assets_def_for_key", "get")),
@@ -52,7 +52,7 @@ _ATTRIBUTES: tuple[tuple[type, tuple[str, ...]], ...] = (
 
 
 def find_changes() -> Iterator[str]:
-    """Yield each difference from the required names, in one sentence."""
+    """Yield a message for each required name that this release of Dagster lacks."""
     for function, parameters in _PARAMETERS:
         known = inspect.signature(function).parameters
         for parameter in parameters:
@@ -73,4 +73,4 @@ def _check_dagster() -> None:
 _check_dagster()
 
 JOBS_HAVE_OWNERS = "owners" in inspect.signature(build_asset_job).parameters
-"""Available since Dagster 1.13."""
+"""True since Dagster 1.13."""

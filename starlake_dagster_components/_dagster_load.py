@@ -1,7 +1,7 @@
-"""Pass values from the loading of a code location to the processes of its runs.
+"""Pass values from the load of a code location to the processes of its runs.
 
-Dagster keeps the values with the execution plan of each run. Its own state-backed components use ``DefinitionsLoadContext``, which is
-not public. If it is missing or has changed, no value is passed.
+Dagster stores the values with the execution plan of each run. They are passed with ``DefinitionsLoadContext``, which Dagster's
+state-backed components use but which is not public. If it is missing or has changed, no values are passed.
 """
 
 import logging
@@ -10,31 +10,31 @@ from typing import Any
 logger = logging.getLogger("starlake_dagster_components")
 
 
-def note_for_runs(key: str, value: str) -> None:
-    """Store a value for :func:`find_noted` in the processes of runs of the code location that is being loaded."""
+def pass_to_runs(key: str, value: str) -> None:
+    """Store a value that the processes of runs read with :func:`find_passed_value`. Only while a code server loads a code location."""
     context = _get_context()
     try:
         if is_code_server():
             context.add_to_pending_reconstruction_metadata(key, value)
     except AttributeError as error:
-        logger.debug("runs cannot use the plan that they were launched with: %s", error)
+        logger.debug("runs cannot be given the plan of this load: %s", error)
 
 
 def is_code_server() -> bool:
-    """Return whether a code location is being loaded for display, rather than by a process of a run or by a function call."""
+    """Return whether a code server is loading a code location, as opposed to the process of a run or a plain function call."""
     context = _get_context()
     return context is not None and getattr(getattr(context, "load_type", None), "name", "") == "INITIALIZATION"
 
 
-def find_noted(key: str) -> str:
-    """Return the value that was stored when the run of this process was launched; empty outside of runs or if there is none."""
+def find_passed_value(key: str) -> str:
+    """Return the value that the code server stored for this process's run; empty outside of runs, or if there is none."""
     context = _get_context()
     try:
         if context is None or context.load_type.name != "RECONSTRUCTION":
             return ""
         value = context.reconstruction_metadata.get(key, "")
     except AttributeError as error:
-        logger.debug("the plan that the run was launched with is unknown: %s", error)
+        logger.debug("the plan with which the run was launched is unknown: %s", error)
         return ""
     return value if isinstance(value, str) else ""
 

@@ -1,7 +1,7 @@
-"""Cache computed values as files in a folder. An invalid file is ignored, and a missing file is never an error.
+"""A cache of computed values in a folder, with one file per entry.
 
-A truncated or changed file, or one written by another user or version, counts as missing. Files are replaced as a whole, so any
-number of processes may write at once. If the folder cannot be written, nothing is cached.
+A truncated or modified file, or one written by another user or version, counts as missing. Files are replaced atomically, so any number of
+processes can write at the same time.
 """
 
 import gc
@@ -23,7 +23,7 @@ from .trusted_files import read_trusted, write_whole
 
 OFF = "off"
 VARIABLE = "SL_DAGSTER_CACHE"
-"""Environment variable that contains the folder, or ``off``."""
+"""Environment variable with the cache folder, or ``off``."""
 
 _MAGIC = b"starlake-dagster-components cache 2\n"
 _CHECKSUM = 32
@@ -34,11 +34,11 @@ _LIBRARIES = ("sqlglot", "jinja2", "PyYAML")
 
 
 class Cache:
-    """Entries by name in one folder.
+    """The entries in a folder.
 
     Attributes:
-        folder: their folder; created when the first entry is written.
-        readable: whether all users may read the entries, as in an image that runs as another user than the one who built it; otherwise
+        folder: the folder; created when the first entry is written.
+        readable: whether all users may read the entries, as in an image that runs as another user than the one that built it; otherwise
             only the owner may.
     """
 
@@ -47,11 +47,11 @@ class Cache:
         self.readable = readable
 
     def get_path(self, name: str) -> Path:
-        """Return the file of an entry."""
+        """Return the path of an entry's file."""
         return self.folder / f"{name}{_SUFFIX}"
 
     def get(self, name: str) -> memoryview | None:
-        """Return an entry as it was stored; None if it is missing or cannot be trusted."""
+        """Return the content of an entry; None if it is missing, damaged, or not trusted."""
         content = read_trusted(self.get_path(name), longest=-1, follow_links=True)
         if content is None:
             return None
@@ -63,17 +63,17 @@ class Cache:
         return found[start:]
 
     def put(self, name: str, body: bytes) -> Path:
-        """Store an entry and return its file. Entries that have not been used for a month are removed.
+        """Store an entry, and return its file. Entries that have not been used for 30 days are removed.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         write_whole(self.get_path(name), _MAGIC + _compute_checksum(body) + body, readable=self.readable)
         self._remove_unused()
         return self.get_path(name)
 
     def _mark_used(self, name: str) -> None:
-        """Update the time of an entry, once a day."""
+        """Update the modification time of an entry, at most once a day."""
         with suppress(OSError):
             if time.time() - self.get_path(name).stat().st_mtime > 86_400:
                 os.utime(self.get_path(name))
@@ -88,15 +88,15 @@ class Cache:
 
 
 def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str], *, readable: bool = False) -> Cache | None:
-    """Return the cache that a setting selects; None for ``off``.
+    """Return the cache, or None if it is off.
 
     Args:
-        setting: a folder, ``off``, or None for the value of ``SL_DAGSTER_CACHE``, else the user's cache folder.
-        environ: process environment.
+        setting: a folder, or ``off``; None = the value of ``SL_DAGSTER_CACHE``, or else the user's cache folder.
+        environ: the process environment.
         readable: whether all users may read the entries.
 
     Raises:
-        InvalidSetting: the folder is a file.
+        InvalidSetting: the path is a file.
     """
     chosen = os.fspath(setting) if setting else environ.get(VARIABLE, "").strip()
     if chosen.lower() == OFF:
@@ -109,7 +109,7 @@ def open_cache(setting: str | os.PathLike[str] | None, environ: Mapping[str, str
 
 
 def make_entry_name(*parts: object) -> str:
-    """Return an entry's name for the values that it depends on. It changes with the versions of this package and its libraries."""
+    """Return the name of the entry that depends on some values. It also depends on the versions of this package and its libraries."""
     text = "\0".join(map(repr, (*parts, _describe_versions())))
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
@@ -126,7 +126,7 @@ def _describe_versions() -> tuple[str, ...]:
 
 
 def _compute_source_checksum() -> str:
-    """Return a checksum of the code that reads and plans, because the version does not change with every edit during development."""
+    """Return a checksum of the code that computes entries, because the version does not change with every edit during development."""
     here = Path(__file__).parent
     checksum = blake2b(digest_size=16)
     for part in _PARTS:
@@ -137,19 +137,19 @@ def _compute_source_checksum() -> str:
 
 
 def serialize(value: object) -> bytes:
-    """Return a value as bytes."""
+    """Return a value as bytes, for :func:`deserialize`."""
     return pickle.dumps(value, protocol=5)
 
 
 def deserialize(body: memoryview | bytes, allowed: Mapping[tuple[str, str], Any]) -> Any:
-    """Return the value that :func:`serialize` wrote.
+    """Return the value that :func:`serialize` converted to bytes.
 
     Args:
         body: the bytes.
-        allowed: the classes and constants that the bytes may refer to, by module and name. Nothing else is imported or called.
+        allowed: (module, name) -> class or constant that the bytes may refer to. Nothing else is imported or called.
 
     Raises:
-        Exception: the bytes are not such a value.
+        Exception: the bytes are invalid. The unpickler raises exceptions of many types.
     """
     with pause_garbage_collection():
         return _Loader(body, allowed).load()
@@ -169,7 +169,7 @@ class _Loader(pickle.Unpickler):
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Pause the garbage collector while many long-lived objects are created, because it would scan them repeatedly for nothing."""
+    """Pause the garbage collector while many long-lived objects are created, which it would scan repeatedly to no effect."""
     enabled = gc.isenabled()
     gc.disable()
     try:

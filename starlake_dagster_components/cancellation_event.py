@@ -6,10 +6,7 @@ from contextlib import contextmanager
 
 
 class Cancelled(threading.Event):
-    """An event that calls functions when it is set.
-
-    It may be set from a signal handler: callbacks then run in the main thread.
-    """
+    """An event that calls functions when it is set. If a signal handler sets it, they run in the main thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,9 +21,9 @@ class Cancelled(threading.Event):
 
     @contextmanager
     def notify(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Call a function once if the event is set while the block lasts, or was set before.
+        """Call a function once if the event is set before or during the ``with`` block, but not after it.
 
-        The function runs in the thread that sets the event, and must return soon. It does not run after the block has ended.
+        The function runs in the thread that sets the event (or in this one, if it is already set), and must return quickly.
         """
         key = object()
         with self._guard:

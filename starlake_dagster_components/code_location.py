@@ -1,6 +1,6 @@
-"""A code location that needs no file of its own: ``SL_ROOT=/projects/shop dagster dev -m starlake_dagster_components.code_location``.
+"""A ready-made code location: ``SL_ROOT=/projects/shop dagster dev -m starlake_dagster_components.code_location``.
 
-``SL_ROOT`` is the project (default: the current folder), and ``SL_ENV`` is Starlake's environment. Set any setting of the component with
+``SL_ROOT`` is the project's folder (default: the current folder), and ``SL_ENV`` is Starlake's environment. All settings can be set with
 ``SL_DAGSTER_<SETTING>``, for example ``SL_DAGSTER_EXECUTOR=duckdb``.
 """
 

@@ -3,17 +3,17 @@
 ::
 
     StarlakeError
-    ├── InvalidProject           the project's files: all problems at once, each with file and line
-    ├── ProjectNotFound          there is no Starlake project at the given folder
-    ├── UnknownName              a name (of a job, task, table, setting) that does not exist
-    ├── InvalidSetting           a setting of the component, the environment or the command line
-    ├── MissingDependency        an optional package that is needed and not installed
-    ├── CommandError             a Starlake command that could not be started or followed
+    ├── InvalidProject           the project's files have errors: all problems at once, each with file and line
+    ├── ProjectNotFound          the folder does not exist, or does not contain a Starlake project
+    ├── UnknownName              a job, task, table, or setting does not exist
+    ├── InvalidSetting           a setting of the component, the environment, or the command line is invalid
+    ├── MissingDependency        an optional package is required but not installed
+    ├── CommandError             a Starlake command could not be started, or was interrupted
     │   ├── CommandCancelled     ... because the run was canceled
     │   └── CommandTimeout       ... because it ran longer than allowed
-    └── EngineError              the embedded DuckDB engine (see ``engine/errors.py`` for its branches)
+    └── EngineError              an error of the embedded DuckDB engine (see ``engine/errors.py`` for its subclasses)
 
-Messages say what is wrong, where (``file:line``), what was expected and how to fix it.
+Messages say what is wrong, where (``file:line``), what was expected, and how to fix it.
 """
 
 import difflib
@@ -29,7 +29,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """A place in a file of the project.
+    """A line of a file, or a whole file.
 
     Attributes:
         file: path relative to the project's root, with ``/``.
@@ -40,7 +40,7 @@ class Location:
     line: int = 0
 
     def __str__(self) -> str:
-        """Return the place in the form that editors recognize: ``metadata/load/sales/orders.sl.yml:12``."""
+        """Return the location as ``metadata/load/sales/orders.sl.yml:12``, which editors recognize."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
@@ -49,12 +49,12 @@ class Problem:
     """A problem with a project.
 
     Attributes:
-        location: the place; None if it is not in a file (but, for example, in an environment variable).
-        severity: ``error`` stops the definitions from loading, ``warning`` does not.
-        message: one sentence: what is wrong, the value, what was expected, and the closest known name.
-        rejected: True if Starlake rejects the file because of it, although this package understands it. If Starlake runs the
-            commands, the problem is an error.
-        skips_file: whether Starlake ignores everything that the file defines.
+        location: where it is; None if it is not in a file (but, for example, in an environment variable).
+        severity: ``error`` prevents the definitions from loading, ``warning`` does not.
+        message: what is wrong, with the value, what was expected, and the closest known name.
+        rejected: whether Starlake rejects the file because of this, although this package does not. It is an error if Starlake runs the
+            commands.
+        skips_file: whether Starlake ignores the whole file because of this.
     """
 
     location: Location | None
@@ -64,25 +64,25 @@ class Problem:
     skips_file: bool = False
 
     def __post_init__(self) -> None:
-        """Cut long values in the message."""
+        """Shorten long values in the message."""
         if len(self.message) > _LONGEST_VALUE:
             object.__setattr__(self, "message", cut_values(self.message))
 
     def __str__(self) -> str:
-        """Return ``file:line: message``; warnings are marked as such."""
+        """Return ``file:line: message``, or ``file:line: warning: message``."""
         where = f"{self.location}: " if self.location else ""
         return f"{where}{'warning: ' if self.severity == 'warning' else ''}{self.message}"
 
 
 class StarlakeError(Exception):
-    """The base class of all exceptions of this package. Known secrets are removed from their messages."""
+    """The base class of this package's exceptions. Known secrets are masked in their messages, and long values are shortened."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*(cut_values(mask_text(a)) if isinstance(a, str) else a for a in arguments))
 
 
 class InvalidProject(StarlakeError):
-    """A project with errors in its files; carries all problems, not just the first.
+    """A project has errors in its files. The exception contains all problems, not only the first.
 
     Attributes:
         root: the project's folder.
@@ -102,37 +102,42 @@ class InvalidProject(StarlakeError):
 
 
 class ProjectNotFound(StarlakeError):
-    """A folder without a Starlake project."""
+    """A folder does not exist, or does not contain a Starlake project."""
 
 
 class UnknownName(StarlakeError):
-    """A name that does not exist; the message suggests existing names."""
+    """A name does not exist. The message suggests existing names."""
 
     def __init__(self, *, kind: str, name: str, known: Iterable[str]) -> None:
         super().__init__(describe_unknown(kind, name, known))
 
 
 class InvalidSetting(StarlakeError):
-    """A setting of the component, the environment or the command line that cannot be used."""
+    """A setting of the component, the environment, or the command line is invalid."""
 
 
 class MissingDependency(StarlakeError):
-    """An optional package that is required but not installed; the message explains how to install it."""
+    """An optional package is required but not installed. The message explains how to install it.
+
+    Args:
+        package: name of the package.
+        extra: the extra of this package that installs it; None = it must be installed without its dependencies, which are outdated.
+        purpose: the feature that requires it.
+    """
 
     def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
-        """Explain how to install a package: as an extra of this one, or alone if the package pins outdated requirements."""
-        # Not `pip install starlake-dagster-components[extra]`: it may have come from Git or a wheel.
+        # Not `pip install starlake-dagster-components[extra]`, because this package may come from Git or a wheel.
         how = f"install starlake-dagster-components with the extra '{extra}'" if extra else f"pip install --no-deps {package}"
-        super().__init__(f"{purpose} needs {package}: {how}")
+        super().__init__(f"{purpose} requires {package}: {how}")
 
 
 class CommandError(StarlakeError):
-    """A Starlake command that could not be started or followed.
+    """A Starlake command could not be started, or was interrupted.
 
     Attributes:
-        retry: False if a retry cannot succeed (a missing permission, a wrong name).
+        retry: whether a retry may succeed. False, for example, for a missing permission.
         tables: the known results of an interrupted ``load``: logical table name -> ``executors.base.TableResult``.
-        trail: information from its output so far: ``executors.starlake_output.process_output.OutputTrail``.
+        trail: information from the output so far, an ``executors.starlake_output.process_output.OutputTrail``.
     """
 
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
@@ -143,15 +148,15 @@ class CommandError(StarlakeError):
 
 
 class CommandCancelled(CommandError):
-    """A Starlake command that was stopped because its run was canceled."""
+    """A Starlake command was stopped because its run was canceled."""
 
 
 class CommandTimeout(CommandError):
-    """A Starlake command that was stopped because it ran longer than allowed."""
+    """A Starlake command was stopped because it ran longer than allowed."""
 
 
 class EngineError(StarlakeError):
-    """The base class of all exceptions of the embedded DuckDB engine."""
+    """The base class of the embedded DuckDB engine's exceptions."""
 
 
 _LONGEST_VALUE = 200
@@ -160,7 +165,7 @@ _LONG_VALUE = re.compile(rf"'[^'\n]{{{_LONGEST_VALUE},}}'|\"[^\"\n]{{{_LONGEST_V
 
 
 def cut_values(message: str) -> str:
-    """Return a message whose values are short: of a longer one, its beginning and its length."""
+    """Return a message in which long values are replaced by their first 100 characters and their length."""
     if len(message) <= _LONGEST_VALUE:
         return message
 
@@ -180,7 +185,13 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return a message about an unknown value: the value, and the closest known one or a short list of known ones."""
+    """Return a message about an unknown name, with the closest known name or, if there are at most 12, all of them.
+
+    Args:
+        kind: what the name refers to, such as ``job``.
+        name: the unknown name.
+        known: the known names.
+    """
     names = sorted(set(known))
     hint = suggest_name(name, names)
     if not hint and names and len(names) <= 12:

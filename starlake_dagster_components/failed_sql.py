@@ -1,12 +1,12 @@
-"""Read what databases say about a statement that failed: whether another attempt may succeed, and where the error is."""
+"""Interpret a database's message about a failed statement: whether a retry may succeed, and where the error is."""
 
 import re
 
 SHOWN_BEFORE = 8
-"""Lines that are shown before the line with the error."""
+"""Number of lines to show before the line with the error."""
 SHOWN_AFTER = 4
 SHOWN = 20
-"""Lines that are shown of a statement if the line with the error is not known."""
+"""Number of lines to show if the line with the error is not known."""
 
 _PERMANENT = re.compile(
     "|".join(
@@ -45,14 +45,14 @@ _PERMANENT = re.compile(
     ),
     re.DOTALL,
 )
-"""Errors that the same SQL and the same files bring about again. A missing table is not one of them: another job may be making it."""
+"""Errors that recur with the same SQL and files. A missing table is not one of them, because another job may be about to create it."""
 
 _POSITIONS = (
-    # PostgreSQL counts the characters from 1.
+    # PostgreSQL: the number of the character, from 1.
     re.compile(r"\bPosition: (?P<offset>\d+)"),
-    # BigQuery: at [2:8], both from 1.
+    # BigQuery: "at [2:8]", line and column from 1.
     re.compile(r"\bat \[(?P<line>\d+):(?P<column>\d+)\]"),
-    # Snowflake: error line 2 at position 7, which begins at 0.
+    # Snowflake: "error line 2 at position 7", the line from 1 and the position from 0.
     re.compile(r"\bline (?P<line>\d+) at position (?P<after>\d+)"),
     re.compile(r"\bat line (?P<line>\d+)"),
 )
@@ -60,17 +60,21 @@ _EXCERPT = re.compile(r"^LINE (\d+): (.*)\n(\s*)\^", re.MULTILINE)
 
 
 def is_permanent(reason: str | None) -> bool:
-    """Return whether the same SQL and the same files would fail again: a syntax error, an unknown column, a value of the wrong type."""
+    """Return whether a retry would fail with the same error: a syntax error, an unknown column, or a value of the wrong type.
+
+    Args:
+        reason: the error message; None = unknown.
+    """
     return reason is not None and _PERMANENT.search(reason) is not None
 
 
 def show_statement(statement: str, line: int | None = None, column: int | None = None) -> str:
-    """Return the lines of a statement around an error, indented by four characters, with a caret under the place of the error.
+    """Return the lines of a statement around an error, indented by four spaces, with a caret that points to the error.
 
     Args:
-        statement: the statement. Its own indentation is kept.
-        line: the line of the error, from 1; None if it is not known.
-        column: the column of the error, from 1; None if it is not known.
+        statement: the statement.
+        line: line of the error, from 1; None if unknown.
+        column: column of the error, from 1; None if unknown.
     """
     lines = [text.rstrip().expandtabs(4) for text in statement.split("\n")]
     if line is None or not 1 <= line <= len(lines):
@@ -86,17 +90,17 @@ def show_statement(statement: str, line: int | None = None, column: int | None =
 
 
 def find_place(message: str, statement: str) -> tuple[int | None, int | None]:
-    """Return the line and the column of an error in a statement, from 1; None for a part that the message does not contain.
+    """Return the line and column of an error in a statement, from 1; None for each that the message does not contain.
 
     Args:
-        message: what the database says, with its line breaks.
-        statement: the statement that it was given.
+        message: the database's message, with line breaks.
+        statement: the statement.
     """
     excerpt = _EXCERPT.search(message)
     if excerpt:
         line, text = int(excerpt[1]), excerpt[2]
         lines = statement.split("\n")
-        # DuckDB cuts long lines at both ends.
+        # DuckDB shortens long lines at both ends.
         cut = text.startswith("...")
         kept = text.strip(".") if cut or text.endswith("...") else text
         at = lines[line - 1].find(kept) if line <= len(lines) else -1

@@ -1,4 +1,4 @@
-"""Full disks, whichever library meets them."""
+"""Recognize errors that are caused by a full disk, in whichever library they occur."""
 
 import errno
 import re
@@ -13,10 +13,10 @@ ADVICE = "free some space, or choose another disk, and run it again"
 
 
 def explain_full_disk(error: BaseException) -> str | None:
-    """Return a sentence on a full disk if one is behind an exception, else None.
+    """Return a message with advice if a full disk caused an exception, or else None.
 
     Args:
-        error: an exception of any library, with its causes.
+        error: an exception of any library. Its causes are searched as well.
     """
     for one in _walk_causes(error):
         text = str(one)
@@ -25,7 +25,7 @@ def explain_full_disk(error: BaseException) -> str | None:
             continue
         found = _PATH.search(text)
         path = getattr(one, "filename", None) or (found.group(1) if found else None)
-        reason = "a file exceeds the limit of its size" if number == errno.EFBIG else "the disk is full"
+        reason = "a file exceeds the maximum size" if number == errno.EFBIG else "the disk is full"
         where = f": {path}" if path else f" ({text.splitlines()[0][:200]})" if _is_of_database(one) else ""
         return f"{reason}{where}; {ADVICE}"
     return None
@@ -37,10 +37,10 @@ def _is_of_database(error: BaseException) -> bool:
 
 def _walk_causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
+    stack: list[BaseException | None] = [error]
+    while stack:
+        one = stack.pop()
         if one is not None and id(one) not in seen:
             seen.add(id(one))
             yield one
-            waiting += [one.__context__, one.__cause__]
+            stack += [one.__context__, one.__cause__]

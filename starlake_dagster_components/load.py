@@ -1,4 +1,4 @@
-"""``load_definitions_from_starlake_project``: load a project with a function call."""
+"""``load_definitions_from_starlake_project``: build the definitions of a project with a function call."""
 
 from collections.abc import Callable
 from inspect import Parameter, Signature
@@ -16,7 +16,7 @@ Arguments = ParamSpec("Arguments")
 def _accept_settings(
     settings: Callable[Arguments, Settings],
 ) -> Callable[[Callable[..., dg.Definitions]], Callable[Concatenate[str | Path, Arguments], dg.Definitions]]:
-    """Give a function the settings as keyword arguments, with their types and documentation."""
+    """Return a decorator that gives a function the settings as keyword arguments, with types, defaults, and documentation."""
 
     def decorate(function: Callable[..., dg.Definitions]) -> Callable[Concatenate[str | Path, Arguments], dg.Definitions]:
         fields = Settings.model_fields
@@ -38,17 +38,17 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
     """Build the definitions of a Starlake project.
 
     Args:
-        root: folder of the project, the one that contains ``metadata/``.
+        root: the project's folder, which contains ``metadata/``.
         **settings: see :class:`Settings`.
 
     Returns:
-        Assets, checks, jobs, schedules, and sensors. They include no resources and no executor of the code location, so they can be
-        merged with others.
+        Assets, checks, jobs, schedules, and sensors. Resources and the default executor are not included, so that you can merge the
+        definitions with others.
 
     Raises:
         InvalidProject: the project has errors; the message lists all of them with file and line.
-        InvalidSetting: a setting is unknown or cannot be used.
-        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+        InvalidSetting: a setting is unknown, or a value is invalid.
+        ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
 
     Example:
         .. code-block:: python
@@ -59,10 +59,10 @@ def load_definitions_from_starlake_project(root: str | Path, **settings: Any) ->
 
 
 def load_code_location(root: str | Path, settings: Settings) -> dg.Definitions:
-    """Build the definitions of a project that has a code location of its own.
+    """Build the definitions of a code location that consists of one project.
 
-    They are those of :func:`load_definitions_from_starlake_project`, plus the executor of the code location, which the
-    Materialize buttons use.
+    In addition to the result of :func:`load_definitions_from_starlake_project`, they include the default executor, which Materialize
+    buttons use.
     """
     definitions = build_definitions(root, settings).definitions
     return dg.Definitions.merge(definitions, dg.Definitions(executor=choose_job_executor(None, settings)))

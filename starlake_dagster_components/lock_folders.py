@@ -1,4 +1,4 @@
-"""Choose the folder of lock files: shared with users who can write the same data, else one that no other user can lock or block."""
+"""Choose the folder of lock files: a shared one if several users can write the data, or else one that other users cannot interfere with."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from .errors import CommandError
 
 _NAME = "starlake-dagster-locks"
 _MOST_FOLDERS = 100
-"""Number of a user's folder names to try, because another user may have taken the first ones."""
+"""Number of folder names to try, because another user may have created folders with the first ones."""
 _ABANDONED_AFTER = 86_400.0
-"""Age in seconds at which the file of a single-use lock is attributed to a killed process."""
+"""Age in seconds at which the file of a single-use lock is considered left behind by a killed process."""
 
 
 def choose_lock_folder(beside: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of the locks for some data. All processes that can write the data choose the same folder.
+    """Return the folder of the locks that protect some data. All processes that can write the data choose the same folder.
 
     Args:
-        beside: the folder of the data. If it does not exist, its nearest existing parent is used. None = only this user is involved.
+        beside: the folder of the data; if it does not exist, its nearest existing parent is used. None = only this user writes the data.
 
     Raises:
         CommandError: the folder cannot be created.
@@ -68,7 +68,8 @@ def _open_private_folder(owner: int) -> Path:
             if stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o077:
                 return folder
             break
-    raise CommandError(f"other users have taken all names for the lock folder: {Path(tempfile.gettempdir()) / f'{_NAME}-{owner}'} ...")
+    path = Path(tempfile.gettempdir(), f"{_NAME}-{owner}")
+    raise CommandError(f"cannot create a lock folder: other users own {path} and all {_MOST_FOLDERS - 1} alternatives")
 
 
 def _make_private_folder(folder: Path, owner: int) -> None:
@@ -76,13 +77,13 @@ def _make_private_folder(folder: Path, owner: int) -> None:
         if owner == os.geteuid():
             folder.mkdir(mode=0o700)
         else:
-            # It must never look like one of root's folders.
-            made = tempfile.mkdtemp(prefix=f".{_NAME}-", dir=folder.parent)
+            # Renamed last, so that the owner's processes never see a folder that belongs to root.
+            temporary = tempfile.mkdtemp(prefix=f".{_NAME}-", dir=folder.parent)
             try:
-                os.chown(made, owner, -1)
-                os.rename(made, folder)
+                os.chown(temporary, owner, -1)
+                os.rename(temporary, folder)
             except OSError:
-                os.rmdir(made)
+                os.rmdir(temporary)
     except FileExistsError:
         return
     except OSError as error:
@@ -94,12 +95,12 @@ _cleaned_lock = threading.Lock()
 
 
 def remove_abandoned_locks(folder: Path, pattern: str, take: Callable[[Path], contextlib.AbstractContextManager[bool]]) -> None:
-    """Remove lock files left behind by killed processes, once per folder and process.
+    """Remove lock files that killed processes have left behind. Only the first call for a folder in a process does anything.
 
     Args:
         folder: the folder of the lock files.
-        pattern: pattern of the file names of single-use locks.
-        take: takes a lock by its file without waiting, and yields whether it succeeded.
+        pattern: glob pattern of the files of single-use locks.
+        take: function that tries to acquire the lock of a file without waiting, as a context manager that yields whether it succeeded.
     """
     with _cleaned_lock:
         if folder in _cleaned:

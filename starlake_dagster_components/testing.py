@@ -1,4 +1,4 @@
-"""Test your own definitions with an executor that runs nothing, records every command, and returns the results that the test sets.
+"""An executor for tests of your own definitions: it records commands instead of running them, and returns the results that a test sets.
 
 .. code-block:: python
 
@@ -6,7 +6,7 @@
     from starlake_dagster_components.testing import RecordingExecutor
 
 
-    def test_a_failing_load_stops_what_depends_on_it():
+    def test_a_failed_load_stops_downstream_assets():
         executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
         defs = load_definitions_from_starlake_project("project", executor=executor)
         result = defs.resolve_job_def("sales").execute_in_process(raise_on_error=False)
@@ -36,21 +36,21 @@ class _Rule:
     answers: list[Answer]
 
     def take(self) -> Answer:
-        """Return the next answer; the last one is repeated."""
+        """Return the next answer. The last one is repeated."""
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 class RecordingExecutor(StarlakeExecutor):
-    """Records commands instead of running them, and returns the results set with :meth:`on`. A command without a rule succeeds.
+    """Records commands instead of running them, and returns the results set with :meth:`on`. Other commands succeed.
 
-    A ``load`` of several tables is answered per table, as if each had its own command. The command fails if one of
-    them does. A rule for the domain answers the whole command.
+    A ``load`` of several tables gets a result for each table, as if each had its own command, and fails if one of them does. A result that
+    is set for the domain applies to the whole command.
 
-    It may be used by several threads. It records only the commands of its own process, so run jobs with ``execute_in_process`` or with this
-    package's step executor.
+    The executor is thread-safe. It only records commands of its own process, so run jobs with ``execute_in_process`` or with this package's
+    step executor.
     """
 
-    type: Literal["recording"] = Field(default="recording", description="Run nothing; record every command.")
+    type: Literal["recording"] = Field(default="recording", description="Records commands instead of running them.")
 
     _commands: list[Command] = PrivateAttr(default_factory=list)
     _invocations: list[Invocation] = PrivateAttr(default_factory=list)
@@ -58,15 +58,18 @@ class RecordingExecutor(StarlakeExecutor):
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def on(self, verb: Verb, name: str, *answers: Answer) -> "RecordingExecutor":
-        """Set the results of commands.
+        """Set the results of commands. If several calls match a command, the last one applies.
 
         Args:
-            verb: ``stage``, ``preload``, ``load`` or ``transform``.
-            name: a logical name on the command line: domain, table, or ``domain.task``.
-            answers: used one after another; the last one is repeated.
+            verb: ``stage``, ``preload``, ``load``, or ``transform``.
+            name: a domain, a table, or ``domain.task``, as on the command line.
+            answers: results, exceptions to raise, or functions, used one after the other; the last one is repeated.
 
         Returns:
-            The executor itself. If several rules match, the last one applies.
+            The executor itself.
+
+        Raises:
+            ValueError: there are no answers.
         """
         if not answers:
             raise ValueError("on() needs at least one answer")
@@ -75,7 +78,11 @@ class RecordingExecutor(StarlakeExecutor):
         return self
 
     def run(self, command: Command, invocation: Invocation) -> CommandResult:
-        """Record a command and return its answer."""
+        """Record a command, and return its result.
+
+        Raises:
+            CommandCancelled: the run was canceled.
+        """
         if invocation.cancelled.is_set():
             raise CommandCancelled("the run was canceled before the command was started")
         with self._lock:
@@ -93,21 +100,21 @@ class RecordingExecutor(StarlakeExecutor):
 
     @property
     def invocations(self) -> Sequence[Invocation]:
-        """The contexts of the commands, in the same order."""
+        """The invocations of all commands, in the same order."""
         with self._lock:
             return tuple(self._invocations)
 
     @property
     def lines(self) -> Sequence[str]:
-        """The commands as strings: ``load --domains sales --tables orders``, without ``--options`` and ``--scheduledDate``."""
+        """The commands as strings, such as ``load --domains sales --tables orders``, without ``--options`` and ``--scheduledDate``."""
         return tuple(" ".join(_drop_values_of_the_run(c)) for c in self.commands)
 
     def ran(self, verb: Verb, name: str) -> int:
-        """Return the number of commands with a verb and a name on their command line."""
+        """Return the number of commands with this verb and with this name as an argument."""
         return sum(c.verb == verb and name in _list_names(c) for c in self.commands)
 
     def _find_answers(self, command: Command) -> list[tuple[Sequence[str], Answer]]:
-        """Return the answers to a command, each with the tables of the load that it covers. One answer for all is one entry."""
+        """Return the answers to a command, each with the tables that it applies to."""
         tables = _list_values(command, "--tables") if command.verb == "load" else []
         others = tables if len(tables) > 1 else []
         found: list[tuple[list[str], _Rule | None]] = []
@@ -119,7 +126,7 @@ class RecordingExecutor(StarlakeExecutor):
                 found.append(([table], rule))
             else:
                 same[0].append(table)
-        # The last rule comes first: if it fails, its exit code is that of the whole command.
+        # The last rule comes first, because the command gets the exit code of the first failure.
         found.sort(key=lambda entry: self._rules.index(entry[1]) if entry[1] else -1, reverse=True)
         return [(named, rule.take() if rule else CommandResult(exit_code=0)) for named, rule in found]
 
@@ -131,7 +138,7 @@ def _resolve_answer(answer: Answer, command: Command, invocation: Invocation) ->
 
 
 def _combine_results(results: Sequence[tuple[Sequence[str], CommandResult]]) -> CommandResult:
-    """Combine the results of tables into the result of their load."""
+    """Combine the results of tables into the result of the load."""
     worst = next((result for _, result in results if result.exit_code), results[0][1])
     tables: dict[str, TableResult] = {}
     for named, result in results:

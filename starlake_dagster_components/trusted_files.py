@@ -1,4 +1,4 @@
-"""Files that processes of several users may see: written as a whole, and read only if no other user can have written them."""
+"""Read and write files in folders that other users can access: atomically, and ignoring files that another user may have written."""
 
 import contextlib
 import os
@@ -7,25 +7,25 @@ import tempfile
 from pathlib import Path
 
 LONGEST = 4 * 1024 * 1024
-"""Bytes of a small file that are read."""
+"""Default maximum number of bytes to read."""
 
 
 def is_trusted(status: os.stat_result) -> bool:
-    """Return whether this is a regular file that only this user and the administrator can have written."""
+    """Return whether a file is a regular file that only this user and the superuser can write."""
     if not stat.S_ISREG(status.st_mode):
         return False
     return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)
 
 
 def read_trusted(path: Path, *, longest: int = LONGEST, follow_links: bool = False) -> bytes | None:
-    """Return the content of a file; None if it is missing or another user may have written it.
+    """Return the content of a file; None if it cannot be read, or another user may have written it.
 
     Args:
         path: the file.
-        longest: bytes that are read at most; -1 = all of them.
-        follow_links: whether the path may be a link.
+        longest: maximum number of bytes to read; -1 = no limit.
+        follow_links: whether the path may be a symbolic link.
     """
-    # A named pipe would wait for a writer.
+    # Opening a named pipe would otherwise wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags if follow_links else flags | getattr(os, "O_NOFOLLOW", 0))
@@ -36,15 +36,15 @@ def read_trusted(path: Path, *, longest: int = LONGEST, follow_links: bool = Fal
 
 
 def write_whole(path: Path, content: bytes, *, readable: bool = True) -> None:
-    """Write a file so that other processes see all of it or nothing; create its folder.
+    """Write a file atomically. Its folder is created if necessary.
 
     Args:
         path: the file.
-        content: what it is to hold.
-        readable: whether every user may read it and list its folder; otherwise only this user.
+        content: its new content.
+        readable: whether all users, or only this one, may read the file and list its folder.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(mode=0o755 if readable else 0o700, parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)

@@ -1,3 +1,3 @@
-"""The component that adds a Starlake project with a ``defs.yaml``."""
+"""The component that adds a Starlake project to a Dagster project."""
 
 from .component import StarlakeProjectComponent as StarlakeProjectComponent

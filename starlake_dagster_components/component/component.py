@@ -16,8 +16,8 @@ from ..project.model import Expectation
 from ..settings import Settings, SharedSettings
 from ..settings.selection import check_op_rules
 from .fields import NodeTranslation, OpRules, SettingFields, describe_fields
-from .places import find_places, place_errors
 from .scaffolder import StarlakeProjectScaffolder
+from .setting_locations import find_setting_locations, locate_errors
 from .yaml_schema import make_schema_precise
 
 
@@ -34,31 +34,32 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         attributes:
           project: ../../starlake
 
-    Overrides, from weakest to strongest: defaults, a Python subclass (``get_asset_spec``), ``translation``, ``post_processing``.
+    Asset specs come from the defaults, then a subclass (``get_asset_spec``), then ``translation``, then ``post_processing``. Each overrides
+    the ones before it.
 
-    In Python, create it with these fields as keyword arguments. :meth:`build` returns definitions, plan, and problems.
+    In Python, pass the fields as keyword arguments. :meth:`build` returns the definitions, the plan, and the problems.
     """
 
     op: OpRules = None
     translation: Annotated[TranslationFn[StarlakeNode] | None, NodeTranslation()] = None
 
-    _places: dict[str, Location] = PrivateAttr(default_factory=dict)
+    _locations: dict[str, Location] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
-        """Return the model of the YAML, whose schema points to wrong values."""
+        """Return the model of the YAML, with a JSON schema that is precise about what is wrong."""
         return make_schema_precise(cls.model())
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        """Create the component from its YAML, and remember the line of each setting."""
+        """Create the component from its YAML, and record the line of each setting for error messages."""
         component: Self = super().resolve_from_model(context, model)
-        component._places = find_places(context, model)
+        component._locations = find_setting_locations(context, model)
         return component
 
     @cached_property
     def translator(self) -> StarlakeTranslator:
-        """The translator that makes the asset specs: the defaults, then :meth:`get_asset_spec`, then ``translation``."""
+        """The translator that creates the asset specs: it calls :meth:`get_asset_spec`, and then applies ``translation``."""
         return _ComponentTranslator(self)
 
     @cached_property
@@ -66,7 +67,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         return StarlakeTranslator()
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
-        """Return the asset spec of a domain, table, task, or external table. Override it to change the spec.
+        """Return the asset spec of a domain, table, task, or external table. Override this method to change specs.
 
         Example:
             .. code-block:: python
@@ -80,11 +81,11 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         return self._base_translator.get_asset_spec(node)
 
     def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
-        """Return the check spec of an expectation of a table or task, or None for no check. Override it to change the spec."""
+        """Return the check spec for an expectation of a table or task, or None for no check. Override this method to change specs."""
         return self._base_translator.get_asset_check_spec(node, expectation)
 
     def build_settings(self) -> Settings:
-        """Return the settings that the fields define."""
+        """Return the component's fields as settings."""
         op = self.op.model_dump(exclude_none=True) if isinstance(self.op, BaseModel) else self.op
         return Settings(
             **{name: getattr(self, name) for name in SharedSettings.model_fields},
@@ -93,7 +94,7 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
         )
 
     def build(self) -> Built:
-        """Read the project and build its definitions; see :func:`starlake_dagster_components.definitions.build.build`."""
+        """Read the project and build its definitions; see :func:`starlake_dagster_components.definitions.build.build_definitions`."""
         return build_definitions(self.project, self.build_settings())
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -101,9 +102,9 @@ class StarlakeProjectComponent(dg.Component, SettingFields, dg.Resolvable):
 
         Raises:
             InvalidProject: the project has errors; the message lists all of them with file and line.
-            ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+            ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
         """
-        with place_errors(self._places):
+        with locate_errors(self._locations):
             return self.build().definitions
 
 
@@ -120,7 +121,7 @@ class _ComponentTranslator(
         self._component = component
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
-        """Return the spec after all overrides."""
+        """Return the asset spec with all overrides applied."""
         spec: dg.AssetSpec = super().get_asset_spec(node)
         return self.component.translation(spec, node) if self.component.translation else spec
 

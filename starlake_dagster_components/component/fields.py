@@ -1,4 +1,4 @@
-"""Make the component's fields from ``settings.py``, and define how each is read from YAML."""
+"""The component's fields, which are made from ``settings/fields.py``, and the resolvers that read them from YAML."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -19,13 +19,13 @@ from .templates import render_value, render_variables
 
 
 class StepExecutorFields(BaseModel):
-    """``step_executor:`` as a mapping."""
+    """The mapping form of ``step_executor``."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     type: str = Field(
         default="threads",
-        description="threads (this package's), multiprocess or in_process (Dagster's), or the import path of another executor definition.",
+        description="threads (of this package), multiprocess or in_process (of Dagster), or the import path of an executor definition.",
         examples=["threads", "multiprocess", "dagster_k8s.k8s_job_executor"],
     )
     config: Mapping[str, Any] = Field(
@@ -36,8 +36,8 @@ class StepExecutorFields(BaseModel):
 
 
 _YAML_TYPES: Mapping[str, Any] = {
-    # A discriminated union of plain models, because Dagster silently picks the wrong class from a union of Resolvables. Any mapping is
-    # accepted here, because the check gives a better message.
+    # A discriminated union of plain models, because Dagster silently picks the wrong class from a union of Resolvables. Any other mapping
+    # is accepted as well, because check_executor has better messages.
     "executor": Annotated[Union[tuple(EXECUTORS.values())], Field(discriminator="type")] | dict[str, Any] | None,  # noqa: UP007
     "step_executor": StepExecutorFields | dict[str, Any] | str | None,
     "cache": str | bool | None,
@@ -47,13 +47,13 @@ _YAML_TYPES: Mapping[str, Any] = {
     "exclude": Sequence[str | dict[str, Any]] | dict[str, Any] | str | None,
     "expectation_checks": bool | dict[str, Any] | str | None,
 }
-"""The YAML types of settings for which they do not follow from the setting's type."""
+"""The settings whose YAML type cannot be derived from the Python type, and that YAML type."""
 
 _YAML_SWITCHES = {"on": True, "off": False}
 
 
 def _make_yaml_type(name: str, field: FieldInfo) -> Any:
-    """Return the YAML type of a setting: its own type, or a string that may be a template."""
+    """Return the type of a setting in YAML. Strings are accepted everywhere, because they may be templates."""
     if name in _YAML_TYPES:
         return _YAML_TYPES[name]
     annotation: Any = field.annotation
@@ -64,19 +64,18 @@ def _make_yaml_type(name: str, field: FieldInfo) -> Any:
         return Sequence[str] | str | None
     if origin is Literal:
         # YAML reads a plain ``on`` as true and ``off`` as false.
-        words = get_args(annotation)
-        choices = words + tuple(value for word, value in _YAML_SWITCHES.items() if word in words)
-        annotation = Literal.__getitem__(choices)
+        choices = get_args(annotation)
+        annotation = Literal.__getitem__(choices + tuple(value for word, value in _YAML_SWITCHES.items() if word in choices))
     return annotation | str | None if annotation is bool or int in get_args(annotation) else annotation | None
 
 
 def _make_resolver(name: str, field: FieldInfo) -> dg.Resolver:
-    """Return the resolver of a setting. Its errors are shown with file, line, and key. An empty value means the default."""
+    """Return the resolver of a setting. An empty value in YAML means the default. Dagster adds file, line, and key to its errors."""
     setting = get_setting(field)
     render: Callable[[dg.ResolutionContext, Any], Any] = render_variables if name == "variables" else render_value
 
     def resolve(context: dg.ResolutionContext, given: Any) -> Any:
-        # Only Dagster checks the configuration of a step executor, and it expects numbers for numeric fields.
+        # Dagster checks the configuration of a step executor, and it rejects strings for numeric fields.
         value = render_value(context, given, typed=True) if name == "step_executor" else render(context, given)
         if value is None:
             return field.get_default(call_default_factory=True)
@@ -101,7 +100,7 @@ def _resolve_path(context: dg.ResolutionContext, path: str) -> str:
 
 
 def _resolve_project(context: dg.ResolutionContext, given: Any) -> str:
-    """Return the project's folder, relative to the file that names it.
+    """Return the project's folder. A relative path is resolved from the YAML file's folder.
 
     Raises:
         InvalidSetting: the path is empty.
@@ -153,7 +152,7 @@ else:
 
 
 def describe_fields(component: type[BaseModel]) -> str:
-    """Return the docstring of a component, including its fields."""
+    """Return the docstring of a component, with a description of each field."""
     lines = [f"        {name}: {_find_resolver(field).description}" for name, field in component.model_fields.items()]
     return "\n".join([(component.__doc__ or "").rstrip(), "", "    Attributes:", *lines, "    "])
 
@@ -169,23 +168,24 @@ class OpFields(BaseModel):
 
     match: str | dict[str, Any] | list[str | dict[str, Any]] | None = Field(
         default=None,
-        description="Whose steps: a name (sales.*), or a mapping of name, domain, table, task, tag, kind, dagRef; a list: any of them.",
+        description="The tables, tasks, or domains whose steps the rule applies to: a name (sales.*), a mapping with any of name, domain, "
+        "table, task, tag, kind, and dagRef, or a list of these.",
         examples=["sales.*", {"domain": "sales", "kind": "table"}],
     )
-    pool: str | None = Field(default=None, description="Their concurrency pool.", examples=["warehouse"])
+    pool: str | None = Field(default=None, description="Concurrency pool of the steps.", examples=["warehouse"])
     retry_policy: dict[str, Any] | None = Field(
         default=None,
-        description="Their retries: max_retries, delay (seconds), backoff (linear, exponential), jitter (full, plus_minus).",
+        description="Retries of the steps: max_retries, delay (seconds), backoff (linear, exponential), and jitter (full, plus_minus).",
         examples=[{"max_retries": 3, "delay": 30, "backoff": "exponential"}],
     )
-    tags: dict[str, Any] | None = Field(default=None, description="Their tags.", examples=[{"team": "data"}])
-    name: Any = Field(default=None, description="Refused: the name of an op is that of its asset.")
-    description: Any = Field(default=None, description="Refused: the description of an op is that of its asset.")
-    backfill_policy: Any = Field(default=None, description="Refused: the setting backfill says it.")
+    tags: dict[str, Any] | None = Field(default=None, description="Tags of the steps.", examples=[{"team": "data"}])
+    name: Any = Field(default=None, description="Not supported: an op has the name of its asset.")
+    description: Any = Field(default=None, description="Not supported: an op has the description of its asset.")
+    backfill_policy: Any = Field(default=None, description="Not supported: use the setting backfill.")
 
 
 def _resolve_op(context: dg.ResolutionContext, given: Any) -> Any:
-    """Return the rules of ``op``; numbers in strings stay strings."""
+    """Return the rules of ``op``."""
     return None if given is None else check_op_rules("op", render_value(context, given))
 
 
@@ -195,7 +195,8 @@ OpRules = Annotated[
         _resolve_op,
         model_field_type=OpFields | list[OpFields] | None,
         inject_before_resolve=False,
-        description="Pool, retries and tags of steps: one mapping for all, or a list of mappings with match. Later ones take precedence.",
+        description="Pool, retries, and tags of steps: a mapping for all steps, or a list of mappings with match. Later ones override "
+        "earlier ones.",
         examples=[
             {"pool": "warehouse", "tags": {"team": "data"}},
             [{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}],
@@ -205,13 +206,12 @@ OpRules = Annotated[
 
 
 class NodeTranslation(TranslationFnResolver[StarlakeNode]):
-    """The resolver of ``translation``, with a description for the YAML's schema."""
+    """The resolver of ``translation``, with a description and examples for the JSON schema."""
 
     def __init__(self) -> None:
         super().__init__(template_vars_for_translation_fn=lambda node: {"node": node})
         self.description = (
-            "Changes to the assets: any attribute of an asset spec. In templates {{ node }} has type (domain, table, task, external), "
-            "name, "
-            "domain, key, table and task, and {{ spec }} is the default spec."
+            "Changes to asset specs: any of their attributes. In templates, {{ node }} has the attributes type (domain, table, task, or "
+            "external), name, domain, key, table, and task, and {{ spec }} is the default spec."
         )
         self.examples = [{"group_name": "{{ 'raw' if node.type == 'table' else node.domain }}"}]

@@ -10,19 +10,19 @@ from pydantic import BaseModel
 _TEMPLATE = re.compile(r"\{[{%#]")
 _STARLAKE_VARIABLE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _END = "\0"
-"""Suffix that is appended to strings. No Python literal ends with it, so Dagster's rendering keeps the value a string."""
+"""Suffix that keeps a rendered value a string: Dagster turns values that look like Python literals into Python objects."""
 
 
 def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = False) -> Any:
     """Return a YAML value with its templates rendered.
 
     Strings stay strings, whereas Dagster's own rendering turns ``"1.10"``, or an environment variable with that value, into the number 1.1.
-    A template that results in something else (a Python object, None) returns it unchanged.
+    A template may also render to another Python object or to None.
 
     Args:
-        context: the context of the value.
+        context: Dagster's context for the value.
         value: the value as in the YAML: a scalar, or models, mappings, and lists of them.
-        typed: whether a template may result in a number or a boolean, for values that are not checked before use.
+        typed: whether a template may render to a number or a boolean.
     """
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_unset=True)
@@ -39,7 +39,7 @@ def render_value(context: dg.ResolutionContext, value: Any, *, typed: bool = Fal
 
 
 def render_variables(context: dg.ResolutionContext, given: Any) -> Any:
-    """Return Starlake variables with their templates rendered. ``{{NAME}}`` is Starlake's unless Dagster knows the name."""
+    """Return Starlake variables with their templates rendered. ``{{NAME}}`` is left to Starlake unless Dagster knows the name."""
     if not isinstance(given, Mapping):
         return render_value(context, given)
     return {key: value if _is_for_starlake(context, value) else render_value(context.at_path(key), value) for key, value in given.items()}

@@ -1,8 +1,8 @@
-"""Make the JSON schema of a component's YAML precise, so that ``dg check yaml`` and editors point to the wrong key or value.
+"""A more precise JSON schema for the component's YAML, so that ``dg check yaml`` and editors point to the wrong key or value.
 
-Dagster allows a string for every field, for templates. For a wrong value, its schema then reports only that no variant matches
-(``{'type': 'shel'} is not valid under any of the given schemas``), and for a wrong string it reports nothing. Here, each field keeps its
-variants, from which documentation is generated, and gets an additional condition for values that are not templates.
+Dagster allows a string for every field, because it may be a template. As a result, its schema accepts every wrong string, and reports any
+other wrong value as ``{'type': 'shel'} is not valid under any of the given schemas``. Here, each field keeps its variants, which the
+documentation shows, and gets an additional condition for values that are not templates.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _PLAIN = ("integer", "number", "boolean")
 
 @cache
 def make_schema_precise(model: type[BaseModel]) -> type[BaseModel]:
-    """Return a model that differs only in its JSON schema.
+    """Return a subclass of a model that differs only in its JSON schema.
 
     Args:
         model: the model that Dagster derives from a component for its YAML.
@@ -38,13 +38,13 @@ def make_schema_precise(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
-    """Add the condition for values that are not templates. Other variants then match anything, so only the condition reports errors."""
+    """Add a condition for values that are not templates. The variants are relaxed, so that only the condition reports errors."""
     variants = [v for v in field.get("anyOf", ()) if v.get("type") != "null" and v != {"type": "string"}]
     tagged = next((v for v in variants if "discriminator" in v), None)
     scalars = [v for v in variants if "enum" in v or v.get("type") in _PLAIN]
     models = [v for v in variants if "$ref" in v]
-    # A string among the examples that is not a template shows that a string may be expected, too.
-    texts = any(isinstance(example, str) for example in field.get("examples", ())) and not any("enum" in v for v in scalars)
+    # If an example is a string, strings are valid values.
+    strings = any(isinstance(example, str) for example in field.get("examples", ())) and not any("enum" in v for v in scalars)
     if tagged:
         _allow_any_object(field)
         field["allOf"] = _check_types(tagged["discriminator"], definitions)
@@ -52,12 +52,12 @@ def _make_precise(field: Schema, definitions: Mapping[str, Schema]) -> None:
         _allow_any_object(field)
         field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}]
     elif len(models) == 1 and all("$ref" in v or v.get("type") == "array" for v in variants):
-        # One of something, or a list of it.
-        several = next(v for v in variants if v.get("type") == "array")
+        # A single object, or a list of objects.
+        array = next(v for v in variants if v.get("type") == "array")
         _allow_any_object(field)
         field["anyOf"].append({"type": "array"})
-        field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}, {"if": {"type": "array"}, "then": several}]
-    elif scalars and len(scalars) == len(variants) and not texts:
+        field["allOf"] = [{"if": {"type": "object"}, "then": models[0]}, {"if": {"type": "array"}, "then": array}]
+    elif scalars and len(scalars) == len(variants) and not strings:
         field["if"] = {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}
         field["else"] = scalars[0] if len(scalars) == 1 else {"anyOf": scalars}
 
@@ -72,7 +72,7 @@ def _is_any_object(variant: Schema) -> bool:
 
 
 def _check_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Schema]) -> list[Schema]:
-    """Return the conditions of a mapping with a type: a known type, and the fields of that type. A string is a type alone."""
+    """Return the conditions for a type, or a mapping with a type: the type must be known, and the other fields must belong to it."""
     key, types = discriminator["propertyName"], discriminator["mapping"]
     known: Schema = {"if": _IS_TEMPLATE, "else": {"enum": list(types)}}
     conditions: list[Schema] = [
@@ -80,19 +80,19 @@ def _check_types(discriminator: Mapping[str, Any], definitions: Mapping[str, Sch
         {"if": {"type": "object"}, "then": {"required": [key], "properties": {key: known}}},
     ]
     for name, reference in types.items():
-        of_this_type = {"type": "object", "required": [key], "properties": {key: {"const": name}}}
-        conditions.append({"if": of_this_type, "then": _allow_templates(definitions[reference.rpartition("/")[2]])})
+        has_type = {"type": "object", "required": [key], "properties": {key: {"const": name}}}
+        conditions.append({"if": has_type, "then": _allow_templates(definitions[reference.rpartition("/")[2]])})
     return conditions
 
 
 def _allow_templates(model: Schema) -> Schema:
-    """Return the schema of a model with templates allowed in its fields."""
+    """Return a model's schema with templates allowed in its fields."""
     return {**model, "properties": {name: _allow_template(field) for name, field in model.get("properties", {}).items()}}
 
 
 def _allow_template(field: Schema) -> Schema:
     variants = field.get("anyOf", [])
-    needed = [v for v in variants if v != {"type": "null"}]
-    if len(needed) == 1 and len(needed) < len(variants):
-        return {"if": {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}, "else": needed[0]}
+    required = [v for v in variants if v != {"type": "null"}]
+    if len(required) == 1 and len(required) < len(variants):
+        return {"if": {"anyOf": [_IS_TEMPLATE, {"type": "null"}]}, "else": required[0]}
     return {"if": _IS_TEMPLATE, "else": field}

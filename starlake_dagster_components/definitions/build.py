@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_shared.libraries import DagsterLibraryRegistry
 
-from .._dagster_load import find_noted, is_code_server, note_for_runs
+from .._dagster_load import find_passed_value, is_code_server, pass_to_runs
 from ..cache import open_cache, pause_garbage_collection
 from ..errors import InvalidProject, Problem
 from ..masking import mask_text, note_secret_names, note_secrets
@@ -191,7 +191,7 @@ def _silence_beta_warnings() -> Iterator[None]:
 
 
 def _build_definitions(root: str | Path, settings: Settings) -> Built:
-    loaded, graph, problems = _load_and_examine(root, settings, find_noted)
+    loaded, graph, problems = _load_and_examine(root, settings, find_passed_value)
     plan, identity = graph.plan, loaded.identity
     if any(p.severity == "error" or p.skips_file for p in problems):
         from .recovery import recover
@@ -203,7 +203,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
             raise InvalidProjectDefinition(str(plan.project.root), problems)
     if loaded.stored and identity:
         # The processes of a run use the plan that it was launched with, even if files are edited in the meantime.
-        note_for_runs(loaded.stored.name, identity)
+        pass_to_runs(loaded.stored.name, identity)
         if is_code_server() and identity == loaded.identity and loaded.lacks_columns():
             from ..lineage.inferred import start_filling
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from ..pipelines.pipeline import Pipeline
 from ..settings import Settings
-from ..settings.selection import Described, RetryRule
+from ..settings.selection import RetryRule, SelectableNode
 from .names import make_tag_value
 from .nodes import StarlakeNode
 from .selecting import describe_node, describe_pre_load
@@ -51,7 +51,7 @@ def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
     return OpAttributes(pool, _build_retry_policy(node.pipeline, settings) if retry is None else _convert(retry), tags)
 
 
-def _describe(node: StarlakeNode) -> Described:
+def _describe(node: StarlakeNode) -> SelectableNode:
     described = node.table or node.task
     if described is not None:
         return describe_node(described, node.pipeline)

@@ -7,26 +7,26 @@ from ..errors import Problem
 from ..pipelines.pipeline import Dependencies, Dependency, Pipeline, Plan
 from ..project.model import FrozenDict, Table, Task
 from ..settings import Settings
-from ..settings.selection import Described, NodePattern
+from ..settings.selection import NodePattern, SelectableNode
 
 
-def describe_node(node: Table | Task, pipeline: Pipeline | None) -> Described:
+def describe_node(node: Table | Task, pipeline: Pipeline | None) -> SelectableNode:
     """Return the properties of a table or task that patterns can match."""
     dag_ref = pipeline.dag_config.name if pipeline else ""
     tags = frozenset(node.tags)
     if isinstance(node, Table):
         names = frozenset((node.full_name, node.final_full_name))
-        return Described(
+        return SelectableNode(
             "table", names, frozenset((node.domain, node.final_domain)), frozenset((node.name, node.final_name)), tags, dag_ref
         )
     names = frozenset((node.full_name, node.sink_name))
-    return Described("task", names, frozenset((node.domain,)), frozenset((node.name, node.table)), tags, dag_ref)
+    return SelectableNode("task", names, frozenset((node.domain,)), frozenset((node.name, node.table)), tags, dag_ref)
 
 
-def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> Described:
+def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> SelectableNode:
     """Return the properties of a domain's pre-load that patterns can match."""
     names = frozenset((name, final_name))
-    return Described("domain", names, names, names, frozenset(tags), pipeline.dag_config.name if pipeline else "")
+    return SelectableNode("domain", names, names, names, frozenset(tags), pipeline.dag_config.name if pipeline else "")
 
 
 def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, ...]]:
@@ -64,14 +64,14 @@ def _identify(node: Table | Task) -> tuple[str, str]:
     return ("table" if isinstance(node, Table) else "task", node.full_name)
 
 
-def _find_idle(setting: str, patterns: Sequence[NodePattern], nodes: Iterable[Described]) -> Iterator[Problem]:
+def _find_idle(setting: str, patterns: Sequence[NodePattern], nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
     known = list(nodes)
     for pattern in patterns:
         if not any(pattern.selects(node) for node in known):
             yield Problem(None, "error", f"{setting}: '{pattern.text}' matches no table and no task of the project")
 
 
-def _find_idle_rules(plan: Plan, settings: Settings, nodes: Iterable[Described]) -> Iterator[Problem]:
+def _find_idle_rules(plan: Plan, settings: Settings, nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
     domains = [describe_pre_load(d.name, d.final_name, d.tags, None) for d in plan.project.domains]
     for rule in settings.op_rules:
         yield from _find_idle("op", rule.match, [*nodes, *domains])

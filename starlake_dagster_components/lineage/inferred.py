@@ -1,7 +1,7 @@
-"""Infer the columns of tasks whose YAML declares none, for the next load of the project.
+"""Infer the columns of tasks that do not declare them, for the next load of the project.
 
-It takes about 16 milliseconds of CPU for each task, too much for a load. So it is done once for each plan, by ``sl-dagster cache`` or by an
-idle code server, and the cache of plans keeps the result.
+This takes about 16 ms of CPU time per task, which is too slow for a load. It is therefore done once per plan, by ``sl-dagster cache`` or by
+an idle code server, and the result is cached with the plan.
 """
 
 import logging
@@ -17,19 +17,19 @@ from ..project.model import Task
 logger = logging.getLogger("starlake_dagster_components")
 
 DELAY = 5.0
-"""Seconds from the load of a code location until the thread begins, so that requests that follow the load are answered first."""
+"""Seconds to wait after the load of a code location, so that requests that follow the load are answered first."""
 _SHARE = 4
-"""The thread works for one part in so many of the time."""
+"""The background thread works for one fourth of the time, and sleeps for the rest."""
 
 
 def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda seconds: None) -> InferredColumns:
-    """Return the columns of the tasks of a plan that declare none. Tasks whose SQL cannot be analyzed are left out.
+    """Return the columns of a plan's tasks that do not declare any. Tasks with SQL that cannot be analyzed are skipped.
 
     Args:
         plan: the plan.
-        rest: called after each task with the seconds that it took.
+        rest: function that is called after each task, with the CPU seconds that the task took.
     """
-    # Imported here, because the thread is started by loads, which do not need it.
+    # Imported here to keep sqlglot out of the load path.
     from .project import ProjectColumns
     from .statement import NotUnderstood
 
@@ -41,7 +41,7 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
             found[task.full_name] = tuple((c.name, c.type) for c in columns.get_task_columns(task))
         except NotUnderstood:
             continue
-        except Exception as error:  # noqa: BLE001 -- columns are an extra: the project is loaded without them
+        except Exception as error:  # noqa: BLE001 -- columns are optional
             logger.debug("columns of %s: %s: %s", task.full_name, type(error).__name__, error)
         finally:
             rest(time.thread_time() - began)
@@ -49,28 +49,28 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
 
 
 def _sort_by_dependencies(plan: Plan) -> Iterator[Task]:
-    """Yield the tasks that declare no columns, those upstream first, so that a long chain of tasks needs no deep recursion."""
+    """Yield the tasks that do not declare columns, upstream ones first, so that a long chain of tasks does not cause deep recursion."""
     from graphlib import TopologicalSorter
 
-    wanted = {task.full_name: task for task in iterate_undeclared(plan)}
+    tasks = {task.full_name: task for task in iterate_undeclared(plan)}
     direct = plan.dependencies.get_direct
-    order = TopologicalSorter({name: [d.name for d in direct(name) if d.kind == "task"] for name in wanted})
-    return (wanted[name] for name in order.static_order() if name in wanted)
+    order = TopologicalSorter({name: [d.name for d in direct(name) if d.kind == "task"] for name in tasks})
+    return (tasks[name] for name in order.static_order() if name in tasks)
 
 
 def fill_columns(loaded: Loaded) -> None:
-    """Infer the columns of a plan that lacks them, and keep them in the cache."""
+    """Infer the columns of a plan unless they are cached, and cache them."""
     if loaded.lacks_columns():
         loaded.keep_columns(find_undeclared_columns(loaded.plan))
 
 
 def start_filling(loaded: Loaded) -> None:
-    """Infer the columns of a plan that lacks them, in a thread that leaves most of the time to others."""
+    """Start a thread that infers and caches the columns of a plan, with low CPU usage."""
 
     def fill() -> None:
         time.sleep(DELAY)
         kept = loaded.keep_columns(find_undeclared_columns(loaded.plan, lambda seconds: time.sleep(seconds * (_SHARE - 1))))
-        logger.debug("%s: the columns of tasks were inferred%s", loaded.plan.project.root, "" if kept else ", but cannot be kept")
+        logger.debug("%s: inferred the columns of tasks%s", loaded.plan.project.root, "" if kept else ", but cannot cache them")
 
-    # A daemon: the process may end at any time, and the columns are inferred after its next start.
+    # A daemon thread, so that the process can exit at any time. The next process starts over.
     threading.Thread(target=fill, name="starlake-columns", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Find the columns of a project's tables and tasks, and the columns that they come from."""
+"""Column lineage of a project: the columns of its tables and tasks, and the source columns of each."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ from .statement import NotUnderstood, OutputColumn, TableColumns, find_columns
 logger = logging.getLogger("starlake_dagster_components")
 
 NodeId = tuple[str, str]
-"""``(kind, name)``: ``("table", "sales.orders")``, ``("task", "kpi.daily")``, ``("external", "erp.rates")``, ``("file", pattern)``."""
+"""Kind and name: ``("table", "sales.orders")``, ``("task", "kpi.daily")``, ``("external", "erp.rates")``, or ``("file", pattern)``."""
 
 _SQL_TYPES: Mapping[str, str] = {
     "string": "varchar",
@@ -29,14 +29,14 @@ _SQL_TYPES: Mapping[str, str] = {
     "date": "date",
     "timestamp": "timestamp",
 }
-"""Primitive types of Starlake whose SQL type is nearly the same in every warehouse for names and simple types."""
+"""Starlake primitive type -> SQL type, for those that have about the same name in every warehouse."""
 
 _SEPARATOR = "\n"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ColumnSource:
-    """A column of a table, a task, or a file."""
+    """A column of a table, task, external table, or file (see :data:`NodeId`)."""
 
     kind: str
     name: str
@@ -44,7 +44,7 @@ class ColumnSource:
 
     @property
     def text(self) -> str:
-        """The name for display: ``sales.orders.id``."""
+        """The full name, such as ``sales.orders.id``."""
         return f"{self.name}.{self.column}"
 
 
@@ -55,7 +55,7 @@ class Column:
     Attributes:
         name: its name in the database.
         type: SQL type in lower case; empty if unknown.
-        sources: the columns that it comes from, sorted; None if unknown.
+        sources: the columns that it is derived from, sorted; empty for a constant, None if unknown.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Column:
 
 
 class ProjectColumns:
-    """Finds columns on demand, upstream ones first, each table and task once. May be used by several threads.
+    """Finds the columns of tables and tasks on demand, and caches them. It is thread-safe.
 
     Args:
-        project: the project as planned.
+        project: the project of a plan.
     """
 
     def __init__(self, project: Project) -> None:
@@ -79,14 +79,14 @@ class ProjectColumns:
         self._external = {t.final_full_name.lower(): t for d in project.external_domains for t in d.tables}
         self._known: dict[str, tuple[Column, ...] | NotUnderstood] = {}
         self._open: set[str] = set()
-        # Threads of one run may ask at the same time, so the tasks in progress are recorded per thread.
+        # Several steps of a run may call this at the same time. Re-entrant, because finding columns is recursive.
         self._lock = threading.RLock()
 
     def get_task_columns(self, task: Task) -> tuple[Column, ...]:
         """Return the columns of the table that a task writes.
 
         Raises:
-            NotUnderstood: its SQL cannot be analyzed.
+            NotUnderstood: the task's SQL cannot be analyzed.
         """
         with self._lock:
             found = self._known.get(task.full_name)
@@ -105,7 +105,7 @@ class ProjectColumns:
         return found
 
     def get_table_columns(self, table: Table) -> tuple[Column, ...]:
-        """Return the columns of a load table. Each comes from a field of its files, or from the fields that its script reads."""
+        """Return the columns of a table. Each is derived from a field of its files, or from the fields that its script uses."""
         own = [
             Column(a.final_name, self._find_type(a), self._find_file_fields(table, a)) for a in table.attributes if not a.ignore and a.name
         ]
@@ -135,7 +135,7 @@ class ProjectColumns:
         reference = TableReference(parts, task.origin.locate() if task.origin else Location(""))
         found = self._index.resolve(task, reference, [])
         if not found:
-            # The task's own table, or an ambiguous one.
+            # The task's own table, or an ambiguous name.
             return (f"task{_SEPARATOR}{task.full_name}", self._list_declared(task)) if parts[-1].lower() == task.table.lower() else None
         identity = _SEPARATOR.join(text for d in found for text in (d.kind, d.name))
         return identity, self._list_columns(found[0].kind, found[0].name)
@@ -180,7 +180,7 @@ class ProjectColumns:
         )
 
     def list_history_columns(self, strategy: WriteStrategy | None) -> Sequence[str]:
-        """Return the columns that Starlake adds to a table with the strategy SCD2. Starlake: JdbcStrategiesBuilder."""
+        """Return the columns that Starlake adds to a table with the write strategy SCD2 (``JdbcStrategiesBuilder``)."""
         if strategy is None or strategy.type != "SCD2":
             return ()
         raw, variables = self._project.application.raw, self._project.variables
@@ -194,7 +194,7 @@ def _pair(source: object) -> tuple[str, str]:
 
 
 def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
-    """Yield the tables that a name refers to: several if several tasks write it."""
+    """Yield the column in each node of an identity from :meth:`ProjectColumns._find_table`: several if several tasks write a table."""
     parts = table.split(_SEPARATOR)
     if len(parts) == 1:
         yield ColumnSource("external", table, column)
@@ -204,7 +204,7 @@ def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
 
 @dataclass(frozen=True, slots=True)
 class NodeColumns:
-    """The columns of a table or task; ``reason`` says why a task's columns are unknown."""
+    """The columns of a table or task. If they are unknown, ``reason`` explains why."""
 
     kind: str
     name: str
@@ -220,12 +220,12 @@ def list_node_columns(project: Project, names: Iterable[str] = ()) -> Iterator[N
         names: ``domain.table`` or ``domain.task``, in any case; empty = all.
     """
     columns = ProjectColumns(project)
-    wanted = {name.lower() for name in names}
+    selected = {name.lower() for name in names}
     for table in project.tables:
-        if not wanted or wanted & {table.full_name.lower(), table.final_full_name.lower()}:
+        if not selected or selected & {table.full_name.lower(), table.final_full_name.lower()}:
             yield NodeColumns("table", table.full_name, columns.get_table_columns(table))
     for task in project.tasks:
-        if not wanted or task.full_name.lower() in wanted:
+        if not selected or task.full_name.lower() in selected:
             try:
                 yield NodeColumns("task", task.full_name, columns.get_task_columns(task))
             except NotUnderstood as error:

@@ -1,4 +1,4 @@
-"""The settings: ``fields.py`` has each once, and everything else here reads, checks, and describes their values."""
+"""The settings: ``fields.py`` defines each of them once, and the other modules read and check their values."""
 
 from .checks import ExpectationChecks, SecretNames
 from .fields import AssetKeyStyle, Settings, SharedSettings

@@ -1,6 +1,6 @@
-"""Check the values of settings, and parse them from strings. Each function takes the name for messages and a value.
+"""The checks and parsers of settings. Each function takes the setting's name (for messages) and a value.
 
-All functions raise :class:`InvalidSetting` if a value cannot be used; the message has the name, the value, and what was expected.
+All of them raise :class:`InvalidSetting` for an invalid value. The message contains the name, the value, and what was expected.
 """
 
 import json
@@ -17,12 +17,12 @@ from ..errors import InvalidSetting, describe_unknown, suggest_name
 
 @dataclass(frozen=True, slots=True)
 class ExpectationChecks:
-    """Conversion of expectations to asset checks.
+    """The setting ``expectation_checks``.
 
     Attributes:
-        enabled: whether they become asset checks.
-        blocking: whether a failed check keeps the assets that read the table from running; ``auto``: if the expectation and the application
-            both fail on error.
+        enabled: whether expectations become asset checks.
+        blocking: whether a failed check keeps downstream assets from running; ``auto``: if both the expectation and the application fail on
+            error.
         severity: severity of a failed check; None = error if the expectation fails on error, else warning.
     """
 
@@ -33,13 +33,13 @@ class ExpectationChecks:
 
 @dataclass(frozen=True, slots=True)
 class SecretNames:
-    """The names whose values are secret, besides those that always are; in patterns ``*`` stands for any characters."""
+    """The setting ``secrets``: patterns of secret names, in addition to the built-in ones. ``*`` matches any characters."""
 
     names: tuple[str, ...] = ()
 
 
 def check_secrets(name: str, value: Any) -> SecretNames | None:
-    """Return names of secrets, of a mapping with ``names`` or of a list."""
+    """Convert a mapping with the key ``names``, or a list of names."""
     if value is None or isinstance(value, SecretNames):
         return value
     if isinstance(value, Mapping):
@@ -49,12 +49,13 @@ def check_secrets(name: str, value: Any) -> SecretNames | None:
         name, value = f"{name}.names", value.get("names") or ()
     names = check_strings(name, value)
     if any(not pattern.strip("*? ") for pattern in names):
-        raise _fail(name, value, "names of variables, not a pattern that matches all names")
+        raise build_error(name, value, "names of variables, and no pattern that matches all names")
     return SecretNames(names)
 
 
-def _fail(name: str, value: Any, expected: str) -> InvalidSetting:
-    return InvalidSetting(f"{name}: {value!r} cannot be used (expected {expected})")
+def build_error(name: str, value: Any, expected: str) -> InvalidSetting:
+    """Return the error for an invalid value."""
+    return InvalidSetting(f"{name}: invalid value {value!r} (expected {expected})")
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
@@ -66,69 +67,69 @@ def check_choice(name: str, value: Any, known: Sequence[str]) -> str:
 
 
 def check_automation(name: str, value: Any) -> str:
-    """Return how jobs without a schedule start; YAML's ``null`` and ``false`` are ``none``.
+    """Convert the setting ``automation``. YAML's ``null`` and ``false`` mean ``none``.
 
     Raises:
-        InvalidSetting: it is not one of the ways, or this version of Dagster does not have it.
+        InvalidSetting: the value is unknown, or this version of Dagster does not support it.
     """
     chosen: str = check_choice(name, "none" if value is None or value is False else value, ("sensors", "conditions", "none"))
     if chosen == "conditions":
         import dagster as dg
 
         if not hasattr(dg.AutomationCondition, "any_job_root_assets_match"):
-            raise InvalidSetting(f"{name}: conditions needs Dagster 1.13.14 or later, and this is Dagster {dg.__version__}")
+            raise InvalidSetting(f"{name}: conditions requires Dagster 1.13.14 or later, and this is Dagster {dg.__version__}")
     return chosen
 
 
 def check_boolean(name: str, value: Any) -> bool:
-    """Return a boolean; the strings ``true`` and ``false`` are accepted."""
+    """Return a boolean; the strings ``true`` and ``false`` are converted."""
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool):
-        raise _fail(name, value, "true or false")
+        raise build_error(name, value, "true or false")
     return value
 
 
 def check_count(name: str, value: Any) -> int | None:
-    """Return a whole number of at least 1, also from a string; None stays None."""
+    """Return a whole number of at least 1, or None. A string of digits is converted."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise _fail(name, value, "a whole number of at least 1")
+    raise build_error(name, value, "a whole number of at least 1")
 
 
 def check_share(name: str, value: Any) -> float:
-    """Return a number greater than 0 and at most 1, also from a string."""
+    """Return a number greater than 0 and at most 1. A string is converted."""
     if isinstance(value, str):
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 1:
         return float(value)
-    raise _fail(name, value, "a number greater than 0 and at most 1")
+    raise build_error(name, value, "a number greater than 0 and at most 1")
 
 
 def check_string(name: str, value: Any) -> str | None:
     """Return a string, or None if it is empty."""
     if value is None or isinstance(value, str):
         return value or None
-    raise _fail(name, value, "a string")
+    raise build_error(name, value, "a string")
 
 
 def check_strings(name: str, value: Any) -> tuple[str, ...]:
     """Return a list of strings as a tuple."""
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        raise _fail(name, value, "a list of strings")
+        raise build_error(name, value, "a list of strings")
     return tuple(value)
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, str]:
-    """Return a mapping of strings to strings. Numbers and booleans are written as in YAML."""
+    """Return a mapping of strings to strings. Numbers and booleans are converted to strings as in YAML."""
     if not isinstance(value, Mapping):
-        raise _fail(name, value, "a mapping of names to values")
+        raise build_error(name, value, "a mapping of names to values")
     for key in value:
         if not isinstance(key, str):
-            hint = "put it in quotes (YAML reads on, off, yes and no as true and false)"
+            hint = "put it in quotes (YAML reads on, off, yes, and no as true and false)"
             raise InvalidSetting(f"{name}: the name {key!r} is not a string: {hint}")
     return {key: _write_scalar(f"{name}.{key}", item) for key, item in value.items()}
 
@@ -137,14 +138,13 @@ def _write_scalar(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, (str, int, float)):
-        raise _fail(name, value, "a string or a number")
+        raise build_error(name, value, "a string or a number")
     return str(value)
 
 
 def check_tags(name: str, value: Any) -> Mapping[str, str]:
-    """Return tags in Dagster's format."""
+    """Return tags as strings. As in Dagster, mappings and lists (such as a Kubernetes configuration) become JSON."""
     if isinstance(value, Mapping):
-        # As in Dagster, a mapping (for example, a Kubernetes configuration) becomes JSON.
         value = {key: json.dumps(item) if isinstance(item, (Mapping, list)) else item for key, item in value.items()}
     return check_mapping(name, value)
 
@@ -155,7 +155,7 @@ def check_path(name: str, value: Any) -> str | None:
 
 
 def check_cache(name: str, value: Any) -> str | None:
-    """Return the folder of the cache, or ``off``."""
+    """Return the cache folder, or ``off``."""
     # YAML reads ``off`` as false.
     return OFF if value is False else check_path(name, value)
 
@@ -182,7 +182,7 @@ def check_day(name: str, value: Any) -> str | None:
     try:
         return date.fromisoformat(text[:10]).isoformat()
     except ValueError as error:
-        raise _fail(name, value, "a date like 2026-01-31") from error
+        raise build_error(name, value, "a date such as 2026-01-31") from error
 
 
 def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
@@ -192,14 +192,14 @@ def check_orchestrators(name: str, value: Any) -> tuple[str, ...]:
         from ..pipelines.dag_templates import ORCHESTRATORS
 
         for item in found:
-            # A custom template may be for another orchestrator. Planning knows, and rejects an orchestrator without a template.
+            # Only typos are rejected here: custom templates may have other orchestrators, and planning rejects those without a template.
             if item.lower() not in ORCHESTRATORS and suggest_name(item, ORCHESTRATORS):
                 raise InvalidSetting(f"{name}: {describe_unknown('orchestrator', item, ORCHESTRATORS)}")
     return found
 
 
 def check_executor(name: str, value: Any) -> Any:
-    """Return the executor of commands."""
+    """Return the executor that runs commands, created from a type or a mapping if necessary."""
     if value is None or value == "":
         return None
     if isinstance(value, (str, Mapping)):
@@ -212,14 +212,14 @@ def check_executor(name: str, value: Any) -> Any:
     from ..executors.base import StarlakeExecutor
 
     if isinstance(value, type) and issubclass(value, StarlakeExecutor):
-        raise InvalidSetting(f"{name}: {value.__name__} is a class (expected an executor: {value.__name__}(...))")
+        raise InvalidSetting(f"{name}: {value.__name__} is a class (expected an instance: {value.__name__}(...))")
     if isinstance(value, StarlakeExecutor):
         return value
-    raise _fail(name, value, "an executor, its type or a mapping with its type")
+    raise build_error(name, value, "an executor, its type, or a mapping with its type")
 
 
 def check_step_executor(name: str, value: Any) -> Any:
-    """Return one of Dagster's executor definitions."""
+    """Return the executor definition that runs steps, found by name if necessary."""
     if value is None:
         return None
     from ..step_executor.names import find_step_executor, is_step_executor
@@ -228,7 +228,7 @@ def check_step_executor(name: str, value: Any) -> Any:
         return value
     fields: Any = {"type": value} if isinstance(value, str) else value
     if not isinstance(fields, Mapping) or set(fields) - {"type", "config"}:
-        raise _fail(name, value, "an executor definition, its name, or a mapping with type and config")
+        raise build_error(name, value, "an executor definition, its name, or a mapping with type and config")
     try:
         return find_step_executor(str(fields.get("type", "threads")), fields.get("config"))
     except InvalidSetting as error:
@@ -238,12 +238,12 @@ def check_step_executor(name: str, value: Any) -> Any:
 def check_translator(name: str, value: Any) -> Any:
     """Return a translator."""
     if value is not None and (not callable(getattr(value, "get_asset_spec", None)) or isinstance(value, type)):
-        raise _fail(name, value, "a StarlakeTranslator")
+        raise build_error(name, value, "a StarlakeTranslator")
     return value
 
 
 def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
-    """Return the rules by which expectations become checks."""
+    """Convert a boolean or a mapping."""
     if isinstance(value, ExpectationChecks):
         return value
     if not isinstance(value, Mapping):
@@ -260,10 +260,10 @@ def check_expectation_checks(name: str, value: Any) -> bool | ExpectationChecks:
 
 
 def check_prefix(name: str, value: Any) -> str:
-    """Return a prefix for names."""
+    """Return a prefix for the names of definitions."""
     text = check_string(name, value) or ""
     if not all(c.isascii() and (c.isalnum() or c == "_") for c in text):
-        raise _fail(name, value, "letters, digits and underscores")
+        raise build_error(name, value, "letters, digits, and underscores")
     return text
 
 
@@ -276,7 +276,7 @@ def parse_json(name: str, text: str) -> Any:
 
 
 def parse_name_or_json(name: str, text: str) -> Any:
-    """Parse a name, or a JSON object."""
+    """Parse a JSON object, or return a name unchanged."""
     return parse_json(name, text) if text.startswith("{") else text
 
 

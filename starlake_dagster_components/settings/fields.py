@@ -1,10 +1,10 @@
-"""Define every setting once: type, default, meaning, allowed values, and text form.
+"""The settings, each defined once: type, default, description, check, and parser.
 
-All ways to set a value are derived from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
+Everything else is derived from the fields of :class:`Settings`: the component's YAML (``component/fields.py``), the arguments of
 ``load_definitions_from_starlake_project``, the variables ``SL_DAGSTER_<SETTING>`` (``text.py``), the options of ``sl-dagster``
 (``cli/options.py``), and the tables of docs/settings.md (``cli/docs.py``). To add a setting, add a field and use it.
 
-This module imports neither Dagster nor executors, because the command line shows its help without them.
+This module imports neither Dagster nor the executors, so that ``sl-dagster --help`` is fast.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class SharedSettings(BaseModel):
         AssetKeyStyle,
         Setting(
             "Format of asset keys. sales.Orders becomes sales_Orders (flat, as in generated DAGs of starlake-dagster before 0.3), "
-            "sales_orders (flat_lower, 0.3 and later) or sales/Orders (path).",
+            "sales_orders (flat_lower, 0.3 and later), or sales/Orders (path).",
             examples=["flat", "flat_lower", "path"],
             options="read",
         ),
@@ -101,8 +101,8 @@ class SharedSettings(BaseModel):
     orchestrators: Annotated[
         Sequence[str],
         Setting(
-            "Orchestrators whose DAG configs make jobs. The template of a DAG config decides which one it belongs to. Add airflow "
-            "to move a project over without editing it.",
+            "Orchestrators whose DAG configs become jobs. The template of a DAG config determines its orchestrator. Add airflow to "
+            "migrate a project without editing it.",
             examples=[["dagster"], ["dagster", "airflow"]],
             options="read",
             check=check_orchestrators,
@@ -113,8 +113,8 @@ class SharedSettings(BaseModel):
     dependencies: Annotated[
         str,
         Setting(
-            "Where the dependencies of tasks come from: auto (metadata/dependencies*.json if there are such files, or else the "
-            "SQL), sql, or a path or glob of JSON files, relative to the project.",
+            "Source of task dependencies: auto (metadata/dependencies*.json if such files exist, or else the SQL), sql, or a path or "
+            "glob of JSON files, relative to the project.",
             examples=["auto", "sql", "metadata/deps.json"],
             options="read",
             check=lambda name, value: check_path(name, value) or "auto",
@@ -135,7 +135,7 @@ class SharedSettings(BaseModel):
     default_status: Annotated[
         Literal["RUNNING", "STOPPED"],
         Setting(
-            "Whether schedules and sensors are switched on when Dagster first loads them.",
+            "Status of schedules and sensors when Dagster first loads them.",
             examples=["RUNNING", "STOPPED"],
             options="serve",
         ),
@@ -143,8 +143,8 @@ class SharedSettings(BaseModel):
     watch: Annotated[
         Literal["transitive", "direct"],
         Setting(
-            "Which assets a sensor watches: everything upstream of its job (transitive), or only the assets that its tasks read "
-            "themselves (direct).",
+            "Assets that a sensor watches: everything upstream of its job (transitive), or only the assets that its tasks read "
+            "directly (direct).",
             examples=["transitive", "direct"],
             options="read",
         ),
@@ -152,8 +152,8 @@ class SharedSettings(BaseModel):
     automation: Annotated[
         Literal["sensors", "conditions", "none"],
         Setting(
-            "How transform jobs without a schedule start: by sensors (sensors), by Dagster's automation conditions (conditions), "
-            "or not at all (none). Automation conditions of jobs are a preview in Dagster, and less strict.",
+            "How transform jobs without a schedule start: with sensors (sensors), with Dagster's automation conditions (conditions), "
+            "or only manually (none). Automation conditions for jobs are a preview feature of Dagster, and less strict.",
             examples=["sensors", "conditions", "none"],
             options="read",
             check=check_automation,
@@ -163,8 +163,8 @@ class SharedSettings(BaseModel):
     file_sensors: Annotated[
         Literal["off", "on"],
         Setting(
-            "Whether a sensor starts a load job when its files arrive. The sensor lists the folders and does not start Starlake. "
-            "The option pre_load_sensor of a DAG config overrides this setting for its jobs.",
+            "Whether a sensor starts a load job when its files arrive. The sensor lists folders, without starting Starlake. The DAG "
+            "config option pre_load_sensor overrides this setting.",
             examples=["off", "on"],
             options="serve",
             check=lambda name, value: check_choice(
@@ -176,8 +176,8 @@ class SharedSettings(BaseModel):
     partitions: Annotated[
         Literal["incremental", "scheduled", "off"],
         Setting(
-            "Which tasks of a job with a schedule are partitioned by its cron: those whose SQL uses the data interval "
-            "(incremental), all (scheduled) or none (off).",
+            "Tasks of a job with a schedule that are partitioned by its cron: those whose SQL uses the data interval (incremental), "
+            "all (scheduled), or none (off).",
             examples=["incremental", "scheduled", "off"],
             options="read",
             check=lambda name, value: check_choice(name, "off" if value is False else value, ("incremental", "scheduled", "off")),
@@ -206,7 +206,7 @@ class SharedSettings(BaseModel):
     max_concurrent: Annotated[
         int | None,
         Setting(
-            "How many commands run at the same time in one run.",
+            "Maximum number of commands that run at the same time in one run.",
             examples=[8],
             options="run",
             default="suggested by the executor",
@@ -215,7 +215,7 @@ class SharedSettings(BaseModel):
     name_prefix: Annotated[
         str,
         Setting(
-            "Prefix of the names of all jobs, schedules and sensors. With it, a code location can contain a project twice, or two "
+            "Prefix of the names of all jobs, schedules, and sensors. It allows a code location to contain a project twice, or two "
             "projects with the same job names. For asset keys, use translation: {key_prefix: ...}.",
             examples=["north_"],
             options="read",
@@ -227,8 +227,8 @@ class SharedSettings(BaseModel):
     cache: Annotated[
         AnyPath,
         Setting(
-            "Folder in which the plans of projects are stored, so that an unchanged project is not read again. With off, plans are "
-            "not stored. In YAML, a relative path is relative to the file.",
+            "Folder in which plans are cached, so that an unchanged project is not read again. Use off to disable the cache. In YAML, "
+            "a relative path is relative to the file.",
             examples=["off", "/var/cache/starlake-plans"],
             check=check_cache,
             path=True,
@@ -240,8 +240,8 @@ class SharedSettings(BaseModel):
     on_error: Annotated[
         Literal["fail", "last_good", "leave_out"],
         Setting(
-            "How a project loads if some of its tables, tasks or DAG configs have errors. fail: it does not load. last_good: with "
-            "the definitions of its last plan without errors, if there is one. leave_out: without everything that depends on the "
+            "How a project loads if some of its tables, tasks, or DAG configs have errors. fail: it does not load. last_good: with "
+            "the definitions of its last plan without errors, if there is one. leave_out: without anything that depends on the "
             "broken files.",
             examples=["fail", "last_good", "leave_out"],
             options="serve",
@@ -251,7 +251,7 @@ class SharedSettings(BaseModel):
     dropped_jobs: Annotated[
         float,
         Setting(
-            "A reload logs a prominent warning if it drops at least this share of the load jobs or of the transform jobs: 1 = all, "
+            "Share of the load jobs, or of the transform jobs, that a reload may drop before it logs a prominent warning: 1 = all, "
             "0.5 = half.",
             values="number from 0 to 1",
             examples=[0.5, 1],
@@ -271,16 +271,16 @@ class SharedSettings(BaseModel):
             parse=parse_name_or_json,
             metavar="TYPE|JSON",
             values="`{type: threads \\| multiprocess \\| in_process, config: ...}`",
-            default="`threads`, as many as the executor of commands suggests",
+            default="`threads`, as many as the setting `executor` suggests",
             more="See [steps.md](steps.md)",
         ),
     ] = None
     expectation_checks: Annotated[
         AnyChecks,
         Setting(
-            "Whether expectations become asset checks. A mapping has these fields. enabled: true or false. blocking: whether a "
-            "failed check keeps downstream assets from running (true, false, or auto: if the expectation and the application fail "
-            "on error). severity: error or warn (default: error if the expectation fails on error).",
+            "Whether expectations become asset checks: true, false, or a mapping with any of these keys. enabled: true or false. "
+            "blocking: whether a failed check keeps downstream assets from running (true, false, or auto: if both the expectation and "
+            "the application fail on error). severity: error or warn (default: error if the expectation fails on error).",
             examples=[True, {"blocking": False, "severity": "warn"}],
             options="run",
             check=check_expectation_checks,
@@ -292,9 +292,9 @@ class SharedSettings(BaseModel):
     rejected_rows: Annotated[
         Literal["ignore", "warn", "block"],
         Setting(
-            "What happens if Starlake's Spark loader (the default) rejects rows of a file. warn: the table's check rejected_rows "
-            "fails with a warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log "
-            "always has a warning.",
+            "Response to rows that Starlake's Spark loader (the default) rejects. warn: the table's check rejected_rows fails with a "
+            "warning. block: the load fails, and nothing downstream runs. ignore: there is no such check. The log always contains a "
+            "warning.",
             examples=["block"],
             options="run",
             more="See [running.md](running.md#rejected-rows)",
@@ -303,9 +303,9 @@ class SharedSettings(BaseModel):
     schema_checks: Annotated[
         bool,
         Setting(
-            "Whether tables and tasks with attributes have the check declared_schema: after each load or transform, a warning if "
-            "columns of the real table are missing, not declared, or of another type. It needs a DuckDB file or a warehouse that can be "
-            "read.",
+            "Whether tables and tasks with attributes have the check declared_schema. After each load or transform, it warns about "
+            "columns of the actual table that are missing, not declared, or of another type. It requires a DuckDB file or a warehouse "
+            "that Dagster can read.",
             examples=[True],
             options="run",
             switch=True,
@@ -315,9 +315,9 @@ class SharedSettings(BaseModel):
     event_log_level: Annotated[
         Literal["warning", "info", "debug"],
         Setting(
-            "Which lines of a command become events of the run: warnings, errors, results and the first lines (warning), or all "
-            "lines of this level (info, debug). Starlake writes about 270 lines per command. The step's standard output always has "
-            "all of them.",
+            "Lines of a command's output that become events of the run: warnings, errors, results, and the first lines (warning), or "
+            "all lines of at least this level (info, debug). Starlake writes about 270 lines per command. The step's stdout always "
+            "contains all of them.",
             examples=["info"],
             options="run",
         ),
@@ -325,8 +325,8 @@ class SharedSettings(BaseModel):
     batch: Annotated[
         bool,
         Setting(
-            "Whether one step loads all tables of a domain, with one command for all tables that a run selects. This saves a start "
-            "of Starlake for each table. Each table still gets its own materialization, counts and checks.",
+            "Whether one step loads all tables of a domain, with one command for all tables that a run selects, so that Starlake "
+            "starts only once. Each table still gets its own materialization, counts, and checks.",
             examples=[True],
             options="run",
             more="See [running.md](running.md#batches-of-tables)",
@@ -336,7 +336,7 @@ class SharedSettings(BaseModel):
         Sequence[Any],
         Setting(
             "Tables and tasks that become definitions: names (sales.*), or mappings with any of name, domain, table, task, tag, "
-            "kind and dagRef. Other tables and tasks that they read become external assets with the same keys.",
+            "kind, and dagRef. Other tables and tasks that they read become external assets with the same keys.",
             examples=[["sales.*", {"tag": "pii", "kind": "table"}]],
             options="serve",
             check=check_patterns,
@@ -350,7 +350,7 @@ class SharedSettings(BaseModel):
     exclude: Annotated[
         Sequence[Any],
         Setting(
-            "Selected tables and tasks that do not become definitions. Written like select.",
+            "Tables and tasks to remove from the selection, in the same format as select.",
             examples=[["sales.tmp_*", {"dagRef": "archive"}]],
             options="serve",
             check=check_patterns,
@@ -363,9 +363,9 @@ class SharedSettings(BaseModel):
     samples: Annotated[
         Any,
         Setting(
-            "Whether materializations show the first rows of the table, rejected rows, and rows that violate an expectation. A "
-            "mapping has rows (how many) and mask (names of columns to hide, with *). Columns with privacy are always hidden, and "
-            "so are the columns that tasks derive from them.",
+            "Whether materializations show the first rows of the table, rejected rows, and rows that violate an expectation. Set a "
+            "number of rows, or a mapping with rows (the number) and mask (columns to hide; * matches any characters). Columns with "
+            "privacy, and the columns that tasks derive from them, are always hidden.",
             examples=[{"rows": 10, "mask": ["*email*"]}],
             options="run",
             check=check_samples,
@@ -379,8 +379,8 @@ class SharedSettings(BaseModel):
     warehouse_counts: Annotated[
         Literal["off", "audit", "tables"],
         Setting(
-            "What one query reads from the warehouse after each command. audit: Starlake's audit tables, for row counts and "
-            "results of expectations. tables: also the number of rows of the table. off: nothing.",
+            "Data that one query reads from the warehouse after each command. audit: row counts and results of expectations from "
+            "Starlake's audit tables. tables: also the number of rows in the table. off: no query.",
             examples=["tables"],
             options="run",
             check=lambda name, value: check_choice(name, "off" if value is False else value, ("off", "audit", "tables")),
@@ -390,8 +390,8 @@ class SharedSettings(BaseModel):
     secrets: Annotated[
         AnySecrets,
         Setting(
-            "Names of variables, options and keys of connections that are also secret, besides those with PASSWORD, SECRET, TOKEN, "
-            "KEY and the like in their names. * stands for any characters. Values of secrets are shown as ***.",
+            "Names of further variables, options, and connection properties whose values are secret. Names that contain PASSWORD, "
+            "SECRET, TOKEN, KEY, or the like are always secret. * matches any characters. Secret values are shown as ***.",
             examples=[{"names": ["CUSTOMER_PIN", "*_LICENSE"]}],
             options="read",
             check=check_secrets,
@@ -404,8 +404,8 @@ class SharedSettings(BaseModel):
     show_sql: Annotated[
         bool,
         Setting(
-            "Whether a task's asset shows its SQL: the description as the project has it, and each materialization with the "
-            "variables of its run.",
+            "Whether a task's asset shows its SQL: in the description as written in the project, and in each materialization with "
+            "the variables of the run.",
             examples=[True],
         ),
     ] = True
@@ -417,10 +417,10 @@ class SharedSettings(BaseModel):
 
 
 class Settings(SharedSettings):
-    """The settings of a project's definitions, as keyword arguments. Values are checked and converted to their types.
+    """All settings of a project's definitions. They are keyword arguments, which are checked and converted.
 
     Raises:
-        InvalidSetting: a setting is unknown, or a value cannot be used.
+        InvalidSetting: a setting is unknown, or a value is invalid.
     """
 
     model_config = ConfigDict(defer_build=False)
@@ -439,8 +439,8 @@ class Settings(SharedSettings):
     op_rules: Annotated[
         Sequence[Any],
         Setting(
-            "Rules for the steps of some domains, tables and tasks, with match, pool, retry_policy and tags. A later rule "
-            "overrides earlier ones.",
+            "Rules for the steps of some domains, tables, and tasks, with match, pool, retry_policy, and tags. Later rules override "
+            "earlier ones.",
             examples=[[{"match": {"domain": "sales"}, "pool": "warehouse", "retry_policy": {"max_retries": 3, "delay": 30}}]],
             check=check_op_rules,
             parse=parse_patterns,
@@ -451,7 +451,7 @@ class Settings(SharedSettings):
     translator: Annotated[
         Translator | None,
         Setting(
-            "The object that makes the asset specs.",
+            "Object that creates the asset specs.",
             check=check_translator,
             values="`StarlakeTranslator`",
             default="`StarlakeTranslator()`",
@@ -460,34 +460,34 @@ class Settings(SharedSettings):
 
     @property
     def checks(self) -> ExpectationChecks:
-        """Conversion of expectations to asset checks."""
+        """The setting ``expectation_checks``, always as an object."""
         given = self.expectation_checks
         return given if isinstance(given, ExpectationChecks) else ExpectationChecks(enabled=bool(given))
 
     @property
     def secret_names(self) -> tuple[str, ...]:
-        """Patterns of the names that are secret in addition to those that always are."""
+        """The patterns of the setting ``secrets``."""
         return self.secrets.names if isinstance(self.secrets, SecretNames) else ()
 
     def get_executor(self, pipeline: "Pipeline | None") -> "StarlakeExecutor | None":
-        """Return the executor of a pipeline's commands (``shell`` for commands without a pipeline).
+        """Return the executor of a pipeline's commands: the setting, or else the one of the pipeline's template (None = ``shell``).
 
-        None if the template requires an executor that does not exist here and no setting replaces it.
+        The result is None if this package does not have the template's executor.
         """
         return self.executor or _make_executor_of_template(pipeline.executor if pipeline else "shell")  # type: ignore[return-value]
 
     def override(self, **changes: Any) -> "Settings":
-        """Return settings with some values replaced.
+        """Return a copy with some values replaced.
 
         Raises:
-            InvalidSetting: a setting is unknown, or a value cannot be used.
+            InvalidSetting: a setting is unknown, or a value is invalid.
         """
         return Settings(**{**dict(self), **changes})
 
 
 @cache
 def _make_executor_of_template(name: str) -> "StarlakeExecutor | None":
-    # Imported only if a template needs it, because every import makes startup slower.
+    # Imported only if needed, because every import slows down startup.
     from ..executors.registry import EXECUTOR_TYPES, make_executor
 
     return make_executor(name) if name in EXECUTOR_TYPES else None

@@ -1,21 +1,22 @@
-"""The setting ``samples``: how many rows of tables are shown, and which columns are always hidden."""
+"""The setting ``samples``: the number of rows of each table to show, and the columns to hide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidSetting, describe_unknown
+from .checks import build_error
 
 MAX_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Options of the rows of tables that are shown in Dagster.
+    """The setting ``samples``.
 
     Attributes:
-        rows: how many; 0 = none.
-        mask: names of columns whose values are hidden in addition to those with ``privacy``; ``*`` stands for any characters.
+        rows: number of rows to show; 0 = none.
+        mask: names of columns to hide, in addition to those with ``privacy``; ``*`` matches any characters.
     """
 
     rows: int = 0
@@ -23,10 +24,10 @@ class Samples:
 
 
 def check_samples(name: str, value: Any) -> Samples:
-    """Return which rows are shown: of a mapping with ``rows`` and ``mask``, a number of rows, or false for none.
+    """Convert a mapping with ``rows`` and ``mask``, a number of rows, true (10 rows), or false (none).
 
     Raises:
-        InvalidSetting: something else.
+        InvalidSetting: the value is something else.
     """
     if isinstance(value, Samples):
         return value
@@ -42,12 +43,12 @@ def check_samples(name: str, value: Any) -> Samples:
     mask = value.get("mask") or ()
     mask = (mask,) if isinstance(mask, str) else mask
     if not isinstance(mask, (list, tuple)) or not all(isinstance(item, str) and item for item in mask):
-        raise InvalidSetting(f"{name}.mask: {mask!r} cannot be used (expected a list of names of columns)")
+        raise build_error(f"{name}.mask", mask, "a list of column names")
     return Samples(_check_rows(f"{name}.rows", value.get("rows", 10)), tuple(mask))
 
 
 def _check_rows(name: str, value: Any) -> int:
     text = str(value)
     if isinstance(value, bool) or not text.isdecimal() or int(text) > MAX_ROWS:
-        raise InvalidSetting(f"{name}: {value!r} cannot be used (expected a whole number from 0 to {MAX_ROWS})")
+        raise build_error(name, value, f"a whole number from 0 to {MAX_ROWS}")
     return int(text)

@@ -1,4 +1,4 @@
-"""Define the description of a setting, and the interface of a translator. The settings themselves are in ``fields.py``."""
+"""The class that describes a setting, and the translator protocol. The settings themselves are in ``fields.py``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import dagster as dg
 
 OptionGroup = Literal["read", "run", "serve"]
-"""The commands of ``sl-dagster`` that have a setting as an option: all, those that run something, or those that keep Dagster running."""
+"""The ``sl-dagster`` commands that have a setting as an option: all (``read``), ``run`` and ``dev`` (``run``), or ``dev`` (``serve``)."""
 
 
 class Translator(Protocol):
-    """An object that makes asset specs and check specs: a ``StarlakeTranslator``."""
+    """The interface of ``StarlakeTranslator``, which creates asset specs and check specs."""
 
     def get_asset_spec(self, node: Any) -> "dg.AssetSpec":
         """Return the asset spec of a node of the project."""
@@ -24,19 +24,19 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Describes a field of :class:`Settings`, in addition to its type and default.
+    """The description of a field of :class:`Settings`, in addition to its type and default.
 
     Attributes:
         help: description for YAML schemas, ``--help``, docstrings, and the documentation.
-        examples: values as written in YAML.
+        examples: example values, as written in YAML.
         options: the commands that have the setting as an option; None = no command.
-        check: takes the name for messages and a value; returns the converted value or raises :class:`InvalidSetting`; None = derived
-            from the field's type.
-        parse: takes the name for messages and a string; returns a value to check; None = the string itself.
+        check: function of the setting's name (for messages) and a value. It returns the converted value or raises
+            :class:`InvalidSetting`. None = derived from the field's type.
+        parse: function of the setting's name (for messages) and a string. It returns the value to check. None = the string itself.
         metavar: placeholder for the value in ``--help``; empty = derived from the type.
-        path: whether a relative path in YAML is relative to the YAML file.
-        values: possible values in the documentation; empty = derived from the type.
-        default: default in the documentation; empty = the default itself.
+        path: whether the value is a path that is relative to the YAML file.
+        values: allowed values, for the documentation; empty = derived from the type.
+        default: default, for the documentation; empty = the field's default.
         more: Markdown that the documentation adds to ``help``.
         switch: whether the command line has ``--name`` and ``--no-name``, as for booleans.
     """
@@ -54,15 +54,15 @@ class Setting:
     switch: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept anything, because :func:`check_values` has checked it with better messages than pydantic's."""
+        """Accept any value: :func:`check_values` has already checked it, with better messages than pydantic's."""
         return core_schema.any_schema()
 
 
 def get_setting(field: FieldInfo) -> Setting:
-    """Return the setting that a field describes."""
+    """Return the description of a field of :class:`Settings`."""
     return next(item for item in field.metadata if isinstance(item, Setting))
 
 
 def list_choices(field: FieldInfo) -> tuple[str, ...]:
-    """Return the possible values of a setting that has fixed ones."""
+    """Return the values of a ``Literal`` field; empty for other fields."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -15,17 +15,17 @@ PREFIX = "SL_DAGSTER_"
 
 
 def make_option_name(name: str) -> str:
-    """Return the option for a setting: ``--asset-keys``."""
+    """Return the command line option of a setting, such as ``--asset-keys``."""
     return f"--{name.replace('_', '-')}"
 
 
 def make_variable_name(name: str) -> str:
-    """Return the environment variable for a setting: ``SL_DAGSTER_ASSET_KEYS``."""
+    """Return the environment variable of a setting, such as ``SL_DAGSTER_ASSET_KEYS``."""
     return f"{PREFIX}{name.upper()}"
 
 
 def find_project(environ: Mapping[str, str]) -> str:
-    """Return the project's folder as in Starlake: ``SL_ROOT``, else the current folder (Starlake: starlake.sh)."""
+    """Return the project's folder: ``SL_ROOT``, or else the current folder, as in ``starlake.sh``."""
     return environ.get("SL_ROOT") or os.getcwd()
 
 
@@ -36,11 +36,11 @@ def read_settings(environ: Mapping[str, str], options: Mapping[str, str] | None 
     Lists are separated by commas. Mappings are ``name=value,name=value`` or a JSON object. Everything else is written as in YAML.
 
     Args:
-        environ: the environment; only variables that begin with ``SL_DAGSTER_`` are used.
-        options: strings by field name, which override the environment.
+        environ: the environment; only variables that begin with ``SL_DAGSTER_`` are read.
+        options: field name -> value of the command line option, which overrides the environment.
 
     Raises:
-        InvalidSetting: a setting is unknown or a value cannot be used; the message begins with the variable or option.
+        InvalidSetting: a setting is unknown, or a value is invalid; the message begins with the variable or option.
     """
     given = {name[len(PREFIX) :].lower(): text for name, text in environ.items() if name.startswith(PREFIX) and text.strip()}
     values = {name: _read_text(name, text, make_variable_name) for name, text in given.items()}
@@ -64,15 +64,15 @@ _NOT_AS_TEXT: Mapping[str, str] = {
     "translation": "only the component and the function (as translator) support it",
     "translator": "only the function and the component (as translation) support it",
 }
-"""Settings that cannot be given as strings, and what to use instead."""
+"""Settings that have no variable and no option, and the alternative."""
 
 
 def _explain_unknown(name: str, show: Callable[[str], str]) -> str:
-    """Return a hint for an unknown name: the name that was probably meant, or the known names."""
+    """Return a hint for an unknown name: the alternative, a similar name, or all known names."""
     known = {n: show(n) for n in Settings.model_fields if n not in _NOT_AS_TEXT}
     if name in _NOT_AS_TEXT:
         return f" ({_NOT_AS_TEXT[name].format_map(known)})"
-    # Compared without the prefix, which would make all names similar.
+    # Compared without the prefix, which makes all names similar.
     for close in get_close_matches(name, known, n=1):
         return f" (did you mean '{known[close]}'?)"
     return f" (known: {', '.join(known.values())})"

@@ -1,4 +1,4 @@
-"""The types of settings' values, and the conversion of a value to the type of its field."""
+"""The types of setting values, and the conversion of a value to its field's type."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -28,16 +28,16 @@ else:
 
 
 def check_field(model: type[BaseModel], name: str, value: Any, shown: str = "") -> Any:
-    """Return the value of a setting, converted to its type.
+    """Check the value of a setting, and return it converted to the field's type.
 
     Args:
         model: the model that defines the setting.
-        name: a field of the model.
-        value: the value as given.
-        shown: the name for messages; empty = the name of the field.
+        name: name of the field.
+        value: the value as given by the user.
+        shown: name of the setting in messages; empty = the field's name.
 
     Raises:
-        InvalidSetting: the value cannot be used; the message contains the setting, the value, and what was expected.
+        InvalidSetting: the value is invalid; the message contains the setting, the value, and what was expected.
     """
     try:
         return _find_check(model, name)(shown or name, value)
@@ -63,14 +63,14 @@ def _find_check(model: type[BaseModel], name: str) -> Callable[[str, Any], Any]:
 
 
 def check_values(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Return the values of settings, converted to their types.
+    """Check the values of settings, and return them converted to the fields' types.
 
     Args:
-        values: values by field name, as given.
+        values: field name -> value as given by the user.
         model: the model that defines the settings.
 
     Raises:
-        InvalidSetting: a setting is unknown, or a value cannot be used.
+        InvalidSetting: a setting is unknown, or a value is invalid.
     """
     known = model.model_fields
     for name in values:

@@ -1,6 +1,6 @@
-"""From the options of a Starlake connection to what SQLAlchemy needs to reach the same warehouse.
+"""Convert the options of a Starlake connection to an SQLAlchemy URL for the same warehouse.
 
-Starlake gives these options to a JDBC driver, or to the clients of BigQuery and Snowflake. Starlake: JdbcDbUtils, BigQueryJobBase.
+Starlake passes these options to a JDBC driver, or to the clients of BigQuery and Snowflake (``JdbcDbUtils``, ``BigQueryJobBase``).
 """
 
 import re
@@ -15,21 +15,21 @@ from ..project.model import Connection
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 CONNECT_SECONDS = 10
-"""Seconds that a database has to answer, for drivers that can be given a limit."""
+"""Time limit for connecting, for drivers that have such an option."""
 
 _SNOWFLAKE_HOST = ".snowflakecomputing.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The address of a warehouse, and the user who reads it.
+    """The address and credentials of a warehouse.
 
     Attributes:
-        drivers: names of SQLAlchemy dialects and drivers, the best first: the first that is installed is taken.
+        drivers: SQLAlchemy drivers (``dialect+driver``) in order of preference; the first one that is installed is used.
         extra: the extra of this package that installs one of them.
         username, password, host, port, database, query: the parts of the URL.
-        arguments: what the driver gets besides.
-        quote: the quotation mark around names that are not plain words.
+        arguments: further arguments for the driver's ``connect`` function.
+        quote: the character that quotes names.
     """
 
     drivers: tuple[str, ...]
@@ -45,26 +45,26 @@ class Address:
 
     @property
     def mask(self) -> Mask:
-        """The mask that hides the secrets of the address, and all that are known."""
+        """The mask that hides the secrets of this address and all other known secrets."""
         return build_mask({"password": self.password or ""}, self.query, {name: str(value) for name, value in self.arguments.items()})
 
     def quote_name(self, *parts: str) -> str:
-        """Return a qualified name for a statement, each part as :func:`quote_name` writes it."""
+        """Return a qualified name for a statement, with each part quoted if necessary."""
         return ".".join(quote_name(part, self.quote) for part in parts)
 
 
 def quote_name(name: str, quote: str = '"') -> str:
-    """Return a name for a statement: as it is where Starlake would write it so, else quoted."""
+    """Return a name for a statement: unquoted if it is a plain word, as Starlake writes it, or else quoted."""
     return name if _PLAIN_NAME.fullmatch(name) else f"{quote}{name.replace(quote, quote * 2)}{quote}"
 
 
 def find_address(connection: Connection) -> Address | None:
-    """Return how a connection is reached through SQLAlchemy; None for what cannot be read like that (files, Spark, DuckDB, ...).
+    """Return the address of a connection for SQLAlchemy; None if SQLAlchemy cannot read it (files, Spark, DuckDB, ...).
 
     Args:
-        connection: of the project, with its variables replaced.
+        connection: a connection of the project, with its variables replaced.
     """
-    # Starlake and its drivers know most options in any case, and some under a name with the prefix ``sf``.
+    # Starlake and the drivers ignore the case of most options.
     options = {name.lower(): str(value) for name, value in connection.options.items() if value not in (None, "")}
     engine = "snowflake" if "sfurl" in options else connection.engine
     build = _BUILDERS.get(engine)
@@ -99,10 +99,10 @@ def _build_jdbc(
     arguments: Mapping[str, Any],
     read_query: Any,
 ) -> Address:
-    """Return the address that a URL of the form ``jdbc:engine://host:port/database?name=value`` means."""
+    """Return the address of a URL of the form ``jdbc:engine://host:port/database?name=value``."""
     rest = options.get("url", "").removeprefix("jdbc:").partition(":")[2]
     parts = urlsplit(rest if rest.startswith("//") else f"///{rest}")
-    # A list of hosts is tried in its order by the driver; the first is the primary.
+    # Of a list of hosts, the first is the primary one.
     host, _, given_port = (
         parts.netloc.rpartition("@")[2].split(",")[0].rpartition(":") if _has_port(parts.netloc) else (parts.netloc, "", "")
     )
@@ -125,7 +125,7 @@ def _has_port(netloc: str) -> bool:
 
 
 def _read_ssl(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what libpq calls the TLS options of the JDBC driver."""
+    """Convert the TLS options of the JDBC driver to those of libpq."""
     found = {name: given[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in given}
     if "sslmode" not in found and given.get("ssl", "").lower() == "true":
         found["sslmode"] = "verify-full" if "sslrootcert" in found else "require"
@@ -139,8 +139,6 @@ def _build_snowflake(options: Mapping[str, str]) -> Address:
     given = {**{name.lower(): value for name, value in parse_qsl(rest.partition("?")[2])}, **options}
     account = host.partition(":")[0].removesuffix(_SNOWFLAKE_HOST) or given.get("account", "")
     database, schema = given.get("db") or given.get("database"), given.get("schema")
-    names = {"warehouse": "warehouse", "role": "role", "authenticator": "authenticator", "token": "token"}
-    files = {"private_key_file": "private_key_file", "private_key_file_pwd": "private_key_file_pwd"}
     return Address(
         ("snowflake",),
         "snowflake",
@@ -149,8 +147,8 @@ def _build_snowflake(options: Mapping[str, str]) -> Address:
         account,
         None,
         "/".join(filter(None, (database, schema if database else None))) or None,
-        {name: given[key] for key, name in names.items() if key in given},
-        {"login_timeout": CONNECT_SECONDS, **{name: given[key] for key, name in files.items() if key in given}},
+        {name: given[name] for name in ("warehouse", "role", "authenticator", "token") if name in given},
+        {"login_timeout": CONNECT_SECONDS, **{name: given[name] for name in ("private_key_file", "private_key_file_pwd") if name in given}},
     )
 
 

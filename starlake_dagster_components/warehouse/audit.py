@@ -1,7 +1,4 @@
-"""Read the audit of a command from a warehouse other than a DuckDB file, in one query.
-
-Starlake: reference-engines.conf (audit, expectations).
-"""
+"""Read the audit of a command from a warehouse, in one query. The tables are defined in Starlake's ``reference-engines.conf``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,22 +10,22 @@ from .address import Address, find_address
 from .query import TableMissing, run_query
 
 WarehouseCounts = Literal["off", "audit", "tables"]
-"""The part of a warehouse that is read after a command: nothing, its audit tables, or also the row counts of tables."""
+"""The data to read from a warehouse after a command: nothing, the audit tables, or also the row counts of tables."""
 
 AUDIT, EXPECTATION, ROWS = "audit", "expectation", "rows"
 
 
 @dataclass(frozen=True, slots=True)
 class WarehouseAudit:
-    """The audit tables in which Starlake records the results of commands.
+    """The audit of a command in a warehouse, and the tables to count.
 
     Attributes:
         connection: name of the connection in the project.
-        address: how it is reached.
-        schema: of the audit tables (``audit``).
-        job_id: the ``JOBID`` of the command's rows.
-        counted: schema and name of the tables whose rows are counted in the same query.
-        appended: logical name, schema and name of the tables that a load only appends to: their growth is the number of loaded rows.
+        address: its address.
+        schema: schema of the audit tables (usually ``audit``).
+        job_id: ``JOBID`` of the command's rows.
+        counted: schema and name of each table whose rows the query that reads the audit also counts.
+        appended: logical name, schema, and name of each table that a load only appends to, so that its growth is the number of loaded rows.
     """
 
     connection: str
@@ -40,7 +37,7 @@ class WarehouseAudit:
 
 
 def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudit | None:
-    """Return where the audit of a project's commands is; None where it is not in a warehouse that can be read."""
+    """Return the audit of a project's commands; None if it is turned off, or is not in a warehouse that can be read."""
     connection = application.audit_connection
     address = find_address(connection) if connection and application.audit_active else None
     return WarehouseAudit(connection.name, address, application.audit_domain, job_id) if connection and address else None
@@ -49,13 +46,13 @@ def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudi
 def count_tables(
     warehouse: WarehouseAudit | None, kind: WarehouseCounts, project: Project, nodes: Sequence[Table | Task]
 ) -> WarehouseAudit | None:
-    """Return the audit with the tables whose rows are counted by the query that reads it: those of the same connection.
+    """Return the audit with ``counted`` set, if the setting asks for it and all tables have the connection of the audit.
 
     Args:
-        warehouse: where the audit is; None stays None.
-        kind: what to read from a warehouse.
+        warehouse: the audit; None stays None.
+        kind: the setting ``warehouse_counts``.
         project: the project.
-        nodes: what the command writes.
+        nodes: the tables and tasks that the command writes.
     """
     connections = [project.find_connection(node) for node in nodes]
     if warehouse is None or kind != "tables" or not all(c and c.name == warehouse.connection for c in connections):
@@ -64,28 +61,28 @@ def count_tables(
 
 
 def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
-    """Return the audit with the tables whose growth is the number of rows that a load wrote: those of the same connection.
+    """Return the audit with ``appended`` set to those tables that have the connection of the audit.
 
     Args:
-        warehouse: where the audit is; None stays None.
+        warehouse: the audit; None stays None.
         project: the project.
-        tables: those that the load only appends to.
+        tables: the tables that the load only appends to.
     """
     if warehouse is None:
         return None
-    connections = [(table, project.find_connection(table)) for table in tables]
-    there = [table for table, connection in connections if connection is not None and connection.name == warehouse.connection]
-    return replace(warehouse, appended=tuple((table.name, *find_written_table(table)) for table in there))
+    connections = ((table, project.find_connection(table)) for table in tables)
+    same = (table for table, connection in connections if connection is not None and connection.name == warehouse.connection)
+    return replace(warehouse, appended=tuple((table.name, *find_written_table(table)) for table in same))
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntries:
-    """Audit rows of a command.
+    """The audit rows of a command. Each is a mapping with the keys of :data:`COLUMNS`.
 
     Attributes:
-        steps: rows of ``audit.audit`` by the second in which the steps began, the values by the names of :data:`COLUMNS`.
-        expectations: rows of ``audit.expectations`` by the second in which they were evaluated.
-        row_counts: how many rows the counted tables have, by their place in ``counted``.
+        steps: rows of ``audit.audit``, ordered by the time at which the steps began.
+        expectations: rows of ``audit.expectations``, ordered by the time at which they were evaluated.
+        row_counts: index in ``WarehouseAudit.counted`` -> number of rows in the table.
     """
 
     steps: Sequence[Mapping[str, Any]] = ()
@@ -94,14 +91,14 @@ class AuditEntries:
 
 
 def read_audit(audit: WarehouseAudit, *, expectations: bool) -> AuditEntries:
-    """Return what the audit says about a command, by one query.
+    """Return the audit rows of a command.
 
     Args:
-        audit: where it is.
-        expectations: whether the command evaluated any; their table exists since the first one.
+        audit: the audit.
+        expectations: whether the command may have evaluated expectations. Their audit table exists only after the first one.
 
     Raises:
-        QueryFailed: it cannot be read.
+        QueryFailed: the audit cannot be read.
     """
     parameters = {"job": audit.job_id}
     try:
@@ -119,14 +116,14 @@ def read_audit(audit: WarehouseAudit, *, expectations: bool) -> AuditEntries:
 
 
 COUNT_SECONDS = 20.0
-"""Seconds that counting the rows of tables may take: a load waits for it."""
+"""Time limit for counting the rows of tables, because a load waits for the result."""
 
 
 def count_appended(audit: WarehouseAudit) -> Mapping[str, int | None]:
-    """Return how many rows the tables have that a load only appends to, by logical name; None for a table that the warehouse refuses.
+    """Return the number of rows in each table of ``audit.appended``, by logical name; None if the warehouse rejects the query.
 
     Raises:
-        QueryFailed: the warehouse does not answer.
+        QueryFailed: the warehouse does not respond.
     """
     if not audit.appended:
         return {}
@@ -152,15 +149,14 @@ def _count_one(audit: WarehouseAudit, select: str) -> int | None:
 COLUMNS = ("kind", "domain", "table", "step", "success", "message", "text", "count", "accepted", "rejected", "duration", "time", "name")
 """The columns of the query.
 
-Of an expectation ``step`` is its call and ``text`` its SQL; of the step of a load ``text`` is the list of its files.
+For an expectation, ``step`` is the call and ``text`` the SQL. For a load, ``text`` is the list of files.
 """
 
 
 def build_statement(audit: WarehouseAudit, *, expectations: bool) -> str:
-    """Return the query: rows of the audit, of the expectations, and row counts, one below the other.
+    """Return the query, a union of the audit's steps, its expectations, and row counts.
 
-    Names of columns are written without quotes and after the name of their table: so each warehouse finds them in its own case, and none
-    takes them for keywords.
+    Column names are unquoted, so that each warehouse applies its own case, and qualified, so that none of them is read as a keyword.
     """
     return " UNION ALL ".join(_list_selects(audit, expectations=expectations))
 

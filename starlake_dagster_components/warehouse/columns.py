@@ -1,4 +1,4 @@
-"""Read which columns a table of a warehouse has."""
+"""Read the columns of a table from a warehouse."""
 
 from collections.abc import Mapping
 
@@ -7,20 +7,21 @@ from .query import run_query
 
 
 def read_columns(address: Address, schema: str, table: str) -> Mapping[str, str]:
-    """Return the names and types of a table's columns, in order; empty if the table does not exist. Types are in lower case.
+    """Return the columns of a table in order: name -> type in lower case; empty if the table does not exist.
 
     Args:
         address: the warehouse.
-        schema: the schema, or BigQuery's dataset. Its case does not matter, and neither does that of the table.
-        table: the table or view.
+        schema: name of the schema (BigQuery: the dataset), in any case.
+        table: name of the table or view, in any case.
 
     Raises:
-        QueryFailed: they cannot be read.
+        QueryFailed: the columns cannot be read.
     """
+    source, conditions, parameters = "information_schema.columns", "lower(table_name) = lower(:table)", {"table": table}
     if address.drivers == ("bigquery",):
-        source, chosen = f"{address.quote_name(schema)}.INFORMATION_SCHEMA.COLUMNS", {}
+        source = f"{address.quote_name(schema)}.INFORMATION_SCHEMA.COLUMNS"
     else:
-        source, chosen = "information_schema.columns", {"schema": schema}
-    conditions = [*(["lower(table_schema) = lower(:schema)"] if chosen else []), "lower(table_name) = lower(:table)"]
-    statement = f"SELECT column_name, data_type FROM {source} WHERE {' AND '.join(conditions)} ORDER BY ordinal_position"
-    return {str(name): str(kind).lower() for name, kind in run_query(address, statement, {**chosen, "table": table})}
+        conditions += " AND lower(table_schema) = lower(:schema)"
+        parameters["schema"] = schema
+    statement = f"SELECT column_name, data_type FROM {source} WHERE {conditions} ORDER BY ordinal_position"
+    return {str(name): str(kind).lower() for name, kind in run_query(address, statement, parameters)}

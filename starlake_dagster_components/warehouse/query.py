@@ -1,4 +1,4 @@
-"""Run one query in a warehouse, within a limited time, and say in one sentence why it could not be run."""
+"""Run a query in a warehouse within a time limit."""
 
 import importlib.util
 import threading
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 SECONDS = 60.0
-"""Seconds that a query may take, with the connection that it needs."""
+"""Time limit for connecting and running a query."""
 
 _MODULES = {
     "postgresql+psycopg": ("psycopg",),
@@ -26,27 +26,27 @@ _MODULES = {
 
 
 class QueryFailed(StarlakeError):
-    """A query could not be run: the message is one line without secrets."""
+    """A query that failed. The message is one line without secrets."""
 
 
 class TableMissing(QueryFailed):
-    """The warehouse has rejected the statement, usually because a table does not exist."""
+    """A query that the warehouse rejected, usually because a table does not exist."""
 
 
 def run_query(address: Address, statement: str, parameters: Mapping[str, Any] | None = None, *, seconds: float = SECONDS) -> list[Any]:
-    """Return the rows of a query, as named tuples.
+    """Run a query and return its rows as named tuples.
 
-    Each query has a separate connection, which is closed afterwards: commands take long, and warehouses limit connections.
+    Each query opens and closes its own connection: commands take a long time, and warehouses limit the number of connections.
 
     Args:
         address: the warehouse.
-        statement: one SELECT; parameters are written as ``:name``.
-        parameters: their values.
-        seconds: how long it may take; a query that takes longer continues in the background, and its result is dropped.
+        statement: a SELECT statement, with parameters written as ``:name``.
+        parameters: the values of the parameters, by name.
+        seconds: time limit. A query that exceeds it continues in a background thread, and its result is discarded.
 
     Raises:
         TableMissing: the warehouse rejected the statement.
-        QueryFailed: no driver is installed, the warehouse cannot be reached, or it takes too long.
+        QueryFailed: no driver is installed, the warehouse cannot be reached, or the query takes too long.
     """
     found: list[Any] = []
     failed: list[BaseException] = []
@@ -54,14 +54,14 @@ def run_query(address: Address, statement: str, parameters: Mapping[str, Any] | 
     def run() -> None:
         try:
             found.extend(_fetch_rows(address, statement, parameters or {}))
-        except Exception as error:  # noqa: BLE001 -- drivers raise what they like; it is raised again in the caller's thread
+        except Exception as error:  # noqa: BLE001 -- drivers raise all kinds of errors; they are raised again in the caller's thread
             failed.append(error)
 
     thread = threading.Thread(target=run, name="starlake-warehouse", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise QueryFailed(f"no answer within {seconds:g} seconds")
+        raise QueryFailed(f"no response within {seconds:g} seconds")
     if failed:
         raise _explain(address, failed[0]) from None
     return found
@@ -71,13 +71,13 @@ def _fetch_rows(address: Address, statement: str, parameters: Mapping[str, Any])
     import sqlalchemy
 
     with make_engine(address).connect() as connection:
-        # Other dialects ignore the option.
+        # Only PostgreSQL's dialect uses this option.
         reader = connection.execution_options(postgresql_readonly=True)
         return reader.execute(sqlalchemy.text(statement), dict(parameters)).all()
 
 
 def make_engine(address: Address) -> "sqlalchemy.Engine":
-    """Return the engine that SQLAlchemy has for an address. Equal addresses share one; nothing is connected yet.
+    """Return the SQLAlchemy engine for an address. Equal addresses share an engine, which opens no connection yet.
 
     Raises:
         QueryFailed: no driver is installed.
@@ -86,7 +86,7 @@ def make_engine(address: Address) -> "sqlalchemy.Engine":
 
 
 class _Hashable:
-    """An address as the key of a cache."""
+    """Makes an address usable as a cache key, although its mappings are not hashable."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -111,10 +111,10 @@ def _make_engine_once(key: _Hashable) -> "sqlalchemy.Engine":
 
 
 def find_driver(address: Address) -> str:
-    """Return the first driver of an address that is installed.
+    """Return the first driver of an address that is installed, as SQLAlchemy's ``dialect+driver``.
 
     Raises:
-        QueryFailed: none is; the message names the extra.
+        QueryFailed: none is installed; the message names the extra to install.
     """
     for driver in address.drivers:
         if all(map(_is_installed, _MODULES[driver])):
@@ -134,9 +134,9 @@ def _explain(address: Address, error: BaseException) -> QueryFailed:
         return error
     import sqlalchemy.exc
 
-    # SQLAlchemy's own text repeats the statement and its parameters.
+    # SQLAlchemy's own message repeats the statement and its parameters.
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     text = address.mask(lines[0] if lines else type(cause).__name__)[:300]
-    refused = isinstance(error, sqlalchemy.exc.ProgrammingError) or "not found" in text.lower()
-    return TableMissing(text) if refused else QueryFailed(text)
+    rejected = isinstance(error, sqlalchemy.exc.ProgrammingError) or "not found" in text.lower()
+    return TableMissing(text) if rejected else QueryFailed(text)

@@ -149,7 +149,7 @@ def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: Project
             assert defs.resolve_asset_graph().get_all_asset_keys()
 
 
-@pytest.mark.parametrize(("folder", "message"), [("nowhere", "does not exist"), ("empty", "has no metadata/")])
+@pytest.mark.parametrize(("folder", "message"), [("nowhere", "does not exist"), ("empty", "does not contain metadata/")])
 def test_scaffolding_says_that_there_is_no_project(tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with create_defs_folder_sandbox() as sandbox:

@@ -57,7 +57,7 @@ executor:
         ),
         ("executor: {type: shell, timeout: soon}", "executor: shell: timeout: Input should be a valid number"),
         ("executor: {env: {A: b}}", "executor: the type is missing (known: shell, cloud_run, dagster_shell, duckdb)"),
-        ("executor: '{{ [1] }}'", "executor: [1] cannot be used"),
+        ("executor: '{{ [1] }}'", "executor: invalid value [1]"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(yaml: str, message: str) -> None:

@@ -148,7 +148,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_query_that_takes_too_long_is_given_up(books: PostgresServer) -> None:
     warehouse = make_warehouse(books, "j")
-    with pytest.raises(QueryFailed, match=r"no answer within 0\.2 seconds"):
+    with pytest.raises(QueryFailed, match=r"no response within 0\.2 seconds"):
         run_query(warehouse.address, "select pg_sleep(3)", seconds=0.2)
 
 
