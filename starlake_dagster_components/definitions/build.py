@@ -117,7 +117,7 @@ def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Prob
         found.extend(find_sensor_problems(graph, pipeline, settings))
         found.extend(find_cron_problems(pipeline))
         found.extend(find_tag_problems(pipeline))
-    if any(p.rejected for p in found) and _runs_starlake(plan, settings):
+    if any(p.rejected for p in found) and _has_executor_that_rejects(plan, settings):
         found = [replace(p, severity="error") if p.rejected else p for p in found]
     errors = {(p.location, p.message) for p in found if p.severity == "error"}
     unique = dict.fromkeys(p for p in found if p.severity == "error" or (p.location, p.message) not in errors)
@@ -131,9 +131,9 @@ def _hide_secrets(problem: Problem) -> Problem:
     return problem if hidden == problem.message else replace(problem, message=hidden)
 
 
-def _runs_starlake(plan: Plan, settings: Settings) -> bool:
+def _has_executor_that_rejects(plan: Plan, settings: Settings) -> bool:
     executors = (settings.get_executor(pipeline) for pipeline in plan.pipelines)
-    return any(executor is not None and executor.runs_starlake for executor in executors)
+    return any(executor is not None and executor.rejects_files for executor in executors)
 
 
 def load_project_plan(

@@ -30,7 +30,7 @@ def select_project(arguments: Arguments, environ: Mapping[str, str], project: Pr
     profile = environ.get("SL_ENV", "")
     wanted_profile = profile if profile and profile.lower() != "none" and profile != project.profile else ""
     changing = {k: v for k, v in arguments.options.items() if project.variables.get(k) != v}
-    if not wanted_profile and not (changing and _has_mention(project, _list_files(project, arguments), changing)):
+    if not wanted_profile and not (changing and _has_mention(project, list_files(project, arguments), changing)):
         return project
     key = (id(project), wanted_profile, tuple(sorted(changing.items())))
     with _guard:
@@ -46,7 +46,7 @@ def select_project(arguments: Arguments, environ: Mapping[str, str], project: Pr
     return again
 
 
-def _list_files(project: Project, arguments: Arguments) -> Iterable[str]:
+def list_files(project: Project, arguments: Arguments) -> Iterable[str]:
     """Return the YAML files that define the command's tables or task."""
     yield project.application.origin.file
     if arguments.verb == "transform":

@@ -12,7 +12,7 @@ from ..full_disk import explain_full_disk
 from ..project import Project
 from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
-from .command_project import select_project
+from .command_project import list_files, select_project
 from .compile_transform import compile_task
 from .engine_errors import BadArguments, BadFile, BadSetting, DatabaseReadOnly, ExpectationsFailed, NotFound, NotSupported, TableDiffers
 from .loading import load_tables
@@ -72,6 +72,7 @@ def run_command(
         return EngineResult(1, reason=str(error), retry=False)
     try:
         session = _open_session(arguments, environ, out, log, cancelled, project, strict)
+        _report_rejected_files(session, arguments)
         return _run_verb(session, arguments)
     except CommandCancelled:
         raise
@@ -118,6 +119,26 @@ def _open_session(
         zone=zone,
         strict=strict,
     )
+
+
+def _report_rejected_files(session: Session, arguments: Arguments) -> None:
+    """Warn about files of the project that Starlake rejects: those of the command's tables and tasks, and those of all commands.
+
+    Raises:
+        NotSupported: the command is strict.
+    """
+    rejected = [problem for problem in session.project.problems if problem.rejected]
+    if not rejected:
+        return
+    project = session.project
+    folders = [project.metadata_folder / name for name in ("load", "transform")]
+    used = set(list_files(project, arguments))
+    for problem in rejected:
+        name = problem.location.file if problem.location else ""
+        if name in used or not any(project.get_path(name).is_relative_to(folder) for folder in folders):
+            if session.strict:
+                raise NotSupported(problem.location, f"{problem.message} (the executor is strict)")
+            session.warn(f"{problem.location}: {problem.message}")
 
 
 def _run_verb(session: Session, arguments: Arguments) -> EngineResult:

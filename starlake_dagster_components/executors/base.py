@@ -191,6 +191,11 @@ class StarlakeExecutor(dg.Model, ABC):
         return True
 
     @property
+    def rejects_files(self) -> bool:
+        """True if a file of the project that Starlake rejects is an error."""
+        return self.runs_starlake
+
+    @property
     def max_concurrent(self) -> int:
         """Number of commands that may run at the same time in one run, unless the user sets another number."""
         return 4

@@ -55,6 +55,11 @@ class DuckDBExecutor(StarlakeExecutor):
         """False: the engine replaces Starlake, and loads either all rows of a file or none."""
         return False
 
+    @property
+    def rejects_files(self) -> bool:
+        """True if the executor is strict."""
+        return self.strict
+
     time_zone: str | None = Field(
         default=None,
         description="Time zone of the times that the engine writes (SCD2, audit) and of current_timestamp. Default: TZ, "

@@ -7,7 +7,14 @@ import pytest
 from dagster_shared.libraries import DagsterLibraryRegistry
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import InvalidProject, __version__, load_definitions_from_starlake_project
+from starlake_dagster_components import (
+    DuckDBExecutor,
+    InvalidProject,
+    ShellExecutor,
+    StarlakeExecutor,
+    __version__,
+    load_definitions_from_starlake_project,
+)
 from starlake_dagster_components.definitions.build import build_definitions, choose_job_executor, prepare_graph
 from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.definitions.translator import StarlakeTranslator
@@ -166,13 +173,23 @@ def test_all_problems_are_reported_at_once_with_file_and_line(shop: ProjectFolde
     assert "metadata/transform/kpi/twice.sl.yml:4" in text
 
 
+@pytest.mark.parametrize(
+    ("executor", "severity"), [(ShellExecutor(), "error"), (DuckDBExecutor(strict=True), "error"), (DuckDBExecutor(), "warning")]
+)
+def test_a_file_that_starlake_rejects_is_an_error_where_starlake_or_a_strict_engine_runs(
+    shop: ProjectFolder, executor: StarlakeExecutor, severity: str
+) -> None:
+    orders = (shop.root / "metadata/load/shop/orders.sl.yml").read_text()
+    shop.write("metadata/load/shop/orders.sl.yml", f"{orders}\n  nosuch: 1\n")
+    _, _, problems = prepare_graph(shop.root, Settings(executor=executor))
+    assert [p.severity for p in problems if "'nosuch'" in p.message] == [severity]
+
+
 def test_an_executor_that_does_not_exist_is_an_error_unless_one_is_set(shop: ProjectFolder) -> None:
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text().replace("__shell.", "__dataproc.")
     shop.write("metadata/dags/transforms.sl.yml", config)
     _, _, problems = prepare_graph(shop.root, Settings())
     assert any("dataproc" in p.message and p.severity == "error" for p in problems)
-    from starlake_dagster_components import DuckDBExecutor
-
     assert build_definitions(shop.root, Settings(executor=DuckDBExecutor())).plan.pipelines
 
 

@@ -299,3 +299,27 @@ def test_a_template_that_cannot_write_the_audit(box: Sandbox, template: str, fit
     box.run("load")
     assert len(list_warnings(box, "template append")) == (0 if fits else 1)
     assert box.rows("select id from d.x") == [(1,)]
+
+
+def test_project_files_that_starlake_rejects(box: Sandbox) -> None:
+    box.table("d", "x", "{ name: id, type: long, nosuch: 1 }", "format: DSV")
+    box.table("d", "y", "{ name: id, type: long }", "format: DSV")
+    box.task("k.a", "select 1 as a", "  nosuch: 1\n").task("k.b", "select 1 as a")
+    box.stage("d", {"x1.csv": "id\n1\n", "y1.csv": "id\n1\n"})
+    for argv, said in (
+        (("load", "--domains", "d", "--tables", "y"), None),
+        (("load", "--domains", "d", "--tables", "x"), "metadata/load/d/x.sl.yml:7: unknown key 'nosuch'"),
+        (("transform", "--name", "k.a"), "metadata/transform/k/a.sl.yml:3: unknown key 'nosuch'"),
+        (("transform", "--name", "k.b"), None),
+    ):
+        result = run_strictly(box, *argv)
+        assert (result.exit_code, result.retry and bool(said)) == (1 if said else 0, False)
+        assert (said or "") in (result.reason or "")
+        box.run(*argv)
+        warnings = [line for level, line in box.log if level == "warning"]
+        assert [line[: len(said or "")] for line in warnings] == ([said] if said else [])
+    application = (box.root / "metadata/application.sl.yml").read_text()
+    box.write({"metadata/application.sl.yml": application.replace("duckdb: { type", "duckdb: { preActions: USE other, type")})
+    assert "metadata/application.sl.yml:5: unknown key 'preActions'" in (run_strictly(box, "stage", "--domains", "d").reason or "")
+    box.run("transform", "--name", "k.b")
+    assert any("unknown key 'preActions'" in line for _, line in box.log)
