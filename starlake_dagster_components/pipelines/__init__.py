@@ -1,4 +1,4 @@
-"""Plan a project: derive pipelines, schedules, and dependencies as data, without Dagster. Names are imported on first use."""
+"""Plan a project: derive its pipelines, schedules and dependencies as data, without Dagster. Names are imported on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name on its first use."""
+    """Import a name on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""Make a plan without the tables, tasks, and DAG configs of broken files, and without the tasks that depend on them."""
+"""Plan a project without the tables, tasks and DAG configs of broken files, and without the tasks that depend on them."""
 
 from collections.abc import Collection, Iterable, Set
 from dataclasses import replace
@@ -10,28 +10,28 @@ from .pipeline import Dependency, Pipeline, Plan
 from .plan import plan_project
 
 _FOLDERS = ("load", "transform", "external", "dags")
-"""Folders under ``metadata`` whose files define single tables, tasks, and jobs. Everything depends on the other folders."""
+"""Folders under ``metadata`` in which each file defines a table, task or job. Everything depends on the other folders."""
 
 
 def can_leave_out(project: Project, file: str) -> bool:
-    """Return whether the rest of a project can do without a file.
+    """Return whether a project can be planned without a file.
 
     Args:
         project: the project.
-        file: path relative to the project.
+        file: path relative to the project's root.
     """
     parts = _split(project, file)
     return parts is not None and len(parts) >= 2 and parts[0] in _FOLDERS
 
 
 def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
-    """Return the plan without the objects that broken files define, and without the tasks downstream of them.
+    """Return a plan without the objects that broken files define, and without the tasks downstream of them.
 
-    Errors in these files become warnings. A broken DAG config leaves its tables and tasks without a job.
+    Errors in these files become warnings. The tables and tasks of a broken DAG config have no job.
 
     Args:
-        plan: a plan with errors, at least some of which are in these files.
-        files: paths relative to the project, see :func:`can_leave_out`.
+        plan: a plan with errors in these files.
+        files: paths relative to the project's root. :func:`can_leave_out` must be true for each of them.
     """
     left_out = _find_left_out(plan, files)
     project = plan.project
@@ -44,13 +44,19 @@ def leave_out_files(plan: Plan, files: Set[str]) -> Plan:
     )
     planned = plan_project(slim, environments=plan.environments, **plan.settings)
     kept = tuple(p for p in planned.pipelines if p.dag_config.origin.file not in files)
-    # The problems of the first planning are more complete: the new ones lack everything that is left out.
-    problems = dict.fromkeys(_weaken(p, files) for p in (*plan.problems, *planned.problems))
+    # The problems of the original plan come first, because the new plan has none of the objects that were left out.
+    problems = dict.fromkeys(_lower_severity(p, files) for p in (*plan.problems, *planned.problems))
     return replace(planned, pipelines=kept, problems=(*problems, *left_out.describe(planned.pipelines, kept)))
 
 
 class _LeftOut:
-    """The objects left out: logical names of tables and tasks, and the lower-case names by which SQL refers to them."""
+    """The objects that are left out.
+
+    Attributes:
+        tables, tasks: logical names.
+        names: lowercase names by which SQL may refer to them.
+        domains: lowercase names of domains that are left out as a whole.
+    """
 
     def __init__(self) -> None:
         self.tables: set[str] = set()
@@ -71,7 +77,7 @@ class _LeftOut:
             return dependency.name in self.tables
         if dependency.kind == "task":
             return dependency.name in self.tasks
-        # The table or task of an unreadable file looks like an external one.
+        # SQL that reads a table or task whose file cannot be read seems to read an external table.
         name = ".".join(dependency.name.lower().split(".")[-2:])
         return name in self.names or name.split(".")[0] in self.domains
 
@@ -114,12 +120,12 @@ def _find_left_out(plan: Plan, files: Set[str]) -> _LeftOut:
         waiting = [t for t in waiting if t.full_name not in left_out.tasks]
 
 
-def _weaken(problem: Problem, files: Set[str]) -> Problem:
+def _lower_severity(problem: Problem, files: Set[str]) -> Problem:
     broken = problem.severity == "error" and problem.location is not None and problem.location.file in files
     return replace(problem, severity="warning") if broken else problem
 
 
 def _split(project: Project, file: str) -> tuple[str, ...] | None:
-    """Return the parts of a path below ``metadata``; None for a file outside of it."""
+    """Return the parts of a path below ``metadata``; None if the file is outside it."""
     path, metadata = PurePosixPath(project.root.as_posix()) / file, PurePosixPath(project.metadata_folder.as_posix())
     return path.relative_to(metadata).parts if path.is_relative_to(metadata) else None

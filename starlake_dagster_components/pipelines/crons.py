@@ -1,6 +1,6 @@
-"""Check crons: five fields, values in range, a day that exists. Suggest a five-field cron for a Quartz cron.
+"""Check that crons have five fields, valid values, and a day that exists. Suggest the five-field equivalent of a Quartz cron.
 
-Planning does not import Dagster. These checks produce messages that name the field; Dagster checks the rest when it defines schedules.
+Planning does not import Dagster. The messages of these checks name the field. Dagster checks the rest when it defines schedules.
 """
 
 import re
@@ -42,15 +42,15 @@ _FIELDS = (
 
 
 class InvalidCron(ValueError):
-    """A cron that Dagster cannot use; the message says which part is wrong and what was expected."""
+    """A cron that Dagster cannot use; the message names the part that is wrong and the values that are valid."""
 
 
 def check_cron(text: str) -> str:
-    """Return a cron in Dagster's form: trimmed, one space between its five fields, macros (``@daily``) unchanged.
+    """Return a cron in Dagster's form, with one space between the fields. Macros such as ``@daily`` are returned in lowercase.
 
     Raises:
-        InvalidCron: the number of fields is wrong, a value is out of range, or the day does not exist (April 31). For a Quartz cron (six
-            or seven fields), the message suggests the five-field equivalent.
+        InvalidCron: the number of fields is wrong, a value is invalid, or the day does not exist (April 31). For a Quartz cron (six or
+            seven fields), the message suggests the five-field equivalent.
     """
     text = " ".join(text.split())
     lower = text.lower()
@@ -67,7 +67,7 @@ def check_cron(text: str) -> str:
             _check_field(field, value)
         except ValueError as error:
             raise InvalidCron(f"cron '{text}': {error}") from None
-    if not _comes(fields[2], fields[3]):
+    if not _has_day(fields[2], fields[3]):
         raise InvalidCron(f"cron '{text}' never occurs: month {fields[3]} has no day {fields[2]}")
     return text
 
@@ -94,8 +94,8 @@ def _parse_value(field: _Field, text: str, item: str) -> int:
     return int(text)
 
 
-def _comes(day: str, month: str) -> bool:
-    """Return whether one of the months has one of the days. If not, Dagster's croniter fails, regardless of the day of the week."""
+def _has_day(day: str, month: str) -> bool:
+    """Return whether any of the months has any of the days. Otherwise, Dagster's croniter fails, whatever the day of the week."""
     if "l" in day or "?" in day:
         return True
     days, months = _expand(_FIELDS[2], day), _expand(_FIELDS[3], month)
@@ -109,7 +109,7 @@ def _expand(field: _Field, text: str) -> set[int]:
         first, dash, last = base.partition("-")
         low = field.low if base == "*" else _parse_value(field, first, item)
         high = _parse_value(field, last, item) if dash else field.high if slash or base == "*" else low
-        # A range may wrap around the end of its field.
+        # If a range wraps around, all values are assumed to be in it.
         values.update(range(low, high + 1, int(step or 1)) if low <= high else range(field.low, field.high + 1))
     return values
 
@@ -122,7 +122,7 @@ def _describe_quartz(text: str) -> str:
     )
     if equivalent is None:
         return message
-    lost = [*(["without its seconds"] if fields[0] != "0" else []), *(["without its years"] if fields[6:] not in ([], ["*"]) else [])]
+    lost = [*(["without the seconds"] if fields[0] != "0" else []), *(["without the years"] if fields[6:] not in ([], ["*"]) else [])]
     return f"{message}: write '{equivalent}'{' (' + ', '.join(lost) + ')' if lost else ''}"
 
 

@@ -8,16 +8,16 @@ from .pipeline import Dependency
 
 _SHOWN = 20
 _STARTS = 50
-"""Number of tasks from which a shortest cycle is searched, to avoid quadratic time in groups of thousands."""
+"""Maximum number of tasks from which a cycle is searched, because the time is quadratic in groups of thousands of tasks."""
 
 
 def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
-    """Return one error per group of tasks that depend on each other, with the tasks in order and the lines of their references.
+    """Return an error for each group of tasks that depend on each other. It names the tasks in order, and the lines of their references.
 
-    If a group has several cycles, a short one is shown. Works on chains of any length.
+    If a group has several cycles, a short one is shown.
 
     Args:
-        direct: full task name -> its direct dependencies.
+        direct: full task name -> direct dependencies of the task.
     """
     edges = {task: {d.name: d for d in reads if d.kind == "task" and d.name in direct and d.name != task} for task, reads in direct.items()}
     problems = []
@@ -31,13 +31,13 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
         if len(cycle) > _SHOWN:
             steps_text += f" and so on over {len(cycle)} tasks back to {cycle[0]}"
         rest = sorted(set(group) - set(cycle))
-        more = f"; also part of it: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
+        more = f"; also in this group: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
         problems.append(Problem(steps[0].location, "error", f"circular dependency: {steps_text}{more}"))
     return problems
 
 
 def _find_strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> list[set[str]]:
-    """Return the groups of two or more tasks that can all reach each other (Tarjan's algorithm, without recursion)."""
+    """Return the groups of two or more tasks that depend on each other. This is Tarjan's algorithm without recursion, for long chains."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     path: list[str] = []
@@ -75,7 +75,7 @@ def _find_strongly_connected(edges: Mapping[str, Mapping[str, Dependency]]) -> l
 
 
 def _find_shortest_cycle(edges: Mapping[str, Mapping[str, Dependency]], start: str, group: set[str]) -> list[str]:
-    """Return the shortest path from a task back to itself, starting with the task."""
+    """Return the shortest path from a task back to itself, without the task at the end."""
     before: dict[str, str] = {}
     queue = deque([start])
     while queue:

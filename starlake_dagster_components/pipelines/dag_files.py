@@ -1,4 +1,4 @@
-"""Render a DAG config for one generated file, and read the options and names that load and transform pipelines share."""
+"""Render a DAG config for one generated file, and read the options that load and transform pipelines share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ _RETRY_DELAY = timedelta(seconds=300)
 
 @dataclass(slots=True)
 class Planning:
-    """The inputs for planning a project, and the list of its problems."""
+    """The inputs of planning a project, and the list to which problems are added."""
 
     project: Project
     timezone: str | None
@@ -36,10 +36,10 @@ class DagFile:
     """A file that dag-generate would write.
 
     Attributes:
-        config: its DAG config.
+        config: the DAG config.
         filename: the rendered file name.
         comment: the rendered comment.
-        options: the rendered options, overridden by ``jobs`` of a custom template.
+        options: the rendered options. ``jobs`` in a custom template overrides them.
         template: the content of the template.
         reader: reads the options.
     """
@@ -78,7 +78,7 @@ def render_dag_file(planning: Planning, config: DagConfig, variables: Mapping[st
 
 
 def read_common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
-    """Return the fields of a pipeline that load and transform DAGs share."""
+    """Return the fields of :class:`Pipeline` that load and transform pipelines share, by name."""
     options = file.reader
     return {
         "dag_config": file.config,
@@ -87,25 +87,25 @@ def read_common_values(planning: Planning, file: DagFile) -> dict[str, Any]:
         "comment": file.comment,
         "options": file.options,
         "environment": options.read_environment(),
-        "tags": options.read_labels("tags"),
+        "tags": options.read_words("tags"),
         "retries": options.read_number("retries"),
         "retry_delay": options.read_seconds("retry_delay", _RETRY_DELAY),
         "starlake_path": _find_starlake_path(planning.project, options),
-        "start_date": options.read_day("start_date"),
-        "end_date": options.read_day("end_date"),
+        "start_date": options.read_date("start_date"),
+        "end_date": options.read_date("end_date"),
         "spark": _read_spark(file),
     }
 
 
 def _find_starlake_path(project: Project, options: OptionReader) -> str:
-    """Return SL_STARLAKE_PATH. If SL_SCRIPT_DIR is set, a plain ``starlake`` is looked up there. Starlake: DagHandler."""
+    """Return ``SL_STARLAKE_PATH``. A plain ``starlake`` is expected in ``SL_SCRIPT_DIR``, if that is set. Starlake: DagHandler."""
     path = options.read_text("SL_STARLAKE_PATH", "starlake")
     scripts = project.variables.get("SL_SCRIPT_DIR")
     return f"{scripts}/starlake" if scripts and path == "starlake" else path
 
 
 def _read_spark(file: DagFile) -> Mapping[str, str]:
-    """Return the Spark configuration from the options and a custom template. starlake-orchestration: StarlakeSparkConfig."""
+    """Return the Spark configuration of the options and of a custom template. starlake-orchestration: StarlakeSparkConfig."""
     found: dict[str, str] = {}
     for name in ("memory", "cores", "instances"):
         value = file.template.literals.get(f"spark_executor_{name}") or file.reader.read_text(f"spark_executor_{name}")
@@ -120,7 +120,7 @@ def _read_spark(file: DagFile) -> Mapping[str, str]:
 def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -> tuple[Pipeline, ...]:
     """Return the pipelines, sorted by name.
 
-    If several have the same name, the first is kept. The others, and pipelines without a name, become errors.
+    If several have the same name, the first is kept. An error is added for each other one, and for each pipeline without a name.
     """
     taken: dict[str, Pipeline] = {}
     for draft in drafts:
@@ -151,7 +151,13 @@ def keep_unique_pipelines(drafts: Iterable[Pipeline], problems: list[Problem]) -
 
 
 def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str | None = None) -> Pipeline:
-    """Return a pipeline named after its file name and schedule."""
+    """Return a pipeline with a name that is made from its file name.
+
+    Args:
+        draft: the pipeline, without a name.
+        schedule: name of the schedule, if the file has several.
+        filename: used in place of the pipeline's file name.
+    """
     return replace(draft, name=make_job_name(filename if filename is not None else draft.filename, schedule))
 
 

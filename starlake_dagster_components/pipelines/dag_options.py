@@ -1,4 +1,4 @@
-"""List the known and unsupported options of DAG configs, and read their values."""
+"""Define the options of DAG configs, check their names, and read their values."""
 
 import json
 import re
@@ -22,7 +22,7 @@ DATA_CYCLES = {
     "monthly": "0 0 1 * *",
     "yearly": "0 0 1 1 *",
 }
-"""starlake-orchestration: ``IStarlakeJob.data_cycle``. Its weeks begin on Sunday; those of Starlake's preset begin on Monday."""
+"""starlake-orchestration: ``IStarlakeJob.data_cycle``. Its weeks begin on Sunday, but those of Starlake's preset begin on Monday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Option:
 
     Attributes:
         kind: the kind of DAG that the option belongs to; None for both.
-        unsupported: why the option has no effect here; empty if it is supported or not needed.
+        unsupported: the reason why the option has no effect; empty if it is supported or not needed.
         executor: the executor that the option belongs to; empty for all.
     """
 
@@ -41,9 +41,9 @@ class Option:
 
 
 _NO_CATCHUP = "schedules do not run missed ticks; start the job with the tag starlake/scheduled_date for a missed tick"
-_NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables shows when files are late"
-_ONE_LOOK = "the pre-load checks for the ack file once per run"
-_NO_SDK = "cloud services are called through their APIs, not their command line tools"
+_NO_TIMEOUT = "a file sensor waits without a run; the freshness of the tables shows whether files are late"
+_SINGLE_CHECK = "the pre-load checks for the ack file once per run"
+_NO_SDK = "cloud services are called through their APIs, not through command line tools"
 _EVENT_NAMES = "asset keys do not contain a schedule"
 
 OPTIONS: Mapping[str, Option] = {
@@ -121,7 +121,7 @@ OPTIONS: Mapping[str, Option] = {
     },
     **{name: Option(unsupported=_NO_SDK) for name in ("GOOGLE_CLOUD_SDK", "AWS_SDK")},
     "sl_include_env_vars": Option(unsupported="commands get all environment variables of Dagster's process"),
-    "ack_wait_timeout": Option("load", unsupported=_ONE_LOOK),
+    "ack_wait_timeout": Option("load", unsupported=_SINGLE_CHECK),
     **{name: Option("load") for name in ("pre_load_strategy", "global_ack_file_path", "pre_load_sensor", "pre_load_poke_interval")},
     **{
         name: Option("transform")
@@ -138,7 +138,7 @@ OPTIONS: Mapping[str, Option] = {
     "catchup": Option(unsupported=_NO_CATCHUP),
     "default_dag_args": Option(unsupported="it belongs to Airflow"),
     "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
-    "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it as well"),
+    "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it, too"),
     "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
     "sl_schedule_format": Option(unsupported=_EVENT_NAMES),
     **{name: Option("load", unsupported=_NO_TIMEOUT) for name in ("pre_load_timeout", "pre_load_sensor_soft_fail")},
@@ -148,7 +148,7 @@ OPTIONS: Mapping[str, Option] = {
 """All options that the Dagster templates mention or that starlake-orchestration 0.5 reads."""
 
 REPLACED = {"load_dependencies": "run_dependencies_first", "run_dependencies": "run_dependencies_first"}
-"""Options of earlier versions, which Starlake silently ignores, and their replacements."""
+"""Option of an earlier version, which Starlake silently ignores -> its replacement."""
 
 
 def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
@@ -172,11 +172,11 @@ def check_names(config: DagConfig, kind: Kind) -> list[Problem]:
 
 
 def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
-    """Return warnings for options that belong to an executor other than the one that runs the commands.
+    """Return a warning about the options of each executor that does not run the commands.
 
     Args:
         config: the DAG config.
-        executor: the type of the executor.
+        executor: the type of the executor that runs the commands.
     """
     idle: dict[str, list[str]] = {}
     for name in config.options:
@@ -194,11 +194,11 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
 
 
 def check_validity(config: DagConfig, root: str) -> list[Problem]:
-    """Return an error for each value in the DAG config of a load that dag-generate rejects. Starlake: ``DagInfo.checkValidity``.
+    """Return an error for each value of a load's DAG config that dag-generate rejects. Starlake: ``DagInfo.checkValidity``.
 
     Args:
         config: the DAG config, as written.
-        root: the project's folder; absolute paths must be inside it.
+        root: the project's folder, which must contain all absolute paths.
     """
     problems: list[Problem] = []
 
@@ -220,11 +220,11 @@ def check_validity(config: DagConfig, root: str) -> list[Problem]:
 
 
 class OptionReader:
-    """Reads the option values of one pipeline. A wrong value becomes a problem and is replaced by the default.
+    """Reads the options of one pipeline. For an invalid value, it adds an error and returns the default.
 
     Args:
         config: the DAG config that contains the options.
-        options: their rendered values. An empty value counts as absent, as in starlake-orchestration.
+        options: the rendered options. As in starlake-orchestration, an empty value counts as absent.
         problems: list that errors are added to.
     """
 
@@ -234,15 +234,22 @@ class OptionReader:
         self._problems = problems
 
     def read_text(self, name: str, default: str = "") -> str:
-        """Return the value, trimmed, or the default."""
+        """Return the trimmed value, or the default if it is absent or blank."""
         return (self._options.get(name) or "").strip() or default
 
     def add_error(self, name: str, message: str) -> None:
-        """Add an error at an option."""
+        """Add an error with the location of an option."""
         self._problems.append(Problem(self._config.origin.locate(f"options.{name}"), "error", message))
 
     def read(self, name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
-        """Return the parsed value, or the default if it is absent or wrong."""
+        """Return the parsed value, or the default if it is absent or invalid.
+
+        Args:
+            name: the option.
+            parse: converts the value; raises ValueError, OverflowError or KeyError if it is invalid.
+            default: the default.
+            expected: the valid values, for the message.
+        """
         text = self.read_text(name)
         if not text:
             return default
@@ -253,7 +260,7 @@ class OptionReader:
             return default
 
     def read_boolean(self, name: str, default: bool = False) -> bool:
-        """Return a boolean: ``true`` or ``false``, in any case."""
+        """Return a boolean, which is written as ``true`` or ``false`` in any case."""
         return self.read(name, lambda text: {"true": True, "false": False}[text.lower()], default, "true or false")
 
     def read_number(self, name: str, default: int = 0) -> int:
@@ -261,11 +268,11 @@ class OptionReader:
         return self.read(name, _parse_natural, default, "a number of 0 or more")
 
     def read_seconds(self, name: str, default: timedelta) -> timedelta:
-        """Return a duration from a number of seconds."""
+        """Return a duration, which is written as a number of seconds."""
         return self.read(name, lambda text: timedelta(seconds=_parse_natural(text)), default, "a number of seconds")
 
-    def read_day(self, name: str) -> date | None:
-        """Return a date written as ``2026-01-31``."""
+    def read_date(self, name: str) -> date | None:
+        """Return a date, which is written as ``2026-01-31``."""
         return self.read(name, _parse_day, None, "a date like 2026-01-31")
 
     def read_choice(self, name: str, known: Iterable[T], default: T) -> T:
@@ -279,12 +286,12 @@ class OptionReader:
             self.add_error(name, f"option '{name}': unknown value '{text}'{hint}; expected {', '.join(values)}")
         return values.get(text.lower(), default)
 
-    def read_labels(self, name: str) -> tuple[str, ...]:
-        """Return words separated by spaces or commas."""
+    def read_words(self, name: str) -> tuple[str, ...]:
+        """Return the words of a value, which spaces or commas separate."""
         return tuple(dict.fromkeys(label for label in re.split(r"[\s,]+", self.read_text(name)) if label))
 
     def read_environment(self) -> Mapping[str, str]:
-        """Return ``sl_env_var``: a JSON object of variables."""
+        """Return the variables in ``sl_env_var``, which is a JSON object."""
         text = self.read_text("sl_env_var")
         if not text:
             return {}
@@ -298,7 +305,7 @@ class OptionReader:
             return {}
         return {str(key): _format_value(item) for key, item in value.items() if item is not None}
 
-    def read_cycle(self) -> str | None:
+    def read_data_cycle(self) -> str | None:
         """Return the cron of ``data_cycle``; None if it is absent or ``none``."""
         text = self.read_text("data_cycle", "none")
         if text.lower() == "none":

@@ -1,4 +1,4 @@
-"""Find the DAG config that each table or task refers to, and check whether that config makes a job here."""
+"""Find the DAG config that each table or task refers to, and check whether this config makes a job."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Member(Generic[N]):
     Attributes:
         node: the table or task.
         config: its DAG config.
-        dag_ref: the place where the config is named.
+        dag_ref: the location of the reference to the config.
     """
 
     node: N
@@ -32,7 +32,13 @@ class Member(Generic[N]):
 
 
 class DagConfigs:
-    """The DAG configs that a project's tables and tasks refer to. Each is checked once."""
+    """The DAG configs that a project's tables and tasks refer to. Each is checked once.
+
+    Args:
+        project: the project.
+        orchestrators: orchestrators whose templates make jobs.
+        problems: list that problems are added to.
+    """
 
     def __init__(self, project: Project, orchestrators: Sequence[str], problems: list[Problem]) -> None:
         self._project = project
@@ -48,9 +54,9 @@ class DagConfigs:
         return self._templates[config.name]
 
     def find_members(self, nodes: Iterable[N], kind: Kind) -> list[Member[N]]:
-        """Return the tables or tasks that have jobs here, each with its config. Problems explain why others have none.
+        """Return the tables or tasks that have a job, each with its config. Problems explain why others do not.
 
-        A table or task without a ``dagRef`` is left out without a problem. Starlake: DagGenerateJob.
+        A table or task without a ``dagRef`` is not a problem. Starlake: DagGenerateJob.
         """
         found: dict[tuple[str, Location], list[N]] = {}
         for node in nodes:
@@ -67,7 +73,7 @@ class DagConfigs:
         return members
 
     def find_dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
-        """Return the name of a table's or task's DAG config (its own, else the application's) and the place where it is named."""
+        """See :func:`find_dag_ref`."""
         return find_dag_ref(self._project, node)
 
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
@@ -83,7 +89,7 @@ class DagConfigs:
         if ref.endswith(".sl.yml") and ref[: -len(".sl.yml")] in configs:
             hint = f"; write '{ref[: -len('.sl.yml')]}', without .sl.yml"
         else:
-            hint = suggest_name(ref, configs) or (f"; there are {', '.join(sorted(configs))}" if 0 < len(configs) <= 12 else "")
+            hint = suggest_name(ref, configs) or (f" (known: {', '.join(sorted(configs))})" if 0 < len(configs) <= 12 else "")
         self._problems.append(Problem(where, "error", f"unknown DAG config '{ref}'{hint}: there is no dags/{ref}.sl.yml; {who}"))
 
     def _check_kind(self, config: DagConfig, kind: Kind, where: Location, users: Sequence[Table | Task]) -> bool:
@@ -102,7 +108,7 @@ class DagConfigs:
         return False
 
     def _check_once(self, config: DagConfig, kind: Kind) -> bool:
-        """Return whether a config that tables or tasks refer to makes jobs."""
+        """Return whether a config makes jobs. Its problems are added the first time."""
         key = (config.name, kind)
         if key not in self._checked:
             self._checked[key] = self._check(config, kind)
@@ -132,17 +138,17 @@ class DagConfigs:
             Problem(
                 self._locate_in_template(config, line),
                 "warning",
-                f"'{name}' is computed, and templates are not executed: it has no effect; write it as a literal",
+                f"'{name}' is computed, but templates are not executed, so it has no effect; write it as a literal",
             )
-            for name, line in template.not_literal.items()
+            for name, line in template.computed.items()
         ]
         if template.cron_line:
-            message = "'cron' of a template has no effect here; set 'schedule' on the tables or tasks"
+            message = "'cron' in a template has no effect; set 'schedule' on the tables or tasks"
             self._problems.append(Problem(self._locate_in_template(config, template.cron_line), "warning", message))
         return not problems
 
     def _suggest_remedy(self, template: Template, orchestrator: str) -> str:
-        """Return advice on how to make jobs from a config for another orchestrator."""
+        """Return advice on how to make jobs from a config whose template is for another orchestrator."""
         like = find_dagster_template(template.kind or "load", template.executor or "")
         if template.kind is None or like is None:
             return f"use one of Starlake's Dagster templates, such as '{like or DAGSTER_TEMPLATES[0]}'"
@@ -164,7 +170,7 @@ class DagConfigs:
             lack = f"does not name its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
             message = (
                 f"DAG config '{config.name}' makes no job, because its template '{config.template}' {lack}; "
-                "expected includes of Starlake's Dagster templates"
+                "expected a template that includes Starlake's Dagster templates"
             )
             self._problems.append(Problem(where, "warning", message))
             return
@@ -180,7 +186,7 @@ def _list_names(nodes: Sequence[Table | Task]) -> str:
 
 
 def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Location]:
-    """Return the name of a table's or task's DAG config (its own, else the application's) and the place where it is named."""
+    """Return the name of the DAG config of a table or task (its own, else the application's), and the location of the reference."""
     application = project.application
     if isinstance(node, Table):
         own, key, default, default_key = node.metadata.dag_ref, "metadata.dagRef", application.dag_ref_load, "dagRef.load"
@@ -192,5 +198,5 @@ def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Loca
 
 
 def collect_dag_refs(members: Iterable[Member[N]]) -> Mapping[str, Location]:
-    """Return the place that names the DAG config of each member."""
+    """Return full name -> location of the reference to the DAG config, for each member."""
     return {member.node.full_name: member.dag_ref for member in members}

@@ -1,4 +1,4 @@
-"""Read the orchestrator, kind, and executor of a DAG template from its name or includes. Templates are never executed."""
+"""Find the orchestrator, kind and executor of a DAG template by its name or its includes. Templates are never executed."""
 
 import ast
 import re
@@ -47,23 +47,24 @@ _CRON = re.compile(r"""^cron\s*(?::[^=\n]+)?=\s*(?P<quote>['"])(?!none['"])[^'"{
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The content of a template; None for anything that it does not state.
+    """The content of a template.
 
     Attributes:
-        orchestrator: in lower case: ``dagster``, ``airflow``, ...
-        kind: whether it loads tables or runs tasks.
-        executor: ``shell`` (also for ``bash`` and ``sql``), ``cloud_run``, ``dataproc``, ``fargate``, or that of an unknown name.
+        orchestrator: the orchestrator in lowercase, such as ``dagster`` or ``airflow``; None if it is unknown.
+        kind: whether the template is for loads or transforms; None if it is unknown.
+        executor: ``shell`` (also for ``bash`` and ``sql``), ``cloud_run``, ``dataproc``, ``fargate``, or another name that the template
+            has; None if it is unknown.
         literals: values of the module variables that starlake-orchestration reads (``jobs``, ``filtered_datasets``, ``spark_*``).
-        not_literal: the variables among them that are not literals, name -> line.
-        custom: whether it is a file of the project.
-        cron_line: line on which a custom template sets its own cron; 0 if it does not.
+        computed: name -> line of such variables that are not literals.
+        custom: whether the template is a file of the project.
+        cron_line: the line on which a custom template sets ``cron``; 0 if it does not.
     """
 
     orchestrator: str | None = None
     kind: Kind | None = None
     executor: str | None = None
     literals: Mapping[str, Any] = field(default=EMPTY)
-    not_literal: Mapping[str, int] = field(default=EMPTY)
+    computed: Mapping[str, int] = field(default=EMPTY)
     custom: bool = False
     cron_line: int = 0
 
@@ -71,7 +72,7 @@ class Template:
 def read_template(config: DagConfig) -> Template:
     """Read the template of a DAG config.
 
-    The name of a built-in template is enough, in the current spelling (``load/dagster__scheduled_table__shell.py.j2``) or
+    For a built-in template, the name is enough. It may have the current spelling (``load/dagster__scheduled_table__shell.py.j2``) or
     that of 2024 (``dagster_scheduled_table_shell.py.j2``), with or without folders. A file of the project is classified by the templates
     that it includes, directly or through other files of the project, else by its name.
 
@@ -82,7 +83,7 @@ def read_template(config: DagConfig) -> Template:
     if config.template_text is None:
         return named
     text, includes = _resolve_includes(config)
-    # A custom template may have any name: the last part is an executor only if an executor has that name.
+    # A custom template may have any name, so its last part is an executor only if it is the name of one.
     orchestrator, kind = named.orchestrator, named.kind
     executor = named.executor if named.executor in EXECUTORS else None
     for path in includes:
@@ -101,10 +102,10 @@ def read_template(config: DagConfig) -> Template:
     if not kind:
         folder = config.template.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
         kind = "load" if folder == "load" else "transform" if folder == "transform" else None
-    literals, not_literal = _read_literals(config.template_text)
+    literals, computed = _read_literals(config.template_text)
     cron = _CRON.search(config.template_text)
     cron_line = config.template_text.count("\n", 0, cron.start()) + 1 if cron else 0
-    return Template(orchestrator, kind, executor or named.executor, literals, not_literal, custom=True, cron_line=cron_line)
+    return Template(orchestrator, kind, executor or named.executor, literals, computed, custom=True, cron_line=cron_line)
 
 
 def find_dagster_template(kind: Kind, executor: str) -> str | None:
@@ -126,13 +127,13 @@ def _parse_kind(what: str) -> Kind:
 
 
 def _resolve_includes(config: DagConfig) -> tuple[str, list[str]]:
-    """Return a custom template's source, including the project files that it includes, and the paths of all its includes."""
+    """Return the source of a custom template and of the project files that it includes, and the paths of all includes."""
     texts = [config.template_text or "", *config.template_includes.values()]
     return "\n".join(texts), list(dict.fromkeys(path for text in texts for path in find_includes(text)))
 
 
 def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:
-    """Return the literal values of the known module variables, and the lines of those that are computed."""
+    """Return (name -> value of each known module variable that is a literal, name -> line of the others)."""
     literals: dict[str, Any] = {}
     computed: dict[str, int] = {}
     lines = text.splitlines()
@@ -151,7 +152,7 @@ def _read_literals(text: str) -> tuple[Mapping[str, Any], Mapping[str, int]]:
 
 
 def _parse_expression(lines: list[str], first: int, column: int) -> ast.expr:
-    """Return the expression that begins on a line. It may continue on the following lines; the rest of the file may be Jinja."""
+    """Return the expression that begins on a line. It may continue on the next lines. The rest of the file may be Jinja."""
     source = lines[first][column:]
     for line in [*lines[first + 1 :], ""]:
         try:

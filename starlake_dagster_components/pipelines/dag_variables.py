@@ -1,4 +1,4 @@
-"""Render the ``filename``, ``comment``, and options of DAG configs with a DAG's variables."""
+"""Render the ``filename``, ``comment`` and options of DAG configs with a DAG's variables."""
 
 import json
 import re
@@ -11,11 +11,11 @@ from ..project.templating import TemplateError, render
 
 _FILENAME_VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_0-9]+)\s*}}")
 NO_PROJECT_ID = "-1"
-"""Value of ``sl_project_id`` on the command line. Starlake: DagGenerateJob."""
+"""Value of ``sl_project_id`` if dag-generate runs on the command line. Starlake: DagGenerateJob."""
 
 
 def find_filename_variables(filename: str) -> frozenset[str]:
-    """Return the variables by which files are grouped. A variable with a filter does not count (Starlake: ``extractVars``)."""
+    """Return the variables in a file name, by which dag-generate groups. One with a filter does not count. Starlake: ``extractVars``."""
     return frozenset(_FILENAME_VARIABLE.findall(filename))
 
 
@@ -30,14 +30,13 @@ class DagRenderer:
         self._roots: dict[str, str] = {}
 
     def render(self, config: DagConfig, key: str, text: str, variables: Mapping[str, str]) -> str:
-        """Return a value of a DAG config with variables replaced, trimmed. If it cannot be rendered, report a problem and return it
-        unchanged.
+        """Return a value of a DAG config, rendered and trimmed. If it cannot be rendered, add an error and return the value as written.
 
         Args:
-            config: the DAG config, whose ``sl_env_var`` may set another SL_ROOT.
-            key: its key: ``filename``, ``options.tags``.
+            config: the DAG config, whose ``sl_env_var`` may change ``SL_ROOT``.
+            key: the key of the value, such as ``filename`` or ``options.tags``.
             text: the value as written.
-            variables: the variables that the DAG adds: ``domain``, ``table``, ``schedule``, ...
+            variables: the variables of the DAG, such as ``domain``, ``table`` and ``schedule``.
         """
         if "{" not in text:
             return text.strip()
@@ -57,7 +56,7 @@ class DagRenderer:
         return self.render(config, "filename", config.filename, variables).replace("_-1", "")
 
     def find_root(self, config: DagConfig) -> str:
-        """Return SL_ROOT as the DAG sees it: from ``sl_env_var``, else the project's folder. Starlake: ``DagInfo.getSlRoot``."""
+        """Return the ``SL_ROOT`` of a DAG: that of ``sl_env_var``, else the project's folder. Starlake: ``DagInfo.getSlRoot``."""
         if config.name not in self._roots:
             root = str(self._project.root)
             try:

@@ -1,4 +1,4 @@
-"""Find the dependencies of every task: from dependency JSON if it names the task, else from SQL."""
+"""Find the dependencies of each task: in dependency JSON if it names the task, else in its SQL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,14 +12,13 @@ from .table_names import ReferenceIndex
 
 
 def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Project, Dependencies]:
-    """Return the dependencies of all tasks.
+    """Return the project and the dependencies of all of its tasks.
+
+    A project without transforms gets the tasks that JSON names.
 
     Args:
         project: the project.
-        problems: receives ambiguous names, disagreements, unknown names, broken files, and cycles.
-
-    Returns:
-        The project (including the tasks that JSON names, if it comes without any transform) and its dependencies.
+        problems: list to which ambiguous and unknown names, differences between JSON and SQL, broken files and cycles are added.
     """
     named = read_named_tasks(project, problems)
     if named and not project.tasks:
@@ -44,7 +43,7 @@ def plan_dependencies(project: Project, problems: list[Problem]) -> tuple[Projec
 
 
 class _JsonDependencies:
-    """Resolves the names in JSON to tasks and tables of the project."""
+    """Resolves the names in dependency JSON to tasks and tables of the project."""
 
     def __init__(self, project: Project, index: ReferenceIndex, named: Mapping[str, NamedTask], problems: list[Problem]) -> None:
         self._project = project
@@ -94,14 +93,14 @@ class _JsonDependencies:
 
 
 def _compare_with_sql(task: Task, where: Location, given: Sequence[Dependency], from_sql: Sequence[Dependency]) -> list[Problem]:
-    """Return warnings for differences between JSON and SQL. External tables are not compared, because JSON omits them."""
+    """Return a warning for each difference between JSON and SQL. External tables are not compared, because JSON does not name them."""
     in_json = {(d.kind, d.name) for d in given}
     in_sql = {(d.kind, d.name) for d in from_sql}
     problems = [
         Problem(
             where,
             "warning",
-            f"{task.full_name} reads the {d.kind} {d.name} ({d.location}), which its dependencies here do not name; JSON takes precedence",
+            f"{task.full_name} reads the {d.kind} {d.name} ({d.location}), which is not in its dependencies here; JSON takes precedence",
         )
         for d in from_sql
         if d.kind != "external" and (d.kind, d.name) not in in_json

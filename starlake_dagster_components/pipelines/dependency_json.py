@@ -1,4 +1,4 @@
-"""Read dependency JSON: the tree that dag-generate writes into transform files, or the diagram of ``starlake lineage --json``."""
+"""Read dependency JSON: the tree in the transform files of dag-generate, or the diagram of ``starlake lineage --json``."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class NamedChild:
 
 @dataclass(slots=True)
 class NamedTask:
-    """A task that JSON names, with its dependencies from all places where it is named.
+    """A task that JSON names, with its dependencies from everywhere in the file.
 
     Attributes:
         name: full name.
-        location: the first place.
-        children: its dependencies, by name in lower case.
-        data: the ``data`` of its node in a tree.
+        location: where it is named first.
+        children: its dependencies, by lowercase name.
+        data: the ``data`` of its node; empty for a diagram.
     """
 
     name: str
@@ -42,24 +42,24 @@ class NamedTask:
 
 
 def read_named_tasks(project: Project, problems: list[Problem]) -> dict[str, NamedTask]:
-    """Return the tasks that a project's dependency files name, by full name in lower case. Files that are not JSON become errors.
+    """Return the tasks that a project's dependency files name, by lowercase full name.
 
     Args:
         project: the project, with the contents of its dependency files.
-        problems: list that errors are added to.
+        problems: list to which an error is added for each file that is invalid.
     """
     tasks: dict[str, NamedTask] = {}
     for name, text in project.dependency_files.items():
         try:
             _read_document(text, name, tasks, problems)
         except InvalidJson as error:
-            hint = "; write lineage with --output, because its standard output contains more than JSON" if error.line <= 2 else ""
+            hint = "; run starlake lineage with --output, because its standard output contains more than JSON" if error.line <= 2 else ""
             problems.append(Problem(Location(name, error.line), "error", f"not JSON: {error}{hint}"))
     return tasks
 
 
 def _read_document(text: str, file: str, tasks: dict[str, NamedTask], problems: list[Problem]) -> None:
-    """Read one document. It may be wrapped in objects or be a JSON string inside JSON (``{{ json }}`` of a DAG template)."""
+    """Read one document. It may be wrapped in objects, or be a JSON string in JSON, as ``{{ json }}`` in a DAG template renders it."""
     document = parse_json(text)
     lines = Lines(text, document)
     line, inner = 1, False
@@ -102,7 +102,7 @@ def _read_tree(nodes: list[Object], locate: Locate, tasks: dict[str, NamedTask],
         node = waiting.pop()
         name, data = _get_name(node)
         if name is None:
-            problems.append(Problem(locate(node), "error", f"a node without 'data' and 'name'; {_EXPECTED}"))
+            problems.append(Problem(locate(node), "error", f"a node has no 'data' with a 'name'; {_EXPECTED}"))
             continue
         if not _is_task(node, data):
             continue
@@ -152,7 +152,7 @@ def _iterate_objects(value: Any) -> Iterator[Object]:
 
 
 def make_task(named: NamedTask) -> Task | None:
-    """Make a task from JSON alone, for a project without transforms; return None if its name has no domain."""
+    """Return a task that is made from JSON alone, for a project without transforms; None if its name has no domain."""
     domain, _, name = named.name.partition(".")
     if not domain or not name:
         return None

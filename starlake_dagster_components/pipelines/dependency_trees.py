@@ -12,24 +12,24 @@ from .table_names import ReferenceIndex
 
 Node = dict[str, Any]
 _Key = tuple[str, str, str]
-"""Kind, logical name, and displayed name."""
+"""(kind, logical name, displayed name)."""
 
 
 def build_dependency_tree(plan: Plan, tasks: Iterable[str] | None = None) -> list[Node]:
     """Return the dependency tree as dag-generate writes it into transform files (``context.dependencies``).
 
+    Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY).
+
     Args:
         plan: the plan of the project.
-        tasks: full names of the tasks at the root, in this order; None = all tasks by name.
+        tasks: full names of the tasks at the root, in this order; None for all tasks, sorted by name.
 
     Returns:
-        Nodes with ``data``, ``children``, and ``task``: keys in Starlake's order, no empty values, children by name. As in Starlake, load
-        tables are named as in the SQL. A node that occurs in several places is one object.
+        Nodes with ``data``, ``children`` and ``task``. Keys are in Starlake's order, empty values are left out, and children are sorted by
+        name. As in Starlake, load tables are named as in the SQL. A node that occurs in several places is one object.
 
     Raises:
         UnknownName: a task does not exist.
-
-    Starlake: TaskViewDependency, TaskViewDependencyNode (Jackson, NON_EMPTY).
     """
     known = {t.full_name: t for t in plan.project.tasks}
     names = sorted(known) if tasks is None else list(tasks)
@@ -45,7 +45,7 @@ def _get_shown_name(dependency: Dependency) -> str:
 
 
 class _TreeWriter:
-    """Builds the nodes of tasks, each once, without recursion."""
+    """Builds the nodes of a tree, each once, and without recursion, because chains of tasks may be long."""
 
     def __init__(self, plan: Plan, tasks: Mapping[str, Task]) -> None:
         self._plan = plan
@@ -120,7 +120,7 @@ class _TreeWriter:
         )
 
     def _find_first_parent(self, task: Task) -> tuple[str, str, str]:
-        """Return the name and type of the object that the task's first reference resolves to, and the reference as written."""
+        """Return (name, type, reference as written) of the task or table that a task reads first."""
         if not task.references:
             first = next((d for d in self._plan.dependencies.get_direct(task.full_name) if d.kind != "external"), None)
             return (_get_shown_name(first), first.kind, _get_shown_name(first)) if first else ("", "unknown", "")
@@ -137,7 +137,7 @@ class _TreeWriter:
 
 
 def build_dependency_diagram(plan: Plan) -> Node:
-    """Return the dependencies as ``starlake lineage --json --all`` writes them: items, and relations from a table to its reader.
+    """Return the dependencies as ``starlake lineage --json --all`` writes them: items, and relations from tables to their readers.
 
     Starlake: AutoTaskDependencies (``jobAsDiagram``).
     """
@@ -206,19 +206,19 @@ def format_write_strategy(strategy: WriteStrategy | None) -> Node:
 
 
 def _count_seconds(freshness: Freshness | None) -> int:
-    """Return the seconds after which data counts as stale; the warning threshold is ignored. Starlake: ``Freshness.acceptability``."""
+    """Return the seconds after which data is stale. The threshold for warnings is ignored. Starlake: ``Freshness.acceptability``."""
     return max(int(freshness.error.total_seconds()), 0) if freshness and freshness.error else 0
 
 
 def _drop_empty(values: Node) -> Node:
-    """Drop the values that Jackson's NON_EMPTY drops: null, empty strings, and empty collections; 0 and false stay."""
+    """Drop the values that Jackson's NON_EMPTY drops: null, and empty strings and collections, but not 0 and false."""
     return {key: value for key, value in values.items() if value is not None and value not in ("", [], {})}
 
 
 def format_starlake_json(value: object) -> str:
-    """Return a value as JSON in the layout of Starlake's printer, for comparing it with Starlake's files line by line.
+    """Return a value as JSON in Starlake's layout, so that it can be compared with Starlake's files line by line.
 
-    Works on trees of any depth. Starlake: Jackson's ``DefaultPrettyPrinter``.
+    Trees may have any depth. Starlake: Jackson's ``DefaultPrettyPrinter``.
     """
     text: list[str] = []
     waiting: list[tuple[object, int] | str] = [(value, 0)]

@@ -1,4 +1,4 @@
-"""Find the environment that each pipeline's commands get from ``sl_env_var``, and read the project in that environment."""
+"""Find the environments that ``sl_env_var`` gives to the commands of pipelines, and read the project in each of them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,14 @@ from .dag_variables import DagRenderer
 from .pipeline import Environment
 
 _NOT_VARIABLES = frozenset(("SL_ROOT", "SL_ENV", "SL_LOG_LEVEL"))
-"""Keys of ``sl_env_var`` that are not variables of the project. SL_ROOT is the path where commands find it, maybe in a container."""
+"""Keys of ``sl_env_var`` that are not variables of the project. ``SL_ROOT`` is the project's path for commands, maybe in a container."""
 
 
 def start_reading_environment(environment: Environment, environ: Mapping[str, str], options: Mapping[str, str]) -> StartedProject:
     """Read the variables and the application of a project in an environment.
 
     Args:
-        environment: the environment, with the project as read in any environment.
+        environment: the environment. Only the root of its project is used.
         environ: process environment.
         options: variables that override all others.
     """
@@ -31,7 +31,7 @@ def start_reading_environment(environment: Environment, environ: Mapping[str, st
 def read_environments(
     project: Project, *, profile: str | None, environ: Mapping[str, str], options: Mapping[str, str]
 ) -> Mapping[str, Environment]:
-    """Return the environments of DAG configs that differ from the project's own, by name of the DAG config.
+    """Return DAG config -> environment of its commands, for each DAG config whose environment differs from the project's.
 
     Args:
         project: the project.
@@ -66,12 +66,11 @@ def _find_environments(project: Project, profile: str | None) -> Iterator[tuple[
 
 
 def apply_environments(project: Project, environments: Mapping[str, Environment]) -> Project:
-    """Return a project whose tables and tasks are those of the environment in which their commands run, with the problems that they have
-    there.
+    """Return a project in which each table and task, with its problems, is that of the environment in which its commands run.
 
     Args:
         project: the project.
-        environments: see :func:`read_environments`.
+        environments: the result of :func:`read_environments`.
     """
     if not environments:
         return project
@@ -98,7 +97,7 @@ def _choose_problems(project: Project, environments: Mapping[str, Environment], 
     everywhere = list(environments.values()) if set(configs.values()) <= environments.keys() else []
     for problem in project.problems:
         config = configs.get(problem.location.file) if problem.location else None
-        # A problem without a table or task concerns those that run in the project's environment, if there are any.
+        # A problem that is not about a table or task matters only if a table or task uses the project's environment.
         there = everywhere if config is None else [environments[config]] if config in environments else []
         if not there or any(problem in environment.project.problems for environment in there):
             yield problem
@@ -112,7 +111,7 @@ def _choose_problems(project: Project, environments: Mapping[str, Environment], 
 
 
 def _read_variables(config: DagConfig, renderer: DagRenderer) -> Mapping[str, str]:
-    """Return the part of a DAG config's ``sl_env_var`` that does not depend on the DAG; planning reports its errors."""
+    """Return the variables of ``sl_env_var`` that do not depend on the DAG. Planning reports errors in it."""
     text = renderer.render(config, "options.sl_env_var", config.options.get("sl_env_var") or "", {})
     try:
         value = json.loads(text) if text else {}

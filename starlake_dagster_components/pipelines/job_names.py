@@ -1,4 +1,4 @@
-"""Name jobs as dag-generate and starlake-dagster do, with only the characters that Dagster allows."""
+"""Name jobs as dag-generate and starlake-dagster do, using only characters that Dagster allows."""
 
 import keyword
 import re
@@ -25,17 +25,15 @@ RESERVED = frozenset(keyword.kwlist) | {
 
 
 def make_job_name(filename: str, schedule: str | None = None) -> str:
-    """Return the job name for a generated file.
+    """Return the name of a generated file's job. starlake-orchestration: AbstractPipeline (``pipeline_id``).
 
     Args:
-        filename: the rendered file name; it may contain folders.
+        filename: the rendered file name, which may contain folders.
         schedule: name of the schedule, if the file has several.
 
     Returns:
-        The base name without ``.py``, in lower case, plus ``_<schedule>``. Characters that Dagster rejects become ``_``, and ``_job``
-        is appended to a reserved name. Empty if the file name has no base name.
-
-    starlake-orchestration: AbstractPipeline (``pipeline_id``).
+        The base name in lowercase, without ``.py`` and with ``_<schedule>`` appended. Characters that Dagster rejects become ``_``, and
+        ``_job`` is appended to a reserved name. Empty if the file name has no base name.
     """
     base = filename.rpartition("/")[2].replace(".py", "").lower()
     if not base:
@@ -45,14 +43,14 @@ def make_job_name(filename: str, schedule: str | None = None) -> str:
 
 
 def add_prefix(prefix: str, name: str) -> str:
-    """Return a job name with a prefix. ``_job`` is appended to a name that Dagster reserves. An empty name stays empty."""
+    """Return a job name with a prefix. ``_job`` is appended to a name that Dagster rejects. An empty name stays empty."""
     whole = f"{prefix}{name}" if name else ""
     return f"{whole}_job" if whole in RESERVED else whole
 
 
 def make_schedule_name(schedule: str) -> str:
-    """Return a schedule in a form that is valid in a name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
+    """Return a schedule as a part of a job name: ``0 */2 * * *`` becomes ``0_x_2_x_x_x``.
 
-    dag-generate puts the cron itself into the names of transform files. Spaces, ``*``, and ``/`` are not allowed in a job name.
+    dag-generate uses the cron itself in the names of transform files, but job names do not allow spaces, ``*`` and ``/``.
     """
     return _OUTSIDE.sub("_", schedule.replace("*", "x"))

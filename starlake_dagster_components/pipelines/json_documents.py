@@ -1,4 +1,4 @@
-"""Parse JSON as Python does, at any depth, and find the lines of its objects and keys."""
+"""Parse JSON of any depth, and find the lines of its objects and keys."""
 
 import json
 import re
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 _SLICE = 150
-"""Levels that Python's parser gets at a time if a document is too deep for it, because it recurses once per level."""
+"""Number of levels that are parsed at a time if a document is too deep for Python's parser, which recurses once per level."""
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _PLACE = re.compile(rf"(?P<text>{_STRING})(?P<colon>\s*:)?|{{", re.DOTALL)
-_STANDS_FOR = "\0"
-"""The only key of an object that stands for a part that was parsed before."""
+_PLACEHOLDER = "\0"
+"""The only key of an object that replaces a part that was parsed already."""
 
 
 class InvalidJson(ValueError):
@@ -34,10 +34,10 @@ class InvalidJson(ValueError):
 def parse_json(text: str) -> Any:
     """Parse a JSON document.
 
-    A dependency tree nests two levels per task of a chain, which can exceed the limit of Python's parser. It is then parsed in slices.
+    A dependency tree has two levels for each task of a chain. If this exceeds Python's recursion limit, the tree is parsed in slices.
 
     Raises:
-        InvalidJson: the text is not JSON; includes the line.
+        InvalidJson: the document is not JSON.
     """
     text = text.removeprefix("\ufeff")
     try:
@@ -49,7 +49,7 @@ def parse_json(text: str) -> Any:
 
 
 def _parse_in_slices(text: str) -> Any:
-    """Parse the innermost levels first, and replace each with a short object that has the same number of lines."""
+    """Parse the innermost levels first, and replace them with a placeholder that has the same number of lines."""
     parsed: list[Any] = []
     slices: list[tuple[int, list[str]]] = [(1, [])]
     depth, position, line = 0, 0, 1
@@ -78,7 +78,7 @@ def _parse_in_slices(text: str) -> Any:
 
 def _parse_slice(text: str, first_line: int, parsed: list[Any]) -> Any:
     def restore(value: dict[str, Any]) -> Any:
-        return parsed[value[_STANDS_FOR]] if value.keys() == {_STANDS_FOR} else value
+        return parsed[value[_PLACEHOLDER]] if value.keys() == {_PLACEHOLDER} else value
 
     try:
         return json.loads(text, object_hook=restore)
@@ -87,7 +87,7 @@ def _parse_slice(text: str, first_line: int, parsed: list[Any]) -> Any:
 
 
 class Lines:
-    """Finds the lines of a document's objects and keys. They are computed on first use.
+    """The lines of a document's objects and keys. They are computed on first use.
 
     Args:
         text: the source of the document.
@@ -107,9 +107,9 @@ class Lines:
 
 
 def _number_lines(text: str, document: Any) -> Iterator[tuple[tuple[int, str | None], int]]:
-    """Yield objects (by identity) and their keys with their lines, assuming that document and text have the same order.
+    """Yield ((id of an object, key, or None for the object itself), line), in the order of the text.
 
-    Stops early if they do not, as after a repeated key of an object.
+    Stops early if the document and the text have different orders, as after a repeated key.
     """
     places = _find_places(text)
     stack: list[Iterator[tuple[dict[str, Any] | None, str, Any]]] = [iter([(None, "", document)])]
@@ -133,7 +133,7 @@ def _number_lines(text: str, document: Any) -> Iterator[tuple[tuple[int, str | N
 
 
 def _find_places(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the keys of a JSON text as written, and ``{`` for each object, with their lines."""
+    """Yield (key as written, or ``{`` for an object; line), in the order of the text."""
     line, position = 1, 0
     for match in _PLACE.finditer(text):
         if match["text"] and not match["colon"]:

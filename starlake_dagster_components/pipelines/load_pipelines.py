@@ -1,4 +1,4 @@
-"""Build load pipelines: group tables as dag-generate does. Starlake: ``DagGenerateJob.generateDomainDags``."""
+"""Build load pipelines by grouping tables as dag-generate does. Starlake: ``DagGenerateJob.generateDomainDags``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class _File:
 
 
 def build_load_pipelines(planning: Planning, members: Iterable[Member[Table]]) -> Iterator[Pipeline]:
-    """Yield the pipelines of load tables: one per file and schedule, each table in exactly one.
+    """Yield the pipelines of load tables, one per file and schedule. Each table is in exactly one pipeline.
 
     Args:
         planning: the inputs of planning.
@@ -61,7 +61,7 @@ def _group_into_files(config: DagConfig, members: Sequence[Member[Table]]) -> It
 
 
 def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
-    """Yield one file per table; every inline cron gets its own number. Domains are sorted by name: Starlake's order is not stable."""
+    """Yield one file per table. Every inline cron gets its own number. Domains are sorted, because Starlake's order is not stable."""
     number = 1
     by_schedule = _group_by_schedule(members)
     for schedule in sort_as_scala(by_schedule):
@@ -84,8 +84,8 @@ def _make_files_per_table(members: Sequence[Member[Table]]) -> Iterator[_File]:
 def _make_files_per_domain(members: Sequence[Member[Table]], *, per_schedule: bool) -> Iterator[_File]:
     """Yield one file per domain, or per domain and schedule.
 
-    Starlake iterates over a domain once for each of its schedules and keeps counting, and the last pass decides. The only inline cron
-    of a domain that also has tables without a schedule is therefore ``cron2``. The names here agree with that.
+    Starlake names the schedules of a domain once for each schedule and keeps counting, and the last names apply. If a domain has one
+    inline cron, and tables without a schedule, its cron is therefore named ``cron2``. The names here are the same.
     """
     number = 1
     by_domain: dict[str, list[Member[Table]]] = {}
@@ -142,7 +142,7 @@ def _build_pipelines(planning: Planning, file: DagFile, entries: Sequence[_Entry
         first = entry.members[0]
         schedule = planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(first.node), timezone)
         for member in entry.members[1:]:
-            # The same cron may be wrong in several places; all of them are reported.
+            # An invalid cron is reported wherever it occurs.
             planning.schedules.read(entry.schedule, entry.schedule_name, locate_schedule(member.node), timezone)
         tables = tuple(m.node for m in entry.members)
         draft = Pipeline(

@@ -1,4 +1,4 @@
-"""Define pipelines, schedules, and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
+"""Define pipelines, schedules and dependencies: the content of the files that ``starlake dag-generate`` writes, as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ Kind = Literal["load", "transform"]
 PreLoadStrategy = Literal["none", "imported", "pending", "ack"]
 NodeKind = Literal["task", "table", "external"]
 InferredColumns = Mapping[str, tuple[tuple[str, str], ...]]
-"""Full name of a task -> names and SQL types of its columns. A type is empty if it is unknown."""
+"""Full name of a task -> (name, SQL type) of its columns. The type is empty if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The condition that starts a pipeline.
+    """The schedule of a pipeline.
 
     Attributes:
         name: preset name, or ``cronN`` for an inline cron of a load pipeline.
         cron: five-field cron.
-        timezone: IANA name; None = the setting ``timezone`` (default UTC).
-        location: where the schedule is set: on a table, on a task, or in the configuration of its domain.
+        timezone: IANA name; None for that of the setting ``timezone`` (default UTC).
+        location: where the schedule is set: on a table or task, or in the configuration of its domain.
         preset: where the project defines the preset; None for an inline cron or one of Starlake's presets.
     """
 
@@ -54,41 +54,35 @@ class PreLoad:
 
     strategy: PreLoadStrategy = "none"
     global_ack_file_path: str | None = None
-    """Rendered; None unless the strategy is ``ack``. By default ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack``
-    (starlake-orchestration): ``{YYYY-MM-DD}`` stands for the date of the run."""
+    """Rendered path; None unless the strategy is ``ack``. The default is ``<SL_DATASETS>/pending/<domain>/{YYYY-MM-DD}.ack``
+    (starlake-orchestration), in which ``{YYYY-MM-DD}`` is replaced by the date of the run."""
     ack_wait_timeout: timedelta = timedelta(hours=1)
 
     def find_ack_file(self, project: Project, domain: Domain) -> str:
-        """Return the path of a domain's ack file as the project writes it, with :data:`ACK_DAY` for the day."""
+        """Return the path of a domain's ack file, with :data:`ACK_DAY` in place of the day."""
         return self.global_ack_file_path or name_ack_path(project.areas.datasets, domain.final_name)
 
 
 @dataclass(frozen=True, slots=True)
 class TransformTrigger:
-    """Rule by which updated dependencies start a transform pipeline without a schedule. Option names are starlake-orchestration's."""
+    """The rule by which updated datasets start a transform pipeline without a schedule. Names are those of starlake-orchestration."""
 
     strategy: str = "all"
-    """``all``, ``any``, or an expression over dataset names (``dataset_triggering_strategy``).
-
-    :func:`~starlake_dagster_components.pipelines.parse_trigger` reads it.
-    """
+    """``dataset_triggering_strategy``, see :func:`~starlake_dagster_components.pipelines.parse_trigger`."""
     optional_dataset_enabled: bool = False
     data_cycle_enabled: bool = False
     data_cycle: str | None = None
-    """The five-field cron of the option (``hourly``, ``daily``, ``weekly`` = Sunday, ``monthly``, ``yearly`` replaced).
-
-    None if it is not enabled.
-    """
+    """The option as a five-field cron; None if it is not enabled."""
     beyond_data_cycle_enabled: bool = True
     min_timedelta_between_runs: timedelta = timedelta()
     filtered_datasets: frozenset[str] = frozenset()
     """Names that sensors ignore: the literal ``filtered_datasets`` of a custom template."""
     timezone: str | None = None
-    """IANA name of the time zone of the data cycle; None = the setting of the definitions (default UTC)."""
+    """IANA name of the time zone of the data cycle; None for that of the setting ``timezone`` (default UTC)."""
 
     @property
     def plain(self) -> bool:
-        """True if it is ``all`` or ``any`` of the dependencies, without regard to names and times of the datasets."""
+        """True if the strategy is ``all`` or ``any``, and no other option restricts it."""
         cycle = self.data_cycle_enabled or self.optional_dataset_enabled
         return not cycle and not self.filtered_datasets and self.strategy.strip().lower() in ("all", "any")
 
@@ -98,11 +92,11 @@ class Pipeline:
     """A job: the tables or tasks that one generated DAG file runs for one of its schedules."""
 
     name: str
-    """The job's name: base name of the rendered file name in lower case, plus the schedule's name if a load file has several."""
+    """The job's name, see :func:`~starlake_dagster_components.pipelines.job_names.make_job_name`."""
     kind: Kind
     dag_config: DagConfig
     executor: str
-    """``shell``, ``cloud_run``, ``dataproc``, or ``fargate``: from the name of the template."""
+    """The executor of the template: ``shell``, ``cloud_run``, ``dataproc`` or ``fargate``."""
     filename: str
     """The rendered file name of the generated file."""
     comment: str = ""
@@ -110,13 +104,13 @@ class Pipeline:
     """All options, rendered."""
     schedule: Schedule | None = None
     tables: tuple[Table, ...] = ()
-    """Tables of a load pipeline, by domain and name."""
+    """Tables of a load pipeline, sorted by domain and name."""
     tasks: tuple[Task, ...] = ()
-    """Tasks of a transform pipeline, by full name."""
+    """Tasks of a transform pipeline, sorted by full name."""
     pre_load: Mapping[str, PreLoad] = EMPTY
     """Logical domain name -> pre-load, for load pipelines."""
     file_sensor: bool | None = None
-    """True if arriving files start the job (``pre_load_sensor``); None = according to the setting ``file_sensors``."""
+    """True if arriving files start the job (``pre_load_sensor``); None if the setting ``file_sensors`` decides."""
     file_sensor_interval: timedelta | None = None
     """Time between two checks for files (``pre_load_poke_interval``)."""
     run_dependencies_first: bool = False
@@ -133,12 +127,12 @@ class Pipeline:
     end_date: date | None = None
     """Last day with a tick of the schedule (option ``end_date``)."""
     task_options: Mapping[str, Mapping[str, str]] = EMPTY
-    """Full task name -> more ``--options`` of its command: the literal ``jobs`` of a custom template."""
+    """Full task name -> additional ``--options`` of its command, from the literal ``jobs`` of a custom template."""
     spark: Mapping[str, str] = EMPTY
-    """Spark configuration: ``spark.executor.memory``, ``.cores``, ``.instances`` from the options ``spark_executor_*`` and the literal
-    ``spark_properties`` of a custom template. Only values that are set."""
+    """Spark configuration: ``spark.executor.*`` from the options ``spark_executor_*``, and the literal ``spark_properties`` of a custom
+    template. Only values that are set."""
     dag_refs: Mapping[str, Location] = field(default=EMPTY, repr=False)
-    """Full (logical) name of each table or task -> the place that names its DAG config."""
+    """Full (logical) name of each table or task -> location of the reference to its DAG config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +141,10 @@ class Dependency:
 
     Attributes:
         kind: ``task``, ``table`` (a load table of this project) or ``external``.
-        name: ``Task.full_name``, ``Table.full_name`` (logical), or the external name as written.
+        name: ``Task.full_name``, ``Table.full_name`` (logical), or the name of the external table.
         location: the line of the SQL or JSON file that names it.
         source: ``sql`` or ``json``.
-        written: the name as written in SQL or JSON; used only by Starlake's own formats.
+        written: the name as written in SQL or JSON, which Starlake's formats show.
     """
 
     kind: NodeKind
@@ -163,15 +157,19 @@ class Dependency:
     def awaited(self) -> bool:
         """True if a sensor waits for it.
 
-        The sensors of starlake-dagster know only tasks and load tables, because external tables have no materializations. An external table
-        that dependency JSON names is a task or table of another part of the project.
+        The sensors of starlake-dagster wait only for tasks and load tables, because external tables have no materializations. An external
+        table in dependency JSON, however, is a task or table of another part of the project.
         """
         return self.kind != "external" or self.source == "json"
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The dependencies of all tasks: full task name -> its direct dependencies, each once, without self-references."""
+    """The dependencies of all tasks.
+
+    Attributes:
+        direct: full task name -> direct dependencies of the task, each once, without the task itself.
+    """
 
     direct: Mapping[str, tuple[Dependency, ...]] = EMPTY
 
@@ -180,7 +178,7 @@ class Dependencies:
         return self.direct.get(task, ())
 
     def get_transitive(self, *tasks: str) -> tuple[Dependency, ...]:
-        """Return everything upstream of the given tasks, except themselves, each once, nearest first. Iterative, so any depth works."""
+        """Return everything upstream of tasks, except the tasks themselves, each once, nearest first."""
         own = {("task", task) for task in tasks}
         seen: dict[tuple[str, str], Dependency] = {}
         queue = [dependency for task in tasks for dependency in self.get_direct(task)]
@@ -199,10 +197,10 @@ class Environment:
 
     Attributes:
         profile: Starlake's environment (``SL_ENV``); None if there is none.
-        location: the place where it is set.
+        location: where it is set.
         variables: variables that commands get as ``--options``.
-        inherited: variables that ``--options`` cannot carry, so that commands get them only as environment variables.
-        project: the project in this environment.
+        inherited: variables that commands get only as environment variables, because ``--options`` does not support their values.
+        project: the project, read in this environment.
     """
 
     profile: str | None
@@ -218,17 +216,17 @@ class Plan:
 
     project: Project
     pipelines: tuple[Pipeline, ...] = ()
-    """By name."""
+    """Sorted by name."""
     dependencies: Dependencies = Dependencies()
     problems: tuple[Problem, ...] = ()
-    """Problems of the project and those found while planning."""
+    """The problems of the project, then those found while planning."""
     settings: Mapping[str, Any] = EMPTY
     environments: Mapping[str, Environment] = EMPTY
     """Name of a DAG config -> the environment of its commands, if that differs from the project's."""
     left_out: frozenset[tuple[str, str]] = frozenset()
-    """Kind and full name of tables and tasks of the project that become no definitions; the pipelines and dependencies are without them."""
+    """(kind, full name) of tables and tasks that have no definitions. The pipelines and dependencies do not contain them."""
     inferred_columns: InferredColumns = EMPTY
-    """Columns of tasks whose YAML declares none, as far as they have been inferred from the SQL."""
+    """Columns of tasks whose YAML does not declare them, if they have been inferred from the SQL."""
 
     _pipelines: Mapping[tuple[NodeKind, str], Pipeline] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -243,11 +241,11 @@ class Plan:
         object.__setattr__(self, "_pipelines", index)
 
     def list_projects(self) -> list[Project]:
-        """Return the project in each of its environments, each once."""
+        """Return the project in each of its environments, without duplicates."""
         return list({id(p): p for p in (self.project, *(e.project for e in self.environments.values()))}.values())
 
     def find_project(self, pipeline: Pipeline | None) -> Project:
-        """Return the project in the environment that a pipeline's commands get."""
+        """Return the project in the environment of a pipeline's commands."""
         environment = self.environments.get(pipeline.dag_config.name) if pipeline else None
         return environment.project if environment else self.project
 

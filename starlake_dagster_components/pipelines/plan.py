@@ -30,17 +30,17 @@ def plan_project(
 
     Args:
         project: the project.
-        orchestrators: orchestrators whose templates make jobs: ``dagster``, ``airflow``, ...; DAG configs for others get a warning.
-        timezone: IANA name for schedules whose DAG config sets none; None = that of the definitions.
+        orchestrators: orchestrators whose templates make jobs, such as ``dagster``. DAG configs for others cause a warning.
+        timezone: IANA name of the time zone of schedules whose DAG config does not set one; None for that of the definitions.
         name_prefix: prefix of all job names.
         environments: name of a DAG config -> the environment of its commands, if that differs from the project's
             (:func:`~starlake_dagster_components.pipelines.environments.read_environments`).
 
     Returns:
-        The plan. It has the problems of the project, then those found while planning; they are not raised.
+        The plan. Problems do not raise; they are in its ``problems``.
 
     Raises:
-        InvalidSetting: ``timezone`` is not a time zone, or one of ``orchestrators`` is unknown.
+        InvalidSetting: ``timezone`` is not an IANA name, or one of ``orchestrators`` is unknown.
     """
     timezone = check_timezone(timezone)
     problems: list[Problem] = []
@@ -71,7 +71,7 @@ def plan_project(
 
 
 def _check_orchestrators(project: Project, orchestrators: Sequence[str], configs: DagConfigs) -> None:
-    """Reject an orchestrator that neither Starlake nor one of the project's custom templates uses."""
+    """Raise InvalidSetting for an orchestrator that neither Starlake nor a custom template of the project uses."""
     unknown_names = [name for name in orchestrators if name.lower() not in ORCHESTRATORS]
     if unknown_names:
         own = {template.orchestrator for config in project.dag_configs.values() if (template := configs.read_template(config)).orchestrator}

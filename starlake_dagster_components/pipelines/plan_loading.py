@@ -21,28 +21,28 @@ logger = logging.getLogger("starlake_dagster_components")
 
 @dataclass(slots=True)
 class Loaded:
-    """A plan and where it came from.
+    """A plan, and its state in the cache.
 
     Attributes:
         plan: the plan.
-        stored: the cached plans of its project; None without a cache.
-        looks: all file system lookups made for it.
-        from_cache: whether it came from the cache.
-        reason: why it did not come from the cache or could not be kept; empty otherwise.
-        identity: its name in the cache; empty if it is not kept.
-        pinned: whether it is the plan that a run was launched with.
+        stored: the cached plans of the project; None without a cache.
+        lookups: all file system lookups that were made for the plan.
+        from_cache: whether the plan came from the cache.
+        reason: the reason why it did not come from the cache, or could not be kept; else empty.
+        identity: its identity in the cache; empty if it is not kept.
+        pinned: whether a run was launched with this plan, so that it is used regardless of changes.
     """
 
     plan: Plan
     stored: StoredPlans | None
-    looks: disk.Lookups
+    lookups: disk.Lookups
     from_cache: bool = False
     reason: str = ""
     identity: str = ""
     pinned: bool = False
 
     def keep(self) -> None:
-        """Keep the plan as the last good one of its project. If it has errors or cannot be kept, ``reason`` says why."""
+        """Keep the plan as the last good one of its project. If it has errors or cannot be kept, set ``reason``."""
         if self.stored is None or self.identity:
             return
         if any(problem.severity == "error" for problem in self.plan.problems):
@@ -50,16 +50,16 @@ class Loaded:
             return
         broken = self.find_newly_broken()
         if broken:
-            self.reason = f"{broken[0].location} is broken, and was not in the plan that was kept last"
+            self.reason = f"{broken[0].location} is broken, but was not in the last plan that was kept"
             return
         try:
-            self.identity = self.stored.keep(self.plan, self.looks)
+            self.identity = self.stored.keep(self.plan, self.lookups)
         except NotKept as error:
             self.reason = str(error)
             logger.debug("%s: the plan is not cached, because %s", self.plan.project.root, self.reason)
 
     def keep_for_runs(self, plan: Plan) -> str:
-        """Keep a plan that is used in place of this one, for the runs of its definitions; return its identity, or an empty string."""
+        """Keep a plan that is used in place of this one, for runs. Return its identity; an empty string if it cannot be kept."""
         try:
             return self.stored.keep_for_runs(plan) if self.stored else ""
         except NotKept as error:
@@ -67,7 +67,7 @@ class Loaded:
             return ""
 
     def find_newly_broken(self) -> list[Problem]:
-        """Return the warnings about files that Starlake skips as a whole, and that the plan that was kept last had: an edit broke them."""
+        """Return the warnings about files that Starlake skips as a whole, but did not skip in the last plan that was kept."""
         skipped = [p for p in self.plan.problems if p.skips_file]
         last = None if self.from_cache or not skipped else self.find_last_good()
         if last is None:
@@ -76,21 +76,21 @@ class Loaded:
         return [p for p in skipped if p.location and p.location.file not in known]
 
     def lacks_columns(self) -> bool:
-        """Return whether columns of its tasks are still to be inferred, and can be kept."""
+        """Return whether the columns of tasks have not been inferred yet, and could be kept."""
         if self.stored is None or not self.identity or self.pinned or self.stored.has_columns_of_last():
             return False
         return next(iterate_undeclared(self.plan), None) is not None
 
     def keep_columns(self, columns: InferredColumns) -> bool:
-        """Keep the columns that were inferred for the plan, for the next time that it is loaded; return whether they could be kept."""
+        """Keep the inferred columns of the plan's tasks for the next time that it is loaded. Return whether they could be kept."""
         return self.stored is not None and self.stored.keep_columns(self.plan, columns)
 
     def find_last_good(self) -> LastPlan | None:
-        """Return the last plan without errors that was kept for the project, even if files have changed since."""
+        """Return the last plan of the project that was kept, even if files have changed since; None if there is none."""
         return self.stored.find_last() if self.stored else None
 
     def list_files(self) -> tuple[Path, ...]:
-        """Return the cache files that hold the plan."""
+        """Return the cache files of the plan."""
         return self.stored.list_files(self.identity) if self.stored and self.identity else ()
 
 
@@ -109,29 +109,29 @@ def load_plan(
 ) -> Loaded:
     """Return the plan of the project in a folder. :meth:`Loaded.keep` keeps it for the next time.
 
-    The plan is the same with and without a cache. A cached plan is used if every file system lookup (contents, folders,
-    links) has the same result as before and every variable that can have an effect has the same value.
+    The plan is the same with and without a cache. A cached plan is used if each file system lookup (contents, folders, links) has the
+    same result as before, and each variable that can have an effect has the same value.
 
     Args:
         root: folder that contains ``metadata`` (``SL_ROOT``).
-        profile: active environment, as in ``SL_ENV``; by default that of the project or the environment.
+        profile: name of the active environment; by default the one that ``SL_ENV`` or the project selects.
         environ: environment variables; by default those of the process.
-        options: more variables, like ``--options`` of Starlake's commands.
+        options: additional variables, like ``--options`` of Starlake's commands.
         orchestrators: orchestrators whose templates make jobs.
-        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON relative to the project.
-        timezone: IANA name for schedules whose DAG config sets none.
+        dependencies: ``auto``, ``sql``, or a path or glob of dependency JSON files, relative to the project.
+        timezone: IANA name of the time zone of schedules whose DAG config does not set one.
         name_prefix: prefix of all job names.
         cache: the cache to look in first; None for no cache.
-        find_pinned: takes the name of the project's plans in the cache and returns the identity of the plan to use regardless of
-            changes, as in the processes of a run. None, or an empty result: plan the project as it is now.
+        find_pinned: takes the name of the project's plans in the cache, and returns the identity of the plan to use regardless of
+            changes, as in the processes of a run. If it is None or returns an empty string, the project is planned as it is now.
 
     Raises:
-        ProjectNotFound: the folder does not exist, or has no Starlake project.
-        InvalidSetting: ``timezone`` is not a time zone, or one of ``orchestrators`` is unknown.
+        ProjectNotFound: the folder does not exist or does not contain a Starlake project.
+        InvalidSetting: ``timezone`` is not an IANA name, or one of ``orchestrators`` is unknown.
     """
     environment = os.environ if environ is None else environ
     planning = {"orchestrators": tuple(orchestrators), "timezone": timezone, "name_prefix": name_prefix}
-    with disk.record_lookups() as looks:
+    with disk.record_lookups() as lookups:
         started = start_reading(root, profile=profile, environ=environment, options=options)
         stored, reason = None, "there is no cache"
         if cache is not None:
@@ -148,15 +148,15 @@ def load_plan(
             pinned = find_pinned(name) if find_pinned else ""
             if pinned and (plan := stored.find(pinned)):
                 _note_options(plan)
-                return Loaded(plan, stored, looks, from_cache=True, identity=pinned, pinned=True)
-            found = stored.find_current(looks)
+                return Loaded(plan, stored, lookups, from_cache=True, identity=pinned, pinned=True)
+            found = stored.find_current(lookups)
             if isinstance(found, tuple):
                 logger.debug("%s: using the cached plan", root)
                 _note_options(found[0])
-                return Loaded(stored.add_columns(found[0]), stored, looks, from_cache=True, identity=found[1])
+                return Loaded(stored.add_columns(found[0]), stored, lookups, from_cache=True, identity=found[1])
             reason = found
         logger.debug("%s: reading the project, because %s", root, reason)
-        # Imported here because a cached plan does not need it.
+        # Imported here because a cached plan does not need these modules.
         from .environments import read_environments
         from .plan import plan_project
 
@@ -164,10 +164,10 @@ def load_plan(
         others = read_environments(project, profile=profile, environ=environment, options=options)
         plan = plan_project(project, environments=others, **planning)  # type: ignore[arg-type]
         _note_options(plan)
-    return Loaded(stored.add_columns(plan) if stored else plan, stored, looks, reason=reason)
+    return Loaded(stored.add_columns(plan) if stored else plan, stored, lookups, reason=reason)
 
 
 def _note_options(plan: Plan) -> None:
-    """Note where DAG options may hold secrets."""
+    """Register the values of DAG options that may be secrets, so that they are masked."""
     options = [mapping for p in plan.pipelines for mapping in (p.options, p.environment, p.spark, p.dag_config.options)]
     note_secrets(os.fspath(plan.project.root), "options", *options)

@@ -6,10 +6,10 @@ _BITS_PER_LEVEL = 5
 
 
 def sort_as_scala(strings: Iterable[str]) -> list[str]:
-    """Return the strings, each once, in the iteration order of Scala 2.13's ``immutable.HashMap``.
+    """Return strings, without duplicates, in the iteration order of Scala 2.13's ``immutable.HashMap``.
 
-    The map is a trie over slices of five bits, lowest first. Each node first has the strings that are alone in their slice, then the
-    subnodes, both by ascending slice. Strings with the same hash keep the given order.
+    The map is a trie over slices of five bits, lowest first. A node has the strings that are alone in their slice, then the subnodes,
+    both in ascending order of their slices. Strings with equal hashes keep their order.
 
     Starlake: DagGenerateJob (``groupBy(_.schedule)``).
     """
@@ -29,7 +29,7 @@ def _walk_trie(entries: list[tuple[int, str]], shift: int) -> list[str]:
 
 
 def _hash_as_java(text: str) -> int:
-    """Return ``String.hashCode`` as an unsigned 32-bit number; it counts UTF-16 units."""
+    """Return Java's ``String.hashCode``, which is computed from UTF-16 code units, as an unsigned 32-bit number."""
     units = text.encode("utf-16-be", "surrogatepass")
     code = 0
     for index in range(0, len(units), 2):

@@ -1,4 +1,4 @@
-"""Read schedules: presets, inline crons with their ``cronN`` names, and time zones."""
+"""Read schedules, which are presets or inline crons, and their time zones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from .dag_options import OptionReader
 from .pipeline import Schedule
 
 NONE = "None"
-"""Name for the absence of a schedule. Starlake: DagGenerateJob."""
+"""Name that stands for no schedule. Starlake: DagGenerateJob."""
 
 
 def get_schedule_text(node: Table | Task) -> str:
-    """Return the schedule of a table or task, by which dag-generate groups; ``None`` (a string) if it has none.
+    """Return the schedule of a table or task as written, by which dag-generate groups; :data:`NONE` if it has none.
 
-    ``None`` in any case and an empty string both mean no schedule. starlake-orchestration: StarlakeSchedule.
+    An empty string and ``None`` in any case mean that there is no schedule. starlake-orchestration: StarlakeSchedule.
     """
     text = (node.metadata.schedule if isinstance(node, Table) else node.schedule) or ""
     text = text.strip()
@@ -25,17 +25,17 @@ def get_schedule_text(node: Table | Task) -> str:
 
 
 def locate_schedule(node: Table | Task) -> Location:
-    """Return the place where the schedule of a table or task is set."""
+    """Return the location where the schedule of a table or task is set."""
     return node.origin.locate(find_section_key(node, "schedule"))
 
 
 def is_inline(schedule: str) -> bool:
-    """Return whether a schedule is an inline cron and not the name of a preset. Starlake: ``getScheduleName``."""
+    """Return whether a schedule is an inline cron, not the name of a preset. Starlake: ``getScheduleName``."""
     return " " in schedule
 
 
 def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
-    """Return the names of schedules. Inline crons are numbered: ``cron1``, ``cron2``, ...
+    """Return schedule -> name. Inline crons are numbered: ``cron1``, ``cron2``, ...
 
     Args:
         schedules: the schedules in Scala's order.
@@ -53,20 +53,20 @@ def number_crons(schedules: Sequence[str], first: int = 1) -> dict[str, str]:
 
 @dataclass(slots=True)
 class ScheduleReader:
-    """Converts the schedules of a project to crons, and reports each wrong place once."""
+    """Converts the schedules of a project to crons, and reports each invalid one once."""
 
     project: Project
     problems: list[Problem]
     _crons: dict[tuple[str, Location], str | None] = field(default_factory=dict)
 
     def read(self, text: str, name: str, where: Location, timezone: str | None) -> Schedule | None:
-        """Return the schedule for a preset or cron; None for ``None`` or a wrong one.
+        """Return a schedule; None if the text is :data:`NONE` or invalid.
 
         Args:
-            text: preset name or cron.
+            text: name of a preset, or a cron.
             name: name of the schedule.
-            where: its place.
-            timezone: IANA name, checked.
+            where: where the schedule is set.
+            timezone: IANA name, which must be valid; None for that of the definitions.
         """
         if text == NONE:
             return None
@@ -106,9 +106,9 @@ class ScheduleReader:
 
 
 def find_timezone(config: DagConfig, options: OptionReader, default: str | None) -> str | None:
-    """Return the time zone of a pipeline's schedules: option ``timezone`` (which starlake-orchestration reads), SL_TIMEZONE, the setting.
+    """Return the time zone of a pipeline's schedules: the option ``timezone`` or ``SL_TIMEZONE``, else the default.
 
-    A name that is not an IANA time zone becomes a problem.
+    starlake-orchestration reads ``timezone``. An error is added for a name that is not an IANA name.
     """
     for name in ("timezone", "SL_TIMEZONE"):
         text = options.read_text(name)
@@ -120,7 +120,7 @@ def find_timezone(config: DagConfig, options: OptionReader, default: str | None)
 
 
 def check_timezone(name: str | None) -> str | None:
-    """Return the setting ``timezone``.
+    """Return the setting ``timezone``; None if it is empty.
 
     Raises:
         InvalidSetting: it is not an IANA name.

@@ -1,4 +1,4 @@
-"""Parse the option ``dataset_triggering_strategy``: ``any``, ``all``, or an expression over dataset names."""
+"""Parse the option ``dataset_triggering_strategy``: ``any``, ``all``, or an expression of dataset names."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _OPERATORS = {"and": "and", "&": "and", "&&": "and", "or": "or", "|": "or", "||"
 
 
 class InvalidTrigger(ValueError):
-    """A malformed expression; the message says where."""
+    """A malformed expression; the message says where it is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Trigger:
     """A parsed strategy.
 
     Attributes:
-        postfix: the expression's names, ``and``, and ``or`` in postfix order; empty for ``any`` and ``all``.
-        every: for ``any`` and ``all``, whether all datasets are needed.
+        postfix: (``name`` or ``operator``, text) of the expression in postfix order; empty for ``any`` and ``all``.
+        every: True for ``all``, False for ``any``.
     """
 
     postfix: tuple[tuple[str, str], ...] = ()
@@ -34,7 +34,7 @@ class Trigger:
 
         Args:
             updated: returns whether a dataset was updated.
-            watched: all datasets, for ``any`` and ``all``.
+            watched: the datasets to which ``any`` and ``all`` apply.
         """
         if not self.postfix:
             return bool(watched) and (all if self.every else any)(updated(name) for name in watched)
@@ -52,7 +52,7 @@ def parse_trigger(text: str) -> Trigger:
     """Parse a strategy.
 
     Args:
-        text: ``any``, ``all``, or names with ``and`` / ``or`` (also ``&``, ``|``) and parentheses; ``and`` binds tighter.
+        text: ``any``, ``all``, or names with ``and``, ``or`` (also ``&``, ``|``) and parentheses. ``and`` takes precedence over ``or``.
 
     Raises:
         InvalidTrigger: the expression is malformed.
@@ -93,7 +93,7 @@ def _order_postfix(text: str) -> list[tuple[str, str]]:
 
 
 def _flush(waiting: list[str], output: list[tuple[str, str]], wanted: Callable[[str], bool]) -> None:
-    """Move operators to the output, back to the last open parenthesis, as long as ``wanted`` returns True."""
+    """Move operators to the output until an open parenthesis, or until ``wanted`` returns False."""
     while waiting and waiting[-1] != "(" and wanted(waiting[-1]):
         output.append(("operator", waiting.pop()))
 

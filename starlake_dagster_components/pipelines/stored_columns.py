@@ -1,4 +1,4 @@
-"""Keep the columns that were inferred from the SQL of tasks in the cache, beside the plans of their project."""
+"""Keep the columns that were inferred from the SQL of tasks in the cache."""
 
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -13,11 +13,11 @@ from .pipeline import InferredColumns, Plan
 class StoredColumns:
     """The inferred columns of one project's tasks, in one entry of the cache.
 
-    Each task's columns are stored with a checksum of its SQL. After an edit, the columns of the tasks that were not edited are shown
-    until all of them have been inferred again.
+    The columns of each task are stored with a checksum of its SQL. After an edit, those of the other tasks are shown until all columns
+    have been inferred again.
 
     Args:
-        cache: holds the entry.
+        cache: the cache.
         plans: name of the project's plans in the cache.
     """
 
@@ -27,7 +27,7 @@ class StoredColumns:
         self._made_for = ""
 
     def find(self, plan: Plan) -> InferredColumns:
-        """Return the columns of the tasks whose SQL is the same as when they were inferred, by full name of the task."""
+        """Return the columns of each task whose SQL has not changed since they were inferred."""
         body = self._cache.get(self._name)
         if body is None:
             return EMPTY
@@ -38,20 +38,20 @@ class StoredColumns:
                 for task in iterate_undeclared(plan)
                 if task.full_name in columns and checksums[task.full_name] == _compute_checksum(task)
             }
-        except Exception:  # noqa: BLE001 - whatever is wrong with an entry, the columns are inferred again
+        except Exception:  # noqa: BLE001 - if an entry cannot be read for any reason, the columns are inferred again
             return EMPTY
 
     def is_made_for(self, inputs: str) -> bool:
-        """Return whether the entry that :meth:`find` has read was made from the given inputs."""
+        """Return whether the entry that :meth:`find` read or :meth:`keep` wrote was made from these inputs."""
         return self._made_for == inputs
 
     def keep(self, plan: Plan, inputs: str, columns: InferredColumns) -> bool:
-        """Store the columns of a plan's tasks, and return whether they could be stored.
+        """Store the columns of a plan's tasks. Return whether they could be stored.
 
         Args:
             plan: the plan.
             inputs: identifies the plan and the variables of its SQL.
-            columns: by full name of the task.
+            columns: the columns by full name of the task.
         """
         checksums = {task.full_name: _compute_checksum(task) for task in iterate_undeclared(plan)}
         body = serialize((inputs, checksums, dict(columns)))
@@ -71,7 +71,7 @@ class StoredColumns:
 
 
 def iterate_undeclared(plan: Plan) -> Iterator[Task]:
-    """Yield the tasks whose YAML declares no columns and whose SQL says which they are."""
+    """Yield the tasks whose columns can be inferred: their YAML does not declare columns, and their SQL is parsed."""
     return (task for task in plan.project.tasks if task.sql_text is not None and task.parse_sql and not task.attributes)
 
 

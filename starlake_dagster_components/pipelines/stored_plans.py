@@ -1,4 +1,4 @@
-"""Keep the plans of a project in the cache: the last one without errors, and those that runs were launched with."""
+"""Keep the plans of a project in the cache: the last one without errors, and those with which runs were launched."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -22,11 +22,11 @@ from .pipeline import InferredColumns, Plan
 from .stored_columns import StoredColumns
 
 _FAST_CLOCK = frozenset(("sl_datetime", "sl_minute", "sl_second", "sl_milli", "sl_epoch_second", "sl_epoch_milli"))
-"""Variables that change with the current time."""
+"""Date variables that change within a day."""
 
 
 class NotKept(Exception):
-    """A plan that cannot be kept; the message says why."""
+    """A plan cannot be kept; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class LastPlan:
     Attributes:
         plan: the plan.
         identity: its name in the cache.
-        kept_at: local time when it was kept.
+        kept_at: local time at which it was kept.
     """
 
     plan: Plan
@@ -45,16 +45,16 @@ class LastPlan:
 
 
 class StoredPlans:
-    """The cached plans of one project, made with the same settings.
+    """The cached plans of one project with the same settings.
 
-    The entry of the last plan records all inputs that it was made from: the results of all file system lookups, and the variables.
-    Every plan also has an entry under its identity, the checksum of its content, so that a run finds the plan that it was launched with.
+    The entry of the last plan has all inputs from which the plan was made: the results of file system lookups, and variables. Each plan
+    also has an entry under its identity, which is the checksum of its content, so that a run finds the plan with which it was launched.
 
-    Variables and ``application.sl.yml`` are not kept, because they may contain secrets. The project's current ones are used instead.
+    Variables and ``application.sl.yml`` are not kept, because they may contain secrets. The current ones are used instead.
 
     Args:
-        cache: holds the entries.
-        name: name of the last plan's entry, common to all plans of this project with these settings.
+        cache: the cache.
+        name: name of the last plan's entry, which depends on the project and the settings.
         started: the project, with its variables and its application.
         environ: process environment.
         options: variables that override all others.
@@ -70,31 +70,31 @@ class StoredPlans:
         self._options = options
         self._columns = StoredColumns(cache, name)
         self._inputs = ""
-        """Identifies the last plan and its variables."""
+        """Identity of the last plan, and checksum of its variables."""
 
     def list_files(self, identity: str) -> tuple[Path, ...]:
-        """Return the files of the last plan and of the plan with the given identity, and of columns if there are any."""
+        """Return the cache files of the last plan, of the plan with an identity, and of the columns if there are any."""
         columns = self._columns.file
         return self._cache.get_path(self.name), self._cache.get_path(identity), *([columns] if columns.is_file() else [])
 
     def add_columns(self, plan: Plan) -> Plan:
-        """Return a plan with the columns that were inferred for its tasks."""
+        """Return a plan with the stored columns of its tasks."""
         found = self._columns.find(plan)
         return replace(plan, inferred_columns=found) if found else plan
 
     def has_columns_of_last(self) -> bool:
-        """Return whether columns were inferred for the last plan as it is; :meth:`add_columns` has read them."""
+        """Return whether the columns that :meth:`add_columns` read were inferred for the last plan."""
         return self._columns.is_made_for(self._inputs)
 
     def keep_columns(self, plan: Plan, columns: InferredColumns) -> bool:
-        """Keep the columns that were inferred for the last plan, and return whether they could be kept."""
+        """Keep the inferred columns of the last plan's tasks. Return whether they could be kept."""
         return self._columns.keep(plan, self._inputs, columns)
 
-    def find_current(self, looks: disk.Lookups) -> tuple[Plan, str] | str:
+    def find_current(self, lookups: disk.Lookups) -> tuple[Plan, str] | str:
         """Return the last plan and its identity if none of its inputs has changed, else the reason why it is not used.
 
         Args:
-            looks: file system lookups that were made just now.
+            lookups: file system lookups that were made just now.
         """
         body = self._cache.get(self.name)
         if body is None:
@@ -105,12 +105,12 @@ class StoredPlans:
                 return str(why_not)
             if _compute_checksum(_select_variables(self._started.project.variables, words)) != checksum:
                 return "variables have changed"
-            changed = disk.find_change(seen, looks.seen)
+            changed = disk.find_change(seen, lookups.seen)
             if changed is not None:
                 return f"{self._started.reading.files.name(changed)} has changed"
             self._inputs = _identify_inputs(identity, checksum)
             return self._load(identity), identity
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with an entry, reading again is right
+        except Exception as error:  # noqa: BLE001 - if an entry cannot be read for any reason, the project is read again
             return f"the cached plan cannot be used ({type(error).__name__}: {error})"
 
     def find_last(self) -> LastPlan | None:
@@ -148,24 +148,24 @@ class StoredPlans:
             completed[name] = replace(environment, project=_complete(environment.project, started[key]))
         return Plan(_complete(slim, self._started.project), pipelines, dependencies, problems, settings, completed)
 
-    def keep(self, plan: Plan, looks: disk.Lookups) -> str:
+    def keep(self, plan: Plan, lookups: disk.Lookups) -> str:
         """Keep a plan as the last one and return its identity.
 
         Args:
             plan: a plan without errors.
-            looks: all file system lookups made while reading and planning it.
+            lookups: all file system lookups made while reading and planning it.
 
         Raises:
             NotKept: it contains secrets or cannot be written.
         """
         identity = self.keep_for_runs(plan)
-        used = _select_variables(plan.project.variables, looks.words)
-        restless = sorted(_FAST_CLOCK & used.keys())
-        why_not = "" if looks.consistent else "files changed while they were read"
-        if restless:
-            why_not = f"the project uses the current time ({', '.join(restless)})"
+        used = _select_variables(plan.project.variables, lookups.words)
+        changing = sorted(_FAST_CLOCK & used.keys())
+        why_not = "" if lookups.consistent else "files changed while they were read"
+        if changing:
+            why_not = f"the project uses the current time ({', '.join(changing)})"
         checksum = _compute_checksum(used)
-        head = serialize((identity, time.time(), why_not, looks.seen, frozenset(looks.words), checksum))
+        head = serialize((identity, time.time(), why_not, lookups.seen, frozenset(lookups.words), checksum))
         try:
             self._cache.put(self.name, head)
         except OSError as error:
@@ -174,7 +174,7 @@ class StoredPlans:
         return identity
 
     def keep_for_runs(self, plan: Plan) -> str:
-        """Store a plan for :meth:`find`, and return its identity. The last plan does not change.
+        """Store a plan for :meth:`find`, and return its identity. The last plan stays the same.
 
         Args:
             plan: the plan that definitions are built from.
@@ -186,7 +186,7 @@ class StoredPlans:
         environments = {name: replace(e, project=slim[id(e.project)]) for name, e in plan.environments.items()}
         body = serialize((slim[id(plan.project)], environments, plan.pipelines, plan.dependencies, plan.problems, dict(plan.settings)))
         if holds_secrets(body):
-            raise NotKept("it contains a secret: the value of a variable whose name suggests one, or of a connection")
+            raise NotKept("it contains a secret: the value of a connection, or of a variable whose name suggests a secret")
         identity = blake2b(body, digest_size=16).hexdigest()
         try:
             self._cache.put(identity, body)
@@ -201,7 +201,7 @@ def _complete(slim: Project, started: Project) -> Project:
 
 @lru_cache(maxsize=1)
 def _list_allowed() -> Mapping[tuple[str, str], Any]:
-    """Return the types that a plan consists of: the data classes of errors, model, and pipelines, paths, and times."""
+    """Return (module, name) -> type for the types of which a plan consists: our data classes, paths, and times."""
     classes: list[type] = [Positions, type(Path()), PurePosixPath, PureWindowsPath, date, datetime, time_of_day, timedelta, timezone]
     for module in (errors, model, plan_model):
         classes += [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__ and is_dataclass(c)]
@@ -211,7 +211,12 @@ def _list_allowed() -> Mapping[tuple[str, str], Any]:
 
 
 def _select_variables(values: Mapping[str, str], words: Iterable[str]) -> dict[str, str]:
-    """Return the variables that can have an effect: those that files or variables' values may name, and Starlake's own."""
+    """Return the variables that can have an effect: Starlake's, and those that occur in files or in the values of variables.
+
+    Args:
+        values: all variables.
+        words: the words of the files.
+    """
     known = words if isinstance(words, (set, frozenset)) else set(words)
     found = {name: value for name, value in values.items() if name in known or _belongs_to_starlake(name)}
     waiting = list(found.values())

@@ -7,14 +7,14 @@ from ..project.model import Project, Table, TableReference, Task
 from .pipeline import Dependency
 
 SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
-"""Schemas of the database itself: reading them is not a dependency."""
+"""Schemas of the database itself. Reading them does not make a dependency."""
 
 
 class ReferenceIndex:
-    """All names that a project's SQL can refer to. Starlake: TaskViewDependency.
+    """The names that a project's SQL can refer to. Starlake: TaskViewDependency.
 
-    Tasks are found by the table that they write or by their own name, load tables by their final names; case is ignored. Tasks
-    take precedence over load tables. Everything else is external, spelled as in the first reference by task.
+    Tasks are found by the table that they write or by their name, and load tables by their final names, ignoring case. Tasks take
+    precedence over load tables. Any other name is external, and spelled as in the first reference to it.
     """
 
     def __init__(self, project: Project) -> None:
@@ -43,12 +43,12 @@ class ReferenceIndex:
                 self._external.setdefault(table.final_full_name.lower(), table.final_full_name)
 
     def find_task(self, name: str) -> Task | None:
-        """Return the task with a full name, ignoring case."""
+        """Return the task with a full name, ignoring case if none matches exactly; None if there is no such task."""
         found = self._tasks_by_name.get(name.lower())
         return next((t for t in found if t.full_name == name), found[0]) if found else None
 
     def find_table(self, name: str) -> Table | None:
-        """Return the load table with a final name, ignoring case."""
+        """Return the load table with a final name, ignoring case; None if there is no such table."""
         found = self._tables.get(name.lower())
         return found[0] if found else None
 
@@ -57,11 +57,11 @@ class ReferenceIndex:
         return self._tasks_by_sink.get(name.lower(), ())
 
     def resolve_all(self, task: Task, problems: list[Problem]) -> tuple[Dependency, ...]:
-        """Return a task's dependencies from its SQL, each once, in order of appearance, without the task itself.
+        """Return the dependencies in a task's SQL, each once, in order of appearance, without the task itself.
 
         Args:
-            task: the task with its references.
-            problems: receives ambiguous names.
+            task: the task, with its references.
+            problems: list to which ambiguous names are added.
         """
         found: dict[tuple[str, str], Dependency] = {}
         for reference in task.references:
@@ -70,9 +70,9 @@ class ReferenceIndex:
         return tuple(found.values())
 
     def resolve(self, task: Task, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
-        """Return the dependencies of one reference: several if several tasks write the table, none for the task itself.
+        """Return the dependencies of one reference: several if several tasks write the table, none if it is the task itself.
 
-        A three-part name refers to the project's own table unless that table is in another database.
+        A name with three parts refers to a table of the project, unless that table is in another database.
         """
         parts = self._streams.get(reference.text.lower(), reference.parts)
         if len(parts) == 1:
@@ -96,7 +96,7 @@ class ReferenceIndex:
         return self._make_external(parts, reference)
 
     def _resolve_short_name(self, task: Task, name: str, reference: TableReference, problems: list[Problem]) -> Sequence[Dependency]:
-        """Resolve a name without a domain: a task's own name (same case) or table, or a load table."""
+        """Resolve a name without a domain. It may be the name of a task (in the same case), its table, or a load table."""
         tasks = _sort_unique([*self._tasks_by_short_name.get(name, ()), *self._tasks_by_table.get(name.lower(), ())])
         sure = reference.kind == "parsed"
         if len(tasks) > 1:
@@ -121,7 +121,7 @@ class ReferenceIndex:
         return (Dependency("external", self.normalize_external_name(text), reference.location),)
 
     def normalize_external_name(self, name: str) -> str:
-        """Return the spelling of an external table's name in its first reference."""
+        """Return the name of an external table as spelled in the first reference to it."""
         return self._external.setdefault(name.lower(), name)
 
 

@@ -1,4 +1,4 @@
-"""Build transform pipelines: group tasks by rendered file name. Starlake: ``DagGenerateJob.generateTaskDags``."""
+"""Build transform pipelines by grouping tasks by rendered file name. Starlake: ``DagGenerateJob.generateTaskDags``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -13,9 +13,9 @@ from .sensor_triggers import InvalidTrigger, parse_trigger
 
 
 def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]]) -> Iterator[Pipeline]:
-    """Yield the pipelines of tasks: one per rendered file name.
+    """Yield the pipelines of tasks, one per rendered file name.
 
-    Schedule, options, and comment come from the group's first task by name; a warning names other tasks that differ.
+    Schedule, options and comment are those of the first task by name. If other tasks of the file differ, a warning is added.
 
     Args:
         planning: the inputs of planning.
@@ -29,7 +29,7 @@ def build_transform_pipelines(planning: Planning, members: Iterable[Member[Task]
 
 
 def _make_variables(task: Task) -> dict[str, str]:
-    """Return the variables of a task's file. Starlake: DagGenerateJob; ``name`` is deprecated there."""
+    """Return the variables of a task's file. Starlake: DagGenerateJob, in which ``name`` is deprecated."""
     return {
         "table": task.table,
         "domain": task.domain,
@@ -48,7 +48,7 @@ def _build_pipeline(planning: Planning, group: Sequence[Member[Task]]) -> Pipeli
     timezone = find_timezone(file.config, file.reader, planning.timezone)
     schedule = planning.schedules.read(text, text, locate_schedule(head.node), timezone)
     for member in group[1:]:
-        # Only the first task's schedule is used, but wrong crons of the others are reported too.
+        # Only the schedule of the first task is used, but invalid crons of the others are reported, too.
         planning.schedules.read(get_schedule_text(member.node), "", locate_schedule(member.node), timezone)
     draft = Pipeline(
         name="",
@@ -121,7 +121,7 @@ def _read_trigger(file: DagFile, timezone: str | None) -> TransformTrigger:
         strategy=strategy,
         optional_dataset_enabled=options.read_boolean("optional_dataset_enabled"),
         data_cycle_enabled=enabled,
-        data_cycle=options.read_cycle() if enabled else None,
+        data_cycle=options.read_data_cycle() if enabled else None,
         beyond_data_cycle_enabled=options.read_boolean("beyond_data_cycle_enabled", default.beyond_data_cycle_enabled),
         min_timedelta_between_runs=options.read_seconds("min_timedelta_between_runs", default.min_timedelta_between_runs),
         filtered_datasets=frozenset(str(name) for name in filtered) if isinstance(filtered, (set, list, tuple)) else frozenset(),
@@ -130,7 +130,10 @@ def _read_trigger(file: DagFile, timezone: str | None) -> TransformTrigger:
 
 
 def _read_task_options(planning: Planning, file: DagFile, head: Task) -> Mapping[str, Mapping[str, str]]:
-    """Return ``jobs`` of a custom template: ``{"domain.task": {"options": "k=v,k2=v2"}}``. starlake-orchestration: ``sl_transform``."""
+    """Return task -> options from ``jobs`` of a custom template. starlake-orchestration: ``sl_transform``.
+
+    In the template, ``jobs`` is ``{"domain.task": {"options": "k=v,k2=v2"}}``.
+    """
     jobs = file.template.literals.get("jobs")
     if not isinstance(jobs, Mapping):
         return {}

@@ -1,4 +1,4 @@
-"""Find where the files of a load pipeline wait until a run takes them. Starlake: PreLoadCmd, IngestionWorkflow.stage."""
+"""Find the folders in which the files of a load pipeline wait for a run. Starlake: PreLoadCmd, IngestionWorkflow.stage."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class TableFiles:
 
     Attributes:
         table: full name.
-        pattern: Java regular expression that a whole file name must match.
-        ack: extension, without a dot, of the file that marks a file as complete; empty if there is none.
+        pattern: Java regular expression that the whole name of a file must match.
+        ack: extension, without the dot, of the ack file that marks a file as complete; empty if none is required.
     """
 
     table: str
@@ -31,10 +31,10 @@ class WaitingFolder:
 
     Attributes:
         domain: logical name of the domain.
-        path: absolute path, or an address with a scheme (``gs://bucket/incoming``).
+        path: absolute path, or a URL (``gs://bucket/incoming``).
         tables: the tables that take files from it, in order of precedence.
         ack_file: absolute path of the file that marks all files of the domain as complete (strategy ``ack``), with
-            ``{YYYY-MM-DD}`` for the day; empty for other strategies.
+            ``{YYYY-MM-DD}`` in place of the day; empty for other strategies.
     """
 
     domain: str
@@ -50,8 +50,8 @@ class WaitingFolder:
 def list_waiting_folders(project: Project, pipeline: Pipeline) -> tuple[WaitingFolder, ...]:
     """Return the folders in which files of a load pipeline wait, one per domain that has a pre-load strategy.
 
-    ``imported`` files wait in the domain's incoming folder (``metadata.directory``), ``pending`` files in its folder of the stage area.
-    With ``ack``, a run starts when one file is there.
+    With ``imported``, files wait in the domain's incoming folder (``metadata.directory``). With ``pending`` and ``ack``, they wait in its
+    folder of the stage area.
 
     Args:
         project: the project.
@@ -72,7 +72,7 @@ def _list_folders(project: Project, domains: dict[str, Domain], pipeline: Pipeli
 
 
 def _find_folder(project: Project, domain: Domain, pre_load: PreLoad) -> str | None:
-    """Return the folder of a domain's waiting files; None if no files wait."""
+    """Return the folder in which a domain's files wait; None if it has none."""
     if pre_load.strategy == "none":
         return None
     if pre_load.strategy == "imported":
@@ -85,20 +85,19 @@ def _find_ack_file(project: Project, domain: Domain, pre_load: PreLoad) -> str:
 
 
 def _make_absolute(project: Project, path: str) -> str:
-    """Return the absolute path of a local folder or file. An address of other storage stays unchanged."""
+    """Return the absolute path of a local folder or file. The URL of other storage is returned without a slash at the end."""
     return get_local_folder(path, project.root) or path.rstrip("/")
 
 
 def _list_tables(project: Project, domain: Domain, tables: Iterable[Table], pre_load: PreLoad) -> Iterator[TableFiles]:
     for table in tables:
-        # Starlake: preload with the strategy pending does not check ack files; stage does.
+        # In Starlake, stage checks ack files, but preload with the strategy pending does not.
         ack = (table.metadata.ack or domain.metadata.ack or project.application.ack or "") if pre_load.strategy == "imported" else ""
         yield TableFiles(table.full_name, table.pattern or "", ack.lstrip("."))
 
 
 def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str, TableFiles]:
-    """Return the table that takes each file: the first whose pattern matches the whole name. Ack files and files of no table are left
-    out.
+    """Return file name -> table that takes the file: the first whose pattern matches. Ack files and unmatched files are left out.
 
     Args:
         names: file names, without folders.
@@ -110,5 +109,5 @@ def match_tables(names: Sequence[str], tables: Sequence[TableFiles]) -> dict[str
 
 
 def name_ack_file(name: str, table: TableFiles) -> str:
-    """Return the name of the file that marks a file as complete: ``orders.csv`` -> ``orders.ack``; empty if none is required."""
+    """Return the name of the ack file that marks a file as complete (``orders.csv`` -> ``orders.ack``); empty if none is required."""
     return f"{name.rpartition('.')[0] or name}.{table.ack}" if table.ack else ""

@@ -1,4 +1,4 @@
-"""Explain why tables and tasks are not part of a job, and how to change that."""
+"""Explain why tables and tasks have no job, and how to change that."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ _MAX_NAMES = 3
 
 
 def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
-    """Return why a table or task is not in a pipeline of a plan, and the place that causes it.
+    """Return the reason why a table or task is not in a pipeline, and the location that causes it; None if it is not in a file.
 
     Args:
         plan: the plan.
-        node: a table or task of its project that is not in one of its pipelines.
+        node: a table or task of the plan's project that is not in a pipeline.
     """
     problems: list[Problem] = []
     configs = DagConfigs(plan.project, plan.settings.get("orchestrators", ("dagster",)), problems)
@@ -30,7 +30,7 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
 
 
 def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
-    """Return one sentence about tables and tasks without a job: how many, why, and what to change.
+    """Return one sentence that says how many tables and tasks have no job, why, and what to change.
 
     Args:
         plan: the plan.

@@ -118,7 +118,7 @@ def test_a_computed_value_is_reported_with_its_line() -> None:
     text = INCLUDES + "jobs = {name: {} for name in range(3)}\n"
     made = plan(task("kpi.a"), dag("transform", "t.py", "ours.py.j2", text=text))
     assert messages(made) == [
-        "metadata/dags/templates/ours.py.j2:6: warning: 'jobs' is computed, and templates are not executed: it has no effect; "
+        "metadata/dags/templates/ours.py.j2:6: warning: 'jobs' is computed, but templates are not executed, so it has no effect; "
         "write it as a literal"
     ]
     assert jobs(made) == {"t": ["kpi.a"]}
@@ -207,7 +207,7 @@ def test_a_cron_of_a_custom_template_is_reported(line: str, warned: bool) -> Non
     assert (
         messages(made)
         == [
-            "metadata/dags/templates/transform/ours.py.j2:5: warning: 'cron' of a template has no effect here; "
+            "metadata/dags/templates/transform/ours.py.j2:5: warning: 'cron' in a template has no effect; "
             "set 'schedule' on the tables or tasks"
         ]
         * warned

@@ -75,7 +75,7 @@ def test_quartz_without_equivalent() -> None:
     assert convert_quartz("0 0 12 15W * ?") is None
     with pytest.raises(InvalidCron, match="like those of Quartz; expected five"):
         check_cron("0 0 12 15W * ?")
-    with pytest.raises(InvalidCron, match="without its seconds, without its years"):
+    with pytest.raises(InvalidCron, match="without the seconds, without the years"):
         check_cron("30 0 0 1 1 ? 2030")
 
 

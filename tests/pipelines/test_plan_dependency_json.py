@@ -48,7 +48,7 @@ def test_json_wins_for_the_tasks_that_it_names(root: Path) -> None:
     assert str(made.dependencies.get_direct("k.b")[0].location) == "metadata/dependencies.json:11"
     assert messages(made) == [
         "metadata/dependencies.json:4: warning: k.b reads the task k.a (metadata/transform/k/b.sql:2), "
-        "which its dependencies here do not name; "
+        "which is not in its dependencies here; "
         "JSON takes precedence",
         "metadata/dependencies.json:11: warning: k.b depends on the table shop.orders here, which its SQL (metadata/transform/k/b.sql:1) "
         "does not read; JSON takes precedence",
@@ -184,12 +184,12 @@ def test_the_setting(root: Path) -> None:
     ("text", "line", "said"),
     [
         ('[\n {"data": {"name": "k.a",}}\n]', 2, "not JSON: "),
-        ("- SL_ENV=DUCKDB\n[]", 1, "write lineage with --output"),
+        ("- SL_ENV=DUCKDB\n[]", 1, "run starlake lineage with --output"),
         ('[\n\n\n{"data"', 4, "not JSON: Expecting ':'"),
         ("", 1, "not JSON: Expecting value"),
         ('{"x": 1}', 1, "expected the tree that dag-generate writes"),
         ("[1]", 1, "expected the tree that dag-generate writes"),
-        ('[\n{"task": true}]', 2, "a node without 'data' and 'name'"),
+        ('[\n{"task": true}]', 2, "a node has no 'data' with a 'name'"),
         ('{"dependencies":\n "[ {"}', 1, "the JSON in this string is invalid on its line 1"),
     ],
 )

@@ -147,7 +147,7 @@ def test_of_several_circles_the_shortest_is_shown() -> None:
     made = plan(task("k.a", "k.b"), task("k.b", "k.c", "k.a"), task("k.c", "k.a"), task("x.a", "x.b"), task("x.b", "x.a"))
     first, second = messages(made)
     assert first.endswith(
-        "k.a reads k.b (metadata/transform/k/a.sql:2), k.b reads k.a (metadata/transform/k/b.sql:3); also part of it: k.c"
+        "k.a reads k.b (metadata/transform/k/a.sql:2), k.b reads k.a (metadata/transform/k/b.sql:3); also in this group: k.c"
     )
     assert "x.a reads x.b" in second
 
