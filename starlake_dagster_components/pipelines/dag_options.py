@@ -315,7 +315,7 @@ class OptionReader:
         try:
             return check_cron(text)
         except InvalidCron as error:
-            self.add_error("data_cycle", f"option 'data_cycle': {error}; or {', '.join(DATA_CYCLES)}, none")
+            self.add_error("data_cycle", f"option 'data_cycle': {error}; instead of a cron, it may be {', '.join(DATA_CYCLES)} or none")
             return None
 
 

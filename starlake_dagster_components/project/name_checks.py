@@ -32,7 +32,7 @@ def check_names(reading: Reading, domains: Iterable[Domain], tasks: Iterable[Tas
 def _check_name(reading: Reading, kind: str, name: str, place: Location) -> None:
     if _RULE.fullmatch(name):
         return
-    shown = ascii(name) if len(name) <= 80 else f"{name[:80]!a}..."
+    shown = repr(name) if len(name) <= 80 else f"{name[:80]!r}..."
     rule = "Starlake's rule is [a-zA-Z][a-zA-Z0-9_]{1,256}"
     if _WORD.fullmatch(name) and len(name) <= 256:
         reading.add_problem(place, "warning", f"{kind} {shown} is not a name that Starlake accepts everywhere: {rule}")

@@ -161,7 +161,7 @@ def test_list_as_a_table_names_everything(shop: ProjectFolder) -> None:
         ("shop_tables", ["metadata/dags/loads.sl.yml", "pre-load of shop: imported", "runs shop.orders: dagRef"]),
         ("shop_tables_schedule", ["0 0 * * *", "metadata/load/shop/_config.sl.yml:7"]),
         ("kpi_tasks_sensor", ["watches shop_orders", "metadata/transform/kpi/daily.sql:2"]),
-        ("kpi_daily", ["metadata/transform/kpi/daily.sql:3", "in the jobs kpi_tasks"]),
+        ("kpi_daily", ["metadata/transform/kpi/daily.sql:3", "in the job kpi_tasks"]),
         ("kpi.daily", ["asset kpi_daily"]),
     ],
 )

@@ -58,9 +58,7 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     template = f"the template '{config.template}'"
     by = f"the setting executor; {template} says {pipeline.executor}" if settings.executor else template
     yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_format_location(config.origin.locate('template'))}"
-    environment = graph.plan.environments.get(config.name)
-    if environment:
-        yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_format_location(environment.location)}"
+    yield from _explain_environment(graph, pipeline)
     if pipeline.run_dependencies_first:
         yield (
             "  runs everything upstream first: "
@@ -76,6 +74,12 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     for key in select_job_keys(graph, pipeline):
         if key not in own:
             yield f"  runs {key.to_user_string()} first: a task of this job reads it"
+
+
+def _explain_environment(graph: AssetGraph, pipeline: Pipeline) -> Iterator[str]:
+    environment = graph.plan.environments.get(pipeline.dag_config.name)
+    if environment:
+        yield f"  environment {environment.profile or 'without SL_ENV'}: sl_env_var{_format_location(environment.location)}"
 
 
 def _locate_strategy(pipeline: Pipeline) -> Location:
@@ -112,11 +116,15 @@ def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
         yield f"  SQL{_format_location(Location(node.task.sql_file, node.task.sql_line))}"
     if node.load_domain:
         yield from _explain_strategies(graph, node.load_domain.name)
+    if node.pipeline:
+        yield from _explain_environment(graph, node.pipeline)
+    if node.connection and node.type != "domain":
+        yield f"  connection {node.connection.name}: {node.connection.engine}{_format_location(node.connection.origin.locate())}"
     yield from _explain_upstream(graph, node, spec)
     jobs = [p.name for p in graph.plan.pipelines if spec.key in select_job_keys(graph, p)]
     described = node.table or node.task
     if jobs:
-        yield f"  in the jobs {', '.join(jobs)}"
+        yield f"  in the job{'' if len(jobs) == 1 else 's'} {', '.join(jobs)}"
     elif described:
         why, where = explain_missing_job(graph.plan, described)
         yield f"  in no job: {why}{_format_location(where)}"

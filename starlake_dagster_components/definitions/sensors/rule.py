@@ -195,7 +195,7 @@ def find_trigger_problems(
                 "warning",
                 "data_cycle_enabled",
                 "option 'data_cycle_enabled': there is no 'data_cycle', and none follows from what the job reads, since "
-                f"{_format_names(unscheduled)} have no schedule; the job starts as if it were off",
+                f"{_list_names(unscheduled)} {'has' if len(unscheduled) == 1 else 'have'} no schedule; the job starts as if it were off",
             )
         )
     if trigger.optional_dataset_enabled and not rule.cycles:
@@ -309,6 +309,11 @@ def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: M
         f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: "
         f"since {cycle.begin.isoformat()})"
     )
+
+
+def _list_names(assets: list[str]) -> str:
+    rest = len(assets) - MAX_NAMED
+    return f"{', '.join(assets[:MAX_NAMED])}{f' and {rest} more' if rest > 0 else ''}"
 
 
 def _format_names(assets: list[str]) -> str:

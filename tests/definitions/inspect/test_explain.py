@@ -32,7 +32,7 @@ def test_a_pre_load_names_its_strategy_and_what_asks_for_it(shop: ProjectFolder)
     assert lines(shop, "shop") == [
         "asset shop: pre-load of the domain shop  [metadata/load/shop/_config.sl.yml:2]",
         "  strategy imported: DAG config 'loads', job shop_tables  [metadata/dags/loads.sl.yml:7]",
-        "  in the jobs shop_tables",
+        "  in the job shop_tables",
     ]
 
 
@@ -76,3 +76,21 @@ def test_an_asset_without_job_says_why(shop: ProjectFolder) -> None:
 def test_the_time_zone_of_a_schedule_is_that_of_the_definitions(shop: ProjectFolder) -> None:
     found = lines(shop, "shop_tables_schedule", Settings(timezone="Europe/Paris"))
     assert found[0].startswith("schedule shop_tables_schedule: '0 0 * * *' (Europe/Paris)")
+
+
+def test_an_asset_names_the_environment_and_the_connection_of_its_commands(shop: ProjectFolder) -> None:
+    application = (shop.root / "metadata/application.sl.yml").read_text()
+    other = "    pg: {type: jdbc, options: {url: 'jdbc:postgresql://db/x'}}\n"
+    text = application.replace("connectionRef: duckdb", "connectionRef: '{{db}}'").replace("  dagRef:\n", f"{other}  dagRef:\n")
+    shop.write("metadata/application.sl.yml", text)
+    shop.write("metadata/env.sl.yml", "env: {db: duckdb}\n")
+    shop.write("metadata/env.PG.sl.yml", "env: {db: pg}\n")
+    config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
+    shop.write("metadata/dags/transforms.sl.yml", f'{config}  options:\n    sl_env_var: \'{{"SL_ENV": "PG"}}\'\n')
+    numbers = {line.strip(): number for number, line in enumerate(text.splitlines(), 1)}
+    found = lines(shop, "kpi_daily")
+    assert [line for line in found if "environment" in line] == ["  environment PG: sl_env_var  [metadata/dags/transforms.sl.yml:7]"]
+    assert f"  connection pg: postgres  [metadata/application.sl.yml:{numbers[other.strip()]}]" in found
+    found = lines(shop, "shop_orders")
+    assert not [line for line in found if "environment" in line]
+    assert f"  connection duckdb: duckdb  [metadata/application.sl.yml:{numbers['duckdb:']}]" in found
