@@ -414,6 +414,7 @@ def test_settings_from_the_environment() -> None:
         ({"SL_DAGSTER_EXECUTOR": '{"type": "shell", "nope": 1}'}, "nope"),
         ({"SL_DAGSTER_MAX_CONCURRENT": "0"}, "SL_DAGSTER_MAX_CONCURRENT"),
         ({"SL_DAGSTER_WATCH": "all"}, "transitive"),
+        ({"SL_DAGSTER_ASSET_KEYS": "paths"}, "unknown value 'paths' (did you mean 'path'?)"),
         ({"SL_DAGSTER_VARIABLES": "a"}, "name=value"),
     ],
 )

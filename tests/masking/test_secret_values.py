@@ -124,6 +124,7 @@ def test_models_in_models_end() -> None:
         ("primaryKey", False),
         ("foreign_keys", False),
         ("PARTITION_KEY", False),
+        ("SL_DAGSTER_ASSET_KEYS", False),
         ("publicKey", False),
         ("PASSWORD_FILE", False),
         ("TOKEN_ENDPOINT", False),
