@@ -71,6 +71,14 @@ class Dev:
         nodes = self._ask(ASSETS)["repositoriesOrError"]["nodes"]
         return {node["location"]["name"]: {"/".join(a["assetKey"]["path"]) for a in node["assetNodes"]} for node in nodes}
 
+    def list_columns(self, asset: str) -> list[str]:
+        """Return the columns on the page of an asset that the definitions say it has."""
+        schema = "... on TableSchemaMetadataEntry { schema { columns { name } } }"
+        definition = f"... on Asset {{ definition {{ metadataEntries {{ {schema} }} }} }}"
+        query = f'{{ assetOrError(assetKey: {{path: ["{asset}"]}}) {{ {definition} }} }}'
+        entries = self._ask(query)["assetOrError"]["definition"]["metadataEntries"]
+        return [column["name"] for entry in entries for column in entry.get("schema", {}).get("columns", ())]
+
     def list_runs(self, location: str, job: str) -> list[str]:
         """Return the runs on the page of a job."""
         selector = json.dumps({"repositoryName": "__repository__", "repositoryLocationName": location, "pipelineName": job})

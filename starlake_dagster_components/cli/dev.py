@@ -1,4 +1,4 @@
-"""``sl-dagster dev``: serve projects in Dagster's UI, and reload a project when one of its files changes.
+"""``sl-dagster dev``: serve projects in Dagster's UI, and reload a project when one of its files changes or columns of tasks are found.
 
 Like ``dg dev``, it runs Dagster's own services: a code server for each project, the web server, and the daemon. A workspace file lists the
 code servers. After an edit, a GraphQL mutation makes the web server reload the code location, and open browsers update.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingDependency, StarlakeError
+from ..lineage.inferred import NOTICE
 from . import warm_start
 
 DEFAULT_PORT = 3000
@@ -116,6 +117,8 @@ class Services:
         self._launcher: Path | None = None
         """Launcher that code servers use as their Python."""
         self._servers: list[dict[str, object]] = []
+        self._notices: dict[Location, Path] = {}
+        """The files with which code servers ask for a reload."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, Callable[[], subprocess.Popen[bytes]]] = {}
 
@@ -177,7 +180,9 @@ class Services:
         command = ["code-server", "start", "-m", module, *arguments, "--location-name", location.name]
         command += ["--use-python-environment-entry-point", "--inject-env-vars-from-instance", "--log-level", "warning"]
         command = [warm_start.__name__, "code-server", str(self._launcher), *command] if self._launcher else ["dagster", *command]
-        self._start(f"code server of {location.name}", command, {**self._environment, "SL_ROOT": str(location.root)})
+        self._notices[location] = path.with_suffix(".columns")
+        own = {"SL_ROOT": str(location.root), NOTICE: str(self._notices[location])}
+        self._start(f"code server of {location.name}", command, {**self._environment, **own})
         return {**address, "location_name": location.name}
 
     def _start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -204,6 +209,15 @@ class Services:
             messages.append(f"restarting the {name}, which exited with code {code}")
             self._processes[name] = self._commands[name]()
         return messages
+
+    def take_notices(self) -> list[Location]:
+        """Return the locations whose code servers have found columns of tasks since the last call: a reload shows them."""
+        found = []
+        for location, file in self._notices.items():
+            with contextlib.suppress(FileNotFoundError):
+                file.unlink()
+                found.append(location)
+        return found
 
     def reload(self, location: Location) -> str | None:
         """Reload a location. Return an error message if that fails, or else None."""
@@ -366,14 +380,26 @@ def serve_projects(
             if watcher is None:
                 ended.wait(_POLL_SECONDS)
                 continue
-            for location, files in watcher.take_changes(_POLL_SECONDS).items():
-                _reload_location(services, location, files, report)
-                examine(location.root)
+            _follow_changes(services, watcher, report, examine)
         report("stopping Dagster's services")
 
 
-def _reload_location(services: Services, location: Location, files: Sequence[str], report: Callable[[str], None]) -> None:
-    shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+def _follow_changes(services: Services, watcher: Watcher, report: Callable[[str], None], examine: Callable[[Path], None]) -> None:
+    """Wait a moment for edits and for columns of tasks, and reload the locations that have any."""
+    changes = watcher.take_changes(_POLL_SECONDS)
+    for location in services.take_notices():
+        if location not in changes:
+            _reload_location(services, location, "the columns of its tasks were found", report)
+    for location, files in changes.items():
+        _reload_location(services, location, f"{_list_files(files)} changed", report)
+        examine(location.root)
+
+
+def _list_files(files: Sequence[str]) -> str:
+    return ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+
+
+def _reload_location(services: Services, location: Location, reason: str, report: Callable[[str], None]) -> None:
     began = time.monotonic()
     failure = services.reload(location)
-    report(f"{location.name}: {shown} changed: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")
+    report(f"{location.name}: {reason}: {failure or f'reloaded in {time.monotonic() - began:.1f} s'}")

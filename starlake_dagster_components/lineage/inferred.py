@@ -5,9 +5,11 @@ an idle code server, and the result is cached with the plan.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ..pipelines.pipeline import InferredColumns, Plan
 from ..pipelines.plan_loading import Loaded
@@ -20,6 +22,8 @@ DELAY = 5.0
 """Seconds to wait after the load of a code location, so that requests that follow the load are answered first."""
 _SHARE = 4
 """The background thread works for one fourth of the time, and sleeps for the rest."""
+NOTICE = "STARLAKE_DAGSTER_COLUMNS_NOTICE"
+"""Environment variable with the path of a file. A code server creates the file when it has stored columns that it does not show yet."""
 
 
 def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda seconds: None) -> InferredColumns:
@@ -69,8 +73,12 @@ def start_filling(loaded: Loaded) -> None:
 
     def fill() -> None:
         time.sleep(DELAY)
-        kept = loaded.keep_columns(find_undeclared_columns(loaded.plan, lambda seconds: time.sleep(seconds * (_SHARE - 1))))
+        found = find_undeclared_columns(loaded.plan, lambda seconds: time.sleep(seconds * (_SHARE - 1)))
+        kept = loaded.keep_columns(found)
         logger.debug("%s: inferred the columns of tasks%s", loaded.plan.project.root, "" if kept else ", but cannot cache them")
+        notice = os.environ.get(NOTICE)
+        if kept and notice and found != dict(loaded.plan.inferred_columns):
+            Path(notice).touch()
 
     # A daemon thread, so that the process can exit at any time. The next process starts over.
     threading.Thread(target=fill, name="starlake-columns", daemon=True).start()

@@ -30,7 +30,7 @@ _NAMED: tuple[tuple[re.Pattern[str], int], ...] = (
     # password: x
     (re.compile(rf"(?<![\w.\-])[\w.\-]{{0,100}}(?:passw(?:or)?d|passphrase|secret)\s*:\s*{_NOT_HIDDEN}{_VALUE}", re.IGNORECASE), 1),
     # PASSWORD 'x' of SQL
-    (re.compile(r"\b(?:password|secret|token|key_id|session_token|identified\s+by)\s+'((?:[^']|'')+)'", re.IGNORECASE), 1),
+    (re.compile(r"\b(?:password|secret|(?<!expected )token|key_id|session_token|identified\s+by)\s+'((?:[^']|'')+)'", re.IGNORECASE), 1),
     (re.compile(r"\bauthorization\b['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+([^\s'\",]+)", re.IGNORECASE), 1),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(.+?)(?:-----END|$)", re.DOTALL), 1),
 )

@@ -153,3 +153,21 @@ def test_an_edit_is_on_the_page_and_a_broken_one_leaves_the_last_good_graph(
         code = dev.end()
     assert code == 0
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+@pytest.mark.slow
+def test_columns_of_tasks_are_on_the_page_once_they_are_found(
+    two_projects: tuple[ProjectFolder, ProjectFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "plans"))
+    other = two_projects[1]
+    dev = Dev(tmp_path / "home", str(other.root))
+    try:
+        dev.wait_for("other: the columns of its tasks were found: reloaded in ")
+        assert dev.list_columns("more_numbers") == ["n"]
+        other.write("metadata/transform/more/numbers.sql", "select 1 as n, 2 as m\n")
+        dev.wait_for("other: metadata/transform/more/numbers.sql changed: reloaded in ")
+        dev.wait_for("other: the columns of its tasks were found: reloaded in ")
+        assert dev.list_columns("more_numbers") == ["n", "m"]
+    finally:
+        dev.end()

@@ -109,6 +109,32 @@ def test_a_code_server_infers_them_after_the_load(shop: ProjectFolder, monkeypat
     assert not list_threads()
 
 
+def test_a_code_server_asks_for_a_reload_if_it_shows_other_columns(
+    shop: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice = tmp_path / "notice"
+    monkeypatch.setenv(inferred.NOTICE, str(notice))
+    monkeypatch.setattr(build, "is_code_server", lambda: True)
+    monkeypatch.setattr(inferred, "DELAY", 0.0)
+
+    def load_and_wait() -> bool:
+        notice.unlink(missing_ok=True)
+        load(shop)
+        for thread in threading.enumerate():
+            if thread.name == "starlake-columns":
+                thread.join()
+        return notice.exists()
+
+    assert load_and_wait()
+    assert not load_and_wait()
+    shop.write("metadata/transform/kpi/first.sql", "select id from sales.orders\n")
+    assert load_and_wait()
+    assert not load_and_wait()
+    # They are inferred again, and are the same.
+    shop.write("metadata/load/sales/_config.sl.yml", "load: {name: sales, comment: edited}\n")
+    assert not load_and_wait()
+
+
 def test_a_column_with_a_secret_in_its_name_is_not_kept(shop: ProjectFolder) -> None:
     shop.write("metadata/env.sl.yml", "env: {column: twice, api_password: verysecret77}\n")
     shop.write("metadata/transform/kpi/first.sql", "select id, amount * 2 as twice, 1 as {{ api_password }} from sales.orders\n")

@@ -41,6 +41,7 @@ HIDDEN = [
     ("token: abc", "token: abc", []),
     ("CREATE USER u IDENTIFIED BY 'a''b'", "CREATE USER u IDENTIFIED BY '***'", ["a''b"]),
     ("key_id 'abc', session_token 'def'", "key_id '***', session_token '***'", ["abc", "def"]),
+    ("expected token ',', got '='; token 'abc'", "expected token ',', got '='; token '***'", ["abc"]),
     ("authorization: basic abc=", "authorization: basic ***", ["abc="]),
     ("'Authorization': 'Bearer abc'", "'Authorization': 'Bearer ***'", ["abc"]),
     ("authorization=token abc, x", "authorization=token ***, x", ["abc"]),
