@@ -1,6 +1,6 @@
-"""This repository as a code location: everything under ``defs/``. What ``dg dev``, ``make dev`` and Dagster+ load.
+"""Define the code location of this repository, which ``dg dev``, ``make dev`` and Dagster+ load: all components under ``defs/``.
 
-It stands beside ``defs/``, not in it, because the folder is loaded whole.
+This file is not in ``defs/`` because all files there are loaded.
 """
 
 from pathlib import Path
@@ -12,6 +12,6 @@ from starlake_dagster_components import starlake_step_executor
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Load every component under ``defs/``, with the executor that the Materialize buttons use."""
+    """Load all components under ``defs/``, and set the executor of runs that a Materialize button starts."""
     components = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
     return dg.Definitions.merge(components, dg.Definitions(executor=starlake_step_executor()))

@@ -1,7 +1,7 @@
-"""Spelling, vocabulary and length of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
+"""Check the spelling, vocabulary and length of prose: documentation, comments, docstrings and messages. Part of ``make lint``.
 
-Spelling is checked by codespell (American English), wording by the table below. Code is left out: fenced blocks and `code` in
-Markdown, names in Python. Lines of Markdown have a limit, as a diff shows whole lines.
+codespell checks the spelling (American English), and the tables below the wording. Code is not checked: fenced blocks and `code` in
+Markdown, names in Python. Lines of Markdown have a limit, because a diff shows whole lines.
 """
 
 import ast
@@ -43,7 +43,7 @@ WORDING = {
     r"\bin vain\b": "to no effect, or name the reason",
     r"\b(?:was|Starlake) noted\b": "recorded, in the audit",
 }
-"""Wording that a native reader stumbles over, and what to write instead."""
+"""Pattern of unnatural wording -> the wording to use instead."""
 
 PAGE_WORDING = {
     r"\bblanks?\b(?! (?:lines?|cells?|rows?))": "space",
@@ -58,16 +58,16 @@ PAGE_WORDING = {
     r"\b(?:circles)\b": "cycles",
     r"\btexts\b": "strings",
 }
-"""Wording that only pages are checked for: in code, some of these words are names of things."""
+"""The same, for pages only. In code, some of these words are names."""
 
 LONGEST_SENTENCE = 30
-"""Words that a sentence of a page may have, outside of generated tables."""
+"""Maximum number of words in a sentence of a page, except in generated tables."""
 
 LONGEST_LINE = 160
-"""Characters that a line of Markdown may have, outside of tables, code blocks and links."""
+"""Maximum number of characters in a line of Markdown, except in tables, code blocks and links."""
 
 HEADLESS = re.compile(r"(?:What|Which|Who|Whose|Where|Whether|When|Why|How)\b(?! to\b)(?!.*\?)")
-"""Begin of a docstring without a main clause: a noun ("The result of a command."), or a verb ("Return the ...") comes first."""
+"""Beginning of a docstring without a main clause. It must begin with a noun ("The result of ...") or a verb ("Return the ...")."""
 
 _FENCED = re.compile(r"^```.*?^```|<!--.*?-->", re.DOTALL | re.MULTILINE)
 _GENERATED = re.compile(r"<!-- table: .*?<!-- end of table -->", re.DOTALL)
@@ -76,14 +76,14 @@ _CODE = re.compile(r"^```.*?^```|``[^`]+``|`[^`\n]+`|<!--.*?-->|\]\([^)]*\)|http
 
 
 def list_files(given: Sequence[str]) -> list[Path]:
-    """Return the files to check: those that are named, or all."""
+    """Return the files to check: the given ones, or all."""
     if given:
         return [Path(name).resolve() for name in given]
     return sorted({path for pattern in (*PAGES, *SOURCES) for path in REPOSITORY.glob(pattern)})
 
 
 def read_prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the prose of a file, line by line, with the number of each line."""
+    """Yield (line number, line) of the prose in a file."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         yield from _read_python(text)
@@ -92,7 +92,7 @@ def read_prose(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _blank(text: str, code: re.Pattern[str] = _CODE) -> str:
-    """Return a text with its code replaced by spaces, so that lines keep their numbers."""
+    """Return text with its code replaced by spaces, so that lines keep their numbers."""
     return code.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
 
 
@@ -103,7 +103,7 @@ def _read_python(text: str) -> Iterator[tuple[int, str]]:
 
 
 def find_wording(path: Path) -> Iterator[str]:
-    """Yield what is worded badly in a file."""
+    """Yield a message for each unnatural wording in a file."""
     wording = {**WORDING, **PAGE_WORDING} if path.suffix == ".md" else WORDING
     for number, line in read_prose(path):
         for pattern, better in wording.items():
@@ -167,7 +167,7 @@ def check_spelling(files: Iterable[Path]) -> int:
 def main(given: Sequence[str]) -> int:
     """Check files; return the exit code."""
     files = list_files(given)
-    # This file and the vocabulary's test name the wording that they forbid.
+    # This file and its test contain the wording that is not allowed.
     found = [line for path in files if path.name not in ("prose.py", "test_prose.py") for line in find_wording(path)]
     found += [line for path in files for line in (*find_headless_docstrings(path), *find_long_lines(path), *find_long_sentences(path))]
     for line in found:

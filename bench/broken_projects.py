@@ -1,11 +1,11 @@
-"""Measure ``sl-dagster check`` of projects that are broken: message, CPU seconds and memory, one process for each of them.
+"""Measure ``sl-dagster check`` of broken projects: the message, CPU seconds and memory, each in its own process.
 
-Each case changes a copy of the example. The check must end by itself within a limit of CPU time and memory, without a traceback, and its
-output must name what is wrong. The processes are forks of one that has checked the example before: start and imports, which are the same
-for every project, are not in the seconds, but in the memory.
+Each case changes a copy of the example. The check must end within limits of CPU time and memory, without a traceback, and its output must
+name the problem. The processes are forks of one that has checked the example. The seconds therefore do not include the start of Python and
+the imports, which are the same for every project, but the memory does.
 
     python bench/broken_projects.py                  all cases
-    python bench/broken_projects.py jinja pipe       those whose names contain a word
+    python bench/broken_projects.py jinja pipe       cases whose names contain one of the words
 """
 
 import argparse
@@ -28,10 +28,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "examples/tallow_lane"
 SECONDS, MEGABYTES = 2.0, 300.0
-"""Limits of a check, without the start of its process."""
+"""CPU seconds and MB that a check may use, without the start of its process."""
 
 ANYTHING = "tables"
-"""Expected of projects in which Starlake finds nothing wrong: its Jinja calculates with Java's numbers and knows no recursion."""
+"""Expected output for projects that are valid in Starlake, whose Jinja calculates with Java's numbers and ignores recursion."""
 TABLE = "load/desk/members.sl.yml"
 SQL = "transform/kpi/top_items.sql"
 
@@ -42,7 +42,7 @@ class Case:
 
     Attributes:
         break_project: changes the metadata folder.
-        expected: a pattern that the output of the check has; the name of the file where nothing else is given.
+        expected: a pattern that must match the output of the check; by default the name of the changed file.
     """
 
     break_project: Callable[[Path], None]
@@ -74,7 +74,7 @@ def edit(file: str, old: str, new: str, expected: str = "") -> Case:
 
 
 def link(file: str, target: str, expected: str = "") -> Case:
-    """Put a link where a file or folder is."""
+    """Replace a file or folder with a link."""
 
     def change(metadata: Path) -> None:
         _remove(metadata / file)
@@ -84,7 +84,7 @@ def link(file: str, target: str, expected: str = "") -> Case:
 
 
 def pipe(file: str) -> Case:
-    """Put a named pipe where a file or folder is."""
+    """Replace a file or folder with a named pipe."""
 
     def change(metadata: Path) -> None:
         _remove(metadata / file)
@@ -94,7 +94,7 @@ def pipe(file: str) -> Case:
 
 
 def lock(file: str) -> Case:
-    """Take the right to read from a file or folder."""
+    """Make a file or folder unreadable."""
     return Case(lambda metadata: (metadata / file).chmod(0), re.escape(file))
 
 
@@ -122,7 +122,7 @@ def _double(references: int, number: int, form: str) -> str:
 
 
 def doubling(references: int, number: int, form: str, file: str = "env.sl.yml") -> Case:
-    """Let variables of an environment file double each other, and use the last one."""
+    """Define variables that refer to each other several times, and use the last one."""
 
     def change(metadata: Path) -> None:
         (metadata / file).write_text(_double(references, number, form), encoding="utf-8")
@@ -134,12 +134,12 @@ def doubling(references: int, number: int, form: str, file: str = "env.sl.yml") 
 
 
 def name_table(name: str) -> Case:
-    """Give a table a name."""
+    """Rename a table."""
     return edit(TABLE, "name: members", f"name: {name}")
 
 
 CASES: Mapping[str, Case] = {
-    # 1. What cannot be read is not empty.
+    # Files that cannot be read are not treated as empty.
     "link to itself in metadata/load": link("load/x", "x"),
     "link to itself for a domain": link("load/desk", "desk"),
     "link to itself for a table": link(TABLE, "members.sl.yml"),
@@ -163,7 +163,7 @@ CASES: Mapping[str, Case] = {
     "SQL file with comments only": write("transform/kpi/overdue.sql", "-- nothing\n/* here */\n"),
     "Overdue.sql beside overdue.sql": write("transform/kpi/Overdue.sql", "select 1 as a\n"),
     "overdue.sql.j2 beside overdue.sql": write("transform/kpi/overdue.sql.j2", "select 1 as a\n", r"overdue\.sql"),
-    # 3. Nothing hangs, nothing eats the machine.
+    # The check does not hang or use up the machine.
     "named pipe as a table": pipe("load/desk/p.sl.yml"),
     "named pipe as SQL": pipe("transform/kpi/p.sql"),
     "named pipe as application.sl.yml": pipe("application.sl.yml"),
@@ -235,7 +235,7 @@ CASES: Mapping[str, Case] = {
     "YAML with a key of itself": write(TABLE, "table: &a\n  name: members\n  b: *a\n"),
     "pattern that backtracks": edit(TABLE, 'pattern: "members_.*\\\\.csv"', 'pattern: "(a+)+(b+)+(c+)+$["'),
     "schedule of a day that never comes": edit("load/desk/_config.sl.yml", "before_opening", '"0 0 31 4 *"', "0 0 31 4|desk"),
-    # 4. One mistake in Jinja is one problem.
+    # One mistake in Jinja causes one problem.
     "jinja: unknown macro in call": jinja("{% call foo() %}a{% endcall %}"),
     "jinja: truncate(1)": jinja('{{ "abc" | truncate(1) }}', ANYTHING),
     "jinja: break without a loop": jinja("{% break %}"),
@@ -250,7 +250,7 @@ CASES: Mapping[str, Case] = {
     "jinja: half a block": jinja("{% if %}"),
     "jinja: mistake in a table": edit(TABLE, "comment: Members", 'comment: "{% for %}{{ 1 / 0 }}" #'),
     "jinja: mistake in an expectation": write("expectations/tallow_lane.j2", "{% macro a(b %}{% endmacro %}", ANYTHING),
-    # 6. Names on the way to a command line.
+    # Names become arguments of a command line.
     "name with a space": name_table('"mem bers"'),
     "name with a tab": name_table('"mem\\tbers"'),
     "name with a star": name_table('"*"'),
@@ -271,7 +271,7 @@ CASES: Mapping[str, Case] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """End of a check: return code, CPU seconds, MB at most, output."""
+    """The result of a check: exit code, CPU seconds, peak memory in MB, and output."""
 
     code: int
     seconds: float
@@ -280,7 +280,7 @@ class Outcome:
 
 
 def check(project: Path) -> Outcome:
-    """Check a project in a fork, without the right of root to read everything."""
+    """Check a project in a fork, without root's right to read all files."""
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
@@ -317,7 +317,7 @@ def run_check(project: Path) -> int:
 
 
 def _give_up_rights() -> None:
-    """Take from this process root's right to read everything (capabilities 1 and 2 of Linux)."""
+    """Drop root's right to read all files (capabilities 1 and 2 of Linux)."""
     if sys.platform != "linux":
         return
     library = ctypes.CDLL(None)
@@ -330,13 +330,13 @@ def _give_up_rights() -> None:
 
 
 def judge(outcome: Outcome, case: Case) -> str:
-    """Return what is wrong with how a check ended; an empty text where nothing is."""
+    """Return the fault of a check's outcome; an empty string if it is as expected."""
     if outcome.code < 0:
         return f"ended by {signal.Signals(-outcome.code).name}"
     if "Traceback" in outcome.output or outcome.code not in (0, 1, 2):
         return f"exit code {outcome.code}, {outcome.output.strip().splitlines()[-1][:100] if outcome.output.strip() else 'nothing printed'}"
     if not re.search(case.expected, outcome.output):
-        return f"does not say {case.expected}: {outcome.output.strip().splitlines()[-1][:100]}"
+        return f"does not report {case.expected}: {outcome.output.strip().splitlines()[-1][:100]}"
     if outcome.seconds > SECONDS:
         return f"more than {SECONDS:g} CPU s"
     if outcome.megabytes > MEGABYTES:
@@ -360,7 +360,7 @@ def run_case(case: Case) -> Outcome:
 
 
 def main() -> int:
-    """Check the projects that the command line selects; return 1 where one is not as it must be."""
+    """Check the projects that the command line selects; return 1 if an outcome is not as expected."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])  # type: ignore[union-attr]
     parser.add_argument("words", nargs="*", help="parts of names of cases; default: all")
     parser.add_argument("--show", action="store_true", help="print the output of each check")
@@ -386,7 +386,7 @@ def main() -> int:
         if given.show:
             print(outcome.output)
     print(
-        f"\n{len(outcomes)} broken projects, {wrong} of them not as they must be; at most {max(o.seconds for o in outcomes):.2f} CPU s, "
+        f"\n{len(outcomes)} broken projects, {wrong} with an unexpected outcome; at most {max(o.seconds for o in outcomes):.2f} CPU s, "
         f"{max(o.megabytes for o in outcomes):.0f} MB; median {sorted(o.seconds for o in outcomes)[len(outcomes) // 2]:.2f} CPU s"
     )
     return int(bool(wrong))

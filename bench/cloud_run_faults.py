@@ -1,8 +1,8 @@
-"""Fault runs of the executor cloud_run against a Cloud Run API on loopback that really runs the commands.
+"""Test the executor cloud_run with faults, against a Cloud Run API on loopback that really runs the commands.
 
     python bench/cloud_run_faults.py [kills] [calls] [cancels] [many] [waiting] [dagster] [quota]
 
-Every command appends its id to a file, so that "exactly once" is counted by effect, not by what anybody reports.
+Every command appends its id to a file, so that the runs of each command are counted by their effect, not by what is reported.
 """
 
 import json
@@ -60,9 +60,9 @@ def effects_of(effects: Path) -> Counter[str]:
 
 
 def workers() -> None:
-    """Start a process for each line that is read, as Dagster starts one for each step; only the imports are done beforehand.
+    """Start a process for each line of the input, as Dagster starts one for each step. Only the imports are done beforehand.
 
-    Say its process id, and how its command ended.
+    Print its process id, and write the result of its command to a file.
     """
     from google.api_core import exceptions  # noqa: F401
     from google.cloud import run_v2  # noqa: F401
@@ -79,7 +79,7 @@ def workers() -> None:
             ended = str(executor(work["address"]).run(task, invocation(work["step"], work["attempt"])).exit_code)
         except CommandError as error:
             ended = str(error)
-        # Renamed, so that it is there as a whole or not at all.
+        # Renaming is atomic.
         Path(f"{work['ended']}.part").write_text(ended)
         os.rename(f"{work['ended']}.part", work["ended"])
         os._exit(0)
@@ -94,7 +94,7 @@ def runs(pid: int) -> bool:
 
 
 def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
-    """Kill the worker with SIGKILL at a random moment, retry as the next attempt, kill that too now and then."""
+    """Kill the worker at a random moment, and retry as the next attempt, which is sometimes killed, too."""
     chance = random.Random(seed)
     slow_start = lambda method, request: Fault(before=0.15, after=0.25) if method == "RunJob" else None  # noqa: E731
     phases: Counter[str] = Counter()
@@ -133,17 +133,17 @@ def kills(times: int = 100, seed: int = 1) -> dict[str, object]:
                             attempt += 1
                 while runs(pid):
                     time.sleep(0.01)
-            # A command that fails is run again by the attempt after: that is what the attempt is for.
-            told, count = ended.read_text(), effects_of(effects)[step]
-            if told != str(code) or (code == 0 and count != 1) or (code and not 1 <= count <= attempt + 1):
-                wrong.append(f"{step}: ended {told} (expected {code}), ran {count} times in {attempt + 1} attempts")
+            # A command that failed is run again by the next attempt, as it should be.
+            result, count = ended.read_text(), effects_of(effects)[step]
+            if result != str(code) or (code == 0 and count != 1) or (code and not 1 <= count <= attempt + 1):
+                wrong.append(f"{step}: ended with {result} (expected {code}), ran {count} times in {attempt + 1} attempts")
         executions = len(server.all())
         zygote.stdin.close()
     return {"commands": number + 1, "kills": phases.total(), "moments": dict(phases), "executions": executions, "wrong": wrong}
 
 
 def calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, object]:
-    """Let a share of all calls fail; half of those that are not quota errors are carried out all the same."""
+    """Make a share of all calls fail. Half of those that are not quota errors have their effect all the same."""
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder, CloudRunServer(faults=some(share, seed)) as server:
         server.add_job(command=COMMAND)
@@ -169,7 +169,7 @@ def calls(commands: int = 60, share: float = 0.3, seed: int = 2) -> dict[str, ob
 
 
 def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
-    """Cancel during start (slow, answered or not), while the command runs, and while a poll is under way."""
+    """Cancel during the start (slow, with or without an answer), while the command runs, and during a poll."""
     import grpc
 
     chance = random.Random(seed)
@@ -212,7 +212,7 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
 
 
 def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
-    """Run many commands in one process, so many at a time."""
+    """Run many commands in one process, some of them at a time."""
     with tempfile.TemporaryDirectory() as folder, CloudRunServer() as server:
         server.add_job(command=COMMAND)
         effects = Path(folder, "effects")
@@ -240,7 +240,7 @@ def many(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
 
 
 def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
-    """Run loads that end together, with a Cloud Logging that answers so many queries a minute."""
+    """Run loads that end at the same time, while Cloud Logging limits the queries per minute."""
     times: list[float] = []
     lock = threading.Lock()
     refused = 0
@@ -277,18 +277,18 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
         "loads": loads,
         "queries a minute": a_minute,
         "with their row counts": sum(counted for counted, _ in found),
-        "said to be missing": sum(said for counted, said in found if not counted),
+        "reported as missing": sum(said for counted, said in found if not counted),
         "queries": calls,
         "refused": refused,
         "seconds": round(time.monotonic() - begun, 1),
         "wrong": [
-            f"load{n}: without row counts, and nothing is said" for n, (counted, said) in enumerate(found) if not counted and not said
+            f"load{n}: no row counts, and no message about it" for n, (counted, said) in enumerate(found) if not counted and not said
         ],
     }
 
 
 def dagster(commands: int = 200, at_a_time: int = 25) -> dict[str, object]:
-    """Run a job of many tasks through Dagster, in one run."""
+    """Run a Dagster job with many tasks."""
     from starlake_dagster_components.cli.run import run_headless
     from starlake_dagster_components.settings import Settings
 
@@ -341,7 +341,7 @@ def waiting(commands: int = 200, seconds: float = 20.0) -> dict[str, object]:
 
 
 def waiter(address: str, commands: str, seconds: str, folder: str) -> None:
-    """Wait for many executions; print the CPU seconds that the waiting cost, then leave."""
+    """Wait for many executions, print the CPU seconds that it takes, and exit."""
     runner = executor(address, poll_interval=10.0)
     for number in range(int(commands)):
         step = f"step{number}"

@@ -2,12 +2,12 @@
 
     python bench/conformance.py [--shared ../shared] [--jobs 2] [--details] [CASE...]
 
-Runs ``observe.py`` as it lies in the shared folder, on the cases of ``oracle/runs`` and ``oracle/runs2``, with the engine's command line as
-launcher, and prints a table: same, deliberate difference (with its reasons: rules, which docs/differences.md explains), not supported, or
+Runs ``observe.py`` of the shared folder on the cases of ``oracle/runs`` and ``oracle/runs2``, with the engine's command line as launcher,
+and prints a table with the verdicts: same, deliberate difference (with its reasons, see docs/differences.md), not supported, or
 unexplained.
 
-A reason explains only the lines that its patterns name, and only if they differ as its rule says (conformance_rules.py), so a case
-that is different on purpose may differ in nothing else. Ends with 1 when a difference is unexplained.
+A reason explains only lines that match its patterns and differ in the way that its rule allows (conformance_rules.py), so other differences
+of the same case are still found. The exit code is 1 if a difference is unexplained.
 """
 
 import argparse
@@ -30,41 +30,41 @@ from conformance_rules import list_lines_against_rules
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 REASONS: Mapping[str, str] = {
-    "work tables": "no work table is left behind by a failed load",
-    "messages": "messages name file, line, column, value and type",
-    "archive": "an archived file is not replaced by another one of its name",
-    "left files": "files of a failed load are tried again by the next one",
+    "work tables": "a failed load leaves no work tables behind",
+    "messages": "messages name the file, line, column, value and type",
+    "archive": "an archived file is not replaced by another file of the same name",
+    "left files": "the next load tries the files of a failed load again",
     "no silent failure": "a load that cannot write its rows fails, and keeps its file",
     "kept columns": "a column with values is not dropped",
     "by name": "columns are matched by name, not by position",
-    "one row per key": "an upsert leaves one row per key, the newest where there is a timestamp",
-    "versions": "SCD2: one current row per key, every version begins at a time, no row twice",
+    "one row per key": "an upsert leaves one row per key, the newest if there is a timestamp",
+    "versions": "SCD2: one current row per key, each version has a start time, and no row appears twice",
     "privacy": "privacy is applied",
-    "settings": "trim, default, script, comment, encoding, quote, emptyIsNull are honored",
-    "types": "types of the project need no DuckDB mapping; their patterns are checked",
-    "expectations": "evaluated once, inside the transaction; failOnError is honored",
-    "arrays": "format JSON_ARRAY reads arrays",
+    "settings": "trim, default, script, comment, encoding, quote and emptyIsNull are applied",
+    "types": "the project's types need no DuckDB mapping, and their patterns are checked",
+    "expectations": "expectations are evaluated once, inside the transaction, and failOnError is applied",
+    "arrays": "the format JSON_ARRAY reads arrays",
     "bad cells": "a bad cell of a POSITION file fails the file",
     "stage": "a file that waits in the stage area is not replaced",
     "sink connection": "sink.connectionRef of a task works",
-    "accepts more": "names, queries and files that are unambiguous work although Starlake refuses them",
-    "exact numbers": "a decimal keeps the digits that its type has",
-    "structs": "a struct gains the fields that its attribute gains; renamed fields keep their values",
-    "Parquet": "Parquet files are read by the engine itself, as other files are: without Spark, and a wrong type fails the file",
-    "connections": "a database in memory or one for reading only is refused before a file is moved",
-    "templates": "rows of the audit are not written by the project's templates of write strategies",
+    "accepts more": "unambiguous names, queries and files work although Starlake rejects them",
+    "exact numbers": "a decimal keeps the digits of its type",
+    "structs": "a struct gains new fields of its attribute, and renamed fields keep their values",
+    "Parquet": "the engine itself reads Parquet files, without Spark, and a wrong type fails the file",
+    "connections": "a database that is in memory or read-only is rejected before a file is moved",
+    "templates": "the project's write strategy templates do not write rows of the audit",
     "local times": "times are local, as in Starlake",
-    "order of macros": "of two macros of one name the one in the last file by name counts",
-    "every command in the audit": "each file that was loaded, and each failure, has its row in the audit",
+    "order of macros": "if two macros have the same name, that of the last file by name applies",
+    "every command in the audit": "each loaded file and each failure has a row in the audit",
 }
 FOLDERS = ("runs", "runs2")
-"""Folders of recorded cases, below ``oracle``."""
+"""Folders with recorded cases in ``oracle``."""
 _ZONE = re.compile(r"run with env TZ=(\S+?)\)")
 
 INCIDENTAL = frozenset({"work tables", "messages", "local times"})
-"""Reasons that leave tables, files and exit codes as they are."""
+"""Reasons that do not affect tables, files and exit codes."""
 
-# reason -> (case, line) patterns; a line is "step N (command): what differs".
+# Reason -> (case, line) patterns. A line is "step N (command): difference".
 KNOWN: Mapping[str, Sequence[tuple[str, str]]] = {
     "work tables": [("*", r"(table - |: )\w+\.zztmp_")],
     "archive": [("*", r"file [+] datasets/archive/\S+~\d+")],
@@ -178,7 +178,7 @@ _AUDIT_CHECKSUM = re.compile(r"audit\.audit: (count|md5|column_md5): ")
 
 @dataclass
 class Verdict:
-    """Result of a case."""
+    """The result of a case."""
 
     case: str
     reasons: set[str] = field(default_factory=set)
@@ -193,7 +193,7 @@ class Verdict:
 
 
 def load_observe(shared: Path) -> ModuleType:
-    """Import observe.py from where it lies."""
+    """Import observe.py of the shared folder."""
     path = shared / "oracle/runs/observe.py"
     spec = importlib.util.spec_from_file_location("observe", path)
     assert spec is not None
@@ -204,7 +204,7 @@ def load_observe(shared: Path) -> ModuleType:
 
 
 def judge_case(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping[str, Any]) -> Verdict:
-    """Say where an observation differs from the recorded one, and why."""
+    """Compare an observation with the recorded one, and return the differences with their reasons."""
     verdict = Verdict(expected["case"], lines=observe.differences(dict(expected), dict(actual)))
     audit: list[str] = []
     checksums: list[str] = []
@@ -226,7 +226,7 @@ def judge_case(observe: ModuleType, expected: Mapping[str, Any], actual: Mapping
     rest = _drop_message_pairs(audit)
     if len(rest) < len(audit):
         verdict.reasons.add("messages")
-    # Rows of the audit follow from what else differs in the step that wrote them; later steps have them still.
+    # Differences in audit rows follow from other differences of the step that wrote them. Later steps still have these rows.
     seen: set[str] = set()
     for line in rest:
         row = line.partition(": ")[2]
@@ -247,7 +247,7 @@ def _is_known(case: str, line: str, patterns: Iterable[tuple[str, str]]) -> bool
 
 
 def _drop_message_pairs(lines: Sequence[str]) -> list[str]:
-    """Leave out pairs of audit rows that differ in their message only."""
+    """Leave out pairs of audit rows that differ only in their messages."""
     rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for line in lines:
         match = _AUDIT.search(line)
@@ -265,7 +265,7 @@ def _drop_message_pairs(lines: Sequence[str]) -> list[str]:
 
 
 def find_case(shared: Path, case: str) -> Path:
-    """Return the folder of recorded cases that has a case."""
+    """Return the folder of recorded cases that contains a case."""
     return next(folder for name in FOLDERS if (folder := shared / "oracle" / name).joinpath("projects", case).is_dir())
 
 
@@ -291,7 +291,7 @@ def run_cases(shared: Path, cases: Sequence[str], jobs: int, work: Path) -> list
     launcher = [sys.executable, "-m", "starlake_dagster_components.engine"]
 
     def run_case(case: str) -> Verdict:
-        # A module of its own: the environment of a case is a variable of it.
+        # Each case gets its own module, because the environment is a variable of the module.
         return observe_case(load_observe(shared), shared, case, launcher, work)
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -1,7 +1,7 @@
-"""Check that a case that differs on purpose differs only in the way that its reason says.
+"""Check that deliberate differences are only of the kind that their reasons allow.
 
-Each reason has a rule: whether the engine accepts what Starlake refuses or refuses what Starlake accepts (exit codes, files, tables and
-audit rows go one way only), and how rows and columns of tables may differ.
+Each reason has a rule. It says whether the engine accepts input that Starlake rejects, or the other way around (which determines how exit
+codes, files, tables and audit rows may differ), and how the rows and columns of tables may differ.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 Rows = Sequence[Sequence[str | None]]
 RowCheck = Callable[[Rows, Rows, Rows], bool]
-"""Takes rows that are gone, rows that have come, all rows of the table."""
+"""Takes the rows that only Starlake has, the rows that only the engine has, and all rows of the engine's table."""
 
 _EXIT = re.compile(r"exit_code: (\d+), (\d+)$")
 _FILE = re.compile(r"file ([-+]) (.*) (\S+)$")
@@ -22,17 +22,17 @@ _ROW = re.compile(r"(\S+): row ([-+]) (\[.*)$")
 _COLUMNS = re.compile(r"(\S+): columns: (\[.*?\]), (\[.*\])$")
 _TIME = re.compile(r"<now>|<time>|\d{14}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?([-+]\d\d)?")
 _KEPT = ("ingesting", "stage")
-"""Areas in which a refused file is."""
+"""Areas in which a rejected file stays."""
 
 
 def have_one_row_per_key(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether a table has one row per key (its first column) and differs only in rows of a key that the other repeats."""
+    """Return whether a table has one row per key (its first column), and differs only in keys that Starlake's table repeats."""
     keys = [row[0] for row in table]
     return len(set(keys)) == len(keys) and _list_keys(come) <= _list_keys(gone) <= set(keys)
 
 
 def have_versions(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether every version begins at a time, each key has one current version, and only times differ or rows are gone."""
+    """Return whether all versions have a start time, each key has one current version, and only times or missing rows differ."""
     current = [row[0] for row in table if row[-1] is None]
     begun = all(row[-2] is not None for row in table)
     values = Counter(tuple(row[:-2]) for row in table)
@@ -41,12 +41,12 @@ def have_versions(gone: Rows, come: Rows, table: Rows) -> bool:
 
 
 def have_same_keys(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether rows have other values, but none is more or less."""
+    """Return whether the rows have the same keys, but other values."""
     return len(gone) == len(come) and _list_keys(gone) == _list_keys(come)
 
 
 def have_values_set(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether values are trimmed, or there where the other table has none, or empty in place of missing."""
+    """Return whether values differ only in that they are trimmed, or set where Starlake's are missing."""
     return len(gone) == len(come) and all(any(_is_set(old, new) for old in gone) for new in come)
 
 
@@ -57,7 +57,7 @@ def _is_set(before: Sequence[str | None], after: Sequence[str | None]) -> bool:
 
 
 def have_near_numbers(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether numbers differ in their last digits only."""
+    """Return whether numbers differ only in their last digits."""
     return have_same_keys(gone, come, table) and all(
         old == new or abs(float(old or "nan") - float(new or "nan")) < 0.001
         for before, after in zip(sorted(gone, key=str), sorted(come, key=str), strict=True)
@@ -66,32 +66,32 @@ def have_near_numbers(gone: Rows, come: Rows, table: Rows) -> bool:
 
 
 def keep_keys(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether every row of the other table is there, with other values."""
+    """Return whether the table has all keys of Starlake's table."""
     return _list_keys(gone) <= _list_keys(come)
 
 
 def have_more_cells(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether rows have the columns that the other table has lost, and none is new."""
+    """Return whether rows have more columns than those of Starlake's table, and no key is new."""
     return _list_keys(come) <= _list_keys(gone) and all(len(new) > len(old) for new in come for old in gone)
 
 
 def are_all_new(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether all rows of the table are the batch's: the other table has those of an earlier one."""
+    """Return whether all rows of the table are different, because Starlake's table has those of an earlier batch."""
     return sorted(come, key=str) == sorted(table, key=str)
 
 
 def are_gone(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether the table only lacks rows."""
+    """Return whether rows are only missing."""
     return not come
 
 
 def have_come(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether the table only has more rows."""
+    """Return whether rows are only added."""
     return not gone
 
 
 def have_other_times(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether rows differ in nothing but times, which may be missing."""
+    """Return whether rows differ only in times, which may be missing."""
     return sorted(map(_drop_times, gone)) == sorted(map(_drop_times, come))
 
 
@@ -108,13 +108,13 @@ class Rule:
     """The differences that a reason explains.
 
     Attributes:
-        accepts: whether the engine takes what Starlake refuses: its commands succeed, files go to the archive, tables come.
-        refuses: whether the engine refuses what Starlake takes: its commands fail, files stay, tables and rows are gone.
-        rows: how the rows of a table may differ; None = not at all.
-        wider: whether a table may have more columns or fields than the other.
-        comments: whether columns and tables may have other comments.
-        files: pattern of other file lines.
-        tables: pattern of other table lines.
+        accepts: whether the engine accepts what Starlake rejects: commands succeed, files are archived, and tables are added.
+        refuses: whether the engine rejects what Starlake accepts: commands fail, files stay, and tables and rows are missing.
+        rows: checks whether a difference in the rows of a table is allowed; None if rows may not differ.
+        wider: whether a table may have more columns or fields than Starlake's.
+        comments: whether the comments of columns and tables may differ.
+        files: pattern of other lines about files that are allowed.
+        tables: pattern of other lines about tables that are allowed.
         checks: whether the rows of ``audit.expectations`` may differ.
         audit: whether the audit may have more rows.
     """
@@ -130,7 +130,7 @@ class Rule:
     audit: bool = False
 
     def allows(self, difference: str) -> bool:
-        """Return whether a line, without its step, may differ. Rows of tables and audit rows are looked at together, elsewhere."""
+        """Return whether a difference is allowed. Rows of tables and of the audit are checked elsewhere, all together."""
         if match := _EXIT.match(difference):
             return self.accepts if match.group(1) != "0" and match.group(2) == "0" else self.refuses and match.group(1) == "0"
         if match := _FILE.match(difference):
@@ -144,14 +144,14 @@ class Rule:
         if ": comment: " in difference:
             return self.comments
         if difference.startswith("audit.audit: rows: "):
-            # A table of many rows is recorded by its checksums only.
+            # For a table with many rows, only checksums are recorded.
             return self.accepts
         return _ROW.match(difference) is not None
 
     def _allows_file(self, sign: str, path: str) -> bool:
         area = path.split("/")[1] if "/" in path else ""
         if path.endswith(("/", ".db")):
-            # Folders are listed where they are empty. A command that is refused makes neither folders nor a database.
+            # Empty folders are listed. A command that is rejected creates neither folders nor a database.
             return self.accepts or self.refuses
         kept = area in _KEPT
         return (kept or area == "archive") and ((self.refuses and (sign == "+") == kept) or (self.accepts and (sign == "-") == kept))
@@ -183,7 +183,7 @@ RULES: Mapping[str, Rule] = {
     "exact numbers": Rule(rows=have_near_numbers),
     "structs": Rule(rows=keep_keys, wider=True),
     "Parquet": Rule(accepts=True, refuses=True, files=r"file - datasets/tmp/", tables=r"audit\.rejected$"),
-    # The file does not even go to ingesting.
+    # The file is not even moved to ingesting.
     "connections": Rule(refuses=True, files=r"file - datasets/ingesting/"),
     "templates": Rule(accepts=True),
     "local times": Rule(rows=have_other_times, audit=True),
@@ -193,10 +193,10 @@ RULES: Mapping[str, Rule] = {
 
 
 def list_lines_against_rules(explained: Sequence[tuple[str, Set[str]]], actual: Mapping[str, Any]) -> list[str]:
-    """Return the lines that differ in another way than the rules of their reasons say.
+    """Return the lines that the rules of their reasons do not allow.
 
     Args:
-        explained: lines (``step N (command): what differs``), each with its reasons.
+        explained: (line, reasons). A line is ``step N (command): difference``.
         actual: the observation of the engine.
     """
     found = []
@@ -226,7 +226,7 @@ def _are_rows_allowed(rule: Rule, table: str, rows: Sequence[tuple[str, str, lis
         return rule.rows is not None and rule.rows(gone, come, whole)
     if rule.audit or rule.checks:
         return True
-    # Rows that differ in their message only are on both sides.
+    # Rows that differ only in their messages are on both sides.
     successes = Counter(str(row[4]) for row in come)
     successes.subtract(Counter(str(row[4]) for row in gone))
     better = successes["true"] >= 0 >= successes["false"]
@@ -235,7 +235,7 @@ def _are_rows_allowed(rule: Rule, table: str, rows: Sequence[tuple[str, str, lis
 
 
 def _find_rows(actual: Mapping[str, Any], step: int, table: str) -> Rows:
-    """Return the rows that a table has after a step; a table that has not changed is recorded in an earlier step."""
+    """Return the rows of a table after a step. A table that did not change is recorded in an earlier step."""
     for index in range(step - 1, -1, -1):
         seen = actual["steps"][index]["tables"].get(table)
         if isinstance(seen, Mapping):
@@ -245,7 +245,7 @@ def _find_rows(actual: Mapping[str, Any], step: int, table: str) -> Rows:
 
 
 def _list_unbalanced_files(explained: Sequence[tuple[str, Set[str]]]) -> list[str]:
-    """Return the lines of files that are lost, or there twice: a file that is gone from one folder has come to another."""
+    """Return the lines about files that were lost or duplicated, not moved from one folder to another."""
     files: dict[tuple[str, str], list[tuple[str, str, Set[str]]]] = {}
     for line, reasons in explained:
         step, _, difference = line.partition(" (")

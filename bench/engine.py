@@ -1,4 +1,4 @@
-"""Measure the speed of the embedded engine: many small commands in one process, and one large file compared with DuckDB's own COPY.
+"""Measure the embedded engine: many small commands in one process, and one large file compared with DuckDB's COPY.
 
 python bench/engine.py [--commands 1000] [--megabytes 1000] [--memory 2GB] [--keep FOLDER]
 """
@@ -91,7 +91,7 @@ def command(root: Path, project: object, *argv: str) -> None:
 
 
 def small_commands(root: Path, number: int) -> None:
-    """One load and one transform after the other; the last tables are checked."""
+    """Measure alternating loads and transforms, and check the final tables."""
     write(
         root,
         {
@@ -125,11 +125,11 @@ def small_commands(root: Path, number: int) -> None:
     total = sum(spent.values())
     print(f"{number} small loads:      {spent['load']:6.1f} CPU s ({spent['load'] / number * 1000:.1f} ms each)")
     print(f"{number} small transforms: {spent['transform']:6.1f} CPU s ({spent['transform'] / number * 1000:.1f} ms each)")
-    print(f"together: {total:.1f} CPU s, {wall:.1f} s; {distinct} rows in the table")
+    print(f"total: {total:.1f} CPU s, {wall:.1f} s; {distinct} rows in the table")
 
 
 def large_file(root: Path, megabytes: int, memory: str) -> None:
-    """Load a large CSV file; the floor is COPY of the same file into the same table in a database of its own."""
+    """Measure the load of a large CSV file, compared with a COPY of the same file into the same table of another database."""
     write(
         root,
         {
@@ -170,15 +170,15 @@ def large_file(root: Path, megabytes: int, memory: str) -> None:
     assert count == (rows,), count
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{size:.0f} MB CSV, {rows} rows: COPY {copy:.1f} s ({copy_cpu:.1f} CPU s), load {load:.1f} s ({load_cpu:.1f} CPU s)")
-    print(f"load / COPY: {load / copy:.2f} (CPU {load_cpu / copy_cpu:.2f}); highest memory of the process {peak:.0f} MB")
+    print(f"load / COPY: {load / copy:.2f} (CPU {load_cpu / copy_cpu:.2f}); peak memory of the process {peak:.0f} MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--commands", type=int, default=1000)
     parser.add_argument("--megabytes", type=int, default=1000)
-    parser.add_argument("--memory", default="2GB", help="memory that COPY may take")
-    parser.add_argument("--keep", help="folder to work in, which stays")
+    parser.add_argument("--memory", default="2GB", help="memory that COPY may use")
+    parser.add_argument("--keep", help="folder to work in, which is kept")
     options = parser.parse_args()
     with folder(options.keep) as root:
         if options.commands:

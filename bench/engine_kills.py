@@ -1,4 +1,4 @@
-"""Kill the embedded engine many times at random moments of random loads and transforms, and say what was lost or done twice.
+"""Kill the embedded engine many times at random moments of random loads and transforms, and report what was lost or done twice.
 
 python bench/engine_kills.py [--kills 200] [--seed 1] [--keep FOLDER]
 """
@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--keep", help="folder to work in, which stays")
+    parser.add_argument("--keep", help="folder to work in, which is kept")
     options = parser.parse_args()
     root = Path(options.keep or tempfile.mkdtemp(prefix="engine-kills-"))
     root.mkdir(parents=True, exist_ok=True)

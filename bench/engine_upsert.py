@@ -1,10 +1,9 @@
-"""Compare an upsert of the embedded engine with DuckDB's own MERGE: 1,000,000 rows into 5,000,000 by default.
+"""Compare an upsert of the embedded engine with DuckDB's MERGE: by default, 1,000,000 rows into 5,000,000.
 
     python bench/engine_upsert.py [--rows 1000000] [--into 5000000] [--runs 5] [--keep FOLDER]
 
-Each run is a process of its own, which gets a fresh copy of the database; runs of both kinds take turns. ``load`` upserts a CSV file,
-``transform`` a table of the database. Prints the medians of CPU seconds, wall seconds and the highest memory of the process, and their
-ratios.
+Each run is a separate process with a fresh copy of the database, and runs of both programs alternate. ``load`` upserts a CSV file,
+``transform`` a table of the database. The output has the medians of CPU seconds, wall seconds and peak memory, and their ratios.
 """
 
 import argparse
@@ -49,7 +48,7 @@ TYPES = "{'id': 'BIGINT', 'name': 'VARCHAR', 'amount': 'DOUBLE', 'day': 'DATE'}"
 
 
 def prepare(folder: Path, rows: int, into: int) -> None:
-    """Make the project, its file, and the database that each run begins with."""
+    """Create the project, its file, and the database with which each run begins."""
     files = {
         "metadata/application.sl.yml": APPLICATION,
         "metadata/load/sales/_config.sl.yml": DOMAIN,
@@ -61,7 +60,7 @@ def prepare(folder: Path, rows: int, into: int) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    # Half of the rows replace some, half of them are new; their order is not that of the table.
+    # Half of the rows replace existing ones, and half are new. They are not in the order of the table.
     shuffled = f"((i * 7919) % {rows}) + {into - rows // 2}"
     with duckdb.connect(str(folder / "start.db")) as connection:
         connection.execute("CREATE SCHEMA sales; CREATE SCHEMA staging")
@@ -71,7 +70,7 @@ def prepare(folder: Path, rows: int, into: int) -> None:
 
 
 def run_once(folder: Path, kind: str, program: str) -> None:
-    """Do the work of one run, in the database ``datasets/duckdb.db``."""
+    """Do one upsert into the database ``datasets/duckdb.db``."""
     if program == "merge":
         file = folder / "datasets/stage/sales/orders-1.csv"
         source = f"SELECT * FROM read_csv('{file}', header = true, auto_detect = false, delim = ',', columns = {TYPES})"
@@ -87,7 +86,7 @@ def run_once(folder: Path, kind: str, program: str) -> None:
 
 
 def measure(folder: Path, kind: str, program: str) -> tuple[float, float, float]:
-    """Return CPU seconds, wall seconds and MB of a run in a process of its own."""
+    """Return the CPU seconds, wall seconds and peak memory in MB of a run in a separate process."""
     shutil.rmtree(folder / "datasets", ignore_errors=True)
     stage = folder / "datasets/stage/sales"
     stage.mkdir(parents=True)
@@ -106,7 +105,7 @@ def measure(folder: Path, kind: str, program: str) -> tuple[float, float, float]
 
 
 def check(folder: Path, rows: int, into: int) -> None:
-    """Stop when the table is not what an upsert makes of it."""
+    """Exit with a message if the table is not as it must be after the upsert."""
     with duckdb.connect(str(folder / "datasets/duckdb.db"), read_only=True) as connection:
         found = connection.execute("SELECT count(*), count(DISTINCT id) FROM sales.orders").fetchone()
         expected = into + rows - rows // 2
@@ -123,7 +122,7 @@ def compare(folder: Path, rows: int, into: int, runs: int, kinds: Sequence[str])
             for program, figures in found.items():
                 used = measure(folder, kind, program)
                 check(folder, rows, into)
-                if run:  # the first one fills caches
+                if run:  # the first run fills caches
                     figures.append(used)
         medians = {program: [statistics.median(one) for one in zip(*figures, strict=True)] for program, figures in found.items()}
         for program, (cpu, wall, memory) in medians.items():
@@ -138,7 +137,7 @@ def main() -> None:
     parser.add_argument("--into", type=int, default=5_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--kinds", nargs="*", default=["load", "transform"], choices=["load", "transform"])
-    parser.add_argument("--keep", type=Path, help="folder to work in, which stays")
+    parser.add_argument("--keep", type=Path, help="folder to work in, which is kept")
     parser.add_argument("--once", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:

@@ -1,4 +1,4 @@
-"""Figures with their spread, goals, and tables of them."""
+"""Define figures with their spread, goals, and tables."""
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,10 +10,10 @@ class Spread:
     """The results of several measurements of the same thing.
 
     Attributes:
-        median: the one in the middle.
-        lowest: least of them.
-        highest: most of them.
-        times: how many.
+        median: the median.
+        lowest: the lowest value.
+        highest: the highest value.
+        times: the number of measurements.
     """
 
     median: float
@@ -22,32 +22,32 @@ class Spread:
     times: int
 
     def text(self, digits: int = 2) -> str:
-        """Write it as ``median (lowest-highest)``; one measurement has no spread."""
+        """Return ``median (lowest-highest)``; only the median if there is one measurement."""
         if self.times == 1:
             return f"{self.median:.{digits}f}"
         return f"{self.median:.{digits}f} ({self.lowest:.{digits}f}-{self.highest:.{digits}f})"
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Return median and range of some measurements."""
+    """Return the median and range of measurements."""
     found = list(values)
     return Spread(statistics.median(found), min(found), max(found), len(found))
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Return the ratio of measurements that were taken in turn, pair by pair: a busy minute hits both of a pair."""
+    """Return the ratios of measurements that were taken alternately, pair by pair, so that other load affects both of a pair."""
     return spread(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One goal and what was found.
+    """A goal and its measurement.
 
     Attributes:
-        text: what is asked for.
-        limit: the most that it may be.
-        found: what it is; None = it could not be measured.
-        digits: behind the point.
+        text: description of the figure.
+        limit: its maximum.
+        found: the measured figure; None if it could not be measured.
+        digits: number of decimal places.
     """
 
     text: str
@@ -63,25 +63,25 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a header.
+    """A table.
 
     Attributes:
         header: names of the columns.
-        rows: cells.
+        rows: the cells of each row.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def lines(self) -> Iterator[str]:
-        """Write it in Markdown."""
+        """Yield the lines of the table in Markdown."""
         yield f"| {' | '.join(self.header)} |"
         yield f"|{'---|' * len(self.header)}"
         for row in self.rows:
             yield f"| {' | '.join(row)} |"
 
     def aligned(self) -> Iterator[str]:
-        """Write it for a terminal: columns one below the other, figures to the right."""
+        """Yield the lines of the table for a terminal: aligned columns, with figures aligned to the right."""
         cells = [self.header, *self.rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.header))]
         for row in cells:
@@ -92,14 +92,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One topic of the results.
+    """A section of the results.
 
     Attributes:
-        title: of what.
-        tables: what was measured.
-        goals: what of it was asked for.
-        notes: how it was measured, and what could not be.
-        failure: why it could not be measured; empty = it was.
+        title: the title.
+        tables: the measurements.
+        goals: the goals and whether they are met.
+        notes: remarks on the method, and on what could not be measured.
+        failure: the reason why the measurement failed; empty if it did not.
     """
 
     title: str
@@ -109,7 +109,7 @@ class Section:
     failure: str = ""
 
     def lines(self) -> Iterator[str]:
-        """Write it in Markdown: goals first."""
+        """Yield the lines of the section in Markdown, with the goals first."""
         yield f"## {self.title}"
         if self.failure:
             yield f"\n**Failed**: {self.failure}"
@@ -126,5 +126,5 @@ class Section:
 
 
 def verdict(met: bool | None) -> str:
-    """Return how it stands with a goal."""
+    """Return the word for whether a goal is met."""
     return "unknown" if met is None else "yes" if met else "**no**"

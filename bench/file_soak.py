@@ -1,10 +1,10 @@
-"""Drop files while a daemon runs and is killed, and say which of them were lost or loaded twice.
+"""Drop files while a daemon runs and is killed, and report which of them were lost or loaded twice.
 
 python bench/file_soak.py [--files 60] [--seconds 60] [--kills 1] [--seed 1] [--keep FOLDER]
 
-Two thirds of the files belong to a domain with ack files: one after the other, half of them written slowly, their ack file last.
-The others come in bursts to a domain without ack files: some are renamed into place, some are written slowly. A burst comes when
-the one before is gone.
+Two thirds of the files belong to a domain with ack files. They arrive one after the other, half of them are written slowly, and their ack
+files come last. The others arrive in bursts in a domain without ack files, and are renamed into place or written slowly. A burst comes
+when the files of the previous one have been taken.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import duckdb
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROWS = 3
-"""Rows of a file."""
+"""Rows in each file."""
 
 APPLICATION = """
 version: 1
@@ -77,7 +77,7 @@ table:
 
 @dataclass
 class Soak:
-    """One soak: a project, a Dagster home, and what was dropped."""
+    """A soak test: a project, a Dagster home, and the dropped files."""
 
     root: Path
     files: int
@@ -138,7 +138,7 @@ class Soak:
         return f"{'odd' if number % 2 else 'even'}-{number:05}.csv"
 
     def drop_acked(self, numbers: list[int]) -> None:
-        """Drop files at random times; the file that says that one is complete comes last."""
+        """Drop files at random times, each followed by its ack file."""
         folder = self.incoming("acked")
         writers = []
         for number in numbers:
@@ -160,7 +160,7 @@ class Soak:
             writer.join()
 
     def drop_plain(self, numbers: list[int]) -> None:
-        """Drop files in bursts: a file without an ack file is complete once it no longer changes."""
+        """Drop files in bursts. Without an ack file, a file is complete when it no longer changes."""
         folder = self.incoming("plain")
         waiting = list(numbers)
         while waiting:
@@ -189,7 +189,7 @@ class Soak:
     # ------------------------------------------------------------------------------------------------------------ result
 
     def count_rows(self) -> Counter[int]:
-        """Return how often each file is in the tables."""
+        """Return the number of rows of each file in the tables."""
         found: Counter[int] = Counter()
         database = self.root / "project" / "datasets" / "duckdb.db"
         if not database.exists():
@@ -264,7 +264,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--kills", type=int, default=1)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--keep", help="folder to work in, which stays")
+    parser.add_argument("--keep", help="folder to work in, which is kept")
     options = parser.parse_args()
     root = Path(options.keep or tempfile.mkdtemp(prefix="file-soak-"))
     root.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
-"""Play a new user: take projects as they are, with nothing but the installed package, and do only what its messages propose.
+"""Act as a new user: take projects as they are, with only the package installed, and do only what its messages propose.
 
     python bench/first_minutes.py PROJECT... [--python /venv/bin/python] [--only dev,dg]
 
 For each project: ``sl-dagster check``, ``sl-dagster run``, ``sl-dagster dev`` (the location is loaded through GraphQL) and a
-``dg`` project. The package is the one of ``--python``. A proposal is a pattern in the output and what it says to do; proposals
-are taken one after the other until a run has no more of them. Writes a table in Markdown: project, first message, what was done,
-tables with rows.
+``dg`` project. The package is that of ``--python``. A proposal is a pattern of the output and an action. Proposals are followed one after
+the other, until a run makes no new ones. The result is a table in Markdown: project, first message, actions, tables with rows.
 """
 
 import argparse
@@ -32,14 +31,14 @@ ASSETS = "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes
 
 @dataclass(slots=True)
 class Attempt:
-    """A project and what was done to it.
+    """A project, and the actions that were taken.
 
     Attributes:
-        project: a copy of its own.
-        options: of ``sl-dagster``.
-        run_options: of ``sl-dagster run`` only.
+        project: a copy of the project.
+        options: options for ``sl-dagster``.
+        run_options: options for ``sl-dagster run`` only.
         environment: variables that were set.
-        done: what was done, in words.
+        done: descriptions of the actions.
     """
 
     project: Path
@@ -66,7 +65,7 @@ def set_option(option: str) -> Act:
 
 
 def set_dag_ref(attempt: Attempt, found: "re.Match[str]") -> str:
-    """Point ``dagRef`` to the proposed DAG configs; those of other kinds in folders and files, too."""
+    """Set ``dagRef`` to the proposed DAG configs, wherever it names one for Airflow."""
     names = {"load": None, "transform": None}
     for name in re.findall(r"set (?:it|dagRef) to (?:one of )?'?(\w+)'?", found.string):
         names["transform" if "transform" in name else "load"] = name
@@ -90,7 +89,7 @@ def set_dag_ref(attempt: Attempt, found: "re.Match[str]") -> str:
 
 
 def set_variable(attempt: Attempt, found: "re.Match[str]") -> str:
-    """Set a variable that is missing: a DAG config, or the only connection."""
+    """Set a missing variable to a DAG config, or to the first connection."""
     name = found[2]
     connections = re.search(r"^  connections:\n((?:    .*\n|\n)+)", (attempt.project / "metadata/application.sl.yml").read_text(), re.M)
     names = re.findall(r"^    ([\w-]+):", connections[1], re.M) if connections else ["duckdb"]
@@ -113,7 +112,7 @@ def set_pre_load(attempt: Attempt, found: "re.Match[str]") -> str:
 
 
 def add_connection(attempt: Attempt, found: "re.Match[str]") -> str:
-    """Add a DuckDB connection, and make it the project's."""
+    """Add a DuckDB connection, and make it the default."""
 
     def change(text: str) -> str:
         text = re.sub(r"^  connectionRef:.*\n", "", text, flags=re.M)
@@ -161,7 +160,7 @@ def run_command(python: str, attempt: Attempt, *arguments: str) -> "subprocess.C
 
 
 def follow_proposals(python: str, attempt: Attempt) -> tuple[str, dict[str, Any]]:
-    """Check and run until nothing new is proposed; return the first message and the results of the last run."""
+    """Check and run until there are no new proposals. Return the first message, and the results of the last run."""
     first, results = "", {}
     for _ in range(8):
         checked = run_command(python, attempt, "check", *attempt.options)
@@ -200,7 +199,7 @@ def count_rows(results: Mapping[str, Any]) -> str:
 
 
 def load_with_dev(python: str, attempt: Attempt) -> str:
-    """Open Dagster on the project and press Ctrl-C; return how many assets and jobs the web server had, and what Ctrl-C left."""
+    """Start ``sl-dagster dev``, and press Ctrl-C. Return the number of assets and jobs, and the processes that are left."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -244,7 +243,7 @@ def _press_ctrl_c(process: "subprocess.Popen[bytes]") -> str:
 
 
 def load_with_dg(python: str, attempt: Attempt) -> str:
-    """Make a ``dg`` project with the component, list and check its definitions; return how many assets it lists."""
+    """Create a ``dg`` project with the component, and list and check its definitions. Return the number of assets."""
     folder = attempt.project.parent / "dg"
     (folder / "shop" / "defs").mkdir(parents=True)
     (folder / "shop" / "__init__.py").touch()

@@ -1,4 +1,4 @@
-"""Something done in a process of its own, and what that cost with everything that it started."""
+"""Run code in a fresh process, and measure it with all processes that it starts."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from bench.process_tree import run_tree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ANSWER = "bench answer: "
-"""Begins the line in which the process tells what it found."""
+"""Prefix of the line in which the process reports its results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """One process, ended.
+    """A process that has ended.
 
     Attributes:
-        cpu: CPU seconds from the start to the end of Python, with the processes that it started.
-        until_answer: of that, until it told what it found: what comes after is Python taking its heap apart. 0 if it did not tell.
-        wall: seconds.
-        memory: its own peak memory in MiB; 0 if it did not tell.
-        answer: what it told.
+        cpu: CPU seconds of the process and of those that it started, until the end.
+        until_answer: the part of ``cpu`` until it reported its results; the rest is Python's exit. 0 if it did not report.
+        wall: elapsed seconds.
+        memory: peak memory of the process in MiB; 0 if it did not report.
+        answer: the reported results.
     """
 
     cpu: float
@@ -37,9 +37,9 @@ class Fresh:
 
 
 def answer(**found: object) -> None:
-    """Tell what was found, the CPU seconds until now with those of ended children, and the peak memory of this process.
+    """Report results, the CPU seconds so far (including ended children), and the peak memory of this process.
 
-    The last is ``VmHWM``: unlike ``ru_maxrss`` it knows nothing of who started the process.
+    The memory is ``VmHWM``, because ``ru_maxrss`` depends on the process that started this one.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     until = time.process_time() + children.ru_utime + children.ru_stime
@@ -49,22 +49,22 @@ def answer(**found: object) -> None:
 
 
 def run_fresh(*argv: str, environment: Mapping[str, str] | None = None, python: str | Path = sys.executable) -> Fresh:
-    """Run Python with some arguments in a new process.
+    """Run Python in a new process.
 
     Args:
         *argv: arguments of Python.
-        environment: on top of this process's, of which what tells Starlake, Dagster, dbt and Python how to work is left out: with
-            ``PYTHONDONTWRITEBYTECODE`` this package, but not the installed ones, would be compiled in every process.
-        python: which Python.
+        environment: variables to set. The others are those of this process, without those for Starlake, Dagster, dbt and Python. (With
+            ``PYTHONDONTWRITEBYTECODE``, this package would be compiled in every process, but the installed ones would not.)
+        python: the Python to run.
 
     Raises:
-        RuntimeError: it failed; the message has the end of its output.
+        RuntimeError: the process failed; the message has the end of its output.
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith(("SL_", "DAGSTER_", "DBT_", "PYTHON"))}
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH", ""))))
     tree = run_tree([str(python), "-W", "ignore", *argv], environment={**own, "PYTHONPATH": path, **(environment or {})}, folder=REPOSITORY)
     if tree.code != 0:
         raise RuntimeError(f"{' '.join(argv)}: exit {tree.code}\n{tree.output[-3000:]}")
-    told = [line[len(ANSWER) :] for line in tree.output.splitlines() if line.startswith(ANSWER)]
-    found = json.loads(told[-1]) if told else {}
+    answers = [line[len(ANSWER) :] for line in tree.output.splitlines() if line.startswith(ANSWER)]
+    found = json.loads(answers[-1]) if answers else {}
     return Fresh(tree.cpu + sum(tree.orphans), found.get("until_answer", 0.0), tree.wall, found.get("memory", 0.0), found)

@@ -1,11 +1,11 @@
-"""Fuzzing of projects: changes files of real projects at random and reads them. ``make fuzz N=20000``.
+"""Fuzz the reading of projects: change files of real projects at random, and read them. ``make fuzz N=20000``.
 
-Each input is read by a fork of one process that has imported everything, with a limit of memory and time. A plan, problems and errors of
-this package are what it may give. Everything else is a finding: another exception, the end of the process, too much time or memory.
+Each input is read in a fork of a process that has imported everything, with limits of memory and time. Allowed results are a plan,
+problems, and errors of this package. Everything else is a finding: another exception, a crash, or too much time or memory.
 
     python bench/fuzz.py 20000                          inputs with the seeds 0 to 19999
-    python bench/fuzz.py 1 --seed 1234 --keep           one input again; the project is kept and named
-    python bench/fuzz.py 500 --projects some/folder     other projects to start from: all folders below it that have metadata/
+    python bench/fuzz.py 1 --seed 1234 --keep           one input again; its project is kept
+    python bench/fuzz.py 500 --projects some/folder     start from the projects in this folder
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MEMORY = 1_000_000_000
-"""Bytes of resident memory that reading a project may take."""
+"""Bytes of resident memory that reading a project may use."""
 SECONDS = 30
 """CPU seconds that reading a project may take."""
 
@@ -50,7 +50,7 @@ def _pick_file(chance: random.Random, root: Path) -> Path | None:
 
 
 def _edit(edit: Callable[[random.Random, str], str]) -> Change:
-    """Return a change of the text of one file."""
+    """Return a change that edits the text of a file."""
 
     def change(chance: random.Random, root: Path) -> None:
         path = _pick_file(chance, root)
@@ -63,13 +63,13 @@ def _edit(edit: Callable[[random.Random, str], str]) -> Change:
 
 
 def insert_token(chance: random.Random, text: str) -> str:
-    """Insert something at a random place."""
+    """Insert a token at a random position."""
     at = chance.randint(0, len(text))
     return text[:at] + chance.choice(_TOKENS) + text[at:]
 
 
 def replace_value(chance: random.Random, text: str) -> str:
-    """Replace the text behind a colon."""
+    """Replace the value after a colon."""
     lines = text.split("\n")
     places = [number for number, line in enumerate(lines) if ": " in line]
     if places:
@@ -94,7 +94,7 @@ def repeat_lines(chance: random.Random, text: str) -> str:
 
 
 def indent_line(chance: random.Random, text: str) -> str:
-    """Move a line to the left or to the right."""
+    """Indent or unindent a line."""
     lines = text.split("\n")
     number = chance.randrange(len(lines))
     lines[number] = lines[number].lstrip() if chance.random() < 0.5 else "  " + lines[number]
@@ -102,12 +102,12 @@ def indent_line(chance: random.Random, text: str) -> str:
 
 
 def cut_text(chance: random.Random, text: str) -> str:
-    """Cut the text off."""
+    """Truncate the text."""
     return text[: chance.randint(0, len(text))]
 
 
 def swap_characters(chance: random.Random, text: str) -> str:
-    """Replace characters by others."""
+    """Replace some characters."""
     characters = list(text)
     for _ in range(min(len(characters), chance.randint(1, 5))):
         characters[chance.randrange(len(characters))] = chr(
@@ -148,7 +148,7 @@ def double_variables(chance: random.Random, root: Path) -> None:
 
 
 def put_odd_entry(chance: random.Random, root: Path) -> None:
-    """Put something that is not a regular file where a file or a folder is."""
+    """Replace a file or folder with something else, such as a pipe or a link."""
     path = _pick_file(chance, root)
     if path is None:
         return
@@ -171,7 +171,7 @@ def put_odd_entry(chance: random.Random, root: Path) -> None:
 
 
 def rename_file(chance: random.Random, root: Path) -> None:
-    """Give a file another name."""
+    """Rename a file."""
     path = _pick_file(chance, root)
     if path is not None:
         odd = ("a b", "a,b", "--help", "*", "é", "A" * 200, "x.y", "_", "con", ".hidden", "a\tb", "Orders", "a'b", "$x", "{{x}}")
@@ -180,7 +180,7 @@ def rename_file(chance: random.Random, root: Path) -> None:
 
 
 def merge_files(chance: random.Random, root: Path) -> None:
-    """Replace a file by another one."""
+    """Replace a file with another one, or append the other one to it."""
     one, other = _pick_file(chance, root), _pick_file(chance, root)
     if one is not None and other is not None:
         one.write_bytes(other.read_bytes() if chance.random() < 0.5 else one.read_bytes() + other.read_bytes())
@@ -200,12 +200,12 @@ CHANGES: Sequence[Change] = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one input.
+    """The result of an input.
 
     Attributes:
-        finding: what is wrong; empty where nothing is.
-        seconds: CPU time.
-        memory: bytes of resident memory at its height.
+        finding: the fault; empty if there is none.
+        seconds: CPU seconds.
+        memory: peak of resident memory in bytes.
     """
 
     finding: str
@@ -230,7 +230,7 @@ def make_input(seed: int, projects: Sequence[Path], root: Path) -> list[str]:
 
 
 def read_input(root: Path, report: int) -> None:
-    """Read a project in this process, and write what is wrong to a descriptor."""
+    """Read a project in this process, and write a finding to a file descriptor."""
     from starlake_dagster_components.definitions.build import prepare_graph
     from starlake_dagster_components.definitions.inspect.summary import summarize_project
     from starlake_dagster_components.errors import StarlakeError
@@ -245,12 +245,12 @@ def read_input(root: Path, report: int) -> None:
         json.dumps(summarize_project(graph, settings, problems))
     except StarlakeError:
         pass
-    except BaseException:  # noqa: BLE001 - that is what is looked for
+    except BaseException:  # noqa: BLE001 - any exception is a finding
         os.write(report, traceback.format_exc()[-4000:].encode("utf-8", "backslashreplace"))
 
 
 def prepare_forks(projects: Sequence[Path]) -> None:
-    """Read the unchanged projects here, so that all that is imported on the way is imported once and not in every fork."""
+    """Read the unchanged projects in this process, so that modules are imported once, not in every fork."""
     import sqlglot.dialects.duckdb  # noqa: F401
 
     nothing = os.open(os.devnull, os.O_WRONLY)
@@ -297,7 +297,7 @@ def run_input(root: Path) -> Outcome:
 
 
 def main() -> int:
-    """Run the inputs that the command line asks for; return 1 where there are findings."""
+    """Run the inputs that the command line selects; return 1 if there are findings."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])  # type: ignore[union-attr]
     parser.add_argument("number", type=int, nargs="?", default=1000, help="how many inputs")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")

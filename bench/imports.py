@@ -2,7 +2,7 @@
 
     python bench/imports.py [--repeat 15]
 
-CPU seconds of a fresh process until the import is done; all take turns, ratios are formed within a round.
+The figures are CPU seconds of a fresh process until the import is done. The imports alternate, and ratios are formed within a round.
 """
 
 import argparse
@@ -25,15 +25,19 @@ IMPORTS = {
 }
 FLOOR = "Dagster"
 JUDGED = ("the package", "the package, after Dagster", "its function", "its component")
-# What measures is the same few modules in each process, and is not counted.
+# The modules that measure are the same in each process, and are not included.
 CODE = "import time; t = time.process_time(); {code}; s = time.process_time() - t; from bench.fresh import answer; answer(seconds=s)"
 
 
 def section(repeat: int) -> Section:
-    """Measure the imports so many times, in turn."""
+    """Measure the imports alternately.
+
+    Args:
+        repeat: number of rounds.
+    """
     measured: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for code in IMPORTS.values():
-        run_fresh("-c", code)  # compiles what was not
+        run_fresh("-c", code)  # compiles modules
     for round_ in range(repeat):
         for name in IMPORTS if round_ % 2 == 0 else reversed(IMPORTS):
             measured[name].append(run_fresh("-c", CODE.format(code=IMPORTS[name])).answer["seconds"])

@@ -2,10 +2,9 @@
 
     python bench/load.py [--sizes 100,1000,5000] [--growth 5000,10000] [--dbt-sizes 100,1000] [--dbt PYTHON] [--repeat 3]
 
-Every figure is the CPU seconds of a fresh process, with everything that it started, until it can answer; what it costs to the end of Python
-(which takes its heap apart, a quarter of all) is shown besides. The ways take turns, each round in the opposite order of the one
-before; ratios are formed within a round. What a process says about itself is checked: how many assets it has, and whether its plan came
-from the cache.
+The figures are CPU seconds of a fresh process, with all processes that it started, until it can answer. The CPU seconds to the end of
+Python, whose exit takes a quarter of them, are in a separate table. The ways alternate, each round in the opposite order of the previous
+one, and ratios are formed within a round. The number of assets, and whether the plan came from the cache, are checked for each process.
 """
 
 import argparse
@@ -39,19 +38,19 @@ WAYS: Mapping[str, str] = {
 }
 DBT = ("dbt_cold", "dbt_prepared")
 JUDGED = "until_answer"
-"""The figure of a process that the goals are about: without the exit of Python, which is the same for all and would hide differences."""
+"""The figure to which the goals apply. It does not include Python's exit, which is the same for all and would hide differences."""
 DBT_PYTHON = ".venv-bench/bin/python"
 
 NOTE = (
     "CPU seconds of a fresh process and what it starts, until the code location can answer: import, definitions, all jobs resolved, "
     "repository "
-    "described. In the second table the same to the end of the process, in which Python takes its heap apart."
+    "described. The second table also includes Python's exit."
 )
 
 SMALL = 200
 
 Measured = dict[tuple[str, int], list[Fresh]]
-"""By way and size, one for each round."""
+"""(way, size) -> one process for each round."""
 
 
 @dataclass(slots=True)
@@ -59,8 +58,8 @@ class Projects:
     """Projects of all sizes in one folder, written when they are first asked for.
 
     Attributes:
-        folder: where.
-        dbt_python: Python that has dagster-dbt.
+        folder: the folder.
+        dbt_python: the Python in which dagster-dbt is installed.
     """
 
     folder: Path
@@ -71,7 +70,7 @@ class Projects:
         """Load a project of a size in one way, in a fresh process.
 
         Raises:
-            RuntimeError: it failed, or did not do what was to be measured.
+            RuntimeError: the process failed, or did not do what was to be measured.
         """
         if (way, size) not in self._prepared:
             self._prepare(way, size)
@@ -94,7 +93,7 @@ class Projects:
             self._prepared.add((way, size))
 
     def without_dbt(self) -> str:
-        """Return why dagster-dbt cannot be measured; empty = it can."""
+        """Return the reason why dagster-dbt cannot be measured; empty if it can be."""
         if not self.dbt_python.exists():
             return f"there is no {self.dbt_python}"
         done = subprocess.run(
@@ -132,7 +131,7 @@ class Projects:
         if way == "dbt_cold":
             for made in (root / "dbt" / "target", root / LOCATION / "defs" / ".local_defs_state"):
                 shutil.rmtree(made, ignore_errors=True)
-            # As `dg dev` does: the component prepares its state when it is loaded.
+            # As with `dg dev`, the component prepares its state when it is loaded.
             environment["DAGSTER_IS_DEV_CLI"] = "1"
             self._prepared.add(("dbt_prepared", size))
         return run_fresh("bench/ways.py", "component", str(root), environment=environment, python=self.dbt_python.absolute())
@@ -153,7 +152,7 @@ class Projects:
 
 
 def measure(ways: Iterable[tuple[str, int]], projects: Projects, repeat: int) -> Measured:
-    """Measure ways and sizes several times, in turn, each round in the opposite order of the one before."""
+    """Measure ways and sizes several times, each round in the opposite order of the previous one."""
     order = list(ways)
     measured: Measured = {both: [] for both in order}
     for round_ in range(repeat):
@@ -219,32 +218,32 @@ def _goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
 def _growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Goal]:
     less, more = growth
     for way in ("cold", "warm"):
-        # The goal is written for twice as many.
+        # The goal is defined for twice as many objects.
         limit = 2.1 * more / less / 2
         yield Goal(f"{way} load of {more:,} objects, of {less:,}", limit, _ratio(measured, (way, more), (way, less)))
 
 
 def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[int], projects: Projects, repeat: int) -> Iterator[Section]:
-    """Measure loading and yield what was found: time, growth, memory.
+    """Measure loading, and yield the results about time, growth and memory.
 
     Args:
-        sizes: how many objects.
-        growth: two sizes to compare; empty = no comparison.
-        dbt_sizes: those of the sizes that dagster-dbt loads as well.
-        projects: where the projects are.
-        repeat: rounds; three times as many where there are few objects.
+        sizes: numbers of objects.
+        growth: two sizes to compare; empty for no comparison.
+        dbt_sizes: the sizes that dagster-dbt loads, too.
+        projects: the projects.
+        repeat: number of rounds. Small sizes have three times as many.
     """
     notes = []
     missing = projects.without_dbt() if dbt_sizes else ""
     if missing:
-        notes.append(f"dagster-dbt was **not measured**: {missing} (`make bench` installs it; the package registry must be in reach).")
+        notes.append(f"dagster-dbt was **not measured**: {missing} (`make bench` installs it, for which it needs a package registry).")
         dbt_sizes = ()
     for way in ("floor", "first", "component"):
-        projects.measure(way, 2)  # compiles what was not
+        projects.measure(way, 2)  # compiles modules
     measured: Measured = {}
     for size in sizes:
         ways = [way for way in WAYS if way not in DBT or size in dbt_sizes]
-        # Small ones take no time, and a disturbance is a large part of them.
+        # Small sizes take little time, so that other load affects them more.
         measured |= measure([(way, size) for way in ways], projects, repeat * (3 if size <= SMALL and repeat > 1 else 1))
     notes += [text for text in (NOTE, _versions(measured)) if text]
     tables = [_table(measured, sizes, JUDGED, 2), _table(measured, sizes, "cpu", 2), _reading_table(sizes, projects, repeat)]
@@ -261,7 +260,10 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         for floor in [("floor", size)]
     ]
     yield Section(
-        "Memory", [_table(measured, sizes, "memory", 0)], goals, ["MiB, `VmHWM` of the process that loads, without what it starts."]
+        "Memory",
+        [_table(measured, sizes, "memory", 0)],
+        goals,
+        ["MiB, `VmHWM` of the process that loads, without the processes that it starts."],
     )
 
 
@@ -280,9 +282,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=sizes_of, default=[100, 1000, 5000])
     parser.add_argument("--growth", type=sizes_of, default=[5000, 10000], help="two sizes to compare, or nothing")
     parser.add_argument(
-        "--dbt-sizes", type=sizes_of, default=[100, 1000], help="sizes that dagster-dbt loads as well; 5000 takes two minutes a round"
+        "--dbt-sizes", type=sizes_of, default=[100, 1000], help="sizes that dagster-dbt loads, too; 5000 takes two minutes a round"
     )
-    parser.add_argument("--dbt", type=Path, default=Path(DBT_PYTHON), help="Python that has dagster-dbt")
+    parser.add_argument("--dbt", type=Path, default=Path(DBT_PYTHON), help="Python in which dagster-dbt is installed")
     parser.add_argument("--repeat", type=int, default=3)
 
 

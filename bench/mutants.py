@@ -1,4 +1,4 @@
-"""The changes of one spot of a Python module that mutation.py tries."""
+"""Make the mutants of a Python module that mutation.py tests. Each has one change."""
 
 import ast
 import copy
@@ -17,13 +17,13 @@ _OPERATORS: Mapping[type[ast.operator], type[ast.operator]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change.
+    """A module with one change.
 
     Attributes:
-        line: where.
-        change: what, for people.
-        tree: the module with the change.
-        in_function: the change is in what runs when a function is called.
+        line: the line of the change.
+        change: the code before and after the change.
+        tree: the changed module.
+        in_function: whether the change is in the body of a function.
     """
 
     line: int
@@ -33,7 +33,7 @@ class Mutant:
 
 
 def make_mutants(source: str) -> Iterator[Mutant]:
-    """Yield all mutants of a module: comparisons, operators, conditions, constants, returned values and calls, each changed alone."""
+    """Yield all mutants of a module. Comparisons, operators, conditions, constants, returned values and calls are changed."""
     tree = ast.parse(source)
     ignored = _find_ignored(tree)
     places = [node for node in ast.walk(tree) if id(node) not in ignored]
@@ -67,7 +67,7 @@ def _show(node: ast.AST) -> str:
 
 
 def _find_ignored(tree: ast.Module) -> set[int]:
-    """Return the nodes that say nothing about behavior: annotations, docstrings, messages, imports, what only type checkers see."""
+    """Return the ids of nodes that do not affect behavior: annotations, docstrings, messages, and code for type checkers."""
     ignored: set[int] = set()
 
     def ignore(node: ast.AST | None) -> None:
@@ -103,7 +103,12 @@ _SAY_NOTHING = frozenset(("debug", "info", "cast", "TypeVar", "getLogger"))
 
 
 def _change(node: ast.AST, variant: int) -> bool | None:
-    """Change a node in one of its ways; return whether it was changed, None when there are no more ways."""
+    """Change a node. Return whether it was changed; None if there are no more variants.
+
+    Args:
+        node: the node, which is changed in place.
+        variant: the number of the change, from 0.
+    """
     if isinstance(node, ast.Compare) and variant < len(node.ops):
         node.ops[variant] = _COMPARISONS[type(node.ops[variant])]()
         return True

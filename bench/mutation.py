@@ -1,12 +1,11 @@
-"""Mutation testing: changes one spot of a file at a time, and shows which changes no test notices. ``make mutation``.
+"""Mutation testing: make one change to a file at a time, and show the changes that no test detects. ``make mutation``.
 
-Existing tools rewrite functions or files, which does not go together with dataclasses that are stored by name, and start Python for
-every mutant. Here each mutant is a fork of one process in which pytest has collected the tests: the code of the changed function is
-replaced there, and the tests that run the changed line are run. A survivor that changes nothing anyone can see has its reason in
-``mutation_explained.txt``.
+Existing tools rewrite functions or files, which does not work with dataclasses that are pickled by name, and start Python for every mutant.
+Here, each mutant is a fork of a process in which pytest has collected the tests. The code of the changed function is replaced, and the
+tests that execute the changed line are run. If a survivor does not change the behavior, the reason is in ``mutation_explained.txt``.
 
-    python bench/mutation.py                        every file of TARGETS
-    python bench/mutation.py cache masking          those whose names contain a word
+    python bench/mutation.py                        all files of TARGETS
+    python bench/mutation.py cache masking          files whose names contain one of the words
     python bench/mutation.py --sample 40 rule       at most 40 mutants of each file, evenly spread
 """
 
@@ -66,17 +65,17 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "masking/known.py": ("tests/masking",),
     "masking/exceptions.py": ("tests/masking",),
 }
-"""File of the package -> the tests that must notice a change."""
+"""File of the package -> the tests that must detect a change."""
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Gives the one module that is changed."""
+    """Finds the changed module."""
 
     def __init__(self, name: str, path: Path, code: CodeType) -> None:
         self._name, self._path, self._code = name, path, code
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
-        """Return the module's spec."""
+        """Return the spec of the changed module; None for other modules."""
         if fullname != self._name:
             return None
         loader = importlib.machinery.SourceFileLoader(fullname, str(self._path))
@@ -85,7 +84,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def _fork(work: Callable[[], int], seconds: float) -> int | None:
-    """Run a function in a fork that prints nothing; return its result, None when it took too long (CPU or ten times that by the clock)."""
+    """Run a function in a fork without output. Return its result; None if it took too long (by the clock, ten times the CPU limit)."""
     child = os.fork()
     if child == 0:
         code = 99
@@ -110,7 +109,7 @@ def _fork(work: Callable[[], int], seconds: float) -> int | None:
     else:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    with contextlib.suppress(ProcessLookupError):  # What tests left behind when the first of them failed.
+    with contextlib.suppress(ProcessLookupError):  # processes that a failed test left behind
         os.killpg(child, signal.SIGKILL)
     return code_of_child
 
@@ -137,7 +136,7 @@ _HIT = "__statement_runs__"
 
 
 def _count_statements(source: str) -> ast.Module:
-    """Return a module that says before each statement that it runs: calls a built-in function with the line."""
+    """Return a module that calls a built-in function with the line before each statement."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
@@ -157,10 +156,10 @@ def _count_statement(statement: ast.stmt) -> Sequence[ast.stmt]:
 
 
 class _Stage:
-    """A plugin of pytest: when all tests are collected, it runs them in a fork for every mutant, in place of running them here.
+    """A pytest plugin that runs the collected tests in a fork for each mutant.
 
-    A mutant whose change is within a function replaces that function's code; only the tests that run the changed lines are run, the
-    quickest first. Other changes need another import of the module: they are left to the caller.
+    If the change is in a function, the function's code is replaced, and only the tests that execute the changed line are run, the fastest
+    first. Other changes require that the module is imported again, which is left to the caller.
     """
 
     def __init__(self, path: Path, mutants: Sequence[Mutant], report: Callable[[Mapping[str, Any]], None]) -> None:
@@ -223,10 +222,10 @@ class _Stage:
 
 
 class _Failures:
-    """A plugin of pytest: ends the process when a test fails."""
+    """A pytest plugin that ends the process when a test fails."""
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """End the process."""
+        """End the process if a test failed."""
         if report.failed:
             os._exit(1)
 
@@ -236,7 +235,7 @@ _Functions = Mapping[tuple[str, int], Sequence[FunctionType]]
 
 
 def _find_functions(path: Path) -> _Functions:
-    """Return the live functions of a file by name and line, wrapped ones too."""
+    """Return the functions of a file that exist in this process, by name and line, including wrapped ones."""
     found: dict[tuple[str, int], list[FunctionType]] = {}
     for thing in _list_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename == str(path):
@@ -253,7 +252,7 @@ def _list_objects() -> list[object]:
 
 
 def _find_codes(tree: ast.Module, path: Path) -> _Codes | None:
-    """Return the code of all functions of a module by name and line; None where two have the same."""
+    """Return the code of all functions of a module, by name and line; None if two functions have the same name and line."""
     found: dict[tuple[str, int], CodeType] = {}
     waiting = [compile(tree, str(path), "exec")]
     while waiting:
@@ -268,7 +267,7 @@ def _find_codes(tree: ast.Module, path: Path) -> _Codes | None:
 
 
 def _find_statement(mutant: Mutant) -> int:
-    """Return the line of the smallest statement that has the change."""
+    """Return the line of the innermost statement that contains the change."""
     return max(
         (
             node.lineno
@@ -281,7 +280,7 @@ def _find_statement(mutant: Mutant) -> int:
 
 @dataclass(frozen=True)
 class Score:
-    """The result of one file."""
+    """The result for a file."""
 
     file: str
     mutants: int
@@ -310,7 +309,7 @@ def test_file(file: str, tests: Sequence[str], sample: int | None, explained: Ma
         for line in reports:
             report = json.loads(line)
             if report.get("broken"):
-                return Score(file, 0, 0, 0, f"its tests fail without a change: {' '.join(tests)}")
+                return Score(file, 0, 0, 0, f"the tests fail without a change: {' '.join(tests)}")
             if "number" not in report:
                 seconds = report["seconds"]
                 continue
@@ -323,12 +322,12 @@ def test_file(file: str, tests: Sequence[str], sample: int | None, explained: Ma
                 unseen = " (no test runs it)" if report.get("unseen") else ""
                 print(f"  {file}:{mutant.line}: {mutant.change}{unseen}{reason and f'  # {reason}'}", flush=True)
     os.waitpid(stage, 0)
-    print(f"{file}: {survivors} of {len(mutants)} survive, {equivalent} of them change nothing", flush=True)
+    print(f"{file}: {survivors} of {len(mutants)} survive, {equivalent} of them do not change the behavior", flush=True)
     return Score(file, len(mutants), survivors, equivalent)
 
 
 def _run_stage(name: str, path: Path, mutants: Sequence[Mutant], tests: Sequence[str], to: int) -> None:
-    """Run the mutants of a file in this process, which ends."""
+    """Run the mutants of a file in this process, and end the process."""
 
     def report(what: Mapping[str, Any]) -> None:
         os.write(to, (json.dumps(what) + "\n").encode())
@@ -347,7 +346,7 @@ def _run_stage(name: str, path: Path, mutants: Sequence[Mutant], tests: Sequence
 
 
 def _run_from_import(name: str, path: Path, mutant: Mutant, tests: Sequence[str], seconds: float) -> int | None:
-    """Run all tests in a fork that imports the changed module."""
+    """Run all tests in a fork that imports the changed module. Return the exit code; None if they took too long."""
 
     def run() -> int:
         sys.meta_path.insert(0, _Finder(name, path, compile(mutant.tree, str(path), "exec")))
@@ -357,7 +356,7 @@ def _run_from_import(name: str, path: Path, mutant: Mutant, tests: Sequence[str]
 
 
 def read_explained() -> Mapping[tuple[str, str], str]:
-    """Return why mutants may survive: file and change -> reason."""
+    """Return (file, change) -> the reason why the mutant may survive."""
     rows = (REPOSITORY / "bench/mutation_explained.txt").read_text(encoding="utf-8").splitlines()
     found: dict[tuple[str, str], str] = {}
     for row in rows:
@@ -368,16 +367,16 @@ def read_explained() -> Mapping[tuple[str, str], str]:
 
 
 def main() -> int:
-    """Test the files that the command line selects; return 1 where a file has too many survivors."""
+    """Test the files that the command line selects; return 1 if a file has too many survivors."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])  # type: ignore[union-attr]
     parser.add_argument("words", nargs="*", help="parts of names of files; default: all")
-    parser.add_argument("--sample", type=int, default=None, help="at most so many mutants of a file")
+    parser.add_argument("--sample", type=int, default=None, help="maximum number of mutants of a file")
     parser.add_argument("--allowed", type=float, default=0.1, help="share of mutants that may survive in a file")
     given = parser.parse_args()
     os.chdir(REPOSITORY)
     os.environ["PYTHONPATH"] = str(REPOSITORY)
     sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
-    # What all forks need is imported once; nothing of the package itself, and nothing that pytest must import first.
+    # Packages that all forks need are imported once, except this package, and those that pytest must import first.
     import dagster  # noqa: F401
     import duckdb  # noqa: F401
     import sqlglot  # noqa: F401

@@ -1,10 +1,9 @@
-"""Measure a process and everything that it starts, to the end of the last of them.
+"""Measure a process and all processes that it starts, until the last of them ends.
 
     python bench/process_tree.py RESULT PROGRAM [ARGUMENT...]
 
-Started as a process of its own by :func:`run_tree`. It becomes the parent of everything below that loses its parent, waits for all of it
-and takes each one's CPU from the kernel's answer to that very wait. Nothing is estimated and nothing of another process can get in. Needs
-Linux.
+:func:`run_tree` starts this program. It becomes the parent of all descendants that lose theirs, waits for all of them, and reads the CPU
+seconds of each from the result of the wait. The figures are therefore exact, and include no other processes. Requires Linux.
 """
 
 import contextlib
@@ -23,18 +22,18 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 ORPHANS_SECONDS = 60.0
-"""Time that processes left behind may take to end."""
+"""Seconds in which processes that were left behind must end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A process and what it started, all ended.
+    """A process and the processes that it started, all of which have ended.
 
     Attributes:
         code: exit code of the process.
-        cpu: its CPU seconds, with those of everything that it waited for.
-        orphans: CPU seconds of each process that lost its parent before it ended (a fork server), with what that one waited for.
-        wall: seconds from the start to the end of the last.
+        cpu: CPU seconds of the process, and of the processes for which it waited.
+        orphans: CPU seconds of each process that lost its parent (such as a fork server), and of the processes for which it waited.
+        wall: seconds from the start of the first to the end of the last process.
         output: standard output and error of the process.
     """
 
@@ -46,10 +45,10 @@ class Tree:
 
 
 def run_tree(argv: Sequence[str], *, environment: Mapping[str, str], folder: str | Path) -> Tree:
-    """Run a program, wait for it and for everything that it left behind.
+    """Run a program, and wait for it and for all processes that it leaves behind.
 
     Raises:
-        RuntimeError: something that it left behind does not end; it was killed.
+        RuntimeError: a process that was left behind did not end, so it was killed.
     """
     with tempfile.TemporaryDirectory() as temporary:
         result, output = Path(temporary, "result"), Path(temporary, "output")
@@ -67,7 +66,7 @@ def run_tree(argv: Sequence[str], *, environment: Mapping[str, str], folder: str
 
 def _supervise(result: str, argv: Sequence[str]) -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by whoever started this, the kernel would forget what children cost
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if SIGCHLD were ignored, the kernel would not report the CPU of children
     began = time.monotonic()
     process = os.posix_spawnp(argv[0], list(argv), os.environ)
     code, cpu, orphans, killed = -1, 0.0, [], False

@@ -1,9 +1,9 @@
-"""Show where the time of loading a project goes: by stage, by module and by function.
+"""Show how the time of loading a project is distributed over stages, modules and functions.
 
     python bench/profile_load.py [SIZE] [--cache off|filled] [--project FOLDER] [--top 25]
 
-Stages are timed in a process without a profiler, each without the stages inside it. Modules and functions come from cProfile in a second
-process, where small functions look dearer than they are; its seconds are for comparing with each other.
+Stages are timed without a profiler, and do not include the stages inside them. The tables of modules and functions come from cProfile in a
+second process. It makes small functions look slower than they are, so its seconds can only be compared with each other.
 """
 
 import argparse
@@ -28,21 +28,21 @@ _PACKAGE = "starlake_dagster_components"
 _STAGES = {
     "read: files of the project as a whole": ("pipelines.plan_loading", "start_reading"),
     "read: tables, tasks, SQL": ("pipelines.plan_loading", "read_remaining_files"),
-    "plan, without what the cache does": ("pipelines.plan_loading", "_plan"),
-    "cache: look, or keep": ("definitions.build", "load_plan"),
+    "plan: pipelines and dependencies": ("pipelines.plan", "plan_project"),
+    "cache: find or keep the plan": ("definitions.build", "load_plan"),
     "graph: nodes and asset specs": ("definitions.build", "build_graph"),
-    "problems of sensors": ("definitions.build", "sensor_problems"),
+    "problems of sensors": ("definitions.build", "find_sensor_problems"),
     "assets": ("definitions.build", "build_assets"),
     "jobs": ("definitions.build", "build_job"),
     "schedules": ("definitions.build", "build_schedule"),
     "sensors": ("definitions.build", "build_sensor"),
     "the rest of the definitions": ("load", "load_code_location"),
 }
-"""Names of stages; each with its function, as seen from the module that calls it."""
+"""Stage -> (module, function). The module is the one that calls the function."""
 
 
 class Stages:
-    """CPU seconds by stage; time in a stage within a stage counts for the inner one only."""
+    """CPU seconds by stage. Time in an inner stage does not count for the outer one."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -64,7 +64,7 @@ class Stages:
         self._since = now
 
     def watch(self, stage: str, module: str, name: str) -> None:
-        """Account what a function of a module does to a stage."""
+        """Count the time of a function for a stage."""
         home: Any = import_module(f"{_PACKAGE}.{module}")
         function: Callable[..., Any] = getattr(home, name)
 
@@ -79,7 +79,7 @@ class Stages:
 
 
 def time_stages(root: str) -> None:
-    """Load a project in this process and tell the CPU seconds of each stage."""
+    """Load a project in this process, and report the CPU seconds of each stage."""
     stages = Stages()
     stages.seconds["start of Python"] = time.process_time()
     stages.begin("import of dagster")
@@ -97,7 +97,7 @@ def time_stages(root: str) -> None:
 
 
 def describe(definitions: Any, stages: Stages) -> None:
-    """Do what a code server does before it answers, as ways.py does."""
+    """Do what a code server does before it can answer, as ways.py does."""
     stages.begin("Dagster: import of what describes")
     from dagster._core.remote_representation.external_data import RepositorySnap
 
@@ -114,7 +114,7 @@ def describe(definitions: Any, stages: Stages) -> None:
 
 
 def profile_functions(root: str, file: str) -> None:
-    """Load a project in this process under the profiler and write what it found, imports left out."""
+    """Load a project in this process with the profiler, without imports, and write the profile to a file."""
     load: Any = import_module(f"{_PACKAGE}.load")
     settings = import_module(f"{_PACKAGE}.settings").Settings()
     import_module("dagster._core.remote_representation.external_data")
@@ -126,16 +126,16 @@ def profile_functions(root: str, file: str) -> None:
 
 
 def stage_table(found: Fresh) -> Table:
-    """Return the stages in the order in which they ran first."""
+    """Return the table of stages, in the order in which they first ran."""
     seconds: dict[str, float] = dict(found.answer["seconds"])
-    seconds["what is in no stage"] = found.until_answer - sum(seconds.values())
+    seconds["outside of the stages"] = found.until_answer - sum(seconds.values())
     seconds["end of Python"] = found.cpu - found.until_answer
     rows = [(stage, f"{s:.3f}", f"{s / found.cpu:.1%}") for stage, s in seconds.items()]
     return Table(("stage", "CPU s", "of all"), [*rows, ("all", f"{found.cpu:.3f}", "")])
 
 
 def module_table(stats: pstats.Stats, top: int) -> Table:
-    """Return time by module, most first; what is built in counts for the module that calls it."""
+    """Return the table of time by module, highest first. Built-in functions count for the module that calls them."""
     own: defaultdict[str, float] = defaultdict(float)
     calls: Counter[str] = Counter()
     for (file, _, _), (_, called, seconds, _, callers) in _functions(stats):
@@ -153,7 +153,7 @@ def module_table(stats: pstats.Stats, top: int) -> Table:
 
 
 def function_table(stats: pstats.Stats, top: int) -> Table:
-    """Return time by function, that with most of its own first."""
+    """Return the table of time by function, sorted by the time without called functions, highest first."""
     rows = [
         (f"{_module(file)}:{line} {name}" if line else name, f"{own:.3f}", f"{cumulative:.3f}", f"{calls:,}")
         for (file, line, name), (_, calls, own, cumulative, _) in sorted(_functions(stats), key=lambda item: -item[1][2])[:top]
@@ -167,7 +167,7 @@ def _functions(stats: pstats.Stats) -> Iterator[tuple[tuple[str, int, str], tupl
 
 
 def _module(file: str) -> str:
-    """Return a file as people know it: from the package on."""
+    """Return the path of a file from its package on."""
     if file.startswith(("<frozen", "~")):
         return file
     parts = Path(file).parts
@@ -181,12 +181,12 @@ def _module(file: str) -> str:
 
 
 def profile(root: Path, *, filled: bool, top: int) -> Iterator[str]:
-    """Measure and yield the tables as lines.
+    """Measure a load, and yield the lines of the tables.
 
     Args:
         root: the Starlake project.
-        filled: whether the cache has the project's plan; else there is no cache.
-        top: rows of the tables by module and function.
+        filled: whether the cache has the plan of the project; otherwise, there is no cache.
+        top: number of rows in the tables by module and function.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = {"SL_DAGSTER_CACHE": str(Path(folder, "cache")) if filled else "off"}
@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("size", nargs="?", type=int, default=1000, help="objects of the synthetic project")
     parser.add_argument("--cache", choices=["off", "filled"], default="off")
-    parser.add_argument("--project", type=Path, help="a Starlake project of yours instead")
+    parser.add_argument("--project", type=Path, help="a Starlake project, instead of the synthetic one")
     parser.add_argument("--top", type=int, default=25, help="rows by module and by function")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

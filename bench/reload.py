@@ -1,10 +1,10 @@
-"""From the edit of a file to the changed graph in the web server of ``sl-dagster dev``, against Dagster's own reload of plain assets.
+"""Measure the time from an edit to the changed graph in the web server of ``sl-dagster dev``, compared with Dagster's reload.
 
     python bench/reload.py [--tables 200] [--edits 5]
 
-Theirs: ``reloadRepositoryLocation`` on a code location of as many assets without any metadata, and with as many jobs, served as ``dg dev``
-serves it. Ours begins when a SQL file is written and ends when GraphQL lists its asset: noticing the change, reloading, reading, planning,
-building, and the web server's part. In turn, so that a busy minute hits both of a pair.
+Dagster's time is that of ``reloadRepositoryLocation`` for a code location with as many assets and jobs, but without metadata, served as
+``dg dev`` does. Ours begins when a SQL file is written, and ends when GraphQL lists its asset. It includes detecting the change, reloading,
+reading, planning, building, and the web server. Measurements alternate, so that other load affects both of a pair.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LIMIT = 1.0
 SECONDS = 2.0
 ASSETS = "{ assetNodes { assetKey { path } } }"
 DOMAIN = 25
-"""Assets with a job, as in :func:`bench.synthetic.write_project`."""
+"""Number of assets in a job, as in :func:`bench.synthetic.write_project`."""
 
 _PLAIN = """import dagster as dg
 
@@ -45,7 +45,7 @@ defs = dg.Definitions(assets=[make(number) for number in range({assets})], jobs=
 
 
 class Plain(dev.Services):
-    """Dagster's services for a location that the file ``plain.py`` defines; each reload starts a new process."""
+    """Services for a code location that the file ``plain.py`` defines. Each reload starts a new process."""
 
     def _start(self, name: str, arguments, environment) -> None:  # type: ignore[no-untyped-def]
         [location] = self.locations
@@ -57,7 +57,7 @@ class Plain(dev.Services):
 
 @contextmanager
 def serving(kind: type[dev.Services], root: Path) -> Iterator[tuple[dev.Services, dev.Location]]:
-    """Start services for a project until the end of the ``with`` statement."""
+    """Run services for a project within a ``with`` block."""
     [location] = dev.name_locations([root])
     environment = {**os.environ, "SL_DAGSTER_EXECUTOR": "duckdb", "SL_DAGSTER_CACHE": str(root.parent / "cache"), "PYTHONPATH": os.getcwd()}
     environment.pop("DAGSTER_HOME", None)
@@ -67,7 +67,7 @@ def serving(kind: type[dev.Services], root: Path) -> Iterator[tuple[dev.Services
 
 
 def measure_edit(services: dev.Services, location: dev.Location, watcher: dev.Watcher, number: int) -> float:
-    """Add a task to the project; return the seconds until the web server lists its asset."""
+    """Add a task to the project. Return the seconds until the web server lists its asset."""
     began = time.monotonic()
     folder = location.root / "metadata" / "transform" / "edited"
     folder.mkdir(exist_ok=True)
@@ -79,7 +79,7 @@ def measure_edit(services: dev.Services, location: dev.Location, watcher: dev.Wa
 
 
 def measure_bare(services: dev.Services, location: dev.Location) -> float:
-    """Return the seconds of a reload."""
+    """Return the seconds that a reload takes."""
     began = time.monotonic()
     failure = services.reload(location)
     if failure:
@@ -88,7 +88,12 @@ def measure_bare(services: dev.Services, location: dev.Location) -> float:
 
 
 def section(tables: int, edits: int) -> Section:
-    """Measure so many edits of a project with so many tables."""
+    """Measure edits of a project.
+
+    Args:
+        tables: number of tables, and of tasks.
+        edits: number of edits.
+    """
     ours: list[float] = []
     theirs: list[float] = []
     stop = threading.Event()
@@ -128,7 +133,7 @@ def _without_forks() -> Iterator[None]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--edits", type=int, default=5)

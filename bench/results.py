@@ -1,9 +1,9 @@
-"""Measure everything side by side and write the results.
+"""Run all measurements, and write the results.
 
     python bench/results.py [--quick] [--only load,imports,reload,sensors,rounds,steps,engine] [--output bench/results.md]
 
-The command of ``make bench``. A part that fails, or that cannot be measured here, is named as such in the results; the others run all the
-same. ``--quick`` runs every part in miniature, to see that it works: its figures say nothing.
+``make bench`` runs this. The results name parts that failed or could not be measured; the other parts run all the same. ``--quick`` runs
+every part in miniature to show that it works, so its figures have no meaning.
 """
 
 import argparse
@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("starlake-dagster-components", "dagster", "sqlalchemy", "pydantic", "pyyaml", "jinja2", "sqlglot", "duckdb")
 STEP_LIMIT = 0.15
 WAITING_LIMIT = 0.05
-"""Share of one processor that counts as no CPU."""
+"""Maximum share of a processor that waiting steps may use."""
 
 
 def load_sections(options: argparse.Namespace) -> Iterator[Section]:
@@ -62,7 +62,7 @@ def step_sections(options: argparse.Namespace) -> Iterator[Section]:
     measured = steps.measure_all(ways, count, at_a_time, repeat)
     notes = ["\n".join(steps.table(measured, count, at_a_time))]
     own = next((runs for runs in measured if runs and runs[0].way == "threads"), [])
-    goals = [Goal(f"CPU s per step of a job of {count} tables, over what its commands cost", STEP_LIMIT, spread(m.own for m in own), 3)]
+    goals = [Goal(f"CPU s per step of a job of {count} tables, without its commands", STEP_LIMIT, spread(m.own for m in own), 3)]
     if waiting:
         found = steps.measure_waiting(waiting)
         text = f"share of a processor that {waiting} waiting steps use ({found.memory:.0f} MB, watched for {found.seconds:.0f} s)"
@@ -97,7 +97,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Section]]] = {
 
 
 def machine() -> Table:
-    """Return where and with what this runs."""
+    """Return a table about the machine and the versions."""
     processor = _line("/proc/cpuinfo", "model name") or platform.processor()
     memory = int((_line("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / 1024**2
     versions = []
@@ -134,24 +134,24 @@ def _commit() -> str:
 
 
 def measure(names: Sequence[str], options: argparse.Namespace) -> Iterator[Section]:
-    """Run parts and yield what they found; a part that fails yields a section that says so."""
+    """Run parts, and yield their sections. A part that fails yields a section with the failure."""
     for name in names:
         try:
             yield from PARTS[name](options)
-        except Exception as error:  # noqa: BLE001, the other parts are worth having
+        except Exception as error:  # noqa: BLE001 - the other parts run all the same
             traceback.print_exc()
             yield Section(name, failure=f"{type(error).__name__}: {error}")
 
 
 def write(found: Sequence[Section], options: argparse.Namespace, began: datetime, busy: float, command: str) -> Iterator[str]:
-    """Write the results in Markdown."""
+    """Yield the lines of the results in Markdown."""
     ended = datetime.now(timezone.utc)
     goals = [goal for section in found for goal in section.goals]
     yield "# Results of `make bench`"
     yield ""
     if options.quick:
-        yield "**A quick run: everything in miniature, once. The figures say nothing.**\n"
-    yield f"{began:%Y-%m-%d %H:%M} to {ended:%H:%M} UTC, `{command}`, load average at the beginning {busy:.1f}."
+        yield "**A quick run: everything in miniature, once. The figures have no meaning.**\n"
+    yield f"{began:%Y-%m-%d %H:%M} to {ended:%H:%M} UTC, `{command}`, load average {busy:.1f} at the start."
     yield ""
     yield from machine().lines()
     yield ""
@@ -164,14 +164,14 @@ def write(found: Sequence[Section], options: argparse.Namespace, began: datetime
     if failed:
         yield "\n".join(["", "Failed:", "", *failed])
     yield ""
-    yield "What the figures mean: [docs/performance.md](../docs/performance.md). Median (least-most); ratios are formed pair by pair."
+    yield "[docs/performance.md](../docs/performance.md) explains the figures: median (lowest-highest), with ratios formed pair by pair."
     for section in found:
         yield ""
         yield from section.lines()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and write; return the exit code: 1 if a part failed. A missed goal is not a failure."""
+    """Measure, and write the results. Return the exit code: 1 if a part failed. A missed goal is not a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="everything in miniature")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     load.arguments(parser)
     sensors.arguments(parser)
     options = parser.parse_args(argv)
-    # With it this package, but not the installed ones, would be compiled in every process that is measured.
+    # With it, this package would be compiled in every measured process, but the installed ones would not.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     names = options.only.split(",")
     unknown = [name for name in names if name not in PARTS]

@@ -1,9 +1,9 @@
-"""Measure a round of many sensors of one code location, in Dagster's daemon with a code server, one after the other and in threads.
+"""Measure a round of many sensors of one code location in Dagster's daemon, one after the other and in threads.
 
     python bench/sensor_rounds.py [--sensors 200] [--watched 20] [--rounds 2] [--threads 8]
 
-Ours against the sensor of Dagster's documentation. All but one of the assets that a sensor watches are new, so that it reads them and
-starts nothing. CPU is that of the daemon and of the code server. Needs Linux.
+Our sensor is compared with that of Dagster's documentation. All but one of the assets that a sensor watches are new, so that it reads them
+and starts nothing. CPU seconds are those of the daemon and the code server. Requires Linux.
 """
 
 import argparse
@@ -33,7 +33,7 @@ INTERVAL = 60.0
 
 
 def location() -> dg.Definitions:
-    """Return the code location of the environment: so many sensors, each of as many assets of its own."""
+    """Return the code location that ``BENCH_SENSORS`` describes: kind and number of sensors, and number of assets of each."""
     kind, sensors, watched = os.environ["BENCH_SENSORS"].split(",")
     each = int(watched)
     all_keys = keys(int(sensors) * each)
@@ -42,7 +42,7 @@ def location() -> dg.Definitions:
 
 
 def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, threads: int) -> None:
-    """Evaluate all sensors so often, on the instance in a folder, and tell what each round cost."""
+    """Evaluate all sensors several times on the instance in a folder, and report the seconds of each round."""
     os.environ["BENCH_SENSORS"] = f"{kind},{sensors},{watched}"
     from dagster._core.test_utils import create_test_daemon_workspace_context
     from dagster._core.workspace.load_target import PythonFileTarget
@@ -70,7 +70,7 @@ def run_rounds(folder: str, kind: str, sensors: int, watched: int, rounds: int, 
 
 
 def tree_cpu() -> float:
-    """Return CPU seconds of this process and of all below it, ended ones included."""
+    """Return the CPU seconds of this process and all its descendants, including ended ones."""
     ticks = 0
     waiting = [os.getpid()]
     while waiting:
@@ -89,7 +89,7 @@ def _measure(prepared: str, kind: str, sensors: int, watched: int, rounds: int, 
         ).answer
     if found["ticks"] != sensors * (rounds + 1) or not all("aterializ" in reason for reason in found["reasons"]):
         raise RuntimeError(f"{kind}: {found['ticks']} ticks, expected {sensors * (rounds + 1)}: {found['reasons']}")
-    # The first round makes Dagster's records of sensors that it did not know.
+    # In the first round, Dagster creates its records of the sensors.
     return {name: [one[name] for one in found["rounds"][1:]] for name in ("cpu", "wall")}
 
 
@@ -97,10 +97,10 @@ def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
     """Measure rounds.
 
     Args:
-        sensors: how many sensors.
-        watched: how many assets each of them watches.
-        rounds: how many rounds of each kind, after one to warm up.
-        threads: ``num_workers`` of the daemon where it uses threads; 0 = measure it without threads only.
+        sensors: number of sensors.
+        watched: number of assets that each of them watches.
+        rounds: number of rounds of each kind, after a warm-up round.
+        threads: ``num_workers`` of the daemon; 0 to measure only without threads.
     """
     rows, walls = [], {}
     modes = [(0, "one after the other"), *([(threads, f"in {threads} threads")] if threads else [])]
@@ -108,7 +108,7 @@ def section(sensors: int, watched: int, rounds: int, threads: int) -> Section:
         with instance(prepared) as on:
             materialize(on, [key for i, key in enumerate(keys(sensors * watched)) if i % watched])
         for kind, name in (("ours", OURS), ("theirs", THEIRS)):
-            # The other one takes minutes; threads do not change what it reads.
+            # The other sensor takes minutes, and threads do not change what it reads.
             for workers, how in modes if kind == "ours" else modes[:1]:
                 found = _measure(prepared, kind, sensors, watched, rounds, workers)
                 print(f"{sensors} sensors, {name}, {how}: {found['wall']}", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""Measure a tick of a sensor: database queries and CPU, by watched assets and by length of their history.
+"""Measure a tick of a sensor: database queries and CPU, by the number of watched assets and the length of their history.
 
     python bench/sensors.py [--watched 2,50,500] [--history 0,1000,20000] [--ticks 9]
 
-Ours against the sensor of Dagster's documentation for the same rule ("when all of them are new"), on a SQLite instance whose events have
-the metadata of a table with 12 columns. Each tick has a context of its own, as a code server makes it, on an instance that is open already.
+Our sensor is compared with that of Dagster's documentation for the same rule ("when all of them are new"), on a SQLite instance whose
+events have the metadata of a table with 12 columns. As in a code server, each tick has its own context on an open instance.
 """
 
 import argparse
@@ -36,11 +36,11 @@ COLUMNS = dg.TableSchema(columns=[dg.TableColumn(f"column_{i}", "string", f"Colu
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """Ticks of one kind.
+    """The measurements of ticks of one kind.
 
     Attributes:
-        queries: SQL that reads or writes rows of Dagster's tables, in one tick; the most of them.
-        cpu: CPU seconds of each.
+        queries: maximum number of SQL statements in a tick that read or write rows of Dagster's tables.
+        cpu: CPU seconds of each tick.
     """
 
     queries: int
@@ -53,12 +53,12 @@ def keys(watched: int) -> list[dg.AssetKey]:
 
 
 def sensor(kind: str, watched: Sequence[dg.AssetKey], name: str = "marts_sensor", seconds: int = 60) -> dg.MultiAssetSensorDefinition:
-    """Return a sensor that starts the job ``marts`` when all that it watches is new."""
+    """Return a sensor that starts the job ``marts`` when all watched assets are new."""
     if kind == OURS:
         names = {f"sales.{key.path[-1]}": key for key in watched}
         return build_sensor(name=name, job_name="marts", watched=names, trigger=TransformTrigger(), minimum_interval_seconds=seconds)
 
-    # Dagster says of such sensors that there is something newer.
+    # Dagster warns that such sensors are superseded.
     warnings.simplefilter("ignore", dg.SupersessionWarning)
 
     @dg.multi_asset_sensor(
@@ -89,7 +89,7 @@ def marts(sensors: Sequence[dg.SensorDefinition] = ()) -> dg.Definitions:
 
 @contextmanager
 def instance(folder: str | None = None) -> Iterator[dg.DagsterInstance]:
-    """A SQLite instance, in a folder that stays or in one of its own."""
+    """Open a SQLite instance in a folder, or in a temporary one."""
     with (
         tempfile.TemporaryDirectory() as temporary,
         dg.DagsterInstance.local_temp(folder or temporary, overrides={"telemetry": {"enabled": False}}) as found,
@@ -105,7 +105,7 @@ def materialize(on: dg.DagsterInstance, assets: Sequence[dg.AssetKey]) -> None:
 
 
 def lengthen_history(on: dg.DagsterInstance, events: int) -> None:
-    """Write the materializations that there are again and again, until there are so many: through Dagster that takes minutes."""
+    """Copy the materializations until there are enough events. This is done in SQL, because through Dagster it takes minutes."""
     storage: Any = on.event_log_storage
     with closing(sqlite3.connect(storage.conn_string_for_shard("index").removeprefix("sqlite:///"))) as connection, connection:
         columns = ", ".join(row[1] for row in connection.execute("pragma table_info(event_logs)") if row[1] != "id")
@@ -116,7 +116,7 @@ def lengthen_history(on: dg.DagsterInstance, events: int) -> None:
 
 @contextmanager
 def queries() -> Iterator[list[str]]:
-    """Note SQL that reads or writes rows of Dagster's tables; the storage's own look at its schema is left out."""
+    """Record the SQL that reads or writes rows of Dagster's tables, without queries about the schema."""
     seen: list[str] = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
@@ -131,7 +131,7 @@ def queries() -> Iterator[list[str]]:
 
 
 class Ticking:
-    """A sensor of each kind on one instance; they tick in turn, and each keeps its own cursor."""
+    """A sensor of each kind on one instance. They tick alternately, and each has its own cursor."""
 
     def __init__(self, on: dg.DagsterInstance, watched: Sequence[dg.AssetKey]) -> None:
         self.instance = on
@@ -141,10 +141,10 @@ class Ticking:
         self.repository = marts().get_repository_def()
 
     def tick(self, kind: str, *, starts: bool, keep: bool) -> tuple[int, float]:
-        """Tick once; return queries and CPU seconds.
+        """Tick once. Return the number of queries and the CPU seconds.
 
         Raises:
-            RuntimeError: it did not decide as it should.
+            RuntimeError: the sensor did not decide as expected.
         """
         with queries() as seen:
             began = time.process_time()
@@ -161,7 +161,7 @@ class Ticking:
         return len(seen), spent
 
     def ticks(self, repeat: int, *, starts: bool) -> dict[str, Ticks]:
-        """Tick so often with the same cursor, in turn; then once more, and keep the cursor."""
+        """Tick several times with the same cursor, then once more, and keep the cursor of the last tick."""
         found: dict[str, list[tuple[int, float]]] = {kind: [] for kind in SENSORS}
         for round_ in range(repeat):
             for kind in SENSORS if round_ % 2 == 0 else SENSORS[::-1]:
@@ -172,7 +172,7 @@ class Ticking:
 
 
 def by_watched(counts: Sequence[int], repeat: int) -> Iterator[tuple[int, str, dict[str, Ticks]]]:
-    """Yield number of assets, what happens, and the ticks of both sensors."""
+    """Yield (number of assets, situation, ticks of both sensors)."""
     for count in counts:
         with instance() as on:
             watched = keys(count)
@@ -185,7 +185,7 @@ def by_watched(counts: Sequence[int], repeat: int) -> Iterator[tuple[int, str, d
 
 
 def by_history(lengths: Sequence[int], repeat: int) -> Iterator[tuple[int, dict[str, Ticks]]]:
-    """Yield the length of the history and the first ticks of both sensors, which read it if they want to."""
+    """Yield (length of the history, first ticks of both sensors)."""
     for length in lengths:
         with instance() as on:
             watched = keys(HISTORY_WATCHED)
@@ -209,8 +209,8 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
 
     Args:
         watched: numbers of watched assets.
-        history: numbers of materializations of 20 assets before the first tick; 0 = never materialized.
-        repeat: ticks of each kind.
+        history: numbers of materializations of 20 assets before the first tick; 0 if they were never materialized.
+        repeat: number of ticks of each kind.
     """
     header = [f"{what}, {kind}" for kind in SENSORS for what in ("queries", "CPU ms")] + ["ratio of CPU"]
     rows, most = [], 0
@@ -223,7 +223,7 @@ def section(watched: Sequence[int], history: Sequence[int], repeat: int) -> Sect
     if len(starting) > 1:
         short, long = min(starting), max(starting)
         growth = ratios(first[long][OURS].cpu, first[short][OURS].cpu)
-        # Independent of the history is a ratio of 1; the rest is what the clock cannot tell apart.
+        # A ratio of 1 is independent of the history; the rest is measurement noise.
         goals.append(Goal(f"CPU of the first tick after {long:,} materializations, of that after {short:,}", 1.25, growth))
         more = first[long][OURS].queries - first[short][OURS].queries
         goals.append(

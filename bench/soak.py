@@ -1,11 +1,11 @@
-"""A soak: a real instance while files arrive, and all that can be killed, locked, filled or edited is. ``make soak SOAK_MINUTES=30``.
+"""Soak test: run a real instance while files arrive and faults happen. ``make soak SOAK_MINUTES=30``.
 
-A project has a load job with a schedule for each minute, a load job with a file sensor, and a transform job with a sensor on both. A code
-server, the daemon and the web server run as processes of their own. Faults come at random: the worker of a run, the daemon, the code server
-or the web server is killed, the database is locked, the disk of the database is full, a file of the project is edited and reloaded.
+The project has a load job that runs every minute, a load job with a file sensor, and a transform job with a sensor on both. A code
+server, the daemon and the web server run as separate processes. Faults happen at random: the worker of a run, the daemon, the code server
+or the web server is killed, the database is locked, its disk is full, or a file of the project is edited and reloaded.
 
-At the end nothing may be lost: every file is loaded exactly once, the last transform is after the last load, and no process, lock, slot or
-run that has not ended is left. Memory of the services is printed for the beginning and for the end.
+At the end, every file must have been loaded exactly once, the last transform must have run after the last load, and no processes, locks,
+concurrency slots or unfinished runs may be left. The memory of the services at the beginning and at the end is printed.
 """
 
 import argparse
@@ -32,7 +32,7 @@ import duckdb
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROWS = 5
-"""Rows of a file."""
+"""Rows in each file."""
 
 FILES: Mapping[str, str] = {
     "application.sl.yml": """
@@ -72,15 +72,16 @@ TABLES = (("clock", "ticks", "minutes"), ("mail", "letters", "arrivals"))
 
 @dataclass
 class Soak:
-    """One soak.
+    """A soak test.
 
     Attributes:
-        root: folder of everything.
-        chance: where random choices come from.
+        root: folder of the project and the instance.
+        chance: the random number generator.
         dropped: domain -> numbers of the files that arrived.
-        faults: what was done, by name.
-        services: the processes, by name.
-        memory: name -> resident memory, in the order of time.
+        faults: number of faults by name.
+        services: processes by name.
+        memory: name of a service -> its resident memory in bytes over time.
+        mounted: whether the datasets are on a disk of limited size.
     """
 
     root: Path
@@ -149,11 +150,11 @@ class Soak:
         return int(path.read_text(encoding="utf-8"))
 
     def incoming(self, domain: str) -> Path:
-        """Return the folder into which files of a domain come."""
+        """Return the folder in which the files of a domain arrive."""
         return self.project / "datasets" / "incoming" / domain
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the project, at once."""
+        """Write a file of the project atomically."""
         path = self.project / "metadata" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
@@ -188,7 +189,7 @@ class Soak:
             )
 
     def keep_alive(self) -> None:
-        """Start again what has ended, and note the memory of what runs."""
+        """Restart services that have ended, and record the memory of the others."""
         for name, process in list(self.services.items()):
             if process.poll() is not None:
                 self.start(name)
@@ -207,7 +208,7 @@ class Soak:
                 process.wait(60)
 
     def list_processes(self) -> dict[int, str]:
-        """Return all processes of this instance: pid -> command line."""
+        """Return pid -> command line of all processes of this instance."""
         mark = f"DAGSTER_HOME={self.home}".encode()
         found = {}
         for entry in Path("/proc").iterdir():
@@ -220,7 +221,7 @@ class Soak:
     # files
 
     def drop_file(self) -> None:
-        """Let a file arrive, complete."""
+        """Drop a complete file."""
         domain, table, _ = self.chance.choice(TABLES)
         number = len(self.dropped[domain])
         folder = self.incoming(domain)
@@ -229,7 +230,7 @@ class Soak:
         try:
             hidden.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError:
-            # The disk is full: what sends the file tries again.
+            # The disk is full. The sender tries again.
             hidden.unlink(missing_ok=True)
             return
         hidden.rename(folder / f"{table}-{number:06}.csv")
@@ -255,7 +256,7 @@ class Soak:
         self.start(name)
 
     def lock_database(self) -> None:
-        """Hold the database file as another program would."""
+        """Lock the database file as another program would."""
         code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); time.sleep(8)"
         subprocess.run([sys.executable, "-c", code, str(self.project / "datasets/soak.db")], capture_output=True, check=False)
         self.faults["database locked"] += 1
@@ -299,7 +300,7 @@ class Soak:
     # result
 
     def count_files(self) -> dict[str, Counter[int]]:
-        """Return how many rows each file has in the tables."""
+        """Return domain -> number of rows of each file in its table."""
         found = {}
         with duckdb.connect(str(self.project / "datasets/soak.db"), read_only=True) as connection:
             for domain, table, _ in TABLES:
@@ -315,7 +316,7 @@ class Soak:
         return [p.name for area in ("incoming", "stage", "ingesting") for p in (datasets / area).rglob("*.csv")]
 
     def read_totals(self) -> tuple[int, ...]:
-        """Return what the last transform has counted."""
+        """Return the counts of the last transform."""
         path = str(self.project / "datasets/soak.db")
         with contextlib.suppress(duckdb.CatalogException), duckdb.connect(path, read_only=True) as connection:
             return tuple(connection.execute("select ticks, letters from kpi.totals").fetchone() or ())
@@ -324,16 +325,16 @@ class Soak:
 
 def _find_parent(pid: int) -> int | None:
     with contextlib.suppress(OSError):
-        # The name, in parentheses, may contain anything; the parent is the second field behind it.
+        # The name in parentheses may contain anything. The parent is the second field after it.
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
     return None
 
 
 def run_soak(root: Path, minutes: float, seed: int) -> int:
-    """Run a soak and print its figures; return 1 where something is wrong."""
+    """Run a soak test, and print its figures. Return 1 if something is wrong."""
     soak = Soak(root, random.Random(seed))
     soak.prepare()
-    # Services that make the database of an instance at the same time break it.
+    # The database of an instance breaks if several services create it at the same time.
     with _open_instance(soak):
         pass
     for name in ("code server", "daemon", "web server"):
@@ -375,7 +376,7 @@ def _run(soak: Soak, minutes: float) -> list[str]:
                 break
     print(f"{time.monotonic() - began:.0f} s: quiet", flush=True)
     soak.stop()
-    # A fault that never happens would look like one that does no harm.
+    # A fault that never happened must not look like one that did no harm.
     kinds = ["worker killed", "database locked", "project edited", *(f"{name} killed" for name in soak.services)]
     kinds += ["disk full"] if soak.mounted else []
     never = [kind for kind in kinds if minutes >= 20 and not soak.faults[kind]]
@@ -403,7 +404,7 @@ def _judge(soak: Soak, expected: tuple[int, int]) -> list[str]:
         wrong += [f"{domain}: lost {lost[:10]}"] if lost else []
         wrong += [f"{domain}: rows of files {dict(list(other.items())[:10])}"] if other else []
     if soak.read_totals() != expected:
-        wrong.append(f"the last transform counted {soak.read_totals()}, and there are {expected} rows")
+        wrong.append(f"the last transform counted {soak.read_totals()}, but there are {expected} rows")
     waiting, running, processes = soak.list_waiting(), _list_running(soak), soak.list_processes()
     wrong += [f"files that wait: {waiting[:10]}"] if waiting else []
     wrong += [f"runs that have not ended: {running}"] if running else []
@@ -428,13 +429,13 @@ def _has_taken_slots(instance: Any, key: str) -> bool:
 
 
 def main() -> int:
-    """Run a soak as long as the command line says."""
-    parser = argparse.ArgumentParser(description="Run a real instance with files that arrive, and with faults.")
+    """Run a soak test for the time that the command line gives."""
+    parser = argparse.ArgumentParser(description="Run a real instance while files arrive and faults happen.")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--keep", help="folder to work in, which stays")
+    parser.add_argument("--keep", help="folder to work in, which is kept")
     given = parser.parse_args()
-    # Shells start background jobs with Ctrl-C ignored. Dagster's code servers would take that over for SIGTERM and never end.
+    # Shells start background jobs with SIGINT ignored. Dagster's code servers would then ignore SIGTERM, too, and never end.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.path.insert(0, str(REPOSITORY))
     root = Path(given.keep or tempfile.mkdtemp(prefix="soak-"))

@@ -1,14 +1,13 @@
-"""Measure the overhead of a step besides its command: this package's executor compared with Dagster's own and with other ways to do it.
+"""Measure the overhead of a step in addition to its command, with this package's step executor, Dagster's, and other ways.
 
     python bench/steps.py [--steps 50] [--at-a-time 8] [--repeat 3] [--waiting 500] [--json FILE] [WAY...]
 
-Each way loads the same synthetic Starlake project (as many tables as steps, as many tasks beside them) and runs its load job in a fresh
-process with a fresh SQLite instance; each step runs one command, a program that leaves its name in a file and sleeps.
+Each way loads the same synthetic Starlake project (with as many tables, and as many tasks, as steps) and runs its load job in a fresh
+process with a fresh SQLite instance. Each step runs a program that writes its name to a file and sleeps.
 
-CPU is measured, never estimated: the process notes what it has used when ``execute_job`` begins and when it returns; what it started and
-did not wait for (a fork server with its step processes) counts whole. The commands are included. A measurement that cannot be true (more
-CPU than there are processors, a command that did not run or ran twice, accounts that contradict each other) is thrown away and repeated.
-Needs Linux.
+The process records its CPU seconds when ``execute_job`` begins and returns. Processes that it started, but for which it did not wait (a
+fork server with its step processes), count as a whole. The commands are included. An implausible measurement (more CPU than the processors
+have, a command that did not run or ran twice, contradictory figures) is discarded and repeated. Requires Linux.
 """
 
 import argparse
@@ -60,15 +59,15 @@ WAYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run of one way.
+    """The measurement of one run.
 
     Attributes:
-        way: which.
-        cpu: CPU seconds per step of the run's process and of everything that it started, commands included.
-        own: of that, the run's process itself. The rest are commands, step processes and the fork server.
+        way: the way.
+        cpu: CPU seconds per step of the run's process and of all processes that it started, including commands.
+        own: the part of the run's process itself. The rest is for commands, step processes and the fork server.
         wall: seconds of the run.
         memory: peak memory of the run's process in MB.
-        steps: events of each step, without those that are about processes and resources.
+        steps: events of each step, except those about processes and resources.
     """
 
     way: str
@@ -81,20 +80,20 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All runs of one way.
+    """The result of all runs of one way.
 
     Attributes:
-        way: which.
-        description: what it is.
-        cpu: median of CPU seconds per step, commands included.
-        lowest: least of them.
-        highest: most of them.
-        own: median of what the run's process itself used per step.
-        times: ``cpu`` as a multiple of this package's; None without such a run.
-        wall: median of seconds of the run.
+        way: the way.
+        description: its description.
+        cpu: median of the CPU seconds per step, including commands.
+        lowest: lowest of them.
+        highest: highest of them.
+        own: median of the CPU seconds per step of the run's process itself.
+        times: ``cpu`` as a multiple of this package's; None if that was not measured.
+        wall: median of the seconds of a run.
         memory: median of the peak memory of the run's process in MB.
-        same_events: whether each step had the events that it has under Dagster's in-process executor; None without such a run.
-        runs: how many runs.
+        same_events: whether each step had the same events as with Dagster's in-process executor; None if that was not measured.
+        runs: number of runs.
     """
 
     way: str
@@ -111,7 +110,7 @@ class Row:
 
 
 class Implausible(Exception):
-    """A measurement cannot be true."""
+    """A measurement is implausible."""
 
 
 # ---------------------------------------------------------------------------------------------- the job, in every process
@@ -139,7 +138,7 @@ def job() -> dg.JobDefinition:
 
 
 def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinition:
-    """One op that runs the commands of all tables, as a generated DAG of one step would."""
+    """Return a job with one op that runs the commands of all tables."""
     plan, graph, _ = prepare_graph(root, settings)
     (pipeline,) = (p for p in plan.pipelines if p.name == JOB)
     domains = {d.name: d for d in plan.project.domains}
@@ -171,7 +170,7 @@ def _in_one_step(root: str, settings: Settings, at_a_time: int) -> dg.JobDefinit
 
 
 def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
-    """Dagster's executor for steps elsewhere, with "elsewhere" a thread. Not public either, and the way of its events is the database."""
+    """Return Dagster's StepDelegatingExecutor with threads. It is not public either, and gets its events through the database."""
 
     @dg.executor(name="delegating")
     def delegating(_: dg.InitExecutorContext) -> dg.Executor:
@@ -185,7 +184,7 @@ def _delegating(at_a_time: int) -> dg.ExecutorDefinition:
                 return "threads"
 
             def launch_step(self, step_handler_context: Any) -> Iterator[dg.DagsterEvent]:
-                # Else each thread configures Python's logging while others store events, and they wait for each other forever.
+                # Otherwise, each thread configures Python's logging while others store events, which is a deadlock.
                 handlers = step_handler_context.instance.__dict__.setdefault("bench_handlers", step_handler_context.instance.get_handlers())
                 step_handler_context.instance.get_handlers = lambda: handlers
                 threading.Thread(target=self._run, args=(step_handler_context,), daemon=True).start()
@@ -219,7 +218,7 @@ def _used(who: int) -> float:
 
 
 def _account() -> tuple[float, float]:
-    """Return CPU seconds of this process and of what it started and waited for, so far."""
+    """Return the CPU seconds so far of this process, and of the processes for which it waited."""
     return _used(resource.RUSAGE_SELF), _used(resource.RUSAGE_CHILDREN)
 
 
@@ -231,7 +230,7 @@ def _instance_settings(way: str) -> dict[str, Any]:
 
 
 def run_here() -> None:
-    """Run the job of the environment in this process and write down what it used."""
+    """Run the job that the environment selects in this process, and write the measurements to a file."""
     with (
         tempfile.TemporaryDirectory() as folder,
         dg.DagsterInstance.local_temp(folder, overrides=_instance_settings(os.environ["BENCH_WAY"])) as instance,
@@ -261,16 +260,16 @@ def run_here() -> None:
 
 
 def measure(way: str, steps: int, at_a_time: int, *, tries: int = 3) -> Measured:
-    """Run one way in a process of its own.
+    """Run one way in a separate process.
 
     Args:
         way: one of WAYS.
-        steps: tables of the project, and steps of the job.
-        at_a_time: commands at a time.
-        tries: how often to measure until the figures can be true.
+        steps: number of tables of the project, and of steps of the job.
+        at_a_time: number of commands at a time.
+        tries: maximum number of measurements until one is plausible.
 
     Raises:
-        Implausible: they never can.
+        Implausible: none of them is plausible.
     """
     for attempt in range(tries):
         try:
@@ -311,7 +310,7 @@ def _measure(way: str, steps: int, at_a_time: int) -> Measured:
 
 
 def _doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence[str], steps: int) -> Iterator[str]:
-    """Yield why a measurement cannot be true."""
+    """Yield the reasons why a measurement is implausible."""
     processors, slack = os.cpu_count() or 1, 0.1
     if min(found["own"], found["children"], *tree.orphans, 0.0) < 0:
         yield f"negative CPU time ({found['own']:.3f} s own, {found['children']:.3f} s children)"
@@ -320,7 +319,7 @@ def _doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence
     if tree.cpu + sum(tree.orphans) > processors * tree.wall * 1.02 + slack:
         yield f"{tree.cpu + sum(tree.orphans):.2f} s CPU of all processes in {tree.wall:.2f} s on {processors} processors"
     if tree.cpu + slack < found["until_end"]:
-        yield f"the process says it used {found['until_end']:.2f} s, its parent {tree.cpu:.2f} s"
+        yield f"the process reports {found['until_end']:.2f} s CPU, but its parent {tree.cpu:.2f} s"
     if cpu < steps * 1e-4:
         yield f"{steps} commands cannot be started with {cpu:.4f} s CPU"
     times = Counter(commands)
@@ -330,7 +329,7 @@ def _doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence
 
 def _write_project(root: Path, steps: int) -> None:
     write_project(root, 2 * steps, filename="all")
-    # Not DuckDB: commands that write one DuckDB file wait for each other.
+    # The connection is not DuckDB, because commands that write to the same DuckDB file wait for each other.
     (root / "metadata" / "application.sl.yml").write_text(
         "version: 1\napplication:\n  connectionRef: warehouse\n  connections:\n    warehouse:\n      type: jdbc\n      options:\n"
         '        url: "jdbc:postgresql://localhost/nowhere"\n        driver: org.postgresql.Driver\n'
@@ -350,13 +349,13 @@ _waited: dict[str, float] = {}
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Steps of one run that all wait at the same time.
+    """The measurement of steps of one run that all wait at the same time.
 
     Attributes:
-        steps: how many.
-        seconds: how long they were watched.
-        cpu: CPU seconds of their process meanwhile.
-        memory: its peak memory in MB.
+        steps: number of steps.
+        seconds: duration of the measurement.
+        cpu: CPU seconds of their process in this time.
+        memory: peak memory of the process in MB.
     """
 
     steps: int
@@ -366,7 +365,7 @@ class Waiting:
 
 
 def measure_waiting(steps: int) -> Waiting:
-    """Start a run with many steps that wait, in a process of its own, and watch what the waiting costs."""
+    """Run many waiting steps in a separate process, and measure its CPU and memory."""
     environment = {
         **os.environ,
         "BENCH_STEPS": str(steps),
@@ -380,7 +379,7 @@ def measure_waiting(steps: int) -> Waiting:
 
 
 def run_waiting() -> None:
-    """Start many steps that wait for each other and then for a while; print what the waiting costs."""
+    """Run many steps that wait for each other and then for some time, and print the measurement."""
     steps = int(os.environ["BENCH_STEPS"])
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder, overrides=_instance_settings("")) as instance:
         result = dg.execute_job(dg.reconstructable(waiting_job), instance)
@@ -414,7 +413,7 @@ def waiting_job() -> dg.JobDefinition:
 
 
 def rows(measured: Sequence[Sequence[Measured]]) -> list[Row]:
-    """Return the measurements, one row per way."""
+    """Return the result of each way."""
     own = next((statistics.median(m.cpu for m in runs) for runs in measured if runs[0].way == "threads"), None)
     reference = next((runs[0].steps for runs in measured if runs[0].way == "in_process"), None)
     found = []
@@ -440,7 +439,7 @@ def rows(measured: Sequence[Sequence[Measured]]) -> list[Row]:
 
 
 def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) -> Iterator[str]:
-    """Write the measurements as a Markdown table, one row per way, against this package's."""
+    """Yield the lines of a Markdown table with a row for each way."""
     yield (
         f"{steps} steps, {at_a_time} at a time, each with a command that sleeps {SLEEP} s; Python {platform.python_version()}, "
         f"dagster {dg.__version__}, {os.cpu_count()} processors"
@@ -462,7 +461,7 @@ def table(measured: Sequence[Sequence[Measured]], steps: int, at_a_time: int) ->
 
 
 def measure_all(ways: Sequence[str], steps: int, at_a_time: int, repeat: int) -> list[list[Measured]]:
-    """Measure some ways several times, in turn: a busy minute hits all of them."""
+    """Measure ways several times, alternately, so that other load affects all of them."""
     measured: dict[str, list[Measured]] = {way: [] for way in ways}
     for _ in range(repeat):
         for way in ways:
@@ -472,17 +471,17 @@ def measure_all(ways: Sequence[str], steps: int, at_a_time: int, repeat: int) ->
 
 
 def main(argv: Sequence[str] | None = None) -> list[Row]:
-    """Measure, print, and return the rows.
+    """Measure, print the table, and return its rows.
 
     Args:
-        argv: arguments; None = those of the process.
+        argv: arguments; None for those of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ways", nargs="*", choices=[[], *WAYS], default=[])
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--at-a-time", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--waiting", type=int, default=0, help="also measure so many steps that only wait")
+    parser.add_argument("--waiting", type=int, default=0, help="also measure this number of waiting steps")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     options = parser.parse_args(argv)
     measured = measure_all(options.ways or list(WAYS), options.steps, options.at_a_time, options.repeat)

@@ -1,4 +1,4 @@
-"""Synthetic Starlake projects for measurements: half tables of 12 columns, half tasks of 45 SQL lines, one job per domain."""
+"""Write synthetic Starlake projects: half tables of 12 columns, half tasks with 45 lines of SQL, and one job per domain."""
 
 import random
 from pathlib import Path
@@ -12,10 +12,10 @@ def write_project(root: Path, objects: int, *, pre_load: str = "none", filename:
     """Write a project and return its folder.
 
     Args:
-        root: where to; it must not exist.
-        objects: how many tables and tasks together, half of each.
+        root: the folder, which must not exist.
+        objects: number of tables and tasks, half of each.
         pre_load: pre-load strategy of all load jobs.
-        filename: base of the file names in the DAG configs.
+        filename: prefix of the file names in the DAG configs.
     """
     rng = random.Random(objects)
     metadata = root / "metadata"

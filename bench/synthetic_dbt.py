@@ -1,4 +1,4 @@
-"""The dbt project that says the same as a synthetic Starlake project, inside a Dagster project that loads it with dagster-dbt's component.
+"""Write the dbt project that corresponds to a synthetic Starlake project, and a Dagster project that loads it with dagster-dbt.
 
 Tables become sources with the same columns, tasks become models with the same SQL over ``source()`` and ``ref()``, and each mart has a job
 and a schedule. dbt does not load files: sources are external assets, so half of the objects have no op and no job.
@@ -14,11 +14,11 @@ LOCATION = "location"
 
 
 def write_dbt_project(root: Path, objects: int) -> Path:
-    """Write the Dagster project with the dbt project in it and return its folder.
+    """Write the Dagster project with the dbt project in it, and return its folder.
 
     Args:
-        root: where to; it must not exist.
-        objects: how many sources and models together, half of each.
+        root: the folder, which must not exist.
+        objects: number of sources and models, half of each.
     """
     rng = random.Random(objects)
     dbt = root / "dbt"

@@ -1,10 +1,10 @@
-"""Ways to load a code location, each for a process of its own: what Dagster itself needs for as many assets, and this package.
+"""Load a code location in one of several ways: with this package, or with Dagster alone and as many assets.
 
     python bench/ways.py floor|alike OBJECTS
     python bench/ways.py starlake|component FOLDER
     python bench/ways.py reading FOLDER
 
-All but the last end with what a code server does before it answers: every job resolved, the repository described.
+All but the last do what a code server does before it can answer: they resolve every job and describe the repository.
 """
 
 import sys
@@ -26,7 +26,7 @@ FROM_CACHE = "from the cache"
 
 
 def floor(objects: int) -> "dg.Definitions":
-    """Return the least that one can write with Dagster for so many assets: nothing but keys, dependencies, groups and column schemas."""
+    """Return minimal definitions with Dagster alone: assets with keys, dependencies, groups and column schemas, and jobs."""
     import dagster as dg
 
     columns = [dg.TableColumn(name=f"column_{i}", type="string", description=f"Column {i}") for i in range(12)]
@@ -44,7 +44,7 @@ def floor(objects: int) -> "dg.Definitions":
 
 
 def alike(objects: int) -> "dg.Definitions":
-    """Return the same with what this package gives its assets and jobs: columns, metadata, kinds, links to files, schedules, sensors."""
+    """Return definitions with Dagster alone that have the same metadata, schedules and sensors as those of this package."""
     import dagster as dg
 
     types = ("long", "string", "decimal", "date", "timestamp", "boolean")
@@ -116,7 +116,7 @@ def _groups(objects: int) -> list[tuple[int, list[str]]]:
 
 
 def _asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None = None) -> "dg.AssetsDefinition":
-    """Return an asset, built directly: the decorator does the same at three times the cost."""
+    """Return an asset that is built without the decorator, which takes three times as long."""
     import dagster as dg
 
     name = spec.key.path[-1]
@@ -132,7 +132,7 @@ def _asset(spec: "dg.AssetSpec", reads: list[str], tags: dict[str, str] | None =
 
 
 def starlake(root: str) -> "dg.Definitions":
-    """Return the definitions of a Starlake project that has a code location to itself."""
+    """Return the definitions of a Starlake project that is the only one in its code location."""
     from starlake_dagster_components.load import load_code_location
     from starlake_dagster_components.settings import Settings
 
@@ -140,7 +140,7 @@ def starlake(root: str) -> "dg.Definitions":
 
 
 def component(folder: str) -> "dg.Definitions":
-    """Return the definitions of a Dagster project whose ``defs`` folder holds components."""
+    """Return the definitions of a Dagster project with components in its ``defs`` folder."""
     import dagster as dg
 
     sys.path.insert(0, folder)
@@ -148,7 +148,7 @@ def component(folder: str) -> "dg.Definitions":
 
 
 def describe(definitions: "dg.Definitions") -> dict[str, int]:
-    """Do what a code server does before it answers, resolving every job and describing the repository, and count what there is."""
+    """Resolve every job and describe the repository, as a code server does before it can answer. Return the numbers of definitions."""
     from dagster._core.remote_representation.external_data import RepositorySnap
 
     repository = definitions.get_repository_def()
@@ -163,7 +163,7 @@ def describe(definitions: "dg.Definitions") -> dict[str, int]:
 
 
 def reading(root: str) -> float:
-    """Return the CPU seconds of reading a Starlake project: YAML, Jinja, the tables that SQL reads."""
+    """Return the CPU seconds of reading a Starlake project, including the tables that its SQL reads."""
     from starlake_dagster_components.project import read_project
 
     began = time.process_time()
@@ -172,7 +172,7 @@ def reading(root: str) -> float:
 
 
 def from_cache() -> list[str]:
-    """Note from now on for each plan of a project that it came from the cache, or why not; return the notes."""
+    """Record, for each plan that is loaded from now on, that it came from the cache, or the reason why not. Return the list."""
     build: Any = import_module("starlake_dagster_components.definitions.build")
     notes: list[str] = []
     load_plan = build.load_plan

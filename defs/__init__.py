@@ -1,1 +1,1 @@
-"""Components of this repository's code location: the example project, or the one that ``SL_ROOT`` names."""
+"""The components of this repository's code location: the example, or the project that ``SL_ROOT`` names."""

@@ -1,1 +1,1 @@
-"""A real Starlake project of our own, and the two programs that show it."""
+"""An example project, and the programs behind ``make demo`` and ``make dev``."""

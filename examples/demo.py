@@ -1,6 +1,6 @@
-"""`make demo`: every load and transform job of the example, through Dagster, for both batches of files.
+"""Run all load and transform jobs of the example through Dagster, for both batches of files. ``make demo`` runs this.
 
-Works on a copy in .demo/. Ends with exit code 1 when an asset failed, a table is empty, or nothing came out of a job.
+It works on a copy in .demo/. The exit code is 1 if a job failed or ran nothing, an asset was skipped, or a table is empty.
 """
 
 import os
@@ -32,7 +32,7 @@ def main() -> int:
         results = run_headless(workspace.project, settings, progress=choose_progress(quiet=False, json=False))
         print_results(results)
         complaints += [f"batch {number}: {c}" for c in _complaints(results)]
-    console.print(f"\n{time.monotonic() - began:.0f} s. Look at it in Dagster: make dev")
+    console.print(f"\n{time.monotonic() - began:.0f} s. To see the example in Dagster, run make dev.")
     for complaint in complaints:
         console.print(complaint, style="red")
     return 1 if complaints else 0

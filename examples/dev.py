@@ -1,6 +1,6 @@
-"""`make dev`: Dagster's web interface on the example, or on the project that SL_ROOT names.
+"""Open Dagster on the example, or on the project that ``SL_ROOT`` names. ``make dev`` runs this.
 
-Settings are the variables ``SL_DAGSTER_<SETTING>`` (docs/settings.md). Only the example runs on DuckDB unless they say otherwise.
+Settings come from the variables ``SL_DAGSTER_<SETTING>`` (docs/settings.md). For the example, the default executor is ``duckdb``.
 """
 
 import os
@@ -11,14 +11,14 @@ from examples.workspace import REPOSITORY, Workspace
 
 
 def environment_of(given: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
-    """Return the environment to start in.
+    """Return the environment for ``sl-dagster dev``.
 
     Args:
-        given: that of this process.
-        workspace: where the example is copied to when no project is named, its first batch of files delivered.
+        given: the environment of this process.
+        workspace: if ``SL_ROOT`` is not set, the example is copied to this folder, with its first batch of files.
     """
     if given.get("SL_ROOT"):
-        # As it is named here: Dagster starts in another folder.
+        # A relative path must be resolved here, because Dagster starts in another folder.
         return {**given, "SL_ROOT": os.path.abspath(given["SL_ROOT"])}
     if not workspace.project.exists():
         workspace.create()
@@ -28,7 +28,7 @@ def environment_of(given: Mapping[str, str], workspace: Workspace) -> dict[str, 
 
 
 def main() -> None:
-    """Start ``sl-dagster dev`` in place of this process."""
+    """Replace this process with ``sl-dagster dev``."""
     environment = environment_of(os.environ, Workspace())
     os.chdir(REPOSITORY)
     program = [sys.executable, "-m", "starlake_dagster_components.cli", "dev", environment["SL_ROOT"], *sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""The folder in which the demo works: a copy of the example, its data and a Dagster instance of its own."""
+"""Prepare the folder of the demo: a copy of the example, its data, and a Dagster instance."""
 
 import shutil
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ EXAMPLE = REPOSITORY / "examples" / "tallow_lane"
 
 @dataclass(frozen=True)
 class Workspace:
-    """``.demo/`` in the repository, or another folder.
+    """The folder of the demo.
 
     Attributes:
-        folder: where everything goes.
+        folder: its path; by default ``.demo/`` in the repository.
     """
 
     folder: Path = REPOSITORY / ".demo"
@@ -34,13 +34,13 @@ class Workspace:
         return sorted(p for p in (EXAMPLE / "batches").iterdir() if p.is_dir())
 
     def create(self) -> None:
-        """Copy the example, without data; what an earlier demo left is removed."""
+        """Copy the example without data. The files of an earlier demo are removed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(EXAMPLE / "metadata", self.project / "metadata")
         self.dagster_home.mkdir(parents=True)
         (self.dagster_home / "dagster.yaml").write_text("telemetry:\n  enabled: false\nnux:\n  enabled: false\n", encoding="utf-8")
 
     def deliver(self, batch: Path) -> int:
-        """Put the files of a batch where the sources would put them; return how many there are."""
+        """Copy the files of a batch to where the sources would deliver them. Return their number."""
         shutil.copytree(batch, self.project / "datasets", dirs_exist_ok=True)
         return sum(1 for p in batch.rglob("*") if p.is_file())

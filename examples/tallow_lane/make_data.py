@@ -1,10 +1,10 @@
-"""Write the files that Tallow Lane's sources deliver: two batches, always the same.
+"""Write two batches of the files that Tallow Lane's sources deliver. The files are always the same.
 
     python make_data.py [FOLDER]
 
-FOLDER is ``batches`` beside this file unless another one is named. A small simulation of thirteen weeks (``simulation.py``) makes loans,
-payments, repairs and reservations agree with each other; each source then tells what it knows at the end of its batch. Batch 1 ends on
-Sunday 27 September 2026, batch 2 a week later with new rows, changed rows, rows that come late and rows that say nothing new.
+FOLDER is ``batches`` beside this file by default. A small simulation of thirteen weeks (``simulation.py``) makes loans, payments, repairs
+and reservations consistent. Each source then exports its data as of the end of the batch. Batch 1 ends on Sunday, September 27, 2026. Batch 2
+ends a week later, and has new, changed, late and unchanged rows.
 """
 
 import gzip
@@ -45,7 +45,12 @@ from simulation import (
 
 @dataclass
 class Batch:
-    """A folder of one batch and how its files are written."""
+    """A batch of files.
+
+    Attributes:
+        folder: the folder to write to.
+        number: 1 or 2.
+    """
 
     folder: Path
     number: int
@@ -57,16 +62,16 @@ class Batch:
 
     @property
     def until(self) -> date:
-        """The last day that the sources know."""
+        """The last day of the batch."""
         return ENDS[self.number - 1]
 
-    def tells(self, day: date | datetime) -> bool:
-        """Return whether a thing of this day is news in this batch."""
+    def includes(self, day: date | datetime) -> bool:
+        """Return whether a day is in this batch."""
         day = day.date() if isinstance(day, datetime) else day
         return self.after < day <= self.until
 
     def write(self, place: str, suffix: str, text: str) -> Path:
-        """Write a file named after the batch's last day; ``.gz`` is packed."""
+        """Write a file that is named after the last day of the batch. With ``.gz``, it is compressed."""
         path = self.folder / f"{place}_{self.until:%Y%m%d}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         data = text.encode()
@@ -75,7 +80,7 @@ class Batch:
 
 
 def dsv(rows: Iterable[Cells], separator: str, quote: str = '"', escape: str = '"', null: str = "") -> str:
-    """Return rows as delimited text; a cell is quoted where it must be."""
+    """Return rows as delimited text. Cells are quoted if necessary."""
 
     def cell(value: object) -> str:
         if value is None:
@@ -89,16 +94,16 @@ def dsv(rows: Iterable[Cells], separator: str, quote: str = '"', escape: str = '
 
 
 def as_json(record: object) -> str:
-    """Return a record as one line of JSON; dates and times as text."""
+    """Return a record as one line of JSON, with dates and times as strings."""
     return json.dumps(record, ensure_ascii=False, default=str)
 
 
 def desk(world: World, batch: Batch) -> None:
-    """Write what the front desks export: branches, members, visitor counts."""
+    """Write the exports of the front desks: branches, members and visitor counts."""
     branches = [*BRANCHES, NEW_BRANCH] if batch.number == 2 else BRANCHES
     head = ("branch_code", "name", "opened_on", "street", "floor_area_m2")
     batch.write("incoming/desk/branches", ".csv", dsv([head, *branches], ";"))
-    batch.write("incoming/desk/members", ".csv", dsv([MEMBER_COLUMNS, *(m.cells for m in told_members(world, batch))], ";"))
+    batch.write("incoming/desk/members", ".csv", dsv([MEMBER_COLUMNS, *(m.cells for m in select_members(world, batch))], ";"))
     dice = Dice("visits")
     rows: list[Cells] = [("branch_code", "day", "hour", "visitors")]
     for day in open_days(FIRST_DAY, ENDS[1]):
@@ -112,33 +117,33 @@ def desk(world: World, batch: Batch) -> None:
     batch.write("incoming/desk/visits", ".csv.gz", dsv(rows, "|"))
 
 
-def told_members(world: World, batch: Batch) -> list[Member]:
-    """Return everybody in batch 1; in batch 2 the new, 38 changed, 20 unchanged, and 3 old versions that arrive late."""
+def select_members(world: World, batch: Batch) -> list[Member]:
+    """Return all members for batch 1; for batch 2 the new, 38 changed, 20 unchanged, and 3 old versions that arrive late."""
     old = [m for m in world.members if m.joined_on <= ENDS[0]]
     if batch.number == 1:
         return old
     dice = Dice("changes of members")
-    told = []
+    reported = []
     for n, member in enumerate(old[5::6][:61]):
         if n < 38:
             plan = "regular" if member.plan == "basic" else "family" if n % 2 else "basic"
             moved = replace(member, plan=plan, home_branch="ORC" if n % 3 == 0 else member.home_branch)
-            told.append(replace(moved, updated_at=at(ENDS[0] + timedelta(2 + dice.below(5)), dice)))
+            reported.append(replace(moved, updated_at=at(ENDS[0] + timedelta(2 + dice.below(5)), dice)))
         elif n < 58:
-            told.append(member)
+            reported.append(member)
         else:
-            told.append(replace(member, phone="+353 1 555 0000", updated_at=member.updated_at - timedelta(30)))
-    return told + [m for m in world.members if batch.tells(m.joined_on)]
+            reported.append(replace(member, phone="+353 1 555 0000", updated_at=member.updated_at - timedelta(30)))
+    return reported + [m for m in world.members if batch.includes(m.joined_on)]
 
 
 def catalogue(world: World, batch: Batch) -> None:
-    """Write what the catalogue exports: categories, items, tariffs; each file with an empty ``.ready`` file beside it."""
+    """Write the exports of the catalogue: categories, items and tariffs, each with an empty ``.ready`` file."""
     second = batch.number == 2
     categories = [*CATEGORIES, NEW_CATEGORY] if second else CATEGORIES
     head = ("category_code", "name", "group_name", "zone", "loan_days", "electrical")
     rows = [(*c[:5], str(c.electrical).lower()) for c in categories]
     files = [batch.write("incoming/catalogue/categories", ".tsv", dsv([head, *rows], "\t"))]
-    records = ",\n".join(as_json(i.record) for i in told_items(world, batch))
+    records = ",\n".join(as_json(i.record) for i in select_items(world, batch))
     files.append(batch.write("incoming/catalogue/items", ".json", f"[\n{records}\n]\n"))
     prices: list[Cells] = [("category_code", "period", "price", "deposit", "valid_from")]
     for category in categories:
@@ -146,10 +151,10 @@ def catalogue(world: World, batch: Batch) -> None:
         for period, factor in (("day", 1.0), ("weekend", 1.8), ("week", 3.6), ("month", 9.0)):
             offered = period != "month" or (second and code == "TEN")
             withdrawn = second and (code, period) == ("SHR", "weekend")
-            told = not second or code in ("TEN", "SHR", "PRO", "AUD", "TEL")
+            is_listed = not second or code in ("TEN", "SHR", "PRO", "AUD", "TEL")
             raised = second and code in ("PRO", "AUD")
             price = f"{category.price * factor * (1.1 if raised else 1.0):.2f}"
-            if told and offered and not withdrawn:
+            if is_listed and offered and not withdrawn:
                 new = raised or code == "TEL" or period == "month"
                 prices.append((code, period, price, f"{category.deposit:.2f}", date(2026, 10, 1) if new else date(2026, 1, 1)))
     files.append(batch.write("incoming/catalogue/tariffs", ".txt", dsv(prices, "<|>")))
@@ -157,39 +162,39 @@ def catalogue(world: World, batch: Batch) -> None:
         path.with_suffix(".ready").write_bytes(b"")
 
 
-def told_items(world: World, batch: Batch) -> list[Item]:
-    """Return everything in batch 1; in batch 2 the new, 22 changed, and 4 old versions that arrive late."""
+def select_items(world: World, batch: Batch) -> list[Item]:
+    """Return all items for batch 1; for batch 2 the new, 22 changed, and 4 old versions that arrive late."""
     old = [i for i in world.items if i.acquired_on <= ENDS[0]]
     if batch.number == 1:
         return old
     dice = Dice("changes of items")
-    told = []
+    reported = []
     for n, item in enumerate(old[3::9][:26]):
         when = at(ENDS[0] + timedelta(2 + dice.below(5)), dice)
         if n >= 22:
-            told.append(replace(item, title=f"{item.title} (as first entered)", updated_at=item.updated_at - timedelta(20)))
+            reported.append(replace(item, title=f"{item.title} (as first entered)", updated_at=item.updated_at - timedelta(20)))
         elif n % 5 == 0:
-            told.append(replace(item, retired_on=when.date(), updated_at=when))
+            reported.append(replace(item, retired_on=when.date(), updated_at=when))
         elif n % 2:
-            told.append(replace(item, home_branch="ORC", updated_at=when))
+            reported.append(replace(item, home_branch="ORC", updated_at=when))
         else:
-            told.append(replace(item, value=round(item.value * 0.8, 2), labels=(*item.labels, "patina"), updated_at=when))
-    return told + [i for i in world.items if batch.tells(i.acquired_on)]
+            reported.append(replace(item, value=round(item.value * 0.8, 2), labels=(*item.labels, "patina"), updated_at=when))
+    return reported + [i for i in world.items if batch.includes(i.acquired_on)]
 
 
 def lending(world: World, batch: Batch) -> None:
-    """Write what the loan desk and the bank put into the stage area, and the file that says that all is there."""
-    loans = [loan for loan in world.loans if told_loan(loan, batch)]
+    """Write the files that the loan desk and the bank put into the stage area, and the ack file."""
+    loans = [loan for loan in world.loans if is_reported(loan, batch)]
     batch.write("stage/lending/loans", ".jsonl", "".join(as_json(loan.record(batch.until)) + "\n" for loan in loans))
     numbered = [(f"R{n:05d}", *r) for n, r in enumerate(world.reservations, 1)]
-    late = {row[0] for row in numbered if row[1].date() == ENDS[0] - timedelta(1)}  # the website sends Saturday's a week later
-    rows = [r for r in numbered if (batch.number == 2 and r[0] in late) or (batch.tells(r[1]) and r[0] not in late)]
+    late = {row[0] for row in numbered if row[1].date() == ENDS[0] - timedelta(1)}  # the website sends those of Saturday a week later
+    rows = [r for r in numbered if (batch.number == 2 and r[0] in late) or (batch.includes(r[1]) and r[0] not in late)]
     cells = [(r, m, i, asked, wanted, channel, remark) for r, asked, m, i, wanted, channel, remark in rows]
     head = ("reservation_id", "member_id", "item_id", "asked_at", "wanted_from", "channel", "remark")
     batch.write("stage/lending/reservations", ".psv", dsv([head, *cells], "|", escape="\\"))
     paid = [(f"TL{n:08d}", *p) for n, p in enumerate(world.payments, 1)]
-    again = [p for p in paid if p[1] == ENDS[0] - timedelta(1)][-5:]  # the bank repeats the last lines of its former statement
-    lines = [f"{r}{day}{m:<8}{amount:09.2f}{method:<8}{kind:<8}\n" for r, day, m, amount, method, kind in paid if batch.tells(day)]
+    again = [p for p in paid if p[1] == ENDS[0] - timedelta(1)][-5:]  # the bank repeats the last lines of its previous statement
+    lines = [f"{r}{day}{m:<8}{amount:09.2f}{method:<8}{kind:<8}\n" for r, day, m, amount, method, kind in paid if batch.includes(day)]
     repeated = [f"{r}{day}{m:<8}{amount:09.2f}{method:<8}{kind:<8}\n" for r, day, m, amount, method, kind in again]
     batch.write("stage/lending/payments", ".dat", "".join(repeated + lines if batch.number == 2 else lines))
     ack = batch.folder / "pending" / "lending" / "complete.ack"
@@ -197,19 +202,24 @@ def lending(world: World, batch: Batch) -> None:
     ack.write_text(f"3 files for {batch.until}\n", encoding="utf-8")
 
 
-def told_loan(loan: Loan, batch: Batch) -> bool:
-    """Return whether a loan is in a batch: new, come back, told late, or (every seventh still out) sent again unchanged."""
+def is_reported(loan: Loan, batch: Batch) -> bool:
+    """Return whether a loan is in a batch: it is new, was returned, arrives late, or is unchanged (every seventh that is still out)."""
     assert loan.back_at is not None
     begun = loan.loaned_at.date()
     if batch.number == 1:
-        return begun <= ENDS[0] and not loan.told_late
+        return begun <= ENDS[0] and not loan.reported_late
     still_out = begun <= ENDS[0] and loan.back_at.date() > ENDS[1]
-    return loan.told_late or batch.tells(begun) or (begun <= ENDS[0] and batch.tells(loan.back_at)) or (still_out and loan.loan_id % 7 == 0)
+    return (
+        loan.reported_late
+        or batch.includes(begun)
+        or (begun <= ENDS[0] and batch.includes(loan.back_at))
+        or (still_out and loan.loan_id % 7 == 0)
+    )
 
 
 def workshop(world: World, batch: Batch) -> None:
-    """Write what the workshop puts into the stage area: repairs, spare parts, inspections."""
-    repairs = [r for r in world.repairs if batch.tells(r.opened_on) or (batch.tells(r.closed_on) and r.opened_on <= batch.until)]
+    """Write the files that the workshop puts into the stage area: repairs, spare parts and inspections."""
+    repairs = [r for r in world.repairs if batch.includes(r.opened_on) or (batch.includes(r.closed_on) and r.opened_on <= batch.until)]
     batch.write("stage/workshop/repairs", ".ndjson", "".join(as_json(r.record(batch.until)) + "\n" for r in repairs))
     parts: list[Cells] = [("sku", "label", "stock", "unit_price", "supplier", "discontinued_on")]
     for n, label in enumerate(PARTS):
@@ -229,7 +239,7 @@ def workshop(world: World, batch: Batch) -> None:
             verdict = dice.weighted((("pass", 0.85), ("watch", 0.1), ("fail", 0.05)))
             remarks = {"pass": "", "watch": "lead worn, \nlook again in a month", "fail": 'off the shelf, "do not lend"'}[verdict]
             tested = str(category_of(item).electrical).lower()
-            if batch.tells(day):
+            if batch.includes(day):
                 rows.append((f"I{number:04d}", item.item_id, f"{day:%d/%m/%Y}", verdict, tested, remarks))
     batch.write("stage/workshop/inspections", ".csv", dsv(rows, ","))
 
@@ -238,7 +248,7 @@ SOURCES: tuple[Callable[[World, Batch], None], ...] = (desk, catalogue, lending,
 
 
 def main(folder: Path) -> None:
-    """Write both batches; what the folder held before is removed."""
+    """Write both batches. Other files in the folder are removed."""
     world = simulate()
     shutil.rmtree(folder, ignore_errors=True)
     for number in (1, 2):

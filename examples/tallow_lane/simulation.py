@@ -1,7 +1,7 @@
-"""Thirteen weeks of Tallow Lane: who borrowed what, when it came back, what broke, what was paid.
+"""Simulate thirteen weeks of Tallow Lane: loans, returns, repairs, payments and reservations.
 
-``make_data.py`` tells it batch by batch. Only ``Random.random`` draws numbers: Python promises the same ones in every version for it, and
-for nothing else of ``random``.
+``make_data.py`` writes them to files. All random numbers come from ``Random.random``, because only for this function does Python guarantee
+the same numbers in every version.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ HOURS = range(10, 18)
 
 
 class Branch(NamedTuple):
-    """A place where things are lent."""
+    """A branch of the library."""
 
     code: str
     name: str
@@ -35,7 +35,7 @@ class Branch(NamedTuple):
 
 
 class Category(NamedTuple):
-    """A kind of things: where they stand, for how many days they are lent, what a day and the deposit cost."""
+    """A category of items, with its shelf, loan period in days, and price and deposit in euros."""
 
     code: str
     name: str
@@ -108,33 +108,33 @@ PARTS = _words(
 
 
 class Dice:
-    """Random numbers of one topic; topics do not disturb each other."""
+    """A random number generator for a topic, whose numbers do not depend on other topics."""
 
     def __init__(self, topic: str) -> None:
         self._random = Random(f"tallow lane/{topic}")
 
     def below(self, number: int) -> int:
-        """Return a whole number from 0 on, below the given one."""
+        """Return a whole number from 0 up to, but not including, the given one."""
         return int(self._random.random() * number)
 
     def between(self, low: int, high: int) -> int:
-        """Return a whole number, both ends included."""
+        """Return a whole number in a range that includes both ends."""
         return low + self.below(high - low + 1)
 
     def happens(self, share: float) -> bool:
-        """Return True in this share of the cases."""
+        """Return True with a probability."""
         return self._random.random() < share
 
     def pick(self, values: Sequence[T]) -> T:
-        """Return one of the values."""
+        """Return one of the values, with equal probabilities."""
         return values[self.below(len(values))]
 
     def favourite(self, values: Sequence[T]) -> T:
-        """Return one of the values, rather one of the first."""
+        """Return one of the values. Those at the beginning are more likely."""
         return values[int(self._random.random() ** 1.7 * len(values))]
 
     def weighted(self, values: Sequence[tuple[T, float]]) -> T:
-        """Return one of the values by its share."""
+        """Return one of the values, each with its own probability."""
         left = self._random.random()
         for value, share in values:
             left -= share
@@ -145,7 +145,7 @@ class Dice:
 
 @dataclass(frozen=True)
 class Member:
-    """A member as the desk knows it at one moment."""
+    """A version of a member."""
 
     member_id: str
     first_name: str
@@ -169,7 +169,7 @@ MEMBER_COLUMNS = ("member_id", "first_name", "last_name", "mail", "phone", "plan
 
 @dataclass(frozen=True)
 class Item:
-    """A thing that can be borrowed, as the catalogue knows it at one moment."""
+    """A version of an item."""
 
     item_id: str
     title: str
@@ -201,7 +201,7 @@ class Item:
 
 @dataclass
 class Loan:
-    """A loan with its whole life."""
+    """A loan, including its return."""
 
     loan_id: int
     item: Item
@@ -211,10 +211,10 @@ class Loan:
     due_on: date
     back_at: datetime | None
     condition: str
-    told_late: bool = False
+    reported_late: bool = False
 
     def record(self, until: date) -> dict[str, Any]:
-        """The record of the loan desk as of the end of a day."""
+        """Return the record of the loan desk as of the end of a day."""
         back = self.back_at if self.back_at and self.back_at.date() <= until else None
         record: dict[str, Any] = {
             "loan_id": self.loan_id,
@@ -229,7 +229,7 @@ class Loan:
 
 @dataclass
 class Repair:
-    """A repair with its whole life."""
+    """A repair, including its end."""
 
     repair_id: int
     item_id: str
@@ -241,7 +241,7 @@ class Repair:
     minutes: int
 
     def record(self, until: date) -> dict[str, Any]:
-        """The workshop's record as of the end of a day. Parts are known once the repair is done."""
+        """Return the record of the workshop as of the end of a day. The parts are known when the repair is done."""
         done = self.closed_on <= until
         return {
             "repair_id": self.repair_id,
@@ -270,18 +270,18 @@ class World:
 
 
 def open_days(first: date, last: date) -> list[date]:
-    """Return the days with open doors: Tuesday to Saturday."""
+    """Return the opening days: Tuesday to Saturday."""
     days = (first + timedelta(n) for n in range((last - first).days + 1))
     return [d for d in days if 1 <= d.weekday() <= 5]
 
 
 def next_open(day: date) -> date:
-    """Return the day itself, or the next one with open doors."""
+    """Return the day itself, or the next opening day."""
     return open_days(day, day + timedelta(2))[0]
 
 
 def at(day: date, dice: Dice) -> datetime:
-    """Return a moment of a day within opening hours."""
+    """Return a time within the opening hours of a day."""
     return datetime.combine(day, time(dice.pick(HOURS), dice.below(60), dice.below(60)))
 
 
@@ -332,7 +332,7 @@ def make_members(dice: Dice) -> list[Member]:
 
 
 def make_items(dice: Dice) -> list[Item]:
-    """Return the items: 240 of the old categories, then 12 that arrive in the week of batch 2."""
+    """Return the items: 240 of the old categories, then 12 that are acquired in the week of batch 2."""
     items = []
     counts: dict[str, int] = {}
     for n in range(252):
@@ -362,10 +362,10 @@ def make_items(dice: Dice) -> list[Item]:
 
 
 def simulate() -> World:
-    """Let thirteen weeks pass: lend, take back, repair, pay, reserve."""
+    """Simulate thirteen weeks, and return their events."""
     dice = Dice("days")
     world = World(make_members(Dice("members")), make_items(Dice("items")))
-    world.items.sort(key=lambda item: Dice(item.item_id).below(10**6))  # the first ones are the popular ones
+    world.items.sort(key=lambda item: Dice(item.item_id).below(10**6))  # the first items are the popular ones
     free_from = {item.item_id: date.min for item in world.items}
     for day in open_days(FIRST_DAY, ENDS[1]):
         guests = [m for m in world.members if m.joined_on <= day]
@@ -385,7 +385,7 @@ def simulate() -> World:
     for number, loan in enumerate(world.loans, 1):
         loan.loan_id = 50_000 + number
     for loan in [loan for loan in world.loans if ENDS[0] - timedelta(4) <= loan.loaned_at.date() <= ENDS[0]][:6]:
-        loan.told_late = True
+        loan.reported_late = True
     world.repairs.sort(key=lambda r: (r.opened_on, r.item_id))
     for number, repair in enumerate(world.repairs, 1):
         repair.repair_id = 7000 + number
@@ -395,7 +395,7 @@ def simulate() -> World:
 
 
 def lend(world: World, dice: Dice, day: date, branch: str, item: Item, member: Member) -> date:
-    """Lend an item; note what is paid and whether it comes back broken. Return the day from which it is free again."""
+    """Lend an item, and add its payments and a repair if it breaks. Return the day from which it is available again."""
     category = category_of(item)
     deposit = category.deposit
     due = next_open(day + timedelta(category.days))
