@@ -3,8 +3,8 @@
     python make_data.py [FOLDER]
 
 FOLDER is ``batches`` beside this file by default. A small simulation of thirteen weeks (``simulation.py``) makes loans, payments, repairs
-and reservations consistent. Each source then exports its data as of the end of the batch. Batch 1 ends on Sunday, September 27, 2026. Batch 2
-ends a week later, and has new, changed, late and unchanged rows.
+and reservations consistent. Each source then exports its data as of the end of the batch. Batch 1 ends on Sunday, September 27, 2026, batch
+2 a week later. Batch 2 has new, changed, late and unchanged rows.
 """
 
 import gzip
