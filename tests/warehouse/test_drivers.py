@@ -50,6 +50,7 @@ def test_redshift_is_read_as_a_database_that_speaks_its_protocol(postgres: Postg
     assert [row.n for row in run_query(address, "select 1 as n")] == [1]
 
 
+@pytest.mark.filterwarnings("ignore:The GenericFunction")
 def test_snowflake_takes_the_options_of_the_connection() -> None:
     engine = make_engine(find_warehouse("snowflake"))
     _, options = engine.dialect.create_connect_args(engine.url)
