@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import Location, Problem, Severity, suggest_name
 from . import schema_keys as keys
-from .empty_references import find_empty_references
+from .empty_references import find_empty_references, name_connections
 from .migration import Migration, rename_table_roots
 from .project_files import ProjectFiles, UnreadableFile
 from .templating import Rendered, Renderer, TemplateError
@@ -266,18 +266,20 @@ def _report_unset(reading: Reading, name: str, document: YamlDocument, kind: Fil
         if kind.lenient or (ignore and ignore(path)) or _find_last_key(path) in _DESCRIPTIVE:
             return UNSET_MARK.sub(lambda match: reading.variables.unset[match.group(1)].value, value)
         for variable in found:
-            _report_variable(reading, reading.variables.unset[variable], Location(name, document.lines.get(path, 1)), path)
+            choice = name_connections(document) if _find_last_key(path) == "connectionRef" else ""
+            used = Location(name, document.lines.get(path, 1))
+            _report_variable(reading, reading.variables.unset[variable], used, path, choice)
         return UNSET_MARK.sub("", value) or None
 
     document.data = walk(document.data, "")
 
 
-def _report_variable(reading: Reading, unset: Unset, used: Location, path: str) -> None:
+def _report_variable(reading: Reading, unset: Unset, used: Location, path: str, choice: str) -> None:
     if unset.name in reading.reported_unset:
         return
     reading.reported_unset.add(unset.name)
     if unset.missing.replace("_", "").isalnum():
-        cause = f"{unset.missing} is not set; set it in the environment, or give '{unset.name}' a value"
+        cause = f"{unset.missing} is not set; set it{f' to {choice}' if choice else ''} in the environment, or give '{unset.name}' a value"
     else:
         cause = "an env file supports only {{NAME}} and ${NAME}, no other Jinja"
     reading.add_problem(unset.location, "error", f"variable '{unset.name}' is '{unset.value}', and {cause} (used for {path} in {used})")

@@ -8,6 +8,7 @@ from .variables import Variables
 from .yaml_source import YamlDocument
 
 _KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule|connectionRef)$")
+_CONNECTION = re.compile(r"(?:application\.)?connections\.([^.\[]+)$")
 _NAMES = ("dagRef", "schedule", "connectionRef")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 
@@ -40,11 +41,19 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
         short = key[key.index("dagRef") :] if "dagRef" in key else key.rpartition(".")[2]
         message = f"{short} '{written}': the variable {unset[0]} is not set"
         if short == "schedule":
-            yield Problem(Location(name, number), "warning", f"{message}; no schedule")
+            yield Problem(Location(name, number), "warning", f"{message}, so there is no schedule")
         elif short == "connectionRef":
-            yield Problem(Location(name, number), "warning", f"{message}; no connection")
+            choice = name_connections(document)
+            advice = f"; set it to {choice}" if choice else ""
+            yield Problem(Location(name, number), "warning", f"{message}, so there is no connection{advice}")
         else:
             yield Problem(Location(name, number), "error", message)
+
+
+def name_connections(document: YamlDocument) -> str:
+    """Return the names of the connections in an application file: ``a``, or ``one of a, b``; empty if it has none."""
+    names = [found[1] for found in map(_CONNECTION.match, document.lines) if found]
+    return f"one of {', '.join(names)}" if len(names) > 1 else "".join(names)
 
 
 def _find_value(key: str, line: str) -> str | None:

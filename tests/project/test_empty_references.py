@@ -47,7 +47,9 @@ def test_a_domain_and_a_task(shop: ProjectFolder) -> None:
 
 def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
     replace(shop, "metadata/load/shop/_config.sl.yml", "schedule: daily", 'schedule: "{{S}}"')
-    assert problems(shop) == ["metadata/load/shop/_config.sl.yml:7: warning: schedule '{{S}}': the variable S is not set; no schedule"]
+    assert problems(shop) == [
+        "metadata/load/shop/_config.sl.yml:7: warning: schedule '{{S}}': the variable S is not set, so there is no schedule"
+    ]
 
 
 @pytest.mark.parametrize("written", ["\"{{ D | default('') }}\"", '"{{ EMPTY }}"', '"{{ A }}{{ B }}"', '""'])
@@ -69,5 +71,18 @@ def test_a_connection_whose_variable_is_not_set_is_reported(shop: ProjectFolder)
     text = application.read_text().replace("application:\n", "application:\n  connectionRef: '{{ACTIVE}}'\n", 1)
     shop.write("metadata/application.sl.yml", "\n".join(line for line in text.splitlines() if "connectionRef: d" not in line) + "\n")
     assert [problem for problem in problems(shop) if "ACTIVE" in problem] == [
-        "metadata/application.sl.yml:3: warning: connectionRef '{{ACTIVE}}': the variable ACTIVE is not set; no connection"
+        "metadata/application.sl.yml:3: warning: connectionRef '{{ACTIVE}}': the variable ACTIVE is not set, "
+        "so there is no connection; set it to duckdb"
     ]
+
+
+def test_a_connection_whose_variable_has_an_unset_value_names_the_choices(shop: ProjectFolder) -> None:
+    text = (shop.root / "metadata/application.sl.yml").read_text().replace("connectionRef: duckdb", "connectionRef: '{{db}}'")
+    other = "    pg: {type: jdbc, options: {url: 'jdbc:postgresql://db/x'}}\n"
+    shop.write("metadata/application.sl.yml", text.replace("  dagRef:\n", f"{other}  dagRef:\n"))
+    shop.write("metadata/env.sl.yml", "env:\n  db: '{{DB}}'\n")
+    [found] = [problem for problem in problems(shop) if "DB" in problem]
+    assert found == (
+        "metadata/env.sl.yml:2: variable 'db' is '{{DB}}', and DB is not set; set it to one of duckdb, pg in the environment, or give 'db' "
+        "a value (used for connectionRef in metadata/application.sl.yml:3)"
+    )
