@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TESTS = "tests/**/*.py"
 PAGES = ("*.md", "docs/**/*.md", "deploy/**/*.md", "examples/**/*.md", ".github/**/*.md")
 SOURCES = ("starlake_dagster_components/**/*.py", "examples/*.py", "bench/**/*.py", ".ci/*.py", "docs/hooks/*.py")
 
@@ -124,6 +125,14 @@ def find_headless_docstrings(path: Path) -> Iterator[str]:
                 yield f"{_name(path)}:{statement.lineno}: a docstring begins with '{found[0]}': begin with a noun or a verb"
 
 
+def find_headless_tests(path: Path) -> Iterator[str]:
+    """Yield the tests in a Python file whose names begin with a question word."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        found = re.match(r"\s*def test_(what|which|who|whose|where)_\w+", line)
+        if found:
+            yield f"{_name(path)}:{number}: a test's name begins with '{found[1]}': write what is so"
+
+
 def find_long_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a Markdown file that are too long. Tables cannot be wrapped, and links do not count."""
     if path.suffix != ".md":
@@ -170,6 +179,8 @@ def main(given: Sequence[str]) -> int:
     # This file and its test contain the wording that is not allowed.
     found = [line for path in files if path.name not in ("prose.py", "test_prose.py") for line in find_wording(path)]
     found += [line for path in files for line in (*find_headless_docstrings(path), *find_long_lines(path), *find_long_sentences(path))]
+    tests = () if given else sorted(REPOSITORY.glob(TESTS))
+    found += [line for path in tests for line in (*find_headless_docstrings(path), *find_headless_tests(path))]
     for line in found:
         print(line)
     return 1 if check_spelling(files) or found else 0

@@ -1,4 +1,4 @@
-"""A project with secrets planted in every place, and a program that prints all of them: for the tests of masking."""
+"""A project with secrets everywhere, and a program that prints all of them, for the tests of masking."""
 
 import html
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 SPECIAL = "p@ss w\"o'r$d\\1/ü&x<y>"
-"""What a password has at its worst; every form of writing changes it."""
+"""Characters that a difficult password has. Every format escapes some of them."""
 
 
 def core(number: int) -> str:
@@ -21,7 +21,7 @@ def core(number: int) -> str:
 
 @dataclass
 class Planted:
-    """Secrets by number, and what was planted where.
+    """Secrets by number, and where each of them is.
 
     Attributes:
         places: number -> where it is.
@@ -144,7 +144,7 @@ class PlantedProject:
 
     @property
     def lines(self) -> list[str]:
-        """What a program prints that says everything it knows, in all forms."""
+        """The output of a program that prints all secrets in all forms."""
         found = list(self.unknown)
         for text in self.list_known():
             found += list_forms(text) if "://" not in text and ";" not in text and "{" not in text else [text]

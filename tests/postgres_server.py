@@ -1,4 +1,4 @@
-"""A PostgreSQL server that tests start for themselves: Debian's binaries, a folder of its own, a free port on loopback."""
+"""Start a PostgreSQL server for tests, with Debian's binaries, a temporary folder, and a free port on loopback."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ PASSWORD = "pg-secret-9f2"
 
 
 class NotAvailable(Exception):
-    """There is no server to be had here; the message says why."""
+    """PostgreSQL cannot be started here; the message gives the reason."""
 
 
 class PostgresServer:

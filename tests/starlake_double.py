@@ -1,6 +1,6 @@
-"""A program in place of ``starlake`` that loads whatever files it finds, and fails where the real one was seen to fail.
+"""A program in place of ``starlake`` that loads the files that it finds, and fails where the real one was observed to fail.
 
-It makes up the lines that the native or the Spark loader writes, and plays them. Starlake: IngestionWorkflow.load, IngestionJob.run,
+It generates the lines that the native or the Spark loader writes, and plays them. Starlake: IngestionWorkflow.load, IngestionJob.run,
 DuckDbNativeLoader.run, SparkIngestionPipeline, ExpectationJob.
 """
 
@@ -18,11 +18,11 @@ from typing import Any
 from starlake_playback import AUDIT_COLUMNS, EXPECTATION_COLUMNS, Loader, Player, read_rows
 
 HANGING = "waiting for the database"
-"""What a process writes that ignores SIGTERM from now on."""
+"""The output of a process from the moment at which it ignores SIGTERM."""
 
 
 class Double:
-    """What Starlake does with the files of one command.
+    """The behavior of Starlake for the files of one command.
 
     Words in a file say what happens to it: ``first``: its first step fails (a value that cannot be cast). ``second``: the second step of a
     native load fails. ``macro``: an expectation calls a macro that does not exist. ``boom``: the expectation of its table fails.

@@ -1,10 +1,10 @@
-"""Programs in place of ``starlake`` that do what the real one was seen to do.
+"""Programs in place of ``starlake`` that behave like the real one.
 
 A *playback* plays a recorded case (``shared/oracle/shell``): the same lines on the same streams, the same rows in the same order in the
 audit tables and in the tables, the same files moved, the same exit code. What a command does is read from the lines that it writes: each
 statement and each move is logged.
 
-A *double* (``starlake_double``) makes such lines up for whatever files it finds, as the native or the Spark loader writes them. Words in
+A *double* (``starlake_double``) generates such lines for the files that it finds, as the native or the Spark loader writes them. Words in
 the files make it fail where the real one fails.
 
 ``python starlake_playback.py <instructions.json> <arguments...>`` runs one command; :class:`Program` writes the instructions.
@@ -92,12 +92,12 @@ class Program:
 
     @property
     def commands(self) -> list[str]:
-        """What was run, without options."""
+        """The commands that were run, without options."""
         return [line.split(" --options")[0] for line in self.log.read_text(encoding="utf-8").splitlines()] if self.log.exists() else []
 
 
 class Player:
-    """Writes lines and does what they say."""
+    """Writes recorded lines, and does what they describe."""
 
     def __init__(self, root: str, database: str, job_id: str, *, audit: bool, sentinel: str | None = None) -> None:
         import duckdb

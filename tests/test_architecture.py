@@ -1,4 +1,4 @@
-"""Who may import whom, and what an import costs."""
+"""The allowed imports between modules, and the modules that an import loads."""
 
 import ast
 import subprocess
@@ -138,7 +138,7 @@ def _find_imported_files(path: Path) -> set[Path]:
     return found
 
 
-def test_files_import_each_other_in_no_circle() -> None:
+def test_files_do_not_import_each_other_in_a_cycle() -> None:
     order = TopologicalSorter({path: _find_imported_files(path) for path in PACKAGE.rglob("*.py")})
     try:
         order.prepare()

@@ -1,4 +1,4 @@
-"""The folder of things worked out before: whatever happens to it, nothing wrong comes out and nothing is raised."""
+"""The cache: whatever happens to its folder, entries are never wrong, and no exception is raised."""
 
 import os
 import pickle
@@ -21,7 +21,7 @@ def cache(tmp_path: Path) -> Cache:
 
 
 class TestEntries:
-    def test_what_is_kept_is_found(self, cache: Cache) -> None:
+    def test_kept_entries_are_found(self, cache: Cache) -> None:
         assert cache.get("a") is None
         cache.put("a", b"first")
         cache.put("a", b"second")
@@ -111,7 +111,7 @@ class TestEntries:
         assert set(seen) <= bodies
         assert [p.name for p in cache.folder.iterdir()] == [cache.get_path("a").name]
 
-    def test_what_nobody_used_for_a_month_goes(self, cache: Cache) -> None:
+    def test_entries_that_were_unused_for_a_month_are_removed(self, cache: Cache) -> None:
         old, used = cache.put("old", b"x"), cache.put("used", b"x")
         long_ago = time.time() - 40 * 86_400
         os.utime(old, (long_ago, long_ago))

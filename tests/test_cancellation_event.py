@@ -1,4 +1,4 @@
-"""The event of a cancelled run calls what is registered, once, and nothing that has been left."""
+"""The event of a canceled run calls each registered callback once, and none that was unregistered."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Commands as Starlake's command line takes them."""
+"""The commands that are passed to Starlake's command line."""
 
 import os
 from collections.abc import Mapping
@@ -263,12 +263,12 @@ def test_the_audit_and_the_sink_may_be_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("url", ["jdbc:duckdb:", "jdbc:duckdb::memory:", "jdbc:duckdb:md:cloud", "jdbc:postgresql://h/x", ""])
-def test_what_is_no_local_file_is_not_locked(url: str) -> None:
+def test_databases_that_are_not_local_files_are_not_locked(url: str) -> None:
     command = build_load_command(run(project(application=connections(main=url))), SALES, [ORDERS])
     assert (command.databases, command.audit, command.target) == ((), None, None)
 
 
-def test_audit_rows_that_cannot_be_told_from_others_are_not_looked_for() -> None:
+def test_audit_rows_that_cannot_be_distinguished_from_others_are_not_searched() -> None:
     own_id = pipeline(environment={"SL_JOB_ID": "always-the-same"})
     assert build_load_command(run(pipeline=own_id), SALES, [ORDERS]).audit is None
     assert build_load_command(run(job_id=""), SALES, [ORDERS]).audit is None

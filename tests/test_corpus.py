@@ -1,4 +1,4 @@
-"""Real projects: every one loads, or says what is wrong with it; three run through Dagster to the tables that Starlake makes."""
+"""Real projects: each loads, or its problems are reported. Three run through Dagster, and give the same tables as Starlake."""
 
 import importlib.util
 import json

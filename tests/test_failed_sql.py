@@ -1,4 +1,4 @@
-"""What databases say about a statement that failed."""
+"""The messages of databases about a statement that failed."""
 
 import pytest
 
@@ -72,5 +72,5 @@ def test_of_a_long_statement_the_lines_around_the_error_are_shown() -> None:
         (None, False),
     ],
 )
-def test_which_errors_the_same_sql_and_files_bring_about_again(reason: str | None, permanent: bool) -> None:
+def test_errors_that_a_retry_would_repeat(reason: str | None, permanent: bool) -> None:
     assert is_permanent(reason) == permanent

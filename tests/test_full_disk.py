@@ -1,4 +1,4 @@
-"""Full disks: one message that names the path and says what to do, whoever meets them."""
+"""Full disks: the message always names the path and says what to do."""
 
 import errno
 import os

@@ -192,7 +192,7 @@ with locks.lock_database(sys.argv[1]):
     until(lambda: not _is_locked(tmp_path / "a.db"))
 
 
-def test_what_a_command_leaves_behind_does_not_keep_a_lock(tmp_path: Path) -> None:
+def test_processes_that_a_command_leaves_behind_do_not_keep_a_lock(tmp_path: Path) -> None:
     with lock_database(tmp_path / "a.db"):
         daemon = subprocess.Popen(["sleep", "600"], pass_fds=locks.list_inherited_descriptors(), start_new_session=True)
     try:
@@ -236,7 +236,7 @@ def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
     assert not (choose_lock_folder(None) / locks._build_file_name(name)).exists()
 
 
-def test_a_file_that_others_make_and_remove_meanwhile_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_others_create_and_remove_meanwhile_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, opened = tmp_path / "x.lock", os.open
     # Gone, there when it is to be made, gone twice: a whole round of another holder between each two calls.
     play = [FileNotFoundError, FileExistsError, FileNotFoundError, FileNotFoundError] * 3

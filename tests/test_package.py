@@ -1,4 +1,4 @@
-"""What people install, and what the README tells them to type."""
+"""The installed package, and the commands of the README."""
 
 import re
 import subprocess

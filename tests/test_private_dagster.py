@@ -1,4 +1,4 @@
-"""Names of Dagster that are not public: present, as expected, and imported in one place only."""
+"""Private names of Dagster: they exist, are as expected, and are imported in one place only."""
 
 import ast
 import subprocess
@@ -16,13 +16,13 @@ PACKAGE = Path(starlake_dagster_components.__file__).parent
 
 
 def test_dagster_has_everything_that_is_used() -> None:
-    """When this fails, a release of Dagster has moved something: mend _dagster.py. Until then runs use Dagster's multiprocess executor."""
+    """If this fails, a release of Dagster has changed: update _dagster.py. Until then, runs use Dagster's multiprocess executor."""
     code = "import starlake_dagster_components._dagster"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"
 
 
-def test_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlake_dagster_components import _dagster
 
     monkeypatch.delattr(_dagster.ActiveExecution, "plan_events_iterator")
@@ -37,13 +37,13 @@ def test_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_jobs_have_everything_that_they_use() -> None:
-    """When this fails, a release of Dagster has moved something: update _dagster_jobs.py. Until then, Dagster resolves the jobs."""
+    """If this fails, a release of Dagster has changed something: update _dagster_jobs.py. Until then, Dagster resolves the jobs."""
     code = "import starlake_dagster_components._dagster_jobs"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"dagster {dagster.__version__}: {done.stderr.strip().splitlines()[-1]}"
 
 
-def test_changes_of_jobs_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_of_jobs_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from starlake_dagster_components import _dagster_jobs
 
     monkeypatch.setattr(_dagster_jobs, "_PARAMETERS", ((_dagster_jobs.AssetNode.__init__, ("self", "key", "new")),))
@@ -80,7 +80,7 @@ def test_nothing_private_is_imported_before_a_run() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_code_servers_describe_their_definitions_once_until_they_are_loaded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_servers_describe_their_definitions_once_until_they_are_reloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     from dagster._grpc.__generated__ import dagster_api_pb2
     from dagster._grpc.server import DagsterApiServer
 

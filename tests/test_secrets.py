@@ -1,4 +1,4 @@
-"""Secrets planted in every place of a project, and printed by programs in all forms, are nowhere in what is stored or printed."""
+"""Secrets in every place of a project, printed by programs in all forms, are never stored or printed."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The bounds in pyproject.toml, of which ``make test-matrix`` takes the lowest."""
+"""The bounds in pyproject.toml. ``make test-matrix`` tests the lowest versions."""
 
 import re
 import sys

@@ -1,7 +1,7 @@
-"""Run a short suite with the lowest and the newest versions of what the package depends on: ``make test-matrix``.
+"""Run a short suite with the lowest and the newest versions of the package's dependencies. ``make test-matrix`` runs this.
 
-Each combination of an interpreter and a set of versions gets a virtual environment of its own, in a temporary folder, with all extras. The
-lowest versions are the lower bounds in pyproject.toml, so that the bounds there say exactly what passes.
+Each combination of an interpreter and a set of versions gets a virtual environment in a temporary folder, with all extras. The lowest
+versions are the lower bounds in pyproject.toml, so that the bounds are those that pass.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SUITE = {
     "the cache, and reloads": ("tests/test_cache.py", "tests/definitions/test_recovery.py", "tests/cli/test_warm_start.py"),
     "the command line": ("tests/cli/test_cli.py", "tests/cli/test_run.py"),
 }
-"""What is tested -> its tests. Together they take 2 to 3 minutes on one core, without the installation."""
+"""Topic -> its tests. Together, they take 2 to 3 minutes on one core, without the installation."""
 
 APART = ("snowflake",)
 """Extras whose bounds would keep others from their newest versions: installed after the suite, for ``DRIVERS`` alone."""

@@ -1,4 +1,4 @@
-"""Figures, goals, and projects that say the same."""
+"""Figures and goals of benchmarks, and equivalent Starlake and dbt projects."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_ratios_are_formed_pair_by_pair() -> None:
     assert found.text() == "2.00 (1.00-3.00)"
 
 
-def test_ratios_want_pairs() -> None:
+def test_ratios_need_pairs() -> None:
     with pytest.raises(ValueError, match="longer"):
         ratios([1.0], [1.0, 2.0])
 
@@ -28,7 +28,7 @@ def test_a_goal_is_about_the_median(found: list[float], met: bool) -> None:
     assert Goal("load", 1.5, spread(found)).met is met
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_goals_that_were_not_measured_are_neither_met_nor_missed() -> None:
     lines = list(Section("Loading", goals=[Goal("load", 1.5, None)]).lines())
     assert lines[-1] == "| load | <= 1.5 | not measured | unknown |"
 

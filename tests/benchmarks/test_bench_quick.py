@@ -1,4 +1,4 @@
-"""The measurements run, and say what they found; nothing here is about time."""
+"""All measurements run in miniature and write their results. Their figures are not checked."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Chromium on the pages of Dagster's web server, for tests and for the pictures of the documentation."""
+"""Open the pages of Dagster's web server in Chromium, for tests and for the pictures of the documentation."""
 
 import shutil
 import time
@@ -14,7 +14,7 @@ _TEXT = "return document.body ? document.body.innerText : ''"
 
 
 class Browser:
-    """A headless Chromium with one page; closed at the end of a ``with`` statement. Skips the test where there is not one."""
+    """A headless Chromium with one page, as a context manager. The test is skipped if Chromium is not installed."""
 
     def __init__(self) -> None:
         pytest.importorskip("selenium", reason="needs the package selenium")

@@ -1,6 +1,6 @@
-"""Fixtures of tests that look at Dagster's pages with a browser.
+"""Fixtures of tests that open Dagster's pages in a browser.
 
-With the environment variable ``PICTURES`` (``make pictures``: docs/images) the pictures that tests take are saved in that folder.
+The environment variable ``PICTURES`` names the folder in which the tests save pictures. ``make pictures`` sets it to docs/images.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Pages of Dagster after runs: what a person sees, and the pictures of the README and of the documentation."""
+"""Dagster's pages after runs, and the pictures of the README and of the documentation."""
 
 import os
 import shutil

@@ -282,7 +282,7 @@ def test_strict_takes_warnings_for_errors(shop: ProjectFolder) -> None:
     assert run("check", shop.root, "--strict").exit_code == 1
 
 
-def test_assets_without_job_are_told(shop: ProjectFolder) -> None:
+def test_assets_without_a_job_are_reported(shop: ProjectFolder) -> None:
     application = (shop.root / "metadata/application.sl.yml").read_text()
     shop.write("metadata/application.sl.yml", application.replace("    transform: transforms\n", ""))
     note = "2 assets have no job: kpi.daily, kpi.top: no dagRef; set it to 'transforms' in metadata/application.sl.yml (dagRef.transform)"
@@ -308,7 +308,7 @@ def test_a_project_for_another_orchestrator_says_what_to_do(shop: ProjectFolder)
     assert "2 jobs" in run("check", shop.root, "--orchestrators", "dagster,airflow").output
 
 
-def test_run_prints_what_became_of_each_asset(shop: ProjectFolder) -> None:
+def test_run_prints_the_result_of_each_asset(shop: ProjectFolder) -> None:
     result = run("run", shop.root, "--executor", "duckdb", "--job", "shop_tables")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == "1 job. 3 assets: 3 skipped"

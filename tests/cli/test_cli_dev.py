@@ -1,4 +1,4 @@
-"""``sl-dagster dev``: real services, edited projects, and what is left when it ends."""
+"""``sl-dagster dev`` with real services: edits of projects, and cleaning up at the end."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_a_watcher_names_the_changed_files_of_each_project(tmp_path: Path) -> No
         (["/no/such/folder"], "the folder '/no/such/folder' does not exist"),
     ],
 )
-def test_what_is_wrong_starts_nothing(shop: ProjectFolder, arguments: list[str], message: str) -> None:
+def test_invalid_settings_start_nothing(shop: ProjectFolder, arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(main, ["dev", str(shop.root), *arguments])
     assert result.exit_code in (1, 2)
     assert message in result.output

@@ -55,7 +55,7 @@ def test_a_selection_of_nothing_runs_nothing(shop: ProjectFolder, selection: str
     assert not executor.commands
 
 
-def test_what_is_made_elsewhere_is_left_out_of_a_selection(shop: ProjectFolder) -> None:
+def test_assets_that_are_made_elsewhere_are_left_out_of_a_selection(shop: ProjectFolder) -> None:
     (result,) = run_headless(shop.root, Settings(executor=RecordingExecutor()), selection="*")
     assert outcome([result]) == dict.fromkeys(["shop", "shop_orders", "shop_items", "kpi_daily", "kpi_top"], "done")
 
@@ -92,7 +92,7 @@ def test_an_unknown_job_proposes_one(shop: ProjectFolder) -> None:
         run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_table")
 
 
-def test_what_stands_behind_a_failure_was_not_run(shop: ProjectFolder) -> None:
+def test_tables_after_a_failure_were_not_run(shop: ProjectFolder) -> None:
     executor = RecordingExecutor().on("transform", "kpi.daily", CommandResult(exit_code=1, reason="one\ntwo"))
     (result,) = run_headless(shop.root, Settings(executor=executor), job="kpi_tasks")
     assert outcome([result]) == {"kpi_daily": "failed", "kpi_top": "not run"}
@@ -194,7 +194,7 @@ def test_results_go_where_dagster_keeps_runs(
     assert run.remote_job_origin.location_name == shop.root.name
 
 
-def test_what_needs_a_failed_asset_does_not_run_in_later_jobs_either(shop: ProjectFolder) -> None:
+def test_assets_downstream_of_a_failed_one_do_not_run_in_later_jobs_either(shop: ProjectFolder) -> None:
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     shop.write("metadata/dags/transforms.sl.yml", config.replace("{{domain}}_tasks", "{{domain}}_{{table}}"))
     shop.write("metadata/transform/kpi/labels.sql", "select label from shop.items\n")
@@ -215,7 +215,7 @@ def test_what_needs_a_failed_asset_does_not_run_in_later_jobs_either(shop: Proje
 
 
 class Listener(Progress):
-    """Remembers what it was told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.jobs: list[str] = []
@@ -233,13 +233,13 @@ class Listener(Progress):
 
 
 class Unreadable(Progress):
-    """Fails as a database on a full disk does."""
+    """Fails like a database on a full disk."""
 
     def report_job(self, job: str, state: RunState, ended: Sequence[AssetResult]) -> None:
         raise OSError(28, "No space left on device")
 
 
-def test_a_run_goes_on_when_its_progress_cannot_be_read(
+def test_a_run_continues_when_its_progress_cannot_be_read(
     shop: ProjectFolder, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     results = run_headless(shop.root, Settings(executor=RecordingExecutor()), job="shop_tables", progress=Unreadable())
@@ -251,7 +251,7 @@ def test_a_run_goes_on_when_its_progress_cannot_be_read(
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_progress_is_told_of_each_asset_once(shop: ProjectFolder, batch: bool) -> None:
+def test_progress_reports_each_asset_once(shop: ProjectFolder, batch: bool) -> None:
     executor = RecordingExecutor().on("load", "orders", CommandResult(exit_code=1, reason="a bad row"))
     listener = Listener()
     results = run_headless(shop.root, Settings(executor=executor, batch=batch), progress=listener)

@@ -1,4 +1,4 @@
-"""Code servers that are forked from a process with everything imported: the program in place of Python."""
+"""Code servers that are forked from a process in which everything is imported."""
 
 import contextlib
 import os

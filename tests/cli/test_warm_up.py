@@ -1,4 +1,4 @@
-"""``sl-dagster warm-up``: archives of classes ahead of time."""
+"""``sl-dagster warm-up``, which creates class data archives ahead of time."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ``dg check yaml`` says: the schema of the component names the key or value that is wrong, and lets templates through."""
+"""Messages of ``dg check yaml``: the component's schema names the key or value that is wrong, and accepts templates."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def test_one_fault_that_names_what_is_wrong(validator: Draft202012Validator, tex
         "{executor: null, max_concurrent: null, asset_keys: null}",
     ],
 )
-def test_what_is_right_has_no_fault(validator: Draft202012Validator, text: str) -> None:
+def test_valid_input_has_no_problems(validator: Draft202012Validator, text: str) -> None:
     assert faults(validator, text) == []
 
 

@@ -1,4 +1,4 @@
-"""A shop with three tables, what runs it, and programs that fail in the middle: for the tests of batches."""
+"""A project with three tables, its jobs, and programs that fail in the middle, for the tests of batches."""
 
 # mypy: disable-error-code="union-attr"
 
@@ -206,7 +206,7 @@ def own_job(root: str, step_executor: str, job: str) -> dg.JobDefinition:
 
 
 class Run:
-    """What happened in a run."""
+    """The events of a run."""
 
     def __init__(self, result: Any, instance: dg.DagsterInstance) -> None:
         self.id: str = result.run_id
@@ -242,7 +242,7 @@ class Run:
 
     @property
     def failure(self) -> Any:
-        """What the failing step says."""
+        """The error message of the failed step."""
         (data,) = [e.step_failure_data.user_failure_data for e in self.events if e.is_step_failure]
         return data
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of definitions: a Dagster instance on disk, and an environment without settings of Starlake."""
+"""Fixtures of the tests of definitions: a Dagster instance on disk, and an environment without Starlake's variables."""
 
 from collections.abc import Iterator
 from pathlib import Path

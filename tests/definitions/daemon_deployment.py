@@ -23,7 +23,7 @@ def wait_for(what: str, condition: Callable[[], object], process: subprocess.Pop
 
 
 class Deployment:
-    """A Dagster home, a code server that stays, and daemons that come and go."""
+    """A Dagster home, a code server that keeps running, and daemons that are started and killed."""
 
     def __init__(self, home: Path, instance: dg.DagsterInstance, environment: dict[str, str]) -> None:
         self.home = home

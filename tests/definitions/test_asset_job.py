@@ -1,4 +1,4 @@
-"""Jobs that pick their assets themselves are what Dagster makes of the same selection."""
+"""Jobs that resolve their assets themselves are equal to those that Dagster resolves from the same selection."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ Build = Callable[[], dg.Definitions]
 
 @pytest.fixture
 def own_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each resolved job was made in its own way (True), or by Dagster because it cannot be (False)."""
+    """For each resolved job, True if this package resolved it, False if Dagster had to."""
     ways: list[bool] = []
     make = asset_job._build_job_graph
 
@@ -92,9 +92,7 @@ def test_our_example_has_the_same_jobs(same: Callable[[Build], None], own_ways: 
     assert all(own_ways)
 
 
-def test_checks_that_somebody_else_adds_are_part_of_the_jobs(
-    shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]
-) -> None:
+def test_checks_that_others_add_are_part_of_the_jobs(shop: ProjectFolder, same: Callable[[Build], None], own_ways: list[bool]) -> None:
     @dg.asset_check(asset="shop_orders", additional_deps=["shop_items"])
     def looks_right() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=True)
@@ -155,7 +153,7 @@ def test_a_job_runs_and_so_does_a_part_of_it(shop: ProjectFolder) -> None:
         assert event.asset_materialization.metadata["dagster/row_count"].value == 1
 
 
-def test_where_dagster_has_changed_it_makes_the_jobs(
+def test_dagster_resolves_the_jobs_if_its_internals_have_changed(
     shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import sys

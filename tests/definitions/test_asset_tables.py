@@ -1,4 +1,4 @@
-"""The table of an asset, asked for by its key."""
+"""The table of an asset, found by its key."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""Which tables share an op, what it looks like, and what its step makes of every answer of an executor."""
+"""Tables that share an op, the definition of the op, and the events of its step for each result of an executor."""
 
 import os
 import signal
@@ -124,7 +124,7 @@ def loads(executor: RecordingExecutor) -> list[str]:
 FILE = CommandResult(0, counters=Counters(1, 1, 0, ("gs://b/orders.csv",)))
 
 
-def test_a_table_whose_fate_nobody_knows_is_no_success_because_nothing_is_left_of_it(shop: Shop) -> None:
+def test_a_table_without_a_known_result_is_not_a_success_even_if_no_file_is_left(shop: Shop) -> None:
     """A load that failed leaves its file where the next one does not look."""
 
     def answer(command: Command, invocation: Invocation) -> CommandResult:

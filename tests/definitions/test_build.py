@@ -135,7 +135,7 @@ def test_asset_keys_path_is_the_advice_where_it_helps(folder: ProjectFolder) -> 
 
 
 @pytest.mark.parametrize("style", ["flat", "flat_lower", "path"])
-def test_a_table_and_a_task_of_one_name_are_told_to_part(folder: ProjectFolder, style: str) -> None:
+def test_a_table_and_a_task_with_one_name_must_be_renamed(folder: ProjectFolder, style: str) -> None:
     folder.write("metadata/load/desk/branches.sl.yml", TABLE.format(name="branches"))
     folder.write("metadata/transform/desk/branches.sql", "select 1 as id\n")
     _, _, problems = prepare_graph(folder.root, Settings(asset_keys=style))  # type: ignore[arg-type]

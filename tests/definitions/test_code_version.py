@@ -1,4 +1,4 @@
-"""The code version of an asset changes with what it does, and not with comments, formatting or when it runs."""
+"""The code version of an asset changes with its behavior, but not with comments, formatting or its schedule."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_strings_are_not_touched() -> None:
 
 
 @pytest.mark.parametrize("opening", ["'", '"', "`", "$$", "/*", "{#"])
-def test_what_is_never_closed_stays_as_it_is(opening: str) -> None:
+def test_unclosed_quotes_and_comments_stay_unchanged(opening: str) -> None:
     assert normalize_sql(f"SELECT  1 {opening} A  B") == f"select 1 {opening} A  B"
 
 
@@ -103,7 +103,7 @@ def test_types_of_columns_and_included_files(folder: ProjectFolder) -> None:
 
 
 def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path: Path) -> None:
-    """What reads a table that was loaded again is out of date, although the code is the same."""
+    """Assets downstream of a table that was loaded again are out of date, although the code is the same."""
     definitions = load_definitions_from_starlake_project(folder.root, executor=RecordingExecutor())
     job = definitions.get_repository_def().get_implicit_global_asset_job_def()
     (tmp_path / "home").mkdir()

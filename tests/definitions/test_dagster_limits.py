@@ -1,4 +1,4 @@
-"""What Dagster does not accept is said with file and line, or made acceptable."""
+"""Names and values that Dagster does not accept are reported with file and line, or replaced by valid ones."""
 
 import shutil
 from datetime import timedelta
@@ -93,7 +93,7 @@ class Refused(StarlakeTranslator):
         ({"tags": {"a": 5}}, "Tag values must be strings"),
     ],
 )
-def test_what_a_translator_gives_is_an_error_with_the_line_of_the_table(
+def test_invalid_results_of_a_translator_are_errors_with_the_line_of_the_table(
     folder: ProjectFolder, changes: dict[str, object], message: str
 ) -> None:
     translator = Refused()

@@ -1,4 +1,4 @@
-"""Pipelines whose commands run in another environment than the project was read in."""
+"""Pipelines whose commands run in an environment other than that in which the project was read."""
 
 import json
 from pathlib import Path

@@ -25,7 +25,7 @@ Interval = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class Cron:
-    """A cron, and what it means: the days and the local times of its ticks."""
+    """A cron, and the days and local times of its ticks."""
 
     text: str
     times: tuple[time, ...] = (time(0),)
@@ -102,7 +102,7 @@ class Run:
 
 
 class World:
-    """A schedule and its runs, with a daemon and people who do what they do. Only what is not of this package is made up."""
+    """A schedule and its runs, with a simulated daemon and simulated users. Only the code of this package is real."""
 
     def __init__(self, instance: dg.DagsterInstance, cron: Cron, zone: str, now: datetime) -> None:
         self.instance, self.zone, self.now = instance, zone, now.replace(tzinfo=UTC)

@@ -48,7 +48,7 @@ def find_transform_job(definitions: dg.Definitions) -> dg.JobDefinition:
 
 
 @pytest.mark.parametrize(("setting", "partitioned"), [("incremental", {DAILY}), ("scheduled", {DAILY, TOP}), ("off", set())])
-def test_which_tasks_are_partitioned(incremental: ProjectFolder, setting: str, partitioned: set[dg.AssetKey]) -> None:
+def test_choice_of_partitioned_tasks(incremental: ProjectFolder, setting: str, partitioned: set[dg.AssetKey]) -> None:
     definitions = load(incremental, partitions=setting)
     assert {key for key in (DAILY, TOP) if find_partitions(definitions, key)} == partitioned
     assert find_partitions(definitions, dg.AssetKey("shop_orders")) is None
@@ -129,7 +129,7 @@ def test_the_tags_of_a_schedule_may_begin_a_partition_earlier(incremental: Proje
 
 
 class Translated(StarlakeTranslator):
-    """Gives assets partitions and metadata by their key."""
+    """A translator that gives assets partitions and metadata by key."""
 
     def __init__(self, partitions: dict[str, dg.PartitionsDefinition[str]], backfill: dict[str, str] | None = None) -> None:
         self.partitions, self.backfill = partitions, backfill or {}
@@ -201,7 +201,7 @@ def test_assets_without_partitions_depend_on_all(incremental: ProjectFolder) -> 
 
 
 class LastPartition(StarlakeTranslator):
-    """Lets ``kpi.top`` depend on the last partition of ``kpi.daily``."""
+    """A translator that makes ``kpi.top`` depend on the last partition of ``kpi.daily``."""
 
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
         spec = super().get_asset_spec(node)

@@ -1,4 +1,4 @@
-"""Projects with errors: the definitions that a code location goes on with."""
+"""Projects with errors: the definitions that a code location has nevertheless."""
 
 import logging
 import time
@@ -94,7 +94,7 @@ class TestLastGood:
             build_definitions(project.root, Settings())
 
     @pytest.mark.parametrize("file", ["metadata/application.sl.yml", "metadata/env.sl.yml", "metadata/types/types.sl.yml"])
-    def test_what_every_command_reads_is_never_ignored(self, project: ProjectFolder, file: str) -> None:
+    def test_files_that_every_command_reads_are_never_ignored(self, project: ProjectFolder, file: str) -> None:
         build_definitions(project.root, Settings())
         project.write(file, "version: [")
         with pytest.raises(InvalidProject, match=file):
@@ -147,7 +147,7 @@ class TestLastGood:
 
 
 class TestLeaveOut:
-    def test_what_depends_on_a_broken_table_is_left_out(self, project: ProjectFolder) -> None:
+    def test_tasks_downstream_of_a_broken_table_are_left_out(self, project: ProjectFolder) -> None:
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
         built = build_definitions(project.root, Settings(on_error="leave_out"))
         assert jobs(built) == {"shop_tables", "alone"}

@@ -1,4 +1,4 @@
-"""A run that is started by hand, without a partition, is for the last complete one, whichever executor runs its steps."""
+"""A run that is started by hand without a partition is for the last complete one, whichever executor runs its steps."""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path

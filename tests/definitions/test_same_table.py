@@ -1,4 +1,4 @@
-"""Sixty days of an incremental task on the embedded engine: by ticks, by sixty runs of a backfill and by one run, the table is the same."""
+"""Sixty days of an incremental task on the embedded engine give the same table by ticks, by sixty runs of a backfill, and by one run."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta

@@ -99,7 +99,7 @@ def test_start_and_end_date() -> None:
     }
 
 
-def test_off_by_default_when_told_so() -> None:
+def test_a_schedule_is_off_by_default_if_the_setting_says_so() -> None:
     schedule = build_schedule(name="s", job_name="load", cron="0 0 * * *", default_status=dg.DefaultScheduleStatus.STOPPED)
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
 

@@ -1,4 +1,4 @@
-"""A cron that is changed: the first run afterwards begins where the last one before ended, and past ticks start nothing."""
+"""After a cron is changed, the first run begins where the last one ended, and past ticks start nothing."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

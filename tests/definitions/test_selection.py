@@ -1,4 +1,4 @@
-"""Settings that concern a part of a project: ``op`` rules, ``default_pool``, ``select`` and ``exclude``."""
+"""Settings that apply to a part of a project: ``op`` rules, ``default_pool``, ``select`` and ``exclude``."""
 
 from typing import Any
 
@@ -144,7 +144,7 @@ def test_a_part_of_a_project_is_selected(shop: ProjectFolder) -> None:
     assert sensor.metadata["starlake/watches"].value == "shop_items, shop_orders"
 
 
-def test_what_is_excluded_is_external_for_those_that_read_it(shop: ProjectFolder) -> None:
+def test_excluded_objects_are_external_for_their_readers(shop: ProjectFolder) -> None:
     found = keys(load_definitions_from_starlake_project(shop.root, exclude=["shop.items", {"task": "daily"}]))
     assert found == {"shop": True, "shop_orders": True, "kpi_top": True, "kpi_daily": False, "elsewhere_rates": False}
 

@@ -45,7 +45,7 @@ def test_each_warning_is_one_line_that_says_where(warned: ProjectFolder, caplog:
     assert lines[2].startswith(f"{warned.root}: the environment 'NOPE'")
 
 
-def test_a_warning_is_told_once_and_again_when_it_came_back(warned: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_is_logged_once_and_again_when_it_returns(warned: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
     load_definitions_from_starlake_project(warned.root)
     assert len(logged(caplog)) == 2
     load_definitions_from_starlake_project(warned.root)
@@ -70,12 +70,12 @@ def loaded_in_a_process(root: Path, before: str = "") -> list[str]:
     return [line for line in done.stderr.splitlines() if "top.sql" in line]
 
 
-def test_on_a_console_that_nobody_configured_a_line_names_the_logger(warned: ProjectFolder) -> None:
+def test_without_a_configured_console_a_line_names_the_logger(warned: ProjectFolder) -> None:
     (line,) = loaded_in_a_process(warned.root)
     assert f" - starlake_dagster_components - WARNING - {warned.root}/metadata/transform/kpi/top.sql:1: " in line
 
 
-def test_where_logging_is_configured_only_that_writes(warned: ProjectFolder) -> None:
+def test_configured_logging_is_the_only_one_that_writes(warned: ProjectFolder) -> None:
     (line,) = loaded_in_a_process(warned.root, "import logging; logging.basicConfig(format='ours %(name)s %(message)s')")
     assert line.startswith(f"ours starlake_dagster_components {warned.root}/metadata/transform/kpi/top.sql:1: ")
 

@@ -34,7 +34,7 @@ def find_free_port() -> int:
 
 
 class Postgres:
-    """A PostgreSQL server of its own, in a temporary folder; skips where its programs are absent."""
+    """A PostgreSQL server in a temporary folder. The test is skipped if its programs are not installed."""
 
     def __init__(self, user: str, password: str, database: str) -> None:
         if not PROGRAMS:

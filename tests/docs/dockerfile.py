@@ -1,4 +1,4 @@
-"""Runs the stages of a Dockerfile in a folder instead of an image: no daemon, no root rights, no network."""
+"""Run the stages of a Dockerfile in a folder instead of an image, without a daemon, root rights and network."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ONLY_IN_AN_IMAGE = ("apt-get", "useradd", "chown")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An instruction of a Dockerfile: ``RUN``, and what follows it."""
+    """An instruction of a Dockerfile: its name, such as ``RUN``, and its arguments."""
 
     name: str
     text: str

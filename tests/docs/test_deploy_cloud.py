@@ -1,4 +1,4 @@
-"""What Dagster+ is given: ``dagster_cloud.yaml``, and a PEX with the example."""
+"""The files for Dagster+: ``dagster_cloud.yaml``, and a PEX with the example."""
 
 import shutil
 import subprocess

@@ -82,7 +82,7 @@ CHART = closed(
     "serviceAccount",
     "global",
 )
-"""What the chart of Dagster 1.13 accepts, stricter: without keys that it does not know."""
+"""The values that the chart of Dagster 1.13 accepts, but without unknown keys."""
 
 
 def test_the_values_fit_the_chart() -> None:

@@ -92,7 +92,7 @@ def test_the_stages_with_java(stages: dict[str, Image]) -> None:
 
 
 def test_only_users_packages_and_owners_need_an_image() -> None:
-    """What the other tests of this file do not run."""
+    """Check the steps that the other tests of this file do not run."""
     runs = [step.text.split()[0] for step in read_steps(DOCKERFILE) if step.name == "RUN"]
     assert sorted(word for word in runs if word in ("apt-get", "useradd", "chown")) == ["apt-get", "chown", "useradd"]
     assert len(runs) - 3 == 5

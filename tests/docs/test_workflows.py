@@ -1,4 +1,4 @@
-"""The files of .github/ and the pre-commit hooks: they can be read, and what they run exists."""
+"""The files of .github/ and the pre-commit hooks are valid, and run commands that exist."""
 
 import re
 import shutil

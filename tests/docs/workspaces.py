@@ -14,7 +14,7 @@ _UNSTABLE = (
     (re.compile(r"\d+\.\d\d(?=\s|$)"), "N.NN"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: [+-]\d{4})?"), "TIME"),
 )
-"""What differs from run to run, and what stands for it when outputs are compared."""
+"""Pattern of output that differs from run to run -> the text that replaces it in comparisons."""
 
 
 def _make_empty(folder: Path) -> None:
@@ -41,7 +41,7 @@ _MAKERS = {"empty": _make_empty, "example": _make_example, "repository": _make_r
 
 @dataclass
 class Workspace:
-    """A temporary folder with a shell that keeps its folder and variables from block to block.
+    """A temporary folder with a shell that keeps its working directory and variables from block to block.
 
     Attributes:
         base: the folder that the workspace is made in.

@@ -25,7 +25,7 @@ DOMAIN = 'version: 1\nload:\n  name: %s\n  metadata: { directory: "{{SL_ROOT}}/d
 
 @dataclass
 class Sandbox:
-    """A project in a folder of its own, and what its commands said."""
+    """A project in a folder, and the output of its commands."""
 
     root: Path
     out: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Kills commands of the engine at random moments and looks at what is left: rows, files, nothing twice, nothing lost.
+"""Kill commands of the engine at random moments, and check that no row and no file is lost or loaded twice.
 
 Used by the tests with few kills and by ``bench/engine_kills.py`` with many.
 """
@@ -110,7 +110,7 @@ def _known(root: Path, kind: str, number: int) -> bool:
 
 @dataclass
 class Findings:
-    """What the kills did."""
+    """The results of the kills."""
 
     kills: int = 0
     inside: Counter[str] = field(default_factory=Counter)

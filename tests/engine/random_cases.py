@@ -1,4 +1,4 @@
-"""Random projects and files: names, types, formats, strategies, and values as they are written and as a load reads them."""
+"""Make random projects and files: names, types, formats, strategies, and values as written and as loaded."""
 
 import gzip
 import json
@@ -126,7 +126,7 @@ class Column:
 
 @dataclass
 class File:
-    """A file: its rows when it is good, why it is bad otherwise."""
+    """A file, with its rows if it is valid, or else the reason why it is not."""
 
     name: str
     content: bytes

@@ -1,4 +1,4 @@
-"""Random projects and files, good and bad, and what an independent model says that their loads give.
+"""Make random projects with valid and invalid files, and compare their loads with an independent model.
 
 ``python tests/engine/random_projects.py 0 5000`` runs the projects of these seeds and prints every difference.
 """

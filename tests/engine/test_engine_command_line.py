@@ -1,4 +1,4 @@
-"""The engine's command line: arguments, exit codes, processes that wait for each other, commands that are cancelled."""
+"""The engine's command line: arguments, exit codes, processes that wait for each other, and canceled commands."""
 
 import os
 import signal

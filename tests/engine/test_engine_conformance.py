@@ -40,7 +40,7 @@ def load_conformance() -> ModuleType:
 
 @dataclass
 class Command:
-    """A command of a case, run twice: strictly on a copy of the project, then as it is recorded."""
+    """A command of a case. It is run twice: strictly on a copy of the project, then as it was recorded."""
 
     strict: EngineResult
     normal: EngineResult
@@ -49,7 +49,7 @@ class Command:
 
 
 class Launcher:
-    """Stands in for subprocess.run: the engine's command line, without a process."""
+    """A replacement for subprocess.run that runs the engine's command line without a process."""
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
@@ -98,7 +98,7 @@ def test_case_is_as_recorded_or_differs_as_documented(case: str, shared: Path) -
 
 @dataclass
 class Step:
-    """A recorded command: what the real Starlake refused, loudly or silently, and what it loaded."""
+    """A recorded command: the files that the real Starlake rejected, with or without an error, and those that it loaded."""
 
     failed: bool
     refused_files: frozenset[str]

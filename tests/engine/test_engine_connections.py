@@ -1,4 +1,4 @@
-"""Options of connections: what DuckDB is given, the statements that run first, files that others have open, time zones."""
+"""Options of connections: settings of DuckDB, initial statements, files that others have open, and time zones."""
 
 import subprocess
 import sys
@@ -108,7 +108,7 @@ def test_a_read_only_database_can_be_queried(tmp_path: Path) -> None:
     assert "k.a: connection 'duckdb' is read-only" in (box.run("transform", "--name", "k.a", check=False).reason or "")
 
 
-def test_an_empty_file_that_a_full_disk_left_behind_is_made_anew(tmp_path: Path) -> None:
+def test_an_empty_file_that_a_full_disk_left_behind_is_rewritten(tmp_path: Path) -> None:
     box = make_box(tmp_path)
     (tmp_path / "datasets").mkdir(exist_ok=True)
     (tmp_path / "datasets/duckdb.db").touch()

@@ -1,4 +1,4 @@
-"""Files that are odd, damaged, still being written or in the way: each is loaded once or refused with its reason, the others loaded."""
+"""Files that are odd, damaged, incomplete or in the way: each is loaded once or rejected with a reason, and the others are loaded."""
 
 import gzip
 import os
@@ -63,7 +63,7 @@ def test_a_file_that_is_still_being_written_is_loaded_once(box: Sandbox) -> None
     assert box.files("archive") == ["s/orders.csv"]
 
 
-def test_what_is_written_after_the_load_is_reported(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_after_the_load_is_reported(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = journal.archive_file
 
     def write_and_archive(file: journal.LoadedFile) -> Path | None:
@@ -331,7 +331,7 @@ with lend_instance() as lent:
 """
 
 
-def test_what_a_killed_command_has_spilled_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_spilled_files_of_a_killed_command_are_removed_by_the_next(tmp_path: Path) -> None:
     def list_spilled() -> list[Path]:
         return [file for file in tmp_path.rglob("*") if file.name.startswith("duckdb_temp")]
 

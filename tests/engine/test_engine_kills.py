@@ -1,4 +1,4 @@
-"""A command that is killed leaves everything as before or as after, files included."""
+"""A command that is killed leaves tables and files as they were before it or as they are after it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Loading files: what a file becomes in its table, and what happens to the file."""
+"""Loading files: the rows in the table, and the file afterwards."""
 
 import gzip
 import json
@@ -228,7 +228,7 @@ def test_files_from_elsewhere_are_copied_or_loaded_in_place(box: Sandbox) -> Non
     assert box.rows("select count(*) from sales.orders") == [(2,)]
 
 
-def test_lines_that_are_told_to_be_ignored_are_counted(box: Sandbox) -> None:
+def test_lines_that_are_configured_to_be_ignored_are_counted(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME, 'format: DSV, options: { ignore_errors: "true" }')
     result = box.load("sales", {"orders.csv": "id;name\n1;Ann\nbad line\nx;Bob\n4;Dan\n"})
     loaded = result.counters["sales.orders"]

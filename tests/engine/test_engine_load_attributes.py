@@ -1,4 +1,4 @@
-"""Loading files: attributes shape the columns of their table: types, scripts, privacy."""
+"""Loading files: the attributes of columns, such as types, scripts and privacy."""
 
 from pathlib import Path
 

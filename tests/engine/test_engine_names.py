@@ -1,4 +1,4 @@
-"""Names of tables and columns that SQL, DuckDB or the engine itself use for something else."""
+"""Names of tables and columns that have another meaning in SQL, DuckDB or the engine."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Random projects against a model: rows in are rows accepted or refused, no value changes, keys are unique, what is archived is loaded."""
+"""Random projects compared with a model: rows are accepted or rejected, values are equal, keys are unique, archived files are loaded."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What works with the engine and not with Starlake: a warning, or an error where the command is strict."""
+"""Input that the engine accepts but Starlake rejects: a warning, or an error if the command is strict."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_columns_whose_names_need_quotes(box: Sandbox) -> None:
     assert box.rows("select * from d.x") == [(1, "a", "b")]
 
 
-def test_what_a_task_asks_for_in_vain(box: Sandbox) -> None:
+def test_options_of_a_task_that_have_no_effect(box: Sandbox) -> None:
     box.task("k.a", "select 1 as id", "  writeStrategy: { types: { APPEND: 'true' } }\n  sink: { materializedView: HYBRID }\n")
     box.run("transform", "--name", "k.a")
     assert [line for level, line in box.log if level == "warning" and "types are chosen by a file" in line]

@@ -1,4 +1,4 @@
-"""Staging and preloading: which files wait for which tables."""
+"""Staging and preloading: the files that wait for each table."""
 
 import errno
 import os

@@ -1,6 +1,6 @@
-"""Every write strategy against a model in memory: duplicates, missing values, late and equal timestamps.
+"""Every write strategy compared with a model in memory: duplicates, missing values, late and equal timestamps.
 
-The model takes the rows of a batch one after the other.
+The model processes the rows of a batch one after the other.
 """
 
 # mypy: disable-error-code="arg-type, return-value"
@@ -22,7 +22,7 @@ from starlake_dagster_components.engine.strategies import Strategy, Target, writ
 
 
 class Row(NamedTuple):
-    """A row of a batch: a key of two parts, a timestamp, a partition, and a number that tells rows apart."""
+    """A row of a batch: a key of two parts, a timestamp, a partition, and a number that distinguishes rows."""
 
     a: int | None
     b: str | None
@@ -176,7 +176,7 @@ def test_tables_are_what_the_rows_one_after_the_other_make(lent: Any, name: str)
 
 
 class Version(NamedTuple):
-    """A row of an SCD2 table: which batch it began and ended to be current with."""
+    """A row of an SCD2 table, with the batches in which it began and ended to be current."""
 
     row: Row
     began: int

@@ -1,4 +1,4 @@
-"""A project's own templates of write strategies."""
+"""A project's own write strategy templates."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_templates_make_tables_and_views(box: Sandbox) -> None:
         assert box.rows("select * from kpi.v") == [(1, again)]
 
 
-def test_what_a_template_sees(box: Sandbox) -> None:
+def test_variables_that_a_template_can_use(box: Sandbox) -> None:
     seen = """CREATE TABLE kpi.seen AS SELECT * FROM (VALUES
 {% for name in [strategyType, strategyOn, strategyTimestamp, strategyStartTs, strategyEndTs, strategyKeyCsv, tableDomain, tableName,
   tableFullName, tableColumnsCsv, tableIncomingColumnsCsv, tableInsert, tableUpdateSetExpression, strategyKeyJoinCondition,

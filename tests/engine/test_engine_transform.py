@@ -1,4 +1,4 @@
-"""Transforms: the query of a task into its table."""
+"""Transforms: tasks write the rows of their queries to their tables."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def transform(box: Sandbox, name: str, *more: str, check: bool = True, **env: st
     return box.run("transform", "--name", name, *more, check=check, env=env).reason or ""
 
 
-def test_rows_are_appended_unless_told_otherwise(box: Sandbox) -> None:
+def test_rows_are_appended_by_default(box: Sandbox) -> None:
     box.task("kpi.out", "select id, upper(name) as name from src.t")
     transform(box, "kpi.out")
     result = box.run("transform", "--name", "KPI.Out")
@@ -231,7 +231,7 @@ def test_a_view_whose_query_is_not_understood_must_name_domains(box: Sandbox) ->
         ),
     ],
 )
-def test_what_is_not_supported_is_refused_with_its_place(box: Sandbox, files: dict[str, str], said: str) -> None:
+def test_unsupported_keys_are_rejected_with_their_location(box: Sandbox, files: dict[str, str], said: str) -> None:
     box.task("kpi.out", "select 1 as x").write(files)
     result = box.run("transform", "--name", "kpi.out", check=False)
     assert said in (result.reason or "")
@@ -255,7 +255,7 @@ def test_columns_are_matched_by_name(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["OVERWRITE", "UPSERT_BY_KEY, key: [id]", "APPEND"])
-def test_a_query_that_does_not_fit_its_table_changes_nothing_and_says_how_to_mend_it(box: Sandbox, strategy: str) -> None:
+def test_a_query_that_does_not_fit_its_table_changes_nothing_and_explains_the_fix(box: Sandbox, strategy: str) -> None:
     yaml = f"  writeStrategy: {{ type: {strategy} }}\n"
     box.task("kpi.out", "select 1 as id, 'a' as name", yaml)
     transform(box, "kpi.out")

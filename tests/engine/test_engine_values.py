@@ -1,4 +1,4 @@
-"""Values that do not fit are refused, in every type and every place; good ones, missing ones and blank ones are what they are."""
+"""Invalid values are rejected for every type and at every place. Valid, missing and blank values are loaded unchanged."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ types:
 
 @dataclass(frozen=True)
 class Kind:
-    """A type with texts of good values (and how DuckDB shows them) and of bad ones."""
+    """A type, with strings of valid values (and how DuckDB shows them) and of invalid ones."""
 
     name: str
     good: Mapping[str, str]

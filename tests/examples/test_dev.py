@@ -1,4 +1,4 @@
-"""``make dev``: whose project it shows, and with which settings."""
+"""``make dev``: the project that it opens, and its settings."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_another_project_has_its_own_settings_and_no_executor_of_the_example(dev
     assert json.loads(done.stdout)[0] == ["shop", "shop__items", "shop__orders"]
 
 
-def test_the_example_runs_on_duckdb_unless_somebody_says_otherwise(dev, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_example_runs_on_duckdb_by_default(dev, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     environment = dev({"PATH": "x"})
     project = tmp_path / "demo" / "project"
     assert environment == {

@@ -1,4 +1,4 @@
-"""The example project says what its README promises, and its data is what its script writes."""
+"""The example project is as its README describes it, and its data is as its script writes it."""
 
 import gzip
 import os

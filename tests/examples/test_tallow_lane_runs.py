@@ -1,4 +1,4 @@
-"""The example project's rows, after each batch, as the embedded engine makes them."""
+"""The example project's rows after each batch, with the embedded engine."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ ROWS = re.findall(r"^\| `([\w.]+)` \| (\d+) \| (\d+) \|$", (EXAMPLE / "README.md
 
 
 class Library:
-    """A copy of the project that works through batches, and its database."""
+    """A copy of the project to which batches are delivered, and its database."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -99,7 +99,7 @@ def test_changed_members_have_two_versions_and_late_ones_do_not_win(libraries: t
     assert libraries[1].query("SELECT count(*) FROM catalogue.items WHERE title LIKE '%first entered%'") == [(0,)]
 
 
-def test_what_is_private_does_not_reach_the_database(libraries: tuple[Library, Library]) -> None:
+def test_private_columns_do_not_reach_the_database(libraries: tuple[Library, Library]) -> None:
     assert libraries[1].query("SELECT count(*) FROM desk.members WHERE email LIKE '%@%' OR length(email) <> 64") == [(0,)]
     assert libraries[1].query("SELECT count(*) FROM desk.members WHERE length(phone) > 0") == [(0,)]
     assert "note" not in [row[0] for row in libraries[1].query("DESCRIBE desk.members")]
@@ -111,7 +111,7 @@ def test_a_withdrawn_tariff_is_gone_but_remembered(libraries: tuple[Library, Lib
     assert libraries[1].query(sql.format("core.tariff_history")) == [(1,)]
 
 
-def test_the_ledger_goes_on_where_it_stopped(libraries: tuple[Library, Library]) -> None:
+def test_the_ledger_continues_where_it_stopped(libraries: tuple[Library, Library]) -> None:
     first, both = libraries
     assert both.query("FROM core.ledger ORDER BY entry_no")[:1153] == first.query("FROM core.ledger ORDER BY entry_no")
     assert both.query("SELECT min(entry_no), max(entry_no), count(DISTINCT entry_no) FROM core.ledger") == [(1, 1262, 1262)]

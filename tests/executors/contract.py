@@ -1,4 +1,4 @@
-"""What every executor promises, as tests; a test module per executor derives a class and says how to make it run something.
+"""The contract of executors, as tests. The test module of each executor derives a class that says how to run a command.
 
 ::
 
@@ -7,7 +7,7 @@
         def harness(self, tmp_path):
             return ShellHarness(tmp_path)
 
-``tests/executors/program.py`` has a program for executors that start processes: it does what a :class:`Behavior` says.
+``tests/executors/program.py`` has a program for executors that start processes: it behaves as a :class:`Behavior` says.
 """
 
 import os
@@ -36,14 +36,14 @@ Limit = Literal[
 
 @dataclass(frozen=True)
 class Behavior:
-    """What the command is to do, in this order.
+    """The behavior of the command, in this order.
 
     Attributes:
-        output: pieces of text and where they go; written as they are (line ends included) in UTF-8 with surrogateescape.
+        output: (stream, text) to write, unchanged (including line breaks), in UTF-8 with surrogateescape.
         lines: number of lines ``line 1`` ... that follow on standard output.
         not_ready: a ``preload`` that finds nothing.
-        hang: goes on until it is ended; notes that it was started first.
-        exit_code: its end.
+        hang: records that it was started, and runs until it is ended.
+        exit_code: its exit code.
     """
 
     output: tuple[tuple[Literal["out", "err"], str], ...] = ()
@@ -55,17 +55,17 @@ class Behavior:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the command got: everything behind the program's name, and its environment."""
+    """The arguments of the command, without the program's name, and its environment."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
 
 
 class Harness(Protocol):
-    """How the suite handles an executor."""
+    """The interface between the suite and an executor."""
 
     limits: frozenset[Limit]
-    """What the executor cannot do, and its documentation says so."""
+    """Documented limitations of the executor."""
 
     def behave(self, behavior: Behavior) -> None:
         """Let all further commands do this."""
@@ -91,7 +91,7 @@ def a_command(**changes: Any) -> Command:
 
 @dataclass
 class Watched:
-    """An invocation that keeps what it is told."""
+    """An invocation that records its calls."""
 
     lines: list[tuple[Level, str]] = field(default_factory=list)
     reported: dict[str, Any] = field(default_factory=dict)

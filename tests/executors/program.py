@@ -1,4 +1,4 @@
-"""A program in place of ``starlake`` that does what a Behavior says: for executors that start processes."""
+"""A program in place of ``starlake`` that behaves as a Behavior says, for executors that start processes."""
 
 import json
 import os
@@ -38,7 +38,7 @@ sys.exit(behavior["exit_code"])
 
 
 class Program:
-    """A folder with the program, what it is to do and what it saw."""
+    """A folder with the program, its behavior, and its recorded calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The executor of the embedded engine: the contract over the engine's one function; what the engine itself does is tested with it."""
+"""The executor of the embedded engine: the contract. The tests of the engine are elsewhere."""
 
 import importlib.util
 import os
@@ -46,7 +46,7 @@ def a_project(root: Path, **changes: Any) -> Project:
 
 
 class EngineHarness:
-    """An engine that does what a Behavior says: the real one takes no orders."""
+    """An engine that behaves as a Behavior says."""
 
     limits: frozenset[Limit] = frozenset({"bytes"})
 
@@ -361,7 +361,7 @@ def test_a_job_of_which_some_steps_can_run_gets_a_warning(tmp_path: Path) -> Non
     assert DuckDBExecutor().find_unsupported(project, a_job(a_table())) == ()
 
 
-def test_python_tasks_and_projects_without_connection_are_told(tmp_path: Path) -> None:
+def test_python_tasks_and_projects_without_a_connection_are_reported(tmp_path: Path) -> None:
     python = Task(
         "kpi",
         "score",

@@ -1,4 +1,4 @@
-"""What a fault of Starlake keeps from running is said when the project is read, for executors that run the real one."""
+"""Commands that cannot run because of a fault of Starlake are reported when the project is read, for executors that run Starlake."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_the_example_runs_with_the_real_starlake_too() -> None:
 
 
 @pytest.mark.parametrize("executor", [ShellExecutor(), DuckDBExecutor(), CloudRunExecutor()])
-def test_what_the_json_schema_of_starlake_refuses(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
+def test_input_that_the_json_schema_of_starlake_rejects(shop: ProjectFolder, executor: StarlakeExecutor) -> None:
     orders = shop.root / "metadata/load/shop/orders.sl.yml"
     orders.write_text(orders.read_text().replace("required: true", 'required: "true"'))
     _, _, problems = prepare_graph(shop.root, Settings(executor=executor, on_error="fail"))

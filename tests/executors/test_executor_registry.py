@@ -60,7 +60,7 @@ executor:
         ("executor: '{{ [1] }}'", "executor: invalid value [1]"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place(yaml: str, message: str) -> None:
+def test_problems_are_reported_with_their_location(yaml: str, message: str) -> None:
     with pytest.raises(ResolutionException) as error:
         resolve(yaml)
     assert ":1 - executor" in str(error.value)

@@ -1,4 +1,4 @@
-"""Columns of tasks that declare none: inferred once, kept in the cache, and shown by the next load."""
+"""Columns of tasks whose YAML does not declare them: inferred once, kept in the cache, and shown by the next load."""
 
 import threading
 from pathlib import Path

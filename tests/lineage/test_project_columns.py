@@ -1,7 +1,4 @@
-"""Columns of a whole project: of tables after rename and script, of tasks in the order of their dependencies.
-
-What Dagster and people see of them.
-"""
+"""Columns of a whole project, in Dagster: of tables after rename and script, and of tasks in the order of their dependencies."""
 
 import json
 from pathlib import Path

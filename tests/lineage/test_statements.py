@@ -1,4 +1,4 @@
-"""Column lineage of single statements, in seven dialects: each case is a query and, per column, what it is made of."""
+"""Column lineage of single statements in seven dialects. Each case is a query, and the sources of each column."""
 
 import pytest
 
@@ -183,7 +183,7 @@ def test_each_column_is_made_of_what_the_query_says(dialect: str, sql: str, expe
         "select 1 as x -- " + "x" * 300_000,
     ],
 )
-def test_what_is_not_understood_gives_nothing(sql: str) -> None:
+def test_unsupported_statements_have_no_lineage(sql: str) -> None:
     with pytest.raises(NotUnderstood):
         find_columns(sql, "duckdb", find_table)
 

@@ -1,4 +1,4 @@
-"""The replacement of secrets in texts and exceptions."""
+"""The replacement of secrets in strings and exceptions."""
 
 import logging
 
@@ -34,7 +34,7 @@ def test_words_and_other_secrets(secret: str, text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("secret", "word"), [("orders", True), ("123456", True), ("12ab56", False), ("or-ders", False), ("a" * 11, True), ("a" * 12, False)]
 )
-def test_what_is_a_word(secret: str, word: bool) -> None:
+def test_secrets_that_are_words(secret: str, word: bool) -> None:
     assert is_word(secret) is word
 
 
@@ -53,7 +53,7 @@ def test_more_data_is_hidden_besides_what_is_known(known: str) -> None:
     assert mask_text(f"{known} other-1 55-66") == "*** other-1 55-66"
 
 
-def test_what_is_noted_again_takes_the_place_of_what_was_noted(known: str) -> None:
+def test_secrets_that_are_registered_again_replace_earlier_ones(known: str) -> None:
     note_secrets("/project", "variables", {"API_TOKEN": "new-456"})
     note_secrets("/other", "variables", {"API_TOKEN": "third-789"})
     assert mask_text(f"{known} new-456 third-789") == f"{known} *** ***"
@@ -79,7 +79,7 @@ def test_data_keeps_its_types(known: str) -> None:
 
 
 class Described(Exception):
-    """Has its text in attributes, as errors of other libraries do."""
+    """An exception with its text in attributes, like those of other libraries."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -88,7 +88,7 @@ class Described(Exception):
 
 
 class Stubborn(Exception):
-    """Writes a text that cannot be changed."""
+    """An exception whose text cannot be changed."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,4 +1,4 @@
-"""Secrets in texts."""
+"""Secrets in strings."""
 
 import pytest
 
@@ -102,7 +102,7 @@ def test_a_secret_is_hidden_in_all_of_its_forms(form: str) -> None:
         ("primary_key=id, key=abc", "primary_key=id, key=abc"),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden(text: str, shown: str) -> None:
+def test_strings_that_look_like_secrets_are_hidden(text: str, shown: str) -> None:
     assert Mask()(text) == shown
 
 

@@ -1,4 +1,4 @@
-"""What looks like a secret, whether it is known or not."""
+"""Strings that look like secrets, whether they are known or not."""
 
 import pytest
 
@@ -53,7 +53,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize(("text", "shown", "found"), HIDDEN)
-def test_what_is_written_like_a_secret(text: str, shown: str, found: list[str]) -> None:
+def test_strings_that_are_written_like_secrets(text: str, shown: str, found: list[str]) -> None:
     assert hide_patterns(text) == shown
     assert set(filter(None, find_in_patterns(text))) == set(found)
 

@@ -1,4 +1,4 @@
-"""Which values of variables, options and connections are secrets."""
+"""Values of variables, options and connections that are secrets."""
 
 import json
 from collections.abc import Mapping, Sequence

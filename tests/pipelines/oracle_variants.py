@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant of one project and what the real programs made of it."""
+    """A variant of a project, and the recorded results of the real programs."""
 
     project: str
     name: str
@@ -46,7 +46,7 @@ class Variant:
 
     @property
     def edit(self) -> str:
-        """What was changed: ``as-is``, ``dagster-templates`` or ``dagster-dagref``; the deps variants are the same projects."""
+        """The edit: ``as-is``, ``dagster-templates`` or ``dagster-dagref``. The deps variants are the same projects."""
         edit = self.name.removeprefix("patched.").split(".")[0].removesuffix("-no-env")
         return {"deps": "dagster-templates", "deps-dagref": "dagster-dagref"}.get(edit, edit)
 

@@ -1,4 +1,4 @@
-"""Projects made by hand, as reading would make them."""
+"""Build projects in memory, as if they had been read."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -35,7 +35,7 @@ TRANSFORM = "transform/dagster__scheduled_task__shell.py.j2"
 
 
 class Places(dict[str, Location]):
-    """Every key at its own line, as if each file had one key per line."""
+    """Locations as if each file had one key per line."""
 
     def __init__(self, file: str, *keys: str) -> None:
         super().__init__({key: Location(file, number) for number, key in enumerate(keys, 2)})

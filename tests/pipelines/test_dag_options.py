@@ -1,4 +1,4 @@
-"""Every option is honoured, reported as not supported, or unknown."""
+"""Every option is applied, or reported as unsupported or unknown."""
 
 import pytest
 from plan_builders import TRANSFORM, dag, messages, plan, table, task

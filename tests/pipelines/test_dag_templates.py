@@ -1,4 +1,4 @@
-"""What a template says, without executing it."""
+"""The content of a template, which is read without executing it."""
 
 import pytest
 from plan_builders import LOAD, TRANSFORM, dag, jobs, messages, plan, table, task

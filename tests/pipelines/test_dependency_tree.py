@@ -1,4 +1,4 @@
-"""Dependencies in Starlake's own formats."""
+"""Dependencies in Starlake's formats."""
 
 import json
 from datetime import timedelta
@@ -159,7 +159,7 @@ def test_the_diagram_is_starlakes(made: Plan) -> None:
 
 
 @pytest.mark.parametrize("write", [build_dependency_tree, build_dependency_diagram])
-def test_what_is_written_can_be_read_back(made: Plan, write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_written_values_can_be_read_back(made: Plan, write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "metadata").mkdir()
     (tmp_path / "metadata/dependencies.json").write_text(format_starlake_json(write(made)))
     from dataclasses import replace
@@ -194,7 +194,7 @@ def test_a_shared_ancestor_is_one_object() -> None:
     assert node["children"][0]["children"][0] is node["children"][1]["children"][0]
 
 
-def test_a_circle_does_not_hang() -> None:
+def test_a_cycle_does_not_hang() -> None:
     made = plan_with_jobs(task("k.a", "k.b"), task("k.b", "k.a"), transform=None)
     assert len(build_dependency_tree(made)) == 2
 

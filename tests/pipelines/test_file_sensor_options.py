@@ -1,4 +1,4 @@
-"""The options of DAG configs that make files start a load, and where files wait."""
+"""The options of DAG configs for file sensors, and the folders in which files wait."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""A text before the names of all jobs, and names of orchestrators."""
+"""The prefix of the names of all jobs, and names of orchestrators."""
 
 from dataclasses import replace
 

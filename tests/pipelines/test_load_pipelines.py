@@ -76,7 +76,7 @@ def test_every_table_with_an_inline_cron_counts_when_files_are_per_table() -> No
     assert sorted(jobs(made)) == ["cron1_a_one", "cron2_a_two", "none_b_x"]
 
 
-def test_numbers_begin_anew_with_each_dag_config() -> None:
+def test_numbers_restart_with_each_dag_config() -> None:
     made = plan(
         table("a.x", "0 0 * * *"), table("b.y", "0 1 * * *", "other"), dag("load", "{{schedule}}_l.py"), dag("other", "{{schedule}}_o.py")
     )
@@ -210,7 +210,7 @@ def test_a_file_name_without_a_name_is_an_error() -> None:
         ),
     ],
 )
-def test_what_dag_generate_refuses_in_load_configs(values: dict[str, str], said: str) -> None:
+def test_values_of_load_configs_that_dag_generate_rejects(values: dict[str, str], said: str) -> None:
     made = plan(table("a.x"), dag("load", values.pop("filename"), **values))
     assert made.pipelines == ()
     assert any(said in message for message in messages(made, "error"))
@@ -221,7 +221,7 @@ def test_paths_in_the_project_and_of_the_launcher_are_fine() -> None:
     assert messages(plan(table("a.x"), config)) == []
 
 
-def test_where_things_come_from() -> None:
+def test_locations_of_schedules_and_dag_refs() -> None:
     own = table("a.x", "daily", "load")
     made = plan(own, table("a.y"), dag("load", "{{domain}}.py"), presets={"daily": "0 3 * * *"})
     by_name = {p.name: p for p in made.pipelines}

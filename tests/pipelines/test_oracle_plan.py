@@ -1,4 +1,4 @@
-"""What the real dag-generate and starlake-dagster make of real projects, and what we make of the same ones."""
+"""Plans of real projects, compared with the files of the real dag-generate and starlake-dagster."""
 
 import re
 from collections import Counter
@@ -103,7 +103,7 @@ def compare_definitions(plan: Plan, pipelines: list[Pipeline], made: dict[str, A
 
 
 def watched(plan: Plan, pipeline: Pipeline) -> tuple[str, ...]:
-    """What starlake-dagster 0.5.10 watches: direct dependencies by the table that they write, minus what the pipeline writes."""
+    """The datasets that starlake-dagster 0.5.10 watches: direct dependencies by table, without the tables that the pipeline writes."""
     tasks = {t.full_name: t for t in plan.project.tasks}
     tables = {t.full_name: t for t in plan.project.tables}
     own = {sanitized(t.sink_name) for t in pipeline.tasks}

@@ -1,4 +1,4 @@
-"""What Dagster accepts is accepted, unless it never comes; what is refused is refused with the field and what was expected."""
+"""Crons that Dagster accepts are accepted, unless they never occur. Others are rejected with the field and the expected values."""
 
 import pytest
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_schedule
@@ -47,7 +47,7 @@ def test_macros(macro: str) -> None:
         ("daily", "has 1 field;"),
     ],
 )
-def test_what_is_wrong_is_said(cron: str, said: str) -> None:
+def test_invalid_input_is_explained(cron: str, said: str) -> None:
     assert not is_valid_cron_schedule(cron)
     with pytest.raises(InvalidCron) as error:
         check_cron(cron)
@@ -119,7 +119,7 @@ def test_a_cron_that_comes_some_day(cron: str) -> None:
 
 @settings(max_examples=600, deadline=None)
 @given(_fields())
-def test_what_dagster_follows_is_accepted(cron: str) -> None:
+def test_crons_that_dagster_supports_are_accepted(cron: str) -> None:
     try:
         check_cron(cron)
     except InvalidCron as error:

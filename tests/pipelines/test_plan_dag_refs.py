@@ -1,4 +1,4 @@
-"""Which DAG config a table or task belongs to."""
+"""The DAG config of each table and task."""
 
 from dataclasses import replace
 

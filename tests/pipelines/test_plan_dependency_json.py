@@ -107,7 +107,7 @@ def test_self_references_are_dropped(root: Path) -> None:
     assert reads(plan(root, *NODES), "k.a") == [("table", "shop.orders", "json")]
 
 
-def test_a_circle_through_json_is_found(root: Path) -> None:
+def test_a_cycle_through_json_is_found(root: Path) -> None:
     write(root, [node("k.a", node("k.c", node("k.b")))])
     made = plan(root, task("k.a", parse_sql=False), task("k.b", parse_sql=False), task("k.c", parse_sql=False), task("k.d", "k.a"))
     assert messages(made) == []

@@ -1,4 +1,4 @@
-"""Plans from the cache: the same as without it, whatever has changed, and taken from it when nothing has."""
+"""Plans from the cache: they are the same as without it, whatever changes, and come from it if nothing changes."""
 
 import os
 import pickle
@@ -68,7 +68,7 @@ def test_the_second_time_it_comes_from_the_cache(load: Load) -> None:
     assert (second.from_cache, second.reason, second.identity) == (True, "", first.identity)
 
 
-def test_what_is_asked_for_has_entries_of_its_own(load: Load, cache: Cache) -> None:
+def test_each_combination_of_arguments_has_its_own_entry(load: Load, cache: Cache) -> None:
     ways: list[dict[str, Any]] = [
         {},
         {"profile": "PROD"},
@@ -246,7 +246,7 @@ BODIES = (b"", b"12345678", b"no pickle at all", pickle.dumps(("x",)), pickle.du
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_what_was_kept_by_something_else_is_ignored_and_replaced(cache: Cache, load: Load, number: int) -> None:
+def test_damaged_entries_are_ignored_and_replaced(cache: Cache, load: Load, number: int) -> None:
     file = load().list_files()[number]
     for body in BODIES:
         cache.put(file.stem, body)
@@ -272,7 +272,7 @@ def test_only_classes_of_a_plan_are_made_of_what_was_kept(cache: Cache, load: Lo
         assert damaged.reason == f"the cached plan cannot be used (UnpicklingError: {module}.{name} is not expected here)"
 
 
-def test_where_nothing_can_be_written_everything_works(shop: ProjectFolder, tmp_path: Path, load: Load) -> None:
+def test_everything_works_if_nothing_can_be_written(shop: ProjectFolder, tmp_path: Path, load: Load) -> None:
     (tmp_path / "plans").write_text("a file where the folder should be")
     for _ in range(2):
         found = load()

@@ -1,4 +1,4 @@
-"""Whatever the project: nothing is lost, nothing runs twice."""
+"""In every project, nothing is lost and nothing runs twice."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Projects on disk: what was read and what is planned agree on names, values and places."""
+"""Projects on disk: the project and its plan agree on names, values and locations."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Expressions over dataset names."""
+"""Expressions of dataset names."""
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +39,7 @@ def test_and_binds_tighter_than_or() -> None:
         ("", "expected any, all or an expression"),
     ],
 )
-def test_what_is_wrong_is_said(expression: str, said: str) -> None:
+def test_invalid_input_is_explained(expression: str, said: str) -> None:
     with pytest.raises(InvalidTrigger) as error:
         parse_trigger(expression)
     assert said in str(error.value)

@@ -1,4 +1,4 @@
-"""What names in SQL stand for."""
+"""Names in SQL, and the tasks and tables that they refer to."""
 
 from typing import Any
 
@@ -130,7 +130,7 @@ def test_transitive_dependencies() -> None:
 
 
 @pytest.mark.parametrize("length", [2, 3, 20])
-def test_a_circle_is_an_error_that_names_its_tasks_in_order(length: int) -> None:
+def test_a_cycle_is_an_error_that_names_its_tasks_in_order(length: int) -> None:
     tasks = [task(f"k.t{i:04}", f"k.t{(i + 1) % length:04}") for i in range(length)]
     made = plan(*tasks, task("k.outside", "k.t0000"))
     (message,) = messages(made)
@@ -138,7 +138,7 @@ def test_a_circle_is_an_error_that_names_its_tasks_in_order(length: int) -> None
     assert message == "metadata/transform/k/t0000.sql:2: circular dependency: " + ", ".join(said)
 
 
-def test_a_long_circle_is_cut() -> None:
+def test_a_long_cycle_is_cut() -> None:
     (message,) = messages(plan(*(task(f"k.t{i:04}", f"k.t{(i + 1) % 2000:04}") for i in range(2000))))
     assert message.endswith("k.t0019 reads k.t0020 (metadata/transform/k/t0019.sql:2) and so on over 2000 tasks back to k.t0000")
 

@@ -48,7 +48,7 @@ def describe(made: Plan) -> str:
     return describe_missing_jobs(made, [node for node in nodes if made.find_pipeline(node) is None])
 
 
-def test_what_to_write_where_there_is_no_dag_ref() -> None:
+def test_advice_for_tables_without_a_dag_ref() -> None:
     made = plan(table("a.x"), table("a.y"), dag("loads", "l.py", LOAD), dag("tasks", "t.py", TRANSFORM), load=None)
     assert describe(made) == ("2 assets have no job: a.x, a.y: no dagRef; set it to 'loads' in metadata/application.sl.yml (dagRef.load)")
     made = plan(*(task(f"k.t{i}") for i in range(5)), transform=None)

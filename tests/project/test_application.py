@@ -124,7 +124,7 @@ def test_the_old_hocon_file_is_mentioned(folder: ProjectFolder) -> None:
     assert str(problem).startswith("metadata/application.conf: warning: is not read")
 
 
-def test_which_connection_a_table_or_task_is_written_to(folder: ProjectFolder) -> None:
+def test_connections_of_tables_and_tasks(folder: ProjectFolder) -> None:
     folder.write(
         "metadata/application.sl.yml",
         """

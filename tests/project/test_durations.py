@@ -34,6 +34,6 @@ def test_durations(text: str, expected: timedelta) -> None:
 
 
 @pytest.mark.parametrize("text", ["1 week", "1 month", "5", "3 D", "days", "", "one day", "3 ds", "1,5 h", "Inf", "400000 days", "1 d 2 h"])
-def test_what_scala_does_not_know(text: str) -> None:
+def test_durations_that_scala_rejects(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a duration|is too long"):
         parse_duration(text)

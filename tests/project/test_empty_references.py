@@ -1,4 +1,4 @@
-"""Variables that are not set, where a DAG config or a schedule is named."""
+"""Unset variables in references to DAG configs and schedules."""
 
 from collections.abc import Mapping
 
@@ -53,7 +53,7 @@ def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
 
 
 @pytest.mark.parametrize("written", ["\"{{ D | default('') }}\"", '"{{ EMPTY }}"', '"{{ A }}{{ B }}"', '""'])
-def test_what_is_meant_to_be_empty(shop: ProjectFolder, written: str) -> None:
+def test_variables_that_are_empty_on_purpose(shop: ProjectFolder, written: str) -> None:
     shop.write("metadata/env.sl.yml", 'env:\n  EMPTY: ""\n  A: lo\n  B: ads\n')
     replace(shop, "metadata/load/shop/_config.sl.yml", "    schedule: daily", f"    dagRef: {written}\n    schedule: daily")
     assert problems(shop) == []

@@ -61,6 +61,6 @@ def test_classes_are_ascii_as_in_java() -> None:
         (r"\k<x", "is not closed"),
     ],
 )
-def test_what_is_no_pattern_says_why(pattern: str, words: str) -> None:
+def test_invalid_patterns_are_explained(pattern: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         compile_pattern(pattern)

@@ -1,4 +1,4 @@
-"""Jinja with Jinjava's rules: recorded results, and what a template may use up."""
+"""Jinja with Jinjava's rules: recorded results, and the limits of templates."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ RULES = {
     "sameas": "whether two strings are one object",
     "unknown test": "the negation of an unknown test gives nothing; here true",
 }
-"""Where the output differs from Jinjava's, as docs/engine.md lists it."""
+"""Templates whose output differs from Jinjava's, as listed in docs/engine.md."""
 
 
 def _render(template: str) -> str | None:
@@ -58,7 +58,7 @@ def test_most_expressions_are_the_same() -> None:
         ("\n{{ -3 }}", 2, "Starlake drops a minus sign at the beginning of {{ }}: put the expression in parentheses"),
     ],
 )
-def test_what_starlake_passes_over_in_silence_is_a_warning(template: str, line: int, message: str) -> None:
+def test_templates_that_starlake_silently_ignores_cause_warnings(template: str, line: int, message: str) -> None:
     renderer = Renderer(None)
     renderer.render(template, {})
     assert renderer.warnings == [(line, message)]

@@ -355,7 +355,7 @@ def test_duplicates_name_both_files(folder: ProjectFolder) -> None:
     ]
 
 
-def test_unknown_keys_are_told_once_per_file(folder: ProjectFolder) -> None:
+def test_unknown_keys_are_reported_once_per_file(folder: ProjectFolder) -> None:
     attributes = "".join(f"    - {{name: a{n}, requird: true}}\n" for n in range(30))
     folder.write("metadata/load/d/t.sl.yml", f"version: 1\ntable:\n  name: t\n  pattern: t\n  attributes:\n{attributes}")
     assert len(list_messages(read(folder))) == 1

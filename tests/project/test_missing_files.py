@@ -1,4 +1,4 @@
-"""Why a load finds no file."""
+"""Explanations of why a load finds no file."""
 
 from pathlib import Path
 

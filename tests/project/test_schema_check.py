@@ -1,4 +1,4 @@
-"""What Starlake's JSON schema refuses: a warning for the embedded engine, an error where Starlake runs the commands."""
+"""Violations of Starlake's JSON schema: a warning with the embedded engine, an error if Starlake runs the commands."""
 
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", 
         ("nothing we know", {"a": 1}, []),
     ],
 )  # fmt: skip
-def test_what_the_schema_refuses(root: str, body: dict[str, Any], refused: list[str]) -> None:
+def test_violations_of_the_schema(root: str, body: dict[str, Any], refused: list[str]) -> None:
     found = [violation.message for violation in find_schema_violations(root, body)]
     assert len(found) == len(refused)
     for expected, message in zip(refused, found, strict=True):
@@ -90,7 +90,7 @@ def test_each_refusal_has_its_line_and_is_reported_once(shop: ProjectFolder) -> 
         assert line.strip().partition(":")[0] in ("rls", "nonsense", "failOnError")
 
 
-def test_the_engine_goes_on_and_starlake_would_not(shop: ProjectFolder) -> None:
+def test_the_engine_continues_although_starlake_would_not(shop: ProjectFolder) -> None:
     add_refused_values(shop)
     assert load_definitions_from_starlake_project(shop.root, executor="duckdb")
     with pytest.raises(InvalidProject) as raised:

@@ -97,7 +97,7 @@ def test_marks_do_not_reach_captured_text() -> None:
         ("a\n{{ 'a'.repeat(10000000000) }}", 2, "longer than"),
     ],
 )
-def test_what_is_no_template_says_where(text: str, line: int, words: str) -> None:
+def test_invalid_templates_are_located(text: str, line: int, words: str) -> None:
     with pytest.raises(TemplateError) as error:
         render(text, {})
     assert words in str(error.value)

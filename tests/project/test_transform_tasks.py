@@ -65,7 +65,7 @@ def test_a_task_with_everything(folder: ProjectFolder) -> None:
     assert (found.origin.locate("schedule").line, found.origin.locate("attributes[1].type").line) == (10, 25)
 
 
-def test_which_file_has_the_command(folder: ProjectFolder) -> None:
+def test_choice_of_the_command_file(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/d/a.sl.yml", "version: 1\ntask: {sql: select 1}\n")
     folder.write("metadata/transform/d/a.sql", "select 2")
     folder.write("metadata/transform/d/a.sql.j2", "select 3")
@@ -218,7 +218,7 @@ def test_defaults_of_a_folder(folder: ProjectFolder) -> None:
     assert str(b.origin.locate("dagRef")) == "metadata/transform/d/_config.sl.yml:5"
 
 
-def test_what_starlake_skips_is_a_warning(folder: ProjectFolder) -> None:
+def test_files_that_starlake_skips_are_warnings(folder: ProjectFolder) -> None:
     folder.write("metadata/transform/a/bad.sl.yml", "version: 1\ntask: [\n")
     folder.write("metadata/transform/a/bad.sql", "select 1")
     folder.write("metadata/transform/a/empty.sl.yml", "version: 1\ntask:\n")

@@ -1,4 +1,4 @@
-"""Variables of a project: precedence, profiles, what is not set."""
+"""Variables of a project: precedence, profiles, unset variables."""
 
 from project_folder import ProjectFolder
 
@@ -47,7 +47,7 @@ def test_profile_sees_siblings_the_environment_and_the_common_file(folder: Proje
     assert project.variables["SL_ENV"] == "dev"
 
 
-def test_where_the_profile_comes_from(folder: ProjectFolder) -> None:
+def test_sources_of_the_profile(folder: ProjectFolder) -> None:
     for name in ("a", "b", "c", "d"):
         folder.write(f"metadata/env.{name}.sl.yml", f"version: 1\nenv:\n  WHO: {name}\n")
     assert read_project(folder.root, environ={}).profile is None
@@ -172,7 +172,7 @@ def test_an_env_file_without_version_may_be_bare(folder: ProjectFolder) -> None:
     assert read_project(folder.root, environ={}).variables["B"] == "two"
 
 
-def test_what_starlake_refuses_beside_env_is_marked_as_refused(folder: ProjectFolder) -> None:
+def test_root_keys_beside_env_are_marked_as_rejected(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 2\nenv:\n  A: file\nvars:\n  B: x\n")
     folder.write("metadata/env.dev.sl.yml", "version: 1\nenv:\n  A: dev\nload: {}\n")
     project = read_project(folder.root, environ={})

@@ -110,7 +110,7 @@ def test_only_the_first_document_counts() -> None:
         ("a: 1\nb: &x [*x]", 2, "nested too deeply"),
     ],
 )
-def test_what_is_no_yaml_says_where(text: str, line: int, words: str) -> None:
+def test_invalid_yaml_is_located(text: str, line: int, words: str) -> None:
     with pytest.raises(YamlError) as error:
         parse_yaml(text, "table")
     assert words in str(error.value)

@@ -1,4 +1,4 @@
-"""Values of settings: the same are right and wrong whichever way they are given, and messages say what was expected."""
+"""Values of settings: the same values are valid from every source, and messages name the expected values."""
 
 import inspect
 import re
@@ -206,7 +206,7 @@ def test_an_empty_project_asks_for_the_variable() -> None:
         StarlakeProjectComponent.resolve_from_yaml('project: "{{ env.NO_SUCH_VARIABLE }}"')
 
 
-def test_what_gives_nothing_in_yaml_means_the_default() -> None:
+def test_empty_values_in_yaml_mean_the_default() -> None:
     names = [name for name in Settings.model_fields if name not in ("translator", "op_tags", "pool", "op_rules")]
     yaml = "project: x\n" + "".join(f'{name}: "{{{{ env.NO_SUCH_VARIABLE }}}}"\n' for name in names)
     found, default = StarlakeProjectComponent.resolve_from_yaml(yaml).build_settings(), Settings()

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the step executor: a real instance in a folder, and runs in processes of their own."""
+"""Fixtures of the tests of the step executor: a real instance in a folder, and runs in separate processes."""
 
 import contextlib
 import os

@@ -124,7 +124,7 @@ def after_checked() -> None:
 
 
 class Tool(dg.ConfigurableResource[Any]):
-    """A resource with set-up and teardown, which counts itself."""
+    """A resource with setup and teardown, which are counted."""
 
     name: str = "tool"
 

@@ -1,4 +1,4 @@
-"""Code that tests run in processes of their own, and waiting for what it does."""
+"""Run code of tests in separate processes, and wait for its effects."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How much of a step's output is kept."""
+"""The limit of a step's output that is kept."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Cancelling a run whose steps run in threads: from a signal to the run's process, and from Dagster's own termination."""
+"""Canceling a run whose steps run in threads, by a signal to the run's process and through Dagster."""
 
 # mypy: disable-error-code="union-attr, attr-defined"
 

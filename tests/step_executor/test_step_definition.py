@@ -1,4 +1,4 @@
-"""The executor's definition: configuration, the field of a component, and what happens when Dagster's insides have moved."""
+"""The executor's definition: configuration, the field of a component, and the fallback if Dagster's internals have changed."""
 
 # mypy: disable-error-code="union-attr"
 

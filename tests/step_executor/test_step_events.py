@@ -84,7 +84,7 @@ def test_same_as_multiprocess(instance: dg.DagsterInstance, work: Path, tmp_path
         assert step_jobs.executions() == executions
 
 
-def test_what_happened(instance: dg.DagsterInstance, work: Path) -> None:
+def test_events_of_each_step(instance: dg.DagsterInstance, work: Path) -> None:
     result = run("everything_threads", instance)
     events = events_by_step(result)
     assert events["after_nothing_new"] == ["STEP_SKIPPED"]

@@ -1,4 +1,4 @@
-"""How many steps run at a time, in which order, and with which limits."""
+"""The number of steps that run at a time, their order, and limits."""
 
 # mypy: disable-error-code="untyped-decorator"
 

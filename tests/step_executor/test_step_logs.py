@@ -1,4 +1,4 @@
-"""What steps print and log ends up with their own step."""
+"""The output and logs of each step are stored with this step."""
 
 # mypy: disable-error-code="union-attr, attr-defined, arg-type, return-value"
 
@@ -76,7 +76,7 @@ def thread_of_its_own() -> dg.JobDefinition:
 
 
 def test_threads_that_a_body_starts(instance: dg.DagsterInstance) -> None:
-    """What they log is kept; a shared logger cannot tell the step."""
+    """Their logs are kept, but not assigned to a step if the logger is shared."""
     result = dg.execute_job(dg.reconstructable(thread_of_its_own), instance)
     lines = {e.user_message: e.step_key for e in instance.all_logs(result.run_id) if e.dagster_event is None}
     assert lines["through the context"] == "starts_a_thread"

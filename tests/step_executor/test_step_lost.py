@@ -1,4 +1,4 @@
-"""The run's process is killed; what had not finished runs exactly once more."""
+"""After the run's process is killed, the steps that had not finished run exactly once more."""
 
 # mypy: disable-error-code="union-attr, misc"
 

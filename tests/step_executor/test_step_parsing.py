@@ -1,4 +1,4 @@
-"""Step processes load the code location, but parse nothing of the project again: it comes from the cache."""
+"""Step processes load the code location from the cache, without parsing the project again."""
 
 import json
 from collections import Counter, defaultdict

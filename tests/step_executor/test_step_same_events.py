@@ -24,9 +24,9 @@ OF_PROCESSES = {
 """Events that say in which process a step runs and where its output is kept. All others must be the same, in the same order."""
 
 OF_COMMANDS = ("starlake/seconds", "dagster/row_count", "starlake/cloud_run_", "starlake/waiting_files", "starlake/staged_files")
-"""How names of metadata begin that may differ between executors of commands: how long it took; rows of the table afterwards, known to those
-that can read the table; names and links of what ran elsewhere; what preload and stage found, which Starlake does not tell and the embedded
-engine does. All other metadata must be equal, name, type and value."""
+"""Prefixes of the names of metadata that may differ between executors: durations, row counts (only some executors can read the table),
+names and links of remote executions, and the files that preload and stage found (only the embedded engine reports them). All other
+metadata must be equal in name, type and value."""
 
 QUIETLY = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -44,7 +44,7 @@ def shell(root: Path, type_: str = "shell") -> Mapping[str, Any]:
 
 
 class Runs:
-    """Runs the job of a project and tells what happened."""
+    """Runs the job of a project, and returns its events."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance

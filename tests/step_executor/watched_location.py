@@ -1,4 +1,4 @@
-"""The code location table_location in processes that note what they parse, in lines ``<process> <what>`` of the file ``TABLES_PARSED``."""
+"""The code location table_location in processes that record their parsing, in lines ``<process> <what>`` of the file ``TABLES_PARSED``."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ OF_PARSING = frozenset(
         f"{PACKAGE}.pipelines.plan",
     )
 )
-"""What parses SQL and reads tables and tasks, and what plans jobs."""
+"""Functions that parse SQL, read tables and tasks, or plan jobs."""
 
 
 def _note(what: str) -> None:

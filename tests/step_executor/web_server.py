@@ -1,4 +1,4 @@
-"""A web server with a code server of its own, and the calls that the UI makes: what a person does, without the person."""
+"""A web server with a code server, and the calls that the UI makes."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ class WebServer:
 
     Args:
         start: starts a process that ends with the test.
-        module: where ``defs`` are, or the only definitions.
+        module: the module with ``defs``, or with the only definitions.
     """
 
     def __init__(self, start: Callable[..., Any], module: str) -> None:

@@ -1,7 +1,7 @@
-"""A ``starlake`` that loads CSV files into PostgreSQL and runs SQL there, and notes both in its audit tables as the real one does.
+"""A double of ``starlake`` that loads CSV files into PostgreSQL and runs SQL there, and records both in audit tables like the real one.
 
-It stands in for the real command in tests of what is read from a warehouse: the Spark loader, one row of step LOAD per file; rows with
-the word ``reject`` are rejected. Run as a program: settings file, verb, arguments.
+It replaces the real command in tests of reading from a warehouse. Like the Spark loader, it writes one row of step LOAD per file. It
+rejects rows with the word ``reject``. Its arguments are a settings file, the command, and the command's arguments.
 """
 
 import csv

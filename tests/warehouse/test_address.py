@@ -1,4 +1,4 @@
-"""From the options of Starlake connections to the addresses that SQLAlchemy takes."""
+"""The SQLAlchemy URLs that are made from the options of Starlake's connections."""
 
 import re
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ def test_addresses(type_: str, options: Mapping[str, str], expected: Parts, quer
     ("type_", "options"),
     [("fs", {}), ("spark", {}), ("jdbc", {"url": "jdbc:duckdb:/x.db"}), ("jdbc", {"url": "jdbc:h2:mem:x"}), ("jdbc", {}), ("kafka", {})],
 )
-def test_what_cannot_be_read_has_no_address(type_: str, options: Mapping[str, str]) -> None:
+def test_unsupported_connections_have_no_address(type_: str, options: Mapping[str, str]) -> None:
     assert find_address(Connection("c", type_, options)) is None
 
 

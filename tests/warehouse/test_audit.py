@@ -1,4 +1,4 @@
-"""Starlake's audit in a real PostgreSQL: what is read of it is what is read of the same rows in a DuckDB file."""
+"""Starlake's audit in a real PostgreSQL is read like the same rows in a DuckDB file."""
 
 import json
 import sys
@@ -125,7 +125,7 @@ def test_an_audit_without_expectations_is_read(books: PostgresServer) -> None:
         ({"url": "jdbc:postgresql://no-such-host.invalid:5432/shop"}, ""),
     ],
 )
-def test_what_cannot_be_read_is_a_warning_without_secrets(books: PostgresServer, options: Mapping[str, str], said: str) -> None:
+def test_failures_to_read_are_warnings_without_secrets(books: PostgresServer, options: Mapping[str, str], said: str) -> None:
     watched = Watched()
     command = a_command(warehouse=make_warehouse(books, "j", **options), expectations=("x()",))
     assert read_findings(command, watched.log) == Findings()
@@ -159,7 +159,7 @@ def test_nothing_can_be_written(books: PostgresServer) -> None:
         run_query(make_warehouse(books, "j").address, "select * from audit.made")
 
 
-def test_the_steps_of_loads_in_one_second_are_told_apart_by_growth(books: PostgresServer) -> None:
+def test_steps_of_loads_in_the_same_second_are_distinguished_by_growth(books: PostgresServer) -> None:
     books.execute(f"create table audit.audit ({AUDIT})")
     steps = [
         ("file:/a-2.csv", "LOAD", True, 0, "2026-01-01 00:00:01"),

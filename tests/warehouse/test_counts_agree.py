@@ -21,7 +21,7 @@ RUNS = 50
 
 @dataclass
 class Setting:
-    """A project, what runs it, and what asks its database."""
+    """A project, its executor, and queries of its database."""
 
     folder: ProjectFolder
     executor: StarlakeExecutor

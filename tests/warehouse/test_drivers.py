@@ -1,4 +1,4 @@
-"""Each extra installs a driver that its warehouse, or object store, can be reached with. ``make test-matrix`` has all of them."""
+"""Each extra installs a driver for its warehouse or object store. ``make test-matrix`` installs all of them."""
 
 import importlib.util
 import json

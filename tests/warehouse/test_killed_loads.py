@@ -25,7 +25,7 @@ from starlake_dagster_components.warehouse.audit import WarehouseAudit
 
 @dataclass
 class Books:
-    """Folders and tables ``s.a`` and ``s.b`` of a load that ends in the middle."""
+    """Folders and tables ``s.a`` and ``s.b`` of a load that is killed in the middle."""
 
     root: Path
     server: PostgresServer

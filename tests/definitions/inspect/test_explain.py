@@ -36,7 +36,7 @@ def test_a_pre_load_names_its_strategy_and_what_asks_for_it(shop: ProjectFolder)
     ]
 
 
-def test_jobs_with_different_strategies_are_told_apart(shop: ProjectFolder) -> None:
+def test_jobs_with_different_strategies_are_distinguished(shop: ProjectFolder) -> None:
     loads = (shop.root / "metadata/dags/loads.sl.yml").read_text()
     shop.write("metadata/dags/others.sl.yml", loads.replace("imported", "pending").replace("_tables", "_others"))
     items = (shop.root / "metadata/load/shop/items.sl.yml").read_text()
@@ -53,7 +53,7 @@ def test_a_table_is_after_the_pre_load_of_its_domain(shop: ProjectFolder) -> Non
     assert "  after shop: pre-load of its domain, strategy imported  [metadata/dags/loads.sl.yml:7]" in lines(shop, "shop_orders")
 
 
-def test_what_a_translator_adds_is_told_too(shop: ProjectFolder) -> None:
+def test_additions_of_a_translator_are_reported_too(shop: ProjectFolder) -> None:
     class More(StarlakeTranslator):
         def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
             return super().get_asset_spec(node).merge_attributes(deps=["elsewhere"] if node.type == "task" else [])

@@ -1,4 +1,4 @@
-"""Setting ``automation``: jobs start by sensors, by automation conditions of jobs, or not at all."""
+"""The setting ``automation``: jobs are started by sensors, by automation conditions, or not at all."""
 
 from datetime import datetime
 from typing import Any
@@ -38,7 +38,7 @@ def set_options(project: ProjectFolder, **options: str) -> None:
 
 
 class Ticking:
-    """The conditions of a project, evaluated as the daemon does it."""
+    """The conditions of a project, evaluated as by the daemon."""
 
     def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
         self.definitions, self.instance = definitions, instance
@@ -58,7 +58,7 @@ def list_sensors(definitions: dg.Definitions) -> dict[str, dg.DefaultSensorStatu
 
 
 @needs_conditions_of_jobs
-def test_what_starts_a_job(project: ProjectFolder) -> None:
+def test_conditions_that_start_a_job(project: ProjectFolder) -> None:
     running, stopped = dg.DefaultSensorStatus.RUNNING, dg.DefaultSensorStatus.STOPPED
     assert list_sensors(load(project, "sensors")) == {"kpi_tasks_sensor": running}
     assert list_sensors(load(project, "conditions")) == {"starlake_conditions": running}

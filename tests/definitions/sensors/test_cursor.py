@@ -1,4 +1,4 @@
-"""What a sensor remembers between ticks."""
+"""The cursor of a sensor: its state between ticks."""
 
 import json
 import math
@@ -14,7 +14,7 @@ KEYS = {"orders": dg.AssetKey("orders"), "lines": dg.AssetKey(["shop", "lines"])
 RUN = datetime(2026, 1, 9, 12, 30, tzinfo=timezone.utc)
 
 
-def test_what_is_written_is_read() -> None:
+def test_written_entries_are_read() -> None:
     consumption = Consumption(storage_ids={"orders": 7, "lines": 9}, watermark=1_700_000_000.25, last_run=RUN)
     found = read_cursor(write_cursor(consumption, KEYS), KEYS)
     assert found.storage_ids == {"orders": 7, "lines": 9}
@@ -42,7 +42,7 @@ def test_before_the_first_run_nothing_is_remembered() -> None:
     assert read_cursor("[1]", KEYS) == Consumption()
 
 
-def test_what_is_no_longer_watched_is_forgotten() -> None:
+def test_assets_that_are_no_longer_watched_are_forgotten() -> None:
     cursor = write_cursor(Consumption(storage_ids={"orders": 7, "gone": 3}, watermark=1.0), KEYS)
     assert read_cursor(cursor, KEYS).storage_ids == {"orders": 7}
     assert read_cursor(write_cursor(Consumption(storage_ids={"orders": 7, "lines": 2}), KEYS), {"lines": KEYS["lines"]}).storage_ids == {

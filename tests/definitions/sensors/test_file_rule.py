@@ -1,4 +1,4 @@
-"""When waiting files start a load."""
+"""The rule by which waiting files start a load."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -69,7 +69,7 @@ def test_a_burst_of_files_is_one_run() -> None:
     expect_start(decision, "0.csv", "1.csv", "2.csv")
 
 
-def test_nothing_starts_while_the_last_run_goes_on() -> None:
+def test_nothing_starts_while_the_last_run_is_unfinished() -> None:
     decision, memory = decide_load([a_file("a.csv", complete=True)], FileMemory(), NOW)
     expect_start(decision, "a.csv")
     decision, _ = decide_load([a_file("a.csv", complete=True), a_file("b.csv", complete=True)], memory, NOW + MINUTE, "run1")
@@ -93,7 +93,7 @@ def test_the_waits_of_a_file_that_is_still_there() -> None:
     assert [wait.total_seconds() / 60 for wait in BACKOFF] == [5, 15, 60, 360, 1440]
 
 
-def test_what_is_not_said_of_a_file() -> None:
+def test_defaults_of_a_waiting_file() -> None:
     assert WaitingFile("/in/a.csv", "1") == WaitingFile("/in/a.csv", "1", False, "", "", 0.0)
 
 

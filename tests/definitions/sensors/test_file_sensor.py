@@ -1,4 +1,4 @@
-"""File sensors at real folders, with a real instance."""
+"""File sensors on real folders, with a real instance."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def test_the_ack_file_of_a_domain(instance: dg.DagsterInstance, incoming: Path) 
     ticking.started()
 
 
-def test_a_run_that_goes_on_is_waited_for(instance: dg.DagsterInstance, incoming: Path) -> None:
+def test_an_unfinished_run_is_waited_for(instance: dg.DagsterInstance, incoming: Path) -> None:
     ticking = Ticking(instance, watch(incoming, ack="ack"))
     for name in ("orders-1.csv", "orders-1.ack"):
         (incoming / name).touch()

@@ -1,4 +1,4 @@
-"""File sensors of a project: which jobs have one, and a daemon that loads every file once."""
+"""The file sensors of a project: the jobs that have one, and a daemon that loads every file once."""
 
 import subprocess
 import sys

@@ -65,7 +65,7 @@ def test_a_sensor_starts_the_last_partition_that_is_complete_at_the_logical_time
         assert instance.get_materialized_partitions(key) == {"2026-02-02"}
 
 
-def test_what_has_no_partition_is_not_consumed(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_materializations_without_a_partition_are_not_consumed(project: ProjectFolder, instance: dg.DagsterInstance) -> None:
     definitions = load(project, RecordingExecutor())
     materialize(instance, "2026-01-20T00:00:00+01:00")
     early = tick(definitions, instance)

@@ -1,4 +1,4 @@
-"""Sensors pass the options that materializations carry on to their runs, as those of starlake-dagster do."""
+"""Sensors pass the options of materializations on to their runs, as those of starlake-dagster do."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""When a sensor starts a run, as a pure function."""
+"""The rule by which a sensor starts a run, as a pure function."""
 
 # mypy: disable-error-code="arg-type"
 
@@ -62,7 +62,7 @@ class TestAll:
         assert isinstance(decision, Start)
         assert decision.logical_time == at("2026-01-07")
 
-    def test_what_was_consumed_is_not_new(self) -> None:
+    def test_consumed_materializations_are_not_new(self) -> None:
         latest = {ORDERS: made(1), LINES: made(3), COUNTRY: made(2)}
         consumption = Consumption().record(latest, NOW)
         assert decided(latest, consumption=consumption) == Wait("No materializations observed")
@@ -142,7 +142,7 @@ class TestExpression:
         with pytest.raises(InvalidTrigger, match=r"unknown dataset 'sales.order' \(did you mean 'sales.orders'\?\)"):
             build_rule(TransformTrigger(strategy="sales.order or ref.country"), WATCHED)
 
-    def test_what_the_expression_does_not_name_is_consumed_as_well(self) -> None:
+    def test_datasets_outside_of_the_expression_are_consumed_too(self) -> None:
         latest = {ORDERS: made(1), LINES: made(2)}
         assert decided(latest, strategy="sales.orders or ref.country") == Start(latest)
 
@@ -170,7 +170,7 @@ class TestMinTimedeltaBetweenRuns:
 
 
 class TestDataCycle:
-    """orders and lines come daily, country weekly; the cycle is daily."""
+    """Orders and lines arrive daily, country weekly. The cycle is daily."""
 
     TIMINGS = {"sales.orders": DatasetTiming(DAILY), "sales.lines": DatasetTiming(DAILY), "ref.country": DatasetTiming(WEEKLY)}
     CYCLE = {"data_cycle_enabled": True, "data_cycle": DAILY}
@@ -248,7 +248,7 @@ class TestDataCycle:
         assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True), Wait)
 
     @pytest.mark.parametrize(("strategy", "missing"), [("all", "['sales_orders', 'ref_country']"), ("any", "['ref_country']")])
-    def test_what_is_missing_depends_on_the_strategy(self, strategy: str, missing: str) -> None:
+    def test_missing_materializations_depend_on_the_strategy(self, strategy: str, missing: str) -> None:
         """The orders of the cycle are consumed: that is enough where any news will do."""
         consumption = Consumption().record({ORDERS: made(4, "2026-01-06")}, NOW)
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2025-12-01")}

@@ -48,7 +48,7 @@ class TestDefinition:
         assert built.tags["team"] == "sales"
         assert built.metadata["reads"].value == 2
 
-    def test_no_warning_that_nobody_can_act_on(self) -> None:
+    def test_no_warnings_without_a_remedy(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             sensor()
@@ -90,7 +90,9 @@ class TestTicks:
         ticking.started()
         assert ticking.skipped() == "No materializations observed"
 
-    def test_what_arrives_while_the_sensor_decides_is_not_lost(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_materializations_during_an_evaluation_are_not_lost(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         ticking = Ticking(instance, sensor())
         materialize(instance, ORDERS, LINES)
         read = instance.get_asset_records
@@ -311,7 +313,7 @@ class TestTags:
         tags = Ticking(instance, sensor()).started().tags
         assert tags["starlake/data_interval_start"] == "2026-01-03T00:00:00+00:00"
 
-    def test_what_it_consumed(self, instance: dg.DagsterInstance) -> None:
+    def test_consumed_materializations_are_recorded(self, instance: dg.DagsterInstance) -> None:
         materialize(instance, ORDERS, LINES)
         found = consumed(Ticking(instance, sensor()).started())
         records = {r.asset_entry.asset_key: r.asset_entry.last_materialization_record for r in instance.get_asset_records([ORDERS, LINES])}

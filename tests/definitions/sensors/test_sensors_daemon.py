@@ -1,4 +1,4 @@
-"""Two levels of sensors behind a real daemon that is killed in the middle."""
+"""Two levels of sensors in a real daemon that is killed in the middle."""
 
 import json
 import time

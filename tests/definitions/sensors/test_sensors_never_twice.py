@@ -1,6 +1,6 @@
-"""Never twice, never lost: random graphs of jobs, random orders of materializations and ticks, a daemon that dies anywhere.
+"""No run starts twice, and none is lost, in random graphs of jobs with random materializations and ticks, and a daemon that dies anywhere.
 
-The world is played twice: once with our sensors behind a daemon that dies, and once as a small model in which nothing dies and which counts
+Each sequence runs twice: with our sensors and a daemon that dies, and with a small model in which nothing dies, and which counts
 materializations instead of reading an event log.
 """
 
@@ -25,12 +25,12 @@ from starlake_dagster_components.definitions.sensors.rule import Materialization
 from starlake_dagster_components.pipelines.pipeline import TransformTrigger
 
 Death = Literal["none", "evaluated", "reserved", "created"]
-"""When the daemon dies in a tick: never, after the evaluation, after it has written down the run requests, after it has created the run."""
+"""Moments at which the daemon dies in a tick: never, after the evaluation, after writing the run requests, after creating the run."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job: what its sensor watches, when it starts, what it makes. Assets are numbers."""
+    """A job: the assets that its sensor watches, its rule, and the assets that it materializes. Assets are numbers."""
 
     watches: tuple[int, ...]
     strategy: str
@@ -49,7 +49,7 @@ Request = tuple[str, dict[str, int]]
 
 
 class Backend(Protocol):
-    """Where materializations are noted and sensors are evaluated."""
+    """A place that stores materializations and evaluates sensors."""
 
     def materialize(self, asset: int) -> int:
         """Note a materialization; return its storage id."""
@@ -60,8 +60,8 @@ class Backend(Protocol):
 
 @dataclass
 class Daemon:
-    """What Dagster's sensor daemon does with a sensor: it writes the requests and the new cursor into the tick before it creates runs, and
-    resumes a tick that it finds unfinished; a run whose key exists is not created again."""
+    """A model of Dagster's sensor daemon. It writes the requests and the new cursor into the tick before it creates runs, and resumes an
+    unfinished tick. A run whose key exists is not created again."""
 
     backend: Backend
     cursors: dict[int, str | None] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Daemon:
 
 @dataclass
 class Model:
-    """The same without ids, cursors and deaths."""
+    """The model, without ids, cursors and deaths."""
 
     jobs: tuple[Job, ...]
     made: Counter[int] = field(default_factory=Counter)
@@ -113,7 +113,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Play:
-    """A graph of jobs and what happens: ``("materialize", asset)``, ``("tick", job, death)``, ``("finish", n)`` = the n-th started run."""
+    """A graph of jobs and its events: ``("materialize", asset)``, ``("tick", job, death)``, or ``("finish", n)`` for the n-th run."""
 
     jobs: tuple[Job, ...]
     sources: int
@@ -200,7 +200,7 @@ def _due(model: Model, play: Play, number: int) -> bool:
 
 
 class Decisions:
-    """The decisions alone, with a list for an event log."""
+    """The decisions alone, with a list in place of the event log."""
 
     def __init__(self, jobs: tuple[Job, ...]) -> None:
         self._ids = itertools.count(1)
@@ -227,7 +227,7 @@ class Decisions:
 
 
 class Instance:
-    """Real sensors and a real event log; asset keys differ from play to play, so that one instance serves all."""
+    """Real sensors and a real event log. Each sequence has its own asset keys, so that all can use one instance."""
 
     plays = itertools.count()
 

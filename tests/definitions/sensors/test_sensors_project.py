@@ -1,4 +1,4 @@
-"""From a schedule's tick over a load to what its sensor starts: a whole project, with an executor that runs nothing."""
+"""A whole project, from the tick of a schedule over a load to the run that a sensor starts, with an executor that runs nothing."""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path

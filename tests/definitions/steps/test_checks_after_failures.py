@@ -1,4 +1,4 @@
-"""Asset checks tell the truth when a command fails, and when a load has no file."""
+"""Asset checks are right when a command fails, and when a load has no file."""
 
 # mypy: disable-error-code="union-attr"
 

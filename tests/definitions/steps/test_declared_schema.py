@@ -1,4 +1,4 @@
-"""The check ``declared_schema``: the columns of the real table against those of the YAML."""
+"""The check ``declared_schema``: the columns of the real table are compared with those of the YAML."""
 
 from pathlib import Path
 from typing import Any

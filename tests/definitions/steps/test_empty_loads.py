@@ -1,4 +1,4 @@
-"""A load that finds no file succeeds, and says so where people look."""
+"""A load that finds no file succeeds, and shows this in the UI."""
 
 import shutil
 from pathlib import Path

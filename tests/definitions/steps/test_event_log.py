@@ -1,4 +1,4 @@
-"""Which lines of Starlake go to the event log; all of them are in the step's standard output."""
+"""The lines of Starlake that go to the event log. All of them are in the step's standard output."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Loads that fail with each executor: what is tried again, and what a re-execution from failure may say."""
+"""Loads that fail with each executor: retries, and re-execution from failure."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""SQL of either form gets the data interval of its run."""
+"""SQL with and without quotes gets the data interval of its run."""
 
 import dagster as dg
 import duckdb

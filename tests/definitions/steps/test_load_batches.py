@@ -1,4 +1,4 @@
-"""Batches of tables in real runs: with the embedded engine, and with the shell executor on the engine as a program."""
+"""Batches of tables in real runs: with the embedded engine, and with the shell executor that runs the engine as a program."""
 
 # mypy: disable-error-code="union-attr, operator"
 
@@ -310,7 +310,7 @@ def everything(shop: Shop) -> str:
     return "kpi_tasks"
 
 
-def test_what_depends_on_loaded_tables_runs_although_others_failed(shop: Shop, executor: StarlakeExecutor) -> None:
+def test_tasks_downstream_of_loaded_tables_run_although_others_failed(shop: Shop, executor: StarlakeExecutor) -> None:
     job = everything(shop)
     shop.folder.write("metadata/transform/kpi/costs.sql", "select * from shop.prices\n")
     shop.deliver(orders="bad", items="1", prices="1 2")
@@ -372,7 +372,7 @@ def test_a_sensor_s_view_each_table_is_materialised_once(shop: Shop) -> None:
         assert len(records) == count
 
 
-def test_running_without_a_web_interface_tells_what_became_of_each_table(shop: Shop, executor: StarlakeExecutor) -> None:
+def test_running_without_a_web_interface_reports_the_result_of_each_table(shop: Shop, executor: StarlakeExecutor) -> None:
     shop.deliver(orders="bad", items="1 2")
     (result,) = run_headless(shop.root, batch(executor), job="shop_tables")
     found = {a.key: a for a in result.assets}

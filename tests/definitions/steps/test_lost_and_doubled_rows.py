@@ -1,4 +1,4 @@
-"""Loads that fail as the real Starlake's do, through Dagster: retries, re-execution, checks, batches."""
+"""Loads that fail like those of the real Starlake, run through Dagster: retries, re-execution, checks and batches."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 class Case:
-    """A copy of a project with failures of the real Starlake, and a double of Starlake."""
+    """A copy of a project with recorded failures of the real Starlake, and a double of Starlake."""
 
     def __init__(self, source: Path, tmp_path: Path, *, audit: bool = True, batch: bool = False) -> None:
         self.root, self.database = tmp_path / "project", tmp_path / "project/datasets/duckdb.db"

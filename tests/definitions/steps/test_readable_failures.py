@@ -1,4 +1,4 @@
-"""A failed step says first what the database or Starlake says, then the SQL, then which executor ran what; some are not tried again."""
+"""The error of a failed step shows the message of the database or Starlake first, then the SQL, then the command. Some are not retried."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which earlier runs a step goes on with."""
+"""The earlier runs that a step continues."""
 
 from pathlib import Path
 

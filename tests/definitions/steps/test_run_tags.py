@@ -1,4 +1,4 @@
-"""Times and what started a run, as tags."""
+"""Tags with the times of a run, and with what started it."""
 
 import json
 from datetime import datetime, timezone
@@ -52,7 +52,7 @@ def test_time_tags_can_be_read_back() -> None:
     assert read_tagged_time(tags, "other") is None
 
 
-def test_what_started_a_run() -> None:
+def test_the_origin_of_a_run() -> None:
     assert json.loads(format_triggered_by([("a", 12, "r1"), ("b", 3, "r2")])) == {"a": [12, "r1"], "b": [3, "r2"]}
 
 

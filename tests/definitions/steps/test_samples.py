@@ -1,4 +1,4 @@
-"""Sample rows: the rows that are shown, the columns that are hidden, and that no failure of theirs fails a step."""
+"""Sample rows: the rows that are shown, the columns that are hidden, and failures, which do not fail the step."""
 
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def test_the_first_rows_are_shown_without_private_columns(people: ProjectFolder,
     ]
 
 
-def test_what_tasks_make_of_private_columns_is_private(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_columns_derived_from_private_columns_are_private(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
     found = metadata(run(people, instance, "tasks_k", samples=1))
@@ -102,7 +102,7 @@ def test_what_tasks_make_of_private_columns_is_private(people: ProjectFolder, in
     assert found["k_m"]["starlake/sample"].splitlines()[2] == r"| \*\*\* | 5 |"
 
 
-def test_where_private_columns_cannot_be_followed_nothing_is_shown(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_nothing_is_shown_if_private_columns_cannot_be_followed(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
     people.write("metadata/transform/k/n.sql", "from s.a select columns(c -> c like 'm%'), id as n, id as contact\n")
@@ -182,12 +182,12 @@ def test_values_are_cut_and_escaped() -> None:
         ({"rows": "3", "mask": "x*"}, Samples(3, ("x*",))),
     ],
 )
-def test_what_samples_may_be(given: Any, value: Samples) -> None:
+def test_valid_values_of_samples(given: Any, value: Samples) -> None:
     assert check_samples("samples", given) == value
 
 
 @pytest.mark.parametrize("given", [-1, 101, "many", {"row": 1}, {"rows": 1.5}, {"mask": [1]}, [1]])
-def test_what_samples_may_not_be(given: Any) -> None:
+def test_invalid_values_of_samples(given: Any) -> None:
     with pytest.raises(InvalidSetting, match="samples"):
         check_samples("samples", given)
 

@@ -1,4 +1,4 @@
-"""What the op config of a step changes: date, interval, options, dry run, and the options that a run passes on."""
+"""The op config of a step: date, interval, options, dry run, and the options that a run passes on."""
 
 import json
 from typing import Any

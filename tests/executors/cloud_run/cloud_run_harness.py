@@ -1,4 +1,4 @@
-"""What the tests of the executor cloud_run share: a server with a job, an executor that reaches it, and quick intervals."""
+"""Helpers of the tests of the executor cloud_run: a server with a job, and an executor that uses it with short intervals."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

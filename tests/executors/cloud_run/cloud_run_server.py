@@ -1,4 +1,4 @@
-"""A Cloud Run of one's own on loopback: Jobs, Executions, Tasks, long-running operations and Cloud Logging, from the SDK's own messages.
+"""Serve a Cloud Run API on loopback: Jobs, Executions, Tasks, long-running operations and Cloud Logging, with the SDK's messages.
 
 An execution really runs its command as a process. Faults (delays, lost answers, refused calls) are injected per call.
 """
@@ -40,7 +40,7 @@ ENGINE = (sys.executable, "-m", "starlake_dagster_components.engine")
 
 @dataclass
 class ServedJob:
-    """A job that exists: its container and what the API does not let callers override."""
+    """A job: its container, and the settings that callers cannot override."""
 
     name: str
     command: tuple[str, ...]
@@ -52,7 +52,7 @@ class ServedJob:
 
 
 class Execution:
-    """One execution: a process, attempts included."""
+    """An execution: a process, with its attempts."""
 
     def __init__(self, server: "CloudRunServer", job: ServedJob, request: Any, created: float) -> None:
         self.server = server
@@ -247,10 +247,10 @@ class CloudRunServer:
 
     Attributes:
         address: ``host:port`` for ``api_endpoint``.
-        faults: what goes wrong, call by call.
-        calls: how often each method was called.
-        requests: every RunJobRequest that came in.
-        most_running: the largest number of executions that ran at a time.
+        faults: returns the fault of a call.
+        calls: number of calls of each method.
+        requests: all RunJobRequests that were received.
+        most_running: maximum number of executions that ran at the same time.
     """
 
     def __init__(

@@ -11,10 +11,10 @@ import grpc
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one call.
+    """The fault of one call.
 
     Attributes:
-        code: the status that the caller gets; None = the answer.
+        code: the status that the caller gets; None for the answer.
         lost: the call is carried out although the caller gets ``code``.
         before, after: seconds that the server sleeps before and after carrying it out.
     """

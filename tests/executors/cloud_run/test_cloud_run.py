@@ -1,4 +1,4 @@
-"""What the executor cloud_run does with executions: state, failures, retries of calls, cancellation, links, exit codes."""
+"""The executor cloud_run and its executions: state, failures, retries of calls, cancellation, links, exit codes."""
 
 import json
 import signal
@@ -108,7 +108,7 @@ def test_dag_options_say_where_and_yaml_fields_win(server: CloudRunServer, watch
     ]
 
 
-def test_ids_and_links_are_told_before_the_first_poll(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_ids_and_links_are_logged_before_the_first_poll(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     polls_when_told = []
     invocation = watched.invocation(
         report=lambda metadata: polls_when_told.append(server.calls["GetExecution"]) or watched.reported.update(metadata)  # type: ignore[func-returns-value]
@@ -134,7 +134,7 @@ def test_a_failure_carries_reason_message_exit_code_and_last_lines(server: Cloud
     assert result.tail == ("going", "ERROR table orders is locked")
 
 
-def test_a_signal_that_ended_the_container_is_told_as_shells_do(server: CloudRunServer, watched: Watched) -> None:
+def test_a_signal_that_ended_the_container_gives_the_exit_code_of_shells(server: CloudRunServer, watched: Watched) -> None:
     server.add_job(command=[*SHELL, "kill -9 $$", "sh"])
     assert an_executor(server).run(a_command(), watched.invocation()).exit_code == 128 + signal.SIGKILL
 
@@ -199,7 +199,7 @@ def test_a_transform_may_be_retried_by_cloud_run(server: CloudRunServer, tmp_pat
 
 @pytest.mark.parametrize(("code", "needle"), [(Status.PERMISSION_DENIED, "roles/run.developer"), (Status.NOT_FOUND, "cloud_run_job_name")])
 @pytest.mark.parametrize("method", ["RunJob", "ListExecutions"])
-def test_what_cannot_succeed_fails_at_once_with_what_to_check(
+def test_hopeless_failures_are_not_retried_and_name_what_to_check(
     server: CloudRunServer, watched: Watched, code: grpc.StatusCode, needle: str, method: str
 ) -> None:
     server.faults = lambda called, request: Fault(code=code) if called == method else None
@@ -330,7 +330,7 @@ def test_cancelling_leaves_no_execution(server: CloudRunServer, effects: Path, w
     assert len(server.all()) == 1
 
 
-def test_cancelling_goes_on_when_the_api_refuses_at_first(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_canceling_is_retried_when_the_api_rejects_it_at_first(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     refusals = [Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED]
     server.faults = lambda method, request: Fault(code=refusals.pop()) if method == "CancelExecution" and refusals else None
 

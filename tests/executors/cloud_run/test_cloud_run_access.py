@@ -1,4 +1,4 @@
-"""Reaching the API: without the SDK, without credentials, as a service account; and the sentinel in Cloud Storage."""
+"""Access to the API without the SDK, without credentials and as a service account, and the sentinel in Cloud Storage."""
 
 import json
 import os
@@ -132,7 +132,7 @@ def watched_server() -> Iterator[CloudRunServer]:
 
 
 class Bucket:
-    """The objects of a bucket, behind the two calls of the storage API that are used."""
+    """The objects of a bucket, with the two calls of the storage API that are used."""
 
     def __init__(self) -> None:
         self.objects: set[str] = set()

@@ -1,4 +1,4 @@
-"""A whole project through Dagster, every command an execution of a Cloud Run job."""
+"""A whole project through Dagster, in which each command is an execution of a Cloud Run job."""
 
 import os
 import shutil

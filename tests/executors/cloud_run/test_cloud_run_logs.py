@@ -1,4 +1,4 @@
-"""An execution's output, from Cloud Logging."""
+"""The output of an execution, read from Cloud Logging."""
 
 from collections.abc import Iterator
 
@@ -101,14 +101,14 @@ TABLES = tuple(LoadTable(name, "sales", "SALES", name, f"{name}.*") for name in 
 
 
 @pytest.mark.parametrize("how", ["tail", "follow"])
-def test_what_became_of_the_tables_of_a_load_is_found_in_its_whole_output(server: CloudRunServer, how: str) -> None:
+def test_results_of_the_tables_of_a_load_are_found_in_its_whole_output(server: CloudRunServer, how: str) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\necho 'ERROR Some tables failed to be loaded' >&2; exit 1", "sh"])
     command = a_command(verb="load", tables=TABLES)
     result = an_executor(server, logs=how, tail_lines=5).run(command, Watched().invocation(run_id=server.address))
     assert {name: found.outcome for name, found in result.tables.items()} == {"orders": "loaded", "clients": "failed", "items": "loaded"}
 
 
-def test_what_became_of_the_tables_of_a_killed_load_is_not_guessed(server: CloudRunServer) -> None:
+def test_results_of_the_tables_of_a_killed_load_are_not_guessed(server: CloudRunServer) -> None:
     server.add_job(command=[*SHELL, f"{LOAD}\nkill -9 $$", "sh"])
     command = a_command(verb="load", tables=TABLES)
     result = an_executor(server, logs="tail").run(command, Watched().invocation(run_id=server.address))

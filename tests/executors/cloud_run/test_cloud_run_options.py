@@ -1,4 +1,4 @@
-"""Settings of cloud_run: DAG options, YAML fields, and what is said when definitions are built."""
+"""Settings of cloud_run: DAG options, YAML fields, and messages when definitions are built."""
 
 # mypy: disable-error-code="arg-type"
 

@@ -1,4 +1,4 @@
-"""What an execution says about itself, and which of several is gone on with."""
+"""The state of an execution, and the choice of the one to continue if there are several."""
 
 from datetime import datetime, timezone
 from typing import Any
@@ -47,7 +47,7 @@ def test_an_end_is_a_success_only_when_everything_says_so(fields: Any, finished:
     assert (state.finished, state.succeeded, state.cancelled) == (finished, succeeded, cancelled)
 
 
-def test_what_an_execution_says_of_itself() -> None:
+def test_the_state_of_an_execution() -> None:
     created = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=timezone.utc)
     template = TaskTemplate(max_retries=3)
     counts: Any = {"running_count": 1, "retried_count": 2, "create_time": created}
@@ -94,7 +94,7 @@ def test_reason_and_message_are_those_of_the_completion() -> None:
         ("The configured timeout was reached.", None),
     ],
 )
-def test_an_exit_code_is_read_from_the_message_where_it_tells_one(message: str, code: int | None) -> None:
+def test_an_exit_code_is_read_from_the_message_if_it_has_one(message: str, code: int | None) -> None:
     assert read(State.CONDITION_FAILED, message=message).exit_code == code
 
 
@@ -151,14 +151,14 @@ DONE = {"succeeded": True}
         ([one(1, run=1, at=1, **RUNS)], 0, []),  # the same number of attempt, but of another run
     ],
 )
-def test_which_execution_is_gone_on_with(matches: Any, chosen: int | None, others: list[int]) -> None:
+def test_choice_of_the_execution_to_continue(matches: Any, chosen: int | None, others: list[int]) -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
     got, rest = choose_execution(matches, command, may_be_lost=lambda s: True, stale=lambda s: False)
     assert got == (None if chosen is None else matches[chosen][2])
     assert list(rest) == [matches[i][2] for i in others]
 
 
-def test_a_success_that_was_heard_of_or_says_nothing_is_not_taken() -> None:
+def test_a_success_that_is_known_or_stale_is_not_used() -> None:
     command = CommandId("run", "step", "load-1", 0, 1)
     done = [one(0, at=1, succeeded=True)]
     assert choose_execution(done, command, may_be_lost=lambda s: False, stale=lambda s: False) == (None, ())

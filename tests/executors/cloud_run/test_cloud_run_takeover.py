@@ -1,4 +1,4 @@
-"""A step that is tried again goes on with what its lost worker had started, and starts anew where that had failed."""
+"""A step that is retried continues the execution that its lost worker had started, or starts another one if that failed."""
 
 import contextlib
 import json
@@ -150,7 +150,7 @@ def test_the_next_attempt_takes_the_result_of_what_succeeded_meanwhile(server: C
     assert counted(effects) == ["orders"]
 
 
-def test_the_next_attempt_starts_anew_after_a_failed_execution(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+def test_the_next_attempt_starts_another_execution_after_a_failed_one(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=0.1, code=4)
     until(lambda: counted(effects))
     process.kill()
@@ -235,7 +235,7 @@ def test_cancelling_the_retry_cancels_what_the_lost_worker_had_started(server: C
     assert not server.running
 
 
-def test_of_two_executions_of_one_command_only_one_goes_on(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     """It takes an API that carries a start out long after everybody gave it up."""
     process = worker(lasts=3)
     until(lambda: counted(effects))

@@ -1,4 +1,4 @@
-"""What Google's services refuse, and what is made of it: quotas of logs, absent objects, permissions that come and go, other clouds."""
+"""Requests that Google's services reject, and how they are handled: quotas, missing objects, changing permissions, other clouds."""
 
 import threading
 import time
@@ -143,7 +143,7 @@ def test_an_absent_sentinel_is_read_without_the_right_to_list(server: CloudRunSe
         (None, r"storage\.objects\.list"),
     ],
 )
-def test_what_the_account_lacks_is_said(server: CloudRunServer, bucket: Bucket, permissions: list[str] | None, expected: str) -> None:
+def test_missing_permissions_are_reported(server: CloudRunServer, bucket: Bucket, permissions: list[str] | None, expected: str) -> None:
     bucket.answers = [403]
     bucket.permissions = permissions
     with pytest.raises(CommandError, match=expected) as raised:

@@ -1,4 +1,4 @@
-"""A Java program in place of Starlake, with a launcher: compiled where there is a JDK."""
+"""A Java program in place of Starlake, with a launcher. It is compiled if a JDK is installed."""
 
 import os
 import shutil

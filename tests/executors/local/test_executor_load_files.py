@@ -1,4 +1,4 @@
-"""No file of a load is lost, with a program that loses files in all the ways in which the real one was seen to."""
+"""No file of a load is lost, with a program that loses files in all ways that were observed with the real Starlake."""
 
 import multiprocessing
 import os
@@ -179,7 +179,7 @@ def test_a_file_whose_rows_are_in_the_table_is_not_loaded_twice(shop: Shop) -> N
     assert shop.rows() == ["expectation"]
 
 
-def test_a_file_left_by_a_load_that_nobody_looked_after_is_loaded(shop: Shop) -> None:
+def test_a_file_left_by_an_abandoned_load_is_loaded(shop: Shop) -> None:
     shop.put("orders-1.csv", "1", area="ingesting")
     shop.put("clients-1.csv", "not ours", area="ingesting")
     assert shop.load().exit_code == 0

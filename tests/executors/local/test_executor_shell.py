@@ -1,4 +1,4 @@
-"""The shell executor: the contract, and what only real processes can get wrong."""
+"""The shell executor: the contract, and faults of real processes."""
 
 import os
 import signal
@@ -233,7 +233,7 @@ def test_secrets_are_hidden_wherever_they_came_from(tmp_path: Path, watched: Wat
     assert "jdbc:postgresql://bob:***@db/x" in shown
 
 
-def test_what_starlake_does_not_do_is_a_warning(tmp_path: Path, watched: Watched) -> None:
+def test_caveats_are_logged_as_warnings(tmp_path: Path, watched: Watched) -> None:
     run(script(tmp_path, ""), watched, tmp_path, caveats=("mail is stored in clear text",))
     assert watched.lines[0] == ("warning", "mail is stored in clear text")
 
@@ -277,7 +277,7 @@ def test_cancelling_ends_the_children_too(tmp_path: Path, watched: Watched) -> N
     assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
 
 
-def test_who_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path, watched: Watched) -> None:
+def test_processes_that_ignore_sigterm_are_killed_after_the_grace_period(tmp_path: Path, watched: Watched) -> None:
     program = script(tmp_path, starts_children(IGNORES + "time.sleep(600)") + IGNORES + "time.sleep(600)")
     canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
     with pytest.raises(CommandCancelled):
@@ -287,7 +287,7 @@ def test_who_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path, wa
     assert any("SIGKILL" in line for line in watched.texts)
 
 
-def test_last_words_after_sigterm_are_heard(tmp_path: Path, watched: Watched) -> None:
+def test_output_after_sigterm_is_read(tmp_path: Path, watched: Watched) -> None:
     text = (
         "import os, signal, time\n"
         "def stop(*_):\n    os.write(1, b'goodbye\\n')\n    os._exit(0)\n"
@@ -354,7 +354,7 @@ def test_a_time_limit_names_its_setting(tmp_path: Path, watched: Watched) -> Non
 
 
 class Interrupt(BaseException):
-    """As Dagster's own, which is no Exception either."""
+    """An interrupt that, like Dagster's, is not an Exception."""
 
 
 @pytest.mark.parametrize("interrupt", [Interrupt, KeyboardInterrupt, SystemExit])

@@ -1,4 +1,4 @@
-"""Starting Java in less time: archives of classes, compilers, and what users have given already."""
+"""Starting Java faster: class data archives, compilers, and options of users."""
 
 import json
 import os
@@ -219,7 +219,7 @@ def test_ten_processes_make_one_archive(java: JavaProgram, kept: Path, tmp_path:
     assert [path.name for path in kept.iterdir() if path.name.startswith(".")] == []
 
 
-def test_what_a_launcher_reads_from_a_helper_is_not_disturbed(java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path) -> None:
+def test_output_of_a_helper_that_a_launcher_reads_is_not_disturbed(java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path) -> None:
     java.write_launcher_with_helper()
     warm(java, watched, kept)
     assert read_sources(java, watched, tmp_path) == {"archive"}
@@ -375,7 +375,7 @@ def test_folders_whose_names_the_variable_cannot_carry_have_no_archives() -> Non
     assert find_archive(Path("/a"), Java(home="/jdk", version="11.0.2", class_path="/a.jar"), "native") is None
 
 
-def test_what_all_archives_take_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_all_archives_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_BYTES", 2500)
     java = Java(home="/jdk", version="17.0.1")
     now = time.time()

@@ -1,4 +1,4 @@
-"""The real Starlake's files before a load, and its launchers: played back through both executors that start processes."""
+"""Files before a load of the real Starlake, and its launchers, played back through both executors that start processes."""
 
 import json
 import os

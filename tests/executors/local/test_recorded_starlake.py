@@ -1,4 +1,4 @@
-"""What the real Starlake was seen to do, played back: no row is lost, none is loaded twice, and failures, counts and checks are right."""
+"""Recorded behavior of the real Starlake, played back: rows are not lost or loaded twice, and failures, counts and checks are right."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def deliver(step: Mapping[str, Any], case: Path, root: Path) -> None:
 
 
 class Model:
-    """Each row that was delivered is in its table exactly once, or its file waits in the stage folder."""
+    """A model in which each delivered row is in its table exactly once, or its file waits in the stage folder."""
 
     def __init__(self, root: Path, database: Path, domain: str) -> None:
         self.root, self.database, self.domain = root, database, domain

@@ -1,4 +1,4 @@
-"""What Starlake noted about a command, read from real DuckDB files with the columns that the real one writes."""
+"""Starlake's audit of a command, read from real DuckDB files with the columns that the real Starlake writes."""
 
 import sys
 from pathlib import Path

@@ -87,11 +87,11 @@ def test_several_rows_of_one_statement_and_the_words_of_other_databases() -> Non
         ("look at this (and that)", "look at this (and that)"),
     ],
 )
-def test_what_is_shown_of_an_exception(exception: str, shown: str) -> None:
+def test_the_message_of_an_exception(exception: str, shown: str) -> None:
     assert shorten_exception(exception) == shown
 
 
-def test_what_is_raised_after_the_commit() -> None:
+def test_exceptions_after_the_commit() -> None:
     assert is_raised_after_commit("java.lang.Exception: 12 Expectations failed")
     assert is_raised_after_commit("x \tat ai.starlake.job.metrics.ExpectationJob.runExpectations(ExpectationJob.scala:165)")
     assert not is_raised_after_commit("java.sql.SQLException: Conversion Error: CSV Error on Line: 2")

@@ -1,4 +1,4 @@
-"""What a load of several tables says about each of them, line by line as the real Starlake writes it."""
+"""The output of a load about each of several tables, in the lines of the real Starlake."""
 
 import json
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ def results(code: int, lines: Iterable[str], counters: Counters | None = None) -
     return dict(judge_output(COMMAND, code, seen, counters))
 
 
-def test_a_load_that_went_through_all_tables_tells_which_failed() -> None:
+def test_a_load_of_all_tables_reports_those_that_failed() -> None:
     lines = [*tried("clients"), *tried("orders", loaded=False), SOME_FAILED]
     assert outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
 
@@ -56,7 +56,7 @@ def test_one_bad_file_of_several_fails_its_table() -> None:
     assert outcomes(1, lines) == {"orders": "failed", "clients": "loaded", "items": "loaded"}
 
 
-def test_a_load_that_was_killed_tells_what_was_done_before() -> None:
+def test_a_killed_load_reports_the_tables_that_were_done() -> None:
     """All tables are taken one after another; of the last one nobody knows whether it had more files."""
     lines = [*resolved("orders"), *tried("orders"), *resolved("clients"), *tried("clients")]
     assert outcomes(137, lines) == {"orders": "loaded", "clients": "unknown", "items": "open"}
@@ -83,7 +83,7 @@ def test_an_output_without_a_word_about_tables_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("missing", ["Table: SALES.clients_v2", "File(s): file:/in/clients.csv", "both"])
-def test_logs_with_gaps_blame_and_praise_nobody(missing: str) -> None:
+def test_logs_with_gaps_prove_neither_success_nor_failure(missing: str) -> None:
     lines = [*resolved("orders", "clients"), *tried("orders", loaded=False), *tried("clients"), SOME_FAILED]
     gone = [
         line
@@ -105,7 +105,7 @@ def test_sums_are_given_to_the_only_table_that_had_files() -> None:
     }
 
 
-def test_sums_over_several_tables_are_nobody_s_counts() -> None:
+def test_sums_over_several_tables_are_not_the_counts_of_one() -> None:
     counters = Counters(7, 6, 1, ("file:/in/orders.csv", "file:/in/items.csv"))
     found = results(0, [*tried("orders"), *tried("items")], counters)
     assert found["orders"].counters == Counters(files=("file:/in/orders.csv",))
@@ -118,7 +118,7 @@ def test_the_end_of_an_output_alone_gives_no_counts() -> None:
 
 
 def test_recorded_loads_of_the_real_starlake_are_understood(shared: Path) -> None:
-    """What the lines say of a table is what became of its files: those that failed stay in ingesting."""
+    """The result of a table in the output agrees with its files: those that failed stay in ingesting."""
     judged = {True: 0, False: 0}
     for path in sorted((shared / "oracle" / "runs").glob("*.json")):
         before: set[str] = set()

@@ -1,4 +1,4 @@
-"""The results of tables and files of a load, from its audit rows, its output and the places of its files."""
+"""The results of the tables and files of a load, from its audit rows, its output and the locations of its files."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -217,7 +217,7 @@ def test_a_second_step_that_failed_says_nothing_unless_it_had_committed() -> Non
     assert judge_files(ONE, committed, None, ["o-1.csv"]).kept == names("o-1.csv")
 
 
-def test_the_output_tells_which_file_a_second_step_was_of() -> None:
+def test_the_output_names_the_file_of_a_second_step() -> None:
     lines = read_lines(("o-1.csv", True), ("o-2.csv", False))
     fates = judge_files(ONE, Findings((second_step(),)), lines, ["o-2.csv", "o-3.csv"], ended_by_itself=False)
     assert (fates.kept, fates.unclear) == (names("o-2.csv"), names())

@@ -1,4 +1,4 @@
-"""The quick way of finding tables gives the parser's answer, or none."""
+"""The quick search for tables gives the parser's result, or none."""
 
 import random
 import re

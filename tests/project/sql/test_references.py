@@ -1,4 +1,4 @@
-"""Which tables a SQL text reads."""
+"""The tables that SQL reads."""
 
 import pytest
 

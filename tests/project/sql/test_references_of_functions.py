@@ -50,7 +50,7 @@ def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
         ),
     ],
 )
-def test_what_is_missing(sql: str, tables: list[str], message: str) -> None:
+def test_missing_names_of_tables(sql: str, tables: list[str], message: str) -> None:
     references, problems = find_references(sql, "duckdb", "x.sql")
     assert [reference.text for reference in references] == tables
     assert [str(problem) for problem in problems] == [message]

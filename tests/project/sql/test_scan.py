@@ -1,4 +1,4 @@
-"""Tables of SQL that no parser understands."""
+"""Tables in SQL that cannot be parsed."""
 
 from starlake_dagster_components.project.sql.scan import scan_tables
 

@@ -135,7 +135,7 @@ def test_references_keep_their_lines_through_loops(folder: ProjectFolder) -> Non
         ("merge into t.u using s.v on ( when", "duckdb", 1, "s.v"),
     ],
 )
-def test_what_cannot_be_parsed_is_scanned_with_a_warning(sql: str, dialect: str, line: int, tables: str) -> None:
+def test_sql_that_cannot_be_parsed_is_scanned_with_a_warning(sql: str, dialect: str, line: int, tables: str) -> None:
     references, problems = find_references(sql, dialect, "x.sql", 11)
     assert [reference.text for reference in references] == tables.split()
     (problem,) = problems

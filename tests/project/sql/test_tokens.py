@@ -1,4 +1,4 @@
-"""The tokenizer for SQL text that no parser reads."""
+"""The tokenizer for SQL."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def _kinds(sql: str, rules: TokenRules) -> list[tuple[str, str]]:
     return [(token.kind, token.text) for token in tokenize_sql(sql, rules) if token.kind != "blank"]
 
 
-def test_what_quotes_and_comments_mean() -> None:
+def test_quotes_and_comments() -> None:
     assert _kinds("/* a /* b */ c */ x", DUCKDB) == [("comment", "/* a /* b */ c */"), ("word", "x")]
     assert _kinds("/* a /* b */ c", STARLAKE) == [("comment", "/* a /* b */"), ("word", "c")]
     assert _kinds("\"a--b\" 'c--d'", DUCKDB) == [("quoted", '"a--b"'), ("string", "'c--d'")]
