@@ -215,6 +215,10 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
 STAGED = "starlake_dagster_batch"
 """Name of the temporary table of a batch, and prefix of all other names that the engine gives within a statement."""
 _TABLE = f"temp.main.{STAGED}"
+_MANY = 100_000
+"""Rows of a batch for which a statement more is cheap."""
+_SMALLEST = -(2**63)
+_BITS_PER_ROW = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,11 +319,23 @@ def _keep_one_per_key(run: Database, chosen: Strategy, staged: Staged, kept: str
     Most batches have one row per key, which is cheaper to find out than the rows to keep.
     """
     key = staged.list_columns(chosen.key)
-    if not run.fetch_count(f"SELECT count(*) FROM (SELECT 1 FROM {_TABLE} GROUP BY {key} HAVING count(*) > 1)"):
+    if _has_one_row_per_key(run, staged, chosen.key):
         return
     groups = f"SELECT {key}, {kept} AS kept, count(*) AS found FROM {_TABLE} GROUP BY {key} HAVING count(*) > 1"
     same = " AND ".join(f"t.{column} = i.{column}" for column in map(staged.name_column, chosen.key))
     run.execute(f"DELETE FROM {_TABLE} AS i USING ({groups}) AS t WHERE {same} AND i.rowid <> t.kept")
+
+
+def _has_one_row_per_key(run: Database, staged: Staged, key: Sequence[str]) -> bool:
+    """Return whether no two rows of the staged batch have the same key; False if rows lack it."""
+    columns = staged.list_columns(key)
+    if len(key) == 1 and staged.rows > _MANY:
+        lowest, highest = run.fetch_rows(f"SELECT min({columns}), max({columns}) FROM {_TABLE}")[0]
+        if type(lowest) is int and lowest >= _SMALLEST and highest <= min(-_SMALLEST - 1, lowest + _BITS_PER_ROW * staged.rows):
+            # A bit for each number takes a tenth of the time of a hash table, and not more memory.
+            bits = f"bit_count(bitstring_agg(CAST({columns} AS BIGINT), {lowest}, {highest}))"
+            return run.fetch_count(f"SELECT count({columns}) - {bits} FROM {_TABLE}") == 0
+    return run.fetch_count(f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {_TABLE})") == staged.rows
 
 
 def _write_versions(target: Target, chosen: Strategy, staged: Staged) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from starlake_dagster_components.engine import strategies
 from starlake_dagster_components.engine.database import Column, Database
 from starlake_dagster_components.engine.ddl import create_table
 from starlake_dagster_components.engine.instances import lend_instance
@@ -238,3 +239,34 @@ def test_a_batch_that_fails_leaves_no_temporary_table_behind(lent: Any) -> None:
         write_batch(Target(database, "s", "t"), strategy, "SELECT 'no number' AS n, 1 AS a, 'x' AS b, NULL AS ts, 'p' AS part", NAMES)
     assert database.fetch_rows("SELECT n FROM memory.s.t") == [(1,)]
     assert run(lent, strategy, [[row]]) == [(1, "x", 1, "p", 1)]
+
+
+BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 127}
+UNSIGNED = ["UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"]
+OTHERS = ["VARCHAR", "DOUBLE", "DECIMAL(18,2)", "DECIMAL(38,0)", "DATE", "TIMESTAMP"]
+
+
+@pytest.mark.parametrize("ddl", [*BITS, *UNSIGNED, *OTHERS])
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("missing", [False, True])
+def test_large_batches_have_one_row_per_key_whatever_its_type(
+    lent: Any, monkeypatch: pytest.MonkeyPatch, ddl: str, repeated: bool, missing: bool
+) -> None:
+    monkeypatch.setattr(strategies, "_MANY", 0)
+    database = Database(None, "memory", lent, None)
+    lent.connection.execute("CREATE SCHEMA IF NOT EXISTS memory.s")
+    numbers = {"DATE": "DATE '2024-01-01' + i::INT", "TIMESTAMP": "TIMESTAMP '2024-01-01' + to_days(i::INT)"}.get(ddl, f"i::{ddl}")
+    # The smallest numbers of a type, too.
+    for keys in [numbers, *([f"(-(2::HUGEINT ** {BITS[ddl] - 1})::HUGEINT + i)::{ddl}"] if ddl in BITS else [])]:
+        lent.connection.execute(f"CREATE OR REPLACE TABLE memory.s.keys (k {ddl}, n BIGINT)")
+        batch = f"SELECT {keys} AS k, i AS n FROM range(50) t(i)"
+        if repeated:
+            batch += f" UNION ALL SELECT {keys}, i + 100 FROM range(7) t(i)"
+        if missing:
+            batch += " UNION ALL SELECT NULL, 1000 UNION ALL SELECT NULL, 1001"
+        for _ in range(2):
+            with database.begin_transaction():
+                write_batch(Target(database, "s", "keys"), Strategy("UPSERT_BY_KEY", key=("k",)), batch, ["k", "n"])
+        found = [n for (n,) in database.fetch_rows("SELECT n FROM memory.s.keys WHERE k IS NOT NULL ORDER BY n")]
+        assert found == ([*range(7, 50), *range(100, 107)] if repeated else [*range(50)])
+        assert database.fetch_count("SELECT count(*) FROM memory.s.keys WHERE k IS NULL") == (4 if missing else 0)
