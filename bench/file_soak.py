@@ -253,7 +253,7 @@ def soak(root: Path, files: int, seconds: float, kills: int, seed: int) -> int:
     print(f"seed {seed}: {files} files ({', '.join(f'{n} {kind}' for kind, n in sorted(run.dropped.items()))}), {kills} kills")
     print(f"runs: {', '.join(f'{n} {name}' for name, n in sorted(count_runs(root / 'home').items()))}")
     once = len(expected) - len(lost) - len(wrong)
-    print(f"loaded exactly once: {once}; lost: {len(lost)} {lost[:10]}; in part or twice: {len(wrong)} {wrong}")
+    print(f"loaded exactly once: {once}; lost: {len(lost)} {lost[:10]}; partly or twice: {len(wrong)} {wrong}")
     print(f"left in folders: {run.list_left()[:10]}")
     return 1 if lost or wrong or run.list_left() else 0
 

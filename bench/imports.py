@@ -48,7 +48,7 @@ def section(repeat: int) -> Section:
     ]
     goals = [Goal(f"import of {name}, of `import dagster`", 1.1, ratios(measured[name], measured[FLOOR])) for name in JUDGED]
     return Section(
-        "Import", [Table(("import of", "code", "CPU s", f"of {FLOOR}'s"), rows)], goals, [f"{repeat} fresh processes each, in turn."]
+        "Import", [Table(("import of", "code", "CPU s", f"of {FLOOR}'s"), rows)], goals, [f"{repeat} fresh processes each, alternating."]
     )
 
 

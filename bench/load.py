@@ -50,7 +50,7 @@ NOTE = (
 SMALL = 200
 
 Measured = dict[tuple[str, int], list[Fresh]]
-"""(way, size) -> one process for each round."""
+"""(way, size) -> the process of each round."""
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ def _table(measured: Measured, sizes: Sequence[int], what: str, digits: int) -> 
             found = spread(getattr(m, what) for m in measured[way, size])
             row += [found.text(digits), ratio.text() if ratio and way != "floor" else ""]
         rows.append(row)
-    header = ["", *(text for size in sizes for text in (f"{size:,} objects", "of the floor"))]
+    header = ["", *(text for size in sizes for text in (f"{size:,} objects", "relative to the floor"))]
     return Table(header, rows)
 
 
@@ -206,7 +206,7 @@ def _reading_table(sizes: Sequence[int], projects: Projects, repeat: int) -> Tab
 def _goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
     for way, limit in (("cold", 1.5), ("warm", 1.1), ("columns", 1.1)):
         for size in sizes:
-            yield Goal(f"{way} load of {size:,} objects, of the floor", limit, _ratio(measured, (way, size), ("floor", size)))
+            yield Goal(f"{way} load of {size:,} objects, relative to the floor", limit, _ratio(measured, (way, size), ("floor", size)))
     for size in sizes:
         found = _ratio(measured, ("component", size), ("dbt_prepared", size))
         if found is not None:
@@ -253,7 +253,10 @@ def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[in
         yield Section("Growth", [_growth_table(more, growth)], list(_growth_goals(more, growth)))
     goals = [
         Goal(
-            f"peak memory of a {way} load of {size:,} objects, of the floor", 1.2, _ratio(measured, (way, size), floor, "memory"), digits=3
+            f"peak memory of a {way} load of {size:,} objects, relative to the floor",
+            1.2,
+            _ratio(measured, (way, size), floor, "memory"),
+            digits=3,
         )
         for way in ("cold", "first", "warm")
         for size in sizes

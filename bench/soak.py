@@ -400,7 +400,7 @@ def _judge(soak: Soak, expected: tuple[int, int]) -> list[str]:
         lost = [number for number in numbers if not counts[domain][number]]
         other = {number: counts[domain][number] for number in counts[domain] if counts[domain][number] != ROWS}
         once = len(numbers) - len(lost) - len(other)
-        print(f"{domain}: {len(numbers)} files, {once} loaded exactly once, {len(lost)} lost, {len(other)} in part or twice")
+        print(f"{domain}: {len(numbers)} files, {once} loaded exactly once, {len(lost)} lost, {len(other)} partly or twice")
         wrong += [f"{domain}: lost {lost[:10]}"] if lost else []
         wrong += [f"{domain}: rows of files {dict(list(other.items())[:10])}"] if other else []
     if soak.read_totals() != expected:
@@ -420,7 +420,9 @@ def _judge(soak: Soak, expected: tuple[int, int]) -> list[str]:
     print(f"runs: {', '.join(f'{number} {name}' for name, number in sorted(runs.items()))}")
     for name, sizes in soak.memory.items():
         head, tail = sizes[: max(1, len(sizes) // 5)], sizes[-max(1, len(sizes) // 5) :]
-        print(f"memory of the {name}: {sum(head) / len(head) / 1e6:.0f} MB at first, {sum(tail) / len(tail) / 1e6:.0f} MB at the end")
+        print(
+            f"memory of the {name}: {sum(head) / len(head) / 1e6:.0f} MB at the beginning, {sum(tail) / len(tail) / 1e6:.0f} MB at the end"
+        )
     return wrong
 
 

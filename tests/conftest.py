@@ -24,7 +24,7 @@ SHARED = REPOSITORY.parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with specifications, real projects and recorded behavior, which lies beside a checkout; skips without it."""
+    """The folder with specifications, real projects and recorded behavior, beside the repository. Without it, the test is skipped."""
     if not (SHARED / "corpus").is_dir():
         pytest.skip("needs the folder 'shared' (corpus and oracle) beside the checkout")
     return SHARED
@@ -32,7 +32,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep plans where other tests of the session find them, and no one else."""
+    """Keep plans in a cache that only the tests of this session share."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SL_DAGSTER_CACHE", str(tmp_path_factory.mktemp("plans")))
         yield
@@ -40,7 +40,7 @@ def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of the tests' own; skips where none can be had."""
+    """A PostgreSQL server for tests. If it is not installed, the test is skipped."""
     try:
         with run_postgres() as server:
             yield server
@@ -50,7 +50,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(autouse=True)
 def secrets_of_other_tests() -> None:
-    """Forget the secrets of other tests: a password of theirs may be a word of this one."""
+    """Forget the secrets of other tests, because one of their passwords may be a word in this test."""
     forget_secrets()
 
 
@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> ProjectFolder:
 
 @pytest.fixture
 def shop(folder: ProjectFolder) -> ProjectFolder:
-    """A small project: domain ``shop`` with ``orders`` and ``items`` (CSV), task ``kpi.daily`` on them and ``kpi.top`` on that."""
+    """A small project: the tables ``shop.orders`` and ``shop.items`` (CSV), ``kpi.daily`` downstream of them, and ``kpi.top`` downstream of it."""
     application = folder.root / "metadata/application.sl.yml"
     application.write_text(
         application.read_text(encoding="utf-8") + "  dagRef:\n    load: loads\n    transform: transforms\n", encoding="utf-8"

@@ -50,7 +50,7 @@ class Dev:
         self._read.put(None)
 
     def wait_for(self, text: str) -> str:
-        """Wait for a line with a text."""
+        """Wait for a line that contains a string."""
         end = time.monotonic() + WAIT
         while True:
             line = self._read.get(timeout=max(0.1, end - time.monotonic()))
@@ -67,12 +67,12 @@ class Dev:
         return found
 
     def list_assets(self) -> dict[str, set[str]]:
-        """Return the assets of each location, as the browser gets them."""
+        """Return the assets of each code location, as the browser requests them."""
         nodes = self._ask(ASSETS)["repositoriesOrError"]["nodes"]
         return {node["location"]["name"]: {"/".join(a["assetKey"]["path"]) for a in node["assetNodes"]} for node in nodes}
 
     def list_columns(self, asset: str) -> list[str]:
-        """Return the columns on the page of an asset that the definitions say it has."""
+        """Return the columns of an asset's definition, as its page shows them."""
         schema = "... on TableSchemaMetadataEntry { schema { columns { name } } }"
         definition = f"... on Asset {{ definition {{ metadataEntries {{ {schema} }} }} }}"
         query = f'{{ assetOrError(assetKey: {{path: ["{asset}"]}}) {{ {definition} }} }}'
@@ -93,14 +93,14 @@ class Dev:
         return {run["runId"]: (run["repositoryOrigin"]["repositoryLocationName"], run["jobName"]) for run in runs}
 
     def re_execute(self, run_id: str) -> str:
-        """Re-execute all steps of a run, as its page does; return the new run, or the error."""
+        """Re-execute all steps of a run, as its page does. Return the new run, or the error."""
         query = f"""mutation {{ launchRunReexecution(reexecutionParams: {{ parentRunId: "{run_id}", strategy: ALL_STEPS }}) {{
             __typename ...on LaunchRunSuccess {{ run {{ runId }} }} ...on PythonError {{ message }} }} }}"""
         found = self._ask(query)["launchRunReexecution"]
         return str(found["run"]["runId"]) if found["__typename"] == "LaunchRunSuccess" else f"{found}"
 
     def launch_backfill(self, asset: str, partitions: Sequence[str]) -> str:
-        """Backfill partitions of an asset, as its page does; return the backfill, or the error."""
+        """Backfill partitions of an asset, as its page does. Return the backfill, or the error."""
         query = f"""mutation {{ launchPartitionBackfill(backfillParams: {{
             assetSelection: [{{ path: ["{asset}"] }}], partitionNames: {json.dumps(list(partitions))} }}) {{
             __typename ...on LaunchBackfillSuccess {{ backfillId }} ...on PythonError {{ message }} }} }}"""
@@ -108,7 +108,7 @@ class Dev:
         return str(found["backfillId"]) if found["__typename"] == "LaunchBackfillSuccess" else f"{found}"
 
     def list_processes(self) -> list[int]:
-        """Return the processes that it started, theirs included."""
+        """Return the processes that it started, and their descendants."""
         parents: dict[int, int] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:

@@ -48,7 +48,7 @@ class PostgresServer:
 
     @property
     def dsn(self) -> str:
-        """For libpq."""
+        """The connection string for libpq."""
         return f"host=127.0.0.1 port={self.port} dbname=shop user=starlake password={PASSWORD}"
 
     @property
@@ -79,7 +79,7 @@ def find_binaries() -> Path:
 
 
 def _find_user() -> list[str]:
-    """Return what runs a program as a user that PostgreSQL accepts: it refuses root."""
+    """Return a command prefix that runs a program as a user other than root, which PostgreSQL rejects."""
     if os.getuid() != 0:
         return []
     for name in ("postgres", "nobody"):

@@ -112,7 +112,7 @@ class Double:
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
 
     def _second_step(self, domain: str, table: str, words: str, good: int) -> tuple[list[str], tuple[int, int, int]]:
-        """Return the failure that the second step leaves for later, and the counts: by how much the table has grown."""
+        """Return the failure of the second step, and the counts, which are the growth of the table."""
         if "second" in words:
             message = f"java.sql.SQLException: Conversion Error: Could not convert string {_frame()}"
             self._err("ERROR JdbcDbUtils$: Error running sql", "java.sql.SQLException: Conversion Error", _frame())

@@ -110,7 +110,7 @@ class Player:
         self._statement: list[str] = []
 
     def play(self, lines: Sequence[Line]) -> None:
-        """Write the lines; each of them is done when it is written."""
+        """Write the lines, and perform the action of each line when it is written."""
         for stream, line in lines:
             text = re.sub(
                 r"\brun1\.step\d\d\b",
@@ -150,7 +150,7 @@ class Player:
             self._statement.append(line)
 
     def _flush(self) -> None:
-        """Do what a statement did that is logged as done."""
+        """Perform the effect of a statement that is logged as done."""
         text, self._statement = "\n".join(self._statement), []
         found = re.search(r"INSERT INTO (\w+)\.(\w+)", text)
         if not found:
@@ -167,7 +167,7 @@ class Player:
         self.connection.execute(statement)
 
     def make_table(self, domain: str, table: str, header: Sequence[str]) -> None:
-        """Make a table with columns of text, unless it is there."""
+        """Create a table with string columns, if it does not exist."""
         columns = ", ".join(f'"{name}" varchar' for name in header)
         self.connection.execute(f'create schema if not exists "{domain}"; create table if not exists "{domain}"."{table}" ({columns})')
 

@@ -105,7 +105,7 @@ def _run_all(root: Path, settings: Settings) -> None:
 
 
 def _stage(root: Path, domain: str) -> None:
-    """Stage by hand: a load job whose pre-load strategy is none leaves that to others."""
+    """Stage files by hand, because a load job with the pre-load strategy none does not."""
     lines: list[str] = []
     done = run_command(
         ["stage", "--domains", domain], environ={"SL_ROOT": str(root)}, out=lines.append, log=lambda level, line: lines.append(line)

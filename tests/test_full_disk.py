@@ -22,7 +22,7 @@ full_device = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs 
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system of a size and returns its folder."""
+    """Return a function that mounts a file system of a given size and returns its folder."""
     mounted: list[Path] = []
 
     def mount(size: str) -> Path:

@@ -71,7 +71,7 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_threads_hand_a_lock_on_at_once(tmp_path: Path) -> None:
-    """Four threads that take turns 400 times: with pauses between looks this would take minutes."""
+    """Four threads take turns 400 times. With pauses between polls, this would take minutes."""
 
     def work() -> None:
         for _ in range(400):
@@ -203,7 +203,7 @@ def test_processes_that_a_command_leaves_behind_do_not_keep_a_lock(tmp_path: Pat
 
 
 def _is_locked(path: Path) -> bool:
-    """Ask another process."""
+    """Return whether another process finds the lock taken."""
     code = (
         "import sys; from starlake_dagster_components.locks import is_locked_elsewhere; from os.path import dirname; "
         "print(is_locked_elsewhere('database ' + sys.argv[1], beside=dirname(sys.argv[1])))"
@@ -226,7 +226,7 @@ for _ in range(300):
 
 
 def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
-    """Whoever has opened the file before it was removed must not take that for the lock."""
+    """A process that opened the file before it was removed must not take it for the lock."""
     counter, name = tmp_path / "counter", f"step of run {tmp_path}"
     counter.write_text("0")
     processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(counter), name]) for _ in range(3)]

@@ -34,7 +34,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_wheel_imports_without_google_duckdb_and_java(wheel: Path, tmp_path: Path) -> None:
-    """Imports the wheel's own files where google, duckdb and dagster_shell are not to be had and PATH is empty."""
+    """Import the wheel's files without google, duckdb and dagster_shell, and with an empty PATH."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     blocked = "google.cloud", "duckdb", "dagster_shell", "grpc_status"
     code = (

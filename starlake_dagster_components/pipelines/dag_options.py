@@ -187,7 +187,7 @@ def check_executor_options(config: DagConfig, executor: str) -> list[Problem]:
         Problem(
             config.origin.locate(f"options.{names[0]}"),
             "warning",
-            f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with the executor {executor}",
+            f"option{'s' if len(names) > 1 else ''} {', '.join(names)} of the executor {other}: no effect with {executor}",
         )
         for other, names in idle.items()
     ]

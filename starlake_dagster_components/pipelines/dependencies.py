@@ -88,7 +88,7 @@ class _JsonDependencies:
     def _warn_stale(self, kind: str, name: str, where: Location, known: Sequence[str]) -> None:
         if name.lower() not in self._reported:
             self._reported.add(name.lower())
-            message = f"the dependencies name the {kind} '{name}', which the project does not have{suggest_name(name, known)}"
+            message = f"the dependencies name the {kind} '{name}', which is not in the project{suggest_name(name, known)}"
             self._problems.append(Problem(where, "warning", message))
 
 

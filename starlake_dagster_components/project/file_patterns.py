@@ -122,9 +122,9 @@ def _translate_class(regex: str, start: int) -> tuple[str, int]:
             out.append(text)
             continue
         if char == "[":
-            raise ValueError(f"'{regex}' has a class inside a class at position {index + 1}; write it as one class, or escape the [")
+            raise ValueError(f"'{regex}' has a nested character class at position {index + 1}; write it as one class, or escape the [")
         if regex.startswith("&&", index):
-            raise ValueError(f"'{regex}' has an intersection of classes (&&) at position {index + 1}, which is not supported")
+            raise ValueError(f"'{regex}' has an intersection of character classes (&&) at position {index + 1}, which is not supported")
         out.append("\\" + char if char in "|~&]" else char)
         index += 1
     raise ValueError(f"'{regex}' is not a regular expression: the [ at position {start + 1} is not closed")

@@ -20,7 +20,7 @@ def run(*arguments: str) -> str:
 
 
 def table_after(text: str, line: str) -> list[list[str]]:
-    """Cells of the rows of the first table after a line."""
+    """Return the cells of the first table after a line."""
     found: list[list[str]] = []
     for row in text.partition(f"\n{line}\n")[2].splitlines():
         if row.startswith("|"):

@@ -47,7 +47,7 @@ class Browser:
         return str(self.driver.execute_script(_TEXT))
 
     def wait_for(self, text: str, *, gone: bool = False, seconds: float = WAIT) -> str:
-        """Wait until the page shows a text, or no longer shows it; return the text of the page. Nothing is clicked."""
+        """Wait until the page shows a string, or no longer shows it. Return the text of the page."""
         end = time.monotonic() + seconds
         while (text in (shown := self.read())) is gone:
             assert time.monotonic() < end, f"{text!r} is {'still' if gone else 'not'} on {self.driver.current_url}:\n{shown}"
@@ -55,14 +55,14 @@ class Browser:
         return shown
 
     def click(self, text: str) -> None:
-        """Click what has a text."""
+        """Click the element with a text."""
         from selenium.webdriver.common.by import By
 
         self.wait_for(text)
         self.driver.find_element(By.XPATH, f"//*[normalize-space(text())='{text}']").click()
 
     def save(self, path: Path) -> None:
-        """Save what the window shows as a PNG, when the page has stopped moving."""
+        """Save the content of the window as a PNG, after animations have ended."""
         before, now = b"", self.driver.get_screenshot_as_png()
         end = time.monotonic() + 10
         while before != now and time.monotonic() < end:

@@ -26,7 +26,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def dev_server(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
-    """A function that starts ``sl-dagster dev`` on projects (their folders) and returns when Dagster can be opened."""
+    """Return a function that starts ``sl-dagster dev`` on projects and waits until Dagster can be opened."""
     started: list[Dev] = []
 
     def start(*projects: Path | ProjectFolder, arguments: tuple[str, ...] = ()) -> Dev:
@@ -57,7 +57,7 @@ def library() -> Iterator[ProjectFolder]:
 
 @pytest.fixture
 def take_picture(browser: Browser) -> Callable[[str], None]:
-    """A function that saves what the browser shows as a PNG with a name, where the tests were given a folder for pictures."""
+    """Return a function that saves the content of the browser as a PNG, if ``PICTURES`` is set."""
     folder = os.environ.get("PICTURES")
 
     def take(name: str) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(project: ProjectFolder, home: Path, *arguments: str) -> None:
-    """Run jobs with ``sl-dagster run``, in the instance that ``sl-dagster dev`` shows."""
+    """Run jobs with ``sl-dagster run``, in the instance of ``sl-dagster dev``."""
     command = [sys.executable, "-m", "starlake_dagster_components.cli", "run", str(project.root), "--executor", "duckdb", "--quiet"]
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
     done = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True, check=False)

@@ -315,7 +315,7 @@ def test_run_prints_the_result_of_each_asset(shop: ProjectFolder) -> None:
 
 
 def load_in_a_process(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Load the project in another process; its log says where the plan came from."""
+    """Load the project in another process. Return its log, which says where the plan came from."""
     code = (
         "import logging, sys; logging.basicConfig(level=logging.WARNING); logging.getLogger('starlake_dagster_components').setLevel(10)\n"
         "from starlake_dagster_components import load_definitions_from_starlake_project as load\n"

@@ -29,7 +29,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def incremental(shop: ProjectFolder) -> ProjectFolder:
-    """The shop with a daily incremental task, and one that reads it as soon as it is made."""
+    """The shop with a daily incremental task, and a task whose job starts when that is materialized."""
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text()
     dag = config.replace("{{domain}}_tasks", "{{schedule}}_tasks")
     shop.write("metadata/dags/transforms.sl.yml", f'{dag}  options:\n    start_date: "2026-03-01"\n    SL_TIMEZONE: Europe/Paris\n')

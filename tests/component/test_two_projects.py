@@ -17,7 +17,7 @@ TYPE = "starlake_dagster_components.StarlakeProjectComponent"
 
 @pytest.fixture
 def north(shop: ProjectFolder) -> ProjectFolder:
-    """The shop with files to load, and a table of elsewhere that exists."""
+    """The shop with files to load, and with its external table."""
     shop.write("datasets/incoming/shop/orders.csv", "id;amount\n1;10\n")
     shop.write("datasets/incoming/shop/items.csv", "id;label\n1;pen\n")
     shop.write("metadata/transform/kpi/top.sql", "select d.* from kpi.daily d left join elsewhere.rates r on r.id = d.id\n")
@@ -28,7 +28,7 @@ def north(shop: ProjectFolder) -> ProjectFolder:
 
 @pytest.fixture
 def south(north: ProjectFolder, tmp_path: Path) -> ProjectFolder:
-    """Another project with the same names everywhere, and other rows."""
+    """Another project with the same names, but other rows."""
     other = ProjectFolder(tmp_path / "south")
     for file, content in north.snapshot().items():
         path = other.root / file
@@ -39,7 +39,7 @@ def south(north: ProjectFolder, tmp_path: Path) -> ProjectFolder:
 
 @pytest.fixture(params=[False, True], ids=["each", "batch"])
 def location(request: pytest.FixtureRequest, north: ProjectFolder, south: ProjectFolder) -> Iterator[dg.Definitions]:
-    """Both, each a component in its own folder of one ``dg`` project."""
+    """Both projects, each as a component in its own folder of one ``dg`` project."""
     with create_defs_folder_sandbox() as sandbox:
         for name, project in {"north": north, "south": south}.items():
             sandbox.scaffold_component(

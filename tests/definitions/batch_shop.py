@@ -102,13 +102,13 @@ class Shop:
             self.table(name)
 
     def table(self, name: str, more: str = "") -> None:
-        """Describe a table with the columns id and value; ``more`` is YAML of the table."""
+        """Add a table with the columns id and value. ``more`` is additional YAML of the table."""
         text = f'version: 1\ntable:\n  name: {name}\n  pattern: "{name}.*.csv"\n{more}  metadata:\n    writeStrategy:\n      type: APPEND\n'
         text += "  attributes:\n    - name: id\n      type: long\n      required: true\n    - name: value\n      type: string\n"
         self.folder.write(f"metadata/load/shop/{name}.sl.yml", text)
 
     def behave(self, behavior: str) -> None:
-        """Let the program do something else than the engine does."""
+        """Replace the behavior of the program, which is that of the engine by default."""
         path = [p for p in sys.path if p]
         text = PROGRAM.format(path=path, log=str(self.log), behavior=behavior)
         self.program.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
@@ -128,7 +128,7 @@ class Shop:
         return [line.split()[line.split().index("--tables") + 1] for line in self.commands if line.startswith("load")]
 
     def deliver(self, area: str = "incoming", **files: str) -> None:
-        """Put files of tables into a folder; ``bad`` and a number stand for rows."""
+        """Put files of tables into a folder. The content is ``bad``, or a number of rows."""
         for table, rows in files.items():
             lines = "".join(f"{row};x\n" for row in rows.split())
             header = {"orders": "id;amount", "items": "id;label"}.get(table, "id;value")
@@ -150,7 +150,7 @@ class Shop:
 
     @contextlib.contextmanager
     def own_jobs(self, settings: Settings) -> Iterator["Jobs"]:
-        """Jobs that other processes can make, too, with the step executor of the settings."""
+        """Return jobs that other processes can build, too, with the step executor of the settings."""
         yield OwnJobs(self, settings)
 
     def run(self, settings: Settings, *, keys: Sequence[str] | None = None, job: str = JOB) -> "Run":
@@ -172,7 +172,7 @@ class Jobs:
         return dg.build_reconstructable_job("starlake_dagster_components.cli.run", "rebuild", reconstructable_kwargs=kwargs)
 
     def run(self, job: str = JOB, *, keys: Sequence[str] | None = None, again: "Run | None" = None, **options: Any) -> "Run":
-        """Run a job; ``again``: from the failure of another run."""
+        """Run a job. With ``again``, re-execute another run from failure."""
         instance = self.shop.instance
         if again is not None:
             options["reexecution_options"] = dg.ReexecutionOptions.from_failure(again.id, instance)
@@ -216,7 +216,7 @@ class Run:
 
     @property
     def materialized(self) -> dict[str, dict[str, Any]]:
-        """Asset -> metadata of its materialization; each asset once."""
+        """Return asset -> metadata of its only materialization."""
         found: dict[str, dict[str, Any]] = {}
         for event in self.events:
             if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
@@ -227,12 +227,12 @@ class Run:
 
     @property
     def loaded(self) -> dict[str, int | None]:
-        """Table -> rows that were loaded."""
+        """Return table -> number of loaded rows."""
         return {k.removeprefix("shop_"): m.get("starlake/rows_loaded") for k, m in self.materialized.items() if k.startswith("shop_")}
 
     @property
     def failed(self) -> Mapping[str, str]:
-        """Table -> why it failed."""
+        """Return table -> reason of its failure."""
         found: dict[str, str] = {}
         for event in self.events:
             if event.is_step_failure and event.step_failure_data.user_failure_data:

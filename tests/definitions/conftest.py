@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance with its files beside the project's."""
+    """An instance whose files are beside those of the project."""
     home = tmp_path / "home"
     home.mkdir()
     with dg.DagsterInstance.local_temp(str(home)) as made:
@@ -18,7 +18,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variables of Starlake, and a home of Dagster without telemetry."""
+    """An environment without Starlake's variables, and a Dagster home without telemetry."""
     for name in ("SL_ENV", "SL_ROOT"):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"

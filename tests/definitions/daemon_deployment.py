@@ -44,7 +44,7 @@ class Deployment:
             process.wait()
 
     def daemon(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        """A daemon that is killed, not stopped, at the end of the block."""
+        """Run a daemon, and kill it at the end of the block."""
         return self.process("dagster._daemon", "run", "-w", str(self.home / "workspace.yaml"))
 
     def materialize(self, *assets: str) -> None:
@@ -55,7 +55,7 @@ class Deployment:
         return [record.dagster_run for record in self.instance.get_run_records()]
 
     def last_ticks(self) -> dict[str, tuple[float, str]]:
-        """Time and skip reason of the last finished tick of each sensor."""
+        """Return the time and skip reason of each sensor's last finished tick."""
         found = {}
         for state in self.instance.all_instigator_state():
             for tick in self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=2):

@@ -33,7 +33,7 @@ def own_ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.fixture
 def same(monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], None]:
-    """Check that all that Dagster shows of definitions is the same with its own jobs."""
+    """Check that Dagster shows the same for definitions whose jobs it resolves."""
 
     def check(build: Build) -> None:
         ours = _shown(build())
@@ -46,7 +46,7 @@ def same(monkeypatch: pytest.MonkeyPatch) -> Callable[[Build], None]:
 
 
 def _shown(definitions: dg.Definitions) -> dict[str, Any]:
-    """Return the parts of all jobs: what each runs, in which order, what it only reads, and everything a snapshot has."""
+    """Return the parts of all jobs: their steps in order, the assets that they only read, and their snapshots."""
     repository = definitions.get_repository_def()
     repository.load_all_definitions()
     shown: dict[str, Any] = {}

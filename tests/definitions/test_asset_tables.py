@@ -26,7 +26,7 @@ def test_a_wrong_key_names_the_one_that_was_meant(shop: ProjectFolder) -> None:
 def test_an_asset_without_a_table(shop: ProjectFolder) -> None:
     @dg.asset
     def letter() -> None:
-        """Not a table."""
+        """An asset that is not a table."""
 
     defs = dg.Definitions.merge(load_definitions_from_starlake_project(shop.root), dg.Definitions(assets=[letter]))
     with pytest.raises(StarlakeError, match="the asset 'letter' has no table"):

@@ -125,7 +125,7 @@ FILE = CommandResult(0, counters=Counters(1, 1, 0, ("gs://b/orders.csv",)))
 
 
 def test_a_table_without_a_known_result_is_not_a_success_even_if_no_file_is_left(shop: Shop) -> None:
-    """A load that failed leaves its file where the next one does not look."""
+    """A load that failed leaves its file where the next load does not find it."""
 
     def answer(command: Command, invocation: Invocation) -> CommandResult:
         tables = command.arguments[3].split(",")

@@ -18,7 +18,7 @@ from starlake_dagster_components.project.model import Table, Task
 
 @pytest.fixture
 def project(shop: ProjectFolder) -> ProjectFolder:
-    """The shop: loads run in the project's environment, on DuckDB; transforms in PG, on PostgreSQL and another source."""
+    """The shop. Loads run in the project's environment, on DuckDB. Transforms run in PG, on PostgreSQL and with another source."""
     application = shop.root / "metadata/application.sl.yml"
     text = application.read_text().replace("connectionRef: duckdb", 'connectionRef: "{{connection}}"')
     application.write_text(

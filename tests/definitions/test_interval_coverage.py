@@ -36,7 +36,7 @@ class Cron:
     """For ticks in every hour: their minutes."""
 
     def list_ticks(self, zone: ZoneInfo, first: date, days: int) -> list[datetime]:
-        """Return the ticks of some days in UTC: the later one of two equal times, and the end of the gap for a time that is skipped."""
+        """Return the ticks of some days in UTC. An ambiguous time is the later one, and a skipped time is the end of the gap."""
         found: set[datetime] = set()
         for day in (first + timedelta(days=n) for n in range(days)):
             if day.weekday() not in self.weekdays or (self.day and day.day != self.day):
@@ -179,14 +179,14 @@ class World:
         return min((run.interval[0] for run in self.runs), default=self.now)
 
     def list_missing(self) -> list[Interval]:
-        """Return the intervals of the model that end by now and that no run has had, since the first run of all."""
+        """Return the intervals of the model, since the first run, that have ended and had no run."""
         done = [run.interval for run in self.runs]
         begin = self.find_beginning()
         pairs = [(a, b) for a, b in pairwise(self.ticks) if a >= begin and b <= self.now]
         return [(a, b) for a, b in pairs if not any(start < b and a < end for start, end in done)]
 
     def backfill(self, *, single_run: bool) -> None:
-        """Start runs for the missing partitions, as people do that see them."""
+        """Start runs for the missing partitions, as users would."""
         keys = {}
         if not self.list_missing():
             return
@@ -211,7 +211,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    """An instance for all examples: each has a schedule of its own."""
+    """An instance for all examples, each of which has its own schedule."""
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as found:
         yield found
 

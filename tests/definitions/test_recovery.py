@@ -30,7 +30,7 @@ def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def project(shop: ProjectFolder, plans: Path) -> ProjectFolder:
-    """The shop, and a task that reads nothing, in a job of its own."""
+    """The shop, and a task without dependencies in a separate job."""
     shop.write("metadata/transform/kpi/alone.sql", "select 1 as one\n")
     shop.write("metadata/transform/kpi/alone.sl.yml", "version: 1\ntask:\n  dagRef: alone\n")
     shop.write(

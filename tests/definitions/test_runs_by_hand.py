@@ -29,7 +29,7 @@ def chain(shop: ProjectFolder) -> ProjectFolder:
 
 
 def make_job(root: str, step_executor: str) -> dg.JobDefinition:
-    """Return the job of the chain; every process that runs one of its steps makes it anew."""
+    """Return the job of the chain. Every process that runs one of its steps calls this."""
     settings = Settings(executor=DuckDBExecutor(), step_executor=find_step_executor(step_executor) if step_executor else None)
     return build_definitions(root, settings).definitions.resolve_job_def("kpi_tasks")
 

@@ -22,7 +22,7 @@ ASSET = dg.AssetKey("kpi_daily")
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance in memory: the files of one on disk, of which each run has its own, take more time than the runs."""
+    """An instance in memory. On disk, writing the files of each run would take more time than the runs."""
     with dg.DagsterInstance.ephemeral() as made:
         yield made
 

@@ -30,7 +30,7 @@ def load() -> None: ...
 def evaluate(
     instance: dg.DagsterInstance, cron: str, tick: str, loaded: str, *, identity: str = "", hold: bool = False
 ) -> tuple[str, str] | str:
-    """Evaluate a tick, and store the run that it asks for; return its interval, or why there is none."""
+    """Evaluate a tick, and store the run that it requests. Return its interval, or the reason why there is no run."""
     schedule = build_schedule(
         name="load_schedule", job_name="load", cron=cron, timezone="Europe/Paris", loaded=at(loaded), identity=identity
     )

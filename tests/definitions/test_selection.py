@@ -123,7 +123,7 @@ def test_the_component_selects(shop: ProjectFolder) -> None:
 
 
 def keys(definitions: dg.Definitions) -> dict[str, bool]:
-    """Return the assets, with whether they can be materialized."""
+    """Return asset -> whether it can be materialized."""
     graph = definitions.resolve_asset_graph()
     return {key.to_user_string(): graph.get(key).is_executable for key in graph.get_all_asset_keys()}
 

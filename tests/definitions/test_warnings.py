@@ -15,7 +15,7 @@ WARNINGS = "starlake/warnings"
 
 @pytest.fixture
 def warned(shop: ProjectFolder) -> ProjectFolder:
-    """The shop with a warning about a DAG config, one about a task's SQL and one about no file."""
+    """The shop with a warning about a DAG config, one about a task's SQL, and one without a file."""
     config = (shop.root / "metadata/dags/transforms.sl.yml").read_text() + '  options:\n    load_dependencies: "true"\n'
     shop.write("metadata/dags/transforms.sl.yml", config)
     shop.write("metadata/transform/kpi/top.sql", "select (((\n")

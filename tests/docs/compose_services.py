@@ -97,7 +97,7 @@ class Services:
             (self.home / "home" / name).write_text(text, encoding="utf-8")
 
     def start(self) -> None:
-        """Start the code location, the web server and the daemon, in the order in which they depend on each other."""
+        """Start the code location, the web server and the daemon, in the order of their dependencies."""
         for name in ("code", "webserver", "daemon"):
             service = self._services[name]
             command = [self._locate(word) for word in service["command"]]

@@ -50,16 +50,16 @@ class Image:
     skipped: list[str] = field(default_factory=list)
 
     def take(self, steps: list[Step], stages: Mapping[str, "Image"]) -> None:
-        """Take the steps of a stage, after its FROM."""
+        """Run the steps of a stage, after its FROM."""
         for step in steps:
             getattr(self, f"_take_{step.name.lower()}")(step.text, stages)
 
     def locate(self, text: str) -> str:
-        """Return a text with absolute paths of the image under the folder that stands for its root."""
+        """Return a string in which absolute paths of the image are below the folder that replaces its root."""
         return re.sub(r"(?<![\w./}])/(?=(?:opt|build|tmp/image)\b)", f"{self.root}/", text)
 
     def expand(self, text: str) -> str:
-        """Return a text with its variables replaced."""
+        """Return a string with its variables replaced."""
         return re.sub(r"\$\{?(\w+)\}?", lambda found: self.environment.get(found[1], ""), text)
 
     def _take_arg(self, text: str, _: object) -> None:
@@ -156,7 +156,7 @@ def _split_stages(steps: list[Step]) -> Iterator[tuple[str, list[Step]]]:
 
 
 def make_offline_environment(python: Path) -> dict[str, str]:
-    """Return the variables with which ``pip install`` takes what the running environment has, instead of the network."""
+    """Return variables with which ``pip install`` uses the packages of the running environment instead of the network."""
     return {
         "PATH": os.pathsep.join([str(python.parent), "/usr/bin", "/bin"]),
         "HOME": os.environ.get("HOME", "/"),

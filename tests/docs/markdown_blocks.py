@@ -45,7 +45,7 @@ class Block:
         return f"{self.page}:{self.line}"
 
     def replace(self, old: str, new: str) -> "Block":
-        """Return the block with another text in place of each occurrence of one."""
+        """Return the block with each occurrence of a string replaced."""
         return replace(self, text=self.text.replace(old, new))
 
 

@@ -43,7 +43,7 @@ def test_every_block_of_a_page_works(page: Path, tmp_path: Path, monkeypatch: py
 
 
 def check_text(block: Block, workspace: Workspace) -> None:
-    """Fail the test where a block that is not a command is not what its fence says."""
+    """Fail the test if the content of a block is not valid in the language of its fence."""
     if block.language == "python":
         run_python(block, workspace)
     elif block.language in ("yaml", "yml"):
@@ -62,7 +62,7 @@ def check_text(block: Block, workspace: Workspace) -> None:
 
 
 def run_python(block: Block, workspace: Workspace) -> None:
-    """Run a module as Dagster or pytest would: its tests, and its definitions."""
+    """Run a module as Dagster or pytest would: load its definitions, and run its tests."""
     name = f"docs_block_{block.line}"
     if block.title.startswith(("defs/", "src/")):
         compile(block.text, block.title, "exec")  # a file of a project that later commands load
@@ -78,7 +78,7 @@ def run_python(block: Block, workspace: Workspace) -> None:
 
 
 def check_yaml(block: Block, document: Any) -> None:
-    """Validate a component by its schema, and ``dagster.yaml`` by that of the instance; other files need only be YAML."""
+    """Validate a component by its schema, and ``dagster.yaml`` by that of the instance. Other files must only be valid YAML."""
     assert isinstance(document, (dict, list)), f"{block}: not a mapping"
     if not isinstance(document, dict):
         return

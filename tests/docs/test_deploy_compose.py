@@ -14,7 +14,7 @@ RUNS = "{ runsOrError { ... on Runs { results { jobName status tags { key value 
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
-    """The services with the tutorial's project, whose load has a tick each minute."""
+    """The services with the tutorial's project, whose load runs every minute."""
     started = Services(tmp_path)
     project = started.home / "project"
     for block in read_blocks(REPOSITORY / "docs/tutorial.md"):

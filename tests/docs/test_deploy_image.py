@@ -16,7 +16,7 @@ DOCKERFILE = REPOSITORY / "deploy/Dockerfile"
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
-    """Every stage. What is installed from an index in an image comes from the environment that runs the tests."""
+    """All stages. Packages come from the environment of the tests, not from an index."""
     for package in ("dagster_postgres", "hatchling", "dagster_webserver"):
         pytest.importorskip(package, reason="needs what requirements/dev.in lists")
     folder = tmp_path_factory.mktemp("image")

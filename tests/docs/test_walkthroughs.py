@@ -19,7 +19,7 @@ MOVING_OVER = REPOSITORY / "docs/how_to/moving_over.md"
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["StarBake", "starlake-docker-starbake-dagster"])
 def test_moving_over_a_project_of_other_people(name: str, shared: Path, tmp_path: Path) -> None:
-    """The commands of the page, on real projects. What is particular to the page's own project is left out."""
+    """Run the commands of the page on real projects, except those that are specific to the page's project."""
     workspace = Workspace(tmp_path, "example")
     subprocess.run(["cp", "-r", str(shared / "corpus" / name), str(workspace.root / "projects" / name)], check=True)
     subprocess.run(["chmod", "-R", "u+w", str(workspace.root / "projects" / name)], check=True)

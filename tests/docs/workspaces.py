@@ -76,17 +76,17 @@ class Workspace:
         }
 
     def write(self, block: Block) -> None:
-        """Write the file that a block is."""
+        """Write the file of a block."""
         path = self.folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text, encoding="utf-8")
 
     def run(self, block: Block) -> None:
-        """Run the commands of a block; a failure fails the test."""
+        """Run the commands of a block. If one fails, the test fails."""
         self.run_script(_strip_prompts(block.text), str(block))
 
     def run_script(self, commands: str, name: str) -> None:
-        """Run commands in the folder and with the variables that the commands before left."""
+        """Run commands in the working directory and with the variables of the previous commands."""
         kept = self.base / "kept"
         script = f"set -aeu\ncd {self.folder}\n{commands}\npwd > {kept}.folder; env -0 > {kept}.environment\n"
         done = subprocess.run(
@@ -107,7 +107,7 @@ class Workspace:
                 self._environment[name] = value
 
     def compare(self, block: Block) -> None:
-        """Fail the test where the last commands printed something else than a block shows."""
+        """Fail the test if the output of the last commands is not that of a block."""
         shown, printed = (_normalize(text, self.root) for text in (block.text, self.output))
         pattern = ".*?".join(re.escape(part) for part in shown.split("..."))
         assert re.fullmatch(pattern, printed, re.DOTALL), f"{block} shows\n{shown}\n\nprinted was\n{printed}"

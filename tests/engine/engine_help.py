@@ -102,7 +102,7 @@ class Sandbox:
 
 @functools.cache
 def make_instance(pid: int) -> duckdb.DuckDBPyConnection:
-    """An instance of DuckDB for all questions of a process: making one takes longer than most questions."""
+    """Return the DuckDB instance that all queries of this process use, because creating one takes longer than most queries."""
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": False, "threads": 1})
     connection.execute("set global timezone = 'UTC'")
     return connection
@@ -110,7 +110,7 @@ def make_instance(pid: int) -> duckdb.DuckDBPyConnection:
 
 @contextlib.contextmanager
 def open_database(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database as the current one of a connection; closed afterwards."""
+    """Open a database as the current one of a connection, and close it at the end of the block."""
     if read_only and not path.exists():
         raise FileNotFoundError(path)
     name = path.name.split(".")[0]

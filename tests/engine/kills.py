@@ -56,7 +56,7 @@ def make_project(root: Path) -> None:
 
 
 def deliver(root: Path, kind: str, number: int) -> None:
-    """Put a file into the incoming folder, at once."""
+    """Put a file into the incoming folder atomically."""
     if kind == "orders":
         text = "file;n;text\n" + "".join(f"{number};{n};some text\n" for n in range(ROWS))
     else:
@@ -67,7 +67,7 @@ def deliver(root: Path, kind: str, number: int) -> None:
 
 
 def work(root: str, begin: int, steps: list[tuple[str, int]]) -> None:
-    """Do steps, one after the other; says in a file which were begun and which ended. Runs in a process that is going to be killed."""
+    """Run steps, and record in a file which have begun and ended. This runs in the process that is killed."""
     from starlake_dagster_components.engine import run_command
     from starlake_dagster_components.project import read_project
 
@@ -126,7 +126,7 @@ def random_steps(chance: random.Random, count: int) -> list[tuple[str, int]]:
 
 
 def kill_often(root: Path, kills: int, seed: int) -> Findings:
-    """Run random steps, kill the process again and again, then run the rest and look.
+    """Run random steps, and kill the process repeatedly. Then run the remaining steps, and check the result.
 
     The moment of a kill does not depend on the machine's speed: it comes after a random number of steps has begun or ended, and a random
     part of a step's time later.
@@ -180,7 +180,7 @@ def _count_lines(root: Path) -> int:
 
 
 def _progress(root: Path, found: Findings) -> tuple[int, int | None]:
-    """Return the last step that ended, and the one that was begun and did not end."""
+    """Return the last step that ended, and the one that has begun but not ended."""
     ended, begun = -1, None
     text = (root / "progress").read_text() if (root / "progress").exists() else ""
     for line in text.splitlines():
@@ -197,7 +197,7 @@ def _progress(root: Path, found: Findings) -> tuple[int, int | None]:
 
 
 def _look(root: Path, found: Findings) -> None:
-    """After a kill: every file is in one place, and its rows are all there or none is."""
+    """Check, after a kill, that every file is in one place, and that all or none of its rows are loaded."""
     places = _places(root)
     with duckdb.connect(str(root / "datasets/duckdb.db")) as connection:
         rows = dict(connection.execute("select file, count(*) from sales.orders group by file").fetchall())
@@ -222,7 +222,7 @@ def _places(root: Path) -> dict[str, list[str]]:
 
 
 def _look_at_the_end(root: Path, steps: list[tuple[str, int]], found: Findings) -> None:
-    """All was done once: files archived, rows there once, each finished transform there once."""
+    """Check, at the end, that all files are archived, and that each row and each finished transform is there once."""
     files = {(kind, number) for kind, number in steps if kind in ("orders", "clients")}
     found.files = len(files)
     places = _places(root)

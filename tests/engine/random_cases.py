@@ -286,7 +286,7 @@ def make_file(case: Case, batch: int, number: int) -> File:
 
 
 def spoil_rows(case: Case, rows: list[list[tuple[str | None, Value]]], bad: str | None) -> str | None:
-    """Put a bad value into the rows when that is what is wrong; returns what is wrong."""
+    """Put an invalid value into the rows if the fault is one of values. Return the fault."""
     if bad == "value":
         found = [index for index, column in enumerate(case.columns) if column.type != "string" and not column.ignore]
         if not rows or not found:
@@ -356,7 +356,7 @@ def write_dsv(case: Case, texts: Sequence[Sequence[str | None]], bad: str | None
 
 
 def write_field(case: Case, text: str | None, *, name: bool = False) -> str:
-    """Write a field; quoted where it must be, and sometimes where it need not."""
+    """Write a field. It is quoted if necessary, and sometimes if not."""
     separator = case.separator.replace("\\t", "\t")
     if text is None:
         return case.null if case.null is not None else ""

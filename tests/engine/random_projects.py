@@ -94,7 +94,7 @@ def write_project(case: Case, box: Sandbox) -> None:
 
 
 def check_case(case: Case, root: Path) -> list[str]:
-    """Run a case; returns what differs from the model."""
+    """Run a case. Return the differences from the model."""
     box = make(root)
     write_project(case, box)
     differences: list[str] = []
@@ -170,7 +170,7 @@ def describe(case: Case) -> str:
 
 
 def run_seed(seed: int, root: Path) -> list[str]:
-    """Run the case of a seed in an empty folder; returns what differs."""
+    """Run the case of a seed in an empty folder. Return the differences from the model."""
     return check_case(make_case(seed), root)
 
 

@@ -25,13 +25,13 @@ TAKEN = (
 
 
 def list_keywords() -> list[str]:
-    """Return DuckDB's keywords, which are those of SQL and more."""
+    """Return DuckDB's keywords, which include those of SQL."""
     with duckdb.connect() as connection:
         return [word for (word,) in connection.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()]
 
 
 def list_sql_words() -> list[str]:
-    """Return the words that have a meaning in a dialect of SQL: those of SQL:2016 and of the databases that Starlake knows."""
+    """Return the keywords of SQL:2016 and of the databases that Starlake supports."""
     found: set[str] = set()
     for one in Dialects:
         dialect = sqlglot.Dialect.get_or_raise(one.value)
@@ -47,7 +47,7 @@ def drop_repeated(words: Iterable[str]) -> list[str]:
 
 
 def list_module_names() -> Iterator[str]:
-    """Yield what the modules of the engine have at their top level."""
+    """Yield the names at the top level of the engine's modules."""
     for module in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}."):
         if not module.name.endswith("__main__"):
             yield from (name for name in vars(importlib.import_module(module.name)) if not name.startswith("__"))

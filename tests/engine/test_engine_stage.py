@@ -121,7 +121,7 @@ def test_an_ack_file_is_taken(box: Sandbox) -> None:
 
 @pytest.fixture
 def other_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let files of the incoming folder be on another device."""
+    """Make the files of the incoming folder appear to be on another device."""
     replace = os.replace
 
     def refuse(source: Path, target: Path) -> None:

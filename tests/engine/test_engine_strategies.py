@@ -75,7 +75,7 @@ def lent() -> Iterable[Any]:
 
 
 def run(lent: Any, strategy: Strategy, drawn: list[list[Row]]) -> list[tuple[Any, ...]]:
-    """Write batches into a new table, and return its rows, the timestamps as days."""
+    """Write batches into a new table. Return its rows, with timestamps as days."""
     database = Database(None, "memory", lent, None)
     database.execute("DROP SCHEMA IF EXISTS memory.s CASCADE")
     target = Target(database, "s", "t")
@@ -185,7 +185,7 @@ class Version(NamedTuple):
 
 
 def scd2(table: list[Version], batch: list[Row], number: int, strategy: Strategy) -> list[Version]:
-    """The model of SCD2: rows by timestamp (or in their order), each newer one ends the current version of its key."""
+    """Return the versions of the SCD2 model: in order of the timestamp (or of the rows), each row ends the current version of its key."""
     if strategy.dedupe:
         kept: list[Row] = []
         for row in batch:

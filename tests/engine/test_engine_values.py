@@ -107,7 +107,7 @@ PLACES = {
 
 
 def is_left_out(place: str, kind: Kind) -> bool:
-    """Say whether a type is another one in a place: Starlake goes by the primitive type inside structs; fixed columns are padded."""
+    """Return whether a type is different at a place: in structs, Starlake uses the primitive type, and fixed columns are padded."""
     return (place in ("struct", "structs") and kind.name in ("clock", "clock_zone", "guid", "huge")) or (
         place == "position" and kind.name == "mail"
     )

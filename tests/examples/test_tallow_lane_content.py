@@ -32,7 +32,7 @@ def plan() -> Plan:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file by its place; packed ones unpacked, because other versions of zlib pack otherwise."""
+    """Return path -> content of every file. Compressed files are decompressed, because versions of zlib differ."""
     read = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     return {name: gzip.decompress(data) if name.endswith(".gz") else data for name, data in read.items()}
 
@@ -155,7 +155,7 @@ def test_every_reference_is_a_table_or_task_of_the_project() -> None:
 
 
 def test_the_ledger_is_hidden_from_the_reference_scan_of_dag_generate() -> None:
-    """That scan sees no name in double quotes; one that it saw would send dag-generate into an endless recursion."""
+    """The scan ignores names in double quotes. Otherwise, dag-generate would recurse endlessly."""
     (ledger,) = [t for t in project().tasks if t.full_name == "core.ledger"]
     assert '"core"."ledger"' in (ledger.sql_text or "")
     assert not re.search(r"(from|join)\s+core\.ledger\b", ledger.sql_text or "", re.IGNORECASE)

@@ -36,7 +36,7 @@ class Library:
         assert not result.not_ready, argv
 
     def batch(self, number: int) -> None:
-        """Deliver a batch, then do what the jobs do, in their order."""
+        """Deliver a batch, and run the commands of the jobs in their order."""
         shutil.copytree(EXAMPLE / "batches" / str(number), self.root / "datasets", dirs_exist_ok=True)
         pipelines = {p.name: p for p in self.plan.pipelines}
         for name in order_jobs(self.plan.pipelines, self.plan.dependencies):

@@ -68,23 +68,23 @@ class Harness(Protocol):
     """Documented limitations of the executor."""
 
     def behave(self, behavior: Behavior) -> None:
-        """Let all further commands do this."""
+        """Set the behavior of all further commands."""
 
     def executor(self, *, env: Mapping[str, str] | None = None, timeout: float | None = None) -> StarlakeExecutor:
-        """Make an executor whose commands do that, with an environment of its own and a time limit in seconds."""
+        """Make an executor with this behavior, with an environment and a time limit in seconds."""
 
     def command(self, **changes: Any) -> Command:
         """Make a command: :func:`a_command` with what the executor needs."""
 
     def seen(self) -> list[Seen]:
-        """Return what each command got that was started until now, oldest first."""
+        """Return the arguments and environments of the commands that were started so far, oldest first."""
 
     def running(self) -> bool:
-        """Say whether anything of any command still runs."""
+        """Return whether a process of any command still runs."""
 
 
 def a_command(**changes: Any) -> Command:
-    """Return a ``transform`` of nothing in particular."""
+    """Return a ``transform`` command with default values."""
     values: dict[str, Any] = {"verb": "transform", "arguments": ("--name", "kpi.top"), "project": "/", "environment": {"SL_ROOT": "/"}}
     return Command(**{**values, **changes})
 
@@ -120,7 +120,7 @@ def until(condition: Callable[[], Any], seconds: float = 180.0) -> None:
 
 
 def everything(watched: Watched, result: CommandResult | None = None, *more: object) -> str:
-    """Return all that Dagster could show of a command."""
+    """Return all text about a command that Dagster could show."""
     return "\n".join(map(str, (watched.lines, watched.reported, result, *more)))
 
 

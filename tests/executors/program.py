@@ -56,7 +56,7 @@ class Program:
         return [json.loads(f.read_text(encoding="utf-8", errors="surrogateescape")) for f in files]
 
     def seen(self) -> list[Seen]:
-        """Return what each start got; the arguments of a sentinel are the executor's own affair and left out."""
+        """Return the arguments of each start, without those of a sentinel, which are internal to the executor."""
         return [Seen(tuple(_without_sentinel(s["arguments"])), s["environment"]) for s in self._starts()]
 
     def running(self) -> bool:
@@ -71,7 +71,7 @@ def _without_sentinel(arguments: list[str]) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; one that ended and waits to be collected does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         os.kill(pid, 0)
         with open(f"/proc/{pid}/stat", "rb") as f:

@@ -346,7 +346,7 @@ def test_a_refused_connection_names_the_environment_that_has_a_duckdb_file(folde
 
 
 def refused_by_the_engine(project: Project, connection: str) -> str | None:
-    """Return what the engine says when it is to write there."""
+    """Return the engine's message if it has to write there."""
     try:
         Session.find_database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
     except NotSupported as refused:

@@ -51,7 +51,7 @@ class Variant:
         return {"deps": "dagster-templates", "deps-dagref": "dagster-dagref"}.get(edit, edit)
 
     def plan(self, folder: Path) -> Plan:
-        """Copy the project, edit the copy, read and plan it."""
+        """Copy and edit the project, and plan the copy."""
         root = folder / self.project
         shutil.copytree(SHARED / "corpus" / self.project, root)
         for path in [root, *root.rglob("*")]:
@@ -73,14 +73,14 @@ def _recorded(project: str) -> dict[str, Any]:
 
 
 def variants() -> Iterator[Variant]:
-    """Every variant of every project; none without the shared folder."""
+    """Return all variants of all projects; none without the shared folder."""
     for file in sorted((SHARED / "oracle" / "plan").glob("*.json")):
         for name in sorted(_recorded(file.stem)):
             yield Variant(file.stem, name)
 
 
 def _patch(project: str, root: Path) -> None:
-    """The smallest edits that make invalid projects valid."""
+    """Make minimal edits that make invalid projects valid."""
     if project == "starlake-samples-postgres":
         _edit(root / "metadata/load/sales/orders.sl.yml", r"^\s*delete:.*\n", "")
     else:

@@ -170,5 +170,5 @@ def jobs(made: Plan) -> dict[str, list[str]]:
 
 
 def messages(made: Plan, severity: str | None = None) -> list[str]:
-    """Return the problems as people see them."""
+    """Return the problems as users see them."""
     return [str(p) for p in made.problems if severity in (None, p.severity)]

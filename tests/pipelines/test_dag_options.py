@@ -89,8 +89,8 @@ def test_options_of_another_executor_have_no_effect() -> None:
     made = plan(table("a.x"), dag("load", "l.py", cpu="2", memory="512", cloud_run_job_name="j", dataproc_name="d", retries="1"))
     config = made.pipelines[0].dag_config
     assert [str(p) for p in check_executor_options(config, "cloud_run")] == [
-        "metadata/dags/load.sl.yml:5: warning: options cpu, memory of the executor fargate: no effect with the executor cloud_run",
-        "metadata/dags/load.sl.yml:8: warning: option dataproc_name of the executor dataproc: no effect with the executor cloud_run",
+        "metadata/dags/load.sl.yml:5: warning: options cpu, memory of the executor fargate: no effect with cloud_run",
+        "metadata/dags/load.sl.yml:8: warning: option dataproc_name of the executor dataproc: no effect with cloud_run",
     ]
     assert len(check_executor_options(config, "shell")) == 3
 

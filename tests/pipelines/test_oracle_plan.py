@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(not VARIANTS, reason="needs the folder 'shared' 
 
 
 def sanitized(name: str) -> str:
-    """As starlake-dagster >= 0.3 writes asset keys."""
+    """Return a name as starlake-dagster >= 0.3 writes it in asset keys."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name.replace("$", "S")).lower()
 
 
 def compared_files(variant: Variant) -> dict[str, Any]:
-    """The recorded files for Dagster; those for Airflow and other orchestrators make no job here."""
+    """Return the recorded files for Dagster. Those for other orchestrators make no job."""
     if variant.recorded.get("note") == "not Dagster templates":
         return {}
     return {
@@ -49,7 +49,7 @@ def test_the_same_jobs_schedules_triggers_and_dependencies(variant: Variant, tmp
 
 
 def compare(variant: Variant, plan: Plan) -> Counter[str]:
-    """Compare a plan with what was recorded; returns how many things were compared."""
+    """Compare a plan with the recorded files. Return the number of comparisons."""
     root = str(plan.project.root)
     files = by_file(plan)
     recorded = compared_files(variant)
@@ -116,7 +116,7 @@ def watched(plan: Plan, pipeline: Pipeline) -> tuple[str, ...]:
 
 
 def commands(plan: Plan, pipeline: Pipeline) -> set[str]:
-    """Every table and task that a job runs, as ops are called."""
+    """Return the tables and tasks of a job, named like ops."""
     tables = {t.full_name: t for t in plan.project.tables}
     if pipeline.kind == "load":
         return {f"load_{t.final_domain}_{t.final_name}" for t in pipeline.tables}
@@ -140,7 +140,7 @@ def recorded_commands(job: dict[str, Any]) -> set[str]:
 
 
 def compare_context(variant: Variant, pipelines: list[Pipeline], made: dict[str, Any], root: str) -> Counter[str]:
-    """Compare with what the template of a load file was given."""
+    """Compare with the context of a load file's template."""
     own = {
         (schedule["schedule"], schedule["cron"]): {
             (domain["name"], domain["final_name"], table["name"], table["final_name"])
@@ -171,7 +171,7 @@ NO_TABLES = {"kpi.q7_volume_shipping_query": "l_shipdate", "kpi.q9_product_type_
 
 
 def compare_tree(plan: Plan, pipelines: list[Pipeline], made: list[dict[str, Any]]) -> Counter[str]:
-    """Compare the dependency tree of a transform file; neither roots nor children have an order that means anything."""
+    """Compare the dependency tree of a transform file. The order of roots and children has no meaning."""
     (pipeline,) = pipelines
     ours = build_dependency_tree(plan, [t.full_name for t in pipeline.tasks])
     assert _ordered(ours) == _ordered(made)

@@ -84,7 +84,7 @@ _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 @st.composite
 def _fields(draw: st.DrawFn) -> str:
-    """Crons of which about half are right: values may be one beside their range, steps zero, items broken."""
+    """Make crons of which about half are valid: values may be just outside their range, steps zero, or items malformed."""
     fields = []
     odd = draw(st.integers(0, 4))
     for index, (low, high) in enumerate(_RANGES):

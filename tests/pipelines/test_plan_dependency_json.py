@@ -91,12 +91,10 @@ def test_stale_names_are_warnings_with_the_closest_known(root: Path) -> None:
     made = plan(root, *NODES)
     said = [m for m in messages(made) if "does not have" in m]
     assert said == [
-        "metadata/dependencies.json:4: warning: the dependencies name the task 'k.aa', "
-        "which the project does not have (did you mean 'k.a'?)",
-        "metadata/dependencies.json:11: warning: the dependencies name the task 'k.gone', which the project does not have",
-        "metadata/dependencies.json:27: warning: the dependencies name the task 'k.bb', "
-        "which the project does not have (did you mean 'k.b'?)",
-        "metadata/dependencies.json:34: warning: the dependencies name the table 'mart.order', which the project does not have "
+        "metadata/dependencies.json:4: warning: the dependencies name the task 'k.aa', which is not in the project (did you mean 'k.a'?)",
+        "metadata/dependencies.json:11: warning: the dependencies name the task 'k.gone', which is not in the project",
+        "metadata/dependencies.json:27: warning: the dependencies name the task 'k.bb', which is not in the project (did you mean 'k.b'?)",
+        "metadata/dependencies.json:34: warning: the dependencies name the table 'mart.order', which is not in the project "
         "(did you mean 'mart.orders'?)",
     ]
     assert reads(made, "k.b") == [("external", "mart.order", "json")]

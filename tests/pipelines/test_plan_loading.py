@@ -31,7 +31,7 @@ def cache(tmp_path: Path) -> Cache:
 
 
 def without_clock(plan: Plan) -> Plan:
-    """Return a plan without the variables of the present time, which differ from one moment to the next."""
+    """Return a plan without the variables of the current time."""
 
     def strip(project: Project) -> Project:
         return replace(project, variables={name: value for name, value in project.variables.items() if not name.startswith("sl_")})

@@ -52,7 +52,7 @@ def test_classes_are_ascii_as_in_java() -> None:
         ("orders).csv", "unbalanced parenthesis"),
         ("[abc", "the \\[ at position 1 is not closed"),
         ("[a-z&&[^b]]", "&&"),
-        ("[a[bc]]", "class inside a class"),
+        ("[a[bc]]", "nested character class"),
         (r"\p{InGreek}", "not supported"),
         (r"C:\yellow", "unknown escape"),
         ("a{2,1}", "min repeat greater than max repeat"),

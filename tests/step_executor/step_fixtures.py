@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which the bodies of the jobs leave their traces."""
+    """The folder in which the bodies of steps record their executions."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.setenv("STEP_JOBS_FOLDER", str(folder))
@@ -51,7 +51,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start(home: Path, work: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts Python code in a process of its own; it and those that it starts are killed at the end of the test."""
+    """Return a function that starts Python code in a separate process, which is killed at the end of the test with its descendants."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def run(*arguments: str) -> "subprocess.Popen[bytes]":

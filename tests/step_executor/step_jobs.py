@@ -234,7 +234,7 @@ def some_multiprocess() -> dg.JobDefinition:
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
 def watches_event(context: dg.AssetExecutionContext) -> None:
-    """Waits as an executor of commands does."""
+    """Wait for cancellation as an executor of commands does."""
     ran("watches_event")
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     (folder() / "watched_pid").write_text(str(process.pid))
@@ -252,7 +252,7 @@ def watches_event(context: dg.AssetExecutionContext) -> None:
 
 @dg.asset(retry_policy=dg.RetryPolicy(max_retries=5))
 def interrupted_in_python() -> None:
-    """Knows nothing of cancellation."""
+    """Run without support for cancellation."""
     ran("interrupted_in_python")
     mark("interrupted_in_python_runs")
     try:

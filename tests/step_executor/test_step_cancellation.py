@@ -53,7 +53,7 @@ def check_cancelled(instance: dg.DagsterInstance, run_id: str, work: Path) -> No
 
 
 def all_run(instance: dg.DagsterInstance, work: Path) -> bool:
-    """Tell whether one step has ended with its event, and the two others are in the middle of their work."""
+    """Return whether one step has ended with its event, and the other two are running."""
     if not ((work / "watches_event_runs").exists() and (work / "interrupted_in_python_runs").exists()):
         return False
     return any(event[:2] == ("finished_before", "STEP_SUCCESS") for event in events_of(instance, only_run(instance).run_id))
@@ -102,7 +102,7 @@ def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: 
 
 @pytest.mark.parametrize("job", ["cancellable_in_process", pytest.param("cancellable_multiprocess", marks=pytest.mark.slow)])
 def test_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, start: Start, job: str) -> None:
-    """run_cancellable tells a command of the cancellation also where Dagster interrupts the main thread."""
+    """run_cancellable also notifies a command of the cancellation if Dagster interrupts the main thread."""
     process = start("-c", EXECUTE.format(job=job))
     until(lambda: (work / "watches_event_runs").exists(), "the step to run")
     run = only_run(instance)

@@ -67,7 +67,7 @@ class Location:
         assert self.finish(run_id) == dg.DagsterRunStatus.FAILURE
 
     def commands(self) -> Mapping[str, list[tuple[str, str]]]:
-        """Return what each command said, oldest first: ``begin`` or ``end``, and the run."""
+        """Return the records of the commands, oldest first: ``begin`` or ``end``, and the run."""
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for what, _, name, run in table_jobs.told(self.root):
             found[name].append((what, run))
@@ -95,7 +95,7 @@ def location(instance: dg.DagsterInstance, tmp_path: Path, start: Any, monkeypat
 
 
 def check(found: Location, lost: str, again: str, done: set[str], names: set[str]) -> None:
-    """Check that what had succeeded ran no more, and all else once more and to its end, never beside what the lost run had left."""
+    """Check that only steps that had not succeeded ran again, once, and not while commands of the lost run ran."""
     assert set(found.begun(again)) == names - done
     assert set(found.begun(again).values()) <= {1}
     assert set(found.begun(lost).values()) <= {1}

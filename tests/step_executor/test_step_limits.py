@@ -22,7 +22,7 @@ _most: dict[str, int] = defaultdict(int)
 
 
 def counted(name: str, group: str, together: threading.Barrier | None = None, **kwargs: Any) -> Any:
-    """An asset that counts how many of its group run at the same time; with a barrier none of them ends before so many of them run."""
+    """Return an asset that counts how many of its group run at the same time. With a barrier, none ends before that many run."""
 
     @dg.asset(name=name, **kwargs)
     def body() -> None:

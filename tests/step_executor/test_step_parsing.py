@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def parsed(tmp_path: Path, instance: dg.DagsterInstance, start: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the job with Dagster's multiprocess executor; returns what the run's process parsed, and what each step process did."""
+    """Run the job with Dagster's multiprocess executor. Return what the run's process and each step process parsed."""
     root, notes = table_jobs.write_tables(tmp_path / "project", TABLES, tasks=TASKS), tmp_path / "parsed"
     monkeypatch.setenv("TABLES_PARSED", str(notes))
     monkeypatch.setenv("TABLES_PROJECT", str(root))

@@ -82,7 +82,7 @@ def make_command(recorded: Mapping[str, Any], job: str) -> Command:
 
 
 def describe(found: Findings, command: Command) -> Any:
-    """Return what findings say that steps show; loads that ended in the same second are in any order."""
+    """Return the findings that steps show. Loads that ended in the same second may be in any order."""
     return {
         "expectations": sorted(found.expectations, key=lambda e: e.expect),
         "failure": found.failure,

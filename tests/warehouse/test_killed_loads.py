@@ -50,7 +50,7 @@ class Books:
             (self.root / "stage" / name).write_text("id\n1\n2\n")
 
     def load(self, *names: str, rows: int, last_rows: int) -> OutputTrail:
-        """Do what Starlake does until it is killed: files before the last one are loaded and noted, the last one has its rows alone."""
+        """Do what Starlake does until it is killed: the last file has its rows but no audit row, and the others have both."""
         lines = LoadLines()
         (self.root / "ingesting").mkdir(exist_ok=True)
         (self.root / "archive").mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ def _compare_values(case_sensitive: bool) -> Any:
         if isinstance(left, str) and isinstance(right, str) and not case_sensitive:
             left, right = left.lower(), right.lower()
         if type(left) is not type(right):
-            raise ExpressionError("sort: values of several types cannot be compared")
+            raise ExpressionError("sort: values of different types cannot be compared")
         return -1 if is_less(left, right) else 1 if is_less(right, left) else 0
 
     return cmp_to_key(compare)

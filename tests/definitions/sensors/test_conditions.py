@@ -45,7 +45,7 @@ class Ticking:
         self.cursor: Any = None
 
     def tick(self, *materialized: dg.AssetKey) -> int:
-        """Materialize assets and return how many jobs are requested then."""
+        """Materialize assets. Return the number of requested jobs."""
         for key in materialized:
             self.instance.report_runless_asset_event(dg.AssetMaterialization(key))
         result = dg.evaluate_automation_conditions(self.definitions, self.instance, cursor=self.cursor)

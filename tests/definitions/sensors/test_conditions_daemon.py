@@ -20,7 +20,7 @@ defs = load_definitions_from_starlake_project({root!r}, executor=DuckDBExecutor(
 
 @pytest.fixture
 def project(shop: ProjectFolder) -> ProjectFolder:
-    """The shop; its job ``kpi_tasks`` has no schedule, reads orders and items, and its first task writes down its interval."""
+    """The shop. Its job ``kpi_tasks`` has no schedule and reads orders and items, and its first task stores its interval."""
     shop.write(
         "metadata/transform/kpi/daily.sql",
         """

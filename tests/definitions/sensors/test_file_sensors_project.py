@@ -78,7 +78,7 @@ with dg.DagsterInstance.local_temp(home) as instance:
 
 
 def tick(shop: ProjectFolder, home: Path) -> None:
-    """Evaluate the sensor in a process of its own, which runs what is requested, as a daemon that is restarted before every tick."""
+    """Evaluate the sensor and run its requests in a separate process, like a daemon that is restarted before every tick."""
     home.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", TICK, str(shop.root), str(home), str(home / "cursor")], capture_output=True, text=True, check=False

@@ -83,7 +83,7 @@ class TestAll:
         assert isinstance(decided(again, consumption=consumption), Start)
 
     def test_an_older_one_seen_later_is_not_new(self) -> None:
-        """Two writers may note their materializations of one asset in the wrong order."""
+        """Two writers may store their materializations of an asset in the wrong order."""
         consumption = Consumption().record({ORDERS: made(7), LINES: made(8), COUNTRY: made(9)}, NOW)
         assert decided({ORDERS: made(6)}, consumption=consumption) == Wait("No materializations observed")
 
@@ -209,7 +209,7 @@ class TestDataCycle:
         assert isinstance(decided({**unscheduled, ORDERS: made(4, "2026-01-06T23:00")}, **options), Wait)
 
     def test_any(self) -> None:
-        """One has news, and all others have been materialized in the cycle, consumed or not."""
+        """One dataset is new, and all others have been materialized in the cycle, whether consumed or not."""
         consumption = self.after_monday().record({ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}, NOW)
         options = {**self.CYCLE, "strategy": "any", "consumption": consumption, "timings": self.TIMINGS}
         latest = {ORDERS: made(7, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2026-01-05")}
@@ -222,7 +222,7 @@ class TestDataCycle:
         assert isinstance(decided(latest, consumption=self.after_monday(), **options), Start)
 
     def test_optional(self) -> None:
-        """A dataset that is renewed less often than the cycle turns is not waited for at all."""
+        """A dataset whose period is longer than the cycle is not waited for."""
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
         assert isinstance(decided(latest, timings=self.TIMINGS, **self.CYCLE), Wait)
         assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, **self.CYCLE), Start)
@@ -236,7 +236,7 @@ class TestDataCycle:
         assert isinstance(decision, Start) == starts
 
     def test_optional_by_freshness(self) -> None:
-        """Without a schedule its freshness says how seldom it comes."""
+        """Without a schedule, the period of a dataset is its freshness."""
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
         for days, starts in ((2, True), (1, False)):
             timings = {**self.TIMINGS, "ref.country": DatasetTiming(freshness=timedelta(days=days))}
@@ -249,7 +249,7 @@ class TestDataCycle:
 
     @pytest.mark.parametrize(("strategy", "missing"), [("all", "['sales_orders', 'ref_country']"), ("any", "['ref_country']")])
     def test_missing_materializations_depend_on_the_strategy(self, strategy: str, missing: str) -> None:
-        """The orders of the cycle are consumed: that is enough where any news will do."""
+        """The orders of the cycle are consumed, which is enough for ``any``."""
         consumption = Consumption().record({ORDERS: made(4, "2026-01-06")}, NOW)
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06"), COUNTRY: made(3, "2025-12-01")}
         assert decided(latest, consumption=consumption, strategy=strategy, **self.CYCLE) == Wait(
@@ -265,7 +265,7 @@ class TestDataCycle:
         assert isinstance(decision, Start) is starts
 
     def test_months_of_different_lengths_are_one_rhythm(self) -> None:
-        """31 days before February's 28 do not make a dataset one that is renewed less often than each month."""
+        """A month of 31 days before February does not make the period of a dataset longer than a month."""
         timings = {"ref.country": DatasetTiming("0 0 25 * *")}
         consumption = Consumption().record({COUNTRY: made(3, "2026-02-10")}, NOW)
         latest = {ORDERS: made(4, "2026-03-01"), LINES: made(5, "2026-03-01"), COUNTRY: made(3, "2026-02-10")}
@@ -293,7 +293,7 @@ class TestDataCycle:
         ],
     )
     def test_the_example_of_the_documentation(self, options: dict[str, object], freshness: int, days: list[int]) -> None:
-        """Orders come daily, countries on Mondays the 5th and, in time, the 12th; or not any more."""
+        """Orders arrive daily. Countries arrive on Monday the 5th and, depending on the case, on the 12th."""
         timings = {**self.TIMINGS, "ref.country": DatasetTiming(WEEKLY, freshness=timedelta(days=freshness))}
         consumption, runs = Consumption(), []
         latest: dict[str, Materialization] = {}

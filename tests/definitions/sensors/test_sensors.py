@@ -110,7 +110,7 @@ class TestTicks:
         assert ticking.skipped() == "No materializations observed"
 
     def test_the_same_materializations_have_the_same_run_key(self, instance: dg.DagsterInstance) -> None:
-        """The daemon died before it kept the cursor: Dagster knows the run by its key and starts no second one."""
+        """If the daemon died before it stored the cursor, Dagster recognizes the run by its key, and does not start another."""
         ticking = Ticking(instance, sensor())
         materialize(instance, ORDERS, LINES)
         first = ticking.tick(keep=False)
@@ -131,7 +131,7 @@ class TestTicks:
                 cursor = ticking.cursor
 
     def test_dagsters_own_cursor_is_understood(self, instance: dg.DagsterInstance) -> None:
-        """The cursor of a generated sensor that went by this name."""
+        """A generated sensor with the same name may have stored its cursor."""
         materialize(instance, ORDERS, LINES)
         ticking = Ticking(instance, sensor())
         with dg.build_multi_asset_sensor_context(
@@ -189,7 +189,7 @@ class TestTicks:
         ticking.started()
 
     def test_partitioned_materializations(self, instance: dg.DagsterInstance) -> None:
-        """Generated DAGs give each materialization a partition of its own; Dagster's advance_cursor gives up at the 25th."""
+        """Generated DAGs give each materialization its own partition. Dagster's advance_cursor fails at the 25th."""
         ticking = Ticking(instance, sensor())
         for day in range(1, 29):
             materialize(instance, ORDERS, partition=f"2026-01-{day:02}")
@@ -323,7 +323,7 @@ class TestTags:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """SQL that reads or writes rows of Dagster's tables; the storage's own look at its schema is left out."""
+    """Record the SQL that reads or writes rows of Dagster's tables, without queries about the schema."""
     seen: list[str] = []
 
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:

@@ -37,7 +37,7 @@ class Job:
     makes: tuple[int, ...]
 
     def holds(self, new: Callable[[int], bool]) -> bool:
-        """The strategy, written once more and differently."""
+        """Return whether the strategy holds, in another implementation."""
         if self.strategy in ("all", "any"):
             return (all if self.strategy == "all" else any)(new(a) for a in self.watches)
         text = self.strategy.replace("(", " ( ").replace(")", " ) ")
@@ -52,10 +52,10 @@ class Backend(Protocol):
     """A place that stores materializations and evaluates sensors."""
 
     def materialize(self, asset: int) -> int:
-        """Note a materialization; return its storage id."""
+        """Store a materialization. Return its storage id."""
 
     def evaluate(self, job: int, cursor: str | None) -> tuple[Request | None, str | None]:
-        """Evaluate a sensor; return what it requests, and the cursor afterwards."""
+        """Evaluate a sensor. Return its requests and the new cursor."""
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Model:
     consumed: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def evaluate(self, number: int) -> dict[int, int] | None:
-        """Return what a run of the job consumes now, as asset -> how many-th materialization; None when there is no run."""
+        """Return asset -> number of the materialization that a run of the job consumes now; None if no run starts."""
         job = self.jobs[number]
         new = {a: self.made[a] for a in job.watches if self.made[a] > self.consumed[number, a]}
         if not new or not job.holds(new.__contains__):

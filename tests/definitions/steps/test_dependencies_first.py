@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> ProjectFolder:
 
 
 def run(root: Path, executor: StarlakeExecutor | None, tmp_path: Path, job: str, batch: bool = False) -> dict[str, dict[str, object]]:
-    """Run a job that must succeed; return the metadata of what it materialized."""
+    """Run a job, which must succeed. Return the metadata of its materializations."""
     definitions = load_definitions_from_starlake_project(root, executor=executor, batch=batch)
     (tmp_path / "home").mkdir(exist_ok=True)
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:

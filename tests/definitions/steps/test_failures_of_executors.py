@@ -76,7 +76,7 @@ class Failing:
         file.write_text(text)
 
     def run(self, instance: dg.DagsterInstance, again: "dg.ExecuteInProcessResult | Any" = None) -> Any:
-        """Run the job of the table, or what failed of it once more."""
+        """Run the job of the table, or re-execute it from failure."""
         built = build_definitions(self.root, self.settings)
         with keep_definitions(built, self.settings) as token:
             job = dg.build_reconstructable_job(
@@ -143,7 +143,7 @@ def test_a_failed_expectation(
 def test_a_load_on_cloud_run_whose_file_is_left_behind(
     shared: Path, tmp_path: Path, instance: dg.DagsterInstance, server: CloudRunServer, loader: Any, fields: dict[str, Any]
 ) -> None:
-    """Nothing there can be put back: a retry or a re-execution finds no file, and is not green."""
+    """Files there cannot be restored. A retry or re-execution finds no file, and does not succeed."""
     case = Failing(shared, tmp_path, "cloud_run", server, **fields)
     case.program.double(loader)
     case.put("app_1.csv", "id,name,d\n1,first,2026-01-01\n")

@@ -304,7 +304,7 @@ def test_reexecution_of_everything_loads_everything(shop: Shop) -> None:
 
 
 def everything(shop: Shop) -> str:
-    """Let the job of the transforms load what it reads; return its name."""
+    """Make the transform job load its dependencies. Return its name."""
     tasks = shop.root / "metadata/dags/transforms.sl.yml"
     tasks.write_text(tasks.read_text() + "  options:\n    run_dependencies_first: 'true'\n")
     return "kpi_tasks"
@@ -346,7 +346,7 @@ def test_reexecution_runs_what_depends_on_the_table_that_had_failed(shop: Shop) 
 
 @pytest.mark.parametrize("step_executor", [dg.in_process_executor, pytest.param(dg.multiprocess_executor, marks=pytest.mark.slow)])
 def test_dagsters_own_executors_run_what_depends_on_the_tables_after_reexecution(shop: Shop, step_executor: dg.ExecutorDefinition) -> None:
-    """They skip everything that depends on a step that failed."""
+    """They skip all steps downstream of a failed one."""
     job = everything(shop)
     shop.deliver(orders="bad", items="1", prices="1 2")
     shop.folder.write("metadata/transform/kpi/costs.sql", "select * from shop.prices\n")
@@ -390,7 +390,7 @@ def test_running_without_a_web_interface_reports_the_result_of_each_table(shop: 
 
 
 def test_loads_of_a_batch_and_of_one_of_its_tables_wait_for_each_other(shop: Shop) -> None:
-    """Commands that run at the same time on the same files would take them from under each other."""
+    """Commands that run at the same time would take each other's files."""
     shop.behave("threading.Event().wait(0.3)")
     for number in range(3):
         for table in TABLES:

@@ -138,7 +138,7 @@ def test_an_expectation_that_fails_on_error(shared: Path, tmp_path: Path, loader
 
 
 def test_a_retry_that_finds_no_file_does_not_turn_green(shared: Path, tmp_path: Path) -> None:
-    """One table fails for its expectation, another because the database is busy: that one is tried again, the first one stays failed."""
+    """One table fails because of its expectation, another because the database is busy. Only the second is retried."""
     case = Case(shared / "cases/real/sp0", tmp_path, batch=True)
     case.program.double("native", expectations={"app": "no_name('boom')"})
     case.put("app_3.csv", (shared / "cases/real/spdata/app_3.csv").read_text())

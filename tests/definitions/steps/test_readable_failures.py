@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> ProjectFolder:
 
 
 def run(folder: ProjectFolder, executor: StarlakeExecutor, job: str) -> tuple[dg.Failure, list[str]]:
-    """Run a job; return the failure of its step, and the types of all events."""
+    """Run a job. Return the failure of its step, and the types of all events."""
     definitions = load_definitions_from_starlake_project(folder.root, executor=executor)
     result = definitions.resolve_job_def(job).execute_in_process(raise_on_error=False)
     (event,) = [event for event in result.all_events if event.is_step_failure]

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 def put_files(step: Any, case: Path, root: Path, domain: Domain, model: Model) -> None:
-    """Deliver the files of a step, where they are loaded from: in the stage folder."""
+    """Put the files of a step into the stage folder."""
     staged = {"put": [(source, target.replace("incoming", "stage")) for source, target in step.get("put", ())]}
     deliver(staged, case, root)
     for source, _ in staged["put"]:

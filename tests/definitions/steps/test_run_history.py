@@ -50,7 +50,7 @@ def job() -> dg.JobDefinition:
 
 
 def test_a_chain_of_real_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first run of ``orders`` succeeds and is re-executed as a whole; then two fail, one after the other."""
+    """The first run of ``orders`` succeeds and is re-executed as a whole. Then two runs fail, one after the other."""
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
 
         def run(options: dg.ReexecutionOptions | None) -> dg.DagsterRun:

@@ -216,7 +216,7 @@ def test_an_unknown_job_is_named_with_project_and_region(server: CloudRunServer,
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused look is final after a moment."""
+    """Make a rejected request final after a moment."""
     monkeypatch.setattr(poller, "DENIED", 0.3)
 
 
@@ -362,7 +362,7 @@ def test_an_execution_that_cannot_be_cancelled_is_named(server: CloudRunServer, 
 
 
 def test_an_exception_in_the_waiting_thread_cancels_what_it_started(server: CloudRunServer, effects: Path, watched: Watched) -> None:
-    """Dagster ends a step's thread with an exception of its own kind, which is no Exception."""
+    """Dagster ends a step's thread with an exception that is not a subclass of Exception."""
 
     class Interrupt(BaseException):
         pass

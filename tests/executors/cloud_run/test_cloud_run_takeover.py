@@ -58,7 +58,7 @@ def effects(tmp_path: Path) -> Path:
 
 
 def run_of(effects: Path) -> str:
-    """Return a run id of the test's own: a process remembers what it did for a run."""
+    """Return a run id for a test, because a process remembers the commands of each run."""
     return effects.parent.name
 
 
@@ -105,7 +105,7 @@ def workers() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def worker(server: CloudRunServer, effects: Path, workers: subprocess.Popen[str]) -> Iterator[Worker]:
-    """Starts processes that run one command as a step process does."""
+    """Return a function that starts processes that run one command, like step processes."""
     started: list[Process] = []
 
     def start(step: str = "orders", attempt: int = 0, lasts: float = 0.5, code: int = 0) -> Process:
@@ -169,7 +169,7 @@ def test_the_same_attempt_again_takes_the_result_whatever_it_is(server: CloudRun
 
 
 def test_a_worker_that_died_while_it_was_starting_has_started_once(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    """The request is on its way when its sender dies; the API carries it out a little later."""
+    """The request has been sent when its sender dies, and the API executes it a little later."""
     server.faults = lambda method, request: Fault(before=0.3) if method == "RunJob" and server.calls["RunJob"] == 1 else None
     process = worker(lasts=0.2)
     until(lambda: server.calls["RunJob"])
@@ -192,7 +192,7 @@ def test_a_worker_that_died_before_it_started_anything_has_started_nothing(serve
 
 
 def test_an_attempt_after_one_that_ended_here_runs_the_command_again(server: CloudRunServer, effects: Path) -> None:
-    """The step failed after its command had succeeded, and somebody wants it tried again."""
+    """The step failed after its command had succeeded, and is retried."""
     executor = an_executor(server)
     for attempt in range(2):
         executor.run(effect(effects), invocation(effects, step_key="again", attempt=attempt))
@@ -236,7 +236,7 @@ def test_cancelling_the_retry_cancels_what_the_lost_worker_had_started(server: C
 
 
 def test_only_one_of_two_executions_of_a_command_continues(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    """It takes an API that carries a start out long after everybody gave it up."""
+    """The API executes a start long after all clients have given up."""
     process = worker(lasts=3)
     until(lambda: counted(effects))
     process.kill()
@@ -278,7 +278,7 @@ def test_a_listing_ends_where_the_run_began(effects: Path) -> None:
 
 
 def test_kills_at_odd_moments_run_every_command_once(server: CloudRunServer, effects: Path, worker: Worker) -> None:
-    """A few of them here; bench/cloud_run_faults.py does twenty and more."""
+    """Only a few kills are tested here; bench/cloud_run_faults.py has more."""
     server.faults = lambda method, request: Fault(before=0.1, after=0.15) if method == "RunJob" else None
     delays = (0.0, 0.03, 0.1, 0.2, 0.4, 0.7)
     for number, delay in enumerate(delays):

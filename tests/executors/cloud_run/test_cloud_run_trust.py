@@ -55,7 +55,7 @@ def run_together(server: CloudRunServer, count: int, **fields: Any) -> tuple[lis
 
 @pytest.mark.parametrize("logs", ["tail", "follow"])
 def test_loads_that_end_together_share_queries_and_lose_no_counts(server: CloudRunServer, logs: str) -> None:
-    """Cloud Logging answers 60 queries a minute, and refuses some of them."""
+    """Cloud Logging allows 60 queries a minute, and rejects some of them."""
     server.add_job(command=[*SHELL, f"sleep 1; echo '{SUMMARY}'", "sh"])
     refused = iter([True, False, True, True])
     server.faults = lambda method, request: (
@@ -126,7 +126,7 @@ def preload(server: CloudRunServer, bucket: Bucket, step: str) -> CommandResult:
 
 
 def test_an_absent_sentinel_is_read_without_the_right_to_list(server: CloudRunServer, bucket: Bucket) -> None:
-    """Then storage answers 403 for what is not there."""
+    """In this case, storage answers 403 for missing objects."""
     bucket.answers = [403]
     bucket.permissions = ["storage.objects.get"]
     assert not preload(server, bucket, "sales").not_ready

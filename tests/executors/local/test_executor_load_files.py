@@ -273,7 +273,7 @@ def test_a_cancelled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None
 
 
 def test_a_load_of_the_same_table_waits_and_does_not_take_the_other_s_files(shop: Shop, tmp_path: Path) -> None:
-    """The first load has its file in ingesting for a while; the second must not put it back from under it."""
+    """The first load has its file in ingesting for some time. The second must not put it back."""
     slow = tmp_path / "slow"
     slow.write_text(
         f"#!{sys.executable} -IS\nimport os, time\n"
@@ -367,7 +367,7 @@ os.rename("datasets/ingesting/sales/orders-1.csv", "datasets/archive/sales/order
 
 
 def test_a_load_whose_worker_was_killed_keeps_its_file_until_it_has_ended(shop: Shop, tmp_path: Path) -> None:
-    """The worker is killed, its Starlake process goes on: whoever tries again must wait for it, not take its file from it."""
+    """The worker is killed, but its Starlake process continues. A retry must wait for it, and not take its file."""
     orphan = tmp_path / "orphan"
     orphan.write_text(f"#!{sys.executable} -IS\n{ORPHAN}")
     orphan.chmod(0o755)

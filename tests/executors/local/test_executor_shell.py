@@ -249,7 +249,7 @@ def pids(folder: Path) -> list[int]:
 
 
 def starts_children(code: str, more: str = "") -> str:
-    """Return a program that starts a child with some code; both note their process ids in the working directory."""
+    """Return a program that starts a child with some code. Both write their process ids to files in the working directory."""
     note = "import os, time, signal\nopen('pid-%d' % os.getpid(), 'w').close()\n"
     start = CHILD.format(code=note + code, more=more)
     return f"import subprocess, sys\n{note}{start}\nwhile len([n for n in os.listdir('.') if n.startswith('pid-')]) < 2: time.sleep(0.01)\n"

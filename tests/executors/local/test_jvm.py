@@ -41,7 +41,7 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def java(compiled: JavaProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JavaProgram:
-    """A copy of the program, with a folder of its own for what is kept."""
+    """A copy of the program, with its own folder for archives."""
     for name in (VARIABLE, "JAVA_OPTS", "SPARK_DRIVER_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "cache"))

@@ -26,7 +26,7 @@ pytestmark = [
 @pytest.mark.parametrize("kind", EXECUTORS)
 @pytest.mark.parametrize("name", ["preload.native", "preload.spark", "stage_ack.native"])
 def test_recorded_commands_before_a_load(shared: Path, tmp_path: Path, name: str, kind: str) -> None:
-    """A preload is not ready where Starlake makes its sentinel, or ends with exit code 1 where it does not know sentinels."""
+    """A preload is not ready if Starlake creates the sentinel or, without support for sentinels, ends with exit code 1."""
     commands, _, case = load_recording(shared, name)
     steps = [s for s in json.loads((case / "steps.json").read_text())["steps"] if "command" in s]
     root = tmp_path / "project"

@@ -162,7 +162,7 @@ def test_recorded_loads_lose_nothing_and_double_nothing(
 
 
 def check_recorded_result(name: str, number: int, names: Sequence[str], result: CommandResult) -> None:
-    """Failed expectations are results, and are not tried again; what failed before the commit is."""
+    """Failed expectations are results, and are not retried. Failures before the commit are retried."""
     if not name.startswith("expectations_load"):
         assert result.retry
         assert not result.failed_in_table
@@ -378,7 +378,7 @@ def test_a_load_that_is_killed_at_any_moment_that_the_audit_knows(tmp_path: Path
 
 @pytest.mark.parametrize("before", [[], ["fine"], ["second", "fine"]])
 def test_a_load_that_is_killed_between_its_rows_and_its_audit_row(tmp_path: Path, audit: str, before: list[str]) -> None:
-    """The table has grown by more rows than were noted."""
+    """The table has grown by more rows than the audit has."""
     if before and audit == "silent":
         pytest.skip("how many rows the other files had is not known")
     shop = Shop(tmp_path, "native", audit)
@@ -424,7 +424,7 @@ def test_recorded_transforms(shared: Path, tmp_path: Path, name: str, audit: boo
 
 @pytest.mark.parametrize("audit", AUDITS)
 def test_counts_are_given_where_they_are_known(tmp_path: Path, loader: Loader, audit: str) -> None:
-    """The native loader counts by how much a table has grown."""
+    """The counts of the native loader are the growth of the table."""
     shop = Shop(tmp_path, loader, audit)
     table = shop.root / "metadata/load/d/b.sl.yml"
     table.write_text(table.read_text() + "  metadata: {writeStrategy: {type: OVERWRITE}}\n")

@@ -57,7 +57,7 @@ def test_one_bad_file_of_several_fails_its_table() -> None:
 
 
 def test_a_killed_load_reports_the_tables_that_were_done() -> None:
-    """All tables are taken one after another; of the last one nobody knows whether it had more files."""
+    """Tables are loaded one after another. Whether the last one had more files is unknown."""
     lines = [*resolved("orders"), *tried("orders"), *resolved("clients"), *tried("clients")]
     assert outcomes(137, lines) == {"orders": "loaded", "clients": "unknown", "items": "open"}
     assert outcomes(137, [*tried("orders"), *tried("clients")]) == {"orders": "loaded", "clients": "unknown", "items": "unknown"}

@@ -124,7 +124,7 @@ def parsed(sql: str, dialect: str) -> list[tuple[str, ...]]:
 
 
 def agreement(sql: str, dialect: str) -> str:
-    """Return how the two ways answer: ``unsure``, ``invalid`` or ``same``; fail when they differ."""
+    """Return how the results of both searches compare: ``unsure``, ``invalid`` or ``same``. Fail if they differ."""
     try:
         quick = find_tables_quickly(sql, dialect)
     except Unparsable:
