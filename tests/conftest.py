@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> ProjectFolder:
 
 @pytest.fixture
 def shop(folder: ProjectFolder) -> ProjectFolder:
-    """A small project: the tables ``shop.orders`` and ``shop.items`` (CSV), ``kpi.daily`` downstream of them, and ``kpi.top`` downstream of it."""
+    """A small project: tables ``shop.orders`` and ``shop.items`` (CSV), task ``kpi.daily`` downstream of them, and ``kpi.top`` after it."""
     application = folder.root / "metadata/application.sl.yml"
     application.write_text(
         application.read_text(encoding="utf-8") + "  dagRef:\n    load: loads\n    transform: transforms\n", encoding="utf-8"
