@@ -115,7 +115,7 @@ def check(folder: Path, rows: int, into: int) -> None:
 
 
 def compare(folder: Path, rows: int, into: int, runs: int, kinds: Sequence[str]) -> None:
-    """Measure both programs in turn and print the medians."""
+    """Measure both programs alternately, and print the medians."""
     for kind in kinds:
         found: dict[str, list[tuple[float, float, float]]] = {"engine": [], "merge": []}
         for run in range(runs + 1):

@@ -46,7 +46,7 @@ def section(repeat: int) -> Section:
         (name, f"`{IMPORTS[name]}`", spread(found).text(3), ratios(found, measured[FLOOR]).text() if name != FLOOR else "")
         for name, found in measured.items()
     ]
-    goals = [Goal(f"import of {name}, of `import dagster`", 1.1, ratios(measured[name], measured[FLOOR])) for name in JUDGED]
+    goals = [Goal(f"import of {name}, relative to `import dagster`", 1.1, ratios(measured[name], measured[FLOOR])) for name in JUDGED]
     return Section(
         "Import", [Table(("import of", "code", "CPU s", f"of {FLOOR}'s"), rows)], goals, [f"{repeat} fresh processes each, alternating."]
     )

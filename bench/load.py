@@ -55,7 +55,7 @@ Measured = dict[tuple[str, int], list[Fresh]]
 
 @dataclass(slots=True)
 class Projects:
-    """Projects of all sizes in one folder, written when they are first asked for.
+    """Projects of all sizes in one folder, written on first use.
 
     Attributes:
         folder: the folder.
@@ -210,9 +210,9 @@ def _goals(measured: Measured, sizes: Sequence[int]) -> Iterator[Goal]:
     for size in sizes:
         found = _ratio(measured, ("component", size), ("dbt_prepared", size))
         if found is not None:
-            yield Goal(f"cold load of {size:,} objects, of dagster-dbt's with prepared state, both as components", 0.5, found)
+            yield Goal(f"cold load of {size:,} objects, relative to dagster-dbt's with prepared state, both as components", 0.5, found)
     if not any(way in DBT for way, _ in measured):
-        yield Goal("cold load, of dagster-dbt's with prepared state, both as components", 0.5, None)
+        yield Goal("cold load, relative to dagster-dbt's with prepared state, both as components", 0.5, None)
 
 
 def _growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Goal]:
@@ -220,7 +220,7 @@ def _growth_goals(measured: Measured, growth: Sequence[int]) -> Iterator[Goal]:
     for way in ("cold", "warm"):
         # The goal is defined for twice as many objects.
         limit = 2.1 * more / less / 2
-        yield Goal(f"{way} load of {more:,} objects, of {less:,}", limit, _ratio(measured, (way, more), (way, less)))
+        yield Goal(f"{way} load of {more:,} objects, relative to {less:,}", limit, _ratio(measured, (way, more), (way, less)))
 
 
 def sections(sizes: Sequence[int], growth: Sequence[int], dbt_sizes: Sequence[int], projects: Projects, repeat: int) -> Iterator[Section]:

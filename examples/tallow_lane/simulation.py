@@ -264,9 +264,9 @@ class World:
     loans: list[Loan] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
     payments: list[tuple[date, str, float, str, str]] = field(default_factory=list)
-    """Day, member, amount, method, kind."""
+    """(day, member, amount, method, kind)."""
     reservations: list[tuple[datetime, str, str, date, str, str]] = field(default_factory=list)
-    """When, member, item, wanted from, channel, remark."""
+    """(time, member, item, first day, channel, remark)."""
 
 
 def open_days(first: date, last: date) -> list[date]:

@@ -60,7 +60,7 @@ class DagConfigs:
         """
         found: dict[tuple[str, Location], list[N]] = {}
         for node in nodes:
-            ref, where = self.find_dag_ref(node)
+            ref, where = find_dag_ref(self._project, node)
             if ref:
                 found.setdefault((ref, where), []).append(node)
         members = []
@@ -71,10 +71,6 @@ class DagConfigs:
             elif self._check_kind(config, kind, where, users) and self._check_once(config, kind):
                 members += [Member(node, config, where) for node in users]
         return members
-
-    def find_dag_ref(self, node: Table | Task) -> tuple[str | None, Location]:
-        """See :func:`find_dag_ref`."""
-        return find_dag_ref(self._project, node)
 
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
         if any(p.severity == "error" and p.location and p.location.file.endswith(f"dags/{ref}.sl.yml") for p in self._project.problems):

@@ -20,7 +20,7 @@ def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location |
     """
     problems: list[Problem] = []
     configs = DagConfigs(plan.project, plan.settings.get("orchestrators", ("dagster",)), problems)
-    ref, where = configs.find_dag_ref(node)
+    ref, where = find_dag_ref(plan.project, node)
     if ref is None:
         return f"it has no dagRef, and the application has no dagRef.{_get_kind(node)}", None
     makes_jobs = configs.find_members([node], "load") if isinstance(node, Table) else configs.find_members([node], "transform")

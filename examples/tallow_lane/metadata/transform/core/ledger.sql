@@ -1,4 +1,4 @@
--- The table's own name is quoted on purpose: starlake dag-generate overlooks a name in double quotes, and would not survive a task that reads itself.
+-- The table's own name is quoted on purpose: starlake dag-generate fails on a task that reads itself, but ignores names in double quotes.
 WITH booked AS (
   SELECT reference, entry_no, amount
   FROM "core"."ledger"
