@@ -123,6 +123,17 @@ def add_connection(attempt: Attempt, found: "re.Match[str]") -> str:
     return "connectionRef: local, a DuckDB file (metadata/application.sl.yml)"
 
 
+def set_sink_connection(attempt: Attempt, found: "re.Match[str]") -> str:
+    """Give every sink with a connection that cannot be used the proposed one."""
+    other, proposed = found[1], found[2]
+    for path in (attempt.project / "metadata").rglob("*.sl.yml"):
+        before = path.read_text(encoding="utf-8")
+        after = re.sub(rf"""(connectionRef: *)["']?{re.escape(other)}["']?""", rf"\g<1>{proposed}", before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+    return f"connectionRef: {proposed} in every sink with '{other}'"
+
+
 def write_expectations(attempt: Attempt, found: "re.Match[str]") -> str:
     for path in (attempt.project / "metadata").rglob("*.sl.yml"):
         before = path.read_text(encoding="utf-8")
@@ -142,6 +153,7 @@ PROPOSALS: Mapping[str, Act] = {
     r"connectionRef '(\{\{)(\w+)\}\}': the variable \w+ is not set": set_variable,
     r"expected a mapping \('expect: ...'\)": write_expectations,
     r"assets? ha(?:s|ve) no job: .*set (?:it|dagRef) to (?:one of )?'?(?!a )\w+": set_dag_ref,
+    r"connection '(\w+)' is \w+ and takes .*: set connectionRef of this sink to (\w+)": set_sink_connection,
     r"\(--executor duckdb\)": set_option("--executor duckdb"),
     r"DuckDB files only: add one to application.connections": add_connection,
     r"run assets instead \(--select '\*'": select_all,

@@ -45,7 +45,7 @@ def _find_files(root: Path, metadata: Path, setting: str, problems: list[Problem
         found = []
     if not found:
         message = (
-            f"setting dependencies: no file matches '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
+            f"dependencies: no file matches '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
         )
         problems.append(Problem(None, "error", message))
     return found

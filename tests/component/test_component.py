@@ -190,6 +190,7 @@ def test_an_executor_may_be_a_type_alone_or_a_template() -> None:
     [
         ("project: {missing}", 3, "project: no Starlake project at {missing}: the folder does not exist"),
         ('project: {project}\n  env: DEV\n  variables: {{a: "b c"}}', 5, "variables: a cannot be passed to Starlake"),
+        ("project: {project}\n  dependencies: nope/*.json", 4, "dependencies: no file matches 'nope/*.json' in {project}"),
         ("project: {project}\n  cache: {project}/metadata/application.sl.yml", 4, "cache: {project}/metadata/application.sl.yml is a file"),
     ],
 )

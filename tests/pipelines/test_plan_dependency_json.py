@@ -174,7 +174,7 @@ def test_the_setting(root: Path) -> None:
     assert source("metadata/**/dependencies-*.json") == ["json"]
     made = plan(root, *NODES, dependencies="nowhere/*.json")
     assert messages(made) == [
-        f"setting dependencies: no file matches 'nowhere/*.json' in {root}; expected auto, sql, or a path or glob relative to the project"
+        f"dependencies: no file matches 'nowhere/*.json' in {root}; expected auto, sql, or a path or glob relative to the project"
     ]
 
 
