@@ -1,6 +1,6 @@
 """Measure the time from an edit to the changed graph in the web server of ``sl-dagster dev``, compared with Dagster's reload.
 
-    python bench/reload.py [--tables 200] [--edits 5]
+    python bench/reload.py [--tables 200] [--edits 5] [--no-tasks]
 
 Dagster's time is that of ``reloadRepositoryLocation`` for a code location with as many assets and jobs, but without metadata, served as
 ``dg dev`` does. Ours begins when a SQL file is written, and ends when GraphQL lists its asset. It includes detecting the change, reloading,
@@ -9,6 +9,7 @@ reading, planning, building, and the web server. Measurements alternate, so that
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -87,21 +88,27 @@ def measure_bare(services: dev.Services, location: dev.Location) -> float:
     return time.monotonic() - began
 
 
-def section(tables: int, edits: int) -> Section:
+def section(tables: int, edits: int, *, tasks: bool = True) -> Section:
     """Measure edits of a project.
 
     Args:
         tables: number of tables, and of tasks.
         edits: number of edits.
+        tasks: whether there are tasks.
     """
+    assets = 2 * tables if tasks else tables
+    name = f"{tables} tables and {tables} tasks" if tasks else f"{tables} tables"
     ours: list[float] = []
     theirs: list[float] = []
     stop = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         project = write_project(Path(folder, "ours", "project"), 2 * tables)
+        if not tasks:
+            shutil.rmtree(project / "metadata" / "transform")
+            (project / "metadata" / "transform").mkdir()
         bare = Path(folder, "theirs", "project")
         (bare / "metadata").mkdir(parents=True)
-        (bare / "plain.py").write_text(_PLAIN.format(assets=2 * tables, domain=DOMAIN))
+        (bare / "plain.py").write_text(_PLAIN.format(assets=assets, domain=DOMAIN))
         with serving(dev.Services, project) as (services, location), _without_forks(), serving(Plain, bare) as (others, other):
             watcher = dev.Watcher([location], stop)
             time.sleep(1)
@@ -112,11 +119,11 @@ def section(tables: int, edits: int) -> Section:
             stop.set()
             watcher.join()
     rows = [
-        (f"an edit of a project of {tables} tables and {tables} tasks, until the web server has it", spread(ours).text()),
-        (f"Dagster's reload of a location of {2 * tables} plain assets", spread(theirs).text()),
+        (f"an edit of a project of {name}, until the web server has it", spread(ours).text()),
+        (f"Dagster's reload of a location of {assets} plain assets", spread(theirs).text()),
     ]
     goals = [
-        Goal(f"an edit of {tables} tables and {tables} tasks over Dagster's reload of as many plain assets", LIMIT, ratios(ours, theirs)),
+        Goal(f"an edit of {name} over Dagster's reload of as many plain assets", LIMIT, ratios(ours, theirs)),
         Goal(f"s from an edit of a project of {tables} tables to the changed graph", SECONDS, spread(ours)),
     ]
     return Section("Live editing", (Table(("", "s"), rows),), goals)
@@ -137,8 +144,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=200)
     parser.add_argument("--edits", type=int, default=5)
+    parser.add_argument("--no-tasks", action="store_true", help="a project of tables alone")
     options = parser.parse_args()
-    print("\n".join(section(options.tables, options.edits).lines()))
+    print("\n".join(section(options.tables, options.edits, tasks=not options.no_tasks).lines()))
 
 
 if __name__ == "__main__":
