@@ -13,6 +13,12 @@ from .pipeline import Kind
 
 N = TypeVar("N", Table, Task)
 
+_INCLUDES = {
+    "orchestrator": "__starlake_dagster_orchestrator.py.j2",
+    "kind": "load/__scheduled_table_tpl.py.j2",
+    "executor": "__starlake_shell_execution.py.j2",
+}
+"""What a custom template lacks -> one of Starlake's templates that it can include."""
 _VARIABLE = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}|\$\{\s*([\w.]+)\s*\}")
 
 
@@ -158,16 +164,11 @@ class DagConfigs:
     def _report_template(self, config: DagConfig, template: Template) -> None:
         where = config.origin.locate("template")
         if template.custom:
-            missing = [
-                what
-                for what, value in (("orchestrator", template.orchestrator), ("kind", template.kind), ("executor", template.executor))
-                if not value
-            ]
+            found = {"orchestrator": template.orchestrator, "kind": template.kind, "executor": template.executor}
+            missing = [what for what, value in found.items() if not value]
             lack = f"does not name its {' and '.join(missing)}" if missing else f"has the unknown executor '{template.executor}'"
-            message = (
-                f"DAG config '{config.name}' makes no job, because its template '{config.template}' {lack}; "
-                "expected a template that includes Starlake's Dagster templates"
-            )
+            advice = f"include {' and '.join(f'templates/dags/{_INCLUDES[what]}' for what in missing or ['executor'])}"
+            message = f"DAG config '{config.name}' makes no job, because its template '{config.template}' {lack}; {advice}, for example"
             self._problems.append(Problem(where, "warning", message))
             return
         hint = suggest_name(config.template, DAGSTER_TEMPLATES)

@@ -44,8 +44,6 @@ def _find_files(root: Path, metadata: Path, setting: str, problems: list[Problem
     except ValueError:
         found = []
     if not found:
-        message = (
-            f"dependencies: no file matches '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
-        )
+        message = f"dependencies: no file matches '{setting}' in {base}; expected auto, sql, or a path or glob relative to the project"
         problems.append(Problem(None, "error", message))
     return found

@@ -159,6 +159,10 @@ def test_a_custom_template_that_says_nothing_makes_no_job() -> None:
     made = plan(table("a.x"), dag("load", "l.py", "ours.py.j2", text="print('hello')"))
     assert [p.severity for p in made.problems] == ["warning"]
     assert "does not name its orchestrator and kind and executor" in messages(made)[0]
+    assert (
+        "include templates/dags/__starlake_dagster_orchestrator.py.j2 and templates/dags/load/__scheduled_table_tpl.py.j2"
+        in messages(made)[0]
+    )
 
 
 @pytest.mark.parametrize(
