@@ -18,7 +18,7 @@ _INCLUDES = {
     "kind": "load/__scheduled_table_tpl.py.j2",
     "executor": "__starlake_shell_execution.py.j2",
 }
-"""What a custom template lacks -> one of Starlake's templates that it can include."""
+"""The part that a custom template lacks -> one of Starlake's templates that it can include."""
 _VARIABLE = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}|\$\{\s*([\w.]+)\s*\}")
 
 
