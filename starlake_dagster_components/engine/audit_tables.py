@@ -30,7 +30,7 @@ _EXPECTATIONS = (
 )
 UNKNOWN = -1
 """Starlake writes this for a number that it does not know."""
-_NOT_ONE_ROW = -2147483648
+_NO_COUNT = -2147483648
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +148,9 @@ def _make_values(session: Session, entry: Entry) -> list[str | int | bool | date
 
 
 def _make_expectation_values(session: Session, check: Checks, outcome: ExpectationOutcome) -> list[str | int | bool | datetime]:
-    count = 0 if outcome.violations is None else outcome.violations
-    if outcome.violations is None and outcome.error is not None and outcome.error.startswith("the query returns"):
-        count = _NOT_ONE_ROW
+    count = _NO_COUNT if outcome.is_countless else outcome.violations or 0
     call = _write_plain(outcome.expect)
-    error = "" if count == _NOT_ONE_ROW else _write_plain(outcome.error or "")
+    error = "" if count == _NO_COUNT else _write_plain(outcome.error or "")
     return [
         check.job,
         "",

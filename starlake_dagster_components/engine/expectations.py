@@ -56,10 +56,8 @@ def _evaluate_expectation(
     sql = _render_query(session, expectation, table)
     blocking = expectation.fail_on_error and session.settings.expectations_fail_on_error
 
-    def make_outcome(violations: int | None, error: str | None) -> ExpectationOutcome:
-        return ExpectationOutcome(
-            table=table, expect=expectation.expect, success=violations == 0, violations=violations, sql=sql, error=error, blocking=blocking
-        )
+    def make_outcome(violations: int | None, error: str | None, *, ran: bool = False) -> ExpectationOutcome:
+        return ExpectationOutcome(table, expectation.expect, violations == 0, violations, sql, error, blocking, is_countless=ran)
 
     if expectation.expect in failing:
         return make_outcome(None, failing[expectation.expect])
@@ -73,11 +71,11 @@ def _evaluate_expectation(
             reason += " (Starlake replaces SL_THIS only in a query that has it in small letters: write sl_this)"
         return make_outcome(None, reason)
     if len(rows) != 1:
-        return make_outcome(None, f"the query returns {len(rows)} rows instead of one")
+        return make_outcome(None, f"the query returns {len(rows)} rows instead of one", ran=True)
     try:
         return make_outcome(int(rows[0][0]) if rows[0][0] is not None else 0, None)
     except (TypeError, ValueError):
-        return make_outcome(None, f"the query returns '{rows[0][0]}', which is not a number")
+        return make_outcome(None, f"the query returns '{rows[0][0]}', which is not a number", ran=True)
 
 
 def _render_query(session: Session, expectation: Expectation, table: str) -> str:

@@ -40,6 +40,7 @@ class ExpectationOutcome:
         success: whether it holds.
         error: why the query failed.
         blocking: whether its failure fails the command.
+        is_countless: whether the query ran, but did not return one number.
     """
 
     table: str
@@ -49,6 +50,7 @@ class ExpectationOutcome:
     sql: str | None = None
     error: str | None = None
     blocking: bool = False
+    is_countless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,3 +162,13 @@ def test_the_audit_may_be_another_database(box: Sandbox) -> None:
     box.load("t", {"x.csv": "id;name\nx;a\n"}, check=False)
     assert box.rows("select success, count(*) from audit.audit group by 1 order by 1", "second.db") == [(False, 1), (True, 2)]
     assert box.rows("select schema_name from duckdb_schemas() where schema_name in ('audit', 'starlake_dagster_engine')") == []
+
+
+def test_the_audit_tells_results_that_are_not_a_count_from_errors(box: Sandbox) -> None:
+    queries = {"two": "select 1 union all select 2", "words": "select 'many'", "broken": "select error('the query returns nothing')"}
+    macros = "".join(f"{{% macro {name}() %}}{sql} from sl_this{{% endmacro %}}\n" for name, sql in queries.items())
+    box.write({"metadata/expectations/default.j2": macros.replace("1 union", "1 from sl_this union")})
+    box.table("t", "x", ID_NAME, expectations="[{ expect: 'two()' }, { expect: 'words()' }, { expect: 'broken()' }]")
+    box.load("t", {"x.csv": "id;name\n1;a\n"})
+    found = box.rows("select name, count, exception = '' from audit.expectations order by rowid")
+    assert found == [("two()", -(2**31), True), ("words()", -(2**31), True), ("broken()", 0, False)]

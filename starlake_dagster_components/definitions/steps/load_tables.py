@@ -406,7 +406,7 @@ def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], do
         if first.of.result.exit_code == 0 and first.of.error is None:
             metadata = {**build_failure_metadata(first.of.command, first.of.result, first.of.executor), FAILED: reasons}
             text = f"{explain(first)}\nload failed although its exit code is 0 (executor {first.of.executor})"
-            return dg.Failure(text, metadata, allow_retries=first.result.retry)
+            return dg.Failure(text, metadata, allow_retries=may_succeed_later(first.result.retry, explain(first)))
         alone = first.of.make_failure()
         left = f"\n{_ADVICE}" if first.result.leaves_files and "move it back" not in explain(first) else ""
         return dg.Failure(f"{alone.description}{left}", {**alone.metadata, FAILED: reasons}, allow_retries=alone.allow_retries)
