@@ -27,6 +27,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Run every job of the example on real data, twice (two batches), with the embedded DuckDB engine
+	@echo "Running the example: about half a minute"
 	$(BIN)/python -m examples.demo
 
 dev: $(READY) ## Open Dagster on the example (http://127.0.0.1:3000); SL_ROOT=... for another project
