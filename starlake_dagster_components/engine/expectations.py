@@ -65,10 +65,10 @@ def _evaluate_expectation(
         rows = database.fetch_rows(sql)
     except duckdb.Error as error:
         reason = explain_error(error)[0]
-        if database.is_transaction_lost():
-            raise TransactionLost(expectation.expect, reason) from error
         if "SL_THIS" in sql:
             reason += " (Starlake replaces SL_THIS only in a query that has it in small letters: write sl_this)"
+        if database.is_transaction_lost():
+            raise TransactionLost(expectation.expect, reason) from error
         return make_outcome(None, reason)
     if len(rows) != 1:
         return make_outcome(None, f"the query returns {len(rows)} rows instead of one", ran=True)
