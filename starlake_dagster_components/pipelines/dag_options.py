@@ -136,7 +136,7 @@ OPTIONS: Mapping[str, Option] = {
         )
     },
     "catchup": Option(unsupported=_NO_CATCHUP),
-    "default_dag_args": Option(unsupported="it belongs to Airflow"),
+    "default_dag_args": Option(unsupported="it is for Airflow only"),
     "spark_config_name": Option(unsupported="spark settings come from the options spark_executor_*"),
     "cron_period_frequency": Option("transform", unsupported="starlake-orchestration ignores it, too"),
     "sl_schedule_parameter_name": Option(unsupported=_EVENT_NAMES),
@@ -301,7 +301,7 @@ class OptionReader:
             self.add_error("sl_env_var", f"option 'sl_env_var' is not JSON: {error}")
             return {}
         if not isinstance(value, dict):
-            self.add_error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, got {type(value).__name__}")
+            self.add_error("sl_env_var", f"option 'sl_env_var': expected a JSON object of variables, found {type(value).__name__}")
             return {}
         return {str(key): _format_value(item) for key, item in value.items() if item is not None}
 

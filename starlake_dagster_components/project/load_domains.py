@@ -318,7 +318,7 @@ def _check_pattern(section: Section, pattern: str) -> None:
     try:
         compile_pattern(pattern)
     except ValueError as error:
-        hint = "; 'all files' is .* in a regular expression" if pattern.startswith(("*", "?", "+")) else ""
+        hint = "; to match all files, write .*" if pattern.startswith(("*", "?", "+")) else ""
         section.report_error("pattern", f"pattern {error}{hint}")
 
 

@@ -194,7 +194,7 @@ def _report_missing_application(started: StartedProject, domains: Iterable[Domai
     shown = sorted(name for name in names if name)
     if shown and not disk.find_kind(path):
         connections = ", ".join(f"'{name}'" for name in shown[:5])
-        message = f"does not exist, but the project uses connections that it must define: {connections}"
+        message = f"does not exist, but the project uses connections that only this file can define: {connections}"
         started.reading.add_problem(Location(started.reading.files.name(path)), "error", message)
 
 

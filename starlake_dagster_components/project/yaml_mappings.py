@@ -261,7 +261,7 @@ class Section:
         missing = [key for key in keys if key not in self]
         for key in missing:
             near = [name for name in self.data if suggest_name(name, (key,))]
-            hint = f"; '{near[0]}' is unknown: did you mean that?" if near else ""
+            hint = f"; is it misspelled as '{near[0]}'?" if near else ""
             self.reject_file(key, f"{where} needs '{key}', which is missing{hint}")
         return not missing
 

@@ -289,7 +289,7 @@ class _Walk:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise YamlError("is not YAML that Starlake reads: a key must be a string; quote a value that begins with { or [", line)
+                raise YamlError("is not YAML that Starlake supports: a key must be a string; quote a value that begins with { or [", line)
             key = key_node.value
             if key in result:
                 self._document.duplicates.append((f"{path}.{key}" if path else key, first_line[key], line))

@@ -52,7 +52,7 @@ def test_an_option_that_is_not_supported_says_why() -> None:
         ({"start_date": "2026-02-30"}, "is not a date like 2026-01-31"),
         ({"pre_load_strategy": "importd"}, "unknown value 'importd' (did you mean 'imported'?); expected none, imported, pending, ack"),
         ({"sl_env_var": "{broken"}, "option 'sl_env_var' is not JSON"),
-        ({"sl_env_var": "[1]"}, "expected a JSON object of variables, got list"),
+        ({"sl_env_var": "[1]"}, "expected a JSON object of variables, found list"),
     ],
 )
 def test_wrong_values_of_load_options(options: dict[str, str], said: str) -> None:

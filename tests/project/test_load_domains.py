@@ -300,8 +300,7 @@ def test_values_of_the_wrong_kind_and_unknown_values(folder: ProjectFolder) -> N
     )
     where = "metadata/load/d/t.sl.yml"
     assert list_messages(read(folder)) == [
-        f"{where}:4: pattern '*.csv' is not a regular expression: nothing to repeat at position 1; "
-        "'all files' is .* in a regular expression",
+        f"{where}:4: pattern '*.csv' is not a regular expression: nothing to repeat at position 1; to match all files, write .*",
         f"{where}:5: warning: unknown key 'nmae' in table (did you mean 'name'?); it is ignored here, and Starlake rejects the file",
         f"{where}:6: tags: expected a list, found 'pii'",
         f"{where}:7: presql[0]: expected a string, found a list",
@@ -334,7 +333,7 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "version: 1\ntable:\n  name: t\n  patern: x\n")
     assert list_messages(read(folder)) == [
         "metadata/load/d/t.sl.yml:2: a table needs 'attributes', which is missing",
-        "metadata/load/d/t.sl.yml:2: a table needs 'pattern', which is missing; 'patern' is unknown: did you mean that?",
+        "metadata/load/d/t.sl.yml:2: a table needs 'pattern', which is missing; is it misspelled as 'patern'?",
         "metadata/load/d/t.sl.yml:4: warning: unknown key 'patern' in table (did you mean 'pattern'?); it is ignored here, "
         "and Starlake rejects the file",
     ]

@@ -171,7 +171,7 @@ def test_an_application_that_is_not_there_is_said_once(folder: ProjectFolder) ->
             f"version: 1\ntable: {{name: {name}, pattern: {name}, attributes: [], metadata: {{sink: {{connectionRef: warehouse}}}}}}\n",
         )
     assert _read(folder) == [
-        "metadata/application.sl.yml: does not exist, but the project uses connections that it must define: 'warehouse'",
+        "metadata/application.sl.yml: does not exist, but the project uses connections that only this file can define: 'warehouse'",
     ]
     folder.write("metadata/application.sl.yml", "version: 1\napplication: [\n")
     (problem,) = _read(folder)

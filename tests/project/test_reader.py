@@ -197,7 +197,7 @@ def test_dag_configs_are_not_rendered(folder: ProjectFolder) -> None:
     assert str(config.origin.locate("options.retries")) == "metadata/dags/loads.sl.yml:5"
     assert project.dag_configs["outside"].template_text is None
     assert [str(problem) for problem in project.problems] == [
-        "metadata/dags/bad.sl.yml:2: a DAG config needs 'filename', which is missing; 'filenam' is unknown: did you mean that?",
+        "metadata/dags/bad.sl.yml:2: a DAG config needs 'filename', which is missing; is it misspelled as 'filenam'?",
         "metadata/dags/bad.sl.yml:2: warning: unknown key 'filenam' in dag (did you mean 'filename'?); it is ignored here, "
         "and Starlake rejects the file",
         "metadata/dags/note.yml: warning: is not read: Starlake reads only files named *.sl.yml",

@@ -197,7 +197,7 @@ def _find_tables(sql: str, dialect: str) -> tuple[list[Found], list[_Failure]]:
     complete = [item for item in found if not _lacks_name_before(sql, item.start)]
     for item in found:
         if _lacks_name_before(sql, item.start):
-            reason = f"the name before '.{item.parts[-1]}' is empty: is a variable before it empty?"
+            reason = f"the name before '.{item.parts[-1]}' is missing: is a variable empty?"
             failures.append((item.line, reason, None))
     return complete, failures
 
@@ -253,6 +253,6 @@ def _find_in_statements(sql: str, dialect: str) -> tuple[list[Found], list[_Fail
         missing = _MISSING_TABLE.search(sql, start, end)
         if missing:
             line = sql.count("\n", 0, missing.start()) + 1
-            why = f"no table after {missing.group(1).upper()}: is a variable there empty?"
+            why = f"no table after {missing.group(1).upper()}: is a variable empty?"
         failures.append((line, why, scanned))
     return best.found, failures

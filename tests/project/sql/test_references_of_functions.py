@@ -35,11 +35,11 @@ def test_tables(dialect: str, sql: str, tables: list[str]) -> None:
 @pytest.mark.parametrize(
     ("sql", "tables", "message"),
     [
-        ("select *\nfrom .loan", [], "x.sql:2: warning: the name before '.loan' is empty: is a variable before it empty?"),
+        ("select *\nfrom .loan", [], "x.sql:2: warning: the name before '.loan' is missing: is a variable empty?"),
         (
             "select * from x.y join  on a = b",
             ["x.y"],
-            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: is a variable there empty?); "
+            "x.sql:1: warning: the statement cannot be parsed as duckdb SQL (no table after JOIN: is a variable empty?); "
             "tables "
             "were found by a scan: x.y",
         ),
