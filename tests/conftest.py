@@ -15,7 +15,7 @@ hypothesis.settings.register_profile("tests", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As a shell's background job. Dagster's servers would take that over for SIGTERM, and tests would wait for their end forever.
+    # A background job of a shell ignores SIGINT. Dagster's servers would then ignore SIGTERM, and tests would wait for their end forever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -179,7 +179,7 @@ class TestData:
 
 
 class TestChoice:
-    def test_the_setting_wins_over_the_variable_over_the_folder_of_the_user(self, tmp_path: Path) -> None:
+    def test_the_setting_overrides_the_variable_which_overrides_the_folder_of_the_user(self, tmp_path: Path) -> None:
         environ = {"SL_DAGSTER_CACHE": str(tmp_path / "variable"), "XDG_CACHE_HOME": str(tmp_path / "user")}
         by_setting, by_variable = open_cache(str(tmp_path / "setting"), environ), open_cache(None, environ)
         by_user = open_cache(None, {"XDG_CACHE_HOME": str(tmp_path / "user")})
@@ -191,7 +191,7 @@ class TestChoice:
         assert open_cache(off, {}) is None
         assert open_cache(None, {"SL_DAGSTER_CACHE": off}) is None
 
-    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+    def test_a_file_is_not_a_folder(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.touch()
         with pytest.raises(InvalidSetting, match="is a file"):

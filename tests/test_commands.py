@@ -95,7 +95,7 @@ def test_preload_by_ack_names_the_file_of_the_day() -> None:
     assert today.arguments[-1] in {(datetime.now() - timedelta(days=d)).strftime("%Y-%m-%d") for d in (0, 1)}
 
 
-def test_load_and_transform_know_the_scheduled_date_without_a_blank() -> None:
+def test_load_and_transform_get_the_scheduled_date_without_a_space() -> None:
     load = build_load_command(run(scheduled_date=NOON), SALES, [ORDERS])
     assert load.argv == ("load", "--domains", "sales", "--tables", "orders", "--scheduledDate", "2026-01-31T12:30:15")
     transform = build_transform_command(run(scheduled_date=NOON), TOP)
@@ -157,7 +157,7 @@ def test_settings_of_the_process_that_cannot_pass_go_by_the_environment_alone() 
     assert command.environment["JAVA_OPTS"] == "-Xmx2g -Dx=y"
 
 
-def test_but_not_where_an_env_file_would_win_over_the_environment() -> None:
+def test_but_not_where_an_env_file_would_override_the_environment() -> None:
     of = pipeline(environment={"COUNTRIES": "FR,DE"})
     with pytest.raises(InvalidSetting, match=r"sl_env_var.*COUNTRIES.*env file"):
         build_load_command(run(project(variables={"COUNTRIES": "FR"}), pipeline=of), SALES, [ORDERS])
@@ -172,7 +172,7 @@ def test_the_environment_says_where_what_and_for_whom() -> None:
     assert "SL_API" not in build_transform_command(run(), TOP).environment
 
 
-def test_the_setting_env_wins_over_sl_env_var_which_wins_over_the_project() -> None:
+def test_the_setting_env_overrides_sl_env_var_which_overrides_the_project() -> None:
     of = pipeline(environment={"SL_ENV": "QA"})
     assert build_load_command(run(project(profile="DEV"), pipeline=of), SALES, [ORDERS]).environment["SL_ENV"] == "QA"
     assert build_load_command(run(project(profile="DEV"), pipeline=of, profile="PROD"), SALES, [ORDERS]).environment["SL_ENV"] == "PROD"

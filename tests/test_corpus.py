@@ -128,7 +128,7 @@ def test_the_bootstrap_sample_project_runs(shared: Path, tmp_path: Path) -> None
 def test_the_docker_project_runs_with_imported_pre_load(shared: Path, tmp_path: Path) -> None:
     root = tmp_path / "project"
     shutil.copytree(shared / "corpus" / "starlake-docker-starbake-dagster", root)
-    # its DAG configs say SL_ENV=PG, a database that is not here; the setting wins
+    # its DAG configs set SL_ENV=PG, whose database does not exist here; the setting overrides it
     settings = Settings(executor=DuckDBExecutor(), env="DUCKDB")
     results = run_headless(root, settings, job="dagster_starbake_tables_daily")
     assert {a.key: a.status for a in results[0].assets} == {

@@ -123,7 +123,7 @@ def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
             assert other.wait() == -signal.SIGKILL
 
 
-def test_waiting_ends_when_the_run_is_cancelled(tmp_path: Path) -> None:
+def test_waiting_ends_when_the_run_is_canceled(tmp_path: Path) -> None:
     cancelled = threading.Event()
     with start_holder(tmp_path / "a.db"):
         threading.Timer(0.2, cancelled.set).start()
@@ -131,7 +131,7 @@ def test_waiting_ends_when_the_run_is_cancelled(tmp_path: Path) -> None:
             pytest.fail("another process holds it")
 
 
-def test_taking_a_lock_again_in_the_same_thread_is_no_waiting(tmp_path: Path) -> None:
+def test_taking_a_lock_again_in_the_same_thread_does_not_wait(tmp_path: Path) -> None:
     with lock_database(tmp_path / "a.db"):
         with lock_database(tmp_path / "a.db"):
             pass
@@ -238,7 +238,7 @@ def test_a_lock_whose_file_is_removed_still_excludes(tmp_path: Path) -> None:
 
 def test_a_file_that_others_create_and_remove_meanwhile_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, opened = tmp_path / "x.lock", os.open
-    # Gone, there when it is to be made, gone twice: a whole round of another holder between each two calls.
+    # The file is missing, exists when it is created, and is missing twice: another process takes the lock between the calls.
     play = [FileNotFoundError, FileExistsError, FileNotFoundError, FileNotFoundError] * 3
 
     def race(*arguments: Any, **options: Any) -> int:
@@ -285,7 +285,7 @@ def run_as(user: int, path: Path, temporary: Path) -> list[str]:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     code = f"import os; os.setgroups([]); os.setgid({user}); os.setuid({user})\n" if user else ""
-    # Modules are imported as root: another user may not be allowed to look into the checkout.
+    # Modules are imported as root, because another user may not have access to the repository.
     imports = "import fcntl, starlake_dagster_components.locks\n"
     done = subprocess.run(
         [sys.executable, "-c", imports + code + TAKE, str(path)], env=environment, capture_output=True, text=True, timeout=60

@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlantedProject:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SL_DAGSTER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SL_ROOT", raising=False)
-    # The environment is read once: a thread of an earlier test may have done it just now.
+    # The environment is read only once, and a thread of an earlier test may have read it.
     forget_secrets()
     return made
 

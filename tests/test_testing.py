@@ -63,7 +63,7 @@ def test_a_function_may_do_what_a_command_does() -> None:
     assert (result.row_count, lines) == (3, ["loading orders"])
 
 
-def test_a_cancelled_run_starts_nothing() -> None:
+def test_a_canceled_run_starts_nothing() -> None:
     executor = RecordingExecutor()
     with pytest.raises(CommandCancelled):
         executor.run(load(), invocation(cancelled=True))

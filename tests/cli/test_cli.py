@@ -362,7 +362,7 @@ def test_cache_makes_readable_for_all_what_a_load_kept_for_its_user(
 def test_cache_of_other_settings_is_another_entry(shop: ProjectFolder, tmp_path: Path) -> None:
     for arguments in ([], ["--orchestrators", "dagster,airflow"], ["--timezone", "Europe/Paris"]):
         assert run("cache", shop.root, "--folder", tmp_path / "plans", *arguments).output.startswith("cached: ")
-    # Each has its head, its plan, and the columns of its tasks.
+    # Each has an entry for the last plan, for the plan itself, and for the columns of its tasks.
     assert len(list((tmp_path / "plans").iterdir())) == 9
 
 

@@ -57,7 +57,7 @@ def test_a_watcher_names_the_changed_files_of_each_project(tmp_path: Path) -> No
         end = time.monotonic() + WAIT
         number = 0
         while "two" not in found and time.monotonic() < end:
-            # Written again and again: it is not known when the watcher has begun.
+            # The file is written repeatedly, because the time at which the watcher starts is not known.
             number += 1
             projects[1].write("metadata/load/a.sl.yml", f"a: {number}\n").write("datasets/x.csv", f"{number}\n")
             for location, files in watcher.take_changes(0.3).items():

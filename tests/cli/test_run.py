@@ -307,7 +307,7 @@ def test_a_terminal_gets_a_live_table_and_then_the_results(shop: ProjectFolder) 
     if not pid:
         os.execve(sys.executable, command, {**os.environ, "TERM": "xterm", "COLUMNS": "90", "LINES": "30"})
     output = b""
-    with suppress(OSError):  # how a terminal whose program ended is read
+    with suppress(OSError):  # a terminal whose program has ended raises OSError
         while data := os.read(terminal, 65536):
             output += data
     os.close(terminal)

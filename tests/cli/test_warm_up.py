@@ -38,7 +38,7 @@ def test_archives_are_made_once_and_can_be_read_by_all(shop: ProjectFolder, laun
     assert second.exit_code == 0
 
 
-def test_a_launcher_without_java_is_said(shop: ProjectFolder, launcher: Path) -> None:
+def test_a_launcher_without_java_is_reported(shop: ProjectFolder, launcher: Path) -> None:
     launcher.write_text("#!/bin/sh\necho 'no Starlake here'; exit 4\n", encoding="utf-8")
     result = CliRunner().invoke(main, ["warm-up", str(shop.root), "--executor", "shell"])
     assert result.exit_code == 1
@@ -46,7 +46,7 @@ def test_a_launcher_without_java_is_said(shop: ProjectFolder, launcher: Path) ->
     assert "no Starlake here" in result.output
 
 
-def test_a_missing_launcher_is_said(shop: ProjectFolder, launcher: Path) -> None:
+def test_a_missing_launcher_is_reported(shop: ProjectFolder, launcher: Path) -> None:
     shutil.rmtree(launcher.parent)
     result = CliRunner().invoke(main, ["warm-up", str(shop.root), "--executor", "shell"])
     assert result.exit_code == 1

@@ -38,7 +38,7 @@ class TestTranslationOfTables(TestTranslation):
     def test_translation(self, shop: ProjectFolder, attributes: Any, assertion: Any, key_modifier: Any) -> None:
         component = resolve({"project": str(shop.root), "translation": attributes})
         if "partitions_def" in attributes:
-            # A load takes the files that are there, and partitions without intervals have no meaning for a transform.
+            # A load takes all files that exist, and a transform cannot use partitions without intervals.
             with pytest.raises(StarlakeError, match=r"a load has none(?s:.*)StaticPartitionsDefinition has no intervals"):
                 dg.build_defs_for_component(component)
             return
@@ -97,12 +97,12 @@ def test_executors_in_yaml(given: dict[str, Any], expected: type) -> None:
     "wrong",
     [{"type": "shel"}, {"type": "shell", "job_name": "x"}, {"type": "duckdb", "starlake_path": "/x"}],
 )
-def test_wrong_executors_are_refused(wrong: dict[str, Any]) -> None:
+def test_wrong_executors_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(Exception, match="executor"):
         resolve({"project": "/nowhere", "executor": wrong})
 
 
-def test_unknown_attributes_are_refused() -> None:
+def test_unknown_attributes_are_rejected() -> None:
     with pytest.raises(Exception, match="asset_key"):
         resolve({"project": "/nowhere", "asset_key": "flat"})
 
@@ -142,7 +142,7 @@ def test_scaffolding_writes_a_defs_yaml_that_points_at_the_project(shop: Project
         )
         text = (Path(path) / "defs.yaml").read_text()
         assert f"project: {shop.root}" in text
-        # Without one, commands run where the templates say.
+        # Without it, the templates select the executor.
         assert ("executor" in text) == bool(executor)
         with sandbox.load_component_and_build_defs(defs_path=path) as (component, defs):
             assert isinstance(component, StarlakeProjectComponent)

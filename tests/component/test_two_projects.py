@@ -109,7 +109,7 @@ def test_a_job_of_each_runs_its_own_project_and_wakes_its_own_sensor(
             assert re.findall(r"(\w+)/shop_", request.tags[".dagster/starlake_triggered_by"]) == [prefix, prefix]
 
 
-def test_assets_of_both_are_materialised_together(location: dg.Definitions, north: ProjectFolder, south: ProjectFolder) -> None:
+def test_assets_of_both_are_materialized_together(location: dg.Definitions, north: ProjectFolder, south: ProjectFolder) -> None:
     selection = [dg.AssetKey([prefix, name]) for prefix in ("north", "south") for name in ("shop", "shop_orders", "shop_items")]
     job = location.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.ephemeral() as instance:

@@ -76,7 +76,7 @@ def test_tables_of_different_pipelines_are_not_loaded_together(shop: Shop) -> No
     assert keys(found["shop_alone"]) == {"shop_alone"}, "a table that is alone keeps its own op"
 
 
-def test_the_op_s_name_is_no_other_s(shop: Shop) -> None:
+def test_the_name_of_the_op_is_unique(shop: Shop) -> None:
     shop.folder.write("metadata/transform/load/shop.sql", "select 1 as x\n")
     found = assets(shop)
     assert keys(found["load_shop"]) == {"load_shop"}
@@ -181,7 +181,7 @@ ALONE = st.sampled_from(["file", "no file", "failed"])
     told=st.fixed_dictionaries({t: OUTCOMES for t in ("orders", "items", "prices")}),
     alone=st.fixed_dictionaries({t: ALONE for t in ("orders", "items", "prices")}),
 )
-def test_every_table_is_either_materialised_or_named_as_failed(shop: Shop, code: int, told: dict[str, Any], alone: dict[str, str]) -> None:
+def test_every_table_is_either_materialized_or_named_as_failed(shop: Shop, code: int, told: dict[str, Any], alone: dict[str, str]) -> None:
     hypothesis.assume(code != 0 or set(told.values()) <= {"loaded", "missing"})
 
     def answer(command: Command, invocation: Invocation) -> CommandResult:
@@ -209,7 +209,7 @@ def test_every_table_is_either_materialised_or_named_as_failed(shop: Shop, code:
 # ------------------------------------------------------------------------------------------ cancelling
 
 
-def test_a_cancelled_run_keeps_what_was_loaded_and_loses_nothing(shop: Shop) -> None:
+def test_a_canceled_run_keeps_what_was_loaded_and_loses_nothing(shop: Shop) -> None:
     shop.behave(HANGS)
     shop.deliver(orders="1", items="1 2", prices="1")
     ended: list[Run] = []

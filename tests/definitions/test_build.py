@@ -222,7 +222,7 @@ def test_a_missing_starlake_is_logged_once(
     assert "PATH" not in caplog.text
 
 
-def test_no_project_is_said_clearly(tmp_path: Path) -> None:
+def test_a_missing_project_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ProjectNotFound, match="metadata"):
         load_definitions_from_starlake_project(tmp_path)
 

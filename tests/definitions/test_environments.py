@@ -62,7 +62,7 @@ def test_each_pipeline_is_planned_in_the_environment_of_its_commands(project: Pr
     }
 
 
-def test_the_setting_env_wins(project: ProjectFolder) -> None:
+def test_the_setting_env_takes_precedence(project: ProjectFolder) -> None:
     project.write("metadata/env.DUCK.sl.yml", "env:\n  connection: duckdb\n")
     for profile, engine in (("PG", "postgres"), ("DUCK", "duckdb")):
         plan = load_plan(project.root, environ={}, profile=profile).plan
@@ -106,7 +106,7 @@ def test_problems_are_those_of_the_environment(project: ProjectFolder) -> None:
     assert "in the environment 'PH' of the DAG config 'transforms' (metadata/dags/transforms.sl.yml:7)" in problem.message
 
 
-def test_variables_of_sl_env_var_win_over_env_files_as_for_the_commands(project: ProjectFolder) -> None:
+def test_variables_of_sl_env_var_override_env_files_as_for_the_commands(project: ProjectFolder) -> None:
     set_environment(project, source="mine", UNUSED="x")
     plan = load_plan(project.root, environ={}).plan
     assert [d.name for d in plan.dependencies.get_direct("kpi.top")] == ["mine.orders"]

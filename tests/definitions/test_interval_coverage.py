@@ -53,7 +53,7 @@ class Cron:
 def place(local: datetime, zone: ZoneInfo) -> datetime:
     moment = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
     while moment.astimezone(zone).replace(tzinfo=None, fold=0) != local:
-        # A time that the clock skips is that of the first minute that it does not.
+        # A time that the clock skips becomes the first minute after the gap.
         local += timedelta(minutes=1)
         moment = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
     return moment
@@ -142,7 +142,7 @@ class World:
         with dg.build_schedule_context(self.instance, scheduled_execution_time=tick, repository_def=self.repository) as context:
             data = self.schedule.evaluate_tick(context)
         for request in data.run_requests or ():
-            # Dagster's scheduler starts no second run for a run key.
+            # Dagster's scheduler does not start a second run with the same run key.
             if request.run_key not in self.run_keys:
                 self.run_keys.add(str(request.run_key))
                 self.start(dict(request.tags), succeeds=succeeds)
@@ -155,7 +155,7 @@ class World:
 
     def apply(self, event: str, number: int) -> None:
         if event in ("tick", "failing tick", "down"):
-            # After a pause, Dagster's scheduler evaluates the last tick only.
+            # After a pause, Dagster's scheduler evaluates only the last tick.
             for tick in self.find_next_ticks(number)[-1:]:
                 self.now = tick
                 self.evaluate(tick, succeeds=event != "failing tick")

@@ -48,7 +48,7 @@ def test_different_keys_have_different_op_names(paths: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize("word", ["input", "class", "type"])
-def test_reserved_words_are_no_op_names(word: str) -> None:
+def test_reserved_words_are_not_op_names(word: str) -> None:
     dg.OpDefinition(compute_fn=lambda context, inputs: None, name=make_op_name(dg.AssetKey(word)))
 
 

@@ -123,7 +123,7 @@ def test_the_tags_of_a_schedule_may_begin_a_partition_earlier(incremental: Proje
     tags = {"starlake/data_interval_start": "2026-03-01T10:00", "starlake/data_interval_end": "2026-03-02T23:00:00"}
     assert job.execute_in_process(instance=instance, partition_key="2026-03-02", tags=tags).success
     assert "sl_data_interval_start=2026-03-01T10:00:00,sl_data_interval_end=2026-03-02T23:00:00" in list_lines(executor)[0]
-    # Those of another partition, as when a run is repeated for another one by hand, do not count.
+    # Materializations of another partition, as after a manual run for that partition, do not count.
     assert job.execute_in_process(instance=instance, partition_key="2026-03-05", tags=tags).success
     assert "sl_data_interval_start=2026-03-04T23:00:00,sl_data_interval_end=2026-03-05T23:00:00" in list_lines(executor)[2]
 
@@ -175,7 +175,7 @@ def test_partitions_of_a_translation_are_those_of_the_job(incremental: ProjectFo
         ("kpi_top", DAYS_OF_FEBRUARY, "kpi.daily and kpi.top have different partitions, and both belong to the job kpi_tasks"),
     ],
 )
-def test_partitions_of_a_translation_that_are_refused(
+def test_partitions_of_a_translation_that_are_rejected(
     incremental: ProjectFolder, key: str, partitions: dg.PartitionsDefinition[str], reason: str
 ) -> None:
     with pytest.raises(InvalidProject, match=re.escape(reason)):

@@ -102,7 +102,7 @@ class TestLastGood:
 
     def test_a_plan_whose_assets_have_errors_is_not_a_good_one(self, project: ProjectFolder) -> None:
         build_definitions(project.root, Settings())
-        # Two nodes with one key: found when assets are made of the plan.
+        # Two nodes have the same key, which is detected when assets are made.
         project.write("metadata/transform/kpi/to_p.sql", "select 1 as one\n").write("metadata/transform/kpi_to/p.sql", "select 1 as one\n")
         built = build_definitions(project.root, Settings())
         assert jobs(built) == ALL
@@ -119,7 +119,7 @@ class TestLastGood:
     def test_a_file_that_starlake_skips_counts_as_broken_by_an_edit(self, project: ProjectFolder, file: str, stale: set[str]) -> None:
         good = build_definitions(project.root, Settings())
         project.write(file, BROKEN)
-        # Whoever reads the project meanwhile does not make the plan without the file the last good one.
+        # Other processes that read the project now do not store the plan without the file as the last good one.
         prepare_graph(project.root, Settings(on_error="fail"))
         for _ in range(2):
             built = build_definitions(project.root, Settings())
@@ -131,7 +131,7 @@ class TestLastGood:
         assert {spec.key.to_user_string() for spec in marked} == stale
         assert all((spec.description or "").startswith(f"**{STALE}**") and len(spec.kinds) <= 3 for spec in marked)
 
-    def test_a_file_that_was_always_skipped_is_no_reason_to_keep_an_old_plan(self, project: ProjectFolder) -> None:
+    def test_a_file_that_was_always_skipped_is_not_a_reason_to_keep_an_old_plan(self, project: ProjectFolder) -> None:
         project.write("metadata/transform/kpi/top.sl.yml", BROKEN)
         assert "kpi_top" not in assets(build_definitions(project.root, Settings()))
         project.write("metadata/transform/kpi/more.sql", "select 2 as two\n")
@@ -224,7 +224,7 @@ def test_a_run_uses_the_plan_that_it_was_launched_with(
         code_location = context.get_code_location("shop")
         repository = code_location.get_repository("__repository__")
         runs = [_create_run(instance, code_location, repository, repository.get_full_job("alone"), {}, {}, None, None) for _ in range(2)]
-        # Edits of other files, one of them broken, and of the graph of this very job.
+        # Other files are edited, one of them is broken, and the graph of this job changes.
         project.write("metadata/load/shop/items.sl.yml", BROKEN)
         project.write("metadata/transform/kpi/alone.sl.yml", "version: 1\ntask:\n  comment: moved out of its job\n  dagRef: transforms\n")
         for run in runs:

@@ -104,7 +104,7 @@ def test_a_schedule_is_off_by_default_if_the_setting_says_so() -> None:
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
 
 
-def test_dagster_refuses_what_it_cannot_follow() -> None:
+def test_dagster_rejects_crons_that_it_does_not_support() -> None:
     with pytest.raises(dg.DagsterInvalidDefinitionError):
         build_schedule(name="s", job_name="load", cron="0 0 1 * * ?")
     with pytest.raises(dg.DagsterInvalidDefinitionError):

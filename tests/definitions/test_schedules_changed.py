@@ -59,7 +59,7 @@ def test_the_first_run_of_a_changed_cron(
     evaluate(instance, before, last, loaded="2026-01-01T00:00")
     changed = (at(last) + timedelta(hours=1)).isoformat()[:16]
     assert evaluate(instance, after, first, loaded=changed, hold=True) == interval
-    # A tick that is evaluated twice gives the same interval, also when the run is there already.
+    # A tick that is evaluated twice gives the same interval, even if its run already exists.
     assert evaluate(instance, after, first, loaded=changed) == interval
     assert evaluate(instance, after, first, loaded=changed, hold=True) == interval
 

@@ -46,7 +46,7 @@ def test_op_rules_say_pool_retries_and_tags_of_some_steps(shop: ProjectFolder) -
     assert found["shop"].retry_policy == dg.RetryPolicy(1)
 
 
-def test_rules_win_over_the_dag_config_and_it_has_a_pool_of_its_own(shop: ProjectFolder) -> None:
+def test_rules_override_the_dag_config_and_it_has_a_pool_of_its_own(shop: ProjectFolder) -> None:
     dag = shop.root / "metadata/dags/loads.sl.yml"
     dag.write_text(dag.read_text() + "    default_pool: nightly\n    retries: 2\n")
     found = ops(load_definitions_from_starlake_project(shop.root))
@@ -60,7 +60,7 @@ def test_rules_win_over_the_dag_config_and_it_has_a_pool_of_its_own(shop: Projec
     assert found["shop_orders"].retry_policy == dg.RetryPolicy(2, 300.0)
 
 
-def test_the_pool_that_every_airflow_has_is_no_pool(shop: ProjectFolder) -> None:
+def test_the_default_pool_of_airflow_is_not_a_pool(shop: ProjectFolder) -> None:
     dag = shop.root / "metadata/dags/loads.sl.yml"
     dag.write_text(dag.read_text() + "    default_pool: default_pool\n")
     assert ops(load_definitions_from_starlake_project(shop.root))["shop_items"].pool is None
@@ -96,13 +96,13 @@ def test_tables_with_other_pools_are_not_loaded_together(shop: ProjectFolder) ->
         (["pool"], "expected a mapping"),
     ],
 )
-def test_rules_that_cannot_be_followed_are_refused_with_the_reason(value: Any, said: str) -> None:
+def test_rules_that_cannot_be_followed_are_rejected_with_the_reason(value: Any, said: str) -> None:
     with pytest.raises(InvalidSetting, match=said):
         check_op_rules("op", value)
 
 
 @pytest.mark.parametrize("value", [3, [3], [""], {"domain": None}, [{"nothing": "x"}], {"domain": [[]]}])
-def test_patterns_that_are_not_understood_are_refused(value: Any) -> None:
+def test_patterns_that_are_not_understood_are_rejected(value: Any) -> None:
     with pytest.raises(InvalidSetting, match="select"):
         check_patterns("select", value)
 
@@ -139,7 +139,7 @@ def test_a_part_of_a_project_is_selected(shop: ProjectFolder) -> None:
     assert not loads.sensors
     tasks = load_definitions_from_starlake_project(shop.root, select=[{"kind": "task"}])
     assert keys(tasks) == {"kpi_daily": True, "kpi_top": True, "shop_orders": False, "shop_items": False, "elsewhere_rates": False}
-    # Where another location makes what is read, the sensor waits for it.
+    # If another code location materializes the tables, the sensor waits for them.
     (sensor,) = tasks.sensors or ()
     assert sensor.metadata["starlake/watches"].value == "shop_items, shop_orders"
 

@@ -90,7 +90,7 @@ def test_assets_and_jobs_show_the_warnings_about_their_files(warned: ProjectFold
     assert WARNINGS not in repository.get_job("shop_tables").metadata
 
 
-def test_without_warnings_nothing_is_said(shop: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_warnings_nothing_is_logged(shop: ProjectFolder, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "starlake_dagster_components"):
         defs = load_definitions_from_starlake_project(shop.root)
     assert logged(caplog) == []

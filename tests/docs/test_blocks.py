@@ -86,7 +86,7 @@ def check_yaml(block: Block, document: Any) -> None:
     if attributes is not None and document.get("type", "starlake_dagster_components.").startswith("starlake_dagster_components."):
         model = StarlakeProjectComponent.get_model_cls()
         assert model is not None
-        # A fragment without its `type` need not name its project.
+        # A fragment without `type` does not have to name a project.
         model.model_validate(attributes if "type" in document else {"project": "shop", **attributes})
     elif block.title.endswith("dagster.yaml"):
         with TemporaryDirectory() as home:

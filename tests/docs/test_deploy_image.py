@@ -27,7 +27,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
         shutil.copy(REPOSITORY / name, context / name)
     (context / "starlake").mkdir()
     (context / "starlake/starlake").write_text("#!/bin/sh\necho starlake 1.8.2\n", encoding="utf-8")
-    # A venv made by this program sees the packages of the environment that runs the tests; it installs nothing from a network.
+    # A venv of this program uses the packages of the tests' environment, and installs nothing from the network.
     programs = folder / "programs"
     programs.mkdir()
     wrapper = programs / "python"
@@ -67,7 +67,7 @@ def test_the_command_of_the_image_serves_the_project(stages: dict[str, Image]) -
         port = str(free.getsockname()[1])
     command = [port if word == "4000" else word for word in image.command]
     python = f"{image.root}/opt/dagster/venv/bin/python"
-    # The environment that runs the tests has the program `dagster`, the image's has its package.
+    # The tests' environment has the program `dagster`, but that of the image has only the package.
     command = [python, "-m", *command]
     environment = {**image.environment, "SL_DAGSTER_EXECUTOR": "duckdb", "DAGSTER_HOME": ""}
     health = [python, "-m", "dagster", "api", "grpc-health-check", "-p", port]

@@ -58,7 +58,7 @@ class Workspace:
         _MAKERS[self.kind](self.root)
         self.folder = self.root
         home = self.base / "home"
-        # As on a machine that has run Dagster before: at its first run it prints a note about telemetry.
+        # As if Dagster had run before. Otherwise, it prints a note about telemetry.
         telemetry = home / ".dagster" / ".telemetry" / "id.yaml"
         telemetry.parent.mkdir(parents=True)
         telemetry.write_text("instance_id: 00000000-0000-0000-0000-000000000000\n", encoding="utf-8")
@@ -71,7 +71,7 @@ class Workspace:
             "COLUMNS": "140",
             "SL_DAGSTER_CACHE": os.environ.get("SL_DAGSTER_CACHE", "off"),
             "DAGSTER_DISABLE_TELEMETRY": "yes",
-            # `make` with the environment that runs the tests, not one of its own.
+            # `make` must use the tests' environment, not create one.
             "MAKEFLAGS": f"BIN={Path(sys.executable).parent} READY={sys.executable}",
         }
 

@@ -158,7 +158,7 @@ def kill_often(root: Path, kills: int, seed: int) -> Findings:
         ended, begun = _progress(root, found)
         if begun is not None:
             found.inside[steps[begun][0]] += 1
-            # The interrupted step is done again, except what must show whether it was done.
+            # The interrupted step is repeated, unless it must show whether it was done.
             begin = begun + (steps[begun][0] == "history")
         else:
             begin = ended + 1

@@ -269,7 +269,7 @@ def make_file(case: Case, batch: int, number: int) -> File:
     bad = chance.choice(BAD) if chance.random() < 0.25 else None
     bad = spoil_rows(case, rows, bad)
     if bad is None and random.Random(f"odd {case.seed} {batch} {number}").random() < 0.04:
-        # From a generator of its own: the other files of a seed stay as they are.
+        # It has its own generator, so that the other files of a seed stay the same.
         bad = "columns"
     content, bad = write_file(case, rows, bad)
     ending = {"DSV": "csv", "JSON": "json", "POSITION": "txt", "PARQUET": "parquet"}[case.format]
@@ -361,7 +361,7 @@ def write_field(case: Case, text: str | None, *, name: bool = False) -> str:
     if text is None:
         return case.null if case.null is not None else ""
     special = (separator, case.quote, case.escape, "\n", "\r", '"')
-    # A character of the separator at the edge of a field would be taken for its beginning.
+    # A character of the separator at the edge of a field would be read as part of the separator.
     edges = any(char in text for char in separator)
     must = any(sign in text for sign in special) or edges or text != text.strip() or text.startswith("#") or (name and not text.isalnum())
     if not must and (text == "" or case.chance.random() < 0.8):

@@ -107,7 +107,7 @@ def check_case(case: Case, root: Path) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.content)
             os.utime(path, (1000000 + 100 * number + index,) * 2)
-        # A batch that failed before is tried again first, and fails again.
+        # A batch that failed before is retried first, and fails again.
         good = [file for file in files if file.bad is None]
         groups = [[file] for file in good] if not case.grouped else [good] if len(good) == len(files) else []
         accepted = sum(len(file.rows) for group in groups for file in group)
@@ -121,7 +121,7 @@ def check_case(case: Case, root: Path) -> list[str]:
         if differences:
             return [f"batch {number}: {one}" for one in differences] + ([f"reason: {result.reason}"] if result.reason else [])
         if case.grouped and left:
-            # Good files beside a bad one are taken up by the next load; the model ends here.
+            # The next load takes the valid files beside an invalid one. The model ends here.
             break
     return differences
 

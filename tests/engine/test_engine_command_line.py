@@ -63,7 +63,7 @@ def test_arguments_are_starlakes() -> None:
         (["load", "--inPlace"], "Error: --inPlace needs --files"),
     ],
 )
-def test_wrong_arguments_are_refused(argv: list[str], said: str) -> None:
+def test_wrong_arguments_are_rejected(argv: list[str], said: str) -> None:
     with pytest.raises(BadArguments) as error:
         parse_arguments(argv)
     assert said in str(error.value)
@@ -93,7 +93,7 @@ def test_a_folder_without_project(tmp_path: Path) -> None:
     assert str(tmp_path) in (result.reason or "")
 
 
-def test_a_broken_project_is_refused_with_all_its_problems(box: Sandbox) -> None:
+def test_a_broken_project_is_rejected_with_all_its_problems(box: Sandbox) -> None:
     box.table("sales", "orders", "{ name: id, type: nosuch }")
     result = box.run("load", check=False)
     assert "metadata/load/sales/orders.sl.yml" in (result.reason or "")
@@ -107,7 +107,7 @@ def test_a_broken_project_is_refused_with_all_its_problems(box: Sandbox) -> None
         ("jdbc:postgresql://host/db", "connection 'duckdb' is postgres; the embedded engine works on DuckDB files only"),
     ],
 )
-def test_connections_that_are_no_duckdb_file(box: Sandbox, url: str, said: str) -> None:
+def test_connections_that_are_not_duckdb_files(box: Sandbox, url: str, said: str) -> None:
     path = box.root / "metadata/application.sl.yml"
     path.write_text(path.read_text().replace("jdbc:duckdb:{{SL_ROOT}}/datasets/duckdb.db", url))
     box.task("kpi.out", "select 1 as x")
@@ -177,7 +177,7 @@ def test_commands_of_several_threads_wait_for_each_other(box: Sandbox) -> None:
 SLOW = "select count(*) as n from range(100000000) a, range(100000) b where a.range + b.range < 0"
 
 
-def test_a_cancelled_command_ends_soon_and_leaves_nothing(box: Sandbox) -> None:
+def test_a_canceled_command_ends_soon_and_leaves_nothing(box: Sandbox) -> None:
     box.task("kpi.slow", SLOW)
     cancelled = Cancelled()
     threading.Timer(0.5, cancelled.set).start()

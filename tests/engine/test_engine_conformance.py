@@ -121,7 +121,7 @@ def list_recorded_steps(case: str, shared: Path) -> list[Step]:
             names = [column["name"].lower() for column in audit.get("columns", [])]
             written = [dict(zip(names, row, strict=True)) for row in new]
             failed = [row for row in written if row["success"] == "false"]
-            # The job of a load has the name of its file; a load that loses its rows silently archives it.
+            # The job of a load has the name of its file. A load that silently loses rows archives the file.
             lost = {name for name in files_now if any(f"-{Path(name).name}-" in row["jobid"] for row in failed)}
             steps.append(
                 Step(
@@ -136,7 +136,7 @@ def list_recorded_steps(case: str, shared: Path) -> list[Step]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_strict_commands_refuse_what_starlake_refuses_and_nothing_else(case: str, shared: Path) -> None:
+def test_strict_commands_reject_exactly_the_input_that_starlake_rejects(case: str, shared: Path) -> None:
     _, commands = observe_case(case, shared)
     for step, command in zip(list_recorded_steps(case, shared), commands, strict=True):
         strict, normal = command.strict, command.normal
@@ -215,7 +215,7 @@ LOADED = [*FAILED[:4], "true", "1", "1", "-1", *FAILED[8:]]
         (["table - s.orders"], ["bad cells", "no silent failure"]),
         ([f"audit.audit: row - {json.dumps(FAILED)}", f"audit.audit: row + {json.dumps(LOADED)}"], ["accepts more", "arrays", "by name"]),
         ([f"audit.audit: row - {json.dumps(LOADED)}", f"audit.audit: row + {json.dumps(FAILED)}"], ["bad cells", "no silent failure"]),
-        # A file is lost, or there twice.
+        # A file is lost or duplicated.
         (["file - datasets/ingesting/s/o.csv 1"], []),
         (["file + datasets/archive/s/o.csv 1"], []),
         (["s.orders: columns: [], []"], ["structs", "kept columns", "settings"]),

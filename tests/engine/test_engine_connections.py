@@ -68,7 +68,7 @@ def test_a_database_that_pre_actions_use_is_written_to(tmp_path: Path) -> None:
         ("ATTACH ':memory:' AS m; USE m", "make m the current database, which is not a DuckDB file"),
     ],
 )
-def test_pre_actions_that_cannot_be_run_are_refused_with_their_line(tmp_path: Path, actions: str, said: str) -> None:
+def test_pre_actions_that_cannot_be_run_are_rejected_with_their_line(tmp_path: Path, actions: str, said: str) -> None:
     reason = refuse(make_box(tmp_path, f'preActions: "{actions}"'))
     assert said in reason
     assert "metadata/application.sl.yml:9: preActions of connection 'duckdb'" in reason
@@ -95,7 +95,7 @@ def test_options_go_to_duckdb(tmp_path: Path) -> None:
         ("postActions: CHECKPOINT", "application.sl.yml:9: connection 'duckdb': postActions are not run"),
     ],
 )
-def test_options_that_the_engine_cannot_honor_are_refused_with_their_line(tmp_path: Path, option: str, said: str) -> None:
+def test_options_that_the_engine_cannot_honor_are_rejected_with_their_line(tmp_path: Path, option: str, said: str) -> None:
     assert said in refuse(make_box(tmp_path, option))
 
 
@@ -174,7 +174,7 @@ def test_times_are_those_of_the_zone_of_the_command(tmp_path: Path, zone: str) -
 
 def test_processors_that_a_connection_has_chosen_are_the_most_that_is_used(tmp_path: Path) -> None:
     box = make_box(tmp_path, "threads: 3")
-    # A query that reads from outside may be large: all processors then work.
+    # A query that reads external data may be large, so it uses all processors.
     box.task("k.a", "select current_setting('threads') as threads, count(*) as n from range(10) group by 1")
     box.run("transform", "--name", "k.a")
     assert box.rows("select threads, n from k.a") == [(3, 10)]

@@ -212,7 +212,7 @@ NAMES += ["f~2.csv", "fé.csv", "f$x.csv", "f=1.csv", "f,1.csv", "f;1.csv", "f\n
 
 
 @pytest.mark.parametrize("grouped", ["false", "true"])
-def test_names_of_files_are_no_patterns(box: Sandbox, grouped: str) -> None:
+def test_names_of_files_are_not_patterns(box: Sandbox, grouped: str) -> None:
     box.write(
         {"metadata/load/s/orders.sl.yml": f'version: 1\ntable:\n  name: orders\n  pattern: "(?s)f.*"\n  attributes:\n    - {ID_NAME}'}
     )
@@ -257,7 +257,7 @@ def test_endings_in_capitals(box: Sandbox) -> None:
         (b'id;name\n1;"x\r\ny"\n2;b\r\n', "line 4: the line ends with CRLF, those before it with LF"),
     ],
 )
-def test_a_file_with_several_kinds_of_line_ends_is_refused_with_the_line(box: Sandbox, content: bytes, reason: str) -> None:
+def test_a_file_with_several_kinds_of_line_ends_is_rejected_with_the_line(box: Sandbox, content: bytes, reason: str) -> None:
     assert reason in (box.load("s", {"orders.csv": content}, check=False).reason or "")
 
 
@@ -277,7 +277,7 @@ def test_a_separator_at_the_end_of_lines_is_none(box: Sandbox, content: str) -> 
     assert box.rows("select id, name from s.orders order by id") == [(1, "a"), (2, "b")]
 
 
-def test_a_separator_at_the_end_of_the_header_alone_is_refused(box: Sandbox) -> None:
+def test_a_separator_at_the_end_of_the_header_alone_is_rejected(box: Sandbox) -> None:
     result = box.load("s", {"orders.csv": "id;name;\n1;a\n2;b\n"}, check=False)
     assert "line 1: the header ends with a separator, but the lines below do not" in (result.reason or "")
 

@@ -120,7 +120,7 @@ def test_files_without_header_are_read_by_position(box: Sandbox) -> None:
         ("", "the file is empty; its first line should name the columns: id;name"),
     ],
 )
-def test_a_bad_file_is_refused_with_line_column_and_value_and_stays(box: Sandbox, content: str | bytes, expected: str) -> None:
+def test_a_bad_file_is_rejected_with_line_column_and_value_and_stays(box: Sandbox, content: str | bytes, expected: str) -> None:
     box.table("sales", "orders", ID_NAME)
     result = box.load("sales", {"orders.csv": content}, check=False)
     assert result.exit_code == 1
@@ -169,7 +169,7 @@ def test_a_file_left_behind_is_loaded_by_the_next_load(box: Sandbox) -> None:
     assert box.files("archive") == ["sales/orders-0.csv"]
 
 
-def test_a_corrected_file_takes_the_place_of_the_refused_one(box: Sandbox) -> None:
+def test_a_corrected_file_takes_the_place_of_the_rejected_one(box: Sandbox) -> None:
     box.table("sales", "orders", ID_NAME)
     box.load("sales", {"orders.csv": "id;name\nx;bad\n"}, check=False)
     assert box.load("sales", {"orders.csv": "id;name\n1;good\n"}, check=False).exit_code == 1
@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_archived_is_not_loaded_again(box: Sandbox, monkey
         result = box.load("sales", {"orders.csv": "id;name\n1;a\n"}, check=False)
     assert "Permission denied" in (result.reason or "")
     assert box.files("ingesting") == ["sales/orders.csv"]
-    # Somebody tidies up and puts it back, as for any file that was left there.
+    # The file is put back by hand, like any file that was left there.
     (box.root / "datasets/ingesting/sales/orders.csv").rename(box.root / "datasets/stage/sales/orders-again.csv")
     box.load("sales", {"orders-2.csv": "id;name\n2;b\n"})
     assert box.rows("select id from sales.orders order by id") == [(1,), (2,)]

@@ -112,7 +112,7 @@ def test_scripts_see_masked_values_and_numbers_can_be_hidden(box: Sandbox) -> No
     assert box.rows("select * from t.people") == [("A.L.", None, "A.L.")]
 
 
-def test_unknown_privacy_is_refused_with_its_line(box: Sandbox) -> None:
+def test_unknown_privacy_is_rejected_with_its_line(box: Sandbox) -> None:
     box.table("t", "people", "{ name: a, type: string, privacy: MD6 }")
     result = box.load("t", {"people": "a\nAnn\n"}, check=False)
     assert "metadata/load/t/people.sl.yml:7: attribute 'a': unknown privacy 'MD6' (did you mean 'MD5'?)" in (result.reason or "")

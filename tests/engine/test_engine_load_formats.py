@@ -157,7 +157,9 @@ FOLLOWED = """{ name: id, type: long, position: { first: 5, last: 7 } }
         (TWO_STRINGS, "format: DSV", "more;other\n1;2\n", "the header lacks the column 'id'"),
     ],
 )
-def test_a_file_with_none_of_the_columns_is_refused(box: Sandbox, attributes: str, metadata: str, content: str | bytes, found: str) -> None:
+def test_a_file_with_none_of_the_columns_is_rejected(
+    box: Sandbox, attributes: str, metadata: str, content: str | bytes, found: str
+) -> None:
     box.table("t", "x", attributes, metadata)
     if "PARQUET" in metadata:
         (box.root / "datasets/stage/t").mkdir(parents=True)

@@ -79,7 +79,7 @@ WORDS = drop_repeated([*TAKEN, *list_keywords(), *list_module_names(), *list_sql
 def test_tables_may_have_any_word_as_their_name(first: int, box: Sandbox) -> None:
     names = WORDS[first : first + 300]
     for number, name in enumerate(names):
-        # Only the name in the database may be any.
+        # Only the name in the database may be arbitrary.
         written = f"n{number}\n  rename: {json.dumps(name)}" if name in ODD else json.dumps(name)
         box.write(
             {

@@ -7,7 +7,7 @@ from engine_help import Sandbox, make
 
 TEMPLATES = "metadata/write-strategies/templates/duckdb"
 FIELDS = "{ name: id, type: long }\n{ name: a, type: string }"
-# A merge by hand, in the way in which Starlake's own templates are written.
+# A merge that is written like Starlake's templates.
 MERGE = """{% if strategyOn == 'TARGET' %}
 CREATE OR REPLACE TEMP VIEW SL_INCOMING AS {{ selectStatement }};
 {% else %}
@@ -49,7 +49,7 @@ def test_a_strategy_of_the_project(box: Sandbox, on: str) -> None:
     box.table("d", "x", FIELDS, f"format: DSV, {strategy}")
     box.load("d", {"x1.csv": "id;a\n1;a\n2;a\n", "x2.csv": "id;a\n2;b\n3;b\n"})
     assert box.rows("select * from d.x order by id") == [(1, "a"), (2, "b"), (3, "b")]
-    # What the template left in the connection is gone: the second file of a command finds none of it.
+    # Objects that the template left in the connection are removed before the second file of the command.
     box.load("d", {"x3.csv": "id;a\n3;c\n3;d\n", "x4.csv": "id;a\n4;c\n"})
     assert (3, "d") in box.rows("select * from d.x")
     assert box.rows("select count(*) from d.x") == [(4 if on == "SOURCE_AND_TARGET" else 5,)]
@@ -136,7 +136,7 @@ def test_a_template_that_fails_is_named(box: Sandbox, template: str | bytes, sai
     assert box.files("ingesting") == ["d/x1.csv"]
 
 
-def test_a_strategy_without_its_template_is_refused(box: Sandbox) -> None:
+def test_a_strategy_without_its_template_is_rejected(box: Sandbox) -> None:
     # Starlake looks in templates/<engine> only.
     box.write({"metadata/write-strategies/mine.j2": "SELECT 1"})
     box.table("d", "x", FIELDS, "format: DSV, writeStrategy: { type: MINE }")
@@ -152,7 +152,7 @@ def test_the_folder_of_templates_can_be_elsewhere(box: Sandbox) -> None:
     assert box.rows("select * from d.x") == [(1, "own")]
 
 
-def test_the_templates_of_another_database_are_refused(box: Sandbox) -> None:
+def test_the_templates_of_another_database_are_rejected(box: Sandbox) -> None:
     file = "metadata/application.sl.yml"
     text = (box.root / file).read_text() + "  jdbcEngines:\n    duckdb: { strategyBuilder: postgresql }\n"
     box.write({file: text}).table("d", "x", FIELDS)

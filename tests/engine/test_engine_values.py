@@ -139,7 +139,7 @@ def test_good_values_and_missing_ones(tmp_path: Path, place: str, kind: Kind) ->
 
 
 @pytest.mark.parametrize(("place", "kind"), CASES)
-def test_bad_values_are_refused_and_named(tmp_path: Path, place: str, kind: Kind) -> None:
+def test_bad_values_are_rejected_and_named(tmp_path: Path, place: str, kind: Kind) -> None:
     for index, bad in enumerate(kind.bad):
         if "struct" in place and bad in ("2147483648", "32768", "128", "-129"):
             continue
@@ -153,7 +153,7 @@ def test_bad_values_are_refused_and_named(tmp_path: Path, place: str, kind: Kind
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.name != "mail"], ids=lambda kind: kind.name)
-def test_blanks_are_missing_values_or_refused(tmp_path: Path, kind: Kind) -> None:
+def test_blank_values_are_missing_or_rejected(tmp_path: Path, kind: Kind) -> None:
     for place, blank in (("dsv", "  "), ("position", ""), ("json", "")):
         box, content = make_box(tmp_path / place, place, kind, [next(iter(kind.good)), blank])
         result = box.load("t", {"rows": content}, check=False)
@@ -332,14 +332,14 @@ def test_a_script_may_change_a_column_of_the_file(tmp_path: Path, attribute: str
 
 
 @pytest.mark.parametrize("strategy", ["UPSERT_BY_KEY", "DELETE_THEN_INSERT", "APPEND"])
-def test_a_missing_value_is_refused_in_a_row_that_another_one_replaces(tmp_path: Path, strategy: str) -> None:
+def test_a_missing_value_is_rejected_in_a_row_that_another_one_replaces(tmp_path: Path, strategy: str) -> None:
     attributes = "{ name: id, type: long }\n{ name: v, type: string, required: true }"
     box = make(tmp_path).table("t", "rows", attributes, f"writeStrategy: {{ type: {strategy}, key: [id] }}")
     result = box.load("t", {"rows": "id;v\n1;\n1;a\n"}, check=False)
     assert "line 2: column 'v': no value, but it is required" in (result.reason or "")
 
 
-def test_a_null_value_with_the_escape_character_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_a_null_value_with_the_escape_character_is_rejected_with_its_line(tmp_path: Path) -> None:
     box = make(tmp_path).table("t", "rows", "{ name: id, type: long }", r"format: DSV, nullValue: '\N'")
     result = box.load("t", {"rows": "id\n1\n"}, check=False)
     assert r"metadata/load/t/rows.sl.yml:5: nullValue '\N' must not have the escape ('\') in it" in (result.reason or "")

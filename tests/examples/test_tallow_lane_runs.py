@@ -93,7 +93,7 @@ def test_every_file_was_archived(libraries: tuple[Library, Library]) -> None:
         assert len([p for p in (library.root / "datasets" / "archive").rglob("*") if p.is_file()]) in (12, 24)
 
 
-def test_changed_members_have_two_versions_and_late_ones_do_not_win(libraries: tuple[Library, Library]) -> None:
+def test_changed_members_have_two_versions_and_late_ones_are_ignored(libraries: tuple[Library, Library]) -> None:
     assert libraries[1].query("SELECT versions, count(*) FROM core.member GROUP BY ALL ORDER BY ALL") == [(1, 366), (2, 38)]
     assert libraries[1].query("SELECT count(*) FROM desk.members WHERE sl_end_ts IS NOT NULL") == [(38,)]
     assert libraries[1].query("SELECT count(*) FROM catalogue.items WHERE title LIKE '%first entered%'") == [(0,)]

@@ -28,9 +28,9 @@ Limit = Literal[
     "cancel",  # cannot end a command
     "timeout",  # has no setting for it
     "output",  # the command's output does not come back
-    "errors",  # standard error is not told from standard output
+    "errors",  # standard error and standard output are not distinguished
     "bytes",  # only UTF-8 comes back
-    "environment",  # the executor has no environment of its own
+    "environment",  # the executor does not set an environment
 ]
 
 
@@ -198,7 +198,7 @@ class ExecutorContract:
         assert result.exit_code == 0
         assert harness.seen()[0].arguments == ("transform", *AWKWARD)
 
-    def test_the_command_s_environment_arrives_and_wins(self, harness: Harness, watched: Watched) -> None:
+    def test_the_command_s_environment_arrives_and_takes_precedence(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
         before = dict(os.environ)
         awkward = {f"AWKWARD_{i}": value for i, value in enumerate(AWKWARD) if value}
@@ -248,7 +248,7 @@ class ExecutorContract:
         assert result.tail[-1] == f"line {count}"
         assert len(result.tail) <= 200
 
-    def test_bytes_that_are_no_text_are_shown_escaped(self, harness: Harness, watched: Watched) -> None:
+    def test_bytes_that_are_not_text_are_shown_escaped(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "output", "bytes")
         harness.behave(Behavior(output=(("out", "caf\udce9 ok\n"),)))
         harness.executor().run(harness.command(), watched.invocation())
@@ -275,7 +275,7 @@ class ExecutorContract:
         if "output" not in harness.limits:
             assert "login with ***!" in watched.texts
 
-    def test_cancelling_ends_the_command(self, harness: Harness, watched: Watched) -> None:
+    def test_canceling_ends_the_command(self, harness: Harness, watched: Watched) -> None:
         self.needs(harness, "cancel")
         harness.behave(Behavior(hang=True))
 
@@ -290,7 +290,7 @@ class ExecutorContract:
         canceller.join()
         assert not harness.running()
 
-    def test_a_cancelled_run_starts_nothing(self, harness: Harness, watched: Watched) -> None:
+    def test_a_canceled_run_starts_nothing(self, harness: Harness, watched: Watched) -> None:
         harness.behave(Behavior())
         watched.cancelled.set()
         with pytest.raises(CommandCancelled):

@@ -310,7 +310,7 @@ def a_job(*nodes: Table | Task) -> Pipeline:
         "jdbc:duckdb:/a/b.db",
     ],
 )
-def test_it_refuses_at_loading_the_connections_that_the_engine_refuses(url: str, tmp_path: Path) -> None:
+def test_connections_that_the_engine_rejects_are_rejected_when_the_project_is_loaded(url: str, tmp_path: Path) -> None:
     project = with_connections(tmp_path, spark=url)
     problems = DuckDBExecutor().find_unsupported(project, a_job(a_table()))
     refused = refused_by_the_engine(project, "spark")
@@ -325,7 +325,7 @@ def test_it_refuses_at_loading_the_connections_that_the_engine_refuses(url: str,
     )
 
 
-def test_a_refused_connection_names_the_environment_that_has_a_duckdb_file(folder: ProjectFolder) -> None:
+def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(folder: ProjectFolder) -> None:
     application = (folder.root / "metadata/application.sl.yml").read_text()
     other = "    warehouse:\n      type: jdbc\n      options:\n        url: jdbc:postgresql://h/db\n"
     folder.write("metadata/application.sl.yml", application.replace("connectionRef: duckdb", "connectionRef: '{{target}}'") + other)
@@ -382,7 +382,7 @@ def test_python_tasks_and_projects_without_a_connection_are_reported(tmp_path: P
     assert problem.message == "shop.of_nowhere: unknown connection 'nowhere' (known: duckdb)"
 
 
-def test_the_connection_of_a_sink_is_refused_where_the_sink_names_it(tmp_path: Path) -> None:
+def test_the_connection_of_a_sink_is_rejected_where_the_sink_names_it(tmp_path: Path) -> None:
     project = with_connections(tmp_path, duckdb="jdbc:duckdb:/a/b.db", spark="")
     (problem,) = DuckDBExecutor().find_unsupported(project, a_job(a_table("spark")))
     assert problem.message == (

@@ -65,6 +65,6 @@ def test_input_that_the_json_schema_of_starlake_rejects(shop: ProjectFolder, exe
     assert str(found[0]).startswith("metadata/load/shop/orders.sl.yml:13: ")
 
 
-def test_a_real_project_that_starlake_refuses(shared: Path) -> None:
+def test_a_real_project_that_starlake_rejects(shared: Path) -> None:
     _, _, problems = prepare_graph(shared / "cases/real/sp_quoted_bool", Settings(executor=ShellExecutor(), on_error="fail"))
     assert any("failOnError: expected true or false, found the string" in p.message for p in problems if p.severity == "error"), problems

@@ -175,7 +175,7 @@ def test_a_day_of_a_project(shop: Shop) -> None:
     assert shop.rows("select count(*) from sales.order_lines") == [(3,)]
 
 
-def test_a_bad_file_names_its_value_and_is_loaded_after_it_was_mended(shop: Shop) -> None:
+def test_a_bad_file_names_its_value_and_is_loaded_after_it_is_corrected(shop: Shop) -> None:
     shop.deliver("orders-1.csv", "1;10", "2;twenty", area="stage")
     failed = shop.load("orders")
     assert failed.exit_code == 1
@@ -232,7 +232,7 @@ def test_commands_at_the_same_time_on_one_database(shop: Shop) -> None:
     assert shop.rows("select count(*), sum(amount) from sales.order_lines") == [(4, 6.0)]
 
 
-def test_cancelling_a_slow_statement_leaves_nothing(shop: Shop) -> None:
+def test_canceling_a_slow_statement_leaves_nothing(shop: Shop) -> None:
     def cancel() -> None:
         until(lambda: (shop.root / "datasets" / "shop.db").exists())
         threading.Timer(0.5, shop.watched.cancelled.set).start()
@@ -252,7 +252,7 @@ def test_a_task_that_fails_says_why(shop: Shop) -> None:
     assert "order_lines" in f"{result.reason} {result.tail}"
 
 
-def test_a_project_in_a_folder_with_blanks_and_other_letters(tmp_path: Path) -> None:
+def test_a_project_in_a_folder_with_spaces_and_other_letters(tmp_path: Path) -> None:
     for name, make in EXECUTORS.items():
         root = tmp_path / f"mein Projekt é {name}"
         shop = Shop(root, make)

@@ -69,7 +69,7 @@ def test_columns_of_tables_and_tasks(folder: ProjectFolder) -> None:
     assert found["kpi.one"] == {"id": "raw.orders.id", "amount": "raw.orders.gross"}
 
 
-def test_an_unknown_star_is_said_with_its_reason(folder: ProjectFolder) -> None:
+def test_an_unknown_star_is_reported_with_its_reason(folder: ProjectFolder) -> None:
     nodes = {n.name: n for n in list_node_columns(read_project(folder.root))}
     assert nodes["kpi.four"].columns == ()
     assert "*" in nodes["kpi.four"].reason

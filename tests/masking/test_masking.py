@@ -45,7 +45,7 @@ def test_each_line_of_a_value_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "  ", "1", "abc", "true", "False", "None", "NULL", "yes"])
-def test_short_and_common_values_are_no_secrets(value: str) -> None:
+def test_short_and_common_values_are_not_secrets(value: str) -> None:
     text = "true false False None null NULL yes abc 1  x"
     assert Mask({"A_TOKEN": value})(text) == text
 

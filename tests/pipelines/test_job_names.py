@@ -39,7 +39,7 @@ def test_a_file_name_without_a_name_stays_one() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["dagstr", "mage", ""])
-def test_an_orchestrator_that_does_not_exist_is_refused(wrong: str) -> None:
+def test_an_orchestrator_that_does_not_exist_is_rejected(wrong: str) -> None:
     with pytest.raises(InvalidSetting, match=f"orchestrators: unknown orchestrator '{wrong}'"):
         plan(*PARTS, orchestrators=("airflow", wrong))
 

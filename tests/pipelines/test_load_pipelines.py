@@ -33,7 +33,7 @@ SHOP = (
         (
             "{{domain}}_tables_{{sl_project_id}}.py",
             {
-                # Both domains have two schedules and are gone through twice: hr takes 1 and 2, sales 3 and 4.
+                # Both domains have two schedules and are processed twice: hr takes 1 and 2, sales 3 and 4.
                 "hr_tables": ["hr.sellers"],
                 "hr_tables_cron2": ["hr.flat"],
                 "sales_tables_cron4": ["sales.returns"],
@@ -124,7 +124,7 @@ def test_sl_root_is_that_of_sl_env_var() -> None:
     variables = '{"SL_ROOT": "{{SL_ROOT}}/sub", "SL_DATASETS": "s3://data"}'
     (pipeline,) = plan(table("a.x"), dag("load", "a.py", sl_env_var=variables, pre_load_strategy="ack", tags="{{SL_ROOT}}")).pipelines
     assert pipeline.tags == ("/project/sub",)
-    # The option itself is rendered with that root as well, as upstream does.
+    # As in Starlake, the option itself is rendered with that root, too.
     assert pipeline.environment == {"SL_ROOT": "/project/sub/sub", "SL_DATASETS": "s3://data"}
     assert pipeline.pre_load["a"].global_ack_file_path == "s3://data/pending/a/{YYYY-MM-DD}.ack"
 

@@ -30,7 +30,7 @@ def compared_files(variant: Variant) -> dict[str, Any]:
     return {
         name: made
         for name, made in variant.files.items()
-        # as-is and dagref leave a DAG for Airflow as it is, and the deps variants print the dependencies of its tasks all the same.
+        # as-is and dagref do not change a DAG for Airflow, but the deps variants contain the dependencies of its tasks.
         if not (variant.project == "starlake-samples-any-engine" and variant.edit == "as-is" and name.startswith("airflow_"))
     }
 
@@ -62,7 +62,7 @@ def compare(variant: Variant, plan: Plan) -> Counter[str]:
         if isinstance(made, list):
             count += compare_tree(plan, pipelines, made)
         elif "error" in made:
-            # starlake-dagster cannot import the file, see the table of differences; that it is there is all that can be compared.
+            # starlake-dagster cannot import the file (see the table of differences), so only its existence can be compared.
             count["files that starlake-dagster cannot import"] += 1
         elif "options" in made:
             count += compare_context(variant, pipelines, made, root)
@@ -198,7 +198,7 @@ def _nodes(nodes: list[dict[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize("variant", REFUSED, ids=str)
-def test_projects_that_dag_generate_refuses_have_problems(variant: Variant, tmp_path: Path) -> None:
+def test_projects_that_dag_generate_rejects_have_problems(variant: Variant, tmp_path: Path) -> None:
     """One invalid file ends dag-generate; here every fault has its line, and what Starlake would refuse is at least a warning."""
     plan = variant.plan(tmp_path)
     said = "\n".join(map(str, plan.problems))

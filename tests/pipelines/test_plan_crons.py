@@ -112,7 +112,7 @@ def test_a_cron_that_never_comes(cron: str) -> None:
 
 
 @pytest.mark.parametrize("cron", ["0 0 31 */2 *", "0 0 29 2 *", "0 0 l 2 *", "0 0 31 11-1 *", "0 0 30/5 1-2 *"])
-def test_a_cron_that_comes_some_day(cron: str) -> None:
+def test_a_cron_that_occurs_some_day(cron: str) -> None:
     assert check_cron(cron) == cron
     assert next(cron_string_iterator(1_700_000_000, cron, "UTC")) is not None
 

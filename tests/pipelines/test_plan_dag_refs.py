@@ -8,14 +8,14 @@ from starlake_dagster_components.errors import Location, Problem
 from starlake_dagster_components.pipelines import plan_project
 
 
-def test_the_own_dag_ref_wins_over_that_of_the_application() -> None:
+def test_the_own_dag_ref_overrides_that_of_the_application() -> None:
     made = plan(
         table("a.x"), table("a.y", dag_ref="own"), task("k.t"), dag("load", "l.py"), dag("own", "o.py"), dag("transform", "t.py", TRANSFORM)
     )
     assert jobs(made) == {"l": ["a.x"], "o": ["a.y"], "t": ["k.t"]}
 
 
-def test_without_a_dag_ref_there_is_no_job_and_nothing_to_say() -> None:
+def test_without_a_dag_ref_there_is_no_job_and_no_problem() -> None:
     made = plan(table("a.x"), task("k.t"), dag("load", "l.py"), load=None, transform="")
     assert (made.pipelines, made.problems) == ((), ())
 

@@ -40,7 +40,7 @@ def reads(made: Plan, name: str) -> list[tuple[str, str, str]]:
 NODES = (table("shop.orders", final="mart.orders"), task("k.a", "mart.orders"), task("k.b", "k.a"), task("k.c", "k.b", "out.x"))
 
 
-def test_json_wins_for_the_tasks_that_it_names(root: Path) -> None:
+def test_json_takes_precedence_for_the_tasks_that_it_names(root: Path) -> None:
     write(root, [node("k.b", node("mart.ORDERS", typ="table"))])
     made = plan(root, *NODES)
     assert reads(made, "k.b") == [("table", "shop.orders", "json")]

@@ -81,7 +81,7 @@ def test_each_combination_of_arguments_has_its_own_entry(load: Load, cache: Cach
     ]
     assert [load(**way).from_cache for way in ways] == [False] * len(ways)
     assert [load(**way).from_cache for way in ways] == [True] * len(ways)
-    # What differs in its variables only has the same content.
+    # Plans that differ only in their variables have the same content.
     assert len(ways) < len(list(cache.folder.iterdir())) <= 2 * len(ways)
 
 
@@ -155,7 +155,7 @@ def test_any_sequence_of_edits_and_undoings_shows_what_there_is(shop: ProjectFol
         try:
             chance.choice(list(EDITS.values()))(shop.root)
         except (AssertionError, OSError):
-            continue  # an edit that was made already
+            continue  # an edit that was already made
         load()
     last = load()
     assert last.from_cache != any(problem.severity == "error" for problem in last.plan.problems)

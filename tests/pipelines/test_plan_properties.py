@@ -45,7 +45,7 @@ def test_every_table_with_a_dag_ref_is_in_one_job_with_its_schedule(
     assert set(runs.values()) <= {1}
     expected = {n.full_name for n in nodes if n.metadata.dag_ref in ("load", "other")}
     lost = expected - set(runs)
-    # Only a name that two jobs want keeps tables out, and then it is said.
+    # Tables are left out only if two jobs would have the same name, which is reported.
     said = [p.message for p in made.problems if "two jobs would be named" in p.message]
     assert set(runs) <= expected
     assert bool(lost) == bool(said)

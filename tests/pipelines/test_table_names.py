@@ -29,12 +29,12 @@ def test_load_tables_by_final_names() -> None:
     assert reads(made, "k.t") == [("table", "shop.orders"), ("external", "shop.orders")]
 
 
-def test_tasks_win_over_load_tables() -> None:
+def test_tasks_override_load_tables() -> None:
     made = plan(table("s.x"), task("s.y", table="x"), task("k.t", "s.x"))
     assert reads(made, "k.t") == [("task", "s.y")]
 
 
-def test_the_writer_of_a_table_wins_over_a_task_of_that_name() -> None:
+def test_the_writer_of_a_table_overrides_a_task_of_that_name() -> None:
     made = plan(task("k.a", table="other"), task("k.b", table="a"), task("k.t", "k.a"))
     assert reads(made, "k.t") == [("task", "k.b")]
 
@@ -110,7 +110,7 @@ def test_an_external_table_has_one_spelling() -> None:
     assert reads(made, "k.b") == [("external", "Else.Where")]
 
 
-def test_the_databases_own_schemas_are_no_dependency() -> None:
+def test_schemas_of_the_database_itself_are_not_dependencies() -> None:
     assert reads(plan(task("k.t", "information_schema.tables", "db.INFORMATION_SCHEMA.columns")), "k.t") == []
 
 

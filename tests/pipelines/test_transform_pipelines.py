@@ -96,6 +96,6 @@ def test_run_dependencies_first() -> None:
     assert not plan(task("k.t"), config()).pipelines[0].run_dependencies_first
 
 
-def test_a_triggering_strategy_on_a_task_is_said_to_have_no_effect() -> None:
+def test_a_triggering_strategy_on_a_task_is_reported_to_have_no_effect() -> None:
     (message,) = messages(plan(task("k.t", dataset_triggering_strategy="any"), config()))
     assert "warning: dataset_triggering_strategy has no effect on a task; set it as an option of the DAG config 'transform'" in message

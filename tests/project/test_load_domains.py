@@ -82,7 +82,7 @@ def test_a_table_with_everything(folder: ProjectFolder) -> None:
         """,
     )
     project = read(folder)
-    # Starlake refuses words in small letters; here they are understood.
+    # Starlake rejects words in lowercase, but this package accepts them.
     words = ("metadata.format", "metadata.writeStrategy.on", "materializedView", "trim", "metricType")
     assert [problem.message for problem in project.problems if not any(word in problem.message for word in words)] == []
     assert all(problem.rejected for problem in project.problems)
@@ -259,7 +259,7 @@ def test_a_broken_table_is_an_error_and_a_broken_config_skips_the_domain(folder:
     ]
 
 
-def test_bytes_that_are_no_utf_8_are_replaced_with_a_warning(folder: ProjectFolder) -> None:
+def test_bytes_that_are_not_utf_8_are_replaced_with_a_warning(folder: ProjectFolder) -> None:
     folder.write("metadata/load/d/t.sl.yml", "")
     content = b"\xef\xbb\xbfversion: 1\r\ntable:\r\n  name: t\r\n  comment: caf\xe9\r\n  pattern: t\r\n  attributes: []\r\n"
     (folder.root / "metadata/load/d/t.sl.yml").write_bytes(content)

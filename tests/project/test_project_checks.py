@@ -163,7 +163,7 @@ def test_variables_that_grow_without_end(shop: ProjectFolder) -> None:
     assert all("variables expand to more than 2,000,000 characters" in problem and len(problem) < 300 for problem in found)
 
 
-def test_an_application_that_is_not_there_is_said_once(folder: ProjectFolder) -> None:
+def test_a_missing_application_is_reported_once(folder: ProjectFolder) -> None:
     Path(folder.root, "metadata/application.sl.yml").unlink()
     for name in ("orders", "items"):
         folder.write(

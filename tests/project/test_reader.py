@@ -274,7 +274,7 @@ def test_projects_with_recorded_runs(shared: Path) -> None:
         project = read_project(root, environ={})
         if project.problems:
             wrong[root.name] = [str(problem) for problem in project.problems]
-    # Starlake loses the rows of these two without a word.
+    # Starlake silently loses the rows of these two.
     assert wrong == {
         "load_unknown": [
             "metadata/load/sales/orders.sl.yml:10: unknown writeStrategy type 'OVERWRITE_BY_KEY' (did you mean 'OVERWRITE'?); "

@@ -209,7 +209,7 @@ def test_defaults_of_a_folder(folder: ProjectFolder) -> None:
     assert b.write_strategy
     assert b.write_strategy.type == "APPEND"
     assert b.freshness
-    assert b.freshness.error == timedelta(days=1)  # the default wins, as in Starlake
+    assert b.freshness.error == timedelta(days=1)  # the default takes precedence, as in Starlake
     assert b.sink
     assert (b.sink.partition, b.sink.format, b.sink.options) == (("q",), "f", {"days": 1, "requirePartitionFilter": True})
     assert (b.presql, [item.expect for item in b.expectations], len(b.acl)) == (("pre", "mine"), ["e()", "own()"], 1)

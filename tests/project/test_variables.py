@@ -18,7 +18,7 @@ def test_env_file_beats_the_environment(folder: ProjectFolder) -> None:
     assert not project.problems
 
 
-def test_the_program_that_a_shell_started_is_no_variable(folder: ProjectFolder) -> None:
+def test_the_program_that_a_shell_started_is_not_a_variable(folder: ProjectFolder) -> None:
     assert "_" not in read_project(folder.root, environ={"_": "/bin/python"}).variables
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  _: ours\n")
     assert read_project(folder.root, environ={"_": "/bin/python"}).variables["_"] == "ours"
@@ -62,7 +62,7 @@ def test_sources_of_the_profile(folder: ProjectFolder) -> None:
     assert read_project(folder.root, environ={"SL_ENV": "b"}, profile="").profile is None
 
 
-def test_a_profile_that_is_not_set_is_no_profile(folder: ProjectFolder) -> None:
+def test_an_empty_profile_is_not_a_profile(folder: ProjectFolder) -> None:
     folder.write("metadata/env.sl.yml", "version: 1\nenv:\n  SL_ENV: '{{SL_ENV}}'\n")
     project = read_project(folder.root, environ={})
     assert (project.profile, project.problems) == (None, ())

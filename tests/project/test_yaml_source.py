@@ -117,7 +117,7 @@ def test_invalid_yaml_is_located(text: str, line: int, words: str) -> None:
     assert error.value.line == line
 
 
-def test_a_bomb_of_aliases_is_refused() -> None:
+def test_a_bomb_of_aliases_is_rejected() -> None:
     text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
     with pytest.raises(YamlError, match="too large"):
         parse_yaml(text, "table")

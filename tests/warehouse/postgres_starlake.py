@@ -55,7 +55,7 @@ class Starlake:
         stage = root / "stage" / domain
         self.connection.execute(f'create schema if not exists "{domain}"')
         if not any(file.name.startswith(tuple(tables)) for file in (stage.glob("*.csv") if stage.is_dir() else ())):
-            # Of files the counts are in the audit alone: that is what is tested.
+            # The counts of files are only in the audit, which is tested here.
             sys.stdout.write('IngestionCounters:{"inputCount":0,"acceptedCount":0,"rejectedCount":0,"paths":[]}\n')
         for table in tables:
             for file in sorted(stage.glob(f"{table}*.csv")) if stage.is_dir() else []:

@@ -97,7 +97,7 @@ def test_defaults_of_a_waiting_file() -> None:
     assert WaitingFile("/in/a.csv", "1") == WaitingFile("/in/a.csv", "1", False, "", "", 0.0)
 
 
-def test_all_reasons_to_wait_are_said() -> None:
+def test_all_reasons_to_wait_are_reported() -> None:
     files = [a_file("a.csv", complete=True), a_file("b.csv", missing="b.ack")]
     _, memory = decide_load(files, FileMemory(), NOW)
     decision, _ = decide_load(files, memory, NOW + MINUTE)

@@ -135,7 +135,7 @@ def test_an_incoming_asset_can_be_observed(instance: dg.DagsterInstance, incomin
     assert event.metadata["starlake/files"].value == 1
 
 
-def test_a_folder_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_said(incoming: Path) -> None:
+def test_a_missing_folder_is_empty_and_one_that_cannot_be_read_is_reported(incoming: Path) -> None:
     assert list_folder_files(watch(incoming / "nothing")) == []
     (incoming / "file").touch()
     with pytest.raises(FolderUnreadable, match="is not a folder"):
@@ -160,7 +160,7 @@ def test_object_stores_through_fsspec(instance: dg.DagsterInstance) -> None:
     assert ticking.skipped() == "No files are waiting"
 
 
-def test_a_storage_without_its_package_is_said(instance: dg.DagsterInstance) -> None:
+def test_a_storage_without_its_package_is_reported(instance: dg.DagsterInstance) -> None:
     with pytest.raises(InvalidSetting, match="nosuch://bucket/shop cannot be listed"):
         list_folder_files(watch("nosuch://bucket/shop"))
 

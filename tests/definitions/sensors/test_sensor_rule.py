@@ -70,7 +70,7 @@ class TestAll:
             "Observed materializations for ['sales_lines'], but not for ['sales_orders', 'ref_country']"
         )
 
-    def test_an_asset_that_is_watched_since_now_counts_when_it_was_materialised_before(self) -> None:
+    def test_an_asset_that_is_watched_since_now_counts_when_it_was_materialized_before(self) -> None:
         consumption = Consumption().record({ORDERS: made(1), LINES: made(3)}, NOW)
         decision = decided({ORDERS: made(4), LINES: made(5), COUNTRY: made(2)}, consumption=consumption)
         assert isinstance(decision, Start)
@@ -229,7 +229,7 @@ class TestDataCycle:
         assert isinstance(decided(latest, timings=self.TIMINGS, optional_dataset_enabled=True, strategy="any", **self.CYCLE), Start)
 
     @pytest.mark.parametrize(("cron", "starts"), [("0 0 */2 * *", True), (DAILY, False)])
-    def test_optional_is_what_comes_every_second_day(self, cron: str, starts: bool) -> None:
+    def test_datasets_that_arrive_every_second_day_are_optional(self, cron: str, starts: bool) -> None:
         latest = {ORDERS: made(4, "2026-01-06"), LINES: made(5, "2026-01-06")}
         timings = {**self.TIMINGS, "ref.country": DatasetTiming(cron)}
         decision = decided(latest, timings=timings, optional_dataset_enabled=True, **self.CYCLE)

@@ -174,7 +174,7 @@ class TestTicks:
         assert dg.materialize([lines], instance=instance).success
         ticking.started()
 
-    def test_observations_and_plans_are_no_materializations(self, instance: dg.DagsterInstance) -> None:
+    def test_observations_and_plans_are_not_materializations(self, instance: dg.DagsterInstance) -> None:
         ticking = Ticking(instance, sensor())
         for key in (ORDERS, LINES):
             instance.report_runless_asset_event(dg.AssetObservation(key))

@@ -153,7 +153,7 @@ def perform(play: Play, backend: Backend) -> None:
         nth[asset, backend.materialize(asset)] = model.made[asset]
 
     def tick(job: int, death: Death = "none") -> None:
-        # The model decides when the sensor is evaluated and the daemon lives long enough to write it down.
+        # The model decides if the sensor is evaluated and the daemon lives long enough to store the decision.
         if job not in daemon.unfinished and death != "evaluated":
             run = model.evaluate(job)
             if run:
@@ -168,7 +168,7 @@ def perform(play: Play, backend: Backend) -> None:
 
     for kind, *arguments in play.actions:
         {"materialize": materialize, "tick": tick, "finish": finish}[str(kind)](*arguments)  # type: ignore[operator]
-    # The daemon lives, and everything comes to rest: jobs form no cycle, so it does.
+    # While the daemon lives, all jobs finish, because they do not form a cycle.
     while True:
         for job in range(len(play.jobs)):
             tick(job)
@@ -180,10 +180,10 @@ def perform(play: Play, backend: Backend) -> None:
 
     found = [(job, {int(a[3:]): nth[int(a[3:]), i] for a, i in consumed.items()}) for job, (_, consumed) in daemon.runs]
     assert sorted(found, key=_order) == sorted(expected, key=_order)
-    # Never twice, whatever the model says.
+    # No run starts twice, regardless of the model.
     once = Counter((job, asset, count) for job, run in found for asset, count in run.items())
     assert not [what for what, times in once.items() if times > 1]
-    # Never lost: nothing that would start a run is left.
+    # No run is lost: nothing is left that would start one.
     for number, each in enumerate(play.jobs):
         left = {a for a in each.watches if model.made[a] > max((r[a] for j, r in found if j == number and a in r), default=0)}
         assert not (left and each.holds(left.__contains__))

@@ -149,7 +149,7 @@ def test_a_load_on_cloud_run_whose_file_is_left_behind(
     case.put("app_1.csv", "id,name,d\n1,first,2026-01-01\n")
     first = case.run(instance)
     assert not first.success
-    # Without its log, what failed may have been the connection.
+    # Without the log, the connection may have failed.
     assert case.loads == (2 if fields.get("logs") == "none" else 1)
     assert "move it back to the stage folder" in describe_failure(first)
     again = case.run(instance, first)

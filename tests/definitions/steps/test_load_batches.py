@@ -220,7 +220,7 @@ def test_a_command_that_takes_too_long_is_finished_table_by_table(shop: Shop) ->
     assert shop.rows("items") == [1, 2]
 
 
-def test_a_program_that_refuses_several_tables_gets_them_one_by_one(shop: Shop) -> None:
+def test_a_program_that_rejects_several_tables_gets_them_one_by_one(shop: Shop) -> None:
     shop.behave(REFUSED)
     shop.deliver(orders="1", items="1")
     run = shop.run(batch(shop.shell()))
@@ -362,7 +362,7 @@ def test_dagsters_own_executors_run_what_depends_on_the_tables_after_reexecution
     assert shop.rows("prices") == [1, 2]
 
 
-def test_a_sensor_s_view_each_table_is_materialised_once(shop: Shop) -> None:
+def test_a_sensor_s_view_each_table_is_materialized_once(shop: Shop) -> None:
     shop.deliver(orders="bad", items="1", prices="1")
     with shop.jobs(batch(DuckDBExecutor())) as jobs:
         first = jobs.run()

@@ -62,7 +62,7 @@ def test_recorded_loads_through_dagster(shared: Path, tmp_path: Path, name: str,
         program.play(recorded)
         started = len(program.commands)
         names = [arguments[arguments.index("--tables") + 1]] if "--tables" in arguments else [t.name for t in domain.tables]
-        # Of a domain whose tables are loaded by one command, only a batch has this command.
+        # If one command loads all tables of a domain, only a batch can run this command.
         chosen = names if batch else names[-1:]
         (result,) = run_headless(root, settings, selection=" or ".join(f'key:"{domain.name}_{table}"' for table in chosen))
         with dg.DagsterInstance.get() as instance:

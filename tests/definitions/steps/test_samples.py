@@ -192,7 +192,7 @@ def test_invalid_values_of_samples(given: Any) -> None:
         check_samples("samples", given)
 
 
-def test_a_database_that_another_process_writes_is_no_failure(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
+def test_a_database_that_another_process_writes_is_not_a_failure(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
     from starlake_dagster_components.definitions.steps import table_rows

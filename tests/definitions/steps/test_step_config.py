@@ -75,7 +75,7 @@ def test_intervals_that_are_none(
     assert not executor.commands
 
 
-def test_options_of_one_step_win(shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance) -> None:
+def test_options_of_one_step_take_precedence(shop: ProjectFolder, executor: RecordingExecutor, instance: dg.DagsterInstance) -> None:
     ops = {"kpi_daily": {"interval": INTERVAL, "options": {"country": "FR", "sl_data_interval_start": "2025-12-31"}}}
     assert run(shop, executor, instance, ops).success
     assert "sl_data_interval_start=2025-12-31,sl_data_interval_end=2026-02-02T05:00:00,country=FR" in find_line(executor, "kpi.daily")

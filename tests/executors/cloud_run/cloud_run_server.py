@@ -387,7 +387,7 @@ class CloudRunServer:
         offset, size = int(request.page_token or 0), request.page_size or 1000
         newest_first = "desc" in request.order_by
         page, total = self._lines(chosen, start, offset, size, newest_first)
-        # The bare messages: the wrapped ones take most of the time of a test with much output.
+        # Raw messages are used, because wrapped ones take most of the time of a test with much output.
         answer = ListLogEntriesResponse.pb(ListLogEntriesResponse())
         for at, execution, n, line in page:
             if wanted and not re.search(wanted.group(1), line):

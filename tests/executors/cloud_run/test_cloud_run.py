@@ -97,7 +97,7 @@ def test_a_path_of_this_machine_is_not_sent_as_sl_root(server: CloudRunServer, w
     assert server.all()[1].environment["SL_ROOT"] == "/app/shop"
 
 
-def test_dag_options_say_where_and_yaml_fields_win(server: CloudRunServer, watched: Watched) -> None:
+def test_dag_options_select_the_job_and_yaml_fields_override_them(server: CloudRunServer, watched: Watched) -> None:
     server.add_job("loads", project="lake-1", region="us-east1", command=["/bin/true"])
     options = {"cloud_run_job_name": "loads", "cloud_run_project_id": "lake-1", "cloud_run_job_region": "us-east1"}
     an_executor(server, job_name=None, project_id=None).run(a_command(options=options), watched.invocation())
@@ -139,7 +139,7 @@ def test_a_signal_that_ended_the_container_gives_the_exit_code_of_shells(server:
     assert an_executor(server).run(a_command(), watched.invocation()).exit_code == 128 + signal.SIGKILL
 
 
-def test_an_execution_that_is_cancelled_from_outside_is_no_success(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_an_execution_that_is_canceled_from_outside_is_not_a_success(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     def cancel() -> None:
         until(lambda: counted(effects))
         server.all()[0].cancel()
@@ -171,7 +171,7 @@ def test_a_timeout_of_the_task_is_a_failure_with_its_message(server: CloudRunSer
     assert "The configured timeout was reached." in str(result.reason)
 
 
-def test_a_hanging_execution_is_cancelled_when_its_time_is_up(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_a_hanging_execution_is_canceled_when_its_time_is_up(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     server.grace = 0.2
     server.add_job(command=[*SHELL, "trap '' TERM; while true; do sleep 0.1; done", "sh"])
     with pytest.raises(CommandTimeout, match=r"longer than 0\.5 s"):
@@ -229,7 +229,7 @@ def test_losing_the_permission_to_look_cancels_what_runs(server: CloudRunServer,
 
 
 @pytest.mark.usefixtures("short_patience")
-def test_an_execution_that_can_be_neither_followed_nor_cancelled_is_named(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_an_execution_that_can_be_neither_followed_nor_canceled_is_named(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     denied = ("GetExecution", "CancelExecution")
     server.faults = lambda method, request: Fault(code=Status.PERMISSION_DENIED) if method in denied and counted(effects) else None
     with pytest.raises(CommandError, match="may still run: gcloud run jobs executions cancel starlake-"):
@@ -254,7 +254,7 @@ def test_a_start_whose_answer_was_lost_is_found_and_not_repeated(
     assert counted(effects) == ["orders"]
 
 
-def test_a_start_that_is_refused_for_too_long_is_an_error(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_a_start_that_is_rejected_for_too_long_is_an_error(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     server.faults = lambda method, request: Fault(code=Status.RESOURCE_EXHAUSTED) if method == "RunJob" else None
     with pytest.raises(CommandError, match=r"cannot start the job .* for 1 s") as error:
         an_executor(server, start_timeout=1).run(effect(effects), watched.invocation())
@@ -308,7 +308,7 @@ def test_many_executions_share_their_polls(server: CloudRunServer, effects: Path
         ("poll", lambda method, request: Fault(after=0.5) if method == "GetExecution" else None),
     ],
 )
-def test_cancelling_leaves_no_execution(server: CloudRunServer, effects: Path, watched: Watched, moment: str, faults: object) -> None:
+def test_canceling_leaves_no_execution(server: CloudRunServer, effects: Path, watched: Watched, moment: str, faults: object) -> None:
     server.faults = faults  # type: ignore[assignment]
     waits = {
         "start": lambda: server.calls["RunJob"],
@@ -346,7 +346,7 @@ def test_canceling_is_retried_when_the_api_rejects_it_at_first(server: CloudRunS
     assert not server.running
 
 
-def test_an_execution_that_cannot_be_cancelled_is_named(server: CloudRunServer, effects: Path, watched: Watched) -> None:
+def test_an_execution_that_cannot_be_canceled_is_named(server: CloudRunServer, effects: Path, watched: Watched) -> None:
     server.faults = lambda method, request: Fault(code=Status.PERMISSION_DENIED) if method == "CancelExecution" else None
 
     def cancel() -> None:

@@ -110,7 +110,7 @@ def test_the_project_is_that_of_the_credentials_or_of_the_environment(monkeypatc
     assert Connection(Access()).find_project() == "cloud-1"
 
 
-def test_credentials_that_are_refused_are_not_tried_again(watched_server: CloudRunServer) -> None:
+def test_credentials_that_are_rejected_are_not_tried_again(watched_server: CloudRunServer) -> None:
     message = "Getting metadata from plugin failed with error: RefreshError('Reauthentication is needed')"
     watched_server.faults = lambda method, request: Fault(code=StatusCode.UNAVAILABLE, message=message)
     with pytest.raises(CommandError, match="gcloud auth application-default login") as error:

@@ -38,14 +38,14 @@ def test_every_option_has_its_place() -> None:
     assert got == Target("lake-1", "us-east1", "starlake", "sl@lake-1.iam.gserviceaccount.com", 45.0)
 
 
-def test_the_older_name_of_the_region_counts_and_the_newer_one_wins() -> None:
+def test_the_older_name_of_the_region_counts_and_the_newer_one_overrides_it() -> None:
     assert target(cloud_run_region="us-east1").region == "us-east1"
     assert target(cloud_run_region="us-east1", cloud_run_job_region="us-west1").region == "us-west1"
     (warning,) = messages(**JOB, cloud_run_region="us-east1", cloud_run_job_region="us-west1")
     assert "warning: cloud_run_region 'us-east1' is overridden by cloud_run_job_region 'us-west1'" in warning
 
 
-def test_yaml_fields_win() -> None:
+def test_yaml_fields_take_precedence() -> None:
     given = Given(project_id="p-yaml-1", job_name="mine", region="us-west1", service_account="a@b.c", poll_interval=3.0)
     options = {
         "cloud_run_project_id": "lake-1",

@@ -65,7 +65,7 @@ def test_an_execution_has_one_task_at_least(unsaid: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [{"failed_count": 1}, {"cancelled_count": 1}])
-def test_a_task_that_did_not_succeed_is_no_success_of_the_others(count: Any) -> None:
+def test_a_task_that_did_not_succeed_is_not_a_success_of_the_others(count: Any) -> None:
     assert not read(State.CONDITION_SUCCEEDED, succeeded_count=2, task_count=2, completion_time=NOW, **count).succeeded
 
 

@@ -224,7 +224,7 @@ def test_an_unrelated_run_starts_its_own(server: CloudRunServer, effects: Path, 
     assert counted(effects) == ["orders", "orders"]
 
 
-def test_cancelling_the_retry_cancels_what_the_lost_worker_had_started(server: CloudRunServer, effects: Path, worker: Worker) -> None:
+def test_canceling_the_retry_cancels_what_the_lost_worker_had_started(server: CloudRunServer, effects: Path, worker: Worker) -> None:
     process = worker(lasts=60)
     until(lambda: counted(effects))
     process.kill()

@@ -63,7 +63,7 @@ def test_loads_that_end_together_share_queries_and_lose_no_counts(server: CloudR
     )
     results, _ = run_together(server, 25, logs=logs, log_interval=1.0, log_settle=0.5)
     assert [result.counters and result.counters.input for result in results] == [3] * 25
-    # One by one they would need 25 at least, and 75 with a second and third look.
+    # One by one, they would need at least 25 queries, and 75 with two retries.
     assert server.calls["ListLogEntries"] <= 24
 
 
@@ -87,7 +87,7 @@ def test_a_hundred_loads_with_a_quota_of_sixty_queries_a_minute(server: CloudRun
         assert said or (result.counters is not None and result.counters.input == 3)
 
 
-def test_counts_that_cannot_be_had_are_said_to_be_missing(server: CloudRunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_cannot_be_read_are_reported_as_missing(server: CloudRunServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_reader, "PATIENCE", 0.5)
     server.add_job(command=[*SHELL, f"echo '{SUMMARY}'", "sh"])
     server.faults = lambda method, request: Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED) if method == "ListLogEntries" else None

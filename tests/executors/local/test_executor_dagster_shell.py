@@ -50,7 +50,7 @@ def test_only_the_program_s_own_lines_are_shown(tmp_path: Path, watched: Watched
     assert watched.texts[1:] == ["one", "two"]
 
 
-def test_cancelling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
+def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
     canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
     with pytest.raises(CommandCancelled):
@@ -79,7 +79,7 @@ def test_an_interruption_from_within_ends_the_processes(tmp_path: Path, watched:
     assert [alive(pid) for pid in pids(tmp_path)] == [False, False]
 
 
-def test_bytes_that_are_no_text_name_the_executor_that_can_read_them(tmp_path: Path, watched: Watched) -> None:
+def test_bytes_that_are_not_text_name_the_executor_that_can_read_them(tmp_path: Path, watched: Watched) -> None:
     program = script(
         tmp_path,
         "import os, time\nopen('pid-%d' % os.getpid(), 'w').close()\nos.write(1, b'\\xe9\\n' * 9999)\ntime.sleep(600)",

@@ -255,7 +255,7 @@ def test_other_files_are_left_alone(shop: Shop) -> None:
     assert len(shop.names("ingesting")) == 4
 
 
-def test_a_cancelled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None:
+def test_a_canceled_load_puts_its_file_back(shop: Shop, tmp_path: Path) -> None:
     program = tmp_path / "slow"
     program.write_text(
         f"#!{sys.executable} -IS\nimport os, time\n"
@@ -347,7 +347,7 @@ def test_many_loads_at_once_load_everything_once(shop: Shop) -> None:
     assert (shop.names("stage"), shop.names("ingesting")) == ([], [])
 
 
-def test_folders_that_do_not_exist_yet_are_no_problem(tmp_path: Path) -> None:
+def test_folders_that_do_not_exist_yet_are_not_a_problem(tmp_path: Path) -> None:
     program = Program(tmp_path / "bin")
     program.behave(Behavior())
     files = LoadFiles(str(tmp_path / "no/stage"), str(tmp_path / "no/ingesting"), (".*",), str(tmp_path / "no/archive"))

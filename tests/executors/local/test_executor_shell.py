@@ -91,7 +91,7 @@ def test_a_name_is_looked_for_on_the_path_that_the_command_sees(tmp_path: Path, 
     assert "found" in run("starlake-test-name", watched, tmp_path, executor=executor).tail
 
 
-def test_the_executor_s_path_wins_over_the_dag_option(tmp_path: Path, watched: Watched) -> None:
+def test_the_executor_s_path_overrides_the_dag_option(tmp_path: Path, watched: Watched) -> None:
     executor = ShellExecutor(starlake_path=script(tmp_path, "print('the executor says so')"))
     assert "the executor says so" in run("/no/such/program", watched, tmp_path, executor=executor).tail
 
@@ -211,7 +211,7 @@ def test_counts_of_the_summary_are_read_where_there_is_no_line_for_machines(tmp_
 
 
 @pytest.mark.parametrize(("appends", "count"), [(True, 6), (False, None)])
-def test_growth_of_a_replaced_table_is_no_count(tmp_path: Path, watched: Watched, appends: bool, count: int | None) -> None:
+def test_growth_of_a_replaced_table_is_not_a_count(tmp_path: Path, watched: Watched, appends: bool, count: int | None) -> None:
     text = 'IngestionCounters:{"inputCount":6,"acceptedCount":6,"rejectedCount":-1,"paths":["file:/a/x-1.csv"],"jobid":",j"}'
     table = LoadTable("x", "sales", "sales", "x", "x.*", appends=appends)
     result = run(script(tmp_path, f"print({text!r})"), watched, tmp_path, verb="load", tables=(table,))
@@ -268,7 +268,7 @@ def cancel_when(watched: Watched, condition: Any) -> threading.Thread:
     return thread
 
 
-def test_cancelling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
+def test_canceling_ends_the_children_too(tmp_path: Path, watched: Watched) -> None:
     program = script(tmp_path, starts_children("time.sleep(600)") + "time.sleep(600)")
     canceller = cancel_when(watched, lambda: len(pids(tmp_path)) == 2)
     with pytest.raises(CommandCancelled):
@@ -449,7 +449,7 @@ def test_numbers_in_env_are_texts() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"timeout": 0}, {"timeout": -1}, {"grace_period": 0}, {"job": "x"}, {"timeout": float("inf")}])
-def test_settings_that_cannot_work_are_refused(fields: dict[str, Any]) -> None:
+def test_settings_that_cannot_work_are_rejected(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"greater than 0|not permitted|finite"):
         ShellExecutor.model_validate(fields)
 

@@ -165,7 +165,7 @@ def test_a_damaged_archive_is_not_used_and_made_again(
     assert found is not None
     usable = find_archive(kept, found, "native")
     assert usable is not None
-    # Started once in half a minute by one process; another process is a later command.
+    # One process starts it at most once in half a minute. Another process represents a later command.
     archive_again = make_archive(str(java.launcher), dict(os.environ), kept, found, "native")
     assert archive_again == usable
     assert usable.is_usable()
@@ -338,7 +338,7 @@ def test_ways_of_writing_the_setting(given: Any, archive: str, compiler: str) ->
 @pytest.mark.parametrize(
     "given", ["on and off", 3, {"archiv": "off"}, {"compiler": "quick"}, {"options": ["Xmx1g"]}, {"options": "-Xmx1g"}]
 )
-def test_wrong_settings_are_refused(given: Any) -> None:
+def test_wrong_settings_are_rejected(given: Any) -> None:
     with pytest.raises(ValidationError):
         ShellExecutor.model_validate({"type": "shell", "jvm": given})
 
@@ -361,7 +361,7 @@ def test_fast_options_do_not_contradict() -> None:
     assert list(choose_fast_options("-XX:-TieredCompilation -XX:+UseZGC")) == []
 
 
-def test_options_with_blanks_are_quoted() -> None:
+def test_options_with_spaces_are_quoted() -> None:
     assert (
         join_options("-Da=b", ["-XX:SharedArchiveFile=/a b/c.jsa", "-Xshare:auto"])
         == '-Da=b "-XX:SharedArchiveFile=/a b/c.jsa" -Xshare:auto'

@@ -37,7 +37,7 @@ def test_recorded_commands_before_a_load(shared: Path, tmp_path: Path, name: str
         deliver(step, case, root)
         arguments = recorded["arguments"]
         with_sentinel = "--notReadySentinel" in arguments
-        # A version before sentinels: it refuses the option, and its exit code says it.
+        # A version without sentinels rejects the option, and its exit code means that files are not ready.
         program.play(recorded, refuses="" if with_sentinel else "--notReadySentinel")
         own = [a for a in arguments[1:] if a != "--notReadySentinel" and not a.endswith("/not_ready")]
         command = Command(arguments[0], tuple(own), str(root), program=str(program.path))

@@ -264,7 +264,7 @@ def loader(request: pytest.FixtureRequest) -> Loader:
     return request.param  # type: ignore[no-any-return]
 
 
-def test_a_failed_expectation_is_no_reason_to_load_a_file_again(tmp_path: Path, loader: Loader, audit: str) -> None:
+def test_a_failed_expectation_is_not_a_reason_to_load_a_file_again(tmp_path: Path, loader: Loader, audit: str) -> None:
     shop = Shop(tmp_path, loader, audit)
     shop.put("a1.csv", "fine")
     shop.put("a2.csv", "boom")
@@ -310,7 +310,7 @@ def test_a_macro_that_does_not_exist_fails_after_the_commit(tmp_path: Path, audi
     assert shop.model.staged() == []
 
 
-# Without a log of level info nothing on this machine says that a second step failed.
+# Without a log at level info, there is no sign of the failure of a second step.
 SEEN = ["duckdb", "elsewhere"]
 
 
@@ -352,7 +352,7 @@ def test_second_steps_of_several_tables(tmp_path: Path, audit: str) -> None:
 
 
 @pytest.mark.parametrize("audit", SEEN)
-def test_rows_that_are_nowhere_are_said_when_the_file_is_deleted(tmp_path: Path, audit: str) -> None:
+def test_lost_rows_are_reported_when_the_file_is_deleted(tmp_path: Path, audit: str) -> None:
     shop = Shop(tmp_path, "native", audit, archive=False)
     shop.put("a1.csv", "second")
     result = shop.load()

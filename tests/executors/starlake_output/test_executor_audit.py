@@ -133,7 +133,7 @@ def test_nothing_is_known_without_tables_file_or_package(tmp_path: Path, monkeyp
     assert watched.lines == []
 
 
-def test_a_file_that_cannot_be_read_is_said_and_no_failure(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_not_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "broken.db"
     path.write_text("this is no database at all" * 1000)
     watched = Watched()

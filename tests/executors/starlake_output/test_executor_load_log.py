@@ -73,7 +73,7 @@ def test_a_load_that_broke_did_not_come_to_all_tables() -> None:
     assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "unknown"}
 
 
-def test_without_an_archive_nothing_is_said_about_loaded_files() -> None:
+def test_without_an_archive_loaded_files_are_not_reported() -> None:
     lines = [*tried("orders", loaded=False), *tried("clients", loaded=False), SOME_FAILED]
     assert outcomes(1, lines) == {"orders": "unknown", "clients": "unknown", "items": "loaded"}
 

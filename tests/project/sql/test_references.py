@@ -46,7 +46,7 @@ STATEMENTS = [
     ("hint", "spark", "select /*+ BROADCAST(x) */ * from a.b x join c.d y on x.id = y.id", "a.b c.d"),
     ("quote inside a comment", "duckdb", "select 1 -- it's\nfrom c.d", "c.d"),
     ("comment marks inside a literal", "duckdb", "select '--', '/*' from c.d where x = '*/'", "c.d"),
-    # FROM that is no FROM
+    # FROM that is not a clause
     ("extract", "duckdb", "select extract(year from order_date) from a.b", "a.b"),
     ("trim", "postgres", "select trim(both 'x' from name) from a.b", "a.b"),
     ("substring", "postgres", "select substring(name from 2 for 3) from a.b", "a.b"),
