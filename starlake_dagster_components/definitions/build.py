@@ -383,9 +383,8 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
         trigger=replace(pipeline.trigger, timezone=pipeline.trigger.timezone or settings.timezone),
         timings=EMPTY if plain else find_timings(graph, watched, settings),
         default_status=dg.DefaultSensorStatus[settings.default_status],
-        description=f"Starts {pipeline.name} when its inputs have been materialized.",
+        description=f"Starts {pipeline.name} when its inputs have been materialized: {_list_watched(watched.values())}",
         tags=build_job_tags(pipeline),
-        metadata={"starlake/watches": _list_watched(watched.values())},
         start_date=pipeline.start_date,
         partitions=partitions,
     )

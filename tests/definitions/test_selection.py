@@ -141,7 +141,7 @@ def test_a_part_of_a_project_is_selected(shop: ProjectFolder) -> None:
     assert keys(tasks) == {"kpi_daily": True, "kpi_top": True, "shop_orders": False, "shop_items": False, "elsewhere_rates": False}
     # If another code location materializes the tables, the sensor waits for them.
     (sensor,) = tasks.sensors or ()
-    assert sensor.metadata["starlake/watches"].value == "shop_items, shop_orders"
+    assert sensor.description == f"Starts {sensor.job_name} when its inputs have been materialized: shop_items, shop_orders"
 
 
 def test_excluded_objects_are_external_for_their_readers(shop: ProjectFolder) -> None:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -29,7 +29,6 @@ def build_sensor(
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
-    metadata: Mapping[str, Any] | None = None,
     minimum_interval_seconds: int = MINIMUM_INTERVAL_SECONDS,
     start_date: date | None = None,
     partitions: dg.TimeWindowPartitionsDefinition | None = None,
@@ -53,7 +52,6 @@ def build_sensor(
         default_status: whether the sensor is initially on.
         description: description in the UI.
         tags: tags of the sensor.
-        metadata: metadata of the sensor.
         minimum_interval_seconds: time between ticks.
         start_date: start of the first run's data interval; None = 1970.
         partitions: partitions of the job; a run is for the last one that is complete at its logical time. None = the job has none.
@@ -88,5 +86,4 @@ def build_sensor(
             description=description,
             default_status=default_status,
             tags=tags,
-            metadata=metadata,
         )

@@ -53,15 +53,15 @@ def build_file_sensor(
         description=description,
         default_status=default_status,
         tags=tags,
-        metadata={"starlake/watches": dg.MetadataValue.md("\n".join(_describe_folder(folder) for folder in folders))},
     )
 
 
-def _describe_folder(folder: WaitingFolder) -> str:
+def describe_folder(folder: WaitingFolder) -> str:
+    """Return the folder and the files for which a sensor waits, for its page."""
     if folder.ack_file:
-        return f"* `{folder.ack_file}`: all files of {folder.domain} are there"
-    tables = ", ".join(f"`{table.pattern}`" + (f" with `.{table.ack}`" if table.ack else "") for table in folder.tables)
-    return f"* `{folder.path}` ({folder.domain}): {tables}"
+        return f"{folder.ack_file} (all files of {folder.domain} are there)"
+    tables = ", ".join(table.pattern + (f" with .{table.ack}" if table.ack else "") for table in folder.tables)
+    return f"{tables} in {folder.path}"
 
 
 def build_incoming_asset(

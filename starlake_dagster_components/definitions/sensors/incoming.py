@@ -11,7 +11,7 @@ from ...settings import Settings
 from ..graph import AssetGraph, NodeId
 from ..jobs import build_job_tags
 from ..names import make_op_name
-from .file_sensor import MINIMUM_INTERVAL_SECONDS, build_file_sensor, build_incoming_asset
+from .file_sensor import MINIMUM_INTERVAL_SECONDS, build_file_sensor, build_incoming_asset, describe_folder
 
 
 def has_file_sensor(pipeline: Pipeline, settings: Settings) -> bool:
@@ -68,7 +68,7 @@ def build_file_sensors(graph: AssetGraph, found: FileSensors, settings: Settings
             folders=folders,
             incoming=keys,
             default_status=dg.DefaultSensorStatus[settings.default_status],
-            description=f"Starts {pipeline.name} when its files have arrived.",
+            description=f"Starts {pipeline.name} when its files have arrived: {'; '.join(map(describe_folder, folders))}",
             tags=build_job_tags(pipeline),
             minimum_interval_seconds=int(interval.total_seconds()) if interval else MINIMUM_INTERVAL_SECONDS,
         )

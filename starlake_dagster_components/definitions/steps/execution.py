@@ -123,6 +123,7 @@ class Steps:
         except StarlakeError as error:
             raise build_error_failure(command, error, self._commands.name_executor(pipeline)) from error
         checks = list(build_check_results(node, key, result.expectations, self._rows.show(context, task)))
+        checks += self._rows.check_columns(context, node, key)
         if result.exit_code != 0:
             # The results come first: failed ones are the reason, and passed ones are known as well.
             yield from checks
@@ -139,7 +140,7 @@ class Steps:
                 **self._rows.build_sample(context, task, command, None),
                 **result.metadata,
             },
-            check_results=[*checks, *self._rows.check_columns(context, node, key)],
+            check_results=checks,
             data_version=make_data_version(context),
         )
 

@@ -139,8 +139,7 @@ class LoadSteps:
                 metadata={FILES_LEFT: reason},
             )
         yield from _build_wanted_checks(self._settings, self._rows, context, member, result)
-        if result.failed_in_table:
-            yield from self._rows.check_columns(context, member.node, member.key)
+        yield from self._rows.check_columns(context, member.node, member.key)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
         pre_load = pipeline.pre_load.get(table.domain) if pipeline else None

@@ -40,13 +40,10 @@ class TestDefinition:
         assert built.description == "Starts reports"
 
     def test_settable(self) -> None:
-        built = sensor(
-            default_status=dg.DefaultSensorStatus.STOPPED, minimum_interval_seconds=5, tags={"team": "sales"}, metadata={"reads": 2}
-        )
+        built = sensor(default_status=dg.DefaultSensorStatus.STOPPED, minimum_interval_seconds=5, tags={"team": "sales"})
         assert built.default_status is dg.DefaultSensorStatus.STOPPED
         assert built.minimum_interval_seconds == 5
         assert built.tags["team"] == "sales"
-        assert built.metadata["reads"].value == 2
 
     def test_no_warnings_without_a_remedy(self) -> None:
         with warnings.catch_warnings():

@@ -50,15 +50,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
     return folder
 
 
-def run(folder: ProjectFolder, instance: dg.DagsterInstance, *assets: str, files: int = 1, **settings: Any) -> dict[str, tuple[bool, str]]:
+def run(
+    folder: ProjectFolder, instance: dg.DagsterInstance, *assets: str, files: int = 1, succeeds: bool = True, **settings: Any
+) -> dict[str, tuple[bool, str]]:
     """Materialize assets with an executor that writes nothing; return the results of the check, with their descriptions."""
     counters = Counters(files=tuple(f"t{n}.csv" for n in range(files)), input=files)
-    executor = RecordingExecutor().on("load", "t", CommandResult(0, counters=counters))
+    code = 0 if succeeds else 1
+    executor = RecordingExecutor().on("load", "t", CommandResult(code, counters=counters)).on("transform", "k.n", CommandResult(code))
     definitions = load_definitions_from_starlake_project(folder.root, executor=executor, **{"schema_checks": True, **settings})
     job = definitions.get_repository_def().get_implicit_global_asset_job_def()
     keys = [dg.AssetKey(name) for name in assets or ("s_t", "k_n", "k_free")]
-    result = job.execute_in_process(instance=instance, asset_selection=keys)
-    assert result.success
+    result = job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False)
+    assert result.success is succeeds
     evaluations = [e for e in result.get_asset_check_evaluations() if e.check_name == "declared_schema"]
     assert all(e.severity == dg.AssetCheckSeverity.WARN for e in evaluations)
     return {e.asset_key.to_user_string(): (e.passed, e.description or "") for e in evaluations}
@@ -95,6 +98,11 @@ def test_a_load_without_a_file_keeps_the_last_result(folder: ProjectFolder, inst
     execute(folder, "alter table s.T add since timestamp")
     assert run(folder, instance, "s_t", files=0) == {"s_t": (False, "missing: since")}
     assert run(folder, instance, "s_t") == {"s_t": (True, "")}
+
+
+def test_a_failed_step_has_a_result_for_the_table_as_it_is(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
+    execute(folder, TABLES)
+    assert run(folder, instance, "s_t", "k_n", succeeds=False) == {"s_t": (True, ""), "k_n": (True, "")}
 
 
 def test_a_table_that_cannot_be_read_has_no_result(folder: ProjectFolder, instance: dg.DagsterInstance) -> None:
