@@ -156,7 +156,7 @@ PROPOSALS: Mapping[str, Act] = {
     r"connection '(\w+)' is \w+ and takes .*: set connectionRef of this sink to (\w+)": set_sink_connection,
     r"\(--executor duckdb\)": set_option("--executor duckdb"),
     r"DuckDB files only: add one to application.connections": add_connection,
-    r"run assets instead \(--select '\*'": select_all,
+    r"select assets instead \(--select '\*'": select_all,
     r"set env to (\w+)": set_option("--env {0}"),
     r"set pre_load_strategy: imported": set_pre_load,
 }

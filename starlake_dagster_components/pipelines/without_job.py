@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..errors import Location, Problem
 from ..project.model import Table, Task
 from .dag_refs import DagConfigs, find_dag_ref
-from .dag_templates import EXECUTORS, read_template
+from .dag_templates import EXECUTORS, find_dagster_template, read_template
 from .pipeline import Kind, Plan
 
 _MAX_NAMES = 3
@@ -48,7 +48,10 @@ def _give_advice(plan: Plan, kind: Kind, ref: str | None, where: Location) -> st
     instead = f"'{fitting[0]}'" if len(fitting) == 1 else f"one of {', '.join(fitting)}" if fitting else ""
     if ref is None:
         place = f"{plan.project.application.origin.file} (dagRef.{kind})"
-        return f"no dagRef; set it to {instead or 'a DAG config with a Dagster template'} in {place}"
+        if instead:
+            return f"no dagRef; set it to {instead} in {place}"
+        new = find_dagster_template(kind, "shell")
+        return f"no dagRef; write a DAG config with the template '{new}' to metadata/dags, and set dagRef to its name in {place}"
     config = plan.project.dag_configs.get(ref)
     template = read_template(config) if config else None
     why = f"the DAG config '{ref}' ({where}) makes no job"
