@@ -44,6 +44,24 @@ def test_rendered_as_jinjava_does(case: list[Any]) -> None:
         assert ours is None
 
 
+def _write_row(*cells: str) -> str:
+    """Return a row of a table: code in each cell, in which a bar is written with a backslash."""
+    return "| " + " | ".join(f"`{text}`".replace("|", "\\|") if text.strip() else "*empty*" for text in cells) + " |"
+
+
+def test_the_page_shows_what_was_compared() -> None:
+    same = [case for case in RECORDED["cases"] if len(case) == 2 and case[1] is not None]
+    short = [case for case in same if len(case[0]) <= 44 and len(case[1]) <= 40 and not any(sign in case[0] + case[1] for sign in "`\n")]
+    page = (Path(__file__).parents[2] / "docs/reference/jinja.md").read_text(encoding="utf-8")
+    variables = [_write_row(*row) for row in RECORDED["variables"].items()]
+    rows = [
+        line for line in page.splitlines() if line.startswith("| ") and not line.endswith(" Output |") and not line.endswith(" Value |")
+    ]
+    assert rows == [*variables, *(_write_row(*case) for case in short)]
+    assert len(short) > 500
+    assert f"{len(short)} of the {len(RECORDED['cases'])} templates" in page
+
+
 def test_most_expressions_are_the_same() -> None:
     same = [case for case in RECORDED["cases"] if len(case) == 2]
     assert len(same) > 500
