@@ -32,7 +32,7 @@ def have_one_row_per_key(gone: Rows, come: Rows, table: Rows) -> bool:
 
 
 def have_versions(gone: Rows, come: Rows, table: Rows) -> bool:
-    """Return whether all versions have a start time, each key has one current version, and only times or missing rows differ."""
+    """Return whether all versions have a start time, each key has one current version, and rows differ only in times or are missing."""
     current = [row[0] for row in table if row[-1] is None]
     begun = all(row[-2] is not None for row in table)
     values = Counter(tuple(row[:-2]) for row in table)

@@ -65,7 +65,7 @@ def step_sections(options: argparse.Namespace) -> Iterator[Section]:
     goals = [Goal(f"CPU s per step of a job of {count} tables, without its commands", STEP_LIMIT, spread(m.own for m in own), 3)]
     if waiting:
         found = steps.measure_waiting(waiting)
-        text = f"share of a processor that {waiting} waiting steps use ({found.memory:.0f} MB, watched for {found.seconds:.0f} s)"
+        text = f"share of a processor that {waiting} waiting steps use ({found.memory:.0f} MB, measured for {found.seconds:.0f} s)"
         goals.append(Goal(text, WAITING_LIMIT, spread([found.cpu / found.seconds]), 4))
     yield Section("Steps", (), goals, notes)
 

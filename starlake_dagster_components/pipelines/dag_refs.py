@@ -18,7 +18,7 @@ _INCLUDES = {
     "kind": "load/__scheduled_table_tpl.py.j2",
     "executor": "__starlake_shell_execution.py.j2",
 }
-"""The part that a custom template lacks -> one of Starlake's templates that it can include."""
+"""Part that a custom template may lack -> a template of Starlake that defines it, as an example of an include."""
 _VARIABLE = re.compile(r"\{\{\s*([\w.]+)[^}]*\}\}|\$\{\s*([\w.]+)\s*\}")
 
 

@@ -1,4 +1,4 @@
-"""Find where tables and tasks write, and how: loads have it under ``metadata``, tasks at the top level."""
+"""Find the sinks and write strategies of tables and tasks. A table has them under ``metadata``, a task at the top level."""
 
 import os
 
@@ -6,7 +6,7 @@ from .model import Connection, Project, Sink, Table, Task, WriteStrategy
 
 
 def find_written_table(node: Table | Task) -> tuple[str, str]:
-    """Return the schema and the name of the table that a load or a task writes."""
+    """Return (schema, name) of the table that a load or a task writes to."""
     return (node.final_domain, node.final_name) if isinstance(node, Table) else (node.domain, node.table)
 
 
@@ -21,17 +21,17 @@ def find_write_strategy(node: Table | Task) -> WriteStrategy | None:
 
 
 def find_section_key(node: Table | Task, section: str) -> str:
-    """Return the key under which a section such as ``sink`` or ``schedule`` is written, for the location of a problem."""
+    """Return the dotted key of a section such as ``sink`` or ``schedule``, to locate it."""
     return f"metadata.{section}" if isinstance(node, Table) else section
 
 
 def find_materialization(task: Task) -> str:
-    """Return the kind of table that a task makes, in upper case: ``sink.materializedView``, or ``TABLE``."""
+    """Return the materialization of a task in uppercase: ``sink.materializedView``, or ``TABLE`` by default."""
     return ((task.sink.materialized_view if task.sink else None) or "TABLE").upper()
 
 
 def find_duckdb_file(project: Project, connection: Connection | None) -> str | None:
-    """Return the absolute path of the DuckDB file of a connection; None where it is none."""
+    """Return the absolute path of a connection's DuckDB file; None if the connection is not a local DuckDB file."""
     path = connection.duckdb_path if connection else None
     if not path or path.startswith((":", "md:", "motherduck:")) or "://" in path:
         return None

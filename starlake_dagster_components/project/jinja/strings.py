@@ -39,7 +39,7 @@ def replace_regex(text: str, pattern: str, replacement: str, count: int = 0) -> 
     try:
         return str(check_length(compile_regex(pattern, text).sub(template, text, count=count)))
     except (re.error, IndexError) as error:
-        raise ExpressionError(f"'{replacement[:80]}' is not a replacement: {error}") from error
+        raise ExpressionError(f"'{replacement[:80]}' is not a valid replacement: {error}") from error
 
 
 def split_string(text: str, separator: str, limit: int = 0) -> list[str]:
