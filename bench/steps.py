@@ -324,7 +324,7 @@ def _doubts(found: Mapping[str, Any], tree: Tree, cpu: float, commands: Sequence
         yield f"{steps} commands cannot be started with {cpu:.4f} s CPU"
     times = Counter(commands)
     if len(times) != steps or set(times.values()) != {1}:
-        yield f"{len(times)} of {steps} commands ran, {sum(times.values())} times together"
+        yield f"{len(times)} of {steps} commands ran, {sum(times.values())} times in total"
 
 
 def _write_project(root: Path, steps: int) -> None:
