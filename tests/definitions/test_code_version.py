@@ -6,8 +6,9 @@ import dagster as dg
 import pytest
 from project_folder import ProjectFolder
 
-from starlake_dagster_components import load_definitions_from_starlake_project
+from starlake_dagster_components import StarlakeTranslator, load_definitions_from_starlake_project
 from starlake_dagster_components.definitions.code_version import normalize_sql
+from starlake_dagster_components.definitions.nodes import StarlakeNode
 from starlake_dagster_components.testing import RecordingExecutor
 
 SQL = "select id, sum(amount) as total from sales.orders where kind = 'a  b' group by id"
@@ -115,3 +116,21 @@ def test_every_run_writes_rows_of_a_new_version(folder: ProjectFolder, tmp_path:
             seen.append({t["dagster/data_version"] for t in tags})
             assert {t["dagster/code_version"] for t in tags} == set(filter(None, versions(folder).values()))
     assert seen[0].isdisjoint(seen[1])
+
+
+class Conditions(StarlakeTranslator):
+    def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
+        condition = dg.AutomationCondition.code_version_changed() if node.type == "task" else None
+        return super().get_asset_spec(node).replace_attributes(automation_condition=condition)
+
+
+def test_the_condition_of_dagster_fires(folder: ProjectFolder) -> None:
+    instance, cursor = dg.DagsterInstance.ephemeral(), None
+    fired = []
+    for sql in (SQL, f"-- a comment\n{SQL.upper().replace('A  B', 'a  b')}", SQL.replace("sum", "max")):
+        folder.write("metadata/transform/kpi/daily.sql", sql)
+        definitions = load_definitions_from_starlake_project(folder.root, translator=Conditions())
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        cursor = result.cursor
+        fired.append(result.get_num_requested(dg.AssetKey("kpi_daily")))
+    assert fired == [0, 0, 1]
