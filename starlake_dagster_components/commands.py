@@ -1,4 +1,4 @@
-"""Build Starlake commands as data, for a table, a domain, or a task, independent of where they run."""
+"""Build Starlake commands as data, regardless of where they run."""
 
 import os
 import shlex
@@ -14,14 +14,14 @@ from .project.loaders import Loader, explain_unmasked_columns, find_loader, star
 from .project.model import Connection, Domain, Project, Table, Task
 from .project.sinks import find_duckdb_file, find_written_table
 from .project.sql.intervals import write_interval
-from .warehouse.audit import WarehouseAudit, WarehouseCounts, count_tables, find_warehouse_audit, watch_appended
+from .warehouse.audit import WarehouseAudit, WarehouseCounts, add_appended_tables, add_counted_tables, find_warehouse_audit
 
 Verb = Literal["stage", "preload", "load", "transform"]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFiles:
-    """The folders in which the files of a command's tables wait, so that a failed load cannot lose them.
+    """The folders of the files that a command loads. Executors use them to recover files after a failed load.
 
     Attributes:
         stage: absolute folder of the domain in the stage area.
@@ -38,12 +38,12 @@ class LoadFiles:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The audit table in which Starlake records the result of a command.
+    """The audit of a command in a DuckDB file.
 
     Attributes:
         database: absolute path of the DuckDB file with the audit tables.
-        schema: their schema (``audit``).
-        job_id: the ``JOBID`` of the command's rows.
+        schema: schema of the audit tables (usually ``audit``).
+        job_id: ``JOBID`` of the command's rows.
     """
 
     database: str
@@ -53,7 +53,7 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The one table that a command writes, if it is in a DuckDB file: path, schema, and name in the database."""
+    """The table in a DuckDB file that a command writes: absolute path of the file, schema, and table."""
 
     database: str
     schema: str
@@ -62,17 +62,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LoadTable:
-    """One of the tables of a ``load``, with all names that Starlake uses for it.
+    """A table of a ``load``, with all names that Starlake uses for it.
 
     Attributes:
         name: the logical name, used on the command line and in the audit rows of step LOAD.
         domain: the logical name of its domain.
-        final_domain, final_name: its names in the database, on standard output, and in the audit rows of step TRANSFORM.
+        final_domain, final_name: its names in the database, on stdout, and in the audit rows of step TRANSFORM.
         pattern: Java regular expression of its file names.
         expectations: the calls of its expectations, as written in the project.
-        target: the table, if it is in a DuckDB file.
+        target: the table in the database, if it is in a DuckDB file.
         loader: the Starlake loader that loads it.
-        appends: whether each file only adds its rows and changes no others.
+        appends: whether a load only adds rows and does not change others.
     """
 
     name: str
@@ -87,32 +87,32 @@ class LoadTable:
 
     @property
     def final_full_name(self) -> str:
-        """The name that Starlake prints when it loads a file."""
+        """The full name in the database, which Starlake prints when it loads a file."""
         return f"{self.final_domain}.{self.final_name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One Starlake command.
+    """A Starlake command.
 
     Attributes:
-        verb: ``stage``, ``preload``, ``load`` or ``transform``.
+        verb: ``stage``, ``preload``, ``load``, or ``transform``.
         arguments: all arguments after the verb, unquoted.
-        environment: variables of Starlake's process, in addition to the executor's own environment. May contain secrets; not shown.
-        project: absolute path of the project: SL_ROOT and working directory.
-        program: ``SL_STARLAKE_PATH``: the executable, for executors that start a process.
-        files: for ``load``: the folders of the files that it loads.
-        databases: absolute paths of the DuckDB files that the command writes. Commands on the same file wait for each other.
+        environment: variables of Starlake's process, in addition to the executor's own environment. They may contain secrets.
+        project: absolute path of the project: SL_ROOT and the working directory.
+        program: the executable (``SL_STARLAKE_PATH``), for executors that start a process.
+        files: the folders of the files to load (only for ``load``).
+        databases: absolute paths of the DuckDB files that the command writes. Commands that write the same file wait for each other.
         options: rendered options of the pipeline's DAG config, from which executors read their own (``cloud_run_job_name``).
-        audit: for ``load`` and ``transform``: the audit rows of the command, if they are in a DuckDB file.
-        target: for ``load`` of one table and ``transform``: the table, if it is in a DuckDB file.
-        warehouse: audit rows and table, if they are in a warehouse. Contains its password; not shown.
+        audit: the audit, if it is in a DuckDB file (only for ``load`` and ``transform``).
+        target: the table that the command writes, if it is in a DuckDB file (only for ``transform``, and a ``load`` of one table).
+        warehouse: the audit, if it is in a warehouse. It contains a password.
         expectations: the calls of the expectations that the command evaluates, as written in the project.
-        tables: for ``load``: its tables, in the order of the command line.
-        caveats: project settings that Starlake ignores. Executors that run the real Starlake log them as warnings.
+        tables: the tables to load, in the order of the command line (only for ``load``).
+        caveats: messages about project settings that Starlake ignores. Executors that run Starlake log them as warnings.
         starts_spark: whether Starlake starts Spark for the command.
-        loaded: the project as it was read, if the command would read the same.
-        job_id: ``SL_JOB_ID``; empty where the project sets it itself.
+        loaded: the project, if the command would read the same one in its environment.
+        job_id: ``SL_JOB_ID`` of the command; empty if the project sets its own.
     """
 
     verb: Verb
@@ -140,43 +140,43 @@ class Command:
 
     @property
     def shown(self) -> str:
-        """The command line as typed in a shell, without secrets."""
+        """The command line as it would be typed in a shell, with secrets masked."""
         return self.mask()(shlex.join((self.program, *self.argv)))
 
     def mask(self, *environments: Mapping[str, str]) -> Mask:
-        """Return the mask that hides all known secrets, including those of the command (environment, ``--options``)."""
+        """Return the mask for all known secrets, including those in the command's environment and ``--options``."""
         return build_mask(os.environ, *environments, self.environment, self.given_options, self.options)
 
     @property
     def given_options(self) -> Mapping[str, str]:
-        """The variables of ``--options``: name -> value."""
-        texts = [a for option, a in zip(self.arguments, self.arguments[1:], strict=False) if option == "--options"]
-        pairs = (item.partition("=") for text in texts for item in text.split(","))
+        """The variables in ``--options``: name -> value."""
+        values = [value for option, value in zip(self.arguments, self.arguments[1:], strict=False) if option == "--options"]
+        pairs = (item.partition("=") for value in values for item in value.split(","))
         return {name: value for name, sign, value in pairs if sign}
 
     def with_environment(self, extra: Mapping[str, str]) -> "Command":
-        """Return the command with more environment variables, which override existing ones."""
+        """Return the command with additional environment variables, which override existing ones."""
         return replace(self, environment={**self.environment, **extra})
 
     def with_arguments(self, *extra: str) -> "Command":
-        """Return the command with more arguments at the end."""
+        """Return the command with additional arguments at the end."""
         return replace(self, arguments=(*self.arguments, *extra))
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The pipeline and time for which a command runs.
+    """The parts of a command that depend on the run and the settings.
 
     Attributes:
         project: the project.
         pipeline: the pipeline that the command belongs to; None for a table or task outside of any pipeline.
-        profile: ``SL_ENV`` of the command if a setting defines it; it then overrides ``sl_env_var``.
-        variables: Starlake variables that override all others: ``--options``.
-        scheduled_date: the logical time of the run: ``--scheduledDate``; None = Starlake uses the current time.
-        interval_start: start of the data interval: ``sl_data_interval_start`` of transforms.
-        interval_end: end of the data interval: ``sl_data_interval_end`` of transforms.
-        job_id: ``SL_JOB_ID``, by which audit rows are identified: ``<run id>.<step>``.
-        warehouse_counts: what is read from a warehouse after a command: nothing, its audit tables, or also the tables' row counts.
+        profile: the setting ``env``, which overrides ``SL_ENV`` in ``sl_env_var``; None = not set.
+        variables: the setting ``variables``, which overrides all other Starlake variables.
+        scheduled_date: the logical time of the run (``--scheduledDate``); None = Starlake uses the current time.
+        interval_start: start of the data interval (``sl_data_interval_start`` of transforms).
+        interval_end: end of the data interval (``sl_data_interval_end`` of transforms).
+        job_id: ``SL_JOB_ID``, which identifies the audit rows: ``<run id>.<step>``.
+        warehouse_counts: the setting ``warehouse_counts``.
     """
 
     project: Project
@@ -191,7 +191,7 @@ class RunContext:
 
 
 def build_stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
-    """Return the command that moves files of tables from the incoming folder to the stage area. Starlake: StageCmd.
+    """Return the command that moves the files of tables from the incoming folder to the stage area (Starlake's ``StageCmd``).
 
     Raises:
         InvalidSetting: a name or value cannot be passed on Starlake's command line.
@@ -201,7 +201,7 @@ def build_stage_command(run: RunContext, domain: Domain, tables: Sequence[Table]
 
 
 def build_preload_command(run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> Command:
-    """Return the command that checks whether there is something to load. Starlake: PreLoadCmd.
+    """Return the command that checks whether there are files to load (Starlake's ``PreLoadCmd``).
 
     Raises:
         InvalidSetting: a name or value cannot be passed on Starlake's command line.
@@ -214,7 +214,7 @@ def build_preload_command(run: RunContext, domain: Domain, tables: Sequence[Tabl
 
 
 def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table]) -> Command:
-    """Return the command that loads the staged files of one domain's tables. Starlake: LoadCmd.
+    """Return the command that loads the staged files of a domain's tables (Starlake's ``LoadCmd``).
 
     Raises:
         InvalidSetting: a name or value cannot be passed on Starlake's command line.
@@ -235,10 +235,10 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         connections=[project.find_connection(t) for t in tables],
         expectations=[e.expect for t in tables for e in t.expectations],
     )
-    # Starlake: LoadCmd prints the row counts as one line of JSON if SL_API is set to any value.
+    # With SL_API, LoadCmd prints the row counts as a line of JSON.
     command = command.with_environment({"SL_API": "1"})
     described = tuple(_describe_table(project, table) for table in tables)
-    warehouse = count_tables(command.warehouse, run.warehouse_counts, project, tables)
+    warehouse = add_counted_tables(command.warehouse, run.warehouse_counts, project, tables)
     return replace(
         command,
         files=_find_load_files(project, domain, tables),
@@ -246,12 +246,12 @@ def build_load_command(run: RunContext, domain: Domain, tables: Sequence[Table])
         tables=described,
         target=described[0].target if len(described) == 1 else None,
         starts_spark=any(table.loader != "native" for table in described),
-        warehouse=watch_appended(warehouse, project, [table for table in tables if _appends(table)]),
+        warehouse=add_appended_tables(warehouse, project, [table for table in tables if _appends(table)]),
     )
 
 
 def build_transform_command(run: RunContext, task: Task) -> Command:
-    """Return the command that runs one task. Starlake: TransformCmd.
+    """Return the command that runs a task (Starlake's ``TransformCmd``).
 
     Raises:
         InvalidSetting: a value cannot be passed on Starlake's command line.
@@ -269,7 +269,7 @@ def build_transform_command(run: RunContext, task: Task) -> Command:
         command,
         target=_find_target(project, task),
         starts_spark=starts_spark(project, task),
-        warehouse=count_tables(command.warehouse, run.warehouse_counts, project, [task]),
+        warehouse=add_counted_tables(command.warehouse, run.warehouse_counts, project, [task]),
     )
 
 
@@ -282,9 +282,9 @@ def _build_command(
 ) -> Command:
     project, pipeline = run.project, run.pipeline
     environment = _build_environment(run)
-    noted = verb in ("load", "transform") and _is_noted(run, environment)
-    audit = _find_audit(run) if noted else None
-    warehouse = find_warehouse_audit(project.application, run.job_id) if noted and not audit and run.warehouse_counts != "off" else None
+    audited = verb in ("load", "transform") and _is_audited(run, environment)
+    audit = _find_audit(run) if audited else None
+    warehouse = find_warehouse_audit(project.application, run.job_id) if audited and not audit and run.warehouse_counts != "off" else None
     evaluated = tuple(dict.fromkeys(expectations)) if project.application.expectations_active else ()
     files = {path for c in connections if (path := find_duckdb_file(project, c))} | ({audit.database} if audit else set())
     return Command(
@@ -298,13 +298,13 @@ def _build_command(
         audit=audit,
         warehouse=warehouse,
         expectations=evaluated,
-        loaded=project if _is_what_the_command_reads(run, environment) else None,
+        loaded=project if _is_same_project(run, environment) else None,
         job_id=run.job_id if environment.get(_get_job_id_name(project)) == run.job_id else "",
     )
 
 
 def _find_program(run: RunContext) -> str:
-    """Return the executable: the DAG config's option, else the variable with the same name (starlake-orchestration: get_context_var)."""
+    """Return the executable: the option or else the variable SL_STARLAKE_PATH, as ``get_context_var`` of starlake-orchestration does."""
     given = run.pipeline.starlake_path if run.pipeline else ""
     return given if given not in ("", "starlake") else run.project.variables.get("SL_STARLAKE_PATH") or "starlake"
 
@@ -335,8 +335,8 @@ def _format_spark_options(spark: Mapping[str, str]) -> Iterator[str]:
         yield f"--conf {name}={value}"
 
 
-def _is_what_the_command_reads(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Return whether the command would read the same project in its environment."""
+def _is_same_project(run: RunContext, environment: Mapping[str, str]) -> bool:
+    """Return whether a command with this environment would read the project with the same result."""
     project = run.project
     if (environment.get("SL_ENV") or None) != project.profile or environment["SL_ROOT"] != str(project.root):
         return False
@@ -352,7 +352,7 @@ def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:
 
 
 def _format_timestamp(moment: datetime) -> str:
-    """Format a time in UTC without space and zone, because the launcher script splits at spaces and Starlake reads no offset here."""
+    """Return a time in UTC, without a space, at which the launcher script would split it, and without an offset, which Starlake ignores."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds")
@@ -361,17 +361,17 @@ def _format_timestamp(moment: datetime) -> str:
 def _join_names(tables: Sequence[Table]) -> str:
     if not tables:
         raise InvalidSetting(
-            "a command needs at least one table: without --tables, some of Starlake's commands use all tables, and others do nothing"
+            "a command requires at least one table: without --tables, some of Starlake's commands use all tables, and others do nothing"
         )
     return ",".join(_check_name(t.name) for t in tables)
 
 
 MAX_NAMES = 16_000
-"""Characters of table names on one command line. Linux allows 128 KiB per argument; services that start containers allow less."""
+"""Maximum length of ``--tables``. Linux allows 128 KiB per argument, and services that start containers allow less."""
 
 
 def split_into_batches(tables: Sequence[Table]) -> Iterator[list[Table]]:
-    """Split tables into groups for one ``load`` each, in their order, as large as the command line allows."""
+    """Yield the tables in order, in batches for one ``load`` each that are as large as the command line allows."""
     batch: list[Table] = []
     length = 0
     for table in tables:
@@ -385,20 +385,20 @@ def split_into_batches(tables: Sequence[Table]) -> Iterator[list[Table]]:
 
 
 def fits_command_line(name: str) -> bool:
-    """Return whether a name can be passed on Starlake's command line, which separates names by commas."""
+    """Return whether a name can be passed on Starlake's command line, which separates names with commas."""
     return bool(name) and "," not in name
 
 
 def _check_name(name: str) -> str:
     if not fits_command_line(name):
-        raise InvalidSetting(f"the name '{name}' cannot be passed on Starlake's command line, which separates names by commas")
+        raise InvalidSetting(f"the name '{name}' cannot be passed on Starlake's command line, which separates names with commas")
     return name
 
 
 def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Return ``--options``: the DAG config's ``sl_env_var``, the settings' variables, and those of the command itself.
+    """Return ``--options`` with the variables of ``sl_env_var``, of the command itself (``own``), and of the settings.
 
-    Starlake: cliEnv, which overrides env files. SL_ROOT and SL_ENV are left out, because they belong to the environment.
+    They override env files (``cliEnv`` in Starlake). SL_ROOT and SL_ENV are only passed as environment variables.
     """
     options: dict[str, str] = {}
     for name, value in (run.pipeline.environment if run.pipeline else {}).items():
@@ -421,12 +421,12 @@ _ENVIRONMENT_ONLY = frozenset(("SL_ROOT", "SL_ENV"))
 
 
 def explain_refused_variable(name: str, value: str) -> str | None:
-    """Return why ``--options`` cannot carry a variable; None if it can.
+    """Return a message if a variable cannot be passed with ``--options``, or else None.
 
-    The launcher script splits its arguments at spaces. Starlake splits ``--options`` at commas and at the first ``=``.
+    The launcher script splits its arguments at spaces, and Starlake splits ``--options`` at commas and each item at the first ``=``.
     """
     if not name or "=" in name or any(c.isspace() or c == "," for c in name):
-        return f"'{name}' cannot be passed to Starlake: a variable's name must not be empty or contain a space, comma, or '='"
+        return f"'{name}' cannot be passed to Starlake: a name must not be empty or contain a space, a comma, or '='"
     if any(c.isspace() or c == "," for c in value):
         return (
             f"{name} cannot be passed to Starlake: its value {build_mask({name: value})(value)!r} contains a space or a comma, "
@@ -436,12 +436,12 @@ def explain_refused_variable(name: str, value: str) -> str | None:
 
 
 def _reaches_as_environment(project: Project, name: str) -> bool:
-    """Return whether the project uses an environment variable: no env file overrides it."""
+    """Return whether an environment variable reaches the project: no env file overrides it."""
     return name not in project.variables or project.variables[name] == os.environ.get(name)
 
 
 def find_local_path(text: str) -> str | None:
-    """Return the local absolute path of a folder setting; None for other storage (``gs://...``) and relative paths."""
+    """Return the local path of an absolute path or ``file:`` URL; None for other URLs (``gs://...``) and relative paths."""
     if text.startswith("file:"):
         text = "/" + text[len("file:") :].lstrip("/")
     return os.path.normpath(text) if os.path.isabs(text) else None
@@ -476,13 +476,13 @@ def _appends(table: Table) -> bool:
     return only_appends and not table.presql and not table.postsql
 
 
-def _is_noted(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Return whether a command has audit rows, distinguishable from those of other commands."""
+def _is_audited(run: RunContext, environment: Mapping[str, str]) -> bool:
+    """Return whether Starlake writes audit rows for a command that can be distinguished from those of other commands."""
     return run.project.application.audit_active and bool(run.job_id) and environment.get(_get_job_id_name(run.project)) == run.job_id
 
 
 def _find_audit(run: RunContext) -> Audit | None:
-    """Return the audit table of a command, if it is in a DuckDB file."""
+    """Return the audit of a command, if it is in a DuckDB file."""
     project, application = run.project, run.project.application
     database = find_duckdb_file(project, application.audit_connection)
     return Audit(database, application.audit_domain, run.job_id) if database else None

@@ -1,7 +1,7 @@
-"""Lock between processes, so that commands on one DuckDB file wait for each other and the files of a running load are left alone.
+"""Locks between processes: commands that write the same DuckDB file wait for each other, and files of a running load are left alone.
 
-A lock is a file in a folder inside the temporary folder (see ``lock_folders``), locked with ``flock``. Processes started by a command
-inherit the lock. If the worker dies (SIGKILL, out of memory) while its command lives on, the lock is held until that command has ended.
+A lock is a file in the temporary folder (see ``lock_folders``), locked with ``flock``. Child processes inherit the lock, so if the worker
+dies (SIGKILL, out of memory), the lock is held until its command has ended.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from .errors import CommandCancelled, CommandError
 from .lock_folders import choose_lock_folder, remove_abandoned_locks
 
 INHERITED_LOCKS = "STARLAKE_DAGSTER_LOCKS"
-"""Environment variable that tells a process which locks its parent holds for it."""
+"""Environment variable with the file names of the locks that a process has inherited."""
 
 Taken = TypeVar("Taken")
 LockLog = Callable[[Literal["info"], str], None]
@@ -37,7 +37,7 @@ class _Lock:
 
 
 class _LocksOfThread(threading.local):
-    """The locks of one thread: a thread never waits for itself."""
+    """The locks that one thread holds, so that it never waits for itself."""
 
     def __init__(self) -> None:
         self.locks: list[_Lock] = []
@@ -45,22 +45,22 @@ class _LocksOfThread(threading.local):
 
 _own = _LocksOfThread()
 _ONCE = "step"
-"""Prefix of the names of locks that are used only once."""
+"""Kind of the locks that are used only once."""
 
 
 @contextlib.contextmanager
 def lock_database(
     path: str | os.PathLike[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
-    """Hold a lock on a DuckDB file against all other holders, in this process or another; wait until it is free.
+    """Wait for the lock of a DuckDB file, and hold it during the ``with`` block.
 
-    Taking it again in the same thread, or in a process started while holding it, is allowed and does nothing.
+    The lock is reentrant within a thread, and for the processes that the thread starts.
 
     Args:
-        path: the database file, which need not exist. Several paths of one file are one lock.
-        cancelled: stops waiting when it is set.
-        log: receives one line if the lock is not free.
-        holder: description of the holder, shown to others while they wait.
+        path: the database file, which need not exist. Paths that lead to the same file share a lock.
+        cancelled: event that ends the wait.
+        log: receives a message if the lock is not free.
+        holder: description of the holder, shown to those who wait for it.
 
     Raises:
         CommandCancelled: ``cancelled`` was set while waiting.
@@ -75,7 +75,7 @@ def lock_database(
 def lock_databases(
     paths: Iterable[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
 ) -> Iterator[None]:
-    """Lock several DuckDB files, always in the same order, so that two commands cannot wait for each other."""
+    """Lock several DuckDB files, always in the same order, so that two commands cannot deadlock. See :func:`lock_database`."""
     with contextlib.ExitStack() as stack:
         for path in sorted({os.path.realpath(p) for p in paths}):
             stack.enter_context(lock_database(path, cancelled=cancelled, log=log, holder=holder))
@@ -90,31 +90,31 @@ def hold_lock(
     cancelled: threading.Event | None = None,
     log: LockLog | None = None,
     holder: str = "",
-    passing: bool = False,
+    single_use: bool = False,
 ) -> Iterator[None]:
-    """Hold the lock with any name; see :func:`lock_database`.
+    """Wait for the lock with a name, and hold it during the ``with`` block. See :func:`lock_database`.
 
     Args:
-        name: a kind, a space, and anything: ``step a of run b``.
-        beside: the folder of the data that the lock protects; None = no other user is involved.
-        cancelled: stops waiting when it is set.
-        log: receives one line if the lock is not free.
-        holder: description of the holder, shown to others while they wait.
-        passing: whether to remove the lock's file afterward, for names that are used only once.
+        name: a kind, a space, and any text, such as ``step a of run b``.
+        beside: the folder of the data that the lock protects; None = only this user writes the data.
+        cancelled: event that ends the wait.
+        log: receives a message if the lock is not free.
+        holder: description of the holder, shown to those who wait for it.
+        single_use: whether to remove the lock's file afterward, for names that are used only once.
     """
     key = _build_file_name(name)
     if _is_own(key):
         yield
         return
     path = choose_lock_folder(beside) / key
-    if passing:
+    if single_use:
         remove_abandoned_locks(path.parent, f"{_ONCE}-*.lock", _take_file)
     waiting = _Waiting(name, path, cancelled, log)
     gate = _find_gate(key)
-    # Threads of this process hand the lock over to each other directly. Only other processes are polled.
+    # Threads of this process wait for each other without polling. Only locks of other processes are polled.
     waiting.wait_until(lambda pause: gate.acquire(timeout=pause))
     try:
-        descriptor = waiting.wait_until(lambda pause: _try_lock(path), between=True)
+        descriptor = waiting.wait_until(lambda pause: _try_lock(path), sleep=True)
         lock = _Lock(key, descriptor)
         try:
             _own.locks.append(lock)
@@ -122,7 +122,7 @@ def hold_lock(
             yield
         finally:
             _own.locks.remove(lock)
-            if passing:
+            if single_use:
                 with contextlib.suppress(OSError):
                     path.unlink()
             _release_lock(descriptor)
@@ -132,7 +132,7 @@ def hold_lock(
 
 @contextlib.contextmanager
 def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iterator[bool]:
-    """Hold the lock with a name if it is free; yield whether it was. See :func:`hold_lock`."""
+    """Hold the lock with a name if it is free, and yield whether it was. See :func:`hold_lock`."""
     key = _build_file_name(name)
     gate = _find_gate(key)
     if _is_own(key) or not gate.acquire(blocking=False):
@@ -146,7 +146,7 @@ def try_lock(name: str, *, beside: str | os.PathLike[str] | None = None) -> Iter
 
 
 def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = None) -> bool:
-    """Return whether another thread or process currently holds the lock with a name."""
+    """Return whether another thread or process holds the lock with a name. See :func:`hold_lock`."""
     key = _build_file_name(name)
     path = choose_lock_folder(beside) / key
     if _is_own(key) or not path.exists():
@@ -156,7 +156,7 @@ def is_locked_elsewhere(name: str, *, beside: str | os.PathLike[str] | None = No
 
 
 def find_locks_elsewhere(prefix: str, *, beside: str | os.PathLike[str] | None = None) -> list[str]:
-    """Return the names of all locks with a prefix that another thread or process currently holds."""
+    """Return the sorted names, beginning with a prefix, of the locks that other threads and processes hold."""
     names = []
     for path in choose_lock_folder(beside).glob(f"{_simplify(prefix.partition(' ')[0])}-*.lock"):
         name = str(_read_note(path).get("name", ""))
@@ -180,12 +180,12 @@ def _take_file(path: Path) -> Iterator[bool]:
 
 
 def list_inherited_descriptors() -> tuple[int, ...]:
-    """Return the descriptors that a new process must inherit to keep the locks of this thread (``pass_fds``)."""
+    """Return the descriptors that a child process must inherit (``pass_fds``) to share the locks of this thread."""
     return tuple(lock.descriptor for lock in _own.locks)
 
 
 def build_inherited_environment() -> dict[str, str]:
-    """Return the environment that tells a new process that it has the locks of this thread."""
+    """Return the environment variable that a child process needs to share the locks of this thread."""
     keys = [*sorted(_read_inherited()), *(lock.key for lock in _own.locks)]
     return {INHERITED_LOCKS: os.pathsep.join(keys)} if keys else {}
 
@@ -204,7 +204,7 @@ def _find_gate(key: str) -> threading.Lock:
 
 
 def _forget_gates() -> None:
-    """Start over after a fork, because a thread that held a gate does not exist in the child."""
+    """Start over after a fork, because the threads that held a gate do not exist in the child process."""
     global _gates_guard
     _gates_guard = threading.Lock()
     _gates.clear()
@@ -215,7 +215,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Waiting:
-    """Waits for something that may be taken; can be canceled, and logs once what it waits for."""
+    """A wait for a lock that can be canceled. After a moment, it logs who holds the lock."""
 
     def __init__(self, name: str, path: Path, cancelled: threading.Event | None, log: LockLog | None) -> None:
         self._name = name
@@ -224,12 +224,15 @@ class _Waiting:
         self._log = log
         self._announced = False
 
-    def wait_until(self, take: Callable[[float], Taken | None], *, between: bool = False) -> Taken:
-        """Try until the call succeeds.
+    def wait_until(self, take: Callable[[float], Taken | None], *, sleep: bool = False) -> Taken:
+        """Call a function until it succeeds, and return its result.
 
         Args:
-            take: receives the number of seconds that it may wait; returns None or False if it did not succeed.
-            between: whether to pause between two tries, because ``take`` does not wait.
+            take: function of the number of seconds that it may wait; returns None or False if it did not succeed.
+            sleep: whether to sleep between calls, because ``take`` does not wait.
+
+        Raises:
+            CommandCancelled: the wait was canceled.
         """
         pause = _SHORTEST_PAUSE
         while True:
@@ -240,9 +243,9 @@ class _Waiting:
             if taken is not None and taken is not False:
                 return taken
             self._announce(pause)
-            if between and self._cancelled is not None:
+            if sleep and self._cancelled is not None:
                 self._cancelled.wait(pause)
-            elif between:
+            elif sleep:
                 time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
@@ -258,12 +261,12 @@ def _describe_holder(note: Mapping[str, Any]) -> str:
 
 
 def _try_lock(path: Path) -> int | None:
-    """Return the descriptor of the locked lock file; None if another thread or process holds it."""
+    """Lock a lock file and return its descriptor; None if another thread or process holds the lock."""
     while True:
         descriptor = _open_locked(path)
-        if descriptor is None or _leads_to(path, descriptor):
+        if descriptor is None or _is_same_file(path, descriptor):
             return descriptor
-        os.close(descriptor)  # its last holder removed it after it was opened here
+        os.close(descriptor)  # the previous holder removed the file after it was opened here
 
 
 def _open_locked(path: Path) -> int | None:
@@ -272,7 +275,7 @@ def _open_locked(path: Path) -> int | None:
     descriptor = _open_file(path)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CommandError(f"the lock file {path} is not a file")
+            raise CommandError(f"the lock file {path} is not a regular file")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
@@ -284,21 +287,21 @@ def _open_locked(path: Path) -> int | None:
 
 
 _MAX_OPENS = 1000
-"""Number of times that a lock's file is reopened if other holders create and remove it at the same time."""
+"""Number of attempts to open a lock file while other processes create and remove it."""
 
 
 def _open_file(path: Path) -> int:
-    """Open a lock's file, creating it if it does not exist.
+    """Open a lock file, and create it if it does not exist.
 
     Raises:
-        CommandError: it cannot be opened.
+        CommandError: the file cannot be opened.
     """
     problems: list[OSError] = []
     for _ in range(_MAX_OPENS):
         descriptor, problems = _open_or_create(path)
         if descriptor is not None:
             return descriptor
-        # It existed when it was to be created and was gone when it was to be opened: another holder has created and removed it in between.
+        # The file existed when it was to be created, but not when it was to be opened: another process removed it in between.
         removed = isinstance(problems[-1], FileNotFoundError) and any(isinstance(problem, FileExistsError) for problem in problems)
         if not removed:
             break
@@ -306,40 +309,39 @@ def _open_file(path: Path) -> int:
 
 
 def _open_or_create(path: Path) -> tuple[int | None, list[OSError]]:
-    """Return the descriptor of a lock's file, or the reasons why each way of opening it failed.
+    """Return the descriptor of a lock file, or the error of each attempt to open it.
 
-    Another user's file may be read-only, which is enough to lock it. With O_CREAT, even that is refused in a folder
-    like /tmp (Linux: fs.protected_regular).
+    Read access to another user's file is enough to lock it. But Linux rejects O_CREAT for such a file in a folder like /tmp
+    (``fs.protected_regular``), so opening and creating are separate attempts.
     """
-    # O_NONBLOCK, because a named pipe would wait for a writer.
+    # O_NONBLOCK, because opening a named pipe would otherwise wait for a writer.
     flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     problems: list[OSError] = []
-    for way in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR, os.O_RDONLY):
+    for mode in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR, os.O_RDONLY):
         try:
-            descriptor = os.open(path, flags | way, 0o666)
+            descriptor = os.open(path, flags | mode, 0o666)
         except OSError as error:
             problems.append(error)
             continue
-        if way & os.O_CREAT:
+        if mode & os.O_CREAT:
             with contextlib.suppress(OSError):
                 os.fchmod(descriptor, 0o666)
         return descriptor, problems
     return None, problems
 
 
-def _leads_to(path: Path, descriptor: int) -> bool:
+def _is_same_file(path: Path, descriptor: int) -> bool:
     """Return whether a path still refers to an open file."""
     try:
-        there, here = path.stat(follow_symlinks=False), os.fstat(descriptor)
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
     except OSError:
         return False
-    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
 def _release_lock(descriptor: int) -> None:
     import fcntl
 
-    # Unlock explicitly instead of only closing: processes left behind by a command share the open file and would keep the lock.
+    # Closing the file is not enough: processes that a command left behind share the open file, and would keep the lock.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
@@ -354,7 +356,7 @@ def _write_note(descriptor: int, note: Mapping[str, Any]) -> None:
 
 def _read_note(path: Path) -> dict[str, Any]:
     try:
-        # O_NONBLOCK, because a named pipe would wait for a writer.
+        # O_NONBLOCK, because opening a named pipe would otherwise wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             note = json.loads(file.read(_LONGEST_NOTE))

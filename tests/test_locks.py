@@ -220,7 +220,7 @@ from pathlib import Path
 from starlake_dagster_components.locks import hold_lock
 path = Path(sys.argv[1])
 for _ in range(300):
-    with hold_lock(sys.argv[2], passing=True):
+    with hold_lock(sys.argv[2], single_use=True):
         path.write_text(str(int(path.read_text()) + 1))
 """
 
@@ -364,7 +364,7 @@ def test_a_name_that_another_user_has_taken_is_left_to_them(public: Path, monkey
 
 def test_a_named_pipe_in_place_of_a_lock_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(choose_lock_folder(tmp_path) / locks._build_file_name(f"database {tmp_path / 'a.db'}"))
-    with pytest.raises(CommandError, match="is not a file"), lock_database(tmp_path / "a.db"):
+    with pytest.raises(CommandError, match="is not a regular file"), lock_database(tmp_path / "a.db"):
         pytest.fail("there is no lock")
 
 
@@ -375,7 +375,7 @@ def test_files_of_steps_whose_processes_were_killed_are_removed(tmp_path: Path, 
         (folder / name).touch()
         if "old" in name:
             os.utime(folder / name, (1, 1))
-    with locks.hold_lock("step x of run y", passing=True):
+    with locks.hold_lock("step x of run y", single_use=True):
         assert not (folder / "step-old.lock").exists()
     assert {path.name for path in folder.iterdir()} == {"step-new.lock", "database-old.lock"}
 

@@ -1,4 +1,4 @@
-"""The database table of an asset, for code that reads what Starlake made."""
+"""``table_of``, the table of an asset, for code that reads tables that Starlake has written."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,29 +11,29 @@ TABLE_NAME = "dagster/table_name"
 
 
 def table_of(source: dg.Definitions | dg.AssetExecutionContext | dg.OpExecutionContext, key: dg.AssetKey | str) -> str:
-    """Return the name of an asset's table, as SQL writes it: ``domain.table``, with the database in front if the project names one.
+    """Return the name of an asset's table for use in SQL: ``domain.table``, or ``database.domain.table`` if the project sets a database.
 
     Args:
-        source: the definitions of the project, or the context of an asset or op that runs in the same code location.
-        key: the asset's key, or its user string: ``kpi_daily``, or ``kpi/daily`` with ``asset_keys="path"``.
+        source: the definitions of the project, or the context of an asset or op in the same code location.
+        key: the asset key, or its user string, such as ``kpi_daily`` (or ``kpi/daily`` with ``asset_keys="path"``).
 
     Raises:
         UnknownName: the asset does not exist.
-        StarlakeError: the asset has no table, such as the pre-load of a domain.
+        StarlakeError: the asset has no table (for example, the pre-load of a domain).
     """
-    wanted = dg.AssetKey.from_user_string(key) if isinstance(key, str) else key
+    asset_key = dg.AssetKey.from_user_string(key) if isinstance(key, str) else key
     known = _list_metadata(source)
-    if wanted not in known:
-        raise UnknownName(kind="asset", name=wanted.to_user_string(), known=(other.to_user_string() for other in known))
-    name = known[wanted].get(TABLE_NAME)
+    if asset_key not in known:
+        raise UnknownName(kind="asset", name=asset_key.to_user_string(), known=(other.to_user_string() for other in known))
+    name = known[asset_key].get(TABLE_NAME)
     if name is None:
-        raise StarlakeError(f"the asset '{wanted.to_user_string()}' has no table: it has no metadata '{TABLE_NAME}'")
+        raise StarlakeError(f"the asset '{asset_key.to_user_string()}' has no table: it has no metadata '{TABLE_NAME}'")
     return str(name.value if isinstance(name, dg.MetadataValue) else name)
 
 
 def _list_metadata(source: dg.Definitions | dg.AssetExecutionContext | dg.OpExecutionContext) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     if isinstance(source, dg.Definitions):
         return {spec.key: spec.metadata for spec in source.resolve_all_asset_specs()}
-    # Not `repository_def`: it is absent in `execute_in_process`.
+    # Not `repository_def`, which is not available in `execute_in_process`.
     graph = source.job_def.asset_layer.asset_graph
     return {key: graph.get(key).metadata for key in graph.get_all_asset_keys()}

@@ -1,7 +1,6 @@
-"""Build assets: one op for every domain with a pre-load, load table (or batch of tables), and task; only specs for external tables.
+"""Build assets: an op for each pre-load, load table (or batch of tables), and task, and only a spec for each external table.
 
-``AssetsDefinition`` and ``OpDefinition`` are built directly, because the decorators do the same at three times the cost, and the
-signature of a generated function is not needed here.
+``AssetsDefinition`` and ``OpDefinition`` are built directly, because Dagster's decorators take three times as long.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,27 +25,27 @@ _SKIPPABLE = dg.Out(dg.Nothing, is_required=False)
 
 
 def build_assets(graph: AssetGraph, bodies: Bodies, settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """Return one executable asset per domain with a pre-load, load table, and task, and a spec per external table.
+    """Return all assets of a project, with specs for external tables.
 
     Args:
-        graph: nodes and specs.
+        graph: the nodes and specs.
         bodies: the bodies of the ops.
-        settings: what ops get, checks.
+        settings: the settings of checks and ops.
     """
-    made: list[dg.AssetsDefinition | dg.AssetSpec] = []
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = []
     jobs = frozenset(p.name for p in graph.plan.pipelines)
-    together = _group_batches(graph, jobs, settings) if settings.batch else {}
+    batches = _group_batches(graph, jobs, settings) if settings.batch else {}
     for node_id, node in graph.nodes.items():
         spec = graph.specs[node_id]
-        batch = together.get(node_id)
+        batch = batches.get(node_id)
         if batch is not None:
             if batch.members[0].node is node:
-                made.append(_build_batch_asset(batch, graph, bodies, settings))
+                assets.append(_build_batch_asset(batch, graph, bodies, settings))
         elif node.type != "external":
-            made.append(_build_asset(node, spec, make_op_name(spec.key, jobs), bodies, settings))
+            assets.append(_build_asset(node, spec, make_op_name(spec.key, jobs), bodies, settings))
         elif graph.by_key[spec.key] is node:
-            made.append(spec)
-    return made
+            assets.append(spec)
+    return assets
 
 
 def _build_asset(node: StarlakeNode, spec: dg.AssetSpec, name: str, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
@@ -82,13 +81,13 @@ def _build_backfill_policy(spec: dg.AssetSpec, settings: Settings) -> dg.Backfil
 
 
 def _group_batches(graph: AssetGraph, jobs: frozenset[str], settings: Settings) -> Mapping[NodeId, Batch]:
-    """Return the batch of each table that shares an op with others."""
+    """Return the batch of each table that is loaded together with others."""
     ops = {make_op_name(spec.key, jobs) for spec in graph.specs.values()}
     return index_batches(build_batches(graph, lambda name: name in jobs or name in ops, settings.name_prefix))
 
 
 def _build_batch_asset(batch: Batch, graph: AssetGraph, bodies: Bodies, settings: Settings) -> dg.AssetsDefinition:
-    """Return the assets of tables that are loaded together. Any subset of them can be run."""
+    """Return the assets of a batch. A run can select any of its tables."""
     members = batch.members
     specs = [graph.specs["table", m.table.full_name] for m in members]
     first = members[0].node

@@ -44,21 +44,21 @@ if TYPE_CHECKING:
 DagsterLibraryRegistry.register("starlake-dagster-components", __version__, is_dagster_package=False)
 
 MAX_WATCHED = 100
-"""Number of assets that a sensor's page names."""
+"""Maximum number of assets to name on a sensor's page."""
 
 
 class InvalidProjectDefinition(InvalidProject, dg.DagsterInvalidDefinitionError):
-    """An :class:`InvalidProject` that Dagster recognizes, so that the code location shows its message with every problem."""
+    """An :class:`InvalidProject` that Dagster recognizes as an error in definitions, so that the UI shows the whole message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The definitions of a project, and their origin.
+    """The definitions of a project, and the intermediate results.
 
     Attributes:
         plan: the plan of the project.
-        graph: nodes and asset specs.
-        definitions: the definitions for Dagster.
+        graph: the nodes and asset specs.
+        definitions: the Dagster definitions.
         problems: all problems, errors first.
     """
 
@@ -69,17 +69,17 @@ class Built:
 
 
 def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGraph, tuple[Problem, ...]]:
-    """Read and plan a project and determine its assets, without building Dagster objects.
+    """Read and plan a project and determine its assets, without building the definitions.
 
     Args:
         root: the project's folder.
         settings: the settings of its definitions.
 
     Returns:
-        The plan, the asset graph, and all problems, errors first. Errors are not raised.
+        The plan, the asset graph, and all problems of the project, errors first. They are not raised.
 
     Raises:
-        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+        ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     loaded, graph, problems = _load_and_examine(root, settings)
     if any(p.severity == "error" or p.skips_file for p in problems):
@@ -94,7 +94,7 @@ def prepare_graph(root: str | Path, settings: Settings) -> tuple[Plan, AssetGrap
 def _load_and_examine(
     root: str | Path, settings: Settings, find_pinned: Callable[[str], str] | None = None
 ) -> tuple[Loaded, AssetGraph, tuple[Problem, ...]]:
-    """Load the plan of a project, make its assets, and keep it in the cache if it has no errors."""
+    """Load the plan of a project, determine its assets, and cache the plan if it has no errors."""
     loaded = load_project_plan(root, settings, find_pinned=find_pinned)
     graph, problems = examine_plan(loaded.plan, settings)
     if not any(p.severity == "error" for p in problems):
@@ -107,7 +107,7 @@ def _load_and_examine(
 
 
 def examine_plan(plan: Plan, settings: Settings) -> tuple[AssetGraph, tuple[Problem, ...]]:
-    """Return the assets of what is selected of a plan, and all problems of the project and its definitions, errors first."""
+    """Return the asset graph of the selected part of a plan, and all problems of the project and its definitions, errors first."""
     plan, idle = select_nodes(plan, settings)
     with _silence_beta_warnings(), pause_garbage_collection():
         graph = build_graph(plan, settings)
@@ -139,7 +139,7 @@ def _has_executor_that_rejects(plan: Plan, settings: Settings) -> bool:
 def load_project_plan(
     root: str | Path, settings: Settings, *, readable: bool = False, find_pinned: Callable[[str], str] | None = None
 ) -> Loaded:
-    """Read and plan a project, or take its plan from the cache.
+    """Read and plan a project, or get its plan from the cache.
 
     Args:
         root: the project's folder.
@@ -148,7 +148,7 @@ def load_project_plan(
         find_pinned: see :func:`~starlake_dagster_components.pipelines.load_plan`.
 
     Raises:
-        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+        ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     folder = os.path.abspath(os.path.expanduser(root))
     note_secret_names(folder, settings.secret_names)
@@ -175,7 +175,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
 
     Raises:
         InvalidProjectDefinition: the project has errors; the message lists all of them.
-        ProjectNotFound: the folder does not exist, or has no Starlake project in it.
+        ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     with hide_in_errors(), _silence_beta_warnings(), pause_garbage_collection():
         return _build_definitions(root, settings)
@@ -183,7 +183,7 @@ def build_definitions(root: str | Path, settings: Settings) -> Built:
 
 @contextlib.contextmanager
 def _silence_beta_warnings() -> Iterator[None]:
-    """Hide Dagster's warnings about its own beta and preview features, such as code references, because users did not choose them."""
+    """Hide Dagster's warnings about beta and preview features, such as code references, because it is not the user who chose them."""
     with warnings.catch_warnings():
         for category in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", category)
@@ -202,7 +202,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
         elif any(p.severity == "error" for p in problems):
             raise InvalidProjectDefinition(str(plan.project.root), problems)
     if loaded.stored and identity:
-        # The processes of a run use the plan that it was launched with, even if files are edited in the meantime.
+        # The processes of a run use the plan with which it was launched, even if files are edited in the meantime.
         pass_to_runs(loaded.stored.name, identity)
         if is_code_server() and identity == loaded.identity and loaded.lacks_columns():
             from ..lineage.inferred import start_filling
@@ -214,7 +214,7 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
     file_sensors = find_file_sensors(plan, settings)
     graph = add_incoming_assets(add_warnings(graph, problems), file_sensors)
     _raise_recursion_limit(graph.depth)
-    # Steps outlive the build, so they keep keys instead of specs.
+    # Steps stay in memory, and do not need the specs.
     bodies = Bodies(replace(graph, specs={}), settings)
     conditions = _build_conditions(graph, settings)
     definitions = dg.Definitions(
@@ -231,33 +231,31 @@ def _build_definitions(root: str | Path, settings: Settings) -> Built:
 
 
 def _find_missing_programs(plan: Plan, settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each program that commands need but this machine lacks, once for all pipelines."""
+    """Yield a message for each program that commands require but this machine lacks."""
     found = ((e.find_missing_program(plan.project, p) if (e := settings.get_executor(p)) else None) for p in plan.pipelines)
     yield from dict.fromkeys(filter(None, found))
 
 
 def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_tags: "ChooseTags | None" = None) -> dg.ExecutorDefinition:
-    """Return the executor of a job's steps: the setting, else threads of the run's process, as many as the command executor suggests.
-
-    With None, return that of the implicit job behind the Materialize buttons.
+    """Return the executor of a job's steps: the setting ``step_executor``, or else threads, as many as the command executor suggests.
 
     Args:
-        pipeline: of the job.
-        settings: how steps run.
-        choose_tags: says which tags its runs get; None = their partition, where nothing gave them one.
+        pipeline: the job's pipeline; None = the implicit job behind the Materialize buttons.
+        settings: the settings.
+        choose_tags: function that returns the tags to add to a run; None = the last complete partition, for runs without one.
     """
     choose_tags = choose_tags or choose_partition
     if isinstance(settings.step_executor, dg.ExecutorDefinition):
         from ..step_executor.run_tags import tag_runs
 
         return tag_runs(settings.step_executor, choose_tags)
-    at_a_time = settings.max_concurrent
-    if at_a_time is None:
+    max_concurrent = settings.max_concurrent
+    if max_concurrent is None:
         executor = settings.get_executor(pipeline)
-        at_a_time = executor.max_concurrent if executor else None
+        max_concurrent = executor.max_concurrent if executor else None
     return starlake_step_executor(
-        max_concurrent=at_a_time,
-        # A reader of a loaded table does not depend on the other tables that were loaded in the same step.
+        max_concurrent=max_concurrent,
+        # In a batch, a table may be loaded although another one fails, and its readers must then run.
         require_upstream_step_success=not settings.batch,
         choose_tags=choose_tags,
     )
@@ -294,13 +292,13 @@ def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) 
             pipeline.dag_config.origin.locate("template"),
             "error",
             f"the template requires the executor '{pipeline.executor}', which is not supported (known: shell, cloud_run); "
-            "set 'executor' in the component to run it elsewhere",
+            "set 'executor' in the component to use another one",
         )
     ]
 
 
 def _raise_recursion_limit(depth: int) -> None:
-    """Let Dagster build jobs with long chains. It follows dependencies by recursion, with a few calls per asset on the longest path."""
+    """Let Dagster build jobs with long dependency chains, which it follows recursively, with a few calls per asset."""
     needed = 1000 + 4 * depth
     if depth > 200 and sys.getrecursionlimit() < needed:
         sys.setrecursionlimit(needed)
@@ -329,7 +327,7 @@ def _build_schedule(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -
 
 
 def _build_conditions(graph: AssetGraph, settings: Settings) -> "dict[str, Evaluation]":
-    """Return the rules of the jobs that start by automation conditions, by name; none with another setting."""
+    """Return the rules of the jobs that start with automation conditions, by job name."""
     if settings.automation != "conditions":
         return {}
     from .sensors.evaluation import Evaluation
@@ -370,7 +368,7 @@ def _build_job(
 
 def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> dg.MultiAssetSensorDefinition | None:
     partitions = graph.partitions.get(pipeline.name)
-    # A condition would start a run for each of the partitions.
+    # An automation condition would start a run for every partition.
     has_sensor = settings.automation == "sensors" or (settings.automation == "conditions" and partitions is not None)
     watched = find_watched_assets(graph, pipeline, settings) if has_sensor else {}
     if not watched:
@@ -391,7 +389,7 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
 
 
 def _list_watched(keys: Iterable[dg.AssetKey]) -> str:
-    """Return the assets that a sensor watches for its page. If there are many, the rest are counted."""
+    """Return the names of the assets that a sensor watches, with the number of those beyond the maximum."""
     names = sorted({key.to_user_string() for key in keys})
     rest = len(names) - MAX_WATCHED
     return ", ".join(names[:MAX_WATCHED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Define asset checks for expectations and declared columns of tables and tasks, and for rejected rows of loads."""
+"""Asset checks for expectations, declared columns, and rejected rows."""
 
 import re
 import zlib
@@ -22,10 +22,10 @@ REJECTED_ROWS = "rejected_rows"
 """Name of the check that fails if a load rejected rows."""
 
 DECLARED_SCHEMA = "declared_schema"
-"""Name of the check that fails if a table does not have the columns that its YAML declares."""
+"""Name of the check that fails if a table's columns are not those that its YAML declares."""
 
 MAX_HISTORY = 20
-"""Number of executions of a check that are searched for its last result."""
+"""Number of past executions of a check to search for its last result."""
 
 EVALUATED_IN = "starlake/evaluated_in_run"
 """Metadata of a repeated check result: the run that evaluated the check."""
@@ -34,9 +34,9 @@ _OUTSIDE = re.compile(r"[^A-Za-z0-9_]+")
 
 
 def make_check_name(expect: str) -> str:
-    """Return the check name for an expectation's call: readable, and different for different calls.
+    """Return the check name for an expectation's call. Different calls have different names.
 
-    ``is_col_value_not_unique('id')`` -> ``is_col_value_not_unique_id``. A suffix is added if significant characters were lost.
+    For ``is_col_value_not_unique('id')``, it is ``is_col_value_not_unique_id``. If significant characters are lost, a checksum is appended.
     """
     shown = mask_text(expect)
     readable = _OUTSIDE.sub("_", shown).strip("_")
@@ -48,17 +48,17 @@ def make_check_name(expect: str) -> str:
 
 
 def drop_repeated_expectations(expectations: Iterable[Expectation]) -> list[Expectation]:
-    """Return the expectations, each call once, because Starlake adds a default's list twice (Starlake: AutoTaskInfo.merge)."""
+    """Return the expectations without repeated calls. Starlake adds the default expectations of tasks twice (``AutoTaskInfo.merge``)."""
     return list({e.expect: e for e in reversed(list(expectations))}.values())[::-1]
 
 
 def build_default_check_spec(node: StarlakeNode, expectation: Expectation, key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """Return the check spec of an expectation, before a translator changes it.
+    """Return the default check spec for an expectation.
 
     Args:
         node: the table or task.
         expectation: one of its expectations.
-        key: its asset key.
+        key: the asset key of the node.
     """
     return dg.AssetCheckSpec(
         name=make_check_name(expectation.expect),
@@ -78,15 +78,15 @@ def _is_blocking(node: StarlakeNode, expectation: Expectation) -> bool:
 
 @cache
 def can_block() -> bool:
-    """Return whether a reader of the asset runs if a blocking check has no result. Older releases of Dagster skip it."""
+    """Return whether checks can be blocking. Before 1.13.10, Dagster skips downstream assets if a blocking check has no result."""
     return tuple(int(part) for part in re.findall(r"\d+", dg.__version__)[:3]) >= (1, 13, 10)
 
 
 def build_check_specs(node: StarlakeNode, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
-    """Yield the translator's check spec for each expectation of a table or task.
+    """Yield the translator's check spec for each expectation of a node.
 
     Args:
-        node: the table or task; other nodes have none.
+        node: a node; only tables and tasks have expectations.
         key: its asset key.
     """
     for _, spec in _pair_with_specs(node, key):
@@ -111,19 +111,16 @@ def build_check_results(
     results: "Iterable[ExpectationResult]",
     show_rows: "Callable[[ExpectationResult], str | None]" = lambda result: None,
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield the results of the expectations of a table or task.
+    """Yield the check results for the expectations of a table or task.
 
     Args:
         node: the table or task.
         key: its asset key.
-        results: the results from the executor. Expectations without a result are left out.
-        show_rows: returns rows that violate an expectation, in Markdown.
+        results: the results of the executor. Expectations without a result are left out.
+        show_rows: function that returns the rows that violate an expectation, in Markdown, or None.
     """
     declared = {expectation.expect: (expectation, spec) for expectation, spec in _pair_with_specs(node, key)}
-    seen: dict[str, ExpectationResult] = {}
-    for result in results:
-        seen[result.expect] = result
-    for expect, result in seen.items():
+    for expect, result in {result.expect: result for result in results}.items():
         if expect not in declared:
             continue
         expectation, spec = declared[expect]
@@ -143,12 +140,12 @@ def build_check_results(
 
 
 def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Settings) -> list[dg.AssetCheckSpec]:
-    """Return all checks of a table or task, according to the settings.
+    """Return all check specs of a node, according to the settings.
 
     Args:
-        node: the table or task; other nodes have none.
+        node: a node; only tables and tasks have checks.
         key: its asset key.
-        settings: determine whether expectations, rejected rows, and declared columns are checks.
+        settings: the settings.
     """
     specs = list(build_check_specs(node, key))
     if has_reject_check(node, settings) and all(spec.name != REJECTED_ROWS for spec in specs):
@@ -157,16 +154,16 @@ def build_asset_check_specs(node: StarlakeNode, key: dg.AssetKey, settings: Sett
                 name=REJECTED_ROWS,
                 asset=key,
                 blocking=settings.rejected_rows == "block",
-                description="Whether Starlake's Spark loader accepted all rows of the files.",
+                description="Starlake's Spark loader accepted all rows of the files.",
             )
         )
     if has_schema_check(node, settings) and all(spec.name != DECLARED_SCHEMA for spec in specs):
-        specs.append(dg.AssetCheckSpec(name=DECLARED_SCHEMA, asset=key, description="Whether the table has the columns of its YAML."))
+        specs.append(dg.AssetCheckSpec(name=DECLARED_SCHEMA, asset=key, description="The table has the columns that its YAML declares."))
     return specs
 
 
 def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
-    """Return whether a table or task has the check ``declared_schema``: its YAML declares columns, and its table can be read."""
+    """Return whether a node has the check ``declared_schema``: it is turned on, the node declares columns, and its table can be read."""
     described = node.table or node.task
     if not settings.schema_checks or described is None or not described.attributes:
         return False
@@ -177,7 +174,7 @@ def has_schema_check(node: StarlakeNode, settings: Settings) -> bool:
 
 
 def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
-    """Return whether a table has the check ``rejected_rows``: it may reject rows, and the settings require it."""
+    """Return whether a node has the check ``rejected_rows``: it is turned on, and the node is a table whose loader may reject rows."""
     if node.table is None or settings.rejected_rows == "ignore" or find_loader(node.project, node.table) == "native":
         return False
     executor = settings.get_executor(node.pipeline)
@@ -185,12 +182,12 @@ def has_reject_check(node: StarlakeNode, settings: Settings) -> bool:
 
 
 def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", settings: Settings) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``rejected_rows``; None if the number of rejected rows is unknown or there was no file.
+    """Return the result of the check ``rejected_rows``; None if the number of rejected rows is unknown, or no file was loaded.
 
     Args:
         key: the table's asset key.
-        counters: the counts of the load.
-        settings: determine whether rejected rows are an error.
+        counters: the counts of the load; None = unknown.
+        settings: the settings.
     """
     if counters is None or counters.rejected is None or not counters.files:
         return None
@@ -208,7 +205,7 @@ def build_reject_check_result(key: dg.AssetKey, counters: "Counters | None", set
 
 
 def describe_rejected(counters: "Counters") -> str:
-    """Return the number of rejected rows: ``rejected rows: 3 of 10``."""
+    """Return a message such as ``rejected rows: 3 of 10``."""
     of = f" of {counters.input}" if counters.input is not None else ""
     return f"rejected rows: {counters.rejected}{of}"
 
@@ -219,15 +216,15 @@ def _choose_severity(settings: Settings, expectation: Expectation) -> dg.AssetCh
 
 
 def repeat_last_results(node: StarlakeNode, key: dg.AssetKey, instance: dg.DagsterInstance) -> Iterator[dg.AssetCheckResult]:
-    """Yield the last result of each check again after a load without a file, because the table's content has not changed.
+    """Yield the last result of each check again after a load without files, which did not change the table.
 
-    Without a result, Dagster would show the planned checks of a run as not evaluated. A failed blocking check becomes a warning,
-    because the rows are not those of this run.
+    Without a result, Dagster shows the planned checks of a run as not evaluated. The failure of a blocking check becomes a warning, because
+    this run did not load the rows.
 
     Args:
         node: the table.
         key: its asset key.
-        instance: the Dagster instance with the events.
+        instance: the Dagster instance that stores the results.
     """
     for spec in build_asset_check_specs(node, key, node.settings):
         check = dg.AssetCheckKey(key, spec.name)

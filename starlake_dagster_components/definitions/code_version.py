@@ -1,7 +1,7 @@
-"""Compute the version of an asset's definition. It changes with the rows that the asset would have, not with comments or formatting.
+"""Compute the code version of an asset. It changes if a change may affect the asset's rows, but not with comments or formatting.
 
-Dagster shows "code version changed" and fires ``AutomationCondition.code_version_changed()`` if it differs from that of the last
-materialization.
+If it differs from that of the last materialization, Dagster shows "code version changed", and
+``AutomationCondition.code_version_changed()`` is true.
 """
 
 import contextlib
@@ -37,19 +37,20 @@ _TOKENS = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Strings and quoted names, which stay unchanged, and comments, which are removed. A string or comment that is never
-closed extends to the end of the text: a search for the end of each would take quadratic time. All begin with the same set of
-characters, which Python finds twice as fast as several alternatives.
+"""Strings and quoted names, which stay unchanged, and comments, which are removed. An unclosed string or comment extends to the end of the
+SQL, because searching for the end of each one would take quadratic time. All alternatives begin with the same set of characters, which
+Python finds twice as fast.
 """
 _PUNCTUATION = "(),;=<>+*/|-"
 _INCLUDE = re.compile(r"""\{%-?\s*(?:include|import|from)\s+['"]([^'"]+)['"]""")
 
 
 def compute_code_version(node: StarlakeNode) -> str | None:
-    """Return the version of a table or task; None for other nodes.
+    """Return the code version of a table or task; None for other nodes.
 
-    A table's version comes from the parts of its YAML that affect rows (not schedule, freshness, comments, tags). A task's version comes
-    from its SQL without comments and formatting, the files that it includes, or its Python program, and from how its rows are written.
+    For a table, it depends on the parts of its YAML that affect rows, as opposed to schedule, freshness, comments, and tags. For a task, it
+    depends on its SQL (without comments and formatting) and the files that the SQL includes, or on its Python program, and on the parts of
+    its YAML that affect rows.
     """
     if node.table is not None:
         parts: Any = (_list_table_parts(node.table), node.settings.env)
@@ -61,7 +62,7 @@ def compute_code_version(node: StarlakeNode) -> str | None:
 
 
 def _serialize(parts: Any) -> bytes:
-    """Return nested tuples of plain values as bytes. Equal values give equal bytes, which pickle's memo of objects would prevent."""
+    """Return nested tuples of plain values as bytes. Pickle's memo is off, so that equal values always result in equal bytes."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, protocol=4)
     pickler.fast = True
@@ -91,7 +92,7 @@ def _list_task_parts(task: Task, project: Project) -> Iterator[Any]:
 
 
 def normalize_sql(sql: str) -> str:
-    """Return SQL in lower case, without comments and insignificant white space. Strings and quoted names stay unchanged."""
+    """Return SQL in lower case, without comments and insignificant white space. Strings and quoted names are unchanged."""
     pieces: list[str] = []
     plain: list[str] = []
     end = 0
@@ -108,7 +109,10 @@ def normalize_sql(sql: str) -> str:
 
 
 def _squeeze(text: str) -> str:
-    """Return SQL without strings in lower case, with single spaces, and none around punctuation. A space at either end stays."""
+    """Return SQL that contains no strings in lower case, with single spaces, and without spaces around punctuation.
+
+    A space at the beginning or end is kept.
+    """
     middle = " ".join(text.lower().split())
     if not middle:
         return " " if text else ""
@@ -120,16 +124,15 @@ def _squeeze(text: str) -> str:
 
 
 def _read_includes(sql: str, project: Project) -> Iterator[str]:
-    """Yield the contents of the files that a template includes, each once."""
+    """Yield the content of each file that a template includes, directly or indirectly."""
     seen: set[str] = set()
-    waiting = _INCLUDE.findall(sql)
-    while waiting:
-        name = waiting.pop(0)
+    names = _INCLUDE.findall(sql)
+    for name in names:
         if name not in seen:
             seen.add(name)
             text = _read_file(os.path.join(project.metadata_folder, name))
             yield text
-            waiting += _INCLUDE.findall(text)
+            names += _INCLUDE.findall(text)
 
 
 def _read_file(path: str) -> str:

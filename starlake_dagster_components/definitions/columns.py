@@ -1,4 +1,4 @@
-"""Describe the columns of tables and tasks for Dagster's catalog."""
+"""The columns of tables and tasks as Dagster's table schemas."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
@@ -9,9 +9,13 @@ from ..project.model import Attribute, Table, Task, TypeDefinition
 
 
 def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) -> dg.TableSchema | None:
-    """Return the declared columns of a table or task; None if it declares none.
+    """Return the declared columns of a table or task; None if it does not declare any.
 
-    Nested fields follow their column, with dotted names. Types are Starlake's, arrays as ``array<...>``.
+    Nested fields follow their column and have dotted names. Types are Starlake's, with ``array<...>`` for arrays.
+
+    Args:
+        node: the table or task.
+        types: the project's types, by name.
     """
     attributes = node.attributes
     if not attributes:
@@ -21,10 +25,10 @@ def build_table_schema(node: Table | Task, types: Mapping[str, TypeDefinition]) 
 
 
 def build_inferred_schema(columns: Iterable[tuple[str, str]]) -> dg.TableSchema | None:
-    """Return columns that were inferred from the SQL of a task; None if there are none.
+    """Return the columns that were inferred from a task's SQL; None if there are none.
 
     Args:
-        columns: names and SQL types. An empty type is shown as ``unknown``.
+        columns: names and SQL types; an empty type is unknown.
     """
     found = [_build_column(name, type_ or "unknown", None, True, ()) for name, type_ in columns]
     return dg.TableSchema(columns=found) if found else None
@@ -49,13 +53,13 @@ def _build_columns(
 
 
 def describe_type(attribute: Attribute) -> str:
-    """Return the type of an attribute as it is shown: that of Starlake, arrays as ``array<...>``."""
+    """Return the Starlake type of an attribute, or ``array<...>`` for an array."""
     return f"array<{attribute.type}>" if attribute.array else attribute.type
 
 
 @lru_cache(maxsize=10_000)
 def _build_column(name: str, type_: str, description: str | None, nullable: bool, constraints: tuple[str, ...]) -> dg.TableColumn:
-    """Return a column. Equal columns are shared, because a project has many of them."""
+    """Return a column. Equal columns are shared, because a project may have many of them."""
     return dg.TableColumn(name=name, type=type_, description=description, constraints=_build_constraints(nullable, constraints), tags={})
 
 
@@ -86,8 +90,8 @@ def _list_constraints(attribute: Attribute, types: Mapping[str, TypeDefinition],
 
 @cache
 def _find_pattern(name: str) -> str | None:
-    """Return the pattern of one of Starlake's own types. Many projects have a copy of their definitions."""
-    # Imported by projects that have types of their own.
+    """Return the pattern of a built-in type of Starlake. Many projects contain copies of these types, which are not worth showing."""
+    # Imported here, because most projects do not define types.
     from ..project.attribute_types import make_built_in_types
 
     own = make_built_in_types().get(name)

@@ -1,4 +1,4 @@
-"""Report parts of a project that Dagster does not accept as problems with file and line, instead of Dagster's exceptions."""
+"""Report parts of a project that Dagster does not accept as problems with file and line, instead of raising Dagster's exceptions."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,10 +14,10 @@ from .names import make_tags
 from .nodes import StarlakeNode
 
 MINIMUM_WINDOW = timedelta(minutes=1)
-"""Dagster: TimeWindowFreshnessPolicy accepts no shorter window."""
+"""The shortest window that Dagster's ``TimeWindowFreshnessPolicy`` accepts."""
 
 NEVER = timedelta(days=3650)
-"""The time after which an asset with only a warning counts as failed, because Dagster has no policy without a failure."""
+"""The fail window of an asset with only a warn window, because Dagster requires a fail window."""
 
 EDITABLE_TAGS = frozenset(
     (
@@ -29,16 +29,16 @@ EDITABLE_TAGS = frozenset(
         "dagster/retry_on_asset_or_op_failure",
     )
 )
-"""Tags with Dagster's own prefix that runs may have. Dagster: USER_EDITABLE_SYSTEM_TAGS."""
+"""Tags with the prefix ``dagster/`` that users may set (Dagster's ``USER_EDITABLE_SYSTEM_TAGS``)."""
 
 
 def make_run_tags(labels: tuple[str, ...]) -> dict[str, str]:
-    """Return labels as tags of runs, except those whose prefix Dagster reserves."""
+    """Return the run tags for the option ``tags`` of a DAG config, without those that Dagster reserves."""
     return {key: value for key, value in make_tags(labels).items() if not _is_reserved(key)}
 
 
 def find_tag_problems(pipeline: Pipeline) -> Iterator[Problem]:
-    """Yield a warning for each tag of a DAG config that Dagster does not accept."""
+    """Yield a warning for each tag of a DAG config that Dagster reserves."""
     for key in make_tags(pipeline.tags):
         if _is_reserved(key):
             yield Problem(
@@ -53,11 +53,8 @@ def _is_reserved(key: str) -> bool:
 
 
 def build_freshness_policy(freshness: Freshness | None) -> dg.FreshnessPolicy | None:
-    """Return Starlake's freshness as a time window policy of Dagster; None if that is not possible.
-
-    A warning without an error stays a warning.
-    """
-    if freshness is None or find_freshness_fault(freshness):
+    """Return Starlake's freshness as a freshness policy; None if there is none, or Dagster does not accept it."""
+    if freshness is None or find_invalid_window(freshness):
         return None
     if freshness.error:
         return dg.FreshnessPolicy.time_window(fail_window=freshness.error, warn_window=freshness.warn)
@@ -66,34 +63,34 @@ def build_freshness_policy(freshness: Freshness | None) -> dg.FreshnessPolicy | 
     )
 
 
-def find_freshness_fault(freshness: Freshness) -> tuple[str, str] | None:
-    """Return the key of a freshness that Dagster does not accept, and the reason; None if it accepts all of them."""
+def find_invalid_window(freshness: Freshness) -> tuple[str, str] | None:
+    """Return the key (``warn`` or ``error``) that Dagster does not accept, and a message; None if it accepts both."""
     for key, window in (("warn", freshness.warn), ("error", freshness.error)):
         if window is not None and window < MINIMUM_WINDOW:
-            kind = "negative" if window < timedelta() else "less than a minute"
-            return key, f"freshness {key}: {window.total_seconds():g} s is {kind}; the table gets no freshness policy"
+            reason = "negative" if window < timedelta() else "less than a minute"
+            return key, f"freshness {key}: {window.total_seconds():g} s is {reason}; the table gets no freshness policy"
     if freshness.warn and freshness.error and freshness.warn >= freshness.error:
         return "warn", "freshness: 'warn' is not shorter than 'error'; the table gets no freshness policy"
     return None
 
 
 def find_freshness_problems(node: StarlakeNode) -> Iterator[Problem]:
-    """Yield a warning if the freshness of a table or task cannot be a Dagster policy."""
+    """Yield a warning if Dagster does not accept the freshness of a table or task."""
     freshness = get_freshness(node)
-    fault = find_freshness_fault(freshness) if freshness else None
-    if fault and node.origin:
-        key, message = fault
+    invalid = find_invalid_window(freshness) if freshness else None
+    if invalid and node.origin:
+        key, message = invalid
         path = f"metadata.freshness.{key}" if node.table else f"freshness.{key}"
         yield Problem(node.origin.locate(path), "warning", message)
 
 
 def get_freshness(node: StarlakeNode) -> Freshness | None:
-    """Return the freshness of a table or task."""
+    """Return the freshness of a table or task; None for other nodes."""
     return node.table.metadata.freshness if node.table else node.task.freshness if node.task else None
 
 
 def translate_node(translator: Translator, node: StarlakeNode) -> tuple[dg.AssetSpec, Problem | None]:
-    """Return the asset spec of a node. If Dagster does not accept the translator's spec, return a bare one and the problem."""
+    """Return the asset spec of a node and None; if Dagster does not accept the translator's spec, one with only the key and a problem."""
     try:
         return translator.get_asset_spec(node), None
     except (dg.DagsterError, CheckError) as error:

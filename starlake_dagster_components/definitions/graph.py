@@ -1,4 +1,4 @@
-"""Determine the nodes of a plan, their specs, and their dependencies: the parts of assets that need no op."""
+"""The nodes of a plan, with their asset specs and dependencies. Ops are added in ``assets``."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 
 import dagster as dg
 
-from ..errors import Location, Problem
+from ..errors import Problem
 from ..pipelines.pipeline import Pipeline, Plan
 from ..project.model import EMPTY, Domain, Table
 from ..settings import AssetKeyStyle, Settings
@@ -19,7 +19,7 @@ from .partitioned_specs import add_partitions
 from .translator import StarlakeTranslator
 
 NodeId = tuple[str, str]
-"""``(type, logical name)``: ``("table", "sales.orders")``. Dependencies refer to nodes by this ID."""
+"""Type and logical name, by which dependencies refer to nodes: ``("table", "sales.orders")``."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class AssetGraph:
 
     Attributes:
         plan: the plan.
-        nodes: every node by ID, in the order domains, tables, tasks, external tables.
-        specs: the translator's spec of each node, with dependencies added.
+        nodes: all nodes: domains, then tables, tasks, and external tables.
+        specs: the asset spec of each node, as returned by the translator and with dependencies updated.
         keys: the final asset key of each node.
-        problems: what is wrong with the keys and the partitions.
-        partitions: job -> its partitions, for jobs that have some.
+        problems: problems with specs, keys, and partitions.
+        partitions: job name -> partitions, for partitioned jobs.
     """
 
     plan: Plan
@@ -44,7 +44,7 @@ class AssetGraph:
 
     @cached_property
     def by_key(self) -> Mapping[dg.AssetKey, StarlakeNode]:
-        """Nodes by their final asset key. An external table with the key of another node is that node."""
+        """Final asset key -> node. If an external table has the key of another node, the other node takes precedence."""
         found: dict[dg.AssetKey, StarlakeNode] = {}
         for node_id, key in self.keys.items():
             found.setdefault(key, self.nodes[node_id])
@@ -52,20 +52,20 @@ class AssetGraph:
 
     @cached_property
     def depth(self) -> int:
-        """Number of assets on the longest dependency path. Iterative, so any depth works."""
+        """Number of assets on the longest dependency path. Not recursive, so that the path may be of any length."""
         upstream = {spec.key: [d.asset_key for d in spec.deps] for spec in self.specs.values()}
         depths: dict[dg.AssetKey, int] = {}
         entered: set[dg.AssetKey] = set()
         for start in upstream:
-            waiting = [start]
-            while waiting:
-                key = waiting[-1]
+            stack = [start]
+            while stack:
+                key = stack[-1]
                 missing = [k for k in upstream.get(key, ()) if k not in entered]
                 entered.update(missing, (key,))
                 if missing:
-                    waiting += missing
+                    stack += missing
                     continue
-                waiting.pop()
+                stack.pop()
                 depths.setdefault(key, 1 + max((depths.get(k, 0) for k in upstream.get(key, ())), default=0))
         return max(depths.values(), default=0)
 
@@ -74,7 +74,7 @@ class AssetGraph:
         return self.keys[kind, name]
 
     def get_pipeline_keys(self, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
-        """Return the assets that a pipeline runs itself: its tables with their pre-loads, or its tasks."""
+        """Return the keys of a pipeline's own assets: its pre-loads and tables, or its tasks."""
         domains = [d for d, pre_load in pipeline.pre_load.items() if pre_load.strategy != "none"]
         return (
             *(self.get_key("domain", d) for d in domains),
@@ -83,7 +83,7 @@ class AssetGraph:
         )
 
     def find_upstream(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
-        """Return the direct and indirect inputs of a pipeline's tasks, except the pipeline's own assets: name -> key."""
+        """Return the direct and indirect inputs of a pipeline's tasks: logical name -> asset key."""
         found = self._upstream.get(pipeline.name)
         if found is None:
             everything = self.plan.dependencies.get_transitive(*(t.full_name for t in pipeline.tasks))
@@ -96,7 +96,7 @@ class AssetGraph:
         return {}
 
     def find_inputs(self, pipeline: Pipeline) -> Mapping[str, dg.AssetKey]:
-        """Return the direct inputs of a pipeline's tasks, except the pipeline's own assets: name -> key."""
+        """Return the direct inputs of a pipeline's tasks, except its own tasks: logical name -> asset key."""
         own = {t.full_name for t in pipeline.tasks}
         return {
             d.name: self.get_key(d.kind, d.name)
@@ -107,15 +107,7 @@ class AssetGraph:
 
 
 def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
-    """Return the nodes of a plan with their specs.
-
-    Args:
-        plan: the plan.
-        settings: the style of asset keys, and the translator.
-
-    Returns:
-        The graph. Two nodes with the same key are among its problems.
-    """
+    """Return the nodes of a plan with their specs. Problems, such as two nodes with the same key, are part of the result."""
     nodes = _build_nodes(plan, settings)
     translator = settings.translator or StarlakeTranslator()
     translated: dict[NodeId, dg.AssetSpec] = {}
@@ -142,7 +134,7 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
 
 
 def _follow_renames(spec: dg.AssetSpec, renamed: Mapping[dg.AssetKey, dg.AssetKey]) -> dg.AssetSpec:
-    """Make a spec depend on the keys that the translator assigned."""
+    """Return a spec whose dependencies have the keys that the translator assigned."""
     if not any(d.asset_key in renamed for d in spec.deps):
         return spec
     return spec.replace_attributes(
@@ -222,10 +214,7 @@ def _iterate_nodes(plan: Plan, settings: Settings) -> Iterator[tuple[str, Starla
 
 
 def _name_pre_loads(domains: Sequence[Domain]) -> Mapping[str, str]:
-    """Return the names of some domains' pre-loads, by logical name.
-
-    The name is the final name, or the logical one if several domains have the same ``rename``.
-    """
+    """Return the names of the pre-loads of domains: logical name -> final name, or the logical name if several have the same ``rename``."""
     shared = Counter(domain.final_name for domain in domains)
     return {d.name: d.final_name if shared[d.final_name] == 1 else d.name for d in domains}
 
@@ -254,17 +243,17 @@ def _find_collisions(nodes: Mapping[NodeId, StarlakeNode], keys: Mapping[NodeId,
         if other == node_id:
             continue
         both = " and ".join(f"{kind} {name} ({nodes[kind, name].location or 'read by a task'})" for kind, name in (other, node_id))
-        where: Location | None = nodes[node_id].location
+        location = nodes[node_id].location
         if node_id[0] == "external":
-            problems.append(Problem(where, "warning", f"treated as one asset, '{key.to_user_string()}': {both}"))
+            problems.append(Problem(location, "warning", f"treated as one asset, '{key.to_user_string()}': {both}"))
             continue
         advice = _advise(nodes[other], nodes[node_id], key)
-        problems.append(Problem(where, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}"))
+        problems.append(Problem(location, "error", f"two nodes have the asset key '{key.to_user_string()}': {both}; {advice}"))
     return tuple(problems)
 
 
 def _advise(one: StarlakeNode, other: StarlakeNode, key: dg.AssetKey) -> str:
-    """Suggest how to separate two nodes with the same key."""
+    """Return a suggestion to give two nodes different keys."""
     if one.key != key or other.key != key:
         both = "both" if one.key != key and other.key != key else "one of them"
         return f"the translation (or get_asset_spec) gives {both} this key"

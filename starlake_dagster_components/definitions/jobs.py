@@ -1,4 +1,4 @@
-"""Build jobs: one per pipeline, as a selection of assets."""
+"""Build the jobs: each pipeline becomes a job that selects assets."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ from .names import make_tag_value
 logger = logging.getLogger("starlake_dagster_components")
 
 Job = Any
-"""Dagster's type of an unresolved job is not public."""
+"""A job whose selection is not resolved yet. Dagster's type of it is not public."""
 
 
 def select_job_keys(graph: AssetGraph, pipeline: Pipeline) -> tuple[dg.AssetKey, ...]:
-    """Return the assets that a pipeline's job runs.
+    """Return the keys of the assets that a pipeline's job runs.
 
-    These are the assets of the pipeline itself and, with ``run_dependencies_first``, every task and load table upstream and the pre-load of
-    their domains (Starlake's guide "Customize Dagster DAGs", option ``run_dependencies_first``).
+    They are the pipeline's own assets and, with the option ``run_dependencies_first`` (Starlake's guide "Customize Dagster DAGs"), all
+    tasks and load tables upstream, with the pre-loads of their domains.
     """
     keys = dict.fromkeys(graph.get_pipeline_keys(pipeline))
     if pipeline.run_dependencies_first:
@@ -54,9 +54,9 @@ def build_job(
     Args:
         graph: the assets.
         pipeline: the pipeline that the job runs.
-        executor: executor of its steps; None = that of the code location.
-        metadata: metadata that Dagster shows.
-        condition: its automation condition; None = none.
+        executor: executor of the job's steps; None = that of the code location.
+        metadata: metadata of the job.
+        condition: automation condition of the job, if any.
     """
     return _get_job_factory()(
         name=pipeline.name,
@@ -65,23 +65,23 @@ def build_job(
         tags=build_job_tags(pipeline),
         executor_def=executor,
         metadata=metadata,
-        # Older versions of Dagster have no conditions of jobs.
+        # Older releases of Dagster do not have this parameter.
         **({"automation_condition": condition} if condition is not None else {}),
     )
 
 
 def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: Any) -> dg.JobDefinition:
-    """Return a job in which any assets can be run, with any partitions. It is Dagster's implicit job with another name.
+    """Return a job of all assets, like Dagster's implicit job but with a name. The assets may have different partitions.
 
     Args:
         name: the job's name.
         definitions: definitions with the assets.
-        executor: executor of its steps; None = Dagster's default.
+        executor: executor of the job's steps; None = Dagster's default.
     """
     try:
         from .asset_job import build_job_of_graph
     except ImportError:
-        # Dagster's public function does not make a job from assets with different partitions.
+        # With Dagster's public function, the assets must have the same partitions.
         job = dg.define_asset_job(name, dg.AssetSelection.all(), executor_def=executor)
         return dg.Definitions.merge(definitions, dg.Definitions(jobs=[job])).resolve_job_def(name)
     return build_job_of_graph(name, definitions.resolve_asset_graph(), executor)
@@ -89,17 +89,17 @@ def build_job_of_all_assets(name: str, definitions: dg.Definitions, executor: An
 
 @cache
 def _get_job_factory() -> Callable[..., Job]:
-    """Return the function that makes a job from a selection: ours, which resolves faster, or Dagster's if its internals have changed."""
+    """Return the class or function that creates jobs: ours, which is faster, or Dagster's if this release has other internals."""
     try:
         from .asset_job import AssetJob
     except ImportError as error:
-        logger.warning("Dagster resolves the jobs, which takes longer if there are many: %s", error)
+        logger.warning("using Dagster's own resolution of jobs, which is slower if there are many: %s", error)
         return dg.define_asset_job
     return AssetJob
 
 
 def build_job_tags(pipeline: Pipeline) -> Mapping[str, str]:
-    """Return the tags of a pipeline's job and its runs: the option ``tags``, and the origin of the job."""
+    """Return the tags of a pipeline's job and its runs: the option ``tags``, the kind of the pipeline, and its DAG config."""
     return {
         **hide_in_tags(make_run_tags(pipeline.tags)),
         "starlake/kind": pipeline.kind,

@@ -1,4 +1,4 @@
-"""Write Markdown for Dagster's pages."""
+"""Markdown for descriptions and metadata."""
 
 import re
 

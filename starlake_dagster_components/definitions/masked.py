@@ -1,4 +1,4 @@
-"""Dagster's objects without secrets: specs, events, failures, reasons of ticks."""
+"""Mask secrets in Dagster objects: specs, metadata, events, failures, and skip reasons."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,7 +14,7 @@ Tick = TypeVar("Tick")
 
 
 def hide_in_spec(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """Return an asset spec without secrets in its description, metadata and tags."""
+    """Return an asset spec with secrets masked in its description, metadata, and tags."""
     shown = "\n".join(_list_texts(spec))
     if mask_text(shown) == shown:
         return spec
@@ -26,7 +26,7 @@ def hide_in_spec(spec: dg.AssetSpec) -> dg.AssetSpec:
 
 
 def hide_in_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags without secrets, in the characters that Dagster allows."""
+    """Return tags with secrets replaced by ``hidden``, because tags cannot contain ``***``."""
     return {mask_text(key).replace(HIDDEN, "hidden"): mask_text(value).replace(HIDDEN, "hidden") for key, value in tags.items()}
 
 
@@ -44,7 +44,7 @@ def _list_texts(spec: dg.AssetSpec) -> Iterator[str]:
 
 
 def hide_in_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metadata without secrets; values without secrets stay the same objects."""
+    """Return metadata with secrets masked."""
     return {key: _hide_in_value(value) for key, value in metadata.items()}
 
 
@@ -83,7 +83,7 @@ def _hide_in_schema(schema: dg.TableSchema) -> dg.TableSchema:
 
 
 def hide_in_event(event: Event) -> Event:
-    """Return what a step yields without secrets."""
+    """Return an event of a step with secrets masked."""
     if isinstance(event, dg.MaterializeResult):
         if event.check_results:
             event = event._replace(check_results=[hide_in_event(check) for check in event.check_results])
@@ -99,7 +99,7 @@ def hide_in_event(event: Event) -> Event:
 
 @contextmanager
 def hide_in_errors() -> Iterator[None]:
-    """Hide secrets in what is raised within a ``with`` block, with all of its causes."""
+    """Mask secrets in exceptions that are raised in a ``with`` block, and in their causes."""
     try:
         yield
     except BaseException as error:
@@ -110,7 +110,7 @@ def hide_in_errors() -> Iterator[None]:
 
 
 def hide_in_events(events: Generator[Event, None, None] | Iterator[Event]) -> Iterator[Event]:
-    """Yield what a step yields, and raise what it raises, without secrets."""
+    """Yield the events of a step with secrets masked. Exceptions are masked as well, and full disks are explained."""
     with hide_in_errors(), explain_full_disks(), closing(events) as steps:  # type: ignore[type-var]
         for event in steps:
             yield hide_in_event(event)
@@ -118,7 +118,7 @@ def hide_in_events(events: Generator[Event, None, None] | Iterator[Event]) -> It
 
 @contextmanager
 def explain_full_disks() -> Iterator[None]:
-    """Turn what other libraries raise when a disk is full into a failure that says so.
+    """Convert exceptions that a full disk causes in a ``with`` block to failures with a clear message.
 
     Raises:
         dagster.Failure: a disk is full.
@@ -135,7 +135,7 @@ def explain_full_disks() -> Iterator[None]:
 
 
 def hide_in_tick(evaluate: Callable[[], Tick]) -> Tick:
-    """Return what the evaluation of a sensor returns; neither the reason of a skipped tick nor what it raises shows secrets."""
+    """Evaluate a sensor tick, with secrets masked in the skip reason and in exceptions."""
     with hide_in_errors():
         result: Any = evaluate()
     if isinstance(result, dg.SkipReason) and result.skip_message:

@@ -1,4 +1,4 @@
-"""Make names for Dagster: asset keys, op names, group names, and tags. Pure functions."""
+"""Names for Dagster: asset keys, op names, group names, and tags."""
 
 import re
 import zlib
@@ -16,20 +16,20 @@ _TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
 
 
 def sanitize_id(text: str) -> str:
-    """Return a name as starlake-dagster writes it in asset keys: ``$`` becomes ``S``; other characters than ``[a-zA-Z0-9_-]`` become ``_``.
+    """Return a name as starlake-dagster writes it in asset keys: ``$`` becomes ``S``, and all but ``[a-zA-Z0-9_-]`` become ``_``.
 
-    Starlake's guide "Customize Dagster DAGs", ``sanitize_id``.
+    The rule is ``sanitize_id`` in Starlake's guide "Customize Dagster DAGs".
     """
     return _OUTSIDE_KEY.sub("_", text.replace("$", "S"))
 
 
 def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
-    """Return the asset key of a domain, table or task.
+    """Return the asset key of a domain, table, or task.
 
     Args:
         name: ``domain`` or ``domain.table``.
-        style: ``flat`` as in generated DAGs (``sales_orders``), ``flat_lower`` as in starlake-dagster >= 0.3, or ``path`` with one
-            component per part (``sales/orders``).
+        style: the setting ``asset_keys``: for ``sales.Orders``, ``flat`` returns ``sales_Orders``, ``flat_lower`` returns
+            ``sales_orders``, and ``path`` returns ``sales/Orders``.
     """
     if style == "path":
         return dg.AssetKey([sanitize_id(part) or "_" for part in name.split(".")])
@@ -38,23 +38,23 @@ def make_asset_key(name: str, style: AssetKeyStyle = "flat") -> dg.AssetKey:
 
 
 def make_op_name(key: dg.AssetKey, taken: Container[str] = ()) -> str:
-    """Return the op name for an asset key: letters, digits, and underscores; different for different keys.
+    """Return the op name for an asset key, in letters, digits, and underscores. Different keys have different op names.
 
     Args:
-        key: the asset's key.
-        taken: names of jobs, which share a namespace with ops in Dagster (a job named like its domain's asset is common in Starlake).
+        key: the asset key.
+        taken: names of jobs, with which ops share a namespace in Dagster. In Starlake, a job is often named after its domain.
     """
     name = _make_readable_op_name(key)
     return f"{name}_step_{_compute_checksum(key)}" if name in taken else name
 
 
 def make_output_name(key: dg.AssetKey) -> str:
-    """Return the output name for an asset key in an op with several outputs; different for different keys."""
+    """Return the output name for an asset key in an op with several outputs. Different keys have different output names."""
     return f"table_{_make_readable_op_name(key)}"
 
 
 def make_readable_name(text: str) -> str:
-    """Return a string as the name of an op: letters, digits and underscores; a suffix separates strings that would look the same."""
+    """Return an op name for a string, in letters, digits, and underscores. Different strings have different op names."""
     return _make_readable_op_name(dg.AssetKey(text))
 
 
@@ -64,21 +64,21 @@ def _compute_checksum(key: dg.AssetKey) -> str:
 
 def _make_readable_op_name(key: dg.AssetKey) -> str:
     readable = "__".join(_OUTSIDE_NAME.sub("_", part) for part in key.path)
-    # Also for a key with one part, because another project in the code location may have keys with several.
+    # "__" separates the parts of a key, so a part that contains it needs a suffix.
     if readable != "__".join(key.path) or any("__" in part for part in key.path) or readable in RESERVED:
         return f"{readable}_{_compute_checksum(key)}"
     return readable
 
 
 def make_group_name(name: str) -> str:
-    """Return the asset group name for a domain: letters, digits, and underscores."""
+    """Return the asset group name for a domain, in letters, digits, and underscores."""
     return _OUTSIDE_NAME.sub("_", name) or "default"
 
 
 def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
-    """Return Dagster tags for Starlake's ``tags``: labels, or ``key=value`` if both sides are valid. Others are cleaned.
+    """Return Dagster tags for the ``tags`` of a Starlake object: ``label`` has an empty value, and ``key=value`` is split.
 
-    A label that is empty after cleaning is left out.
+    Invalid characters become ``_``, and everything after 63 characters is removed. Empty labels are left out.
     """
     tags: dict[str, str] = {}
     for label in labels:
@@ -94,5 +94,5 @@ def make_tags(labels: Iterable[str]) -> Mapping[str, str]:
 
 
 def make_tag_value(text: str) -> str:
-    """Return a string as the value of a tag, which allows fewer characters and 63 of them."""
+    """Return a string as a tag value: invalid characters become ``_``, and everything after 63 characters is removed."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

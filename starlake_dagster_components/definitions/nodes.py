@@ -1,4 +1,4 @@
-"""Define the input of a translator: one domain, table, task, or external table of a project."""
+"""``StarlakeNode``, the input of a translator: a domain, table, task, or external table."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,18 +18,17 @@ class StarlakeNode:
     """An object of a Starlake project that becomes an asset.
 
     Attributes:
-        type: ``domain`` (its pre-load), ``table`` (a load table), ``task`` (a transform), or ``external`` (read, but not made here).
-        name: the name from which the asset key is made: the final names for domains and tables (the logical name of a domain
-            that shares its ``rename`` with another; ``load_domain`` has both), ``domain.task`` for tasks, and the name as
-            written for external tables.
-        key: the default asset key, made from the name and the setting ``asset_keys``.
+        type: ``domain`` (a pre-load), ``table`` (a load), ``task`` (a transform), or ``external`` (a table that the project only reads).
+        name: the name from which the asset key is derived: the final name of a domain or table (but the logical name of a domain that
+            has the same ``rename`` as another), ``domain.task`` for a task, and the name as written for an external table.
+        key: the default asset key, derived from the name and the setting ``asset_keys``.
         domain: the final name of its domain; empty for an external table without one.
         project: the whole project.
-        pipeline: the first pipeline that runs it; None without a ``dagRef``.
-        table, task, load_domain: the object itself, depending on ``type``.
+        pipeline: the first pipeline that runs it; None if it has no ``dagRef``.
+        table, task, load_domain: the object itself, depending on ``type``; the others are None.
         dependencies: the dependencies of a task.
-        inferred_columns: names and SQL types of the columns of a task without ``attributes``, once they have been inferred from its SQL.
-        upstream: default asset keys of its inputs. Keys that the translator changes are updated afterward.
+        inferred_columns: names and SQL types of a task's columns, if it has no ``attributes`` and they have been inferred from its SQL.
+        upstream: default asset keys of its inputs. If the translator changes the key of an input, dependencies are updated afterward.
         settings: the settings of the project's definitions.
     """
 
@@ -49,23 +48,23 @@ class StarlakeNode:
 
     @property
     def description(self) -> str | None:
-        """Its comment in the project."""
+        """Its ``comment`` in the project."""
         described = self.table or self.task or self.load_domain
         return described.comment if described else None
 
     @property
     def origin(self) -> Origin | None:
-        """Its place in the project's files."""
+        """The file that defines it, with line numbers; None for an external table."""
         described = self.table or self.task or self.load_domain
         return described.origin if described else None
 
     @property
     def connection(self) -> Connection | None:
-        """The connection that its rows are written to."""
+        """The connection of the database that contains its table."""
         node = self.table or self.task
         return self.project.find_connection(node) if node else None
 
     @property
     def location(self) -> Location | None:
-        """Its first line, or for an external table, the line that reads it."""
+        """The first line of its definition; None for an external table."""
         return self.origin.locate() if self.origin else None

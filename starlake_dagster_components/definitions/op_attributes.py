@@ -1,4 +1,4 @@
-"""Pool, retries and tags of steps: from the settings, the rules of ``op`` and the DAG config."""
+"""Pool, retries, and tags of steps, from the settings, the rules of ``op``, and the DAG config."""
 
 from dataclasses import dataclass, field
 
@@ -13,19 +13,13 @@ from .selecting import describe_node, describe_pre_load
 
 _VERBS = {"domain": "preload", "table": "load", "task": "transform"}
 
-AIRFLOWS_OWN_POOL = "default_pool"
-"""The pool that every Airflow has: where a DAG config names it, it means no pool."""
+AIRFLOW_DEFAULT_POOL = "default_pool"
+"""The pool that Airflow uses if none is set. In a DAG config, it therefore means no pool."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpAttributes:
-    """Attributes of an op besides its body.
-
-    Attributes:
-        pool: its concurrency pool.
-        retry_policy: how often and when it is tried again.
-        tags: its tags.
-    """
+    """The concurrency pool, retry policy, and tags of an op."""
 
     pool: str | None = None
     retry_policy: dg.RetryPolicy | None = None
@@ -33,10 +27,10 @@ class OpAttributes:
 
 
 def find_op_attributes(node: StarlakeNode, settings: Settings) -> OpAttributes:
-    """Return what the op of a domain, table or task gets.
+    """Return the attributes of the op of a domain, table, or task.
 
-    Rules of ``op`` are applied in their order, so a later one overrides an earlier one. They override the settings ``pool`` and
-    ``op_tags``, which override the DAG config (``default_pool``, ``retries``).
+    Rules of ``op`` are applied in order, so later ones override earlier ones. They override the settings ``pool`` and ``op_tags``, which
+    override the options of the DAG config (``default_pool``, ``retries``).
     """
     pool = settings.pool or _find_pool(node.pipeline)
     retry: RetryRule | None = None
@@ -62,7 +56,7 @@ def _describe(node: StarlakeNode) -> SelectableNode:
 
 def _find_pool(pipeline: Pipeline | None) -> str | None:
     pool = pipeline.options.get("default_pool", "").strip() if pipeline else ""
-    return pool if pool and pool != AIRFLOWS_OWN_POOL else None
+    return pool if pool and pool != AIRFLOW_DEFAULT_POOL else None
 
 
 def _convert(rule: RetryRule) -> dg.RetryPolicy | None:
@@ -77,7 +71,7 @@ def _convert(rule: RetryRule) -> dg.RetryPolicy | None:
 
 
 def _build_retry_policy(pipeline: Pipeline | None, settings: Settings) -> dg.RetryPolicy | None:
-    """Return the retries of the DAG config, else those that the executor's options ask for; none where neither does."""
+    """Return the retries of the DAG config, or else those of the executor's options; None if neither sets them."""
     if pipeline is None:
         return None
     retries, delay = pipeline.retries, pipeline.retry_delay

@@ -1,4 +1,4 @@
-"""Partitions of specs, including those that a translator sets."""
+"""Add partitions to asset specs, and check those that a translator sets."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ NodeId = tuple[str, str]
 Windows = dg.TimeWindowPartitionsDefinition
 
 BACKFILL = "starlake/backfill"
-"""Metadata of a spec that says how its task is backfilled, ``runs`` or ``single_run``; without it, the setting decides."""
+"""Metadata of a spec that overrides the setting ``backfill`` for a task: ``runs`` or ``single_run``."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionedSpecs:
-    """The specs that have partitions.
+    """The result of :func:`add_partitions`.
 
     Attributes:
-        specs: those that are no longer as the translator made them.
-        by_job: job -> its partitions.
-        problems: partitions that were refused.
+        specs: the specs that differ from the translator's.
+        by_job: job name -> partitions.
+        problems: problems with partitions.
     """
 
     specs: Mapping[NodeId, dg.AssetSpec]
@@ -36,13 +36,13 @@ class PartitionedSpecs:
 def add_partitions(
     plan: Plan, settings: Settings, nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]
 ) -> PartitionedSpecs:
-    """Return the specs of tasks with the partitions of their jobs, or with those that the translator sets.
+    """Add partitions to the specs of tasks: those of their jobs, or those that the translator sets.
 
     Args:
         plan: the plan.
-        settings: which tasks have partitions.
+        settings: the settings.
         nodes: all nodes.
-        specs: as the translator made them.
+        specs: the specs as returned by the translator.
     """
     chosen: dict[NodeId, Windows] = {}
     problems: list[Problem] = []
@@ -52,17 +52,17 @@ def add_partitions(
             if node.task and node.pipeline and is_partitioned(node.task, node.pipeline, settings):
                 chosen[node_id] = build_partitions(node.pipeline, settings)
             continue
-        refused = _explain_refusal(node, given, settings)
-        if refused:
-            problems.append(Problem(node.location, "error", f"the translation of {node.name} gives it partitions, {refused}"))
+        reason = _explain_rejection(node, given, settings)
+        if reason:
+            problems.append(Problem(node.location, "error", f"the translation sets partitions for {node.name}, {reason}"))
         elif isinstance(given, Windows) and node.task:
             chosen[node_id] = given
-    problems += _find_bad_policies(nodes, specs)
+    problems += _find_invalid_policies(nodes, specs)
     if not chosen:
         return PartitionedSpecs({}, {}, tuple(problems))
     by_job: dict[str, Windows] = {}
     for pipeline in plan.pipelines:
-        problems += _settle_job(plan, pipeline, settings, nodes, chosen)
+        problems += _unify_partitions(plan, pipeline, settings, nodes, chosen)
     for pipeline in plan.pipelines:
         found = next((chosen[node_id] for node_id in _list_tasks(plan, pipeline) if node_id in chosen), None)
         if found is not None:
@@ -77,7 +77,7 @@ def add_partitions(
 
 
 def _list_tasks(plan: Plan, pipeline: Pipeline) -> Iterator[NodeId]:
-    """Yield the tasks that a job runs: its own, then those upstream that it runs first."""
+    """Yield the tasks that a job runs: its own, and then those upstream (``run_dependencies_first``)."""
     for task in pipeline.tasks:
         yield "task", task.full_name
     if pipeline.run_dependencies_first:
@@ -86,14 +86,14 @@ def _list_tasks(plan: Plan, pipeline: Pipeline) -> Iterator[NodeId]:
                 yield "task", dependency.name
 
 
-def _explain_refusal(node: StarlakeNode, given: dg.PartitionsDefinition[str], settings: Settings) -> str:
-    """Return why partitions that a translation gives cannot be honored; an empty string where they can."""
+def _explain_rejection(node: StarlakeNode, given: dg.PartitionsDefinition[str], settings: Settings) -> str:
+    """Return the reason why partitions that the translator sets are not supported; empty if they are."""
     if node.type == "external":
         return ""
     if node.task is None:
-        return "and a load has none: it takes the files that are there, whatever the date"
+        return "but loads cannot have partitions: they load all waiting files, whatever the date"
     if not isinstance(given, Windows):
-        return f"and {type(given).__name__} has no intervals: expected a TimeWindowPartitionsDefinition"
+        return f"but {type(given).__name__} has no intervals (expected a TimeWindowPartitionsDefinition)"
     pipeline = node.pipeline
     schedule = pipeline.schedule if pipeline else None
     if pipeline is None or schedule is None:
@@ -101,21 +101,21 @@ def _explain_refusal(node: StarlakeNode, given: dg.PartitionsDefinition[str], se
     own = build_partitions(pipeline, settings)
     if (given.cron_schedule, given.timezone) != (own.cron_schedule, own.timezone):
         return (
-            f"whose intervals are not those of its schedule: '{given.cron_schedule}' ({given.timezone}), and its job "
-            f"{pipeline.name} runs at '{own.cron_schedule}' ({own.timezone})"
+            f"but their cron '{given.cron_schedule}' ({given.timezone}) is not that of the schedule of its job {pipeline.name}: "
+            f"'{own.cron_schedule}' ({own.timezone})"
         )
     return ""
 
 
-def _settle_job(
+def _unify_partitions(
     plan: Plan, pipeline: Pipeline, settings: Settings, nodes: Mapping[NodeId, StarlakeNode], chosen: dict[NodeId, Windows]
 ) -> Iterator[Problem]:
-    """Take away partitions that the other assets of a job do not have: Dagster runs assets for one kind of partitions at a time."""
+    """Remove partitions that differ from those of a job from ``chosen``, because the assets of a run must have the same partitions."""
     own = {("task", task.full_name) for task in pipeline.tasks}
     kinds = {chosen[node_id]: node_id for node_id in sorted(own) if node_id in chosen}
     if len(kinds) > 1:
         names = " and ".join(nodes[node_id].name for node_id in kinds.values())
-        text = f"{names} have different partitions, and both belong to the job {pipeline.name}"
+        text = f"{names} have different partitions, but both belong to the job {pipeline.name}"
         yield Problem(pipeline.dag_config.origin.locate("filename"), "error", text)
         return
     others = [node_id for node_id in _list_tasks(plan, pipeline) if node_id not in own and node_id in chosen]
@@ -128,11 +128,11 @@ def _settle_job(
             yield Problem(
                 nodes[node_id].location,
                 "warning",
-                f"{nodes[node_id].name} has no partitions: {pipeline.name} runs it, too (run_dependencies_first), at other times",
+                f"{nodes[node_id].name} has no partitions, because {pipeline.name} also runs it (run_dependencies_first), at other times",
             )
 
 
-def _find_bad_policies(nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]) -> Iterator[Problem]:
+def _find_invalid_policies(nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[NodeId, dg.AssetSpec]) -> Iterator[Problem]:
     for node_id, spec in specs.items():
         given = spec.metadata.get(BACKFILL)
         if given is not None and given not in ("runs", "single_run"):
@@ -141,9 +141,9 @@ def _find_bad_policies(nodes: Mapping[NodeId, StarlakeNode], specs: Mapping[Node
 
 
 def _finish_spec(spec: dg.AssetSpec, windows: Windows | None, partitioned: Collection[dg.AssetKey]) -> dg.AssetSpec:
-    """Return the spec of a task with its partitions, or with how it depends on those of other tasks: on all of them.
+    """Return a task's spec with its partitions. A task without partitions depends on all partitions of its inputs.
 
-    Between tasks with partitions Dagster's own rule holds: the same one, or of other crons those whose intervals meet.
+    Between partitioned tasks, Dagster's default mapping applies: partitions depend on those whose intervals overlap.
     """
     if windows is not None:
         return spec if spec.partitions_def is not None else spec.replace_attributes(partitions_def=windows)

@@ -1,4 +1,4 @@
-"""Define partitions for tasks whose runs process an interval of their schedule's cron, and find the interval of a run."""
+"""Partitions of tasks by the cron of their job's schedule, and the data intervals of runs."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
@@ -21,9 +21,9 @@ _AT_MIDNIGHT = ("@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annua
 
 
 def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) -> bool:
-    """Return whether a task is partitioned: its job has a schedule, and the setting ``partitions`` includes it.
+    """Return whether a task is partitioned: its job has a schedule, and the setting ``partitions`` includes the task.
 
-    Loads are never partitioned, because they take the files that are there, whatever the date.
+    Loads are never partitioned, because they load all waiting files, whatever the date.
     """
     if settings.partitions == "off" or pipeline is None or pipeline.schedule is None:
         return False
@@ -33,11 +33,11 @@ def is_partitioned(task: Task, pipeline: Pipeline | None, settings: Settings) ->
 def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPartitionsDefinition:
     """Return the partitions of a job with a schedule: one per interval of its cron.
 
-    They start with the option ``start_date`` of the DAG config, else with the setting ``partitions_start``, and end with ``end_date``.
+    The first and last days are the options ``start_date`` (or else the setting ``partitions_start``) and ``end_date`` of the DAG config.
 
     Args:
-        pipeline: a pipeline whose job has a schedule.
-        settings: default time zone and first day, for DAG configs that set none.
+        pipeline: a pipeline with a schedule.
+        settings: the settings; they contain the default time zone and first day.
     """
     schedule = pipeline.schedule
     assert schedule is not None
@@ -46,7 +46,7 @@ def build_partitions(pipeline: Pipeline, settings: Settings) -> dg.TimeWindowPar
 
 
 def _choose_first_day() -> date:
-    """Return January 1 of last year: recent enough to list all partitions, and the same for every process within a year."""
+    """Return January 1 of last year, which keeps the number of partitions low and changes only once a year."""
     return date(datetime.now(timezone.utc).year - 1, 1, 1)
 
 
@@ -54,7 +54,7 @@ def _choose_first_day() -> date:
 def _build_windows(cron: str, zone: str, start: date, end: date | None) -> dg.TimeWindowPartitionsDefinition:
     return dg.TimeWindowPartitionsDefinition(
         start=datetime.combine(start, time()),
-        # The day after the last one begins when its last interval ends.
+        # Exclusive: the beginning of the next day.
         end=datetime.combine(date.fromordinal(end.toordinal() + 1), time()) if end else None,
         fmt=_choose_format(cron),
         cron_schedule=cron,
@@ -63,18 +63,18 @@ def _build_windows(cron: str, zone: str, start: date, end: date | None) -> dg.Ti
 
 
 def _choose_format(cron: str) -> str:
-    """Return the format of partition keys: a date if every tick is at midnight, else a date with time."""
+    """Return the format of partition keys: a date if all ticks are at midnight, or else a date with a time."""
     midnight = cron.strip().lower() in _AT_MIDNIGHT or cron.split()[:2] == ["0", "0"]
     return "%Y-%m-%d" if midnight else "%Y-%m-%d-%H:%M"
 
 
 def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime) -> str | None:
-    """Return the partition whose interval begins at a time; None if there is none, as before the first day."""
+    """Return the key of the partition that begins at a time; None if there is none (for example, before the first day)."""
     local = start.astimezone(ZoneInfo(windows.timezone))
     key = local.strftime(windows.fmt)
     for candidate in (key, f"{key}{local.strftime('%z')}"):
         try:
-            # Compare instants, because two hours on the day when the clock is set back have the same local time.
+            # Timestamps are compared, because local times are ambiguous when clocks are set back.
             if windows.time_window_for_partition_key(candidate).start.timestamp() == start.timestamp() and windows.has_partition_key(
                 candidate
             ):
@@ -85,17 +85,18 @@ def find_key_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: date
 
 
 def find_last_partition(windows: dg.TimeWindowPartitionsDefinition, moment: datetime) -> tuple[str, dg.TimeWindow] | None:
-    """Return the key and the interval of the last partition that is complete at a time; None if there is none, as before the first day."""
+    """Return the key and interval of the last partition that is complete at a time; None if there is none."""
     window = windows.get_prev_partition_window(moment, respect_bounds=False)
     key = find_key_of_interval(windows, window.start) if window else None
     return (key, window) if key and window else None
 
 
 def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
-    """Return the tags that assign partitions to a run that was started without one; none if it has one, or if its job has no partitions.
+    """Return the tags that assign partitions to a run that was started without them; empty if it has some, or its job is not partitioned.
 
-    They are the partitions of the run's data interval, if it consists of partitions. Without an interval, it is the last complete partition
-    at the time in the run's tag ``starlake/scheduled_date``, or now. Otherwise, Dagster would not run a chain of partitioned assets.
+    These are the partitions of the run's data interval, if it consists of whole partitions. Without an interval, it is the last partition
+    that was complete at ``starlake/scheduled_date``, or is now. Dagster does not run partitioned assets that depend on each other without
+    one.
     """
     windows, tags = job.partitions_def, run.tags
     if not isinstance(windows, dg.TimeWindowPartitionsDefinition) or is_for_partitions(tags):
@@ -109,7 +110,7 @@ def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.Dag
 
 
 def find_partitions_of_interval(windows: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> dict[str, str]:
-    """Return a run's tags for the partitions of an interval; none if the interval begins or ends within a partition."""
+    """Return the tags that assign the partitions of an interval to a run; empty if the interval does not consist of whole partitions."""
     first = find_key_of_interval(windows, start)
     last_window = windows.get_prev_partition_window(end, respect_bounds=False)
     if (
@@ -131,16 +132,16 @@ def is_for_partitions(tags: Mapping[str, str]) -> bool:
 
 
 def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitionsDefinition) -> tuple[datetime, datetime] | None:
-    """Return the interval of a run that Dagster launched for a partition or a range of partitions; None for other runs.
+    """Return the data interval of a run that Dagster launched for a partition or a range of partitions; None for other runs.
 
-    It is that of the partitions. If the tags of the run have an interval with the same end, it begins where that one does.
+    It is the interval of the partitions. But if the run's tags have an interval with the same end, it is the tagged one.
 
     Args:
-        tags: tags of the run.
+        tags: the tags of the run.
         windows: the partitions of the job.
 
     Raises:
-        ValueError: the key is not one of these partitions, for example after the cron has changed.
+        ValueError: a key is not one of the partitions, for example because the cron has changed.
     """
     first = tags.get(RANGE_START) or tags.get(PARTITION)
     last = tags.get(RANGE_END) or tags.get(PARTITION)
@@ -148,5 +149,5 @@ def find_interval_of_run(tags: Mapping[str, str], windows: dg.TimeWindowPartitio
         return None
     start, end = windows.time_window_for_partition_key(first).start, windows.time_window_for_partition_key(last).end
     tagged_start, tagged_end = (read_tagged_time(tags, name) for name in (INTERVAL_START, INTERVAL_END))
-    # A schedule whose cron has changed gives its first run another beginning.
+    # After its cron has changed, a schedule starts the interval of its next run where that of the last run ended.
     return (tagged_start, end) if tagged_start and tagged_end and tagged_end.timestamp() == end.timestamp() else (start, end)

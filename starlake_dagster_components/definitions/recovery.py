@@ -1,4 +1,4 @@
-"""Build definitions of a project with errors (setting ``on_error``): those of its last good plan, or without everything that is broken."""
+"""Choose the plan for a project with errors (setting ``on_error``): its last plan without errors, or its plan without the broken files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ class Recovered:
     """The plan that replaces a plan with errors.
 
     Attributes:
-        plan: a plan.
+        plan: the plan.
         graph: its assets.
-        problems: its problems. The errors of the project are among them as warnings.
-        identity: its name in the cache of plans; empty if it is not there.
+        problems: its problems, and the errors of the project as warnings.
+        identity: the plan's identity in the cache; empty if it is not cached.
     """
 
     plan: Plan
@@ -33,16 +33,16 @@ class Recovered:
 
 
 def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
-    """Return the plan that the setting ``on_error`` uses for a project with errors or broken files; None to use the project's own plan.
+    """Return the plan to use instead of a plan with errors or broken files, according to the setting ``on_error``; None if there is none.
 
-    A broken file is one that Starlake skips as a whole, with a warning. With ``last_good``, files broken by an edit are errors; with
-    ``leave_out``, all broken files are.
+    A broken file is one that Starlake skips as a whole, with a warning. With ``last_good``, files that an edit has broken count as errors.
+    With ``leave_out``, all broken files do.
 
     Args:
         loaded: the plan with errors.
-        problems: all problems, including those found while its assets were made.
+        problems: all its problems.
         settings: the settings of the definitions.
-        examine: makes the assets of a plan and finds all problems.
+        examine: function that returns the asset graph of a plan and all problems (``build.examine_plan``).
     """
     if settings.on_error == "last_good":
         return _find_last_good(loaded, problems, settings, examine)
@@ -53,7 +53,7 @@ def recover(loaded: Loaded, problems: Sequence[Problem], settings: Settings, exa
 
 def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Settings, examine: Examine) -> Recovered | None:
     errors = [*(p for p in problems if p.severity == "error"), *loaded.find_newly_broken()]
-    if not errors or not all(_concerns_single_nodes(loaded.plan, p) for p in errors):
+    if not errors or not all(_is_isolated(loaded.plan, p) for p in errors):
         return None
     last = loaded.find_last_good()
     if last is None:
@@ -65,9 +65,8 @@ def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Setti
     stale = Problem(
         None,
         "warning",
-        f"THE PROJECT HAS ERRORS ({_list(files)}): jobs and assets are those of the last plan without errors, "
-        f"of {last.kept_at:%Y-%m-%d %H:%M:%S}, "
-        "until they are fixed",
+        f"THE PROJECT HAS ERRORS ({_list(files)}): until they are fixed, jobs and assets are those of the last plan without errors, "
+        f"from {last.kept_at:%Y-%m-%d %H:%M:%S}",
     )
     weakened = [replace(p, severity="warning", message=f"{STALE}: {p.message}") for p in errors]
     return Recovered(last.plan, graph, (stale, *weakened, *found), last.identity)
@@ -78,7 +77,7 @@ def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, 
     broken: set[str] = set()
     while errors := [p for p in problems if p.severity == "error" or (p.skips_file and p.location and p.location.file not in broken)]:
         files = {p.location.file for p in errors if p.location}
-        if not files - broken or not all(_concerns_single_nodes(plan, p) for p in errors):
+        if not files - broken or not all(_is_isolated(plan, p) for p in errors):
             return None
         broken |= files
         plan = leave_out_files(plan, broken)
@@ -86,33 +85,30 @@ def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, 
     warning = Problem(
         None,
         "warning",
-        f"THE PROJECT HAS ERRORS ({_list(sorted(broken))}): anything that depends on them is left out until they are fixed",
+        f"THE PROJECT HAS ERRORS ({_list(sorted(broken))}): until they are fixed, everything that depends on these files is left out",
     )
     return Recovered(plan, graph, (warning, *problems), loaded.keep_for_runs(plan))
 
 
-def _concerns_single_nodes(plan: Plan, problem: Problem) -> bool:
-    """Return whether other tables, tasks, and jobs can do without the file of a problem.
-
-    Starlake reads application and env files with every command.
-    """
+def _is_isolated(plan: Plan, problem: Problem) -> bool:
+    """Return whether a problem affects only a part of the project, unlike one in the application file or an env file."""
     return problem.location is not None and can_leave_out(plan.project, problem.location.file)
 
 
 def find_dropped_jobs(last: Plan, plan: Plan, share: float) -> list[Problem]:
-    """Return a warning for each kind of job of which a reload drops at least a share, because a folder seldom vanishes on purpose.
+    """Return a warning for each kind of job (load, transform) of which a reload drops at least a share, which is probably a mistake.
 
     Args:
         last: the previous plan.
         plan: the current plan.
-        share: from 0 to 1; 1 = all jobs of a kind.
+        share: the setting ``dropped_jobs``, from 0 to 1.
     """
     problems = []
-    for kind, what in (("load", "load jobs"), ("transform", "transform jobs")):
+    for kind in ("load", "transform"):
         before, now = _list_jobs(last.pipelines, kind), _list_jobs(plan.pipelines, kind)
         dropped = sorted(before - now)
         if dropped and len(dropped) >= share * len(before):
-            message = f"THIS RELOAD DROPS {len(dropped)} of {len(before)} {what} with their schedules and sensors: {_list(dropped)}"
+            message = f"THIS RELOAD DROPS {len(dropped)} of {len(before)} {kind} jobs with their schedules and sensors: {_list(dropped)}"
             problems.append(Problem(Location(_describe_folder(plan, kind)), "warning", message))
     return problems
 

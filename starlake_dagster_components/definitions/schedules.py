@@ -1,4 +1,4 @@
-"""Build schedules: one per pipeline with a cron."""
+"""Build the schedules of pipelines with a cron."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from .sensors.cron_ticks import find_interval_before
 from .steps.run_tags import INTERVAL_END, build_time_tags, read_tagged_time
 
 MAX_FORMER_RUNS = 10
-"""Runs of a schedule among which the last one before a tick is looked for: later ones may be re-executions of earlier ones."""
+"""Number of recent runs to search for the one of the previous tick. Re-executions of earlier ticks may be more recent."""
 
 SCHEDULED_BY = ".dagster/starlake_schedule"
-"""Tag of the runs of a schedule: which one started them. Dagster keeps tags with this prefix and does not show them."""
+"""Tag with the identity of the schedule that started a run. Dagster's UI hides tags with this prefix."""
 CRON = ".dagster/starlake_cron"
-"""Tag of the runs of a schedule: its cron and time zone."""
+"""Tag with the cron and time zone of the schedule that started a run."""
 
 
 def build_schedule(
@@ -41,22 +41,22 @@ def build_schedule(
     """Return a schedule that passes the time of its tick to each run.
 
     Runs get the tags ``starlake/scheduled_date`` (the tick, regardless of when the run starts), ``starlake/data_interval_start`` (the
-    previous tick), and ``starlake/data_interval_end`` (the tick), ISO 8601 in the schedule's time zone. starlake-dagster:
-    ``sl_cron_start_end_dates``, which uses the launch time of the run instead of the tick.
+    previous tick), and ``starlake/data_interval_end`` (the tick), in ISO 8601 and the schedule's time zone. They correspond to
+    ``sl_cron_start_end_dates`` of starlake-dagster, which uses the launch time of the run instead of the tick.
 
     Args:
-        name: the schedule's name.
-        job_name: the job that the schedule starts.
-        cron: five fields or a macro.
+        name: name of the schedule.
+        job_name: name of the job that it starts.
+        cron: five fields, or a macro such as ``@daily``.
         timezone: IANA name; None = UTC.
-        default_status: whether the schedule is initially on.
+        default_status: whether the schedule is initially running.
         description: description in the UI.
         tags: tags of the schedule and its runs.
-        start_date: first day with a tick, in the time zone; earlier ticks are skipped.
-        end_date: last day with a tick, in the time zone; later ticks are skipped.
-        partitions: partitions of the job; a tick starts a run for the partition whose interval it ends. None = the job has no partitions.
-        loaded: when the cron was read; None = now.
-        identity: says whose schedule it is, where several projects have schedules of this name; empty = the name.
+        start_date: first day on which it starts runs, in its time zone.
+        end_date: last day on which it starts runs, in its time zone.
+        partitions: partitions of the job. A tick starts a run for the partition that ends with it. None = the job is not partitioned.
+        loaded: the time at which the project was loaded; None = now.
+        identity: distinguishes schedules with the same name in different projects; empty = the name.
 
     Raises:
         dagster.DagsterInvalidDefinitionError: Dagster does not accept the cron or the time zone.
@@ -100,7 +100,7 @@ class _Ticks:
 
     @property
     def written(self) -> str:
-        """The cron with its time zone, as runs have it in their tag."""
+        """The cron and its time zone: the value of the tag :data:`CRON`."""
         return f"{self.cron} {self.timezone or 'UTC'}"
 
 
@@ -117,8 +117,8 @@ def _evaluate_tick(ticks: _Ticks, context: dg.ScheduleEvaluationContext) -> dg.R
         assert former_end is not None
         if tick < ticks.loaded:
             return dg.SkipReason(
-                f"The cron has been changed since the last run, from '{former.tags[CRON]}' to '{ticks.written}', and "
-                f"{tick.isoformat()} was before the project was loaded with it. The next run begins at {former_end.isoformat()}"
+                f"The cron has changed since the last run, from '{former.tags[CRON]}' to '{ticks.written}', and the project was loaded "
+                f"with it only after {tick.isoformat()}. The data interval of the next run begins at {former_end.isoformat()}"
             )
         begin = former_end.astimezone(start.tzinfo)
     times = {**ticks.tags, **build_time_tags(tick, begin, tick), SCHEDULED_BY: ticks.identity, CRON: ticks.written}
@@ -127,22 +127,22 @@ def _evaluate_tick(ticks: _Ticks, context: dg.ScheduleEvaluationContext) -> dg.R
     key = find_key_of_interval(ticks.partitions, start)
     if key is None:
         return dg.SkipReason(f"The interval from {start.isoformat()} to {tick.isoformat()} is not one of the job's partitions")
-    # Dagster starts no second run of this schedule for the same run key. Partitions of another cron may have the same key.
+    # Dagster starts one run per run key of a schedule. The key contains the interval, because another cron may have the same partitions.
     return dg.RunRequest(run_key=f"partition-{start.isoformat()}-{tick.isoformat()}", partition_key=key, tags=times)
 
 
 def find_last_run(context: dg.ScheduleEvaluationContext, identity: str, before: datetime) -> dg.DagsterRun | None:
-    """Return the run that a schedule started for the last tick before another one, whether it succeeded or not; None without one.
+    """Return the run that a schedule started for the tick before another one, whether or not it succeeded; None if there is none.
 
     Args:
-        context: of the tick.
-        identity: what the runs of the schedule have in common: tag :data:`SCHEDULED_BY`.
-        before: the tick.
+        context: the context of the evaluation.
+        identity: value of the tag :data:`SCHEDULED_BY` of the schedule's runs.
+        before: the later tick.
     """
     try:
         instance = context.instance
     except dg.DagsterInvariantViolationError:
-        # A tick that is evaluated in a test, without a place for runs.
+        # The tick is evaluated in a test, without an instance.
         return None
     found: tuple[datetime, dg.DagsterRun] | None = None
     for record in instance.get_run_records(dg.RunsFilter(tags={SCHEDULED_BY: identity}), limit=MAX_FORMER_RUNS):
@@ -153,14 +153,14 @@ def find_last_run(context: dg.ScheduleEvaluationContext, identity: str, before: 
 
 
 def find_cron_problems(pipeline: Pipeline) -> Iterator[Problem]:
-    """Yield an error for each cron of a pipeline that Dagster rejects. Planning has already reported values out of range."""
+    """Yield an error for each cron of a pipeline that Dagster rejects. Planning has already reported values that are out of range."""
     schedule, trigger = pipeline.schedule, pipeline.trigger
     crons = [(schedule.cron, schedule.preset or schedule.location)] if schedule else []
     if trigger.data_cycle:
         crons.append((trigger.data_cycle, pipeline.dag_config.origin.locate("options.data_cycle")))
-    for cron, where in crons:
+    for cron, location in crons:
         if not _is_accepted(cron):
-            yield Problem(where, "error", f"Dagster does not accept the cron '{cron}'")
+            yield Problem(location, "error", f"Dagster does not accept the cron '{cron}'")
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Apply the patterns of settings (``op``, ``select``, ``exclude``) to domains, tables and tasks."""
+"""Apply the patterns of the settings ``op``, ``select``, and ``exclude`` to a plan."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from ..settings.selection import NodePattern, SelectableNode
 
 
 def describe_node(node: Table | Task, pipeline: Pipeline | None) -> SelectableNode:
-    """Return the properties of a table or task that patterns can match."""
+    """Return the values of a table or task that patterns can match."""
     dag_ref = pipeline.dag_config.name if pipeline else ""
     tags = frozenset(node.tags)
     if isinstance(node, Table):
@@ -24,29 +24,29 @@ def describe_node(node: Table | Task, pipeline: Pipeline | None) -> SelectableNo
 
 
 def describe_pre_load(name: str, final_name: str, tags: Iterable[str], pipeline: Pipeline | None) -> SelectableNode:
-    """Return the properties of a domain's pre-load that patterns can match."""
+    """Return the values of a domain's pre-load that patterns can match."""
     names = frozenset((name, final_name))
     return SelectableNode("domain", names, names, names, frozenset(tags), pipeline.dag_config.name if pipeline else "")
 
 
 def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, ...]]:
-    """Return the plan with the tables and tasks that ``select`` and ``exclude`` leave, and an error for each idle pattern.
+    """Return the plan with only the selected tables and tasks, and an error for each pattern that does not match anything.
 
-    What a task reads and is not selected becomes an external table under the same name, for which sensors wait: another code location
-    has it.
+    Other tables and tasks that selected tasks read become external tables with the same names. Sensors wait for them, because another code
+    location is expected to contain them.
 
     Args:
         plan: the whole plan.
-        settings: has ``select``, ``exclude`` and ``op_rules``.
+        settings: the settings ``select``, ``exclude``, and ``op_rules`` are used.
     """
     if not (settings.select or settings.exclude or settings.op_rules):
         return plan, ()
     members: list[Table | Task] = [*plan.project.tables, *plan.project.tasks]
     nodes = {_identify(node): describe_node(node, plan.find_pipeline(node)) for node in members}
     problems = [
-        *_find_idle("select", settings.select, nodes.values()),
-        *_find_idle("exclude", settings.exclude, nodes.values()),
-        *_find_idle_rules(plan, settings, nodes.values()),
+        *_find_unmatched("select", settings.select, nodes.values()),
+        *_find_unmatched("exclude", settings.exclude, nodes.values()),
+        *_find_unmatched_rules(plan, settings, nodes.values()),
     ]
     left_out = frozenset(
         key
@@ -56,7 +56,7 @@ def select_nodes(plan: Plan, settings: Settings) -> tuple[Plan, tuple[Problem, .
     if not left_out:
         return plan, tuple(problems)
     if len(left_out) == len(nodes) and not problems:
-        problems.append(Problem(None, "error", "select and exclude leave nothing of the project"))
+        problems.append(Problem(None, "error", "select and exclude leave no table and no task of the project"))
     return _leave_out(plan, left_out), tuple(problems)
 
 
@@ -64,29 +64,31 @@ def _identify(node: Table | Task) -> tuple[str, str]:
     return ("table" if isinstance(node, Table) else "task", node.full_name)
 
 
-def _find_idle(setting: str, patterns: Sequence[NodePattern], nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
+def _find_unmatched(setting: str, patterns: Sequence[NodePattern], nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
     known = list(nodes)
     for pattern in patterns:
         if not any(pattern.selects(node) for node in known):
             yield Problem(None, "error", f"{setting}: '{pattern.text}' matches no table and no task of the project")
 
 
-def _find_idle_rules(plan: Plan, settings: Settings, nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
+def _find_unmatched_rules(plan: Plan, settings: Settings, nodes: Iterable[SelectableNode]) -> Iterator[Problem]:
     domains = [describe_pre_load(d.name, d.final_name, d.tags, None) for d in plan.project.domains]
     for rule in settings.op_rules:
-        yield from _find_idle("op", rule.match, [*nodes, *domains])
+        yield from _find_unmatched("op", rule.match, [*nodes, *domains])
 
 
 def _leave_out(plan: Plan, left_out: frozenset[tuple[str, str]]) -> Plan:
     names = {("table", t.full_name): t.final_full_name for t in plan.project.tables}
 
-    def follow(dependency: Dependency) -> Dependency:
+    def convert(dependency: Dependency) -> Dependency:
         key = (dependency.kind, dependency.name)
-        # Named by JSON: sensors wait for an external table that is made elsewhere.
+        # Sensors wait for external tables only if the source of the dependency is "json".
         return replace(dependency, kind="external", name=names.get(key, dependency.name), source="json") if key in left_out else dependency
 
     direct = {
-        task: tuple(dict.fromkeys(map(follow, reads))) for task, reads in plan.dependencies.direct.items() if ("task", task) not in left_out
+        task: tuple(dict.fromkeys(map(convert, reads)))
+        for task, reads in plan.dependencies.direct.items()
+        if ("task", task) not in left_out
     }
     pipelines = tuple(p for p in (_shorten(pipeline, left_out) for pipeline in plan.pipelines) if p is not None)
     return replace(plan, pipelines=pipelines, dependencies=Dependencies(FrozenDict(direct)), left_out=left_out)

@@ -1,4 +1,4 @@
-"""Translate a node of a Starlake project to an asset spec. Override the translator to change assets."""
+"""``StarlakeTranslator``, which returns the asset spec of a node. Subclass it to change assets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,14 +16,13 @@ from .names import make_group_name, make_tag_value, make_tags
 from .nodes import StarlakeNode
 
 MAX_READS = 20
-"""Tables that the page of a task names as those that it reads."""
+"""Maximum number of tables to name in a task's description."""
 
 
 class StarlakeTranslator:
-    """Defines the asset of a domain, table, task, or external table.
+    """Returns the asset specs of domains, tables, tasks, and external tables.
 
-    Override :meth:`get_asset_spec` to change anything. Dependencies on nodes whose key the translator changes are updated afterward, so a
-    spec may refer to them by their original key.
+    Override :meth:`get_asset_spec` to change specs. If you change a key, dependencies on the original key are updated afterward.
 
     Example:
         .. code-block:: python
@@ -58,15 +57,16 @@ class StarlakeTranslator:
         )
 
     def get_asset_check_spec(self, node: StarlakeNode, expectation: Expectation) -> dg.AssetCheckSpec | None:
-        """Return the check spec of an expectation. Override it to change the check's name, description, metadata, or blocking.
+        """Return the check spec for an expectation. Override this method to change the name, description, metadata, or ``blocking``.
 
         Args:
             node: a load table or a task.
             expectation: one of its expectations.
 
         Returns:
-            A spec with name, description, metadata (``starlake/expectation``, ``starlake/fail_on_error``), and ``blocking`` as in the
-            setting ``expectation_checks``. None: the expectation is evaluated, but is not a check. The asset is always that of the node.
+            A spec with name, description, metadata (``starlake/expectation``, ``starlake/fail_on_error``), and ``blocking`` according to
+            the setting ``expectation_checks``. If an override returns None, the expectation is evaluated, but is not a check. The spec's
+            asset is ignored: it is always that of the node.
         """
         return build_default_check_spec(node, expectation, node.key)
 
@@ -79,8 +79,8 @@ def _describe(node: StarlakeNode) -> str | None:
     if node.type == "domain":
         strategy = node.pipeline.pre_load[node.load_domain.name].strategy if node.pipeline and node.load_domain else "none"
         directory = node.load_domain.metadata.directory if node.load_domain else None
-        looks = f", files come from `{directory}`" if directory and strategy in ("imported", "ack") else ""
-        text = f"Pre-load of the domain {node.name}: strategy `{strategy}`{looks}. Its tables are loaded when it finds files."
+        source = f", files from `{directory}`" if directory and strategy in ("imported", "ack") else ""
+        text = f"Pre-load of the domain {node.name}: strategy `{strategy}`{source}. The domain's tables are loaded if it finds files."
         return f"{text}\n\n{node.description}" if node.description else text
     sql = node.task.sql_text if node.task and node.settings.show_sql else None
     how = _describe_table(node.table) if node.table else _describe_task(node, node.task) if node.task else None
@@ -88,7 +88,7 @@ def _describe(node: StarlakeNode) -> str | None:
 
 
 def _describe_table(table: Table) -> str:
-    """Return where the rows of a load table come from, and how they get into it."""
+    """Return a description of a load table: its files, write strategy, and layout."""
     metadata = table.metadata
     what = "files" if metadata.format is None else f"{metadata.format} files"
     source = f" in `{metadata.directory}`" if metadata.directory else ""
@@ -97,7 +97,7 @@ def _describe_table(table: Table) -> str:
 
 
 def _describe_task(node: StarlakeNode, task: Task) -> str:
-    """Return what a task reads, and how its rows get into its table."""
+    """Return a description of a task: the tables that it reads, its write strategy, and the layout of its table."""
     reads = sorted(d.name for d in node.dependencies)
     shown = ", ".join(f"`{name}`" for name in reads[:MAX_READS])
     rest = f" and {len(reads) - MAX_READS} more" if len(reads) > MAX_READS else ""
@@ -204,7 +204,7 @@ def _iterate_strategy_metadata(strategy: WriteStrategy | None) -> Iterator[tuple
 
 
 def _list_code_references(node: StarlakeNode) -> Iterator[dg.LocalFileCodeReference]:
-    """Yield links to the files that describe the node: its YAML, with the line, and a task's SQL or Python."""
+    """Yield references to the files that define a node: its YAML, and a task's SQL or Python."""
     origin = node.origin
     root = node.project.root
     task = node.task

@@ -1,4 +1,4 @@
-"""Show warnings in the log when a project is loaded, and in Dagster on the assets and jobs that they are about."""
+"""Log the warnings about a project when it is loaded, and add them to the metadata of assets and jobs."""
 
 import logging
 import os
@@ -17,43 +17,43 @@ from .nodes import StarlakeNode
 logger = logging.getLogger("starlake_dagster_components")
 
 WARNINGS = "starlake/warnings"
-"""Metadata of an asset or job: the warnings about the project's files, one per line."""
+"""Metadata of an asset or job: the warnings about its files, one per line."""
 
 STALE = "ERROR, using the last good plan"
-"""Prefix of warnings about files whose tables, tasks, and domains are those of the last plan without errors."""
+"""Prefix of warnings about files with errors, whose tables and tasks come from the last plan without errors."""
 
 BROKEN_KIND = "broken-file"
-"""Kind of these assets, which makes them visible in the graph. Dagster shows up to three kinds."""
+"""Kind of the assets that come from such files, which marks them in the graph. An asset has at most three kinds."""
 
 _logged: dict[tuple[str, str | None], frozenset[str]] = {}
-"""Project and profile -> the warnings that were logged when this process last loaded it."""
+"""Project and profile -> the warnings at the time when this process last loaded the project."""
 
 
 def describe_assets_without_job(graph: AssetGraph) -> str | None:
-    """Return a sentence about the tables and tasks that no job runs: why, and what to change. Return None if there are none."""
+    """Return a message about the tables and tasks that no job runs, with the reasons and what to change; None if there are none."""
     plan = graph.plan
     described = {node_id: node.table or node.task for node_id, node in graph.nodes.items()}
-    loose = [(node_id, node) for node_id, node in described.items() if node and plan.find_pipeline(node) is None]
-    if not loose:
+    without_pipeline = [(node_id, node) for node_id, node in described.items() if node and plan.find_pipeline(node) is None]
+    if not without_pipeline:
         return None
-    # Imported only if something has no job.
+    # Imported only if necessary.
     from ..pipelines.without_job import describe_missing_jobs
     from .jobs import select_job_keys
 
-    made = {key for pipeline in plan.pipelines if pipeline.run_dependencies_first for key in select_job_keys(graph, pipeline)}
-    nodes = [node for node_id, node in loose if graph.keys[node_id] not in made]
+    run_first = {key for pipeline in plan.pipelines if pipeline.run_dependencies_first for key in select_job_keys(graph, pipeline)}
+    nodes = [node for node_id, node in without_pipeline if graph.keys[node_id] not in run_first]
     return describe_missing_jobs(plan, nodes) if nodes else None
 
 
 def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
-    """Log each warning on one line that begins with the project's folder and the file.
+    """Log each warning as one line that begins with the path of the file.
 
-    When it starts, Dagster builds the definitions of a code location twice. Warnings of the last build are not logged again.
+    Warnings that were also found by the previous load in this process are not repeated: Dagster loads a code location twice when it starts.
     """
-    about = (str(project.root), project.profile)
+    key = (str(project.root), project.profile)
     lines = dict.fromkeys(_format_line(project, p) for p in problems if p.severity == "warning")
-    before = _logged.get(about, frozenset())
-    _logged[about] = frozenset(lines)
+    before = _logged.get(key, frozenset())
+    _logged[key] = frozenset(lines)
     with _ensure_log_handler():
         for line in lines:
             if line not in before:
@@ -61,7 +61,7 @@ def log_warnings(project: Project, problems: Sequence[Problem]) -> None:
 
 
 def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
-    """Return the graph with the warnings about the files of each table, task, or domain as metadata of its spec."""
+    """Return the graph with the warnings about each node's files in the metadata of its spec."""
     by_file = _group_by_file(problems)
     if not by_file:
         return graph
@@ -79,13 +79,13 @@ def add_warnings(graph: AssetGraph, problems: Sequence[Problem]) -> AssetGraph:
 
 
 def _find_stale_folders(by_file: Mapping[str, Sequence[Problem]]) -> Mapping[str, str]:
-    """Return the folders whose ``_config`` is broken, each with that file, because it affects every table and task of the folder."""
+    """Return the folders with an error in their ``_config`` file, which affects every table and task in the folder: folder -> file."""
     broken = [file for file, problems in by_file.items() if any(p.message.startswith(STALE) for p in problems)]
     return {folder: file for file in broken for folder, _, name in [file.rpartition("/")] if name.startswith("_config.")}
 
 
 def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec:
-    """Return the spec with its files' errors at the top of its page, and with a kind that the graph shows."""
+    """Return the spec with the errors at the top of its description, and with a kind that marks it in the graph."""
     if not problems:
         return spec
     lines = [f"**{STALE}**", *(f"`{p.location}`: {p.message[len(STALE) + 2 :]}" for p in problems)]
@@ -97,19 +97,18 @@ def _mark_stale(spec: dg.AssetSpec, problems: Sequence[Problem]) -> dg.AssetSpec
 
 
 def collect_job_warnings(pipeline: Pipeline, problems: Sequence[Problem]) -> Mapping[str, dg.MetadataValue]:
-    """Return the warnings about the DAG config of a job as metadata."""
+    """Return the metadata of a job, with the warnings about its DAG config."""
     return _build_metadata(_group_by_file(problems).get(pipeline.dag_config.origin.file, ())) or EMPTY
 
 
 def _format_line(project: Project, problem: Problem) -> str:
-    where = problem.location
-    place = os.path.join(project.root, str(where)) if where else str(project.root)
-    return f"{place}: {' '.join(problem.message.split())}"
+    path = os.path.join(project.root, str(problem.location)) if problem.location else str(project.root)
+    return f"{path}: {' '.join(problem.message.split())}"
 
 
 @contextmanager
 def _ensure_log_handler() -> Iterator[None]:
-    """If logging is not configured, log in Dagster's format. Python would write the bare message, without the logger's name."""
+    """If logging is not configured, use Dagster's format. Python would print only the message, without the logger's name."""
     if logger.hasHandlers():
         yield
         return

@@ -35,7 +35,7 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
     """
     # Imported here to keep sqlglot out of the load path.
     from .project import ProjectColumns
-    from .statement import NotUnderstood
+    from .statement import UnsupportedQuery
 
     columns = ProjectColumns(plan.project)
     found: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -43,7 +43,7 @@ def find_undeclared_columns(plan: Plan, rest: Callable[[float], object] = lambda
         began = time.thread_time()
         try:
             found[task.full_name] = tuple((c.name, c.type) for c in columns.get_task_columns(task))
-        except NotUnderstood:
+        except UnsupportedQuery:
             continue
         except Exception as error:  # noqa: BLE001 -- columns are optional
             logger.debug("columns of %s: %s: %s", task.full_name, type(error).__name__, error)

@@ -11,7 +11,7 @@ from ..project.model import Attribute, Project, Table, TableReference, Task, Wri
 from ..project.sql.references import find_dialect, make_connection_finder
 from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
-from .statement import NotUnderstood, OutputColumn, TableColumns, find_columns
+from .statement import OutputColumn, TableColumns, UnsupportedQuery, find_columns
 
 logger = logging.getLogger("starlake_dagster_components")
 
@@ -77,7 +77,7 @@ class ProjectColumns:
         self._tables = {t.full_name: t for t in project.tables}
         self._tasks = {t.full_name: t for t in project.tasks}
         self._external = {t.final_full_name.lower(): t for d in project.external_domains for t in d.tables}
-        self._known: dict[str, tuple[Column, ...] | NotUnderstood] = {}
+        self._known: dict[str, tuple[Column, ...] | UnsupportedQuery] = {}
         self._open: set[str] = set()
         # Several steps of a run may call this at the same time. Re-entrant, because finding columns is recursive.
         self._lock = threading.RLock()
@@ -86,7 +86,7 @@ class ProjectColumns:
         """Return the columns of the table that a task writes.
 
         Raises:
-            NotUnderstood: the task's SQL cannot be analyzed.
+            UnsupportedQuery: the task's SQL cannot be analyzed.
         """
         with self._lock:
             found = self._known.get(task.full_name)
@@ -94,14 +94,14 @@ class ProjectColumns:
                 self._open.add(task.full_name)
                 try:
                     found = self._resolve_columns(task)
-                except NotUnderstood as error:
+                except UnsupportedQuery as error:
                     logger.debug("columns of %s: %s", task.full_name, error)
                     found = error
                 finally:
                     self._open.discard(task.full_name)
                 self._known[task.full_name] = found
-        if isinstance(found, NotUnderstood):
-            raise NotUnderstood(str(found))
+        if isinstance(found, UnsupportedQuery):
+            raise UnsupportedQuery(str(found))
         return found
 
     def get_table_columns(self, table: Table) -> tuple[Column, ...]:
@@ -113,13 +113,13 @@ class ProjectColumns:
 
     def _resolve_columns(self, task: Task) -> tuple[Column, ...]:
         if task.sql_text is None or not task.parse_sql:
-            raise NotUnderstood("it has no SQL to analyze")
+            raise UnsupportedQuery("it has no SQL to analyze")
         try:
             part = render_task(self._project, task).sql
         except TemplateError as error:
-            raise NotUnderstood(str(error)) from error
+            raise UnsupportedQuery(str(error)) from error
         if part is None:
-            raise NotUnderstood("its SQL is empty")
+            raise UnsupportedQuery("its SQL is empty")
         outputs = find_columns(part.text, find_dialect(self._connection_of(task)), lambda parts: self._find_table(task, parts))
         columns = [self._make_column(task, output) for output in outputs]
         names = {c.name.lower() for c in columns}
@@ -151,7 +151,7 @@ class ProjectColumns:
             return self._list_declared(task)
         try:
             return {c.name: c.type for c in self.get_task_columns(task)}
-        except NotUnderstood:
+        except UnsupportedQuery:
             return self._list_declared(task)
 
     def _list_declared(self, task: Task) -> TableColumns:
@@ -171,7 +171,7 @@ class ProjectColumns:
         dialect = find_dialect(self._project.find_connection(table))
         try:
             (output,) = find_columns(f"select {attribute.script} as c from fields", dialect, lambda _: ("fields", fields))
-        except (NotUnderstood, ValueError):
+        except (UnsupportedQuery, ValueError):
             return None
         if output.sources is None:
             return None
@@ -228,5 +228,5 @@ def list_node_columns(project: Project, names: Iterable[str] = ()) -> Iterator[N
         if not selected or task.full_name.lower() in selected:
             try:
                 yield NodeColumns("task", task.full_name, columns.get_task_columns(task))
-            except NotUnderstood as error:
+            except UnsupportedQuery as error:
                 yield NodeColumns("task", task.full_name, (), str(error))

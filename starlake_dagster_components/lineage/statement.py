@@ -1,6 +1,6 @@
-"""Find the output columns of a query, and their source columns, from sqlglot's scopes.
+"""Column lineage of a query: its output columns and their source columns, from sqlglot's scopes.
 
-If a statement or a column is not understood, nothing is returned for it, because a missing edge is better than a wrong one.
+Lineage that cannot be determined is left out, because a missing edge is better than a wrong one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from sqlglot.optimizer.scope import Scope
 
 TableColumns = Mapping[str, str]
-"""Columns of a table, in order: name -> SQL type, or an empty string if it is unknown. Empty if the columns are unknown."""
+"""The columns of a table in order: name -> SQL type, which is empty if unknown. The mapping is empty if the columns are unknown."""
 
 FindTable = Callable[[tuple[str, ...]], tuple[str, TableColumns] | None]
-"""Takes the parts of a table's name as the query writes it; returns its identity and its columns. None: the columns are unknown."""
+"""Function of the parts of a table name, as written in a query. It returns an identity of the table and its columns, or None if unknown."""
 
 MAX_LENGTH = 200_000
-"""Maximum length of a query in characters. Longer ones are generated and would take seconds."""
+"""Maximum length of a query in characters. Longer ones would take seconds, and are usually generated."""
 
 
-class NotUnderstood(Exception):
-    """A query without lineage, because it is not a single query or has an unsupported part; the message says why."""
+class UnsupportedQuery(Exception):
+    """The lineage of a query cannot be determined. The message explains why."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourceColumn:
-    """A source column: the table's identity from :data:`FindTable`, and the column or field (``address.city``)."""
+    """A source column: the identity of its table from :data:`FindTable`, and the name of the column or field (``address.city``)."""
 
     table: str
     column: str
@@ -41,7 +41,7 @@ class OutputColumn:
     """An output column of a query.
 
     Attributes:
-        name: spelled as in the query, or in the table that it comes from.
+        name: its name, in the case of the query or of the table that it comes from.
         type: SQL type in lower case; empty if unknown.
         sources: its source columns, sorted; None if unknown, empty for a constant.
     """
@@ -53,7 +53,14 @@ class OutputColumn:
 
 @dataclass(slots=True)
 class _Query:
-    """A query that is being analyzed."""
+    """A query that is being analyzed.
+
+    Attributes:
+        tree: the syntax tree, with all names in lower case.
+        has_types: whether the types that sqlglot infers are reliable.
+        spelled: name in lower case -> name as written.
+        tables: name in the tree -> identity and columns of a table.
+    """
 
     tree: "exp.Query"
     has_types: bool = True
@@ -65,46 +72,46 @@ def find_columns(sql: str, dialect: str, find_table: FindTable) -> tuple[OutputC
     """Return the output columns of a query, in order.
 
     Args:
-        sql: one query, Jinja rendered.
-        dialect: sqlglot's name of the dialect; an empty string if it is unknown.
-        find_table: returns the table that a name refers to, and its columns.
+        sql: the query, without Jinja.
+        dialect: sqlglot's name of the dialect; empty if unknown.
+        find_table: function that finds the table that a name refers to.
 
     Raises:
-        NotUnderstood: it is not a single query that can be analyzed, or it has a ``*`` over unknown columns.
+        UnsupportedQuery: this is not a single query that can be analyzed, or it selects ``*`` from unknown columns.
     """
     from sqlglot.errors import SqlglotError
 
     if len(sql) > MAX_LENGTH:
-        raise NotUnderstood(f"the query has {len(sql)} characters")
+        raise UnsupportedQuery(f"the query has {len(sql)} characters")
     if is_nested_too_deeply(sql):
-        raise NotUnderstood("the query is nested too deeply")
+        raise UnsupportedQuery("the query is nested too deeply")
     try:
         with silence_sqlglot():
             query = _parse(sql, dialect)
         _name_tables(query, find_table)
         scope = _qualify(query, dialect)
-        return _Walk(query, scope).list_outputs()
+        return _Tracer(query, scope).list_outputs()
     except (SqlglotError, ValueError) as error:
-        raise NotUnderstood(str(error).split("\n", 1)[0]) from error
+        raise UnsupportedQuery(str(error).split("\n", 1)[0]) from error
     except RecursionError as error:
-        raise NotUnderstood("the query is nested too deeply") from error
+        raise UnsupportedQuery("the query is nested too deeply") from error
 
 
 def _parse(sql: str, dialect: str) -> _Query:
-    """Parse a query. All its names become lower case and quoted, so that every dialect compares them in the same way."""
+    """Parse a query. All names are converted to lower case and quoted, so that every dialect compares them in the same way."""
     import sqlglot
     from sqlglot import exp
 
     statements = [s for s in sqlglot.parse(sql, dialect=dialect or None) if s is not None and not isinstance(s, exp.Semicolon)]
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise NotUnderstood("it is not a single query")
+        raise UnsupportedQuery("it is not a single query")
     tree: Any = statements[0]
     if isinstance(tree, exp.Subquery):
         tree = tree.unnest()
     for kind in (exp.Pivot, exp.Columns, exp.MatchRecognize, exp.Placeholder):
         if tree.find(kind) is not None:
-            raise NotUnderstood(f"it has {kind.__name__.upper()}")
-    # The results of these functions have the types of their arguments.
+            raise UnsupportedQuery(f"it has {kind.__name__.upper()}")
+    # sqlglot gives the results of these functions the types of their arguments.
     query = _Query(tree, has_types=not any(tree.find(kind) for kind in (exp.Lateral, exp.Explode, exp.Unnest)))
     for identifier in tree.find_all(exp.Identifier):
         name = str(identifier.this)
@@ -115,14 +122,13 @@ def _parse(sql: str, dialect: str) -> _Query:
 
 
 def _name_tables(query: _Query, find_table: FindTable) -> None:
-    """Replace table names, of any number of parts, by one-part names that identify the tables."""
+    """Replace each table name, which may have several parts, with a single name that identifies the table."""
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
     physical = {
         id(source): source for scope in traverse_scope(query.tree) for source in scope.sources.values() if isinstance(source, exp.Table)
     }
-    # A table without columns that are read is not in any scope's sources under its own name, such as the second of two with one alias.
     for table in physical.values():
         if not isinstance(table.this, exp.Identifier):
             continue
@@ -139,13 +145,13 @@ def _name_tables(query: _Query, find_table: FindTable) -> None:
         table.set("catalog", None)
     for one in query.tree.find_all(exp.Column):
         column: Any = one
-        # sales.orders.id: the alias of the table is orders. The scope decides whether it is a field of a struct.
+        # In sales.orders.id, orders is the table's alias, unless it is a column and id is one of its fields.
         if column.args.get("db") is not None and column.args.get("catalog") is None and not _is_struct(query, column):
             column.set("db", None)
 
 
 def _is_struct(query: _Query, column: Any) -> bool:
-    """Return whether ``a.b.c`` is field c of column b of table a, rather than column c of table a.b."""
+    """Return whether ``a.b.c`` is field c of column b in table a, rather than column c of table a.b."""
     from sqlglot import exp
 
     aliases = {t.alias_or_name for t in query.tree.find_all(exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.CTE)}
@@ -171,7 +177,7 @@ def _qualify(query: _Query, dialect: str) -> "Scope":
     )
     scope = build_scope(tree)
     if scope is None:
-        raise NotUnderstood("it has no scope")
+        raise UnsupportedQuery("it has no scope")
     query.tree = tree
     if query.has_types and any(columns for _, columns in query.tables.values()):
         _annotate(query, schema, dialect)
@@ -179,16 +185,16 @@ def _qualify(query: _Query, dialect: str) -> "Scope":
 
 
 def _annotate(query: _Query, schema: Any, dialect: str) -> None:
-    """Add known types to the tree. After an error, they stay unknown."""
+    """Add types to the tree. If that fails, they remain unknown."""
     from sqlglot.optimizer.annotate_types import annotate_types
 
     try:
         annotate_types(query.tree, schema=schema, dialect=dialect or None)
-    except Exception:  # noqa: BLE001 -- types are an extra: names and lineage do not depend on them
+    except Exception:  # noqa: BLE001 -- types are optional
         return
 
 
-class _Walk:
+class _Tracer:
     """Traces columns through the scopes of a qualified query."""
 
     def __init__(self, query: _Query, scope: "Scope") -> None:
@@ -198,12 +204,12 @@ class _Walk:
         self._open: set[tuple[int, int]] = set()
 
     def list_outputs(self) -> tuple[OutputColumn, ...]:
-        """Return the columns of the whole query."""
+        """Return the output columns of the query."""
         names = self._list_names(self._root)
         outputs = []
         seen: set[str] = set()
         for index, name in enumerate(names):
-            # Of equal names, the first one keeps its name. Every warehouse names columns differently that sqlglot named.
+            # Warehouses rename the second of two columns with the same name, and name unnamed columns (_col_1) in different ways.
             if name in seen or (name.startswith("_col_") and name not in self._query.spelled):
                 continue
             seen.add(name)
@@ -223,7 +229,7 @@ class _Walk:
         expression: Any = scope.expression
         names = expression.named_selects
         if any(name in ("*", "") for name in names) or any(s.is_star for s in expression.selects):
-            raise NotUnderstood("it has a * over unknown columns, or a column without a name")
+            raise UnsupportedQuery("it has a * over unknown columns, or a column without a name")
         if isinstance(scope.expression, exp.SetOperation) and scope.expression.args.get("by_name"):
             left, right = (self._list_names(s) for s in _list_sides(scope))
             return list(dict.fromkeys((*left, *right)))
@@ -238,7 +244,7 @@ class _Walk:
         return str(found.sql()).lower()
 
     def _follow(self, scope: "Scope", index: int) -> frozenset[SourceColumn] | None:
-        """Return the sources of a column of a scope; None if unknown. A recursive query adds nothing to itself."""
+        """Return the sources of a column of a scope; None if unknown. The recursive part of a query adds no sources."""
         key = (id(scope.expression), index)
         if key in self._known:
             return self._known[key]
@@ -266,13 +272,13 @@ class _Walk:
         return self._follow_expression(scope, selects[index]) if index < len(selects) else None
 
     def _follow_expression(self, scope: "Scope", expression: Any) -> frozenset[SourceColumn] | None:
-        """Return the sources of an expression: of its columns, and of its subqueries' results."""
+        """Return the sources of an expression: those of its columns and subqueries."""
         from sqlglot import exp
 
         found: list[frozenset[SourceColumn] | None] = []
-        waiting = [expression]
-        while waiting:
-            node = waiting.pop()
+        stack = [expression]
+        while stack:
+            node = stack.pop()
             if isinstance(node, exp.Column):
                 found.append(self._follow_column(scope, node))
             elif isinstance(node, exp.Query):
@@ -280,7 +286,7 @@ class _Walk:
             elif isinstance(node, (exp.Star, exp.Table)):
                 continue
             else:
-                waiting.extend(node.iter_expressions())
+                stack.extend(node.iter_expressions())
         return _join(found)
 
     def _follow_subquery(self, scope: "Scope", node: Any) -> frozenset[SourceColumn] | None:
@@ -297,7 +303,7 @@ class _Walk:
         place: Scope | None = scope
         source = scope.sources.get(column.table) if column.table else self._find_only_source(scope, column.name)
         while source is None and place is not None:
-            # A correlated subquery, or a function in FROM, reads the tables of the enclosing query.
+            # Correlated subqueries and functions in FROM refer to tables of the enclosing query.
             place = place.parent
             source = place.sources.get(column.table) if place else None
         if source is None or place is None:
@@ -310,7 +316,7 @@ class _Walk:
         return self._follow(source, names.index(column.name)) if column.name in names else None
 
     def _find_only_source(self, scope: "Scope", name: str) -> Any:
-        """Return the source of a column that sqlglot did not find: the only one with unknown columns, if no other source has it."""
+        """Return the source of a column without a table name: the only one with unknown columns, unless another one has the column."""
         from sqlglot import exp
 
         unknown = []
@@ -323,13 +329,13 @@ class _Walk:
         return unknown[0] if len(unknown) == 1 else None
 
     def _list_names_of(self, source: "Scope") -> Sequence[str]:
-        """Return the names of a subquery's columns in the enclosing query: those of its select, or of ``AS alias(a, b)``."""
+        """Return the names that a subquery's columns have in the enclosing query: its own, or those of ``AS alias(a, b)``."""
         names = list(self._list_names(source))
         outer = list(source.outer_columns)
         return [*outer, *names[len(outer) :]] if outer else names
 
     def _follow_function(self, scope: "Scope", source: "Scope", name: str) -> frozenset[SourceColumn] | None:
-        """Return the sources of a column of UNNEST, LATERAL, and similar functions: everything that the function reads."""
+        """Return the sources of a column of UNNEST, LATERAL, or a similar function: everything that the function reads."""
         from sqlglot import exp
 
         expression = source.expression
@@ -357,12 +363,13 @@ class _Walk:
 
 
 def _list_sides(scope: "Scope") -> list[Any]:
-    """Return the scopes of both sides of a UNION or similar; none for other queries. sqlglot 29 has another name for them."""
+    """Return the scopes of both sides of a set operation such as UNION; empty for other queries."""
+    # sqlglot 29 renamed the attribute.
     return getattr(scope, "set_operation_scopes", None) or getattr(scope, "union_scopes", None) or []
 
 
 def _find_fields(column: Any) -> list[str]:
-    """Return the struct fields that are read from a column: ``address.city`` -> city."""
+    """Return the path of struct fields that is read from a column: for ``address.city``, ``city``."""
     from sqlglot import exp
 
     fields: list[str] = []

@@ -43,7 +43,7 @@ def find_warehouse_audit(application: Application, job_id: str) -> WarehouseAudi
     return WarehouseAudit(connection.name, address, application.audit_domain, job_id) if connection and address else None
 
 
-def count_tables(
+def add_counted_tables(
     warehouse: WarehouseAudit | None, kind: WarehouseCounts, project: Project, nodes: Sequence[Table | Task]
 ) -> WarehouseAudit | None:
     """Return the audit with ``counted`` set, if the setting asks for it and all tables have the connection of the audit.
@@ -60,7 +60,7 @@ def count_tables(
     return replace(warehouse, counted=tuple(map(find_written_table, nodes)))
 
 
-def watch_appended(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
+def add_appended_tables(warehouse: WarehouseAudit | None, project: Project, tables: Sequence[Table]) -> WarehouseAudit | None:
     """Return the audit with ``appended`` set to those tables that have the connection of the audit.
 
     Args:

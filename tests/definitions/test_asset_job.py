@@ -162,6 +162,6 @@ def test_dagster_resolves_the_jobs_if_its_internals_have_changed(
     monkeypatch.setitem(sys.modules, "starlake_dagster_components.definitions.asset_job", None)
     try:
         assert not isinstance(next(iter(_resolved(shop).jobs or ())), AssetJob)
-        assert "Dagster resolves the jobs" in caplog.text
+        assert "using Dagster's own resolution of jobs" in caplog.text
     finally:
         jobs._get_job_factory.cache_clear()

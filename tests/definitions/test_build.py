@@ -272,12 +272,12 @@ def test_a_job_may_be_called_like_one_of_its_assets(shop: ProjectFolder) -> None
         (
             "bad name",
             "x",
-            "variables: 'bad name' cannot be passed to Starlake: a variable's name must not be empty or contain a space, comma, or '='",
+            "variables: 'bad name' cannot be passed to Starlake: a name must not be empty or contain a space, a comma, or '='",
         ),
         (
             "",
             "x",
-            "variables: '' cannot be passed to Starlake: a variable's name must not be empty or contain a space, comma, or '='",
+            "variables: '' cannot be passed to Starlake: a name must not be empty or contain a space, a comma, or '='",
         ),
         ("country", "F R", "variables: country cannot be passed to Starlake: its value 'F R' contains a space or a comma"),
         ("list", "a,b", "variables: list cannot be passed to Starlake: its value 'a,b' contains a space or a comma"),

@@ -167,12 +167,12 @@ def test_partitions_of_a_translation_are_those_of_the_job(incremental: ProjectFo
         (
             "kpi_daily",
             WEEKS,
-            "kpi.daily gives it partitions, whose intervals are not those of its schedule: '0 0 * * 0' (UTC), and its job",
+            "the translation sets partitions for kpi.daily, but their cron '0 0 * * 0' (UTC) is not that of the schedule of its job",
         ),
-        ("kpi_daily", dg.StaticPartitionsDefinition(["a"]), "StaticPartitionsDefinition has no intervals: expected a TimeWindowPart"),
-        ("shop_orders", WEEKS, "shop.orders gives it partitions, and a load has none: it takes the files that are there"),
-        ("shop", WEEKS, "shop gives it partitions, and a load has none"),
-        ("kpi_top", DAYS_OF_FEBRUARY, "kpi.daily and kpi.top have different partitions, and both belong to the job kpi_tasks"),
+        ("kpi_daily", dg.StaticPartitionsDefinition(["a"]), "StaticPartitionsDefinition has no intervals (expected a TimeWindowPart"),
+        ("shop_orders", WEEKS, "partitions for shop.orders, but loads cannot have partitions: they load all waiting files"),
+        ("shop", WEEKS, "partitions for shop, but loads cannot have partitions"),
+        ("kpi_top", DAYS_OF_FEBRUARY, "kpi.daily and kpi.top have different partitions, but both belong to the job kpi_tasks"),
     ],
 )
 def test_partitions_of_a_translation_that_are_rejected(

@@ -74,8 +74,8 @@ def test_further_runs_have_the_intervals_of_the_cron(instance: dg.DagsterInstanc
 def test_a_tick_before_the_change_starts_nothing(instance: dg.DagsterInstance) -> None:
     evaluate(instance, "40 5 * * *", "2026-01-05T05:40", loaded="2026-01-01T00:00")
     assert evaluate(instance, "50 5 * * *", "2026-01-05T05:50", loaded="2026-01-05T06:14") == (
-        "The cron has been changed since the last run, from '40 5 * * * Europe/Paris' to '50 5 * * * Europe/Paris', and "
-        "2026-01-05T05:50:00+01:00 was before the project was loaded with it. The next run begins at 2026-01-05T05:40:00+01:00"
+        "The cron has changed since the last run, from '40 5 * * * Europe/Paris' to '50 5 * * * Europe/Paris', and the project was loaded "
+        "with it only after 2026-01-05T05:50:00+01:00. The data interval of the next run begins at 2026-01-05T05:40:00+01:00"
     )
     assert evaluate(instance, "50 5 * * *", "2026-01-06T05:50", loaded="2026-01-05T06:14") == ("2026-01-05T05:40", "2026-01-06T05:50")
 

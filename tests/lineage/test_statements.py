@@ -2,7 +2,7 @@
 
 import pytest
 
-from starlake_dagster_components.lineage.statement import NotUnderstood, TableColumns, find_columns
+from starlake_dagster_components.lineage.statement import TableColumns, UnsupportedQuery, find_columns
 
 TABLES: dict[str, TableColumns] = {
     "orders": {
@@ -184,7 +184,7 @@ def test_each_column_is_made_of_what_the_query_says(dialect: str, sql: str, expe
     ],
 )
 def test_unsupported_statements_have_no_lineage(sql: str) -> None:
-    with pytest.raises(NotUnderstood):
+    with pytest.raises(UnsupportedQuery):
         find_columns(sql, "duckdb", find_table)
 
 

@@ -16,7 +16,7 @@ from .summary import get_executor_name
 
 
 def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
-    """Return the lines that explain the object with a name.
+    """Return lines that explain the objects with a name.
 
     Args:
         graph: the assets.
@@ -24,7 +24,7 @@ def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
         name: a job, ``<job>_schedule``, ``<job>_sensor``, an asset key as shown in Dagster, or a Starlake name (``domain.table``).
 
     Raises:
-        UnknownName: nothing has this name.
+        UnknownName: there is no such object.
     """
     jobs = {p.name: p for p in graph.plan.pipelines}
     schedules = {f"{p.name}_schedule": p for p in jobs.values() if p.schedule}
@@ -43,7 +43,7 @@ def explain_name(graph: AssetGraph, settings: Settings, name: str) -> list[str]:
     if name in nodes:
         found += _explain_asset(graph, nodes[name])
     if not found:
-        raise UnknownName(kind="job, asset, schedule or sensor", name=name, known=[*jobs, *schedules, *sensors, *nodes])
+        raise UnknownName(kind="job, asset, schedule, or sensor", name=name, known=[*jobs, *schedules, *sensors, *nodes])
     return found
 
 
@@ -56,7 +56,7 @@ def _explain_job(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> I
     yield f"job {pipeline.name}: {pipeline.kind} pipeline of the DAG config '{config.name}'{_format_location(config.origin.locate())}"
     yield f"  file name {pipeline.filename}: rendered from '{config.filename}'{_format_location(config.origin.locate('filename'))}"
     template = f"the template '{config.template}'"
-    by = f"the setting executor; {template} says {pipeline.executor}" if settings.executor else template
+    by = f"the setting executor, which overrides {pipeline.executor} of {template}" if settings.executor else template
     yield f"  executor {get_executor_name(settings, pipeline)}: from {by}{_format_location(config.origin.locate('template'))}"
     yield from _explain_environment(graph, pipeline)
     if pipeline.run_dependencies_first:
@@ -97,7 +97,7 @@ def _explain_schedule(settings: Settings, pipeline: Pipeline) -> Iterator[str]:
 
 
 def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -> Iterator[str]:
-    why = f"the job has no schedule and not run_dependencies_first; strategy {pipeline.trigger.strategy}"
+    why = f"the job has neither a schedule nor run_dependencies_first; strategy {pipeline.trigger.strategy}"
     yield f"sensor {name_sensor(pipeline, settings)}: {why}"
     readers: dict[str, list[str]] = {}
     for task in pipeline.tasks:
@@ -110,8 +110,8 @@ def _explain_sensor(graph: AssetGraph, settings: Settings, pipeline: Pipeline) -
 
 def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
     node, spec = graph.nodes[node_id], graph.specs[node_id]
-    what = f"pre-load of the domain {node.name}" if node.type == "domain" else f"{node.type} {node.name}"
-    yield f"asset {spec.key.to_user_string()}: {what}{_format_location(node.location)}"
+    described = f"pre-load of the domain {node.name}" if node.type == "domain" else f"{node.type} {node.name}"
+    yield f"asset {spec.key.to_user_string()}: {described}{_format_location(node.location)}"
     if node.task and node.task.sql_file:
         yield f"  SQL{_format_location(Location(node.task.sql_file, node.task.sql_line))}"
     if node.load_domain:
@@ -122,12 +122,12 @@ def _explain_asset(graph: AssetGraph, node_id: NodeId) -> Iterator[str]:
         yield f"  connection {node.connection.name}: {node.connection.engine}{_format_location(node.connection.origin.locate())}"
     yield from _explain_upstream(graph, node, spec)
     jobs = [p.name for p in graph.plan.pipelines if spec.key in select_job_keys(graph, p)]
-    described = node.table or node.task
+    load_or_task = node.table or node.task
     if jobs:
         yield f"  in the job{'' if len(jobs) == 1 else 's'} {', '.join(jobs)}"
-    elif described:
-        why, where = explain_missing_job(graph.plan, described)
-        yield f"  in no job: {why}{_format_location(where)}"
+    elif load_or_task:
+        reason, location = explain_missing_job(graph.plan, load_or_task)
+        yield f"  in no job: {reason}{_format_location(location)}"
 
 
 def _explain_strategies(graph: AssetGraph, domain: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Summarize the definitions as data: the output of ``sl-dagster list --format json``."""
+"""The definitions as plain data, for ``sl-dagster list``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +16,8 @@ def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[
     """Return the jobs, assets, and problems of a project.
 
     Returns:
-        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values, keys as Dagster's user strings, and sorted lists. The
-        format is documented in docs/command_line.md and stable.
+        ``{"jobs": [...], "assets": [...], "problems": [...]}`` with plain values, asset keys as user strings, and sorted lists. The format
+        is stable, and documented in docs/command_line.md.
     """
     return {
         "jobs": [_summarize_job(graph, settings, p) for p in sorted(graph.plan.pipelines, key=lambda p: p.name)],
@@ -27,7 +27,7 @@ def summarize_project(graph: AssetGraph, settings: Settings, problems: Sequence[
 
 
 def get_executor_name(settings: Settings, pipeline: Pipeline) -> str:
-    """Return the type of the executor of a pipeline's commands, or the name of its class if it has no type."""
+    """Return the type of the executor of a pipeline's commands, or its class name if it has no type."""
     executor = settings.get_executor(pipeline)
     return pipeline.executor if executor is None else str(getattr(executor, "type", type(executor).__name__))
 
@@ -73,10 +73,10 @@ def _summarize_asset(graph: AssetGraph, node_id: tuple[str, str]) -> dict[str, A
 
 
 def _summarize_problem(problem: Problem) -> dict[str, Any]:
-    where = problem.location
+    location = problem.location
     return {
         "severity": problem.severity,
-        "file": where.file if where else None,
-        "line": (where.line or None) if where else None,
+        "file": location.file if location else None,
+        "line": (location.line or None) if location else None,
         "message": problem.message,
     }

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ...lineage.project import Column, ProjectColumns
-from ...lineage.statement import NotUnderstood
+from ...lineage.statement import UnsupportedQuery
 from ...project.model import Task
 from ..columns import build_inferred_schema
 from ..graph import AssetGraph
@@ -26,7 +26,7 @@ def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns:
     """
     try:
         found = columns.get_task_columns(task)
-    except NotUnderstood as error:
+    except UnsupportedQuery as error:
         log.debug(f"no column lineage of {task.full_name}: {error}")
         return {}
     except Exception as error:  # noqa: BLE001 -- lineage is an extra: the rows have been written, and the step must not fail

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from ...lineage.project import Column, ColumnSource, ProjectColumns
-from ...lineage.statement import NotUnderstood
+from ...lineage.statement import UnsupportedQuery
 from ...masking import is_secret_name
 from ...project.model import Attribute, Project, Table, Task
 
@@ -49,12 +49,12 @@ class PrivateColumns:
             return frozenset()
         try:
             return self._find_of_task(node, 0)
-        except NotUnderstood:
+        except UnsupportedQuery:
             return None
 
     def _find_of_task(self, task: Task, depth: int) -> frozenset[str]:
         if depth > MAX_DEPTH:
-            raise NotUnderstood("the tasks upstream are too many")
+            raise UnsupportedQuery("the tasks upstream are too many")
         made = {c.name.lower() for c in self._columns.get_task_columns(task) if self._is_private(c, depth)}
         return _find_private(task.attributes) | made
 

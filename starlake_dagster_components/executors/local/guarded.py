@@ -56,7 +56,7 @@ def run_locally(command: Command, invocation: Invocation, run: Run, *, trusted: 
         if invocation.run_id:
             first = invocation.earlier_runs[-1] if invocation.earlier_runs else invocation.run_id
             step = f"step {invocation.step_key} of run {first}"
-            stack.enter_context(hold_lock(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, passing=True))
+            stack.enter_context(hold_lock(step, cancelled=invocation.cancelled, log=invocation.log, holder=holder, single_use=True))
         stack.enter_context(lock_databases(command.databases, cancelled=invocation.cancelled, log=invocation.log, holder=holder))
         watched = _Watched(command, files, invocation)
         try:

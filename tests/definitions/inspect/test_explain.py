@@ -21,7 +21,7 @@ def test_the_executor_is_that_of_the_template_or_of_the_setting(shop: ProjectFol
     where = "[metadata/dags/loads.sl.yml:4]"
     assert f"  executor shell: from {template}  {where}" in lines(shop, "shop_tables")
     found = lines(shop, "shop_tables", Settings(executor=DuckDBExecutor()))
-    assert f"  executor duckdb: from the setting executor; {template} says shell  {where}" in found
+    assert f"  executor duckdb: from the setting executor, which overrides shell of {template}  {where}" in found
     assert any(
         line.startswith("  executor recording: from the setting")
         for line in lines(shop, "shop_tables", Settings(executor=RecordingExecutor()))

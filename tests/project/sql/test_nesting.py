@@ -30,7 +30,7 @@ def test_sql_that_is_nested_too_deeply(sql: str, deep: bool) -> None:
 SCRIPT = """
 import sys
 sys.setrecursionlimit(200_000)
-from starlake_dagster_components.lineage.statement import NotUnderstood, find_columns
+from starlake_dagster_components.lineage.statement import UnsupportedQuery, find_columns
 from starlake_dagster_components.project.sql.references import find_references
 
 for sql in ("{{ " * 50_000, "select " + "(" * 30_000 + "1" + ")" * 30_000, "select " + "not " * 30_000 + "true",
@@ -38,7 +38,7 @@ for sql in ("{{ " * 50_000, "select " + "(" * 30_000 + "1" + ")" * 30_000, "sele
     find_references(sql, "duckdb", "x.sql")
     try:
         find_columns(sql, "duckdb", lambda *names: None)
-    except NotUnderstood:
+    except UnsupportedQuery:
         continue
     raise SystemExit("understood")
 """
