@@ -255,7 +255,7 @@ def test_sql_that_uses_an_interval_never_runs_without_one(shop: ProjectFolder, i
     failure = result.failure_data_for_node("kpi_daily")
     assert failure is not None
     assert failure.user_failure_data is not None
-    assert "uses sl_data_interval_end, sl_data_interval_start, and this run has no data interval" in (
+    assert "uses sl_data_interval_end, sl_data_interval_start, but this run has no data interval" in (
         failure.user_failure_data.description or ""
     )
     assert not [line for line in list_lines(executor) if "kpi.daily" in line]

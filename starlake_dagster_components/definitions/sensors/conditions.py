@@ -1,4 +1,4 @@
-"""Automation conditions of jobs, in place of sensors (setting ``automation: conditions``). Dagster has them as a preview."""
+"""Automation conditions for jobs, instead of sensors (setting ``automation: conditions``). They are a preview feature of Dagster."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from ..partitions import choose_partition
 from .evaluation import Evaluation
 
 FROM_CONDITION = "dagster/from_automation_condition"
-"""Tag of runs that a condition has started. Dagster: AUTOMATION_CONDITION_TAG."""
+"""Tag of the runs that a condition has started (Dagster's ``AUTOMATION_CONDITION_TAG``)."""
 
 IDLE = ("data_cycle_enabled", "data_cycle", "beyond_data_cycle_enabled", "optional_dataset_enabled", "min_timedelta_between_runs")
-"""Options that conditions cannot express."""
+"""Options that have no effect with conditions."""
 
 
 def build_job_condition(evaluation: Evaluation) -> Any:
-    """Return the condition of a job: that what it reads has been materialized since its own first assets were, by its triggering strategy.
+    """Return the automation condition of a job.
 
-    It becomes true once for what is new: a run that failed is not started again.
+    It is true if the job's inputs have been materialized since its root assets were, according to the triggering strategy. It becomes true
+    only once for each new materialization, so a failed run is not started again.
 
     Args:
-        evaluation: the rule of the sensor that the job would have.
+        evaluation: the evaluation of the sensor that the job would otherwise have.
     """
     condition = dg.AutomationCondition
     run_began, run_failed = condition.run_in_progress().newly_true(), condition.execution_failed().newly_true()
@@ -42,14 +43,14 @@ def build_job_condition(evaluation: Evaluation) -> Any:
                 right, left = stack.pop(), stack.pop()
                 stack.append(left & right if text == "and" else left | right)
         joined = stack[-1]
-    # After a run, the condition may still be true, because of what has come since the evaluation before it.
+    # After a run, the condition may still be true because of materializations that the run did not handle.
     return condition.any_job_root_assets_match(joined).newly_true() | condition.any_job_root_assets_match(joined & handled)
 
 
 def _is_new(updated: Any, handled: Any) -> Any:
-    """Return the condition that an asset has been updated and not handled since.
+    """Return the condition that an asset was updated and that no run has handled the update.
 
-    An update and a run between the same two evaluations count as a run, then an update: the other way round would lose the update.
+    If an update and a run occur between two evaluations, the run is assumed to have come first, so that no update is lost.
     """
     return updated.since(dg.AutomationCondition.initial_evaluation()) & ~handled.since(updated)
 
@@ -64,12 +65,12 @@ def _join(conditions: list[Any], *, every: bool) -> Any:
 def build_conditions_sensor(
     name: str, jobs: Collection[str], default_status: dg.DefaultSensorStatus
 ) -> dg.AutomationConditionSensorDefinition:
-    """Return the sensor that evaluates the conditions of jobs. Dagster's own one would begin switched off.
+    """Return the sensor that evaluates the conditions of jobs. Dagster's default sensor would initially be stopped.
 
     Args:
-        name: its name.
-        jobs: the jobs.
-        default_status: whether it starts switched on.
+        name: name of the sensor.
+        jobs: names of the jobs.
+        default_status: its initial status.
     """
     # There are no assets to evaluate, but Dagster requires a selection.
     nothing = dg.AssetSelection.all() - dg.AssetSelection.all()
@@ -84,17 +85,17 @@ def build_conditions_sensor(
 
 @dataclass(frozen=True)
 class ConditionTags:
-    """Gives the runs of a job that its condition has started the dates and options that a sensor would give them."""
+    """Returns the tags of a job's runs: with conditions, a run gets its dates and options only when it starts."""
 
     evaluation: Evaluation
 
     def __call__(self, run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> Mapping[str, str]:
-        """Return the tags of a run; if something else has started it, those of its partition."""
+        """Return the tags that a sensor would set if a condition has started the run, or else those of its partition."""
         return self.evaluation.build_tags_of_latest(run, instance) if FROM_CONDITION in run.tags else choose_partition(run, job, instance)
 
 
 def find_idle_options(pipeline: Pipeline) -> Iterator[Problem]:
-    """Yield a warning for each option of a DAG config that conditions cannot express."""
+    """Yield a warning for each option of a DAG config that has no effect with conditions."""
     for option in IDLE:
         if option in pipeline.dag_config.options:
             text = f"option '{option}' has no effect with automation: conditions"

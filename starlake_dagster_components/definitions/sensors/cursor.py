@@ -1,4 +1,4 @@
-"""Store a sensor's memory between ticks in the cursor of Dagster's multi-asset sensors."""
+"""Store the state of a sensor in its cursor, in the format of Dagster's multi-asset sensors."""
 
 import json
 import math
@@ -10,18 +10,18 @@ from ..steps.run_tags import parse_time
 from .rule import Consumption
 
 _OWN = "starlake"
-"""Key for values that do not fit in Dagster's cursor. No asset key has this form."""
+"""Key of the entry for values that Dagster's format does not have. No asset key has this form."""
 
 
 def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumption:
-    """Return the memory of a sensor.
+    """Return the state in a cursor.
 
-    Under each asset key, Dagster's cursor has the partition and storage ID of the last consumed materialization and a mapping. One more
-    entry of this form has the time of the last run and the time of the newest consumed materialization, in microseconds.
+    In Dagster's format, a cursor maps each asset key to the partition and storage ID of the last consumed materialization, and a mapping.
+    An additional entry contains the time of the last run and the time of the newest consumed materialization in microseconds.
 
     Args:
-        cursor: a cursor from :func:`write_cursor` or Dagster's own multi-asset sensors; None before the first run.
-        keys: the watched assets, by the name that decisions use.
+        cursor: a cursor from :func:`write_cursor` or of Dagster's own multi-asset sensors; None before the first run.
+        keys: asset name in :class:`Consumption` -> asset key, for all watched assets.
     """
     entries = json.loads(cursor) if cursor else {}
     if not isinstance(entries, dict):
@@ -29,7 +29,7 @@ def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumpt
     last_run, watermark, _ = entries.get(_OWN) or (None, None, None)
     consumed = {name: entry[1] for name, key in keys.items() if (entry := entries.get(str(key))) and len(entry) == 3}
     if watermark is None and entries:
-        # Dagster's own cursor has only IDs.
+        # Dagster's own cursors contain only IDs.
         watermark = math.inf
     return Consumption(
         storage_ids={name: storage_id for name, storage_id in consumed.items() if storage_id is not None},
@@ -39,12 +39,7 @@ def read_cursor(cursor: str | None, keys: Mapping[str, dg.AssetKey]) -> Consumpt
 
 
 def write_cursor(consumption: Consumption, keys: Mapping[str, dg.AssetKey]) -> str:
-    """Return the cursor for a sensor's memory. Assets that are no longer watched are dropped.
-
-    Args:
-        consumption: the consumed materializations.
-        keys: the watched assets, by the name that decisions use.
-    """
+    """Return the cursor for a state, without assets that are no longer watched. See :func:`read_cursor`."""
     ids = consumption.storage_ids
     entries: dict[str, list[object]] = {str(key): [None, ids[name], {}] for name, key in keys.items() if name in ids}
     last_run = consumption.last_run

@@ -1,4 +1,4 @@
-"""Build sensors: one per transform pipeline without a schedule. It starts the job when the job's inputs have been materialized."""
+"""Build the sensors of transform pipelines without a schedule, which start a job when its inputs have been materialized."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .rule import DatasetTiming
 
 MINIMUM_INTERVAL_SECONDS = 60
-"""The same as in the sensors of generated DAGs (Starlake's guide "Customize Dagster DAGs")."""
+"""The interval of sensors in generated DAGs (Starlake's guide "Customize Dagster DAGs")."""
 
 
 def build_sensor(
@@ -33,28 +33,29 @@ def build_sensor(
     start_date: date | None = None,
     partitions: dg.TimeWindowPartitionsDefinition | None = None,
 ) -> dg.MultiAssetSensorDefinition:
-    """Return the sensor of a job. Starlake's guide "Customize Dagster DAGs": multi-asset sensor.
+    """Return the sensor of a job: a multi-asset sensor, as in Starlake's guide "Customize Dagster DAGs".
 
-    If all watched assets have been materialized since the last run (or according to the options, see docs/triggers.md), one run is
-    requested and all new materializations are consumed. Otherwise, the tick is skipped with a reason that names the assets with and without
-    one. The run has the tags ``starlake/scheduled_date`` (the newest logical time among the consumed ones),
-    ``starlake/data_interval_start`` (that of the last successful run of the job), ``starlake/data_interval_end``, and
-    ``.dagster/starlake_triggered_by`` (the consumed ones; hidden).
+    If all watched assets have been materialized since the last run (or according to the options, see docs/triggers.md), a tick requests a
+    run and consumes all new materializations. Otherwise, it is skipped, and the reason names the assets with and without a new
+    materialization. The run has the tags ``starlake/scheduled_date`` (the newest logical time of the consumed materializations),
+    ``starlake/data_interval_start`` (the logical time of the job's last successful run), ``starlake/data_interval_end``, and
+    ``.dagster/starlake_triggered_by`` (the consumed materializations; hidden in the UI).
 
-    Unlike a generated sensor, it consumes what it has seen, not what exists when it finishes, so that nothing in between is lost.
+    A tick consumes only the materializations that it has read. A generated sensor also consumes those that arrive before the tick ends,
+    and they are lost.
 
     Args:
-        name: the sensor's name.
-        job_name: the job that the sensor starts.
-        watched: dataset name -> asset key. The names are those of triggering expressions; an asset may have several.
+        name: name of the sensor.
+        job_name: name of the job that it starts.
+        watched: dataset name -> asset key. The names are those of triggering strategies; an asset may have several.
         trigger: the options of the pipeline. Times in tags are in its time zone.
-        timings: dataset name -> how often it is renewed, for the data cycle.
-        default_status: whether the sensor is initially on.
+        timings: dataset name -> how often it is updated, for the data cycle.
+        default_status: the initial status of the sensor.
         description: description in the UI.
         tags: tags of the sensor.
         minimum_interval_seconds: time between ticks.
         start_date: start of the first run's data interval; None = 1970.
-        partitions: partitions of the job; a run is for the last one that is complete at its logical time. None = the job has none.
+        partitions: partitions of the job. A run is for the last one that is complete at its logical time. None = not partitioned.
 
     Raises:
         InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
@@ -62,7 +63,7 @@ def build_sensor(
 
     @cache
     def get_evaluation() -> "Evaluation":
-        # Created by the first tick. A plain trigger's assets are known without its rule, which takes time if there are many.
+        # Usually created by the first tick, because building a rule takes time if there are many assets.
         from .evaluation import Evaluation
 
         return Evaluation(trigger, watched, timings, job_name, start_date, partitions)
@@ -75,7 +76,7 @@ def build_sensor(
         return hide_in_tick(lambda: get_evaluation().evaluate(context))
 
     with warnings.catch_warnings():
-        # Dagster recommends declarative automation for most uses, but not if "a specific job must be targeted", as here.
+        # Dagster recommends declarative automation instead, except if "a specific job must be targeted", as here.
         warnings.simplefilter("ignore", dg.SupersessionWarning)
         return dg.MultiAssetSensorDefinition(
             name=name,

@@ -1,4 +1,4 @@
-"""Evaluate a tick of a sensor: its rule, applied to Dagster. Imported by the first tick."""
+"""Evaluate a tick of a sensor: read materializations, apply the rule, and request a run. Imported by the first tick."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from .cursor import read_cursor, write_cursor
 from .rule import Consumption, DatasetTiming, Materialization, Rule, Start, Wait, build_rule, decide_run
 
 MAX_FORMER_RUNS = 20
-"""Number of successful runs of the job that are searched for the one before a logical time."""
+"""Number of successful runs of the job to search for the one before a logical time."""
 
 MAX_EARLIER = 10_000
-"""Number of materializations since the last run whose options are united. starlake-dagster: SUPERSEDED_MATERIALIZATIONS_LIMIT."""
+"""Maximum number of materializations whose options are merged (``SUPERSEDED_MATERIALIZATIONS_LIMIT`` in starlake-dagster)."""
 
 UTC = ZoneInfo("UTC")
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,16 +30,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A sensor's rule, applied to Dagster.
-
-    Attributes:
-        trigger: the options of the pipeline.
-        watched: dataset -> asset.
-        timings: dataset -> how often it is renewed.
-        job_name: the job that it starts.
-        start_date: start of the first run's data interval; None = 1970.
-        partitions: partitions of the job; a run is for the last one that is complete at its logical time. None = the job has none.
-    """
+    """The evaluation of a sensor. Its attributes are the arguments of :func:`build_sensor`."""
 
     trigger: TransformTrigger
     watched: Mapping[str, dg.AssetKey]
@@ -50,21 +41,21 @@ class Evaluation:
 
     @cached_property
     def rule(self) -> Rule:
-        """The rule by which the sensor starts a run.
+        """The sensor's rule.
 
         Raises:
-            InvalidTrigger: the strategy is invalid, or names a dataset that is not watched.
+            InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
         """
         return build_rule(self.trigger, {dataset: key.to_user_string() for dataset, key in self.watched.items()}, self.timings)
 
     @cached_property
     def keys(self) -> Mapping[str, dg.AssetKey]:
-        """The watched assets, by the names that the rule uses."""
+        """Asset name in the rule -> asset key."""
         by_name = {key.to_user_string(): key for key in self.watched.values()}
         return {asset: by_name[asset] for asset in self.rule.assets}
 
     def evaluate(self, context: dg.MultiAssetSensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Evaluate one tick, with two database queries (three if a run starts) for any number of assets and any length of history."""
+        """Evaluate a tick, with two database queries (three if a run starts) regardless of the number of assets and the history."""
         now = datetime.now(UTC)
         consumption = read_cursor(context.cursor, self.keys)
         events = self._find_latest(context.instance)
@@ -72,19 +63,19 @@ class Evaluation:
         if isinstance(decision, Wait):
             return dg.SkipReason(decision.reason)
         if self.partitions is not None and find_last_partition(self.partitions, decision.logical_time) is None:
-            # What is new stays new: the run for a later time consumes it.
+            # Nothing is consumed, so the new materializations start a run once there is a partition.
             first, last = self.partitions.get_first_partition_key(), self.partitions.get_last_partition_key()
-            reach = f"they reach from {first} to {last}" if first and last else "none of them is complete"
-            return dg.SkipReason(f"The job has no partition that ends at {decision.logical_time.isoformat()} or just before: {reach}")
-        # Collected before anything is consumed, because contradictory options fail the tick.
+            known = f"its partitions range from {first} to {last}" if first and last else "none of its partitions is complete"
+            return dg.SkipReason(f"The job has no partition that is complete at {decision.logical_time.isoformat()}: {known}")
+        # Collected before anything is consumed, because contradictory options make the tick fail.
         options = self._collect_options(context.instance, {name: events[name] for name in decision.consumed}, consumption)
-        # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that arrive meanwhile.
+        # Dagster's advance_cursor reads each asset's history, and advance_all_cursors would consume materializations that were not read.
         context.update_cursor(write_cursor(consumption.record(decision.consumed, now), self.keys))
         tags = {**self._make_tags(context, decision), **options}
         return dg.RunRequest(run_key=_make_run_key(decision.consumed), partition_key=tags.pop(PARTITION, None), tags=tags)
 
     def _find_latest(self, instance: dg.DagsterInstance) -> dict[str, dg.EventLogRecord]:
-        """Return the latest materialization of each asset that has one, except those of a dry run (``dry_run``)."""
+        """Return the latest materialization of each asset that has one, ignoring those of dry runs (``dry_run``)."""
         found = {}
         for record in instance.get_asset_records(list(self.keys.values())):
             event = record.asset_entry.last_materialization_record
@@ -97,9 +88,9 @@ class Evaluation:
     def _collect_options(
         self, instance: dg.DagsterInstance, consumed: Mapping[str, dg.EventLogRecord], consumption: Consumption
     ) -> dict[str, str]:
-        """Return the options that consumed materializations pass on to the run, as the run's tags.
+        """Return the options that consumed materializations pass on to the run, as tags of the run.
 
-        starlake-dagster: collect_sl_options_with_merge.
+        The rules are those of ``collect_sl_options_with_merge`` in starlake-dagster.
 
         Raises:
             InvalidRunOptions: the options contradict each other.
@@ -124,7 +115,7 @@ class Evaluation:
         }
 
     def build_tags_of_latest(self, run: dg.DagsterRun, instance: dg.DagsterInstance) -> dict[str, str]:
-        """Return the tags of a run that something else has started: dates and options of the latest materializations of what is watched."""
+        """Return the tags with dates and options for a run that consumes the latest materializations of all watched assets."""
         events = self._find_latest(instance)
         if not events:
             return {}
@@ -142,13 +133,13 @@ class Evaluation:
         return build_time_tags(end.astimezone(zone), begin.astimezone(zone), end.astimezone(zone))
 
     def _find_former_time(self, instance: dg.DagsterInstance, before: datetime, location: str | None) -> datetime | None:
-        """Return the newest logical time before another one for which the job succeeded. starlake-dagster: get_previous_partition."""
+        """Return the newest logical time, before another one, of the job's successful runs, like ``get_previous_partition`` of Starlake."""
         succeeded = dg.RunsFilter(job_name=self.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
         times = []
         for record in instance.get_run_records(succeeded, limit=MAX_FORMER_RUNS):
             run = record.dagster_run
             moment = read_tagged_time(run.tags, INTERVAL_END) or read_tagged_time(run.tags, SCHEDULED_DATE)
-            # Another code location may have a job of the same name.
+            # Another code location may have a job with the same name.
             if moment and moment < before and (location is None or _find_location(run) in (None, location)):
                 times.append(moment)
         return max(times, default=None)
@@ -173,14 +164,14 @@ def _describe(event: dg.EventLogRecord) -> Materialization:
 def _read_logical_time(event: dg.EventLogRecord) -> datetime:
     """Return the logical time of a materialization, in UTC.
 
-    This is the scheduled date in its metadata, as written by this package or starlake-dagster; else a partition key that is a time; else
-    the time when it was logged.
+    This is the scheduled date in its metadata, as written by this package or starlake-dagster, or else the end of the data interval in its
+    tags, or else a partition key that is a time, or else the time when it was logged.
     """
     materialization = event.asset_materialization
     if materialization is not None:
         tags = materialization.tags or {}
-        noted = [_read_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
-        for text in (*noted, tags.get("sl_data_interval_end"), materialization.partition):
+        scheduled = [_read_value(materialization.metadata.get(name)) for name in (SCHEDULED_DATE, "sl_scheduled_date")]
+        for text in (*scheduled, tags.get("sl_data_interval_end"), materialization.partition):
             moment = text if isinstance(text, datetime) else parse_time(text or "")
             if moment:
                 return moment.astimezone(UTC)
@@ -195,15 +186,15 @@ def _read_value(value: dg.MetadataValue[Any] | None) -> datetime | str | None:
 
 
 def _make_run_key(consumed: Mapping[str, Materialization]) -> str:
-    """Return a key that is the same for the same materializations, so that Dagster does not start a second run for them.
+    """Return a run key that identifies the consumed materializations, so that Dagster does not start a second run for them.
 
-    Storage IDs would be enough if SQLite did not reuse those of deleted runs.
+    It includes timestamps, because SQLite reuses the storage IDs of deleted runs.
     """
     text = "\n".join(f"{asset}={m.storage_id}@{m.timestamp!r}" for asset, m in sorted(consumed.items()))
     return f"starlake-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _find_location(run: dg.DagsterRun) -> str | None:
-    """Return the name of the code location of a run's job; None where that is not known."""
+    """Return the name of a run's code location; None if unknown."""
     origin = run.remote_job_origin
     return origin.repository_origin.code_location_origin.location_name if origin else None

@@ -1,4 +1,4 @@
-"""Store a file sensor's memory between ticks in the cursor of a Dagster sensor."""
+"""Store the state of a file sensor in its cursor."""
 
 import base64
 import json
@@ -11,16 +11,16 @@ from .file_rule import FileMemory, SeenFile
 
 _COMPRESSED = "z:"
 _MAX_PLAIN = 4096
-"""Length in characters from which a cursor is compressed. The cursor of 10,000 files is then about 200 kB instead of 600 kB."""
+"""Length in characters above which a cursor is compressed. For 10,000 files, it then has about 200 kB instead of 600 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileCursor:
-    """The memory of a file sensor.
+    """The state of a file sensor.
 
     Attributes:
-        memory: memory of the files and of the last run.
-        observed: logical name of a domain -> digest of the last report on its waiting files.
+        memory: the state of the files and of the last run.
+        observed: logical name of a domain -> digest of the files in its last observation.
     """
 
     memory: FileMemory = field(default_factory=FileMemory)
@@ -28,7 +28,7 @@ class FileCursor:
 
 
 def read_file_cursor(cursor: str | None) -> FileCursor:
-    """Return the memory in a cursor; an empty one if there is no cursor or another program wrote it."""
+    """Return the state in a cursor; an empty one if there is no cursor, or it is invalid."""
     try:
         text = cursor or "{}"
         if text.startswith(_COMPRESSED):
@@ -42,7 +42,7 @@ def read_file_cursor(cursor: str | None) -> FileCursor:
 
 
 def write_file_cursor(cursor: FileCursor) -> str:
-    """Return the cursor for :func:`read_file_cursor`."""
+    """Return the cursor for a state. See :func:`read_file_cursor`."""
     memory = cursor.memory
     text = json.dumps(
         {

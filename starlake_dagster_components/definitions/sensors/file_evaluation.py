@@ -1,4 +1,4 @@
-"""Evaluate a tick of a file sensor: its rule, applied to Dagster. Imported by the first tick."""
+"""Evaluate a tick of a file sensor: list files, apply the rule, and request a run. Imported by the first tick."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -13,7 +13,7 @@ from .file_listing import FolderUnreadable, find_ack_file, list_folder_files
 from .file_rule import StartLoad, WaitingFile, decide_load
 
 MAX_LISTED = 20
-"""Number of file names that an observation lists."""
+"""Maximum number of file names to list in an observation."""
 
 _RUN_KEY = "dagster/run_key"
 _UNFINISHED = [
@@ -29,13 +29,13 @@ _UNFINISHED = [
 def evaluate_files(
     context: dg.SensorEvaluationContext, job_name: str, folders: Sequence[WaitingFolder], incoming: Mapping[str, dg.AssetKey]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Evaluate one tick: list each folder once, with one database query if a run may be in progress.
+    """Evaluate a tick. It lists each folder once, and queries the database only if a run may be in progress.
 
     Args:
-        context: context of the tick.
-        job_name: the job that the sensor starts.
+        context: the context of the tick.
+        job_name: name of the job that the sensor starts.
         folders: the folders in which files wait.
-        incoming: logical name of a domain -> key of the asset whose observations report waiting files.
+        incoming: logical name of a domain -> key of the asset whose observations report its waiting files.
     """
     now = datetime.now(timezone.utc)
     cursor = read_file_cursor(context.cursor)
@@ -58,21 +58,19 @@ def evaluate_files(
         skip_reason=skip_reason,
         cursor=write_file_cursor(FileCursor(memory, observed)),
         asset_events=[
-            dg.AssetObservation(
-                incoming[domain], metadata=describe_waiting(by_domain[domain]), description="Files that wait for the domain"
-            )
+            dg.AssetObservation(incoming[domain], metadata=describe_waiting(by_domain[domain]), description="Files waiting for the domain")
             for domain in changed
         ],
     )
 
 
 def _list_deciding_files(folder: WaitingFolder, files: list[WaitingFile], now: datetime) -> list[WaitingFile]:
-    # As in Starlake, ack files are named after the local day.
+    # As in Starlake, the names of ack files contain the local date.
     return find_ack_file(folder, now.astimezone()) if folder.ack_file else files
 
 
 def describe_waiting(files: Sequence[WaitingFile]) -> dict[str, Any]:
-    """Return the metadata of an observation: the number of waiting files, the age of the oldest one, and the names of the first ones."""
+    """Return the metadata of an observation: the number of waiting files, the age of the oldest one, and the first names."""
     metadata: dict[str, Any] = {"starlake/files": len(files)}
     times = [file.modified for file in files if file.modified]
     if times:
@@ -96,8 +94,8 @@ def _digest_files(files: Sequence[WaitingFile]) -> str:
 
 
 def _find_unfinished_run(instance: dg.DagsterInstance, job_name: str, run_key: str) -> str:
-    """Return the ID of the last requested run if it is still in progress, else an empty string."""
+    """Return the ID of the last requested run if it is still in progress, or else an empty string."""
     if not run_key:
         return ""
-    wanted = dg.RunsFilter(job_name=job_name, tags={_RUN_KEY: run_key}, statuses=_UNFINISHED)
-    return next((run.run_id for run in instance.get_runs(wanted, limit=1)), "")
+    filters = dg.RunsFilter(job_name=job_name, tags={_RUN_KEY: run_key}, statuses=_UNFINISHED)
+    return next((run.run_id for run in instance.get_runs(filters, limit=1)), "")

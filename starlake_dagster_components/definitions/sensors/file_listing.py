@@ -18,37 +18,36 @@ class _Entry:
 
 
 class FolderUnreadable(StarlakeError):
-    """A folder that cannot be listed; the message has its name and the reason."""
+    """A folder cannot be listed. The message contains its path and the reason."""
 
 
 def find_ack_file(folder: WaitingFolder, now: datetime) -> list[WaitingFile]:
-    """Return the ack file of a domain (strategy ``ack``) if it exists.
+    """Return the ack file of a domain (pre-load strategy ``ack``), or an empty list if it does not exist.
 
     Args:
         folder: the folder of the domain.
-        now: the time for the day in the file's name, in local time as in Starlake.
+        now: the current local time, for the date in the file's name.
 
     Raises:
-        FolderUnreadable: the folder exists and cannot be read.
+        FolderUnreadable: the folder exists but cannot be read.
         InvalidSetting: the package for the storage is not installed.
     """
     path = folder.get_ack_file(now)
     parent, _, name = path.rpartition("/")
     entry = _list_entries(parent).get(name)
-    # Only its existence matters.
     return [WaitingFile(path, entry.version, complete=True, modified=entry.modified)] if entry is not None else []
 
 
 def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
-    """Return the files of a folder that belong to a table, by name.
+    """Return the files in a folder that belong to a table, sorted by name.
 
     Raises:
-        FolderUnreadable: the folder exists and cannot be read, or its storage cannot be reached.
+        FolderUnreadable: the folder exists but cannot be read, or its storage cannot be reached.
         InvalidSetting: the package for the storage is not installed.
     """
     entries = _list_entries(folder.path)
-    # Object stores show only complete files.
-    whole = "://" in folder.path
+    # Object stores list only complete files.
+    is_object_store = "://" in folder.path
     found = []
     for name, table in sorted(match_tables(list(entries), folder.tables).items()):
         ack = name_ack_file(name, table)
@@ -56,7 +55,7 @@ def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
             WaitingFile(
                 f"{folder.path}/{name}",
                 entries[name].version,
-                complete=whole or bool(ack),
+                complete=is_object_store or bool(ack),
                 missing=ack if ack and ack not in entries else "",
                 table=table.table,
                 modified=entries[name].modified,
@@ -66,7 +65,7 @@ def list_folder_files(folder: WaitingFolder) -> list[WaitingFile]:
 
 
 def _list_entries(folder: str) -> Mapping[str, _Entry]:
-    """Return the files of a folder by name, without hidden files and folders. A missing folder has none."""
+    """Return the files in a folder by name, except hidden ones; empty if the folder does not exist."""
     try:
         return dict(_scan_remote(folder) if "://" in folder else _scan_local(folder))
     except FileNotFoundError:
@@ -75,7 +74,7 @@ def _list_entries(folder: str) -> Mapping[str, _Entry]:
         raise FolderUnreadable(f"{folder} is not a folder") from error
     except InvalidSetting:
         raise
-    except Exception as error:  # each kind of storage raises its own errors
+    except Exception as error:  # each storage library raises its own errors
         raise FolderUnreadable(f"{folder} cannot be read: {error or type(error).__name__}") from error
 
 
@@ -89,11 +88,11 @@ def _scan_local(folder: str) -> Iterator[tuple[str, _Entry]]:
                     status = entry.stat()
                     yield entry.name, _Entry(f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}", status.st_mtime)
             except FileNotFoundError:
-                continue  # removed while the folder was read
+                continue  # removed in the meantime
 
 
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3", "abfs": "azure-storage", "abfss": "azure-storage", "az": "azure-storage"}
-"""Scheme -> the extra of this package that has what fsspec needs for it."""
+"""URL scheme -> the extra of this package that installs fsspec's storage library for it."""
 
 
 def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
@@ -101,7 +100,7 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
     try:
         import fsspec
 
-        # A tick needs the current content, but fsspec caches listings.
+        # fsspec caches listings by default.
         storage, path = fsspec.url_to_fs(_normalize_scheme(folder), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         extra = _EXTRAS.get(scheme)
@@ -113,11 +112,10 @@ def _scan_remote(folder: str) -> Iterator[tuple[str, _Entry]]:
             yield name, _describe_remote(found)
 
 
-def _normalize_scheme(address: str) -> str:
-    """Return an address with fsspec's scheme. Starlake's projects use Hadoop's schemes."""
-    return (
-        address.replace("s3a://", "s3://", 1).replace("wasbs://", "abfs://", 1) if address.startswith(("s3a://", "wasbs://")) else address
-    )
+def _normalize_scheme(url: str) -> str:
+    """Return a URL with fsspec's scheme instead of Hadoop's."""
+    scheme, separator, rest = url.partition("://")
+    return {"s3a": "s3", "wasbs": "abfs"}.get(scheme, scheme) + separator + rest
 
 
 def _describe_remote(found: Mapping[str, Any]) -> _Entry:

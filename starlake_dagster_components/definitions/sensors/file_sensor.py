@@ -1,4 +1,4 @@
-"""Build file sensors, which start a load job when the files that it waits for are there."""
+"""Build file sensors, which start a load job when its files have arrived."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import dagster as dg
 from ...pipelines.waiting_files import WaitingFolder
 
 MINIMUM_INTERVAL_SECONDS = 30
-"""Time between two checks, unless the option ``pre_load_poke_interval`` of the DAG config sets another."""
+"""Time between ticks, unless the DAG config sets the option ``pre_load_poke_interval``."""
 
 
 def build_file_sensor(
@@ -23,23 +23,22 @@ def build_file_sensor(
 ) -> dg.SensorDefinition:
     """Return the file sensor of a load job.
 
-    It lists folders without starting Starlake. When files are complete, it requests one run for all of them, with a run key made from
-    their names and versions, so that no file starts two runs. See docs/triggers.md for when a file is complete. It also reports the files
-    in each domain's folder as an observation of the asset ``<domain>/incoming``.
+    It lists folders without starting Starlake. When files are complete (see docs/triggers.md), it requests one run for all of them. It also
+    reports the files in each domain's folder as an observation of the asset ``<domain>/incoming``.
 
     Args:
-        name: the sensor's name.
-        job_name: the load job that the sensor starts.
+        name: name of the sensor.
+        job_name: name of the load job that it starts.
         folders: the folders in which files wait.
         incoming: logical name of a domain -> key of the asset that represents its waiting files.
-        default_status: whether the sensor is initially on.
+        default_status: the initial status of the sensor.
         description: description in the UI.
         tags: tags of the sensor.
-        minimum_interval_seconds: time between two checks.
+        minimum_interval_seconds: time between ticks.
     """
 
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        # Imported by the first tick, because a code location that is only displayed never lists files.
+        # Imported by the first tick, because loading a code location does not need it.
         from ..masked import hide_in_tick
         from .file_evaluation import evaluate_files
 
@@ -67,16 +66,16 @@ def describe_folder(folder: WaitingFolder) -> str:
 def build_incoming_asset(
     folder: WaitingFolder, key: dg.AssetKey, *, group_name: str | None, op_name: str, tags: Mapping[str, str] | None = None
 ) -> dg.AssetsDefinition:
-    """Return the observable asset that represents the files that wait for a domain.
+    """Return the observable asset that represents the files waiting for a domain.
 
-    Observations report the number of waiting files, the age of the oldest one, and the names of the first ones. The file sensor reports
-    them; "Observe" in the UI lists the folder at once.
+    Observations, which the file sensor and the button "Observe" in the UI create, report the number of waiting files, the age of the oldest
+    one, and the first names.
 
     Args:
         folder: the folder in which the files wait.
-        key: the key of the asset.
+        key: key of the asset.
         group_name: group of the domain's assets.
-        op_name: name of the op behind "Observe".
+        op_name: name of the op that observes the asset.
         tags: tags of the asset.
     """
 
@@ -89,7 +88,7 @@ def build_incoming_asset(
     spec = dg.AssetSpec(
         key,
         group_name=group_name,
-        description=f"Files that wait for the domain {folder.domain} in `{folder.path}`.",
+        description=f"Files waiting for the domain {folder.domain} in `{folder.path}`.",
         kinds={"starlake", "file"},
         metadata={"starlake/folder": folder.path},
         tags=dict(tags or {}),

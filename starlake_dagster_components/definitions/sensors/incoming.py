@@ -1,4 +1,4 @@
-"""Find the load jobs that have a file sensor, and build the assets that represent the files waiting for their domains."""
+"""Find the load jobs that have a file sensor, and build the sensors and the assets that represent waiting files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from .file_sensor import MINIMUM_INTERVAL_SECONDS, build_file_sensor, build_inco
 
 
 def has_file_sensor(pipeline: Pipeline, settings: Settings) -> bool:
-    """Return whether arriving files start a pipeline's job: the option ``pre_load_sensor``, else the setting ``file_sensors``."""
+    """Return whether a file sensor starts a pipeline's job: the option ``pre_load_sensor``, or else the setting ``file_sensors``."""
     if pipeline.kind != "load" or not any(pre_load.strategy != "none" for pre_load in pipeline.pre_load.values()):
         return False
     return settings.file_sensors == "on" if pipeline.file_sensor is None else pipeline.file_sensor
@@ -26,8 +26,8 @@ class FileSensors:
     """The load jobs of a project that have a file sensor.
 
     Attributes:
-        folders: the pipeline of each, and the folders in which its files wait.
-        domains: logical name of each domain that they watch -> its folder, with all its tables that wait there.
+        folders: the pipeline of each job, and the folders in which its files wait.
+        domains: logical name of a domain -> its folder, with the tables of all these jobs.
     """
 
     folders: tuple[tuple[Pipeline, tuple[WaitingFolder, ...]], ...]

@@ -1,4 +1,4 @@
-"""Decide when a sensor starts a run: a pure function of materializations, the consumption of earlier runs, and the pipeline's options."""
+"""Decide when a sensor starts a run, based on materializations, those that earlier runs consumed, and the pipeline's options."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from ...pipelines.sensor_triggers import InvalidTrigger, Trigger, parse_trigger
 from ...project.model import EMPTY
 
 Interval = Callable[[str, str | None, datetime], tuple[datetime, datetime]]
-"""``(cron, time zone, moment)`` -> the last complete interval of the cron: see :func:`.ticks.interval_before`."""
+"""A function such as :func:`~.cron_ticks.find_interval_before`."""
 
 MAX_NAMED = 100
-"""Number of assets in a skip reason. A tick is stored, so the rest are counted."""
+"""Maximum number of assets in a skip reason, which Dagster stores for every tick."""
 
 SLOWER = 1.25
-"""A schedule is slower than the data cycle if its interval is longer by this factor. Months differ by less; hours and days do not."""
+"""Factor by which a schedule's interval must exceed the data cycle to count as slower. The lengths of months differ by less."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetTiming:
-    """Interval at which a dataset is renewed, compared with the data cycle of the pipelines that read it.
+    """The schedule and freshness of a dataset, which show how often it is updated.
 
     Attributes:
-        cron: schedule of the pipeline that makes it; None if it has none.
-        timezone: time zone of that schedule.
+        cron: schedule of the pipeline that updates it; None if the pipeline has no schedule.
+        timezone: time zone of the schedule; None = UTC.
         freshness: ``freshness.error`` of the table or task: how late it may be.
     """
 
@@ -40,10 +40,10 @@ class Materialization:
     """The latest materialization of an asset.
 
     Attributes:
-        storage_id: its id in the event log.
-        run_id: the run that made it.
+        storage_id: its ID in the event log.
+        run_id: ID of its run.
         timestamp: time when it was logged, in seconds since 1970.
-        logical_time: the scheduled date of its run if known, else the time when it was logged.
+        logical_time: the scheduled date of its run if known, or else the time when it was logged.
     """
 
     storage_id: int
@@ -54,11 +54,11 @@ class Materialization:
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """The materializations that the runs of a sensor have consumed: its only state.
+    """The state of a sensor: the materializations that its runs have consumed.
 
     Attributes:
-        storage_ids: asset -> id of the materialization that the last run consumed.
-        watermark: time when the newest of all consumed materializations was logged.
+        storage_ids: asset -> storage ID of the last consumed materialization.
+        watermark: time when the newest of all consumed materializations was logged, in seconds since 1970.
         last_run: time when the last run was requested.
     """
 
@@ -67,16 +67,16 @@ class Consumption:
     last_run: datetime | None = None
 
     def is_new(self, asset: str, materialization: Materialization) -> bool:
-        """Return whether no run has consumed a materialization.
+        """Return whether a materialization has not been consumed yet.
 
-        IDs grow, but SQLite reuses those of deleted runs. A materialization logged after everything that was ever consumed is therefore
-        new, regardless of its ID.
+        Storage IDs usually increase, but SQLite reuses those of deleted runs. So a materialization that was logged after all consumed ones
+        is new, regardless of its ID.
         """
         consumed = self.storage_ids.get(asset)
         return consumed is None or materialization.storage_id > consumed or materialization.timestamp > self.watermark
 
     def record(self, consumed: Mapping[str, Materialization], now: datetime) -> "Consumption":
-        """Return the memory after a run was requested for some materializations."""
+        """Return the state after a run was requested that consumes some materializations."""
         return Consumption(
             storage_ids={**self.storage_ids, **{asset: m.storage_id for asset, m in consumed.items()}},
             watermark=max([self.watermark, *(m.timestamp for m in consumed.values())]),
@@ -91,9 +91,9 @@ class Rule:
     Attributes:
         trigger: the options of the pipeline.
         assets: the watched assets, in the order in which messages list them.
-        strategy: ``trigger.strategy``, parsed; its names are assets.
-        timings: timings of the assets; assets without one are not scheduled.
-        cycles: cron and time zone of the data cycle; the most frequent of several applies; empty without a data cycle.
+        strategy: the parsed ``trigger.strategy``, with assets as names.
+        timings: asset -> how often it is updated, if known.
+        cycles: crons and time zones of the data cycle, of which the most frequent applies; empty without a data cycle.
     """
 
     trigger: TransformTrigger
@@ -115,13 +115,13 @@ class Start:
 
     @property
     def logical_time(self) -> datetime:
-        """The newest logical time among them, which is that of the run."""
+        """The logical time of the run: the newest one of the consumed materializations."""
         return max(m.logical_time for m in self.consumed.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A decision not to start a run. Nothing is consumed; the UI shows the reason."""
+    """A decision not to start a run. Nothing is consumed, and the UI shows the reason."""
 
     reason: str
 
@@ -139,18 +139,18 @@ def build_rule(
     Args:
         trigger: the options of the pipeline.
         watched: dataset name -> asset; an asset may have several names.
-        timings: dataset name -> how often it is renewed.
+        timings: dataset name -> how often it is updated.
 
     Raises:
-        InvalidTrigger: the strategy is invalid, or names a dataset that is not watched.
+        InvalidTrigger: the triggering strategy is invalid, or names a dataset that is not watched.
     """
-    waited = drop_filtered_datasets(watched, trigger)
-    by_asset = {asset: timings[name] for name, asset in waited.items() if name in timings}
-    assets = tuple(dict.fromkeys(waited.values()))
+    watched = drop_filtered_datasets(watched, trigger)
+    by_asset = {asset: timings[name] for name, asset in watched.items() if name in timings}
+    assets = tuple(dict.fromkeys(watched.values()))
     return Rule(
         trigger=trigger,
         assets=assets,
-        strategy=_resolve_strategy(parse_trigger(trigger.strategy or "all"), waited),
+        strategy=_resolve_strategy(parse_trigger(trigger.strategy or "all"), watched),
         timings=by_asset,
         cycles=_find_cycles(trigger, assets, by_asset),
     )
@@ -165,7 +165,7 @@ def drop_filtered_datasets(watched: Mapping[str, str], trigger: TransformTrigger
 
 @dataclass(frozen=True, slots=True)
 class OptionProblem:
-    """A problem with an option of a sensor."""
+    """A problem with an option of a DAG config."""
 
     severity: Severity
     option: str
@@ -175,13 +175,7 @@ class OptionProblem:
 def find_trigger_problems(
     trigger: TransformTrigger, watched: Mapping[str, str], timings: Mapping[str, DatasetTiming] = EMPTY
 ) -> tuple[OptionProblem, ...]:
-    """Return the problems with a sensor's options that depend on the assets that it watches.
-
-    Args:
-        trigger: the options of the pipeline.
-        watched: dataset name -> asset; an asset may have several names.
-        timings: dataset name -> how often it is renewed.
-    """
+    """Return the problems with a sensor's options that depend on the assets that it watches. See :func:`build_rule`."""
     try:
         rule = build_rule(trigger, watched, timings)
     except InvalidTrigger as error:
@@ -194,15 +188,13 @@ def find_trigger_problems(
             OptionProblem(
                 "warning",
                 "data_cycle_enabled",
-                "option 'data_cycle_enabled': there is no 'data_cycle', and none follows from what the job reads, since "
-                f"{_list_names(unscheduled)} {'has' if len(unscheduled) == 1 else 'have'} no schedule; the job starts as if it were off",
+                "option 'data_cycle_enabled' has no effect: 'data_cycle' is not set, and cannot be determined from the inputs of the job, "
+                f"because {_list_names(unscheduled)} {'has' if len(unscheduled) == 1 else 'have'} no schedule",
             )
         )
     if trigger.optional_dataset_enabled and not rule.cycles:
         option = "optional_dataset_enabled"
-        found.append(
-            OptionProblem("warning", option, f"option '{option}' has no effect without a data cycle: datasets are optional within one")
-        )
+        found.append(OptionProblem("warning", option, f"option '{option}' has no effect without a data cycle"))
     return tuple(found)
 
 
@@ -212,12 +204,12 @@ def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: C
     Args:
         rule: the sensor's rule.
         latest: the latest materialization of each asset that has one.
-        consumption: the consumption of earlier runs.
+        consumption: the state of the sensor.
         now: the current time, with an offset.
-        interval: arithmetic of crons.
+        interval: function that returns the last complete interval of a cron.
 
     Returns:
-        :class:`Start` with all new materializations, or :class:`Wait` with the reason, worded as in generated DAGs.
+        :class:`Start` with all new materializations, or :class:`Wait` with a reason that is worded as in generated DAGs.
     """
     new = {a: latest[a] for a in rule.assets if a in latest and consumption.is_new(a, latest[a])}
     if not new:
@@ -230,16 +222,14 @@ def decide_run(rule: Rule, latest: Mapping[str, Materialization], consumption: C
         if pause > timedelta():
             return Wait(
                 f"Observed materializations for {_format_names(list(new))}, but the last run was requested at "
-                f"{consumption.last_run.isoformat(timespec='seconds')}: the next one in {pause.total_seconds():.0f} s at the earliest "
+                f"{consumption.last_run.isoformat(timespec='seconds')}, so the next one can be requested in {pause.total_seconds():.0f} s "
                 "(min_timedelta_between_runs)"
             )
     return Start(new)
 
 
 class _Cycle:
-    """The data cycle of a run for a logical time, which decides on the materializations that belong to it. starlake-dagster:
-    ``check_datasets_freshness``.
-    """
+    """The data cycle at a logical time. The rules are those of ``check_datasets_freshness`` in starlake-dagster."""
 
     def __init__(self, rule: Rule, logical_time: datetime, interval: Interval) -> None:
         self._rule = rule
@@ -247,30 +237,30 @@ class _Cycle:
         self._interval = interval
         intervals = [interval(cron, timezone, logical_time) for cron, timezone in rule.cycles]
         begin, end = min(intervals, key=lambda i: (i[1] - i[0], i[0].timestamp()))
-        # A difference within one zone is that of the wall clock: a day has 24 hours in every season.
+        # Within one time zone, Python subtracts wall-clock times, so a day always has 24 hours.
         self._length = end - begin
         self.begin = begin.astimezone(_timezone.utc)
 
     def is_slow(self, asset: str) -> bool:
-        """Return whether an asset is renewed by its own schedule, less often than the cycle."""
+        """Return whether an asset has a schedule that updates it less often than the cycle."""
         timing = self._rule.timings.get(asset)
         return bool(timing and timing.cron) and self._find_own_interval(asset)[1] > self._length * SLOWER
 
     def is_optional(self, asset: str) -> bool:
-        """Return whether an asset may be missing in a cycle, and options say not to wait for it."""
+        """Return whether the sensor does not wait for an asset: it may be missing in a cycle, and ``optional_dataset_enabled`` is set."""
         if not self._rule.trigger.optional_dataset_enabled:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
         return self.is_slow(asset) if timing.cron else timing.freshness > self._length
 
     def contains(self, asset: str, materialization: Materialization | None) -> bool:
-        """Return whether a materialization is from the last complete interval (of the asset's own schedule or of the cycle) or later."""
+        """Return whether a materialization belongs to the last complete interval of the asset's schedule (or of the cycle), or is later."""
         if materialization is None:
             return False
         timing = self._rule.timings.get(asset, DatasetTiming())
         begin, length = self._find_own_interval(asset) if timing.cron else (self.begin, timedelta())
         tolerance = timedelta()
-        # An asset that is renewed so seldom that it may miss a cycle may be early or late by its freshness.
+        # An asset that is updated so rarely that it may miss a cycle may be early or late by its freshness.
         if self._rule.trigger.beyond_data_cycle_enabled and length + timing.freshness > self._length:
             tolerance = timing.freshness
         return begin - tolerance < materialization.logical_time <= self._time + tolerance
@@ -317,14 +307,14 @@ def _list_names(assets: list[str]) -> str:
 
 
 def _format_names(assets: list[str]) -> str:
-    """Format a list as in Python, like the sensors of generated DAGs. A very long list ends with a count."""
+    """Format a list as the sensors of generated DAGs do. A very long list ends with the number of the remaining names."""
     if len(assets) <= MAX_NAMED:
         return str(assets)
     return f"{assets[:MAX_NAMED]} and {len(assets) - MAX_NAMED} more"
 
 
 def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
-    """Return a strategy with assets instead of datasets as names."""
+    """Return a strategy with asset names instead of dataset names."""
     if not strategy.postfix:
         return strategy
     by_name = {**{asset.lower(): asset for asset in watched.values()}, **{name.lower(): asset for name, asset in watched.items()}}
@@ -341,7 +331,7 @@ def _resolve_strategy(strategy: Trigger, watched: Mapping[str, str]) -> Trigger:
 def _find_cycles(
     trigger: TransformTrigger, assets: tuple[str, ...], timings: Mapping[str, DatasetTiming]
 ) -> tuple[tuple[str, str | None], ...]:
-    """Return the data cycle: the option, else the schedules of all watched assets if each has one (starlake-orchestration)."""
+    """Return the data cycle as in starlake-orchestration: the option, or else the schedules of the watched assets if each has one."""
     if not trigger.data_cycle_enabled:
         return ()
     if trigger.data_cycle:

@@ -1,4 +1,4 @@
-"""Find the assets that a project's sensors watch, their names, and problems with the sensors' options."""
+"""Find the assets that sensors watch, how often they are updated, and problems with the sensors' options."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 CONDITIONS_SENSOR = "starlake_conditions"
-"""Name of the sensor that evaluates the conditions of jobs, behind the prefix of names."""
+"""Name of the sensor that evaluates automation conditions, without the setting ``name_prefix``."""
 
 
 def name_sensor(pipeline: Pipeline, settings: Settings) -> str:
-    """Return the name of the sensor that starts a transform job without a schedule."""
+    """Return the name of the sensor that starts a pipeline's job."""
     return f"{settings.name_prefix}{CONDITIONS_SENSOR}" if settings.automation == "conditions" else f"{pipeline.name}_sensor"
 
 
 def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> Mapping[str, dg.AssetKey]:
-    """Return the assets that a pipeline's sensor watches: name -> asset key. Empty if it has no sensor.
+    """Return the assets that a pipeline's sensor watches: dataset name -> asset key; empty if it does not have a sensor.
 
-    A transform pipeline without a schedule and without ``run_dependencies_first`` has a sensor (Starlake's guide "Customize Dagster
-    DAGs"). Datasets that a custom template removes (``filtered_datasets``) are not watched.
+    Transform pipelines without a schedule and without ``run_dependencies_first`` have a sensor (Starlake's guide "Customize Dagster DAGs").
+    Datasets that a custom template removes (``filtered_datasets``) are not watched.
     """
     if pipeline.kind != "transform" or pipeline.schedule or pipeline.run_dependencies_first or settings.automation == "none":
         return {}
@@ -41,9 +41,9 @@ def find_watched_assets(graph: AssetGraph, pipeline: Pipeline, settings: Setting
 
 
 def add_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Mapping[str, dg.AssetKey]:
-    """Return the watched assets under every name that an option may use.
+    """Return the watched assets by every name that a triggering strategy may use.
 
-    These are the full name of a task and of its table, the logical and the final name of a load table, and the asset key.
+    These are the full names of a task and of its table, the logical and final names of a load table, and the asset key.
     """
     names = dict(watched)
     for key in watched.values():
@@ -57,7 +57,7 @@ def add_other_names(graph: AssetGraph, watched: Mapping[str, dg.AssetKey]) -> Ma
 
 
 def find_timings(graph: AssetGraph, watched: Mapping[str, dg.AssetKey], settings: Settings) -> "Mapping[str, DatasetTiming]":
-    """Return how often each watched dataset is renewed: the schedule of the job that makes it, and its freshness."""
+    """Return how often each watched dataset is updated: dataset name -> schedule of its job, and freshness."""
     return dict(_iterate_timings(graph, watched, settings))
 
 

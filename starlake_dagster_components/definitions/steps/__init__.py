@@ -1,1 +1,1 @@
-"""Steps: run the commands of an op, and report their results to Dagster."""
+"""Steps run the commands of an op, and report the results to Dagster."""

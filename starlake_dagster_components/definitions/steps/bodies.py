@@ -1,4 +1,4 @@
-"""Create the bodies of ops when the first step runs, so that a code location that is only displayed never imports the code behind them."""
+"""The bodies of ops. Their code is imported when the first step runs, because loading a code location does not need it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -41,7 +41,7 @@ class Bodies:
         return run_node
 
     def build_load_body(self, members: "Sequence[Member]") -> OpBody:
-        """Return the body of an op that loads several tables."""
+        """Return the body of the op of a batch."""
 
         def run_node(context: dg.AssetExecutionContext) -> Iterator[Any]:
             yield from _run_step(self._steps.build_load_body(members), context)
@@ -50,7 +50,6 @@ class Bodies:
 
 
 def _run_step(body: OpBody, context: dg.AssetExecutionContext) -> Iterator[Any]:
-    """Yield what a step yields; neither that, nor what it logs or raises, has a secret in it."""
-    # It is one of Python's loggers, with its filters.
+    """Run a step, with secrets masked in its events, log messages, and exceptions."""
     context.log.addFilter(LOG_FILTER)
     yield from hide_in_events(body(context))

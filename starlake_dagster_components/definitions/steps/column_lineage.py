@@ -1,4 +1,4 @@
-"""Add a task's column lineage to the metadata of its materialization. Imported by the first transform."""
+"""Column metadata of materializations: the lineage of a task's columns, and a table's actual columns. Imported by the first transform."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from ..graph import AssetGraph
 
 
 def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns: ProjectColumns, task: Task) -> dict[str, Any]:
-    """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` if its YAML declares no columns.
+    """Return ``dagster/column_lineage`` of a task, and ``dagster/column_schema`` if its YAML does not declare columns.
 
     Args:
-        log: log of the step; receives a debug line if the SQL cannot be analyzed.
-        graph: the assets, for keys.
+        log: log of the step; receives a debug message if the SQL cannot be analyzed.
+        graph: the assets.
         columns: the columns of the project.
         task: the task.
 
@@ -29,7 +29,7 @@ def build_column_metadata(log: dg.DagsterLogManager, graph: AssetGraph, columns:
     except UnsupportedQuery as error:
         log.debug(f"no column lineage of {task.full_name}: {error}")
         return {}
-    except Exception as error:  # noqa: BLE001 -- lineage is an extra: the rows have been written, and the step must not fail
+    except Exception as error:  # noqa: BLE001 -- lineage is optional, and the command has succeeded
         log.debug(f"no column lineage of {task.full_name}: {type(error).__name__}: {error}")
         return {}
     metadata: dict[str, Any] = {}
@@ -51,13 +51,13 @@ def _build_lineage(graph: AssetGraph, columns: Sequence[Column]) -> Mapping[str,
     return found
 
 
-def build_real_columns(context: dg.AssetExecutionContext, key: dg.AssetKey, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return the columns that a table really has as ``dagster/column_schema``, and how they differ from those of the last materialization.
+def build_actual_columns(context: dg.AssetExecutionContext, key: dg.AssetKey, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``dagster/column_schema`` with a table's actual columns, and ``starlake/columns_changed`` if they have changed.
 
     Args:
         context: the step that has written the table.
         key: asset key of the table.
-        columns: names and types; nothing where they are not known.
+        columns: the actual columns, name -> type; empty if unknown.
     """
     if not columns:
         return {}
@@ -72,12 +72,12 @@ def build_real_columns(context: dg.AssetExecutionContext, key: dg.AssetKey, colu
 
 
 def describe_changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Return how columns have changed: ``added: c (bigint); removed: b; changed: a (integer -> bigint)``; empty where they have not."""
+    """Return the changes of columns, such as ``added: c (bigint); removed: b; changed: a (integer -> bigint)``; empty if there are none."""
     added = [f"{name} ({kind})" for name, kind in now.items() if name not in before]
     removed = [name for name in before if name not in now]
-    # What was inferred from SQL may have no type.
+    # Columns that were inferred from SQL may have no type.
     changed = [
         f"{name} ({before[name]} -> {kind})" for name, kind in now.items() if name in before and before[name] not in (kind, "unknown")
     ]
     parts = (("added", added), ("removed", removed), ("changed", changed))
-    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
+    return "; ".join(f"{change}: {', '.join(names)}" for change, names in parts if names)

@@ -1,4 +1,4 @@
-"""Run one command of a step for its pipeline, and report its result to Dagster."""
+"""Run the commands of steps, and convert their results to Dagster's metadata and failures."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -25,18 +25,18 @@ from .run_tags import INTERVAL_END, INTERVAL_START, SCHEDULED_DATE, parse_time
 from .step_config import StepConfig, read_step_config
 
 FIRST_LINES = 20
-"""Prefixes of a program's lines that go to the event log at any level."""
+"""Number of lines at the beginning of a program's output that go to the event log, whatever their level."""
 _RESULTS = ("File(s): ", "Table: ", "Input records: ", "Accepted: ", "Rejected: ", "IngestionCounters:", "Moving ")
-"""Prefixes of lines that report the result of a command."""
+"""Prefixes of lines with results, which go to the event log, whatever their level."""
 
 MAX_LOGGED = 2000
-"""Number of lines at level info or debug per command that go to the event log. Further lines go to the step's standard output."""
+"""Maximum number of info and debug messages per command that go to the event log. All others only go to the step's stdout."""
 
 EXECUTOR = "starlake/executor"
-"""Metadata of a failure: the executor that ran the command."""
+"""Metadata of a failure: name of the executor that ran the command."""
 
 READY = "starlake/ready"
-"""Metadata of a pre-load's materialization: false if it found nothing to load."""
+"""Metadata of a pre-load's materialization: False if it found nothing to load."""
 
 Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation]
 
@@ -51,7 +51,7 @@ class StepCommands:
         self._histories = RunHistories()
 
     def find_pipeline(self, node: StarlakeNode, context: dg.AssetExecutionContext) -> Pipeline | None:
-        """Return the pipeline for which a step runs: that of the run's job if it runs the node, else the node's own."""
+        """Return the pipeline for which a step runs: that of the run's job if it contains the node, or else the node's own."""
         pipeline = self._pipelines.get(context.run.job_name)
         if pipeline is not None:
             own = (
@@ -71,11 +71,11 @@ class StepCommands:
         return pipeline is not None and pipeline.run_dependencies_first
 
     def has_found_nothing(self, context: dg.AssetExecutionContext, pre_load: dg.AssetKey) -> bool:
-        """Return whether a pre-load found nothing to load, in this run or in a run that this one continues.
+        """Return whether a pre-load found nothing to load, in this run or in a run that this one re-executes.
 
         Args:
-            context: the step of one of the domain's tables.
-            pre_load: asset key of the domain.
+            context: the step of a table in the domain.
+            pre_load: asset key of the pre-load.
         """
         latest = context.instance.get_latest_materialization_event(pre_load)
         materialization = latest.asset_materialization if latest else None
@@ -87,25 +87,26 @@ class StepCommands:
         )
 
     def build_run_context(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, task: Task | None = None) -> RunContext:
-        """Return the pipeline, project, and logical time for which the commands of a step run.
+        """Return the context in which the commands of a step run.
 
         Args:
             context: the step.
             pipeline: the pipeline for which it runs.
-            task: the task that it runs; None for steps of loads, to which ``sl_options`` do not apply.
+            task: the task that it runs; None for loads, to which ``sl_options`` do not apply.
 
         Raises:
-            dagster.Failure: the op config and the tags of the run contradict each other, or the run is for a partition that does not exist.
+            dagster.Failure: the op config and the run's tags contradict each other, or the run is for a partition that does not exist.
+            InvalidSetting: a date in the op config or the tags is invalid.
         """
         tags = context.run.tags
         config = read_step_config(context)
         start, end = self._find_interval(context, pipeline, config)
-        passed = config.find_task_options(context.op_execution_context.op.name, task.full_name) if task else {}
+        task_options = config.find_task_options(context.op_execution_context.op.name, task.full_name) if task else {}
         return RunContext(
             project=self._graph.plan.find_project(pipeline),
             pipeline=pipeline,
             profile=self._settings.env,
-            variables={**self._settings.variables, **passed, **config.options},
+            variables={**self._settings.variables, **task_options, **config.options},
             scheduled_date=_parse_moment(config.scheduled_date or tags.get(SCHEDULED_DATE), "scheduled_date")
             or (end if is_for_partitions(tags) else None),
             interval_start=start,
@@ -117,10 +118,10 @@ class StepCommands:
     def _find_interval(
         self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, config: StepConfig
     ) -> tuple[datetime | None, datetime | None]:
-        """Return the data interval of a step: from its partitions, else from its op config, else from the tags of the run.
+        """Return the data interval of a step: that of the run's partitions, or of the op config, or of the run's tags.
 
         Raises:
-            dagster.Failure: the run is for a partition that the job no longer has, or only one end is set.
+            dagster.Failure: the run is for a partition that does not exist, or the interval is incomplete, invalid, or ambiguous.
         """
         tags = context.run.tags
         if config.interval and is_for_partitions(tags):
@@ -130,7 +131,7 @@ class StepCommands:
             )
         partitions = next((spec.partitions_def for spec in context.assets_def.specs if spec.partitions_def is not None), None)
         if partitions is None and pipeline is not None:
-            # An asset without partitions in a job that has some.
+            # The asset is not partitioned, but its job is.
             partitions = self._graph.partitions.get(pipeline.name)
         if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
             try:
@@ -149,14 +150,14 @@ class StepCommands:
         return start, end
 
     def find_history(self, context: dg.AssetExecutionContext) -> RunHistory:
-        """Return the history of the run."""
+        """Return the history of a step's run."""
         return self._histories.find(context.run, context.instance)
 
     def run_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
-        """Run a command, and return its result if it is done or not ready.
+        """Run a command, and return its result if it succeeds or reports that there is nothing to load.
 
         Raises:
-            dagster.Failure: the command failed; the failure has its command line, exit code, and last lines.
+            dagster.Failure: the command failed. The metadata contains the command line, exit code, and last lines.
         """
         try:
             result = self.attempt_command(context, pipeline, command)
@@ -167,15 +168,15 @@ class StepCommands:
         return result
 
     def name_executor(self, pipeline: Pipeline | None) -> str:
-        """Return the name of the executor that runs the commands of a pipeline: its ``type``, or the class of a user's own."""
+        """Return the name of the executor that runs a pipeline's commands: its ``type``, or else its class name."""
         executor = self._settings.get_executor(pipeline)
         return str(getattr(executor, "type", type(executor).__name__))
 
     def attempt_command(self, context: dg.AssetExecutionContext, pipeline: Pipeline | None, command: Command) -> CommandResult:
-        """Run a command and return its result, including a failure.
+        """Run a command, and return its result even if it fails.
 
         Raises:
-            StarlakeError: the command did not run to its end.
+            StarlakeError: the command could not be started, or was interrupted.
             dagster.Failure, dagster.DagsterExecutionInterruptedError: the run was canceled.
         """
         if read_step_config(context).dry_run:
@@ -207,9 +208,9 @@ class StepCommands:
 
 
 def make_data_version(context: dg.AssetExecutionContext) -> dg.DataVersion:
-    """Return the version of the rows that a step has written. Each run writes new ones, regardless of the code version.
+    """Return the data version of a materialization, which differs for each run.
 
-    Without it, Dagster treats rows with the same code and the same upstream versions as equal, and a load has no upstream versions.
+    By default, Dagster derives it from the code version and upstream data versions, which stay the same when new files are loaded.
     """
     return dg.DataVersion(context.run.run_id)
 
@@ -221,7 +222,7 @@ def get_step_key(context: dg.AssetExecutionContext) -> str:
 
 
 class _Log:
-    """Writes executors' messages to the run's event log, and after many lines, only to standard output."""
+    """Writes the messages of executors to the event log, and those beyond :data:`MAX_LOGGED` only to the step's stdout."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
@@ -237,12 +238,12 @@ class _Log:
             getattr(self._log, level)(line)
             return
         if self._count == MAX_LOGGED + 1:
-            self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the step's standard output")
+            self._log.info(f"more than {MAX_LOGGED} lines: the rest is in the stdout of the step")
         self._print(line)
 
 
 class _OutputLog:
-    """Writes a program's lines to the step's standard output, and those that the setting selects to the run's event log."""
+    """Writes a program's lines to the step's stdout, and those that the setting ``event_log_level`` selects to the event log."""
 
     def __init__(self, context: dg.AssetExecutionContext, log: _Log, event_log_level: str) -> None:
         self._log = log
@@ -258,23 +259,23 @@ class _OutputLog:
 
 
 def build_error_failure(command: Command, error: StarlakeError, executor: str) -> dg.Failure:
-    """Return the failure of a step whose command did not run to its end.
+    """Return the failure of a step whose command could not be started, or was interrupted.
 
     Args:
         command: the command.
-        error: why not.
-        executor: name of the executor that ran it.
+        error: the error that the executor raised.
+        executor: name of the executor.
     """
     metadata = {"starlake/command": command.shown, EXECUTOR: executor}
     return dg.Failure(str(error), metadata=metadata, allow_retries=may_succeed_later(getattr(error, "retry", True), str(error)))
 
 
 def build_failure(command: Command, result: CommandResult, executor: str) -> dg.Failure:
-    """Return the failure of a step whose command failed: the error, the SQL around it, the command.
+    """Return the failure of a step whose command failed. It describes the error, the SQL around it, and the command.
 
     Args:
         command: the command.
-        result: how it ended.
+        result: its result.
         executor: name of the executor that ran it.
     """
     reason = explain_failure(result)
@@ -286,13 +287,13 @@ def build_failure(command: Command, result: CommandResult, executor: str) -> dg.
 
 
 def explain_failure(result: CommandResult) -> str:
-    """Return why a command failed, with the SQL around the error if it is known."""
+    """Return the error message of a failed command, with the SQL around the error if known."""
     reason = result.reason or (result.tail[-1] if result.tail else "no output")
     return f"{reason}\n  in the statement:\n{result.statement}" if result.statement else reason
 
 
 def may_succeed_later(retry: bool, reason: str | None) -> bool:
-    """Return whether another attempt may succeed: it is not forbidden, and the same SQL and files do not bring the failure about again."""
+    """Return whether a retry may succeed: the result allows one, and the error would not recur with the same SQL and files."""
     return retry and not is_permanent(reason) and not is_failed_expectation(reason)
 
 
@@ -302,7 +303,7 @@ def _describe_exit_code(result: CommandResult) -> str:
 
 
 def build_failure_metadata(command: Command, result: CommandResult, executor: str) -> dict[str, Any]:
-    """Return the metadata of a failed command: command line, executor, exit code, last lines."""
+    """Return the metadata of a failed command: command line, executor, exit code, and last lines."""
     lines = "\n".join(result.tail)
     return {
         "starlake/command": command.shown,
@@ -314,7 +315,7 @@ def build_failure_metadata(command: Command, result: CommandResult, executor: st
 
 
 def build_count_metadata(counters: Counters | None, row_count: int | None) -> Iterator[tuple[str, Any]]:
-    """Yield a materialization's metadata with row counts."""
+    """Yield the metadata of a materialization with counts of rows and files, as far as they are known."""
     if counters:
         for name, count in (("rows_read", counters.input), ("rows_loaded", counters.accepted), ("rows_rejected", counters.rejected)):
             if count is not None:
@@ -327,7 +328,7 @@ def build_count_metadata(counters: Counters | None, row_count: int | None) -> It
 
 
 def build_run_metadata(context: dg.AssetExecutionContext, run: RunContext) -> dict[str, Any]:
-    """Return the metadata from which a downstream sensor takes the logical time and the options of its run."""
+    """Return the metadata from which downstream sensors read the logical time and the options of the run."""
     config = read_step_config(context)
     return {
         **({SCHEDULED_DATE: dg.MetadataValue.timestamp(run.scheduled_date)} if run.scheduled_date else {}),
@@ -335,10 +336,10 @@ def build_run_metadata(context: dg.AssetExecutionContext, run: RunContext) -> di
     }
 
 
-def _parse_moment(text: str | None, what: str) -> datetime | None:
+def _parse_moment(text: str | None, name: str) -> datetime | None:
     if not text:
         return None
     moment = parse_time(text)
     if moment is None:
-        raise InvalidSetting(f"{what} '{text}' is not an ISO 8601 time (expected a time such as 2026-01-31T00:00:00)")
+        raise InvalidSetting(f"{name} '{text}' is not an ISO 8601 time (expected a time such as 2026-01-31T00:00:00)")
     return moment

@@ -1,4 +1,4 @@
-"""Evaluate the check ``declared_schema`` (setting ``schema_checks``): whether a table has the columns that the project declares."""
+"""Evaluate the check ``declared_schema`` (setting ``schema_checks``), which compares a table's actual columns with the declared ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,17 +34,17 @@ _BYTES: Mapping[str, int] = {
 }
 
 _ALSO: Mapping[tuple[str, str], str] = {("snowflake", "integer"): "decimal", ("mysql", "boolean"): "integer"}
-"""Dialect and declared family -> the family of the types that this database uses for it."""
+"""Dialect and declared family -> the family of types that the database uses instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """The differences between a table and its declaration.
+    """The differences between a table's actual columns and the declared ones.
 
     Attributes:
-        missing: columns that are declared, but not in the table.
+        missing: declared columns that the table does not have.
         extra: columns of the table that are not declared.
-        changed: column -> declared and real type, where the real type is another one, or too small for the declared one.
+        changed: column -> declared and actual type, if the actual type is of another family, or smaller.
     """
 
     missing: tuple[str, ...]
@@ -52,56 +52,56 @@ class Differences:
     changed: Mapping[str, tuple[str, str]]
 
     def list_parts(self) -> Mapping[str, str]:
-        """Return the columns of each kind as text; kinds without columns are left out."""
-        changed = [f"{name} (declared {declared}, is {real})" for name, (declared, real) in self.changed.items()]
+        """Return a list of the columns for each kind of difference that exists."""
+        changed = [f"{name} (declared {declared}, is {actual})" for name, (declared, actual) in self.changed.items()]
         parts = {"missing": self.missing, "extra": self.extra, "changed": changed}
         return {kind: ", ".join(columns) for kind, columns in parts.items() if columns}
 
 
-def find_differences(project: Project, node: Table | Task, real: Mapping[str, str]) -> Differences:
-    """Return how the columns of a table differ from those that its YAML declares. Names are compared without their case.
+def find_differences(project: Project, node: Table | Task, actual: Mapping[str, str]) -> Differences:
+    """Return the differences between a table's actual columns and those that its YAML declares. The case of names does not matter.
 
     Args:
         project: the project.
         node: a table or task with ``attributes``.
-        real: names and types of the table's columns.
+        actual: the actual columns, name -> type.
     """
     connection = project.find_connection(node)
     declared = {a.final_name.lower(): a for a in node.attributes if not a.ignore and a.name}
     history = {name.lower() for name in ProjectColumns(project).list_history_columns(find_write_strategy(node))}
-    there = {name.lower(): (name, kind) for name, kind in real.items()}
+    by_key = {name.lower(): (name, kind) for name, kind in actual.items()}
     changed = {
         name: (describe_type(declared[key]), kind)
-        for key, (name, kind) in there.items()
+        for key, (name, kind) in by_key.items()
         if key in declared and _is_changed(project, declared[key], kind, connection)
     }
     return Differences(
-        tuple(a.final_name for key, a in declared.items() if key not in there),
-        tuple(name for key, (name, _) in there.items() if key not in declared and key not in history),
+        tuple(a.final_name for key, a in declared.items() if key not in by_key),
+        tuple(name for key, (name, _) in by_key.items() if key not in declared and key not in history),
         changed,
     )
 
 
 def _is_changed(project: Project, attribute: Attribute, kind: str, connection: Connection | None) -> bool:
-    """Return whether a column has another type than declared. Types that are not known, such as those of arrays, are not compared."""
+    """Return whether a column's type differs from the declared one. Types that are unknown, such as those of arrays, are not compared."""
     definition = project.types.get(attribute.type)
     if definition is None or attribute.array or attribute.attributes:
         return False
-    # Starlake's own types are known by their names in DuckDB, and are alike in other databases.
+    # For Starlake's built-in types, the DuckDB type is used, because it belongs to the same family in every database.
     dialect = find_dialect(connection)
     own = definition.origin is not None
     written = definition.ddl_mapping.get(connection.engine if own and connection else "duckdb")
     declared = _find_family(str(written), dialect if own else "duckdb") if written else _PRIMITIVES.get(definition.primitive)
-    real = _find_family(kind, dialect)
-    if declared is None or real is None:
+    actual = _find_family(kind, dialect)
+    if declared is None or actual is None:
         return False
-    if declared[0] == real[0]:
-        return real[1] < declared[1]
-    return _ALSO.get((dialect, declared[0])) != real[0]
+    if declared[0] == actual[0]:
+        return actual[1] < declared[1]
+    return _ALSO.get((dialect, declared[0])) != actual[0]
 
 
 def _find_family(kind: str, dialect: str) -> tuple[str, int] | None:
-    """Return the family of a type in a dialect, and the bytes of an integer; None if it is not one of the simple types."""
+    """Return the family of a type in a dialect, and the size in bytes of an integer (or else 0); None if it is not a simple type."""
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
@@ -120,24 +120,24 @@ def _find_family(kind: str, dialect: str) -> tuple[str, int] | None:
         "decimal": types.REAL_TYPES - types.FLOAT_TYPES,
     }
     family = next((name for name, members in families.items() if found.this in members), None)
-    # BigQuery has one integer type, and the largest ones are large enough for all.
+    # Other integer types, such as BigQuery's only one, have at least 8 bytes.
     return (family, _BYTES.get(found.this.name, 16) if family == "integer" else 0) if family else None
 
 
 def build_schema_check_result(
-    project: Project, node: Table | Task, key: dg.AssetKey, real: Mapping[str, str]
+    project: Project, node: Table | Task, key: dg.AssetKey, actual: Mapping[str, str]
 ) -> dg.AssetCheckResult | None:
-    """Return the result of the check ``declared_schema``; None if the columns of the table are not known.
+    """Return the result of the check ``declared_schema``; None if the table's columns are unknown.
 
     Args:
         project: the project.
         node: a table or task with ``attributes``.
         key: its asset key.
-        real: names and types of the table's columns.
+        actual: the actual columns, name -> type; empty if unknown.
     """
-    if not real:
+    if not actual:
         return None
-    parts = find_differences(project, node, real).list_parts()
+    parts = find_differences(project, node, actual).list_parts()
     return dg.AssetCheckResult(
         check_name=DECLARED_SCHEMA,
         asset_key=key,

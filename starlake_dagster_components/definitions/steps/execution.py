@@ -1,4 +1,4 @@
-"""Run the commands for a domain, a table, or a task, and report their results to Dagster."""
+"""The code of steps: pre-loads and transforms here, and loads in ``load_tables``."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -58,18 +58,17 @@ class Steps:
         return partial({"domain": self.run_pre_load, "task": self.run_transform}[node.type], node, key)
 
     def build_load_body(self, members: Sequence[Member]) -> Body:
-        """Return the body of an op that loads the tables of one domain that a run selects."""
+        """Return the body of the op of a batch of tables."""
         return partial(self._loads.load, tuple(members))
 
     def run_pre_load(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
-        """Run a domain's ``preload`` and, for IMPORTED, its ``stage``. There is no output if nothing is ready.
+        """Run the ``preload`` command of a domain and, with the strategy ``imported``, ``stage``.
 
-        A job that runs dependencies first gets an output anyway. Otherwise, Dagster would skip its tasks along with the tables, but the
-        generated job runs them regardless of what the loads find.
+        If there is nothing to load, there is no output, so that Dagster skips the tables. In a job with ``run_dependencies_first``, there
+        is one, because Dagster would also skip the tasks, which a generated job runs regardless of the loads.
 
-        Starlake: PreLoadCmd; guide "Customize Dagster DAGs", pre-load strategies. The tables are those of this run, at least one, because
-            without
-        ``--tables`` some strategies always succeed.
+        The strategies are described in Starlake's guide "Customize Dagster DAGs". The command gets the tables of this run, because without
+        ``--tables`` some strategies always succeed (``PreLoadCmd``).
         """
         domain = node.load_domain
         pipeline = self._commands.find_pipeline(node, context)
@@ -83,13 +82,13 @@ class Steps:
         if result.not_ready:
             left = self._find_files_left_behind(run, domain, tables, pre_load)
             if not left or pre_load.strategy == "ack":
-                # A load would also take the files that wait for their ack.
+                # With ack, nothing is loaded yet, because a load would also take files whose ack file is missing.
                 later = f"; {', '.join(left)}, left by an earlier load, will be loaded with the next ack" if left else ""
-                goes_on = self._commands.runs_dependencies_first(context)
-                then = "the tables stay as they are" if goes_on else "the tables are skipped"
+                continues = self._commands.runs_dependencies_first(context)
+                then = "the tables stay unchanged" if continues else "the tables are skipped"
                 context.log.info(f"{domain.name}: nothing to load for {names} (strategy {pre_load.strategy}); {then}{later}")
                 yield from report_empty_pre_load(context, node.project, domain, pre_load.strategy, key)
-                if goes_on:
+                if continues:
                     yield dg.MaterializeResult(asset_key=key, metadata={"starlake/tables": names, READY: False, **result.metadata})
                 return
             context.log.info(f"{domain.name}: nothing new (strategy {pre_load.strategy}), but an earlier load left {', '.join(left)}")
@@ -100,12 +99,12 @@ class Steps:
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     def _find_files_left_behind(self, run: RunContext, domain: Domain, tables: Sequence[Table], pre_load: PreLoad) -> list[str]:
-        """Return the files that an earlier load of these tables left behind, because ``preload`` does not check for them."""
+        """Return the files that an earlier load of these tables left behind, for which ``preload`` does not check."""
         files = build_load_command(run, domain, tables).files
         return find_waiting_files(files, staged=pre_load.strategy == "imported") if files else []
 
     def run_transform(self, node: StarlakeNode, key: dg.AssetKey, context: dg.AssetExecutionContext) -> Events:
-        """Run a task's ``transform``."""
+        """Run the ``transform`` command of a task."""
         task = node.task
         assert task is not None
         if self._settings.batch:
@@ -125,7 +124,7 @@ class Steps:
         checks = list(build_check_results(node, key, result.expectations, self._rows.show(context, task)))
         checks += self._rows.check_columns(context, node, key)
         if result.exit_code != 0:
-            # The results come first: failed ones are the reason, and passed ones are known as well.
+            # A failed check may be the reason for the failure.
             yield from checks
             raise build_failure(command, result, self._commands.name_executor(pipeline))
         yield dg.MaterializeResult(
@@ -136,7 +135,7 @@ class Steps:
                 **build_run_metadata(context, run),
                 **self._build_rendered_sql(context, run.project, task, command),
                 **self._build_column_metadata(context, task),
-                **self._build_real_columns(context, key, task, run.project),
+                **self._build_actual_columns(context, key, task, run.project),
                 **self._rows.build_sample(context, task, command, None),
                 **result.metadata,
             },
@@ -151,32 +150,30 @@ class Steps:
 
         return build_rendered_sql(context.log, project, task, command)
 
-    def _build_real_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, project: Project) -> dict[str, Any]:
-        """Return the columns that the table of a task really has, where its YAML declares none."""
+    def _build_actual_columns(self, context: dg.AssetExecutionContext, key: dg.AssetKey, task: Task, project: Project) -> dict[str, Any]:
+        """Return metadata with the actual columns of a task's table, if its YAML does not declare columns."""
         if task.attributes:
             return {}
         columns = self._rows.read_columns(context, project, task, warehouses=self._settings.warehouse_counts == "tables")
         if not columns:
             return {}
-        from .column_lineage import build_real_columns
+        from .column_lineage import build_actual_columns
 
-        return build_real_columns(context, key, columns)
+        return build_actual_columns(context, key, columns)
 
     def _build_column_metadata(self, context: dg.AssetExecutionContext, task: Task) -> dict[str, Any]:
-        """Return the source columns of a task's columns, and the columns themselves if the project does not declare them.
-
-        Empty if they are unknown.
-        """
+        """Return metadata with the column lineage of a task, and with its columns if its YAML does not declare them."""
         from .column_lineage import build_column_metadata
 
         return build_column_metadata(context.log, self._graph, self._rows.columns, task)
 
     def _add_interval(self, context: dg.AssetExecutionContext, task: Task, pipeline: Pipeline | None, run: RunContext) -> RunContext:
-        """Add the last complete interval of the schedule to a run that was started manually and has none. starlake-dagster does
-        the same.
+        """Add a data interval to a run that has none because it was started manually: the last complete one of the schedule.
+
+        starlake-dagster does the same.
 
         Raises:
-            dagster.Failure: the SQL uses the interval, but there is no interval and no schedule.
+            dagster.Failure: the task uses the data interval, but the run has none, and the job has no schedule.
         """
         given = {
             *run.variables,
@@ -196,8 +193,8 @@ class Steps:
         if missing:
             subject = "the Python file" if task.python_file else "the SQL"
             raise dg.Failure(
-                f"{subject} of {task.full_name} uses {', '.join(missing)}, and this run has no data interval: its job has no schedule. "
-                f"Set the tags {INTERVAL_START} and {INTERVAL_END} of the run, or give the job a schedule",
+                f"{subject} of {task.full_name} uses {', '.join(missing)}, but this run has no data interval, because its job has no "
+                f"schedule. Set the tags {INTERVAL_START} and {INTERVAL_END} of the run, or give the job a schedule",
                 allow_retries=False,
             )
         return run

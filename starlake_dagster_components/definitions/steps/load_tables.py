@@ -1,8 +1,8 @@
-"""Run the steps of load tables: one table, or several tables of a domain together (setting ``batch``).
+"""Run the steps of load tables: a single table, or a batch of tables (setting ``batch``).
 
-Several tables are one ``load``. The executor determines the result of each table. A table whose result is unknown, or that the command
-did not reach, is loaded alone afterward. Each table gets its own materialization and checks. At the end, the step fails if any
-table failed.
+The tables of a batch are loaded with one command, and the executor determines the result of each table. Tables whose result is unknown, or
+that the command did not reach, are then loaded one by one. Each table gets its own materialization and checks. The step fails if any table
+failed.
 """
 
 import time
@@ -40,17 +40,17 @@ from .rows_of_steps import RowsOfSteps
 from .run_history import FAILED_IN_TABLE, FILES_LEFT, EarlierFailure
 
 _TIMED_OUT = 124
-"""The exit code that the shell's ``timeout`` gives to a command that ran too long."""
+"""The exit code of the shell command ``timeout`` for a command that ran too long."""
 
 
-_ADVICE = "Its file may lie in the ingesting folder, where no load looks: move it back to the stage folder"
+_ADVICE = "Its file may be in the ingesting folder, which no load reads: move it back to the stage folder"
 
 LoadEvent = dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.AssetObservation
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """A command that ended, with or without success."""
+    """A command that has ended, whether or not it succeeded."""
 
     command: Command
     result: CommandResult
@@ -82,10 +82,12 @@ class LoadSteps:
         self._rows = rows
 
     def load(self, members: Sequence[Member], context: dg.AssetExecutionContext) -> Events:
-        """Load the tables of an op that the run selects. They are staged first if their domain uses IMPORTED and is not part of the run.
+        """Load the tables of an op that the run selects, and yield a materialization for each table that was loaded.
+
+        With the strategy ``imported``, they are staged first if the run does not include the pre-load of their domain.
 
         Raises:
-            dagster.Failure: tables failed. The tables that were loaded have been yielded.
+            dagster.Failure: tables failed.
         """
         selected = _select_members(members, context)
         waiting = selected
@@ -100,7 +102,7 @@ class LoadSteps:
             context.log.info(f"nothing was loaded: the pre-load of {waiting[0].table.domain} found nothing")
             for member in waiting:
                 metadata: dict[str, Any] = {"starlake/files": 0, NO_FILES: "the pre-load found nothing"}
-                checks = list(_repeat_wanted_checks(context, member))
+                checks = list(_repeat_selected_checks(context, member))
                 yield dg.MaterializeResult(asset_key=member.key, metadata=metadata, check_results=checks or None)
             return
         node = waiting[0].node
@@ -117,12 +119,12 @@ class LoadSteps:
             raise _build_step_failure(failed, waiting, domain)
 
     def _has_nothing_to_load(self, table: Table, context: dg.AssetExecutionContext) -> bool:
-        """Return whether the pre-load of a job that runs dependencies first found nothing. Its steps continue so that the tasks run."""
+        """Return whether the pre-load found nothing in a job with ``run_dependencies_first``, in which the tables are not skipped."""
         domain = self._graph.keys.get(("domain", table.domain))
         return domain is not None and self._commands.runs_dependencies_first(context) and self._commands.has_found_nothing(context, domain)
 
     def _report_failure(self, failed: "_Failed", context: dg.AssetExecutionContext) -> Iterator[LoadEvent]:
-        """Yield the known results of a table whose load failed: its checks, and a note if its rows are in the table anyway."""
+        """Yield the check results of a table whose load failed, and an observation if its rows are in the table or files may be lost."""
         member, result = failed.member, failed.result
         if result.failed_in_table:
             reason = result.reason or failed.of.result.reason or "no reason is known"
@@ -138,7 +140,7 @@ class LoadSteps:
                 description=f"The load failed, and its files may be in a folder that no other load reads: {reason}",
                 metadata={FILES_LEFT: reason},
             )
-        yield from _build_wanted_checks(self._settings, self._rows, context, member, result)
+        yield from _build_selected_checks(self._settings, self._rows, context, member, result)
         yield from self._rows.check_columns(context, member.node, member.key)
 
     def _stages_itself(self, table: Table, pipeline: Pipeline | None, context: dg.AssetExecutionContext) -> bool:
@@ -150,23 +152,23 @@ class LoadSteps:
         return selected is not None and self._graph.get_key("domain", table.domain) not in selected
 
 
-def _build_wanted_checks(
+def _build_selected_checks(
     settings: Settings, rows: RowsOfSteps, context: dg.AssetExecutionContext, member: Member, result: TableResult
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield the check results of a table that the run selects."""
+    """Yield the results of a table's checks that the run selects."""
     found = list(build_check_results(member.node, member.key, result.expectations, rows.show(context, member.table)))
     if has_reject_check(member.node, settings) and all(check.check_name != REJECTED_ROWS for check in found):
         rejected = build_reject_check_result(member.key, result.counters, settings)
         found += [rejected] if rejected else []
-    wanted = context.selected_asset_check_keys
-    yield from (check for check in found if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted)
+    selected = context.selected_asset_check_keys
+    yield from (check for check in found if dg.AssetCheckKey(member.key, str(check.check_name)) in selected)
 
 
-def _repeat_wanted_checks(context: dg.AssetExecutionContext, member: Member) -> Iterator[dg.AssetCheckResult]:
-    """Yield the last check results of a table without a file again."""
-    wanted = context.selected_asset_check_keys
+def _repeat_selected_checks(context: dg.AssetExecutionContext, member: Member) -> Iterator[dg.AssetCheckResult]:
+    """Yield the last results of the checks that the run selects, for a table without files."""
+    selected = context.selected_asset_check_keys
     for check in repeat_last_results(member.node, member.key, context.instance):
-        if dg.AssetCheckKey(member.key, str(check.check_name)) in wanted:
+        if dg.AssetCheckKey(member.key, str(check.check_name)) in selected:
             yield check
 
 
@@ -187,7 +189,7 @@ LoadEvents = Generator[LoadEvent, None, "list[_Failed]"]
 
 
 class _Load:
-    """The loads of one attempt of one step."""
+    """The load commands of one attempt of a step."""
 
     def __init__(
         self,
@@ -211,7 +213,7 @@ class _Load:
         self._failed_before: Mapping[dg.AssetKey, EarlierFailure] | None = None
 
     def load_all(self, members: Sequence[Member]) -> LoadEvents:
-        """Load tables. Yield their materializations, and return the failures."""
+        """Load tables, yield their materializations, and return those that failed."""
         by_name = {m.table.name: m for m in members}
         failed: list[_Failed] = []
         for tables in split_into_batches([m.table for m in members]):
@@ -252,25 +254,24 @@ class _Load:
         return failed
 
     def _load_alone(self, member: Member, before: TableResult, earlier: _Ended) -> LoadEvents:
-        """Load a table after a command for several tables that did not determine its result.
+        """Load a table alone, after a command for several tables left its result unknown.
 
         Args:
             member: the table.
-            before: the result of the table from that command.
-            earlier: that command.
+            before: its result from the command for several tables.
+            earlier: the command for several tables.
         """
         ended = yield from self._run_load([member])
         found = self._judge(member, ended.result.get_table_result(member.table.name, 1))
         if found.outcome != "loaded":
             return [_Failed(member, found, ended)]
         if before.outcome == "unknown" and not (found.counters and found.counters.files):
-            why = (
-                "it is unknown whether it was loaded: the command for several tables "
-                f"{_describe_end(earlier.result)}, and when loaded alone, it had no file. If it failed, its file is in ingesting, "
-                "which no load reads; "
-                "move it back to the stage folder"
+            reason = (
+                f"it is unknown whether it was loaded: the command for several tables {_describe_end(earlier.result)}, and when the table "
+                "was loaded alone, there was no file. If the load failed, its file is in the ingesting folder, which no load reads: move "
+                "it back to the stage folder"
             )
-            return [_Failed(member, replace(found, outcome="failed", reason=why, retry=False), earlier)]
+            return [_Failed(member, replace(found, outcome="failed", reason=reason, retry=False), earlier)]
         merged = replace(
             found,
             counters=add_counters(before.counters, found.counters),
@@ -281,23 +282,23 @@ class _Load:
         return []
 
     def _judge(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure if Dagster's history or the settings override the executor's result."""
-        found = self._refuse_if_failed_before(member, found)
+        """Return the result of a table, or a failure because of earlier attempts or the setting ``rejected_rows``."""
+        found = self._fail_if_failed_before(member, found)
         counters = found.counters
         if counters is None or not counters.rejected:
             return found
-        what, where = describe_rejected(counters), f"{self._run.project.application.audit_domain}.rejected"
         strategy = member.table.metadata.write_strategy
         overwrites = strategy is not None and (strategy.type or "") == "OVERWRITE"
         emptied = ", and the table is now empty because it was overwritten" if overwrites and not counters.accepted else ""
-        text = f"{what}{emptied}; their errors are in the table {where} (JOBID '{self._run.job_id}')"
+        table = f"{self._run.project.application.audit_domain}.rejected"
+        text = f"{describe_rejected(counters)}{emptied}; their errors are in the table {table} (JOBID '{self._run.job_id}')"
         self._context.log.warning(f"{member.table.full_name}: {text}")
         if self._settings.rejected_rows != "block" or found.outcome != "loaded":
             return found
         return replace(found, outcome="failed", reason=text, retry=False, failed_in_table=True)
 
-    def _refuse_if_failed_before(self, member: Member, found: TableResult) -> TableResult:
-        """Return the result of a table, or a failure where an earlier attempt failed and took its file away."""
+    def _fail_if_failed_before(self, member: Member, found: TableResult) -> TableResult:
+        """Return the result of a table, or a failure if it found no file and an earlier attempt failed after it took the file."""
         if found.outcome != "loaded" or (found.counters is not None and found.counters.files):
             return found
         if self._failed_before is None:
@@ -306,21 +307,21 @@ class _Load:
         if earlier is None or (earlier.in_table and found.counters is None):
             return found
         if earlier.in_table:
-            why = f"there is no new file, and the load of the last file failed after its rows were written: {earlier.reason}"
-            return replace(found, outcome="failed", reason=why, retry=False, failed_in_table=True)
-        none = "there is no file" if found.counters is not None else "it is not known whether there was a file"
-        why = (
-            f"{none}, and the last load failed: {earlier.reason}. Its file lies in the ingesting or archive folder, where "
-            "no load looks: move it back to the stage folder"
+            reason = f"there is no new file, and the load of the last file failed after its rows were written: {earlier.reason}"
+            return replace(found, outcome="failed", reason=reason, retry=False, failed_in_table=True)
+        files = "there is no file" if found.counters is not None else "it is unknown whether there was a file"
+        reason = (
+            f"{files}, and the last load failed: {earlier.reason}. Its file is in the ingesting or archive folder, which no load reads: "
+            "move it back to the stage folder"
         )
-        return replace(found, outcome="failed", reason=why, retry=False, leaves_files=True)
+        return replace(found, outcome="failed", reason=reason, retry=False, leaves_files=True)
 
     def _run_load(self, batch: Sequence[Member]) -> Generator[dg.MaterializeResult[Any], None, _Ended]:
-        """Run the ``load`` of some tables, and return how it ended.
+        """Run the ``load`` command of some tables, and return its result.
 
-        If the run is canceled, tables that are already loaded are yielded before the exception is raised again.
+        If the run is canceled, materializations of the tables that are already loaded are yielded before the exception is raised.
         """
-        # Each command of a step has its own audit rows.
+        # A separate ID for each command of a step, to distinguish their audit rows.
         job = f"{self._run.job_id}.c{self._number}" if self._number else self._run.job_id
         self._number += 1
         command = build_load_command(replace(self._run, job_id=job), self._domain, [m.table for m in batch])
@@ -348,11 +349,11 @@ class _Load:
     def _materialize(self, member: Member, found: TableResult, ended: _Ended, tables: int) -> dg.MaterializeResult[Any]:
         seconds = round(ended.seconds, 3)
         spent = {"starlake/seconds": seconds} if tables == 1 else {"starlake/batch_seconds": seconds, "starlake/batch_tables": tables}
-        checks = list(_build_wanted_checks(self._settings, self._rows, self._context, member, found))
+        checks = list(_build_selected_checks(self._settings, self._rows, self._context, member, found))
         if not is_empty_load(found.counters):
             checks += self._rows.check_columns(self._context, member.node, member.key)
         elif not checks:
-            checks = list(_repeat_wanted_checks(self._context, member))
+            checks = list(_repeat_selected_checks(self._context, member))
         return dg.MaterializeResult(
             asset_key=member.key,
             metadata={
@@ -369,22 +370,22 @@ class _Load:
 
 
 def _forbid_retry_of_expectations(result: CommandResult) -> CommandResult:
-    """Return a result that prevents a retry if expectations failed, because they are evaluated after the rows are in the table.
-
-    Starlake: IngestionJob.run.
-    """
+    """Return the result without retries if expectations failed, which Starlake evaluates after writing rows (``IngestionJob.run``)."""
     if result.exit_code == 0 or not is_failed_expectation(result.reason):
         return result
     if not result.tables:
         return replace(result, retry=False, failed_in_table=True)
-    # Executors that see the files have given each table its own reason.
+    # Executors with access to the files have set the reason of each table.
     unexplained = {name: table for name, table in result.tables.items() if table.outcome == "failed" and table.reason is None}
     judged = {name: replace(table, retry=False, failed_in_table=True, reason=result.reason) for name, table in unexplained.items()}
     return replace(result, tables={**result.tables, **judged})
 
 
 def _fail_all(batch: Sequence[Member], error: StarlakeError, retry: bool) -> Mapping[str, TableResult]:
-    """Return the results of a command that could not be started or followed. It may still be running, so nothing else is started."""
+    """Return failures for all tables of a command that could not be started, or was interrupted.
+
+    It may still be running, so the tables are not loaded one by one.
+    """
     return {m.table.name: TableResult("failed", reason=str(error), retry=retry) for m in batch}
 
 
@@ -397,7 +398,7 @@ def _join_names(members: Sequence[Member]) -> str:
 
 
 def _build_step_failure(failed: Sequence[_Failed], members: Sequence[Member], domain: Domain) -> dg.Failure:
-    """Return the failure of a step, with the reason for each failed table."""
+    """Return the failure of a step, with the error message of each failed table."""
     explain: Callable[[_Failed], str] = lambda f: f.result.reason or f.of.result.reason or "no output"  # noqa: E731
     reasons = {f.member.key.to_user_string(): explain(f) for f in failed}
     first = failed[0]

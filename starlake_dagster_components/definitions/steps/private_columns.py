@@ -1,4 +1,4 @@
-"""Find the columns that must not be shown: those with ``privacy``, and columns of tasks that are computed from them."""
+"""Find the columns to hide: those with ``privacy``, and the columns of tasks that are derived from them."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -9,16 +9,16 @@ from ...masking import is_secret_name
 from ...project.model import Attribute, Project, Table, Task
 
 MAX_DEPTH = 50
-"""Tasks that are followed upstream one after the other."""
+"""Maximum length of a chain of tasks."""
 
 
 class PrivateColumns:
-    """Finds private columns, those upstream first.
+    """Finds private columns.
 
     Args:
         project: the project.
-        columns: its columns and what they are made of.
-        masked: additional names that are private; ``*`` stands for any characters.
+        columns: the columns of the project, with their sources.
+        masked: patterns of additional column names that are private; ``*`` matches any characters.
     """
 
     def __init__(self, project: Project, columns: ProjectColumns, masked: Iterable[str]) -> None:
@@ -31,17 +31,17 @@ class PrivateColumns:
 
     @property
     def declared(self) -> frozenset[str]:
-        """Names in lower case of all columns of the project that have ``privacy``."""
+        """The names, in lower case, of all columns of the project with ``privacy``."""
         return self._declared
 
     def is_masked(self, name: str) -> bool:
-        """Return whether a column is private by its name alone."""
+        """Return whether a column is private because of its name."""
         return is_secret_name(name) or any(fnmatchcase(name.lower(), pattern) for pattern in self._masked)
 
     def find(self, node: Table | Task) -> frozenset[str] | None:
-        """Return the names in lower case of the private columns of a table or task, besides those that are private by their name.
+        """Return the names, in lower case, of a node's private columns, except those that are private because of their name.
 
-        None where it is not known, because the SQL of a task cannot be followed and the project has private columns.
+        The result is None if they are unknown: the SQL of a task cannot be analyzed, and the project has private columns.
         """
         if isinstance(node, Table):
             return _find_private(node.attributes)
@@ -54,9 +54,9 @@ class PrivateColumns:
 
     def _find_of_task(self, task: Task, depth: int) -> frozenset[str]:
         if depth > MAX_DEPTH:
-            raise UnsupportedQuery("the tasks upstream are too many")
-        made = {c.name.lower() for c in self._columns.get_task_columns(task) if self._is_private(c, depth)}
-        return _find_private(task.attributes) | made
+            raise UnsupportedQuery("the chain of upstream tasks is too long")
+        derived = {c.name.lower() for c in self._columns.get_task_columns(task) if self._is_private(c, depth)}
+        return _find_private(task.attributes) | derived
 
     def _is_private(self, column: Column, depth: int) -> bool:
         return column.sources is None or any(self._comes_from_private(source, depth) for source in column.sources)

@@ -1,4 +1,4 @@
-"""Show the SQL of a task as a run renders it."""
+"""The SQL of a task as rendered in a run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +12,19 @@ from ...project.templating import TemplateError
 from ..markdown import format_sql_block
 
 LONGEST = 20_000
-"""Characters of SQL in the metadata of one materialization."""
+"""Maximum length of the SQL in the metadata of a materialization."""
 
 
 def build_rendered_sql(log: dg.DagsterLogManager, project: Project, task: Task, command: Command) -> dict[str, Any]:
     """Return ``starlake/sql``: the statements of a task with the variables and dates of its command, without comments and secrets.
 
-    Starlake's own variables of the current time (``sl_date``, ``sl_hour``, ...) are those of the end of the command.
+    Starlake's variables for the current time (``sl_date``, ``sl_hour``, ...) have their values at the end of the command.
 
     Args:
-        log: log of the step; receives a debug line if the SQL cannot be rendered here.
+        log: log of the step; receives a debug message if the SQL cannot be rendered.
         project: the project in the environment of the command.
         task: the task.
-        command: its ``transform``.
+        command: its ``transform`` command.
 
     Returns:
         The metadata; empty if the task has no SQL, or the SQL cannot be rendered.
@@ -47,6 +47,6 @@ def build_rendered_sql(log: dg.DagsterLogManager, project: Project, task: Task, 
 
 
 def _indent(part: SqlPart, source: Sequence[str]) -> str:
-    """Return a part of the SQL with the indentation of its lines in the file."""
+    """Return a part of the SQL with the indentation that its lines have in the file."""
     lines = enumerate(part.text.split("\n"), 1)
     return "\n".join(part.find_indentation(number, source) + line.lstrip() if part.lines else line for number, line in lines)

@@ -1,4 +1,4 @@
-"""Show sample rows if the setting ``samples`` is on. The first step that shows rows imports the code that reads them."""
+"""Sample rows and actual columns of the tables that steps write. The code that reads them is imported when it is first needed."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RowsOfSteps:
-    """The rows of the tables that the steps of a project write, and the columns of the project."""
+    """Reads sample rows and columns of the tables that the steps of a project write, according to the settings."""
 
     def __init__(self, graph: AssetGraph, settings: Settings) -> None:
         self._project = graph.plan.project
@@ -28,7 +28,7 @@ class RowsOfSteps:
 
     @cached_property
     def columns(self) -> "ProjectColumns":
-        """The columns of tables and tasks, and what they are made of."""
+        """The columns of the project's tables and tasks, with their sources."""
         from ...lineage.project import ProjectColumns
 
         return ProjectColumns(self._project)
@@ -42,12 +42,12 @@ class RowsOfSteps:
     def read_columns(
         self, context: dg.AssetExecutionContext, project: Project, node: Table | Task, *, warehouses: bool
     ) -> Mapping[str, str]:
-        """Return the columns that the table of a node really has, with their types; nothing if they cannot be read.
+        """Return the actual columns of a node's table, name -> type; empty if they cannot be read.
 
         Args:
             context: the step.
             project: the project as the step's commands read it.
-            node: what was written.
+            node: the table or task.
             warehouses: whether to query warehouses in addition to DuckDB files.
         """
         from .table_rows import read_columns
@@ -55,7 +55,7 @@ class RowsOfSteps:
         return read_columns(context.log, project, node, warehouses=warehouses)
 
     def check_columns(self, context: dg.AssetExecutionContext, node: StarlakeNode, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
-        """Return the result of the check ``declared_schema``; nothing if there is no such check, or the table cannot be read."""
+        """Return the result of the check ``declared_schema``; empty if it is not selected, or the table cannot be read."""
         described = node.table or node.task
         if described is None or not has_schema_check(node, node.settings):
             return []
@@ -63,18 +63,18 @@ class RowsOfSteps:
             return []
         from .declared_schema import build_schema_check_result
 
-        real = self.read_columns(context, node.project, described, warehouses=True)
-        found = build_schema_check_result(node.project, described, key, real)
+        actual = self.read_columns(context, node.project, described, warehouses=True)
+        found = build_schema_check_result(node.project, described, key, actual)
         return [found] if found else []
 
     def build_sample(
         self, context: dg.AssetExecutionContext, node: Table | Task, command: Command, counters: Counters | None
     ) -> dict[str, Any]:
-        """Return the metadata that shows rows of what a command has written; nothing where the setting does not ask for any."""
+        """Return metadata with sample rows of the table that a command has written; empty if the setting ``samples`` is off."""
         return self._rows.build_sample(context.log, node, command, counters) if self._samples.rows else {}
 
     def show(self, context: dg.AssetExecutionContext, node: Table | Task) -> Callable[[ExpectationResult], str | None]:
-        """Return what shows the rows that violate an expectation of a table or task."""
+        """Return a function that returns the rows that violate an expectation of a table or task, in Markdown, or None."""
         if not self._samples.rows:
             return lambda result: None
         return lambda result: self._rows.show_violations(context.log, node, result)

@@ -1,4 +1,4 @@
-"""Find the runs that a run continues. Executors need them to find the remote work of a lost worker."""
+"""The history of a run: the runs that it re-executes, and the events of its steps in them."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,33 +9,35 @@ from typing import Any
 import dagster as dg
 
 _FROM_FAILURE = "dagster/is_resume_retry"
-"""Tag of runs that re-execute from failure. Dagster: RESUME_RETRY_TAG."""
+"""Tag of runs that re-execute another one from failure (Dagster's ``RESUME_RETRY_TAG``)."""
 
 _CHOSEN_STEPS = "dagster/step_selection"
-"""Tag of runs that re-execute selected steps. Dagster: STEP_SELECTION_TAG."""
+"""Tag of runs that re-execute selected steps (Dagster's ``STEP_SELECTION_TAG``)."""
 
 MAX_RUNS = 50
-"""Number of earlier runs that are considered. In practice, chains of re-executions are shorter."""
+"""Maximum length of a chain of re-executions."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """The time when a run, or the oldest run that it re-executes, was created.
+    """The runs that a run re-executes.
 
-    Includes the runs that it re-executes, nearest first, and the steps that succeeded in them.
+    Attributes:
+        since: the time when the oldest of these runs, or the run itself, was created; None = unknown.
+        earlier_runs: IDs of the runs that it re-executes, the most recent first.
+        succeeded: keys of the steps that succeeded in each of ``earlier_runs``.
+        from_failure: number of ``earlier_runs`` that are re-executed from failure. The ones before were re-executed as a whole.
     """
 
     since: datetime | None
     earlier_runs: tuple[str, ...]
     succeeded: tuple[frozenset[str], ...] = ()
-    """Keys of the steps that succeeded in each of ``earlier_runs``."""
     from_failure: int = 0
-    """Number of ``earlier_runs`` that this run continues from failure. The runs before those were re-executed as a whole."""
 
     def list_continued_runs(self, step_key: str) -> tuple[str, ...]:
-        """Return the earlier runs that a step continues, back to but not including the latest one in which it succeeded.
+        """Return the earlier runs whose work a step may continue: those since it last succeeded.
 
-        A step that succeeded there runs again on purpose, so nothing in that run may replace it.
+        After a success, the step runs again on purpose, so its earlier work must not replace the new one.
         """
         found: list[str] = []
         for run_id, succeeded in zip(self.earlier_runs, self.succeeded, strict=False):
@@ -46,25 +48,25 @@ class RunHistory:
 
     @property
     def succeeded_before(self) -> frozenset[str]:
-        """Keys of the steps that succeeded in a run whose results are kept."""
+        """Keys of the steps that succeeded in runs that are re-executed from failure."""
         return frozenset().union(*self.succeeded[: self.from_failure])
 
 
 @dataclass(frozen=True, slots=True)
 class Materialized:
-    """A materialization of an earlier attempt of a step."""
+    """A materialization by an earlier attempt of a step: the ID of the run, and the metadata."""
 
     run_id: str
     metadata: Mapping[str, dg.MetadataValue[Any]]
 
 
 def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, Materialized]:
-    """Return the materializations of a step in some runs, the latest of each asset.
+    """Return the latest materialization of each asset by a step in some runs.
 
     Args:
-        instance: the Dagster instance with the events.
-        run_ids: the runs, nearest first.
-        step_key: the step.
+        instance: the Dagster instance.
+        run_ids: IDs of the runs, the most recent first.
+        step_key: key of the step.
     """
     found: dict[dg.AssetKey, Materialized] = {}
     for run_id, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_MATERIALIZATION):
@@ -77,7 +79,7 @@ def find_materializations(instance: dg.DagsterInstance, run_ids: Sequence[str], 
 def _list_asset_events(
     instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str, kind: dg.DagsterEventType
 ) -> Iterator[tuple[str, dg.AssetKey, dg.DagsterEvent]]:
-    """Yield a step's events about assets, with their run and asset. The farthest run comes first, so that later ones override it."""
+    """Yield the asset events of a step: run ID, asset key, and event. The oldest run comes first, so that later ones override it."""
     for run_id in reversed(run_ids):
         for entry in instance.all_logs(run_id, of_type=kind):
             event = entry.dagster_event
@@ -86,9 +88,9 @@ def _list_asset_events(
 
 
 FAILED_IN_TABLE = "starlake/failed_in_table"
-"""Metadata of an observation: why the load of a table failed although its rows are in the table."""
+"""Metadata of an observation: the error message of a load that failed although its rows are in the table."""
 FILES_LEFT = "starlake/files_left"
-"""Metadata of an observation: why the load of a table failed whose files may be in a folder that no other load reads."""
+"""Metadata of an observation: the error message of a failed load whose files may be in a folder that no load reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ class EarlierFailure:
     """The failure of an earlier load of a table.
 
     Attributes:
-        reason: why.
-        in_table: whether its rows are in the table; otherwise its files may be in a folder that no other load reads.
+        reason: the error message.
+        in_table: whether its rows are in the table; otherwise, its files may be in a folder that no load reads.
     """
 
     reason: str
@@ -105,12 +107,12 @@ class EarlierFailure:
 
 
 def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], step_key: str) -> Mapping[dg.AssetKey, EarlierFailure]:
-    """Return the tables of a step whose load failed in some runs so that another load does not find their files, with the latest reason.
+    """Return the latest failure, by a step in some runs, of each table whose files another load does not find.
 
     Args:
-        instance: the Dagster instance with the events.
-        run_ids: the runs, nearest first.
-        step_key: the step.
+        instance: the Dagster instance.
+        run_ids: IDs of the runs, the most recent first.
+        step_key: key of the step.
     """
     found: dict[dg.AssetKey, EarlierFailure] = {}
     for _, key, event in _list_asset_events(instance, run_ids, step_key, dg.DagsterEventType.ASSET_OBSERVATION):
@@ -123,12 +125,12 @@ def find_earlier_failures(instance: dg.DagsterInstance, run_ids: Sequence[str], 
 
 
 _LOOKED_BACK = 10
-"""Number of materializations to read: a load that found little does not predict the next one."""
+"""Number of materializations to read. One is not enough, because loads of few files are fast."""
 _SECONDS = ("starlake/seconds", "starlake/batch_seconds")
 
 
 def find_usual_seconds(context: dg.AssetExecutionContext) -> float | None:
-    """Return the longest duration in seconds of the latest materializations of a step's assets; None if one of them has none."""
+    """Return the longest duration, in seconds, of a step's latest materializations; None if it is unknown for one of its assets."""
     usual = 0.0
     for key in context.selected_asset_keys:
         records = context.instance.fetch_materializations(key, limit=_LOOKED_BACK).records
@@ -146,7 +148,7 @@ def _read_seconds(record: dg.EventLogRecord) -> float | None:
 
 
 class RunHistories:
-    """Looks up a run's history once per run and process."""
+    """Finds the histories of runs, and caches them. It is thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -186,9 +188,8 @@ def _look_up_history(run: dg.DagsterRun, instance: dg.DagsterInstance) -> RunHis
 
 
 def _continues_from_failure(run: dg.DagsterRun) -> bool:
-    """Return whether a run continues another one from failure, rather than re-executing all of it or selected steps.
+    """Return whether a run re-executes another one from failure, rather than as a whole or with selected steps.
 
-    Dagster tags such runs in its UI, its API, and its automatic retries. For runs started in Python, only the list of steps shows
-    it.
+    Dagster's UI, API, and automatic retries set a tag. Runs that are started in Python only have a list of steps.
     """
     return run.tags.get(_FROM_FAILURE) == "true" or (run.step_keys_to_execute is not None and _CHOSEN_STEPS not in run.tags)

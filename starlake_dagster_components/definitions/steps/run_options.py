@@ -1,7 +1,8 @@
-"""Pass a run's options on to its transforms and to downstream jobs: ``sl_options`` of starlake-dagster.
+"""Pass the options of a run on to its transforms and to downstream jobs, like ``sl_options`` of starlake-dagster.
 
-They come in sections: ``all`` for every transform of a run, and one per task. Each materialization of a run carries the run's options. So a
-downstream sensor starts its run with the options of the materializations that it has consumed.
+Options are grouped in sections: ``all`` applies to every transform of a run, and the others to one task. The metadata of each
+materialization contains the options of its run, so a downstream sensor starts its run with the options of the materializations that it has
+consumed.
 """
 
 import json
@@ -14,29 +15,29 @@ import dagster as dg
 OPTIONS = "sl_options"
 """Op config, run tag, and metadata of a materialization: section -> name -> value, as JSON."""
 OPTIONS_MERGE = "sl_options_merge"
-"""Op config, run tag, and metadata of a materialization: section -> name -> how values of several materializations are merged, as JSON."""
+"""Op config, run tag, and metadata of a materialization: section -> name -> policy for merging different values, as JSON."""
 DRY_RUN = "sl_dry_run"
-"""Metadata of a materialization whose command was only logged."""
+"""Metadata of a materialization by a dry run, which only logs commands."""
 
 Sections = Mapping[str, Mapping[str, Any]]
 
-_REFUSED_SEPARATORS = frozenset(',$`\\"')
-"""Characters that cannot be passed to Starlake's command line. starlake-orchestration: sl_options."""
+_INVALID_SEPARATORS = frozenset(',$`\\"')
+"""Characters that cannot be passed on Starlake's command line (``sl_options`` of starlake-orchestration)."""
 
 
 class InvalidRunOptions(ValueError):
-    """Options that cannot be read, or contradictory options of several materializations."""
+    """The options of a run are invalid, or those of several materializations contradict each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The options that one materialization carries.
+    """A materialization with the options of its run.
 
     Attributes:
         name: its asset, for messages.
         options: section -> name -> value.
-        merge: section -> name -> declaration.
-        latest: whether it is the last one of its asset. Earlier ones only add to values that are merged by union.
+        merge: section -> name -> policy for merging.
+        latest: whether it is the latest one of its asset. Earlier ones only matter for options that are merged by union.
     """
 
     name: str
@@ -45,32 +46,36 @@ class Carrier:
     latest: bool = True
 
 
-def parse_sections(what: str, given: object) -> Sections:
-    """Return the sections in a JSON string or mapping; none if it is empty.
+def parse_sections(label: str, given: object) -> Sections:
+    """Return the sections in a JSON string or mapping.
 
     Args:
-        what: its name, for messages.
-        given: JSON string or mapping.
+        label: the name for messages.
+        given: a JSON string or a mapping; empty = no sections.
 
     Raises:
-        InvalidRunOptions: it is not an object of objects.
+        InvalidRunOptions: the value is not an object of objects.
     """
     if not given:
         return {}
     try:
         sections = json.loads(given) if isinstance(given, str) else given
     except ValueError as error:
-        raise InvalidRunOptions(f"{what} is not JSON ({error}): {given!r}") from error
+        raise InvalidRunOptions(f"{label} is not JSON ({error}): {given!r}") from error
     if not isinstance(sections, Mapping) or not all(isinstance(section, Mapping) for section in sections.values()):
-        raise InvalidRunOptions(f'{what}: expected an object of sections like {{"all": {{"name": "value"}}}}, not {given!r}')
+        raise InvalidRunOptions(f'{label}: expected an object of sections such as {{"all": {{"name": "value"}}}}, not {given!r}')
     return {str(name): dict(section) for name, section in sections.items()}
 
 
 def read_carrier(materialization: dg.AssetMaterialization, *, latest: bool = True) -> Carrier:
-    """Return the options that a materialization carries.
+    """Return a materialization's options from its metadata.
+
+    Args:
+        materialization: the materialization.
+        latest: whether it is the latest one of its asset.
 
     Raises:
-        InvalidRunOptions: its metadata cannot be read.
+        InvalidRunOptions: the metadata is invalid.
     """
     name = materialization.asset_key.to_user_string()
     found = [materialization.metadata.get(key) for key in (OPTIONS, OPTIONS_MERGE)]
@@ -79,13 +84,13 @@ def read_carrier(materialization: dg.AssetMaterialization, *, latest: bool = Tru
 
 
 def is_dry_run(materialization: dg.AssetMaterialization | None) -> bool:
-    """Return whether a materialization comes from a dry run, for which nothing ran."""
-    noted = materialization.metadata.get(DRY_RUN) if materialization is not None else None
-    return noted is not None and noted.value is True
+    """Return whether a dry run created a materialization."""
+    value = materialization.metadata.get(DRY_RUN) if materialization is not None else None
+    return value is not None and value.value is True
 
 
 def build_option_metadata(options: Sections, merge: Sections, *, dry_run: bool) -> dict[str, Any]:
-    """Return the metadata with the options of a materialization's run. starlake-dagster: get_materialization."""
+    """Return metadata with the options of a run, in the format of ``get_materialization`` of starlake-dagster."""
     metadata: dict[str, Any] = {DRY_RUN: True} if dry_run else {}
     if options:
         metadata[OPTIONS] = dg.MetadataValue.json({name: dict(section) for name, section in options.items()})
@@ -96,10 +101,10 @@ def build_option_metadata(options: Sections, merge: Sections, *, dry_run: bool) 
 
 
 def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
-    """Return the tags of a run that consumes materializations with options; none if they have no options.
+    """Return the tags with the options of a run that consumes materializations; empty if they have no options.
 
     Raises:
-        InvalidRunOptions: two of them have different values of an option that is not merged by union, or declare different merge policies.
+        InvalidRunOptions: two materializations have different values for an option that is not merged by union, or different policies.
     """
     carriers = list(carriers)
     if not any(carrier.options or carrier.merge for carrier in carriers):
@@ -123,7 +128,7 @@ def build_option_tags(carriers: Iterable[Carrier]) -> dict[str, str]:
 
 
 def declares_union(carriers: Iterable[Carrier]) -> bool:
-    """Return whether materializations declare how options merge. Then the ones before the latest are used, too."""
+    """Return whether options may be merged by union, so that earlier materializations of each asset matter as well."""
     return any(carrier.merge for carrier in carriers)
 
 
@@ -143,21 +148,21 @@ def _collect_declarations(carriers: Iterable[Carrier]) -> Declarations:
     return declared
 
 
-def _check_declaration(what: str, value: object) -> dict[str, str]:
+def _check_declaration(label: str, value: object) -> dict[str, str]:
     if not isinstance(value, Mapping) or value.keys() - {"policy", "separator"} or value.get("policy") not in ("strict", "union"):
-        raise InvalidRunOptions(f'{what}: expected {{"policy": "union", "separator": "|"}} or {{"policy": "strict"}}, not {value!r}')
+        raise InvalidRunOptions(f'{label}: expected {{"policy": "union", "separator": "|"}} or {{"policy": "strict"}}, not {value!r}')
     if value["policy"] == "strict":
         return {"policy": "strict"}
     given = value.get("separator")
     separator = "|" if given is None else given
-    if not isinstance(separator, str) or not separator or any(c.isspace() or c in _REFUSED_SEPARATORS for c in separator):
-        refused = " ".join(sorted(_REFUSED_SEPARATORS))
-        raise InvalidRunOptions(f"{what}: expected a separator without spaces and without any of {refused}, not {separator!r}")
+    if not isinstance(separator, str) or not separator or any(c.isspace() or c in _INVALID_SEPARATORS for c in separator):
+        invalid = " ".join(sorted(_INVALID_SEPARATORS))
+        raise InvalidRunOptions(f"{label}: expected a separator without spaces and without any of {invalid}, not {separator!r}")
     return {"policy": "union", "separator": separator}
 
 
 def _find_separator(declared: Declarations, section: str, name: str) -> str:
-    """Return the separator at which the values of an option are split before they are united; an empty string if they are not united."""
+    """Return the separator of an option that is merged by union; empty if it is not."""
     return declared[section, name][1].get("separator", "") if (section, name) in declared else ""
 
 
@@ -171,9 +176,9 @@ def _agree(section: str, name: str, given: list[tuple[str, Any]]) -> Any:
     for other, another in others:
         if str(another) != str(value):
             raise InvalidRunOptions(
-                f"{first} and {other} carry different values of the option {section}.{name}: {value!r} and {another!r}. "
-                f"Run the job by hand "
-                f"for one after the other, with {OPTIONS} in the op config, or declare in {OPTIONS_MERGE} that they are united"
+                f"{first} and {other} have different values for the option {section}.{name}: {value!r} and {another!r}. Run the job "
+                f"manually for one after the other, with {OPTIONS} in the op config, or declare in {OPTIONS_MERGE} that they are merged by "
+                "union"
             )
     return value
 

@@ -1,4 +1,4 @@
-"""Define the tags of runs that schedules and sensors write and steps read: the logical time of a run, and what started it."""
+"""The tags that schedules and sensors set and steps read: the logical time and data interval of a run, and what triggered it."""
 
 import json
 import re
@@ -6,19 +6,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 
 SCHEDULED_DATE = "starlake/scheduled_date"
-"""The logical time of a run, ISO 8601: ``--scheduledDate``. Also metadata of a materialization: its logical time."""
+"""The logical time of a run in ISO 8601 (``--scheduledDate``). Also metadata of materializations."""
 INTERVAL_START = "starlake/data_interval_start"
-"""Start of the data interval of a run, ISO 8601: ``sl_data_interval_start`` of transforms."""
+"""Start of the data interval of a run in ISO 8601 (``sl_data_interval_start`` of transforms)."""
 INTERVAL_END = "starlake/data_interval_end"
-"""End of the data interval of a run, ISO 8601: ``sl_data_interval_end`` of transforms."""
+"""End of the data interval of a run in ISO 8601 (``sl_data_interval_end`` of transforms)."""
 TRIGGERED_BY = ".dagster/starlake_triggered_by"
-"""JSON: asset key -> ``[storage id, run id]`` of the materialization that a run started by a sensor consumed.
-
-Dagster keeps tags with this prefix and does not show them.
-"""
+"""The materializations that a run consumes, as JSON: asset key -> ``[storage ID, run ID]``. Dagster's UI hides tags with this prefix."""
 
 MAX_TRIGGERED_BY = 2000
-"""Maximum length of the list of consumed materializations in characters; the rest are counted."""
+"""Maximum length of :data:`TRIGGERED_BY` in characters."""
 REST = "..."
 """Key in :data:`TRIGGERED_BY` for the number of materializations that it does not list."""
 
@@ -34,7 +31,7 @@ def format_triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
     """Return the value of :data:`TRIGGERED_BY`, not longer than :data:`MAX_TRIGGERED_BY`.
 
     Args:
-        consumed: asset key, storage ID, and run ID of each materialization. The first ones are listed first.
+        consumed: asset key, storage ID, and run ID of each materialization, the most important first.
     """
     items = list(consumed)
     shown: dict[str, list[object] | int] = {}
@@ -50,10 +47,9 @@ def format_triggered_by(consumed: Iterable[tuple[str, int, str]]) -> str:
 
 
 def parse_time(text: str) -> datetime | None:
-    """Parse an ISO 8601 time as written by this package or starlake-dagster; return None for any other string.
+    """Return an ISO 8601 time as a datetime with an offset; None for any other string. A time without an offset is in UTC.
 
-    In tags, starlake-dagster replaces ``:`` by ``.`` and ``+`` by ``_``, and writes offsets without a colon. A time without an offset is
-    UTC.
+    In tags, starlake-dagster writes ``.`` instead of ``:``, ``_`` instead of ``+``, and offsets without a colon.
     """
     text = text.strip()
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):

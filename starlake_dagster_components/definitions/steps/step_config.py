@@ -1,4 +1,4 @@
-"""Read the op config of steps, which overrides the job and the tags for one step of one run."""
+"""The op config of steps, which overrides the tags of the run and the options of the job for one step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,51 +14,53 @@ RUN_CONFIG = dg.Field(
         "scheduled_date": dg.Field(
             str,
             is_required=False,
-            description="Logical date passed as --scheduledDate, ISO 8601. Default: the schedule's tick, else none.",
+            description="Logical date in ISO 8601, passed as --scheduledDate. Default: the tick of the schedule, or else none.",
         ),
         "interval": dg.Field(
-            {"start": dg.Field(str, description="Its start, ISO 8601."), "end": dg.Field(str, description="Its end, ISO 8601.")},
+            {"start": dg.Field(str, description="Start, in ISO 8601."), "end": dg.Field(str, description="End, in ISO 8601.")},
             is_required=False,
-            description="Data interval of a transform. Default: that of the partition or of the run's tags, "
-            "else the last one of the schedule.",
+            description="Data interval of a transform. Default: that of the partition or of the run's tags, or else the last complete one "
+            "of the schedule.",
         ),
         "options": dg.Field(
             dg.Map(str, str, key_label_name="variable"),  # type: ignore[no-untyped-call]
             is_required=False,
-            description="More Starlake variables for the commands of this step: --options. They override all others.",
+            description="Starlake variables for the commands of this step, passed with --options. They override all others.",
         ),
         "dry_run": dg.Field(
-            bool, is_required=False, description="Log the commands instead of running them. The assets are materialized with sl_dry_run."
+            bool,
+            is_required=False,
+            description="Log the commands instead of running them. The metadata of the materializations contains sl_dry_run.",
         ),
         "sl_options": dg.Field(
             str,
             is_required=False,
-            description='As in starlake-dagster: options of transforms as JSON, {"all": {name: value}, "domain.task": {name: value}}. '
-            "Materializations carry them to the jobs downstream. Default: the run tag sl_options.",
+            description='Options of transforms as in starlake-dagster, in JSON: {"all": {name: value}, "domain.task": {name: value}}. They '
+            "are passed on to downstream jobs. Default: the run tag sl_options.",
         ),
         "sl_options_merge": dg.Field(
             str,
             is_required=False,
-            description='As in starlake-dagster: how sensors downstream merge sl_options, {"all": {name: {"policy": "union"}}}. '
-            "Default: the run tag sl_options_merge.",
+            description="Policies for merging sl_options in downstream sensors, as in starlake-dagster: "
+            '{"all": {name: {"policy": "union"}}}. Default: the run tag sl_options_merge.',
         ),
     },
     is_required=False,
 )
-"""Config schema of every op."""
+"""The config schema of all ops."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepConfig:
-    """The op config of a step. Values that it does not set are empty.
+    """The op config of a step.
 
     Attributes:
-        scheduled_date: logical date, as written.
-        interval: start and end of the data interval, as written.
-        options: more Starlake variables.
+        scheduled_date: the logical date as written; empty if not set.
+        interval: start and end of the data interval as written; None if not set.
+        options: Starlake variables for the step's commands.
         dry_run: whether commands are only logged.
-        sl_options: options of transforms by section (``all`` or a task), from the config or the run.
-        sl_options_merge: how they merge, by section.
+        sl_options: options of transforms by section, from the config or the run's tags.
+        sl_options_merge: policies for merging them, by section.
     """
 
     scheduled_date: str = ""
@@ -69,9 +71,10 @@ class StepConfig:
     sl_options_merge: Sections = EMPTY
 
     def find_task_options(self, *names: str) -> dict[str, str]:
-        """Return the options of a task: those of the section ``all``, overridden by its own.
+        """Return the options of a task like ``get_sl_options`` of starlake-dagster: those of the section ``all``, overridden by its own.
 
-        starlake-dagster: get_sl_options.
+        Args:
+            names: names of the task's sections; later ones override earlier ones.
         """
         found = {name: str(value) for name, value in self.sl_options.get("all", {}).items()}
         for section in names:

@@ -1,6 +1,6 @@
-"""Select sample rows (setting ``samples``): the first rows that were loaded or made, those that violate an expectation, and rejected ones.
+"""Read sample rows (setting ``samples``): the first rows of a table, rows that violate an expectation, and rejected rows.
 
-Imported if the setting is on. A failure here is only a line in the log, because the command has succeeded.
+Failures are only logged, because the command has succeeded.
 """
 
 import threading
@@ -27,9 +27,9 @@ from .private_columns import PrivateColumns
 
 HIDDEN = "\\*\\*\\*"
 LONGEST = 100
-"""Characters of a value that are shown."""
+"""Maximum number of characters of a value to show."""
 VIOLATING = 20
-"""Rows that are shown of an expectation that is violated."""
+"""Maximum number of rows to show that violate an expectation."""
 _DUCKDB_COLUMNS = (
     "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = current_database() "
     "AND lower(table_schema) = lower($schema) AND lower(table_name) = lower($table) ORDER BY ordinal_position"
@@ -40,19 +40,19 @@ WAIT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The result of a query: names of columns, and rows."""
+    """The result of a query: column names, and rows."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
 
 
 class TableRows:
-    """Reads rows of the tables that steps have written, and hides what is private.
+    """Reads rows of the tables that steps have written, and hides the values of private columns.
 
     Args:
         project: the project.
-        columns: its columns and what they are made of.
-        samples: how many rows, and what is hidden.
+        columns: the columns of the project, with their sources.
+        samples: the setting ``samples``.
     """
 
     def __init__(self, project: Project, columns: ProjectColumns, samples: Samples) -> None:
@@ -61,19 +61,19 @@ class TableRows:
         self._private = PrivateColumns(project, columns, samples.mask)
 
     def build_sample(self, log: dg.DagsterLogManager, node: Table | Task, command: Command, counters: Counters | None) -> dict[str, Any]:
-        """Return the metadata of a materialization that shows rows: ``starlake/sample``, and ``starlake/rejected_sample``.
+        """Return the metadata ``starlake/sample`` and ``starlake/rejected_sample`` of a materialization, as far as rows can be shown.
 
         Args:
-            log: of the step.
-            node: what was written.
-            command: what wrote it.
-            counters: what was loaded.
+            log: log of the step.
+            node: the table or task.
+            command: the command that has written it.
+            counters: the counts of the load; None for tasks, or if unknown.
         """
         metadata = {}
         is_view = isinstance(node, Task) and find_materialization(node) != "TABLE"
         private = self._private.find(node)
         if private is None:
-            log.info("no rows are shown: which columns come from those with privacy is not known, because the SQL cannot be followed")
+            log.info("no rows are shown: the SQL cannot be analyzed, so columns that are derived from columns with privacy are unknown")
         elif not is_view and (counters is None or counters.files):
             connection = self._project.find_connection(node)
             found = self._read(log, connection, self._select_table(node, connection))
@@ -86,7 +86,7 @@ class TableRows:
         return metadata
 
     def show_violations(self, log: dg.DagsterLogManager, node: Table | Task, result: ExpectationResult) -> str | None:
-        """Return the first rows that violate an expectation, as a table in Markdown; None if they cannot be read."""
+        """Return the first rows that violate an expectation, as a Markdown table; None if there are none, or they cannot be read."""
         private = self._private.find(node)
         if result.success or not result.sql or not result.violations or private is None:
             return None
@@ -107,17 +107,17 @@ class TableRows:
         return f"SELECT * FROM {qualified} LIMIT {self._samples.rows}"
 
     def _read_rejected(self, log: dg.DagsterLogManager, node: Table | Task, command: Command) -> str | None:
-        noted = command.audit or command.warehouse
-        if noted is None:
+        audit = command.audit or command.warehouse
+        if audit is None:
             return None
-        schema = quote_name(noted.schema) if isinstance(noted, Audit) else noted.address.quote_name(noted.schema)
-        job = noted.job_id.replace("'", "''")
+        schema = quote_name(audit.schema) if isinstance(audit, Audit) else audit.address.quote_name(audit.schema)
+        job = audit.job_id.replace("'", "''")
         statement = f"SELECT t.ERROR, t.PATH FROM {schema}.rejected t WHERE t.JOBID = '{job}' LIMIT {self._samples.rows}"
         found = self._read(log, self._project.application.audit_connection, statement)
         if found is None or not found.rows:
             return None
         private = self._private.find(node) or frozenset()
-        # The text of an error has values: where the table has private columns, only errors without them are shown.
+        # Error messages contain values, so those that mention a private column are hidden.
         rows = tuple((HIDDEN if any(name in str(row[0]).lower() for name in private) else row[0], *row[1:]) for row in found.rows)
         return format_rows(("error", "path"), rows, raw=frozenset((HIDDEN,)))
 
@@ -138,7 +138,7 @@ class TableRows:
             return _read_warehouse(address, statement) if address else None
         except (QueryFailed, CommandCancelled) as error:
             log.info(f"no rows can be shown: {error}")
-        except Exception as error:  # noqa: BLE001 -- rows to look at are an extra: nothing that a database answers may fail the step
+        except Exception as error:  # noqa: BLE001 -- sample rows are optional, and the command has succeeded
             log.info(f"no rows can be shown: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
         return None
 
@@ -159,12 +159,12 @@ def _read_duckdb(database: str, statement: str, parameters: Mapping[str, str] | 
 
 
 def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task, *, warehouses: bool) -> Mapping[str, str]:
-    """Return the columns of the table of a node with their types in lower case; nothing if they cannot be read.
+    """Return the actual columns of a node's table, name -> type in lower case; empty if they cannot be read.
 
     Args:
-        log: of the step.
+        log: log of the step; receives a message if they cannot be read.
         project: the project as the step's commands read it.
-        node: what was written.
+        node: the table or task.
         warehouses: whether to query warehouses in addition to DuckDB files.
     """
     connection = project.find_connection(node)
@@ -176,7 +176,7 @@ def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task
             parameters = {"schema": schema, "table": name}
             return {str(column): str(kind).lower() for column, kind in _read_duckdb(database, _DUCKDB_COLUMNS, parameters).rows}
         return read_warehouse_columns(address, schema, name) if address else {}
-    except Exception as error:  # noqa: BLE001 -- columns are an extra: nothing that a database answers may fail the step
+    except Exception as error:  # noqa: BLE001 -- columns are optional, and the command has succeeded
         log.info(f"the columns of {schema}.{name} cannot be read: {error}")
         return {}
 
@@ -192,7 +192,7 @@ class ViolationsQuery:
 
     Attributes:
         sql: the query.
-        private: names in lower case of its columns that are made of private ones.
+        private: the names, in lower case, of its columns that are derived from private ones.
     """
 
     sql: str
@@ -200,13 +200,13 @@ class ViolationsQuery:
 
 
 def build_violations_query(sql: str, engine: str, private: frozenset[str], limit: int) -> ViolationsQuery | None:
-    """Return the query for the rows that an expectation counts; None where it does more than count the rows of a query.
+    """Return a query for the rows that an expectation counts; None if the expectation is not a plain count of rows.
 
     Args:
-        sql: the query of the expectation: ``SELECT count(*) FROM ... WHERE ...``.
-        engine: the database: a connection's ``engine``.
-        private: names in lower case of private columns.
-        limit: how many rows.
+        sql: the query of the expectation, such as ``SELECT count(*) FROM ... WHERE ...``.
+        engine: ``engine`` of the connection.
+        private: the names, in lower case, of private columns.
+        limit: maximum number of rows.
     """
     import sqlglot
     from sqlglot import exp
@@ -222,23 +222,23 @@ def build_violations_query(sql: str, engine: str, private: frozenset[str], limit
     is_count = isinstance(counted, exp.Count) and isinstance(counted.this, (exp.Star, exp.Literal)) and not counted.expressions
     if not is_count or any(tree.args.get(part) for part in ("group", "having", "distinct", "qualify", "limit")):
         return None
-    made = {
+    derived = {
         alias.alias.lower()
         for alias in tree.find_all(exp.Alias)
         if any(column.name.lower() in private for column in alias.this.find_all(exp.Column))
     }
     tree.set("expressions", [exp.Star()])
     limited = tree.limit(limit)
-    return ViolationsQuery(limited.sql(dialect=dialect), frozenset(made))
+    return ViolationsQuery(limited.sql(dialect=dialect), frozenset(derived))
 
 
 def format_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: frozenset[str] = frozenset()) -> str:
-    """Return rows as a table in Markdown; values are cut, and what Markdown would take for itself is escaped.
+    """Return rows as a Markdown table, with long values shortened and special characters escaped.
 
     Args:
-        columns: names of the columns.
+        columns: the column names.
         rows: the rows.
-        raw: values that are Markdown already.
+        raw: values that are already Markdown.
     """
     if not columns:
         return "no rows"

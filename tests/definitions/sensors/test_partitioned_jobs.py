@@ -71,7 +71,7 @@ def test_materializations_without_a_partition_are_not_consumed(project: ProjectF
     early = tick(definitions, instance)
     assert not early.run_requests
     assert (early.skip_message or "").startswith(
-        "The job has no partition that ends at 2026-01-19T23:00:00+00:00 or just before: they reach from 2026-02-01 to"
+        "The job has no partition that is complete at 2026-01-19T23:00:00+00:00: its partitions range from 2026-02-01 to"
     )
     instance.report_runless_asset_event(dg.AssetMaterialization(ORDERS, metadata={"starlake/scheduled_date": "2026-02-02T12:00:00+01:00"}))
     (request,) = tick(definitions, instance, early.cursor).run_requests

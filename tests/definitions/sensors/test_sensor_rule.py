@@ -157,8 +157,8 @@ class TestMinTimedeltaBetweenRuns:
         consumption = Consumption().record({ORDERS: made(1)}, NOW)
         waiting = decided({ORDERS: made(2)}, consumption=consumption, now=NOW + timedelta(minutes=5), **self.OPTIONS)
         assert waiting == Wait(
-            "Observed materializations for ['sales_orders'], but the last run was requested at 2026-01-09T12:00:00+00:00: "
-            "the next one in 600 s at the earliest (min_timedelta_between_runs)"
+            "Observed materializations for ['sales_orders'], but the last run was requested at 2026-01-09T12:00:00+00:00, "
+            "so the next one can be requested in 600 s (min_timedelta_between_runs)"
         )
         latest = {ORDERS: made(3), LINES: made(4)}
         later = decided(latest, consumption=consumption, now=NOW + timedelta(minutes=15), **self.OPTIONS)

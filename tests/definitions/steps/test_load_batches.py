@@ -265,7 +265,7 @@ def test_a_retry_loads_only_what_has_failed(shop: Shop) -> None:
     assert run.steps("STEP_UP_FOR_RETRY") == [STEP]
     assert shop.loads == ["items,orders,prices", "orders"]
     assert run.loaded == {"orders": 2, "items": 2, "prices": 1}
-    assert any("shop_items is not made again, because an earlier attempt in this run made it" in line for line in run.lines)
+    assert any("shop_items is not materialized again, because an earlier attempt in this run did so" in line for line in run.lines)
 
 
 @pytest.mark.parametrize("selection", ["job", "part"])
