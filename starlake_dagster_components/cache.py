@@ -169,7 +169,7 @@ class _Loader(pickle.Unpickler):
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Pause the garbage collector while many long-lived objects are created, which it would scan repeatedly to no effect."""
+    """Pause the garbage collector while many long-lived objects are created, which it would scan repeatedly without freeing any."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -336,7 +336,7 @@ def _format_spark_options(spark: Mapping[str, str]) -> Iterator[str]:
 
 
 def _is_same_project(run: RunContext, environment: Mapping[str, str]) -> bool:
-    """Return whether a command with this environment would read the project with the same result."""
+    """Return whether a command in this environment would read the same project, with the same variables."""
     project = run.project
     if (environment.get("SL_ENV") or None) != project.profile or environment["SL_ROOT"] != str(project.root):
         return False
@@ -352,7 +352,7 @@ def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:
 
 
 def _format_timestamp(moment: datetime) -> str:
-    """Return a time in UTC, without a space, at which the launcher script would split it, and without an offset, which Starlake ignores."""
+    """Return a time in ISO 8601 and UTC, without an offset (Starlake ignores it) and without spaces (the launcher splits arguments there)."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds")
@@ -408,7 +408,7 @@ def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tu
         if not refused:
             options[name] = value
         elif not _reaches_as_environment(run.project, name):
-            raise InvalidSetting(f"sl_env_var: {refused}, and an env file would override it as an environment variable")
+            raise InvalidSetting(f"sl_env_var: {refused}; as an environment variable, it would be overridden by an env file")
     for name, value in {**(own or {}), **run.variables}.items():
         refused = explain_refused_variable(name, value)
         if refused:

@@ -40,7 +40,7 @@ class RunDates:
         """Check that the dates are valid and can be combined.
 
         Raises:
-            InvalidSetting: they are not, or cannot; the message begins with the option.
+            InvalidSetting: a date is invalid, or the dates cannot be combined; the message begins with the option.
         """
         for name in ("scheduled_date", "interval_start", "interval_end"):
             self._find(name)

@@ -1,4 +1,4 @@
-"""``sl-dagster dev``: serve projects in Dagster's UI, and reload a project when one of its files changes or columns of tasks are found.
+"""``sl-dagster dev``: serve projects in Dagster's UI, and reload them when files change or the columns of tasks have been inferred.
 
 Like ``dg dev``, it runs Dagster's own services: a code server for each project, the web server, and the daemon. A workspace file lists the
 code servers. After an edit, a GraphQL mutation makes the web server reload the code location, and open browsers update.
@@ -164,7 +164,7 @@ class Services:
                 return
 
     def __exit__(self, *_: object) -> None:
-        """Stop all services, including the runs that they started."""
+        """Stop all services, and the runs that they started."""
         self._stack.close()
 
     def _start_code_server(self, location: Location, path: Path) -> dict[str, object]:
@@ -385,7 +385,7 @@ def serve_projects(
 
 
 def _follow_changes(services: Services, watcher: Watcher, report: Callable[[str], None], examine: Callable[[Path], None]) -> None:
-    """Wait a moment for edits and for columns of tasks, and reload the locations that have any."""
+    """Wait a moment for edits and newly inferred columns, and reload the affected locations."""
     changes = watcher.take_changes(_POLL_SECONDS)
     for location in services.take_notices():
         if location not in changes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Receives events while jobs run: a context manager around all jobs. This base class prints nothing."""
+    """A context manager that receives events while jobs run. This base class prints nothing."""
 
     def plan_jobs(self, jobs: Sequence[str]) -> None:
         """Receive the names of all jobs, in the order in which they will run."""

@@ -254,7 +254,7 @@ def _list_results(result: dg.JobExecutionResult, instance: dg.DagsterInstance) -
 
 
 _REPOSITORY = ".dagster/repository"
-"""Tag by which Dagster's UI finds the runs of a code location. Its value names the location as ``sl-dagster dev`` does."""
+"""Tag that assigns a run to a code location in Dagster's UI: the location that ``sl-dagster dev`` creates for the project."""
 
 _MARK = ".dagster/starlake_headless"
 """Tag by which :class:`_Follower` finds its run. Dagster's UI hides tags with this prefix."""

@@ -92,11 +92,11 @@ def find_last_partition(windows: dg.TimeWindowPartitionsDefinition, moment: date
 
 
 def choose_partition(run: dg.DagsterRun, job: dg.JobDefinition, instance: dg.DagsterInstance) -> dict[str, str]:
-    """Return the tags that assign partitions to a run that was started without them; empty if it has some, or its job is not partitioned.
+    """Return the tags that assign partitions to a run that was started without any; empty if it has some, or its job is not partitioned.
 
-    These are the partitions of the run's data interval, if it consists of whole partitions. Without an interval, it is the last partition
-    that was complete at ``starlake/scheduled_date``, or is now. Dagster does not run partitioned assets that depend on each other without
-    one.
+    They assign the partitions of the run's data interval, if it consists of whole partitions. A run without an interval gets the last
+    partition that is complete at ``starlake/scheduled_date`` (default: now), because Dagster does not run partitioned assets that depend on
+    each other without a partition.
     """
     windows, tags = job.partitions_def, run.tags
     if not isinstance(windows, dg.TimeWindowPartitionsDefinition) or is_for_partitions(tags):

@@ -23,7 +23,7 @@ STALE = "ERROR, using the last good plan"
 """Prefix of warnings about files with errors, whose tables and tasks come from the last plan without errors."""
 
 BROKEN_KIND = "broken-file"
-"""Kind of the assets that come from such files, which marks them in the graph. An asset has at most three kinds."""
+"""Kind that marks assets whose files have errors in the graph. Dagster shows at most three kinds of an asset."""
 
 _logged: dict[tuple[str, str | None], frozenset[str]] = {}
 """Project and profile -> the warnings at the time when this process last loaded the project."""

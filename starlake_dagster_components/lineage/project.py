@@ -194,7 +194,7 @@ def _pair(source: object) -> tuple[str, str]:
 
 
 def _split_identity(table: str, column: str) -> Iterator[ColumnSource]:
-    """Yield the column in each node of an identity from :meth:`ProjectColumns._find_table`: several if several tasks write a table."""
+    """Yield the sources that an identity from :meth:`ProjectColumns._find_table` stands for: several if several tasks write the table."""
     parts = table.split(_SEPARATOR)
     if len(parts) == 1:
         yield ColumnSource("external", table, column)

@@ -177,7 +177,7 @@ def _qualify(query: _Query, dialect: str) -> "Scope":
     )
     scope = build_scope(tree)
     if scope is None:
-        raise UnsupportedQuery("it has no scope")
+        raise UnsupportedQuery("its names cannot be resolved")
     query.tree = tree
     if query.has_types and any(columns for _, columns in query.tables.values()):
         _annotate(query, schema, dialect)

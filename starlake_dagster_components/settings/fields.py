@@ -251,7 +251,7 @@ class SharedSettings(BaseModel):
     dropped_jobs: Annotated[
         float,
         Setting(
-            "Share of the load jobs, or of the transform jobs, that a reload may drop before it logs a prominent warning: 1 = all, "
+            "A reload that drops at least this share of the load jobs, or of the transform jobs, logs a prominent warning: 1 = all, "
             "0.5 = half.",
             values="number from 0 to 1",
             examples=[0.5, 1],

@@ -166,7 +166,7 @@ def test_two_parts_make_the_whole(shop: ProjectFolder) -> None:
         ({"select": ["shpo.*"]}, "select: 'shpo.*' matches no table and no task"),
         ({"exclude": [{"tag": "none", "kind": "table"}]}, "exclude: 'tag: none, kind: table' matches no table"),
         ({"op_rules": [{"match": {"dagRef": "nightly"}}]}, "op: 'dagRef: nightly' matches no table"),
-        ({"select": ["shop.*"], "exclude": ["shop.*"]}, "leave nothing"),
+        ({"select": ["shop.*"], "exclude": ["shop.*"]}, "leave no table and no task"),
     ],
 )
 def test_patterns_that_match_nothing_are_errors(shop: ProjectFolder, settings: dict[str, Any], said: str) -> None:

@@ -127,14 +127,14 @@ class LoadSteps:
         """Yield the check results of a table whose load failed, and an observation if its rows are in the table or files may be lost."""
         member, result = failed.member, failed.result
         if result.failed_in_table:
-            reason = result.reason or failed.of.result.reason or "no reason is known"
+            reason = result.reason or failed.of.result.reason or "the reason is unknown"
             yield dg.AssetObservation(
                 member.key,
                 description=f"The load failed, but its rows are in the table: {reason}",
                 metadata={FAILED_IN_TABLE: reason, **dict(build_count_metadata(result.counters, result.row_count))},
             )
         elif result.leaves_files:
-            reason = result.reason or failed.of.result.reason or "no reason is known"
+            reason = result.reason or failed.of.result.reason or "the reason is unknown"
             yield dg.AssetObservation(
                 member.key,
                 description=f"The load failed, and its files may be in a folder that no other load reads: {reason}",

@@ -370,7 +370,7 @@ class TestProblems:
     def test_no_cycle(self) -> None:
         ((severity, option, message),) = self.problems(data_cycle_enabled=True, timings={"sales.orders": DatasetTiming(DAILY)})
         assert (severity, option) == ("warning", "data_cycle_enabled")
-        assert "since ref_country, sales_lines have no schedule" in message
+        assert "because ref_country, sales_lines have no schedule" in message
 
     def test_optional_without_cycle(self) -> None:
         ((severity, option, _),) = self.problems(optional_dataset_enabled=True)
