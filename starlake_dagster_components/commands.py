@@ -352,7 +352,7 @@ def _format_scheduled_date(run: RunContext) -> tuple[str, ...]:
 
 
 def _format_timestamp(moment: datetime) -> str:
-    """Return a time in ISO 8601 and UTC, without an offset (Starlake ignores it) and without spaces (the launcher splits arguments there)."""
+    """Return a time in ISO 8601 and UTC, without an offset (Starlake ignores it) and without spaces (the launcher would split it there)."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat(timespec="seconds")
