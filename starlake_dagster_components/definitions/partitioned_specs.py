@@ -62,7 +62,7 @@ def add_partitions(
         return PartitionedSpecs({}, {}, tuple(problems))
     by_job: dict[str, Windows] = {}
     for pipeline in plan.pipelines:
-        problems += _unify_partitions(plan, pipeline, settings, nodes, chosen)
+        problems += _restrict_partitions(plan, pipeline, settings, nodes, chosen)
     for pipeline in plan.pipelines:
         found = next((chosen[node_id] for node_id in _list_tasks(plan, pipeline) if node_id in chosen), None)
         if found is not None:
@@ -107,7 +107,7 @@ def _explain_rejection(node: StarlakeNode, given: dg.PartitionsDefinition[str], 
     return ""
 
 
-def _unify_partitions(
+def _restrict_partitions(
     plan: Plan, pipeline: Pipeline, settings: Settings, nodes: Mapping[NodeId, StarlakeNode], chosen: dict[NodeId, Windows]
 ) -> Iterator[Problem]:
     """Remove partitions that differ from those of a job from ``chosen``, because the assets of a run must have the same partitions."""
