@@ -30,12 +30,6 @@ from starlake_dagster_components.pipelines.pipeline import Pipeline, PreLoad
 from starlake_dagster_components.project import read_project
 from starlake_dagster_components.project.model import DagConfig
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-"""dagster-shell does not close its pipes."""
-
 FILES = {
     "metadata/application.sl.yml": """
 version: 1

@@ -18,12 +18,6 @@ from starlake_dagster_components.definitions.build import build_definitions
 from starlake_dagster_components.executors.base import StarlakeExecutor
 from starlake_dagster_components.settings import Settings
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-"""dagster-shell does not close its pipes."""
-
 KINDS = ["shell", "dagster_shell", "cloud_run", "duckdb"]
 FAILS_ON_ERROR = {"expectations: { active: true }": "expectations: { active: true, failOnError: true }", "SL_THIS": "sl_this"}
 

@@ -15,12 +15,6 @@ from starlake_playback import Program
 from starlake_dagster_components import DagsterShellExecutor, DuckDBExecutor, ShellExecutor, load_definitions_from_starlake_project
 from starlake_dagster_components.executors.base import StarlakeExecutor
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-"""dagster-shell does not close its pipes."""
-
 STARLAKE = ["shell", "dagster_shell", "cloud_run"]
 
 

@@ -111,8 +111,6 @@ def test_the_first_command_shows_which_java_it_is_and_an_archive_is_made_and_use
     assert sum(folder != str(java.folder) for folder in ran_in) == 1, "one run on a project of our own, nothing twice"
 
 
-# dagster-shell does not close its pipes.
-@pytest.mark.filterwarnings("ignore:unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_archive_is_used_by_dagster_shell(java: JavaProgram, watched: Watched, kept: Path, tmp_path: Path) -> None:
     pytest.importorskip("dagster_shell")
     warm(java, watched, kept)

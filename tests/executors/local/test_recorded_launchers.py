@@ -15,12 +15,7 @@ from test_recorded_starlake import EXECUTORS, Shop, deliver, load_recording
 from starlake_dagster_components.commands import Command
 from starlake_dagster_components.project import read_project
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-"""dagster-shell does not close its pipes."""
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("kind", EXECUTORS)

@@ -24,12 +24,7 @@ from starlake_dagster_components.executors.local.shell import ShellExecutor
 from starlake_dagster_components.project import read_project
 
 EXECUTORS = {"shell": ShellExecutor, "dagster_shell": DagsterShellExecutor}
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-"""dagster-shell does not close its pipes."""
+pytestmark = pytest.mark.slow
 
 LOADS = [f"{case}.{loader}" for case in ("expectations_load", "load_grouped", "smoke", "types_bad") for loader in ("native", "spark")]
 
