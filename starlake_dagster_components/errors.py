@@ -64,9 +64,12 @@ class Problem:
     skips_file: bool = False
 
     def __post_init__(self) -> None:
-        """Shorten long values in the message."""
+        """Shorten long values in the message, and then the message, in which values may have blanks and quotes."""
         if len(self.message) > _LONGEST_VALUE:
-            object.__setattr__(self, "message", cut_values(self.message))
+            message = cut_values(self.message)
+            rest = len(message) - _LONGEST_MESSAGE
+            shown = message if rest <= 0 else f"{message[:_LONGEST_MESSAGE]}... ({rest:,} more characters)"
+            object.__setattr__(self, "message", shown)
 
     def __str__(self) -> str:
         """Return ``file:line: message``, or ``file:line: warning: message``."""
@@ -160,6 +163,7 @@ class EngineError(StarlakeError):
 
 
 _LONGEST_VALUE = 200
+_LONGEST_MESSAGE = 2_000
 _SHOWN = 100
 _LONG_VALUE = re.compile(rf"'[^'\n]{{{_LONGEST_VALUE},}}'|\"[^\"\n]{{{_LONGEST_VALUE},}}\"|[^\s'\"]{{{2 * _LONGEST_VALUE},}}")
 

@@ -36,3 +36,11 @@ def test_problems_and_errors_have_short_values() -> None:
     value = "v" * 3000
     assert len(Problem(Location("x"), "error", f"'{value}' is not a duration").message) < 200
     assert len(str(InvalidSetting(f"timezone: '{value}' is unknown"))) < 200
+
+
+@pytest.mark.parametrize("value", ["OVERWRITE" + "'" * 30_000, "a 'b' \"c\" " * 30_000])
+def test_problems_are_short_whatever_is_in_their_values(value: str) -> None:
+    message = Problem(Location("x"), "error", f"unknown type '{value}'").message
+    assert message.startswith("unknown type '")
+    assert message.endswith(" more characters)")
+    assert len(message) < 2100

@@ -94,12 +94,13 @@ def apply_environments(project: Project, environments: Mapping[str, Environment]
 
 
 def _choose_problems(project: Project, environments: Mapping[str, Environment], configs: Mapping[str, str]) -> Iterator[Problem]:
-    everywhere = list(environments.values()) if set(configs.values()) <= environments.keys() else []
+    found = {name: frozenset(environment.project.problems) for name, environment in environments.items()}
+    everywhere = list(found.values()) if set(configs.values()) <= environments.keys() else []
     for problem in project.problems:
         config = configs.get(problem.location.file) if problem.location else None
         # A problem that is not about a table or task matters only if a table or task uses the project's environment.
-        there = everywhere if config is None else [environments[config]] if config in environments else []
-        if not there or any(problem in environment.project.problems for environment in there):
+        there = everywhere if config is None else [found[config]] if config in found else []
+        if not there or any(problem in problems for problems in there):
             yield problem
     known = set(project.problems)
     for name, environment in environments.items():

@@ -132,7 +132,7 @@ class YamlDocument:
         data: mappings as dict, sequences as list, scalars as str, bool, int, float or None. A number that is not in canonical
             form (``007``, ``1.10``) stays a string, because Starlake uses it as written where it expects a string.
         lines: dotted key -> line. Keys below the root key do not include it.
-        duplicates: (dotted key, line of the first, line of the second) of each repeated key.
+        duplicates: (dotted key, line of the first, line of the second) of each repeated key, however often it is repeated.
         blocks: dotted keys of block scalars (``|`` and ``>``), whose text begins on the line after the key.
         more: line of a second document, which Starlake does not read; 0 if there is none.
     """
@@ -286,12 +286,14 @@ class _Walk:
             joined = _joined[path] = {}
         result: dict[str, Any] = {}
         first_line: dict[str, int] = {}
+        repeated: set[str] = set()
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise YamlError("is not YAML that Starlake supports: a key must be a string; quote a value that begins with { or [", line)
             key = key_node.value
-            if key in result:
+            if key in result and key not in repeated:
+                repeated.add(key)
                 self._document.duplicates.append((f"{path}.{key}" if path else key, first_line[key], line))
             first_line.setdefault(key, line)
             full = joined.get(key)

@@ -339,6 +339,13 @@ def test_missing_keys_of_a_table(folder: ProjectFolder) -> None:
     ]
 
 
+def test_a_key_that_is_repeated_often_is_one_problem(folder: ProjectFolder) -> None:
+    folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload:\n  name: d\n" + "  name: d\n" * 20_000)
+    assert [text for text in list_messages(read(folder)) if "twice" in text] == [
+        "metadata/load/d/_config.sl.yml:4: key 'name' appears twice, first on line 3"
+    ]
+
+
 def test_duplicates_name_both_files(folder: ProjectFolder) -> None:
     folder.write("metadata/load/a/_config.sl.yml", "version: 1\nload: {name: d}\n")
     folder.write("metadata/load/d/_config.sl.yml", "version: 1\nload:\n  name: d\n  name: d\n")
