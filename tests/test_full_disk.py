@@ -57,6 +57,9 @@ def test_the_cause_is_found() -> None:
 
 
 @full_device
+@pytest.mark.filterwarnings(
+    "ignore:unclosed file <_io.* name='/dev/full':ResourceWarning"
+)  # A file that cannot be flushed cannot be closed.
 def test_a_log_that_cannot_be_written_does_not_end_the_step(caplog: pytest.LogCaptureFixture) -> None:
     output = FileOutput(lambda stream: nullcontext(open("/dev/full", "a", encoding="utf-8", buffering=1)), lambda: None)  # noqa: SIM115
     output.write("stdout", "a line\n")

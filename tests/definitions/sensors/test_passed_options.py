@@ -48,7 +48,7 @@ def test_options_that_contradict_each_other_start_nothing(instance: dg.DagsterIn
     ticking = Ticking(instance, sensor())
     materialize(instance, ORDERS, **carry({"all": {"country": "FR"}}))
     materialize(instance, LINES, **carry({"all": {"country": "DE"}}))
-    with pytest.raises(InvalidRunOptions, match=r"different values of the option all\.country: 'FR' and 'DE'"):
+    with pytest.raises(InvalidRunOptions, match=r"different values for the option all\.country: 'FR' and 'DE'"):
         ticking.tick()
     assert ticking.cursor is None
     materialize(instance, LINES, **carry({"all": {"country": "FR"}}))
