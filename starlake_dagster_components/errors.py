@@ -181,6 +181,12 @@ def cut_values(message: str) -> str:
     return _LONG_VALUE.sub(cut, message)
 
 
+def join_names(names: Sequence[str], limit: int) -> str:
+    """Return names separated by commas; those beyond a limit are counted: ``a, b and 3 more``."""
+    rest = len(names) - limit
+    return f"{', '.join(names[:limit])}{f' and {rest} more' if rest > 0 else ''}"
+
+
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, or an empty string."""
     candidates = {k.lower(): k for k in known}

@@ -14,7 +14,7 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 
 from .._dagster_load import find_passed_value, is_code_server, pass_to_runs
 from ..cache import open_cache, pause_garbage_collection
-from ..errors import InvalidProject, Problem
+from ..errors import InvalidProject, Problem, join_names
 from ..masking import mask_text, note_secret_names, note_secrets
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
@@ -390,6 +390,4 @@ def _build_sensor(graph: AssetGraph, pipeline: Pipeline, settings: Settings) -> 
 
 def _list_watched(keys: Iterable[dg.AssetKey]) -> str:
     """Return the names of the assets that a sensor watches, with the number of those beyond the maximum."""
-    names = sorted({key.to_user_string() for key in keys})
-    rest = len(names) - MAX_WATCHED
-    return ", ".join(names[:MAX_WATCHED]) + (f" and {rest} more" if rest > 0 else "")
+    return join_names(sorted({key.to_user_string() for key in keys}), MAX_WATCHED)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import Location, Problem
+from ..errors import Location, Problem, join_names
 from ..pipelines.broken_files import can_leave_out, leave_out_files
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded
@@ -12,6 +12,7 @@ from ..settings import Settings
 from .graph import AssetGraph
 from .warnings import STALE
 
+_MAX_NAMES = 5
 Examine = Callable[[Plan, Settings], tuple[AssetGraph, tuple[Problem, ...]]]
 
 
@@ -61,11 +62,11 @@ def _find_last_good(loaded: Loaded, problems: Sequence[Problem], settings: Setti
     graph, found = examine(last.plan, settings)
     if any(p.severity == "error" for p in found):
         return None
-    files = sorted({p.location.file for p in errors if p.location})
+    shown = join_names(sorted({p.location.file for p in errors if p.location}), _MAX_NAMES)
     stale = Problem(
         None,
         "warning",
-        f"THE PROJECT HAS ERRORS ({_list(files)}): until they are fixed, jobs and assets are those of the last plan without errors, "
+        f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, jobs and assets are those of the last plan without errors, "
         f"from {last.kept_at:%Y-%m-%d %H:%M:%S}",
     )
     weakened = [replace(p, severity="warning", message=f"{STALE}: {p.message}") for p in errors]
@@ -82,10 +83,11 @@ def _leave_out(loaded: Loaded, problems: Sequence[Problem], settings: Settings, 
         broken |= files
         plan = leave_out_files(plan, broken)
         graph, problems = examine(plan, settings)
+    shown = join_names(sorted(broken), _MAX_NAMES)
     warning = Problem(
         None,
         "warning",
-        f"THE PROJECT HAS ERRORS ({_list(sorted(broken))}): until they are fixed, everything that depends on these files is left out",
+        f"THE PROJECT HAS ERRORS ({shown}): until they are fixed, everything that depends on these files is left out",
     )
     return Recovered(plan, graph, (warning, *problems), loaded.keep_for_runs(plan))
 
@@ -108,7 +110,8 @@ def find_dropped_jobs(last: Plan, plan: Plan, share: float) -> list[Problem]:
         before, now = _list_jobs(last.pipelines, kind), _list_jobs(plan.pipelines, kind)
         dropped = sorted(before - now)
         if dropped and len(dropped) >= share * len(before):
-            message = f"THIS RELOAD DROPS {len(dropped)} of {len(before)} {kind} jobs with their schedules and sensors: {_list(dropped)}"
+            shown = join_names(dropped, _MAX_NAMES)
+            message = f"THIS RELOAD DROPS {len(dropped)} of {len(before)} {kind} jobs with their schedules and sensors: {shown}"
             problems.append(Problem(Location(_describe_folder(plan, kind)), "warning", message))
     return problems
 
@@ -121,7 +124,3 @@ def _describe_folder(plan: Plan, kind: str) -> str:
     folder = plan.project.metadata_folder / kind
     root = Path(plan.project.root)
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_posix()
-
-
-def _list(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"

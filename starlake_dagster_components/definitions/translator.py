@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from ..errors import join_names
 from ..project.model import Expectation, Sink, Table, Task, WriteStrategy
 from ..project.sinks import find_sink, find_written_table
 from .checks import build_default_check_spec
@@ -98,10 +99,8 @@ def _describe_table(table: Table) -> str:
 
 def _describe_task(node: StarlakeNode, task: Task) -> str:
     """Return a description of a task: the tables that it reads, its write strategy, and the layout of its table."""
-    reads = sorted(d.name for d in node.dependencies)
-    shown = ", ".join(f"`{name}`" for name in reads[:MAX_READS])
-    rest = f" and {len(reads) - MAX_READS} more" if len(reads) > MAX_READS else ""
-    lines = [f"Reads {shown}{rest}." if reads else "", _describe_strategy(task.write_strategy)]
+    reads = [f"`{name}`" for name in sorted(d.name for d in node.dependencies)]
+    lines = [f"Reads {join_names(reads, MAX_READS)}." if reads else "", _describe_strategy(task.write_strategy)]
     return " ".join(filter(None, [*lines, *_describe_layout(task.primary_key, task.sink)]))
 
 

@@ -27,6 +27,8 @@ _FIRST = {
 }
 _BY_POSITION = frozenset({"OVERWRITE", "UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP"})
 """Write strategies whose templates insert without the names of the columns. Starlake: templates/write-strategies/duckdb."""
+SHOWN_NAMES = 10
+"""Names of columns that a message shows."""
 _TRUE = ("true", "t", "1", "yes", "y")
 _FALSE = ("false", "f", "0", "no", "n")
 _JOINS = re.compile(r"\b(ASOF|POSITIONAL)\s+(?:LEFT\s+|RIGHT\s+|FULL\s+|INNER\s+)?(?:OUTER\s+)?JOIN\b", re.IGNORECASE)
@@ -67,7 +69,7 @@ def report_refused_names(session: Session, table: Table) -> None:
     """
     names = list(dict.fromkeys(_list_refused_names(table.attributes)))
     if names:
-        shown = _shorten_names([f"'{name}'" for name in names])
+        shown = shorten_names([f"'{name}'" for name in names])
         place = table.origin.locate("attributes")
         session.report_refused(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
 
@@ -170,7 +172,7 @@ def report_refused_order(session: Session, place: object, who: str, strategy: st
         NotSupported: the command is strict.
     """
     if strategy in _BY_POSITION and [name.lower() for name in names] != [name.lower() for name in existing]:
-        shown = _shorten_names(existing)
+        shown = shorten_names(existing)
         session.report_refused(f"{place}: {who}: Starlake writes by position with {strategy}, and the table's columns are {shown}")
 
 
@@ -190,11 +192,12 @@ def report_refused_structs(session: Session, table: Table, existing: Sequence[Co
     added = [column.name for column in wanted if column.name.lower() not in there and column.type.startswith("STRUCT(")]
     if added:
         place = table.origin.locate("attributes")
-        session.report_refused(f"{place}: {table.full_name}: Starlake does not add structs to a table: {_shorten_names(added)}")
+        session.report_refused(f"{place}: {table.full_name}: Starlake does not add structs to a table: {shorten_names(added)}")
 
 
-def _shorten_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+def shorten_names(names: Sequence[str]) -> str:
+    """Return names separated by commas, at most :data:`SHOWN_NAMES` of them."""
+    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
 def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], codec: str) -> None:
@@ -211,7 +214,7 @@ def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], co
     """
     metadata = table.metadata
     if absent:
-        report_refused_file(session, table, f"DSV files that lack a column of an attribute: {_shorten_names(absent)}")
+        report_refused_file(session, table, f"DSV files that lack a column of an attribute: {shorten_names(absent)}")
     if codec not in ("", "utf-8", "ascii"):
         report_refused_file(session, table, f"DSV files in {codec}")
     if "'" in (metadata.quote, metadata.escape):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Set
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from ..errors import Problem
+from ..errors import Problem, join_names
 from ..project.model import Project, Table, Task
 from .pipeline import Dependency, Pipeline, Plan
 from .plan import plan_project
@@ -84,8 +84,7 @@ class _LeftOut:
     def describe(self, planned: Collection[Pipeline], kept: Collection[Pipeline]) -> Iterable[Problem]:
         names = sorted(self.tables | self.tasks)
         if names:
-            shown = f"{', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}"
-            yield Problem(None, "warning", f"left out because of errors: {shown}")
+            yield Problem(None, "warning", f"left out because of errors: {join_names(names, 20)}")
         jobs = sorted({p.name for p in planned} - {p.name for p in kept})
         if jobs:
             yield Problem(None, "warning", f"jobs left out because of errors in their DAG config: {', '.join(jobs)}")

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from ..errors import Problem
+from ..errors import Problem, join_names
 from .pipeline import Dependency
 
 _SHOWN = 20
@@ -31,7 +31,7 @@ def find_cycles(direct: Mapping[str, Sequence[Dependency]]) -> list[Problem]:
         if len(cycle) > _SHOWN:
             steps_text += f" and so on over {len(cycle)} tasks back to {cycle[0]}"
         rest = sorted(set(group) - set(cycle))
-        more = f"; also in this group: {', '.join(rest[:5])}{f' and {len(rest) - 5} more' if len(rest) > 5 else ''}" if rest else ""
+        more = f"; also in this group: {join_names(rest, 5)}" if rest else ""
         problems.append(Problem(steps[0].location, "error", f"circular dependency: {steps_text}{more}"))
     return problems
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from ..errors import Problem
+from ..errors import Problem, join_names
 from ..project.model import EMPTY, DagConfig, Project
 from .dag_options import OptionReader
 from .dag_refs import DagConfigs
@@ -164,8 +164,7 @@ def name_pipeline(draft: Pipeline, schedule: str | None = None, *, filename: str
 def _describe_members(pipeline: Pipeline) -> str:
     names = [t.full_name for t in pipeline.tables] + [t.full_name for t in pipeline.tasks]
     kind = "table" if pipeline.kind == "load" else "task"
-    shown = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-    return f"the {kind}{'s' if len(names) != 1 else ''} {shown}"
+    return f"the {kind}{'s' if len(names) != 1 else ''} {join_names(names, 3)}"
 
 
 def _suggest_variable(pipeline: Pipeline) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import Location, Problem, suggest_name
+from ..errors import Location, Problem, join_names, suggest_name
 from ..project.model import DagConfig, Project, Table, Task
 from .dag_options import check_names, check_validity
 from .dag_templates import DAGSTER_TEMPLATES, EXECUTORS, ORCHESTRATORS, Template, find_dagster_template, read_template
@@ -81,7 +81,7 @@ class DagConfigs:
     def _report_unknown(self, ref: str, where: Location, users: Sequence[Table | Task]) -> None:
         if any(p.severity == "error" and p.location and p.location.file.endswith(f"dags/{ref}.sl.yml") for p in self._project.problems):
             return
-        who = f"needed by {_list_names(users)}"
+        who = f"needed by {name_nodes(users)}"
         variable = _VARIABLE.search(ref)
         if variable:
             message = f"dagRef '{ref}': the variable {variable[1] or variable[2]} is not set; {who}"
@@ -104,7 +104,7 @@ class DagConfigs:
                 where,
                 "error",
                 f"DAG config '{config.name}' has a {template.kind} template ({config.template}), which cannot run {what}: "
-                f"{_list_names(users)}",
+                f"{name_nodes(users)}",
             )
         )
         return False
@@ -176,10 +176,9 @@ class DagConfigs:
         self._problems.append(Problem(where, "error", f"unknown template '{config.template}'{hint}{known}"))
 
 
-def _list_names(nodes: Sequence[Table | Task]) -> str:
-    names = sorted(node.full_name for node in nodes)
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+def name_nodes(nodes: Sequence[Table | Task]) -> str:
+    """Return the names of the first tables and tasks for a message, and the number of the others."""
+    return join_names(sorted(node.full_name for node in nodes), 3)
 
 
 def find_dag_ref(project: Project, node: Table | Task) -> tuple[str | None, Location]:

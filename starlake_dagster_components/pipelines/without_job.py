@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 from ..errors import Location, Problem
 from ..project.model import Table, Task
-from .dag_refs import DagConfigs, find_dag_ref
+from .dag_refs import DagConfigs, find_dag_ref, name_nodes
 from .dag_templates import EXECUTORS, find_dagster_template, read_template
 from .pipeline import Kind, Plan
-
-_MAX_NAMES = 3
 
 
 def explain_missing_job(plan: Plan, node: Table | Task) -> tuple[str, Location | None]:
@@ -39,7 +37,7 @@ def describe_missing_jobs(plan: Plan, nodes: Sequence[Table | Task]) -> str:
     groups: dict[tuple[Kind, str | None, Location], list[Table | Task]] = {}
     for node in nodes:
         groups.setdefault((_get_kind(node), *find_dag_ref(plan.project, node)), []).append(node)
-    reasons = [f"{_describe_nodes(group)}: {_give_advice(plan, *found)}" for found, group in groups.items()]
+    reasons = [f"{name_nodes(group)}: {_give_advice(plan, *found)}" for found, group in groups.items()]
     return f"{len(nodes)} {'asset has' if len(nodes) == 1 else 'assets have'} no job: {'; '.join(reasons)}"
 
 
@@ -70,11 +68,6 @@ def _find_dagster_configs(plan: Plan, kind: Kind) -> list[str]:
         if template.orchestrator == "dagster" and template.kind == kind and template.executor in EXECUTORS:
             found.append(name)
     return found
-
-
-def _describe_nodes(nodes: Sequence[Table | Task]) -> str:
-    names = sorted(node.full_name for node in nodes)
-    return f"{', '.join(names[:_MAX_NAMES])}{f' and {len(names) - _MAX_NAMES} more' if len(names) > _MAX_NAMES else ''}"
 
 
 def _get_kind(node: Table | Task) -> Kind:

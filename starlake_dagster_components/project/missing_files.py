@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import Location
+from ..errors import Location, join_names
 from .file_patterns import compile_pattern
 from .model import Domain, Project, Table
 
@@ -76,9 +76,8 @@ class MissingFiles:
         return self._describe_unmatched() if self.unmatched and strategy in ("imported", "pending") else None
 
     def _describe_unmatched(self) -> str:
-        named = ", ".join(f"{name} (closest pattern: {closest})" for name, closest in self.unmatched[:MAX_NAMED])
-        rest = len(self.unmatched) - MAX_NAMED
-        return f"these files match no table of {self.table.domain}: {named}{f' and {rest} more' if rest > 0 else ''}"
+        named = [f"{name} (closest pattern: {closest})" for name, closest in self.unmatched]
+        return f"these files match no table of {self.table.domain}: {join_names(named, MAX_NAMED)}"
 
 
 def find_missing_files(project: Project, table: Table) -> MissingFiles | None:

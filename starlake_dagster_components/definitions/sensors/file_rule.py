@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
 
+from ...errors import join_names
+
 MAX_NAMED = 5
 """Maximum number of file names in a skip reason."""
 
@@ -134,9 +136,7 @@ def shorten_path(path: str) -> str:
 
 def name_files(files: Sequence[WaitingFile]) -> str:
     """Return the names of files for a message, at most :data:`MAX_NAMED` of them."""
-    names = [file.name for file in files[:MAX_NAMED]]
-    more = len(files) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
+    return join_names([file.name for file in files], MAX_NAMED)
 
 
 def get_next_try(seen: SeenFile) -> datetime | None:
@@ -154,9 +154,8 @@ def _is_due(seen: SeenFile, now: datetime) -> bool:
 def _explain_waiting(complete: Sequence[WaitingFile], without_ack: Sequence[WaitingFile], files: Mapping[str, SeenFile]) -> str:
     reasons = []
     if without_ack:
-        missing = [file.missing for file in without_ack[:MAX_NAMED]]
-        more = f" and {len(without_ack) - len(missing)} more" if len(without_ack) > len(missing) else ""
-        reasons.append(f"{name_files(without_ack)}: waiting for {', '.join(missing)}{more}")
+        missing = join_names([file.missing for file in without_ack], MAX_NAMED)
+        reasons.append(f"{name_files(without_ack)}: waiting for {missing}")
     if complete:
         tries = [next_try for file in complete if (next_try := get_next_try(files[file.path])) is not None]
         runs = max(files[file.path].runs for file in complete)

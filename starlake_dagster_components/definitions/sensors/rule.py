@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from datetime import timezone as _timezone
 
-from ...errors import Severity, describe_unknown
+from ...errors import Severity, describe_unknown, join_names
 from ...pipelines.pipeline import TransformTrigger
 from ...pipelines.sensor_triggers import InvalidTrigger, Trigger, parse_trigger
 from ...project.model import EMPTY
@@ -189,7 +189,7 @@ def find_trigger_problems(
                 "warning",
                 "data_cycle_enabled",
                 "option 'data_cycle_enabled' has no effect: 'data_cycle' is not set, and cannot be determined from the inputs of the job, "
-                f"because {_list_names(unscheduled)} {'has' if len(unscheduled) == 1 else 'have'} no schedule",
+                f"because {join_names(unscheduled, MAX_NAMED)} {'has' if len(unscheduled) == 1 else 'have'} no schedule",
             )
         )
     if trigger.optional_dataset_enabled and not rule.cycles:
@@ -299,11 +299,6 @@ def _describe_observed(rule: Rule, latest: Mapping[str, Materialization], new: M
         f"Observed materializations for {_format_names(seen)}, but not for {_format_names(missing)} (data cycle: "
         f"since {cycle.begin.isoformat()})"
     )
-
-
-def _list_names(assets: list[str]) -> str:
-    rest = len(assets) - MAX_NAMED
-    return f"{', '.join(assets[:MAX_NAMED])}{f' and {rest} more' if rest > 0 else ''}"
 
 
 def _format_names(assets: list[str]) -> str:

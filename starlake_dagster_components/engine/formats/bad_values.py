@@ -10,6 +10,7 @@ from ..casts import fits
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
+from ..refused_by_starlake import SHOWN_NAMES, shorten_names
 from ..sqltext import quote, quote_path
 from ..values import build_value, get_rule
 from .source import Reading, Source
@@ -18,7 +19,6 @@ MOST = 20
 """Number of bad values after which the search ends."""
 SHOWN = 200
 """Characters of a value that are shown."""
-_SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +128,10 @@ def refuse_other_columns(reading: Reading, found: Sequence[str]) -> BadFile:
         found: the names that it has.
     """
     known = [typed.attribute.name for typed in reading.attributes]
-    hint = next(filter(None, (suggest_name(name[:SHOWN], known) for name in found[:_SHOWN_NAMES])), "")
-    reason = f"it has {_shorten_names(found)}; {reading.table.full_name} has {_shorten_names(known)}{hint}"
+    hint = next(filter(None, (suggest_name(name[:SHOWN], known) for name in found[:SHOWN_NAMES])), "")
+    reason = f"it has {_show_names(found)}; {reading.table.full_name} has {_show_names(known)}{hint}"
     return BadFile(str(reading.file), "the file has none of the table's columns", [BadValue(0, "", None, reason)])
 
 
-def _shorten_names(names: Sequence[str]) -> str:
-    return ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in names[:_SHOWN_NAMES]) + (
-        ", ..." if len(names) > _SHOWN_NAMES else ""
-    )
+def _show_names(names: Sequence[str]) -> str:
+    return shorten_names([name if len(name) <= 60 else f"{name[:60]}..." for name in names])

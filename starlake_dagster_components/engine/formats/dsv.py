@@ -23,7 +23,7 @@ from . import bad_values, encodings
 from .records import LONGEST_LINE, LineEnds, LineTooLong, read_records, split_record
 from .separators import LONGEST as LONGEST_SEPARATOR
 from .separators import shorten_separators
-from .source import Reading, Source, is_compressed, quote_file
+from .source import Reading, Source, is_compressed, quote_file, read_options
 
 _MOST_COLUMNS = 10_000
 
@@ -129,7 +129,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     parameters = _build_parameters(table, readable)
     if first is not None and first.line_end:
         parameters["new_line"] = quote_literal(first.line_end)
-    options = _read_options(table)
+    options = read_options(table, "read_csv")
     parameters.update(options)
     ignoring = parameters.pop("ignore_errors", "").strip("'").lower() == "true" and not all_text
     rejects = f"sl_rejects_{next(_rejects)}"
@@ -216,16 +216,6 @@ def _check_separator(table: Table) -> None:
     for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("line end", "\n"), ("line end", "\r")):
         if sign and sign in separator:
             raise BadSetting(table.origin.locate("metadata.separator"), f"separator {separator!r} must not have the {key} in it")
-
-
-def _read_options(table: Table) -> dict[str, str]:
-    """Return ``metadata.options``: parameters of read_csv."""
-    options = {}
-    for name, text in table.metadata.options.items():
-        if not re.fullmatch(r"[A-Za-z_]+", name):
-            raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_csv")
-        options[name.lower()] = quote_literal(str(text))
-    return options
 
 
 def has_header(table: Table) -> bool:

@@ -13,14 +13,14 @@ import duckdb
 
 from ...project.model import Attribute
 from ..ddl import get_nested_type, get_scalar_type
-from ..engine_errors import BadFile, BadSetting, BadValue
+from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
 from ..refused_by_starlake import report_refused_file
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
 from .records import LineTooLong, read_lines
-from .source import Reading, Source, fetch_rows, is_compressed, quote_file
+from .source import Reading, Source, fetch_rows, is_compressed, quote_file, read_options
 
 _FIRST = 65_536
 """Characters in which the first object of most files ends."""
@@ -106,9 +106,9 @@ def _check_keys(reading: Reading) -> None:
         return
     file = encodings.make_readable(reading.file, encodings.get_codec(reading.table), reading.scratch)
     parameters = _list_parameters(reading, file)
-    size = next((text for name, text in reading.table.metadata.options.items() if name.lower() == "maximum_object_size"), None)
+    size = read_options(reading.table, "read_json").get("maximum_object_size")
     if size is not None:
-        parameters["maximum_object_size"] = quote_literal(str(size))
+        parameters["maximum_object_size"] = size
     keys = f"SELECT json_keys(json) AS found FROM read_json_objects({quote_file(file)}, {_write_parameters(parameters)}) WHERE"
     attributes = ", ".join(quote_literal(name) for name in names)
     if not fetch_rows(f"{keys} list_has_any(found, [{attributes}]) LIMIT 1"):
@@ -138,11 +138,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
     file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
     attributes = [*reading.in_file, *reading.changed]
     parameters = _list_parameters(reading, file)
-    for name, text in table.metadata.options.items():
-        if not re.fullmatch(r"[A-Za-z_]+", name):
-            raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's read_json")
-        parameters[name.lower()] = quote_literal(str(text))
-    written = _write_parameters(parameters)
+    written = _write_parameters({**parameters, **read_options(table, "read_json")})
     if _is_whole_document(reading):
         name = attributes[0].attribute.name
         return Source(f"(SELECT json AS {quote(name)} FROM read_json_objects({quote_file(file)}, {written}))", {name: quote(name)})

@@ -10,6 +10,7 @@ import duckdb
 
 from ...project.model import Table
 from ..ddl import TypedAttribute
+from ..engine_errors import BadSetting
 from ..instances import lend_instance
 from ..scratch import Scratch
 from ..session import Session
@@ -32,6 +33,20 @@ def is_compressed(file: Path) -> bool:
 def describe_compression(file: Path) -> str:
     """Return the parameters by which DuckDB reads a text file as its name says, and takes no columns from the names of its folders."""
     return f"compression = '{'gzip' if is_compressed(file) else 'none'}', hive_partitioning = false"
+
+
+def read_options(table: Table, reader: str) -> dict[str, str]:
+    """Return ``metadata.options`` as SQL: parameters of one of DuckDB's readers, their names in lower case.
+
+    Raises:
+        BadSetting: a name cannot be that of a parameter.
+    """
+    options = {}
+    for name, text in table.metadata.options.items():
+        if not re.fullmatch(r"[A-Za-z_]+", name):
+            raise BadSetting(table.origin.locate("metadata.options"), f"option '{name}' is not a parameter of DuckDB's {reader}")
+        options[name.lower()] = quote_literal(str(text))
+    return options
 
 
 @dataclass(frozen=True, slots=True)
