@@ -100,6 +100,21 @@ def test_a_loaded_file_that_was_written_to_before_it_could_be_archived_is_put_as
     box.load("s")
 
 
+def test_the_archive_keeps_a_file_that_has_taken_the_name_of_a_loaded_one(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: object) -> None:
+        raise PermissionError(13, "Permission denied", "archive")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "archive_file", refuse)
+        box.load("s", {"orders.csv": GOOD}, check=False)
+    box.write({"datasets/archive/s/orders.csv": "from another program"})
+    box.load("s")
+    assert box.files("archive") == ["s/orders.csv", "s/orders~2.csv"]
+    assert (box.root / "datasets/archive/s/orders.csv").read_text() == "from another program"
+    assert (box.root / "datasets/archive/s/orders~2.csv").read_text() == GOOD
+    assert box.rows("select id from s.orders") == [(1,)]
+
+
 def test_a_file_that_is_replaced_while_it_is_read_is_not_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     select = batch_select.build_select
 

@@ -234,3 +234,16 @@ def test_lines_that_are_configured_to_be_ignored_are_counted(box: Sandbox) -> No
     loaded = result.counters["sales.orders"]
     assert (loaded.input, loaded.accepted, loaded.rejected) == (4, 2, 2)
     assert box.rows("select id from sales.orders order by id") == [(1,), (4,)]
+
+
+@pytest.mark.parametrize("grouped", ["false", "true"])
+@pytest.mark.parametrize("strategy", ["APPEND", "OVERWRITE", "UPSERT_BY_KEY"])
+def test_rows_that_the_filter_leaves_out_are_read_but_not_accepted(box: Sandbox, grouped: str, strategy: str) -> None:
+    metadata = f"format: DSV, writeStrategy: {{ type: {strategy}, key: [id] }}"
+    box.table("sales", "orders", ID_NAME, metadata, filter='"id <> 2"')
+    files = {"orders-1.csv": "id;name\n1;a\n2;b\n3;c\n", "orders-2.csv": "id;name\n2;b\n4;d\n"}
+    result = box.load("sales", files, env={"SL_GROUPED": grouped})
+    rows = box.rows("select count(*) from sales.orders")[0][0]
+    assert rows == (1 if strategy == "OVERWRITE" and grouped == "false" else 3)
+    loaded = result.counters["sales.orders"]
+    assert (loaded.input, loaded.accepted, loaded.rejected, loaded.row_count) == (5, 3, 0, rows)

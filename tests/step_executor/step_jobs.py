@@ -297,6 +297,29 @@ def stubborn() -> dg.JobDefinition:
     return resolve([finished_before, ignores_everything], starlake_step_executor().configured({"cancel_grace_seconds": 1.0}))
 
 
+@dg.asset
+def ends_before_hooks(tool: Tool) -> None:
+    ran("ends_before_hooks")
+
+
+def make_slow_hook(name: str) -> dg.HookDefinition:
+    """Return a hook that ends when the test says so."""
+
+    @dg.success_hook(name=name)
+    def slow_hook(context: dg.HookContext) -> None:
+        mark("hook_runs")
+        wait_for("hooks_may_end")
+        ran(name)
+
+    return slow_hook
+
+
+def with_slow_hooks() -> dg.JobDefinition:
+    hooks = {make_slow_hook("first_hook"), make_slow_hook("second_hook")}
+    job = dg.define_asset_job("job", executor_def=starlake_step_executor(), hooks=hooks)
+    return dg.Definitions(assets=[ends_before_hooks], jobs=[job], resources={"tool": Tool()}).resolve_job_def("job")
+
+
 # ---------------------------------------------------------------------------------------------- a lost process
 
 

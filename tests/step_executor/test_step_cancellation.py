@@ -100,6 +100,20 @@ def test_step_that_ignores_its_cancellation(instance: dg.DagsterInstance, work: 
     assert ("ignores_everything", "STEP_FAILURE") in {(step, kind) for step, kind, _ in events}
 
 
+def test_hooks_and_resources_of_a_canceled_step_end_normally(instance: dg.DagsterInstance, work: Path, start: Start) -> None:
+    process = start("-c", EXECUTE.format(job="with_slow_hooks"))
+    until(lambda: (work / "hook_runs").exists(), "the first hook to run")
+    run = only_run(instance)
+    instance.report_run_canceling(run)
+    process.send_signal(signal.SIGTERM)
+    until(lambda: any("canceling the running steps" in text for _, _, text in events_of(instance, run.run_id)), "the cancellation")
+    (work / "hooks_may_end").touch()
+    process.wait(600)
+    assert step_jobs.executions() == dict.fromkeys(["tool_set_up", "ends_before_hooks", "first_hook", "second_hook", "tool_torn_down"], 1)
+    assert [kind for _, kind, _ in events_of(instance, run.run_id) if kind.startswith("HOOK_")] == ["HOOK_COMPLETED"] * 2
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+
+
 @pytest.mark.parametrize("job", ["cancellable_in_process", pytest.param("cancellable_multiprocess", marks=pytest.mark.slow)])
 def test_under_dagsters_executors(instance: dg.DagsterInstance, work: Path, start: Start, job: str) -> None:
     """run_cancellable also notifies a command of the cancellation if Dagster interrupts the main thread."""
