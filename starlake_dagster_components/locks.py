@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from .errors import CommandCancelled, CommandError
+from .errors import CommandCancelled, CommandError, CommandTimeout
 from .lock_folders import choose_lock_folder, remove_abandoned_locks
 
 INHERITED_LOCKS = "STARLAKE_DAGSTER_LOCKS"
@@ -50,7 +50,12 @@ _ONCE = "step"
 
 @contextlib.contextmanager
 def lock_database(
-    path: str | os.PathLike[str], *, cancelled: threading.Event | None = None, log: LockLog | None = None, holder: str = ""
+    path: str | os.PathLike[str],
+    *,
+    cancelled: threading.Event | None = None,
+    log: LockLog | None = None,
+    holder: str = "",
+    seconds: float | None = None,
 ) -> Iterator[None]:
     """Wait for the lock of a DuckDB file, and hold it during the ``with`` block.
 
@@ -61,13 +66,15 @@ def lock_database(
         cancelled: event that ends the wait.
         log: receives a message if the lock is not free.
         holder: description of the holder, shown to those who wait for it.
+        seconds: maximum time to wait; None = no limit. A lock that is free is taken however late this process gets to it.
 
     Raises:
         CommandCancelled: ``cancelled`` was set while waiting.
+        CommandTimeout: the time is over.
         CommandError: the lock file cannot be created.
     """
     real = os.path.realpath(path)
-    with hold_lock(f"database {real}", beside=os.path.dirname(real), cancelled=cancelled, log=log, holder=holder):
+    with hold_lock(f"database {real}", beside=os.path.dirname(real), cancelled=cancelled, log=log, holder=holder, seconds=seconds):
         yield
 
 
@@ -91,6 +98,7 @@ def hold_lock(
     log: LockLog | None = None,
     holder: str = "",
     single_use: bool = False,
+    seconds: float | None = None,
 ) -> Iterator[None]:
     """Wait for the lock with a name, and hold it during the ``with`` block. See :func:`lock_database`.
 
@@ -101,6 +109,7 @@ def hold_lock(
         log: receives a message if the lock is not free.
         holder: description of the holder, shown to those who wait for it.
         single_use: whether to remove the lock's file afterward, for names that are used only once.
+        seconds: maximum time to wait; None = no limit.
     """
     key = _build_file_name(name)
     if _is_own(key):
@@ -109,7 +118,7 @@ def hold_lock(
     path = choose_lock_folder(beside) / key
     if single_use:
         remove_abandoned_locks(path.parent, f"{_ONCE}-*.lock", _take_file)
-    waiting = _Waiting(name, path, cancelled, log)
+    waiting = _Waiting(name, path, cancelled, log, seconds)
     gate = _find_gate(key)
     # Threads of this process wait for each other without polling. Only locks of other processes are polled.
     waiting.wait_until(lambda pause: gate.acquire(timeout=pause))
@@ -217,11 +226,12 @@ if hasattr(os, "register_at_fork"):
 class _Waiting:
     """A wait for a lock that can be canceled. After a moment, it logs who holds the lock."""
 
-    def __init__(self, name: str, path: Path, cancelled: threading.Event | None, log: LockLog | None) -> None:
+    def __init__(self, name: str, path: Path, cancelled: threading.Event | None, log: LockLog | None, seconds: float | None) -> None:
         self._name = name
         self._path = path
         self._cancelled = cancelled
         self._log = log
+        self._end = None if seconds is None else time.monotonic() + seconds
         self._announced = False
 
     def wait_until(self, take: Callable[[float], Taken | None], *, sleep: bool = False) -> Taken:
@@ -233,15 +243,20 @@ class _Waiting:
 
         Raises:
             CommandCancelled: the wait was canceled.
+            CommandTimeout: it took too long.
         """
         pause = _SHORTEST_PAUSE
         while True:
             if self._cancelled is not None and self._cancelled.is_set():
                 raise CommandCancelled(f"canceled while waiting for {self._name}")
+            # Looked up before the attempt: on a busy machine, this process may get to its first attempt only when the time is over.
+            is_over = self._end is not None and time.monotonic() >= self._end
             taken = take(pause)
             # 0 is a valid descriptor.
             if taken is not None and taken is not False:
                 return taken
+            if is_over:
+                raise CommandTimeout(f"waited too long for {self._name}{_describe_holder(_read_note(self._path))}")
             self._announce(pause)
             if sleep and self._cancelled is not None:
                 self._cancelled.wait(pause)

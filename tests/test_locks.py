@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from starlake_dagster_components import locks
-from starlake_dagster_components.errors import CommandCancelled, CommandError
+from starlake_dagster_components.errors import CommandCancelled, CommandError, CommandTimeout
 from starlake_dagster_components.lock_folders import choose_lock_folder
 from starlake_dagster_components.locks import lock_database, lock_databases
 
@@ -129,6 +129,17 @@ def test_waiting_ends_when_the_run_is_canceled(tmp_path: Path) -> None:
         threading.Timer(0.2, cancelled.set).start()
         with pytest.raises(CommandCancelled, match="waiting for database"), lock_database(tmp_path / "a.db", cancelled=cancelled):
             pytest.fail("another process holds it")
+
+
+def test_a_wait_with_a_time_limit_takes_a_lock_that_is_free_however_late_it_comes(tmp_path: Path) -> None:
+    with lock_database(tmp_path / "a.db", seconds=0):
+        pass
+    with (
+        start_holder(tmp_path / "a.db") as other,
+        pytest.raises(CommandTimeout, match=rf"waited too long for database .*a\.db \(in use by process {other.pid}: a load\)"),
+        lock_database(tmp_path / "a.db", seconds=0.2),
+    ):
+        pytest.fail("another process holds it")
 
 
 def test_taking_a_lock_again_in_the_same_thread_does_not_wait(tmp_path: Path) -> None:

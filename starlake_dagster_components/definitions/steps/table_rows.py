@@ -3,7 +3,6 @@
 Failures are only logged, because the command has succeeded.
 """
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import dagster as dg
 
 from ...commands import Audit, Command
-from ...errors import CommandCancelled
+from ...errors import CommandTimeout
 from ...executors.base import Counters, ExpectationResult
 from ...executors.starlake_output.audit import quote_names
 from ...lineage.project import ProjectColumns
-from ...locks import lock_databases
+from ...locks import lock_database
 from ...project.model import Connection, Project, Table, Task
 from ...project.sinks import find_duckdb_file, find_materialization, find_written_table
 from ...settings.samples import Samples
@@ -136,7 +135,7 @@ class TableRows:
             if database and Path(database).is_file():
                 return _read_duckdb(database, statement)
             return _read_warehouse(address, statement) if address else None
-        except (QueryFailed, CommandCancelled) as error:
+        except (QueryFailed, CommandTimeout) as error:
             log.info(f"no rows can be shown: {error}")
         except Exception as error:  # noqa: BLE001 -- sample rows are optional, and the command has succeeded
             log.info(f"no rows can be shown: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
@@ -146,16 +145,9 @@ class TableRows:
 def _read_duckdb(database: str, statement: str, parameters: Mapping[str, str] | None = None) -> Rows:
     import duckdb
 
-    given_up = threading.Event()
-    timer = threading.Timer(WAIT, given_up.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        with lock_databases([database], cancelled=given_up), duckdb.connect(database, read_only=True) as connection:
-            cursor = connection.execute(statement, dict(parameters) if parameters else None)
-            return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
-    finally:
-        timer.cancel()
+    with lock_database(database, seconds=WAIT), duckdb.connect(database, read_only=True) as connection:
+        cursor = connection.execute(statement, dict(parameters) if parameters else None)
+        return Rows(tuple(column[0] for column in cursor.description), tuple(cursor.fetchall()))
 
 
 def read_columns(log: dg.DagsterLogManager, project: Project, node: Table | Task, *, warehouses: bool) -> Mapping[str, str]:

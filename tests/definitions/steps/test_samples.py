@@ -201,6 +201,19 @@ def test_a_database_that_another_process_writes_is_not_a_failure(people: Project
         table_rows._read_duckdb(str(people.root / "x.db"), "select 1")
 
 
+def test_rows_are_read_however_busy_the_machine_is(
+    people: ProjectFolder, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for another command is over before this process gets to its first attempt."""
+    from starlake_dagster_components.definitions.steps import table_rows
+
+    monkeypatch.setattr(table_rows, "WAIT", 0.0)
+    people.write("datasets/stage/s/a1.csv", FILE)
+    assert "starlake/sample" in metadata(run(people, instance, "loads_s", samples=1))["s_a"]
+    columns = metadata(run(people, instance, "tasks_k"))["k_n"]["dagster/column_schema"].columns
+    assert [c.type for c in columns] == ["varchar", "varchar", "bigint"]
+
+
 def test_tasks_without_attributes_show_their_real_columns_and_how_they_change(people: ProjectFolder, instance: dg.DagsterInstance) -> None:
     people.write("datasets/stage/s/a1.csv", FILE)
     run(people, instance, "loads_s")
