@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ..cancellation_event import Cancelled
@@ -13,15 +13,12 @@ from ..project import Project
 from ..project.variables import make_date_variables
 from .arguments import Arguments, parse_arguments
 from .command_project import list_files, select_project
-from .compile_transform import compile_task
 from .engine_errors import BadArguments, BadFile, BadSetting, DatabaseReadOnly, ExpectationsFailed, NotFound, NotSupported, TableDiffers
-from .loading import load_tables
-from .preloading import check_readiness
 from .result import EngineResult, TableFailure
 from .session import LogLine, Out, Session, find_zone, get_time, make_local, parse_scheduled_date, read_settings
-from .staging import stage_files
-from .transforming import run_transform
-from .writing import Loads
+
+if TYPE_CHECKING:
+    from .writing import Loads
 
 _NO_RETRY = (
     BadArguments,
@@ -142,18 +139,29 @@ def _report_rejected_files(session: Session, arguments: Arguments) -> None:
 
 
 def _run_verb(session: Session, arguments: Arguments) -> EngineResult:
+    """Run the command, and import what it alone needs: a process often runs one command."""
     if arguments.verb == "stage":
+        from .staging import stage_files
+
         moved = stage_files(session, arguments)
         return EngineResult(0, metadata={"starlake/staged_files": len(moved)})
     if arguments.verb == "preload":
+        from .preloading import check_readiness
+
         readiness = check_readiness(session, arguments)
         code = 0 if readiness.ready or readiness.by_sentinel else 1
         return EngineResult(code, not_ready=not readiness.ready, metadata={"starlake/waiting_files": dict(readiness.counts)})
     if arguments.verb == "load":
+        from .loading import load_tables
+
         return _make_load_result(session, load_tables(session, arguments))
     if arguments.compile:
+        from .compile_transform import compile_task
+
         compile_task(session, arguments)
         return EngineResult(0)
+    from .transforming import run_transform
+
     done = run_transform(session, arguments)
     expectations = tuple(done.expectations)
     if done.failures:
@@ -168,7 +176,7 @@ def _is_worth_retrying(failures: Sequence[StarlakeError]) -> bool:
     return not all(isinstance(error, _NO_RETRY) or is_permanent(str(error)) for error in failures)
 
 
-def _make_load_result(session: Session, loads: Loads) -> EngineResult:
+def _make_load_result(session: Session, loads: "Loads") -> EngineResult:
     tables = loads.tables.values()
     total = {name: sum(getattr(t, name) for t in tables) for name in ("input", "accepted", "rejected")}
     counts = {
