@@ -125,6 +125,10 @@ def test_an_unsupported_format_names_the_key_and_its_line(box: Sandbox) -> None:
 
 
 TWO_STRINGS = "{ name: id, type: string }\n{ name: name, type: string }"
+STRUCT = """{ name: id, type: long }
+{ name: s, type: struct, attributes: [{ name: x, type: long }, { name: y, type: string }] }"""
+STRUCTS = """{ name: id, type: long }
+{ name: s, type: struct, array: true, attributes: [{ name: t, type: struct, attributes: [{ name: 'w"x', type: long }] }] }"""
 FOLLOWED = """{ name: id, type: long, position: { first: 5, last: 7 } }
 { name: name, type: string, position: { first: 8, last: 9 } }"""
 
@@ -152,6 +156,13 @@ FOLLOWED = """{ name: id, type: long, position: { first: 5, last: 7 } }
         (ID_NAME, "format: JSON, encoding: UTF-16", '{"more":1}\n'.encode("utf-16"), "it has more; t.x has id, name"),
         ("{ name: id, type: string }", "format: JSON", '{"more":1}\n', "it has more; t.x has id"),
         ("{ name: s, type: struct, attributes: [{ name: id, type: long }] }", "format: JSON", '{"id":1}\n', "it has id; t.x has s"),
+        (STRUCT, "format: JSON", '{"id":1,"s":{"a":1,"b":2}}\n{"id":2,"s":{"a":3}}\n', "it has a, b; s has x, y"),
+        (STRUCT, "format: JSON", '{"id":1,"s":{"X":1}}\n', "it has X; s has x, y"),
+        (STRUCT, "format: JSON", '{"id":1}\n' * 3000 + '{"id":1,"s":{"a":1}}\n', "it has a; s has x, y"),
+        (STRUCT, "format: JSON, array: true", '[{"id":1,"s":{"a":1}},{"s":null}]', "it has a; s has x, y"),
+        (STRUCT, "format: JSON, multiline: true", '{"id":1,\n"s":{"a":1}}', "it has a; s has x, y"),
+        (STRUCTS, "format: JSON", '{"id":1,"s":[{"a":1}, null, {}]}\n{"s":[]}\n', "it has a; s has t"),
+        (STRUCTS, "format: JSON", '{"id":1,"s":[{"t":null}, {"t":{"q":"b"}}]}\n', 'it has q; s.t has w"x'),
         (FOLLOWED, "format: POSITION, withHeader: false", "\nabc\nde\n", "no line reaches the first field, which begins with character 6"),
         (FOLLOWED, "format: POSITION", "a header that is long\nabcd\n", "no line reaches the first field, which begins with character 6"),
         (TWO_STRINGS, "format: DSV", "more;other\n1;2\n", "the header lacks the column 'id'"),
@@ -194,6 +205,10 @@ def test_a_compressed_file_in_another_encoding_is_read_for_its_keys(box: Sandbox
         (ID_NAME, "format: JSON, array: true", "[]", []),
         (ID_NAME, "format: JSON, array: true", '[{"more":1},{"id":7}]', [(None, None), (7, None)]),
         (ID_NAME, "format: JSON", '{"%s":1, "id":7}\n' % ("long" * 50_000), [(7, None)]),
+        (STRUCT, "format: JSON", '{"id":1,"s":{"a":1}}\n{"id":2,"s":{"x":3}}\n', [(1, {"x": None, "y": None}), (2, {"x": 3, "y": None})]),
+        (STRUCT, "format: JSON", '{"id":1,"s":{}}\n{"id":2,"s":null}\n', [(1, {"x": None, "y": None}), (2, None)]),
+        (STRUCT, "format: JSON", '{"id":1}\n' * 3000 + '{"s":{"y":"b"}}\n', [(1, None)] * 3000 + [(None, {"x": None, "y": "b"})]),
+        (STRUCTS, "format: JSON", '{"s":[{"q":1},{"t":{"w\\"x":7}}]}\n', [(None, [{"t": None}, {"t": {'w"x': 7}}])]),
         ("{ name: id, type: long, script: '5' }", "format: JSON", '{"more":1}\n', [(5,)]),
         ("{ name: doc, type: variant }", "format: JSON", '{"more":1}\n', [('{"more":1}',)]),
         (FOLLOWED, "format: POSITION, withHeader: false", "abc\n     123ab\n", [(None, ""), (123, "ab")]),

@@ -118,19 +118,22 @@ def find_free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def refuse_other_columns(reading: Reading, found: Sequence[str]) -> BadFile:
-    """Return the exception for a file that has rows, but none of the table's columns: they would all be NULL.
+def refuse_other_columns(reading: Reading, found: Sequence[str], struct: str = "", fields: Sequence[str] = ()) -> BadFile:
+    """Return the exception for a file that has rows, but none of the table's columns or of a struct's fields: they would all be NULL.
 
     Starlake refuses such a file if it is read with Spark (ParquetIngestionJob: "No attribute found in input dataset").
 
     Args:
         reading: the file.
         found: the names that it has.
+        struct: the path of the struct.
+        fields: the names of its fields.
     """
-    known = [typed.attribute.name for typed in reading.attributes]
+    known = fields if struct else [typed.attribute.name for typed in reading.attributes]
     hint = next(filter(None, (suggest_name(name[:SHOWN], known) for name in found[:SHOWN_NAMES])), "")
-    reason = f"it has {_show_names(found)}; {reading.table.full_name} has {_show_names(known)}{hint}"
-    return BadFile(str(reading.file), "the file has none of the table's columns", [BadValue(0, "", None, reason)])
+    reason = f"it has {_show_names(found)}; {struct or reading.table.full_name} has {_show_names(known)}{hint}"
+    what = "fields of a struct" if struct else "table's columns"
+    return BadFile(str(reading.file), f"the file has none of the {what}", [BadValue(0, "", None, reason)])
 
 
 def _show_names(names: Sequence[str]) -> str:

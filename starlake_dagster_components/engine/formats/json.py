@@ -4,9 +4,10 @@ Starlake: DuckDbNativeLoader, formats JSON and JSON_FLAT.
 """
 
 import codecs
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -24,6 +25,8 @@ from .source import Reading, Source, fetch_rows, is_compressed, quote_file, read
 
 _FIRST = 65_536
 """Characters in which the first object of most files ends."""
+_ENOUGH = 100
+"""Objects of which one has each struct, in most files."""
 _LONGEST_OBJECT = 16_777_216
 """Bytes of an object that DuckDB reads. DuckDB: maximum_object_size of read_json."""
 
@@ -96,35 +99,84 @@ def _write_parameters(parameters: Mapping[str, str]) -> str:
 
 
 def _check_keys(reading: Reading) -> None:
-    """Refuse a file whose objects have keys, but not one that is an attribute: every value would be missing.
+    """Refuse a file whose objects have keys, but not one that is an attribute, or structs that do not have one of their fields.
+
+    Every value would be missing. DuckDB refuses such structs when it casts them, and Starlake's files with them.
 
     Raises:
         BadFile: there are such objects, and no others.
     """
-    names = [typed.attribute.name for typed in (*reading.in_file, *reading.changed)]
-    if not names or _is_whole_document(reading) or not _read_first_keys(reading).isdisjoint(names):
+    attributes = [typed.attribute for typed in (*reading.in_file, *reading.changed)]
+    if not attributes or _is_whole_document(reading):
+        return
+    first = _read_first_objects(reading)
+    unknown = {path: names for path, names in _list_fields((), attributes).items() if not _has_key(first, path, names)}
+    if not unknown:
         return
     file = encodings.make_readable(reading.file, encodings.get_codec(reading.table), reading.scratch)
     parameters = _list_parameters(reading, file)
     size = read_options(reading.table, "read_json").get("maximum_object_size")
     if size is not None:
         parameters["maximum_object_size"] = size
-    keys = f"SELECT json_keys(json) AS found FROM read_json_objects({quote_file(file)}, {_write_parameters(parameters)}) WHERE"
-    attributes = ", ".join(quote_literal(name) for name in names)
-    if not fetch_rows(f"{keys} list_has_any(found, [{attributes}]) LIMIT 1"):
-        for (found,) in fetch_rows(f"{keys} len(found) > 0 LIMIT 1"):
-            raise bad_values.refuse_other_columns(reading, found)
+    sums = []
+    for path, names in unknown.items():
+        keys, fields = _write_keys(path), ", ".join(map(quote_literal, names))
+        sums += [f"coalesce(bool_or(list_has_any({keys}, [{fields}])), false)", f"any_value({keys}) FILTER (len({keys}) > 0)"]
+    objects = f"read_json_objects({quote_file(file)}, {_write_parameters(parameters)})"
+    for row in fetch_rows(f"SELECT {', '.join(sums)} FROM {objects}"):
+        for (path, names), is_known, found in zip(unknown.items(), row[::2], row[1::2], strict=True):
+            if found and not is_known:
+                raise bad_values.refuse_other_columns(reading, found, ".".join(name for name, _ in path), names)
 
 
-def _read_first_keys(reading: Reading) -> Set[str]:
-    """Return the keys of a file's first object; none if it is not an object, or too long to be read for this."""
+_Path = tuple[tuple[str, bool], ...]
+"""The keys that lead to objects, from the outside in, and whether each has an array of them."""
+
+
+def _list_fields(path: _Path, attributes: Sequence[Attribute]) -> dict[_Path, list[str]]:
+    """Return the names of attributes, and those of the structs below them, by the path of their objects."""
+    found = {path: [attribute.name for attribute in attributes]}
+    for attribute in attributes:
+        if attribute.attributes:
+            found |= _list_fields((*path, (attribute.name, attribute.array)), attribute.attributes)
+    return found
+
+
+def _write_keys(path: _Path) -> str:
+    """Return the SQL of the keys that the objects at a path have."""
+    steps = "".join(f"{_write_step(name)}{'[*]' if array else ''}" for name, array in path)
+    keys = f"json_keys(json, {quote_literal(f'${steps}')})"
+    return f"flatten({keys})" if any(array for _, array in path) else keys
+
+
+def _write_step(name: str) -> str:
+    r"""Return a key as a part of a JSON path, in which a backslash escapes quotes."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'."{escaped}"'
+
+
+def _has_key(values: Sequence[object], path: _Path, names: Sequence[str]) -> bool:
+    """Return whether an object at a path has one of some keys."""
+    for name, array in path:
+        values = [value[name] for value in values if isinstance(value, dict) and name in value]
+        if array:
+            values = [item for value in values if isinstance(value, list) for item in value]
+    return any(isinstance(value, dict) and not value.keys().isdisjoint(names) for value in values)
+
+
+def _read_first_objects(reading: Reading) -> list[object]:
+    """Return the values at the beginning of a file, up to one that is not JSON or too long to be read for this."""
     with encodings.open_text(reading.file, encodings.get_codec(reading.table), errors="replace") as text:
-        begin = text.read(_FIRST).lstrip(" \t\r\n[" if _get_layout(reading) == "array" else None)
-    try:
-        value, _ = json.JSONDecoder().raw_decode(begin)
-    except (ValueError, RecursionError):
-        return set()
-    return value.keys() if isinstance(value, dict) else set()
+        begin = text.read(_FIRST)
+    separators = " \t\r\n,[" if _get_layout(reading) == "array" else " \t\r\n"
+    decoder, found, position = json.JSONDecoder(), list[object](), 0
+    with contextlib.suppress(ValueError, RecursionError):
+        while len(found) < _ENOUGH:
+            while begin[position : position + 1] in separators and position < len(begin):
+                position += 1
+            value, position = decoder.raw_decode(begin, position)
+            found.append(value)
+    return found
 
 
 def _begins_with_mark(reading: Reading) -> bool:
@@ -248,7 +300,7 @@ def _list_leaves(reading: Reading, attribute: Attribute, array: bool) -> list[tu
             below = _list_leaves(reading, child, child.array)
         else:
             below = [("[*]" if child.array else "", get_nested_type(project, table, child).removesuffix("[]"))]
-        found += [(f"{here}.{quote(child.name)}{path}", ddl) for path, ddl in below]
+        found += [(f"{here}{_write_step(child.name)}{path}", ddl) for path, ddl in below]
     return found
 
 
