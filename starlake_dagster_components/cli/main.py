@@ -1,5 +1,6 @@
 """``sl-dagster``: inspect a project, check it, and run it from a terminal or in CI."""
 
+import contextlib
 import json
 import os
 import sys
@@ -173,7 +174,7 @@ def _print_tables(summary: dict[str, Any]) -> None:
 )
 @click.option("--to", "last", default=None, metavar="DATE", help="Last day of the range.")
 @click.option("--single-run", is_flag=True, help="Run each job once for the whole range.")
-@click.option("--quiet", "-q", is_flag=True, help="Print only failures.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only failures, and no warnings.")
 @click.option(
     "--format",
     "output",
@@ -212,20 +213,21 @@ def run(
     from .dates import RunDates
     from .progress import choose_progress
     from .report import format_json, print_results
-    from .run import run_headless
+    from .run import hide_warnings, run_headless
 
     settings = make_settings(given)
     remember("scheduled_date")
-    results = run_headless(
-        project,
-        settings,
-        job=job,
-        selection=selection,
-        dates=RunDates(scheduled_date, interval_start, interval_end, first, last, single_run),
-        log_level=log_level.upper(),
-        report=None if quiet else lambda text: echo(text, fg="yellow", err=True),
-        progress=choose_progress(quiet=quiet, json=output == "json", log_level=log_level.upper()),
-    )
+    with hide_warnings() if quiet else contextlib.nullcontext():
+        results = run_headless(
+            project,
+            settings,
+            job=job,
+            selection=selection,
+            dates=RunDates(scheduled_date, interval_start, interval_end, first, last, single_run),
+            log_level=log_level.upper(),
+            report=None if quiet else lambda text: echo(text, fg="yellow", err=True),
+            progress=choose_progress(quiet=quiet, json=output == "json", log_level=log_level.upper()),
+        )
     if output == "json":
         echo(format_json(results))
     else:

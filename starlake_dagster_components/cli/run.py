@@ -141,6 +141,17 @@ def keep_definitions(built: Built, settings: Settings) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def hide_warnings() -> Iterator[None]:
+    """Keep the package's warnings, such as those about the project, out of the log during a ``with`` block."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
 def _open_instance() -> Iterator[dg.DagsterInstance]:
     if os.environ.get("DAGSTER_HOME"):
         with dg.DagsterInstance.get() as instance:

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pty
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -335,3 +336,13 @@ def test_quiet_prints_failures_only(shop: ProjectFolder) -> None:
     done = CliRunner().invoke(main, ["run", str(shop.root), "--executor", "duckdb", "--job", "kpi_tasks", "-q"])
     assert done.exit_code == 1
     assert done.output.startswith("kpi_daily (job kpi_tasks) failed: ")
+
+
+def test_quiet_hides_warnings_about_the_project(shop: ProjectFolder) -> None:
+    config = shop.root / "metadata/dags/loads.sl.yml"
+    config.write_text(config.read_text().replace("tags: nightly", "ack_wait_timeout: 60"))
+    options = [str(shop.root), "--executor", "duckdb", "--job", "shop_tables"]
+    command = [sys.executable, "-m", "starlake_dagster_components.cli", "run", *options]
+    assert "option 'ack_wait_timeout'" in subprocess.run(command, capture_output=True, text=True).stderr
+    done = subprocess.run([*command, "--quiet"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
