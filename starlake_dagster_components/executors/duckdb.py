@@ -139,7 +139,7 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
         return node.origin.locate(), f"task {node.full_name} is Python ({python}): the executor duckdb runs SQL only"
     name, known = project.find_connection_name(node), project.application.connections
     if name and name not in known:
-        return node.origin.locate(), f"{node.full_name}: unknown connection '{name}' (known: {', '.join(sorted(known)) or 'none'})"
+        return None  # Reading the project reported the connection.
     sink = find_sink(node)
     if not (sink and sink.connection_ref) or name == project.application.connection_ref:
         return _explain_refused_connection(project, known.get(name))

@@ -1,4 +1,4 @@
-"""Find references to DAG configs, schedules and connections that are empty because a variable is not set. Starlake does not report them."""
+"""Find values that name nothing, or another folder, because a variable is not set. Starlake does not report them."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,15 @@ from ..errors import Location, Problem
 from .variables import Variables
 from .yaml_source import YamlDocument
 
-_KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule|connectionRef)$")
+_KEY = re.compile(r"(?:^|\.)(?:dagRef(?:\.load|\.transform)?|schedule|connectionRef|directory)$")
 _CONNECTION = re.compile(r"(?:application\.)?connections\.([^.\[]+)$")
-_NAMES = ("dagRef", "schedule", "connectionRef")
+_NAMES = ("dagRef", "schedule", "connectionRef", "directory")
+_REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)\s*\}\}")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][\w.]*)")
 
 
 def find_empty_references(name: str, text: str, document: YamlDocument, variables: Variables) -> Iterator[Problem]:
-    """Yield an error for each ``dagRef``, and a warning for each ``schedule`` and ``connectionRef``, whose variable is not set.
+    """Yield an error for each ``dagRef`` whose variable is not set; for ``schedule``, ``connectionRef`` and ``directory``, a warning.
 
     Starlake renders an unset variable as an empty string. A variable that an env file sets to an empty value is not reported.
 
@@ -36,12 +37,15 @@ def find_empty_references(name: str, text: str, document: YamlDocument, variable
         written = value.strip().strip("\"'")
         unset = [v for v in _VARIABLE.findall(written) if not variables.values.get(v) and v not in variables.origins]
         rest = re.sub(r"\{\{.*?\}\}", "", written).strip()
-        if not unset or rest or "default(" in written:
-            continue
         short = key[key.index("dagRef") :] if "dagRef" in key else key.rpartition(".")[2]
+        if not unset or (rest and short != "directory") or "default(" in written:
+            continue
         message = f"{short} '{written}': the variable {unset[0]} is not set"
         if short == "schedule":
             yield Problem(Location(name, number), "warning", f"{message}, so there is no schedule")
+        elif short == "directory":
+            folder = _REFERENCE.sub(lambda found: variables.values.get(found[1], ""), written)
+            yield Problem(Location(name, number), "warning", f"{message}, so the folder is '{folder or '.'}'")
         elif short == "connectionRef":
             choice = name_connections(document)
             advice = f"; set it to {choice}" if choice else ""

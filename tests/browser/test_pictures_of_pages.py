@@ -156,7 +156,7 @@ def test_the_columns_of_a_task_before_its_first_run(
     subprocess.run(command, check=True)
     dev = dev_server(library)
     browser.open(f"{dev.url}/assets/core_business_day")
-    shown = browser.wait_for("Column name")
-    assert "Never materialized" in shown
+    browser.wait_for("Column name")
+    browser.wait_for("Never materialized")
     assert "as_of" in browser.wait_for("date")
     take_picture("columns")

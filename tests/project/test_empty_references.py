@@ -52,6 +52,23 @@ def test_a_schedule_is_a_warning(shop: ProjectFolder) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "rendered"), [('"{{incoming}}/shop"', "/shop"), ("'{{ incoming }}'", "."), ("'{{data}}/{{incoming}}'", "/d/")]
+)
+def test_a_directory_is_a_warning(shop: ProjectFolder, written: str, rendered: str) -> None:
+    shop.write("metadata/env.sl.yml", "env:\n  data: /d\n")
+    path = shop.root / "metadata/load/shop/_config.sl.yml"
+    lines = ["    directory: " + written if "directory:" in line else line for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    number = lines.index("    directory: " + written) + 1
+    value = written.strip("\"'")
+    assert problems(shop) == [
+        f"metadata/load/shop/_config.sl.yml:{number}: warning: directory '{value}': the variable incoming is not set, "
+        f"so the folder is '{rendered}'"
+    ]
+    assert problems(shop, {"incoming": "/data"}) == []
+
+
 @pytest.mark.parametrize("written", ["\"{{ D | default('') }}\"", '"{{ EMPTY }}"', '"{{ A }}{{ B }}"', '""'])
 def test_variables_that_are_empty_on_purpose(shop: ProjectFolder, written: str) -> None:
     shop.write("metadata/env.sl.yml", 'env:\n  EMPTY: ""\n  A: lo\n  B: ads\n')
