@@ -226,6 +226,12 @@ CASES: Mapping[str, Case] = {
     "100,000 unions": write(SQL, "select 1 as a" + " union all select 1 as a" * 100_000),
     "SQL of 10 MB": write(SQL, "select 1 as a" + ", 'xxxxxxxxxxxxxxxxxxxx' as b" * 350_000),
     "YAML of 10 MB": write(TABLE, "version: 1\ntable:\n  name: members\n  attributes:\n" + "    - name: a\n      type: string\n" * 300_000),
+    "a key 300,000 times": write(TABLE, "version: 1\n" + "x: 1\n" * 300_000),
+    "80,000 unknown keys": write(TABLE, "version: 1\ntable:\n  name: members\n" + "".join(f"  k{n}: 1\n" for n in range(80_000))),
+    "30,000 unknown types": write(
+        TABLE,
+        "version: 1\ntable:\n  name: members\n  attributes:\n" + "".join(f"    - {{name: a{n}, type: t{n}}}\n" for n in range(30_000)),
+    ),
     "YAML of 10 MB in one value": write(TABLE, "version: 1\ntable:\n  name: members\n  comment: " + "x" * 10_000_000 + "\n"),
     "YAML aliases that multiply": write(
         TABLE, "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))

@@ -18,8 +18,9 @@ Messages say what is wrong, where (``file:line``), what was expected, and how to
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .masking import mask_text
@@ -75,6 +76,38 @@ class Problem:
         """Return ``file:line: message``, or ``file:line: warning: message``."""
         where = f"{self.location}: " if self.location else ""
         return f"{where}{'warning: ' if self.severity == 'warning' else ''}{self.message}"
+
+
+class ProblemList(list[Problem]):
+    """Problems of a project. Of a file that has a great many, the first ones are kept, and one says that there are more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: Counter[Hashable] = Counter()
+        self._full: set[str] = set()
+
+    def append(self, problem: Problem) -> None:
+        """Add a problem."""
+        if problem.location is None:
+            super().append(problem)
+            return
+        # A project is judged by these, so that there must be one of each kind.
+        kind = (problem.location.file, problem.severity, problem.rejected, problem.skips_file)
+        self._counts[kind] += 1
+        if self._counts[kind] <= MOST_OF_FILE:
+            super().append(problem)
+        elif self._counts[kind] == MOST_OF_FILE + 1:
+            self._full.add(problem.location.file)
+            super().append(replace(problem, message=f"the file has more than {MOST_OF_FILE} {problem.severity}s; the rest are not shown"))
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Add problems."""
+        for problem in problems:
+            self.append(problem)
+
+    def is_full(self, file: str) -> bool:
+        """Return whether problems of a file are left out already."""
+        return file in self._full
 
 
 class StarlakeError(Exception):
@@ -162,6 +195,8 @@ class EngineError(StarlakeError):
     """The base class of the embedded DuckDB engine's exceptions."""
 
 
+MOST_OF_FILE = 200
+"""Problems of a kind that are kept of one file."""
 _LONGEST_VALUE = 200
 _LONGEST_MESSAGE = 2_000
 _SHOWN = 100

@@ -2,7 +2,7 @@
 
 import pytest
 
-from starlake_dagster_components.errors import InvalidSetting, Location, Problem, cut_values
+from starlake_dagster_components.errors import InvalidSetting, Location, Problem, ProblemList, cut_values
 
 
 def test_short_messages_stay_as_they_are() -> None:
@@ -44,3 +44,21 @@ def test_problems_are_short_whatever_is_in_their_values(value: str) -> None:
     assert message.startswith("unknown type '")
     assert message.endswith(" more characters)")
     assert len(message) < 2100
+
+
+def test_a_file_keeps_its_first_problems_and_one_that_there_are_more() -> None:
+    problems = ProblemList()
+    problems.extend(Problem(Location("a.yml", line), "warning", f"odd {line}") for line in range(1, 1001))
+    problems.append(Problem(Location("a.yml", 2000), "error", "wrong"))
+    problems.append(Problem(Location("b.yml", 1), "warning", "odd"))
+    problems.append(Problem(None, "warning", "odd"))
+    assert [str(problem) for problem in problems[198:]] == [
+        "a.yml:199: warning: odd 199",
+        "a.yml:200: warning: odd 200",
+        "a.yml:201: warning: the file has more than 200 warnings; the rest are not shown",
+        "a.yml:2000: wrong",
+        "b.yml:1: warning: odd",
+        "warning: odd",
+    ]
+    assert problems.is_full("a.yml")
+    assert not problems.is_full("b.yml")

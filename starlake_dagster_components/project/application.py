@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import suggest_name
+from ..errors import ProblemList
 from . import disk
 from . import schema_keys as keys
 from .documents import FileKind, Reading, load_section
@@ -111,7 +111,7 @@ def make_application(section: Section | None, environ: Mapping[str, str], metada
     """
     if section is None:
         file = f"{metadata_name}/application.sl.yml"
-        section = Section(Context(file, Positions(file, {}), [], "error"), {})
+        section = Section(Context(file, Positions(file, {}), ProblemList(), "error"), {})
         origin = Origin(file)
     else:
         origin = section.make_origin()
@@ -212,7 +212,7 @@ def check_connection(section: Section, key: str, name: str | None, application: 
     if name is None or name in application.connections or not application.is_read:
         return
     known = sorted(application.connections)
-    hint = suggest_name(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
+    hint = section.suggest_name(name, known) or (f" (known: {', '.join(known)})" if known else "; the application has no connections")
     if effect:
         section.report_warning(key, f"unknown connection '{name}'{hint}; {effect}")
     else:

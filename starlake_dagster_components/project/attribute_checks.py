@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..errors import describe_unknown, suggest_name
+from ..errors import describe_unknown
 from .model import Application, Attribute, TypeDefinition
 from .yaml_mappings import Section
 
@@ -37,7 +37,8 @@ def check_attributes(
     for index, attribute in enumerate(found):
         place = f"{key}[{index}]"
         if attribute.type not in types:
-            section.report_error(f"{place}.type", f"attribute '{attribute.name}': {describe_unknown('type', attribute.type, types)}")
+            unknown = describe_unknown("type", attribute.type, () if section.is_full else types)
+            section.report_error(f"{place}.type", f"attribute '{attribute.name}': {unknown}")
         if attribute.privacy:
             _check_privacy(section, f"{place}.privacy", attribute, application)
         if attribute.attributes:
@@ -70,9 +71,8 @@ def _check_privacy(section: Section, key: str, attribute: Attribute, application
     name = written.partition("(")[0].strip()
     if written.upper().startswith("SQL:") or name.lower() in _PRIVACY or name.lower() in _list_own_algorithms(application):
         return
-    hint = (
-        suggest_name(name, (known.upper() for known in _PRIVACY)) or " (known: NONE, HIDE, MD5, SHA1, SHA256, SHA512, INITIALS, ..., SQL:)"
-    )
+    hint = section.suggest_name(name, (known.upper() for known in _PRIVACY))
+    hint = hint or " (known: NONE, HIDE, MD5, SHA1, SHA256, SHA512, INITIALS, ..., SQL:)"
     section.report_error(key, f"attribute '{attribute.name}': unknown privacy '{name[:80]}'{hint}")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import Location, Problem, Severity, suggest_name
+from ..errors import Location, Problem, ProblemList, Severity, suggest_name
 from . import schema_keys as keys
 from .empty_references import find_empty_references, name_connections
 from .migration import Migration, rename_table_roots
@@ -39,7 +39,7 @@ class Reading:
     renderer: Renderer
     variables: Variables
     values: Mapping[str, str]
-    problems: list[Problem] = field(default_factory=list)
+    problems: ProblemList = field(default_factory=ProblemList)
     reported_unset: set[str] = field(default_factory=set)
     sections: list[tuple[str, Section]] = field(default_factory=list)
 

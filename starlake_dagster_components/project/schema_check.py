@@ -6,9 +6,10 @@ so its command would fail where the embedded engine succeeds.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
-from ..errors import Location, Problem, suggest_name
+from ..errors import MOST_OF_FILE, Location, Problem, suggest_name
 from .documents import Reading
 from .schema_shapes import ENUMERATIONS, Type, find_shape, has_shape
 from .yaml_mappings import format_scalar
@@ -40,9 +41,9 @@ class SchemaViolation:
     unknown_key: str = ""
 
 
-def find_schema_violations(root: str, body: Mapping[str, Any]) -> list[SchemaViolation]:
-    """Return the violations in the mapping below a root key such as ``table``; none for a root key without a known schema."""
-    return list(_check_object(root, body, "")) if has_shape(root) else []
+def find_schema_violations(root: str, body: Mapping[str, Any]) -> Iterator[SchemaViolation]:
+    """Yield the violations in the mapping below a root key such as ``table``; none for a root key without a known schema."""
+    return _check_object(root, body, "") if has_shape(root) else iter(())
 
 
 def add_schema_violations(reading: Reading) -> None:
@@ -53,18 +54,19 @@ def add_schema_violations(reading: Reading) -> None:
         at.setdefault(problem.location, []).append(index)
     unknown = {(p.location.file, p.message.split("'")[1]): i for i, p in enumerate(problems) if p.location and _is_about_unknown_key(p)}
     for root, section in reading.sections:
-        for violation in find_schema_violations(root, section.data):
+        for violation in islice(find_schema_violations(root, section.data), MOST_OF_FILE):
             location = section.find_location(violation.path)
             known = at.get(location, []) if location else []
             if violation.unknown_key:
                 index = unknown.get((section.context.file, violation.unknown_key), -1)
-                if index < 0:
-                    unknown[section.context.file, violation.unknown_key] = len(problems)
             else:
                 key = violation.path.rpartition(".")[2].partition("[")[0]
                 index = next((i for i in known if key in problems[i].message or problems[i].severity == "error"), -1)
             if index < 0:
+                added = len(problems)
                 problems.append(Problem(location, "warning", violation.message, rejected=True))
+                if violation.unknown_key and added < len(problems):
+                    unknown[section.context.file, violation.unknown_key] = added
             elif problems[index].severity == "warning":
                 problems[index] = replace(problems[index], rejected=True)
 

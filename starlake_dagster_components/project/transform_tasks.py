@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
 
-from ..errors import Location, suggest_name
+from ..errors import Location
 from . import schema_keys as keys
 from .application import check_connection
 from .attribute_checks import find_repeated_names
@@ -275,7 +275,7 @@ def _read_attributes(section: Section, context: LoadContext) -> tuple[Attribute,
         section.report_warning(f"attributes[{index}].name", message)
     for index, attribute in enumerate(attributes):
         if attribute.type not in context.types:
-            hint = suggest_name(attribute.type, context.types)
+            hint = section.suggest_name(attribute.type, context.types)
             section.report_warning(f"attributes[{index}].type", f"attribute '{attribute.name}': unknown type '{attribute.type}'{hint}")
     return attributes
 

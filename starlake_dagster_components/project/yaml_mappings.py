@@ -1,9 +1,9 @@
 """Read typed values from the mappings of a YAML file, and report those that do not match Starlake's schema."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import Location, Problem, Severity, suggest_name
+from ..errors import Location, Problem, ProblemList, Severity, suggest_name
 from .model import EMPTY, FrozenDict, Origin
 from .yaml_source import Positions
 
@@ -26,7 +26,7 @@ class Context:
     __slots__ = ("blocks", "broken", "effect", "file", "lenient", "positions", "problems", "reported", "severity")
 
     def __init__(
-        self, file: str, positions: Positions, problems: list[Problem], severity: Severity, *, lenient: bool = False, effect: str = ""
+        self, file: str, positions: Positions, problems: ProblemList, severity: Severity, *, lenient: bool = False, effect: str = ""
     ) -> None:
         self.file = file
         self.positions = positions
@@ -91,6 +91,15 @@ class Section:
         self.context.problems.append(
             Problem(self.find_location(key), self.context.severity, message + self.context.effect, skips_file=skips)
         )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether problems of the file are left out already, because there are so many."""
+        return self.context.problems.is_full(self.context.file)
+
+    def suggest_name(self, name: str, known: Iterable[str]) -> str:
+        """Return a hint at the known name closest to a name, unless the file has too many problems for that."""
+        return "" if self.is_full else suggest_name(name, known)
 
     def _reject_value(self, key: str, expected: str) -> None:
         value = self.data[key]
@@ -234,7 +243,7 @@ class Section:
             return None
         value = convert(value.strip())
         if value not in known:
-            hint = suggest_name(value, known) or f" (known: {', '.join(sorted(known))})"
+            hint = self.suggest_name(value, known) or f" (known: {', '.join(sorted(known))})"
             self.report_error(key, f"unknown {what} '{self.data[key]}'{hint}")
         return value
 
@@ -248,11 +257,11 @@ class Section:
         """
         unknown = [key for key in self.data if key not in known]
         for key in unknown:
-            if key in self.context.reported or key in legacy:
+            if key in self.context.reported or key in legacy or self.is_full:
                 continue
             self.context.reported.add(key)
             self.report_warning(
-                key, f"unknown key '{key}' in {where}{suggest_name(key, known)}; it is ignored here, and Starlake rejects the file"
+                key, f"unknown key '{key}' in {where}{self.suggest_name(key, known)}; it is ignored here, and Starlake rejects the file"
             )
         return unknown
 

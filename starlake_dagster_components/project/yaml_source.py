@@ -20,7 +20,9 @@ from yaml.scanner import Scanner
 from ..errors import Location
 
 _MAX_DEPTH = 60
-_MAX_NODES = 500_000
+_MAX_NODES = 200_000
+"""Keys and values of a document. More take longer than reading a project should, even in a file of the largest size."""
+_TOO_LARGE = f"is too large: it has more than {_MAX_NODES:,} keys and values"
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {
@@ -144,10 +146,22 @@ class YamlDocument:
     more: int = 0
 
 
+class _TooManyNodes(Exception):
+    """A document has more keys and values than are read."""
+
+
 class _NoResolver:
-    """Gives plain scalars an empty tag, and all other nodes ``!``. This module resolves the values, not PyYAML."""
+    """Gives plain scalars an empty tag, and all other nodes ``!``. This module resolves the values, not PyYAML.
+
+    PyYAML resolves each node when it makes it, so that too many nodes are noticed here before they cost time and memory.
+    """
+
+    count = 0
 
     def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str:
+        self.count += 1
+        if self.count > _MAX_NODES:
+            raise _TooManyNodes
         return "" if implicit is True or (kind is yaml.ScalarNode and implicit[0]) else "!"  # type: ignore[index]
 
     def descend_resolver(self, parent: object, index: object) -> None:
@@ -176,17 +190,24 @@ else:
 
 
 def _find_first_document(text: str) -> tuple[yaml.Node | None, int]:
-    """Return the first document of a YAML text, and the line of the second; None and 0 if there are none."""
+    """Return the first document of a YAML text, and the line of the second; None and 0 if there are none.
+
+    Raises:
+        YamlError: it has too many keys and values.
+        yaml.YAMLError: it is not YAML.
+    """
     composer = _Composer(text)
     try:
         if not composer.check_node():
             return None, 0
         node: yaml.Node | None = composer.get_node()
         try:
-            second = composer.get_node() if composer.check_node() else None
+            more = composer.peek_event().start_mark.line + 1 if composer.check_node() else 0  # type: ignore[no-untyped-call]
         except yaml.YAMLError:
-            second = None
-        return node, second.start_mark.line + 1 if second is not None else 0
+            more = 0
+        return node, more
+    except _TooManyNodes:
+        raise YamlError(_TOO_LARGE, composer.peek_event().start_mark.line + 1) from None  # type: ignore[no-untyped-call]
     finally:
         composer.dispose()
 
@@ -268,7 +289,7 @@ class _Walk:
             return _parse_tagged(node)
         self._count += len(node.value)
         if depth > _MAX_DEPTH or self._count > _MAX_NODES:
-            raise YamlError("is nested too deeply" if depth > _MAX_DEPTH else "is too large", node.start_mark.line + 1)
+            raise YamlError("is nested too deeply" if depth > _MAX_DEPTH else _TOO_LARGE, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._build_mapping(node, path, depth)
         lines = self._document.lines

@@ -331,3 +331,21 @@ def test_patterns_that_take_exponential_time_are_not_compared(folder: ProjectFol
     for name, pattern in (("a", "(a+)+x"), ("b", "(a|a)*x"), ("c", "a{50}y"), ("d", "a*a*a*a*a*a*x"), ("e", "a{55}")):
         folder.write(f"metadata/load/d/{name}.sl.yml", f'version: 1\ntable: {{name: {name}, pattern: "{pattern}", attributes: []}}\n')
     assert _read(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("name: a{0}, type: t{0}", "attribute 'a0': unknown type 't0'"),
+        ("name: a{0}, k{0}: 1", "warning: unknown key 'k0' in an attribute; it is ignored here, and Starlake rejects the file"),
+        ("name: a{0}, privacy: p{0}", "attribute 'a0': unknown privacy 'p0' (known: NONE"),
+    ],
+)
+def test_of_a_file_full_of_mistakes_the_first_are_reported(shop: ProjectFolder, item: str, message: str) -> None:
+    attributes = "".join(f"    - {{{item.format(number)}}}\n" for number in range(1000))
+    shop.write("metadata/load/sales/orders.sl.yml", f"version: 1\ntable:\n  name: orders\n  pattern: a\n  attributes:\n{attributes}")
+    found = _read(shop)
+    assert len(found) == 201
+    assert message in found[0]
+    assert "metadata/load/sales/orders.sl.yml:206:" in found[-1]
+    assert "the file has more than 200" in found[-1]

@@ -123,6 +123,22 @@ def test_a_bomb_of_aliases_is_rejected() -> None:
         parse_yaml(text, "table")
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("x: 1\n" * 300_000, 100_000), ("- a\n" * 400_000, 200_000), ("a: [" + "b," * 300_000 + "]", 1), ("- [a]\n" * 150_000, 100_000)],
+)
+def test_the_line_at_which_a_document_has_too_many_values(text: str, line: int) -> None:
+    with pytest.raises(YamlError, match="is too large: it has more than 200,000 keys and values") as error:
+        parse_yaml(text, "table")
+    assert abs(error.value.line - line) <= 1
+
+
+def test_a_large_second_document_is_not_read() -> None:
+    document = parse_yaml("a: 1\n---\n" + "x: 1\n" * 150_000, "table")
+    assert document.data == {"a": 1}
+    assert document.more == 2
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="ab:-[]{},'\"|>&*!%#?\n \t~1.é\x07", max_size=60))
 def test_any_text_is_yaml_or_a_yaml_error(text: str) -> None:
