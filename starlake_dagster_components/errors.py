@@ -225,7 +225,7 @@ def join_names(names: Sequence[str], limit: int) -> str:
 def suggest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to ``name``, or an empty string."""
     candidates = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
+    close = candidates and difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.6)
     return f" (did you mean '{candidates[close[0]]}'?)" if close else ""
 
 

@@ -1,11 +1,15 @@
 """Read typed values from the mappings of a YAML file, and report those that do not match Starlake's schema."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ..errors import Location, Problem, ProblemList, Severity, suggest_name
 from .model import EMPTY, FrozenDict, Origin
 from .yaml_source import Positions
+
+_NEAR_NAMES = 100
+"""Keys of a mapping that are compared with a missing one, to find a misspelled key."""
 
 
 class Context:
@@ -94,7 +98,7 @@ class Section:
 
     @property
     def is_full(self) -> bool:
-        """Whether problems of the file are left out already, because there are so many."""
+        """Return whether problems of the file are left out already, because there are so many."""
         return self.context.problems.is_full(self.context.file)
 
     def suggest_name(self, name: str, known: Iterable[str]) -> str:
@@ -269,7 +273,7 @@ class Section:
         """Report missing keys; return whether all are present."""
         missing = [key for key in keys if key not in self]
         for key in missing:
-            near = [name for name in self.data if suggest_name(name, (key,))]
+            near = [name for name in islice(self.data, _NEAR_NAMES) if suggest_name(name, (key,))]
             hint = f"; is it misspelled as '{near[0]}'?" if near else ""
             self.reject_file(key, f"{where} needs '{key}', which is missing{hint}")
         return not missing
