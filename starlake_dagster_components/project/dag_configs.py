@@ -12,6 +12,8 @@ from .documents import FileKind, Reading, load_section
 from .load_domains import warn_about_suffix
 from .model import EMPTY, DagConfig, FrozenDict
 from .project_files import UnreadableFile
+from .sql.sections import SqlPart, strip_comments
+from .templating import TemplateError
 from .yaml_mappings import Section
 
 _KIND = FileKind("dag", rendered=False)
@@ -98,7 +100,10 @@ def _read_includes(reading: Reading, text: str) -> Mapping[str, str]:
 
 
 def read_macros(reading: Reading, expectations: str, macros: str) -> str:
-    """Return the text of every ``.j2`` file in the two folders and their subfolders. Starlake: SchemaHandler.allMacros."""
+    """Return the text of every ``.j2`` file in the two folders and their subfolders. Starlake: SchemaHandler.allMacros.
+
+    A file that is not Jinja is reported: Starlake renders all files with each expectation.
+    """
     texts = []
     for folder in (expectations, macros):
         for name, path in (*reading.files.list_files(folder), *reading.files.walk_files(folder)):
@@ -108,4 +113,15 @@ def read_macros(reading: Reading, expectations: str, macros: str) -> str:
                 texts.append(reading.files.read(path))
             except UnreadableFile as error:
                 reading.add_problem(error.problem.location or Location(reading.files.name(path)), "error", error.problem.message)
+            else:
+                _check_macros(reading, reading.files.name(path), texts[-1])
     return "\n".join(f"\n{text}\n" for text in texts)
+
+
+def _check_macros(reading: Reading, name: str, text: str) -> None:
+    part = strip_comments(SqlPart(text))
+    try:
+        reading.renderer.render(part.text, reading.values)
+    except TemplateError as error:
+        place = Location(name, part.find_source_line(error.line) if error.line else 0)
+        reading.add_problem(place, "warning", f"{error}; every expectation of the project fails")

@@ -349,3 +349,27 @@ def test_of_a_file_full_of_mistakes_the_first_are_reported(shop: ProjectFolder, 
     assert message in found[0]
     assert "metadata/load/sales/orders.sl.yml:206:" in found[-1]
     assert "the file has more than 200" in found[-1]
+
+
+@pytest.mark.parametrize(
+    ("macro", "line", "message"),
+    [
+        ("{% macro a(x) %}\nselect {{ x }\n{% endmacro %}", 5, "is not a Jinja template: unexpected '}'"),
+        ("{% macro a(x) %}\nselect {{ x }}", 5, "is not a Jinja template: Unexpected end of template"),
+        ("{% include 'nowhere.j2' %}", 4, "includes 'nowhere.j2', which is not a file in the metadata folder"),
+    ],
+)
+@pytest.mark.parametrize("place", ["expectations", "macros/deep"])
+def test_broken_macros_are_one_problem_at_their_line(shop: ProjectFolder, place: str, macro: str, line: int, message: str) -> None:
+    shop.write(f"metadata/{place}/good.j2", "{% macro b(x) %}select {{ x }}{% endmacro %}")
+    shop.write(f"metadata/{place}/own.j2", f"-- {{% if %}}\n/* {{{{ */\n\n{macro}\n")
+    (found,) = _read(shop)
+    assert found.startswith(f"metadata/{place}/own.j2:{line}: warning: ")
+    assert message in found
+    assert found.endswith("; every expectation of the project fails")
+
+
+def test_macros_may_use_each_other(shop: ProjectFolder) -> None:
+    shop.write("metadata/expectations/a.j2", "{% macro a(x) %}{{ b(x) }}{% endmacro %}")
+    shop.write("metadata/expectations/b.j2", "{% macro b(x) %}select count(*) from {{ x }}{% endmacro %}")
+    assert _read(shop) == []
