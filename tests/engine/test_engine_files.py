@@ -1,19 +1,23 @@
 """Files that are odd, damaged, incomplete or in the way: each is loaded once or rejected with a reason, and the others are loaded."""
 
+import contextlib
 import gzip
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from engine_help import Sandbox, make
+from engine_help import APPLICATION, Sandbox, make
 
-from starlake_dagster_components.engine import batch_select, formats, journal, writing
+from starlake_dagster_components.cancellation_event import Cancelled
+from starlake_dagster_components.engine import batch_select, formats, journal, run_command, writing
 from starlake_dagster_components.engine.areas import Identity
 from starlake_dagster_components.engine.scratch import Scratch, remove_abandoned
+from starlake_dagster_components.errors import CommandCancelled
 
 ID_NAME = """{ name: id, type: long }
 { name: name, type: string }"""
@@ -113,6 +117,115 @@ def test_the_archive_keeps_a_file_that_has_taken_the_name_of_a_loaded_one(box: S
     assert (box.root / "datasets/archive/s/orders.csv").read_text() == "from another program"
     assert (box.root / "datasets/archive/s/orders~2.csv").read_text() == GOOD
     assert box.rows("select id from s.orders") == [(1,)]
+
+
+NOT_ARCHIVED = APPLICATION.replace("application:\n", "application:\n  archive: false\n")
+
+
+def refuse_to_archive(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the archive refuse files with certain names."""
+    archive = journal.archive_file
+
+    def refuse(file: journal.LoadedFile) -> Path | None:
+        if file.path.name in names:
+            raise PermissionError(13, "Permission denied", "archive")
+        return archive(file)
+
+    monkeypatch.setattr(journal, "archive_file", refuse)
+
+
+def test_only_files_that_wait_for_the_archive_stay_recorded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {f"orders{number}.csv": GOOD for number in range(4)}
+    with monkeypatch.context() as patch:
+        refuse_to_archive(patch, "orders1.csv", "orders3.csv")
+        box.load("s", files, check=False)
+    recorded = [Path(path).name for (path,) in box.rows("select path from starlake_dagster_engine.loaded_files order by 1")]
+    assert recorded == ["orders1.csv", "orders3.csv"]
+    box.load("s")
+    warnings = [line for level, line in box.log if level == "warning"]
+    assert [line.split(" was loaded by")[0].rpartition("/")[2] for line in warnings] == ["orders1.csv", "orders3.csv"]
+    assert all(line.endswith("could not archive it; archived now") for line in warnings)
+    assert box.files("archive") == [f"s/{name}" for name in files]
+    assert box.rows("select count(*) from duckdb_tables() where schema_name = 'starlake_dagster_engine'") == [(0,)]
+
+
+class Unnoticed(Cancelled):
+    """A cancellation that interrupts no statement: what runs is finished."""
+
+    @contextlib.contextmanager
+    def notify(self, call: Callable[[], None]) -> Iterator[None]:
+        yield
+
+
+@pytest.mark.parametrize("refused", [(), ("orders.csv",)])
+def test_a_canceled_load_forgets_the_files_that_were_archived(
+    box: Sandbox, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...]
+) -> None:
+    cancelled = Unnoticed()
+    count = journal.count_added_bytes
+
+    def cancel_and_count(file: journal.LoadedFile, now: Path | None) -> int | None:
+        if file.path.name == "zones.csv":
+            cancelled.set()
+        return count(file, now)
+
+    box.stage("s", {"orders.csv": GOOD, "zones.csv": GOOD, "zones2.csv": GOOD})
+    with monkeypatch.context() as patch:
+        refuse_to_archive(patch, *refused)
+        patch.setattr(journal, "count_added_bytes", cancel_and_count)
+        with pytest.raises(CommandCancelled):
+            run_command(["load"], environ={"SL_ROOT": str(box.root)}, out=box.out.append, log=lambda *_: None, cancelled=cancelled)
+    tables = box.rows("select count(*) from duckdb_tables() where schema_name = 'starlake_dagster_engine'")
+    assert tables == [(1,) if refused else (0,)]
+    if refused:
+        assert [Path(path).name for (path,) in box.rows("select path from starlake_dagster_engine.loaded_files")] == ["orders.csv"]
+    assert "s/zones.csv" in box.files("archive")
+    box.load("s")
+    assert box.rows("select (select count(*) from s.orders), (select count(*) from s.zones)") == [(1, 2)]
+
+
+def test_a_new_file_beside_a_loaded_one_that_is_gone_is_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        refuse_to_archive(patch, "orders.csv")
+        box.load("s", {"orders.csv": GOOD}, check=False)
+    (box.root / "datasets/ingesting/s/orders.csv").unlink()
+    box.load("s", {"orders2.csv": "id;name\n2;Bob\n"})
+    assert box.rows("select id from s.orders order by id") == [(1,), (2,)]
+    assert box.files("archive") == ["s/orders2.csv"]
+
+
+def test_a_loaded_file_that_could_not_be_deleted_is_deleted_by_the_next_load(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.write({"metadata/application.sl.yml": NOT_ARCHIVED})
+    with monkeypatch.context() as patch:
+        refuse_to_archive(patch, "orders.csv")
+        box.load("s", {"orders.csv": GOOD}, check=False)
+    assert box.files("ingesting") == ["s/orders.csv"]
+    box.load("s")
+    assert box.files("") == ["duckdb.db"]
+    assert not Path("None").exists()
+    assert box.rows("select id from s.orders") == [(1,)]
+
+
+def test_a_file_that_is_not_archived_stays_when_it_was_written_to(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.write({"metadata/application.sl.yml": NOT_ARCHIVED})
+    archive = journal.archive_file
+
+    def write_and_archive(file: journal.LoadedFile) -> Path | None:
+        with file.path.open("a") as more:
+            more.write("2;Bob\n")
+        return archive(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "archive_file", write_and_archive)
+        result = box.load("s", {"orders.csv": GOOD}, check=False)
+    assert "something was written to the file after it was loaded (+6 bytes): that is not in s.orders" in (result.reason or "")
+    assert box.files("ingesting") == ["s/orders.csv"]
+
+
+def test_a_file_that_was_archived_already_is_where_it_goes(tmp_path: Path) -> None:
+    identity = Identity(1, 2, 3, 4)
+    loaded = journal.LoadedFile(tmp_path / "ingesting/a", tmp_path / "stage/a", tmp_path / "archive/a", identity)
+    assert journal.archive_file(loaded) == tmp_path / "archive/a"
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_not_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
