@@ -179,7 +179,7 @@ def cancels(each: int = 10, seed: int = 3) -> dict[str, object]:
         "start without answer": (lambda m, r: Fault(code=unavailable, lost=True, before=0.2) if m == "RunJob" else None, (0.0, 1.0)),
         "run": (None, (0.4, 1.5)),
         "poll": (lambda m, r: Fault(after=0.4) if m in ("GetExecution", "ListExecutions") else None, (0.9, 1.6)),
-        "cancel refused at first": (
+        "cancel rejected at first": (
             lambda m, r: Fault(code=unavailable) if m == "CancelExecution" and chance.random() < 0.6 else None,
             (0.4, 1.0),
         ),
@@ -243,10 +243,10 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
     """Run loads that end at the same time, while Cloud Logging limits the queries per minute."""
     times: list[float] = []
     lock = threading.Lock()
-    refused = 0
+    rejected = 0
 
-    def refuse(method: str, _: object) -> Fault | None:
-        nonlocal refused
+    def reject(method: str, _: object) -> Fault | None:
+        nonlocal rejected
         if method != "ListLogEntries":
             return None
         with lock:
@@ -255,11 +255,11 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
             if len(times) < a_minute:
                 times.append(now)
                 return None
-            refused += 1
+            rejected += 1
             return Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED)
 
     counts = 'IngestionCounters:{"inputCount":3,"acceptedCount":3,"rejectedCount":0,"paths":["x"]}'
-    with CloudRunServer(faults=refuse) as server:
+    with CloudRunServer(faults=reject) as server:
         server.add_job(command=["/bin/sh", "-c", f"echo '{counts}'", "sh"])
         runner = executor(server.address, poll_interval=0.5, logs="tail")
 
@@ -279,7 +279,7 @@ def quota(loads: int = 100, a_minute: int = 60) -> dict[str, object]:
         "with their row counts": sum(counted for counted, _ in found),
         "reported as missing": sum(said for counted, said in found if not counted),
         "queries": calls,
-        "refused": refused,
+        "rejected": rejected,
         "seconds": round(time.monotonic() - begun, 1),
         "wrong": [
             f"load{n}: no row counts, and no message about it" for n, (counted, said) in enumerate(found) if not counted and not said

@@ -109,7 +109,7 @@ class Rule:
 
     Attributes:
         accepts: whether the engine accepts what Starlake rejects: commands succeed, files are archived, and tables are added.
-        refuses: whether the engine rejects what Starlake accepts: commands fail, files stay, and tables and rows are missing.
+        rejects: whether the engine rejects what Starlake accepts: commands fail, files stay, and tables and rows are missing.
         rows: checks whether a difference in the rows of a table is allowed; None if rows may not differ.
         wider: whether a table may have more columns or fields than Starlake's.
         comments: whether the comments of columns and tables may differ.
@@ -120,7 +120,7 @@ class Rule:
     """
 
     accepts: bool = False
-    refuses: bool = False
+    rejects: bool = False
     rows: RowCheck | None = None
     wider: bool = False
     comments: bool = False
@@ -132,12 +132,12 @@ class Rule:
     def allows(self, difference: str) -> bool:
         """Return whether a difference is allowed. Rows of tables and of the audit are checked elsewhere, all together."""
         if match := _EXIT.match(difference):
-            return self.accepts if match.group(1) != "0" and match.group(2) == "0" else self.refuses and match.group(1) == "0"
+            return self.accepts if match.group(1) != "0" and match.group(2) == "0" else self.rejects and match.group(1) == "0"
         if match := _FILE.match(difference):
             return self._allows_file(match.group(1), match.group(2)) or re.search(self.files, difference) is not None
         if match := _TABLE.match(difference):
             came = match.group(1) == "+"
-            return (self.accepts if came else self.refuses) or re.search(self.tables, difference) is not None
+            return (self.accepts if came else self.rejects) or re.search(self.tables, difference) is not None
         if match := _COLUMNS.match(difference):
             before, after = json.loads(match.group(2)), json.loads(match.group(3))
             return (self.wider and len(before) <= len(after)) or (self.comments and _drop_comments(before) == _drop_comments(after))
@@ -152,9 +152,9 @@ class Rule:
         area = path.split("/")[1] if "/" in path else ""
         if path.endswith(("/", ".db")):
             # Empty folders are listed. A command that is rejected creates neither folders nor a database.
-            return self.accepts or self.refuses
+            return self.accepts or self.rejects
         kept = area in _KEPT
-        return (kept or area == "archive") and ((self.refuses and (sign == "+") == kept) or (self.accepts and (sign == "-") == kept))
+        return (kept or area == "archive") and ((self.rejects and (sign == "+") == kept) or (self.accepts and (sign == "-") == kept))
 
 
 def _drop_comments(columns: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -165,26 +165,26 @@ RULES: Mapping[str, Rule] = {
     "work tables": Rule(tables=r"\.zztmp_"),
     "messages": Rule(),
     "archive": Rule(files=r"file [+] datasets/archive/\S+~\d+"),
-    "left files": Rule(refuses=True),
-    "no silent failure": Rule(refuses=True, rows=are_gone),
-    "kept columns": Rule(refuses=True, rows=have_more_cells, wider=True),
+    "left files": Rule(rejects=True),
+    "no silent failure": Rule(rejects=True, rows=are_gone),
+    "kept columns": Rule(rejects=True, rows=have_more_cells, wider=True),
     "by name": Rule(accepts=True, rows=are_all_new),
     "one row per key": Rule(rows=have_one_row_per_key),
     "versions": Rule(rows=have_versions),
     "privacy": Rule(rows=have_same_keys),
     "settings": Rule(accepts=True, rows=have_values_set, comments=True),
-    "types": Rule(accepts=True, refuses=True, rows=have_values_set),
-    "expectations": Rule(accepts=True, refuses=True, rows=are_gone, checks=True),
+    "types": Rule(accepts=True, rejects=True, rows=have_values_set),
+    "expectations": Rule(accepts=True, rejects=True, rows=are_gone, checks=True),
     "arrays": Rule(accepts=True),
-    "bad cells": Rule(refuses=True),
+    "bad cells": Rule(rejects=True),
     "stage": Rule(files=r"file [+] datasets/incoming/"),
     "sink connection": Rule(accepts=True),
     "accepts more": Rule(accepts=True, rows=have_come),
     "exact numbers": Rule(rows=have_near_numbers),
     "structs": Rule(rows=keep_keys, wider=True),
-    "Parquet": Rule(accepts=True, refuses=True, files=r"file - datasets/tmp/", tables=r"audit\.rejected$"),
+    "Parquet": Rule(accepts=True, rejects=True, files=r"file - datasets/tmp/", tables=r"audit\.rejected$"),
     # The file is not even moved to ingesting.
-    "connections": Rule(refuses=True, files=r"file - datasets/ingesting/"),
+    "connections": Rule(rejects=True, files=r"file - datasets/ingesting/"),
     "templates": Rule(accepts=True),
     "local times": Rule(rows=have_other_times, audit=True),
     "order of macros": Rule(checks=True),
@@ -231,7 +231,7 @@ def _are_rows_allowed(rule: Rule, table: str, rows: Sequence[tuple[str, str, lis
     successes.subtract(Counter(str(row[4]) for row in gone))
     better = successes["true"] >= 0 >= successes["false"]
     worse = successes["true"] <= 0 <= successes["false"]
-    return (rule.accepts and rule.refuses) or (better and rule.accepts) or (worse and rule.refuses)
+    return (rule.accepts and rule.rejects) or (better and rule.accepts) or (worse and rule.rejects)
 
 
 def _find_rows(actual: Mapping[str, Any], step: int, table: str) -> Rows:

@@ -39,7 +39,11 @@ PACKAGE = "starlake_dagster_components"
 SENSORS = "tests/definitions/sensors"
 LOADS = "tests/executors/local/test_executor_load_files.py"
 OUTCOMES = ("tests/executors/starlake_output", LOADS)
-ENGINE = ("tests/engine/test_engine_strategies.py", "tests/engine/test_engine_strategy_templates.py", "tests/engine/test_engine_refused.py")
+ENGINE = (
+    "tests/engine/test_engine_strategies.py",
+    "tests/engine/test_engine_strategy_templates.py",
+    "tests/engine/test_engine_rejected.py",
+)
 
 _FOLDER = tempfile.mkdtemp(prefix="mutation-")
 

@@ -404,15 +404,15 @@ def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tu
     for name, value in (run.pipeline.environment if run.pipeline else {}).items():
         if name in _ENVIRONMENT_ONLY:
             continue
-        refused = explain_refused_variable(name, value)
-        if not refused:
+        rejected = explain_rejected_variable(name, value)
+        if not rejected:
             options[name] = value
         elif not _reaches_as_environment(run.project, name):
-            raise InvalidSetting(f"sl_env_var: {refused}; as an environment variable, it would be overridden by an env file")
+            raise InvalidSetting(f"sl_env_var: {rejected}; as an environment variable, it would be overridden by an env file")
     for name, value in {**(own or {}), **run.variables}.items():
-        refused = explain_refused_variable(name, value)
-        if refused:
-            raise InvalidSetting(refused)
+        rejected = explain_rejected_variable(name, value)
+        if rejected:
+            raise InvalidSetting(rejected)
         options[name] = value
     return ("--options", ",".join(f"{name}={value}" for name, value in options.items())) if options else ()
 
@@ -420,7 +420,7 @@ def _format_options(run: RunContext, own: Mapping[str, str] | None = None) -> tu
 _ENVIRONMENT_ONLY = frozenset(("SL_ROOT", "SL_ENV"))
 
 
-def explain_refused_variable(name: str, value: str) -> str | None:
+def explain_rejected_variable(name: str, value: str) -> str | None:
     """Return a message if a variable cannot be passed with ``--options``, or else None.
 
     The launcher script splits its arguments at spaces, and Starlake splits ``--options`` at commas and each item at the first ``=``.

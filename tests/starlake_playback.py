@@ -69,14 +69,14 @@ class Program:
         path.write_text(f"#!/usr/bin/env bash\n{text}\n", encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
-    def play(self, command: Mapping[str, Any], *, refuses: str = "") -> None:
+    def play(self, command: Mapping[str, Any], *, rejects: str = "") -> None:
         """Let further commands play a recorded one.
 
         Args:
             command: the recorded one.
-            refuses: an option that this version does not know.
+            rejects: an option that this version does not know.
         """
-        self._write(play=dict(command), refuses=refuses)
+        self._write(play=dict(command), rejects=rejects)
 
     def double(self, loader: Loader, **options: Any) -> None:
         """Let further commands do what Starlake does with the files that are there.
@@ -232,8 +232,8 @@ def main(instructions: str, arguments: Sequence[str]) -> int:
     def option(*names: str) -> str | None:
         return next((arguments[arguments.index(name) + 1] for name in names if name in arguments), None)
 
-    if given.get("refuses") in arguments:
-        os.write(2, f"Error: Unknown option {given['refuses']}\n".encode())
+    if given.get("rejects") in arguments:
+        os.write(2, f"Error: Unknown option {given['rejects']}\n".encode())
         return 1
     verb, domain = arguments[0], option("--domains", "--domain") or ""
     tables = (option("--tables") or "").split(",")

@@ -210,7 +210,7 @@ class Services:
             self._processes[name] = self._commands[name]()
         return messages
 
-    def take_notices(self) -> list[Location]:
+    def collect_reload_requests(self) -> list[Location]:
         """Return the locations whose code servers have found columns of tasks since the last call: a reload shows them."""
         found = []
         for location, file in self._notices.items():
@@ -387,7 +387,7 @@ def serve_projects(
 def _follow_changes(services: Services, watcher: Watcher, report: Callable[[str], None], examine: Callable[[Path], None]) -> None:
     """Wait a moment for edits and newly inferred columns, and reload the affected locations."""
     changes = watcher.take_changes(_POLL_SECONDS)
-    for location in services.take_notices():
+    for location in services.collect_reload_requests():
         if location not in changes:
             _reload_location(services, location, "the columns of its tasks were found", report)
     for location, files in changes.items():

@@ -15,7 +15,7 @@ from dagster_shared.libraries import DagsterLibraryRegistry
 from .._dagster_load import find_passed_value, is_code_server, pass_to_runs
 from ..cache import open_cache, pause_garbage_collection
 from ..errors import InvalidProject, Problem, join_names
-from ..masking import mask_text, note_secret_names, note_secrets
+from ..masking import mask_text, register_secret_names, register_secrets
 from ..pipelines.pipeline import Pipeline, Plan
 from ..pipelines.plan_loading import Loaded, load_plan
 from ..project.model import EMPTY
@@ -151,8 +151,8 @@ def load_project_plan(
         ProjectNotFound: the folder does not exist, or does not contain a Starlake project.
     """
     folder = os.path.abspath(os.path.expanduser(root))
-    note_secret_names(folder, settings.secret_names)
-    note_secrets(folder, "settings", settings.variables, settings.executor)
+    register_secret_names(folder, settings.secret_names)
+    register_secrets(folder, "settings", settings.variables, settings.executor)
     return load_plan(
         root,
         profile=settings.env,
@@ -263,12 +263,12 @@ def choose_job_executor(pipeline: Pipeline | None, settings: Settings, choose_ta
 
 def _find_variable_problems(settings: Settings) -> Iterator[Problem]:
     if settings.variables:
-        from ..commands import explain_refused_variable
+        from ..commands import explain_rejected_variable
 
         for name, value in settings.variables.items():
-            refused = explain_refused_variable(str(name), str(value))
-            if refused:
-                yield Problem(None, "error", f"variables: {refused}")
+            rejected = explain_rejected_variable(str(name), str(value))
+            if rejected:
+                yield Problem(None, "error", f"variables: {rejected}")
 
 
 def _find_executor_problems(plan: Plan, pipeline: Pipeline, settings: Settings) -> Sequence[Problem]:

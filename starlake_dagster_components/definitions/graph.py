@@ -113,8 +113,8 @@ def build_graph(plan: Plan, settings: Settings) -> AssetGraph:
     translated: dict[NodeId, dg.AssetSpec] = {}
     problems: list[Problem] = []
     for node_id, node in nodes.items():
-        translated[node_id], refused = translate_node(translator, node)
-        problems += [refused] if refused else ()
+        translated[node_id], rejected = translate_node(translator, node)
+        problems += [rejected] if rejected else ()
         problems += find_freshness_problems(node)
         translated[node_id] = hide_in_spec(translated[node_id])
     partitioned = add_partitions(plan, settings, nodes, translated)

@@ -1,7 +1,7 @@
 """The embedded DuckDB engine: stage, preload, load and transform of a Starlake project, in this process.
 
-One function, :func:`run_command`, and the same as a command line with Starlake's arguments: ``python -m
-starlake_dagster_components.engine``. Where it differs from Starlake on purpose is listed in ``docs/engine.md``.
+The function :func:`run_command` runs a command. There is also a command line with Starlake's arguments: ``python -m
+starlake_dagster_components.engine``. ``docs/engine.md`` lists the intentional differences from Starlake.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -16,7 +16,7 @@ _HELP = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, or 1 for every failure; 130 and 143 when it was interrupted or terminated."""
+    """Run a command and return its exit code: 0, or 1 for every failure; 130 or 143 if it was interrupted or terminated."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("help", "--help", "-h"):
         sys.stdout.write(f"{_HELP}\n")
@@ -50,10 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         try:
             ended.append(run_command(arguments, environ=os.environ, out=print_line, log=log, cancelled=cancelled).exit_code)
         except CommandCancelled:
-            log("error", "cancelled")
+            log("error", "canceled")
             ended.append(128 + (received[0] if received else signal.SIGTERM))
 
-    # A signal reaches Python's code in the main thread only, and not while that thread waits for DuckDB.
+    # Python handles signals only in the main thread, and not while that thread waits for DuckDB.
     worker = threading.Thread(target=run, name="engine")
     worker.start()
     while worker.is_alive():

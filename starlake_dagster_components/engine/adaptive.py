@@ -1,4 +1,4 @@
-"""``writeStrategy.types``: a strategy chosen by the file, by conditions in Scala. Starlake: AdaptiveWriteStrategy, CompilerUtils.
+"""``writeStrategy.types``: conditions in Scala that choose the strategy for a file. Starlake: AdaptiveWriteStrategy, CompilerUtils.
 
 Conditions are evaluated by a small parser of comparisons, ``&& || !``, sums, ``group("name")`` of the table's pattern,
 the size of the file and the days that Starlake offers. They are never run as code.
@@ -45,11 +45,11 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 class _Unknown(Exception):
-    """A condition uses something that the parser does not know."""
+    """A condition uses syntax that the parser does not support."""
 
 
 def choose_strategy(table: Table, file: Path, zone: str | None = None, now: datetime | None = None) -> str:
-    """Return the write strategy whose condition a file fulfills.
+    """Return the write strategy whose condition a file meets.
 
     Args:
         table: the table; its strategy has ``types``.
@@ -58,7 +58,7 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
         now: the time.
 
     Raises:
-        BadSetting: none or several conditions are fulfilled, or one cannot be evaluated for this file.
+        BadSetting: no condition or more than one is met, or one cannot be evaluated for this file.
         NotSupported: a condition uses something that the engine cannot evaluate.
     """
     written = table.metadata.write_strategy
@@ -72,17 +72,17 @@ def choose_strategy(table: Table, file: Path, zone: str | None = None, now: date
             value = _Parser(str(condition), context).evaluate()
         except _Unknown as error:
             raise NotSupported(
-                where, f"the condition of {kind}, '{condition}', is not understood by the embedded engine: {error}"
+                where, f"the condition of {kind}, '{condition}', is not supported by the embedded engine: {error}"
             ) from error
         except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
             raise BadSetting(where, f"the condition of {kind}, '{condition}', cannot be evaluated for {file.name}: {error}") from error
         if not isinstance(value, bool):
-            raise BadSetting(where, f"the condition of {kind}, '{condition}', gives '{value}', neither true nor false")
+            raise BadSetting(where, f"the condition of {kind}, '{condition}', is '{value}', which is neither true nor false")
         if value:
             fulfilled.append(kind)
     if len(fulfilled) != 1:
         found = f"several write strategies ({', '.join(fulfilled)})" if fulfilled else "no write strategy"
-        raise BadSetting(place, f"{table.full_name}: {found} for {file.name}: exactly one condition must hold")
+        raise BadSetting(place, f"{table.full_name}: {found} for {file.name}: exactly one condition must be true")
     return fulfilled[0].upper()
 
 

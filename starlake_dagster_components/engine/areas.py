@@ -42,7 +42,7 @@ class Identity:
 
 
 def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
-    """Make the folders that Starlake makes at the start of a command. Starlake: DatasetArea.initMetadata, initDomains."""
+    """Create the folders that Starlake creates at the start of a command. Starlake: DatasetArea.initMetadata, initDomains."""
     Path(areas.incoming).mkdir(parents=True, exist_ok=True)
     for domain in domains:
         for area in (areas.stage, areas.unresolved, areas.archive, areas.replay):
@@ -50,7 +50,7 @@ def make_folders(areas: Areas, domains: Iterable[Domain]) -> None:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return the files of a folder, oldest first, then by name; hidden ones and sub-folders left out.
+    """Return the files in a folder, oldest first, then by name, without hidden files and subfolders.
 
     Starlake: LocalStorageHandler.list.
     """
@@ -58,7 +58,7 @@ def list_files(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                # Another command may be moving it.
+                # Another command may have moved it.
                 with contextlib.suppress(FileNotFoundError):
                     if entry.is_file() and not entry.name.startswith("."):
                         found.append((entry.stat().st_mtime_ns, entry.name))
@@ -77,7 +77,7 @@ def is_utf8(name: str) -> bool:
 
 
 def show_path(path: Path | str) -> str:
-    r"""Return a path as it can be printed: bytes that are not UTF-8 as ``\xff``."""
+    r"""Return a path as a printable string, with bytes that are not UTF-8 as ``\xff``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -91,7 +91,7 @@ def find_table(name: str, tables: Sequence[Table]) -> Table | None:
 
 
 def matches_table(name: str, table: Table) -> bool:
-    """Return whether a file belongs to a table by its name."""
+    """Return whether a file's name matches the pattern of a table."""
     try:
         return compile_pattern(table.pattern).fullmatch(name) is not None
     except ValueError as error:
@@ -99,7 +99,7 @@ def matches_table(name: str, table: Table) -> bool:
 
 
 def find_free_name(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder, numbered (``orders~2.csv``) when the name is taken."""
+    """Return the path of a file in a folder, with a number (``orders~2.csv``) if the name is taken."""
     path = folder / name
     stem, extension = _split_name(name)
     number = 2
@@ -128,7 +128,7 @@ def have_same_content(first: Path, second: Path) -> bool:
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Move a file, replacing the target: atomically on one file system, else by a copy that gets its name when it is complete."""
+    """Move a file, and replace the target. This is atomic within a file system. Otherwise, a copy gets its name once it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)
@@ -147,11 +147,11 @@ _MOVING = ".moving"
 def take_file(source: Path, target: Path) -> None:
     """Move a file into the stage area, so that it is in exactly one place even if the move is interrupted.
 
-    Between two file systems it is copied. Meanwhile both names are hidden: ``.NAME.moving`` where it comes from and ``.NAME.part`` where it
-    goes. While the second one is there the copy is not whole; :func:`finish_moves` goes on from there.
+    Between two file systems it is copied. Meanwhile, both names are hidden: ``.NAME.moving`` at the source and ``.NAME.part`` at the
+    target. While the second one exists, the copy is incomplete, and :func:`finish_moves` continues from there.
 
     Raises:
-        OSError: it cannot be moved: the folder is read-only, for example. Then it stays where it was.
+        OSError: it cannot be moved, for example because the folder is read-only. It then stays where it is.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -11,7 +11,8 @@ EngineVerb = Literal["stage", "preload", "load", "transform"]
 
 _VERBS: Mapping[str, EngineVerb] = {"stage": "stage", "preload": "preload", "load": "load", "transform": "transform", "job": "transform"}
 
-# Kind of each option: "list" = comma-separated, "map" = k=v,k2=v2, "text", "flag", "bool", "int"; "no" = known to Starlake, not done here.
+# Kind of each option: "list" = comma-separated, "map" = k=v,k2=v2, "text", "flag", "bool", "int"; "no" = supported by Starlake, but not
+# here.
 _COMMON = {"options": "map", "reportFormat": "text"}
 _OPTIONS: Mapping[EngineVerb, Mapping[str, str]] = {
     "stage": {**_COMMON, "domains": "list", "tables": "list"},
@@ -57,7 +58,7 @@ _FORMER = {"include": "domains", "schemas": "tables"}
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """A command line, parsed. Options that a verb does not have keep their defaults.
+    """A parsed command line. Options that a verb does not have keep their defaults.
 
     Attributes:
         verb: the command; ``job`` is an alias of ``transform``.
@@ -91,11 +92,11 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     """Parse a command line.
 
     Raises:
-        BadArguments: an unknown verb or option, a missing or malformed value; the text begins as Starlake's does.
+        BadArguments: an unknown verb or option, or a missing or malformed value. The message begins like Starlake's.
     """
     if not argv or argv[0] not in _VERBS:
         word = argv[0] if argv else ""
-        raise BadArguments(f"Unknown command {word}{suggest_name(word, _VERBS)}; the engine knows {', '.join(_VERBS)}")
+        raise BadArguments(f"Unknown command {word}{suggest_name(word, _VERBS)} (supported: {', '.join(_VERBS)})")
     verb = _VERBS[argv[0]]
     values = _parse_values(verb, argv[1:])
     required = _REQUIRED.get(verb)

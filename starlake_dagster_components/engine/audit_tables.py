@@ -29,7 +29,7 @@ _EXPECTATIONS = (
     "SUCCESS BOOLEAN NOT NULL"
 )
 UNKNOWN = -1
-"""Starlake writes this for a number that it does not know."""
+"""Starlake writes this for an unknown number."""
 _NO_COUNT = -2147483648
 
 
@@ -67,7 +67,7 @@ class Checks:
 
 
 def write_rows(session: Session, database: Database, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
-    """Write rows within the running transaction, and create their tables if these do not exist."""
+    """Write rows in the current transaction. The tables are created if they do not exist."""
     if not session.settings.audit_active:
         entries = ()
     checked = [(check, outcome) for check in checks for outcome in check.outcomes]
@@ -97,15 +97,15 @@ def _insert_rows(
 
 
 def write_rows_elsewhere(session: Session, path: Path, entries: Sequence[Entry], checks: Sequence[Checks] = ()) -> None:
-    """Write rows into a database that is not open."""
+    """Write rows to a database that is not open."""
     with open_database(path, cancelled=None, log=session.log) as database, database.begin_transaction():
         write_rows(session, database, entries, checks)
 
 
 def find_template_failure(session: Session) -> Exception | None:
-    """Return why the project's own template ``append`` cannot write the audit; None where it can, and where there is none.
+    """Return why the project's own template ``append`` cannot write the audit; None if it can, or there is no such template.
 
-    The engine does not use it for its audit. Starlake does: AuditLog.sink.
+    Unlike Starlake, the engine does not use it for its audit (AuditLog.sink).
     """
     template = find_template(session, "append", WriteStrategy(type="APPEND"), None)
     if template is None or not session.settings.audit_active:

@@ -14,24 +14,24 @@ from .sqltext import quote, quote_literal
 from .values import build_value
 
 FILE_COLUMN = "sl_input_file_name"
-"""Column that scripts and filters may use: the file that a row comes from. Starlake: CometColumns."""
+"""Column with the file that a row comes from, for scripts and filters. Starlake: CometColumns."""
 
 
 def build_select(
     session: Session, table: Table, attributes: Sequence[TypedAttribute], source: Source, file: Path, checked: Collection[str]
 ) -> str:
-    """Return the SELECT of a file's rows, in the order of the table's attributes, under their names in the table.
+    """Return the SELECT of a file's rows, with columns in the order of the table's attributes and with their names in the table.
 
-    Values are converted first (trim, pattern, default, masking), then scripts, which see the values under the names of the file,
-    then the table's filter, which sees them under the names of the table.
+    Values are converted first (trim, pattern, default, masking). Then come the scripts, which use the names in the file, and the table's
+    filter, which uses the names in the table.
 
     Args:
-        session: the command.
+        session: the session of the command.
         table: the table.
         attributes: its attributes.
         source: how the file is read.
         file: its path.
-        checked: columns that must have a value although the table itself allows NULL.
+        checked: columns that must have a value, although the table allows NULL.
     """
     in_file = [a for a in attributes if a.attribute.name in source.columns]
     made = {a.attribute.name: _build_value(session, table, a, source) for a in in_file}
@@ -89,7 +89,7 @@ def _require_value(typed: TypedAttribute, sql: str, checked: Collection[str]) ->
 
 
 def list_hash_queries(session: Session, table: Table, attributes: Sequence[TypedAttribute], source: Source) -> list[str]:
-    """Return the queries of the values that are looked up in the table of hashes."""
+    """Return queries for the values that are looked up in the table of hashes."""
     queries = []
     for typed in attributes:
         if typed.attribute.name in source.columns and privacy.needs_hashes(privacy.parse_masking(table, typed.attribute)):

@@ -1,6 +1,6 @@
-"""Values for a column whose type is not that of its attribute: converted if nothing is lost, otherwise rejected.
+"""Convert values for a column whose type differs from that of its attribute, and reject values that would lose information.
 
-Starlake lets DuckDB convert them, which silently rounds numbers and cuts off times.
+Starlake lets DuckDB convert them, which silently rounds numbers and truncates times.
 """
 
 import threading
@@ -21,7 +21,7 @@ _guard = threading.Lock()
 
 @lru_cache(maxsize=4096)
 def parse_type(ddl: str) -> "duckdb.sqltypes.DuckDBPyType | None":
-    """Return a type; None when DuckDB does not know it without a database."""
+    """Return a type; None if it is unknown to DuckDB without a database."""
     try:
         with _guard:
             return duckdb.sqltype(ddl)
@@ -30,7 +30,7 @@ def parse_type(ddl: str) -> "duckdb.sqltypes.DuckDBPyType | None":
 
 
 def normalize_type(ddl: str) -> str:
-    """Return a type as DuckDB writes it; unchanged if DuckDB does not know it without a database."""
+    """Return a type as DuckDB writes it; unchanged if it is unknown to DuckDB without a database."""
     found = parse_type(ddl)
     return ddl if found is None else str(found)
 
@@ -44,10 +44,10 @@ def get_shape(ddl: str) -> str:
 
 
 def fits(value: str, ddl: str, in_table: str) -> str:
-    """Return the SQL condition that a value can be written to a column of another type unchanged; true for a missing value.
+    """Return the SQL condition under which a value can be written to a column of another type without a change; true for NULL.
 
     Args:
-        value: SQL of the value; it is repeated.
+        value: SQL of the value; it occurs more than once in the result.
         ddl: its type.
         in_table: the column's type.
     """
@@ -65,20 +65,20 @@ def fits(value: str, ddl: str, in_table: str) -> str:
 
 
 def convert(value: str, ddl: str, in_table: str, column: str) -> str:
-    """Return the SQL of a value for a column of another type; an error where it does not fit.
+    """Return the SQL that converts a value to a column of another type, or raises an error if it does not fit.
 
     Args:
-        value: SQL of the value; it is repeated.
+        value: SQL of the value; it occurs more than once in the result.
         ddl: its type.
         in_table: the column's type.
         column: the column, for the message.
     """
-    refused = f"error({quote_literal(f'column {column}: a value does not fit the type {in_table} of the table')})"
-    return f"CASE WHEN {fits(value, ddl, in_table)} THEN CAST({value} AS {in_table}) ELSE CAST({refused} AS {in_table}) END"
+    rejected = f"error({quote_literal(f'column {column}: a value does not fit the type {in_table} of the table')})"
+    return f"CASE WHEN {fits(value, ddl, in_table)} THEN CAST({value} AS {in_table}) ELSE CAST({rejected} AS {in_table}) END"
 
 
 def restrict_type(ddl: str, wanted: str) -> str:
-    """Return a type with those fields of its structs that another type has too, at every depth."""
+    """Return a type without the fields of its structs, at any depth, that another type does not have."""
     one, other = parse_type(ddl), parse_type(wanted)
     return ddl if one is None or other is None else _restrict(one, other)
 
@@ -102,7 +102,7 @@ def _get_fields(one: "duckdb.sqltypes.DuckDBPyType") -> "list[tuple[str, duckdb.
 
 
 def find_missing_fields(existing: str, wanted: str) -> list[tuple[tuple[str, ...], str]]:
-    """Return the fields that the structs of one type lack: the path below the column, and the type of each.
+    """Return the path below the column and the type of each field that the structs of one type lack.
 
     The elements of a list are the field ``element``, as in ALTER TABLE.
     """

@@ -1,4 +1,4 @@
-"""The project of a command: the one that was already read, unless the command's options or environment change it."""
+"""The project of a command: the one that has already been read, unless the command's options or environment change it."""
 
 import os
 import re
@@ -11,16 +11,15 @@ from .arguments import Arguments
 
 _KEPT = 8
 _guard = threading.Lock()
-# (identity of the project as read, profile, options) -> the project itself, kept alive, and what was read with these options.
+# (identity of the project as read, profile, options) -> the project itself, to keep it alive, and the project read with these options.
 _read: OrderedDict[tuple[int, str, tuple[tuple[str, str], ...]], tuple[Project, Project]] = OrderedDict()
 
 
 def select_project(arguments: Arguments, environ: Mapping[str, str], project: Project | None) -> Project:
     """Return the project of a command.
 
-    Options are variables of the project's files. The SQL of tasks is rendered by every command, so options that only SQL uses do not
-    change the project; when a file that defines the command's tables or task mentions one, the project is read again with the
-    options.
+    Options are variables of the project's files. Every command renders the SQL of tasks, so options that only SQL uses do not change the
+    project. If a file that defines the command's tables or task mentions an option, the project is read again with the options.
 
     Raises:
         ProjectNotFound: there is no project at ``SL_ROOT`` or in the working directory.
@@ -51,7 +50,7 @@ def list_files(project: Project, arguments: Arguments) -> Iterable[str]:
     yield project.application.origin.file
     if arguments.verb == "transform":
         for task in project.tasks:
-            # A recursive run may reach any task; an option may even rename them.
+            # A recursive run may reach any task; an option may even rename tasks.
             if arguments.recursive or task.full_name.lower() == arguments.name.lower():
                 yield task.origin.file
                 yield f"{os.path.dirname(task.sql_file or task.origin.file)}/_config.sl.yml"

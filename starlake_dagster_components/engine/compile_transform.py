@@ -1,4 +1,4 @@
-"""``transform --compile``: the SQL of a task as it would be run."""
+"""``transform --compile``: print the SQL of a task as it would be run."""
 
 from ..project.sql.sections import render_task
 from ..project.templating import TemplateError
@@ -9,7 +9,7 @@ from .table_resolution import find_task
 
 
 def compile_task(session: Session, arguments: Arguments) -> None:
-    """Print the SQL of a task with all variables in place, without running it."""
+    """Print the SQL of a task with all variables replaced, without running it."""
     task = find_task(session.project, arguments.name)
     try:
         sections = render_task(session.project, task, session.variables)

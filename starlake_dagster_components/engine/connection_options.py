@@ -1,4 +1,6 @@
-"""Options of a connection: what Starlake gives to DuckDB's driver, and the statements that it runs first. Starlake: JdbcDbUtils."""
+"""Read the options of a connection: those that Starlake passes to DuckDB's driver, and the statements that it runs first. Starlake:
+JdbcDbUtils.
+"""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +11,7 @@ from ..project.model import Connection
 from .engine_errors import NotSupported
 from .sqltext import split_statements
 
-# Options that Starlake keeps to itself. Starlake: JdbcDbUtils.nonDuckDbProperties.
+# Options that Starlake does not pass to the driver. Starlake: JdbcDbUtils.nonDuckDbProperties.
 _STARLAKES_OWN = frozenset(
     {
         *("url", "driver", "dbtable", "numpartitions", "sl_access_token", "account", "allowunderscoresinhost", "database", "db"),
@@ -38,7 +40,7 @@ class Action:
 
     @property
     def attached_file(self) -> str | None:
-        """The database file that the statement attaches; None when it attaches none."""
+        """The database file that the statement attaches; None if it does not attach one."""
         found = _FILE.match(self.sql)
         path = found.group(1).replace("''", "'") if found else None
         return path if path and path != ":memory:" and _SCHEME.match(path) is None else None
@@ -46,12 +48,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSetup:
-    """Options with which a database is opened.
+    """The options with which a database is opened.
 
     Attributes:
         name: the connection.
-        read_only: whether it is opened for reading only.
-        settings: settings of DuckDB, with their lines.
+        read_only: the location of the option that makes it read-only; None if it is writable.
+        settings: DuckDB settings, with their locations.
         actions: statements to run before all others.
         zone: time zone of the session; None = that of the process.
     """
@@ -67,7 +69,7 @@ def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSet
     """Return the setup that the options of a connection describe.
 
     Raises:
-        NotSupported: an option that the engine can neither use nor ignore.
+        NotSupported: the engine can neither use nor ignore an option.
     """
     if connection is None:
         return ConnectionSetup(zone=zone)
@@ -93,7 +95,7 @@ def read_setup(connection: Connection | None, zone: str | None) -> ConnectionSet
 
 
 def list_ignored_options(connection: Connection | None) -> list[str]:
-    """Return the options of a connection that mean something to Starlake and nothing to the engine."""
+    """Return the options of a connection that have an effect in Starlake, but not in the engine."""
     ignored = ("sl_duckdb_home", "sl_duckdb_secret_home")
     options = connection.options if connection else {}
     return sorted(name for name in options if name.lower().startswith("fs.") or name.lower() in ignored)

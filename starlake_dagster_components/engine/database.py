@@ -24,12 +24,12 @@ from .statement_cancellation import interrupt_when
 _PRIVATE = frozenset({"memory", "system", "temp"})
 _SMALL = 8 << 20
 WAIT_FOR_OTHERS = 5.0
-"""Seconds that a command waits for a file that another program has open."""
+"""Seconds to wait for a file that another program has open."""
 _PAUSE = 0.1
 _COSTLY = "fsst,dict_fsst,alp,alprd,chimp,patas,zstd,roaring"
 _SPOILS = frozenset({"SET", "RESET", "PRAGMA", "LOAD", "INSTALL", "FORCE", "ATTACH", "DETACH", "USE", "UPDATE EXTENSIONS"})
 
-# Statements after which the database has the same schemas, tables and views as before.
+# Statements that do not change the schemas, tables and views of the database.
 _CHANGES_NOTHING = re.compile(
     r"\s*(?:SELECT|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DESCRIBE|SET|USE|BEGIN|COMMIT|COMMENT|CREATE (?:OR REPLACE )?TEMP|DROP TABLE "
     r"temp)\b",
@@ -41,7 +41,7 @@ Kind = Literal["table", "view"]
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """Schemas and tables of a database.
+    """The schemas, tables and views of a database.
 
     Attributes:
         schemas: lower-case name -> name.
@@ -66,9 +66,9 @@ class Database:
 
     Attributes:
         path: the file.
-        catalog: name in SQL of what is written to: the file's name without extension, as when the file is opened alone.
-        connection: where SQL is run.
-        last: the statement that was run last.
+        catalog: name, in SQL, of the database that is written to: the file's name without its extension, as if the file were opened alone.
+        connection: the connection that runs SQL.
+        last: the last statement that was run.
     """
 
     def __init__(self, path: Path, catalog: str, lent: Instance, cancelled: Cancelled | None, others: Sequence[str] = ()) -> None:
@@ -84,42 +84,42 @@ class Database:
         self._entries: _Entries | None = None
 
     def execute(self, sql: str, *, cancellable: bool = True) -> duckdb.DuckDBPyConnection:
-        """Run one statement, also in a canceled command unless it is ``cancellable``.
+        """Run one statement, even if the command was canceled, unless the statement is ``cancellable``.
 
         Raises:
-            duckdb.Error: it fails.
-            CommandCancelled: the command was canceled meanwhile.
+            duckdb.Error: the statement failed.
+            CommandCancelled: the command was canceled in the meantime.
         """
         if cancellable and self._cancelled is not None and self._cancelled.is_set():
-            raise CommandCancelled("cancelled")
+            raise CommandCancelled("the command was canceled")
         self.last = sql
         if _CHANGES_NOTHING.match(sql) is None:
             self._entries = None
         try:
             return self.connection.execute(sql)
         except duckdb.InterruptException as error:
-            raise CommandCancelled("cancelled") from error
+            raise CommandCancelled("the command was canceled") from error
 
     def fetch_rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""
         try:
             return self.execute(sql).fetchall()
         except duckdb.InterruptException as error:
-            raise CommandCancelled("cancelled") from error
+            raise CommandCancelled("the command was canceled") from error
 
     def fetch_count(self, sql: str) -> int:
-        """Run a statement whose result is one number: a counting query, or an INSERT, UPDATE or DELETE."""
+        """Run a statement whose result is one number (a count query, or an INSERT, UPDATE or DELETE), and return it."""
         row = self.fetch_rows(sql)
         return int(row[0][0]) if row and row[0] and row[0][0] is not None else 0
 
     def spoil_if(self, keyword: str) -> None:
-        """Discard the instance after the command if a statement that begins with this word changes more than the database."""
+        """Discard the instance after the command if a statement that begins with this word may change more than the database."""
         if keyword in _SPOILS:
             self._lent.spoiled = True
 
     @contextlib.contextmanager
     def begin_transaction(self) -> Iterator[None]:
-        """Run the body in one transaction: committed at its end, rolled back when it raises."""
+        """Run the ``with`` block in one transaction. It is committed at the end, or rolled back if the block raises an exception."""
         self.execute("BEGIN TRANSACTION")
         try:
             yield
@@ -131,7 +131,9 @@ class Database:
             raise
 
     def set_search_path(self, schemas: Sequence[str]) -> None:
-        """Look for unqualified names in these schemas, in this order, then in ``main``. Schemas that do not exist are left out."""
+        """Set the schemas in which unqualified names are looked up, in this order, followed by ``main``. Schemas that do not exist are left
+        out.
+        """
         existing = self.list_schemas()
         found = [existing[name.lower()] for name in schemas if name.lower() in existing]
         own = [f"{quote(self.catalog)}.{quote(name)}" for name in dict.fromkeys([*found, "main"])]
@@ -139,7 +141,7 @@ class Database:
         self.execute(f"SET search_path = {quote_literal(text)}")
 
     def _list_other_schemas(self) -> list[str]:
-        """Return the schemas of the other databases: DuckDB finds ``schema.table`` there only when the schema is in its path."""
+        """Return the schemas of the other databases: DuckDB finds ``schema.table`` there only if the schema is in its search path."""
         if not self._others:
             return []
         names = ", ".join(map(quote_literal, self._others))
@@ -153,11 +155,11 @@ class Database:
         return self._read_entries().schemas
 
     def find_kind(self, schema: str, name: str) -> Kind | None:
-        """Return ``table`` or ``view``; None when there is neither."""
+        """Return ``table`` or ``view``; None if neither exists."""
         return self._read_entries().kinds.get((schema.lower(), name.lower()))
 
     def list_columns(self, schema: str, name: str) -> list[Column]:
-        """Return the columns of a table or view, in order; empty when it does not exist.
+        """Return the columns of a table or view, in order; empty if it does not exist.
 
         Raises:
             DatabaseFailed: the query of a view no longer works.
@@ -182,7 +184,7 @@ class Database:
         return False
 
     def _read_entries(self) -> "_Entries":
-        """Return schemas, tables and views as the transaction sees them: a statement on a missing table would end the transaction."""
+        """Return the schemas, tables and views that the transaction sees. A statement on a missing table would abort the transaction."""
         if self._entries is None:
             own = f"database_name = {quote_literal(self.catalog)}"
             rows = self.fetch_rows(
@@ -205,8 +207,8 @@ class Database:
     def expect_large(self) -> None:
         """Prepare for large data: use all processors, and compress as well as possible.
 
-        Otherwise one processor works, because waking the others takes longer than small things take, and the costly ways of compressing are
-        left out: what they try on a small table at each checkpoint is most of the work.
+        Otherwise, one processor is used, because waking the others takes longer than small statements do. Costly compression methods are
+        disabled, because on a small table, trying them at each checkpoint is most of the work.
         """
         if not self._large:
             self._large = True
@@ -219,10 +221,10 @@ class Database:
 
     @contextlib.contextmanager
     def fill_row_groups(self) -> Iterator[None]:
-        """Copy many rows from one table to another in the body, into full row groups.
+        """Copy many rows between tables in the ``with`` block, into full row groups.
 
-        Processors that keep the order of rows leave row groups as uneven as those of the first table, and the next checkpoint writes the
-        whole once more. Where one processor works, nothing is to be done, and the order stays.
+        If several processors preserve the order of rows, row groups are as uneven as those of the first table, and the next checkpoint
+        writes the whole table again. With one processor, nothing is changed, and the order is preserved.
         """
         if not self._large:
             yield
@@ -234,7 +236,7 @@ class Database:
             try:
                 self.connection.execute("RESET preserve_insertion_order")
             except duckdb.Error:
-                # The transaction is lost, and the setting stays.
+                # The transaction was aborted, so the setting cannot be restored.
                 self._lent.spoiled = True
 
 
@@ -253,15 +255,15 @@ def open_database(
     holder: str = "",
     setup: ConnectionSetup | None = None,
 ) -> Iterator[Database]:
-    """Lock a database file and open it; wait while another command has it.
+    """Lock a database file and open it. Wait while another command holds the lock.
 
     Args:
         path: the file; created if it does not exist.
-        also: other files to read from: attached read-only under their own names, which come after the file's in the search path.
-        cancelled: ends waiting and running statements when set.
-        log: receives one line when there is something to wait for.
-        holder: description of this command for the messages of commands that wait.
-        setup: options of the connection; the defaults of DuckDB without them.
+        also: other files to read from: attached read-only under their own names, which come after that of the file in the search path.
+        cancelled: ends the wait and running statements when set.
+        log: receives a line if the command has to wait.
+        holder: description of this command, shown to the commands that wait for it.
+        setup: options of the connection; None = DuckDB's defaults.
 
     Raises:
         CommandCancelled: ``cancelled`` was set.
@@ -286,7 +288,7 @@ def open_database(
             stack.callback(_detach, lent, [name])
         database = Database(path, catalog, lent, cancelled, others=tuple(names))
         database.execute(f"USE {quote(catalog)}")
-        # Errors then have their position in the statement as a number.
+        # Errors then contain the position in the statement.
         database.execute("SET errors_as_json = true")
         if database.is_small:
             _prepare_for_small(lent.connection)
@@ -302,7 +304,7 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
     """Apply the options of a connection.
 
     Raises:
-        DatabaseFailed: one does not work, or would send the engine's rows elsewhere.
+        DatabaseFailed: an option does not work, or would send the engine's rows elsewhere.
     """
     if setup.zone:
         database.execute(f"SET SESSION TimeZone = {quote_literal(setup.zone)}")
@@ -327,7 +329,7 @@ def _set_up(database: Database, setup: ConnectionSetup, lent: Instance) -> None:
 
 
 def _follow_use(database: Database, setup: ConnectionSetup) -> None:
-    """Write to the database that ``preActions`` have made the current one, as Starlake does.
+    """Write to the database that ``preActions`` made the current one, as Starlake does.
 
     Raises:
         DatabaseFailed: it is not a DuckDB file.
@@ -386,7 +388,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, waiting: _Waiting
 
 
 def _remove_empty_file(path: Path) -> bool:
-    """Remove a file without a byte, which DuckDB leaves behind when the disk is full, and which it then refuses to open."""
+    """Remove an empty file, which DuckDB leaves behind if the disk is full, and which it cannot open."""
     with contextlib.suppress(OSError):
         if path.is_file() and path.stat().st_size == 0:
             path.unlink()
@@ -395,7 +397,7 @@ def _remove_empty_file(path: Path) -> bool:
 
 
 def _explain_held(error: duckdb.Error) -> str | None:
-    """Return which process has the file open, if that is why it cannot be opened."""
+    """Return a message that names the process that has the file open, if that is why it cannot be opened."""
     text = str(error)
     if "Unique file handle conflict" in text:
         return f"a connection of this process (PID {os.getpid()}) has it open; close it there"

@@ -1,4 +1,4 @@
-"""Types of columns: from an attribute to a column of the database.
+"""Determine the column types of attributes, and create tables.
 
 Starlake: SchemaHandler.getAttributesWithDDLType, SparkUtils.sqlSchema.
 """
@@ -26,7 +26,7 @@ _PRIMITIVES = {
     "date": "DATE",
     "timestamp": "TIMESTAMPTZ",
 }
-# Inside a struct Starlake goes by the primitive type: an int has 64 bits there, a timestamp no zone.
+# Inside a struct, Starlake uses the primitive type: an int has 64 bits, and a timestamp has no time zone.
 _NESTED = {**_PRIMITIVES, "int": "BIGINT", "timestamp": "TIMESTAMP"}
 
 
@@ -60,7 +60,7 @@ class TypedAttribute:
 
 
 def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
-    """Return a table's attributes with their types, ignored ones included.
+    """Return a table's attributes with their types, including ignored ones.
 
     Raises:
         BadSetting: an attribute has an unknown type, or two have the same name in the table.
@@ -75,7 +75,8 @@ def resolve_attributes(project: Project, table: Table) -> list[TypedAttribute]:
         if key in names:
             raise BadSetting(
                 table.origin.locate("attributes"),
-                f"{table.full_name}: attributes '{names[key]}' and '{one.attribute.name}' are one column, '{one.attribute.final_name}'",
+                f"{table.full_name}: attributes '{names[key]}' and '{one.attribute.name}' are both called '{one.attribute.final_name}' "
+                "in the table",
             )
         names[key] = one.attribute.name
     return found
@@ -105,7 +106,7 @@ def _get_nested_type(project: Project, table: Table, attribute: Attribute, tops:
             f"{quote(a.final_name)} {_get_nested_type(project, table, a, tops)}" for a in attribute.attributes if not a.ignore
         )
         return f"STRUCT({fields}){suffix}"
-    # Starlake looks types up by name alone: a field named like a column has the column's type.
+    # Starlake looks up types by name alone, so a field with the name of a column has the column's type.
     top = tops.get(attribute.name)
     if top is not None and not top.attributes and top.type != "struct":
         return _get_scalar(_find_definition(project, table.origin, top), _PRIMITIVES) + suffix
@@ -132,7 +133,7 @@ def _get_scalar(definition: TypeDefinition, primitives: Mapping[str, str]) -> st
 
 
 def _get_decimal(definition: TypeDefinition) -> str:
-    """Return the type of a decimal. Starlake: its ``zone`` (``12,2``), else (38,9), whatever the mapping says."""
+    """Return the type of a decimal. Starlake: its ``zone`` (``12,2``), or else (38,9), regardless of the mapping."""
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", definition.zone or "")
     if match is None:
         written = str(definition.ddl_mapping.get("duckdb") or "")
@@ -165,7 +166,7 @@ def create_schema(database: Database, schema: str) -> None:
 def write_comments(
     database: Database, schema: str, name: str, text: str | None, columns: Mapping[str, str | None], kind: str = "TABLE"
 ) -> None:
-    """Write the given comments of a table or view and of its columns."""
+    """Set the comments of a table or view and of its columns."""
     full = quote_path(database.catalog, schema, name)
     if text:
         database.execute(f"COMMENT ON {kind} {full} IS {quote_literal(text)}")

@@ -8,11 +8,11 @@
     ├── NotSupported        a key of the project that the engine does not support, with its YAML line
     ├── BadSetting          a key of the project whose value cannot work (no key for an upsert), with its YAML line
     ├── BadFile             a data file that cannot be loaded: each bad value with line, column, value and type
-    ├── TableDiffers        a table whose columns are not those of the project, where adapting it would lose data
+    ├── TableDiffers        a table whose columns differ from those of the project, and that cannot be adapted without losing data
     ├── SqlFailed           a SQL statement of the project, with its file, line and column
-    ├── ExpectationsFailed  blocking expectations that do not hold
-    └── DatabaseFailed      the database file: not ours, in use, unreadable
-        └── DatabaseReadOnly  the connection is for reading only
+    ├── ExpectationsFailed  blocking expectations that are not met
+    └── DatabaseFailed      the database file is not usable, in use, or unreadable
+        └── DatabaseReadOnly  the connection is read-only
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ class BadArguments(EngineError):
 
 
 class NotFound(EngineError):
-    """The command names something that the project does not have."""
+    """The command names something that does not exist in the project."""
 
 
 class NotSupported(EngineError):
-    """A key of the project asks for something that the engine does not do."""
+    """A key of the project requests something that the engine does not support."""
 
     def __init__(self, location: Location | None, message: str) -> None:
         self.location = location
@@ -51,14 +51,14 @@ class BadSetting(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class BadValue:
-    """A value of a data file that its column cannot take.
+    """A value of a data file that is not valid for its column.
 
     Attributes:
-        line: line in the file, from 1; 0 when it is not known.
-        column: name of the attribute; empty when the whole line is wrong.
-        value: the value as the file has it; None for a missing one.
+        line: line in the file, from 1; 0 if unknown.
+        column: name of the attribute; empty if the whole line is invalid.
+        value: the value as written in the file; None if it is missing.
         expected: the type, or what was expected.
-        text: the line, when the whole line is wrong.
+        text: the line, if the whole line is invalid.
     """
 
     line: int
@@ -81,7 +81,7 @@ class BadValue:
 
 
 class BadFile(EngineError):
-    """A data file cannot be loaded; nothing of it is in the table."""
+    """A data file cannot be loaded. None of its rows are in the table."""
 
     def __init__(self, file: str, reason: str, values: Sequence[BadValue] = (), more: bool = False) -> None:
         self.file = file
@@ -94,18 +94,18 @@ class BadFile(EngineError):
 
 
 class TableDiffers(EngineError):
-    """A table cannot take the columns of the project without losing data."""
+    """A table cannot be adapted to the columns of the project without losing data."""
 
 
 class SqlFailed(EngineError):
     """A SQL statement failed.
 
     Attributes:
-        location: file and line of the failing place.
-        column: column of the failing place, from 1; 0 when it is not known.
+        location: file and line of the error.
+        column: column of the error, from 1; 0 if unknown.
         statement: the statement as it was run.
         reason: the database's message.
-        position: index of the failing place in the statement; None when it is not known.
+        position: index of the error in the statement; None if unknown.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class SqlFailed(EngineError):
 
 
 class ExpectationsFailed(EngineError):
-    """Blocking expectations of a table or task do not hold; nothing was written."""
+    """Blocking expectations of a table or task are not met. Nothing was written."""
 
 
 class DatabaseFailed(EngineError):
@@ -131,4 +131,4 @@ class DatabaseFailed(EngineError):
 
 
 class DatabaseReadOnly(DatabaseFailed):
-    """The connection is for reading only."""
+    """The connection is read-only."""

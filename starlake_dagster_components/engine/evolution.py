@@ -13,33 +13,33 @@ from .strategies import Target
 def evolve_table(
     target: Target, existing: Sequence[Column], wanted: Sequence[Column], kept: Sequence[Column], *, emptied: bool, location: Location
 ) -> bool:
-    """Give a table the columns of the project, without losing values unless asked to.
+    """Adapt a table to the columns of the project, without losing values unless all rows are about to be replaced.
 
-    Columns that are new are added at the end, and may be empty whatever the project says: older rows have no value. Columns that the
-    project no longer has are dropped if they are empty, or if all rows are about to be replaced. A column's type stays as it is.
+    New columns are added at the end, and are nullable regardless of the project, because existing rows have no value. Columns that the
+    project no longer has are dropped if they are empty, or if all rows are about to be replaced. The types of columns do not change.
 
     Args:
         target: the table.
         existing: its columns.
         wanted: the project's columns.
-        kept: columns that the engine itself adds.
+        kept: columns that the engine adds.
         emptied: whether all rows are about to be replaced.
-        location: where the table's columns are written.
+        location: where the project defines the table's columns.
 
     Returns:
-        Whether the table was changed.
+        True if the table was changed.
 
     Raises:
-        TableDiffers: a column with values would be dropped, or an array, a struct and a scalar would be converted into each other.
+        TableDiffers: a column with values would be dropped, or a column would have to change between array, struct and scalar.
     """
     run = target.database
     there = {c.name.lower(): c for c in existing}
     named = {c.name.lower() for c in (*wanted, *kept)}
     gone = [c for c in existing if c.name.lower() not in named]
     added = [c for c in (*wanted, *kept) if c.name.lower() not in there]
-    _refuse_other_shapes(target, wanted, there, location)
+    _reject_other_shapes(target, wanted, there, location)
     if gone and not emptied:
-        _refuse_to_lose(target, gone, location)
+        _reject_loss(target, gone, location)
     for column in added:
         run.execute(f"ALTER TABLE {target.sql} ADD COLUMN {quote(column.name)} {column.type}")
     fields = [
@@ -58,7 +58,7 @@ def evolve_table(
     return bool(added or gone or loosened or fields)
 
 
-def _refuse_other_shapes(target: Target, wanted: Sequence[Column], there: Mapping[str, Column], location: Location) -> None:
+def _reject_other_shapes(target: Target, wanted: Sequence[Column], there: Mapping[str, Column], location: Location) -> None:
     for column in wanted:
         existing = there.get(column.name.lower())
         if existing is None or get_shape(existing.type) == get_shape(column.type):
@@ -67,13 +67,13 @@ def _refuse_other_shapes(target: Target, wanted: Sequence[Column], there: Mappin
         using = f" USING CASE WHEN {name} IS NOT NULL THEN [{name}] END" if normalize_type(column.type) == f"{existing.type}[]" else ""
         raise TableDiffers(
             f"{location}: column '{column.name}' of {target} has the type {existing.type}, "
-            f"but the project says {normalize_type(column.type)}. "
+            f"but the type in the project is {normalize_type(column.type)}. "
             f"Its type is not changed automatically: put the attribute back, or run "
             f"ALTER TABLE {target} ALTER COLUMN {name} TYPE {normalize_type(column.type)}{using}"
         )
 
 
-def _refuse_to_lose(target: Target, gone: Sequence[Column], location: Location) -> None:
+def _reject_loss(target: Target, gone: Sequence[Column], location: Location) -> None:
     run = target.database
     counts = run.fetch_rows(f"SELECT {', '.join(f'count({quote(c.name)})' for c in gone)} FROM {target.sql}")[0]
     held = [(column, count) for column, count in zip(gone, counts, strict=True) if count]

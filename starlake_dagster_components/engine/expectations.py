@@ -1,4 +1,4 @@
-"""Evaluating expectations of tables and tasks. Starlake: ExpectationJob."""
+"""Evaluate the expectations of tables and tasks. Starlake: ExpectationJob."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _SELF = re.compile("sl_this", re.IGNORECASE)
 
 
 class TransactionLost(Exception):
-    """A query of an expectation failed in a way that ends the transaction: what it checked must be done again without it."""
+    """A query of an expectation failed and aborted the transaction. The work of the transaction must be repeated without this query."""
 
     def __init__(self, expect: str, reason: str) -> None:
         self.expect = expect
@@ -30,18 +30,18 @@ class TransactionLost(Exception):
 def evaluate_expectations(
     session: Session, database: Database, table: str, expectations: Sequence[Expectation], failing: Mapping[str, str]
 ) -> tuple[ExpectationOutcome, ...]:
-    """Evaluate the expectations of a table on what the running transaction sees.
+    """Evaluate the expectations of a table in the current transaction.
 
     Args:
-        session: the command.
+        session: the session of the command.
         database: the database.
         table: ``schema.table``.
-        expectations: as the project writes them; each is evaluated once.
+        expectations: as written in the project; each is evaluated once.
         failing: calls whose query is known to fail -> why.
 
     Raises:
-        BadSetting: a call cannot be rendered, because its macro does not exist for example.
-        TransactionLost: a query failed, and the transaction with it.
+        BadSetting: a call cannot be rendered, for example because its macro does not exist.
+        TransactionLost: a query failed and aborted the transaction.
     """
     if not session.settings.expectations_active:
         return ()
@@ -66,7 +66,7 @@ def _evaluate_expectation(
     except duckdb.Error as error:
         reason = explain_error(error)[0]
         if "SL_THIS" in sql:
-            reason += " (Starlake replaces SL_THIS only in a query that has it in small letters: write sl_this)"
+            reason += " (Starlake replaces SL_THIS only in queries that contain it in lowercase: write sl_this)"
         if database.is_transaction_lost():
             raise TransactionLost(expectation.expect, reason) from error
         return make_outcome(None, reason)
@@ -85,7 +85,7 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
         rendered = render(f"{macros}\n{{{{ {expectation.expect} }}}}", session.variables, metadata_folder=project.metadata_folder)
     except TemplateError as error:
         raise BadSetting(expectation.origin.locate(), f"expectation {expectation.expect} of {table}: {error}") from error
-    # Starlake's ExpectationJob replaces the name in any case, but only in a query that has it in small letters.
+    # Starlake's ExpectationJob replaces the name in any case, but only in queries that contain it in lowercase.
     sql = (_SELF.sub(lambda _: table, rendered) if "sl_this" in rendered else rendered).strip()
     sql = "".join(token.text for token in tokenize_sql(sql, STARLAKE) if token.kind != "comment").strip()
     if not sql:
@@ -98,7 +98,7 @@ def _render_query(session: Session, expectation: Expectation, table: str) -> str
 
 
 def raise_for_failed(outcomes: Sequence[ExpectationOutcome]) -> None:
-    """Raise ExpectationsFailed when a blocking expectation does not hold."""
+    """Raise ExpectationsFailed if a blocking expectation is not met."""
     failed = [o for o in outcomes if o.blocking and not o.success]
     if failed:
         found = "; ".join(f"{o.expect}: {f'{o.violations} violation(s)' if o.error is None else o.error}" for o in failed)

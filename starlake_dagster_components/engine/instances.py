@@ -1,7 +1,7 @@
-"""DuckDB instances of this process, kept between commands: creating one takes longer than a small load.
+"""Keep DuckDB instances between commands, because creating one takes longer than a small load.
 
-An instance is in memory; a command attaches its database file to it and detaches it at the end, so that nothing of the file
-stays open between commands. An instance serves one command at a time.
+An instance is in memory; a command attaches its database file and detaches it at the end, so that the file is not open between commands. An
+instance serves one command at a time.
 """
 
 import atexit
@@ -37,8 +37,8 @@ class Instance:
     """An instance that is lent to a command.
 
     Attributes:
-        connection: a separate connection, whose temporary objects and local settings end with it.
-        spoiled: set when the command changed what outlives its connection (global settings, extensions, attached files).
+        connection: a separate connection, which takes its temporary objects and local settings with it when it is closed.
+        spoiled: whether the command changed something that outlives its connection (global settings, extensions, attached files).
     """
 
     def __init__(self, base: _Base) -> None:
@@ -49,7 +49,7 @@ class Instance:
 
 @contextlib.contextmanager
 def lend_instance() -> Iterator[Instance]:
-    """Lend an instance, a new one when none is free; closed afterwards when it was spoiled."""
+    """Lend an instance, or a new one if none is free. A spoiled instance is closed afterward."""
     taken = Instance(_take())
     try:
         yield taken
@@ -62,17 +62,18 @@ def _take() -> _Base:
     with _guard:
         while _free:
             base = _free.pop()
-            # After a fork the instance's threads are the parent's: it is useless here, and closing it would wait for them.
+            # After a fork, the instance's threads exist only in the parent. The instance is useless here, and closing it would wait for
+            # them.
             if base.pid == os.getpid():
                 return base
     scratch = Scratch()
     try:
         folder = scratch.make_file("duckdb")
     except OSError:
-        # Most commands need no temporary file: only those that do fail.
+        # Most commands need no temporary file. Only those that do will fail.
         folder = Path(tempfile.gettempdir(), f"starlake-dagster-duckdb-{os.getpid()}-{threading.get_ident()}")
     atexit.register(scratch.close)
-    # A table that is not in the database must not be looked for among the variables of this package.
+    # DuckDB must not look for a missing table among the Python variables of this package.
     config: dict[str, str | bool | int | float | list[str]] = {
         "temp_directory": str(folder),
         "threads": 1,

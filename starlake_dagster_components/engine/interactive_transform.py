@@ -1,4 +1,4 @@
-"""``transform --interactive``: the rows of a task's query on stdout. Starlake: JdbcAutoTask.runInteractive."""
+"""``transform --interactive``: print the rows of a task's query. Starlake: JdbcAutoTask.runInteractive."""
 
 import csv
 import io
@@ -17,11 +17,11 @@ _FORMATS = ("csv", "json", "json-array", "table")
 
 
 def show_rows(session: Session, arguments: Arguments, database: Database, main: Script, query: str, hint: Hint) -> None:
-    """Print one page of a query's rows, in the format that ``--interactive`` names; nothing is written.
+    """Print one page of a query's rows, in the format that ``--interactive`` names. Nothing is written to the database.
 
     Raises:
-        BadArguments: an unknown format.
-        SqlFailed: the query fails.
+        BadArguments: the format is unknown.
+        SqlFailed: the query failed.
     """
     kind = (arguments.interactive or "").lower()
     if kind not in _FORMATS:

@@ -1,8 +1,8 @@
 """Make the load of a file atomic, including the move of the file.
 
 The transaction that writes the rows of a file also records its path and its target. Only then is the file moved, and the record
-removed. The next command that opens the database and finds a record knows that the rows are there, and finishes the move. Without one, the
-rows are not there, and the file is where the next load looks for it. The records are in a schema that exists only during this time.
+removed. The next command that opens the database and finds a record knows that the rows are there, and finishes the move. Without a record,
+the rows are not there, and the file is where the next load looks for it. The records are in a schema that exists only during this time.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class LoadedFile:
 
     Attributes:
         path: where it was loaded from.
-        origin: where it came from: someone who cleans up after a crash may have put it back there.
+        origin: where it was before; someone who cleans up after a crash may have put it back there.
         target: where it goes; None = it is deleted (``archive: false``).
     """
 
@@ -34,16 +34,16 @@ class LoadedFile:
     identity: Identity
 
     def find(self) -> Path | None:
-        """Return where the file still waits to be moved away, whatever its name is there; None when it was moved.
+        """Return where the file is that still has to be moved, under any name; None if it was moved.
 
-        Under the name that it was loaded from, or came from, it is the same file even when something was written to it since.
+        Under the name from which it was loaded, or its original name, it is the same file even if it was written to since.
         """
         rest = (path for folder in (self.path.parent, self.origin.parent) for path in list_files(folder))
         named = next((path for path in (self.path, self.origin) if self.identity.is_same_file(Identity.read(path))), None)
         return named or next((path for path in rest if Identity.read(path) == self.identity), None)
 
 
-def note_files(database: Database, files: Sequence[LoadedFile]) -> None:
+def record_files(database: Database, files: Sequence[LoadedFile]) -> None:
     """Record files as loaded, within the transaction that loads them."""
     name = quote_path(database.catalog, _SCHEMA, _TABLE)
     rows = ", ".join(_format_row(file) for file in files)
@@ -62,9 +62,9 @@ def _format_row(file: LoadedFile) -> str:
 
 
 def archive_file(file: LoadedFile) -> Path | None:
-    """Move a loaded file away, unless that is done. Return its path; None if it is gone.
+    """Move a loaded file away unless it was already moved. Return its path; None if it no longer exists.
 
-    A file that is deleted instead (``archive: false``) stays when something was written to it since it was loaded.
+    A file that is deleted instead (``archive: false``) is kept if it was written to after it was loaded.
     """
     path = file.path if file.identity.is_same_file(Identity.read(file.path)) else file.find()
     if path is None:
@@ -74,18 +74,18 @@ def archive_file(file: LoadedFile) -> Path | None:
             return path
         path.unlink()
         return None
-    # The name was free when it was recorded. A file that has taken it since is not overwritten.
+    # The name was free when it was recorded. If another file has the name now, it is not overwritten.
     target = find_free_name(file.target.parent, file.target.name)
     move_file(path, target)
     return target
 
 
 def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
-    """Return by how many bytes a file has grown since it was loaded; None when nothing was written to it.
+    """Return the number of bytes by which a file has grown since it was loaded; None if it was not written to.
 
     Args:
         file: the file.
-        now: where it is now.
+        now: its current path.
     """
     identity = Identity.read(now) if now is not None else None
     if identity is None or file.identity.has_same_content(identity):
@@ -94,8 +94,8 @@ def count_added_bytes(file: LoadedFile, now: Path | None) -> int | None:
 
 
 def forget_files(database: Database, kept: Sequence[LoadedFile] = ()) -> None:
-    """Remove the records of all files that were moved: all but the given ones."""
-    # A canceled command tidies up as well.
+    """Remove the records of all files that were moved, which are all except the given ones."""
+    # A canceled command cleans up as well.
     if kept:
         names = ", ".join(quote_literal(str(file.path)) for file in kept)
         database.execute(f"DELETE FROM {quote_path(database.catalog, _SCHEMA, _TABLE)} WHERE path NOT IN ({names})", cancellable=False)
@@ -109,7 +109,7 @@ class Recovered:
 
     Attributes:
         path: where it was.
-        aside: its new path if it was put aside because it has changed since its load; None = it is archived.
+        aside: its new path if it was set aside because it changed after its load; None = it was archived.
     """
 
     path: Path
@@ -119,11 +119,11 @@ class Recovered:
 def recover_files(database: Database, unresolved: Path) -> list[Recovered]:
     """Finish the moves of an earlier command.
 
-    A file that was written to since it was loaded is neither archived nor loaded again: it is put aside.
+    A file that was written to after it was loaded is neither archived nor loaded again, but set aside.
 
     Args:
         database: the database.
-        unresolved: the area for files that are put aside.
+        unresolved: the area for files that are set aside.
     """
     if database.find_kind(_SCHEMA, _TABLE) is None:
         return []

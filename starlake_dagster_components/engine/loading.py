@@ -1,4 +1,4 @@
-"""``load``: which files go into which tables, in which order. Starlake: IngestionWorkflow.load."""
+"""``load``: choose the files of each table, and load them in order. Starlake: IngestionWorkflow.load."""
 
 import contextlib
 import shutil
@@ -16,7 +16,7 @@ from .arguments import Arguments
 from .database import open_database
 from .engine_errors import BadArguments, BadFile, DatabaseFailed, DatabaseReadOnly, NotSupported
 from .session import Session
-from .unsupported import check_areas, warn_of_unused_options
+from .unsupported import check_areas, warn_about_unused_options
 from .writing import Group, Loads, Writer
 
 
@@ -24,7 +24,7 @@ def load_tables(session: Session, arguments: Arguments) -> Loads:
     """Load the files that wait in the stage area, and those that an earlier load left in the ingesting area.
 
     Each file is one transaction, or all files of a table with ``SL_GROUPED``. A file that cannot be loaded stays in the ingesting area,
-    where the next load takes it from; the others are loaded nevertheless.
+    where the next load finds it. The others are loaded anyway.
     """
     project = session.project
     check_areas(project)
@@ -38,29 +38,29 @@ def load_tables(session: Session, arguments: Arguments) -> Loads:
 
 
 def select_tables(session: Session, arguments: Arguments) -> list[tuple[Domain, list[Table]]]:
-    """Return the domains and tables that a command names, by their logical names; unknown names are logged and left out."""
+    """Return the domains and tables that a command names by their logical names. Unknown names are logged and ignored."""
     domains = session.project.domains
     known = {d.folder for d in domains} | {d.name for d in domains}
     for name in arguments.domains:
         if name not in known:
-            _warn_of_unknown(session, "domain", name, {d.final_name: d.name for d in domains}, sorted(known))
+            _warn_about_unknown(session, "domain", name, {d.final_name: d.name for d in domains}, sorted(known))
     chosen = [d for d in domains if not arguments.domains or d.folder in arguments.domains or d.name in arguments.domains]
     tables = {t.name for d in chosen for t in d.tables}
     for name in arguments.tables:
         if name not in tables:
-            _warn_of_unknown(session, "table", name, {t.final_name: t.name for d in chosen for t in d.tables}, sorted(tables))
+            _warn_about_unknown(session, "table", name, {t.final_name: t.name for d in chosen for t in d.tables}, sorted(tables))
     return [(d, [t for t in d.tables if not arguments.tables or t.name in arguments.tables]) for d in chosen]
 
 
-def _warn_of_unknown(session: Session, kind: str, name: str, finals: Mapping[str, str], known: Sequence[str]) -> None:
+def _warn_about_unknown(session: Session, kind: str, name: str, finals: Mapping[str, str], known: Sequence[str]) -> None:
     if name in finals:
-        session.log("warning", f"{kind} '{name}' is known to the command line as '{finals[name]}': nothing is done for it")
+        session.log("warning", f"{kind} '{name}' is called '{finals[name]}' on the command line; it is ignored")
     else:
-        session.log("warning", f"{describe_unknown(kind, name, known)}: nothing is done for it")
+        session.log("warning", f"{describe_unknown(kind, name, known)}; it is ignored")
 
 
 def _copy_files(session: Session, arguments: Arguments, selected: Sequence[tuple[Domain, list[Table]]]) -> None:
-    """Copy the files of ``--files`` into the stage area; they also stay where they are."""
+    """Copy the files of ``--files`` to the stage area. The originals are kept."""
     if not arguments.files or arguments.in_place:
         return
     for domain, _ in selected:
@@ -71,7 +71,7 @@ def _copy_files(session: Session, arguments: Arguments, selected: Sequence[tuple
             if file.parent.resolve() == folder.resolve():
                 continue
             if target.exists():
-                raise BadArguments(f"--files: {folder} already has a file {file.name}, which is not loaded yet")
+                raise BadArguments(f"--files: {folder} already contains a file {file.name} that is not loaded yet")
             partial = target.with_name(f".{target.name}.part")
             shutil.copy2(file, partial)
             partial.replace(target)
@@ -87,7 +87,7 @@ def _find_local_file(session: Session, name: str) -> Path:
 def _group_by_database(
     session: Session, selected: Sequence[tuple[Domain, list[Table]]], loads: Loads
 ) -> list[tuple[Path, list[tuple[Domain, list[Table]]]]]:
-    """Return the selected tables by the database that they are written to."""
+    """Return the selected tables, grouped by the database that they are written to."""
     found: dict[Path, list[tuple[Domain, list[Table]]]] = {}
     for domain, tables in selected:
         for table in tables:
@@ -119,7 +119,7 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
         if not any(_has_files(session, domain, tables) for domain, tables in domains):
             loads.finished.extend(table.full_name for _, tables in domains for table in tables)
             return
-    warn_of_unused_options(session, session.project.find_connection(domains[0][1][0]))
+    warn_about_unused_options(session, session.project.find_connection(domains[0][1][0]))
     entries: list[audit.Entry] = []
     checks: list[audit.Checks] = []
     names = ", ".join(f"{domain.name}.{table.name}" for domain, tables in domains for table in tables)
@@ -149,9 +149,9 @@ def _load_database(session: Session, arguments: Arguments, path: Path, domains: 
 
 def _report_recovered(session: Session, recovered: journal.Recovered, domains: Sequence[tuple[Domain, list[Table]]], loads: Loads) -> None:
     if recovered.aside is None:
-        session.log("warning", f"{recovered.path} was loaded by an earlier command that could not archive it; archived now")
+        session.log("warning", f"{recovered.path} was loaded by an earlier command that could not archive it; it is archived now")
         return
-    reason = "an earlier command loaded this file, and something was written to it since: it is not loaded again, and was moved to"
+    reason = "an earlier command loaded this file, and it was written to since; it is not loaded again, and was moved to"
     error = BadFile(str(recovered.path), f"{reason} {recovered.aside}")
     session.log("error", str(error))
     table = find_table(recovered.path.name, [t for domain, tables in domains if domain.name == recovered.path.parent.name for t in tables])
@@ -164,17 +164,17 @@ def _set_unresolved_aside(session: Session, domain: Domain) -> None:
     for file in list_files(Path(areas.stage, domain.name)):
         if find_table(file.name, domain.tables) is None:
             target = find_free_name(Path(areas.unresolved, domain.name), file.name)
-            # Another command may have been faster.
+            # Another command may already have moved it.
             with contextlib.suppress(FileNotFoundError):
                 move_file(file, target)
                 session.log(
                     "warning",
-                    f"{show_path(file.name)} does not match the pattern of a table of {domain.name}: moved to {show_path(target)}",
+                    f"{show_path(file.name)} does not match the pattern of any table of {domain.name}; moved to {show_path(target)}",
                 )
 
 
 def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple[Domain, list[Table]]]) -> Iterator[Group]:
-    """Yield the files to load, in the order in which they are loaded, moved to the ingesting area."""
+    """Move the files to load to the ingesting area, and yield them in the order in which they are loaded."""
     areas = session.project.areas
     for domain, tables in domains:
         if arguments.in_place:
@@ -188,7 +188,7 @@ def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple
             for file in left.get(table.name, ()):
                 session.log(
                     "warning",
-                    f"{show_path(file.name)} was left in the ingesting area by an earlier load of {table.full_name}: it is loaded now",
+                    f"{show_path(file.name)} was left in the ingesting area by an earlier load of {table.full_name}; it is loaded now",
                 )
             # Files that could not be loaded before must not hold up new ones.
             for again, sorted_files in ((True, left), (False, staged)):
@@ -197,7 +197,7 @@ def _form_groups(session: Session, arguments: Arguments, domains: Sequence[tuple
 
 
 def _sort_by_table(files: Sequence[Path], tables: Sequence[Table]) -> Mapping[str, list[Path]]:
-    """Return the files of each table, by its name."""
+    """Return the files of each table, by the table's name."""
     found: dict[str, list[Path]] = {}
     for file in files:
         table = find_table(file.name, tables)
@@ -226,16 +226,16 @@ def _move_into_ingesting(session: Session, domain: Domain, file: Path) -> Path:
     if file == target:
         return file
     if target.exists():
-        # A file of this name was refused just before: the new one replaces it.
+        # A file with this name could not be loaded. The new one replaces it.
         aside = find_free_name(Path(areas.unresolved, domain.name), file.name)
-        session.log("warning", f"{target} could not be loaded, and a new file of this name has come: the old one is moved to {aside}")
+        session.log("warning", f"{target} could not be loaded, and a new file with this name has arrived; the old one was moved to {aside}")
         move_file(target, aside)
     move_file(file, target)
     return target
 
 
 def _split_files(session: Session, table: Table, files: Sequence[Path]) -> Iterator[Group]:
-    """Yield files of a table in the groups that are loaded together."""
+    """Yield the files of a table in groups that are loaded together."""
     run: list[Path] = []
     current: str | None = None
     for file in files:

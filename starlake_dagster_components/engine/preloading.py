@@ -1,4 +1,4 @@
-"""``preload``: is there anything to load? Starlake: PreLoadCmd."""
+"""``preload``: check whether there is anything to load. Starlake: PreLoadCmd."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from .staging import list_incoming
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Check whether there is something to load.
+    """Whether there is something to load.
 
     Attributes:
         ready: whether there is something to load.
-        counts: files per table, where they were counted.
+        counts: number of files per table, if they were counted.
         by_sentinel: whether "not ready" is reported by a file (``--notReadySentinel``) instead of the exit code.
     """
 
@@ -26,9 +26,9 @@ class Readiness:
 
 
 def check_readiness(session: Session, arguments: Arguments) -> Readiness:
-    """Look for files by the strategy of the command.
+    """Look for files according to the strategy of the command.
 
-    Without tables ``pending`` is always ready, as in Starlake: it asks for no file.
+    As in Starlake, ``pending`` without tables is always ready.
     """
     strategy = (arguments.strategy or "").lower()
     counts: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Masking of values: ``privacy`` of an attribute. Starlake: TransformEngine, TransformInput."""
+"""Mask values according to the ``privacy`` of attributes. Starlake: TransformEngine, TransformInput."""
 
 import hashlib
 import re
@@ -37,7 +37,7 @@ _NUMBERS = frozenset({"RANDOMDOUBLE", "RANDOMLONG", "RANDOMINT", "APPROXDOUBLE",
 
 @dataclass(frozen=True, slots=True)
 class Masking:
-    """A masking, parsed.
+    """A parsed masking rule.
 
     Attributes:
         name: upper case; ``SQL`` for an expression of the project.
@@ -51,15 +51,15 @@ class Masking:
 
     @property
     def makes_text(self) -> bool:
-        """True if the result is text that no other type can hold. Hiding a number leaves none."""
+        """True if the result is text that no other type can hold. A hidden number is NULL."""
         return self.name not in _NUMBERS and not (self.name == "HIDE" and not self.parameters)
 
 
 def parse_masking(table: Table, attribute: Attribute) -> Masking | None:
-    """Return the masking of an attribute; None when it has none.
+    """Return the masking rule of an attribute; None if it does not have one.
 
     Raises:
-        BadSetting: an unknown masking, or the wrong number of parameters.
+        BadSetting: the rule is unknown, or has the wrong number of parameters.
     """
     written = (attribute.privacy or "").strip()
     if not written or written.upper() in ("NONE", "NO"):
@@ -90,7 +90,7 @@ def _strip_quotes(text: str) -> str:
 
 
 def mask_value(masking: Masking, value: str, ddl: str, *, is_text: bool) -> str:
-    """Return the SQL expression that masks a value; a missing value stays missing."""
+    """Return the SQL expression that masks a value. NULL stays NULL."""
     if masking.name == "HIDE" and not masking.parameters:
         return f"CASE WHEN {value} IS NULL THEN NULL ELSE '' END" if is_text else f"CAST(NULL AS {ddl})"
     text = value if is_text else f"CAST({value} AS VARCHAR)"
@@ -136,7 +136,7 @@ def _hash_text(name: str, text: str) -> str:
 
 
 def needs_hashes(masking: Masking | None) -> bool:
-    """Return whether a masking function looks up its results in the table of hashes, because DuckDB has no SHA512."""
+    """Return whether a masking rule looks up its results in the table of hashes, because DuckDB has no SHA512."""
     return masking is not None and masking.name == "SHA512"
 
 
@@ -145,8 +145,8 @@ def fill_hashes(database: Database, values: Sequence[str], scratch: Scratch) -> 
 
     Args:
         database: the database.
-        values: queries of one text column each: what is going to be hashed.
-        scratch: for the hashes on their way into the database, a limited number at a time.
+        values: queries with one text column each, whose values are hashed.
+        scratch: holds a limited number of hashes at a time on their way to the database.
     """
     database.execute(f"CREATE TEMP TABLE IF NOT EXISTS {HASHES.split('.')[1]} (value VARCHAR, hash VARCHAR)")
     database.execute(f"DELETE FROM {HASHES}")

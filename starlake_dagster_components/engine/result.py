@@ -1,4 +1,4 @@
-"""Results of the engine's commands."""
+"""Define the results of the engine's commands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,15 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TableLoad:
-    """Rows and files of one load table.
+    """The loaded rows and files of a table.
 
     Attributes:
         table: ``domain.table`` with the logical names.
         input: rows in the files.
         accepted: rows that passed the table's ``filter``.
-        rejected: rows that were left out because the project says so (``options: {ignore_errors: true}``).
-        files: paths of the files that were loaded, where they were while they were loaded.
-        failed: paths of the files that were refused; they are where the next load finds them.
+        rejected: rows that were left out because the project allows it (``options: {ignore_errors: true}``).
+        files: paths of the loaded files at the time when they were loaded.
+        failed: paths of the files that were rejected. The next load finds them there.
         row_count: rows of the table afterwards.
     """
 
@@ -33,13 +33,13 @@ class ExpectationOutcome:
     """Result of one expectation.
 
     Attributes:
-        table: ``domain.table`` as the database knows it.
-        expect: the call as the project writes it.
-        sql: the query that was run; None when the call could not be rendered.
-        violations: what the query counted; None when it failed.
-        success: whether it holds.
+        table: ``domain.table`` with the names in the database.
+        expect: the call as written in the project.
+        sql: the query that was run; None if the call could not be rendered.
+        violations: the number that the query counted; None if it failed.
+        success: whether it is met.
         error: why the query failed.
-        blocking: whether its failure fails the command.
+        blocking: whether the command fails if the expectation does.
         is_countless: whether the query ran, but did not return one number.
     """
 
@@ -59,7 +59,7 @@ class TableFailure:
 
     Attributes:
         reason: the messages, one per line.
-        retry: False when another attempt cannot succeed.
+        retry: False if another attempt cannot succeed.
     """
 
     reason: str
@@ -71,14 +71,14 @@ class EngineResult:
     """The result of a command.
 
     Attributes:
-        exit_code: 0 = done; Starlake's code otherwise.
-        not_ready: a ``preload`` that found nothing to load, whatever its exit code.
+        exit_code: 0 = success; otherwise Starlake's code.
+        not_ready: whether a ``preload`` found nothing to load, regardless of its exit code.
         counters: logical ``domain.table`` -> what was loaded.
         row_count: rows of the table after a ``transform``; None for a view and for SQL that writes its own tables.
         expectations: results of the expectations.
-        reason: why it failed: one message, several lines.
-        retry: False when the same command cannot succeed later (a bad argument, an unsupported key).
-        metadata: more about the run: strings and numbers.
+        reason: why it failed: a message that may have several lines.
+        retry: False if the same command cannot succeed later (a bad argument, an unsupported key).
+        metadata: more information about the run: strings and numbers.
         finished: of a ``load``: logical names of the tables that were processed, including failed ones and those without files.
         failures: of a ``load``: why tables failed, by logical name.
     """

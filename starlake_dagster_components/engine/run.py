@@ -1,4 +1,4 @@
-"""One command of the engine, from its arguments to its exit code. Starlake: Main.run."""
+"""Run a command of the engine, from its arguments to its exit code. Starlake: Main.run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -50,14 +50,14 @@ def run_command(
     Args:
         argv: the verb and its arguments.
         environ: environment of the command: ``SL_ROOT``, ``SL_ENV``, ``SL_JOB_ID``, settings.
-        out: receives what Starlake prints on stdout, line by line.
-        log: receives level and line of what Starlake writes to its log.
-        cancelled: ends the command when set; unfinished work is discarded.
+        out: receives each line that Starlake would print on stdout.
+        log: receives the level and text of each line that Starlake would write to its log.
+        cancelled: event that ends the command; unfinished work is discarded.
         strict: whether to reject what Starlake's command line rejects; otherwise there is a warning.
-        project: the project, when it is read already; read again only when the command's options or environment change it.
+        project: the project, if it has already been read. It is read again only if the command's options or environment change it.
 
     Returns:
-        The result. A failure is a result, not an exception; its message is logged as well.
+        The result. A failure is a result, not an exception. Its message is also logged.
 
     Raises:
         CommandCancelled: ``cancelled`` was set.

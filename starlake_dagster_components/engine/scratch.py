@@ -1,4 +1,4 @@
-"""Temporary files of a load or a DuckDB instance, which do not outlive it: what a killed process leaves is removed by the next one."""
+"""Manage the temporary files of loads and DuckDB instances. The files of a killed process are removed by the next one."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ _NEW = ".new"
 
 
 class Scratch:
-    """A temporary folder, made when it is first needed."""
+    """A temporary folder that is created when it is first needed."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
@@ -22,10 +22,10 @@ class Scratch:
         self._pid = os.getpid()
 
     def make_file(self, name: str) -> Path:
-        """Return the path of a new file of a name, alone in its folder.
+        """Return the path of a new file with a name, in a folder of its own.
 
         Raises:
-            OSError: the folder cannot be made.
+            OSError: the folder cannot be created.
         """
         if self._folder is None:
             self._make_folder()
@@ -39,7 +39,7 @@ class Scratch:
         root = Path(tempfile.gettempdir())
         remove_abandoned(root)
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        # The lock is held as long as the process lives, however it ends. Others see the file only once it is locked.
+        # The lock is held until the process ends, in whichever way. Other processes see the file only once it is locked.
         self._lock = os.open(self._folder / _NEW, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(self._folder / _NEW, self._folder / _LOCK)
@@ -52,7 +52,7 @@ class Scratch:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder with its files; in a fork of the process that has made it, leave it alone."""
+        """Remove the folder with its files, except in a fork of the process that created it."""
         if self._folder is not None and self._pid == os.getpid():
             shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
@@ -60,7 +60,7 @@ class Scratch:
 
 
 def remove_abandoned(root: Path) -> None:
-    """Remove the folders of processes that were killed: those that no process holds."""
+    """Remove the folders of killed processes, which no process has locked."""
     with contextlib.suppress(OSError):
         for folder in root.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def remove_abandoned(root: Path) -> None:
 
 
 def _remove_if_abandoned(folder: Path) -> None:
-    # Without a lock file the folder is just being made.
+    # A folder without a lock file is being created right now.
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

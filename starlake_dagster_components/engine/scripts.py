@@ -1,4 +1,4 @@
-"""Running the project's own SQL: statement by statement, with errors that say where they are in the project's files."""
+"""Run the project's own SQL statement by statement, with errors that show their location in the project's files."""
 
 import re
 from collections.abc import Callable
@@ -20,17 +20,17 @@ _MISSING = re.compile(r'Table with name "?([^"!]+?)"? does not exist')
 _SCHEMA_MISSING = re.compile(r'(?:Schema|schema) (?:with name )?"?([^"!]+?)"? does not exist')
 
 Hint = Callable[[str], str]
-"""Takes the name of a missing table; returns a hint about what creates it, or an empty string."""
+"""A function that takes the name of a missing table, and returns a hint about what creates it, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """SQL of the project with its place.
+    """SQL of the project with its location.
 
     Attributes:
         part: the text, and the line of the source for each of its lines.
-        origin: where the text begins when its lines are not known.
-        source: the file's lines, to find columns; empty when they are not known.
+        origin: where the text begins, if its lines are unknown.
+        source: the file's lines, to find columns; empty if they are unknown.
     """
 
     part: SqlPart
@@ -52,8 +52,8 @@ class Script:
 
         Args:
             statement: a statement of the text.
-            offset: where it begins in the text.
-            position: index in the statement; None if it is not known.
+            offset: its offset in the text.
+            position: index in the statement; None if unknown.
         """
         if self.part.text[offset : offset + len(statement)] != statement:
             return statement, position
@@ -73,7 +73,7 @@ class Script:
         if not 0 < line <= len(self.source):
             return 0
         text = self.part.text.split("\n")[number - 1]
-        # Lines were trimmed, and comments and Jinja replaced: the column counts where the rest is as in the file.
+        # Lines were trimmed, and comments and Jinja were replaced, so the column is right only if the rest of the line is as in the file.
         at = self.source[line - 1].find(text.strip()) if text.strip() else -1
         return at + column - (len(text) - len(text.lstrip())) if at >= 0 else 0
 
@@ -82,10 +82,10 @@ def run_script(database: Database, script: Script, hint: Hint = lambda name: "")
     """Run all statements of a script.
 
     Raises:
-        SqlFailed: one fails, or would end the transaction that it is part of.
+        SqlFailed: a statement failed, or would end the transaction that it is part of.
     """
     for statement in split_statements(script.part.text):
-        refuse_transactions(script, statement)
+        reject_transactions(script, statement)
         database.spoil_if(statement.keyword)
         try:
             result = database.execute(statement.text)
@@ -96,7 +96,7 @@ def run_script(database: Database, script: Script, hint: Hint = lambda name: "")
             raise make_failure(error, script, statement.text, statement.offset, hint) from error
 
 
-def refuse_transactions(script: Script, statement: Statement) -> None:
+def reject_transactions(script: Script, statement: Statement) -> None:
     """Raise SqlFailed for a statement that would begin or end a transaction."""
     if statement.keyword in _TRANSACTIONS:
         place, column = script.locate(statement.offset)
@@ -112,12 +112,12 @@ def make_failure(error: duckdb.Error, script: Script, statement: str, offset: in
     """Return the exception for a failing statement.
 
     Args:
-        error: what DuckDB raised.
-        script: where the statement comes from.
-        statement: the statement as the project has it.
-        offset: where it begins in the script.
-        hint: names what creates a missing table.
-        before: how many characters the engine put before it.
+        error: the exception that DuckDB raised.
+        script: the script that contains the statement.
+        statement: the statement as written in the project.
+        offset: its offset in the script.
+        hint: returns a hint about what creates a missing table.
+        before: number of characters that the engine put before it.
     """
     reason, position = explain_error(error)
     within = position - before if position is not None and before <= position <= before + len(statement) else None
@@ -130,16 +130,16 @@ def make_failure(error: duckdb.Error, script: Script, statement: str, offset: in
 
 
 def find_missing_table(reason: str) -> str | None:
-    """Return the name of the table that a message says is missing."""
+    """Return the name of the missing table in a message."""
     found = _MISSING.search(reason)
     return found.group(1) if found else None
 
 
 def _describe_load(project: Project, table: Table) -> str:
-    """Return the load that creates a table, or why that load finds no files."""
+    """Return a hint that names the load that creates a table, or explains why that load finds no files."""
     missing = find_missing_files(project, table)
     if missing is not None:
-        return f"loading {table.full_name} creates it, and finds nothing: {missing.describe(None)}"
+        return f"loading {table.full_name} would create it, but finds nothing: {missing.describe(None)}"
     return f"loading {table.full_name} creates it: run load --domains {table.domain} --tables {table.name} first"
 
 
@@ -160,7 +160,7 @@ def make_hint(project: Project) -> Hint:
 
 
 def read_source_lines(project: Project, file: str) -> tuple[str, ...]:
-    """Return the lines of a file of the project; empty when it cannot be read."""
+    """Return the lines of a file of the project; empty if it cannot be read."""
     try:
         return tuple(project.get_path(file).read_text(encoding="utf-8").split("\n"))
     except (OSError, UnicodeError):
@@ -168,21 +168,21 @@ def read_source_lines(project: Project, file: str) -> tuple[str, ...]:
 
 
 def make_file_script(project: Project, part: SqlPart, file: str | None, origin: Location) -> Script:
-    """Return a part of a task's SQL file with its place; ``origin`` is where the task is written when it has no SQL file."""
+    """Return a part of a task's SQL file with its location; ``origin`` is that of the task if it has no SQL file."""
     if file is None:
         return make_yaml_script(part, origin)
     return Script(part, Location(file, part.line), read_source_lines(project, file))
 
 
 def make_yaml_script(part: SqlPart, origin: Location) -> Script:
-    """Return a statement of a YAML file with its place."""
+    """Return a statement of a YAML file with its location."""
     return Script(SqlPart(part.text), origin)
 
 
 def split_scripts(project: Project, task: Task, sections: SqlSections) -> tuple[list[Script], list[Script]]:
-    """Return the statements before and after a task's query: those of its SQL file, and those of its YAML, which are nearer to the query.
+    """Return the statements before and after a task's query: those of its SQL file, and those of its YAML, which are closer to the query.
 
-    That is how :func:`~starlake_dagster_components.project.sql.sections.render_task` orders them.
+    The order is that of :func:`~starlake_dagster_components.project.sql.sections.render_task`.
     """
     before = [text for text in task.presql if strip_comments(SqlPart(text)).text.strip()]
     after = [text for text in task.postsql if strip_comments(SqlPart(text)).text.strip()]

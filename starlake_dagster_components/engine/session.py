@@ -1,4 +1,4 @@
-"""The session of a command: project, variables, output and clock."""
+"""Define the session of a command: its project, variables, output and clock."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from .connection_options import ConnectionSetup, read_setup
 from .engine_errors import BadSetting, NotFound, NotSupported
 
 Out = Callable[[str], None]
-"""Takes a line of what Starlake prints on stdout."""
+"""A function that receives a line that Starlake prints on stdout."""
 
 LogLine = Callable[[Any, str], None]
-"""Takes a level (``debug``, ``info``, ``warning``, ``error``) and a line of what Starlake writes to its log."""
+"""A function that receives a level (``debug``, ``info``, ``warning``, ``error``) and a line that Starlake writes to its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings from the project's file, else from the environment of the command. Starlake: reference*.conf."""
+    """The settings in the project's application file, or else in the environment of the command. Starlake: reference*.conf."""
 
     audit_active: bool
     audit_domain: str
@@ -37,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One command.
+    """The session of one command.
 
     Attributes:
         project: the project, read with the command's options.
@@ -45,12 +45,12 @@ class Session:
         variables: variables of the project's files: its own, the date, the command's options.
         out: receives stdout.
         log: receives the log.
-        cancelled: set when the command is to end.
-        began: when the command began.
-        scheduled: ``--scheduledDate``, else when the command began: a local time, without a zone.
+        cancelled: set if the command must end.
+        began: time at which the command began.
+        scheduled: ``--scheduledDate``, or else the time at which the command began, as a local time without a zone.
         zone: name of the zone of local times; None = that of the process.
         strict: whether to reject what Starlake rejects.
-        reported: the warnings that were already given.
+        reported: the warnings that have already been logged.
     """
 
     project: Project
@@ -67,8 +67,8 @@ class Session:
     strict: bool = False
     reported: set[str] = field(default_factory=set)
 
-    def report_refused(self, message: str) -> None:
-        """Warn once about something that works here and that Starlake rejects.
+    def report_rejected(self, message: str) -> None:
+        """Warn once about something that works here, but that Starlake rejects.
 
         Raises:
             NotSupported: the command is strict.
@@ -84,24 +84,24 @@ class Session:
             self.log("warning", message)
 
     def convert_to_local(self, moment: datetime) -> datetime:
-        """Return a moment as the columns of the database have it: the local time, without a zone, as in Starlake."""
+        """Return a time as stored in the database: the local time without a zone, as in Starlake."""
         return make_local(moment, self.zone)
 
     def set_up(self, connection: Connection | None) -> ConnectionSetup:
-        """Return how the database of a connection is opened.
+        """Return the options with which the database of a connection is opened.
 
         Raises:
-            NotSupported: an option that the engine can neither use nor ignore.
+            NotSupported: the engine can neither use nor ignore an option.
         """
         return read_setup(connection, self.zone)
 
     def check_cancelled(self) -> None:
-        """Raise CommandCancelled when the command is to end."""
+        """Raise CommandCancelled if the command was canceled."""
         if self.cancelled is not None and self.cancelled.is_set():
-            raise CommandCancelled("cancelled")
+            raise CommandCancelled("the command was canceled")
 
     def make_job_id(self, name: str) -> str:
-        """Return the id of the audit rows: that of the environment, else the name and the time. Starlake: JobBase.applicationId."""
+        """Return the job ID of the audit rows: that of the environment, or else the name and the time. Starlake: JobBase.applicationId."""
         variable = self.project.application.job_id_env_name or "SL_JOB_ID"
         return self.environ.get(variable) or f"{name}-{int(get_time().timestamp() * 1000)}"
 
@@ -115,7 +115,7 @@ class Session:
         return self.find_database_path(self.project.find_connection(node), node)
 
     def find_database_path(self, connection: Connection | None, node: Table | Task | None = None) -> Path:
-        """Return the file of a connection; ``node`` is named when there is none."""
+        """Return the file of a connection. An error names ``node``."""
         if connection is None:
             who = f"{node.full_name}: " if node else ""
             known = ", ".join(sorted(self.project.application.connections)) or "none"
@@ -131,7 +131,7 @@ class Session:
         return Path(self.project.root, path)
 
     def find_audit_database(self) -> Path | None:
-        """Return the DuckDB file that the audit is written to; None when audit is off."""
+        """Return the DuckDB file that the audit is written to; None if the audit is off."""
         if not self.settings.audit_active:
             return None
         return self.find_database_path(self.project.application.audit_connection)
@@ -143,7 +143,7 @@ def get_time() -> datetime:
 
 
 def find_zone(environ: Mapping[str, str]) -> str | None:
-    """Return the time zone of a command: ``TZ`` of its environment, where Java and DuckDB know it by its name.
+    """Return the time zone of a command: ``TZ`` in its environment, if Java and DuckDB support the name.
 
     None = that of the process.
     """
@@ -158,12 +158,12 @@ def find_zone(environ: Mapping[str, str]) -> str | None:
 
 
 def make_local(moment: datetime, zone: str | None) -> datetime:
-    """Return the local time of a zone at a moment, without the zone."""
+    """Return a time as the local time of a zone, without the zone."""
     return moment.astimezone(ZoneInfo(zone) if zone else None).replace(tzinfo=None)
 
 
 def read_settings(project: Project, environ: Mapping[str, str]) -> Settings:
-    """Return the settings of a command: from the file, else the command's environment, else Starlake's default."""
+    """Return the settings of a command: from the file, or else from the command's environment, or else Starlake's defaults."""
     raw = project.application.raw
 
     def get_switch(keys: Sequence[str], variable: str, default: bool) -> bool:
@@ -195,7 +195,7 @@ def parse_scheduled_date(text: str | None, default: datetime, zone: str | None =
     """Return the local time of ``--scheduledDate``: ``2024-02-03T04:05:06``, with or without fraction and zone.
 
     Raises:
-        BadSetting: it is not a date and time.
+        BadSetting: the text is not a date and time.
     """
     if not text:
         return default
@@ -208,7 +208,7 @@ def parse_scheduled_date(text: str | None, default: datetime, zone: str | None =
 
 
 def _normalize_iso(text: str) -> str:
-    """Write a moment as Python 3.10 reads it: a fraction of 6 digits, a zone with a colon."""
+    """Return a time in a format that Python 3.10 can parse: with 6 decimal places, and a colon in the zone."""
     import re
 
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?\s*(Z|[+-]\d\d:?\d\d)?)?", text)

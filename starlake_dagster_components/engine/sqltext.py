@@ -1,4 +1,4 @@
-"""Small pieces of SQL text: identifiers, literals, statements of a script."""
+"""Build SQL identifiers and literals, and split scripts into statements."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from ..project.sql.tokens import DUCKDB, tokenize_sql
 
 
 def quote(name: str) -> str:
-    """Return an identifier in quotes."""
+    """Return a quoted identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def quote_path(*names: str) -> str:
-    """Return a qualified name, each part in quotes."""
+    """Return a qualified name with quoted parts."""
     return ".".join(quote(name) for name in names)
 
 
 def quote_list(names: Iterable[str], table: str = "") -> str:
-    """Return names in quotes with commas, each behind the name of a table if one is given."""
+    """Return quoted names separated by commas, each qualified with a table if one is given."""
     prefix = f"{table}." if table else ""
     return ", ".join(prefix + quote(name) for name in names)
 
@@ -29,7 +29,7 @@ def quote_literal(text: str) -> str:
 
 
 def write_constant(value: str | int | bool | datetime | None) -> str:
-    """Return a value as SQL. DuckDB's parameters are not used for these: binding one takes longer than running a small statement."""
+    """Return a value as SQL. DuckDB's parameters are not used, because binding one takes longer than running a small statement."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -38,7 +38,7 @@ def write_constant(value: str | int | bool | datetime | None) -> str:
         return str(value)
     if isinstance(value, datetime):
         return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
-    # A null character ends a statement's text.
+    # A null character would end the statement.
     return quote_literal(value.replace("\0", ""))
 
 
@@ -48,8 +48,8 @@ class Statement:
 
     Attributes:
         text: the statement without its semicolon and the white space around it.
-        offset: where it begins in the script.
-        keyword: its first word, upper case; empty when the statement begins otherwise.
+        offset: its offset in the script.
+        keyword: its first word, in uppercase; empty if the statement does not begin with a word.
     """
 
     text: str
@@ -58,7 +58,7 @@ class Statement:
 
 
 def split_statements(script: str) -> list[Statement]:
-    """Split a script at its semicolons; parts with only white space and comments are dropped."""
+    """Split a script at its semicolons. Parts with only white space and comments are dropped."""
     found: list[Statement] = []
     begin = 0
     first: str | None = None  # the first token of the statement that is neither white space nor a comment

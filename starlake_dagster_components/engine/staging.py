@@ -1,4 +1,4 @@
-"""``stage``: files of the incoming folder of a domain into its stage area. Starlake: IngestionWorkflow.stage."""
+"""``stage``: move the files in the incoming folder of a domain to its stage area. Starlake: IngestionWorkflow.stage."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _ARCHIVES = (".zip", ".tgz", ".tar.gz", ".tar")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A file that may be staged, and the file that says so."""
+    """A file that can be staged, and its ack file."""
 
     file: Path
     ack: Path | None
 
 
 def stage_files(session: Session, arguments: Arguments) -> list[Path]:
-    """Move the files that wait for the given tables into the stage area; return their new paths.
+    """Move the files that wait for the given tables to the stage area, and return their new paths.
 
     Raises:
         BadSetting: a domain has no ``directory``.
@@ -45,7 +45,7 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> 
     source = Path(session.project.root, get_incoming_folder(session, domain))
     moved = finish_moves(source, folder)
     for target in moved:
-        session.log("warning", f"{show_path(target.name)} was on its way to {folder} when an earlier command was killed: it is there now")
+        session.log("warning", f"{show_path(target.name)} was being moved to {folder} when an earlier command was killed; it is there now")
     failures: list[str] = []
     found = list_incoming(session, domain, tables)
     session.out(f"Moving {len(found)} file(s) from {get_incoming_folder(session, domain)} to {format_uri(folder)}")
@@ -54,8 +54,8 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> 
         if target.exists() and not have_same_content(one.file, target):
             session.log(
                 "warning",
-                f"{show_path(one.file)} stays: {show_path(target)} has the same name and is not loaded yet; "
-                "stage it again after the next load",
+                f"{show_path(one.file)} stays in the incoming folder: {show_path(target)} has the same name and is not loaded yet; "
+                "run stage again after the next load",
             )
             continue
         session.out(f"Moving {show_path(one.file.name)}")
@@ -74,20 +74,20 @@ def _stage_domain(session: Session, domain: Domain, tables: Sequence[Table]) -> 
 
 
 def _report_archives(session: Session, folder: Path, taken: Collection[Path]) -> None:
-    """Log the archives that stay. Starlake's documentation promises to unpack them; its code does not."""
+    """Log the archives that are not staged. Starlake's documentation says that they are unpacked, but its code does not do so."""
     for file in list_files(folder):
         if file not in taken and file.name.lower().endswith(_ARCHIVES):
             session.log(
                 "warning",
-                f"{show_path(file)} is an archive and does not match the pattern of a table: archives are not unpacked, as in Starlake",
+                f"{show_path(file)} is an archive and does not match the pattern of any table; as in Starlake, archives are not unpacked",
             )
 
 
 def get_incoming_folder(session: Session, domain: Domain) -> str:
-    """Return the incoming folder of a domain as the project writes it.
+    """Return the incoming folder of a domain as written in the project.
 
     Raises:
-        BadSetting: there is none.
+        BadSetting: it is not set, or is not local.
     """
     written = domain.metadata.directory
     if not written:
@@ -98,7 +98,7 @@ def get_incoming_folder(session: Session, domain: Domain) -> str:
 
 
 def list_incoming(session: Session, domain: Domain, tables: Sequence[Table]) -> list[Incoming]:
-    """Return the files of a domain's incoming folder that are a table's, those of tables with an ack only when it is there."""
+    """Return the files in a domain's incoming folder that belong to a table. If the table requires ack files, only files that have one."""
     folder = Path(session.project.root, get_incoming_folder(session, domain))
     if not folder.is_dir():
         session.log("error", f"Input path : {folder} not found, {domain.name} Domain is ignored")

@@ -1,4 +1,4 @@
-"""End running statements when their command is canceled."""
+"""Interrupt running statements when their command is canceled."""
 
 import contextlib
 import threading
@@ -9,12 +9,12 @@ import duckdb
 from ..cancellation_event import Cancelled
 
 _PAUSE = 0.1
-"""Seconds between two interrupts: DuckDB forgets one that comes between two statements."""
+"""Seconds between two interrupts: DuckDB ignores one that arrives between two statements."""
 
 
 @contextlib.contextmanager
 def interrupt_when(cancelled: Cancelled, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Interrupt every statement that the connection runs in the body once the event is set.
+    """Interrupt every statement that the connection runs in the ``with`` block once the event is set.
 
     A thread is started only then.
     """
@@ -35,7 +35,7 @@ def interrupt_when(cancelled: Cancelled, connection: duckdb.DuckDBPyConnection) 
         try:
             yield
         finally:
-            # The connection is about to be given to another command, which must not be interrupted.
+            # The connection may be lent to another command, which must not be interrupted.
             done.set()
             for thread in threads:
                 thread.join()

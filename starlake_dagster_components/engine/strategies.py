@@ -1,6 +1,6 @@
-"""Write strategies: how the rows of a batch get into their table. Starlake: templates/write-strategies/duckdb, WriteStrategy.
+"""Write strategies: write the rows of a batch to their table. Starlake: templates/write-strategies/duckdb, WriteStrategy.
 
-A batch is what one file (or one transform) brings, in its order. All statements run inside the caller's transaction.
+A batch consists of the rows of one file or transform, in order. All statements run inside the caller's transaction.
 """
 
 from collections.abc import Sequence
@@ -28,16 +28,16 @@ TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A write strategy, checked.
+    """A valid write strategy.
 
     Attributes:
         type: one of :data:`TYPES`, or a type of the project's own, which has a template.
-        key: columns that say which row a row replaces.
-        timestamp: column that says which of two rows is newer.
+        key: columns that identify the row that a row replaces.
+        timestamp: column that determines which of two rows is newer.
         dedupe: ``on: SOURCE_AND_TARGET``: the batch is reduced to one row per key first.
-        partition: columns that say which rows a batch replaces.
-        start, end: SCD2: when a version began and ended to be current.
-        location: where it is written.
+        partition: columns that determine which rows a batch replaces.
+        start, end: columns of SCD2: the times between which a version was current.
+        location: its location in the project.
         template: the project's template, which replaces the statements of this module.
     """
 
@@ -53,7 +53,7 @@ class Strategy:
 
     @property
     def extra_columns(self) -> tuple[Column, ...]:
-        """Columns that the table has beside those of the batch."""
+        """Columns of the table in addition to those of the batch."""
         return (Column(self.start, "TIMESTAMP"), Column(self.end, "TIMESTAMP")) if self.type == "SCD2" else ()
 
     @property
@@ -63,7 +63,7 @@ class Strategy:
 
     @property
     def for_new_table(self) -> "Strategy":
-        """The same strategy for a table that was just created, as in Starlake's template ``create``."""
+        """The same strategy for a new table, as in Starlake's template ``create``."""
         if self.type in TYPES:
             return replace(self, template=None)
         keyed = self.dedupe and self.key
@@ -107,19 +107,19 @@ def read_strategy(
     *,
     chosen: str | None = None,
 ) -> Strategy:
-    """Return the write strategy of a table or task, APPEND when none is given.
+    """Return the write strategy of a table or task; APPEND if none is set.
 
     Args:
-        session: the command.
+        session: the session of the command.
         written: ``writeStrategy``.
         sink: ``sink``.
-        primary_key: taken as the key when the strategy has none. Starlake: SchemaInfo.normalize.
-        origin: where the table or task is written.
-        prefix: what its keys begin with in ``origin`` (``metadata.`` for tables).
+        primary_key: used as the key if the strategy does not have one. Starlake: SchemaInfo.normalize.
+        origin: the origin of the table or task.
+        prefix: prefix of its keys in ``origin`` (``metadata.`` for tables).
         chosen: the type that ``types`` chose.
 
     Raises:
-        BadSetting: an unknown type, or one that lacks what it needs.
+        BadSetting: the type is unknown, or a required setting is missing.
     """
     found = written or WriteStrategy()
     kind = chosen or (found.type or "APPEND").upper()
@@ -154,7 +154,7 @@ def read_strategy(
 
 
 def _check_needs(chosen: Strategy, written: WriteStrategy, origin: Origin, at: str) -> None:
-    """Raise BadSetting when a strategy lacks what it needs."""
+    """Raise BadSetting if a required setting of a strategy is missing."""
     kind = chosen.type
     if kind in _KEYED and not chosen.key:
         raise BadSetting(origin.locate(at), f"write strategy {kind} needs a key: writeStrategy.key")
@@ -169,7 +169,7 @@ def _check_needs(chosen: Strategy, written: WriteStrategy, origin: Origin, at: s
 
 
 def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
-    """Raise BadSetting when the strategy names a column that a batch does not have; a template may know better."""
+    """Raise BadSetting if the strategy names a column that a batch does not have. Strategies with a template are not checked."""
     if chosen.template is not None:
         return
     known = {name.lower() for name in columns}
@@ -184,13 +184,13 @@ def check_columns(chosen: Strategy, columns: Sequence[str], who: str) -> None:
 
 
 def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[str], *, truncate: bool = False) -> Written:
-    """Write a batch into a table that exists and has the batch's columns.
+    """Write a batch to an existing table that has the batch's columns.
 
     Args:
         target: the table.
-        chosen: how.
+        chosen: the write strategy.
         batch: a SELECT.
-        columns: its columns, which the table has under the same names.
+        columns: its columns, which have the same names in the table.
         truncate: whether to empty the table first, regardless of the strategy.
     """
     run = target.database
@@ -213,20 +213,20 @@ def write_batch(target: Target, chosen: Strategy, batch: str, columns: Sequence[
 
 
 STAGED = "starlake_dagster_batch"
-"""Name of the temporary table of a batch, and prefix of all other names that the engine gives within a statement."""
+"""Name of the temporary table of a batch, and prefix of all other names that the engine uses in statements."""
 _TABLE = f"temp.main.{STAGED}"
 _MANY = 100_000
-"""Rows of a batch for which a statement more is cheap."""
+"""Number of rows of a batch from which on an additional statement is cheap."""
 _SMALLEST = -(2**63)
 _BITS_PER_ROW = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A batch in a temporary table, whose columns are numbered: a column of the project may be called ``rowid``.
+    """A batch in a temporary table, whose columns are numbered, because a column of the project may be called ``rowid``.
 
     Attributes:
-        columns: the columns of the batch, by their names in the table that they are written to.
+        columns: the names of the batch's columns in the target table.
         rows: number of rows that were staged.
     """
 
@@ -234,18 +234,18 @@ class Staged:
     rows: int = 0
 
     def name_column(self, column: str) -> str:
-        """Return the SQL of the column of the temporary table that has a column of the batch."""
+        """Return the SQL of the temporary table's column for a column of the batch."""
         return f"c{next(i for i, name in enumerate(self.columns) if name.lower() == column.lower())}"
 
     def list_columns(self, columns: Sequence[str]) -> str:
-        """Return the SQL of several of these columns."""
+        """Return the SQL of the temporary table's columns for several columns."""
         return ", ".join(map(self.name_column, columns))
 
 
 def stage_batch(target: Target, batch: str, columns: Sequence[str]) -> Staged:
-    """Keep a batch in a temporary table, in its order, with the types of the table that it is written to.
+    """Store a batch in a temporary table, in order, with the column types of the target table.
 
-    Rows are compared with each other as they are compared with those of the table: ``1.0`` and ``1`` are one key of an integer column.
+    Rows are compared with each other in the same way as with those of the table: ``1.0`` and ``1`` are the same key of an integer column.
     """
     run = target.database
     numbered = ", ".join(f"{quote(name)} AS c{i}" for i, name in enumerate(columns))
@@ -267,7 +267,7 @@ def write_staged_batch(target: Target, chosen: Strategy, staged: Staged) -> None
 
 
 def _replace_rows(target: Target, chosen: Strategy, staged: Staged) -> None:
-    """Delete the rows of the table that the staged batch replaces, and those of the batch that are not to be written."""
+    """Delete the rows of the table that the staged batch replaces, and the rows of the batch that must not be written."""
     run = target.database
     same = _match_keys(staged, chosen.key)
     replace = f"DELETE FROM {target.sql} AS t USING {_TABLE} AS i WHERE {same}"
@@ -296,7 +296,7 @@ def _match_keys(staged: Staged, key: Sequence[str], comparison: str = "=") -> st
 
 
 def _order_moments(chosen: Strategy, staged: Staged) -> tuple[str, str]:
-    """Return the SQL of the timestamps of a row of the batch and one of the table, where a missing one is older than all others."""
+    """Return the SQL of the timestamps of a row of the batch and one of the table, in which NULL is older than all others."""
     assert chosen.timestamp is not None
     columns = (f"i.{staged.name_column(chosen.timestamp)}", f"t.{quote(chosen.timestamp)}")
     new, old = (f"(CASE WHEN {column} IS NULL THEN 0 ELSE 1 END, {column})" for column in columns)
@@ -306,7 +306,7 @@ def _order_moments(chosen: Strategy, staged: Staged) -> tuple[str, str]:
 def _find_latest(chosen: Strategy, staged: Staged) -> str:
     """Return the SQL of the rowid of a group's newest row.
 
-    Of equally new ones the last, or the first where the batch is reduced beforehand.
+    Among equally new rows, it is the last one, or the first one if the batch is deduplicated first.
     """
     assert chosen.timestamp is not None
     order = "rowid" if chosen.dedupe else "rowid DESC"
@@ -314,9 +314,9 @@ def _find_latest(chosen: Strategy, staged: Staged) -> str:
 
 
 def _keep_one_per_key(run: Database, chosen: Strategy, staged: Staged, kept: str) -> None:
-    """Reduce the staged batch to one row per key. A key with a missing part does not count as a key: such rows stay.
+    """Reduce the staged batch to one row per key. Rows with NULL in their key are kept.
 
-    Most batches have one row per key, which is cheaper to find out than the rows to keep.
+    Most batches have one row per key, and checking this is cheaper than finding the rows to keep.
     """
     key = staged.list_columns(chosen.key)
     if _has_one_row_per_key(run, staged, chosen.key):
@@ -327,27 +327,27 @@ def _keep_one_per_key(run: Database, chosen: Strategy, staged: Staged, kept: str
 
 
 def _has_one_row_per_key(run: Database, staged: Staged, key: Sequence[str]) -> bool:
-    """Return whether no two rows of the staged batch have the same key; False if rows lack it."""
+    """Return whether no two rows of the staged batch have the same key; False if rows have no key."""
     columns = staged.list_columns(key)
     if len(key) == 1 and staged.rows > _MANY:
         lowest, highest = run.fetch_rows(f"SELECT min({columns}), max({columns}) FROM {_TABLE}")[0]
         if type(lowest) is int and lowest >= _SMALLEST and highest <= min(-_SMALLEST - 1, lowest + _BITS_PER_ROW * staged.rows):
-            # A bit for each number takes a tenth of the time of a hash table, and not more memory.
+            # A bit per number takes a tenth of the time of a hash table, and no more memory.
             bits = f"bit_count(bitstring_agg(CAST({columns} AS BIGINT), {lowest}, {highest}))"
             return run.fetch_count(f"SELECT count({columns}) - {bits} FROM {_TABLE}") == 0
     return run.fetch_count(f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {_TABLE})") == staged.rows
 
 
 def _write_versions(target: Target, chosen: Strategy, staged: Staged) -> None:
-    """Write versions (SCD2): the current row of a key ends when a newer one arrives; at most one row of a key is current.
+    """Write versions (SCD2): the current row of a key ends when a newer one arrives. At most one row of a key is current.
 
-    The rows of a batch count one after the other: by timestamp, or in the batch's order without one. A row that is not newer than the one
-    before it, or than the current one of the table, does not make a version. Only the last one of a key stays current.
+    The rows of a batch are processed by timestamp, or without one, in the batch's order. A row that is not newer than the one before it, or
+    than the current one in the table, does not become a version. Only the last row of a key stays current.
     """
     run = target.database
     if chosen.dedupe:
         _keep_one_per_key(run, chosen, staged, _find_latest(chosen, staged) if chosen.timestamp else "min(rowid)")
-    # Starlake: CURRENT_TIMESTAMP in a column without zone, which is the time of the session's zone. A column may have that name.
+    # Starlake: CURRENT_TIMESTAMP in a column without zone, which is the local time of the session. A column may have that name.
     now = "CAST(get_current_timestamp() AS TIMESTAMP)"
     key = staged.list_columns(chosen.key)
     whole = " AND ".join(f"{staged.name_column(column)} IS NOT NULL" for column in chosen.key)
@@ -356,7 +356,7 @@ def _write_versions(target: Target, chosen: Strategy, staged: Staged) -> None:
     if chosen.timestamp:
         new, old = _order_moments(chosen, staged)
         run.execute(f"DELETE FROM {_TABLE} AS i USING {target.sql} AS t WHERE {same} AND t.{quote(chosen.end)} IS NULL AND {new} <= {old}")
-        # Of rows of one key and one timestamp the first of the batch is the version.
+        # If rows have the same key and timestamp, the first one is the version.
         moment = staged.name_column(chosen.timestamp)
         again = (
             f"SELECT rowid AS found FROM {_TABLE} WHERE {whole} QUALIFY row_number() OVER (PARTITION BY {key}, {moment} ORDER BY rowid) > 1"

@@ -1,8 +1,8 @@
 """A project's own templates of write strategies. Starlake: TransformStrategiesBuilder, AnyTemplateLoader.
 
-``metadata/write-strategies/templates/duckdb/<action>.j2`` replaces the engine's own statements. The action is ``create`` where a
-task's table does not exist yet, ``view`` for a task that makes a view, else the type of the write strategy: one of Starlake's or one of
-the project's own.
+``metadata/write-strategies/templates/duckdb/<action>.j2`` replaces the engine's own statements. The action is ``create`` if a task's table
+does not exist yet, ``view`` for a task that creates a view, or else the type of the write strategy, which may be Starlake's or the
+project's own.
 """
 
 import re
@@ -30,11 +30,11 @@ _PLAIN_NAME = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class TemplateInput:
-    """Values that a template gets besides the write strategy and the sink.
+    """Values that a template gets in addition to the write strategy and the sink.
 
     Attributes:
         schema, table: the target.
-        query: the SELECT whose rows are to be written.
+        query: the SELECT whose rows are written.
         columns: the columns of the query.
         exists: whether the target exists.
         truncate: ``--truncate``.
@@ -55,7 +55,7 @@ class StrategyTemplate:
     """A template of a write strategy, for one table or task.
 
     Attributes:
-        session: the command.
+        session: the session of the command.
         file: the template's path, as messages name it.
         text: its content.
         strategy: the write strategy, with its type and the columns of SCD2.
@@ -73,7 +73,7 @@ class StrategyTemplate:
 
         Raises:
             BadSetting: the template cannot be rendered, or contains no statement.
-            SqlFailed: one of its statements fails, or would end the transaction.
+            SqlFailed: one of its statements failed, or would end the transaction.
         """
         place = Location(self.file)
         variables: Mapping[str, Any] = {**_list_variables(self.strategy, self.sink, given), **make_macros(self.strategy)}
@@ -87,7 +87,7 @@ class StrategyTemplate:
             raise BadSetting(place, "the template of the write strategy contains no statement: the rows would be lost")
         before = set(_list_temporary(database))
         run_script(database, script, make_hint(self.session.project))
-        # Starlake opens a connection for each file, which takes these with it.
+        # Starlake opens a connection for each file, and these objects disappear with it.
         for kind, name in _list_temporary(database):
             if (kind, name) not in before:
                 database.execute(f"DROP {kind} temp.main.{quote(name)}")
@@ -97,7 +97,7 @@ def find_folder(session: Session) -> Path:
     """Return the folder of the project's templates for DuckDB, which need not exist.
 
     Raises:
-        NotSupported: ``jdbcEngines`` says that the templates of another database are used.
+        NotSupported: ``jdbcEngines`` selects the templates of another database.
     """
     project = session.project
     raw = project.application.raw
@@ -108,17 +108,15 @@ def find_folder(session: Session) -> Path:
     builder = str(engine.get("strategyBuilder") or _ENGINE) if isinstance(engine, Mapping) else _ENGINE
     if builder.lower() != _ENGINE:
         place = project.application.origin.locate(f"jdbcEngines.{_ENGINE}.strategyBuilder")
-        raise NotSupported(
-            place, f"the write strategies of '{builder}' are not supported by the embedded engine, which has those of {_ENGINE}"
-        )
+        raise NotSupported(place, f"the write strategies of '{builder}' are not supported by the embedded engine (supported: {_ENGINE})")
     return folder / "templates" / _ENGINE
 
 
 def find_template(session: Session, action: str, strategy: WriteStrategy, sink: Sink | None) -> StrategyTemplate | None:
-    """Return the project's template for an action; None when it has none.
+    """Return the project's template for an action; None if it does not have one.
 
     Args:
-        session: the command.
+        session: the session of the command.
         action: ``create``, ``view`` or the type of a write strategy.
         strategy: the write strategy that the template sees.
         sink: the sink that it sees.
@@ -193,7 +191,7 @@ def _list_variables(strategy: WriteStrategy, sink: Sink | None, given: TemplateI
 
 
 def _list_sink_variables(sink: Sink | None) -> dict[str, Any]:
-    """Return the variables of the sink; a key that is not written has none. Starlake: AllSinks.asMap."""
+    """Return the variables of the sink; a key that is not set has no variable. Starlake: AllSinks.asMap."""
     found: dict[str, Any] = {
         "sinkFormat": "parquet",
         "sinkTableOptionsClause": "",
@@ -219,7 +217,7 @@ def _quote_columns(columns: Iterable[str], table: str = "") -> str:
 
 
 def _write_name(name: str) -> str:
-    """Return a name as Starlake writes it, without quotes, where that is possible."""
+    """Return a name as Starlake writes it, without quotes if possible."""
     if _PLAIN_NAME.fullmatch(name) and not _is_reserved(name):
         return name
     return quote(name)
@@ -232,7 +230,7 @@ def _is_reserved(name: str) -> bool:
 
 def make_macros(strategy: WriteStrategy) -> Mapping[str, Callable[..., str]]:
     """Return the macros that every template of a write strategy may call. Starlake: templates/write-strategies/default.j2."""
-    # Most projects have no such template, and values of Jinja take a while to import.
+    # Most projects have no such template, and importing Jinja's values takes a while.
     from ..project.jinja.values import format_value, list_items
 
     own = {name.lower() for name in (strategy.start_ts, strategy.end_ts) if name}

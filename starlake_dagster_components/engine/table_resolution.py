@@ -1,4 +1,4 @@
-"""Names of tables in the project's SQL: resolved to a task or a load table. Starlake: SQLUtils.resolveTableRefInDomainsAndJobs."""
+"""Resolve the names of tables in the project's SQL to tasks and load tables. Starlake: SQLUtils.resolveTableRefInDomainsAndJobs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ class Names:
         self._by_name.setdefault(name.lower(), {}).setdefault(schema.lower(), []).append(node)
 
     def resolve(self, reference: TableReference) -> Meant | None:
-        """Resolve a reference; None if the project does not create it.
+        """Return the table or view that a reference names; None if the project does not create it.
 
         Raises:
-            BadSetting: a name without schema that several schemas have.
+            BadSetting: several schemas contain the name, which has no schema.
         """
         *before, name = reference.parts
         schemas: Mapping[str, list[Table | Task]] = self._by_name.get(name.lower(), {})
@@ -43,7 +43,7 @@ class Names:
             return Meant(before[-1], name, tuple(nodes)) if nodes else None
         if len(schemas) > 1:
             found = sorted(_find_full_name(nodes[0]) for nodes in schemas.values())
-            raise BadSetting(reference.location, f"'{name}' may be {', '.join(found)}: write which one")
+            raise BadSetting(reference.location, f"'{name}' is ambiguous: write {' or '.join(found)}")
         for nodes in schemas.values():
             return Meant(_find_schema(nodes[0]), name, tuple(nodes))
         return None
@@ -61,7 +61,7 @@ _latest: tuple[Project, Names] | None = None
 
 
 def index_names(project: Project) -> Names:
-    """Return the names of a project; kept for the project that was used last."""
+    """Return the names of a project. Those of the last project are cached."""
     global _latest
     known = _latest
     if known is None or known[0] is not project:
@@ -84,17 +84,17 @@ def find_upstream_tasks(project: Project, task: Task, references: Iterable[Table
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The tasks behind a task: how Starlake prints them, and in which order they run."""
+    """The tasks upstream of a task, as Starlake prints them, and in the order in which they run."""
 
     lines: list[str]
     order: list[Task]
 
 
 def build_tree(project: Project, task: Task) -> Tree:
-    """Return a task with the tasks that it reads from, directly or not, each once.
+    """Return a task with the tasks that it reads from, directly or indirectly, each once.
 
     Raises:
-        BadSetting: a task reads, through others, what it makes itself.
+        BadSetting: a task depends on itself through other tasks.
     """
     tree = Tree([], [])
     state: dict[str, str] = {}
@@ -108,7 +108,7 @@ def build_tree(project: Project, task: Task) -> Tree:
             continue
         tree.lines.append("  " * depth + one.full_name)
         if state.get(one.full_name) == "open":
-            raise BadSetting(one.origin.locate(), f"task {one.full_name} reads, through others, what it makes itself")
+            raise BadSetting(one.origin.locate(), f"task {one.full_name} depends on itself through other tasks")
         if one.full_name in state:
             continue
         state[one.full_name] = "open"
@@ -122,7 +122,7 @@ def find_task(project: Project, name: str) -> Task:
     """Return a task by its name, in any case. Starlake: SchemaHandler.taskByFullName.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the task does not exist.
     """
     for task in project.tasks:
         if task.full_name.lower() == name.lower():

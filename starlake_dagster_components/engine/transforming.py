@@ -1,4 +1,4 @@
-"""``transform``: the query of a task into its table. Starlake: JdbcAutoTask, TransformStrategiesBuilder."""
+"""``transform``: write the result of a task's query to its table. Starlake: JdbcAutoTask, TransformStrategiesBuilder."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ from .database import Column, Database, open_database
 from .engine_errors import BadSetting, DatabaseFailed, DatabaseReadOnly, ExpectationsFailed, NotSupported, TableDiffers
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
 from .interactive_transform import show_rows
-from .refused_by_starlake import report_refused_order, report_refused_sql
+from .rejected_by_starlake import report_rejected_order, report_rejected_sql
 from .result import ExpectationOutcome
-from .scripts import Script, make_failure, make_file_script, make_hint, refuse_transactions, run_script, split_scripts
+from .scripts import Script, make_failure, make_file_script, make_hint, reject_transactions, run_script, split_scripts
 from .session import Session, get_time
 from .sqltext import quote, quote_list, split_statements
 from .strategies import Strategy, Target, check_columns, read_strategy, stage_batch, write_batch, write_staged_batch
 from .strategy_templates import StrategyTemplate, TemplateInput, find_template
 from .table_resolution import build_tree, find_task, index_names
-from .unsupported import check_areas, check_task, warn_of_unused_options
+from .unsupported import check_areas, check_task, warn_about_unused_options
 from .view_query import add_schemas
 
-# A query that reads data from outside the database, whose amount is unknown.
+# A query that reads an unknown amount of data from outside the database.
 _MAY_BE_LARGE = re.compile(r"\b(?:read_\w+|\w+_scan|range|generate_series)\s*\(|\bfrom\s+'", re.IGNORECASE)
 _MANY = 1_000_000
 _VIEW = "VIEW"
@@ -44,8 +44,8 @@ class Transformed:
     """The result of a ``transform``.
 
     Attributes:
-        row_count: rows of the task's table afterwards; None for a view and for SQL that writes its own tables.
-        written: rows of the query.
+        row_count: rows of the task's table afterward; None for a view and for SQL that writes its own tables.
+        written: number of rows of the query.
         failures: the errors, in order.
         expectations: results of the expectations.
     """
@@ -57,9 +57,9 @@ class Transformed:
 
 
 def run_transform(session: Session, arguments: Arguments) -> Transformed:
-    """Run a task, and with ``--recursive`` before it all tasks that it reads from, each once.
+    """Run a task. With ``--recursive``, first run all tasks that it reads from, each once.
 
-    Unlike Starlake's, a recursive run ends with the first task that fails.
+    Unlike in Starlake, a recursive run stops at the first task that fails.
     """
     Path(session.project.areas.incoming).mkdir(parents=True, exist_ok=True)
     task = find_task(session.project, arguments.name)
@@ -83,7 +83,7 @@ def run_transform(session: Session, arguments: Arguments) -> Transformed:
 
 
 def _run_task(session: Session, arguments: Arguments, task: Task, done: Transformed) -> bool:
-    """Run one task; a failure is kept, written to the audit, and logged by the caller."""
+    """Run one task. A failure is recorded, written to the audit, and logged by the caller."""
     entry = audit.Entry(session.make_job_id(task.name), task.name, task.domain, task.table, "TRANSFORM", True, get_time())
     work = _Work(session, arguments, task, entry)
     try:
@@ -102,7 +102,7 @@ def _run_task(session: Session, arguments: Arguments, task: Task, done: Transfor
 
 
 class _Work:
-    """One task of a command."""
+    """A task of a command."""
 
     def __init__(self, session: Session, arguments: Arguments, task: Task, entry: audit.Entry) -> None:
         self._session = session
@@ -119,7 +119,7 @@ class _Work:
         check_areas(session.project)
         check_task(session, task)
         _read_materialization(task)
-        warn_of_unused_options(session, session.project.find_connection(task))
+        warn_about_unused_options(session, session.project.find_connection(task))
         self._path = session.find_database(task)
         sections = self._render_sections()
         references = self._find_references(sections)
@@ -154,7 +154,7 @@ class _Work:
             raise BadSetting(place, str(error)) from error
 
     def _find_references(self, sections: SqlSections) -> Sequence[TableReference]:
-        """Return the tables that the query reads; they may depend on the command's variables."""
+        """Return the tables that the query reads, which may depend on the command's variables."""
         task, session = self._task, self._session
         if sections.sql is None or not task.parse_sql:
             return ()
@@ -182,7 +182,7 @@ class _Work:
         return make_file_script(self._session.project, sections.sql, task.sql_file, task.origin.locate("sql"))
 
     def _set_search_path(self, database: Database, references: Sequence[TableReference]) -> None:
-        """Look for names without schema in the task's own domain, then where the project says that they are made."""
+        """Look up names without a schema in the task's own domain, and then in the schemas in which the project creates them."""
         names = index_names(self._session.project)
         meant = (names.resolve(reference) for reference in references if len(reference.parts) == 1)
         database.set_search_path([self._task.domain, *(one.schema for one in meant if one is not None)])
@@ -234,7 +234,7 @@ class _Work:
             audit.write_rows_elsewhere(self._session, path, entries, [self._make_checks(outcomes)])
 
     def audit_failure(self, error: StarlakeError) -> None:
-        """Write to the audit that the task failed; nothing when no database could be opened."""
+        """Write the task's failure to the audit, unless no database could be opened."""
         path = self._session.find_audit_database() or self._path
         if path is None or not (self._session.settings.audit_active or self.outcomes):
             return
@@ -243,12 +243,12 @@ class _Work:
         audit.write_rows_elsewhere(self._session, path, [entry], [self._make_checks(outcomes)])
 
     def _read_query(self, main: Script) -> str:
-        """Return the query; it must be one SELECT."""
+        """Return the query, which must be a single SELECT."""
         task = self._task
         found = split_statements(main.part.text)
         if not found:
             raise BadSetting(task.origin.locate("sql"), f"task {task.full_name} has no SQL")
-        refuse_transactions(main, found[0])
+        reject_transactions(main, found[0])
         if len(found) > 1:
             place, _ = main.locate(found[1].offset)
             raise BadSetting(
@@ -256,8 +256,8 @@ class _Work:
                 f"task {task.full_name} has {len(found)} statements where one query is expected; "
                 "put the others behind -- SL_PRESQL or -- SL_POSTSQL, and the query behind -- SL_SQL",
             )
-        report_refused_sql(self._session, main.locate(found[0].offset)[0], task.full_name, found[0].text, found[0].keyword)
-        # These are not queries by themselves: they cannot become a table or a view.
+        report_rejected_sql(self._session, main.locate(found[0].offset)[0], task.full_name, found[0].text, found[0].keyword)
+        # These statements cannot be the query of a table or view.
         return f"SELECT * FROM (\n{found[0].text}\n) AS sl_query" if found[0].keyword in _DESCRIBING else found[0].text
 
     def _describe_columns(self, database: Database, main: Script, query: str) -> list[Column]:
@@ -269,10 +269,10 @@ class _Work:
         return [Column(str(row[0]), str(row[1])) for row in rows]
 
     def _find_query_for_presql(self, target: Target, main: Script) -> str | None:
-        """Return the query by which the absent table is made before ``presql`` runs, so that its statements may name it.
+        """Return the query that creates the missing table before ``presql`` runs, so that its statements can name the table.
 
-        None when the table exists, and when the query needs what these statements make. Asked before the transaction begins: a query that
-        does not work would end it. Starlake: createEmptyTargetForPresql.
+        None if the table exists, or if the query needs what these statements create. Call it before the transaction begins, because an
+        invalid query would abort the transaction. Starlake: createEmptyTargetForPresql.
         """
         if _read_materialization(self._task) == _VIEW or target.database.find_kind(target.schema, target.name):
             return None
@@ -293,7 +293,7 @@ class _Work:
         task = self._task
         if task.write_strategy and task.write_strategy.types:
             place = task.origin.locate("writeStrategy.types")
-            self._session.warn(f"{place}: types are chosen by a file: for task {task.full_name} they have no effect, as in Starlake")
+            self._session.warn(f"{place}: types depend on a file; as in Starlake, they have no effect for task {task.full_name}")
         return read_strategy(self._session, task.write_strategy, task.sink, task.primary_key, task.origin, "")
 
     def _write_table(self, target: Target, main: Script, references: Sequence[TableReference]) -> int | None:
@@ -339,16 +339,16 @@ class _Work:
         return find_template(session, action, seen, task.sink)
 
     def _run_template(self, template: StrategyTemplate, target: Target, query: str, columns: Sequence[Column], *, exists: bool) -> None:
-        """Run a template of a write strategy; unqualified names are those of the task's domain first, as in Starlake."""
+        """Run a template of a write strategy. As in Starlake, unqualified names are first looked up in the task's domain."""
         materialization = find_materialization(self._task)
         names = [column.name for column in columns]
         given = TemplateInput(target.schema, target.name, query, names, exists, self._arguments.truncate, materialization)
         template.run(target.database, given)
         if target.database.find_kind(target.schema, target.name) is None:
-            raise BadSetting(Location(template.file), f"the template did not make {target}")
+            raise BadSetting(Location(template.file), f"the template did not create {target}")
 
     def _add_columns(self, target: Target, chosen: Strategy) -> None:
-        """Add the columns of SCD2 to a table that a template has made. Starlake: JdbcAutoTask.addSCD2Columns."""
+        """Add the columns of SCD2 to a table that a template has created. Starlake: JdbcAutoTask.addSCD2Columns."""
         for column in chosen.extra_columns:
             target.database.execute(f"ALTER TABLE {target.sql} ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}")
 
@@ -363,19 +363,19 @@ class _Work:
         return write_batch(target, chosen, query, names, truncate=truncate).rows
 
     def _may_read_itself(self, target: Target, references: Sequence[TableReference]) -> bool:
-        """Return whether the query may read the table that it fills: emptying the table first would lose what it reads."""
+        """Return whether the query may read the table that it fills. If so, emptying the table first would lose rows."""
         database = target.database
         for reference in references:
             schema, name = (["", *reference.parts])[-2:]
             if name.lower() == target.name.lower() and (not schema or schema.lower() == target.schema.lower()):
                 return True
             if database.find_kind(schema or target.schema, name) != "table":
-                # A view, or something that the project does not know: it may lead back.
+                # A view, or a table outside the project, which may depend on the target.
                 return True
         return not references
 
     def _match_columns(self, target: Target, chosen: Strategy, columns: Sequence[Column]) -> list[str]:
-        """Return the table's names of the query's columns, which are matched by name."""
+        """Return the table's names for the query's columns, which are matched by name."""
         database = target.database
         there = {c.name.lower(): c.name for c in database.list_columns(target.schema, target.name)}
         own = {c.name.lower() for c in chosen.extra_columns}
@@ -389,7 +389,7 @@ class _Work:
         if added or (absent and chosen.type != "APPEND"):
             raise TableDiffers(_explain_difference(self._task, target, added, absent))
         place = self._task.sql_file or self._task.origin.locate()
-        report_refused_order(self._session, place, f"task {self._task.full_name}", chosen.type, names, list(there.values()))
+        report_rejected_order(self._session, place, f"task {self._task.full_name}", chosen.type, names, list(there.values()))
         return names
 
     def _create_view(self, target: Target, main: Script, query: str, kind: str | None, references: Sequence[TableReference]) -> None:
@@ -405,8 +405,8 @@ class _Work:
         if written is None:
             raise BadSetting(
                 main.locate(0)[0],
-                f"task {self._task.full_name}: the query of the view is not understood: "
-                f"write {', '.join(sorted(short))} with their domains",
+                f"task {self._task.full_name}: the query of the view cannot be parsed: qualify {', '.join(sorted(short))} with their "
+                "domains",
             )
         try:
             target.database.execute(f"CREATE OR REPLACE VIEW {target.sql} AS\n{written}")
@@ -418,7 +418,7 @@ class _Work:
 def _read_materialization(task: Task) -> str:
     kind = find_materialization(task)
     if kind == "HYBRID":
-        # Starlake: only BigQuery makes something else than a table of it.
+        # Starlake: only BigQuery creates something other than a table for it.
         return _TABLE
     if kind not in (_TABLE, _VIEW):
         raise NotSupported(
@@ -429,7 +429,7 @@ def _read_materialization(task: Task) -> str:
 
 
 def _describe_query(query: str) -> str:
-    """Return the statement that describes a query's columns; of two with the same name DuckDB renames the second."""
+    """Return the statement that describes a query's columns. If two have the same name, DuckDB renames the second."""
     return f"DESCRIBE SELECT * FROM (\n{query}\n) AS sl_query"
 
 
@@ -444,4 +444,4 @@ def _explain_difference(task: Task, target: Target, added: Sequence[Column], abs
         dropping = "; ".join(f"ALTER TABLE {target} DROP COLUMN {quote_list([name])}" for name in absent)
         parts.append(f"{target} has {names}, which the query does not return (to drop: {dropping})")
     place = task.sql_file or task.origin.locate()
-    return f"{place}: task {task.full_name} does not fit its table: {'; '.join(parts)}"
+    return f"{place}: task {task.full_name} does not match its table: {'; '.join(parts)}"

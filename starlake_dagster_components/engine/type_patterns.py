@@ -1,4 +1,4 @@
-"""Patterns of a project's own types: formats of dates, regular expressions, words for true and false. Starlake: PrimitiveType."""
+"""Convert the patterns of a project's own types: date formats, regular expressions, words for true and false. Starlake: PrimitiveType."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from .engine_errors import BadSetting, NotSupported
 from .instances import lend_instance
 from .sqltext import quote_literal
 
-# Patterns that Starlake's own types have had in its versions: DuckDB converts these, as in Starlake's loader.
+# Patterns of Starlake's own types in all versions. DuckDB converts these, as in Starlake's loader.
 _OWN: dict[str, frozenset[str]] = {
     "string": frozenset({".*", ".+"}),
     "variant": frozenset({".*", ".+"}),
@@ -89,12 +89,12 @@ _TF = "<-TF->"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form that the text of a value must have.
+    """The format that the text of a value must have.
 
     Attributes:
-        kind: for messages: the type's name and pattern.
+        kind: the type's name and pattern, for messages.
         make: (SQL of the text, type of the column, whether to cast with errors) -> SQL of the value; NULL or an error for a bad value.
-        test: SQL of the text -> SQL that says whether it is good; None when ``make`` itself fails on a bad one.
+        test: SQL of the text -> SQL condition for a valid value; None if ``make`` fails for an invalid one.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Form:
     test: Callable[[str], str] | None = None
 
     def build_expression(self, text: str, ddl: str, column: str, checked: bool) -> str:
-        """Return the SQL of the value; a bad value is an error, or NULL when not ``checked``."""
+        """Return the SQL of the value. A bad value is an error, or NULL if ``checked`` is false."""
         made = self.make(text, ddl, checked)
         if self.test is None:
             return made
@@ -111,7 +111,7 @@ class Form:
 
 
 def get_form(definition: TypeDefinition, table: Table) -> Form | None:
-    """Return the form of a type's values; None if DuckDB's own conversion is enough.
+    """Return the format of a type's values; None if DuckDB's own conversion is enough.
 
     Raises:
         BadSetting: the pattern is neither a format nor a regular expression.
@@ -120,7 +120,7 @@ def get_form(definition: TypeDefinition, table: Table) -> Form | None:
     if definition.origin is None or not definition.pattern:
         return None
     if definition.primitive == "timestamp" and definition.pattern in _OWN_TIMESTAMPS:
-        # The wrong format of a type of the project's own would pass unnoticed: only what Starlake's own types have is left to DuckDB.
+        # A wrong format of the project's own types would go unnoticed, so DuckDB converts only the patterns of Starlake's own types.
         return None
     if definition.pattern in _OWN.get(definition.primitive, ()) or definition.pattern in _OWN_NAMES_ONLY.get(definition.name, ()):
         return None
@@ -165,7 +165,7 @@ def _make_moment_form(kind: str, pattern: str, location: Location) -> Form:
         def parse_epoch(text: str, ddl: str, checked: bool) -> str:
             number = f"{'CAST' if checked else 'TRY_CAST'}({text} AS BIGINT)"
             moment = f"make_timestamp({number} * {factor * 1000})"
-            # make_timestamp is in UTC; a column with zone must not take it for local time.
+            # make_timestamp returns UTC, which a column with a zone must not interpret as local time.
             return f"CAST(({moment} AT TIME ZONE 'UTC') AS {ddl})" if _has_zone(ddl) else f"CAST({moment} AS {ddl})"
 
         return Form(kind, parse_epoch, lambda text: rf"regexp_full_match({text}, '[+-]?\d+')")
@@ -204,7 +204,7 @@ def _translate_format(pattern: str, location: Location) -> str:
                 if run[0] not in _JAVA_TO_STRPTIME:
                     known = ", ".join(sorted(_JAVA_TO_STRPTIME))
                     raise NotSupported(
-                        location, f"the format '{pattern}' has '{run[0]}', which the embedded engine does not know (it knows {known})"
+                        location, f"the format '{pattern}' has '{run[0]}', which the embedded engine does not support (supported: {known})"
                     )
                 made.append(_JAVA_TO_STRPTIME[run[0]])
         else:

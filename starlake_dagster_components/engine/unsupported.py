@@ -1,4 +1,4 @@
-"""Report what the engine does not support, with the key and its line, instead of silently doing something else."""
+"""Report what the engine does not support, with the key and its line."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,12 @@ from ..errors import Location
 from ..project.model import Connection, Project, Table, Task
 from .connection_options import list_ignored_options
 from .engine_errors import NotSupported
-from .refused_by_starlake import report_refused_audit, report_refused_names, report_refused_sink, report_refused_types
+from .rejected_by_starlake import report_rejected_audit, report_rejected_names, report_rejected_sink, report_rejected_types
 from .session import Session
 
 
 def check_areas(project: Project) -> None:
-    """Refuse areas that are not local folders."""
+    """Raise an error if an area is not a local folder."""
     areas = project.areas
     for name in ("datasets", "incoming", "stage", "unresolved", "archive", "ingesting"):
         path: str = getattr(areas, name)
@@ -22,19 +22,19 @@ def check_areas(project: Project) -> None:
 
 
 def check_table(session: Session, table: Table) -> None:
-    """Reject what a load table requests and the engine does not support; warn about what has no effect on DuckDB."""
+    """Raise an error for settings of a load table that the engine does not support, and warn about those without effect on DuckDB."""
     if table.database:
         raise NotSupported(
             table.origin.locate("database"), f"{table.full_name}: database '{table.database}' is not supported by the embedded engine"
         )
-    report_refused_names(session, table)
-    report_refused_types(session, table)
-    report_refused_audit(session, table)
-    _warn_of_ineffective(session, table)
+    report_rejected_names(session, table)
+    report_rejected_types(session, table)
+    report_rejected_audit(session, table)
+    _warn_about_ineffective(session, table)
 
 
 def check_task(session: Session, task: Task) -> None:
-    """Reject what a task requests and the engine does not support; warn about what has no effect on DuckDB."""
+    """Raise an error for settings of a task that the engine does not support, and warn about those without effect on DuckDB."""
     project = session.project
     if task.python_file:
         raise NotSupported(
@@ -56,31 +56,31 @@ def check_task(session: Session, task: Task) -> None:
             f"connection '{connection.name}': SQL is not translated from {dialect} by the embedded engine",
         )
     _check_references(project)
-    report_refused_sink(session, task)
-    _warn_of_ineffective(session, task)
+    report_rejected_sink(session, task)
+    _warn_about_ineffective(session, task)
 
 
-def warn_of_unused_options(session: Session, connection: Connection | None) -> None:
-    """Warn of the options of a connection that are not used."""
+def warn_about_unused_options(session: Session, connection: Connection | None) -> None:
+    """Warn about unused options of a connection."""
     unused = list_ignored_options(connection)
     if connection is not None and unused:
         names = f"{', '.join(unused)} of connection '{connection.name}'"
         session.log("warning", f"{connection.origin.locate('options')}: the embedded engine does not use {names}")
 
 
-def _warn_of_ineffective(session: Session, node: Table | Task) -> None:
+def _warn_about_ineffective(session: Session, node: Table | Task) -> None:
     for entries, key in ((node.acl, "acl"), (node.rls, "rls")):
         if entries:
-            session.warn(f"{node.origin.locate(key)}: {key} of {node.full_name} has no effect: DuckDB knows no users")
+            session.warn(f"{node.origin.locate(key)}: {key} of {node.full_name} has no effect: DuckDB does not have users")
 
 
 def _check_references(project: Project) -> None:
-    """Refuse ``refs``, by which Starlake replaces names of tables in SQL."""
+    """Raise an error for ``refs``, with which Starlake replaces table names in SQL."""
     raw = project.application.raw.get("refs")
     file = next((name for name in project.files if name.endswith("refs.sl.yml")), None)
     if raw or (file is not None and "input" in project.get_path(file).read_text(encoding="utf-8")):
         place = Location(file) if file else project.application.origin.locate("refs")
-        raise NotSupported(place, "refs replace names of tables in SQL, which the embedded engine does not do")
+        raise NotSupported(place, "refs, which replace table names in SQL, are not supported by the embedded engine")
 
 
 def _is_switched_on(session: Session, key: str, variable: str) -> bool:

@@ -1,4 +1,4 @@
-"""Convert values of a file to values of the table: trim, pattern, default, privacy. Starlake: RowValidator, Type.sparkValue."""
+"""Convert values of a file to values of the table, with trim, pattern, default and privacy. Starlake: RowValidator, Type.sparkValue."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ _TRIMS = {"LEFT": "ltrim", "RIGHT": "rtrim", "BOTH": "trim"}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Conversion of the text of a value to the value of an attribute.
+    """The rule that converts the text of a value to the value of an attribute.
 
     Attributes:
         from_text: whether the value must be read as text first, because DuckDB's own conversion is not enough.
-        kind: what a bad value should have been, for messages.
+        kind: what the value should be, for messages.
         nested: whether fields below the attribute need their own rules.
     """
 
@@ -28,7 +28,7 @@ class Rule:
 
 
 def get_rule(project: Project, table: Table, typed: TypedAttribute) -> Rule:
-    """Return how the value of an attribute is converted.
+    """Return the rule that converts the values of an attribute.
 
     Raises:
         NotSupported, BadSetting: its pattern, trim or privacy cannot be used.
@@ -68,9 +68,9 @@ def build_value(
         typed: the attribute.
         column: SQL expression of the column that was read.
         is_text: whether the column is text.
-        checked: False leaves out what raises errors on bad values (they give NULL), to look for them.
-        masked: False leaves privacy out.
-        completed: False leaves defaults out.
+        checked: False = bad values are NULL instead of an error.
+        masked: False = without privacy.
+        completed: False = without defaults.
     """
     attribute = typed.attribute
     found = column
@@ -119,7 +119,7 @@ def _check_settings(table: Table, typed: TypedAttribute, masked: privacy.Masking
     if masked is not None and not masked.sql and masked.makes_text and not typed.is_text:
         raise BadSetting(
             place,
-            f"attribute '{attribute.name}': privacy {masked.name} gives a string, which a column of type {typed.type} cannot hold; "
+            f"attribute '{attribute.name}': privacy {masked.name} returns a string, which a column of type {typed.type} cannot hold; "
             "use type string",
         )
 
@@ -135,7 +135,7 @@ def _get_key(table: Table, attribute: Attribute) -> str:
 
 
 def get_read_type(project: Project, table: Table, typed: TypedAttribute) -> str:
-    """Return the type with which a struct is read: fields under their names in the file, as text if they have rules of their own."""
+    """Return the type with which a struct is read. Fields have their names in the file, and are text if they have their own rules."""
     if typed.definition is not None or not get_rule(project, table, typed).nested:
         return typed.type
     return _get_read_type(project, table, typed.attribute, typed.type)

@@ -1,4 +1,4 @@
-"""The query of a view, with the schemas of the tables that it names: later readers of the view have another search path."""
+"""Qualify the table names in the query of a view, because later readers of the view have another search path."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def add_schemas(query: str, schemas: Mapping[str, str]) -> str | None:
-    """Return a query with the schemas of tables that it names without one; everything else stays as it is written.
+    """Return a query in which tables without a schema are qualified. Everything else is unchanged.
 
     Args:
         query: the query.
         schemas: lower-case name of a table -> its schema.
 
     Returns:
-        None when the query cannot be parsed, and it is unknown which of its words are names of tables.
+        The query; None if it cannot be parsed, so that its table names are unknown.
     """
     if not schemas:
         return query
@@ -43,7 +43,7 @@ def add_schemas(query: str, schemas: Mapping[str, str]) -> str | None:
 
 
 def _list_tables(tree: Any) -> Iterator["exp.Table"]:
-    """Yield the tables that a query names; names of common table expressions are left out where they hide a table."""
+    """Yield the tables that a query names, without names that refer to common table expressions."""
     from sqlglot import exp
 
     for table in tree.find_all(exp.Table):
@@ -62,7 +62,7 @@ def _is_common(table: "exp.Table") -> bool:
         if isinstance(with_, exp.With) and inner is not with_ and any(cte.alias.lower() == name for cte in with_.expressions):
             return True
         if isinstance(outer, exp.With):
-            # A common table expression sees those before it, and itself when it is recursive.
+            # A common table expression can refer to those before it, and to itself if it is recursive.
             before = outer.expressions[: outer.expressions.index(inner) + bool(outer.recursive)]
             if any(cte.alias.lower() == name for cte in before):
                 return True

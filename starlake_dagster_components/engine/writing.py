@@ -1,4 +1,4 @@
-"""Write groups of files to their tables: one transaction each, including the move of the files. Starlake: DuckDbNativeLoader."""
+"""Write groups of files to their tables, each in one transaction that includes the move of the files. Starlake: DuckDbNativeLoader."""
 
 import contextlib
 import time
@@ -26,7 +26,7 @@ from .evolution import evolve_table
 from .expectations import TransactionLost, evaluate_expectations, raise_for_failed
 from .formats import describe_source, explain_failure, get_format
 from .privacy import fill_hashes
-from .refused_by_starlake import report_refused_expectations, report_refused_order, report_refused_structs
+from .rejected_by_starlake import report_rejected_expectations, report_rejected_order, report_rejected_structs
 from .result import ExpectationOutcome, TableLoad
 from .scratch import Scratch
 from .scripts import Script, make_hint, run_script
@@ -38,7 +38,7 @@ from .unsupported import check_table
 _GROUP = "sl_group_of_files"
 _NOT_THE_FILE = (duckdb.OutOfMemoryException, duckdb.FatalException, duckdb.InternalException)
 _SMALL = 4_000_000
-"""Bytes that one processor reads at once."""
+"""Number of bytes that one processor reads at once."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class Group:
         files: the files.
         chosen: the type of the write strategy that ``types`` chose.
         error: why they cannot be loaded.
-        again: whether an earlier load failed with them.
+        again: whether an earlier load of them failed.
     """
 
     table: Table
@@ -107,7 +107,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Rows of a group of files."""
+    """Row counts of a group of files."""
 
     read: int
     accepted: int
@@ -116,7 +116,7 @@ class _Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A table, ready to be loaded."""
+    """A table that is ready to be loaded."""
 
     table: Table
     attributes: list[TypedAttribute]
@@ -129,7 +129,7 @@ class _Prepared:
 
     @property
     def has_own_sql(self) -> bool:
-        """Return whether statements of the project run during a load. They may change any table and setting."""
+        """Return whether statements of the project run during a load. They may change any table or setting."""
         table = self.table
         return bool(table.presql or table.postsql or table.expectations or self.strategy.template)
 
@@ -180,20 +180,20 @@ class Writer:
         except CommandCancelled:
             raise
         except StarlakeError as error:
-            self._note_failure(group, logical, error)
+            self._record_failure(group, logical, error)
             return
         except Exception as error:  # noqa: BLE001 -- any fault of one file must not keep the others from being loaded
             self._session.log("debug", traceback.format_exc())
-            self._note_failure(group, logical, BadFile(", ".join(map(show_path, group.files)), _describe_error(error)))
+            self._record_failure(group, logical, BadFile(", ".join(map(show_path, group.files)), _describe_error(error)))
             return
         self._loads.add(loaded)
         self._loads.jobs.append(job)
         self._archive_files(table, files)
 
     def close(self) -> None:
-        """Remove the records of files that were moved, also when the command is canceled.
+        """Remove the records of files that were moved, even if the command was canceled.
 
-        Records of files that could not be moved stay.
+        Records of files that could not be moved are kept.
         """
         if self._noted:
             with contextlib.suppress(duckdb.Error):
@@ -211,7 +211,7 @@ class Writer:
                     failing[lost.expect] = lost.reason
                 except duckdb.Error as error:
                     _check_unchanged(group.files, identities)
-                    raise self._explain_refusal(group, scratch, error) from error
+                    raise self._explain_rejection(group, scratch, error) from error
 
     def _write_group(
         self, group: Group, entry: audit.Entry, scratch: Scratch, failing: Mapping[str, str], identities: Sequence[Identity]
@@ -233,20 +233,20 @@ class Writer:
                 self._attributes = fit_attributes(prepared.attributes, existing)
                 checked = {c.name.lower() for c in prepared.columns if not c.nullable}
                 if not prepared.strategy.needs_whole_batch:
-                    # What the table itself rejects. Rows that another row of the batch replaces never reach it.
+                    # NULLs that the table itself rejects. Rows that another row of the batch replaces are never written to it.
                     checked &= {c.name.lower() for c in existing if c.nullable}
                 counts = self._write_rows(group, target, checked, scratch)
                 self._run_scripts(table.postsql, table, "postsql")
                 outcomes = evaluate_expectations(session, database, table.final_full_name, table.expectations, failing)
                 raise_for_failed(outcomes)
-                report_refused_expectations(session, table, outcomes)
+                report_rejected_expectations(session, table, outcomes)
                 appended = prepared.strategy.type == "APPEND" and not prepared.has_own_sql
                 rows = before + counts.accepted if appended else database.fetch_count(f"SELECT count(*) FROM {target.sql}")
                 loaded = TableLoad(
                     table.full_name, counts.read, counts.accepted, counts.rejected, tuple(format_uri(f) for f in group.files), (), rows
                 )
                 self._write_audit(group, entry, rows - before, outcomes)
-                files = self._note_files(group, identities)
+                files = self._record_files(group, identities)
                 _check_unchanged(group.files, identities)
         except ExpectationsFailed:
             self._write_expectations(table, entry, outcomes)
@@ -257,7 +257,7 @@ class Writer:
         return loaded, files
 
     def _write_rows(self, group: Group, target: Target, checked: Collection[str], scratch: Scratch) -> "_Counts":
-        """Write the rows of a group's files, one file after the other, so that memory does not depend on how many there are."""
+        """Write the rows of a group's files, one file after the other, so that memory usage does not depend on their number."""
         session, database, table = self._session, self._database, group.table
         prepared = self._prepare(group)
         chosen, names = prepared.strategy, prepared.names
@@ -292,7 +292,7 @@ class Writer:
         return found
 
     def _make_table(self, prepared: _Prepared, target: Target) -> list[Column]:
-        """Create or adapt the table; return its columns."""
+        """Create or adapt the table, and return its columns."""
         database, table = self._database, prepared.table
         wanted, extra = prepared.columns, prepared.strategy.extra_columns
         existing = database.list_columns(target.schema, target.name)
@@ -305,14 +305,14 @@ class Writer:
             raise BadSetting(table.origin.locate(), f"{target} is a view: rows cannot be loaded into it")
         there = {c.name.lower() for c in existing}
         emptied = prepared.strategy.type == "OVERWRITE"
-        report_refused_structs(self._session, table, existing, wanted)
+        report_rejected_structs(self._session, table, existing, wanted)
         changed = evolve_table(target, existing, wanted, extra, emptied=emptied, location=table.origin.locate("attributes"))
         if changed:
             added = {name: text for name, text in comments.items() if name.lower() not in there}
             write_comments(database, target.schema, target.name, None, added)
             existing = database.list_columns(target.schema, target.name)
         place, names = table.origin.locate("attributes"), [column.name for column in existing]
-        report_refused_order(self._session, place, table.full_name, prepared.strategy.type, prepared.names, names)
+        report_rejected_order(self._session, place, table.full_name, prepared.strategy.type, prepared.names, names)
         return existing
 
     def _run_scripts(self, texts: Sequence[str], table: Table, key: str) -> None:
@@ -327,10 +327,10 @@ class Writer:
 
     def _write_audit(self, group: Group, entry: audit.Entry, growth: int, outcomes: Sequence[ExpectationOutcome]) -> None:
         table = group.table
-        # Starlake's native loader counts by how much the table has grown.
+        # Starlake's native loader counts the rows that the table has gained.
         entries = [replace(entry, count=growth, accepted=growth)]
         if _has_second_step(self._prepare(group)):
-            # Starlake notes the second step first: IngestionJob.run.
+            # Starlake records the second step first: IngestionJob.run.
             second = audit.Entry(entry.job, table.final_name, table.final_domain, table.final_name, "TRANSFORM", True, entry.began)
             entries.insert(0, second)
         checks = [audit.Checks(entry.job, table.final_domain, table.final_name, outcomes)]
@@ -347,7 +347,7 @@ class Writer:
         self._write_audit_afterwards([], checks)
 
     def _write_audit_afterwards(self, entries: Sequence[audit.Entry], checks: Sequence[audit.Checks]) -> None:
-        """Write audit rows of what was rolled back."""
+        """Write audit rows of a transaction that was rolled back."""
         path = self._session.find_audit_database()
         if path == self._database.path or path is None:
             with self._database.begin_transaction():
@@ -356,7 +356,7 @@ class Writer:
             self._entries.extend(entries)
             self._checks.extend(checks)
 
-    def _note_files(self, group: Group, identities: Sequence[Identity]) -> list[journal.LoadedFile]:
+    def _record_files(self, group: Group, identities: Sequence[Identity]) -> list[journal.LoadedFile]:
         if not self._archived:
             return []
         areas = self._session.project.areas
@@ -364,7 +364,7 @@ class Writer:
         for path, identity in zip(group.files, identities, strict=True):
             target = find_free_name(Path(areas.archive, group.table.domain), path.name) if self._session.settings.archive else None
             files.append(journal.LoadedFile(path, Path(areas.stage, group.table.domain, path.name), target, identity))
-        journal.note_files(self._database, files)
+        journal.record_files(self._database, files)
         self._noted = True
         return files
 
@@ -381,7 +381,7 @@ class Writer:
                 self._report(table, EngineError(f"{file.path}: {reason}"))
                 continue
             if added is not None:
-                reason = f"something was written to the file after it was loaded ({added:+} bytes): that is not in {table.full_name}"
+                reason = f"the file was written to after it was loaded ({added:+} bytes); the change is not in {table.full_name}"
                 self._report(table, BadFile(str(now), reason))
         if files and self._session.settings.archive:
             self._session.out(f"Archive duration takes {round((time.monotonic() - began) * 1000)} ms")
@@ -390,7 +390,7 @@ class Writer:
         self._session.log("error", str(error))
         self._loads.fail(error, table.full_name)
 
-    def _explain_refusal(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
+    def _explain_rejection(self, group: Group, scratch: Scratch, error: duckdb.Error) -> StarlakeError:
         """Return the exception for a batch that DuckDB has rejected, with the bad values of the file if they can be found."""
         if not isinstance(error, _NOT_THE_FILE):
             for file in group.files:
@@ -401,10 +401,12 @@ class Writer:
             ", ".join(map(show_path, group.files[:3])) + (", ..." if len(group.files) > 3 else ""), explain_error(error)[0][:2000]
         )
 
-    def _note_failure(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
+    def _record_failure(self, group: Group, entry: audit.Entry, error: StarlakeError) -> None:
         table = group.table
         if group.again:
-            error.args = (f"{error}\n  An earlier load left this file, too: each load tries it again until it is corrected or removed",)
+            error.args = (
+                f"{error}\n  An earlier load of this file also failed. Every load tries it again until it is corrected or removed",
+            )
         self._report(table, error)
         before = self._loads.tables.get(table.full_name, TableLoad(table.full_name))
         self._loads.tables[table.full_name] = replace(before, failed=(*before.failed, *(format_uri(f) for f in group.files)))
@@ -430,7 +432,8 @@ def _check_unchanged(files: Sequence[Path], identities: Sequence[Identity]) -> N
         if Identity.read(file) != identity:
             raise BadFile(
                 str(file),
-                "the file changed while it was read: it is still being written, or was replaced. Nothing of it is loaded, and it stays",
+                "the file changed while it was read: it is still being written, or was replaced. None of its rows are loaded, "
+                "and it stays where it is",
             )
 
 
@@ -441,7 +444,7 @@ def _describe_error(error: Exception) -> str:
 
 
 def fit_attributes(attributes: Sequence[TypedAttribute], existing: Sequence[Column]) -> list[TypedAttribute]:
-    """Return attributes with the types of their columns in the table, where these are others."""
+    """Return attributes with the types of their columns in the table, if these differ."""
     types = {column.name.lower(): normalize_type(column.type) for column in existing}
     fitted = []
     for typed in attributes:
@@ -452,7 +455,9 @@ def fit_attributes(attributes: Sequence[TypedAttribute], existing: Sequence[Colu
 
 
 def _has_second_step(prepared: _Prepared) -> bool:
-    """Return whether Starlake would first load into a work table, as its audit shows. Starlake: DuckDbNativeLoader.requireTwoSteps."""
+    """Return whether Starlake would first load the rows into a work table, which its audit shows. Starlake:
+    DuckDbNativeLoader.requireTwoSteps.
+    """
     table = prepared.table
     return (
         not any(a.attribute.type == "variant" for a in prepared.attributes)
@@ -466,10 +471,10 @@ def _has_second_step(prepared: _Prepared) -> bool:
 
 
 def prepare_table(session: Session, table: Table, chosen: str | None) -> _Prepared:
-    """Return a table with everything that its load needs, checked.
+    """Check a table, and return it with everything that its load needs.
 
     Raises:
-        BadSetting, NotSupported: the table's description.
+        BadSetting, NotSupported: a setting of the table is invalid or not supported.
     """
     check_table(session, table)
     attributes = resolve_attributes(session.project, table)

@@ -95,11 +95,11 @@ class DuckDBExecutor(StarlakeExecutor):
 
         It is an error if nothing of the pipeline can run, and a warning if a part of it can.
         """
-        audit = _explain_refused_audit(project)
+        audit = _explain_rejected_audit(project)
         nodes: tuple[Table | Task, ...] = (*pipeline.tables, *pipeline.tasks)
-        refused = [_explain_refusal(project, node) or audit for node in nodes]
-        severity: Severity = "error" if all(refused) else "warning"
-        return tuple(Problem(where, severity, why) for where, why in dict.fromkeys(filter(None, refused)))
+        rejected = [_explain_rejection(project, node) or audit for node in nodes]
+        severity: Severity = "error" if all(rejected) else "warning"
+        return tuple(Problem(where, severity, why) for where, why in dict.fromkeys(filter(None, rejected)))
 
     def _run(self, command: Command, *, invocation: Invocation) -> CommandResult:
         from ..engine import run_command
@@ -129,10 +129,10 @@ class DuckDBExecutor(StarlakeExecutor):
         return PROJECTS.get(command, environment)
 
 
-Refusal = tuple[Location | None, str]
+Rejection = tuple[Location | None, str]
 
 
-def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None:
+def _explain_rejection(project: "Project", node: "Table | Task") -> Rejection | None:
     """Return why the engine cannot make a table, and the location of the cause."""
     python = getattr(node, "python_file", None)
     if python:
@@ -142,24 +142,24 @@ def _explain_refusal(project: "Project", node: "Table | Task") -> Refusal | None
         return None  # Reading the project reported the connection.
     sink = find_sink(node)
     if not (sink and sink.connection_ref) or name == project.application.connection_ref:
-        return _explain_refused_connection(project, known.get(name))
+        return _explain_rejected_connection(project, known.get(name))
     where = node.origin.locate(find_section_key(node, "sink.connectionRef"))
-    return _explain_refused_connection(project, known[name], f" and takes {node.full_name}", where)
+    return _explain_rejected_connection(project, known[name], f" and takes {node.full_name}", where)
 
 
-def _explain_refused_audit(project: "Project") -> Refusal | None:
+def _explain_rejected_audit(project: "Project") -> Rejection | None:
     """Return why the engine cannot write the audit, which every command needs to succeed."""
     application = project.application
     if not application.audit_active:
         return None
     own = application.audit_connection_ref not in (None, "", application.connection_ref)
     where = application.origin.locate("audit.sink.connectionRef") if own else None
-    return _explain_refused_connection(project, application.audit_connection, " and takes the audit", where)
+    return _explain_rejected_connection(project, application.audit_connection, " and takes the audit", where)
 
 
-def _explain_refused_connection(
+def _explain_rejected_connection(
     project: "Project", connection: "Connection | None", use: str = "", where: Location | None = None
-) -> Refusal | None:
+) -> Rejection | None:
     """Return why the engine cannot write to a connection.
 
     Args:

@@ -7,7 +7,7 @@ through it: logs, events, failures, metadata, compute logs, problems, the output
 """
 
 from .exceptions import mask_exception
-from .known import LOG_FILTER, build_mask, forget_secrets, holds_secrets, mask_data, mask_text, note_secret_names, note_secrets
+from .known import LOG_FILTER, build_mask, forget_secrets, holds_secrets, mask_data, mask_text, register_secret_names, register_secrets
 from .mask import HIDDEN, Mask
 from .names import is_secret_name
 from .values import find_secrets
@@ -24,6 +24,6 @@ __all__ = [
     "mask_data",
     "mask_exception",
     "mask_text",
-    "note_secret_names",
-    "note_secrets",
+    "register_secret_names",
+    "register_secrets",
 ]

@@ -17,7 +17,7 @@ _names: dict[str, tuple[str, ...]] = {}
 _cached: list[frozenset[str]] = []
 
 
-def note_secrets(owner: str, kind: str, *sources: Any) -> None:
+def register_secrets(owner: str, kind: str, *sources: Any) -> None:
     """Register objects that contain secrets, in place of those registered before.
 
     Args:
@@ -29,7 +29,7 @@ def note_secrets(owner: str, kind: str, *sources: Any) -> None:
     _cached.clear()
 
 
-def note_secret_names(owner: str, names: Iterable[str]) -> None:
+def register_secret_names(owner: str, names: Iterable[str]) -> None:
     """Note the names that the setting ``secrets`` of a project lists, besides those that are always secret."""
     _names[owner] = tuple(names)
     _cached.clear()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..cache import Cache, make_entry_name
 from ..errors import Problem
-from ..masking import note_secrets
+from ..masking import register_secrets
 from ..project import disk
 from ..project.model import EMPTY
 from ..project.reader import read_remaining_files, start_reading
@@ -147,12 +147,12 @@ def load_plan(
             stored = StoredPlans(cache, name, started, environment, options)
             pinned = find_pinned(name) if find_pinned else ""
             if pinned and (plan := stored.find(pinned)):
-                _note_options(plan)
+                _register_options(plan)
                 return Loaded(plan, stored, lookups, from_cache=True, identity=pinned, pinned=True)
             found = stored.find_current(lookups)
             if isinstance(found, tuple):
                 logger.debug("%s: using the cached plan", root)
-                _note_options(found[0])
+                _register_options(found[0])
                 return Loaded(stored.add_columns(found[0]), stored, lookups, from_cache=True, identity=found[1])
             reason = found
         logger.debug("%s: reading the project, because %s", root, reason)
@@ -163,11 +163,11 @@ def load_plan(
         project = read_remaining_files(started, dependencies)
         others = read_environments(project, profile=profile, environ=environment, options=options)
         plan = plan_project(project, environments=others, **planning)  # type: ignore[arg-type]
-        _note_options(plan)
+        _register_options(plan)
     return Loaded(stored.add_columns(plan) if stored else plan, stored, lookups, reason=reason)
 
 
-def _note_options(plan: Plan) -> None:
+def _register_options(plan: Plan) -> None:
     """Register the values of DAG options that may be secrets, so that they are masked."""
     options = [mapping for p in plan.pipelines for mapping in (p.options, p.environment, p.spark, p.dag_config.options)]
-    note_secrets(os.fspath(plan.project.root), "options", *options)
+    register_secrets(os.fspath(plan.project.root), "options", *options)

@@ -18,11 +18,11 @@ class FrozenDict(dict[str, Any]):
 
     __slots__ = ()
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
+    def _reject(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("this mapping is read-only")
 
-    __setitem__ = __delitem__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    __setitem__ = __delitem__ = _reject
+    clear = pop = popitem = setdefault = update = _reject
 
     def __hash__(self) -> int:  # type: ignore[override]
         """Return a hash of the keys only, because values may be unhashable."""

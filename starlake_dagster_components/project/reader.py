@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import Location, Problem, ProjectNotFound
-from ..masking import note_secrets
+from ..masking import register_secrets
 from . import disk
 from .application import Folders, make_application, read_application_section
 from .documents import Reading
@@ -117,7 +117,7 @@ def start_reading(
             sections=reading.sections,
         )
     owner = f"{folder} {reading.variables.profile or ''}"
-    note_secrets(owner, "project", reading.variables.values, env_files.common, env_files.profiles, section.data if section else None)
+    register_secrets(owner, "project", reading.variables.values, env_files.common, env_files.profiles, section.data if section else None)
     files.allow_folders([metadata, folders.dags, folders.types, folders.macros, folders.write_strategies])
     reading.problems.extend(reading.variables.problems)
     values = FrozenDict({**reading.variables.values, **folders.variables})
@@ -179,10 +179,10 @@ def read_remaining_files(started: StartedProject, dependencies: str = "auto") ->
 
 
 def _make_reading(files: ProjectFiles, metadata: Path, variables: Variables, folders: Folders) -> Reading:
-    def note_include(path: str) -> None:
+    def record_include(path: str) -> None:
         files.read_files[files.name(path)] = None
 
-    renderer = Renderer(metadata, files.root, note_include, ProjectBudget())
+    renderer = Renderer(metadata, files.root, record_include, ProjectBudget())
     return Reading(files, metadata, renderer, variables, {**variables.mark_unset(), **folders.variables})
 
 

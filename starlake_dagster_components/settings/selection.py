@@ -142,7 +142,7 @@ def _check_pattern(name: str, value: Any) -> NodePattern:
     return NodePattern(text, criteria)
 
 
-_REFUSED = {
+_REJECTED = {
     "name": "an op has the name of its asset; change the asset's key with translation",
     "description": "an op has the description of its asset; change it with translation",
     "backfill_policy": "use the setting 'backfill'",
@@ -171,9 +171,9 @@ def _check_op_rule(name: str, value: Any) -> OpRule:
         raise build_error(name, value, "a mapping")
     known = ("match", "pool", "retry_policy", "tags")
     for key, item in value.items():
-        if key in _REFUSED and item is not None:
-            raise InvalidSetting(f"{name}.{key}: {_REFUSED[str(key)]}")
-        if key not in known and key not in _REFUSED:
+        if key in _REJECTED and item is not None:
+            raise InvalidSetting(f"{name}.{key}: {_REJECTED[str(key)]}")
+        if key not in known and key not in _REJECTED:
             raise InvalidSetting(f"{name}: {describe_unknown('key', str(key), known)}")
     pool, tags = value.get("pool"), value.get("tags")
     if pool is not None and not isinstance(pool, str):

@@ -82,7 +82,7 @@ def run_cancellable(context: Any, call: Callable[[Cancelled], T]) -> T:
 
 def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Cancelled) -> T:
     """Call a function in a thread while the main thread waits for its result or for an interrupt."""
-    _refuse_if_run_ended(context)
+    _check_run_is_active(context)
     result: Future[T] = Future()
 
     def run() -> None:
@@ -110,7 +110,7 @@ def _run_in_thread(context: Any, call: Callable[[Cancelled], T], cancelled: Canc
         raise
 
 
-def _refuse_if_run_ended(context: Any) -> None:
+def _check_run_is_active(context: Any) -> None:
     """Refuse to begin if the run has ended. A step process that was just starting when the run's process was killed does not notice.
 
     By now, the run, including the step, may have been re-executed.

@@ -80,7 +80,7 @@ if arguments[0] == "load" and len(tables()) > 1:
 """
 """Hangs there."""
 
-REFUSED = """
+REJECTED = """
 if arguments[0] == "load" and len(tables()) > 1:
     print("Error: Unknown option --tables", file=sys.stderr)
     sys.exit(1)

@@ -77,7 +77,7 @@ def test_a_warning_alone_never_becomes_a_failure() -> None:
     assert build_freshness_policy(None) is None
 
 
-class Refused(StarlakeTranslator):
+class Rejected(StarlakeTranslator):
     def get_asset_spec(self, node: StarlakeNode) -> dg.AssetSpec:
         return super().get_asset_spec(node).replace_attributes(**self.changes)
 
@@ -96,7 +96,7 @@ class Refused(StarlakeTranslator):
 def test_invalid_results_of_a_translator_are_errors_with_the_line_of_the_table(
     folder: ProjectFolder, changes: dict[str, object], message: str
 ) -> None:
-    translator = Refused()
+    translator = Rejected()
     translator.changes = changes
     found = problems(folder, Settings(translator=translator))
     assert len(found) == 1

@@ -101,9 +101,9 @@ class Step:
     """A recorded command: the files that the real Starlake rejected, with or without an error, and those that it loaded."""
 
     failed: bool
-    refused_files: frozenset[str]
+    rejected_files: frozenset[str]
     loaded_files: frozenset[str]
-    refused_tables: frozenset[str]
+    rejected_tables: frozenset[str]
 
 
 def list_recorded_steps(case: str, shared: Path) -> list[Step]:
@@ -143,15 +143,15 @@ def test_strict_commands_reject_exactly_the_input_that_starlake_rejects(case: st
         failing = {name.lower() for name in strict.failures}
         if step.failed:
             assert strict.exit_code
-        elif not step.refused_tables:
+        elif not step.rejected_tables:
             assert (strict.exit_code, strict.failures) == (normal.exit_code, normal.failures)
-        for name in step.refused_files:
+        for name in step.rejected_files:
             assert {name, name.replace("/ingesting/", "/stage/")} & command.strict_files
         assert step.loaded_files & command.normal_files <= command.strict_files
         if strict.finished:
-            assert step.refused_tables <= failing
+            assert step.rejected_tables <= failing
         else:
-            assert not step.refused_tables or strict.exit_code
+            assert not step.rejected_tables or strict.exit_code
 
 
 @pytest.mark.parametrize(

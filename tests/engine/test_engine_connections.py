@@ -30,7 +30,7 @@ def make_box(root: Path, *options: str) -> Sandbox:
     return box.table("d", "x", "{ name: id, type: long }", "format: DSV, withHeader: true").stage("d", {"x1.csv": "id\n1\n"})
 
 
-def refuse(box: Sandbox, *argv: str) -> str:
+def reject(box: Sandbox, *argv: str) -> str:
     result = box.run(*(argv or ("load",)), check=False)
     assert result.exit_code == 1
     assert box.files("stage") == ["d/x1.csv"]
@@ -69,7 +69,7 @@ def test_a_database_that_pre_actions_use_is_written_to(tmp_path: Path) -> None:
     ],
 )
 def test_pre_actions_that_cannot_be_run_are_rejected_with_their_line(tmp_path: Path, actions: str, said: str) -> None:
-    reason = refuse(make_box(tmp_path, f'preActions: "{actions}"'))
+    reason = reject(make_box(tmp_path, f'preActions: "{actions}"'))
     assert said in reason
     assert "metadata/application.sl.yml:9: preActions of connection 'duckdb'" in reason
 
@@ -96,7 +96,7 @@ def test_options_go_to_duckdb(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_the_engine_cannot_honor_are_rejected_with_their_line(tmp_path: Path, option: str, said: str) -> None:
-    assert said in refuse(make_box(tmp_path, option))
+    assert said in reject(make_box(tmp_path, option))
 
 
 def test_a_read_only_database_can_be_queried(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_file_that_another_program_has_open_is_waited_for(tmp_path: Path, monk
         assert other.stdout
         other.stdout.readline()
         monkeypatch.setattr(database, "WAIT_FOR_OTHERS", 0.3)
-        reason = refuse(box)
+        reason = reject(box)
         assert "another program has it open (" in reason
         assert f"PID {other.pid}" in reason
         assert any(level == "error" and "has it open" in line for level, line in box.log)
@@ -140,7 +140,7 @@ def test_a_file_that_another_connection_of_the_process_has_open_is_waited_for(tm
     (tmp_path / "datasets").mkdir(exist_ok=True)
     connection = duckdb.connect(str(tmp_path / "datasets/duckdb.db"))
     monkeypatch.setattr(database, "WAIT_FOR_OTHERS", 0.3)
-    assert "a connection of this process (PID " in refuse(box)
+    assert "a connection of this process (PID " in reject(box)
     monkeypatch.setattr(database, "WAIT_FOR_OTHERS", 60)
     threading.Timer(0.5, connection.close).start()
     box.run("load")
@@ -150,7 +150,7 @@ def test_a_file_that_another_connection_of_the_process_has_open_is_waited_for(tm
 def test_a_file_that_is_not_a_database_says_so(tmp_path: Path) -> None:
     box = make_box(tmp_path)
     box.write({"datasets/duckdb.db": "id;a\n" * 5000})
-    assert "duckdb.db: IO Error" in refuse(box)
+    assert "duckdb.db: IO Error" in reject(box)
     assert any(level == "error" and "cannot open the database" in line for level, line in box.log)
 
 

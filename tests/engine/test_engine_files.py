@@ -77,7 +77,7 @@ def test_output_after_the_load_is_reported(box: Sandbox, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(journal, "archive_file", write_and_archive)
     result = box.load("s", {"orders.csv": GOOD}, check=False)
-    assert "something was written to the file after it was loaded (+6 bytes): that is not in s.orders" in (result.reason or "")
+    assert "the file was written to after it was loaded (+6 bytes); the change is not in s.orders" in (result.reason or "")
     assert box.rows("select id from s.orders") == [(1,)]
     assert box.files("archive") == ["s/orders.csv"]
     monkeypatch.undo()
@@ -86,11 +86,11 @@ def test_output_after_the_load_is_reported(box: Sandbox, monkeypatch: pytest.Mon
 
 
 def test_a_loaded_file_that_was_written_to_before_it_could_be_archived_is_put_aside(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(file: object) -> None:
+    def reject(file: object) -> None:
         raise PermissionError(13, "Permission denied", "archive")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "archive_file", refuse)
+        patch.setattr(journal, "archive_file", reject)
         result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)
     assert (result.reason or "").count("the file is loaded, but cannot be moved to the archive: Permission denied") == 2
     assert result.counters["s.orders"].accepted == 1
@@ -261,11 +261,11 @@ DAMAGED[-6] ^= 0x55
     ("name", "content", "reason"),
     [
         ("orders.csv.gz", b"id;name\n1;x\n", "the name ends with .gz, but the file is not compressed with gzip"),
-        ("orders.csv.gz", cut(BIG, len(BIG) // 2), "the compressed file is cut off: its end is missing"),
-        ("orders.csv.gz", cut(BIG, len(BIG) - 4), "the compressed file is cut off: its end is missing"),
+        ("orders.csv.gz", cut(BIG, len(BIG) // 2), "the compressed file is truncated"),
+        ("orders.csv.gz", cut(BIG, len(BIG) - 4), "the compressed file is truncated"),
         ("orders.csv.gz", bytes(DAMAGED), "the compressed file is damaged"),
-        ("orders.csv.gz", BIG + b"more", "bytes that are not compressed follow the compressed ones"),
-        ("orders.csv", BIG, "the file is compressed with gzip: its name must end with .gz then"),
+        ("orders.csv.gz", BIG + b"more", "uncompressed bytes follow the compressed ones"),
+        ("orders.csv", BIG, "the file is compressed with gzip: its name must end with .gz"),
         ("orders.csv", b"PK\x03\x04 and so on", "the file is compressed with zip: only gzip (.gz) is supported"),
         ("orders.csv", b"\x00\xff\xfe\x01" * 50, "bytes that are not utf-8"),
         (os.fsdecode(b"orders\xff.csv"), GOOD.encode(), r"s/orders\xff.csv: the name of the file is not UTF-8: rename it"),
@@ -284,7 +284,7 @@ def test_a_damaged_file_fails_alone(box: Sandbox, name: str, content: bytes, rea
     again = box.run("load", check=False)
     assert reason in (again.reason or "")
     if name.isascii():
-        assert "An earlier load left this file, too" in (again.reason or "")
+        assert "An earlier load of this file also failed" in (again.reason or "")
 
 
 def test_members_of_a_compressed_file_are_all_loaded(box: Sandbox) -> None:
@@ -293,12 +293,12 @@ def test_members_of_a_compressed_file_are_all_loaded(box: Sandbox) -> None:
 
 
 def test_a_full_temporary_folder_fails_the_files_that_need_it(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Scratch, name: str) -> Path:
+    def reject(self: Scratch, name: str) -> Path:
         raise OSError(28, "No space left on device", "/tmp/somewhere")
 
     box.table("s", "orders", ID_NAME, "format: DSV, encoding: windows-1252")
     with monkeypatch.context() as patch:
-        patch.setattr(Scratch, "make_file", refuse)
+        patch.setattr(Scratch, "make_file", reject)
         result = box.load("s", {"orders.csv": GOOD, "zones.csv": GOOD}, check=False)
     assert "orders.csv: No space left on device: /tmp/somewhere" in (result.reason or "")
     assert box.files("archive") == ["s/zones.csv"]
@@ -380,7 +380,10 @@ def test_endings_in_capitals(box: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"id;name\r\n1;a\r\n2;b\n", "line 3: the line ends with LF, those before it with CRLF: a file must have one kind of line end"),
+        (
+            b"id;name\r\n1;a\r\n2;b\n",
+            "line 3: the line ends with LF, those before it with CRLF: a file must have a single kind of line end",
+        ),
         (b"id;name\n1;a\n2;b\r3;c\n", "line 3: the line ends with CR, those before it with LF"),
         (b'id;name\n1;"x\r\ny"\n2;b\r\n', "line 4: the line ends with CRLF, those before it with LF"),
     ],
@@ -407,7 +410,7 @@ def test_a_separator_at_the_end_of_lines_is_none(box: Sandbox, content: str) -> 
 
 def test_a_separator_at_the_end_of_the_header_alone_is_rejected(box: Sandbox) -> None:
     result = box.load("s", {"orders.csv": "id;name;\n1;a\n2;b\n"}, check=False)
-    assert "line 1: the header ends with a separator, but the lines below do not" in (result.reason or "")
+    assert "line 1: the header ends with a separator, but the other lines do not" in (result.reason or "")
 
 
 SEPARATORS = ["<->", "||", "~~~~", "<~~~>", "#####", "|;|;|", "€€€", "a;b;c"]

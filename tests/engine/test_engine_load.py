@@ -54,7 +54,7 @@ def test_unknown_and_final_names_load_nothing_and_say_so(box: Sandbox) -> None:
     box.table("crm", "clients", ID_NAME, rename="clients_final")
     box.stage("crm", {"clients.csv": "id;name\n1;Ann\n"})
     box.run("load", "--domains", "crm", "--tables", "clients_final")
-    assert any("known to the command line as 'clients'" in line for _, line in box.log)
+    assert any("is called 'clients' on the command line" in line for _, line in box.log)
     box.run("load", "--domains", "nosuch")
     assert any("unknown domain 'nosuch'" in line for _, line in box.log)
     box.run("load", "--domains", "crm", "--tables", "clients")
@@ -187,12 +187,12 @@ def test_archived_files_of_one_name_are_all_kept(box: Sandbox) -> None:
 
 
 def test_a_file_that_cannot_be_archived_is_not_loaded_again(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: Path, target: Path) -> None:
+    def reject(source: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied", str(target))
 
     box.table("sales", "orders", ID_NAME)
     with monkeypatch.context() as patch:
-        patch.setattr("starlake_dagster_components.engine.journal.move_file", refuse)
+        patch.setattr("starlake_dagster_components.engine.journal.move_file", reject)
         result = box.load("sales", {"orders.csv": "id;name\n1;a\n"}, check=False)
     assert "Permission denied" in (result.reason or "")
     assert box.files("ingesting") == ["sales/orders.csv"]

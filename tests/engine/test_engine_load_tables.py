@@ -96,7 +96,7 @@ def test_a_strategy_chosen_by_the_file(box: Sandbox) -> None:
     box.load("t", {"x-FULL-3": "id;name\n3;c\n"})
     assert box.rows("select id from t.x") == [(3,)]
     result = box.load("t", {"x-ODD-4": "id;name\n4;c\n"}, check=False)
-    assert "no write strategy for x-ODD-4: exactly one condition must hold" in (result.reason or "")
+    assert "no write strategy for x-ODD-4: exactly one condition must be true" in (result.reason or "")
 
 
 # Expectations and audit

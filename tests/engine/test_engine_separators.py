@@ -63,4 +63,4 @@ def test_quoted_fields_keep_the_separator(box: Sandbox) -> None:
 def test_separators_that_cannot_be_distinguished_from_other_characters(box: Sandbox, separator: str, said: str) -> None:
     box.table("d", "x", "{ name: id, type: long }\n{ name: text, type: string }", f'format: DSV, separator: "{separator}"')
     result = box.load("d", {"x.csv": "id\n1\n"}, check=False)
-    assert f"must not have the {said}" in (result.reason or "")
+    assert f"must not contain the {said}" in (result.reason or "")

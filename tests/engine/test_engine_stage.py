@@ -124,12 +124,12 @@ def other_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the files of the incoming folder appear to be on another device."""
     replace = os.replace
 
-    def refuse(source: Path, target: Path) -> None:
+    def reject(source: Path, target: Path) -> None:
         if "incoming" in str(source) and "incoming" not in str(target):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", reject)
 
 
 @pytest.mark.usefixtures("other_device")
@@ -144,11 +144,11 @@ def test_files_of_another_device_are_copied_and_gone(box: Sandbox) -> None:
 
 @pytest.mark.usefixtures("other_device")
 def test_a_file_that_cannot_be_taken_away_is_not_loaded(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: Path, target: Path) -> None:
+    def reject(source: Path, target: Path) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     bring(box, "orders-1.csv")
-    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "rename", reject)
     for _ in range(2):
         result = box.run("stage", check=False)
         assert "orders-1.csv cannot be moved to" in (result.reason or "")

@@ -85,7 +85,7 @@ def test_a_failing_statement_after_the_query_leaves_everything_as_it_was(box: Sa
         ("select id,\n       nosuch\nfrom src.t", "out.sql:2:8", 'Referenced column "nosuch" not found'),
         ("select id\nfrom src.t\nwhere and", "out.sql:3:7", "syntax error"),
         ("-- a comment\n  select 1 as x,\n  cast(name as int) as n from src.t", "out.sql:3:3", "Could not convert string 'Ann' to INT32"),
-        ("select *\nfrom sales.orders", "out.sql:2:6", "loading sales.orders creates it, and finds nothing"),
+        ("select *\nfrom sales.orders", "out.sql:2:6", "loading sales.orders would create it, but finds nothing"),
         ("select *\n\nfrom  kpi.other", "out.sql:3:7", "the task kpi.other creates it: run transform --name kpi.other first"),
         (
             "{% for i in [1, 2] %}select {{ i }} as i union all {% endfor %}\nselect nope",
@@ -156,7 +156,7 @@ def test_a_name_that_may_be_several_tables_is_an_error(box: Sandbox) -> None:
     box.task("two.totals", "select 2 as n")
     box.task("kpi.out", "select n\nfrom totals")
     reason = transform(box, "kpi.out", check=False)
-    assert "metadata/transform/kpi/out.sql:2: 'totals' may be one.totals, two.totals: write which one" in reason
+    assert "metadata/transform/kpi/out.sql:2: 'totals' is ambiguous: write one.totals or two.totals" in reason
 
 
 def test_views(box: Sandbox) -> None:
@@ -223,7 +223,7 @@ def test_a_view_whose_query_is_not_understood_must_name_domains(box: Sandbox) ->
     [
         (
             {"metadata/refs.sl.yml": "version: 1\nrefs:\n  - input: { table: a }\n    output: { table: b }\n"},
-            "metadata/refs.sl.yml: refs replace names",
+            "metadata/refs.sl.yml: refs, which replace table names",
         ),
         (
             {"metadata/transform/kpi/out.sl.yml": "version: 1\ntask:\n  database: other\n"},

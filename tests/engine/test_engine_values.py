@@ -342,7 +342,7 @@ def test_a_missing_value_is_rejected_in_a_row_that_another_one_replaces(tmp_path
 def test_a_null_value_with_the_escape_character_is_rejected_with_its_line(tmp_path: Path) -> None:
     box = make(tmp_path).table("t", "rows", "{ name: id, type: long }", r"format: DSV, nullValue: '\N'")
     result = box.load("t", {"rows": "id\n1\n"}, check=False)
-    assert r"metadata/load/t/rows.sl.yml:5: nullValue '\N' must not have the escape ('\') in it" in (result.reason or "")
+    assert r"metadata/load/t/rows.sl.yml:5: nullValue '\N' must not contain the escape ('\')" in (result.reason or "")
 
 
 @pytest.mark.parametrize("first", ['"a\nb";1\r\n', '"a\rb";1\r\n'])

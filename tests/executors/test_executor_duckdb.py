@@ -313,13 +313,13 @@ def a_job(*nodes: Table | Task) -> Pipeline:
 def test_connections_that_the_engine_rejects_are_rejected_when_the_project_is_loaded(url: str, tmp_path: Path) -> None:
     project = with_connections(tmp_path, spark=url)
     problems = DuckDBExecutor().find_unsupported(project, a_job(a_table()))
-    refused = refused_by_the_engine(project, "spark")
-    if refused is None:
+    rejected = rejected_by_the_engine(project, "spark")
+    if rejected is None:
         assert problems == ()
         return
     (problem,) = problems
     assert problem.severity == "error"
-    assert str(problem) == refused.replace("; the embedded engine works on DuckDB files only", "").partition(": its data")[0] + (
+    assert str(problem) == rejected.replace("; the embedded engine works on DuckDB files only", "").partition(": its data")[0] + (
         "; the executor duckdb works on DuckDB files only: add one to application.connections and set application.connectionRef to it, "
         "or take another executor"
     )
@@ -345,12 +345,12 @@ def test_a_rejected_connection_names_the_environment_that_has_a_duckdb_file(fold
     assert propose() == "set env to LOCAL, which has one, or take another executor"
 
 
-def refused_by_the_engine(project: Project, connection: str) -> str | None:
+def rejected_by_the_engine(project: Project, connection: str) -> str | None:
     """Return the engine's message if it has to write there."""
     try:
         Session.find_database_path(SimpleNamespace(project=project), project.application.connections[connection])  # type: ignore[arg-type]
-    except NotSupported as refused:
-        return str(refused)
+    except NotSupported as rejected:
+        return str(rejected)
     return None
 
 

@@ -4,7 +4,15 @@ import logging
 
 import pytest
 
-from starlake_dagster_components.masking import Mask, forget_secrets, mask_data, mask_exception, mask_text, note_secret_names, note_secrets
+from starlake_dagster_components.masking import (
+    Mask,
+    forget_secrets,
+    mask_data,
+    mask_exception,
+    mask_text,
+    register_secret_names,
+    register_secrets,
+)
 from starlake_dagster_components.masking.exceptions import Masked
 from starlake_dagster_components.masking.known import build_mask, holds_secrets
 from starlake_dagster_components.masking.mask import is_word
@@ -12,7 +20,7 @@ from starlake_dagster_components.masking.mask import is_word
 
 @pytest.fixture
 def known() -> str:
-    note_secrets("/project", "variables", {"API_TOKEN": "abc-123-def"})
+    register_secrets("/project", "variables", {"API_TOKEN": "abc-123-def"})
     return "abc-123-def"
 
 
@@ -47,20 +55,20 @@ def test_a_mask_without_secrets_hides_what_looks_like_one() -> None:
 
 
 def test_more_data_is_hidden_besides_what_is_known(known: str) -> None:
-    note_secret_names("/project", ["pin"])
+    register_secret_names("/project", ["pin"])
     mask = build_mask({"DB_PASSWORD": "other-1"}, {"PIN": "55-66"})
     assert mask(f"{known} other-1 55-66") == "*** *** ***"
     assert mask_text(f"{known} other-1 55-66") == "*** other-1 55-66"
 
 
 def test_secrets_that_are_registered_again_replace_earlier_ones(known: str) -> None:
-    note_secrets("/project", "variables", {"API_TOKEN": "new-456"})
-    note_secrets("/other", "variables", {"API_TOKEN": "third-789"})
+    register_secrets("/project", "variables", {"API_TOKEN": "new-456"})
+    register_secrets("/other", "variables", {"API_TOKEN": "third-789"})
     assert mask_text(f"{known} new-456 third-789") == f"{known} *** ***"
 
 
 def test_bytes_hold_a_secret_or_not(known: str) -> None:
-    note_secrets("/project", "words", {"DB_PASSWORD": "orders"})
+    register_secrets("/project", "words", {"DB_PASSWORD": "orders"})
     assert holds_secrets(f"x{known}y".encode())
     assert not holds_secrets(b"orders abc-123")
     forget_secrets()

@@ -9,8 +9,8 @@ from starlake_dagster_components.masking import (
     mask_data,
     mask_exception,
     mask_text,
-    note_secret_names,
-    note_secrets,
+    register_secret_names,
+    register_secrets,
 )
 
 
@@ -116,9 +116,9 @@ def test_the_secret_fields_of_json_are_secrets() -> None:
 
 
 def test_known_secrets_are_hidden_in_texts_data_and_exceptions() -> None:
-    note_secrets("/project", "test", {"API_TOKEN": "abc-def-123", "CUSTOMER_PIN": "994-112"})
+    register_secrets("/project", "test", {"API_TOKEN": "abc-def-123", "CUSTOMER_PIN": "994-112"})
     assert mask_text("abc-def-123 994-112") == "*** 994-112"
-    note_secret_names("/project", ["customer_*"])
+    register_secret_names("/project", ["customer_*"])
     assert mask_data({"a": ["abc-def-123", ("994-112", 5)], "abc-def-123": None}) == {"a": ["***", ("***", 5)], "***": None}
     error = RuntimeError("with abc-def-123")
     error.__cause__ = ValueError("cannot read abc-def-123")

@@ -13,7 +13,7 @@ from starlake_dagster_components.pipelines.schedule_presets import get_schedule_
 
 VARIANTS = list(variants())
 READABLE = [v for v in VARIANTS if v.recorded["exit_code"] == 0]
-REFUSED = [v for v in VARIANTS if v.recorded["exit_code"] != 0]
+REJECTED = [v for v in VARIANTS if v.recorded["exit_code"] != 0]
 
 pytestmark = pytest.mark.skipif(not VARIANTS, reason="needs the folder 'shared' (corpus and oracle) beside the checkout")
 
@@ -197,9 +197,9 @@ def _nodes(nodes: list[dict[str, Any]]) -> int:
     return sum(1 + _nodes(node.get("children", [])) for node in nodes)
 
 
-@pytest.mark.parametrize("variant", REFUSED, ids=str)
+@pytest.mark.parametrize("variant", REJECTED, ids=str)
 def test_projects_that_dag_generate_rejects_have_problems(variant: Variant, tmp_path: Path) -> None:
-    """One invalid file ends dag-generate; here every fault has its line, and what Starlake would refuse is at least a warning."""
+    """One invalid file ends dag-generate; here every fault has its line, and what Starlake would reject is at least a warning."""
     plan = variant.plan(tmp_path)
     said = "\n".join(map(str, plan.problems))
     file = re.search(r"metadata/load/[^:]+", variant.recorded["error"][0])

@@ -228,8 +228,8 @@ def test_secrets_are_not_written(shop: ProjectFolder, cache: Cache) -> None:
     assert b"quite harmless" not in content
     shop.write("metadata/transform/kpi/x.sl.yml", 'version: 1\ntask:\n  comment: "{{DB_PASSWORD}}"\n')
     shop.write("metadata/transform/kpi/x.sql", "select 1\n")
-    refused = load_kept(shop, cache, environ=environ)
-    assert refused.reason.startswith("it contains a secret")
+    rejected = load_kept(shop, cache, environ=environ)
+    assert rejected.reason.startswith("it contains a secret")
     assert all(b"hunter2" not in path.read_bytes() for path in cache.folder.iterdir())
 
 

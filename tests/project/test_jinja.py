@@ -11,8 +11,8 @@ from starlake_dagster_components.project.templating import Renderer, TemplateErr
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "jinjava.json").read_text(encoding="utf-8"))
 RULES = {
-    "accepted": "what Jinjava refuses for its syntax and Python's Jinja knows",
-    "refused": "what Jinjava knows and Python's Jinja does not: an error",
+    "accepted": "what Jinjava rejects for its syntax and Python's Jinja knows",
+    "rejected": "what Jinjava knows and Python's Jinja does not: an error",
     "array": "Java's arrays print their address; here they print their items",
     "tuple": "the first of several values with commas; here a tuple",
     "sameas": "whether two strings are one object",
@@ -40,7 +40,7 @@ def test_rendered_as_jinjava_does(case: list[Any]) -> None:
     assert found == ours
     if rule == "accepted":
         assert expected is None
-    if rule == "refused":
+    if rule == "rejected":
         assert ours is None
 
 

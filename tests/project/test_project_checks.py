@@ -44,17 +44,17 @@ def test_a_bad_entry_costs_that_entry_only(shop: ProjectFolder) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/status").exists(), reason="needs a way to be refused")
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self/status").exists(), reason="needs a way to be rejected")
 def test_a_folder_that_cannot_be_read_is_an_error(shop: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = str(Path(shop.root, "metadata/load"))
+    rejected = str(Path(shop.root, "metadata/load"))
     scan = os.scandir
 
-    def refuse(path: str) -> object:
-        if str(path) == refused:
+    def reject(path: str) -> object:
+        if str(path) == rejected:
             raise PermissionError(13, os.strerror(13), path)
         return scan(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", reject)
     assert _read(shop) == [f"metadata/load: the folder cannot be read: {os.strerror(13)}"]
 
 

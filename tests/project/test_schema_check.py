@@ -15,7 +15,7 @@ TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", 
 
 
 @pytest.mark.parametrize(
-    ("root", "body", "refused"),
+    ("root", "body", "rejected"),
     [
         ("table", TABLE, []),
         ("table", {**TABLE, "comment": None, "rename": 7, "tags": ["a", True, 1.5]}, []),
@@ -64,34 +64,34 @@ TABLE = {"name": "orders", "pattern": "orders.*", "attributes": [{"name": "id", 
         ("nothing we know", {"a": 1}, []),
     ],
 )  # fmt: skip
-def test_violations_of_the_schema(root: str, body: dict[str, Any], refused: list[str]) -> None:
+def test_violations_of_the_schema(root: str, body: dict[str, Any], rejected: list[str]) -> None:
     found = [violation.message for violation in find_schema_violations(root, body)]
-    assert len(found) == len(refused)
-    for expected, message in zip(refused, found, strict=True):
+    assert len(found) == len(rejected)
+    for expected, message in zip(rejected, found, strict=True):
         assert expected in message
 
 
-def add_refused_values(shop: ProjectFolder) -> None:
+def add_rejected_values(shop: ProjectFolder) -> None:
     table = next(path for path in sorted((shop.root / "metadata/load").rglob("*.sl.yml")) if not path.name.startswith("_config"))
     table.write_text(table.read_text() + "  rls: [{name: a}]\n  nonsense: 1\n")
     application = shop.root / "metadata/application.sl.yml"
     application.write_text(application.read_text().rstrip() + "\n  expectations:\n    active: true\n    failOnError: 'true'\n")
 
 
-def test_each_refusal_has_its_line_and_is_reported_once(shop: ProjectFolder) -> None:
-    add_refused_values(shop)
-    refused = [problem for problem in read_project(shop.root).problems if problem.rejected]
-    messages = [problem.message for problem in refused]
+def test_each_rejection_has_its_line_and_is_reported_once(shop: ProjectFolder) -> None:
+    add_rejected_values(shop)
+    rejected = [problem for problem in read_project(shop.root).problems if problem.rejected]
+    messages = [problem.message for problem in rejected]
     assert len(messages) == 3, messages
-    assert [problem.severity for problem in refused] == ["warning"] * 3
-    for problem in refused:
+    assert [problem.severity for problem in rejected] == ["warning"] * 3
+    for problem in rejected:
         assert problem.location
         line = (shop.root / problem.location.file).read_text().splitlines()[problem.location.line - 1]
         assert line.strip().partition(":")[0] in ("rls", "nonsense", "failOnError")
 
 
 def test_the_engine_continues_although_starlake_would_not(shop: ProjectFolder) -> None:
-    add_refused_values(shop)
+    add_rejected_values(shop)
     assert load_definitions_from_starlake_project(shop.root, executor="duckdb")
     with pytest.raises(InvalidProject) as raised:
         load_definitions_from_starlake_project(shop.root, executor="shell", on_error="fail")
@@ -102,7 +102,7 @@ def find_projects(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("**/metadata") if path.is_dir())
 
 
-REFUSED_BY_THE_REAL_ONE = {
+REJECTED_BY_THE_REAL_ONE = {
     "starlake-samples-postgres": ["unknown key 'delete'", "unknown key 'write'"],
     "sp_quoted_bool": ["expectations.failOnError"],
 }
@@ -117,6 +117,6 @@ def test_projects_that_the_real_one_reads_are_not_rejected(shared: Path, where: 
         except InvalidProject:
             continue
         found = [problem.message for problem in problems if problem.rejected]
-        expected = REFUSED_BY_THE_REAL_ONE.get(root.name, [])
+        expected = REJECTED_BY_THE_REAL_ONE.get(root.name, [])
         assert len(found) == len(expected), (root, found)
         assert all(any(text in message for message in found) for text in expected), (root, found)

@@ -1,4 +1,4 @@
-"""Reading data files: one module per format, one function :func:`describe_source` for all of them."""
+"""Read data files: one module per format, and the function :func:`describe_source` for all of them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Protocol
 from ...project.model import Table
 from ..ddl import TypedAttribute
 from ..engine_errors import NotSupported
-from ..refused_by_starlake import report_refused_file
+from ..rejected_by_starlake import report_rejected_file
 from ..scratch import Scratch
 from ..session import Session
 from . import dsv, json, parquet, position
@@ -20,10 +20,10 @@ class _Reader(Protocol):
     """The functions that each format's module has."""
 
     def describe_source(self, reading: Reading) -> Source:
-        """Return how a file is read."""
+        """Return the source that reads a file."""
 
     def explain_failure(self, reading: Reading) -> Exception | None:
-        """Return the error that a file has."""
+        """Return the error that explains why a file cannot be loaded."""
 
 
 _READERS: Mapping[str, _Reader] = {
@@ -42,30 +42,31 @@ def get_format(table: Table) -> str:
 
 
 def describe_source(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Source:
-    """Return how DuckDB reads a file of a table.
+    """Return the source from which DuckDB reads a file of a table.
 
     Args:
-        session: the command.
+        session: the session of the command.
         table: the table.
         attributes: its attributes.
         file: the file.
-        scratch: for a copy, where the file cannot be read as it is.
+        scratch: holds a copy of the file if DuckDB cannot read the file itself.
 
     Raises:
-        NotSupported: the table's format.
-        BadFile: the file's header or beginning says that it cannot be loaded.
+        NotSupported: the engine does not support the table's format.
+        BadFile: the file's header or beginning shows that it cannot be loaded.
     """
     reader = _READERS.get(get_format(table))
     if reader is None:
         known = ", ".join(sorted(_READERS))
         raise NotSupported(
-            table.origin.locate("metadata.format"), f"format {get_format(table)} is not supported by the embedded engine (it reads {known})"
+            table.origin.locate("metadata.format"),
+            f"format {get_format(table)} is not supported by the embedded engine (supported: {known})",
         )
     if "'" in file.name:
-        report_refused_file(session, table, "files with a single quote in their names")
+        report_rejected_file(session, table, "files with a single quote in their names")
     return reader.describe_source(Reading(session, table, tuple(attributes), file, scratch))
 
 
 def explain_failure(session: Session, table: Table, attributes: Sequence[TypedAttribute], file: Path, scratch: Scratch) -> Exception | None:
-    """Return the exception that says which values of a file are bad; None when nothing is found wrong with the file itself."""
+    """Return the exception that names the bad values of a file; None if no problem with the file is found."""
     return _READERS[get_format(table)].explain_failure(Reading(session, table, tuple(attributes), file, scratch))

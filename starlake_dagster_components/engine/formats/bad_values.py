@@ -1,4 +1,4 @@
-"""Finding the values of a file that their columns cannot take, after a load failed, and files with other columns."""
+"""After a failed load, find the values of a file that are not valid for their columns, and files with other columns."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ..casts import fits
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
-from ..refused_by_starlake import SHOWN_NAMES, shorten_names
+from ..rejected_by_starlake import SHOWN_NAMES, shorten_names
 from ..sqltext import quote, quote_path
 from ..values import build_value, get_rule
 from .source import Reading, Source
@@ -18,18 +18,18 @@ from .source import Reading, Source
 MOST = 20
 """Number of bad values after which the search ends."""
 SHOWN = 200
-"""Characters of a value that are shown."""
+"""Number of characters of a value to show."""
 
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A problem with some values of an attribute.
+    """A test that finds bad values of an attribute.
 
     Attributes:
         typed: the attribute.
-        raw: SQL of the value as the file has it.
-        bad: SQL that says whether a value is bad.
-        expected: what it should be; empty when a value is missing.
+        raw: SQL of the value as written in the file.
+        bad: SQL condition that is true for a bad value.
+        expected: what the value should be; empty if the problem is a missing value.
     """
 
     typed: TypedAttribute
@@ -39,7 +39,7 @@ class Test:
 
 
 def list_tests(reading: Reading, read: Source) -> Iterator[Test]:
-    """Yield the tests of the values of a file that come as text, and of missing values."""
+    """Yield the tests for the values of a file that are read as text, and for missing values."""
     project, table = reading.session.project, reading.table
     for typed in reading.attributes:
         attribute = typed.attribute
@@ -61,7 +61,7 @@ def list_tests(reading: Reading, read: Source) -> Iterator[Test]:
 
 
 def describe_table_type(reading: Reading, typed: TypedAttribute) -> str:
-    """Return what a value should be for a column that has another type than the attribute, and how that is changed."""
+    """Return what a value should be if the column has another type than the attribute, and the statement that changes the column."""
     table = reading.table
     place = quote_path(table.final_domain, table.final_name)
     change = f"ALTER TABLE {place} ALTER COLUMN {quote(typed.attribute.final_name)} TYPE {typed.type}"
@@ -75,8 +75,8 @@ def find_bad_values(
 
     Args:
         reading: the file.
-        read: how it is read with all values as text.
-        tests: what to look for, by default what :func:`list_tests` gives.
+        read: the source that reads all of its values as text.
+        tests: the tests to run; by default those of :func:`list_tests`.
     """
     chosen = list(list_tests(reading, read)) if tests is None else list(tests)
     if not chosen:
@@ -91,7 +91,8 @@ def find_bad_values(
 def _run_tests(
     connection: duckdb.DuckDBPyConnection, reading: Reading, read: Source, tests: Sequence[Test]
 ) -> list[tuple[int, TypedAttribute, str | None, str]]:
-    # Which of thousands of columns have bad values is cheap to find; which values these are is not. One list per row is much faster than
+    # It is cheap to find out which of thousands of columns have bad values, but not which values these are. One list per row is much faster
+    # than
     # an aggregate function per column.
     answers = ", ".join(f"coalesce({test.bad}, false)" for test in tests)
     found = connection.execute(f"SELECT DISTINCT unnest(list_where(range({len(tests)}), [{answers}])) FROM {read.relation}").fetchall()
@@ -118,15 +119,15 @@ def find_free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def refuse_other_columns(reading: Reading, found: Sequence[str], struct: str = "", fields: Sequence[str] = ()) -> BadFile:
-    """Return the exception for a file that has rows, but none of the table's columns or of a struct's fields: they would all be NULL.
+def explain_other_columns(reading: Reading, found: Sequence[str], struct: str = "", fields: Sequence[str] = ()) -> BadFile:
+    """Return the exception for a file that has rows, but none of the table's columns or of a struct's fields, which would all be NULL.
 
-    Starlake refuses such a file if it is read with Spark (ParquetIngestionJob: "No attribute found in input dataset").
+    Starlake rejects such a file if it is read with Spark (ParquetIngestionJob: "No attribute found in input dataset").
 
     Args:
         reading: the file.
-        found: the names that it has.
-        struct: the path of the struct.
+        found: the names in the file.
+        struct: the path of the struct; empty for the table.
         fields: the names of its fields.
     """
     known = fields if struct else [typed.attribute.name for typed in reading.attributes]

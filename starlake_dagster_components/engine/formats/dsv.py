@@ -16,7 +16,7 @@ from ..casts import normalize_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadSetting, BadValue
 from ..instances import lend_instance
-from ..refused_by_starlake import report_refused_dsv
+from ..rejected_by_starlake import report_rejected_dsv
 from ..sqltext import quote, quote_literal
 from ..values import get_rule
 from . import bad_values, encodings
@@ -76,12 +76,12 @@ _rejects = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """The first record of a file that is not blank.
+    """The first record of a file that is not a blank line.
 
     Attributes:
-        line: where it begins.
+        line: line on which it begins.
         fields: its fields.
-        line_end: how it ends, as read_csv writes it, where DuckDB would take a line end within quotes for that; None otherwise.
+        line_end: its line end in the notation of read_csv, if DuckDB could mistake a line end within quotes for it; otherwise None.
     """
 
     line: int
@@ -91,13 +91,13 @@ class _First:
 
 @dataclass(frozen=True, slots=True)
 class _Readable:
-    """A file as DuckDB reads it.
+    """A file in a form that DuckDB can read.
 
     Attributes:
         file: the file, or a copy of it.
         separator: the text between its fields.
-        encoding: DuckDB's name of its encoding; None for UTF-8.
-        is_in_values: whether values may have the separator in place of the table's.
+        encoding: DuckDB's name for its encoding; None for UTF-8.
+        is_in_values: whether values may contain this separator in place of the table's.
     """
 
     file: Path
@@ -107,12 +107,12 @@ class _Readable:
 
 
 def describe_source(reading: Reading) -> Source:
-    """Return how a DSV file is read."""
+    """Return the source that reads a DSV file."""
     encodings.check_compression(reading.file)
     source = _describe_source(reading, all_text=False)
     codec = encodings.get_codec(reading.table)
     absent = [a.attribute.name for a in reading.attributes if source.raws.get(a.attribute.name, "NULL") == "NULL"]
-    report_refused_dsv(reading.session, reading.table, absent, "" if encodings.is_ascii(reading.file, codec) else codec)
+    report_rejected_dsv(reading.session, reading.table, absent, "" if encodings.is_ascii(reading.file, codec) else codec)
     return source
 
 
@@ -147,7 +147,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
         for name, raw in raws.items()
     }
     if table.metadata.empty_is_null is False and not table.metadata.null_value:
-        # Not force_not_null: DuckDB applies it to other columns when not all are selected.
+        # Not force_not_null: DuckDB applies it to the wrong columns if not all are selected.
         columns |= {name: f"coalesce({columns[name]}, '')" for name in names if name in attributes and attributes[name].is_text}
     read = Source(relation, columns, frozenset(texts), raws)
     return _leave_out_bad_rows(reading, read, rejects) if ignoring else read
@@ -162,12 +162,12 @@ def _has_zone(typed: TypedAttribute) -> bool:
 
 
 def _parse_moment(raw: str, layout: str, lenient: bool) -> str:
-    """Return the SQL of a string that a time with a zone can be cast from. read_csv applies its option to times without one only."""
+    """Return the SQL of a string that a time with a zone can be cast from. read_csv applies its option only to times without a zone."""
     return f"CAST({'try_strptime' if lenient else 'strptime'}({raw}, {layout}) AS VARCHAR)"
 
 
 def _leave_out_bad_rows(reading: Reading, read: Source, rejects: str) -> Source:
-    """Leave out the rows that have bad values among those that are cast, as read_csv does with the others, and count both."""
+    """Leave out the rows with bad values in columns that are cast, as read_csv does for the other columns, and count all of them."""
     tests = [test.bad for test in bad_values.list_tests(reading, read) if test.expected and test.typed.in_table is None]
     skipped = f"SELECT count(DISTINCT line) FROM {rejects}"
     if not tests:
@@ -188,7 +188,7 @@ def _build_parameters(table: Table, readable: _Readable) -> dict[str, str]:
     metadata = table.metadata
     for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("separator", get_separator(table))):
         if sign and metadata.null_value and sign in metadata.null_value:
-            reason = f"nullValue '{metadata.null_value}' must not have the {key} ('{sign}') in it; set metadata.{key} to another one"
+            reason = f"nullValue '{metadata.null_value}' must not contain the {key} ('{sign}'); set metadata.{key} to another character"
             raise BadSetting(table.origin.locate("metadata.nullValue"), reason)
     parameters = {
         "delim": quote_literal(readable.separator),
@@ -196,7 +196,7 @@ def _build_parameters(table: Table, readable: _Readable) -> dict[str, str]:
         "quote": quote_literal(_get_quote(table)),
         "escape": quote_literal(_get_escape(table)),
         "nullstr": quote_literal(metadata.null_value or ""),
-        # What DuckDB guesses to be comments would be dropped silently.
+        # Otherwise, lines that DuckDB takes for comments would be dropped silently.
         "comment": "''",
     }
     parameters["compression"] = "'gzip'" if is_compressed(readable.file) else "'none'"
@@ -207,19 +207,19 @@ def _build_parameters(table: Table, readable: _Readable) -> dict[str, str]:
 
 
 def _check_separator(table: Table) -> None:
-    """Refuse a separator that DuckDB refuses.
+    """Raise an error for a separator that DuckDB rejects.
 
     Raises:
-        BadSetting: it has the quote, the escape or a line end in it.
+        BadSetting: it contains the quote, the escape or a line end.
     """
     separator = get_separator(table)
     for key, sign in (("quote", _get_quote(table)), ("escape", _get_escape(table)), ("line end", "\n"), ("line end", "\r")):
         if sign and sign in separator:
-            raise BadSetting(table.origin.locate("metadata.separator"), f"separator {separator!r} must not have the {key} in it")
+            raise BadSetting(table.origin.locate("metadata.separator"), f"separator {separator!r} must not contain the {key}")
 
 
 def has_header(table: Table) -> bool:
-    """Return whether files begin with the names of their columns. In Starlake they do, unless the metadata says otherwise."""
+    """Return whether files begin with the names of their columns. In Starlake, they do unless the metadata says otherwise."""
     return table.metadata.with_header is not False
 
 
@@ -246,14 +246,14 @@ def _check_character(table: Table, key: str, written: str | None, default: str) 
 
 
 def _find_columns(reading: Reading, first: _First | None) -> list[str]:
-    """Return the attribute names of a file's columns, in the file's order.
+    """Return the names of the attributes in the order of a file's columns.
 
     Args:
         reading: the file.
         first: its first record.
 
     Raises:
-        BadFile: the file is empty, or its header lacks a column or has one too many.
+        BadFile: the file is empty, or its header lacks a column or contains an unknown one.
     """
     table = reading.table
     expected = [a.attribute.name for a in reading.in_file]
@@ -294,12 +294,12 @@ def _find_columns(reading: Reading, first: _First | None) -> list[str]:
         if name not in counts and name not in defaults
     ]
     if problems:
-        raise BadFile(str(reading.file), "the header is not that of the table", problems)
+        raise BadFile(str(reading.file), "the header does not match the table", problems)
     return found
 
 
 def _choose_columns(reading: Reading, count: int) -> list[str]:
-    """Return the columns of a file without header, which may or may not have those that a script makes or changes."""
+    """Return the columns of a file without a header. The file may or may not contain those that a script computes or changes."""
     kept = {id(a) for a in reading.in_file}
     changed = kept | {id(a) for a in reading.changed}
     every = {id(a) for a in reading.attributes}
@@ -323,7 +323,7 @@ def _read_first_record(reading: Reading, codec: str) -> _First | None:
                 lines.readline(LONGEST_LINE)
             found = next(read_records(lines, separator, quote, escape, longest=_get_longest_line(table)), None)
     except LineTooLong as error:
-        raise _refuse_long_line(reading, error.line + skip) from error
+        raise _explain_long_line(reading, error.line + skip) from error
     if found is None:
         return None
     line, record = found
@@ -344,7 +344,7 @@ def _get_longest_line(table: Table) -> int:
     return int(written) if written.isdigit() else LONGEST_LINE
 
 
-def _refuse_long_line(reading: Reading, line: int) -> BadFile:
+def _explain_long_line(reading: Reading, line: int) -> BadFile:
     longest = _get_longest_line(reading.table)
     return BadFile(
         str(reading.file),
@@ -354,7 +354,7 @@ def _refuse_long_line(reading: Reading, line: int) -> BadFile:
 
 
 def _make_readable(reading: Reading) -> _Readable:
-    """Return what DuckDB reads in place of a file."""
+    """Return a form of a file that DuckDB can read."""
     table = reading.table
     codec = encodings.get_codec(table)
     separator = get_separator(table)
@@ -367,7 +367,7 @@ def _make_readable(reading: Reading) -> _Readable:
 
 
 def _restore_separators(relation: str, names: Sequence[str], short: str, separator: str) -> str:
-    """Return a relation whose values have the table's separator where they have the short one."""
+    """Return a relation in whose values the short separator is replaced by the table's separator."""
     if not names:
         return relation
     parts = (f"replace({quote(name)}, {quote_literal(short)}, {quote_literal(separator)}) AS {quote(name)}" for name in names)
@@ -382,19 +382,19 @@ def explain_failure(reading: Reading) -> Exception | None:
     try:
         broken = _find_other_line_end(reading, codec) or _find_broken_lines(reading)
         if broken:
-            return BadFile(str(reading.file), "the file does not fit the table", broken)
+            return BadFile(str(reading.file), "the file does not match the table", broken)
         read = _describe_source(reading, all_text=True)
     except BadFile as error:
         return error
     except LineTooLong as error:
-        return _refuse_long_line(reading, error.line)
+        return _explain_long_line(reading, error.line)
     found = bad_values.find_bad_values(reading, read)
     if found:
         return BadFile(str(reading.file), "the file has bad values", _add_lines(reading, found))
     first = _read_first_record(reading, codec)
     if has_header(reading.table) and first is not None and len(first.fields) > 1 and not first.fields[-1]:
         return BadFile(
-            str(reading.file), "", [BadValue(first.line, "", None, "the header ends with a separator, but the lines below do not")]
+            str(reading.file), "", [BadValue(first.line, "", None, "the header ends with a separator, but the other lines do not")]
         )
     return None
 
@@ -408,7 +408,7 @@ def _find_undecodable(reading: Reading, codec: str) -> BadFile | None:
 
 
 def _find_other_line_end(reading: Reading, codec: str) -> list[BadValue]:
-    """Return the first line that does not end as those before it: DuckDB reads files with one kind of line end."""
+    """Return the first line whose line end differs from those before it. DuckDB reads only files with a single kind of line end."""
     if not encodings.has_mixed_line_ends(reading.file, codec):
         return []
     table = reading.table
@@ -419,7 +419,7 @@ def _find_other_line_end(reading: Reading, codec: str) -> list[BadValue]:
         for line, _ in read_records(lines, get_separator(table), _get_quote(table), _get_escape(table), longest=_get_longest_line(table)):
             end = lines.last
             if end and usual and end != usual:
-                reason = f"the line ends with {shown[end]}, those before it with {shown[usual]}: a file must have one kind of line end"
+                reason = f"the line ends with {shown[end]}, those before it with {shown[usual]}: a file must have a single kind of line end"
                 return [BadValue(line, "", None, reason)]
             usual = usual or end
     return []
@@ -457,7 +457,7 @@ def _parse_line(message: str) -> int:
 
 
 def _add_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str | None, str]]) -> list[BadValue]:
-    """Turn numbers of records into numbers of lines."""
+    """Convert record numbers to line numbers."""
     wanted = {number for number, *_ in found}
     lines: dict[int, int] = {}
     table = reading.table
@@ -474,7 +474,7 @@ def _add_lines(reading: Reading, found: Sequence[tuple[int, TypedAttribute, str 
         )
         for line, record in records:
             if not begun and not record:
-                # Blank lines before the first record are none.
+                # Blank lines before the first record are not records.
                 continue
             begun = True
             if number in wanted:

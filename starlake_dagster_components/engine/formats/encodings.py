@@ -1,4 +1,4 @@
-"""Encodings and compression of text files: Java's names, checks, and a copy in UTF-8 for what DuckDB does not read itself."""
+"""Handle the encodings and the compression of text files, and make copies in UTF-8 of files that DuckDB cannot read itself."""
 
 import codecs
 import gzip
@@ -19,10 +19,10 @@ _MAGIC = {"gzip": rb"\x1f\x8b", "zip": rb"PK\x03\x04", "Zstandard": rb"\x28\xb5\
 
 
 def get_codec(table: Table) -> str:
-    """Return Python's name of a table's encoding; ``utf-8`` when none is given.
+    """Return Python's name for a table's encoding; ``utf-8`` if it is not set.
 
     Raises:
-        BadSetting: Python does not know that encoding.
+        BadSetting: Python does not support the encoding.
     """
     written = table.metadata.encoding
     if not written:
@@ -48,7 +48,7 @@ def locate_encoding(table: Table) -> Location:
 
 
 def open_text(file: Path, codec: str, errors: str = "strict") -> IO[str]:
-    """Open a file as text, decompressed and without byte order mark; line ends stay as they are, and may be of any kind."""
+    """Open a file as text, decompressed and without a byte order mark. Line ends of any kind are preserved."""
     codec = "utf-8-sig" if codec in ("utf-8", "ascii") else codec
     if is_compressed(file):
         return gzip.open(file, "rt", encoding=codec, errors=errors, newline="")
@@ -69,14 +69,14 @@ def is_empty(file: Path) -> bool:
 def check_compression(file: Path) -> None:
     """Raise BadFile if a file's compression does not match its name, or is damaged.
 
-    DuckDB stops silently where a compressed file is cut off.
+    DuckDB silently stops at the end of a truncated file.
     """
     with file.open("rb") as data:
         begin = data.read(16)
         found = next((kind for kind, magic in _MAGIC.items() if re.match(magic, begin)), None)
         if not is_compressed(file):
             if found:
-                advice = "its name must end with .gz then" if found == "gzip" else "only gzip (.gz) is supported"
+                advice = "its name must end with .gz" if found == "gzip" else "only gzip (.gz) is supported"
                 raise BadFile(str(file), f"the file is compressed with {found}: {advice}")
             return
         if found != "gzip":
@@ -96,17 +96,17 @@ def _check_gzip(file: Path, data: IO[bytes]) -> None:
                 member.decompress(chunk, 0)
                 chunk = member.unused_data
     except zlib.error as error:
-        reason = "bytes that are not compressed follow the compressed ones" if fresh else f"the compressed file is damaged ({error})"
+        reason = "uncompressed bytes follow the compressed ones" if fresh else f"the compressed file is damaged ({error})"
         raise BadFile(str(file), reason) from error
     if not member.eof:
-        raise BadFile(str(file), "the compressed file is cut off: its end is missing")
+        raise BadFile(str(file), "the compressed file is truncated")
 
 
 def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset[str] = frozenset()) -> Path:
-    """Return a file that DuckDB reads: the file, or a copy in UTF-8 when its encoding is not among the native ones.
+    """Return a file that DuckDB can read: the file itself, or a copy in UTF-8 if its encoding is not one of the native ones.
 
     Raises:
-        BadFile: bytes that are not valid in this encoding.
+        BadFile: the file contains bytes that are not valid in this encoding.
     """
     if codec in ("utf-8", "ascii") or codec in native:
         return file
@@ -125,7 +125,7 @@ def make_readable(file: Path, codec: str, scratch: Scratch, *, native: frozenset
 
 
 def is_ascii(file: Path, codec: str) -> bool:
-    """Return whether a file is the same in its encoding as in UTF-8 because it has only ASCII characters."""
+    """Return whether a file contains only ASCII characters, so that its bytes are the same in its encoding and in UTF-8."""
     if codec in ("utf-8", "ascii"):
         return True
     if codec.startswith(("utf-16", "utf-32")):
@@ -138,7 +138,7 @@ def is_ascii(file: Path, codec: str) -> bool:
 
 
 def find_bad_line(file: Path, codec: str) -> int | None:
-    """Return the first line of a file that cannot be decoded; None when all can."""
+    """Return the first line of a file that cannot be decoded; None if there is none."""
     decoder = codecs.getincrementaldecoder(codec)()
     line = 1
     with open_bytes(file) as data:
@@ -156,7 +156,7 @@ def find_bad_line(file: Path, codec: str) -> int | None:
 
 
 def has_mixed_line_ends(file: Path, codec: str) -> bool:
-    """Return whether a file has line ends of several kinds, those within quotes included; False for encodings of two or four bytes."""
+    """Return whether a file has line ends of several kinds, including those within quotes; False for encodings of two or four bytes."""
     if codec.startswith(("utf-16", "utf-32")):
         return False
     counts = Counter[bytes]()

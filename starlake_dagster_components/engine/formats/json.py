@@ -16,7 +16,7 @@ from ...project.model import Attribute
 from ..ddl import get_nested_type, get_scalar_type
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
-from ..refused_by_starlake import report_refused_file
+from ..rejected_by_starlake import report_rejected_file
 from ..sqltext import quote, quote_literal
 from ..values import get_read_type, get_rule
 from . import bad_values, encodings
@@ -24,31 +24,33 @@ from .records import LineTooLong, read_lines
 from .source import Reading, Source, fetch_rows, is_compressed, quote_file, read_options
 
 _FIRST = 65_536
-"""Characters in which the first object of most files ends."""
+"""Number of characters that contain the whole first object of most files."""
 _ENOUGH = 100
-"""Objects of which one has each struct, in most files."""
+"""Number of objects of which at least one has each struct, in most files."""
 _LONGEST_OBJECT = 16_777_216
-"""Bytes of an object that DuckDB reads. DuckDB: maximum_object_size of read_json."""
+"""Maximum size, in bytes, of an object that DuckDB reads. DuckDB: maximum_object_size of read_json."""
 
 
 def describe_source(reading: Reading) -> Source:
-    """Return how a JSON file is read: fields by their names, in any order; absent ones are NULL, others are left out."""
+    """Return the source that reads a JSON file. Fields are read by name, in any order. Missing fields are NULL, and unknown ones are
+    ignored.
+    """
     encodings.check_compression(reading.file)
     if reading.table.metadata.format == "JSON_ARRAY":
-        report_refused_file(reading.session, reading.table, "arrays by the format JSON_ARRAY")
+        report_rejected_file(reading.session, reading.table, "arrays by the format JSON_ARRAY")
     codec = encodings.get_codec(reading.table)
     if codec not in ("utf-8", "ascii"):
-        report_refused_file(reading.session, reading.table, f"JSON files in {codec}")
+        report_rejected_file(reading.session, reading.table, f"JSON files in {codec}")
     elif _begins_with_mark(reading):
-        report_refused_file(reading.session, reading.table, "JSON files that begin with a byte order mark")
+        report_rejected_file(reading.session, reading.table, "JSON files that begin with a byte order mark")
     else:
-        _report_refused_shapes(reading)
+        _report_rejected_shapes(reading)
     _check_keys(reading)
     return _describe_source(reading, all_text=False)
 
 
-def _report_refused_shapes(reading: Reading) -> None:
-    """Warn of fields that Starlake reads by position, or as a scalar. Starlake: DuckDbNativeLoader.singleStepLoad.
+def _report_rejected_shapes(reading: Reading) -> None:
+    """Warn about fields that Starlake reads by position or as a scalar. Starlake: DuckDbNativeLoader.singleStepLoad.
 
     Raises:
         NotSupported: the command is strict.
@@ -57,28 +59,28 @@ def _report_refused_shapes(reading: Reading) -> None:
     kinds = [attribute.type for attribute in attributes]
     if "struct" in kinds:
         if kinds[0] != "variant":
-            _report_refused_order(reading, [attribute.name for attribute in attributes])
+            _report_rejected_order(reading, [attribute.name for attribute in attributes])
     elif "variant" not in kinds:
         arrays = [typed.attribute.name for typed in reading.attributes if typed.attribute.array and typed.type != "VARCHAR[]"]
         if arrays:
-            _report_refused_arrays(reading, arrays)
+            _report_rejected_arrays(reading, arrays)
 
 
-def _report_refused_order(reading: Reading, names: Sequence[str]) -> None:
-    """Warn of a file whose fields are not those of the attributes, one by one: with a struct, Starlake reads them by position."""
+def _report_rejected_order(reading: Reading, names: Sequence[str]) -> None:
+    """Warn about a file whose fields are not in the order of the attributes. In tables with structs, Starlake reads them by position."""
     rows = fetch_rows(f"DESCRIBE SELECT * FROM read_json({quote_file(reading.file)}, auto_detect = true, {_write_format(reading)})")
     found = [str(row[0]) for row in rows]
     if rows and [name.lower() for name in found] != [name.lower() for name in names]:
-        what = "JSON files with structs whose fields are not the attributes in their order"
-        report_refused_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
+        what = "JSON files with structs whose fields are not in the order of the attributes"
+        report_rejected_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
 
 
-def _report_refused_arrays(reading: Reading, names: Sequence[str]) -> None:
-    """Warn of arrays that are not of strings: Starlake reads them as a single value, unless the table has structs."""
+def _report_rejected_arrays(reading: Reading, names: Sequence[str]) -> None:
+    """Warn about arrays whose items are not strings. Starlake reads such an array as a single value, unless the table has structs."""
     columns = ", ".join(f"{quote_literal(name)}: 'VARCHAR'" for name in names)
     relation = f"read_json({quote_file(reading.file)}, {_write_format(reading)}, columns = {{{columns}}})"
     if fetch_rows(f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{quote(name)} IS NOT NULL' for name in names)} LIMIT 1"):
-        report_refused_file(reading.session, reading.table, f"JSON arrays of another type than string: {', '.join(names)}")
+        report_rejected_file(reading.session, reading.table, f"JSON arrays whose items are not strings: {', '.join(names)}")
 
 
 def _write_format(reading: Reading) -> str:
@@ -99,12 +101,12 @@ def _write_parameters(parameters: Mapping[str, str]) -> str:
 
 
 def _check_keys(reading: Reading) -> None:
-    """Refuse a file whose objects have keys, but not one that is an attribute, or structs that do not have one of their fields.
+    """Reject a file whose objects, or structs in them, have keys, but none that is an attribute.
 
-    Every value would be missing. DuckDB refuses such structs when it casts them, and Starlake's files with them.
+    Every value would be missing. When it casts such structs, DuckDB rejects them, and so does Starlake.
 
     Raises:
-        BadFile: there are such objects, and no others.
+        BadFile: the file contains such objects, and no others.
     """
     attributes = [typed.attribute for typed in (*reading.in_file, *reading.changed)]
     if not attributes or _is_whole_document(reading):
@@ -126,7 +128,7 @@ def _check_keys(reading: Reading) -> None:
     for row in fetch_rows(f"SELECT {', '.join(sums)} FROM {objects}"):
         for (path, names), is_known, found in zip(unknown.items(), row[::2], row[1::2], strict=True):
             if found and not is_known:
-                raise bad_values.refuse_other_columns(reading, found, ".".join(name for name, _ in path), names)
+                raise bad_values.explain_other_columns(reading, found, ".".join(name for name, _ in path), names)
 
 
 _Path = tuple[tuple[str, bool], ...]
@@ -211,7 +213,7 @@ def _describe_source(reading: Reading, *, all_text: bool) -> Source:
 
 
 def _is_whole_document(reading: Reading) -> bool:
-    """Return whether the only attribute takes each object as a whole."""
+    """Return whether the only attribute receives each object as a whole."""
     attributes = [*reading.in_file, *reading.changed]
     return len(attributes) == 1 and attributes[0].definition is not None and attributes[0].definition.primitive == "variant"
 
@@ -247,7 +249,7 @@ def explain_failure(reading: Reading) -> Exception | None:
 
 
 def _explain_nested(reading: Reading, read: Source) -> BadFile | None:
-    """Return the values inside structs and arrays that their fields cannot take, each with its path."""
+    """Return the values inside structs and arrays that are not valid for their fields, each with its path."""
     typed = _describe_source(reading, all_text=False)
     tests = [
         (f"{a.attribute.name}{path}".replace('"', ""), ddl, _build_leaf_test(read.columns[a.attribute.name], path, ddl))
@@ -305,7 +307,7 @@ def _list_leaves(reading: Reading, attribute: Attribute, array: bool) -> list[tu
 
 
 def _build_leaf_test(column: str, path: str, ddl: str) -> str:
-    """Return the SQL of the first value at a path that its type cannot take; NULL when all are good."""
+    """Return the SQL of the first value at a path that is not valid for its type; NULL if all are valid."""
     texts = f"json_extract_string({column}, {quote_literal('$' + path)})"
     if "[*]" in path:
         return f"list_filter({texts}, lambda leaf: leaf IS NOT NULL AND TRY_CAST(leaf AS {ddl}) IS NULL)[1]"
@@ -313,7 +315,7 @@ def _build_leaf_test(column: str, path: str, ddl: str) -> str:
 
 
 def _shorten_reason(message: str) -> str:
-    """Return what DuckDB says, without the file, the line and its advice."""
+    """Return DuckDB's message without the file, the line and its advice."""
     first = message[:10_000].splitlines()[0]
     pattern = r"""^Invalid Input Error: |JSON transform error|,? ?in file "[^"]*",?|,? ?in line \d+:?"""
     return re.sub(pattern, "", first).strip(" .,:")[: 2 * bad_values.SHOWN]
@@ -324,7 +326,7 @@ def _explain_malformed(reading: Reading, message: str) -> BadFile:
     line = re.search(r"in line (\d+)", first)
     hint = ""
     if _get_layout(reading) != "array" and _begins_with_array(reading):
-        hint = "; the file is an array of objects, which metadata.array: true says"
+        hint = "; the file is an array of objects: set metadata.array: true"
     number = _find_malformed_line(reading) or (int(line.group(1)) if line else 0)
     return BadFile(str(reading.file), "the file cannot be read", [BadValue(number, "", None, _shorten_reason(message) + hint)])
 
@@ -335,7 +337,7 @@ def _begins_with_array(reading: Reading) -> bool:
 
 
 def _find_malformed_line(reading: Reading) -> int:
-    """Return the first line that is not valid JSON, where every line is a value; 0 when all are."""
+    """Return the first line that is not valid JSON, in a file with one value per line; 0 if there is none."""
     if _get_layout(reading) != "newline_delimited":
         return 0
     number = 1

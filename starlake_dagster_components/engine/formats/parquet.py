@@ -1,4 +1,4 @@
-"""PARQUET files: columns by their names."""
+"""PARQUET files, whose columns are read by name."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from ..casts import convert, fits, get_shape, normalize_type, restrict_type
 from ..ddl import TypedAttribute
 from ..engine_errors import BadFile, BadValue
 from ..instances import lend_instance
-from ..refused_by_starlake import report_refused_file
+from ..rejected_by_starlake import report_rejected_file
 from ..sqltext import quote
 from ..values import get_read_type, get_rule
 from . import bad_values
@@ -20,14 +20,15 @@ _ZONELESS = re.compile(r"\bTIMESTAMP(?:_S|_MS|_NS)?\b(?! WITH TIME ZONE)")
 
 
 def describe_source(reading: Reading) -> Source:
-    """Return how a PARQUET file is read; columns that the table does not have are left out, optional ones may be absent.
+    """Return the source that reads a PARQUET file. Columns that the table does not have are ignored, and optional columns may be missing.
 
     Raises:
-        BadFile: it is not a Parquet file, lacks a required column or all of them, or has an array or a struct where the table has none.
+        BadFile: it is not a Parquet file, lacks a required column or all of them, or contains an array or a struct where the table does
+            not.
     """
     types = _read_types(reading)
     if not any(_find_column(typed, types) for typed in reading.attributes) and _has_rows(reading):
-        raise bad_values.refuse_other_columns(reading, list(types))
+        raise bad_values.explain_other_columns(reading, list(types))
     columns = {}
     problems = []
     texts = set()
@@ -51,13 +52,13 @@ def describe_source(reading: Reading) -> Source:
         else:
             columns[name] = f"CAST({quote(there)} AS VARCHAR)" if from_text else _convert(quote(there), types[there], wanted, name)
     if problems:
-        raise BadFile(str(reading.file), "the file's columns are not those of the table", problems)
-    _report_refused_columns(reading, types)
+        raise BadFile(str(reading.file), "the file's columns do not match those of the table", problems)
+    _report_rejected_columns(reading, types)
     return Source(_read(reading), columns, frozenset(texts))
 
 
-def _report_refused_columns(reading: Reading, types: Mapping[str, str]) -> None:
-    """Warn of columns that Starlake, which reads such files with Spark, does not find or does not know the type of.
+def _report_rejected_columns(reading: Reading, types: Mapping[str, str]) -> None:
+    """Warn about columns that Starlake, which reads such files with Spark, does not find or whose type it does not support.
 
     Raises:
         NotSupported: the command is strict.
@@ -68,11 +69,11 @@ def _report_refused_columns(reading: Reading, types: Mapping[str, str]) -> None:
     zoneless = [name for name in there if _ZONELESS.search(types[name])]
     if (renamed or zoneless) and _has_rows(reading):
         for names, what in (
-            (renamed, "Parquet columns whose letter case is not that of their attribute"),
+            (renamed, "Parquet columns whose case differs from that of their attribute"),
             (zoneless, "Parquet timestamps without a zone"),
         ):
             if names:
-                report_refused_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
+                report_rejected_file(reading.session, reading.table, f"{what}: {', '.join(names)}")
 
 
 def _has_rows(reading: Reading) -> bool:
@@ -104,7 +105,9 @@ def _get_wanted_type(reading: Reading, typed: TypedAttribute) -> str:
 
 
 def _convert(column: str, ddl: str, wanted: str, name: str) -> str:
-    """Return the SQL of a value of the file as its attribute's type; fields of structs that the attribute does not have are left out."""
+    """Return the SQL that converts a value of the file to its attribute's type. Fields of structs that the attribute does not have are left
+    out.
+    """
     if ddl == wanted:
         return column
     kept = restrict_type(ddl, wanted)
@@ -124,7 +127,7 @@ def explain_failure(reading: Reading) -> Exception | None:
 
 
 def _list_conversions(reading: Reading) -> Iterator[bad_values.Test]:
-    """Yield the tests of values that have another type in the file."""
+    """Yield the tests for values that have another type in the file."""
     types = _read_types(reading)
     for typed in reading.attributes:
         there = _find_column(typed, types)
@@ -139,7 +142,7 @@ def _list_conversions(reading: Reading) -> Iterator[bad_values.Test]:
 
 
 def _list_other_tests(reading: Reading, read: Source) -> Iterator[bad_values.Test]:
-    """Yield the other tests; what fails among the conversions is a missing value here."""
+    """Yield the other tests. Values whose conversion fails count as missing here."""
     types = _read_types(reading)
     columns = {}
     for typed in reading.attributes:

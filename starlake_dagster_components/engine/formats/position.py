@@ -1,4 +1,4 @@
-"""POSITION files: fields at fixed columns of each line. Starlake: DuckDbNativeLoader, format POSITION."""
+"""POSITION files, which have fields at fixed columns of each line. Starlake: DuckDbNativeLoader, format POSITION."""
 
 import duckdb
 
@@ -11,12 +11,12 @@ _LINE = '"value"'
 
 
 def describe_source(reading: Reading) -> Source:
-    """Return how a file of fixed columns is read: every field as text."""
+    """Return the source that reads a file with fixed columns, with every field as text."""
     encodings.check_compression(reading.file)
     table = reading.table
     file = encodings.make_readable(reading.file, encodings.get_codec(table), reading.scratch)
     header = "skip = 1, " if table.metadata.with_header is not False else ""
-    # One field per line: a separator that no text file has, no quotes.
+    # One field per line: a separator that does not occur in text files, and no quotes.
     relation = (
         f"read_csv({quote_file(file)}, {describe_compression(file)}, auto_detect = false, delim = e'\\x01', quote = '', escape = '', "
         f"comment = '', header = false, {header}"
@@ -48,10 +48,10 @@ def describe_source(reading: Reading) -> Source:
 
 
 def _check_reach(reading: Reading, relation: str) -> None:
-    """Refuse a file whose lines all end before the first field: every value would be missing.
+    """Reject a file whose lines all end before the first field, because every value would be missing.
 
     Raises:
-        BadFile: there are such lines, and no others.
+        BadFile: the file contains such lines, and no others.
     """
     begin = min((typed.attribute.position[0] for typed in reading.attributes if typed.attribute.position), default=0)
     lines = f"SELECT 1 FROM {relation} WHERE length({_LINE}) >"

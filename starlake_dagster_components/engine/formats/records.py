@@ -1,4 +1,4 @@
-"""The records of a delimited text file, as plain Python: for headers, and for line numbers in messages."""
+"""Read the records of a delimited text file in plain Python, for headers and for line numbers in messages."""
 
 import re
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import IO, Protocol
 
 LONGEST_LINE = 2_097_152
-"""Characters of a line that are read at most. DuckDB: max_line_size of read_csv."""
+"""Maximum number of characters in a line. DuckDB: max_line_size of read_csv."""
 
 
 class LineTooLong(Exception):
-    """A line is longer than DuckDB reads.
+    """A line is too long for DuckDB.
 
     Attributes:
         line: its number, from 1.
@@ -25,7 +25,7 @@ class LineEnds:
     """A string that remembers how its last line ended.
 
     Attributes:
-        last: its line end; empty where the text ends without one.
+        last: its line end; empty if the text ends without one.
     """
 
     def __init__(self, text: IO[str]) -> None:
@@ -62,15 +62,15 @@ def read_records(
 ) -> Iterator[tuple[int, str]]:
     """Yield the line on which each record begins (from 1) and its text without line end.
 
-    A field that begins with a quote ends with a quote, and may have line ends in between.
+    A field that begins with a quote ends with a quote, and may contain line ends.
 
     Args:
         text: the file.
-        separator: between fields.
-        quote: around fields; may be empty.
-        escape: before a quote that is part of a value; may be empty.
-        blank: whether empty lines are records. DuckDB: they are where there is one column.
-        longest: characters of a line.
+        separator: the text between fields.
+        quote: the character around fields; may be empty.
+        escape: the character before a quote that is part of a value; may be empty.
+        blank: whether empty lines are records, as in DuckDB if there is one column.
+        longest: maximum number of characters in a line.
 
     Raises:
         LineTooLong: a line, or a record of several lines, is too long.
@@ -124,7 +124,7 @@ def _is_open(line: str, separator: str, quote: str, escape: str, *, inside: bool
 
 @lru_cache(maxsize=16)
 def _compile_patterns(separator: str, quote: str, escape: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return what opens a quoted field, and what is left of it up to its closing quote."""
+    """Return two patterns: the beginning of a quoted field, and the rest of the field up to its closing quote."""
     q, e = re.escape(quote), re.escape(escape)
     escaped = f"|{e}." if escape and escape != quote else ""
     return re.compile(f" *{q}"), re.compile(f"(?:[^{q}{e}]{escaped}|{q}{q})*{q}", re.DOTALL)

@@ -1,4 +1,4 @@
-"""Copies of DSV files with a separator that DuckDB takes, in place of one of more bytes."""
+"""Copy DSV files whose separator is too long for DuckDB, with a shorter separator."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,33 +9,33 @@ from ..scratch import Scratch
 from .encodings import open_bytes
 
 LONGEST = 4
-"""Bytes of a separator that DuckDB takes."""
+"""Maximum length, in bytes, of a separator in DuckDB."""
 _SUBSTITUTES = (b"\x1f", b"\x1e", b"\x1d", b"\x1c", b"\x1f\x1e\x1d\x1c")
 _CHUNK = 8 << 20
 _LONGEST_RECORD = 64 << 20
 
 
 class _Taken(Exception):
-    """The file has the substitute itself."""
+    """The file already contains the substitute."""
 
 
 def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch) -> tuple[Path, str, bool]:
-    """Copy a UTF-8 file with a short separator, which takes the place of the long one everywhere, in quoted fields too.
+    """Copy a UTF-8 file with the long separator replaced by a short one everywhere, including in quoted fields.
 
-    The file does not have the short one, so that values get the long one back by replacing it. Going through every field in Python would
-    take longer than DuckDB needs to read the file.
+    The file does not contain the short separator, so the long one can be restored in values by replacing the short one. Processing every
+    field in Python would take longer than DuckDB needs to read the file.
 
     Args:
         file: the file.
-        separator: the text between fields; without a quote, an escape or a line end, as DuckDB demands.
+        separator: the text between fields; without a quote, an escape or a line end, as DuckDB requires.
         quote: the character around fields; may be empty.
-        scratch: where the copy goes.
+        scratch: receives the copy.
 
     Returns:
-        The copy, its separator, and whether values may have it.
+        The copy, its separator, and whether values may contain the separator.
 
     Raises:
-        BadFile: the file has every substitute, or a line is too long.
+        BadFile: the file contains every possible substitute, or a line is too long.
     """
     copy = scratch.make_file("data")
     for substitute in _SUBSTITUTES:
@@ -50,11 +50,11 @@ def shorten_separators(file: Path, separator: str, quote: str, scratch: Scratch)
             return copy, substitute.decode(), quoted
         except _Taken:
             continue
-    raise BadFile(str(file), f"the separator {separator} is too long, and the file has every character that could stand for it")
+    raise BadFile(str(file), f"the separator {separator} is too long, and the file contains every character that could replace it")
 
 
 def _read_lines(file: Path, data: IO[bytes]) -> Iterator[bytes]:
-    """Yield the content of a file in pieces that end with a line, so that no separator is in two of them."""
+    """Yield the content of a file in chunks that end at a line end, so that no separator is split."""
     rest = b""
     while chunk := data.read(_CHUNK):
         block = rest + chunk

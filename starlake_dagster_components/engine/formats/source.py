@@ -1,4 +1,4 @@
-"""The interface of a file format: how DuckDB reads its files, and what is checked."""
+"""Define the interface of file formats."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _WILDCARD = re.compile(r"([\[*?])")
 
 
 def quote_file(file: Path) -> str:
-    """Return a file as DuckDB's readers take it; its name is never a pattern."""
+    """Return a file as an argument for DuckDB's readers. Its name is never treated as a pattern."""
     escaped = _WILDCARD.sub(r"[\1]", str(file))
     return f"[{quote_literal(escaped)}]"
 
@@ -31,12 +31,14 @@ def is_compressed(file: Path) -> bool:
 
 
 def describe_compression(file: Path) -> str:
-    """Return the parameters by which DuckDB reads a text file as its name says, and takes no columns from the names of its folders."""
+    """Return the parameters with which DuckDB decompresses a text file according to its name, and reads no columns from the names of
+    folders.
+    """
     return f"compression = '{'gzip' if is_compressed(file) else 'none'}', hive_partitioning = false"
 
 
 def read_options(table: Table, reader: str) -> dict[str, str]:
-    """Return ``metadata.options`` as SQL: parameters of one of DuckDB's readers, their names in lower case.
+    """Return ``metadata.options`` as SQL: parameters of one of DuckDB's readers, with their names in lowercase.
 
     Raises:
         BadSetting: a name cannot be that of a parameter.
@@ -51,11 +53,11 @@ def read_options(table: Table, reader: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file that is to be read.
+    """A file to read.
 
     Attributes:
         file: the file.
-        scratch: where a readable copy of it goes.
+        scratch: receives a readable copy of it.
     """
 
     session: Session
@@ -66,12 +68,12 @@ class Reading:
 
     @property
     def in_file(self) -> list[TypedAttribute]:
-        """The attributes that a file must have: all but those that a script makes."""
+        """The attributes that a file must contain: all except those that a script computes."""
         return [a for a in self.attributes if not a.attribute.script]
 
     @property
     def changed(self) -> list[TypedAttribute]:
-        """The attributes whose script names them: it changes a column of the file."""
+        """The attributes whose script refers to the attribute itself, so that it changes a column of the file."""
         return [a for a in self.attributes if a.attribute.script and _names_itself(a)]
 
 
@@ -82,15 +84,16 @@ def _names_itself(typed: TypedAttribute) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The relation from which DuckDB reads a file.
+    """A relation from which DuckDB reads a file.
 
     Attributes:
-        relation: the relation behind FROM.
-        columns: attribute name -> SQL expression of its value as it comes from the file; attributes that are absent are NULL. An attribute
-            with a script is there only when the file has it.
-        texts: names of the attributes whose values come as text and are yet to be converted.
-        raws: attribute name -> SQL expression of the text in the file, where ``columns`` has it converted.
-        skipped: SQL that counts the lines that the reader left out after the relation was read; None when it leaves out none.
+        relation: the relation after FROM.
+        columns: attribute name -> SQL expression of its value in the file; missing attributes are NULL. An attribute with a script is
+            included only if the file contains it.
+        texts: names of the attributes whose values are read as text and not converted yet.
+        raws: attribute name -> SQL expression of the text in the file, if ``columns`` contains the converted value.
+        skipped: SQL that counts the lines that the reader has left out, to be run after the relation was read; None if it does not leave
+            out any.
     """
 
     relation: str
@@ -101,7 +104,7 @@ class Source:
 
 
 def fetch_rows(query: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a query about a file; none where the file cannot be read, which the load itself explains."""
+    """Return the rows of a query about a file; empty if the file cannot be read, which the load reports."""
     with lend_instance() as lent:
         try:
             return lent.connection.execute(query).fetchall()

@@ -90,7 +90,7 @@ class CloudRunExecutor(StarlakeExecutor):
         "Default: exit code 1 of a preload means not ready.",
     )
     start_timeout: Seconds = Field(
-        default=900.0, description="Seconds to go on trying when the API refuses or fails to start an execution."
+        default=900.0, description="Seconds to go on trying when the API rejects or fails to start an execution."
     )
     start_settle: float = Field(
         default=20.0, ge=0, description="Seconds to look for an execution whose start got no answer, before it is started again."

@@ -59,7 +59,7 @@ class Follower:
         self._followed: dict[str, _Followed] = {}
         self._thread: threading.Thread | None = None
         self._last = 0
-        self._refused = False
+        self._rejected = False
         self._changed = threading.Condition(self._lock)
 
     @contextmanager
@@ -102,9 +102,9 @@ class Follower:
         with self._changed:
             self._changed.notify_all()
             while followed.quiet < 2:
-                limit = QUIET_AFTER * followed.settle + (PATIENCE if self._refused else 1.0)
+                limit = QUIET_AFTER * followed.settle + (PATIENCE if self._rejected else 1.0)
                 if time.monotonic() - began > limit:
-                    return not self._refused
+                    return not self._rejected
                 self._changed.wait(max(followed.settle, 0.05))
         return True
 
@@ -148,11 +148,11 @@ class Follower:
                         new += taken
             except exceptions.GoogleAPIError:
                 # The lines that arrived are kept. The next query continues from there.
-                self._refused = True
+                self._rejected = True
                 return new
             finally:
                 self._last = new
-            self._refused = False
+            self._rejected = False
             for f in draining:
                 f.quiet = 0 if newest.get(f.execution) else f.quiet + 1
             for f in followed:

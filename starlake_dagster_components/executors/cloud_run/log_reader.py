@@ -100,7 +100,7 @@ class SharedReader:
         except MissingDependency as error:
             return self._end_all(batch, str(error))
         except exceptions.GoogleAPIError as error:
-            return self._note_refusal(batch, error)
+            return self._record_rejection(batch, error)
         for wanted in batch:
             wanted.looks += 1
             wanted.problem = ""
@@ -112,7 +112,7 @@ class SharedReader:
                 wanted.done.set()
         return any(not wanted.done.is_set() for wanted in batch)
 
-    def _note_refusal(self, batch: Sequence[_Wanted], error: BaseException) -> bool:
+    def _record_rejection(self, batch: Sequence[_Wanted], error: BaseException) -> bool:
         message = f"{read_status(error) or type(error).__name__}: {getattr(error, 'message', None) or error}"
         if not is_transient(error):
             return self._end_all(batch, f"the logs cannot be read ({message}); roles/logging.viewer allows it")

@@ -52,7 +52,7 @@ class Watch:
         """Return whether there is nothing left to wait for."""
         return self.error is not None or (self.state is not None and self.state.finished)
 
-    def note_state(self, state: ExecutionState) -> None:
+    def record_state(self, state: ExecutionState) -> None:
         """Record a state."""
         before = self.state
         self.state = state
@@ -126,7 +126,7 @@ class _Group:
         try:
             states = self._fetch_states(watches)
         except exceptions.GoogleAPIError as error:
-            self._note_failure(watches, error)
+            self._record_failure(watches, error)
             return
         except Exception as error:  # noqa: BLE001 -- if the poller died, every step would wait forever
             for watch in watches:
@@ -136,9 +136,9 @@ class _Group:
         for watch in watches:
             state = states.get(watch.name)
             if isinstance(state, ExecutionState):
-                watch.note_state(state)
+                watch.record_state(state)
             elif state is not None:
-                self._note_missing(watch, state)
+                self._record_missing(watch, state)
 
     def _fetch_states(self, watches: list[Watch]) -> dict[str, ExecutionState | BaseException]:
         """Return the state of every execution, or why it has none (NOT_FOUND)."""
@@ -166,12 +166,12 @@ class _Group:
                 found[name] = error
         return found
 
-    def _note_missing(self, watch: Watch, error: BaseException) -> None:
+    def _record_missing(self, watch: Watch, error: BaseException) -> None:
         if watch.state is None and time.monotonic() - watch.began < APPEARS_WITHIN:
             return
         watch.fail(CommandError(f"the execution {watch.name} no longer exists (was it deleted?): {summarize_error(error)}"))
 
-    def _note_failure(self, watches: list[Watch], error: BaseException) -> None:
+    def _record_failure(self, watches: list[Watch], error: BaseException) -> None:
         if not is_transient(error) and not self._may_pass(error):
             self._denied_since = None
             for watch in watches:

@@ -11,9 +11,9 @@ from ..attempts import number_attempt
 from ..base import CommandResult, Counters, Invocation, TableResult
 from ..starlake_output.audit import Findings, count_rows_of_tables, read_findings
 from ..starlake_output.audit_rows import is_failed_expectation
+from ..starlake_output.audited_results import complete_result
 from ..starlake_output.file_fates import FileFates, judge_files
 from ..starlake_output.load_log import LoadLines
-from ..starlake_output.noted_results import complete_result
 from ..starlake_output.process_output import OutputTrail
 from ..starlake_output.remote_commands import mark_left_files
 from ..starlake_output.table_files import group_by_table

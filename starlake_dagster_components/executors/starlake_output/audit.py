@@ -244,5 +244,5 @@ def _has_table(reader: _Reader, schema: str, table: str) -> bool:
 
 
 def quote_names(*names: str) -> str:
-    """Return a qualified name for DuckDB, each part in quotes."""
+    """Return a qualified name for DuckDB, with quoted parts."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)

@@ -114,6 +114,6 @@ def split_paths(paths: str) -> Sequence[str]:
     return [path for path in re.split(r",(?=[A-Za-z][A-Za-z0-9+.-]*:)", paths) if path]
 
 
-def make_noted_name(name: str) -> str:
+def make_audited_name(name: str) -> str:
     """Return the name of a file as written in the audit. Starlake: AuditLog.asSelect."""
     return name.replace("'", "-")

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from ...commands import Command, LoadTable
 from .audit import Findings
-from .audit_rows import AuditRow, is_raised_after_commit, make_noted_name
+from .audit_rows import AuditRow, is_raised_after_commit, make_audited_name
 from .load_log import FileJob, JobFailure, LoadLines
 from .table_files import group_by_table
 
@@ -82,7 +82,7 @@ def judge_files(
         ended_by_itself: whether the command was not killed. Then a file in ingesting is a file whose load failed.
         growth: how many rows the tables have gained, by logical name (empty for a load of one table).
     """
-    real_names = {make_noted_name(name): name for name in (*before, *left)}
+    real_names = {make_audited_name(name): name for name in (*before, *left)}
     noted: dict[str, bool | None] = {}
     lost: set[str] = set()
     for load in findings.loads:

@@ -11,9 +11,9 @@ from ...commands import Command
 from ..base import CommandResult, Log, TableResult
 from .audit import Findings, read_findings
 from .audit_rows import is_failed_expectation
+from .audited_results import complete_result, complete_tables
 from .file_fates import FileFates, judge_files
 from .load_log import LoadLines
-from .noted_results import complete_result, complete_tables
 from .process_output import OutputTrail
 from .table_files import group_by_table
 from .table_outcomes import find_reason_in_table

@@ -47,7 +47,7 @@ def count_appended_rows(command: Command, log: Log, *, missing: int | None) -> M
     Args:
         command: the load.
         log: receives why they cannot be counted.
-        missing: the rows of a table that the warehouse refuses: 0 before a load, when it may not exist yet; None, not known, afterwards.
+        missing: the rows of a table that the warehouse rejects: 0 before a load, when it may not exist yet; None, not known, afterwards.
     """
     if command.warehouse is None:
         return {}

@@ -188,7 +188,7 @@ class _TreeWalk:
             skip = (*_NO_TABLES, "this")
         if isinstance(node, self._written):
             if isinstance(node, (exp.Create, exp.Cache)):
-                self._note_target(node.this)
+                self._record_target(node.this)
             skip = (*_NO_TABLES, "this")
         for key, value in node.args.items():
             if key in skip:
@@ -234,12 +234,12 @@ class _TreeWalk:
         inner = aliases | own
         into = node.args.get("into")
         if into is not None:
-            self._note_target(into.this)
+            self._record_target(into.this)
         for key, value in node.args.items():
             if key not in ("from", "from_", "joins", "laterals") and key not in _NO_TABLES:
                 self._visit_values(value, ctes, inner)
 
-    def _note_target(self, target: Any) -> None:
+    def _record_target(self, target: Any) -> None:
         table = target.this if isinstance(target, self._exp.Schema) else target
         if isinstance(table, self._exp.Table):
             self.created.add(tuple(part.lower() for part in self._split_name(table)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from batch_shop import HANGS, KILLED, REFUSED, STEP, TABLES, Shop
+from batch_shop import HANGS, KILLED, REJECTED, STEP, TABLES, Shop
 from project_folder import ProjectFolder
 
 from starlake_dagster_components import DuckDBExecutor, StarlakeExecutor
@@ -221,7 +221,7 @@ def test_a_command_that_takes_too_long_is_finished_table_by_table(shop: Shop) ->
 
 
 def test_a_program_that_rejects_several_tables_gets_them_one_by_one(shop: Shop) -> None:
-    shop.behave(REFUSED)
+    shop.behave(REJECTED)
     shop.deliver(orders="1", items="1")
     run = shop.run(batch(shop.shell()))
     assert run.success, run.lines

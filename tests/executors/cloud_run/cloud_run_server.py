@@ -1,6 +1,6 @@
 """Serve a Cloud Run API on loopback: Jobs, Executions, Tasks, long-running operations and Cloud Logging, with the SDK's messages.
 
-An execution really runs its command as a process. Faults (delays, lost answers, refused calls) are injected per call.
+An execution really runs its command as a process. Faults (delays, lost answers, rejected calls) are injected per call.
 """
 
 # mypy: disable-error-code="assignment"

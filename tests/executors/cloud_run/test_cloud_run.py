@@ -331,8 +331,8 @@ def test_canceling_leaves_no_execution(server: CloudRunServer, effects: Path, wa
 
 
 def test_canceling_is_retried_when_the_api_rejects_it_at_first(server: CloudRunServer, effects: Path, watched: Watched) -> None:
-    refusals = [Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED]
-    server.faults = lambda method, request: Fault(code=refusals.pop()) if method == "CancelExecution" and refusals else None
+    rejections = [Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED]
+    server.faults = lambda method, request: Fault(code=rejections.pop()) if method == "CancelExecution" and rejections else None
 
     def cancel() -> None:
         until(lambda: counted(effects))

@@ -23,18 +23,18 @@ from starlake_dagster_components.executors.cloud_run.connection import Access, C
 
 WITHOUT = """
 import sys
-class Refuse:
+class Reject:
     def find_spec(self, name, path=None, target=None):
-        if name in {refused!r} or name.startswith(tuple(n + "." for n in {refused!r})):
+        if name in {rejected!r} or name.startswith(tuple(n + "." for n in {rejected!r})):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Refuse())
+sys.meta_path.insert(0, Reject())
 """
 
 
-def python(code: str, *refused: str, **environment: str) -> str:
+def python(code: str, *rejected: str, **environment: str) -> str:
     """Run code in a fresh interpreter in which some modules are not installed."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(refused=refused) + code],
+        [sys.executable, "-c", WITHOUT.format(rejected=rejected) + code],
         capture_output=True,
         text=True,
         env={**os.environ, "NO_GCE_CHECK": "true", **environment},
@@ -114,7 +114,7 @@ def test_credentials_that_are_rejected_are_not_tried_again(watched_server: Cloud
     message = "Getting metadata from plugin failed with error: RefreshError('Reauthentication is needed')"
     watched_server.faults = lambda method, request: Fault(code=StatusCode.UNAVAILABLE, message=message)
     with pytest.raises(CommandError, match="gcloud auth application-default login") as error:
-        an_executor(watched_server).run(a_command(), Watched().invocation(run_id="refused"))
+        an_executor(watched_server).run(a_command(), Watched().invocation(run_id="rejected"))
     assert not error.value.retry
     assert watched_server.calls["ListExecutions"] == 1
 

@@ -57,9 +57,9 @@ def run_together(server: CloudRunServer, count: int, **fields: Any) -> tuple[lis
 def test_loads_that_end_together_share_queries_and_lose_no_counts(server: CloudRunServer, logs: str) -> None:
     """Cloud Logging allows 60 queries a minute, and rejects some of them."""
     server.add_job(command=[*SHELL, f"sleep 1; echo '{SUMMARY}'", "sh"])
-    refused = iter([True, False, True, True])
+    rejected = iter([True, False, True, True])
     server.faults = lambda method, request: (
-        Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED) if method == "ListLogEntries" and next(refused, False) else None
+        Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED) if method == "ListLogEntries" and next(rejected, False) else None
     )
     results, _ = run_together(server, 25, logs=logs, log_interval=1.0, log_settle=0.5)
     assert [result.counters and result.counters.input for result in results] == [3] * 25
@@ -72,7 +72,7 @@ def test_a_hundred_loads_with_a_quota_of_sixty_queries_a_minute(server: CloudRun
     answered: list[float] = []
     lock = threading.Lock()
 
-    def refuse(method: str, _: object) -> Fault | None:
+    def reject(method: str, _: object) -> Fault | None:
         with lock:
             now = time.monotonic()
             if method != "ListLogEntries" or sum(now - moment < 60 for moment in answered) < 60:
@@ -80,7 +80,7 @@ def test_a_hundred_loads_with_a_quota_of_sixty_queries_a_minute(server: CloudRun
                 return None
             return Fault(code=grpc.StatusCode.RESOURCE_EXHAUSTED)
 
-    server.faults = refuse
+    server.faults = reject
     results, watched = run_together(server, 100, logs="tail")
     for result, one in zip(results, watched, strict=True):
         said = any("the row counts of" in text for level, text in one.lines if level == "warning")

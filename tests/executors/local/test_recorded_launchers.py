@@ -33,7 +33,7 @@ def test_recorded_commands_before_a_load(shared: Path, tmp_path: Path, name: str
         arguments = recorded["arguments"]
         with_sentinel = "--notReadySentinel" in arguments
         # A version without sentinels rejects the option, and its exit code means that files are not ready.
-        program.play(recorded, refuses="" if with_sentinel else "--notReadySentinel")
+        program.play(recorded, rejects="" if with_sentinel else "--notReadySentinel")
         own = [a for a in arguments[1:] if a != "--notReadySentinel" and not a.endswith("/not_ready")]
         command = Command(arguments[0], tuple(own), str(root), program=str(program.path))
         result = EXECUTORS[kind](starlake_path=str(program.path)).run(command, Watched().invocation())

@@ -111,7 +111,7 @@ class Archive:
         os.replace(made, self.path)
         write_whole(self.note, json.dumps(asdict(note)).encode())
 
-    def note_failure(self, reason: str) -> None:
+    def record_failure(self, reason: str) -> None:
         """Record that it could not be made."""
         with contextlib.suppress(OSError):
             write_whole(self.note, json.dumps(asdict(_Note(failed=time.time(), reason=reason[:1000]))).encode())

@@ -53,7 +53,7 @@ def make_archive(program: str, environment: Mapping[str, str], folder: Path, jav
         return None
     with hold_lock(build_lock_name(archive), beside=folder):
         if not archive.is_usable():
-            _make_or_note(archive, program, environment, loader)
+            _make_or_record_failure(archive, program, environment, loader)
     return archive
 
 
@@ -121,7 +121,7 @@ def make_in_background(text: str) -> None:
     with try_lock(build_lock_name(archive), beside=folder) as free:
         if free and not archive.is_usable():
             with contextlib.suppress(NotMade):
-                _make_or_note(archive, program, environment, loader)
+                _make_or_record_failure(archive, program, environment, loader)
 
 
 def _is_writable(folder: Path) -> bool:
@@ -149,11 +149,11 @@ def build_lock_name(archive: Archive) -> str:
     return f"archive {archive.path}"
 
 
-def _make_or_note(archive: Archive, program: str, environment: Mapping[str, str], loader: Loader) -> None:
+def _make_or_record_failure(archive: Archive, program: str, environment: Mapping[str, str], loader: Loader) -> None:
     try:
         _make(archive, program, environment, loader)
     except (OSError, CommandError, NotMade) as error:
-        archive.note_failure(str(error))
+        archive.record_failure(str(error))
         raise NotMade(str(error)) from error
     remove_unused_archives(archive.path.parent, archive)
 

@@ -68,7 +68,7 @@ def test_columns_whose_names_need_quotes(box: Sandbox) -> None:
 def test_options_of_a_task_that_have_no_effect(box: Sandbox) -> None:
     box.task("k.a", "select 1 as id", "  writeStrategy: { types: { APPEND: 'true' } }\n  sink: { materializedView: HYBRID }\n")
     box.run("transform", "--name", "k.a")
-    assert [line for level, line in box.log if level == "warning" and "types are chosen by a file" in line]
+    assert [line for level, line in box.log if level == "warning" and "types depend on a file" in line]
     box.run("transform", "--name", "k.a")
     assert box.rows("select id from k.a") == [(1,), (1,)]
 
@@ -95,11 +95,11 @@ def test_access_rules_are_reported_once_per_command(box: Sandbox) -> None:
     box.load("d", {"x3.csv": "id\n1\n", "x4.csv": "id\n2\n"})
     warnings = [line for level, line in box.log if level == "warning"]
     assert warnings == [
-        f"metadata/load/d/x.sl.yml:{line}: {key} of d.x has no effect: DuckDB knows no users" for key, line in (("acl", 6), ("rls", 7))
+        f"metadata/load/d/x.sl.yml:{line}: {key} of d.x has no effect: DuckDB does not have users" for key, line in (("acl", 6), ("rls", 7))
     ]
     box.run("transform", "--name", "k.a")
     assert [line for level, line in box.log if level == "warning"] == [
-        "metadata/transform/k/a.sl.yml:3: acl of k.a has no effect: DuckDB knows no users"
+        "metadata/transform/k/a.sl.yml:3: acl of k.a has no effect: DuckDB does not have users"
     ]
 
 
@@ -146,8 +146,8 @@ types:
         ("{ name: s, type: string }", "format: DSV, encoding: ISO-8859-1", "id;a;s\n1;b;c\n", ""),
         ("{ name: s, type: string }", 'format: DSV, quote: "\'"', "id;a;s\n1;b;c\n", "DSV files whose quote or escape is a single quote"),
         ("{ name: s, type: unmapped }", "format: DSV", "id;a;s\n1;b;2024-01-02\n", "types without ddlMapping.duckdb: unmapped"),
-        ("{ name: s, type: month }", "format: DSV", "id;a;s\n1;b;02 Jan 2024\n", "values by the patterns of types: month"),
-        ("{ name: s, type: yes_no }", "format: DSV", "id;a;s\n1;b;oui\n", "values by the patterns of types: yes_no"),
+        ("{ name: s, type: month }", "format: DSV", "id;a;s\n1;b;02 Jan 2024\n", "values that match only the pattern of a type: month"),
+        ("{ name: s, type: yes_no }", "format: DSV", "id;a;s\n1;b;oui\n", "values that match only the pattern of a type: yes_no"),
         ("{ name: s, type: european }", "format: DSV", "id;a;s\n1;b;02/01/2024\n", ""),
         ("{ name: s, type: switch }", "format: DSV", "id;a;s\n1;b;true\n", ""),
         ("{ name: s, type: string }", "format: JSON_ARRAY", '[{"id": 1, "a": "b"}]', "arrays by the format JSON_ARRAY"),
@@ -187,7 +187,7 @@ def test_an_expectation_that_does_not_hold_and_does_not_fail_its_load(box: Sandb
     expectation = '[{ expect: "wrong()", failOnError: false }]'
     box.table("d", "x", "{ name: id, type: long }", expectations=expectation)
     box.stage("d", {"x1.csv": "id\n1\n"})
-    said = "d.x: Starlake fails here in spite of failOnError: false: wrong()"
+    said = "d.x: Starlake would fail despite failOnError: false: wrong()"
     assert said in (run_strictly(box, "load").reason or "")
     box.run("load")
     assert len(list_warnings(box, said)) == 1
@@ -198,7 +198,7 @@ def test_an_expectation_that_does_not_hold_and_does_not_fail_its_load(box: Sandb
 
 
 STRUCT = "{ name: id, type: long }\n{ name: s, type: struct, attributes: [{ name: x, type: long }, { name: y, type: string }] }"
-OTHER_FIELDS = "JSON files with structs whose fields are not the attributes in their order: id, s"
+OTHER_FIELDS = "JSON files with structs whose fields are not in the order of the attributes: id, s"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ OTHER_FIELDS = "JSON files with structs whose fields are not the attributes in t
         ("{ name: id, type: long }\n{ name: v, type: long }", '{"v": 1}', ""),
         ("{ name: id, type: long }\n{ name: v, type: string, array: true }", '{"v": ["a"]}', ""),
         ("{ name: id, type: long }\n{ name: v, type: long, array: true }", '{"v": null}\n{"id": 1}', ""),
-        ("{ name: id, type: long }\n{ name: v, type: long, array: true }", '{"v": [1]}', "JSON arrays of another type than string: v"),
+        ("{ name: id, type: long }\n{ name: v, type: long, array: true }", '{"v": [1]}', "JSON arrays whose items are not strings: v"),
         (f"{STRUCT}\n{{ name: v, type: long, array: true }}", '{"id": 1, "s": {"x": 1}, "v": [1]}', ""),
     ],
 )
@@ -230,7 +230,7 @@ def test_json_that_starlake_reads_by_position_or_as_a_single_value(box: Sandbox,
     ("query", "said"),
     [
         ("select 1::bigint as id, timestamptz '2024-01-02 03:04:05+00' as t", ""),
-        ("select 1::bigint as \"ID\", timestamptz '2024-01-02 03:04:05+00' as t", "Parquet columns whose letter case is not that of"),
+        ("select 1::bigint as \"ID\", timestamptz '2024-01-02 03:04:05+00' as t", "Parquet columns whose case differs from that of"),
         ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as t", "Parquet timestamps without a zone: t"),
         ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as t where false", ""),
         ("select 1::bigint as id, timestamp '2024-01-02 03:04:05' as other", ""),
@@ -250,9 +250,9 @@ def test_parquet_that_starlake_does_not_read(box: Sandbox, query: str, said: str
 
 
 @pytest.mark.parametrize(
-    ("strategy", "refused"), [("OVERWRITE", True), ("UPSERT_BY_KEY", True), ("APPEND", False), ("DELETE_THEN_INSERT", False)]
+    ("strategy", "rejected"), [("OVERWRITE", True), ("UPSERT_BY_KEY", True), ("APPEND", False), ("DELETE_THEN_INSERT", False)]
 )
-def test_columns_in_another_order_than_those_of_their_table(box: Sandbox, strategy: str, refused: bool) -> None:
+def test_columns_in_another_order_than_those_of_their_table(box: Sandbox, strategy: str, rejected: bool) -> None:
     key = f"writeStrategy: {{ type: {strategy}, key: [id] }}"
     box.table("d", "x", "{ name: id, type: long }\n{ name: a, type: string }", key)
     box.task("k.a", "select 1 as id, 'a' as a", f"  {key}\n")
@@ -263,8 +263,8 @@ def test_columns_in_another_order_than_those_of_their_table(box: Sandbox, strate
     said = f"Starlake writes by position with {strategy}, and the table's columns are id, a"
     box.stage("d", {"x2.csv": "id;a\n2;b\n"})
     for command, table in (("load",), "d.x"), (("transform", "--name", "k.a"), "k.a"):
-        assert run_strictly(box, *command).exit_code == (1 if refused else 0)
-        if refused:
+        assert run_strictly(box, *command).exit_code == (1 if rejected else 0)
+        if rejected:
             box.run(*command)
             assert len(list_warnings(box, said)) == 1
         assert (2, "b") in box.rows(f"select id, a from {table}")
@@ -294,7 +294,7 @@ def test_a_template_that_cannot_write_the_audit(box: Sandbox, template: str, fit
     box.write({"metadata/write-strategies/templates/duckdb/append.j2": template})
     box.stage("d", {"x1.csv": "id\n1\n"})
     result = run_strictly(box, "load")
-    assert ("Starlake writes its audit by the project's template append, too, and fails" in (result.reason or "")) != fits
+    assert ("Starlake also writes its audit with the project's template append, and fails" in (result.reason or "")) != fits
     assert result.exit_code == (0 if fits else 1)
     box.run("load")
     assert len(list_warnings(box, "template append")) == (0 if fits else 1)

@@ -1,7 +1,7 @@
-"""Find what works with the engine but is rejected by Starlake's command line.
+"""Report parts of a project that the engine accepts, but Starlake's command line rejects.
 
-Observed with Starlake 1.8.2: its SQL parser (JSQLParser) knows fewer statements than DuckDB, and its native loader writes the names of
-columns without quotes.
+Observed with Starlake 1.8.2: its SQL parser (JSQLParser) supports fewer statements than DuckDB, and its native loader does not quote column
+names.
 """
 
 import functools
@@ -28,13 +28,13 @@ _FIRST = {
 _BY_POSITION = frozenset({"OVERWRITE", "UPSERT_BY_KEY", "UPSERT_BY_KEY_AND_TIMESTAMP"})
 """Write strategies whose templates insert without the names of the columns. Starlake: templates/write-strategies/duckdb."""
 SHOWN_NAMES = 10
-"""Names of columns that a message shows."""
+"""Maximum number of column names in a message."""
 _TRUE = ("true", "t", "1", "yes", "y")
 _FALSE = ("false", "f", "0", "no", "n")
 _JOINS = re.compile(r"\b(ASOF|POSITIONAL)\s+(?:LEFT\s+|RIGHT\s+|FULL\s+|INNER\s+)?(?:OUTER\s+)?JOIN\b", re.IGNORECASE)
 
 
-def list_refused_sql(query: str, keyword: str) -> Iterator[str]:
+def list_rejected_sql(query: str, keyword: str) -> Iterator[str]:
     """Yield the parts of a query that Starlake's SQL parser rejects, given its first word."""
     if keyword in _FIRST:
         yield _FIRST[keyword]
@@ -51,31 +51,31 @@ def _drop_texts(query: str) -> str:
     return "".join(" " if token.kind in ("comment", "string", "quoted") else token.text for token in tokens)
 
 
-def report_refused_sql(session: Session, place: object, name: str, query: str, keyword: str) -> None:
-    """Warn about what Starlake rejects in the query of a task.
+def report_rejected_sql(session: Session, place: object, name: str, query: str, keyword: str) -> None:
+    """Warn about the parts of a task's query that Starlake rejects.
 
     Raises:
         NotSupported: the command is strict.
     """
-    for found in list_refused_sql(query, keyword):
-        session.report_refused(f"{place}: task {name}: Starlake does not run {found}")
+    for found in list_rejected_sql(query, keyword):
+        session.report_rejected(f"{place}: task {name}: Starlake does not run {found}")
 
 
-def report_refused_names(session: Session, table: Table) -> None:
-    """Warn of attributes that Starlake's loader cannot write.
+def report_rejected_names(session: Session, table: Table) -> None:
+    """Warn about attributes that Starlake's loader cannot write.
 
     Raises:
         NotSupported: the command is strict.
     """
-    names = list(dict.fromkeys(_list_refused_names(table.attributes)))
+    names = list(dict.fromkeys(_list_rejected_names(table.attributes)))
     if names:
         shown = shorten_names([f"'{name}'" for name in names])
         place = table.origin.locate("attributes")
-        session.report_refused(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
+        session.report_rejected(f"{place}: {table.full_name}: Starlake does not load columns whose names need quotes: {shown}")
 
 
-def report_refused_types(session: Session, table: Table) -> None:
-    """Warn of the project's own types that have no mapping to DuckDB or values that DuckDB does not recognize.
+def report_rejected_types(session: Session, table: Table) -> None:
+    """Warn about the project's own types that have no mapping to DuckDB, or have values that DuckDB does not recognize.
 
     Starlake: TableAttribute.ddlMapping.
 
@@ -86,15 +86,15 @@ def report_refused_types(session: Session, table: Table) -> None:
     used = [known[name] for name in dict.fromkeys(_list_types(table.attributes)) if name in known]
     unmapped = [own for own in used if own.origin is not None and not own.ddl_mapping.get("duckdb")]
     unread = [own for own in used if own.origin is not None and own not in unmapped and _is_pattern_unknown(own)]
-    for found, what in ((unmapped, "types without ddlMapping.duckdb"), (unread, "values by the patterns of types")):
+    for found, what in ((unmapped, "types without ddlMapping.duckdb"), (unread, "values that match only the pattern of a type")):
         if found:
             place = table.origin.locate("attributes")
             names = ", ".join(own.name for own in found)
-            session.report_refused(f"{place}: {table.full_name}: Starlake does not load {what}: {names}")
+            session.report_rejected(f"{place}: {table.full_name}: Starlake does not load {what}: {names}")
 
 
 def _is_pattern_unknown(definition: TypeDefinition) -> bool:
-    """Return whether a type's pattern matches values that DuckDB, to which Starlake leaves the conversion, does not recognize."""
+    """Return whether a type's pattern matches values that DuckDB does not recognize. Starlake leaves the conversion to DuckDB."""
     pattern = definition.pattern or ""
     if definition.primitive == "boolean":
         true, _, false = pattern.partition("<-TF->")
@@ -118,8 +118,8 @@ def _list_types(attributes: Sequence[Attribute]) -> Iterator[str]:
         yield from _list_types(attribute.attributes)
 
 
-def report_refused_sink(session: Session, task: Task) -> None:
-    """Warn of a task whose sink names another connection than the one that it runs on.
+def report_rejected_sink(session: Session, task: Task) -> None:
+    """Warn about a task whose sink names a connection other than the one on which the task runs.
 
     Raises:
         NotSupported: the command is strict.
@@ -128,22 +128,24 @@ def report_refused_sink(session: Session, task: Task) -> None:
     sink = task.sink.connection_ref if task.sink else None
     if sink and sink != (task.connection_ref or application.transform_connection_ref or application.connection_ref):
         place = task.origin.locate("sink.connectionRef")
-        session.report_refused(f"{place}: task {task.full_name}: Starlake does not write to the connection '{sink}' of its sink")
+        session.report_rejected(f"{place}: task {task.full_name}: Starlake does not write to the connection '{sink}' of its sink")
 
 
-def report_refused_audit(session: Session, table: Table) -> None:
-    """Warn of a load whose audit the project's own template ``append`` cannot write.
+def report_rejected_audit(session: Session, table: Table) -> None:
+    """Warn about a load whose audit the project's own template ``append`` cannot write.
 
     Raises:
         NotSupported: the command is strict.
     """
     failure = find_template_failure(session)
     if failure is not None:
-        session.report_refused(f"{table.full_name}: Starlake writes its audit by the project's template append, too, and fails: {failure}")
+        session.report_rejected(
+            f"{table.full_name}: Starlake also writes its audit with the project's template append, and fails: {failure}"
+        )
 
 
-def report_refused_expectations(session: Session, table: Table, outcomes: Sequence[ExpectationOutcome]) -> None:
-    """Warn of expectations of a load that do not hold: Starlake fails, also where they have ``failOnError: false``.
+def report_rejected_expectations(session: Session, table: Table, outcomes: Sequence[ExpectationOutcome]) -> None:
+    """Warn about expectations of a load that are not met. Starlake fails even if they have ``failOnError: false``.
 
     Raises:
         NotSupported: the command is strict.
@@ -154,33 +156,33 @@ def report_refused_expectations(session: Session, table: Table, outcomes: Sequen
     for outcome in outcomes:
         if not outcome.success and not outcome.blocking:
             place = places[outcome.expect]
-            session.report_refused(f"{place}: {table.full_name}: Starlake fails here in spite of failOnError: false: {outcome.expect}")
+            session.report_rejected(f"{place}: {table.full_name}: Starlake would fail despite failOnError: false: {outcome.expect}")
 
 
-def report_refused_order(session: Session, place: object, who: str, strategy: str, names: Sequence[str], existing: Sequence[str]) -> None:
-    """Warn of rows whose columns are in another order than those of their table, where Starlake writes by position.
+def report_rejected_order(session: Session, place: object, who: str, strategy: str, names: Sequence[str], existing: Sequence[str]) -> None:
+    """Warn about rows whose columns are in a different order from those of their table, if Starlake writes by position.
 
     Args:
-        session: the command.
-        place: where the columns are written.
+        session: the session of the command.
+        place: the location that defines the columns.
         who: the table or task.
         strategy: the type of the write strategy.
-        names: columns of the rows.
-        existing: columns of the table.
+        names: the columns of the rows.
+        existing: the columns of the table.
 
     Raises:
         NotSupported: the command is strict.
     """
     if strategy in _BY_POSITION and [name.lower() for name in names] != [name.lower() for name in existing]:
         shown = shorten_names(existing)
-        session.report_refused(f"{place}: {who}: Starlake writes by position with {strategy}, and the table's columns are {shown}")
+        session.report_rejected(f"{place}: {who}: Starlake writes by position with {strategy}, and the table's columns are {shown}")
 
 
-def report_refused_structs(session: Session, table: Table, existing: Sequence[Column], wanted: Sequence[Column]) -> None:
-    """Warn of structs that a table does not have yet: Starlake does not add them.
+def report_rejected_structs(session: Session, table: Table, existing: Sequence[Column], wanted: Sequence[Column]) -> None:
+    """Warn about structs that a table does not have yet, because Starlake does not add them.
 
     Args:
-        session: the command.
+        session: the session of the command.
         table: the table.
         existing: its columns.
         wanted: those of its attributes.
@@ -192,7 +194,7 @@ def report_refused_structs(session: Session, table: Table, existing: Sequence[Co
     added = [column.name for column in wanted if column.name.lower() not in there and column.type.startswith("STRUCT(")]
     if added:
         place = table.origin.locate("attributes")
-        session.report_refused(f"{place}: {table.full_name}: Starlake does not add structs to a table: {shorten_names(added)}")
+        session.report_rejected(f"{place}: {table.full_name}: Starlake does not add structs to a table: {shorten_names(added)}")
 
 
 def shorten_names(names: Sequence[str]) -> str:
@@ -200,13 +202,13 @@ def shorten_names(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
-def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], codec: str) -> None:
-    """Warn of what Starlake's loader does not read of a DSV file.
+def report_rejected_dsv(session: Session, table: Table, absent: Sequence[str], codec: str) -> None:
+    """Warn about a DSV file that Starlake's loader cannot read.
 
     Args:
-        session: the command.
+        session: the session of the command.
         table: the table.
-        absent: attributes that are not a column of the file.
+        absent: attributes without a column in the file.
         codec: the file's encoding; an empty string if all its bytes are ASCII.
 
     Raises:
@@ -214,28 +216,28 @@ def report_refused_dsv(session: Session, table: Table, absent: Sequence[str], co
     """
     metadata = table.metadata
     if absent:
-        report_refused_file(session, table, f"DSV files that lack a column of an attribute: {shorten_names(absent)}")
+        report_rejected_file(session, table, f"DSV files that lack a column of an attribute: {shorten_names(absent)}")
     if codec not in ("", "utf-8", "ascii"):
-        report_refused_file(session, table, f"DSV files in {codec}")
+        report_rejected_file(session, table, f"DSV files in {codec}")
     if "'" in (metadata.quote, metadata.escape):
-        report_refused_file(session, table, "DSV files whose quote or escape is a single quote")
+        report_rejected_file(session, table, "DSV files whose quote or escape is a single quote")
 
 
-def report_refused_file(session: Session, table: Table, found: str) -> None:
-    """Warn of a kind of file that Starlake's loader does not read, once for a table.
+def report_rejected_file(session: Session, table: Table, found: str) -> None:
+    """Warn once per table about a kind of file that Starlake's loader does not read.
 
     Raises:
         NotSupported: the command is strict.
     """
-    session.report_refused(f"{table.origin.locate()}: {table.full_name}: Starlake does not load {found}")
+    session.report_rejected(f"{table.origin.locate()}: {table.full_name}: Starlake does not load {found}")
 
 
-def _list_refused_names(attributes: Sequence[Attribute]) -> Iterator[str]:
+def _list_rejected_names(attributes: Sequence[Attribute]) -> Iterator[str]:
     for attribute in attributes:
         for name in (attribute.name, attribute.final_name):
             if _PLAIN.fullmatch(name) is None or name.lower() in _list_reserved_words():
                 yield name
-        yield from _list_refused_names(attribute.attributes)
+        yield from _list_rejected_names(attribute.attributes)
 
 
 @functools.cache
